@@ -1,0 +1,52 @@
+"""Errors that end the program. An image that cannot be had is a `Verdict`, not an exception.
+
+    D4CError                  exit 1
+    |- UsageError             exit 2   the command line, a settings value or a file named on it is wrong
+    |- SourceError            exit 1   the archive cannot be read as a GBIF download
+    |- LedgerError            exit 1   no ledger of ours, a newer schema, unreadable
+    |  |- LedgerBusy          exit 1   another process owns it
+    |  |- LedgerLost          exit 1   another process has taken it over from us
+    |- StoreError             exit 1   the image root cannot be written, the disk is full
+    |- WorkLeft               exit 75  not an error: run the same command again
+
+Every one takes a single message, so that it pickles and unpickles unchanged.
+"""
+
+from __future__ import annotations
+
+
+class D4CError(Exception):
+    """Base of all expected endings. `str(error)` is the one line that the user sees."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class UsageError(D4CError):
+    exit_code = 2
+
+
+class SourceError(D4CError):
+    pass
+
+
+class LedgerError(D4CError):
+    pass
+
+
+class LedgerBusy(LedgerError):
+    pass
+
+
+class LedgerLost(LedgerError):
+    pass
+
+
+class StoreError(D4CError):
+    pass
+
+
+class WorkLeft(D4CError):
+    exit_code = 75

@@ -1,0 +1,244 @@
+"""The tables of the ledger, and how an older ledger becomes a newer one. Holds no questions and changes no rows.
+
+Tables are laid out for 10^8 images; the names that other people's SQL hangs on (`images`, `hosts`, `occurrence_images`) are
+views over them where the stored form differs (a host as a number, a hash as a BLOB). `gbif_ids` and `rejected_rows` are tables.
+
+Two rules carry the queue:
+
+* `image_rows.not_before IS NOT NULL` means "waiting in its host's queue"; a leased or settled image has NULL. So the partial
+  index `image_queue` is the queue, and it shrinks as work gets done.
+* `image_rows.lease_id IS NOT NULL` means "lent"; `status` is then `leased`.
+
+Every count that a report shows is kept in `tallies`, `record_tallies` and `counters` by the transaction that changes the rows.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x64346349  # "d4cI"
+SCHEMA_VERSION = 1
+
+TABLES = """
+CREATE TABLE runs (
+    run_id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    command       TEXT NOT NULL,
+    host          TEXT NOT NULL,
+    pid           INTEGER NOT NULL,
+    pid_started   TEXT,               -- start time of the process as the system tells it, against reused pids
+    job_id        TEXT,               -- of the scheduler, where there is one
+    started_at    INTEGER NOT NULL,   -- unix time, as all times here
+    heartbeat_at  INTEGER NOT NULL,
+    ended_at      INTEGER,
+    ending        TEXT
+);
+
+-- The one run that may write; taken and given back in a transaction, and checked in each settlement.
+CREATE TABLE owner (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    run_id  INTEGER NOT NULL REFERENCES runs
+);
+
+-- One row per ingested stream, with the checkpoint of its last committed chunk.
+CREATE TABLE archives (
+    archive_id    INTEGER PRIMARY KEY,
+    kind          TEXT NOT NULL,      -- multimedia, occurrence
+    source        TEXT NOT NULL,      -- as named on the command line
+    fingerprint   TEXT NOT NULL,      -- says whether it is the same stream again
+    size_bytes    INTEGER,            -- of the unpacked stream
+    row_limit     INTEGER,            -- --limit, where given
+    rows_done     INTEGER NOT NULL DEFAULT 0,
+    offset_bytes  INTEGER NOT NULL DEFAULT 0,
+    finished_at   INTEGER
+);
+
+CREATE TABLE host_rows (
+    host_id         INTEGER PRIMARY KEY,
+    host            TEXT NOT NULL UNIQUE,
+    politeness_group TEXT,            -- hosts of one operator that share their limits
+    connections     INTEGER,          -- the limits as last used
+    lanes           INTEGER,
+    min_interval_s  REAL,
+    blocked_until   INTEGER,          -- unix time before which nobody asks this host
+    blocked_why     TEXT,
+    block_level     INTEGER NOT NULL DEFAULT 0,  -- blocks in a row without a success between them
+    recent_ok       REAL NOT NULL DEFAULT 0,     -- decaying counts behind the failure rate
+    recent_bad      REAL NOT NULL DEFAULT 0,
+    n_requests      INTEGER NOT NULL DEFAULT 0,
+    n_retries       INTEGER NOT NULL DEFAULT 0,  -- attempts beyond an image's first
+    received_bytes  INTEGER NOT NULL DEFAULT 0,
+    busy_s          REAL NOT NULL DEFAULT 0      -- sum of the requests' durations
+);
+
+CREATE TABLE rules (
+    rule_id  INTEGER PRIMARY KEY,
+    name     TEXT NOT NULL,
+    version  INTEGER NOT NULL,
+    UNIQUE (name, version)
+);
+
+-- Strings that many rows share: licences, creators, rights holders.
+CREATE TABLE texts (
+    text_id  INTEGER PRIMARY KEY,
+    text     TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE image_rows (
+    image_id         INTEGER PRIMARY KEY,
+    gbif_id          INTEGER NOT NULL,   -- with image_no: the first record that shows it; they name the file
+    image_no         INTEGER NOT NULL,
+    host_id          INTEGER NOT NULL REFERENCES host_rows,  -- the host that its next request goes to
+    rule_id          INTEGER NOT NULL REFERENCES rules,
+    status           TEXT NOT NULL DEFAULT 'pending',
+    image_key        TEXT,               -- NULL: the same as urls
+    urls             TEXT NOT NULL,      -- newline-joined, best first
+    not_before       INTEGER DEFAULT 0,  -- NULL: not in the queue
+    lease_id         INTEGER,
+    dead_lease_id    INTEGER,            -- the last lease that died holding it: its file may be there
+    attempts         INTEGER NOT NULL DEFAULT 0,
+    url_no           INTEGER NOT NULL DEFAULT 0,  -- the candidate that is next, or that decided
+    redirect_url     TEXT,
+    hops             INTEGER NOT NULL DEFAULT 0,
+    http_status      INTEGER,            -- negative: d4c_images.model.OwnCode
+    error_type       TEXT,
+    error_detail     TEXT,
+    file_path        TEXT,
+    file_size        INTEGER,
+    sha256           BLOB,
+    original_sha256  BLOB,
+    media_type       TEXT,
+    width            INTEGER,
+    height           INTEGER,
+    etag             TEXT,
+    last_modified    TEXT,
+    last_attempt_at  INTEGER
+);
+CREATE INDEX image_queue ON image_rows (host_id, not_before, image_id) WHERE not_before IS NOT NULL;
+CREATE INDEX image_leases ON image_rows (lease_id) WHERE lease_id IS NOT NULL;
+
+-- Which image has this key? A 63-bit hash finds it, the key itself decides (ledger/admit.py).
+CREATE TABLE image_keys (
+    key_hash  INTEGER PRIMARY KEY,
+    image_id  INTEGER NOT NULL
+);
+
+CREATE TABLE link_rows (
+    gbif_id           INTEGER NOT NULL,
+    image_no          INTEGER NOT NULL,
+    image_id          INTEGER NOT NULL,
+    is_first          INTEGER NOT NULL DEFAULT 1,  -- 0: the image belongs to an earlier record too
+    license_id        INTEGER,
+    creator_id        INTEGER,
+    rights_holder_id  INTEGER,
+    references_url    TEXT,
+    archive_id        INTEGER NOT NULL,
+    row_no            INTEGER NOT NULL,
+    PRIMARY KEY (gbif_id, image_no)
+) WITHOUT ROWID;
+CREATE INDEX link_shared ON link_rows (image_id) WHERE is_first = 0;
+
+CREATE TABLE gbif_ids (
+    gbif_id       INTEGER PRIMARY KEY,
+    n_images      INTEGER NOT NULL,
+    n_success     INTEGER NOT NULL DEFAULT 0,
+    n_failed      INTEGER NOT NULL DEFAULT 0,  -- failed for good: permanent, or no attempts left
+    status        TEXT NOT NULL DEFAULT 'pending',
+    completed_at  INTEGER
+);
+
+CREATE TABLE labels (
+    gbif_id             INTEGER PRIMARY KEY,
+    scientific_name     TEXT,
+    taxon_key           INTEGER,
+    accepted_taxon_key  INTEGER,
+    kingdom_key         INTEGER,
+    phylum_key          INTEGER,
+    class_key           INTEGER,
+    order_key           INTEGER,
+    family_key          INTEGER,
+    genus_key           INTEGER,
+    species_key         INTEGER,
+    family              TEXT,
+    basis_of_record     TEXT,
+    dataset_key         TEXT,
+    institution_code    TEXT,
+    collection_code     TEXT,
+    catalog_number      TEXT
+);
+
+CREATE TABLE rejected_rows (
+    archive_id   INTEGER NOT NULL,
+    row_no       INTEGER NOT NULL,
+    byte_offset  INTEGER,
+    reason       TEXT NOT NULL,
+    row_start    TEXT NOT NULL,   -- the first 500 characters
+    gbif_id      INTEGER
+);
+CREATE TABLE reject_counts (
+    archive_id  INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    n           INTEGER NOT NULL,
+    PRIMARY KEY (archive_id, reason)
+) WITHOUT ROWID;
+
+CREATE TABLE leases (
+    lease_id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id      INTEGER NOT NULL,
+    host_id     INTEGER NOT NULL,
+    lane        INTEGER NOT NULL,
+    lent_at     INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL
+);
+
+CREATE TABLE tallies (            -- images by host, status and error type
+    host_id     INTEGER NOT NULL,
+    status      TEXT NOT NULL,
+    error_type  TEXT NOT NULL,    -- '' for none
+    n           INTEGER NOT NULL,
+    size_bytes  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (host_id, status, error_type)
+) WITHOUT ROWID;
+CREATE TABLE record_tallies (
+    status  TEXT PRIMARY KEY,
+    n       INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE page_samples (       -- what a host answers instead of images: the latest text per kind
+    host_id     INTEGER NOT NULL,
+    error_type  TEXT NOT NULL,
+    image_id    INTEGER NOT NULL,
+    seen_at     INTEGER NOT NULL,
+    sample      TEXT NOT NULL,
+    PRIMARY KEY (host_id, error_type)
+) WITHOUT ROWID;
+"""
+
+VIEWS = """
+CREATE VIEW images AS
+SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image_key, i.urls, h.host, i.status,
+       i.http_status, i.error_type, i.error_detail, i.file_path, i.file_size, lower(hex(i.sha256)) AS sha256,
+       lower(hex(i.original_sha256)) AS original_sha256, i.media_type, i.width, i.height, i.etag, i.last_modified,
+       i.attempts, i.last_attempt_at, i.not_before, i.url_no, r.name AS rule, r.version AS rule_version
+FROM image_rows AS i
+JOIN host_rows AS h ON h.host_id = i.host_id
+JOIN rules AS r ON r.rule_id = i.rule_id;
+
+CREATE VIEW occurrence_images AS
+SELECT l.gbif_id, l.image_no, l.image_id, lic.text AS license, cre.text AS creator, rig.text AS rights_holder,
+       l.references_url, l.archive_id, l.row_no
+FROM link_rows AS l
+LEFT JOIN texts AS lic ON lic.text_id = l.license_id
+LEFT JOIN texts AS cre ON cre.text_id = l.creator_id
+LEFT JOIN texts AS rig ON rig.text_id = l.rights_holder_id;
+
+CREATE VIEW hosts AS
+SELECT h.host, h.politeness_group, h.connections, h.lanes, h.min_interval_s, h.blocked_until, h.blocked_why, h.block_level,
+       h.n_requests, h.n_retries, h.received_bytes, h.busy_s,
+       coalesce(sum(t.n), 0) AS n_images,
+       coalesce(sum(t.n) FILTER (WHERE t.status = 'pending'), 0) AS n_pending,
+       coalesce(sum(t.n) FILTER (WHERE t.status = 'leased'), 0) AS n_leased,
+       coalesce(sum(t.n) FILTER (WHERE t.status = 'success'), 0) AS n_success,
+       coalesce(sum(t.n) FILTER (WHERE t.status = 'failed_transient'), 0) AS n_failed_transient,
+       coalesce(sum(t.n) FILTER (WHERE t.status = 'failed_permanent'), 0) AS n_failed_permanent
+FROM host_rows AS h
+LEFT JOIN tallies AS t ON t.host_id = h.host_id
+GROUP BY h.host_id;
+"""

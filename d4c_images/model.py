@@ -1,0 +1,225 @@
+"""The nouns of the program: plain, immutable values that cross module borders.
+
+Nothing here touches a clock, a file or a network. Every noun pickles, since turns and outcomes travel between
+processes. `None` means "not known", never "failed".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Status(StrEnum):
+    """What the ledger says of an image (`images.status`)."""
+
+    PENDING = "pending"
+    LEASED = "leased"
+    SUCCESS = "success"
+    FAILED_TRANSIENT = "failed_transient"
+    FAILED_PERMANENT = "failed_permanent"
+
+
+class RecordStatus(StrEnum):
+    """What the ledger says of a GBIF record (`gbif_ids.status`)."""
+
+    PENDING = "pending"
+    PARTIAL = "partial"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class ErrorType(StrEnum):
+    """Values of `images.error_type` that are not HTTP codes; those are written `http_404` and so on (`http_error`)."""
+
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    CONNECTION_BROKEN = "connection_broken"
+    TRUNCATED = "truncated"
+    MANIFEST_ERROR = "manifest_error"
+    DNS = "dns"
+    TLS = "tls"
+    INVALID_CONTENT_TYPE = "invalid_content_type"
+    NOT_AN_IMAGE = "not_an_image"
+    PLACEHOLDER = "placeholder"
+    TOO_LARGE = "too_large"
+    NO_URL = "no_url"
+    OTHER = "other"
+    RAW_UNPROCESSED = "raw_unprocessed"
+    """A flag on success rows: a camera raw file, kept as it came."""
+
+
+def http_error(code: int) -> str:
+    """The `error_type` of a permanent HTTP refusal: `http_404`."""
+    return f"http_{code}"
+
+
+class OwnCode(IntEnum):
+    """Outcomes of a request that has no HTTP code, as negative integers beside the HTTP codes (after Heritrix)."""
+
+    TIMEOUT = -1  # the total time of the request is up
+    STALLED = -2  # fewer bytes per second than the low-speed limit
+    CONNECT = -3  # refused, unreachable, or no answer to SYN in time
+    DNS = -4
+    TLS = -5
+    BROKEN = -6  # reset or closed before the answer was whole
+    TOO_LARGE = -7
+    TOO_MANY_REDIRECTS = -8
+    BAD_REDIRECT = -9  # to a scheme other than http(s), or without a usable Location
+    BAD_ENCODING = -10  # Content-Encoding that cannot be decoded
+    BAD_URL = -11
+    CANCELLED = -12  # the turn ended first; says nothing about the image
+    OTHER = -99
+
+
+class MediaRecord(NamedTuple):
+    """What GBIF said in one row of `multimedia.txt`. A tuple, because a download has 10^8 of them.
+
+    Strings are as read, with surrounding white space stripped; an empty cell is "".
+    """
+
+    row_no: int  # 1 = the first data row
+    gbif_id: int
+    identifier: str
+    references: str
+    type: str
+    format: str
+    license: str
+    creator: str
+    rights_holder: str
+
+
+class Image(NamedTuple):
+    """What we believe a URL to be (the result of `identity.identify`)."""
+
+    key: str  # canonical, unique per distinct photo for a given rule version
+    urls: tuple[str, ...]  # candidates, best first; never empty
+    host: str  # host of urls[0], lower case, with a port only where it is not the scheme's default
+    rule: str  # name of the rule that decided
+    version: int  # of that rule
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One image in a turn."""
+
+    image_id: int
+    gbif_id: int
+    image_no: int
+    urls: tuple[str, ...]  # candidates, best first
+    attempt: int  # 1 = the first try ever
+    last_attempt: bool = False  # no further try will follow by itself
+    url_no: int = 0  # the candidate to begin with
+    redirect_url: str | None = None  # ask this instead of urls[url_no]: a redirect led to this host
+    hops: int = 0  # redirects followed so far for urls[url_no]
+    may_be_stored: bool = False  # a dead lease held it: its file may be there already
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a worker may do: one lane of one host, under one lease, until a deadline."""
+
+    lease_id: int
+    host: str
+    lane: int  # turns of one (host, lane) follow each other and never overlap on two workers
+    connections: int  # at most so many requests of this lane at once
+    min_interval_s: float  # between the starts of two requests of this lane
+    expires_at: float  # unix time; nothing is started after it
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one request. Seconds and bytes."""
+
+    connect_s: float = 20.0
+    total_s: float = 600.0
+    stall_s: float = 30.0  # this long below `stall_bytes_per_s` is a stall
+    stall_bytes_per_s: int = 256
+    max_bytes: int = 2 * 1024**3
+    max_redirects: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What happened to one request.
+
+    `code` is the HTTP status or an `OwnCode`. `head` holds the first bytes of the (decoded) body, up to 64 KiB, `tail` the last
+    ones, up to 1 KiB (overlapping `head` where the body is short). `size_bytes` and `sha256` are those of the body as stored at
+    `path`. `headers` are those of the last hop, names in lower case.
+    """
+
+    code: int
+    url: str
+    final_url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+    size_bytes: int = 0
+    sha256: bytes | None = None
+    head: bytes = b""
+    tail: bytes = b""
+    elapsed_s: float = 0.0
+    error: str | None = None
+    redirect_url: str | None = None  # set where a redirect leads to another host: it was not followed
+    hops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a reply means."""
+
+    status: Status
+    error_type: str | None = None  # an ErrorType, or http_NNN
+    detail: str | None = None  # at most 2,000 characters
+    wait_s: float | None = None  # the server's own Retry-After, seconds from now
+    host_trouble: bool = False  # says something about the host, not only about this image
+    try_next: bool = False  # the next candidate of the same image may be asked in this attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """What we keep. Size, hash, type and dimensions are those of the stored bytes."""
+
+    path: str  # relative to the store's root
+    size_bytes: int
+    sha256: bytes
+    media_type: str
+    width: int | None
+    height: int | None
+    original_sha256: bytes | None = None  # of the bytes as received, where a smaller JPEG is kept instead
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The image's next request goes to another host: it must wait in that host's queue (limits hold per host)."""
+
+    host: str
+    url_no: int
+    redirect_url: str | None = None
+    hops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the steward writes down for one claim.
+
+    Exactly one of these holds: `verdict` is set (a finished attempt); `move` is set (to go on at another host); neither is
+    set (released: the claim was not tried, nothing is counted).
+    """
+
+    image_id: int
+    verdict: Verdict | None = None
+    move: Move | None = None
+    blob: Blob | None = None
+    http_status: int | None = None  # HTTP code or OwnCode of the deciding reply
+    url_no: int = 0  # the candidate that decided
+    requests: int = 0  # requests made
+    received_bytes: int = 0
+    elapsed_s: float = 0.0
+    etag: str | None = None
+    last_modified: str | None = None
+    adopted: bool = False  # the file stood there already under a dead lease and was verified

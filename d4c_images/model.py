@@ -223,3 +223,21 @@ class Outcome:
     etag: str | None = None
     last_modified: str | None = None
     adopted: bool = False  # the file stood there already under a dead lease and was verified
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a runner tells a worker."""
+
+    turns: tuple[Turn, ...] = ()
+    drain: bool = False  # start nothing more, end what is in flight within the grace, release the rest
+    closed: bool = False  # no turn will follow: return when the last one has ended
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker tells the steward, again and again while a turn lasts; everything in it is durable already."""
+
+    lease_id: int
+    outcomes: tuple[Outcome, ...]
+    finished: bool = False  # every claim of the turn has had its outcome

@@ -193,6 +193,7 @@ CREATE TABLE tallies (            -- images by host, status and error type
     status      TEXT NOT NULL,
     error_type  TEXT NOT NULL,    -- '' for none
     n           INTEGER NOT NULL,
+    n_final     INTEGER NOT NULL DEFAULT 0,  -- of them: nothing more will be tried by itself
     size_bytes  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (host_id, status, error_type)
 ) WITHOUT ROWID;
@@ -214,8 +215,8 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
 VIEWS = """
 CREATE VIEW images AS
 SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image_key, i.urls, h.host, i.status,
-       i.http_status, i.error_type, i.error_detail, i.file_path, i.file_size, lower(hex(i.sha256)) AS sha256,
-       lower(hex(i.original_sha256)) AS original_sha256, i.media_type, i.width, i.height, i.etag, i.last_modified,
+       i.http_status, i.error_type, i.error_detail, i.file_path, i.file_size, nullif(lower(hex(i.sha256)), '') AS sha256,
+       nullif(lower(hex(i.original_sha256)), '') AS original_sha256, i.media_type, i.width, i.height, i.etag, i.last_modified,
        i.attempts, i.last_attempt_at, i.not_before, i.url_no, r.name AS rule, r.version AS rule_version
 FROM image_rows AS i
 JOIN host_rows AS h ON h.host_id = i.host_id

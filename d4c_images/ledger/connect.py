@@ -1,0 +1,144 @@
+"""Opens the ledger for its one writer: creation, checks of what the file is, pragmas, transactions. Asks no questions of it.
+
+Readers use `ledger.reader`. A writer must own the ledger (`ledger.owner`); each transaction checks that it still does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, UsageError
+from d4c_images.ledger import schema
+
+BUSY_TIMEOUT_S = 30.0
+PAGE_SIZE_BYTES = 8192
+CACHE_KIB = 64 * 1024
+
+
+class Ledger:
+    """The writer's connection. `run_id` is None until `owner.take` has been called."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self.run_id: int | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction: committed at the end, rolled back on any exception.
+
+        Raises `LedgerLost` before anything is written when another run has taken the ledger over, `LedgerBusy` when the
+        file stays locked for longer than the busy timeout, `LedgerError` on a full disk or an I/O error.
+        """
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if self.run_id is not None:
+                    self._check_owner()
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise explain(error, self.path) from error
+
+    def _check_owner(self) -> None:
+        row = self.connection.execute("SELECT run_id FROM owner").fetchone()
+        if row is None or row[0] != self.run_id:
+            raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file, so that it can be copied as one file, and close."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError:
+            pass  # a reader holds on to it; the log stays beside the file and loses nothing
+        self.connection.close()
+
+
+def open_ledger(path: Path, *, create: bool = False) -> Ledger:
+    """Open an existing ledger for writing, or make a new one with `create`.
+
+    Raises `UsageError` where there is no such file, `LedgerError` where the file is not a ledger of this program or belongs to a
+    newer version of it.
+    """
+    exists = path.exists() and path.stat().st_size > 0
+    if not exists and not create:
+        raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'")
+    if not exists and not path.absolute().parent.is_dir():
+        raise UsageError(f"cannot make the ledger {path}: there is no folder {path.absolute().parent}")
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        check_identity(connection, path, may_be_new=True)
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        _create_or_migrate(connection)
+    except sqlite3.DatabaseError as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path) from error
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    return Ledger(path, connection)
+
+
+def check_identity(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> None:
+    """Raise `LedgerError` unless the file is a ledger of ours in a version that we understand."""
+    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    if may_be_new and is_empty and application_id in (0, schema.APPLICATION_ID) and version == 0:
+        return
+    if application_id != schema.APPLICATION_ID:
+        raise LedgerError(f"{path} is an SQLite file, but no ledger of d4c-images")
+    if version > schema.SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path} was written by a newer d4c-images (schema {version}, this program knows {schema.SCHEMA_VERSION}): upgrade first"
+        )
+
+
+def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
+    """The one clear line for an error of SQLite."""
+    text = str(error)
+    if "file is not a database" in text:
+        return LedgerError(f"{path} is no SQLite file, so it is no ledger")
+    if "locked" in text or "busy" in text:
+        return LedgerBusy(f"{path} stays locked by another process (waited {BUSY_TIMEOUT_S:.0f} s)")
+    if "full" in text:
+        return LedgerError(f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again")
+    if "readonly" in text or "unable to open" in text:
+        return LedgerError(f"{path} cannot be opened for writing ({text})")
+    return LedgerError(f"{path}: {text}")
+
+
+def _create_or_migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        for statement in _statements(schema.TABLES + schema.VIEWS):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The single statements of a script; `executescript` would commit the open transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

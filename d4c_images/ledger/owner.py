@@ -83,8 +83,6 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
 def _alive(other: Process, me: Process, silence_s: float) -> bool:
     if other.host != me.host:
         return silence_s < SILENCE_S
-    if other.pid == me.pid:
-        return False  # an earlier run in this very process, or a number used again
     return _started(other.pid) is not None and (other.started is None or _started(other.pid) == other.started)
 
 

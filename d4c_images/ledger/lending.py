@@ -1,0 +1,352 @@
+"""Lends a host's images to a worker and settles what became of them. Decides no pace and fetches nothing.
+
+Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); the
+record's status follows its images in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from d4c_images.identity import host_of
+from d4c_images.ledger.rollup import RecordChanges
+from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.model import Claim, ErrorType, Outcome, Report, Status, Turn
+from d4c_images.pace import HostPace
+
+CANDIDATES = """
+SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type
+FROM image_rows INDEXED BY image_queue
+WHERE host_id = ? AND not_before <= ?
+ORDER BY not_before, image_id LIMIT ?
+"""
+MARK_LEASED = "UPDATE image_rows SET status = 'leased', lease_id = ?, not_before = NULL WHERE image_id = ?"
+EARLIEST = "SELECT min(not_before) FROM image_rows INDEXED BY image_queue WHERE host_id = ? AND not_before IS NOT NULL"
+HELD = """
+SELECT i.image_id, i.gbif_id, i.host_id, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.redirect_url
+FROM json_each(?) AS claimed CROSS JOIN image_rows AS i ON i.image_id = claimed.value
+WHERE i.lease_id = ?
+"""
+SETTLE = """
+UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = NULL, not_before = :not_before, host_id = :host_id,
+    attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, http_status = :http_status, error_type = :error_type,
+    error_detail = :error_detail, file_path = :file_path, file_size = :file_size, sha256 = :sha256,
+    original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
+    last_modified = :last_modified, last_attempt_at = :now
+WHERE image_id = :image_id AND lease_id = :lease_id
+"""
+RELEASE = """
+UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
+    lease_id = NULL, not_before = 0
+WHERE image_id = ? AND lease_id = ?
+"""
+MOVE = """
+UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
+    lease_id = NULL, not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?
+WHERE image_id = ? AND lease_id = ?
+"""
+TAKE_BACK = """
+UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
+    lease_id = NULL, dead_lease_id = lease_id, not_before = 0
+WHERE lease_id = ?
+RETURNING host_id, error_type, status
+"""
+COUNT_HOST = """
+UPDATE host_rows SET n_requests = n_requests + ?, n_retries = n_retries + ?, received_bytes = received_bytes + ?,
+    busy_s = busy_s + ?
+WHERE host_id = ?
+"""
+SAMPLE_PAGE = """
+INSERT OR REPLACE INTO page_samples (host_id, error_type, image_id, seen_at, sample) VALUES (?, ?, ?, ?, ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of one turn, as the steward sets them from the host's limits and pace."""
+
+    lane: int
+    connections: int
+    min_interval_s: float
+    max_claims: int
+    expires_at: float  # unix time
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTerms:
+    """When a transient failure comes back. `wait_s(attempts)` gives the seconds after that many attempts."""
+
+    max_attempts: int
+    wait_s: Callable[[int], float]
+
+
+@dataclass(slots=True)
+class HostNews:
+    """What a batch of outcomes says about one host."""
+
+    n_ok: int = 0
+    n_bad: int = 0
+    retry_after_s: float | None = None
+
+
+@dataclass(slots=True)
+class Settled:
+    """What `settle` wrote down, for progress and pace."""
+
+    n_settled: int = 0  # outcomes that counted
+    n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
+    n_success: int = 0
+    n_adopted: int = 0
+    n_failed: int = 0  # final failures
+    n_retry: int = 0  # transient failures that will come back
+    stored_bytes: int = 0
+    received_bytes: int = 0
+    hosts: dict[int, HostNews] = field(default_factory=dict)
+    moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
+    ended_leases: set[int] = field(default_factory=set)
+
+
+def host_id_of(db: sqlite3.Connection, host: str) -> int:
+    """The number of a host, which is made where it is new."""
+    row = db.execute("SELECT host_id FROM host_rows WHERE host = ?", (host,)).fetchone()
+    if row is None:
+        row = db.execute("INSERT INTO host_rows (host) VALUES (?) RETURNING host_id", (host,)).fetchone()
+    number: int = row[0]
+    return number
+
+
+def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
+    """Unix time from which the host's next image may be asked; None where nothing waits."""
+    when: int | None = db.execute(EARLIEST, (host_id,)).fetchone()[0]
+    return when
+
+
+def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
+    """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
+    rows = db.execute(CANDIDATES, (host_id, int(now), terms.max_claims)).fetchall()
+    if not rows:
+        return None
+    lease_id = db.execute(
+        "INSERT INTO leases (run_id, host_id, lane, lent_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+        (run_id, host_id, terms.lane, int(now), int(terms.expires_at)),
+    ).lastrowid
+    assert lease_id is not None
+    db.executemany(MARK_LEASED, [(lease_id, row[0]) for row in rows])
+    tally = Tally()
+    claims = []
+    for image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type in rows:
+        tally.image(-1, host_id, status, error_type, final=False)
+        tally.image(1, host_id, Status.LEASED, error_type, final=False)
+        claims.append(
+            Claim(
+                image_id=image_id,
+                gbif_id=gbif_id,
+                image_no=image_no,
+                urls=tuple(urls.split("\n")),
+                attempt=attempts + 1,
+                last_attempt=attempts + 1 >= max_attempts,
+                url_no=url_no,
+                redirect_url=redirect_url,
+                hops=hops,
+                may_be_stored=dead_lease_id is not None,
+            )
+        )
+    tally.write(db)
+    return Turn(lease_id, host, terms.lane, terms.connections, terms.min_interval_s, terms.expires_at, tuple(claims))
+
+
+def settle(db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float) -> Settled:
+    """Write outcomes down; those whose lease is not held any more change nothing."""
+    settled = Settled()
+    settlement = _Settlement(db, retry, int(now), settled)
+    for report in reports:
+        settlement.report(report)
+    settlement.write()
+    return settled
+
+
+def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
+    """End leases whose worker is dead: their images wait again, marked as possibly stored. Returns how many images."""
+    tally = Tally()
+    n = 0
+    for lease_id in lease_ids:
+        for host_id, error_type, status in db.execute(TAKE_BACK, (lease_id,)).fetchall():
+            tally.image(-1, host_id, Status.LEASED, error_type, final=False)
+            tally.image(1, host_id, status, error_type, final=False)
+            n += 1
+        db.execute("DELETE FROM leases WHERE lease_id = ?", (lease_id,))
+    tally.write(db)
+    return n
+
+
+def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:
+    """Leases that earlier runs have left behind."""
+    return [row[0] for row in db.execute("SELECT lease_id FROM leases WHERE run_id <> ?", (run_id,))]
+
+
+def load_pace(db: sqlite3.Connection, host_id: int) -> HostPace:
+    row = db.execute(
+        "SELECT recent_ok, recent_bad, block_level, blocked_until, blocked_why FROM host_rows WHERE host_id = ?", (host_id,)
+    ).fetchone()
+    return HostPace(recent_ok=row[0], recent_bad=row[1], block_level=row[2], blocked_until=row[3], blocked_why=row[4])
+
+
+def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace) -> None:
+    until = None if pace.blocked_until is None else int(pace.blocked_until)
+    db.execute(
+        """UPDATE host_rows SET recent_ok = ?, recent_bad = ?, block_level = ?, blocked_until = ?, blocked_why = ?
+           WHERE host_id = ?""",
+        (pace.recent_ok, pace.recent_bad, pace.block_level, until, pace.blocked_why, host_id),
+    )
+
+
+class _Settlement:
+    """The state of one `settle` call: differences that are written once at its end."""
+
+    def __init__(self, db: sqlite3.Connection, retry: RetryTerms, now: int, settled: Settled) -> None:
+        self._db = db
+        self._retry = retry
+        self._now = now
+        self._settled = settled
+        self._tally = Tally()
+        self._records = RecordChanges()
+        self._host_counts: dict[int, list[float]] = {}
+
+    def report(self, report: Report) -> None:
+        outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
+        held = self._db.execute(HELD, (json.dumps(list(outcomes)), report.lease_id)).fetchall()
+        self._settled.n_late += len(outcomes) - len(held)
+        for row in held:
+            self._one(report.lease_id, outcomes[row[0]], *row[1:])
+        if report.finished:
+            ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
+            if ended:
+                self._settled.ended_leases.add(report.lease_id)
+
+    def write(self) -> None:
+        self._records.write(self._db, self._tally, self._now)
+        self._tally.write(self._db)
+        self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
+
+    def _one(
+        self,
+        lease_id: int,
+        outcome: Outcome,
+        gbif_id: int,
+        host_id: int,
+        attempts: int,
+        error_type: str | None,
+        last_attempt_at: int | None,
+        urls: str,
+        redirect_url: str | None,
+    ) -> None:
+        waiting = Status.PENDING if last_attempt_at is None else Status.FAILED_TRANSIENT
+        self._tally.image(-1, host_id, Status.LEASED, error_type, final=False)
+        self._count_requests(host_id, outcome, is_retry=outcome.verdict is not None and attempts > 0)
+        if outcome.move is not None:
+            new_host_id = host_id_of(self._db, outcome.move.host)
+            move = outcome.move
+            self._db.execute(
+                MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, outcome.image_id, lease_id)
+            )
+            self._tally.image(1, new_host_id, waiting, error_type, final=False)
+            self._news(host_id).n_ok += 1
+            self._settled.moved_to.add(new_host_id)
+        elif outcome.verdict is None:
+            self._db.execute(RELEASE, (outcome.image_id, lease_id))
+            self._tally.image(1, host_id, waiting, error_type, final=False)
+        else:
+            self._attempt(lease_id, outcome, gbif_id, host_id, attempts + 1, urls, redirect_url, first=last_attempt_at is None)
+
+    def _attempt(
+        self,
+        lease_id: int,
+        outcome: Outcome,
+        gbif_id: int,
+        host_id: int,
+        attempts: int,
+        urls: str,
+        redirect_url: str | None,
+        first: bool,
+    ) -> None:
+        verdict, blob, settled = outcome.verdict, outcome.blob, self._settled
+        assert verdict is not None
+        not_before = None
+        queue_host_id = host_id
+        url_no = outcome.url_no
+        if verdict.status == Status.FAILED_TRANSIENT and attempts < self._retry.max_attempts:
+            not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
+            if redirect_url is not None:  # a redirect may be short-lived: begin again where it came from
+                queue_host_id = host_id_of(self._db, host_of(urls.split("\n")[url_no]))
+                settled.moved_to.add(queue_host_id)
+        final = is_final(verdict.status, not_before)
+        self._db.execute(
+            SETTLE,
+            {
+                "status": verdict.status.value,
+                "not_before": not_before,
+                "host_id": queue_host_id,
+                "attempts": attempts,
+                "url_no": url_no,
+                "http_status": outcome.http_status,
+                "error_type": verdict.error_type,
+                "error_detail": None if verdict.detail is None else verdict.detail[:2000],
+                "file_path": blob.path if blob else None,
+                "file_size": blob.size_bytes if blob else None,
+                "sha256": blob.sha256 if blob else None,
+                "original_sha256": blob.original_sha256 if blob else None,
+                "media_type": blob.media_type if blob else None,
+                "width": blob.width if blob else None,
+                "height": blob.height if blob else None,
+                "etag": outcome.etag,
+                "last_modified": outcome.last_modified,
+                "now": self._now,
+                "image_id": outcome.image_id,
+                "lease_id": lease_id,
+            },
+        )
+        size_bytes = blob.size_bytes if blob else 0
+        self._tally.image(1, queue_host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
+        if final or first:
+            self._records.image(
+                outcome.image_id,
+                gbif_id,
+                n_success=int(verdict.status == Status.SUCCESS),
+                n_failed=int(final and verdict.status != Status.SUCCESS),
+            )
+        self._sample(host_id, outcome)
+        settled.n_settled += 1
+        settled.n_adopted += outcome.adopted
+        settled.stored_bytes += size_bytes
+        if verdict.status == Status.SUCCESS:
+            settled.n_success += 1
+        elif final:
+            settled.n_failed += 1
+        else:
+            settled.n_retry += 1
+        news = self._news(host_id)
+        if verdict.host_trouble:
+            news.n_bad += 1
+        else:
+            news.n_ok += 1
+        if verdict.wait_s is not None:
+            news.retry_after_s = max(verdict.wait_s, news.retry_after_s or 0.0)
+
+    def _sample(self, host_id: int, outcome: Outcome) -> None:
+        verdict = outcome.verdict
+        if verdict and verdict.detail and verdict.error_type in (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE):
+            self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
+
+    def _news(self, host_id: int) -> HostNews:
+        return self._settled.hosts.setdefault(host_id, HostNews())
+
+    def _count_requests(self, host_id: int, outcome: Outcome, *, is_retry: bool) -> None:
+        counts = self._host_counts.setdefault(host_id, [0, 0, 0, 0.0])
+        counts[0] += outcome.requests
+        counts[1] += is_retry
+        counts[2] += outcome.received_bytes
+        counts[3] += outcome.elapsed_s
+        self._settled.received_bytes += outcome.received_bytes

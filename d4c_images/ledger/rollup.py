@@ -1,0 +1,153 @@
+"""Keeps `gbif_ids` true: by differences as images settle, and by a recount in committed chunks. Settles nothing itself."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.tally import Tally
+from d4c_images.model import RecordStatus
+
+SHARED_BY = """
+SELECT l.image_id, l.gbif_id FROM json_each(?) AS wanted
+CROSS JOIN link_rows AS l INDEXED BY link_shared ON l.image_id = wanted.value
+WHERE l.is_first = 0
+"""
+RECORDS = """
+SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status
+FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
+"""
+UPDATE_RECORD = "UPDATE gbif_ids SET n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
+RECOUNT = """
+SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, count(l.image_id) AS links,
+       coalesce(sum(i.status = 'success'), 0) AS success,
+       coalesce(sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)), 0) AS failed,
+       coalesce(sum(i.last_attempt_at IS NOT NULL), 0) AS tried, max(i.last_attempt_at) AS last_attempt_at
+FROM (SELECT * FROM gbif_ids WHERE gbif_id > ? ORDER BY gbif_id LIMIT ?) AS g
+LEFT JOIN link_rows AS l ON l.gbif_id = g.gbif_id
+LEFT JOIN image_rows AS i ON i.image_id = l.image_id
+GROUP BY g.gbif_id ORDER BY g.gbif_id
+"""
+RECOUNT_IMAGES = """
+SELECT host_id, status, coalesce(error_type, ''), count(*),
+       sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
+       coalesce(sum(file_size), 0)
+FROM image_rows WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
+"""
+
+
+def record_status(n_images: int, n_success: int, n_failed: int, *, tried: bool) -> RecordStatus:
+    """The status of a record with these counts (DESIGN: `gbif_ids.status`)."""
+    if n_success == n_images:
+        return RecordStatus.DONE
+    if n_success + n_failed == n_images:
+        return RecordStatus.FAILED
+    return RecordStatus.PARTIAL if tried else RecordStatus.PENDING
+
+
+class RecordChanges:
+    """What one transaction changes of the records' counts; `write` finds every record that shows the images."""
+
+    def __init__(self) -> None:
+        self._images: dict[int, tuple[int, int]] = {}
+        self._first: dict[int, int] = {}
+
+    def image(self, image_id: int, gbif_id: int, *, n_success: int, n_failed: int) -> None:
+        """An image has been tried: count it for its records. `gbif_id` is the first record that shows it."""
+        success, failed = self._images.get(image_id, (0, 0))
+        self._images[image_id] = (success + n_success, failed + n_failed)
+        self._first[image_id] = gbif_id
+
+    def write(self, db: sqlite3.Connection, tally: Tally, now: int) -> None:
+        if not self._images:
+            return
+        changes: dict[int, list[int]] = {}
+        links = list(self._first.items())
+        links += db.execute(SHARED_BY, (json.dumps(list(self._images)),)).fetchall()
+        for image_id, gbif_id in links:
+            change = changes.setdefault(gbif_id, [0, 0])
+            change[0] += self._images[image_id][0]
+            change[1] += self._images[image_id][1]
+        updates = []
+        for gbif_id, n_images, n_success, n_failed, old in db.execute(RECORDS, (json.dumps(list(changes)),)):
+            success, failed = changes[gbif_id]
+            status = record_status(n_images, n_success + success, n_failed + failed, tried=True)
+            ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
+            updates.append((n_success + success, n_failed + failed, status.value, now if ended else None, gbif_id))
+            if status != old:
+                tally.record(-1, old)
+                tally.record(1, status)
+        db.executemany(UPDATE_RECORD, updates)
+
+
+@dataclass(frozen=True, slots=True)
+class RollUpProgress:
+    records: int
+    total: int
+    corrected: int
+
+
+def finalize(ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int = 20_000) -> RollUpProgress:
+    """Recount every record from its images and mend what differs, a committed chunk at a time; then the tallies.
+
+    Safe to kill and to repeat: each chunk leaves `gbif_ids` and `record_tallies` agreeing with each other.
+    """
+    total: int = ledger.connection.execute("SELECT count(*) FROM gbif_ids").fetchone()[0]
+    done = RollUpProgress(0, total, 0)
+    last = -(2**63)
+    while True:
+        with ledger.transaction() as db:
+            rows = db.execute(RECOUNT, (last, chunk)).fetchall()
+            corrected = _mend(db, rows)
+        if not rows:
+            break
+        last = rows[-1][0]
+        done = RollUpProgress(done.records + len(rows), total, done.corrected + corrected)
+        progress(done)
+    _recount_tallies(ledger)
+    return done
+
+
+def _mend(db: sqlite3.Connection, rows: list[tuple[int, ...]]) -> int:
+    tally = Tally()
+    updates = []
+    for gbif_id, n_images, n_success, n_failed, old, completed_at, links, success, failed, tried, last_attempt_at in rows:
+        status = record_status(links, success, failed, tried=tried > 0)
+        if (n_images, n_success, n_failed, old) == (links, success, failed, status):
+            continue
+        ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
+        updates.append((links, success, failed, status.value, (completed_at or last_attempt_at) if ended else None, gbif_id))
+        tally.record(-1, str(old))
+        tally.record(1, status)
+    db.executemany(
+        "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?", updates
+    )
+    tally.write(db)
+    return len(updates)
+
+
+def _recount_tallies(ledger: Ledger, chunk: int = 200_000) -> None:
+    """Count all images anew, reading a chunk at a time, and replace the tallies in one short transaction.
+
+    Nobody else changes rows meanwhile: the caller owns the ledger.
+    """
+    counts: dict[tuple[int, str, str], list[int]] = {}
+    top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
+    for low in range(0, top, chunk):
+        for host_id, status, error_type, n, n_final, size_bytes in ledger.connection.execute(RECOUNT_IMAGES, (low, low + chunk)):
+            cell = counts.setdefault((host_id, status, error_type), [0, 0, 0])
+            cell[0] += n
+            cell[1] += n_final
+            cell[2] += size_bytes
+    records = ledger.connection.execute("SELECT status, count(*) FROM gbif_ids GROUP BY status").fetchall()
+    with ledger.transaction() as db:
+        db.execute("DELETE FROM tallies")
+        db.executemany(
+            "INSERT INTO tallies (host_id, status, error_type, n, n_final, size_bytes) VALUES (?, ?, ?, ?, ?, ?)",
+            [(*key, *cell) for key, cell in counts.items()],
+        )
+        db.execute("DELETE FROM record_tallies")
+        db.executemany("INSERT INTO record_tallies (status, n) VALUES (?, ?)", records)

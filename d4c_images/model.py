@@ -73,6 +73,7 @@ class OwnCode(IntEnum):
     BAD_ENCODING = -10  # Content-Encoding that cannot be decoded
     BAD_URL = -11
     CANCELLED = -12  # the turn ended first; says nothing about the image
+    WORKER_DIED = -13  # the process that held the claim ended without a word
     OTHER = -99
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from d4c_images.identity import host_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.model import Claim, ErrorType, Outcome, Report, Status, Turn
-from d4c_images.pace import HostPace
+from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn
+from d4c_images.pace import HostLimits, HostPace
 
 CANDIDATES = """
 SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type
@@ -31,7 +31,7 @@ FROM json_each(?) AS claimed CROSS JOIN image_rows AS i ON i.image_id = claimed.
 WHERE i.lease_id = ?
 """
 SETTLE = """
-UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = NULL, not_before = :not_before, host_id = :host_id,
+UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_lease_id, not_before = :not_before, host_id = :host_id,
     attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, http_status = :http_status, error_type = :error_type,
     error_detail = :error_detail, file_path = :file_path, file_size = :file_size, sha256 = :sha256,
     original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
@@ -194,6 +194,14 @@ def load_pace(db: sqlite3.Connection, host_id: int) -> HostPace:
     return HostPace(recent_ok=row[0], recent_bad=row[1], block_level=row[2], blocked_until=row[3], blocked_why=row[4])
 
 
+def save_limits(db: sqlite3.Connection, host_id: int, limits: HostLimits) -> None:
+    """Note the limits that a run goes by, for reports."""
+    db.execute(
+        "UPDATE host_rows SET connections = ?, lanes = ?, min_interval_s = ?, politeness_group = ? WHERE host_id = ?",
+        (limits.connections, limits.lanes, limits.min_interval_s, limits.group, host_id),
+    )
+
+
 def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace) -> None:
     until = None if pace.blocked_until is None else int(pace.blocked_until)
     db.execute(
@@ -306,6 +314,7 @@ class _Settlement:
                 "now": self._now,
                 "image_id": outcome.image_id,
                 "lease_id": lease_id,
+                "dead_lease_id": lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
             },
         )
         size_bytes = blob.size_bytes if blob else 0

@@ -1,0 +1,110 @@
+"""The terms of a run: what it is asked to do, how it ends, and what the steward needs of a runner and of those who watch.
+
+Holds no behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from d4c_images import pace
+from d4c_images.ledger import questions
+from d4c_images.model import Orders, Report
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is asked to do."""
+
+    hosts: pace.HostTable
+    max_attempts: int = 4
+    retry_base_s: float = 30.0
+    retry_cap_s: float = 3600.0
+    max_connections: int = 64  # of one worker, over all hosts
+    max_images: int | None = None  # lend no more than this many
+    only_hosts: frozenset[str] = frozenset()
+    deadline: float | None = None  # unix time: lend nothing after it
+    grace_s: float = 60.0  # for requests in flight when the run drains
+    max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
+    breaker: pace.Policy = field(default_factory=pace.Policy)
+
+
+class Ending(StrEnum):
+    DONE = "nothing left to do"
+    WAITING = "all that is left has to wait"
+    LIMIT = "the limit of images is reached"
+    TIME = "the time is up"
+    SIGNAL = "a signal came"
+
+
+@dataclass(slots=True)
+class Totals:
+    """What this run has done so far."""
+
+    settled: int = 0
+    success: int = 0
+    adopted: int = 0
+    failed: int = 0
+    retries: int = 0
+    late: int = 0
+    stored_bytes: int = 0
+    received_bytes: int = 0
+    lent: int = 0
+    worker_deaths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of the run for those who watch it."""
+
+    now: float
+    started_at: float
+    totals: Totals
+    images: questions.ImageCounts
+    hosts: tuple[questions.HostCount, ...]  # those with work left, most first
+    blocked: dict[str, float]  # host -> unix time until which nobody asks it
+
+
+class Watcher:
+    """Told of what happens in a run; the base class does nothing. Must neither block nor raise."""
+
+    def started(self, snapshot: Snapshot) -> None: ...
+    def ticked(self, snapshot: Snapshot) -> None: ...
+    def host_blocked(self, host: str, until: float, why: str) -> None: ...
+    def worker_died(self, why: str) -> None: ...
+    def draining(self, why: str) -> None: ...
+    def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    worker: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A worker is gone without a word; a fresh one stands in its place under the same number."""
+
+    worker: int
+    why: str
+
+
+Event = Reported | Died
+
+
+class Runner(Protocol):
+    """Carries orders to workers and their reports back; decides nothing. Workers are numbered from 0."""
+
+    @property
+    def n_workers(self) -> int: ...
+
+    def send(self, worker: int, orders: Orders) -> None:
+        """Hand orders over; returns at once. Orders to a worker that has just died are lost: `Died` tells."""
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        """What has come in, waiting at most `timeout_s` for the first event. Raises what a worker raised (`D4CError`)."""
+
+    def close(self) -> None:
+        """End all workers; nothing is received any more."""

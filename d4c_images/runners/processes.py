@@ -1,0 +1,143 @@
+"""Runs workers as processes of this node, each with a pipe to the steward. Restarts those that die; decides nothing else."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from d4c_images.errors import D4CError
+from d4c_images.model import Orders, Report
+from d4c_images.run import Died, Event, Reported
+
+Feed = Callable[[float], Orders]
+Work = Callable[[Feed], Iterator[Report]]
+"""What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
+
+MAX_DEATHS = 10  # in a row, without a single report between them
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class _Seat:
+    process: BaseProcess
+    pipe: Connection
+
+
+class ProcessRunner:
+    """`n_workers` processes that each run `setup()(feed)`."""
+
+    def __init__(self, n_workers: int, setup: Callable[[], Work]) -> None:
+        """`setup` is called in each worker process; it must pickle (a module-level function or a `functools.partial` of one)."""
+        self._context = multiprocessing.get_context("spawn")
+        self._setup = setup
+        self._deaths = 0
+        self._seats = [self._start(number) for number in range(n_workers)]
+
+    @property
+    def n_workers(self) -> int:
+        return len(self._seats)
+
+    def send(self, worker: int, orders: Orders) -> None:
+        try:
+            self._seats[worker].pipe.send(orders)
+        except OSError:
+            pass  # it has died; `receive` will say so
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        pipes = {seat.pipe: number for number, seat in enumerate(self._seats)}
+        return [event for pipe in wait(list(pipes), timeout_s) for event in self._read(pipes[pipe])]  # type: ignore[index]
+
+    def close(self) -> None:
+        for seat in self._seats:
+            try:
+                seat.pipe.send(Orders(drain=True, closed=True))
+            except OSError:
+                pass
+        for seat in self._seats:
+            seat.process.join(timeout=5)
+            if seat.process.is_alive():
+                seat.process.kill()
+                seat.process.join()
+            seat.pipe.close()
+
+    def _read(self, number: int) -> Iterator[Event]:
+        """Everything that one worker has said."""
+        seat = self._seats[number]
+        try:
+            while seat.pipe.poll():
+                message = seat.pipe.recv()
+                if isinstance(message, Report):
+                    self._deaths = 0
+                    yield Reported(number, message)
+                else:
+                    raise message
+        except (EOFError, OSError):
+            yield Died(number, self._replace(number))
+
+    def _replace(self, number: int) -> str:
+        seat = self._seats[number]
+        seat.process.join(timeout=10)
+        code = seat.process.exitcode
+        why = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        seat.pipe.close()
+        self._deaths += 1
+        if self._deaths > MAX_DEATHS:
+            raise D4CError(f"worker processes die again and again ({why}); see the job log")
+        self._seats[number] = self._start(number)
+        return why
+
+    def _start(self, number: int) -> _Seat:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_main, args=(theirs, os.getpid(), self._setup), name=f"d4c-images worker {number}", daemon=True
+        )
+        process.start()
+        theirs.close()
+        return _Seat(process, ours)
+
+
+def _main(pipe: Connection, steward_pid: int, setup: Callable[[], Work]) -> None:
+    """A worker process: signals are the steward's business, and it does not outlive the steward."""
+    for number in DRAIN_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux; see prctl(2)
+    if os.getppid() != steward_pid:
+        return
+    try:
+        for report in setup()(_PipeFeed(pipe)):
+            pipe.send(report)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the steward is gone
+    except D4CError as error:
+        pipe.send(error)
+    except BaseException as error:
+        traceback.print_exc()
+        pipe.send(D4CError(f"a worker failed: {type(error).__name__}: {error}"))
+
+
+class _PipeFeed:
+    """Orders from the pipe, merged."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._drain = self._closed = False
+
+    def __call__(self, wait_s: float) -> Orders:
+        end_at = time.monotonic() + wait_s
+        turns = []
+        while self._pipe.poll(max(0.0, end_at - time.monotonic())):
+            orders: Orders = self._pipe.recv()
+            turns += orders.turns
+            self._drain |= orders.drain
+            self._closed |= orders.closed
+            end_at = 0.0
+        return Orders(tuple(turns), self._drain, self._closed)

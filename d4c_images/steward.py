@@ -1,0 +1,377 @@
+"""The one writer of a run: lends turns to workers, settles what they report, drains on a signal or when the time is up.
+
+It fetches nothing, decides nothing about an image and knows no SQL. Everything that it remembers of a host can be read again
+from the ledger, so a new steward goes on where a killed one stopped.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from sqlite3 import Connection
+
+from d4c_images import pace
+from d4c_images.ledger import lending, owner, questions
+from d4c_images.ledger.connect import Ledger
+from d4c_images.model import Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.run import Died, Ending, Event, Plan, Reported, Runner, Snapshot, Totals, Watcher
+
+TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
+LONG_TURN_S = 30.0  # a lane's turns shrink when they last longer than this
+SHORT_TURN_S = 10.0  # ... and grow when they last less
+MAX_CLAIMS = 512
+TICK_S = 0.25
+SNAPSHOT_S = 2.0
+CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
+
+
+@dataclass(slots=True)
+class _Lease:
+    turn: Turn
+    host_id: int
+    worker: int
+    outstanding: set[int]  # image ids without an outcome
+    lent_at: float
+
+
+@dataclass(slots=True)
+class _Lane:
+    worker: int = 0
+    leases: list[int] = field(default_factory=list)  # the turn under way and at most one behind it
+    claims: int = 0  # how many the next turn gets
+
+
+@dataclass(slots=True, eq=False)
+class _Host:
+    host_id: int
+    name: str
+    limits: pace.HostLimits
+    pace: pace.HostPace
+    lanes: list[_Lane]
+    due: float | None = None  # when it is looked at next; None: something else will bring it back
+
+
+class _Agenda:
+    """When to look at which host: a heap with late deletion, first come first served among equals."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, _Host]] = []
+        self._order = 0
+
+    def add(self, host: _Host, when: float) -> None:
+        """Have the host looked at by `when`; an earlier date stands."""
+        if host.due is None or when < host.due:
+            host.due = when
+            self._order += 1
+            heapq.heappush(self._heap, (when, self._order, host))
+
+    def next_at(self) -> float | None:
+        while self._heap and self._heap[0][0] != self._heap[0][2].due:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self, now: float) -> _Host | None:
+        """The first host whose time has come."""
+        when = self.next_at()
+        if when is None or when > now:
+            return None
+        host = heapq.heappop(self._heap)[2]
+        host.due = None
+        return host
+
+
+class Steward:
+    """One run. `run()` returns when it has ended; call it once."""
+
+    def __init__(
+        self, ledger: Ledger, runner: Runner, plan: Plan, watcher: Watcher, clock: Callable[[], float], stop: Callable[[], bool]
+    ) -> None:
+        """`stop()` turns true when a signal has come. The ledger must be owned (`owner.take`)."""
+        assert ledger.run_id is not None
+        self._ledger, self._runner, self._plan, self._watcher = ledger, runner, plan, watcher
+        self._run_id = ledger.run_id
+        self._clock, self._stop = clock, stop
+        self._totals = Totals()
+        self._started_at = clock()
+        self._hosts: dict[int, _Host] = {}
+        self._groups: dict[str, set[int]] = {}  # politeness group -> its hosts
+        self._leases: dict[int, _Lease] = {}
+        self._agenda = _Agenda()
+        self._crowd: deque[_Host] = deque()  # hosts whose time has come while no worker had room
+        self._load = [0] * runner.n_workers  # connections granted, per worker
+        self._random = random.Random()
+        self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
+        self._last_snapshot_at = self._last_beat_at = self._started_at
+
+    def run(self) -> Ending:
+        with self._ledger.transaction() as db:
+            lending.take_back(db, lending.leases_of_others(db, self._run_id))
+            for count in questions.hosts_with_work(db):
+                self._know(db, count.host_id, count.host)
+        self._watcher.started(self._snapshot())
+        ending = self._ending()
+        while ending is None:
+            self._lend()
+            self._settle(self._runner.receive(TICK_S))
+            self._tick()
+            ending = self._ending()
+        if self._leases:
+            self._watcher.draining(ending)
+            self._drain()
+        self._watcher.ended(self._snapshot(), ending)
+        return ending
+
+    def _ending(self) -> Ending | None:
+        now = self._clock()
+        if self._stop():
+            return Ending.SIGNAL
+        if self._plan.deadline is not None and now >= self._plan.deadline:
+            return Ending.TIME
+        if self._leases:
+            return None
+        next_at = self._agenda.next_at()
+        if next_at is None and not self._crowd:
+            return Ending.DONE
+        if self._budget() == 0:
+            return Ending.LIMIT
+        return Ending.WAITING if next_at is not None and next_at - now > self._plan.max_idle_s else None
+
+    def _budget(self) -> int | None:
+        """How many more images may be lent; None for no limit."""
+        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.lent)
+
+    # -- lending
+
+    def _know(self, db: Connection, host_id: int, name: str) -> None:
+        """Take a host with work into the agenda."""
+        if self._plan.only_hosts and name not in self._plan.only_hosts:
+            return
+        limits = self._plan.hosts.limits(name)
+        host = _Host(host_id, name, limits, lending.load_pace(db, host_id), [_Lane() for _ in range(limits.lanes)])
+        lending.save_limits(db, host_id, limits)
+        self._hosts[host_id] = host
+        if limits.group is not None:
+            self._groups.setdefault(limits.group, set()).add(host_id)
+        self._agenda.add(host, 0.0)
+
+    def _lend(self) -> None:
+        """Give turns to the hosts whose time has come, as far as the workers have room."""
+        now = self._clock()
+        next_at = self._agenda.next_at()
+        if not self._crowd and (next_at is None or next_at > now):
+            return
+        turns: list[tuple[int, Turn]] = []
+        with self._ledger.transaction() as db:
+            while self._budget() != 0:
+                host = self._crowd.popleft() if self._crowd else self._agenda.pop(now)
+                if host is None:
+                    break
+                if not self._lend_host(db, host, now, turns):
+                    self._crowd.appendleft(host)
+                    break
+        for worker, turn in turns:  # only now: what a worker holds is written down first
+            self._runner.send(worker, Orders(turns=(turn,)))
+
+    def _lend_host(self, db: Connection, host: _Host, now: float, turns: list[tuple[int, Turn]]) -> bool:
+        """Fill the lanes of one host; False when a lane is free, but no worker has room for it."""
+        for number, lane in enumerate(host.lanes):
+            allowed = pace.allowed(host.pace, now)
+            if allowed == 0:
+                self._agenda.add(host, host.pace.blocked_until or now + TICK_S)
+                return True
+            if allowed is not None and any(other.leases for other in host.lanes):
+                return True  # a probe is under way: its end brings the host back
+            if not self._may_lend(host, lane):
+                continue
+            worker = self._worker_for(host, lane)
+            if worker is None:
+                return False
+            turn = self._lend_lane(db, host, number, worker, allowed, now)
+            if turn is None:
+                when = lending.earliest(db, host.host_id)
+                if when is not None:
+                    self._agenda.add(host, max(when, now + TICK_S))
+                return True
+            turns.append((worker, turn))
+        return True  # all lanes are busy: an outcome brings the host back
+
+    def _may_lend(self, host: _Host, lane: _Lane) -> bool:
+        """Whether the lane may get a turn: it has none, or one that is half done (so that it never runs dry)."""
+        if not lane.leases:
+            group = host.limits.group
+            return group is None or self._lanes_in_use(group) < host.limits.lanes
+        if len(lane.leases) > 1 or self._crowd:
+            return False
+        lease = self._leases[lane.leases[0]]
+        return len(lease.turn.claims) > 1 and 2 * len(lease.outstanding) <= len(lease.turn.claims)
+
+    def _lanes_in_use(self, group: str) -> int:
+        return sum(bool(lane.leases) for host_id in self._groups[group] for lane in self._hosts[host_id].lanes)
+
+    def _worker_for(self, host: _Host, lane: _Lane) -> int | None:
+        """The worker that has the lane already, else the one with the least to do; None when none has room."""
+        if lane.leases:
+            return lane.worker
+        lightest = min(range(len(self._load)), key=self._load.__getitem__)
+        has_room = self._load[lightest] + host.limits.connections <= self._plan.max_connections
+        return lightest if has_room or self._load[lightest] == 0 else None
+
+    def _lend_lane(self, db: Connection, host: _Host, number: int, worker: int, allowed: int | None, now: float) -> Turn | None:
+        lane = host.lanes[number]
+        lane.claims = lane.claims or 8 * host.limits.connections
+        deadline = self._plan.deadline
+        terms = lending.Terms(
+            lane=number,
+            connections=host.limits.connections,
+            min_interval_s=host.limits.min_interval_s,
+            max_claims=min(claims for claims in (lane.claims, allowed, self._budget()) if claims is not None),
+            expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
+        )
+        turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
+        if turn is None:
+            return None
+        if not lane.leases:
+            self._load[worker] += host.limits.connections
+        lane.worker = worker
+        lane.leases.append(turn.lease_id)
+        self._leases[turn.lease_id] = _Lease(turn, host.host_id, worker, {claim.image_id for claim in turn.claims}, now)
+        self._totals.lent += len(turn.claims)
+        return turn
+
+    # -- settling
+
+    def _settle(self, events: list[Event]) -> None:
+        """Write down what has come in, in one transaction, and draw the conclusions for the hosts."""
+        reports = [report for event in events for report in self._reports_of(event)]
+        if not reports:
+            return
+        now = self._clock()
+        blocked = []
+        with self._ledger.transaction() as db:
+            settled = lending.settle(db, reports, self._retry, now)
+            for host_id, news in settled.hosts.items():
+                host = self._hosts[host_id]
+                before = host.pace
+                host.pace = pace.after_batch(before, news.n_ok, news.n_bad, news.retry_after_s, now, self._plan.breaker)
+                if host.pace != before:
+                    lending.save_pace(db, host_id, host.pace)
+                if host.pace.blocked_until is not None and host.pace.blocked_until != before.blocked_until:
+                    blocked.append(host)
+            for host_id in settled.moved_to - self._hosts.keys():
+                self._know(db, host_id, questions.host_name(db, host_id))
+        for report in reports:
+            self._release(report, now)
+        for host_id in settled.hosts.keys() | settled.moved_to:
+            self._look_again(host_id, now)
+        self._add(settled)
+        for host in blocked:
+            self._watcher.host_blocked(host.name, host.pace.blocked_until or now, host.pace.blocked_why or "")
+
+    def _reports_of(self, event: Event) -> list[Report]:
+        if isinstance(event, Reported):
+            return [event.report]
+        return self._bury(event)
+
+    def _bury(self, death: Died) -> list[Report]:
+        """The claims of a dead worker count as tried: one of them may be what killed it."""
+        self._totals.worker_deaths += 1
+        self._watcher.worker_died(death.why)
+        verdict = Verdict(Status.FAILED_TRANSIENT, "other", f"the worker process died: {death.why}")
+        reports = []
+        for lease_id, lease in self._leases.items():
+            if lease.worker != death.worker:
+                continue
+            outcomes = tuple(
+                Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
+                for claim in lease.turn.claims
+                if claim.image_id in lease.outstanding
+            )
+            reports.append(Report(lease_id, outcomes, finished=True))
+        return reports
+
+    def _release(self, report: Report, now: float) -> None:
+        lease = self._leases.get(report.lease_id)
+        if lease is None:
+            return
+        for outcome in report.outcomes:
+            lease.outstanding.discard(outcome.image_id)
+            if outcome.verdict is None and outcome.move is None:
+                self._totals.lent -= 1
+        if not report.finished:
+            return
+        del self._leases[report.lease_id]
+        host = self._hosts[lease.host_id]
+        lane = host.lanes[lease.turn.lane]
+        lane.leases.remove(report.lease_id)
+        if not lane.leases:
+            self._load[lease.worker] -= host.limits.connections
+            for neighbour in self._groups.get(host.limits.group or "", ()):
+                self._look_again(neighbour, now)
+        self._look_again(lease.host_id, now)
+        lasted_s = now - lease.lent_at
+        died = any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes)
+        if died or lasted_s > LONG_TURN_S:
+            lane.claims = max(2 * host.limits.connections, lane.claims // 2)
+        elif lasted_s < SHORT_TURN_S and len(lease.turn.claims) == lane.claims:
+            lane.claims = min(MAX_CLAIMS, lane.claims * 2)
+
+    def _look_again(self, host_id: int, now: float) -> None:
+        host = self._hosts.get(host_id)  # None: a host that this run was told to leave alone
+        if host is not None and host not in self._crowd:
+            self._agenda.add(host, max(now, host.pace.blocked_until or 0.0))
+
+    def _add(self, settled: lending.Settled) -> None:
+        totals = self._totals
+        totals.settled += settled.n_settled
+        totals.success += settled.n_success
+        totals.adopted += settled.n_adopted
+        totals.failed += settled.n_failed
+        totals.retries += settled.n_retry
+        totals.late += settled.n_late
+        totals.stored_bytes += settled.stored_bytes
+        totals.received_bytes += settled.received_bytes
+
+    def _retry_wait_s(self, attempts: int) -> float:
+        return pace.retry_wait_s(attempts, self._plan.retry_base_s, self._plan.retry_cap_s, self._random.random())
+
+    # -- time
+
+    def _tick(self) -> None:
+        now = self._clock()
+        if now - self._last_beat_at >= owner.HEARTBEAT_S:
+            owner.beat(self._ledger, now)
+            self._last_beat_at = now
+        if now - self._last_snapshot_at >= SNAPSHOT_S:
+            self._watcher.ticked(self._snapshot())
+            self._last_snapshot_at = now
+
+    def _drain(self) -> None:
+        """Have workers start nothing more, wait for what is in flight, then take back what is left."""
+        for worker in range(self._runner.n_workers):
+            self._runner.send(worker, Orders(drain=True))
+        end_at = self._clock() + self._plan.grace_s
+        while self._leases and self._clock() < end_at:
+            self._settle(self._runner.receive(TICK_S))
+            self._tick()
+        if self._leases:
+            for worker in range(self._runner.n_workers):
+                self._runner.send(worker, Orders(drain=True, closed=True))
+            end_at = self._clock() + CANCEL_S
+            while self._leases and self._clock() < end_at:
+                self._settle(self._runner.receive(TICK_S))
+        with self._ledger.transaction() as db:
+            lending.take_back(db, list(self._leases))
+
+    def _snapshot(self) -> Snapshot:
+        db, now = self._ledger.connection, self._clock()
+        blocked = {
+            host.name: host.pace.blocked_until
+            for host in self._hosts.values()
+            if host.pace.blocked_until is not None and host.pace.blocked_until > now
+        }
+        return Snapshot(
+            now, self._started_at, replace(self._totals), questions.image_counts(db), tuple(questions.hosts_with_work(db)), blocked
+        )

@@ -1,42 +1,62 @@
-"""Runs one worker in the steward's own thread: for tests and small jobs. No process, no pipe."""
+"""Runs one worker in this process, in a thread: for tests and small jobs. No process, no pipe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import queue
+import threading
 
 from d4c_images.model import Orders, Report
 from d4c_images.run import Event, Reported
-
-if TYPE_CHECKING:
-    from d4c_images.runners.processes import Work
+from d4c_images.runners.processes import Work
 
 
 class InlineRunner:
-    """The worker goes one report further each time something is received."""
+    """One worker beside the steward. What the worker raises is raised by `receive`."""
 
     n_workers = 1
 
     def __init__(self, work: Work) -> None:
-        self._orders: list[Orders] = []
+        self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
         self._drain = self._closed = False
-        self._reports: Iterator[Report] = work(self._feed)
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
 
     def send(self, worker: int, orders: Orders) -> None:
-        self._orders.append(orders)
+        self._orders.put(orders)
 
     def receive(self, timeout_s: float) -> list[Event]:
-        report = next(self._reports, None)
-        return [] if report is None else [Reported(0, report)]
+        events: list[Event] = []
+        try:
+            said = self._said.get(timeout=timeout_s)
+            while True:
+                if isinstance(said, BaseException):
+                    raise said
+                events.append(Reported(0, said))
+                said = self._said.get_nowait()
+        except queue.Empty:
+            return events
 
     def close(self) -> None:
-        self._closed = self._drain = True
-        for _ in self._reports:
-            pass
+        self.send(0, Orders(drain=True, closed=True))
+        self._thread.join(timeout=10)
+
+    def _run(self, work: Work) -> None:
+        try:
+            for report in work(self._feed):
+                self._said.put(report)
+        except BaseException as error:
+            self._said.put(error)
 
     def _feed(self, wait_s: float) -> Orders:
-        turns = [turn for orders in self._orders for turn in orders.turns]
-        self._drain |= any(orders.drain for orders in self._orders)
-        self._closed |= any(orders.closed for orders in self._orders)
-        self._orders.clear()
-        return Orders(tuple(turns), self._drain, self._closed)
+        """Orders that have come in, merged, waiting at most `wait_s` for the first."""
+        turns = []
+        try:
+            orders = self._orders.get(timeout=wait_s) if wait_s > 0 else self._orders.get_nowait()
+            while True:
+                turns += orders.turns
+                self._drain |= orders.drain
+                self._closed |= orders.closed
+                orders = self._orders.get_nowait()
+        except queue.Empty:
+            return Orders(tuple(turns), self._drain, self._closed)

@@ -1,0 +1,78 @@
+"""Reads spans of time, moments and sizes as people and schedulers write them. Pure: `now` comes in."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from d4c_images.errors import UsageError
+
+_SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+
+
+def parse_span(text: str) -> float:
+    """Seconds of `11h30m`, `2d`, `90m`, `45s`, `3600`, and of the schedulers' `11:30:00` and `1-12:00:00`.
+
+    Two clock numbers are hours and minutes, as in SGE's and Slurm's day form. Raises `UsageError`.
+    """
+    text = text.strip().lower()
+    if clock := _CLOCK.fullmatch(text):
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return float(days * 86400 + hours * 3600 + minutes * 60 + seconds)
+    span = _SPAN.fullmatch(text)
+    if not span or not text:
+        raise UsageError(f"'{text}' is no span of time: write 11h30m, 90m, 45s or 11:30:00")
+    days_s, hours_s, minutes_s, seconds_s = span.groups()
+    return int(days_s or 0) * 86400 + int(hours_s or 0) * 3600 + int(minutes_s or 0) * 60 + float(seconds_s or 0)
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """The moment of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`."""
+    text = text.strip()
+    if re.fullmatch(r"\d{1,2}:\d\d", text, re.ASCII):
+        try:
+            hour, minute = map(int, text.split(":"))
+            moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        except ValueError:
+            raise UsageError(f"'{text}' is no time of day") from None
+        return moment if moment > now else moment + timedelta(days=1)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"'{text}' is no moment: write 18:30 or 2027-01-31T18:30") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=now.tzinfo)
+    if moment <= now:
+        raise UsageError(f"'{text}' is in the past")
+    return moment
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `500M`, `2G`, `1048576` (powers of 1024). Raises `UsageError`."""
+    size = _SIZE.fullmatch(text.strip())
+    if not size:
+        raise UsageError(f"'{text}' is no size: write 500M or 2G")
+    return int(float(size[1]) * 1024 ** " kmgt".index(size[2].lower() or " "))
+
+
+def show_span(seconds: float) -> str:
+    """`3 d 4 h`, `2 h 05 min`, `3 min 20 s`, `12 s`: two units at most."""
+    whole = max(0, round(seconds))
+    if whole >= 86400:
+        return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole >= 60:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole} s"
+
+
+def show_size(size_bytes: float) -> str:
+    """`1.4 GB`, powers of 1000, as disks are sold and quotas are set."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size_bytes) < 999.5:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 99.5 else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"

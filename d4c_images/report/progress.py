@@ -1,0 +1,199 @@
+"""Shows a running download: a live view on a terminal, a line a minute in a job log. Changes nothing.
+
+Speeds are those of the last minute, so that a stall shows at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from d4c_images.durations import show_size, show_span
+from d4c_images.run import Ending, Snapshot, Watcher
+
+WINDOW_S = 60.0
+LOG_EVERY_S = 60.0
+SLOWEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Speeds over the window; None where nothing can be said yet."""
+
+    images_per_s: float | None
+    bytes_per_s: float | None
+    eta_s: float | None
+    slowest: tuple[tuple[str, int, float | None], ...]  # host, images left, seconds left
+
+
+class Meter:
+    """Speeds and the time left, from snapshots. A run ends with its slowest host, so that decides the ETA."""
+
+    def __init__(self) -> None:
+        self._seen: deque[Snapshot] = deque()
+
+    def add(self, snapshot: Snapshot) -> Pace:
+        self._seen.append(snapshot)
+        while len(self._seen) > 2 and snapshot.now - self._seen[1].now >= WINDOW_S:
+            self._seen.popleft()
+        first = self._seen[0]
+        span_s = snapshot.now - first.now
+        if span_s <= 0:
+            return Pace(None, None, None, tuple((host.host, host.n_left, None) for host in snapshot.hosts[:SLOWEST]))
+        rate = (snapshot.totals.settled - first.totals.settled) / span_s
+        left_then = {host.host: host.n_left for host in first.hosts}
+        etas = []
+        for host in snapshot.hosts:
+            done = left_then.get(host.host, host.n_left) - host.n_left
+            etas.append((host.host, host.n_left, host.n_left * span_s / done if done > 0 else None))
+        etas.sort(key=lambda eta: (eta[2] is not None, -(eta[2] or 0.0), -eta[1]))
+        known = [eta for _, _, eta in etas if eta is not None]
+        eta_s = max([snapshot.images.left / rate, *known]) if rate > 0 else None
+        received = snapshot.totals.received_bytes - first.totals.received_bytes
+        return Pace(rate, received / span_s, eta_s, tuple(etas[:SLOWEST]))
+
+
+class LogProgress(Watcher):
+    """One line a minute, and one for each thing worth knowing."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out or sys.stdout
+        self._meter = Meter()
+        self._next_at = 0.0
+
+    def started(self, snapshot: Snapshot) -> None:
+        images = snapshot.images
+        self.say(
+            snapshot.now,
+            f"start: {images.left:,} of {images.total:,} images left at {len(snapshot.hosts):,} hosts, "
+            f"{images.success:,} stored, {images.failed:,} failed for good",
+        )
+        self._next_at = snapshot.now + LOG_EVERY_S
+
+    def ticked(self, snapshot: Snapshot) -> None:
+        pace = self._meter.add(snapshot)
+        if snapshot.now < self._next_at:
+            return
+        self._next_at = snapshot.now + LOG_EVERY_S
+        self.say(snapshot.now, _line(snapshot, pace))
+
+    def host_blocked(self, host: str, until: float, why: str) -> None:
+        self.say(None, f"{host} is left alone until {_clock(until)}: {why}")
+
+    def worker_died(self, why: str) -> None:
+        self.say(None, f"a worker process died ({why}); a new one takes its place")
+
+    def draining(self, why: str) -> None:
+        self.say(None, f"{why}: nothing new is started, what is in flight ends")
+
+    def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+        self.say(snapshot.now, "end: " + summary(snapshot, ending))
+
+    def say(self, now: float | None, text: str) -> None:
+        stamp = datetime.now() if now is None else datetime.fromtimestamp(now)
+        print(f"{stamp:%Y-%m-%d %H:%M:%S} {text}", file=self._out, flush=True)
+
+
+class LiveProgress(Watcher):
+    """A view that is drawn anew every two seconds; news of hosts scroll away above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._meter = Meter()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def started(self, snapshot: Snapshot) -> None:
+        self._live.start()
+        self.ticked(snapshot)
+
+    def ticked(self, snapshot: Snapshot) -> None:
+        self._live.update(_view(snapshot, self._meter.add(snapshot)), refresh=True)
+
+    def host_blocked(self, host: str, until: float, why: str) -> None:
+        self._console.print(f"[yellow]{host}[/] is left alone until {_clock(until)}: {why}", highlight=False)
+
+    def worker_died(self, why: str) -> None:
+        self._console.print(f"[red]a worker process died[/] ({why}); a new one takes its place", highlight=False)
+
+    def draining(self, why: str) -> None:
+        self._console.print(f"{why}: nothing new is started, what is in flight ends", highlight=False)
+
+    def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+        self.close()
+        self._console.print(summary(snapshot, ending), highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal in order, however the run ends."""
+        self._live.stop()
+
+
+def summary(snapshot: Snapshot, ending: Ending) -> str:
+    """What a run has done, in one line."""
+    totals, images = snapshot.totals, snapshot.images
+    lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
+    adopted = f" ({totals.adopted:,} adopted)" if totals.adopted else ""
+    return (
+        f"{ending}; {totals.success:,} images stored{adopted}, {totals.failed:,} failed for good, {totals.retries:,} put off, "
+        f"{show_size(totals.stored_bytes)} in {show_span(lasted_s)} ({totals.settled / lasted_s:.1f} images/s); "
+        f"{images.left:,} of {images.total:,} left"
+    )
+
+
+def _line(snapshot: Snapshot, pace: Pace) -> str:
+    images = snapshot.images
+    done = images.total - images.left
+    parts = [
+        f"{done:,}/{images.total:,} ({done / max(1, images.total):.1%})",
+        f"{images.success:,} stored, {images.failed:,} failed, {images.to_retry:,} to retry",
+        f"{pace.images_per_s or 0:.1f} images/s, {show_size(pace.bytes_per_s or 0)}/s",
+        f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else 'unknown'}",
+    ]
+    if pace.slowest:
+        host, left, eta_s = pace.slowest[0]
+        parts.append(f"slowest {host} ({left:,} left{', ' + show_span(eta_s) if eta_s is not None else ''})")
+    if snapshot.blocked:
+        parts.append(f"{len(snapshot.blocked)} hosts blocked")
+    return "; ".join(parts)
+
+
+def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
+    images = snapshot.images
+    done = images.total - images.left
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=max(1, images.total), completed=done, width=40),
+        Text(f"{done:,}/{images.total:,}  {done / max(1, images.total):.1%}"),
+        Text(f"{pace.images_per_s or 0:.1f} images/s"),
+        Text(f"{show_size(pace.bytes_per_s or 0)}/s"),
+        Text(f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else '...'}"),
+    )
+    counts = Text.assemble(
+        (f"{images.success:,} stored", "green"),
+        "   ",
+        (f"{images.failed:,} failed", "red" if images.failed else ""),
+        f"   {images.to_retry:,} to retry   {images.leased:,} in work   {images.pending:,} waiting",
+    )
+    slowest = Table(box=None, padding=(0, 2), header_style="dim")
+    slowest.add_column("slowest hosts")
+    slowest.add_column("left", justify="right")
+    slowest.add_column("ETA", justify="right")
+    slowest.add_column("")
+    for host, left, eta_s in pace.slowest:
+        until = snapshot.blocked.get(host)
+        note = f"left alone until {_clock(until)}" if until else ""
+        slowest.add_row(host, f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
+    return Group(head, counts, slowest) if pace.slowest else Group(head, counts)
+
+
+def _clock(when: float) -> str:
+    moment = datetime.fromtimestamp(when)
+    return f"{moment:%H:%M:%S}" if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d %H:%M}"

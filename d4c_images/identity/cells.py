@@ -1,0 +1,23 @@
+"""Several URLs in one identifier cell. Splits cells; does not judge the pieces."""
+
+from __future__ import annotations
+
+import re
+
+# GBIF splits dwc:associatedMedia itself, but only where the whole cell is no valid URI, so that `http://a/1.jpg;http://a/2.jpg`
+# comes through as one identifier (gbif/pipelines, MultimediaConverter).
+_SEPARATORS = re.compile(r"(?:\|#DELIMITER#\||[\s|;,])+(?=(?:https?|ftp)://)", re.IGNORECASE)
+
+
+def split_cell(cell: str) -> list[str]:
+    """The URLs of a cell, in their order; nearly always the cell itself.
+
+    A cell is cut only before a piece that begins with its own http, https or ftp scheme and only at a separator, so that a URL
+    inside a URL stays whole (`resize?url=https://...`, `web.archive.org/web/2016/https://...`).
+    """
+    if cell.find("://", 6) < 0:
+        return [cell]
+    pieces = _SEPARATORS.split(cell.strip())
+    if len(pieces) == 1:
+        return [cell]
+    return [bare for piece in pieces if (bare := piece.strip().rstrip("|;,").rstrip())]

@@ -1,0 +1,39 @@
+"""What a rule of identity is. Holds no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+Rank = tuple[int, ...]
+"""Where a candidate stands among the candidates of its image; smaller is better."""
+
+
+class Example(NamedTuple):
+    """One row of a rule's table; a test checks it and the reference page shows it."""
+
+    identifier: str
+    key: str
+    best: str = ""  # the first candidate; "" where it is the identifier itself
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How the URLs of one publisher, or of one protocol, name an image.
+
+    `match` gets a normalised URL and gives the image, or None where the rule says nothing of this URL. Its answer depends on
+    nothing but the URL; its candidates are in the order of `rank`. `rank` gives None for URLs that `match` would refuse.
+    A change of any key needs a new `version`.
+    """
+
+    name: str
+    version: int
+    hosts: frozenset[str]  # empty: of any host
+    match: Callable[[Url], Image | None]
+    rank: Callable[[Url], Rank | None]
+    examples: tuple[Example, ...]
+    source: str  # where the publisher or the specification says so

@@ -1,0 +1,200 @@
+"""From the text of an identifier to a normalised URL. Knows nothing of publishers and never merges two different photos.
+
+What is made equal follows RFC 3986 section 6.2 and no more: the case of scheme and host, default ports, the case of the hex in
+percent-encoding, encoding of what needs none, dot segments, the fragment (never sent to a server). What servers may tell apart
+stays apart: http and https, `www.`, the case of the path, `//`, a trailing slash, the query and its order, `%2F`, `%2B`, `%26`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MAX_LENGTH = 8192
+
+NO_IDENTIFIER = "no_identifier"
+NOT_HTTP = "not_http"
+MALFORMED_URL = "malformed_url"
+
+
+class Url(NamedTuple):
+    """A normalised URL in parts."""
+
+    text: str
+    scheme: str
+    host: str  # lower case, with a port only where it is not the scheme's default
+    path: str  # begins with "/"
+    query: str  # with its "?" (and a kept fragment), or ""
+
+    @property
+    def root(self) -> str:
+        """Everything before the path."""
+        return self.text[: len(self.text) - len(self.path) - len(self.query)]
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
+
+_PARTS = re.compile(r"(https?|ftp)://(?:[^/]*@)?([^/]+)(/[^?#]*)(.*)").fullmatch
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u2060\ufeff]+")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_IMAGE_NAME = re.compile(r"\.(?:jpe?g|jpe|png|gif|tiff?|bmp|webp|jp2|dng|cr2|nef|heic|avif)\Z", re.IGNORECASE)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
+_IPV6 = re.compile(r"\[[0-9a-f:.]{2,45}\]\Z")
+_NO_SCHEME = re.compile(
+    r"(?:www\.[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,18}|(?:[A-Za-z0-9-]+\.)+(?:com|org|net|edu|gov|museum|[A-Za-z]{2}))/."
+)
+_NEEDS_WORK_IN_PATH = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9._~!$&'()*+,;=:@/-]")
+_NEEDS_WORK_IN_QUERY = re.compile(r"%[0-9A-Fa-f]{2}|[^A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def parts(text: str) -> Url:
+    """Take a URL that `usable_url` gave apart."""
+    found = _PARTS(text)
+    if found is None:
+        raise ValueError(f"not a normalised URL: {text!r}")
+    return Url(text, *found.groups())
+
+
+def usable_url(text: str) -> str | None:
+    """The normalised http, https or ftp URL that a cell holds, or None (then `unusable_reason` says why).
+
+    Repairs what is certain: blanks and control characters, doubled quotes of small GBIF downloads, `&amp;`, a missing scheme
+    before what clearly is a host with a path, characters that had to be percent-encoded. `usable_url(usable_url(x))` is
+    `usable_url(x)`.
+    """
+    url = _analyse(text)
+    return None if url in (NO_IDENTIFIER, NOT_HTTP, MALFORMED_URL) else url
+
+
+def unusable_reason(text: str) -> str | None:
+    """`no_identifier`, `not_http`, `malformed_url`, or None for a usable URL."""
+    url = _analyse(text)
+    return url if url in (NO_IDENTIFIER, NOT_HTTP, MALFORMED_URL) else None
+
+
+def _analyse(text: str) -> str:
+    """A normalised URL, or one of the three reasons (no URL is spelled like them)."""
+    text = _bare(text)
+    if not text:
+        return NO_IDENTIFIER
+    if len(text) > MAX_LENGTH:
+        return MALFORMED_URL
+    if text.startswith("//"):
+        text = "https:" + text
+    elif _NO_SCHEME.match(text):
+        text = "http://" + text
+    found = _SCHEME.match(text)
+    if found is None:
+        return NOT_HTTP
+    scheme = found[1].lower()
+    if scheme not in _DEFAULT_PORTS:
+        return NOT_HTTP
+    rest = text[found.end() :]
+    if not rest.startswith("//"):
+        return MALFORMED_URL
+    return _normalise(scheme, rest[2:])
+
+
+def _normalise(scheme: str, rest: str) -> str:
+    end = min((at for at in map(rest.find, "/?#\\") if at >= 0), default=len(rest))
+    authority, rest = rest[:end], rest[end:]
+    user, at, host = authority.rpartition("@")
+    known = _host(host, scheme)
+    if known is None:
+        return MALFORMED_URL
+    rest, fragment = _fragment(rest)
+    path, mark, query = rest.partition("?")
+    path = _unescape(_NEEDS_WORK_IN_PATH.sub(_encode, path))
+    if not path.startswith("/"):
+        path = "/" + path
+    if "/." in path:
+        path = _without_dots(path)
+    query = mark + _unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, query))
+    user = _NEEDS_WORK_IN_PATH.sub(_encode, user) + at
+    url = f"{scheme}://{user}{known}{path}{query}{fragment}"
+    return url if len(url) <= MAX_LENGTH else MALFORMED_URL
+
+
+def _unescape(text: str) -> str:
+    """Undo what XML and HTML did to the `&` of a query; seen doubled (`&amp;amp;`)."""
+    while "&amp;" in text:
+        text = text.replace("&amp;", "&")
+    return text
+
+
+def _bare(text: str) -> str:
+    """Without blanks around it, control characters in it, quotes of a CSV writer or angle brackets around it."""
+    while True:
+        before = text
+        text = _CONTROLS.sub("", text).strip().rstrip("|").rstrip()
+        if len(text) > 1 and text[0] + text[-1] in ('""', "<>"):
+            text = text[1:-1].replace('""', '"')
+        if text == before:
+            return text
+
+
+def _host(host: str, scheme: str) -> str | None:
+    """Host and port in their normal form; None where no server can be named so."""
+    name, colon, port = host.rpartition(":")
+    if not colon or host.endswith("]"):
+        name, port = host, ""
+    if len(name) > 253:
+        return None
+    if not name.isascii():
+        try:
+            name = name.encode("idna").decode("ascii")
+        except UnicodeError:
+            return None
+    name = name.lower().removesuffix(".")
+    if not (_HOST_NAME.match(name) or _IPV6.match(name)):
+        return None
+    if name in _DEFAULT_PORTS or _IMAGE_NAME.search(name):  # `http://https//...`, and GBIF's own `http://654355.jpg`
+        return None
+    if not port:
+        return name
+    if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
+        return None
+    return name if int(port) == _DEFAULT_PORTS[scheme] else f"{name}:{int(port)}"
+
+
+def _fragment(rest: str) -> tuple[str, str]:
+    """Split off the fragment: ("/path?query", "" or "#...").
+
+    It is dropped, except where it names the page of a viewer, and except where it is no fragment at all but a `#` that had to
+    be encoded (`/AB #12.jpg`): two such names must not become one.
+    """
+    rest, mark, fragment = rest.partition("#")
+    if not mark or fragment.startswith(("!", "/", "page")):
+        return rest, mark + _unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, fragment))
+    if _IMAGE_NAME.search(fragment) and not _IMAGE_NAME.search(rest.partition("?")[0]):
+        return f"{rest}%23{fragment.replace('#', '%23')}", ""
+    return rest, ""
+
+
+def _encode(found: re.Match[str]) -> str:
+    piece = found[0]
+    if len(piece) == 3:
+        decoded = chr(int(piece[1:], 16))
+        return decoded if decoded in _UNRESERVED else piece.upper()
+    try:
+        raw = piece.encode("utf-8", "surrogateescape")  # a broken byte of the file stays that byte
+    except UnicodeEncodeError:
+        raw = piece.encode("utf-8", "surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in raw)
+
+
+def _without_dots(path: str) -> str:
+    """RFC 3986 section 5.2.4, as curl and every browser do before they ask."""
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            if kept:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

@@ -1,0 +1,49 @@
+# The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
+.PHONY: run test test-fast test-cluster lint bench-ingest bench-fetch docs lock clean
+
+BIN = .venv/bin
+# A run of the tests, the linter and the types needs requirements-dev.lock, a run of the program only requirements.lock.
+RUN_READY = .venv/ready-run
+DEV_READY = .venv/ready-dev
+
+run: $(RUN_READY)
+	@demo/run.sh
+
+test: lint
+	$(BIN)/python -m pytest -m "not cluster"
+
+test-fast: $(DEV_READY)
+	$(BIN)/python -m pytest -m "not slow and not cluster"
+
+lint: $(DEV_READY)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# There is no test yet that asks a real scheduler, and a made-up one would prove nothing.
+test-cluster:
+	@echo "no test needs a real scheduler yet: nothing was run"
+
+bench-ingest: $(DEV_READY)
+	$(BIN)/python -m bench.ingest
+
+bench-fetch: $(DEV_READY)
+	$(BIN)/python -m bench.fetch
+
+# Pages that are made from the code: docs/reference/cli.md and the picture in the README.
+docs: $(DEV_READY)
+	$(BIN)/python -m docs.generate
+
+# New versions for both lock files. Needs uv; the locks hold for Python 3.11 to 3.13 on x86-64 and arm64.
+lock:
+	tools/lock.sh
+
+clean:
+	rm -rf .venv demo-run bench/out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(RUN_READY): requirements.lock pyproject.toml tools/setup.sh
+	@tools/setup.sh requirements.lock
+	@touch $@
+
+$(DEV_READY): requirements-dev.lock pyproject.toml tools/setup.sh
+	@tools/setup.sh requirements-dev.lock
+	@touch $@ $(RUN_READY)

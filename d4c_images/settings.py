@@ -1,0 +1,116 @@
+"""The only reader of the environment and of `.env`. Knows names and defaults; what a setting does is said where it is used.
+
+The environment beats `.env` in the working folder, `.env` beats the defaults; command line options beat all of them, since the
+command line takes its defaults from here. An empty value is the same as none. Secrets stay out of `repr`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from d4c_images.errors import UsageError
+
+NAMES = {
+    "D4C_LEDGER": "ledger",
+    "D4C_ROOT": "root",
+    "D4C_CONTACT": "contact",
+    "D4C_HOSTS_FILE": "hosts_file",
+    "D4C_PROCESSES": "processes",
+    "SLACK_WEBHOOK_URL": "slack_webhook_url",
+}
+"""What a user may set, and the field of `Settings` that holds it; `.env.example` lists the same names."""
+
+CORES_GRANTED = ("NSLOTS", "SLURM_CPUS_PER_TASK")
+"""How Grid Engine and Slurm tell a job its cores."""
+
+JOB_ID = ("SLURM_JOB_ID", "JOB_ID")
+"""How Slurm and Grid Engine tell a job its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    ledger: Path = Path("ledger.sqlite")
+    root: Path = Path("images")
+    contact: str | None = None  # a mail address or page for the User-Agent, so that a publisher can reach us
+    hosts_file: Path | None = None
+    processes: int = 1  # worker processes
+    slack_webhook_url: str | None = field(default=None, repr=False)
+    job_id: str | None = None  # of the scheduler, where there is one
+
+
+def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
+    """The settings of this process. Raises `UsageError`, naming the variable, where a value makes no sense."""
+    environment = os.environ if environ is None else environ
+    values = _read_env_file(env_file) | {name: environment[name] for name in NAMES if environment.get(name)}
+    processes = _count(values, "D4C_PROCESSES")
+    default = Settings()
+    return Settings(
+        ledger=_path(values, "D4C_LEDGER") or default.ledger,
+        root=_path(values, "D4C_ROOT") or default.root,
+        contact=_one_line(values, "D4C_CONTACT"),
+        hosts_file=_path(values, "D4C_HOSTS_FILE"),
+        processes=processes or granted_cores(environment),
+        slack_webhook_url=_web_address(values, "SLACK_WEBHOOK_URL"),
+        job_id=next((environment[name] for name in JOB_ID if environment.get(name)), None),
+    )
+
+
+def granted_cores(environ: Mapping[str, str] | None = None) -> int:
+    """Cores that the scheduler gave to this job; outside of one, those that this process may use."""
+    environment = os.environ if environ is None else environ
+    for name in CORES_GRANTED:
+        cores = _count(environment, name)
+        if cores is not None:
+            return cores
+    return len(os.sched_getaffinity(0))
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        values = dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    unknown = [name for name in values if name.startswith("D4C_") and name not in NAMES]
+    if unknown:  # a slip of the pen here would quietly mean a new ledger in the default place
+        raise UsageError(f"{path}: there is no setting {unknown[0]}; .env.example lists them")
+    return {name: value for name, value in values.items() if name in NAMES and value}
+
+
+def _count(values: Mapping[str, str], name: str) -> int | None:
+    text = values.get(name, "").strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(f"{name}={text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _path(values: Mapping[str, str], name: str) -> Path | None:
+    text = values.get(name)
+    if not text:
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{name}={text!r}: {error}") from error
+
+
+def _one_line(values: Mapping[str, str], name: str) -> str | None:
+    text = values.get(name, "").strip()
+    if not text.isprintable():
+        raise UsageError(f"{name}={text!r} must be one line of printable characters: it goes into a request header")
+    return text or None
+
+
+def _web_address(values: Mapping[str, str], name: str) -> str | None:
+    text = values.get(name, "").strip()
+    if text and not text.startswith(("https://", "http://")):
+        raise UsageError(f"{name} is no web address (its value is a secret, so it is not shown)")
+    return text or None

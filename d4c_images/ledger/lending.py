@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from d4c_images.identity import host_of
+from d4c_images.identity import parts
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn
@@ -288,7 +288,7 @@ class _Settlement:
         if verdict.status == Status.FAILED_TRANSIENT and attempts < self._retry.max_attempts:
             not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
             if redirect_url is not None:  # a redirect may be short-lived: begin again where it came from
-                queue_host_id = host_id_of(self._db, host_of(urls.split("\n")[url_no]))
+                queue_host_id = host_id_of(self._db, parts(urls.split("\n")[url_no]).host)
                 settled.moved_to.add(queue_host_id)
         final = is_final(verdict.status, not_before)
         self._db.execute(

@@ -1,0 +1,324 @@
+"""One function per command: builds the parts that it needs, runs them, says how it ended. The only place that chooses parts.
+
+`cli` has the arguments; what happens is in the layers below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from d4c_images import pace
+from d4c_images.durations import parse_moment
+from d4c_images.errors import D4CError, LedgerError, UsageError
+from d4c_images.fetch import Fetcher, FetchOptions
+from d4c_images.judge import Policy
+from d4c_images.ledger import connect, owner, questions
+from d4c_images.ledger.requeue import requeue_failed
+from d4c_images.model import Limits
+from d4c_images.report.announce import Announcer
+from d4c_images.report.progress import LiveProgress, LogProgress
+from d4c_images.run import Ending, Plan, Snapshot, Watcher
+from d4c_images.runners.processes import DRAIN_SIGNALS, ProcessRunner, Work
+from d4c_images.settings import Settings
+from d4c_images.steward import Steward
+from d4c_images.stores.local import LocalStore
+
+EXIT_WORK_LEFT = 75
+
+
+# -- download
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """All that a worker process needs to know; pickles."""
+
+    root: Path
+    fetch: FetchOptions
+    max_edge: int | None
+
+
+def set_up_worker(setup: WorkerSetup) -> Work:
+    from d4c_images.decode import Decoder
+    from d4c_images.worker import Clock, work
+
+    store = LocalStore(setup.root)
+    fetcher = Fetcher(setup.fetch)
+    return partial(work, store=store, fetcher=fetcher, decoder=Decoder(max_edge=setup.max_edge), policy=Policy(), clock=Clock())
+
+
+def download(args: argparse.Namespace, settings: Settings) -> int:
+    now = datetime.now()
+    deadline = _deadline(args.until, args.span, now)
+    hosts = _host_table(args.hosts_file)
+    if args.cacert is not None and not args.cacert.is_file():
+        raise UsageError(f"no such file of CA certificates: {args.cacert}")
+    setup = WorkerSetup(_image_root(args.root), _fetch_options(args, settings), args.max_edge)
+    plan = Plan(
+        hosts=hosts,
+        max_attempts=args.max_attempts,
+        retry_base_s=args.retry_wait,
+        max_connections=args.max_connections,
+        max_images=args.limit,
+        only_hosts=frozenset(host.lower() for host in args.host),
+        deadline=deadline,
+        grace_s=args.grace,
+        max_idle_s=args.max_idle,
+    )
+    stop = _Stop()
+    with _owned(args.ledger, "download", settings) as ledger, stop.listening():
+        _check_hosts(ledger, plan.only_hosts)
+        console = Console(stderr=False)
+        watchers = _Watchers()
+        watchers.add(LiveProgress(console) if _wants_progress(args, console) else LogProgress())
+        announcer = _announcer(args, settings)
+        watchers.add(announcer)
+        try:
+            if args.retry_failed:
+                n = requeue_failed(ledger, lambda done, total: None, permanent=args.retry_failed == "all")
+                print(f"{n:,} failed images get new attempts", flush=True)
+            runner = ProcessRunner(args.processes, partial(set_up_worker, setup))
+            try:
+                ending = Steward(ledger, runner, plan, watchers, time.time, stop).run()
+            finally:
+                runner.close()
+        except BaseException as error:
+            announcer.died(str(error) or type(error).__name__)
+            raise
+        finally:
+            watchers.close()
+        left = questions.image_counts(ledger.connection).left
+    return EXIT_WORK_LEFT if left and not (plan.only_hosts and ending is Ending.DONE) else 0
+
+
+def _deadline(until: str | None, span_s: float | None, now: datetime) -> float | None:
+    """Unix time of the earlier of `--until` and `--for`."""
+    moments = []
+    if until is not None:
+        moments.append(parse_moment(until, now).timestamp())
+    if span_s is not None:
+        moments.append(now.timestamp() + span_s)
+    return min(moments, default=None)
+
+
+def _host_table(path: Path | None) -> pace.HostTable:
+    """The presets of the package under the user's own file."""
+    presets = pace.parse_hosts((Path(__file__).parent / "hosts.toml").read_text(encoding="utf-8"))
+    if path is None:
+        return presets
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the hosts file {path}: {error}") from None
+    try:
+        return pace.parse_hosts(text).over(presets)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _image_root(root: Path) -> Path:
+    """The root, made where it is missing, after trying to write into it. Raises `StoreError`-like `UsageError`s early."""
+    probe = root / f".d4c-images.{os.getpid()}.probe"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"the image root {root} cannot be written: {error.strerror}") from None
+    return root
+
+
+def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
+    limits = Limits(
+        connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size
+    )
+    return FetchOptions(limits=limits, user_agent=user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert)
+
+
+def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
+    for name in sorted(names):
+        if ledger.connection.execute("SELECT 1 FROM host_rows WHERE host = ?", (name,)).fetchone() is None:
+            raise UsageError(f"the ledger knows no host '{name}'")
+
+
+# -- init
+
+
+def init(args: argparse.Namespace, settings: Settings) -> int:
+    if args.finalize_only:
+        return _finalize(args, settings)
+    if args.source is None:
+        raise UsageError("init needs a SOURCE: a GBIF download (zip or folder) or a multimedia.txt")
+    source = open_source(args.source)  # a bad source ends here, before anything is touched
+    labels = open_source(args.source, member="occurrence") if args.labels else None
+    if args.reset:
+        _reset(args.ledger, settings, ask=not args.yes)
+    console = Console()
+    with _owned(args.ledger, "init", settings, create=True) as ledger:
+        with IngestProgress(console, live=_wants_progress(args, console)) as progress:
+            summary = ingest(ledger, source, args.limit, progress.show, time.time)
+            progress.done(summary)
+        if labels is not None:
+            with IngestProgress(console, live=_wants_progress(args, console)) as progress:
+                progress.done_labels(ingest_labels(ledger, labels, progress.show, time.time))
+    return 0
+
+
+def _finalize(args: argparse.Namespace, settings: Settings) -> int:
+    last = time.monotonic()
+
+    def show(progress: RollUpProgress) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 30 or progress.records == progress.total:
+            last = time.monotonic()
+            print(f"{progress.records:,} of {progress.total:,} records, {progress.corrected:,} corrected", flush=True)
+
+    with _owned(args.ledger, "init --finalize-only", settings) as ledger:
+        with ledger.transaction() as db:
+            lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
+        done = finalize(ledger, show)
+    print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
+    return 0
+
+
+def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
+    """Delete a ledger of ours that nobody uses; images stay."""
+    if not path.exists():
+        return
+    with _owned(path, "init --reset", settings) as ledger:
+        images = questions.image_counts(ledger.connection)
+    if ask:
+        if not sys.stdin.isatty():
+            raise UsageError(f"--reset would delete {path} ({images.total:,} images, {images.success:,} stored): add --yes to mean it")
+        answer = input(f"Delete {path} with {images.total:,} images, {images.success:,} of them stored? The files stay. [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise D4CError("nothing was deleted")
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+# -- status, check, notify-test
+
+
+def status(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.report.render import show_status
+    from d4c_images.report.status import status_report, write_tables
+
+    with reader.open_reader(args.ledger) as ledger:
+        report = status_report(ledger, time.time())
+        if args.tables is not None:
+            for path in write_tables(ledger, args.tables):
+                print(path, file=sys.stderr)
+    if args.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        show_status(report, Console())
+    return 0
+
+
+def notify_test(args: argparse.Namespace, settings: Settings) -> int:
+    if settings.slack_webhook_url is None:
+        raise UsageError("SLACK_WEBHOOK_URL is not set: put it into .env or the environment")
+    send_and_wait(settings.slack_webhook_url, f"d4c-images on {socket.gethostname()}: this is a test")
+    print("the message has arrived")
+    return 0
+
+
+# -- parts that several commands need
+
+
+class _Stop:
+    """Turns true with the first signal; further ones change nothing, since schedulers send them twice."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def __call__(self) -> bool:
+        return self._came
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        old = {number: signal.signal(number, self._on_signal) for number in DRAIN_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._came = True
+
+
+class _Watchers(Watcher):
+    """Several watchers as one."""
+
+    def __init__(self) -> None:
+        self._all: list[Watcher] = []
+
+    def add(self, watcher: Watcher) -> None:
+        self._all.append(watcher)
+
+    def started(self, snapshot: Snapshot) -> None:
+        for watcher in self._all:
+            watcher.started(snapshot)
+
+    def ticked(self, snapshot: Snapshot) -> None:
+        for watcher in self._all:
+            watcher.ticked(snapshot)
+
+    def host_blocked(self, host: str, until: float, why: str) -> None:
+        for watcher in self._all:
+            watcher.host_blocked(host, until, why)
+
+    def worker_died(self, why: str) -> None:
+        for watcher in self._all:
+            watcher.worker_died(why)
+
+    def draining(self, why: str) -> None:
+        for watcher in self._all:
+            watcher.draining(why)
+
+    def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+        for watcher in self._all:
+            watcher.ended(snapshot, ending)
+
+    def close(self) -> None:
+        for watcher in self._all:
+            watcher.close()
+
+
+@contextmanager
+def _owned(path: Path, command: str, settings: Settings, *, create: bool = False) -> Iterator[connect.Ledger]:
+    """The ledger, opened for writing and owned by this process until the end of the block."""
+    ledger = connect.open_ledger(path, create=create)
+    try:
+        owner.take(ledger, command, owner.this_process(settings.job_id), time.time())
+        try:
+            yield ledger
+        except LedgerLost:
+            raise
+        except BaseException as error:
+            owner.give_back(ledger, f"died: {error}"[:500], time.time())
+            raise
+        else:
+            owner.give_back(ledger, "ended", time.time())
+    finally:
+        ledger.close()
+
+
+def _wants_progress(args: argparse.Namespace, console: Console) -> bool:
+    return bool(console.is_terminal if args.progress is None else args.progress)

@@ -1,0 +1,47 @@
+"""Gives failed images new attempts, in committed chunks. Deletes nothing: the row stays, its failure is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from d4c_images.identity import parts
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.lending import host_id_of
+from d4c_images.ledger.rollup import RecordChanges
+from d4c_images.ledger.tally import Tally
+from d4c_images.model import Status
+
+FAILED = """
+SELECT image_id, gbif_id, host_id, status, error_type, urls FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND not_before IS NULL
+  AND (status = 'failed_transient' OR (status = 'failed_permanent' AND ?))
+"""
+REQUEUE = """
+UPDATE image_rows SET status = 'pending', not_before = 0, attempts = 0, url_no = 0, redirect_url = NULL, hops = 0, host_id = ?,
+    http_status = NULL, error_type = NULL, error_detail = NULL
+WHERE image_id = ?
+"""
+
+
+def requeue_failed(ledger: Ledger, progress: Callable[[int, int], None], *, permanent: bool, chunk: int = 50_000) -> int:
+    """Put images that failed for good back into their hosts' queues; with `permanent` also those that a server refused.
+
+    `progress(done, total)` counts image numbers looked at. Returns how many images wait again.
+    """
+    top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
+    n = 0
+    for low in range(0, top, chunk):
+        with ledger.transaction() as db:
+            tally, records = Tally(), RecordChanges()
+            rows = db.execute(FAILED, (low, low + chunk, permanent)).fetchall()
+            for image_id, gbif_id, host_id, status, error_type, urls in rows:
+                first_host_id = host_id_of(db, parts(urls.split("\n", 1)[0]).host)
+                db.execute(REQUEUE, (first_host_id, image_id))
+                tally.image(-1, host_id, status, error_type, final=True)
+                tally.image(1, first_host_id, Status.PENDING, None, final=False)
+                records.image(image_id, gbif_id, n_success=0, n_failed=-1)
+            records.write(db, tally, 0)
+            tally.write(db)
+        n += len(rows)
+        progress(min(low + chunk, top), top)
+    return n

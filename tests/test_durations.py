@@ -1,0 +1,53 @@
+from datetime import datetime
+
+import pytest
+
+from d4c_images.durations import parse_moment, parse_size, parse_span, show_size, show_span
+from d4c_images.errors import UsageError
+
+NOW = datetime(2026, 11, 21, 14, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("11h30m", 41_400), ("90m", 5400), ("45s", 45), ("45", 45), ("3600", 3600), ("2d", 172_800), ("1d2h3m4s", 93_784),
+        ("0.5s", 0.5), ("11:30:00", 41_400), ("1-12:00:00", 129_600), ("2:05", 7500),
+    ],
+)  # fmt: skip
+def test_spans(text: str, seconds: float) -> None:
+    assert parse_span(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "11h30", "1h1h", "-5m", "1:2:3:4", "5 minutes", "٣m"])
+def test_what_is_no_span(text: str) -> None:
+    if text == "11h30":
+        assert parse_span(text) == 39_630  # 11 h and 30 s, as written
+        return
+    with pytest.raises(UsageError, match="no span"):
+        parse_span(text)
+
+
+def test_a_time_of_day_is_the_next_one() -> None:
+    assert parse_moment("18:30", NOW) == datetime(2026, 11, 21, 18, 30)
+    assert parse_moment("06:00", NOW) == datetime(2026, 11, 22, 6, 0)
+    assert parse_moment("2027-01-31T18:30", NOW) == datetime(2027, 1, 31, 18, 30)
+
+
+@pytest.mark.parametrize("text", ["25:00", "tomorrow", "2020-01-01T00:00", ""])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_moment(text, NOW)
+
+
+def test_sizes() -> None:
+    assert [parse_size(text) for text in ("1048576", "500M", "2G", "1.5k", "3MiB")] == [
+        1048576, 500 * 1024**2, 2 * 1024**3, 1536, 3 * 1024**2,
+    ]  # fmt: skip
+    with pytest.raises(UsageError):
+        parse_size("big")
+
+
+def test_shown_in_two_units_at_most() -> None:
+    assert [show_span(s) for s in (0, 59.6, 200, 7500, 273_600)] == ["0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min", "3 d 4 h"]
+    assert [show_size(s) for s in (512, 1400, 999_999, 1.44e9, 6e12)] == ["512 B", "1.4 kB", "1.0 MB", "1.4 GB", "6.0 TB"]

@@ -1,0 +1,128 @@
+"""One run at a time: the living are respected, the dead give up their claim, and who was taken for dead stops."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, UsageError
+from d4c_images.ledger import connect, owner, schema
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from d4c_images.ledger import connect, owner
+ledger = connect.open_ledger(Path(sys.argv[1]))
+owner.take(ledger, "download", owner.this_process(), time.time())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "ledger.sqlite"
+    connect.open_ledger(path, create=True).close()
+    return path
+
+
+@pytest.fixture
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with process:
+        yield process
+        process.kill()
+
+
+def test_the_other_is_named(path: Path, holder: subprocess.Popen[str]) -> None:
+    ledger = connect.open_ledger(path)
+    with pytest.raises(LedgerBusy, match=rf"'download' on host .+, pid {holder.pid},"):
+        owner.take(ledger, "download", owner.this_process(), 0)
+    ledger.close()
+
+
+def test_the_claim_of_a_killed_process_is_taken_over(path: Path, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 100.0)
+    runs = ledger.connection.execute("SELECT pid, ending FROM runs ORDER BY run_id").fetchall()
+    assert runs == [(holder.pid, "died"), (os.getpid(), None)]
+    ledger.close()
+
+
+def test_a_number_used_again_is_not_the_old_process(path: Path) -> None:
+    """Our own number with another start time: such a claim is a dead process's."""
+    ledger = connect.open_ledger(path)
+    me = owner.this_process()
+    owner.take(ledger, "download", owner.Process(me.host, me.pid, "another boot/1"), 100.0)
+    owner.take(ledger, "download", me, 101.0)
+    ledger.close()
+
+
+def test_another_host_is_alive_while_it_gives_signs(path: Path) -> None:
+    first, second = connect.open_ledger(path), connect.open_ledger(path)
+    owner.take(first, "download", owner.Process("node17", 4711, "x"), 1000.0)
+    owner.beat(first, 1100.0)
+    with pytest.raises(LedgerBusy, match="node17, pid 4711"):
+        owner.take(second, "download", owner.this_process(), 1100.0 + owner.SILENCE_S - 1)
+    owner.take(second, "download", owner.this_process(), 1100.0 + owner.SILENCE_S + 1)
+    with pytest.raises(LedgerLost, match="taken this ledger over"), first.transaction() as db:
+        db.execute("DELETE FROM runs")
+    assert second.connection.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+    first.close()
+    second.close()
+
+
+def test_given_back_means_free(path: Path) -> None:
+    first, second = connect.open_ledger(path), connect.open_ledger(path)
+    owner.take(first, "init", owner.this_process(), 1.0)
+    owner.give_back(first, "ended", 2.0)
+    owner.take(second, "download", owner.this_process(), 3.0)
+    first.close()
+    second.close()
+
+
+def test_what_is_no_ledger(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no ledger at"):
+        connect.open_ledger(tmp_path / "none.sqlite")
+    (tmp_path / "text.sqlite").write_text("gbifID\ttype\n" * 100)
+    with pytest.raises(LedgerError, match="no SQLite file"):
+        connect.open_ledger(tmp_path / "text.sqlite", create=True)
+    with sqlite3.connect(tmp_path / "other.sqlite") as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    with pytest.raises(LedgerError, match="no ledger of d4c-images"):
+        connect.open_ledger(tmp_path / "other.sqlite", create=True)
+    assert (tmp_path / "text.sqlite").read_text().startswith("gbifID")
+
+
+def test_a_newer_ledger_is_left_alone(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    db.close()
+    with pytest.raises(LedgerError, match="newer d4c-images"):
+        connect.open_ledger(path)
+
+
+def test_a_ledger_that_stays_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "BUSY_TIMEOUT_S", 0.05)
+    ledger = connect.open_ledger(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for action in (
+        lambda: owner.take(ledger, "download", owner.this_process(), 1.0),
+        lambda: owner.beat(ledger, 1.0),
+        lambda: owner.give_back(ledger, "ended", 1.0),
+    ):
+        with pytest.raises(LedgerBusy, match="stays locked"):
+            action()
+    other.close()
+    ledger.close()

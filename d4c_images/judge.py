@@ -1,0 +1,245 @@
+"""What does an answer mean? From a reply, or from what the decoder found, to a `Verdict`. Fetches, waits and stores nothing.
+
+The rules, in short: a refusal (4xx) and a body that is no picture are permanent; overload, silence and broken connections are
+transient; the bytes of a 200 decide, never its headers. After a refusal, a page or an inner server error the next candidate of
+the same image may be asked; what says that the host is in trouble counts against the host.
+"""
+
+from __future__ import annotations
+
+import codecs
+import email.utils
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict, http_error
+from d4c_images.sniff import Kind, Sniffed, encoding_of_mark, sniff
+
+MAX_DETAIL = 2000
+MAX_RETRY_AFTER_S = 7 * 86400.0
+_MOST_PAGE_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which HTTP codes mean what. Everything else: 4xx is a permanent refusal, 5xx a transient server error."""
+
+    success: frozenset[int] = frozenset((200, 203))
+    rate_limited: frozenset[int] = frozenset((420, 429))
+    overloaded: frozenset[int] = frozenset((503, 509, 529))  # the whole host, not only this image
+    timed_out: frozenset[int] = frozenset((408, 425))
+    unfinished: frozenset[int] = frozenset((206,))  # a part, though the whole was asked for
+    later: frozenset[int] = frozenset((202,))  # accepted, being prepared
+    limited_by_retry_after: frozenset[int] = frozenset((403,))  # with Retry-After no refusal but a rate limit
+
+
+class DecodeFault(StrEnum):
+    TRUNCATED = "truncated"
+    UNDECODABLE = "undecodable"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    RAW_UNOPENED = "raw_unopened"  # looks like a camera's raw file, but nothing here opens it: kept all the same
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeResult:
+    """What the decoder found in a stored body."""
+
+    ok: bool
+    reason: DecodeFault | None = None
+    detail: str | None = None
+    width: int | None = None
+    height: int | None = None
+    media_type: str | None = None
+    extension: str | None = None  # without a dot
+    raw: bool = False  # a camera's raw file
+
+
+# A page that says this speaks of us and not of the image (after iDigBio's media fetcher, which calls it BLOCKED).
+_BLOCKED = re.compile(
+    r"\bip(?: address)?\b.{0,40}\b(?:block|bann|blacklist)|too many requests|rate.?limit|unusual traffic|captcha"
+    r"|are (?:you )?(?:a )?(?:human|robot)|security check",
+    re.IGNORECASE,
+)
+
+_OWN_CODES: dict[int, Verdict] = {
+    OwnCode.TIMEOUT: Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT, host_trouble=True),
+    OwnCode.STALLED: Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT, host_trouble=True),
+    OwnCode.CONNECT: Verdict(Status.FAILED_TRANSIENT, ErrorType.CONNECTION_BROKEN, host_trouble=True),
+    OwnCode.DNS: Verdict(Status.FAILED_TRANSIENT, ErrorType.DNS, host_trouble=True),
+    OwnCode.TLS: Verdict(Status.FAILED_TRANSIENT, ErrorType.TLS, host_trouble=True),
+    OwnCode.BROKEN: Verdict(Status.FAILED_TRANSIENT, ErrorType.CONNECTION_BROKEN, host_trouble=True),
+    OwnCode.TOO_LARGE: Verdict(Status.FAILED_PERMANENT, ErrorType.TOO_LARGE, try_next=True),
+    OwnCode.TOO_MANY_REDIRECTS: Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, try_next=True),
+    OwnCode.BAD_REDIRECT: Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, try_next=True),
+    OwnCode.BAD_ENCODING: Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER),
+    OwnCode.BAD_URL: Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, try_next=True),
+    OwnCode.CANCELLED: Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER),
+    OwnCode.OTHER: Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER),
+}
+
+
+def judge(reply: Reply, policy: Policy, now: float) -> Verdict:
+    """What one reply means for its image; `now` (unix time) is what a `Retry-After` date is measured against.
+
+    A `SUCCESS` here says only that the bytes look sound: the decoder has the last word (`judge_decoded`). Redirects are
+    followed by the caller; one that arrives here led nowhere.
+    """
+    if reply.code < 100:
+        return _judge_own(reply)
+    if reply.code in policy.success:
+        return _judge_body(reply, sniff(reply.head, reply.tail, reply.size_bytes))
+    return _judge_http(reply, policy, retry_after_s(reply.headers, now))
+
+
+def _judge_own(reply: Reply) -> Verdict:
+    verdict = _OWN_CODES.get(reply.code, _OWN_CODES[OwnCode.OTHER])
+    detail = reply.error or _own_name(reply.code)
+    error_type = verdict.error_type
+    if reply.code == OwnCode.BROKEN and reply.size_bytes:
+        error_type = ErrorType.TRUNCATED
+    if reply.code == OwnCode.BAD_URL and reply.url.startswith("ftp:"):
+        detail = "ftp is not fetched"
+    return Verdict(
+        verdict.status, error_type, detail[:MAX_DETAIL], host_trouble=verdict.host_trouble, try_next=verdict.try_next
+    )
+
+
+def _own_name(code: int) -> str:
+    return OwnCode(code).name.lower().replace("_", " ") if code in set(OwnCode) else f"code {code}"
+
+
+def _judge_body(reply: Reply, sniffed: Sniffed) -> Verdict:
+    if sniffed.kind is Kind.EMPTY:
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, "empty body")
+    if sniffed.kind in (Kind.IMAGE, Kind.RAW):
+        if sniffed.truncated:
+            detail = f"{sniffed.media_type}, cut off after {reply.size_bytes} bytes"
+            return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, detail)
+        return Verdict(Status.SUCCESS, ErrorType.RAW_UNPROCESSED if sniffed.kind is Kind.RAW else None)
+    if sniffed.kind is Kind.OTHER:
+        return Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE, sniffed.media_type, try_next=True)
+    text = _page_text(reply)
+    blocked = _BLOCKED.search(text) is not None
+    return Verdict(
+        Status.FAILED_PERMANENT,
+        ErrorType.INVALID_CONTENT_TYPE,
+        text or sniffed.media_type,
+        host_trouble=blocked,
+        try_next=not blocked,
+    )
+
+
+def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
+    code, detail = reply.code, _detail(reply)
+    if code in policy.rate_limited or (code in policy.limited_by_retry_after and wait_s is not None):
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, detail, wait_s, host_trouble=True)
+    if code in policy.overloaded or (500 <= code < 600 and wait_s is not None):
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, detail, wait_s, host_trouble=True)
+    if 500 <= code < 600:
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, detail, host_trouble=True, try_next=True)
+    if code in policy.timed_out:
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT, detail, host_trouble=True)
+    if code in policy.unfinished:
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, detail)
+    if code in policy.later:
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, detail)
+    blocked = detail is not None and _BLOCKED.search(detail) is not None
+    return Verdict(Status.FAILED_PERMANENT, http_error(code), detail, host_trouble=blocked, try_next=not blocked)
+
+
+def _detail(reply: Reply) -> str | None:
+    """What the server said besides its code, where it can be read."""
+    sniffed = sniff(reply.head, reply.tail, reply.size_bytes)
+    if sniffed.kind is Kind.EMPTY:
+        return reply.error and reply.error[:MAX_DETAIL]
+    if sniffed.kind in (Kind.HTML, Kind.JSON, Kind.XML, Kind.TEXT):
+        return _page_text(reply) or None
+    return f"with a body of {sniffed.media_type}, {reply.size_bytes} bytes"
+
+
+def _page_text(reply: Reply) -> str:
+    return readable_text(reply.head, reply.headers.get("content-type"), MAX_DETAIL)
+
+
+def judge_decoded(result: DecodeResult) -> Verdict:
+    """What the decoder's findings mean. A camera's raw file is kept whether or not it could be opened."""
+    if result.raw and result.reason in (None, DecodeFault.RAW_UNOPENED):
+        return Verdict(Status.SUCCESS, ErrorType.RAW_UNPROCESSED, result.detail and result.detail[:MAX_DETAIL])
+    if result.ok:
+        return Verdict(Status.SUCCESS)
+    detail = result.detail and result.detail[:MAX_DETAIL]
+    if result.reason is DecodeFault.TRUNCATED:
+        return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, detail)
+    if result.reason is DecodeFault.TOO_MANY_PIXELS:
+        return Verdict(Status.FAILED_PERMANENT, ErrorType.TOO_LARGE, detail, try_next=True)
+    return Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE, detail, try_next=True)
+
+
+def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that `Retry-After` asks to wait (RFC 9110 section 10.2.3: seconds, or a date in any of three forms).
+
+    0 where the time has passed already; at most a week, since a mistyped year must not shut a host out for ever; None where
+    there is no such header or it cannot be read.
+    """
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", value):
+        return min(max(0.0, float(value)), MAX_RETRY_AFTER_S)
+    try:
+        date = email.utils.parsedate_tz(value)
+        if date is None:
+            return None
+        year, month, day, hour, minute, second = date[:6]
+        wait_s = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp() - (date[9] or 0) - now
+    except (ValueError, OverflowError, IndexError, TypeError):  # a date that no calendar has
+        return None
+    return min(max(0.0, wait_s), MAX_RETRY_AFTER_S)
+
+
+# The text of a page ----------------------------------------------------------------------------------------------------------
+_UNREADABLE = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200b\u2028-\u202f\u205f\u2060\u3000\ufeff\ud800-\udfff]+")
+_META_CHARSET = re.compile(
+    rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,100}?encoding)\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{2,40})", re.IGNORECASE
+)
+_HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{2,40})", re.IGNORECASE)
+# One pass that never looks twice at a character: `html.parser` needs half a minute for 60 KB of unclosed tags.
+_MARKUP = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    r"|<title\b[^<>]*+>(?P<title>.*?)(?:</title\s*>|\Z)"
+    r"|<(?P<silent>script|style|noscript|template|svg)\b[^<>]*+>.*?(?:</(?P=silent)\s*>|\Z)"
+    r"|<[/!?A-Za-z][^<>]*+>?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def readable_text(body: bytes, content_type: str | None, limit: int = MAX_DETAIL) -> str:
+    """What a person would read on a page, in one line of at most `limit` characters: the title, then the text.
+
+    JSON, XML and plain text come as they are. Only the first 64 KiB are looked at.
+    """
+    text = _decoded(body[:_MOST_PAGE_BYTES], content_type)
+    if sniff(body, body[-1024:], len(body)).kind is Kind.HTML:
+        text = _text_of_html(text)
+    return _UNREADABLE.sub(" ", text).strip()[:limit].rstrip()
+
+
+def _decoded(body: bytes, content_type: str | None) -> str:
+    """By the byte order mark, else the header, else the page's own word, else UTF-8."""
+    named = _HEADER_CHARSET.search(content_type or "")
+    inner = _META_CHARSET.search(body[:2048])
+    names = (encoding_of_mark(body), named and named[1], inner and inner[1].decode("ascii"))
+    for name in names:
+        if name:
+            try:
+                return body.decode(codecs.lookup(name).name, "replace")
+            except (LookupError, ValueError):
+                continue
+    return body.decode("utf-8", "replace")
+
+
+def _text_of_html(markup: str) -> str:
+    titles = [html.unescape(found["title"]) for found in _MARKUP.finditer(markup) if found["title"]]
+    return " ".join((*titles[:1], html.unescape(_MARKUP.sub(" ", markup))))

@@ -13,20 +13,20 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from urllib.parse import urljoin
 
 import certifi
 import pycurl
 
 from d4c_images import __version__
 from d4c_images.errors import StoreError, UsageError
+from d4c_images.identity import parts, usable_url
 from d4c_images.model import Limits, OwnCode, Reply
 
 HEAD_BYTES = 64 * 1024
 TAIL_BYTES = 1024
 ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 USER_AGENT = f"d4c-images/{__version__} (+https://github.com/d4c-images/d4c-images)"
 
@@ -62,14 +62,8 @@ class Request:
 
 def host_of(url: str) -> str | None:
     """Host of an http(s) URL as the ledger writes it: lower case, with a port only where it is not the scheme's default."""
-    try:
-        parts = urlsplit(url)
-        name, port = parts.hostname, parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in DEFAULT_PORTS or not name:
-        return None
-    return name if port in (None, DEFAULT_PORTS[parts.scheme]) else f"{name}:{port}"
+    usable = usable_url(url)
+    return parts(usable).host if usable is not None and usable.startswith("http") else None
 
 
 class Fetcher:
@@ -91,6 +85,10 @@ class Fetcher:
         self._bell_rope.setblocking(False)
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._ready: list[tuple[Request, Reply]] = []
+
+    @property
+    def limits(self) -> Limits:
+        return self._options.limits
 
     def connections(self) -> Connections:
         """A new set of connections that no other set shares."""
@@ -372,18 +370,10 @@ def _ms(seconds: float) -> int:
 
 
 def _requestable(url: str) -> str | None:
-    """`url` in the ASCII that a request line wants, or None where it is no http(s) URL with a host."""
+    """`url` in the ASCII that a request line wants, untouched where it is that already; None where it is no http(s) URL."""
     if host_of(url) is None:
         return None
-    if url.isascii() and url.isprintable() and " " not in url:
-        return url
-    try:
-        parts = urlsplit(url)
-        netloc = parts.netloc.encode("idna").decode()
-    except (UnicodeError, ValueError):
-        return None
-    quoted = (quote(part, safe="%/:?#[]@!$&'()*+,;=~|^`{}\"<>\\") for part in (parts.path, parts.query))
-    return urlunsplit((parts.scheme, netloc, *quoted, ""))
+    return url if url.isascii() and url.isprintable() and " " not in url else usable_url(url)
 
 
 def _target(url: str, location: str) -> str | None:

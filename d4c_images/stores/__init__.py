@@ -29,7 +29,7 @@ class Partial(Protocol):
         """Hold `body` instead of what was written before."""
 
     def abort(self) -> None:
-        """Leave nothing behind. May be called at any time, also twice; after `put` it does nothing."""
+        """Leave nothing behind. May be called at any time, also twice; after `put` it does nothing. `write` begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ class Store(Protocol):
 
     def find(self, gbif_id: int, image_no: int) -> list[str]:
         """Relative paths of what stands there under a final name of this image; more than one only after an accident."""
+
+    def confirm(self, relative: str) -> None:
+        """Make durable what stands there already: bytes, name and folders, as `put` would have done."""
 
     def remove(self, relative: str) -> None:
         """Take a stored file away; not an error where it is gone already."""

@@ -119,11 +119,7 @@ class LocalStore:
         partials = [_ours(keep.partial) for keep in keeps]
         self._each(LocalPartial.sync, partials)
         paths = [self._name(keep) for keep in keeps]
-        folders = {partial.folder for partial in partials}
-        self._each(self._sync_folder, sorted(folders | self._new_parents(folders)))
-        if len(self._durable) > KNOWN_FOLDERS:
-            self._durable.clear()
-        self._durable |= folders
+        self._sync_folders({partial.folder for partial in partials})
         for keep, path in zip(keeps, paths, strict=True):
             if keep.may_replace and path is not None:
                 self._remove_others(_ours(keep.partial), path)
@@ -134,6 +130,10 @@ class LocalStore:
 
     def find(self, gbif_id: int, image_no: int) -> list[str]:
         return self._finals(folder_of(gbif_id), stem_of(gbif_id, image_no))
+
+    def confirm(self, relative: str) -> None:
+        self._sync_path(self._root / relative)
+        self._sync_folders({relative.rpartition("/")[0]})
 
     def remove(self, relative: str) -> None:
         path = self._root / relative
@@ -175,18 +175,17 @@ class LocalStore:
             except FileNotFoundError:
                 return []
 
-    def _new_parents(self, folders: set[str]) -> set[str]:
-        """Folders that hold the names of those which this process meets for the first time; any process may have made them."""
-        parents = set()
-        for folder in folders - self._durable:
-            first, slash, _ = folder.partition("/")
-            parents |= {"", first} if slash else {""}
-        return parents
+    def _sync_folders(self, folders: set[str]) -> None:
+        """The names in `folders` are on the disk, and those of new folders too: whichever process may have made them."""
+        parents = {parent for folder in folders - self._durable for parent in ("", folder.rpartition("/")[0])}
+        self._each(self._sync_path, [self._root / folder for folder in sorted(folders | parents)])
+        if len(self._durable) > KNOWN_FOLDERS:
+            self._durable.clear()
+        self._durable |= folders
 
-    def _sync_folder(self, folder: str) -> None:
-        path = self._root / folder
+    def _sync_path(self, path: Path) -> None:
         with _naming(path):
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 fsync(fd)
             finally:

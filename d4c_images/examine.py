@@ -1,0 +1,98 @@
+"""From a file to "it may be kept, as this": sniffed, decoded, judged, made smaller where that is wished. Asks no server.
+
+Runs in the worker's threads, one image at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from d4c_images.decode import Decoder, original_sha256_of
+from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
+from d4c_images.judge import judge_decoded
+from d4c_images.model import Blob, Claim, Reply, Status, Verdict
+from d4c_images.sniff import Sniffed, sniff, sniff_tiff
+from d4c_images.stores import Partial, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An image that may be kept, or that stands in the store already (then its blob has a path)."""
+
+    verdict: Verdict
+    blob: Blob
+    extension: str
+
+
+def examine(decoder: Decoder, reply: Reply, partial: Partial) -> Found | Verdict:
+    """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller where the decoder shall."""
+    if reply.sha256 is None:
+        raise ValueError("a reply without a stored body")
+    found = _open(decoder, partial.path, reply.head, reply.tail, reply.size_bytes, reply.sha256)
+    if isinstance(found, Verdict) or decoder.max_edge is None:
+        return found
+    reduced = decoder.reduce(partial.path, reply.sha256, found.blob.media_type)
+    if reduced is None:
+        return replace(found, blob=replace(found.blob, original_sha256=reply.sha256))
+    partial.rewrite(reduced.body)
+    blob = Blob("", len(reduced.body), reduced.sha256, "image/jpeg", reduced.width, reduced.height, reply.sha256)
+    return Found(found.verdict, blob, "jpg")
+
+
+def look(store: Store, decoder: Decoder, claim: Claim) -> Found | None:
+    """The file that a dead lease has stored for this claim, verified; None where there is none. All other leftovers go."""
+    adopted = None
+    for relative in store.find(claim.gbif_id, claim.image_no):
+        found = None if adopted else _open_stored(decoder, store.path_of(relative))
+        if found is None or not relative.endswith("." + found.extension):
+            store.remove(relative)
+            continue
+        store.confirm(relative)
+        adopted = replace(found, blob=replace(found.blob, path=relative))
+    store.clear_partials(claim.gbif_id, claim.image_no)
+    return adopted
+
+
+def _open_stored(decoder: Decoder, path: Path) -> Found | None:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").digest()
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        file.seek(max(0, size_bytes - TAIL_BYTES))
+        tail = file.read()
+    found = _open(decoder, path, head, tail, size_bytes, sha256)
+    if isinstance(found, Verdict):
+        return None
+    original = original_sha256_of(path, found.blob.media_type)
+    if decoder.max_edge is None:
+        return replace(found, blob=replace(found.blob, original_sha256=original))
+    if original is None and decoder.reduce(path, sha256, found.blob.media_type) is not None:
+        return None  # an original from a run that kept originals: this run wants it smaller
+    return replace(found, blob=replace(found.blob, original_sha256=original or sha256))
+
+
+def _open(decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: int, sha256: bytes) -> Found | Verdict:
+    sniffed = _sniff_file(path, head, tail, size_bytes)
+    result = decoder.check(path, sniffed)
+    verdict = judge_decoded(result)
+    if verdict.status is not Status.SUCCESS:
+        return verdict
+    return Found(verdict, Blob("", size_bytes, sha256, sniffed.media_type, result.width, result.height), sniffed.extension)
+
+
+def _sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
+    """As `sniff`, but reads a TIFF's directories where they lie elsewhere in the file."""
+    sniffed = sniff(head, tail, size_bytes)
+    if not sniffed.needs_ifd:
+        return sniffed
+    with path.open("rb") as file:
+
+        def read_at(offset: int, length: int) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        return sniff_tiff(read_at, size_bytes)

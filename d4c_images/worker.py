@@ -1,0 +1,459 @@
+"""Works turns: fetches what is claimed, has it judged, decoded and kept, and reports. Never sees the ledger, decides no pace.
+
+A lane is one host's queue in this worker. Turns of one lane follow each other on the same connections, which are closed when
+the lane has no turn left. All lanes share one event loop; decoding and fsync run in threads beside it. An outcome that says
+`success` is reported only after `Store.put` has returned: the order that invariant I1 hangs on.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from d4c_images import examine
+from d4c_images.decode import Decoder
+from d4c_images.errors import D4CError
+from d4c_images.examine import Found
+from d4c_images.fetch import Connections, Fetcher, Request, host_of
+from d4c_images.identity.manifest import MAX_BYTES, image_urls_of_manifest
+from d4c_images.judge import Policy, judge
+from d4c_images.model import Claim, ErrorType, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Turn, Verdict
+from d4c_images.sniff import Kind, sniff
+from d4c_images.stores import Keep, Partial, Store
+
+Feed = Callable[[float], Orders]
+"""Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
+
+IDLE_S = 0.25  # wait for orders while there is nothing to do
+LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
+REPORT_S = 0.5
+GROUP = 32  # images made durable together ...
+GROUP_S = 0.25  # ... or what has come together in this time
+MAX_WAITING = 128  # images fetched, but not yet kept: no more is fetched then
+TROUBLES = 5  # in a row: the host is not asked any further in this turn
+DECODE_THREADS = 2
+
+# A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
+_KEEPS_CANDIDATE = frozenset({ErrorType.TIMEOUT, ErrorType.CONNECTION_BROKEN, ErrorType.TRUNCATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where the time comes from."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    time: Callable[[], float] = time.time
+
+
+def work(feed: Feed, store: Store, fetcher: Fetcher, decoder: Decoder, policy: Policy, clock: Clock) -> Iterator[Report]:
+    """Work on turns until the feed says `closed` and none is left. Yields what has become of their claims, again and again.
+
+    `drain` releases what has not been started; `drain` with `closed` gives up what is in flight as well. Raises `StoreError`
+    where images cannot be kept.
+    """
+    worker = _Worker(store, fetcher, decoder, policy, clock)
+    try:
+        yield from worker.run(feed)
+    finally:
+        worker.close()
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    """A turn that is being worked."""
+
+    turn: Turn
+    unstarted: deque[Claim]
+    n_open: int = 0  # claims under way
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return not self.unstarted and not self.n_open
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """One host's queue in this worker."""
+
+    key: tuple[str, int]  # host, lane
+    connections: Connections
+    jobs: list[_Job] = field(default_factory=list)
+    ready: deque[_Attempt] = field(default_factory=deque)  # for their next request
+    in_flight: dict[Request, _Attempt] = field(default_factory=dict)
+    next_start: float = 0.0  # by the monotonic clock
+    n_troubles: int = 0  # in a row
+
+    @property
+    def host(self) -> str:
+        return self.key[0]
+
+    def has_work(self) -> bool:
+        return bool(self.ready) or any(job.unstarted for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    verdict: Verdict
+    code: int
+    url_no: int
+
+
+@dataclass(eq=False, slots=True)
+class _Attempt:
+    """A claim under way: one candidate after the other, one request after the other."""
+
+    claim: Claim
+    job: _Job
+    lane: _Lane
+    part: Partial
+    url: str  # what is asked now
+    url_no: int
+    hops: int
+    unfolded: deque[str] | None = None  # what a manifest named: asked before the candidate after `url_no`
+    n_requests: int = 0
+    received_bytes: int = 0
+    elapsed_s: float = 0.0
+    reply: Reply | None = None
+    failure: _Failure | None = None  # to be told if no other candidate succeeds
+    found: Found | None = None
+
+
+class _Worker:
+    def __init__(self, store: Store, fetcher: Fetcher, decoder: Decoder, policy: Policy, clock: Clock) -> None:
+        self._store = store
+        self._fetcher = fetcher
+        self._decoder = decoder
+        self._policy = policy
+        self._clock = clock
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._stirred: set[_Lane] = set()  # lanes where something has happened
+        self._look_at = 0.0
+        self._report_at = 0.0
+        self._n_beside = 0  # attempts in a decoding thread
+        self._verified: list[_Attempt] = []
+        self._verified_since = 0.0
+        self._putting: list[_Attempt] = []
+        self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+        self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
+        self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def run(self, feed: Feed) -> Iterator[Report]:
+        closed = False
+        while not closed or self._lanes:
+            now = self._clock.monotonic()
+            if now >= self._look_at or not self._lanes:
+                orders = feed(0.0 if self._lanes else IDLE_S)
+                closed = orders.closed
+                self._take(orders)
+                self._end_turns(orders)
+                self._look_at = now + LOOK_S
+                self._stirred.update(self._lanes.values())
+            self._start_all(now)
+            self._advance(now)
+            yield from self._reports()
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.connections.close()
+            for attempt in lane.in_flight.values():
+                attempt.part.abort()
+        self._decoders.shutdown(cancel_futures=True)
+        self._keeper.shutdown(cancel_futures=True)
+
+    # orders
+
+    def _take(self, orders: Orders) -> None:
+        for turn in orders.turns:
+            key = (turn.host, turn.lane)
+            lane = self._lanes.get(key)
+            if lane is None:
+                lane = self._lanes[key] = _Lane(key, self._fetcher.connections())
+            lane.jobs.append(_Job(turn, deque(turn.claims)))
+
+    def _end_turns(self, orders: Orders) -> None:
+        now = self._clock.time()
+        for lane in self._lanes.values():
+            for job in lane.jobs:
+                if orders.drain or now >= job.turn.expires_at:
+                    self._end(lane, job)
+            if orders.drain and orders.closed:
+                for request, attempt in lane.in_flight.items():
+                    lane.connections.cancel(request)
+                    self._settle(attempt)
+                lane.in_flight.clear()
+
+    def _end(self, lane: _Lane, job: _Job) -> None:
+        """Start nothing more of this turn."""
+        job.outcomes += [Outcome(claim.image_id) for claim in job.unstarted]
+        job.unstarted.clear()
+        for attempt in [attempt for attempt in lane.ready if attempt.job is job]:
+            lane.ready.remove(attempt)
+            self._hand_back(attempt)
+
+    # requests
+
+    def _start_all(self, now: float) -> None:
+        for lane in self._stirred:
+            self._start_due(lane, now)
+
+    def _start_due(self, lane: _Lane, now: float) -> None:
+        while self._has_room() and lane.has_work():
+            turn = lane.jobs[-1].turn
+            if len(lane.in_flight) >= turn.connections:
+                return
+            if now < lane.next_start:
+                self._look_at = min(self._look_at, lane.next_start)
+                return
+            attempt = lane.ready.popleft() if lane.ready else self._begin(lane)
+            if attempt is not None:
+                lane.next_start = now + turn.min_interval_s
+                self._ask(attempt)
+
+    def _has_room(self) -> bool:
+        return self._n_beside + len(self._verified) + len(self._putting) < MAX_WAITING
+
+    def _begin(self, lane: _Lane) -> _Attempt | None:
+        """The next claim, or None where it can do without a request for now."""
+        job = next(job for job in lane.jobs if job.unstarted)
+        claim = job.unstarted.popleft()
+        job.n_open += 1
+        part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id)
+        url_no = min(claim.url_no, len(claim.urls) - 1)
+        attempt = _Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
+        if claim.may_be_stored:
+            self._beside(self._on_looked, attempt, examine.look, self._store, self._decoder, claim)
+            return None
+        if host_of(attempt.url) not in (None, lane.host):
+            self._move(attempt)
+            return None
+        return attempt
+
+    def _ask(self, attempt: _Attempt) -> None:
+        request = Request(attempt.url, attempt.part, attempt, attempt.hops)
+        attempt.lane.in_flight[request] = attempt
+        attempt.lane.connections.start(request)
+
+    def _go_on(self, attempt: _Attempt, url: str, url_no: int, hops: int) -> None:
+        """Ask `url` next: here, where it is on this host, else in its own host's queue."""
+        attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
+        if host_of(url) in (None, attempt.lane.host):
+            attempt.lane.ready.append(attempt)
+        else:
+            self._move(attempt)
+
+    def _move(self, attempt: _Attempt) -> None:
+        """Have the ledger remember where to go on."""
+        redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
+        host = host_of(attempt.url) or attempt.lane.host
+        self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops))
+
+    def _hand_back(self, attempt: _Attempt) -> None:
+        """What the attempt has learned so far goes back with it."""
+        if attempt.n_requests:
+            self._move(attempt)
+        else:
+            self._settle(attempt)
+
+    # what comes back
+
+    def _advance(self, now: float) -> None:
+        timeout_s = self._look_at - now
+        if self._verified and not self._putting:
+            timeout_s = min(timeout_s, self._verified_since + GROUP_S - now)
+        for request, reply in self._fetcher.poll(max(0.0, timeout_s)):
+            attempt: _Attempt = request.key
+            del attempt.lane.in_flight[request]
+            self._guarded(attempt, self._on_reply, attempt, reply)
+        while not self._news.empty():
+            self._news.get()()
+        self._put_due()
+
+    def _guarded(self, attempt: _Attempt, step: Callable[..., None], *args: Any) -> None:
+        """One image that surprises us must not end the work on all others."""
+        self._stirred.add(attempt.lane)
+        try:
+            step(*args)
+        except D4CError:
+            raise
+        except Exception as error:
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
+            self._settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
+
+    def _on_reply(self, attempt: _Attempt, reply: Reply) -> None:
+        attempt.reply = reply
+        attempt.n_requests += 1
+        attempt.received_bytes += reply.size_bytes
+        attempt.elapsed_s += reply.elapsed_s
+        if reply.redirect_url is not None:
+            if attempt.hops < self._fetcher.limits.max_redirects:
+                self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1)
+                return
+            reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
+        verdict = judge(reply, self._policy, self._clock.time())
+        if verdict.status is Status.SUCCESS:
+            attempt.lane.n_troubles = 0
+            self._beside(self._on_examined, attempt, examine.examine, self._decoder, reply, attempt.part)
+        elif reply.path is not None and sniff(reply.head, reply.tail, reply.size_bytes).kind is Kind.JSON:
+            self._unfold(attempt, reply, verdict)
+        else:
+            self._failed(attempt, verdict, reply.code)
+
+    def _unfold(self, attempt: _Attempt, reply: Reply, verdict: Verdict) -> None:
+        """Go on with the images that a IIIF document names. Once: a manifest of manifests is none."""
+        if attempt.unfolded is None and reply.path is not None and reply.size_bytes <= MAX_BYTES:
+            attempt.unfolded = deque(image_urls_of_manifest(reply.path.read_bytes(), reply.final_url))
+            if attempt.unfolded:
+                self._ask_next(attempt)
+                return
+        if b"iiif" in reply.head.lower():
+            verdict = replace(verdict, error_type=ErrorType.MANIFEST_ERROR)
+        self._failed(attempt, verdict, reply.code)
+
+    def _on_looked(self, attempt: _Attempt, future: Future[Found | None]) -> None:
+        attempt.found = future.result()
+        if attempt.found is None:
+            self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
+        else:
+            self._settle(attempt, verdict=attempt.found.verdict, blob=attempt.found.blob, url_no=attempt.url_no, adopted=True)
+
+    def _on_examined(self, attempt: _Attempt, future: Future[Found | Verdict]) -> None:
+        found = future.result()
+        if isinstance(found, Verdict):
+            self._failed(attempt, found, attempt.reply.code if attempt.reply else OwnCode.OTHER)
+            return
+        attempt.found = found
+        if not self._verified:
+            self._verified_since = self._clock.monotonic()
+        self._verified.append(attempt)
+
+    def _failed(self, attempt: _Attempt, verdict: Verdict, code: int) -> None:
+        lane, before = attempt.lane, attempt.failure
+        if before is None or verdict.host_trouble or before.verdict.status is Status.FAILED_PERMANENT:
+            attempt.failure = _Failure(verdict, code, attempt.url_no)
+        if verdict.try_next or (attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE):
+            self._ask_next(attempt)
+        else:
+            self._give_up(attempt)
+        lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
+        is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
+        if is_overload or verdict.error_type == ErrorType.RATE_LIMITED or lane.n_troubles >= TROUBLES:
+            self._end_host(lane.host)
+
+    def _ask_next(self, attempt: _Attempt) -> None:
+        """Go on with the next candidate, if there is one."""
+        attempt.part.abort()
+        url_no = attempt.url_no + 1
+        if attempt.unfolded:
+            self._go_on(attempt, attempt.unfolded.popleft(), attempt.url_no, 0)
+        elif url_no < len(attempt.claim.urls):
+            self._go_on(attempt, attempt.claim.urls[url_no], url_no, 0)
+        else:
+            self._give_up(attempt)
+
+    def _give_up(self, attempt: _Attempt) -> None:
+        failure = attempt.failure
+        if failure is None:
+            raise ValueError("no candidate left, and none has failed")
+        self._settle(attempt, verdict=failure.verdict, http_status=failure.code, url_no=failure.url_no)
+
+    def _end_host(self, host: str) -> None:
+        for lane in self._lanes.values():
+            if lane.host == host:
+                lane.n_troubles = 0
+                self._stirred.add(lane)
+                for job in lane.jobs:
+                    self._end(lane, job)
+
+    # keeping and telling
+
+    def _beside(self, then: Callable[..., None], attempt: _Attempt, act: Callable[..., Any], *args: Any) -> None:
+        """Run `act` in a thread, then `then(attempt, future)` here."""
+        self._n_beside += 1
+        future = self._decoders.submit(act, *args)
+        future.add_done_callback(lambda future: self._tell(partial(self._come_back, then, attempt, future)))
+
+    def _come_back(self, then: Callable[..., None], attempt: _Attempt, future: Future[Any]) -> None:
+        self._n_beside -= 1
+        self._guarded(attempt, then, attempt, future)
+
+    def _tell(self, news: Callable[[], None]) -> None:
+        """From any thread: have `news` called by the loop."""
+        self._news.put(news)
+        self._fetcher.wake()
+
+    def _put_due(self) -> None:
+        """Make a group durable. One group at a time: what comes in meanwhile is the next group."""
+        if not self._verified or self._putting:
+            return
+        may_grow = self._n_beside or any(lane.in_flight for lane in self._lanes.values())
+        is_young = self._clock.monotonic() < self._verified_since + GROUP_S
+        if may_grow and is_young and len(self._verified) < GROUP:
+            return
+        group = self._putting = self._verified
+        self._verified = []
+        keeps = [Keep(one.part, _found(one).extension, one.claim.may_be_stored) for one in group]
+        future = self._keeper.submit(self._store.put, keeps)
+        future.add_done_callback(lambda future: self._tell(partial(self._on_put, future)))
+
+    def _on_put(self, future: Future[list[str | None]]) -> None:
+        group, self._putting = self._putting, []
+        for attempt, path in zip(group, future.result(), strict=True):
+            if path is None:  # a newer lease has taken it away, and will tell
+                self._settle(attempt)
+                continue
+            found = _found(attempt)
+            code = attempt.reply.code if attempt.reply else None
+            blob = replace(found.blob, path=path)
+            self._settle(attempt, verdict=found.verdict, blob=blob, http_status=code, url_no=attempt.url_no)
+
+    def _reports(self) -> Iterator[Report]:
+        now = self._clock.monotonic()
+        is_due = now >= self._report_at
+        if is_due:
+            self._report_at = now + REPORT_S
+        lanes = list(self._lanes.values()) if is_due else list(self._stirred)
+        self._stirred.clear()
+        for lane in lanes:
+            finished = [job for job in lane.jobs if job.finished]
+            lane.jobs = [job for job in lane.jobs if not job.finished]
+            if finished and not lane.jobs:
+                lane.connections.close()  # before the steward may lend the host to somebody else
+                del self._lanes[lane.key]
+            for job in finished:
+                yield Report(job.turn.lease_id, tuple(job.outcomes), finished=True)
+            if is_due:
+                for job in lane.jobs:
+                    if job.outcomes:
+                        outcomes, job.outcomes = tuple(job.outcomes), []
+                        yield Report(job.turn.lease_id, outcomes)
+
+    def _settle(self, attempt: _Attempt, **what: Any) -> None:
+        """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""
+        attempt.part.abort()
+        attempt.job.n_open -= 1
+        self._stirred.add(attempt.lane)
+        headers = attempt.reply.headers if attempt.reply else {}
+        attempt.job.outcomes.append(
+            Outcome(
+                attempt.claim.image_id,
+                requests=attempt.n_requests,
+                received_bytes=attempt.received_bytes,
+                elapsed_s=attempt.elapsed_s,
+                etag=headers.get("etag"),
+                last_modified=headers.get("last-modified"),
+                **what,
+            )
+        )
+
+
+def _found(attempt: _Attempt) -> Found:
+    if attempt.found is None:
+        raise ValueError("nothing was found")
+    return attempt.found

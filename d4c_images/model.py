@@ -94,6 +94,16 @@ class MediaRecord(NamedTuple):
     rights_holder: str
 
 
+class Reject(NamedTuple):
+    """A row that no image can be made of, and why."""
+
+    row_no: int
+    byte_offset: int  # where the row begins in the unpacked stream
+    reason: str
+    row_start: str  # the first 500 characters
+    gbif_id: int | None
+
+
 class Image(NamedTuple):
     """What we believe a URL to be (the result of `identity.identify`)."""
 

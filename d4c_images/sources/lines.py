@@ -1,0 +1,89 @@
+"""Blocks of whole lines from a byte stream. Cuts at line feeds and nowhere else; knows nothing of columns.
+
+`str.splitlines` would also cut at U+2028, form feeds and the like, which GBIF's files hold in the middle of cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import IO, NamedTuple
+
+from d4c_images.errors import SourceError
+
+BLOCK_BYTES = 1 << 20
+MAX_LINE_BYTES = 16 << 20
+
+
+class Block(NamedTuple):
+    """Some whole lines of the stream."""
+
+    row_no: int  # of the first line; 1 = the first line after the header
+    offset: int  # of the first line, in bytes of the unpacked stream
+    data: bytes  # ends with a line feed, except at the end of a stream that lacks the last one
+
+    @property
+    def end(self) -> int:
+        return self.offset + len(self.data)
+
+    def lines(self) -> tuple[list[str], list[int]]:
+        """The lines without their ends, and the positions of those that are not UTF-8 (their bad bytes read as U+FFFD)."""
+        broken: list[int] = []
+        try:
+            lines = self.data.decode().split("\n")
+        except UnicodeDecodeError:
+            raw = self.data.split(b"\n")
+            lines = [line.decode(errors="replace") for line in raw]
+            broken = [at for at, line in enumerate(raw) if not _is_utf8(line)]
+        if lines[-1] == "":
+            lines.pop()
+        if b"\r" in self.data:
+            lines = [line[:-1] if line.endswith("\r") else line for line in lines]
+        return lines, broken
+
+    def offsets(self) -> list[int]:
+        """Where each line begins."""
+        return list(accumulate((len(line) + 1 for line in self.data.split(b"\n")), initial=self.offset))
+
+    def head(self, n_lines: int) -> Block:
+        """The first lines only."""
+        end = 0
+        for _ in range(n_lines):
+            end = self.data.find(b"\n", end) + 1
+            if end == 0:
+                return self
+        return self._replace(data=self.data[:end])
+
+
+def blocks(stream: IO[bytes], offset: int, row_no: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """All lines from here to the end of the stream, which stands at `offset`, the beginning of row `row_no`.
+
+    Raises `SourceError` on a line that no table can have.
+    """
+    pieces: list[bytes] = []
+    held = 0
+    while data := stream.read(block_bytes):
+        cut = data.rfind(b"\n") + 1
+        if cut == 0:
+            pieces.append(data)
+            held += len(data)
+            if held > MAX_LINE_BYTES:
+                raise SourceError(f"row {row_no:,} at byte {offset:,} is longer than {MAX_LINE_BYTES >> 20} MiB: this is no table of GBIF")
+            continue
+        block = Block(row_no, offset, b"".join([*pieces, data[:cut]]))
+        yield block
+        row_no += block.data.count(b"\n")
+        offset = block.end
+        pieces = [data[cut:]]
+        held = len(pieces[0])
+    last = b"".join(pieces)
+    if last:
+        yield Block(row_no, offset, last)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,241 @@
+"""A state machine on the ledger: whatever is admitted, lent, settled, lost and settled too late, its counts and states agree."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+
+from d4c_images.ledger import lending, owner
+from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.tally import Tally
+from d4c_images.model import Blob, Move, Outcome, Report, Status, Turn, Verdict
+
+HOSTS = ("a.example.org", "b.example.org", "c.example.org")
+MAX_ATTEMPTS = 2
+RETRY = lending.RetryTerms(MAX_ATTEMPTS, lambda attempts: 10.0 * attempts)
+KINDS = ("success", "raw", "permanent", "transient", "released", "moved")
+
+RECOUNT_IMAGES = """
+SELECT host_id, status, coalesce(error_type, ''), count(*),
+       sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
+       coalesce(sum(file_size), 0)
+FROM image_rows GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+RECOUNT_RECORDS = """
+SELECT l.gbif_id, count(*), sum(i.status = 'success'),
+       sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)),
+       max(i.last_attempt_at IS NOT NULL)
+FROM link_rows AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER BY l.gbif_id
+"""
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    leases = Bundle("leases")
+    dead_leases = Bundle("dead_leases")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.ledger = open_ledger(Path(self.folder.name) / "ledger.sqlite", create=True)
+        self.now = 1_000_000
+        self.process = 0
+        self.restart()
+        with self.ledger.transaction() as db:
+            db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
+        self.open: dict[int, set[int]] = {}  # live lease -> images without an outcome
+        self.stored: set[int] = set()
+        self.n_images = 0
+        self.n_records = 0
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        self.folder.cleanup()
+
+    # what may happen
+
+    @rule(host=st.sampled_from(HOSTS), n=st.integers(1, 5))
+    def admit(self, host: str, n: int) -> None:
+        """A record with n new images."""
+        self.n_records += 1
+        with self.ledger.transaction() as db:
+            host_id = lending.host_id_of(db, host)
+            tally = Tally()
+            for image_no in range(n):
+                self.n_images += 1
+                db.execute(
+                    "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls) VALUES (?, ?, ?, ?, 1, ?)",
+                    (self.n_images, self.n_records, image_no, host_id, f"https://{host}/{self.n_images}.jpg"),
+                )
+                self._link(db, self.n_records, image_no, self.n_images, is_first=True)
+                tally.image(1, host_id, Status.PENDING, None, final=False)
+            db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (?, ?)", (self.n_records, n))
+            tally.record(1, "pending")
+            tally.write(db)
+
+    @rule(image=st.integers(1, 1000))
+    def admit_shared(self, image: int) -> None:
+        """Another record that shows an image nobody has tried yet."""
+        if not self.n_images:
+            return
+        image_id = 1 + image % self.n_images
+        with self.ledger.transaction() as db:
+            if db.execute("SELECT last_attempt_at FROM image_rows WHERE image_id = ?", (image_id,)).fetchone()[0] is not None:
+                return
+            self.n_records += 1
+            self._link(db, self.n_records, 0, image_id, is_first=False)
+            db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (?, 1)", (self.n_records,))
+            tally = Tally()
+            tally.record(1, "pending")
+            tally.write(db)
+
+    @rule(seconds=st.integers(1, 100))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(target=leases, host=st.sampled_from(HOSTS), n=st.integers(1, 6))
+    def lend(self, host: str, n: int) -> object:
+        with self.ledger.transaction() as db:
+            host_id = lending.host_id_of(db, host)
+            terms = lending.Terms(0, 2, 0.0, n, self.now + 60.0)
+            turn = lending.lend(db, self.ledger.run_id or 0, host_id, host, terms, MAX_ATTEMPTS, self.now)
+        if turn is None:
+            return multiple()
+        held = {claim.image_id for claim in turn.claims}
+        assert not any(held & other for other in self.open.values()), "an image is lent twice"
+        assert not held & self.stored, "a stored image is lent again"
+        self.open[turn.lease_id] = held
+        return turn
+
+    @rule(turn=leases, kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), other=st.sampled_from(HOSTS))
+    def settle(self, turn: Turn, kinds: list[str], other: str) -> None:
+        """Outcomes for some of the claims that have none yet."""
+        still_open = self.open.get(turn.lease_id, set())
+        claims = [claim for claim in turn.claims if claim.image_id in still_open]
+        outcomes = [_outcome(claim.image_id, kind, other) for claim, kind in zip(claims, kinds, strict=False)]
+        settled = self._settle(turn, outcomes, finished=False)
+        assert settled.n_late == 0
+        still_open -= {outcome.image_id for outcome in outcomes}
+        self.stored |= {outcome.image_id for outcome in outcomes if outcome.blob}
+
+    @rule(target=dead_leases, turn=consumes(leases))
+    def finish(self, turn: Turn) -> Turn:
+        still_open = self.open.pop(turn.lease_id, set())
+        self._settle(turn, [Outcome(image_id) for image_id in still_open], finished=True)
+        return turn
+
+    @rule(target=dead_leases, turn=consumes(leases))
+    def worker_dies(self, turn: Turn) -> Turn:
+        with self.ledger.transaction() as db:
+            lending.take_back(db, [turn.lease_id])
+        self.open.pop(turn.lease_id, None)
+        return turn
+
+    @rule(turn=dead_leases, kind=st.sampled_from(KINDS))
+    def settle_too_late(self, turn: Turn, kind: str) -> None:
+        """A worker that was taken for dead comes back with results: they change nothing."""
+        before = self._dump()
+        settled = self._settle(turn, [_outcome(claim.image_id, kind, HOSTS[0]) for claim in turn.claims], finished=True)
+        assert settled.n_late == len(turn.claims)
+        assert settled.n_settled == 0
+        assert self._dump() == before
+
+    @rule()
+    def restart(self) -> None:
+        """The steward is killed; the next one takes its claim and its leases over."""
+        self.process += 1
+        owner.take(self.ledger, "download", owner.Process("here", self.process, f"boot/{self.process}"), self.now)
+        self.ledger.connection.execute("UPDATE runs SET heartbeat_at = 0, host = 'elsewhere'")
+        with self.ledger.transaction() as db:
+            lending.take_back(db, lending.leases_of_others(db, self.ledger.run_id or 0))
+        self.open = {}
+
+    @rule()
+    def recount(self) -> None:
+        """The roll-up finds nothing to mend."""
+        if not self.open:
+            assert finalize(self.ledger, lambda progress: None, chunk=2).corrected == 0
+
+    # what must hold
+
+    @invariant()
+    def tallies_are_a_recount(self) -> None:
+        db = self.ledger.connection
+        kept = db.execute("SELECT * FROM tallies WHERE n <> 0 ORDER BY 1, 2, 3").fetchall()
+        assert kept == db.execute(RECOUNT_IMAGES).fetchall()
+        kept = db.execute("SELECT status, n FROM record_tallies WHERE n <> 0 ORDER BY 1").fetchall()
+        assert kept == db.execute("SELECT status, count(*) FROM gbif_ids GROUP BY 1 ORDER BY 1").fetchall()
+
+    @invariant()
+    def records_follow_their_images(self) -> None:
+        db = self.ledger.connection
+        kept = db.execute("SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1").fetchall()
+        for (gbif_id, *counts, status, completed_at), (same_id, *recount, tried) in zip(
+            kept, db.execute(RECOUNT_RECORDS).fetchall(), strict=True
+        ):
+            assert (gbif_id, counts) == (same_id, recount)
+            n_images, n_success, n_failed = counts
+            if n_success == n_images:
+                assert status == "done"
+            elif n_success + n_failed == n_images:
+                assert status == "failed"
+            else:
+                assert status == ("partial" if tried else "pending")
+            assert (completed_at is not None) == (status in ("done", "failed"))
+
+    @invariant()
+    def states_are_sound(self) -> None:
+        db = self.ledger.connection
+        assert db.execute("SELECT count(*) FROM image_rows").fetchone() == (self.n_images,)
+        wrong = db.execute(
+            """SELECT image_id, status, lease_id, not_before, file_path FROM image_rows
+               WHERE (status = 'leased') <> (lease_id IS NOT NULL)
+                  OR (status = 'pending' AND not_before IS NULL)
+                  OR (status IN ('leased', 'success', 'failed_permanent') AND not_before IS NOT NULL)
+                  OR (status = 'success') <> (file_path IS NOT NULL AND sha256 IS NOT NULL AND file_size IS NOT NULL)
+                  OR attempts > 2"""
+        ).fetchall()
+        assert wrong == []
+        stored = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'success'")}
+        assert stored == self.stored
+        held = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'leased'")}
+        assert held == set().union(*self.open.values())
+
+    # how it is done
+
+    def _settle(self, turn: Turn, outcomes: list[Outcome], *, finished: bool) -> lending.Settled:
+        with self.ledger.transaction() as db:
+            return lending.settle(db, [Report(turn.lease_id, tuple(outcomes), finished)], RETRY, self.now)
+
+    def _link(self, db: sqlite3.Connection, gbif_id: int, image_no: int, image_id: int, *, is_first: bool) -> None:
+        db.execute(
+            "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (?, ?, ?, ?, 1, 1)",
+            (gbif_id, image_no, image_id, is_first),
+        )
+
+    def _dump(self) -> list[tuple[object, ...]]:
+        db = self.ledger.connection
+        return [row for table in ("image_rows", "gbif_ids", "leases", "host_rows") for row in db.execute(f"SELECT * FROM {table}")]
+
+
+def _outcome(image_id: int, kind: str, other_host: str) -> Outcome:
+    if kind in ("success", "raw"):
+        blob = Blob(f"1/{image_id}.jpg", 1000 + image_id, bytes(32), "image/jpeg", 10, 10)
+        flag = "raw_unprocessed" if kind == "raw" else None
+        return Outcome(image_id, Verdict(Status.SUCCESS, flag), blob=blob, http_status=200, requests=1)
+    if kind == "permanent":
+        return Outcome(image_id, Verdict(Status.FAILED_PERMANENT, "http_404"), http_status=404, requests=1)
+    if kind == "transient":
+        return Outcome(image_id, Verdict(Status.FAILED_TRANSIENT, "timeout", host_trouble=True), http_status=-1, requests=1)
+    if kind == "moved":
+        return Outcome(image_id, move=Move(other_host, 0, f"https://{other_host}/moved/{image_id}.jpg", 1), requests=1)
+    return Outcome(image_id)
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)

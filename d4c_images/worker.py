@@ -156,8 +156,9 @@ class _Worker:
                 self._look_at = now + LOOK_S
                 self._stirred.update(self._lanes.values())
             self._start_all(now)
-            self._advance(now)
             yield from self._reports()
+            if self._lanes:
+                self._advance()
 
     def close(self) -> None:
         for lane in self._lanes.values():
@@ -263,7 +264,8 @@ class _Worker:
 
     # what comes back
 
-    def _advance(self, now: float) -> None:
+    def _advance(self) -> None:
+        now = self._clock.monotonic()
         timeout_s = self._look_at - now
         if self._verified and not self._putting:
             timeout_s = min(timeout_s, self._verified_since + GROUP_S - now)

@@ -44,13 +44,16 @@ def image_urls_of_manifest(body: bytes, url: str) -> tuple[str, ...]:
         found: Iterator[str] = _service_urls(document, url.partition("?")[0].removesuffix("/info.json"))
     else:
         found = _first_picture(document)
-    usable = (usable_url(urljoin(url, one)) if _joinable(url) else usable_url(one) for one in found)
-    wanted = dict.fromkeys(one for one in usable if one and one.startswith(("http:", "https:")))
+    wanted = dict.fromkeys(one for one in (_absolute(url, one) for one in found) if one is not None)
     return tuple(wanted)[:_MAX_URLS]
 
 
-def _joinable(url: str) -> bool:
-    return url.startswith(("http://", "https://"))
+def _absolute(url: str, reference: str) -> str | None:
+    try:
+        absolute = usable_url(urljoin(url, reference))
+    except ValueError:  # such as `http://[`
+        return None
+    return absolute if absolute and absolute.startswith(("http:", "https:")) else None
 
 
 def _is_service_description(document: Json) -> bool:

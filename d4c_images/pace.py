@@ -167,7 +167,7 @@ def parse_hosts(toml_text: str) -> HostTable:
         raise UsageError(f"hosts file: {error}") from error
     unknown = sorted(set(document) - {"default", "hosts"})
     if unknown:
-        raise UsageError(f"hosts file: unknown table [{unknown[0]}]; known are [default] and [hosts.\"name\"]")
+        raise UsageError(f'hosts file: unknown table [{unknown[0]}]; known are [default] and [hosts."name"]')
     default = _checked("[default]", document.get("default", {}))
     entries = document.get("hosts", {})
     if not isinstance(entries, dict):

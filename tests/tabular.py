@@ -1,4 +1,4 @@
-"""Reads the tables in `tests/tables`: tab-separated, `#` begins a comment line, `\\t`, `\\n`, `\\0`, `\\\\` and `\\uXXXX` are escapes."""
+r"""Reads the tables in `tests/tables`: tab-separated, `#` begins a comment line; `\t`, `\n`, `\0`, `\\`, `\uXXXX` escape."""
 
 from __future__ import annotations
 

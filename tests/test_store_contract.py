@@ -1,0 +1,309 @@
+"""What every store promises (`d4c_images/stores/__init__.py`), run on each implementation; then what the local one adds."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from d4c_images.errors import StoreError
+from d4c_images.stores import Keep, Partial, Store
+from d4c_images.stores import local as local_module
+from d4c_images.stores.local import LocalStore
+
+BODY = b"not an image, but bytes are bytes" * 1000
+
+
+@pytest.fixture(params=[LocalStore])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = request.param(tmp_path)
+    yield opened
+    opened.close()
+
+
+def written(store: Store, gbif_id: int = 1234567890, image_no: int = 0, lease_id: int = 7, body: bytes = BODY) -> Partial:
+    partial = store.begin(gbif_id, image_no, lease_id)
+    for at in range(0, len(body), 10_000):
+        partial.write(body[at : at + 10_000])
+    return partial
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def test_what_was_put_is_found_whole(store: Store) -> None:
+    assert store.put([Keep(written(store), "jpg")]) == ["123/456/1234567890-00.jpg"]
+    assert store.find(1234567890, 0) == ["123/456/1234567890-00.jpg"]
+    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("gbif_id", "image_no", "path"),
+    [
+        (1234567890, 0, "123/456/1234567890-00.jpg"),
+        (1234567890, 99, "123/456/1234567890-99.jpg"),
+        (1234567890, 100, "123/456/1234567890-100.jpg"),
+        (12345, 3, "123/45/12345-03.jpg"),
+        (123, 3, "123/123-03.jpg"),
+        (7, 3, "7/7-03.jpg"),
+    ],
+)
+def test_the_layout_is_that_of_existing_collections(store: Store, gbif_id: int, image_no: int, path: str) -> None:
+    assert store.put([Keep(written(store, gbif_id, image_no), "jpg")]) == [path]
+    assert store.find(gbif_id, image_no) == [path]
+
+
+def test_a_neighbour_is_not_taken_for_the_image(store: Store) -> None:
+    store.put([Keep(written(store, 1234567890, number), "jpg") for number in (1, 10, 100)])
+    assert store.find(1234567890, 0) == []
+    assert store.find(1234567890, 1) == ["123/456/1234567890-01.jpg"]
+    assert store.find(123456789, 1) == []
+
+
+def test_nothing_wears_a_final_name_before_it_is_put(store: Store) -> None:
+    partial = written(store)
+    assert store.find(1234567890, 0) == []
+    assert partial.path.read_bytes() == BODY
+    assert partial.path.name.startswith(".")
+
+
+def test_a_partial_exists_from_its_first_byte_on(store: Store, tmp_path: Path) -> None:
+    partial = store.begin(1234567890, 0, 7)
+    assert files(tmp_path) == []
+    partial.write(b"x")
+    assert len(files(tmp_path)) == 1
+
+
+def test_an_aborted_partial_leaves_nothing_and_may_begin_anew(store: Store, tmp_path: Path) -> None:
+    partial = written(store)
+    partial.abort()
+    partial.abort()
+    assert files(tmp_path) == []
+    partial.write(b"second try")
+    store.put([Keep(partial, "jpg")])
+    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == b"second try"
+
+
+def test_abort_after_put_does_nothing(store: Store) -> None:
+    partial = written(store)
+    (path,) = store.put([Keep(partial, "jpg")])
+    partial.abort()
+    assert path is not None
+    assert store.path_of(path).exists()
+
+
+def test_a_rewritten_partial_holds_the_new_bytes_only(store: Store) -> None:
+    partial = written(store)
+    partial.rewrite(b"small")
+    store.put([Keep(partial, "jpg")])
+    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == b"small"
+
+
+def test_the_same_image_under_two_leases_does_not_meet_itself(store: Store) -> None:
+    early, late = written(store, lease_id=7, body=b"early"), written(store, lease_id=8, body=b"late")
+    assert early.path.read_bytes() == b"early"
+    store.put([Keep(late, "jpg")])
+    assert early.path.read_bytes() == b"early"
+    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == b"late"
+
+
+def test_an_image_that_comes_again_with_another_extension_leaves_one_file(store: Store, tmp_path: Path) -> None:
+    store.put([Keep(written(store), "jpg"), Keep(written(store, image_no=1), "jpg")])
+    store.put([Keep(written(store, body=b"png"), "png", may_replace=True)])
+    assert files(tmp_path) == ["123/456/1234567890-00.png", "123/456/1234567890-01.jpg"]
+
+
+def test_leftovers_of_dead_leases_are_cleared_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    store.put([Keep(written(store), "jpg")])
+    written(store, lease_id=7)
+    written(store, lease_id=8)
+    other = written(store, image_no=1, lease_id=8)
+    store.clear_partials(1234567890, 0)
+    assert files(tmp_path) == [str(other.path.relative_to(tmp_path)), "123/456/1234567890-00.jpg"]
+    store.clear_partials(999, 0)  # a folder that is not there
+
+
+def test_a_partial_that_was_taken_away_is_told_and_disturbs_no_other(store: Store) -> None:
+    stolen, kept = written(store), written(store, image_no=1)
+    store.clear_partials(1234567890, 0)
+    assert store.put([Keep(stolen, "jpg"), Keep(kept, "jpg")]) == [None, "123/456/1234567890-01.jpg"]
+    assert store.find(1234567890, 0) == []
+
+
+def test_a_removed_file_may_be_gone_already(store: Store) -> None:
+    store.put([Keep(written(store), "jpg")])
+    store.remove("123/456/1234567890-00.jpg")
+    store.remove("123/456/1234567890-00.jpg")
+    assert store.find(1234567890, 0) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_takes_no_bytes_is_a_store_error_with_the_path(
+    store: Store, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def full(fd: int, body: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(local_module, "write", full)
+    partial = store.begin(1234567890, 0, 7)
+    with pytest.raises(StoreError, match=f"1234567890-00.*{os.strerror(code)}"):
+        partial.write(b"x")
+    partial.abort()
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_put_that_cannot_be_made_durable_raises(store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    partial = written(store)
+    monkeypatch.setattr(local_module, call, broken)
+    with pytest.raises(StoreError, match="Read-only"):
+        store.put([Keep(partial, "jpg")])
+
+
+def test_a_file_where_a_folder_should_be_is_a_store_error(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "123").write_text("in the way")
+    with pytest.raises(StoreError, match="123"):
+        store.begin(1234567890, 0, 7).write(b"x")
+    with pytest.raises(StoreError, match="123"):
+        store.find(1234567890, 0)
+
+
+def test_a_missing_root_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nowhere"):
+        LocalStore(tmp_path / "nowhere")
+
+
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_module, "write", lambda fd, body: os.write(fd, body[:7]))
+    store = LocalStore(tmp_path)
+    partial = written(store, body=b"more than seven bytes")
+    assert partial.path.read_bytes() == b"more than seven bytes"
+    partial.abort()
+    store.close()
+
+
+# The order of writes (invariant I1): what was called, on which file, in which order.
+
+Call = tuple[str, str]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Call]:
+    seen: list[Call] = []
+
+    def name(fd_or_path: int | Path) -> str:
+        path = Path(os.readlink(f"/proc/self/fd/{fd_or_path}")) if isinstance(fd_or_path, int) else fd_or_path
+        return str(path.relative_to(tmp_path))
+
+    def watch(what: str, real: Callable[..., object], which: int) -> None:
+        def call(*args: int | Path) -> object:
+            seen.append((what, name(args[which])))
+            return real(*args)
+
+        monkeypatch.setattr(local_module, what, call)
+
+    watch("write", os.write, 0)
+    watch("fsync", os.fsync, 0)
+    watch("rename", os.replace, 1)
+    return seen
+
+
+def assert_order(calls: list[Call], partials: list[str], finals: list[str], folders: list[str]) -> None:
+    """All bytes, then all their fsyncs, then all names, then the folders: each is a promise about the one before."""
+    last_write = {name: max(at for at, call in enumerate(calls) if call == ("write", name)) for name in partials}
+    synced = {name: calls.index(("fsync", name)) for name in partials}
+    named = [calls.index(("rename", name)) for name in finals]
+    folders_synced = [calls.index(("fsync", name)) for name in folders]
+    assert all(last_write[name] < synced[name] for name in partials)
+    assert max(synced.values()) < min(named)
+    assert max(named) < min(folders_synced)
+
+
+def test_bytes_then_fsync_then_name_then_folder(tmp_path: Path, calls: list[Call]) -> None:
+    store = LocalStore(tmp_path)
+    partials = [written(store, 1234567890, number) for number in range(20)] + [written(store, 9876543210)]
+    names = [str(partial.path.relative_to(tmp_path)) for partial in partials]
+    paths = store.put([Keep(partial, "jpg") for partial in partials])
+    finals = [path for path in paths if path]
+    assert_order(calls, names, finals, ["123/456", "987/654", "123", "987", "."])
+    assert calls.count(("fsync", "123/456")) == 1  # once for the group, not once per file
+    store.close()
+
+
+def test_parents_are_synced_by_whoever_meets_a_folder_first(tmp_path: Path, calls: list[Call]) -> None:
+    """Another process may have made the folder and died before its name was on the disk."""
+    (tmp_path / "123/456").mkdir(parents=True)
+    store = LocalStore(tmp_path)
+    store.put([Keep(written(store), "jpg")])
+    assert ("fsync", "123") in calls
+    calls.clear()
+    store.put([Keep(written(store, image_no=1), "jpg")])
+    assert ("fsync", "123") not in calls
+    assert ("fsync", "123/456") in calls
+    store.close()
+
+
+def test_what_stands_there_already_is_made_durable_before_it_counts(tmp_path: Path, calls: list[Call]) -> None:
+    store = LocalStore(tmp_path)
+    final = tmp_path / "123/456/1234567890-00.jpg"
+    final.parent.mkdir(parents=True)
+    final.write_bytes(BODY)
+    store.confirm("123/456/1234567890-00.jpg")
+    assert calls.index(("fsync", "123/456/1234567890-00.jpg")) < calls.index(("fsync", "123/456"))
+    store.close()
+
+
+def test_a_replaced_file_goes_only_after_the_new_one_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path)
+    store.put([Keep(written(store), "jpg")])
+    seen: list[bool] = []
+
+    def watch(fd: int) -> None:
+        seen.append((tmp_path / "123/456/1234567890-00.jpg").exists())
+        os.fsync(fd)
+
+    monkeypatch.setattr(local_module, "fsync", watch)
+    store.put([Keep(written(store), "png", may_replace=True)])
+    assert seen == [True] * len(seen)
+    assert seen
+    store.close()
+
+
+@pytest.mark.parametrize("mutant", ["name before bytes", "folder before name", "no fsync"])
+def test_a_swapped_order_is_noticed(tmp_path: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch, mutant: str) -> None:
+    """The test of the test."""
+    store = LocalStore(tmp_path)
+    real_sync, real_name = local_module.LocalPartial.sync, LocalStore._name
+    if mutant == "name before bytes":
+        monkeypatch.setattr(local_module.LocalPartial, "sync", lambda self: None)
+
+        def name_then_sync(self: LocalStore, keep: Keep) -> str | None:
+            path = real_name(self, keep)
+            assert isinstance(keep.partial, local_module.LocalPartial)
+            real_sync(keep.partial)
+            return path
+
+        monkeypatch.setattr(LocalStore, "_name", name_then_sync)
+    elif mutant == "folder before name":
+        real_folders = LocalStore._sync_folders
+        monkeypatch.setattr(LocalStore, "_sync_folders", lambda self, folders: None)
+
+        def folder_then_name(self: LocalStore, keep: Keep) -> str | None:
+            real_folders(self, {"123/456"})
+            return real_name(self, keep)
+
+        monkeypatch.setattr(LocalStore, "_name", folder_then_name)
+    else:
+        monkeypatch.setattr(local_module.LocalPartial, "sync", local_module.LocalPartial._close)
+    partial = written(store)
+    name = str(partial.path.relative_to(tmp_path))
+    paths = store.put([Keep(partial, "jpg")])
+    with pytest.raises((AssertionError, ValueError)):
+        assert_order(calls, [name], [path for path in paths if path], ["123/456"])
+    store.close()

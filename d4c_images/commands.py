@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,20 +21,24 @@ from pathlib import Path
 
 from rich.console import Console
 
-from d4c_images import pace
+from d4c_images import __version__, pace
 from d4c_images.durations import parse_moment
-from d4c_images.errors import D4CError, LedgerError, UsageError
+from d4c_images.errors import D4CError, LedgerLost, StoreError, UsageError
 from d4c_images.fetch import Fetcher, FetchOptions
 from d4c_images.judge import Policy
-from d4c_images.ledger import connect, owner, questions
+from d4c_images.ingest import ingest, ingest_labels
+from d4c_images.ledger import connect, lending, owner, questions
 from d4c_images.ledger.requeue import requeue_failed
+from d4c_images.ledger.rollup import RollUpProgress, finalize
 from d4c_images.model import Limits
+from d4c_images.notify import notifier_for, send_and_wait
 from d4c_images.report.announce import Announcer
 from d4c_images.report.progress import LiveProgress, LogProgress
 from d4c_images.run import Ending, Plan, Snapshot, Watcher
 from d4c_images.runners.processes import DRAIN_SIGNALS, ProcessRunner, Work
 from d4c_images.settings import Settings
 from d4c_images.steward import Steward
+from d4c_images.sources import open_source
 from d4c_images.stores.local import LocalStore
 
 EXIT_WORK_LEFT = 75
@@ -85,7 +89,8 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         console = Console(stderr=False)
         watchers = _Watchers()
         watchers.add(LiveProgress(console) if _wants_progress(args, console) else LogProgress())
-        announcer = _announcer(args, settings)
+        notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
+        announcer = _announcer(args, settings, notifier.send)
         watchers.add(announcer)
         try:
             if args.retry_failed:
@@ -101,6 +106,7 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
             raise
         finally:
             watchers.close()
+            notifier.close()
         left = questions.image_counts(ledger.connection).left
     return EXIT_WORK_LEFT if left and not (plan.only_hosts and ending is Ending.DONE) else 0
 
@@ -146,7 +152,17 @@ def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions
     limits = Limits(
         connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size
     )
-    return FetchOptions(limits=limits, user_agent=user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert)
+    return FetchOptions(limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert)
+
+
+def _user_agent(contact: str | None) -> str:
+    """Honest, and with an address where the publisher can reach us."""
+    return f"d4c-images/{__version__}" + (f" (+{contact})" if contact else "")
+
+
+def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:
+    job = f", job {settings.job_id}" if settings.job_id else ""
+    return Announcer(send, f"{args.ledger.name} on {socket.gethostname()}{job}", args.notify_every)
 
 
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
-from d4c_images import pace
+from d4c_images import crash, pace
 from d4c_images.ledger import lending, owner, questions
 from d4c_images.ledger.connect import Ledger
 from d4c_images.model import Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
@@ -172,6 +172,7 @@ class Steward:
                 if not self._lend_host(db, host, now, turns):
                     self._crowd.appendleft(host)
                     break
+        crash.point("lend.committed")
         for worker, turn in turns:  # only now: what a worker holds is written down first
             self._runner.send(worker, Orders(turns=(turn,)))
 
@@ -262,6 +263,8 @@ class Steward:
                     blocked.append(host)
             for host_id in settled.moved_to - self._hosts.keys():
                 self._know(db, host_id, questions.host_name(db, host_id))
+            crash.point("settle.before_commit")
+        crash.point("settle.committed")
         for report in reports:
             self._release(report, now)
         for host_id in settled.hosts.keys() | settled.moved_to:

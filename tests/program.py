@@ -1,0 +1,116 @@
+"""Runs the real program as its users do, and looks at what it left behind. Asserts the invariants, not the story of one test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from tests.publishers.client import Publishers
+
+PROGRAM = (sys.executable, "-m", "d4c_images")
+HEADER = "gbifID type format identifier references title description source audience created creator contributor publisher license rightsHolder"
+
+RECOUNT_IMAGES = """
+SELECT host_id, status, coalesce(error_type, ''), count(*),
+       sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
+       coalesce(sum(file_size), 0)
+FROM image_rows GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+
+
+def multimedia(path: Path, rows: Iterable[tuple[int, str]], **cells: str) -> Path:
+    """A `multimedia.txt` of (gbifID, identifier) rows, all with the same other cells."""
+    names = HEADER.split()
+    cells = {"type": "StillImage", "format": "image/jpeg"} | cells
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        out.write("\t".join(names) + "\n")
+        for gbif_id, identifier in rows:
+            row = cells | {"gbifID": str(gbif_id), "identifier": identifier}
+            out.write("\t".join(row.get(name, "") for name in names) + "\n")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A ledger and an image root in one folder, and the program to work on them."""
+
+    folder: Path
+    environ: dict[str, str] | None = None
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "images"
+
+    def command(self, name: str, *arguments: object) -> list[str]:
+        root = ["--root", str(self.root)] if name in ("download", "check") else []
+        return [*PROGRAM, name, *map(str, arguments), "--ledger", str(self.ledger), *root]
+
+    def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
+        """In a process group of its own, so that all of it can be killed."""
+        environ = {**os.environ, **(self.environ or {})} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
+        return subprocess.Popen(
+            self.command(name, *arguments),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environ, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, name: str, *arguments: object, code: int | Sequence[int] = 0, crash_at: str | None = None) -> str:
+        """The output, after the exit code was found as expected."""
+        process = self.start(name, *arguments, crash_at=crash_at)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode in ([code] if isinstance(code, int) else code), output
+        return output
+
+    def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        with sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True) as db:
+            rows = db.execute(sql, parameters).fetchall()
+        db.close()
+        return rows
+
+    def files(self) -> set[str]:
+        """Everything under the root that wears a final name."""
+        return {
+            str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(".")
+        }
+
+    def check_invariants(self) -> None:
+        """I1, I2 and the counters; whatever was killed and when."""
+        assert self.rows("PRAGMA quick_check") == [("ok",)]
+        stored = self.rows("SELECT file_path, file_size, sha256, media_type, width, height, error_type FROM images WHERE status = 'success'")
+        for file_path, file_size, sha256, media_type, width, height, error_type in stored:
+            body = (self.root / str(file_path)).read_bytes()
+            assert (len(body), hashlib.sha256(body).hexdigest()) == (file_size, sha256)
+            if error_type is None and str(media_type) in ("image/jpeg", "image/png", "image/gif", "image/tiff", "image/webp"):
+                with Image.open(self.root / str(file_path)) as image:
+                    image.load()
+                    assert image.size == (width, height)
+        assert self.rows("SELECT * FROM tallies WHERE n <> 0 ORDER BY 1, 2, 3") == self.rows(RECOUNT_IMAGES)
+        assert self.rows("SELECT status, n FROM record_tallies WHERE n <> 0 ORDER BY 1") == self.rows(
+            "SELECT status, count(*) FROM gbif_ids GROUP BY 1 ORDER BY 1"
+        )
+
+
+def reach(publishers: Publishers) -> list[str]:
+    """The options that lead every URL to the publishers' server."""
+    return ["--connect-to", publishers.connect_to, "--cacert", str(publishers.cacert)]
+
+
+def kill_all(process: subprocess.Popen[str]) -> None:
+    """As a node's power switch does it: the program with all its workers, at once."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.communicate()

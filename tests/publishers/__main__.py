@@ -22,13 +22,17 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=0, help="0 (the default) takes a free one")
     parser.add_argument("--cacert", type=Path, help="where to write the CA certificate (default: a temporary file)")
     parser.add_argument("--ready-file", type=Path, help="write the JSON line there too, once connections are taken")
-    parser.add_argument("--behave", action="append", default=[], metavar="RULE", help="HOST[/GLOB]=BEHAVIOUR[:ARG], see README.md")
+    parser.add_argument(
+        "--behave", action="append", default=[], metavar="RULE", help="HOST[/GLOB]=BEHAVIOUR[:ARG], see README.md"
+    )
     parser.add_argument("--behaviours-file", type=Path, help="such rules, one per line")
     parser.add_argument("--demo", action="store_true", help="the rules of the demo (demo.py)")
     parser.add_argument("--latency-ms", type=float, default=0.0, help="added before each answer")
     parser.add_argument("--fast", action="store_true", help="every URL holds one JPEG, with a number of its own; no rules")
     parser.add_argument("--image-kb", type=float, default=40.0, help="size of that JPEG")
-    parser.add_argument("--until-eof", action="store_true", help="stop when standard input ends: dies with the process that started it")
+    parser.add_argument(
+        "--until-eof", action="store_true", help="stop when standard input ends: dies with the process that started it"
+    )
     parser.add_argument("--self-test", type=int, metavar="N", help="print the capacity, measured with N requests, and stop")
     given = parser.parse_args()
     try:
@@ -43,7 +47,7 @@ def main() -> int:
         print(json.dumps(selftest.measure(given.self_test, latency_ms=given.latency_ms, image_kb=given.image_kb)))
         return 0
     options = Options(given.port, given.latency_ms / 1000, round(given.image_kb * 1000), given.fast)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     with tempfile.TemporaryDirectory(prefix="publishers-") as folder:
         cacert = given.cacert or Path(folder) / "ca.pem"
@@ -60,9 +64,10 @@ async def _run(options: Options, rules: RuleBook, cacert: Path, ready_file: Path
     if until_eof:
         loop.add_reader(sys.stdin.fileno(), lambda: None if os.read(sys.stdin.fileno(), 4096) else stop.set())
     serving = loop.create_task(serve(options, rules, cacert, stop, ready))
-    await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
-    if not ready.done():
-        await serving
+    serving.add_done_callback(lambda _: ready.cancel())
+    await asyncio.wait((ready,))
+    if ready.cancelled():
+        await serving  # raises what kept it from starting
     line = json.dumps(ready_line(ready.result(), cacert))
     if ready_file:
         unready = ready_file.with_name(ready_file.name + ".new")

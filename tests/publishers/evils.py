@@ -1,7 +1,8 @@
-"""Every way of answering that the server knows, well or badly: one small function each, registered by name with its one-line doc.
+"""Behaviours that need more than one whole answer with a code and a body (those are in `bodies.py`): one small function each.
 
-A behaviour is a generator of steps (`wire`): bytes, pauses, and how the connection ends. Without an `End` the connection is kept alive.
-The `tls_` ones misbehave in the handshake (`tls.py`) and answer well after it. What the ledger must make of each: `expected.tsv`.
+A behaviour is a generator of steps (`wire.py`): bytes, pauses, and how the connection ends. Without an `End` the connection is
+kept alive. The `tls_` ones misbehave in the handshake (`tls.py`) and answer well after it. What the ledger must make of each
+stands in `expected.tsv`.
 """
 
 from __future__ import annotations
@@ -14,34 +15,11 @@ import random
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from tests.publishers import pictures, rawfiles, site
-from tests.publishers.wire import Ask, End, Pause, Step, Steps, head, page, whole
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    name: str
-    doc: str
-    answer: Callable[[Ask], Steps]
-
-
-BEHAVIOURS: dict[str, Behaviour] = {}
-
-
-def behaviour(answer: Callable[[Ask], Steps]) -> Callable[[Ask], Steps]:
-    _add(answer.__name__, answer.__doc__ or "", answer)
-    return answer
-
-
-def _add(name: str, doc: str, answer: Callable[[Ask], Steps]) -> None:
-    BEHAVIOURS[name] = Behaviour(name, doc.strip(), answer)
-
-
-def _constant(name: str, doc: str, make: Callable[[Ask], Step]) -> None:
-    _add(name, doc, lambda ask: iter((make(ask),)))
-
+from tests.publishers import pictures, site
+from tests.publishers.registry import BEHAVIOURS, add, add_single, behaviour
+from tests.publishers.wire import Ask, End, Pause, Steps, head, page, whole
 
 
 @behaviour
@@ -218,7 +196,8 @@ def garbage_status(ask: Ask) -> Steps:
 def huge_headers(ask: Ask) -> Steps:
     """The right answer under 40 headers of 1 kB."""
     it = site.thing(ask)
-    yield whole(ask, it.body, it.media_type, **{f"x_padding_{number}": "p" * 1000 for number in range(40)})
+    padding = {f"X-Padding-{number}": "p" * 1000 for number in range(40)}
+    yield head(200, {"Content-Type": it.media_type, "Content-Length": str(len(it.body)), **padding}) + it.body
 
 
 @behaviour
@@ -265,7 +244,8 @@ def gzip_truncated(ask: Ask) -> Steps:
 @behaviour
 def recovers(ask: Ask) -> Steps:
     """Behaviour ARG at the first request of each URL, then the right answer."""
-    yield from (BEHAVIOURS[ask.arg or "http_500"].answer(ask) if ask.nth == 1 else ok(ask))
+    plain = replace(ask, arg="")
+    yield from (BEHAVIOURS[ask.arg or "http_500"].answer(plain) if ask.nth == 1 else ok(plain))
 
 
 @behaviour
@@ -278,7 +258,7 @@ def retry_after_date(ask: Ask) -> Steps:
 @behaviour
 def redirect_once(ask: Ask) -> Steps:
     """302 to another path of the same host, which answers well."""
-    yield _redirect(ask, 302, f"/moved{ask.target}") if not ask.path.startswith("/moved/") else _good(ask)
+    yield _moved(302)(ask)
 
 
 @behaviour
@@ -335,6 +315,14 @@ def _redirect(ask: Ask, code: int, location: str) -> bytes:
     return page(ask, code, "This way", location=location)
 
 
+def _moved(code: int) -> Callable[[Ask], bytes]:
+    return lambda ask: _good(ask) if ask.path.startswith("/moved/") else _redirect(ask, code, f"/moved{ask.target}")
+
+
+def _led_to(location: str) -> Callable[[Ask], bytes]:
+    return lambda ask: _redirect(ask, 302, location)
+
+
 def _good(ask: Ask) -> bytes:
     it = site.thing(ask)
     return whole(ask, it.body, it.media_type)
@@ -359,115 +347,11 @@ def _manifest_or_image(ask: Ask, version: int, canvases: int) -> bytes:
     return whole(ask, json.dumps(found).encode(), "application/ld+json")
 
 
-def _bytes(name: str, doc: str, media_type: str | None, make: Callable[[Ask], bytes], code: int = 200) -> None:
-    _constant(name, doc, lambda ask: whole(ask, make(ask), media_type, code))
-
-
-_HTML = b"""<!DOCTYPE html><html><head><title>Specimen viewer</title><script>var x = 1;</script></head>
-<body><h1>Our collection</h1><p>Please look at this specimen in our viewer.</p></body></html>"""
-_DENIED = b"<html><body><h1>Access denied</h1><p>Your IP address has been blocked.</p></body></html>"
-_XML = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code><Message>The key does not exist.</Message></Error>'
-_SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
-_PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Count 0/Kids[]>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
-_MP3 = b"ID3\x04\x00\x00\x00\x00\x00\x00" + (b"\xff\xfb\x90\x64" + bytes(413)) * 20
-_ZIP = b"PK\x05\x06" + bytes(18)
-
-
-def _picture(ask: Ask) -> bytes:
-    return pictures.jpeg(ask.url)
-
-
-def _broken_jpeg(ask: Ask) -> bytes:
-    return pictures.jpeg(ask.url)[:30] + random.Random(ask.url).randbytes(20_000).replace(b"\xff", b"\xfe") + b"\xff\xd9"
-
-
-def _noisy_jpeg(ask: Ask) -> bytes:
-    good = pictures.jpeg(ask.url)
-    return good[: len(good) // 2] + b"\xff\xd9"
-
-
-def _cut(body: bytes) -> bytes:
-    return body[: len(body) * 2 // 3]
-
-
-for _name, _doc, _media_type, _make in (
-    ("empty", "200 with a body of zero bytes.", "image/jpeg", lambda ask: b""),
-    ("html_as_jpeg", "An HTML page typed image/jpeg.", "image/jpeg", lambda ask: _HTML),
-    ("html", "An HTML page, honestly typed, under 200.", "text/html; charset=utf-8", lambda ask: _HTML),
-    ("access_denied_200", "An \"access denied\" page under 200.", "text/html", lambda ask: _DENIED),
-    ("json_as_jpeg", "JSON that is no manifest, typed image/jpeg.", "image/jpeg", lambda ask: b'{"error": "no such image"}'),
-    ("json", "JSON that is no manifest, honestly typed.", "application/json", lambda ask: b'{"error": "no such image"}'),
-    ("xml_as_png", "An XML error message typed image/png.", "image/png", lambda ask: _XML),
-    ("text_uri", "A URI as plain text, as JACQ answers without withredirect=1.", "text/plain", lambda ask: ask.url.encode()),
-    ("svg", "An SVG drawing.", "image/svg+xml", lambda ask: _SVG),
-    ("pdf", "A PDF.", "application/pdf", lambda ask: _PDF),
-    ("mp3", "A sound.", "audio/mpeg", lambda ask: _MP3),
-    ("zip", "An empty zip archive.", "application/zip", lambda ask: _ZIP),
-    ("garbage", "Random bytes typed image/jpeg.", "image/jpeg", lambda ask: b"\x01" + random.Random(ask.url).randbytes(20_000)),
-    ("jpeg_head_garbage", "30 bytes of JPEG, then garbage, then an end marker.", "image/jpeg", _broken_jpeg),
-    ("jpeg_hollow", "Half of a JPEG, with an end marker put on.", "image/jpeg", _noisy_jpeg),
-    ("jpeg_as_html", "A JPEG typed text/html.", "text/html", _picture),
-    ("jpeg_as_octets", "A JPEG typed application/octet-stream, as half of Kew's.", "application/octet-stream", _picture),
-    ("jpeg_untyped", "A JPEG without Content-Type.", None, _picture),
-    ("png_as_jpeg", "A PNG typed image/jpeg, whatever the extension.", "image/jpeg", lambda ask: pictures.png(ask.url)),
-    ("png", "A PNG.", "image/png", lambda ask: pictures.png(ask.url)),
-    ("png_16bit", "A PNG of 16 bits.", "image/png", lambda ask: pictures.png(ask.url, kind="16bit")),
-    ("png_palette", "A PNG with a palette.", "image/png", lambda ask: pictures.png(ask.url, kind="palette")),
-    ("png_truncated", "Two thirds of a PNG.", "image/png", lambda ask: _cut(pictures.png(ask.url))),
-    ("png_bomb", "A valid PNG of 50,000 x 50,000 pixels in 300 kB.", "image/png", lambda ask: pictures.png_bomb()),
-    ("gif", "A GIF.", "image/gif", lambda ask: pictures.gif(ask.url)),
-    ("gif_frames", "A GIF of three frames.", "image/gif", lambda ask: pictures.gif(ask.url, frames=3)),
-    ("gif_truncated", "Two thirds of a GIF.", "image/gif", lambda ask: _cut(pictures.gif(ask.url))),
-    ("tiff", "A TIFF.", "image/tiff", lambda ask: pictures.tiff(ask.url)),
-    ("tiff_truncated", "Two thirds of a TIFF.", "image/tiff", lambda ask: _cut(pictures.tiff(ask.url))),
-    ("webp", "A WebP.", "image/webp", lambda ask: pictures.webp(ask.url)),
-    ("webp_truncated", "Two thirds of a WebP.", "image/webp", lambda ask: _cut(pictures.webp(ask.url))),
-    ("bmp", "A BMP.", "image/bmp", lambda ask: pictures.bmp(ask.url)),
-    ("jp2", "A JPEG 2000.", "image/jp2", lambda ask: pictures.jp2(ask.url)),
-    ("avif", "An AVIF.", "image/avif", lambda ask: pictures.avif(ask.url)),
-    ("heic", "A HEIC.", "image/heic", lambda ask: pictures.heic(ask.url)),
-    ("jpeg_progressive", "A progressive JPEG.", "image/jpeg", lambda ask: pictures.jpeg(ask.url, kind="progressive")),
-    ("jpeg_rotated", "A JPEG with EXIF orientation 6.", "image/jpeg", lambda ask: pictures.jpeg(ask.url, kind="exif_rotated")),
-    ("jpeg_cmyk", "A CMYK JPEG.", "image/jpeg", lambda ask: pictures.jpeg(ask.url, kind="cmyk")),
-    ("jpeg_icc", "A JPEG with an ICC profile.", "image/jpeg", lambda ask: pictures.jpeg(ask.url, kind="icc")),
-    ("dng_cfa", "A DNG with the sensor data in IFD0.", "image/jpeg", lambda ask: rawfiles.dng_with_cfa(ask.url)),
-    ("dng_preview", "A DNG with a preview in IFD0, typed image/tiff.", "image/tiff", lambda ask: rawfiles.dng_with_preview(ask.url)),
-):
-    _bytes(_name, _doc, _media_type, _make)
-
-for _name in ("cr2", "cr3", "nef", "arw", "raf", "orf", "rw2"):
-    _bytes(
-        _name,
-        f"A synthetic {_name.upper()} header (rawfiles.py).",
-        "application/octet-stream",
-        lambda ask, make=rawfiles.RAW_FILES[_name][1]: make(ask.url),
-    )
-
-_bytes("http_404_png", "404 with a PNG as its body, as JACQ answers.", "image/png", lambda ask: pictures.png(ask.url), 404)
-_bytes("html_404", "404 with an HTML page.", "text/html", lambda ask: _HTML, 404)
-_constant("http_204", "204, no content.", lambda ask: head(204, {"Server": "publishers/1"}))
-
-for _code in (400, 401, 403, 404, 405, 406, 408, 410, 418, 429, 450, 451, 500, 501, 502, 503, 504, 520):
-    _constant(f"http_{_code}", f"{_code} with a page and no more.", lambda ask, code=_code: page(ask, code, f"Error {code}"))
-for _code in (429, 503):
-    _constant(
-        f"http_{_code}_seconds",
-        f"{_code} with Retry-After: ARG seconds (1).",
-        lambda ask, code=_code: page(ask, code, "Later, please", retry_after=str(ask.number(1))),
-    )
 for _code in (301, 302, 303, 307, 308):
-    _constant(
-        f"redirect_{_code}",
-        f"{_code} to another path of the same host, which answers well.",
-        lambda ask, code=_code: _good(ask) if ask.path.startswith("/moved/") else _redirect(ask, code, f"/moved{ask.target}"),
-    )
+    add_single(f"redirect_{_code}", f"{_code} to another path of the same host, which answers well.", _moved(_code))
 for _name, _location in (("ftp", "ftp://ftp.example.org/1.jpg"), ("file", "file:///etc/passwd"), ("garbage", "http://[::1")):
-    _constant(
-        f"redirect_to_{_name}",
-        f"302 to {_location}.",
-        lambda ask, location=_location: _redirect(ask, 302, location),
-    )
-_constant("redirect_nowhere", "302 without a Location.", lambda ask: page(ask, 302, "This way"))
+    add_single(f"redirect_to_{_name}", f"302 to {_location}.", _led_to(_location))
+add_single("redirect_nowhere", "302 without a Location.", lambda ask: page(ask, 302, "This way"))
 
 TLS_BEHAVIOURS = {
     "tls_wrong_name": "A certificate of another host.",
@@ -476,4 +360,4 @@ TLS_BEHAVIOURS = {
     "tls_refused": "An alert instead of a handshake.",
 }
 for _name, _doc in TLS_BEHAVIOURS.items():
-    _add(_name, f"{_doc} Over http: the right answer.", ok)
+    add(_name, f"{_doc} Over http: the right answer.", ok)

@@ -1,7 +1,7 @@
 """Real encoded images of many formats, the same for the same URL and distinct for distinct URLs. Knows no HTTP.
 
-A few scenes are drawn and encoded once per size and format; the URL is then written into a comment, a chunk or a box that decoders pass over,
-so that each URL has bytes of its own at the price of a copy.
+A few scenes are drawn and encoded once per size and format; the URL is then written into a comment, a chunk or a box that
+decoders pass over, so that each URL has bytes of its own at the price of a copy.
 """
 
 from __future__ import annotations

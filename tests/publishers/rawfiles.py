@@ -1,7 +1,7 @@
 """Camera raw files, made here byte by byte from what their formats demand. No photo, and no claim to be a camera's own file.
 
 Only the two DNGs hold sensor data that LibRaw opens. CR2, NEF, ARW, ORF, RW2, RAF and CR3 are *synthetic headers*: magic bytes,
-maker and (where the format is a TIFF) a preview in IFD0 with a CFA SubIFD, enough for whoever looks at the bytes, not for a decoder.
+maker and (where the format is a TIFF) a preview in IFD0 with a CFA SubIFD, enough for whoever looks at the bytes, and no more.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def dng_with_cfa(text: str) -> bytes:
 
 
 def dng_with_preview(text: str) -> bytes:
-    """A DNG whose IFD0 is a 256 x 171 RGB preview: Pillow opens it as that small TIFF, LibRaw finds the sensor data in the SubIFD."""
+    """A DNG whose IFD0 is a 256 x 171 RGB preview: Pillow opens it as that TIFF, LibRaw finds the sensor data in the SubIFD."""
     entries = {**_preview_entries(), **_dng_entries(), **_named("d4c", "Synthetic", text)}
     return _tiff(Ifd(entries, _preview_strip(), Ifd(_cfa_entries(subfile=0), _cfa_strip())))
 
@@ -118,7 +118,8 @@ def _tiff(ifd: Ifd, *, magic: bytes = b"II*\x00", after_magic: bytes = b"") -> b
 
 
 def _camera_ifd(make: str, model: str, text: str) -> Ifd:
-    return Ifd({**_preview_entries(), **_named(make, model, text)}, _preview_strip(), Ifd(_cfa_entries(subfile=0), _cfa_strip()))
+    sensor = Ifd(_cfa_entries(subfile=0), _cfa_strip())
+    return Ifd({**_preview_entries(), **_named(make, model, text)}, _preview_strip(), sensor)
 
 
 def _named(make: str, model: str, text: str) -> dict[int, Entry]:

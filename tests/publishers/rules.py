@@ -20,7 +20,9 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.publishers.evils import BEHAVIOURS, TLS_BEHAVIOURS
+from tests.publishers import bodies  # noqa: F401  fills the table
+from tests.publishers.evils import TLS_BEHAVIOURS
+from tests.publishers.registry import BEHAVIOURS
 
 EVIL_SUFFIX = ".evil.test"
 _RULE = re.compile(
@@ -111,7 +113,7 @@ class RuleBook:
 
 
 def by_name_of_host(host: str) -> tuple[str, str]:
-    name, _, port = host.partition(":")
+    name = host.partition(":")[0]
     if not name.endswith(EVIL_SUFFIX):
         return "ok", ""
     behaviour, _, arg = name.removesuffix(EVIL_SUFFIX).partition("--")

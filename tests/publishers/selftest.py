@@ -1,4 +1,4 @@
-"""Measures what the server itself can bear, so that no benchmark measures the server. Load comes from this process, by pycurl."""
+"""Measures what the server itself can bear, so that no benchmark measures the server. Its load: pycurl, here."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The server: one port for HTTP and HTTPS (told apart by a connection's first byte), any host name, one process, no framework.
 
-Speaks just enough HTTP/1.1 for clients that speak it properly: keep-alive, pipelining, bodies with a Content-Length (control only).
+Speaks just enough HTTP/1.1 for clients that speak it properly: keep-alive, pipelining, bodies with a Content-Length.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.publishers import evils, pictures
+from tests.publishers import pictures
+from tests.publishers.registry import BEHAVIOURS
 from tests.publishers.rules import RuleBook, parse_rules
 from tests.publishers.tally import HostTally, Tally
 from tests.publishers.tls import Certificates
@@ -64,7 +65,7 @@ class Server:
         if ask.host == CONTROL_HOST or urlsplit(f"//{ask.host}").port == self.port:
             return "control", iter((self._control(ask),))
         name, arg = self.rules.behaviour_of(ask.host, ask.target)
-        found = evils.BEHAVIOURS.get(name)
+        found = BEHAVIOURS.get(name)
         if found is None:
             return name, iter((whole(ask, f"no behaviour for {ask.host}\n".encode(), "text/plain", 599),))
         return name, found.answer(
@@ -80,7 +81,7 @@ class Server:
             case "GET", "/behave":
                 return _json(ask, [rule.text for rule in self.rules.rules])
             case "GET", "/behaviours":
-                return _json(ask, {found.name: found.doc for found in evils.BEHAVIOURS.values()})
+                return _json(ask, {found.name: found.doc for found in BEHAVIOURS.values()})
             case "PUT", "/behave":
                 try:
                     self.rules.put(parse_rules(ask.body.decode()))

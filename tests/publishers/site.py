@@ -1,4 +1,4 @@
-"""What each URL holds when its publisher is well: images by extension, IIIF images, info.json and manifests. Knows no misbehaviour."""
+"""What each URL holds while its publisher is well: images by extension, IIIF images, info.json, manifests. No misbehaviour."""
 
 from __future__ import annotations
 

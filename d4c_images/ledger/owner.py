@@ -47,7 +47,7 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
         ).fetchone()
         if row is not None:
             run_id, other_command, host, pid, pid_started, started_at, heartbeat_at = row
-            if _alive(Process(host, pid, pid_started), process, now - heartbeat_at):
+            if is_alive(Process(host, pid, pid_started), process, now - heartbeat_at):
                 raise LedgerBusy(
                     f"{ledger.path} is in use by '{other_command}' on host {host}, pid {pid}, since "
                     f"{datetime.fromtimestamp(started_at):%Y-%m-%d %H:%M:%S} (last sign of life {max(0, now - heartbeat_at):.0f} s ago)"
@@ -80,7 +80,8 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
     ledger.run_id = None
 
 
-def _alive(other: Process, me: Process, silence_s: float) -> bool:
+def is_alive(other: Process, me: Process, silence_s: float) -> bool:
+    """Whether a run's process lives, as far as `me` can tell; `silence_s` is the age of its last heartbeat."""
     if other.host != me.host:
         return silence_s < SILENCE_S
     return _started(other.pid) is not None and (other.started is None or _started(other.pid) == other.started)

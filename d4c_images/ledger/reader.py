@@ -1,0 +1,166 @@
+"""Opens the ledger for reading, beside a running download or without one. Writes nothing and asks no questions of its own.
+
+Reads work on a read-only folder too. A shared file system answers with an I/O error now and then; such a read is tried again on a
+fresh connection, up to three times in all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from d4c_images.errors import LedgerError, UsageError
+from d4c_images.ledger.connect import check_identity, explain
+
+BUSY_TIMEOUT_S = 10.0
+TRIES = 3
+WAIT_S = 0.2  # before the second try; twice as long before the third
+FETCH_ROWS = 10_000
+TRANSIENT = ("disk i/o error", "file is not a database", "locking protocol", "disk image is malformed", "database schema has changed")
+MAGIC = b"SQLite format 3\0"
+
+Params = Sequence[object] | Mapping[str, object]
+Row = tuple[Any, ...]
+
+
+class Reader:
+    """A read-only connection. Use it in a `with` block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._in_snapshot = False
+
+    def rows(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of an answer that is known to be small."""
+        return self.table(sql, params)[1]
+
+    def table(self, sql: str, params: Params = ()) -> tuple[list[str], list[Row]]:
+        """Column names and all rows."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                cursor = self._connected().execute(sql, params)
+                return [column[0] for column in cursor.description or ()], cursor.fetchall()
+            except sqlite3.DatabaseError as error:
+                if self._in_snapshot or attempt == TRIES or not _is_transient(error):
+                    raise _explain(error, self.path) from error
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
+
+    def stream(self, sql: str, params: Params = (), n_rows: int = FETCH_ROWS) -> Iterator[tuple[list[str], list[Row]]]:
+        """Column names and rows, at most `n_rows` at a time (once without rows, where the answer is empty).
+
+        As long as it is not exhausted, a running download cannot fold its write-ahead log back, so the log grows.
+        """
+        try:
+            cursor = self._connected().execute(sql, params)
+            names = [column[0] for column in cursor.description or ()]
+            rows = cursor.fetchmany(n_rows)
+            yield names, rows
+            while len(rows) == n_rows:
+                rows = cursor.fetchmany(n_rows)
+                if rows:
+                    yield names, rows
+        except sqlite3.DatabaseError as error:
+            raise _explain(error, self.path) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads inside see one state of the ledger, whatever a run commits meanwhile."""
+        self._connected().execute("BEGIN")
+        self._in_snapshot = True
+        try:
+            yield
+        finally:
+            self._in_snapshot = False
+            self._connected().execute("ROLLBACK")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _connect(self.path)
+        return self._connection
+
+    def _wait_and_forget(self, attempt: int) -> None:
+        try:
+            self.close()
+        except sqlite3.DatabaseError:
+            self._connection = None
+        time.sleep(WAIT_S * attempt)
+
+
+def open_reader(path: Path) -> Reader:
+    """Open a ledger for reading.
+
+    Raises `UsageError` where there is no such file, `LedgerError` where it is not a ledger of this program or one of a newer version.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(MAGIC))
+    except FileNotFoundError:
+        raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
+    if magic != MAGIC:
+        raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
+    reader = Reader(path)
+    reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # a passing I/O error is met here, with its three tries
+    return reader
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection to a ledger that has been checked to be one of ours."""
+    try:
+        return _checked(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        # Without the right to make the two files beside it, a ledger in WAL mode opens only if it is taken for a still one.
+        wal = Path(f"{path}-wal")
+        if "unable to open" not in str(error) and "readonly" not in str(error):
+            raise
+        if wal.exists() and wal.stat().st_size > 0:
+            raise LedgerError(
+                f"{path} has a write-ahead log, and its folder is not writable: copy both files elsewhere, or let its owner read it"
+            ) from error
+        return _checked(path, "mode=ro&immutable=1")
+
+
+def _checked(path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+    )
+    try:
+        check_identity(connection, path)
+        connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_transient(error: sqlite3.DatabaseError) -> bool:
+    return any(words in str(error).lower() for words in TRANSIENT)
+
+
+def _explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
+    text = str(error)
+    if isinstance(error, sqlite3.OperationalError) and ("no such" in text or "syntax error" in text):
+        return LedgerError(f"{path} does not understand the question: {text}")
+    if "readonly" in text or "read-only" in text:
+        return LedgerError(f"{path} is open for reading only: {text}")
+    return explain(error, path)

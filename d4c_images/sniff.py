@@ -126,16 +126,24 @@ def _jpeg_is_truncated(whole: bytes, tail: bytes) -> bool:
     by the rule that an FF in picture data is followed by 00 or a restart marker.
     """
     if whole:
-        scan = whole.find(b"\xff\xda")
-        return scan < 0 or whole.find(b"\xff\xd9", scan) < 0
-    if b"\xff\xd9" in tail:
-        return False
-    is_picture_data = all(mark == 0 or 0xD0 <= mark <= 0xD7 for mark in (tail[at + 1] for at in _all_ff(tail[:-1])))
-    return is_picture_data and len(set(tail[-64:])) > 8
+        return whole.find(b"\xff\xd9", _start_of_scan(whole)) < 0
+    return b"\xff\x00" in tail and _NO_PICTURE_DATA.search(tail) is None
 
 
-def _all_ff(data: bytes) -> list[int]:
-    return [found.start() for found in re.finditer(b"\xff", data)]
+_NO_PICTURE_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
+
+
+def _start_of_scan(body: bytes) -> int:
+    """Where a JPEG's picture data begins: behind its segments, one of which may hold a whole JPEG as a thumbnail."""
+    at = 2
+    while body[at : at + 1] == b"\xff" and len(body) >= at + 4:
+        if body[at + 1] == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if body[at + 1] == 0xDA:
+            break
+        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+    return at
 
 
 def _sniff_riff(head: bytes, size_bytes: int) -> Sniffed | None:
@@ -329,7 +337,8 @@ def encoding_of_mark(body: bytes) -> str | None:
 
 def _sniff_text(head: bytes) -> Sniffed:
     encoding = encoding_of_mark(head)
-    if encoding in (None, "utf-8") and not _reads_as_text(head[:1024]):
+    is_text = encoding not in (None, "utf-8") or _reads_as_text(head[:1024])
+    if not is_text and not head[:64].lstrip().startswith(b"<"):  # a page may hold a stray NUL
         return _UNKNOWN
     text = head[:16384].decode(encoding or "latin-1", "replace").removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
     start = _skip_preamble(text)
@@ -346,6 +355,8 @@ def _sniff_text(head: bytes) -> Sniffed:
         return _SVG if tag[2].lower() == "svg" else _XML
     if text[:start].lstrip().startswith("<?xml"):
         return _XML
+    if not is_text:
+        return _UNKNOWN
     return _JSON if _JSON_START.match(markup) else _TEXT
 
 

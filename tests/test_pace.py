@@ -1,0 +1,252 @@
+"""How fast may a host be asked? Waits, the breaker on the share of trouble, and the hosts file."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d4c_images.errors import UsageError
+from d4c_images.pace import HostLimits, HostPace, Policy, after_batch, allowed, parse_hosts, retry_wait_s
+
+POLICY = Policy()
+NOW = 1_700_000_000.0
+FRESH = HostPace()
+
+
+def after(pace: HostPace, n_ok: int = 0, n_bad: int = 0, retry_after_s: float | None = None, now: float = NOW) -> HostPace:
+    return after_batch(pace, n_ok, n_bad, retry_after_s, now, POLICY)
+
+
+# Waits of one image -----------------------------------------------------------------------------------------------------------
+
+
+def test_waits_double_and_are_spread() -> None:
+    assert [retry_wait_s(attempt, 60, 3600, 0.0) for attempt in (1, 2, 3, 4)] == [30, 60, 120, 240]
+    assert retry_wait_s(1, 60, 3600, 0.5) == 45
+    assert retry_wait_s(9, 60, 3600, 0.999) <= 3600
+
+
+@given(st.integers(-5, 10_000), st.floats(0.001, 1e4), st.floats(0.001, 1e6), st.floats(0, 1, exclude_max=True))
+def test_a_wait_is_never_nothing_and_never_above_the_cap(attempt: int, base_s: float, cap_s: float, u: float) -> None:
+    wait_s = retry_wait_s(attempt, base_s, cap_s, u)
+    assert 0 < wait_s <= cap_s
+    assert retry_wait_s(attempt + 1, base_s, cap_s, u) >= wait_s
+
+
+# The breaker ------------------------------------------------------------------------------------------------------------------
+
+
+def test_500_errors_among_two_million_successes_never_block() -> None:
+    pace = FRESH
+    for _ in range(500):
+        pace = after(pace, n_ok=3_800, n_bad=1)
+        assert allowed(pace, NOW) is None
+    assert pace.block_level == 0
+    assert pace.recent_ok + pace.recent_bad <= POLICY.window
+
+
+def test_an_outage_blocks_a_host_that_was_well() -> None:
+    pace = after(FRESH, n_ok=1_000_000)
+    batches = 0
+    while allowed(pace, NOW) is None:
+        pace = after(pace, n_bad=10)
+        batches += 1
+    assert 5 <= batches <= 15
+    assert pace.blocked_until == NOW + 60
+    assert "trouble" in (pace.blocked_why or "")
+
+
+@pytest.mark.parametrize(
+    ("n_ok", "n_bad", "blocked"), [(0, 9, False), (0, 10, True), (9, 10, False), (10, 10, True), (11, 10, False)]
+)
+def test_the_share_decides_once_there_are_enough(n_ok: int, n_bad: int, blocked: bool) -> None:
+    assert (after(FRESH, n_ok, n_bad).blocked_until is not None) is blocked
+    one_by_one = FRESH
+    for _ in range(n_ok):
+        one_by_one = after(one_by_one, n_ok=1)
+    for _ in range(n_bad):
+        one_by_one = after(one_by_one, n_bad=1)
+    assert (one_by_one.blocked_until is not None) is blocked
+
+
+def test_a_blocked_host_gets_nothing_then_one_probe_then_all() -> None:
+    pace = after(FRESH, n_bad=10)
+    assert allowed(pace, NOW + 59.9) == 0
+    assert allowed(pace, NOW + 60) == 1
+    well = after(pace, n_ok=1, now=NOW + 61)
+    assert well == HostPace(recent_ok=1)
+    assert allowed(well, NOW + 61) is None
+
+
+def test_a_failed_probe_blocks_for_twice_as_long_up_to_an_hour() -> None:
+    pace, now, waits = after(FRESH, n_bad=10), NOW, []
+    for _ in range(10):
+        assert pace.blocked_until is not None
+        waits.append(pace.blocked_until - now)
+        now = pace.blocked_until
+        pace = after(pace, n_bad=1, now=now)
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
+
+
+def test_answers_to_requests_under_way_change_nothing() -> None:
+    pace = after(FRESH, n_bad=10)
+    assert after(pace, n_bad=16, now=NOW + 5) == pace
+    assert after(pace, n_ok=3, now=NOW + 5) == pace, "a straggler is no probe"
+
+
+def test_a_turn_without_an_answer_does_not_open_a_blocked_host() -> None:
+    pace = after(FRESH, n_bad=10)
+    assert after(pace, now=NOW + 100) == pace
+    assert allowed(after(pace, now=NOW + 100), NOW + 100) == 1
+
+
+def test_retry_after_holds_the_host_and_is_no_mark_against_it() -> None:
+    pace = after(FRESH, n_bad=16, retry_after_s=120)
+    assert (pace.block_level, pace.recent_bad, pace.blocked_until) == (0, 0, NOW + 120)
+    assert allowed(pace, NOW + 119) == 0
+    assert allowed(pace, NOW + 120) is None, "no probe: the host has said when"
+    later = after(pace, n_ok=1, now=NOW + 121)
+    assert later.blocked_until is None
+    assert later.blocked_why is None
+
+
+def test_a_single_short_retry_after_is_obeyed_to_the_second() -> None:
+    pace = after(FRESH, n_ok=5, n_bad=1, retry_after_s=7)
+    assert (pace.block_level, pace.blocked_until) == (0, NOW + 7)
+
+
+def test_endless_short_retry_afters_end_in_a_block() -> None:
+    pace, now = FRESH, NOW
+    for _ in range(10):
+        pace = after(pace, n_bad=1, retry_after_s=1, now=now)
+        now += 2
+    assert pace.block_level == 1
+    assert allowed(pace, now) == 0
+
+
+def test_the_longer_wait_wins() -> None:
+    blocked = after(FRESH, n_bad=10)
+    assert after(blocked, n_bad=1, retry_after_s=30, now=NOW + 1).blocked_until == NOW + 60
+    assert after(blocked, n_bad=1, retry_after_s=300, now=NOW + 1).blocked_until == NOW + 301
+    held = after(FRESH, n_bad=1, retry_after_s=300)
+    assert after(held, n_bad=1, retry_after_s=5, now=NOW + 1).blocked_until == NOW + 300
+
+
+def test_a_probe_answered_by_retry_after_keeps_the_level() -> None:
+    blocked = after(FRESH, n_bad=10)
+    pace = after(blocked, n_bad=1, retry_after_s=500, now=NOW + 60)
+    assert (pace.block_level, pace.blocked_until) == (1, NOW + 560)
+    assert allowed(pace, NOW + 560) == 1, "still to be probed"
+
+
+BATCHES = st.lists(
+    st.tuples(st.integers(0, 50), st.integers(0, 50), st.none() | st.floats(0.01, 1e5), st.floats(0, 5000)), max_size=30
+)
+
+
+@given(BATCHES)
+def test_no_host_is_shut_for_ever_or_forgotten(batches: list[tuple[int, int, float | None, float]]) -> None:
+    pace, now = FRESH, NOW
+    for n_ok, n_bad, retry_after_s, pause_s in batches:
+        now += pause_s
+        pace = after(pace, n_ok, n_bad, retry_after_s, now)
+        assert pace.recent_ok >= 0
+        assert pace.recent_bad >= 0
+        assert (pace.blocked_until is None) == (pace.blocked_why is None)
+        assert pace.blocked_until is None or pace.blocked_until <= now + max(3600, 1e5)
+        assert (pace.block_level > 0) <= (pace.blocked_until is not None), "a level without a block would never be probed"
+        if retry_after_s:
+            assert allowed(pace, now) == 0
+    after_all = max(now, pace.blocked_until or 0)
+    assert allowed(pace, after_all) != 0
+    assert allowed(after(pace, n_ok=1, now=after_all), after_all) is None
+
+
+# The hosts file ---------------------------------------------------------------------------------------------------------------
+
+
+def presets_text() -> str:
+    return (resources.files("d4c_images") / "hosts.toml").read_text(encoding="utf-8")
+
+
+def test_presets_read_and_name_their_sources() -> None:
+    presets = parse_hosts(presets_text())
+    assert presets.default == HostLimits(connections=2, lanes=1)
+    assert presets.limits("inaturalist-open-data.s3.amazonaws.com").connections > 2
+    assert presets.limits("www.tropicos.org").connections == 1
+    assert presets.limits("api.gbif.org").connections == 1
+    for host in presets.hosts:
+        assert presets.limits(host).source, host
+
+
+def test_hosts_by_name_suffix_and_default() -> None:
+    table = parse_hosts(
+        """
+        [default]
+        min_interval_s = 0.5
+        [hosts."*.example.org"]
+        connections = 3
+        [hosts."media.example.org"]
+        connections = 5
+        group = "example"
+        [hosts."*.media.example.org"]
+        lanes = 4
+        [hosts."h.org:8080"]
+        connections = 7
+        """
+    )
+    assert table.limits("other.net") == HostLimits(min_interval_s=0.5)
+    assert table.limits("a.b.example.org") == HostLimits(connections=3, min_interval_s=0.5)
+    assert table.limits("Media.Example.org") == HostLimits(connections=5, min_interval_s=0.5, group="example")
+    assert table.limits("media.example.org:8080").connections == 5
+    assert table.limits("x.media.example.org") == HostLimits(lanes=4, min_interval_s=0.5), "the most particular entry alone"
+    assert table.limits("example.org").connections == 2, "the wildcard stands for the hosts below"
+    assert table.limits("notexample.org").connections == 2
+    assert table.limits("h.org:8080").connections == 7
+    assert table.limits("h.org").connections == 2
+    assert table.limits("[2001:db8::1]:8080").connections == 2
+
+
+def test_a_users_file_wins_value_by_value() -> None:
+    presets = parse_hosts(
+        '[default]\nconnections = 2\n[hosts."a.org"]\nconnections = 1\nmin_interval_s = 2\n[hosts."b.org"]\nlanes = 3'
+    )
+    mine = parse_hosts('[default]\nlanes = 2\n[hosts."a.org"]\nconnections = 4')
+    table = mine.over(presets)
+    assert table.limits("a.org") == HostLimits(connections=4, lanes=2, min_interval_s=2)
+    assert table.limits("b.org") == HostLimits(connections=2, lanes=3)
+    assert table.limits("c.org") == HostLimits(connections=2, lanes=2)
+    assert parse_hosts("").over(presets) == presets
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[hosts\n", "hosts file: .*line 1"),
+        ("[host]\n", r"unknown table \[host\]"),
+        ("hosts = 3", "table of hosts"),
+        ("default = 3", r"\[default\] must be a table"),
+        ("[hosts.media.example]\nconnections = 1", "without quotes|unknown name 'example'"),
+        ('[hosts."a.org"]\nconections = 1', "unknown name 'conections'; known are connections"),
+        ('[hosts."a.org"]\nconnections = 0', "connections = 0 must be a whole number from 1"),
+        ('[hosts."a.org"]\nconnections = 2.0', "must be a whole number"),
+        ('[hosts."a.org"]\nconnections = true', "must be a whole number"),
+        ('[hosts."a.org"]\nlanes = 1000', "to 256"),
+        ('[hosts."a.org"]\nmin_interval_s = -1', "at least 0"),
+        ('[hosts."a.org"]\nmin_interval_s = nan', "at least 0"),
+        ('[hosts."a.org"]\nbytes_per_s = 0', "at least 1"),
+        ('[hosts."a.org"]\nbytes_per_day = inf', "must be a number"),
+        ('[hosts."a.org"]\ngroup = 5', "must be a text"),
+        ('[hosts."http://a.org/"]\nlanes = 1', "no host name"),
+        ('[hosts."a.*.org"]\nlanes = 1', "no host name"),
+    ],
+)
+def test_a_bad_hosts_file_is_named_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_hosts(text)
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,63 @@
+"""What does it cost to say which image a row is about? `python -m bench.identity [FILE with one identifier a line]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from d4c_images.identity import identify, split_cell
+
+# One URL of each kind, in the shares that published crawls of GBIF's media report: well over half is iNaturalist's.
+KINDS: tuple[tuple[int, str], ...] = (
+    (58, "https://inaturalist-open-data.s3.amazonaws.com/photos/{}/original.jpeg?1615126761"),
+    (10, "https://observation.org/photos/{}.jpg"),
+    (6, "http://mediaphoto.mnhn.fr/media/1441373398150jx5DMS5g{}"),
+    (10, "https://www.artsobservasjoner.no/MediaLibrary/2021/9/12c5c319-0bac-4219-ac16-c00e{}_image.jpg"),
+    (8, "https://medialib.naturalis.nl/file/id/WAG.{}/format/large"),
+    (4, "http://www.tropicos.org/ImageDownload.aspx?imageid={}"),
+    (2, "https://images.collections.yale.edu/iiif/2/ypm:{}/full/!1920,1920/0/default.jpg"),
+    (2, "http://fm-digital-assets.fieldmuseum.org/155/820/Trichobius parasparsus {} HT.jpg"),
+)
+N_ROWS = 200_000
+
+
+def identifiers() -> list[str]:
+    if len(sys.argv) > 1:
+        with Path(sys.argv[1]).open(encoding="utf-8", newline="\n") as lines:
+            return [line.rstrip("\n") for line in lines]
+    pattern = [url for share, url in KINDS for _ in range(share)]
+    return [pattern[number * 37 % len(pattern)].format(number) for number in range(N_ROWS)]
+
+
+def cost_us(work: Callable[[str], object], rows: list[str]) -> float:
+    """Microseconds a row, the best of five passes."""
+    passes = []
+    for _ in range(5):
+        started = time.perf_counter()
+        for row in rows:
+            work(row)
+        passes.append(time.perf_counter() - started)
+    return min(passes) / len(rows) * 1e6
+
+
+def main() -> None:
+    rows = identifiers()
+    by_kind = {
+        url.split("/")[2]: cost_us(identify, [row for row in rows if url.split("/")[2] in row][:5000]) for _, url in KINDS
+    }
+    for host, us in by_kind.items():
+        print(f"{us:8.2f} us  {host}")
+    result = {
+        "bench": "identity",
+        "rows": len(rows),
+        "identify_us": round(cost_us(identify, rows), 2),
+        "split_cell_us": round(cost_us(split_cell, rows), 2),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Do the tests have teeth? Each mutant breaks one rule of the order of writes or of a lease in a copy of the program; the tests that
+guard the rule must turn red there."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str
+    file: str
+    old: str
+    new: str
+    guard: str  # the tests that must fail
+
+    def __str__(self) -> str:
+        return self.name
+
+
+MACHINE = "tests/test_ledger_machine.py"
+STORE = "tests/test_store_contract.py"
+KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
+
+MUTANTS = (
+    Mutant(
+        "a settlement counts without a lease (I3)",
+        "d4c_images/ledger/lending.py", "WHERE i.lease_id = ?\n", "WHERE ? IS NOT NULL\n", MACHINE,
+    ),
+    Mutant(
+        "what is lent stays in the queue",
+        "d4c_images/ledger/lending.py", "lease_id = ?, not_before = NULL WHERE", "lease_id = ? WHERE", MACHINE,
+    ),
+    Mutant(
+        "a dead worker's images never come back",
+        "d4c_images/ledger/lending.py", "dead_lease_id = lease_id, not_before = 0", "dead_lease_id = lease_id", MACHINE,
+    ),
+    Mutant(
+        "the first try of an image is not rolled up",
+        "d4c_images/ledger/lending.py", "if final or first:", "if final:", MACHINE,
+    ),
+    Mutant(
+        "records that share an image are forgotten",
+        "d4c_images/ledger/rollup.py", "        links += db.execute(SHARED_BY,", "        db.execute(SHARED_BY,", MACHINE,
+    ),
+    Mutant(
+        "a file is renamed before its bytes are on the disk (I1)",
+        "d4c_images/stores/local.py",
+        "        self._each(LocalPartial.sync, partials)\n        paths = [self._name(keep) for keep in keeps]\n",
+        "        paths = [self._name(keep) for keep in keeps]\n        self._each(LocalPartial.sync, partials)\n",
+        STORE,
+    ),
+    Mutant(
+        "the folder is not made durable (I1)",
+        "d4c_images/stores/local.py", "        self._sync_folders({partial.folder for partial in partials})", "        pass", STORE,
+    ),
+    Mutant(
+        "success is told before the file is kept (I1)",
+        "d4c_images/worker.py",
+        "        future = self._keeper.submit(self._store.put, keeps)\n",
+        "        future = self._decoders.submit(lambda: ["
+        "f'{one.part.folder}/{one.part.stem}.{_found(one).extension}' for one in group])\n"
+        "        self._keeper.submit(lambda: (time.sleep(1.0), self._store.put(keeps)))\n",
+        f"{KILL}[settle.committed:3]",
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=str)
+def test_the_guards_turn_red(mutant: Mutant, tmp_path: Path) -> None:
+    for name in ("d4c_images", "tests"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    path = tmp_path / mutant.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(mutant.old) == 1, "the mutant no longer fits the code"
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.guard],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout[-3000:]

@@ -44,6 +44,9 @@ def test_cell_becomes_a_normal_url_or_a_reason(cell: str, wanted: str) -> None:
         assert usable_url(cell) == wanted
         assert unusable_reason(cell) is None
         assert usable_url(wanted) == wanted
+        image = identify(cell)
+        assert image is not None
+        assert wanted in image.urls
 
 
 @pytest.mark.parametrize(("one", "other"), rows("apart.tsv"))

@@ -73,6 +73,11 @@ def test_the_share_decides_once_there_are_enough(n_ok: int, n_bad: int, blocked:
     assert (one_by_one.blocked_until is not None) is blocked
 
 
+def test_a_success_never_blocks() -> None:
+    pace = after(FRESH, n_ok=9, n_bad=10)
+    assert after(pace, n_ok=1).blocked_until is None
+
+
 def test_a_blocked_host_gets_nothing_then_one_probe_then_all() -> None:
     pace = after(FRESH, n_bad=10)
     assert allowed(pace, NOW + 59.9) == 0

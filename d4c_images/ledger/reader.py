@@ -1,18 +1,17 @@
 """Opens the ledger for reading, beside a running download or without one. Writes nothing and asks no questions of its own.
 
-Reads work on a read-only folder too. A shared file system answers with an I/O error now and then; such a read is tried again on a
-fresh connection, up to three times in all.
+Reads work on a read-only folder too. A shared file system answers with an I/O error now and then; such a read is tried again on
+a fresh connection, up to three times in all.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from d4c_images.errors import LedgerError, UsageError
@@ -22,11 +21,18 @@ BUSY_TIMEOUT_S = 10.0
 TRIES = 3
 WAIT_S = 0.2  # before the second try; twice as long before the third
 FETCH_ROWS = 10_000
-TRANSIENT = ("disk i/o error", "file is not a database", "locking protocol", "disk image is malformed", "database schema has changed")
+TRANSIENT = (
+    "disk i/o error",
+    "file is not a database",
+    "locking protocol",
+    "disk image is malformed",
+    "database schema has changed",
+)
 MAGIC = b"SQLite format 3\0"
 
 Params = Sequence[object] | Mapping[str, object]
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Reader:
@@ -70,16 +76,25 @@ class Reader:
         except sqlite3.DatabaseError as error:
             raise _explain(error, self.path) from error
 
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """All reads inside see one state of the ledger, whatever a run commits meanwhile."""
-        self._connected().execute("BEGIN")
-        self._in_snapshot = True
-        try:
-            yield
-        finally:
-            self._in_snapshot = False
-            self._connected().execute("ROLLBACK")
+    def at_one_moment(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns; all its reads see one state of the ledger, whatever a run commits meanwhile."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                self._connected().execute("BEGIN")
+                self._in_snapshot = True
+                return ask()
+            except (sqlite3.DatabaseError, LedgerError) as error:
+                cause = error if isinstance(error, sqlite3.DatabaseError) else error.__cause__
+                if not isinstance(cause, sqlite3.DatabaseError):
+                    raise
+                if attempt == TRIES or not _is_transient(cause):
+                    raise _explain(cause, self.path) from cause
+            finally:
+                self._in_snapshot = False
+                if self._connection is not None and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
 
     def close(self) -> None:
         if self._connection is not None:
@@ -108,7 +123,7 @@ class Reader:
 def open_reader(path: Path) -> Reader:
     """Open a ledger for reading.
 
-    Raises `UsageError` where there is no such file, `LedgerError` where it is not a ledger of this program or one of a newer version.
+    Raises `UsageError` where there is no such file, `LedgerError` where it is no ledger of this program or a newer version's.
     """
     try:
         with path.open("rb") as file:
@@ -135,7 +150,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise
         if wal.exists() and wal.stat().st_size > 0:
             raise LedgerError(
-                f"{path} has a write-ahead log, and its folder is not writable: copy both files elsewhere, or let its owner read it"
+                f"{path} has a write-ahead log, and its folder cannot be written: copy both files elsewhere and read them there"
             ) from error
         return _checked(path, "mode=ro&immutable=1")
 

@@ -1,0 +1,228 @@
+"""Turns reports into text: tables on a terminal, plain aligned lines in a log. Asks no ledger.
+
+What servers and archives said is shown without control characters, so a page can not paint the reader's terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from d4c_images.durations import show_size, show_span
+from d4c_images.report.status import RunState, StatusReport
+
+SAMPLE = 100  # characters of a page's text
+MIN_WIDTH = 20  # of a column on a narrow terminal, where its cells are so long
+
+GOOD, BAD, WAITING = "green", "red", "yellow"
+COLOURS = {
+    "success": GOOD,
+    "done": GOOD,
+    "running": GOOD,
+    "failed_permanent": BAD,
+    "failed": BAD,
+    "dead": BAD,
+    "failed_transient": WAITING,
+    "partial": WAITING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    right: bool = False  # numbers
+    wide: bool = False  # takes what room there is, and is cut to it
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of a report. `rows` hold text as it is to be shown."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def show_status(report: StatusReport, console: Console) -> None:
+    """Print the report: coloured on a terminal, plain otherwise."""
+    show(f"d4c-images status of {report.ledger}", summary_lines(report), status_sections(report), console)
+
+
+def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Section], console: Console) -> None:
+    """Print a title, named facts and tables."""
+    if console.is_terminal:
+        console.print(Text(title, style="bold"))
+        for name, value in lines:
+            console.print(Text.assemble((f"{name:<10}", "dim"), (value, COLOURS.get(value.split(" ")[0].rstrip(":,"), ""))))
+        for section in sections:
+            console.print()
+            console.print(Text(section.title, style="bold"))
+            console.print(_rich_table(section))
+        return
+    for line in _plain(title, lines, sections):
+        print(line, file=console.file)
+
+
+def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
+    images = report.images
+    lines = [("as of", _moment(report.made_at))]
+    lines.append(("run", _run(report.run) if report.run else "none so far"))
+    for archive in report.archives:
+        state = "read" if archive.finished_at else _part_read(archive.offset_bytes, archive.size_bytes)
+        lines.append(("archive", f"{clean(archive.source)}: {archive.rows_done:,} rows of {archive.kind} {state}"))
+    share = f" ({100 * images.success / images.total:.1f} %)" if images.total else ""
+    lines.append(("stored", f"{images.success:,} of {images.total:,} images{share}, {show_size(images.stored_bytes)}"))
+    lines.append(("left", f"{images.left:,} images"))
+    traffic = report.traffic
+    lines.append(
+        (
+            "requests",
+            f"{traffic.n_requests:,} to {traffic.n_hosts:,} hosts, {show_size(traffic.received_bytes)} received, "
+            f"{traffic.n_retries:,} retries; blocked now: {traffic.n_blocked:,} hosts",
+        )
+    )
+    return lines
+
+
+def status_sections(report: StatusReport) -> list[Section]:
+    """The tables of the report; those without rows are left out."""
+    images = report.images
+    by_status = [
+        (
+            "success",
+            images.success,
+            f"of them camera raw, kept as it came: {images.raw_unprocessed:,}" if images.raw_unprocessed else "",
+        ),
+        ("pending", images.pending, "not tried yet"),
+        ("leased", images.leased, "lent to a worker"),
+        ("failed_transient", images.to_retry, "will be tried again"),
+        ("failed_transient", images.failed_exhausted, "no attempts left (download --retry-failed)"),
+        ("failed_permanent", images.failed_permanent, ""),
+    ]
+    sections = [
+        _counts("gbifIDs", ("status", "gbifIDs", "share"), report.records),
+        Section(
+            "Images",
+            (Column("status"), Column("images", right=True), Column("share", right=True), Column("", wide=True)),
+            [(status, f"{n:,}", _share(n, images.total), note) for status, n, note in by_status if n],
+        ),
+        Section(
+            "Failures by type",
+            (Column("type"), Column("images", right=True), Column("for good", right=True), Column("hosts", right=True)),
+            [(row.error_type or "?", f"{row.n_images:,}", f"{row.n_final:,}", f"{row.n_hosts:,}") for row in report.failures],
+        ),
+        Section(
+            "Answers that are no images",
+            (Column("host"), Column("type"), Column("images", right=True), Column("the page says", wide=True)),
+            [
+                (clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:SAMPLE])
+                for row in report.non_image_answers
+            ],
+        ),
+        Section(
+            "Hosts with most failures",
+            (
+                Column("host"),
+                Column("images", right=True),
+                Column("success", right=True),
+                Column("failed", right=True),
+                Column("left", right=True),
+                Column("retries", right=True),
+            ),
+            [
+                (
+                    clean(host.host),
+                    f"{host.n_images:,}",
+                    f"{host.n_success:,}",
+                    f"{host.n_failed:,}",
+                    f"{host.n_left:,}",
+                    f"{host.n_retries:,}",
+                )
+                for host in report.worst_hosts
+            ],
+        ),
+        Section(
+            "Hosts left alone for now",
+            (Column("host"), Column("left", right=True), Column("until"), Column("why", wide=True)),
+            [
+                (clean(host.host), f"{host.n_left:,}", _moment(host.blocked_until or 0), clean(host.blocked_why or ""))
+                for host in report.blocked_hosts
+            ],
+        ),
+        _counts("Rows of the archive that were set aside", ("reason", "rows", "share"), report.rejected_rows),
+    ]
+    return [section for section in sections if section.rows]
+
+
+def clean(text: str) -> str:
+    """Text of strangers on one line, with nothing in it that a terminal would obey."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def _counts(title: str, names: tuple[str, str, str], counts: dict[str, int]) -> Section:
+    total = sum(counts.values())
+    columns = (Column(names[0]), Column(names[1], right=True), Column(names[2], right=True))
+    return Section(title, columns, [(clean(name), f"{n:,}", _share(n, total)) for name, n in counts.items()])
+
+
+def _share(n: int, total: int) -> str:
+    return f"{100 * n / total:.1f} %" if total else ""
+
+
+def _part_read(offset_bytes: int, size_bytes: int | None) -> str:
+    return f"read so far ({100 * offset_bytes / size_bytes:.0f} %)" if size_bytes else "read so far"
+
+
+def _run(run: RunState) -> str:
+    job = f", job {clean(run.job_id)}" if run.job_id else ""
+    who = f"'{clean(run.command)}' on {clean(run.host)}, pid {run.pid}{job}"
+    if run.state == "running":
+        return f"running: {who}, since {_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
+    if run.state == "dead":
+        return f"dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
+    ended = _moment(run.ended_at) if run.ended_at else "?"
+    return f"{who}, {_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"
+
+
+def _moment(unix_time: int) -> str:
+    return f"{datetime.fromtimestamp(unix_time):%Y-%m-%d %H:%M:%S}"
+
+
+def _rich_table(section: Section) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for n, column in enumerate(section.columns):
+        widest = max(len(row[n]) for row in section.rows)
+        table.add_column(
+            Text(column.name),
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if column.wide else None,
+            min_width=None if column.wide else min(widest, MIN_WIDTH),
+        )
+    for row in section.rows:
+        table.add_row(*(Text(cell) for cell in row), style=COLOURS.get(row[0], ""))
+    return table
+
+
+def _plain(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Section]) -> Iterator[str]:
+    yield title
+    for name, value in lines:
+        yield f"{name:<10}{value}"
+    for section in sections:
+        yield ""
+        yield section.title
+        table = [tuple(column.name for column in section.columns), *section.rows]
+        widths = [max(len(row[n]) for row in table) for n in range(len(section.columns))]
+        for row in table:
+            cells = [
+                cell.rjust(width) if column.right else cell.ljust(width)
+                for cell, width, column in zip(row, widths, section.columns, strict=True)
+            ]
+            yield f"  {'  '.join(cells)}".rstrip()

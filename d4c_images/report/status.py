@@ -1,0 +1,121 @@
+"""How far the collection is: one frozen report, put together from counters in milliseconds. Renders nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d4c_images.ledger import overview, owner
+from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, NonImageAnswer, RunRow, Traffic
+from d4c_images.ledger.reader import Reader
+from d4c_images.model import ErrorType, RecordStatus
+
+TOP = 15  # hosts in a list; `status --tables` has them all
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCounts:
+    """Images by what will become of them; they add up to `total`."""
+
+    total: int
+    success: int
+    raw_unprocessed: int  # of `success`: camera raw files, kept as they came
+    failed_permanent: int
+    failed_exhausted: int  # transient failures whose attempts are used up
+    to_retry: int  # transient failures that will be tried again
+    leased: int
+    pending: int
+    stored_bytes: int
+
+    @property
+    def left(self) -> int:
+        return self.to_retry + self.leased + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """The latest run. `state` is running, ended or dead (it has not ended, but nothing is heard of it)."""
+
+    state: str
+    command: str
+    host: str
+    pid: int
+    job_id: str | None
+    started_at: int
+    heartbeat_age_s: int
+    ended_at: int | None
+    ending: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    ledger: Path
+    made_at: int  # unix time, as all times here
+    ledger_bytes: int
+    run: RunState | None
+    archives: tuple[ArchiveState, ...]
+    records: dict[str, int]  # every status, with 0 where there is none
+    images: ImageCounts
+    failures: tuple[FailureCount, ...]
+    non_image_answers: tuple[NonImageAnswer, ...]
+    traffic: Traffic
+    worst_hosts: tuple[HostState, ...]
+    blocked_hosts: tuple[HostState, ...]
+    rejected_rows: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the names are those of the fields."""
+        values = dataclasses.asdict(self)
+        values["ledger"] = str(self.ledger)
+        values["images"]["left"] = self.images.left
+        return values
+
+
+def status_report(ledger: Reader, now: float) -> StatusReport:
+    """The state of the ledger at one moment; `now` is unix time."""
+    return ledger.at_one_moment(lambda: _ask(ledger, now))
+
+
+def _ask(ledger: Reader, now: float) -> StatusReport:
+    run = overview.last_run(ledger)
+    return StatusReport(
+        ledger=ledger.path,
+        made_at=int(now),
+        ledger_bytes=ledger.path.stat().st_size,
+        run=None if run is None else _run_state(run, now),
+        archives=tuple(overview.archives(ledger)),
+        records=dict.fromkeys([status.value for status in RecordStatus], 0) | overview.records_by_status(ledger),
+        images=_image_counts(overview.images_by_status(ledger), overview.success_flags(ledger)),
+        failures=tuple(overview.failures(ledger)),
+        non_image_answers=tuple(overview.non_image_answers(ledger, TOP)),
+        traffic=overview.traffic(ledger, now),
+        worst_hosts=tuple(overview.worst_hosts(ledger, TOP)),
+        blocked_hosts=tuple(overview.blocked_hosts(ledger, now, TOP)),
+        rejected_rows=overview.rejects(ledger),
+    )
+
+
+def _image_counts(rows: Sequence[overview.ImagesByStatus], flags: dict[str, int]) -> ImageCounts:
+    n = {row.status: row.n_images for row in rows}
+    exhausted = sum(row.n_final for row in rows if row.status == "failed_transient")
+    return ImageCounts(
+        total=sum(n.values()),
+        success=n.get("success", 0),
+        raw_unprocessed=flags.get(ErrorType.RAW_UNPROCESSED, 0),
+        failed_permanent=n.get("failed_permanent", 0),
+        failed_exhausted=exhausted,
+        to_retry=n.get("failed_transient", 0) - exhausted,
+        leased=n.get("leased", 0),
+        pending=n.get("pending", 0),
+        stored_bytes=sum(row.size_bytes for row in rows if row.status == "success"),
+    )
+
+
+def _run_state(run: RunRow, now: float) -> RunState:
+    silence_s = max(0, int(now) - run.heartbeat_at)
+    alive = owner.is_alive(owner.Process(run.host, run.pid, run.pid_started), owner.this_process(), silence_s)
+    state = ("running" if alive else "dead") if run.owns else "ended"
+    return RunState(state, run.command, run.host, run.pid, run.job_id, run.started_at, silence_s, run.ended_at, run.ending)

@@ -1,0 +1,139 @@
+"""A small ledger with a bit of everything, written row by row with plain SQL, and the files that belong to it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4c_images.ledger import connect
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.rollup import finalize
+
+NOW = 1_800_000_000
+HOSTS = ("good.example.org", "pages.example.org", "dead.example.org")
+LICENCES = ("http://creativecommons.org/licenses/by/4.0/legalcode", "CC0")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image row. `body` are the bytes of its file, for a success."""
+
+    gbif_id: int
+    image_no: int
+    host: str
+    status: str = "pending"
+    error_type: str | None = None
+    detail: str | None = None
+    not_before: int | None = None
+    body: bytes | None = None
+    extension: str = "jpg"
+    lease_id: int | None = None
+    dead_lease_id: int | None = None
+    attempts: int = 1
+
+    @property
+    def path(self) -> str:
+        digits = str(self.gbif_id)
+        folder = "/".join(part for part in (digits[:3], digits[3:6]) if part)
+        return f"{folder}/{digits}-{self.image_no:02d}.{self.extension}"
+
+
+SAMPLES = (
+    Sample(1000000001, 0, HOSTS[0], "success", body=b"first image"),
+    Sample(1000000001, 1, HOSTS[0], "success", body=b"second image"),
+    Sample(1000000002, 0, HOSTS[0], "success", body=b"a raw file", extension="dng", error_type="raw_unprocessed"),
+    Sample(77, 0, HOSTS[0], "success", body=b"short id", extension="png"),
+    Sample(1000000003, 0, HOSTS[0], "pending", not_before=0, attempts=0),
+    Sample(1000000004, 0, HOSTS[0], "leased", lease_id=5),
+    Sample(1000000005, 0, HOSTS[1], "failed_permanent", "invalid_content_type", "Log in \x1b[31mfirst\nplease"),
+    Sample(1000000005, 1, HOSTS[1], "failed_permanent", "http_404"),
+    Sample(1000000006, 0, HOSTS[2], "failed_transient", "timeout", not_before=NOW + 60),
+    Sample(1000000006, 1, HOSTS[2], "failed_transient", "timeout", attempts=4),
+)
+
+
+def make_ledger(path: Path, samples: tuple[Sample, ...] = SAMPLES) -> Ledger:
+    """A ledger with these images, its counters true to them, open for writing."""
+    ledger = connect.open_ledger(path, create=True)
+    with ledger.transaction() as db:
+        db.execute(
+            """INSERT INTO runs (command, host, pid, started_at, heartbeat_at, ended_at, ending)
+               VALUES ('init', 'node1', 4711, ?, ?, ?, 'ended')""",
+            (NOW - 900, NOW - 800, NOW - 800),
+        )
+        db.executemany(
+            "INSERT INTO host_rows (host, n_requests, n_retries, received_bytes, busy_s) VALUES (?, ?, ?, ?, ?)",
+            [(host, 10 + n, n, 1000 * n, 1.5 * n) for n, host in enumerate(HOSTS)],
+        )
+        db.execute("UPDATE host_rows SET blocked_until = ?, blocked_why = '503' WHERE host = ?", (NOW + 3600, HOSTS[2]))
+        db.execute("INSERT INTO rules (name, version) VALUES ('exact', 1)")
+        db.executemany("INSERT INTO texts (text) VALUES (?)", [(text,) for text in LICENCES])
+        db.execute(
+            """INSERT INTO archives (kind, source, fingerprint, size_bytes, rows_done, offset_bytes, finished_at)
+               VALUES ('multimedia', 'download.zip', 'x', 1000, 14, 1000, ?)""",
+            (NOW - 800,),
+        )
+        db.executemany("INSERT INTO reject_counts VALUES (1, ?, ?)", [("no_identifier", 3), ("not_an_image_type", 1)])
+        db.execute("INSERT INTO rejected_rows VALUES (1, 7, 420, 'no_identifier', '1000000009\t\tStillImage', 1000000009)")
+        db.execute(
+            "INSERT INTO leases (lease_id, run_id, host_id, lane, lent_at, expires_at) VALUES (5, 1, 1, 0, ?, ?)",
+            (NOW, NOW + 60),
+        )
+        for image_id, sample in enumerate(samples, start=1):
+            add_image(ledger, image_id, sample)
+        db.execute(
+            "INSERT INTO page_samples SELECT host_id, 'invalid_content_type', 7, ?, ? FROM host_rows WHERE host = ?",
+            (NOW, "Log in \x1b[31mfirst\nplease", HOSTS[1]),
+        )
+        db.execute("INSERT INTO labels (gbif_id, scientific_name, family) VALUES (1000000001, 'Quercus robur L.', 'Fagaceae')")
+    finalize(ledger, lambda progress: None)
+    return ledger
+
+
+def add_image(ledger: Ledger, image_id: int, sample: Sample) -> None:
+    """Insert one image with its record and link; counters are left to `finalize`."""
+    body = sample.body
+    db = ledger.connection
+    db.execute(
+        """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, status, urls, not_before, lease_id,
+               dead_lease_id, attempts, error_type, error_detail, file_path, file_size, sha256, media_type, width, height,
+               last_attempt_at)
+           VALUES (?, ?, ?, (SELECT host_id FROM host_rows WHERE host = ?), 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            image_id,
+            sample.gbif_id,
+            sample.image_no,
+            sample.host,
+            sample.status,
+            f"https://{sample.host}/{sample.gbif_id}/{sample.image_no}",
+            sample.not_before,
+            sample.lease_id,
+            sample.dead_lease_id,
+            sample.attempts,
+            sample.error_type,
+            sample.detail,
+            sample.path if body is not None else None,
+            len(body) if body is not None else None,
+            hashlib.sha256(body).digest() if body is not None else None,
+            "image/jpeg" if body is not None else None,
+            4 if body is not None else None,
+            3 if body is not None else None,
+            NOW if sample.attempts else None,
+        ),
+    )
+    db.execute("INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images) VALUES (?, 0)", (sample.gbif_id,))
+    db.execute(
+        """INSERT INTO link_rows (gbif_id, image_no, image_id, license_id, references_url, archive_id, row_no)
+           VALUES (?, ?, ?, ?, 'https://example.org/page', 1, ?)""",
+        (sample.gbif_id, sample.image_no, image_id, (1, 1, 1, 2, None)[image_id % 5], image_id),
+    )
+
+
+def make_files(root: Path, samples: tuple[Sample, ...] = SAMPLES) -> None:
+    """The files of the successes."""
+    for sample in samples:
+        if sample.body is not None:
+            path = root / sample.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(sample.body)

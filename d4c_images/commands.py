@@ -33,6 +33,7 @@ from d4c_images.ledger.rollup import RollUpProgress, finalize
 from d4c_images.model import Limits
 from d4c_images.notify import notifier_for, send_and_wait
 from d4c_images.report.announce import Announcer
+from d4c_images.report.ingest_progress import IngestProgress, summary_lines
 from d4c_images.report.progress import LiveProgress, LogProgress
 from d4c_images.run import Ending, Plan, Snapshot, Watcher
 from d4c_images.runners.processes import DRAIN_SIGNALS, ProcessRunner, Work
@@ -185,12 +186,14 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
         _reset(args.ledger, settings, ask=not args.yes)
     console = Console()
     with _owned(args.ledger, "init", settings, create=True) as ledger:
-        with IngestProgress(console, live=_wants_progress(args, console)) as progress:
+        live = _wants_progress(args, console)
+        with IngestProgress(console, "media rows", live=live) as progress:
             summary = ingest(ledger, source, args.limit, progress.show, time.time)
-            progress.done(summary)
+        print("\n".join(summary_lines(summary)), flush=True)
         if labels is not None:
-            with IngestProgress(console, live=_wants_progress(args, console)) as progress:
-                progress.done_labels(ingest_labels(ledger, labels, progress.show, time.time))
+            with IngestProgress(console, "labels", live=live) as progress:
+                n_labels = ingest_labels(ledger, labels, progress.show, time.time)
+            print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
     return 0
 
 

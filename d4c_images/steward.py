@@ -52,6 +52,7 @@ class _Host:
     pace: pace.HostPace
     lanes: list[_Lane]
     due: float | None = None  # when it is looked at next; None: something else will bring it back
+    rests_until: float = 0.0  # the interval between two requests, kept from one turn to the next
 
 
 class _Agenda:
@@ -185,6 +186,9 @@ class Steward:
                 return True
             if allowed is not None and any(other.leases for other in host.lanes):
                 return True  # a probe is under way: its end brings the host back
+            if not lane.leases and now < host.rests_until:
+                self._agenda.add(host, host.rests_until)
+                continue
             if not self._may_lend(host, lane):
                 continue
             worker = self._worker_for(host, lane)
@@ -311,7 +315,8 @@ class Steward:
         lane.leases.remove(report.lease_id)
         if not lane.leases:
             self._load[lease.worker] -= host.limits.connections
-            for neighbour in self._groups.get(host.limits.group or "", ()):
+            for neighbour in self._groups.get(host.limits.group or "", {lease.host_id}):
+                self._hosts[neighbour].rests_until = now + host.limits.min_interval_s
                 self._look_again(neighbour, now)
         self._look_again(lease.host_id, now)
         lasted_s = now - lease.lent_at

@@ -116,7 +116,7 @@ def _mend(db: sqlite3.Connection, rows: list[tuple[int, ...]]) -> int:
     updates = []
     for gbif_id, n_images, n_success, n_failed, old, completed_at, links, success, failed, tried, last_attempt_at in rows:
         status = record_status(links, success, failed, tried=tried > 0)
-        if (n_images, n_success, n_failed, old) == (links, success, failed, status):
+        if (n_images, n_success, n_failed, str(old)) == (links, success, failed, status.value):
             continue
         ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
         updates.append((links, success, failed, status.value, (completed_at or last_attempt_at) if ended else None, gbif_id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from d4c_images.model import Orders, Report
+from d4c_images.model import Orders, Report, Turn
 from d4c_images.run import Event, Reported
 from d4c_images.runners.processes import Work
 
@@ -50,7 +50,7 @@ class InlineRunner:
 
     def _feed(self, wait_s: float) -> Orders:
         """Orders that have come in, merged, waiting at most `wait_s` for the first."""
-        turns = []
+        turns: list[Turn] = []
         try:
             orders = self._orders.get(timeout=wait_s) if wait_s > 0 else self._orders.get_nowait()
             while True:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from d4c_images.errors import D4CError
-from d4c_images.model import Orders, Report
+from d4c_images.model import Orders, Report, Turn
 from d4c_images.run import Died, Event, Reported
 
 Feed = Callable[[float], Orders]
@@ -133,7 +133,7 @@ class _PipeFeed:
 
     def __call__(self, wait_s: float) -> Orders:
         end_at = time.monotonic() + wait_s
-        turns = []
+        turns: list[Turn] = []
         while self._pipe.poll(max(0.0, end_at - time.monotonic())):
             orders: Orders = self._pipe.recv()
             turns += orders.turns

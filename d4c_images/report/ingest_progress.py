@@ -1,0 +1,86 @@
+"""Shows an ingest: a bar with rows/s and time left on a terminal, a line each half minute in a job log. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from d4c_images import ingest
+from d4c_images.durations import show_size, show_span
+
+LOG_EVERY_S = 30.0
+
+
+class IngestProgress:
+    """Use as a context; `show` takes what `ingest` tells. The time left follows from the bytes, since nobody knows the rows."""
+
+    def __init__(self, console: Console, what: str, *, live: bool) -> None:
+        self._console, self._what = console, what
+        self._started_at = self._told_at = time.monotonic()
+        self._first: ingest.Progress | None = None
+        self._bar: Progress | None = None
+        if live:
+            self._bar = Progress(
+                TextColumn(what),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[rows]:,} rows  {task.fields[rate]:,.0f} rows/s"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(what, total=None, rows=0, rate=0.0)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, progress: ingest.Progress) -> None:
+        now = time.monotonic()
+        if self._first is None:  # what an earlier run has done says nothing of this run's speed
+            self._first = progress
+            self._started_at = now
+        lasted_s = max(now - self._started_at, 1e-9)
+        rate = (progress.rows - self._first.rows) / lasted_s
+        if self._bar is not None:
+            self._bar.update(self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate)
+        elif now - self._told_at >= LOG_EVERY_S:
+            self._told_at = now
+            read = progress.bytes_done - self._first.bytes_done
+            left_s = (progress.size_bytes - progress.bytes_done) * lasted_s / read if read else None
+            print(
+                f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self._what}: {progress.rows:,} rows, "
+                f"{show_size(progress.bytes_done)} of {show_size(progress.size_bytes)}, {rate:,.0f} rows/s, "
+                f"ETA {show_span(left_s) if left_s is not None else 'unknown'}",
+                flush=True,
+            )
+
+
+def summary_lines(summary: ingest.IngestSummary) -> list[str]:
+    """What has become of every row, for people."""
+    lines = [
+        f"{summary.source}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
+        f"{summary.images:,} new images, {summary.links:,} new links of a record and an image"
+    ]
+    if summary.was_done:
+        lines.append("nothing new: this source was read before")
+    elif summary.rows_before:
+        lines.append(f"went on after row {summary.rows_before:,}, where an earlier run had stopped")
+    if summary.rejects:
+        lines.append(f"{sum(summary.rejects.values()):,} rows were not admitted (table rejected_rows shows them):")
+        lines += [f"  {n:>12,}  {reason}" for reason, n in summary.rejects.items()]
+    if summary.notes:
+        lines.append("admitted, but worth a word:")
+        lines += [f"  {n:>12,}  {note}" for note, n in summary.notes.items()]
+    if not summary.finished:
+        lines.append("there are more rows beyond the limit")
+    return lines

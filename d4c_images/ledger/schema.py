@@ -47,7 +47,10 @@ CREATE TABLE archives (
     row_limit     INTEGER,            -- --limit, where given
     rows_done     INTEGER NOT NULL DEFAULT 0,
     offset_bytes  INTEGER NOT NULL DEFAULT 0,
-    finished_at   INTEGER
+    rows_admitted INTEGER NOT NULL DEFAULT 0,
+    new_images    INTEGER NOT NULL DEFAULT 0,
+    new_links     INTEGER NOT NULL DEFAULT 0,
+    finished_at   INTEGER             -- when its last row was committed; NULL: there is more to read
 );
 
 CREATE TABLE host_rows (
@@ -114,11 +117,22 @@ CREATE TABLE image_rows (
 CREATE INDEX image_queue ON image_rows (host_id, not_before, image_id) WHERE not_before IS NOT NULL;
 CREATE INDEX image_leases ON image_rows (lease_id) WHERE lease_id IS NOT NULL;
 
--- Which image has this key? A 63-bit hash finds it, the key itself decides (ledger/admit.py).
+-- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory
+-- while rows come in and are written here many at a time (ledger/keys.py); `keyed_images` says up to which image they are all here.
 CREATE TABLE image_keys (
     key_hash  INTEGER PRIMARY KEY,
     image_id  INTEGER NOT NULL
 );
+CREATE TABLE keyed_images (
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    image_id  INTEGER NOT NULL
+);
+INSERT INTO keyed_images (one, image_id) VALUES (1, 0);
+-- Images whose hash belongs to another key already. Nobody has met one yet.
+CREATE TABLE image_key_twins (
+    image_key  TEXT PRIMARY KEY,
+    image_id   INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE link_rows (
     gbif_id           INTEGER NOT NULL,
@@ -177,6 +191,13 @@ CREATE TABLE reject_counts (
     reason      TEXT NOT NULL,
     n           INTEGER NOT NULL,
     PRIMARY KEY (archive_id, reason)
+) WITHOUT ROWID;
+
+CREATE TABLE note_counts (        -- rows that were admitted, but are worth a word
+    archive_id  INTEGER NOT NULL,
+    note        TEXT NOT NULL,
+    n           INTEGER NOT NULL,
+    PRIMARY KEY (archive_id, note)
 ) WITHOUT ROWID;
 
 CREATE TABLE leases (

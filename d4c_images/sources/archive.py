@@ -50,7 +50,7 @@ class Source:
 
 
 def open_source(path: Path, member: str = "multimedia") -> Source:
-    """Find the table `member` (`multimedia` or `occurrence`) in a GBIF zip, in an unpacked download, or as the bare file itself.
+    """Find the table `member` (`multimedia` or `occurrence`) in a GBIF zip or an unpacked download; a bare file is one.
 
     Raises `UsageError` where there is no such file, `SourceError` where it cannot be read as a GBIF download.
     """
@@ -58,7 +58,8 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
     file_name = f"{member}.txt"
     if path.is_dir():
         if not (path / file_name).is_file():
-            raise SourceError(f"{path}: the folder has no {file_name} (it has {_some(sorted(entry.name for entry in path.iterdir()))})")
+            names = sorted(entry.name for entry in path.iterdir())
+            raise SourceError(f"{path}: the folder has no {file_name} (it has {_some(names)})")
         return _file_source(path / file_name, member)
     if not path.exists():
         raise UsageError(f"no such file: {path}")
@@ -102,7 +103,9 @@ def _zip_source(path: Path, kind: str, file_name: str) -> Source:
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise SourceError(f"{path}: the zip file is truncated or damaged ({error}): download it again") from None
     if entry is None:
-        raise SourceError(f"{path}: the zip file has no {file_name} (it has {_some(names)}): was the download a Darwin Core Archive?")
+        raise SourceError(
+            f"{path}: the zip file has no {file_name} (it has {_some(names)}): is it a Darwin Core Archive of GBIF?"
+        )
     if entry.flag_bits & 1:
         raise SourceError(f"{path}: {file_name} is encrypted")
     name = f"{path}/{entry.filename}"
@@ -124,13 +127,10 @@ def _reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
                 yield packed
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise SourceError(f"{name}: the zip file is truncated or damaged ({_reason(error)}): download it again and run the same command") from None
+        reason = str(error) or "it ends too early"
+        raise SourceError(f"{name}: the zip file is damaged ({reason}): download it again and run the same command") from None
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or "it ends too early"
 
 
 def _some(names: list[str], n: int = 8) -> str:

@@ -68,7 +68,8 @@ def blocks(stream: IO[bytes], offset: int, row_no: int, block_bytes: int = BLOCK
             pieces.append(data)
             held += len(data)
             if held > MAX_LINE_BYTES:
-                raise SourceError(f"row {row_no:,} at byte {offset:,} is longer than {MAX_LINE_BYTES >> 20} MiB: this is no table of GBIF")
+                limit = MAX_LINE_BYTES >> 20
+                raise SourceError(f"row {row_no:,} at byte {offset:,} is longer than {limit} MiB: this is no table of GBIF")
             continue
         block = Block(row_no, offset, b"".join([*pieces, data[:cut]]))
         yield block

@@ -48,13 +48,17 @@ class Rejects:
         self.counts: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.samples: list[Reject] = []
+        self._block = -1  # whose lines' offsets are known
+        self._offsets: list[int] = []
 
     def add(self, block: Block, line_no: int, line: str, reason: str, gbif_id: int | None) -> None:
         """Count row `line_no` (from 0) of a block."""
         self.counts[reason] += 1
         if self._sampled[reason] < MAX_SAMPLES:
             self._sampled[reason] += 1
-            offset = block.offsets()[line_no]
+            if self._block != block.offset:
+                self._block, self._offsets = block.offset, block.offsets()
+            offset = self._offsets[line_no]
             self.samples.append(Reject(block.row_no + line_no, offset, reason, line[:ROW_START_CHARACTERS], gbif_id))
 
     def take(self) -> tuple[dict[str, int], dict[str, int], list[Reject]]:
@@ -102,13 +106,16 @@ class Sieve:
         kept = [
             at
             for at, row in enumerate(rows)
-            if (len(row) == width and row[type_at] == "StillImage" and row[url_at]) or self._is_usable(block, at, lines[at], row)
+            if (len(row) == width and row[type_at] == "StillImage" and row[url_at])
+            or self._is_usable(block, at, lines[at], row)
         ]
         if len(kept) < len(rows):
             rows = [rows[at] for at in kept]
         try:
-            gbif_ids = [int(row[id_at]) for row in rows]
-            if gbif_ids and not (0 < min(gbif_ids) and max(gbif_ids) <= MAX_GBIF_ID):
+            cells = [row[id_at] for row in rows]
+            gbif_ids = list(map(int, cells))
+            digits = "".join(cells)  # int() also takes "1_000" and digits of other scripts
+            if gbif_ids and not (digits.isascii() and digits.isdigit() and min(gbif_ids) > 0 and max(gbif_ids) <= MAX_GBIF_ID):
                 raise ValueError
         except ValueError:
             kept, rows, gbif_ids = self._with_good_ids(block, lines, kept, rows)

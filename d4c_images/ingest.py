@@ -1,0 +1,163 @@
+"""From a source to the ledger: chunks from a reading process, committed one group after another. Decides nothing about images.
+
+Two processes share the work: a child reads, identifies and hashes (`prepare`), this one writes (`ledger.admit`). The child is
+never more than a few MiB ahead. The same call again goes on behind the last committed group.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from d4c_images import crash
+from d4c_images.ledger import archives, labels
+from d4c_images.ledger.admit import Admission
+from d4c_images.ledger.chunk import Chunk, KeyFilter
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.keys import KeyIndex
+from d4c_images.prepare import Assignment, chunks
+from d4c_images.reading import chunks_of_child
+from d4c_images.sources import Source
+from d4c_images.sources.occurrence import LabelReader
+
+ROWS_PER_TRANSACTION = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stream is in the ledger; all of it committed."""
+
+    rows: int
+    bytes_done: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """What has become of a source's rows, over all runs."""
+
+    source: str
+    rows: int
+    admitted: int  # rows that show an image
+    images: int  # new ones
+    links: int  # new ones, of a record and an image
+    rejects: Mapping[str, int]  # rows by reason, the most frequent first
+    notes: Mapping[str, int]  # rows among the admitted
+    finished: bool  # False: there is more beyond the limit
+    rows_before: int  # of `rows`, those that earlier runs had done already
+
+    @property
+    def was_done(self) -> bool:
+        """Nothing was left for this run."""
+        return self.rows == self.rows_before
+
+
+def ingest(
+    ledger: Ledger,
+    source: Source,
+    limit: int | None,
+    progress: Callable[[Progress], None],
+    clock: Callable[[], float],
+    *,
+    in_process: bool = False,
+) -> IngestSummary:
+    """Bring a source into the ledger, from where an earlier call has stopped to its end, or to its first `limit` rows.
+
+    `progress` hears of every committed group, `clock` gives unix time. With `in_process` no other process is started.
+    Raises `SourceError` where the stream is damaged, with what stands before the damage committed, and what
+    `Ledger.transaction` raises.
+    """
+    with ledger.transaction() as db:
+        archive = archives.find_or_begin(db, source.kind, source.name, source.fingerprint, source.size_bytes, limit)
+    if not archive.finished and (limit is None or archive.rows_done < limit):
+        keys = KeyIndex(ledger)
+        admission = Admission(ledger, archive.archive_id, keys)
+        assignment = Assignment(
+            source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
+        )
+        known = keys.filter()
+        reading = chunks(assignment, known or KeyFilter()) if in_process else chunks_of_child(assignment, known)
+        reached_end = True
+        with closing(reading), _no_collections():
+            for group in _groups(reading):
+                admission.admit(group, clock())
+                last = group[-1]
+                progress(Progress(last.end_row, last.end_offset, source.size_bytes))
+                reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
+        keys.flush()
+        crash.point("ingest.before_finish")
+        if reached_end:
+            with ledger.transaction() as db:
+                archives.finish(db, archive.archive_id, clock())
+    return _summary(ledger, source, archive)
+
+
+def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress], None], clock: Callable[[], float]) -> int:
+    """Label the ledger's records from an occurrence table, from where an earlier call has stopped; returns how many have some.
+
+    A table that was read to its end is read again only where records have come since. Raises as `ingest` does.
+    """
+    n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
+    # The ledger's size is part of the table's name: what was of no use before may be of use to records that have come since.
+    fingerprint = f"{source.fingerprint}:{n_records}"
+    with ledger.transaction() as db:
+        archive = archives.find_or_begin(db, source.kind, source.name, fingerprint, source.size_bytes, None)
+    if not archive.finished:
+        reader = LabelReader(source.columns)
+        for block in source.blocks(archive.offset_bytes, archive.rows_done + 1):
+            lines, _ = block.lines()
+            by_id = {reader.gbif_id(row): row for row in (line.split("\t") for line in lines)}
+            rows = {gbif_id: row for gbif_id, row in by_id.items() if gbif_id is not None}
+            end_row = block.row_no - 1 + len(lines)
+            with ledger.transaction() as db:
+                known = labels.known_records(db, list(rows))
+                labels.write_labels(db, {gbif_id: reader.labels(rows[gbif_id]) for gbif_id in known})
+                archives.checkpoint(db, archive.archive_id, end_row, block.end, admitted=len(known), images=0, links=0)
+                crash.point("labels.before_commit")
+            progress(Progress(end_row, block.end, source.size_bytes))
+        with ledger.transaction() as db:
+            archives.finish(db, archive.archive_id, clock())
+    return labels.count(ledger.connection)
+
+
+def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> IngestSummary:
+    counts = archives.counts(ledger.connection, archive.archive_id)
+    return IngestSummary(
+        source=source.name,
+        rows=counts.rows,
+        admitted=counts.admitted,
+        images=counts.images,
+        links=counts.links,
+        rejects=counts.rejects,
+        notes=counts.notes,
+        finished=counts.finished,
+        rows_before=archive.rows_done,
+    )
+
+
+def _groups(reading: Iterable[Chunk]) -> Iterator[list[Chunk]]:
+    """Chunks by the transaction."""
+    group: list[Chunk] = []
+    n_rows = 0
+    for chunk in reading:
+        n_rows += len(chunk.row_nos) + sum(chunk.reject_counts.values())
+        group.append(chunk)
+        if n_rows >= ROWS_PER_TRANSACTION:
+            yield group
+            group, n_rows = [], 0
+    if group:
+        yield group
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Without the search for reference cycles, of which there are none among millions of new strings."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,0 +1,254 @@
+"""Rows that show an image which has come before, in the same transaction or earlier. Writes no new image, record or link.
+
+Few rows of a download are of this kind, so they are looked at one by one, and looked up together.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from d4c_images.identity import merge, parts
+from d4c_images.ledger.keys import KeyIndex
+from d4c_images.ledger.lending import host_id_of
+from d4c_images.ledger.requeue import REQUEUE
+from d4c_images.ledger.rollup import RecordChanges
+from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.model import Status
+
+STORED_IMAGES = """
+SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
+       i.url_no, i.redirect_url
+FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
+"""
+TWIN = "SELECT image_id FROM image_key_twins WHERE image_key = ?"
+INSERT_TWIN = "INSERT INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
+LINKS = """
+SELECT l.gbif_id, l.image_id, l.image_no
+FROM json_each(?) AS wanted CROSS JOIN link_rows AS l ON l.gbif_id = wanted.value ->> 0 AND l.image_id = wanted.value ->> 1
+"""
+FILL_LINK = """
+UPDATE link_rows SET license_id = coalesce(license_id, ?), creator_id = coalesce(creator_id, ?),
+    rights_holder_id = coalesce(rights_holder_id, ?), references_url = coalesce(references_url, ?)
+WHERE gbif_id = ? AND image_no = ?
+  AND (license_id IS NULL OR creator_id IS NULL OR rights_holder_id IS NULL OR references_url IS NULL)
+"""
+NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, host_id = ? WHERE image_id = ?"
+
+
+@dataclass(slots=True)
+class Group:
+    """The rows of one transaction, as columns of equal length, with the ledger's numbers of hosts, rules and texts."""
+
+    row_nos: array[int]
+    gbif_ids: array[int]
+    key_hashes: array[int]
+    maybe_known: list[int]
+    urls: list[str]
+    image_keys: dict[int, str]
+    host_ids: list[int]
+    rule_ids: list[int]
+    references: list[str | None]
+    license_ids: list[int | None]
+    creator_ids: list[int | None]
+    rights_holder_ids: list[int | None]
+
+    def key(self, at: int) -> str:
+        return self.image_keys.get(at) or self.urls[at]
+
+
+@dataclass(slots=True)
+class StoredImage:
+    """An image of the ledger, as far as admission has to do with it."""
+
+    image_id: int
+    gbif_id: int
+    host_id: int
+    status: str
+    error_type: str | None
+    not_before: int | None
+    last_attempt_at: int | None
+    image_key: str | None
+    urls: str
+    url_no: int
+    redirect_url: str | None
+
+    @property
+    def key(self) -> str:
+        return self.image_key or self.urls
+
+    @property
+    def is_final(self) -> bool:
+        return is_final(self.status, self.not_before)
+
+
+@dataclass(slots=True)
+class Matches:
+    """Which rows of a group show an image that has come before."""
+
+    stored: dict[int, StoredImage] = field(default_factory=dict)  # by position: an image of the ledger
+    earlier: dict[int, int] = field(default_factory=dict)  # by position: the position that brings the image
+    new_twins: dict[str, int] = field(default_factory=dict)  # by key: the position of a new image whose hash is another key's
+
+    def positions(self) -> list[int]:
+        return sorted([*self.stored, *self.earlier])
+
+    def image_ids(self, n: int, next_image_id: int) -> list[int]:
+        """The image of each of `n` rows; new ones are numbered in their order."""
+        ids: list[int] = []
+        start = 0
+        for at in self.positions():
+            ids += range(next_image_id, next_image_id + at - start)
+            next_image_id += at - start
+            ids.append(self.stored[at].image_id if at in self.stored else ids[self.earlier[at]])
+            start = at + 1
+        ids += range(next_image_id, next_image_id + n - start)
+        return ids
+
+
+@dataclass(slots=True)
+class Effect:
+    """What the images that a record newly shows have been through already."""
+
+    n_success: int = 0
+    n_failed: int = 0
+    tried: bool = False
+
+
+def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
+    """Find the images that have come before. A hash finds them, the key decides."""
+    matches = Matches()
+    wanted = {group.key_hashes[at] for at in group.maybe_known}
+    if not wanted:
+        return matches
+    image_of = keys.find(wanted)
+    first_at: dict[int, int] = {}
+    for at, key_hash in enumerate(group.key_hashes):
+        if key_hash in wanted:
+            first_at.setdefault(key_hash, at)
+    stored = stored_images(db, image_of.values())
+    for at in group.maybe_known:
+        key_hash, key = group.key_hashes[at], group.key(at)
+        image_id = image_of.get(key_hash)
+        if image_id is not None:
+            if stored[image_id].key == key:
+                matches.stored[at] = stored[image_id]
+                continue
+        else:
+            first = first_at[key_hash]
+            if first == at:
+                continue
+            if group.key(first) == key:
+                matches.earlier[at] = first
+                continue
+        if key in matches.new_twins:
+            matches.earlier[at] = matches.new_twins[key]
+            continue
+        twin = db.execute(TWIN, (key,)).fetchone()
+        if twin is None:
+            matches.new_twins[key] = at
+        else:
+            if twin[0] not in stored:
+                stored |= stored_images(db, twin)
+            matches.stored[at] = stored[twin[0]]
+    return matches
+
+
+def stored_images(db: sqlite3.Connection, image_ids: Iterable[int]) -> dict[int, StoredImage]:
+    return {row[0]: StoredImage(*row) for row in db.execute(STORED_IMAGES, (json.dumps(list(image_ids)),))}
+
+
+def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Sequence[int]) -> None:
+    db.executemany(INSERT_TWIN, [(key, image_ids[at]) for key, at in matches.new_twins.items()])
+
+
+def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally: Tally) -> None:
+    """Give each image the URLs that its later rows bring. A failed image that gains one gets a new chance."""
+    records = RecordChanges()
+    for at in matches.positions():
+        if at in matches.earlier:
+            _add_to_row(db, group, matches.earlier[at], at)
+        else:
+            _add_to_stored(db, matches.stored[at], group.urls[at].split("\n"), tally, records)
+    records.write(db, tally, 0)
+
+
+def _add_to_row(db: sqlite3.Connection, group: Group, first: int, at: int) -> None:
+    ours, more = group.urls[first].split("\n"), group.urls[at].split("\n")
+    if set(more) <= set(ours):
+        return
+    key, merged = group.key(first), merge(ours, more)
+    group.image_keys[first] = key
+    group.urls[first] = "\n".join(merged)
+    group.host_ids[first] = host_id_of(db, parts(merged[0]).host)
+
+
+def _add_to_stored(db: sqlite3.Connection, image: StoredImage, more: list[str], tally: Tally, records: RecordChanges) -> None:
+    ours = image.urls.split("\n")
+    if set(more) <= set(ours):
+        return
+    merged = merge(ours, more)
+    first_host_id = host_id_of(db, parts(merged[0]).host)
+    failed = image.status in (Status.FAILED_PERMANENT, Status.FAILED_TRANSIENT)
+    untouched = image.status == Status.PENDING and image.url_no == 0 and image.redirect_url is None
+    url_no, host_id = (0, first_host_id) if untouched or failed else (merged.index(ours[image.url_no]), image.host_id)
+    image.image_key, image.urls, image.url_no = image.key, "\n".join(merged), url_no
+    db.execute(NEW_CANDIDATES, (image.image_key, image.urls, url_no, host_id, image.image_id))
+    if failed:
+        db.execute(REQUEUE, (host_id, image.image_id))
+        if image.is_final:
+            records.image(image.image_id, image.gbif_id, n_success=0, n_failed=-1)
+    if failed or host_id != image.host_id:
+        tally.image(-1, image.host_id, image.status, image.error_type, final=image.is_final)
+        tally.image(1, host_id, Status.PENDING, None if failed else image.error_type, final=False)
+        image.host_id = host_id
+    if failed:
+        image.status, image.error_type, image.not_before, image.redirect_url = Status.PENDING, None, 0, None
+
+
+def repeated_links(
+    db: sqlite3.Connection, group: Group, matches: Matches, image_ids: Sequence[int]
+) -> tuple[set[int], dict[int, Effect]]:
+    """The rows that say again what a link says already, and what the other rows' images do to their records.
+
+    A repeated row fills the empty cells of the link.
+    """
+    repeated: set[int] = set()
+    effects: dict[int, Effect] = {}
+    pairs = [(group.gbif_ids[at], image.image_id) for at, image in matches.stored.items()]
+    in_ledger = {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(pairs),))} if pairs else {}
+    in_group = {(group.gbif_ids[first], image_ids[first]): first for first in matches.earlier.values()}
+    fills = []
+    for at in matches.positions():
+        gbif_id = group.gbif_ids[at]
+        pair = (gbif_id, image_ids[at])
+        if pair in in_ledger:
+            repeated.add(at)
+            fills.append((*_provenance(group, at), gbif_id, in_ledger[pair]))
+        elif pair in in_group:
+            repeated.add(at)
+            _fill(group, in_group[pair], at)
+        else:
+            in_group[pair] = at
+            if (image := matches.stored.get(at)) is not None:
+                effect = effects.setdefault(gbif_id, Effect())
+                effect.n_success += image.status == Status.SUCCESS
+                effect.n_failed += image.is_final and image.status != Status.SUCCESS
+                effect.tried |= image.last_attempt_at is not None
+    db.executemany(FILL_LINK, fills)
+    return repeated, effects
+
+
+def _provenance(group: Group, at: int) -> tuple[int | None, int | None, int | None, str | None]:
+    return group.license_ids[at], group.creator_ids[at], group.rights_holder_ids[at], group.references[at]
+
+
+def _fill(group: Group, first: int, at: int) -> None:
+    for column in (group.license_ids, group.creator_ids, group.rights_holder_ids):
+        if column[first] is None:
+            column[first] = column[at]
+    if group.references[first] is None:
+        group.references[first] = group.references[at]

@@ -1,0 +1,148 @@
+"""From a source to chunks that the ledger can admit: reads, sorts out, identifies, hashes. Never sees the ledger."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, repeat
+from typing import TypeVar
+
+from d4c_images.identity import identify, split_cell, unusable_reason
+from d4c_images.ledger.chunk import Chunk, KeyFilter
+from d4c_images.ledger.keys import hashes_of
+from d4c_images.model import Image
+from d4c_images.sources import Block, Source
+from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
+
+SEVERAL_URLS = "several_urls"
+UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
+MAX_TEXTS = 1 << 16  # texts that are remembered before all are forgotten
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What to read. Pickles."""
+
+    source: Source
+    offset: int = 0
+    rows_done: int = 0
+    limit: int | None = None  # rows of the source in all
+    sampled: dict[str, int] = field(default_factory=dict)  # rejected rows kept so far, by reason
+
+
+def chunks(assignment: Assignment, known: KeyFilter) -> Generator[Chunk, None, None]:
+    """The chunks of a source from the assignment's place to its end, or to its limit. Raises what `Source.blocks` raises."""
+    preparer = _Preparer(assignment, known)
+    limit = assignment.limit
+    if limit is not None and assignment.rows_done >= limit:
+        return
+    for block in assignment.source.blocks(assignment.offset, assignment.rows_done + 1):
+        lines, broken = block.lines()
+        if limit is not None and block.row_no - 1 + len(lines) >= limit:
+            n = limit - block.row_no + 1
+            yield preparer.chunk(block.head(n), lines[:n], [at for at in broken if at < n])
+            return
+        yield preparer.chunk(block, lines, broken)
+
+
+class _Preparer:
+    """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
+
+    def __init__(self, assignment: Assignment, known: KeyFilter) -> None:
+        self._rejects = Rejects(assignment.sampled)
+        self._sieve = Sieve(assignment.source.columns, self._rejects)
+        self._known = known
+        self._hosts: dict[str, int] = {}
+        self._rules: dict[tuple[str, int], int] = {}
+        self._texts: dict[str, int] = {}
+
+    def chunk(self, block: Block, lines: Sequence[str], broken: Sequence[int]) -> Chunk:
+        rows = self._sieve.sift(block, lines)
+        rows, images = self._identify(block, lines, rows)
+        if broken:
+            self._rejects.notes[BROKEN_UTF8] += len(set(rows.line_nos).intersection(broken))
+        keys: Sequence[str]
+        keys, candidates, hosts, names, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
+        hashes = hashes_of(keys)
+        urls = list(map("\n".join, candidates))
+        host_numbers, new_hosts = _number(self._hosts, hosts)
+        rule_numbers, new_rules = _number(self._rules, list(zip(names, versions, strict=True)))
+        restart = len(self._texts) > MAX_TEXTS
+        if restart:
+            self._texts.clear()
+        # Row by row, so that the order of first appearance does not hang on where blocks begin.
+        cells = [""] * (3 * len(images))
+        cells[0::3], cells[1::3], cells[2::3] = rows.licenses, rows.creators, rows.rights_holders
+        text_numbers, new_texts = _number(self._texts, cells)
+        references = "\t".join(rows.references)
+        if '"' in references or " " in references:
+            references = "\t".join(map(_bare, rows.references))
+        reject_counts, notes, samples = self._rejects.take()
+        return Chunk(
+            end_row=block.row_no - 1 + len(lines),
+            end_offset=block.end,
+            rows_admitted=len(set(rows.line_nos)),
+            row_nos=array("q", map(block.row_no.__add__, rows.line_nos)),
+            gbif_ids=array("q", rows.gbif_ids),
+            key_hashes=hashes,
+            maybe_known=array("q", self._known.add(hashes)),
+            urls="\t".join(urls),
+            image_keys={at: key for at, (key, url) in enumerate(zip(keys, urls, strict=True)) if key != url},
+            hosts=host_numbers,
+            rules=rule_numbers,
+            references=references,
+            licenses=text_numbers[0::3],
+            creators=text_numbers[1::3],
+            rights_holders=text_numbers[2::3],
+            new_hosts=new_hosts,
+            new_rules=new_rules,
+            new_texts=[_bare(text) for text in new_texts],
+            texts_restart=restart,
+            reject_counts=reject_counts,
+            note_counts=notes,
+            reject_samples=samples,
+        )
+
+    def _identify(self, block: Block, lines: Sequence[str], rows: MediaRows) -> tuple[MediaRows, Sequence[Image]]:
+        """The rows that name an image, and the images; a row with several URLs comes once for each."""
+        images = list(map(identify, rows.identifiers))
+        several = {at for at, cell in enumerate(rows.identifiers) if cell.find("://", 8) >= 0}
+        if not several and None not in images:
+            return rows, images  # type: ignore[return-value]
+        positions: list[int] = []
+        found: list[Image] = []
+        for at, image in enumerate(images):
+            cell = rows.identifiers[at]
+            pieces = split_cell(cell) if at in several else [cell]
+            mine = [image] if len(pieces) == 1 else [identify(piece) for piece in pieces]
+            usable = [one for one in mine if one is not None]
+            if not usable:
+                line_no = rows.line_nos[at]
+                reason = unusable_reason(pieces[0]) or "malformed_url"
+                self._rejects.add(block, line_no, lines[line_no], reason, rows.gbif_ids[at])
+                continue
+            if len(pieces) > 1:
+                self._rejects.notes[SEVERAL_URLS] += 1
+                if len(usable) < len(pieces):
+                    self._rejects.notes[UNUSABLE_URL_AMONG_SEVERAL] += 1
+            positions += repeat(at, len(usable))
+            found += usable
+        return rows.pick(positions), found
+
+
+def _number(numbers: dict[_Value, int], values: Sequence[_Value]) -> tuple[array[int], list[_Value]]:
+    """The number of each value, and the values that have none yet and get the next ones."""
+    before = len(numbers)
+    found = array("q", [numbers.setdefault(value, len(numbers)) for value in values])
+    return found, list(islice(numbers, before, None))
+
+
+def _bare(cell: str) -> str:
+    """A cell without blanks around it, and without the quotes that small downloads put around cells that hold some."""
+    cell = cell.strip()
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        cell = cell[1:-1].replace('""', '"').strip()
+    return cell

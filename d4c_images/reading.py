@@ -1,0 +1,92 @@
+"""Reads a source in a child process and hands its chunks over. Knows neither the ledger nor what chunks are for.
+
+The child is never more than a few MiB ahead, and ends when nobody listens any more.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import pickle
+import queue
+import signal
+import threading
+from collections.abc import Generator
+from multiprocessing.connection import Connection
+
+from d4c_images.errors import D4CError, SourceError
+from d4c_images.ledger.chunk import Chunk, KeyFilter
+from d4c_images.prepare import Assignment, chunks
+
+MAX_CHUNKS_AHEAD = 16
+
+
+def chunks_of_child(assignment: Assignment, known: KeyFilter | None) -> Generator[Chunk, None, None]:
+    """What `chunks` yields and raises, in a child process."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_read, args=(assignment, known, theirs), daemon=True, name="d4c-images reader")
+    child.start()
+    theirs.close()
+    backlog = _Backlog(ours)
+    try:
+        while (message := backlog.next()) is not None:
+            chunk = pickle.loads(message)
+            if isinstance(chunk, D4CError):
+                raise chunk
+            if chunk is None:
+                return
+            yield chunk
+        child.join()
+        name = assignment.source.name
+        raise SourceError(f"the process that reads {name} has died (exit code {child.exitcode}): run the same command again")
+    finally:
+        child.kill()
+        backlog.close()
+        child.join()
+        child.close()
+
+
+def _read(assignment: Assignment, known: KeyFilter | None, pipe: Connection) -> None:
+    """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    gc.disable()
+    try:
+        try:
+            for chunk in chunks(assignment, known or KeyFilter()):
+                pipe.send_bytes(pickle.dumps(chunk, pickle.HIGHEST_PROTOCOL))
+            pipe.send(None)
+        except D4CError as error:
+            pipe.send(error)
+    except BrokenPipeError:
+        pass  # the parent is gone
+
+
+class _Backlog:
+    """Takes messages from a pipe as they come, up to `MAX_CHUNKS_AHEAD`, so that the child works while this process writes."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._messages: queue.Queue[bytes | None] = queue.Queue(MAX_CHUNKS_AHEAD)
+        self._thread = threading.Thread(target=self._take, daemon=True, name="d4c-images reader's pipe")
+        self._thread.start()
+
+    def next(self) -> bytes | None:
+        """The next message; None once the child has ended and all messages are read."""
+        return self._messages.get()
+
+    def close(self) -> None:
+        """Throw the rest away. The child has been killed."""
+        while self._thread.is_alive():
+            try:
+                self._messages.get(timeout=0.05)
+            except queue.Empty:
+                pass
+        self._pipe.close()
+
+    def _take(self) -> None:
+        try:
+            while True:
+                self._messages.put(self._pipe.recv_bytes())
+        except (EOFError, OSError):
+            self._messages.put(None)

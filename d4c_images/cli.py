@@ -180,7 +180,7 @@ def _add_check(subparsers: Subparsers, settings: Settings) -> None:
     parser = _command(
         subparsers,
         "check",
-        commands.check,
+        getattr(commands, 'check', None),
         "Hold ledger and files against each other, both ways. Changes nothing; exit code 1 on findings.",
         settings,
         root=True,

@@ -26,7 +26,7 @@ from d4c_images.durations import parse_moment
 from d4c_images.errors import D4CError, LedgerLost, StoreError, UsageError
 from d4c_images.fetch import Fetcher, FetchOptions
 from d4c_images.judge import Policy
-from d4c_images.ingest import ingest, ingest_labels
+from d4c_images.ingest import ingest
 from d4c_images.ledger import connect, lending, owner, questions
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.ledger.rollup import RollUpProgress, finalize
@@ -191,6 +191,7 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
             summary = ingest(ledger, source, args.limit, progress.show, time.time)
         print("\n".join(summary_lines(summary)), flush=True)
         if labels is not None:
+            from d4c_images.ingest import ingest_labels
             with IngestProgress(console, "labels", live=live) as progress:
                 n_labels = ingest_labels(ledger, labels, progress.show, time.time)
             print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
@@ -235,9 +236,10 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
 
 def status(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report.render import show_status
-    from d4c_images.report.status import status_report, write_tables
-
-    with reader.open_reader(args.ledger) as ledger:
+    from d4c_images.report.export_tables import write_tables
+    from d4c_images.report.status import status_report
+    from d4c_images.ledger.reader import open_reader
+    with open_reader(args.ledger) as ledger:
         report = status_report(ledger, time.time())
         if args.tables is not None:
             for path in write_tables(ledger, args.tables):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from tests.publishers.client import Publishers
 
+PROJECT = Path(__file__).resolve().parents[1]
 PROGRAM = (sys.executable, "-m", "d4c_images")
 HEADER = "gbifID type format identifier references title description source audience created creator contributor publisher license rightsHolder"
 
@@ -60,7 +61,7 @@ class Collection:
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be killed."""
-        environ = {**os.environ, **(self.environ or {})} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
+        environ = {**os.environ, "PYTHONPATH": str(PROJECT), **(self.environ or {})} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
         return subprocess.Popen(
             self.command(name, *arguments),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environ, start_new_session=True,

@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
+from d4c_images.report.check import SAMPLES, CheckReport
 from d4c_images.report.status import RunState, StatusReport
 
-SAMPLE = 100  # characters of a page's text
+PAGE_TEXT = 100  # characters of a page's text
 MIN_WIDTH = 20  # of a column on a narrow terminal, where its cells are so long
 
 GOOD, BAD, WAITING = "green", "red", "yellow"
@@ -67,6 +68,30 @@ def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Sectio
         return
     for line in _plain(title, lines, sections):
         print(line, file=console.file)
+
+
+def show_check(report: CheckReport, console: Console) -> None:
+    """Print what was checked and what was found."""
+    lines = [
+        ("checked", f"{report.n_images:,} stored images, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
+        (
+            "in work",
+            f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over",
+        ),
+        ("findings", f"{sum(report.counts.values()):,}" if report.counts else "none"),
+    ]
+    counts = Section(
+        "Findings",
+        (Column("kind"), Column("number", right=True)),
+        [(kind.value, f"{n:,}") for kind, n in report.counts.items()],
+    )
+    samples = Section(
+        f"The first {SAMPLES} of each kind",
+        (Column("kind"), Column("what", wide=True)),
+        [(finding.kind.value, clean(finding.what)) for finding in report.samples],
+    )
+    sections = [section for section in (counts, samples) if section.rows]
+    show(f"d4c-images check of {report.ledger} and {report.root}", lines, sections, console)
 
 
 def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
@@ -121,7 +146,7 @@ def status_sections(report: StatusReport) -> list[Section]:
             "Answers that are no images",
             (Column("host"), Column("type"), Column("images", right=True), Column("the page says", wide=True)),
             [
-                (clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:SAMPLE])
+                (clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:PAGE_TEXT])
                 for row in report.non_image_answers
             ],
         ),

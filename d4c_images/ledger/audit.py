@@ -1,0 +1,164 @@
+"""Questions that hold the ledger against itself and against file names, in steps of constant size. Looks at no file.
+
+Each step is a short read of its own. What must be seen at one moment (a counter and the rows that it counts) is asked in one
+statement, or inside `Reader.at_one_moment` by a function of this module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from d4c_images.ledger.reader import Reader
+from d4c_images.ledger.rollup import RECOUNT, RECOUNT_IMAGES, record_status
+
+STEP_ROWS = 20_000
+
+TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
+N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
+SUCCESSES = """
+SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE image_id > ? AND image_id <= ? AND status = 'success'
+"""
+SUCCESS = "SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
+BY_NAME = """
+SELECT i.status, i.file_path, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL
+FROM json_each(?) AS wanted
+LEFT JOIN link_rows AS l ON l.gbif_id = json_extract(wanted.value, '$[0]') AND l.image_no = json_extract(wanted.value, '$[1]')
+LEFT JOIN image_rows AS i ON i.image_id = l.image_id
+ORDER BY wanted.key
+"""
+LEASES = "SELECT lease_id FROM leases"
+LOST = """
+SELECT image_id, lease_id FROM image_rows INDEXED BY image_leases
+WHERE lease_id IS NOT NULL AND lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?
+"""
+TALLIES = (
+    "SELECT host_id, status, error_type, n, n_final, size_bytes FROM tallies WHERE n <> 0 OR n_final <> 0 OR size_bytes <> 0"
+)
+HOST_NAMES = "SELECT host_id, host FROM host_rows"
+RECORD_TALLIES = "SELECT status, n FROM record_tallies WHERE n <> 0"
+COUNT_RECORDS = """
+SELECT coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'partial'), 0), coalesce(sum(status = 'done'), 0),
+       coalesce(sum(status = 'failed'), 0), count(*)
+FROM gbif_ids
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """What a success row says of its file."""
+
+    image_id: int
+    path: str | None
+    size_bytes: int | None
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """The row that a file's name speaks of; `status` is None where there is none."""
+
+    status: str | None
+    path: str | None
+    is_leased: bool
+    is_to_adopt: bool  # a dead lease held it: the next download takes its file over
+
+
+def database_errors(ledger: Reader, *, full: bool) -> list[str]:
+    """What SQLite finds wrong with the file itself; empty where nothing is."""
+    rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
+    return [] if rows == [("ok",)] else [row[0] for row in rows]
+
+
+def top_image(ledger: Reader) -> int:
+    top: int = ledger.rows(TOP_IMAGE)[0][0]
+    return top
+
+
+def stored_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
+    """The successes with `after` < image_id <= `upto`."""
+    return [StoredImage(*row) for row in ledger.rows(SUCCESSES, (after, upto))]
+
+
+def stored_image(ledger: Reader, image_id: int) -> StoredImage | None:
+    """The row as it is now; None where it is no success any more."""
+    rows = ledger.rows(SUCCESS, (image_id,))
+    return StoredImage(*rows[0]) if rows else None
+
+
+def named_images(ledger: Reader, names: Sequence[tuple[int, int]]) -> list[NamedImage]:
+    """For each (gbif_id, image_no), in order, the row that it names."""
+    rows = ledger.rows(BY_NAME, (json.dumps(names),))
+    return [NamedImage(status, path, bool(leased), bool(adopt)) for status, path, leased, adopt in rows]
+
+
+def live_leases(ledger: Reader) -> set[int]:
+    """Leases that are out; as many as there are turns, thousands at most."""
+    return {row[0] for row in ledger.rows(LEASES)}
+
+
+def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
+    """(image_id, lease_id) of images that are lent under a lease that does not exist: nobody would ever bring them back."""
+    return ledger.rows(LOST, (limit,))
+
+
+def n_records(ledger: Reader) -> int:
+    n: int = ledger.rows(N_RECORDS)[0][0]
+    return n
+
+
+def untrue_records(ledger: Reader, step: int = STEP_ROWS) -> Iterator[tuple[int, list[str]]]:
+    """For each step, how many records were recounted and a line on each whose counts or status differ from its images."""
+    last = -(2**63)
+    while rows := ledger.rows(RECOUNT, (last, step)):
+        last = rows[-1][0]
+        untrue = []
+        for gbif_id, n_images, n_success, n_failed, old, _, links, success, failed, tried, _ in rows:
+            status = record_status(links, success, failed, tried=tried > 0)
+            if (n_images, n_success, n_failed, old) != (links, success, failed, status):
+                untrue.append(
+                    f"gbifID {gbif_id}: {old}, {n_images} images, {n_success} stored, {n_failed} failed; "
+                    f"by its images {status.value}, {links}, {success}, {failed}"
+                )
+        yield len(rows), untrue
+
+
+def untrue_counters(ledger: Reader, progress: Callable[[int], None], step: int = 10 * STEP_ROWS) -> list[str]:
+    """A line on each counter that differs from a recount. `progress` gets the image_id reached.
+
+    A running download cannot fold its write-ahead log back meanwhile, so the log grows.
+    """
+    return ledger.at_one_moment(lambda: [*_untrue_tallies(ledger, progress, step), *_untrue_record_tallies(ledger)])
+
+
+def _untrue_tallies(ledger: Reader, progress: Callable[[int], None], step: int) -> list[str]:
+    counted: dict[tuple[int, str, str], list[int]] = {}
+    top = top_image(ledger)
+    for low in range(0, top, step):
+        for host_id, status, error_type, *figures in ledger.rows(RECOUNT_IMAGES, (low, low + step)):
+            cell = counted.setdefault((host_id, status, error_type), [0, 0, 0])
+            cell[:] = [old + new for old, new in zip(cell, figures, strict=True)]
+        progress(min(top, low + step))
+    kept = {(host_id, status, error_type): figures for host_id, status, error_type, *figures in ledger.rows(TALLIES)}
+    wrong = sorted(key for key in kept.keys() | counted.keys() if kept.get(key, [0, 0, 0]) != counted.get(key, [0, 0, 0]))
+    hosts: dict[int, str] = dict(ledger.rows(HOST_NAMES)) if wrong else {}
+    nothing = [0, 0, 0]
+    return [
+        f"{hosts.get(key[0], key[0])}, {key[1]}, {key[2] or 'no error'}: images, final ones and bytes by the counters "
+        f"{kept.get(key, nothing)}, by the rows {counted.get(key, nothing)}"
+        for key in wrong
+    ]
+
+
+def _untrue_record_tallies(ledger: Reader) -> list[str]:
+    *by_status, total = ledger.rows(COUNT_RECORDS)[0]
+    counted = {status: n for status, n in zip(("pending", "partial", "done", "failed"), by_status, strict=True) if n}
+    if sum(by_status) != total:
+        return [f"gbif_ids: {total - sum(by_status)} rows have an unknown status"]
+    kept: dict[str, int] = dict(ledger.rows(RECORD_TALLIES))
+    return [
+        f"gbifIDs that are {status}: counter {kept.get(status, 0)}, rows {counted.get(status, 0)}"
+        for status in sorted(kept.keys() | counted.keys())
+        if kept.get(status, 0) != counted.get(status, 0)
+    ]

@@ -1,0 +1,254 @@
+"""Holds ledger and files against each other, both ways. Changes nothing; memory does not grow with the collection.
+
+Safe beside a running download: a file may appear and a row may change between two looks, so whatever looks wrong is looked at
+again, row first and file after it, before it becomes a finding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+from pathlib import Path
+from typing import Any
+
+from d4c_images.errors import UsageError
+from d4c_images.ledger import audit
+from d4c_images.ledger.audit import StoredImage
+from d4c_images.ledger.reader import Reader
+
+SAMPLES = 20  # findings of one kind that are told in full; all are counted
+DEEPEST = 4  # levels of folders; the layout has two
+
+FINAL_NAME = re.compile(r"([1-9]\d{0,17}|0)-(\d{2,9})\.[A-Za-z0-9]+")
+PART_NAME = re.compile(r"\.\d+-\d+\.(\d+)\.part")
+LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal")
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    DATABASE = "database damaged"
+    COUNTER = "counter untrue"
+    RECORD = "record untrue"
+    LOST_LEASE = "lent by nobody"
+    NO_PATH = "success without a file name"
+    MISSING = "file missing"
+    SIZE = "file of another size"
+    SHA256 = "file with other bytes"
+    UNREADABLE = "cannot be read"
+    NO_ROW = "file without a row"
+    LEFTOVER = "leftover"
+
+
+class Standing(Enum):
+    """How a file stands that is not simply the file of a success row."""
+
+    UNKNOWN = auto()
+    LEFTOVER = auto()  # a temporary file of a lease that has ended
+    IN_WORK = auto()  # of a turn that is out
+    TO_ADOPT = auto()  # stored under a dead lease
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    kind: Kind
+    what: str  # one line
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    sha256: bool = False  # read every file
+    full: bool = False  # SQLite's full check
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProgress:
+    what: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    ledger: Path
+    root: Path
+    n_images: int  # success rows held against their files
+    n_files: int  # files held against the ledger
+    n_records: int
+    n_to_adopt: int  # stored, but not yet written down: the next download takes them over. No finding
+    n_in_work: int  # files of turns that are out. No finding
+    counts: dict[Kind, int]
+    samples: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.counts
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        values = dataclasses.asdict(self)
+        return values | {"ledger": str(self.ledger), "root": str(self.root), "ok": self.ok}
+
+
+def check(
+    ledger: Reader,
+    root: Path,
+    options: CheckOptions = CheckOptions(),
+    progress: Callable[[CheckProgress], None] = lambda _: None,
+) -> CheckReport:
+    """Check everything; raises `UsageError` where `root` is no folder, `LedgerError` where the ledger cannot be read at all."""
+    if not root.is_dir():
+        raise UsageError(f"there is no image root {root}")
+    return _Check(ledger, root, options, progress).run()
+
+
+@dataclass(slots=True)
+class _Check:
+    ledger: Reader
+    root: Path
+    options: CheckOptions
+    progress: Callable[[CheckProgress], None]
+    counts: Counter[Kind] = field(default_factory=Counter)
+    samples: list[Finding] = field(default_factory=list)
+    n_images: int = 0
+    n_files: int = 0
+    n_records: int = 0
+    n_to_adopt: int = 0
+    n_in_work: int = 0
+
+    def run(self) -> CheckReport:
+        self.progress(CheckProgress("database", 0, None))
+        for line in audit.database_errors(self.ledger, full=self.options.full):
+            self._found(Kind.DATABASE, line)
+        if not self.counts:  # in a damaged file, what its rows say proves nothing
+            self._check_ledger()
+            self._check_rows()
+            self._check_folders()
+        return CheckReport(
+            self.ledger.path,
+            self.root,
+            self.n_images,
+            self.n_files,
+            self.n_records,
+            self.n_to_adopt,
+            self.n_in_work,
+            dict(self.counts),
+            tuple(self.samples),
+        )
+
+    def _found(self, kind: Kind, what: str) -> None:
+        self.counts[kind] += 1
+        if self.counts[kind] <= SAMPLES:
+            self.samples.append(Finding(kind, what))
+
+    def _check_ledger(self) -> None:
+        top = audit.top_image(self.ledger)
+        for line in audit.untrue_counters(self.ledger, lambda done: self.progress(CheckProgress("counters", done, top))):
+            self._found(Kind.COUNTER, line)
+        total = audit.n_records(self.ledger)
+        for n, untrue in audit.untrue_records(self.ledger):
+            self.n_records += n
+            for line in untrue:
+                self._found(Kind.RECORD, line)
+            self.progress(CheckProgress("records", self.n_records, total))
+        for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
+            self._found(Kind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+
+    def _check_rows(self) -> None:
+        """Every success row against its file."""
+        top = audit.top_image(self.ledger)
+        for low in range(0, top, audit.STEP_ROWS):
+            for image in audit.stored_images(self.ledger, low, low + audit.STEP_ROWS):
+                self.n_images += 1
+                if self._trouble(image) is None:
+                    continue
+                now = audit.stored_image(self.ledger, image.image_id)
+                trouble = None if now is None else self._trouble(now)
+                if trouble is not None:
+                    self._found(trouble.kind, trouble.what)
+            self.progress(CheckProgress("images", min(top, low + audit.STEP_ROWS), top))
+
+    def _trouble(self, image: StoredImage) -> Finding | None:
+        if image.path is None or image.size_bytes is None or image.sha256 is None:
+            return Finding(Kind.NO_PATH, f"image {image.image_id}")
+        try:
+            found = (self.root / image.path).stat()
+            if not stat.S_ISREG(found.st_mode):
+                return Finding(Kind.MISSING, f"{image.path} (image {image.image_id}) is no file")
+            if found.st_size != image.size_bytes:
+                return Finding(Kind.SIZE, f"{image.path}: {found.st_size} bytes, the ledger says {image.size_bytes}")
+            if self.options.sha256 and _sha256(self.root / image.path) != image.sha256:
+                return Finding(Kind.SHA256, f"{image.path}: its sha256 is not {image.sha256.hex()}")
+        except (FileNotFoundError, NotADirectoryError):
+            return Finding(Kind.MISSING, f"{image.path} (image {image.image_id})")
+        except OSError as error:
+            return Finding(Kind.UNREADABLE, f"{image.path}: {error.strerror}")
+        return None
+
+    def _check_folders(self) -> None:
+        """Every file against the ledger."""
+        ledger_files = {Path(f"{self.ledger.path.absolute()}{suffix}") for suffix in LEDGER_SUFFIXES}
+        for prefix, names in self._walk("", 0):
+            names = [name for name in names if (self.root / prefix / name).absolute() not in ledger_files]
+            self.n_files += len(names)
+            doubtful = self._look(prefix, names)
+            if doubtful:  # a run may have moved on since the folder was read
+                there = [name for name in doubtful if os.path.lexists(self.root / prefix / name)]
+                for name, standing in self._look(prefix, there).items():
+                    self._note(prefix, name, standing)
+            self.progress(CheckProgress("files", self.n_files, None))
+
+    def _note(self, prefix: str, name: str, standing: Standing) -> None:
+        if standing is Standing.IN_WORK:
+            self.n_in_work += 1
+        elif standing is Standing.TO_ADOPT:
+            self.n_to_adopt += 1
+        elif os.path.lexists(self.root / prefix / name):
+            self._found(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
+
+    def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
+        """How files stand that are not simply those of a success row."""
+        parts = {name: match for name in names if (match := PART_NAME.fullmatch(name))}
+        finals = {name: match for name in names if (match := FINAL_NAME.fullmatch(name))}
+        standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
+        if parts:
+            leases = audit.live_leases(self.ledger)
+            for name, match in parts.items():
+                standings[name] = Standing.IN_WORK if int(match[1]) in leases else Standing.LEFTOVER
+        keys = [(int(match[1]), int(match[2])) for match in finals.values()]
+        for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
+            if image.is_leased:
+                standings[name] = Standing.IN_WORK
+            elif image.is_to_adopt and image.status != "success":
+                standings[name] = Standing.TO_ADOPT
+            elif image.status != "success" or image.path != prefix + name:
+                standings[name] = Standing.UNKNOWN
+        return standings
+
+    def _walk(self, prefix: str, depth: int) -> Iterator[tuple[str, list[str]]]:
+        """Each folder under the root, as "123/456/", with the names of its files, in order; one folder at a time in memory."""
+        try:
+            with os.scandir(self.root / prefix) as entries:
+                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._found(Kind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
+            return
+        yield prefix, [name for name, is_folder in found if not is_folder]
+        for name, is_folder in found:
+            # Hidden folders and lost+found belong to the file system, such as its snapshots.
+            if is_folder and depth < DEEPEST and not name.startswith(".") and name != "lost+found":
+                yield from self._walk(f"{prefix}{name}/", depth + 1)
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

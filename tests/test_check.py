@@ -1,0 +1,344 @@
+"""The check: silent on a sound collection, one finding per kind of damage, and calm beside a running download."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from d4c_images.errors import UsageError
+from d4c_images.ledger import audit
+from d4c_images.ledger.reader import Reader, open_reader
+from d4c_images.ledger.rollup import finalize
+from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
+from d4c_images.report.render import show_check
+from tests.sample_ledger import HOSTS, SAMPLES, Sample, add_image, make_files, make_ledger
+
+FIRST = SAMPLES[0].path
+
+
+class Collection:
+    def __init__(self, folder: Path) -> None:
+        self.ledger = folder / "ledger.sqlite"
+        self.root = folder / "images"
+        self.root.mkdir()
+        make_ledger(self.ledger).close()
+        make_files(self.root)
+
+    def sql(self, statement: str) -> None:
+        db = sqlite3.connect(self.ledger)
+        db.executescript(statement)
+        db.close()
+
+    def check(self, **options: bool) -> CheckReport:
+        with open_reader(self.ledger) as ledger:
+            return check(ledger, self.root, CheckOptions(**options))
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    return Collection(tmp_path)
+
+
+def test_a_sound_collection(collection: Collection) -> None:
+    before = collection.ledger.read_bytes()
+    for options in ({}, {"sha256": True}, {"full": True}):
+        report = collection.check(**options)
+        assert report.ok, report
+        assert (report.n_images, report.n_files, report.n_records) == (4, 4, 7)
+    assert collection.ledger.read_bytes() == before
+
+
+def missing(c: Collection) -> None:
+    (c.root / FIRST).unlink()
+
+
+def folder_missing(c: Collection) -> None:
+    (c.root / SAMPLES[3].path).unlink()
+    (c.root / SAMPLES[3].path).parent.rmdir()
+
+
+def folder_instead(c: Collection) -> None:
+    (c.root / FIRST).unlink()
+    (c.root / FIRST).mkdir()
+
+
+def truncated(c: Collection) -> None:
+    os.truncate(c.root / FIRST, 3)
+
+
+def stray(c: Collection) -> None:
+    (c.root / "100" / "000" / "1000000099-00.jpg").write_bytes(b"x")
+
+
+def other_extension(c: Collection) -> None:
+    (c.root / FIRST).with_suffix(".png").write_bytes(b"x")
+
+
+def other_folder(c: Collection) -> None:
+    (c.root / "999").mkdir()
+    (c.root / "999" / Path(FIRST).name).write_bytes(b"first image")
+
+
+def file_of_a_failure(c: Collection) -> None:
+    (c.root / "100/000/1000000005-01.jpg").write_bytes(b"x")
+
+
+def number_too_long_for_sqlite(c: Collection) -> None:
+    (c.root / f"{10**25}-00.jpg").write_bytes(b"x")
+
+
+def odd_name(c: Collection) -> None:
+    (c.root / "Thumbs.db").write_bytes(b"x")
+
+
+def dangling_link(c: Collection) -> None:
+    (c.root / "link").symlink_to("nowhere")
+
+
+def leftover(c: Collection) -> None:
+    (c.root / "100/000/.1000000003-00.4.part").write_bytes(b"x")
+
+
+def wrong_counter(c: Collection) -> None:
+    c.sql("UPDATE tallies SET n = n + 1 WHERE status = 'success' AND error_type = ''")
+
+
+def counter_of_nothing(c: Collection) -> None:
+    c.sql("INSERT INTO tallies VALUES (1, 'pending', 'ghost', 1, 0, 0)")
+
+
+def missing_counter(c: Collection) -> None:
+    c.sql("DELETE FROM tallies WHERE status = 'pending'")
+
+
+def wrong_bytes_counter(c: Collection) -> None:
+    c.sql("UPDATE tallies SET size_bytes = size_bytes - 1 WHERE error_type = 'raw_unprocessed'")
+
+
+def wrong_record_counter(c: Collection) -> None:
+    c.sql("UPDATE record_tallies SET n = n + 1 WHERE status = 'done'")
+
+
+def wrong_record(c: Collection) -> None:
+    c.sql("UPDATE gbif_ids SET n_success = 0 WHERE gbif_id = 1000000001")
+
+
+def lost_lease(c: Collection) -> None:
+    c.sql("DELETE FROM leases")
+
+
+def no_path(c: Collection) -> None:
+    (c.root / SAMPLES[3].path).unlink()
+    c.sql("UPDATE image_rows SET file_path = NULL WHERE gbif_id = 77")
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "words"),
+    [
+        (missing, Kind.MISSING, FIRST),
+        (folder_missing, Kind.MISSING, "77/77-00.png"),
+        (folder_instead, Kind.MISSING, "is no file"),
+        (truncated, Kind.SIZE, "3 bytes, the ledger says 11"),
+        (stray, Kind.NO_ROW, "100/000/1000000099-00.jpg"),
+        (other_extension, Kind.NO_ROW, "1000000001-00.png"),
+        (other_folder, Kind.NO_ROW, "999/1000000001-00.jpg"),
+        (file_of_a_failure, Kind.NO_ROW, "1000000005-01.jpg"),
+        (number_too_long_for_sqlite, Kind.NO_ROW, "00000-00.jpg"),
+        (odd_name, Kind.NO_ROW, "Thumbs.db"),
+        (dangling_link, Kind.NO_ROW, "link"),
+        (leftover, Kind.LEFTOVER, ".1000000003-00.4.part"),
+        (wrong_counter, Kind.COUNTER, f"{HOSTS[0]}, success, no error"),
+        (counter_of_nothing, Kind.COUNTER, "ghost"),
+        (missing_counter, Kind.COUNTER, "pending"),
+        (wrong_bytes_counter, Kind.COUNTER, "raw_unprocessed"),
+        (wrong_record_counter, Kind.COUNTER, "gbifIDs that are done: counter 4, rows 3"),
+        (wrong_record, Kind.RECORD, "gbifID 1000000001: done, 2 images, 0 stored"),
+        (lost_lease, Kind.LOST_LEASE, "image 6: its lease 5"),
+        (no_path, Kind.NO_PATH, "image 4"),
+    ],
+)
+def test_each_kind_of_damage(collection: Collection, damage: Callable[[Collection], None], kind: Kind, words: str) -> None:
+    damage(collection)
+    report = collection.check()
+    assert not report.ok
+    assert report.counts == {kind: 1}
+    assert words in report.samples[0].what
+
+
+def test_changed_bytes_of_the_same_size_are_found_by_hash(collection: Collection) -> None:
+    (collection.root / FIRST).write_bytes(b"first imagE")
+    assert collection.check().ok
+    assert collection.check(sha256=True).counts == {Kind.SHA256: 1}
+
+
+def test_a_damaged_database_is_one_finding_and_the_end(collection: Collection) -> None:
+    collection.sql("VACUUM")
+    db = sqlite3.connect(collection.ledger)
+    root_page, size = db.execute(
+        "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = 'image_queue'"
+    ).fetchone()
+    db.close()
+    with collection.ledger.open("r+b") as file:
+        file.seek((root_page - 1) * size + 3)
+        file.write(b"\0\0")  # the index says that it holds nothing
+    report = collection.check()
+    assert set(report.counts) == {Kind.DATABASE}
+    assert report.n_files == 0
+
+
+def test_many_findings_are_counted_and_some_are_told(collection: Collection) -> None:
+    for n in range(50):
+        (collection.root / f"stray{n}").write_bytes(b"")
+    report = collection.check()
+    assert report.counts == {Kind.NO_ROW: 50}
+    assert len(report.samples) == 20
+
+
+def test_what_is_in_work_or_to_be_adopted_is_no_finding(collection: Collection) -> None:
+    folder = collection.root / "100/000"
+    (folder / ".1000000004-00.5.part").write_bytes(b"x")
+    (folder / "1000000004-00.jpg").write_bytes(b"x")
+    (folder / "1000000003-00.jpg").write_bytes(b"x")
+    collection.sql("UPDATE image_rows SET dead_lease_id = 4 WHERE gbif_id = 1000000003")
+    report = collection.check()
+    assert report.ok, report
+    assert (report.n_in_work, report.n_to_adopt) == (2, 1)
+
+
+def test_the_ledger_may_lie_in_the_root_and_hidden_folders_are_not_ours(tmp_path: Path) -> None:
+    collection = Collection(tmp_path)
+    collection.root = tmp_path
+    for sample in SAMPLES:
+        if sample.body:
+            (tmp_path / sample.path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "images" / sample.path).rename(tmp_path / sample.path)
+    (tmp_path / ".snapshot").mkdir()
+    (tmp_path / ".snapshot" / "1000000001-00.jpg").write_bytes(b"old")
+    assert collection.check().ok
+
+
+def test_no_root(collection: Collection, tmp_path: Path) -> None:
+    collection.root = tmp_path / "elsewhere"
+    with pytest.raises(UsageError, match="elsewhere"):
+        collection.check()
+
+
+def settle_third(collection: Collection) -> None:
+    """The image that was pending becomes a success, all in order: file first, then the row and the counters."""
+    (collection.root / "100/000/1000000003-00.jpg").write_bytes(b"fresh")
+    collection.sql(
+        """BEGIN;
+        UPDATE image_rows SET status = 'success', not_before = NULL, file_path = '100/000/1000000003-00.jpg', file_size = 5,
+            sha256 = x'00' WHERE gbif_id = 1000000003;
+        UPDATE gbif_ids SET status = 'done', n_success = 1 WHERE gbif_id = 1000000003;
+        UPDATE record_tallies SET n = n - 1 WHERE status = 'pending';
+        UPDATE record_tallies SET n = n + 1 WHERE status = 'done';
+        UPDATE tallies SET n = n - 1 WHERE status = 'pending';
+        UPDATE tallies SET n = n + 1, n_final = n_final + 1, size_bytes = size_bytes + 5
+            WHERE status = 'success' AND error_type = '';
+        COMMIT;"""
+    )
+
+
+def replace_first(collection: Collection) -> None:
+    """A success gets another file, as a repair would do it."""
+    (collection.root / "100/000/1000000001-00.png").write_bytes(b"better")
+    collection.sql(
+        """BEGIN;
+        UPDATE image_rows SET file_path = '100/000/1000000001-00.png', file_size = 6 WHERE image_id = 1;
+        UPDATE tallies SET size_bytes = size_bytes - 5 WHERE status = 'success' AND error_type = '';
+        COMMIT;"""
+    )
+    (collection.root / FIRST).unlink()
+
+
+@pytest.mark.parametrize("change", [settle_third, replace_first])
+@pytest.mark.parametrize("moment", range(12))
+def test_calm_beside_a_running_download(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], None], moment: int
+) -> None:
+    """The change happens after the check's first, second, ... read of the ledger."""
+    answer = Reader.rows
+    reads = 0
+
+    def rows(self: Reader, *question: object) -> object:
+        nonlocal reads
+        result = answer(self, *question)  # type: ignore[arg-type]
+        if reads == moment:
+            change(collection)
+        reads += 1
+        return result
+
+    with open_reader(collection.ledger) as ledger:
+        monkeypatch.setattr(Reader, "rows", rows)
+        report = check(ledger, collection.root)
+    monkeypatch.undo()
+    assert reads > moment
+    assert report.ok, report
+    assert collection.check().ok, "the change itself is sound"
+
+
+def test_progress_names_each_part(collection: Collection) -> None:
+    seen: list[CheckProgress] = []
+    with open_reader(collection.ledger) as ledger:
+        check(ledger, collection.root, progress=seen.append)
+    assert list(dict.fromkeys(step.what for step in seen)) == ["database", "counters", "records", "images", "files"]
+    assert all(step.total is None or step.done <= step.total for step in seen)
+
+
+def test_as_text_and_json(collection: Collection) -> None:
+    missing(collection)
+    (collection.root / "evil\x1b[2J").write_bytes(b"")
+    report = collection.check()
+    console = Console(file=io.StringIO())
+    show_check(report, console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "findings  2" in text
+    assert "\x1b" not in text
+    values = json.loads(json.dumps(report.as_dict()))
+    assert values["counts"] == {"file missing": 1, "file without a row": 1}
+    assert values["ok"] is False
+
+
+@pytest.mark.parametrize("sql", [audit.SUCCESSES, audit.SUCCESS, audit.BY_NAME, audit.LOST])
+def test_steps_search_by_key(collection: Collection, sql: str) -> None:
+    with open_reader(collection.ledger) as ledger:
+        values = ("[]",) if "json_each" in sql else (0,) * sql.count("?")
+        plan = [row[3] for row in ledger.rows(f"EXPLAIN QUERY PLAN {sql}", values)]
+    scans = [line for line in plan if line.startswith("SCAN") and "wanted" not in line and "image_leases" not in line]
+    assert not scans, plan
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
+    """60,000 images against 6,000: the peak of Python's memory stays within 8 MB of the small one's."""
+    import tracemalloc
+
+    peaks = []
+    for n in (6_000, 60_000):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        samples = tuple(Sample(1_000_000_000 + k * 1000, 0, HOSTS[0], "success", body=b"x") for k in range(n))
+        ledger = make_ledger(folder / "ledger", ())
+        with ledger.transaction():
+            for image_id, sample in enumerate(samples, start=1):
+                add_image(ledger, image_id, sample)
+        finalize(ledger, lambda progress: None)
+        ledger.close()
+        (folder / "images").mkdir()
+        make_files(folder / "images", samples)
+        with open_reader(folder / "ledger") as reader:
+            tracemalloc.start()
+            report = check(reader, folder / "images")
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert report.ok, report
+        assert report.n_files == n
+    assert peaks[1] - peaks[0] < 8 * 2**20

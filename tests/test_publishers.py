@@ -300,10 +300,11 @@ def test_raw_files_begin_as_their_format_does(publishers: Publishers, name: str,
 
 
 def test_each_url_has_bytes_of_its_own_and_keeps_them(publishers: Publishers) -> None:
+    n_urls = pictures.SCENES + 1  # so that two of them show the same scene
     for extension in (*pictures.PICTURES, *rawfiles.RAW_FILES):
-        one, other = (Got(publishers, f"http://a.example.org/{name}.{extension}").body for name in ("one", "other"))
-        assert one != other
-        assert one == Got(publishers, f"http://a.example.org/one.{extension}").body
+        bodies = [Got(publishers, f"http://a.example.org/{number}.{extension}").body for number in range(n_urls)]
+        assert len(set(bodies)) == n_urls
+        assert bodies[0] == Got(publishers, f"http://a.example.org/0.{extension}").body
     changed = [Got(publishers, evil("changing")).body for _ in range(2)]
     assert changed[0] != changed[1]
 
@@ -404,10 +405,36 @@ def test_counters_count(publishers: Publishers) -> None:
 
 def test_the_spacing_between_requests_is_told(publishers: Publishers) -> None:
     publishers.behave("calm.example.org=slow_first_byte:0.2")
-    for number in range(3):
+    for number in range(2):
         Got(publishers, f"http://calm.example.org/{number}")
     assert 0.2 <= publishers.host("calm.example.org")["min_spacing_s"] < 1
     assert publishers.host("calm.example.org")["in_flight_max"] == 1
+    publishers.behave("calm.example.org=ok")
+    with socket.create_connection(("127.0.0.1", publishers.port)) as plain:
+        plain.sendall(b"GET /a HTTP/1.1\r\nHost: calm.example.org\r\n\r\n" * 2)
+        _wait_for(publishers, "calm.example.org", lambda host: host["requests"] == 4)
+    assert publishers.host("calm.example.org")["min_spacing_s"] < 0.2
+
+
+def test_pipelined_requests_are_answered_in_turn(publishers: Publishers) -> None:
+    publishers.behave("a.example.org/1=slow_first_byte:0.05", "a.example.org=text_uri")
+    with socket.create_connection(("127.0.0.1", publishers.port)) as plain:
+        asked = b"".join(b"GET /%d HTTP/1.1\r\nHost: a.example.org\r\n\r\n" % number for number in (1, 2, 3))
+        plain.sendall(asked[:-20])
+        plain.sendall(asked[-20:])
+        read = b""
+        while b"http://a.example.org/3" not in read:
+            read += plain.recv(65536)
+    assert read.count(b"HTTP/1.1 200 OK") == 3
+    assert read.index(b"image/jpeg") < read.index(b"http://a.example.org/2") < read.index(b"http://a.example.org/3")
+
+
+@pytest.mark.parametrize(("protocol", "header"), [("HTTP/1.1", "Connection: close"), ("HTTP/1.0", "Accept: */*")])
+def test_connections_are_closed_where_the_client_wants_it(publishers: Publishers, protocol: str, header: str) -> None:
+    with socket.create_connection(("127.0.0.1", publishers.port), timeout=5) as plain:
+        plain.sendall(f"GET /1.jpg {protocol}\r\nHost: a.example.org\r\n{header}\r\n\r\n".encode())
+        read = b"".join(iter(lambda: plain.recv(65536), b""))
+    assert read.endswith(site.thing_at("http", "a.example.org", "/1.jpg").body)
 
 
 def _wait_for(publishers: Publishers, host: str, is_so) -> dict[str, object]:  # type: ignore[no-untyped-def]

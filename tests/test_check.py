@@ -260,27 +260,30 @@ def replace_first(collection: Collection) -> None:
 
 
 @pytest.mark.parametrize("change", [settle_third, replace_first])
-@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("moment", range(15))
 def test_calm_beside_a_running_download(
-    collection: Collection, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], None], moment: int
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], None], moment: int, when: str
 ) -> None:
-    """The change happens after the check's first, second, ... read of the ledger."""
+    """The change happens just before or after each single read of the ledger."""
     answer = Reader.rows
     reads = 0
 
     def rows(self: Reader, *question: object) -> object:
         nonlocal reads
-        result = answer(self, *question)  # type: ignore[arg-type]
-        if reads == moment:
-            change(collection)
         reads += 1
+        if (reads, when) == (moment + 1, "before"):
+            change(collection)
+        result = answer(self, *question)  # type: ignore[arg-type]
+        if (reads, when) == (moment + 1, "after"):
+            change(collection)
         return result
 
     with open_reader(collection.ledger) as ledger:
         monkeypatch.setattr(Reader, "rows", rows)
         report = check(ledger, collection.root)
     monkeypatch.undo()
-    assert reads > moment
+    assert reads >= 15, "every read has been a moment"
     assert report.ok, report
     assert collection.check().ok, "the change itself is sound"
 

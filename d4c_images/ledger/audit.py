@@ -89,6 +89,8 @@ def stored_image(ledger: Reader, image_id: int) -> StoredImage | None:
 
 def named_images(ledger: Reader, names: Sequence[tuple[int, int]]) -> list[NamedImage]:
     """For each (gbif_id, image_no), in order, the row that it names."""
+    if not names:
+        return []
     rows = ledger.rows(BY_NAME, (json.dumps(names),))
     return [NamedImage(status, path, bool(leased), bool(adopt)) for status, path, leased, adopt in rows]
 

@@ -1,7 +1,7 @@
 """Holds ledger and files against each other, both ways. Changes nothing; memory does not grow with the collection.
 
-Safe beside a running download: a file may appear and a row may change between two looks, so whatever looks wrong is looked at
-again, row first and file after it, before it becomes a finding.
+Safe beside a running download, in which files appear and rows change between two looks. A row is read before its file is looked
+at, a folder before the rows that its files name; whatever looks wrong is looked at again before it becomes a finding.
 """
 
 from __future__ import annotations
@@ -198,11 +198,8 @@ class _Check:
         for prefix, names in self._walk("", 0):
             names = [name for name in names if (self.root / prefix / name).absolute() not in ledger_files]
             self.n_files += len(names)
-            doubtful = self._look(prefix, names)
-            if doubtful:  # a run may have moved on since the folder was read
-                there = [name for name in doubtful if os.path.lexists(self.root / prefix / name)]
-                for name, standing in self._look(prefix, there).items():
-                    self._note(prefix, name, standing)
+            for name, standing in self._look(prefix, names).items():
+                self._note(prefix, name, standing)
             self.progress(CheckProgress("files", self.n_files, None))
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
@@ -210,7 +207,7 @@ class _Check:
             self.n_in_work += 1
         elif standing is Standing.TO_ADOPT:
             self.n_to_adopt += 1
-        elif os.path.lexists(self.root / prefix / name):
+        elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
             self._found(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
 
     def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:

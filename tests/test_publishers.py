@@ -214,7 +214,7 @@ def test_http10_truncated_is_seen_only_in_the_bytes(publishers: Publishers) -> N
 def test_gzip_is_true_or_cut(publishers: Publishers) -> None:
     for name, is_whole in (("gzip_image", True), ("gzip_truncated", False)):
         host = f"{name.replace('_', '-')}.evil.test"
-        connection = http.client.HTTPConnection("127.0.0.1", publishers.port)
+        connection = http.client.HTTPConnection("127.0.0.1", publishers.port, timeout=5)
         connection.request("GET", "/photo.jpg", headers={"Host": host})
         answer = connection.getresponse()
         packed = answer.read()
@@ -354,7 +354,7 @@ def test_the_certificates_satisfy_the_strictest_check(publishers: Publishers) ->
     context = ssl.create_default_context(cafile=publishers.cacert)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
-        socket.create_connection(("127.0.0.1", publishers.port)) as plain,
+        socket.create_connection(("127.0.0.1", publishers.port), timeout=5) as plain,
         context.wrap_socket(plain, server_hostname="a.test") as tls,
     ):
         assert tls.selected_alpn_protocol() is None
@@ -362,7 +362,7 @@ def test_the_certificates_satisfy_the_strictest_check(publishers: Publishers) ->
 
 
 def test_head_and_ranges(publishers: Publishers) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", publishers.port)
+    connection = http.client.HTTPConnection("127.0.0.1", publishers.port, timeout=5)
     whole = site.thing_at("http", "a.example.org", "/1.jpg").body
 
     def ask(method: str, **headers: str) -> http.client.HTTPResponse:
@@ -381,13 +381,13 @@ def test_head_and_ranges(publishers: Publishers) -> None:
 
 
 def test_counters_count(publishers: Publishers) -> None:
-    hanging = [socket.create_connection(("127.0.0.1", publishers.port)) for _ in range(3)]
+    hanging = [socket.create_connection(("127.0.0.1", publishers.port), timeout=5) for _ in range(3)]
     for number, plain in enumerate(hanging):
         plain.sendall(b"GET /%d HTTP/1.1\r\nHost: busy.example.org\r\n\r\n" % (number % 2))
     publishers.behave("busy.example.org=hang_before_headers")
     for plain in hanging:
         assert plain.recv(10) == b"HTTP/1.1 2"
-    late = socket.create_connection(("127.0.0.1", publishers.port))
+    late = socket.create_connection(("127.0.0.1", publishers.port), timeout=5)
     late.sendall(b"GET /late HTTP/1.1\r\nHost: busy.example.org\r\n\r\n")
     found = _wait_for(publishers, "busy.example.org", lambda host: host["requests"] == 4)
     assert (found["connections_max"], found["connections_now"], found["in_flight"]) == (4, 4, 1)
@@ -410,7 +410,7 @@ def test_the_spacing_between_requests_is_told(publishers: Publishers) -> None:
     assert 0.2 <= publishers.host("calm.example.org")["min_spacing_s"] < 1
     assert publishers.host("calm.example.org")["in_flight_max"] == 1
     publishers.behave("calm.example.org=ok")
-    with socket.create_connection(("127.0.0.1", publishers.port)) as plain:
+    with socket.create_connection(("127.0.0.1", publishers.port), timeout=5) as plain:
         plain.sendall(b"GET /a HTTP/1.1\r\nHost: calm.example.org\r\n\r\n" * 2)
         _wait_for(publishers, "calm.example.org", lambda host: host["requests"] == 4)
     assert publishers.host("calm.example.org")["min_spacing_s"] < 0.2
@@ -418,7 +418,7 @@ def test_the_spacing_between_requests_is_told(publishers: Publishers) -> None:
 
 def test_pipelined_requests_are_answered_in_turn(publishers: Publishers) -> None:
     publishers.behave("a.example.org/1=slow_first_byte:0.05", "a.example.org=text_uri")
-    with socket.create_connection(("127.0.0.1", publishers.port)) as plain:
+    with socket.create_connection(("127.0.0.1", publishers.port), timeout=5) as plain:
         asked = b"".join(b"GET /%d HTTP/1.1\r\nHost: a.example.org\r\n\r\n" % number for number in (1, 2, 3))
         plain.sendall(asked[:-20])
         plain.sendall(asked[-20:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from d4c_images import crash, pace
 from d4c_images.ledger import lending, owner, questions
 from d4c_images.ledger.connect import Ledger
-from d4c_images.model import Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Runner, Snapshot, Totals, Watcher
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
@@ -25,6 +25,7 @@ SHORT_TURN_S = 10.0  # ... and grow when they last less
 MAX_CLAIMS = 512
 TICK_S = 0.25
 SNAPSHOT_S = 2.0
+DEATHS_PER_ATTEMPT = 3
 CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
 
 
@@ -103,6 +104,7 @@ class Steward:
         self._agenda = _Agenda()
         self._crowd: deque[_Host] = deque()  # hosts whose time has come while no worker had room
         self._load = [0] * runner.n_workers  # connections granted, per worker
+        self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
         self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._last_snapshot_at = self._last_beat_at = self._started_at
@@ -283,21 +285,22 @@ class Steward:
         return self._bury(event)
 
     def _bury(self, death: Died) -> list[Report]:
-        """The claims of a dead worker count as tried: one of them may be what killed it."""
+        """Give a dead worker's claims back. One that was there each time, again and again, is what kills them: that is an attempt."""
         self._totals.worker_deaths += 1
         self._watcher.worker_died(death.why)
-        verdict = Verdict(Status.FAILED_TRANSIENT, "other", f"the worker process died: {death.why}")
         reports = []
         for lease_id, lease in self._leases.items():
-            if lease.worker != death.worker:
-                continue
-            outcomes = tuple(
-                Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
-                for claim in lease.turn.claims
-                if claim.image_id in lease.outstanding
-            )
-            reports.append(Report(lease_id, outcomes, finished=True))
+            if lease.worker == death.worker:
+                outcomes = tuple(self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding)
+                reports.append(Report(lease_id, outcomes, finished=True))
         return reports
+
+    def _blame(self, claim: Claim, why: str) -> Outcome:
+        self._deaths[claim.image_id] += 1
+        if self._deaths[claim.image_id] % DEATHS_PER_ATTEMPT:
+            return Outcome(claim.image_id, http_status=OwnCode.WORKER_DIED)
+        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
+        return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
 
     def _release(self, report: Report, now: float) -> None:
         lease = self._leases.get(report.lease_id)

@@ -40,8 +40,8 @@ WHERE image_id = :image_id AND lease_id = :lease_id
 """
 RELEASE = """
 UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
-    lease_id = NULL, not_before = 0
-WHERE image_id = ? AND lease_id = ?
+    lease_id = NULL, not_before = 0, dead_lease_id = CASE WHEN :died THEN lease_id ELSE dead_lease_id END
+WHERE image_id = :image_id AND lease_id = :lease_id
 """
 MOVE = """
 UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
@@ -264,7 +264,8 @@ class _Settlement:
             self._news(host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
         elif outcome.verdict is None:
-            self._db.execute(RELEASE, (outcome.image_id, lease_id))
+            died = outcome.http_status == OwnCode.WORKER_DIED
+            self._db.execute(RELEASE, {"died": died, "image_id": outcome.image_id, "lease_id": lease_id})
             self._tally.image(1, host_id, waiting, error_type, final=False)
         else:
             self._attempt(lease_id, outcome, gbif_id, host_id, attempts + 1, urls, redirect_url, first=last_attempt_at is None)

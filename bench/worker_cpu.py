@@ -66,9 +66,8 @@ def worked(options: FetchOptions, root: Path, n_images: int, n_connections: int)
     orders = [Orders(tuple(turn(lane) for lane in range(HOSTS)))]
     store, fetcher = LocalStore(root), Fetcher(options)
     reports = work(lambda _: orders.pop() if orders else Orders(closed=True), store, fetcher, Decoder(), Policy(), Clock())
-    n_success = sum(
-        outcome.verdict is not None and outcome.verdict.status is Status.SUCCESS for report in reports for outcome in report.outcomes
-    )
+    verdicts = [outcome.verdict for report in reports for outcome in report.outcomes]
+    n_success = sum(verdict is not None and verdict.status is Status.SUCCESS for verdict in verdicts)
     assert n_success == n_images, n_success
     store.close()
     fetcher.close()

@@ -94,7 +94,7 @@ class Decoder:
         return DecodeResult(True, None, None, width, height, sniffed.media_type, sniffed.extension)
 
     def reduce(self, path: Path, original_sha256: bytes, media_type: str) -> Reduced | None:
-        """A JPEG of at most `max_edge`, upright, RGB or grey, with its ICC profile; its comment holds the original's hash.
+        """A JPEG of at most `max_edge`, upright, RGB or grey, its ICC profile kept; its comment holds the original's hash.
 
         None where the file is to be kept as it is: it is such a JPEG already, or no picture that can be decoded (camera raw).
         """

@@ -76,7 +76,7 @@ def _open_stored(decoder: Decoder, path: Path) -> Found | None:
 
 
 def _open(decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: int, sha256: bytes) -> Found | Verdict:
-    sniffed = _sniff_file(path, head, tail, size_bytes)
+    sniffed = sniff_file(path, head, tail, size_bytes)
     result = decoder.check(path, sniffed)
     verdict = judge_decoded(result)
     if verdict.status is not Status.SUCCESS:
@@ -84,7 +84,7 @@ def _open(decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: in
     return Found(verdict, Blob("", size_bytes, sha256, sniffed.media_type, result.width, result.height), sniffed.extension)
 
 
-def _sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
+def sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
     """As `sniff`, but reads a TIFF's directories where they lie elsewhere in the file."""
     sniffed = sniff(head, tail, size_bytes)
     if not sniffed.needs_ifd:

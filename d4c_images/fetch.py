@@ -95,7 +95,10 @@ class Fetcher:
         return Connections(self, self._ready)
 
     def poll(self, timeout_s: float) -> list[tuple[Request, Reply]]:
-        """The replies that have come, waiting at most `timeout_s` for the first. Raises `StoreError`."""
+        """Replies that have come. Waits at most `timeout_s` for something to happen, which need not be a reply yet.
+
+        Raises `StoreError` where a sink could not be written.
+        """
         self._turn_the_wheel(0.0 if self._ready else timeout_s)
         queued = 1
         while queued:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from d4c_images import examine
+from d4c_images import crash, examine
 from d4c_images.decode import Decoder
 from d4c_images.errors import D4CError
 from d4c_images.examine import Found
@@ -405,6 +405,7 @@ class _Worker:
         future.add_done_callback(lambda future: self._tell(partial(self._on_put, future)))
 
     def _on_put(self, future: Future[list[str | None]]) -> None:
+        crash.point("put.done")
         group, self._putting = self._putting, []
         for attempt, path in zip(group, future.result(), strict=True):
             if path is None:  # a newer lease has taken it away, and will tell

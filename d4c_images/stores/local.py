@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from d4c_images import crash
 from d4c_images.errors import StoreError
 from d4c_images.stores import Keep, Partial
 
@@ -117,8 +118,11 @@ class LocalStore:
 
     def put(self, keeps: Sequence[Keep]) -> list[str | None]:
         partials = [_ours(keep.partial) for keep in keeps]
+        crash.point("put.written")
         self._each(LocalPartial.sync, partials)
+        crash.point("put.synced")
         paths = [self._name(keep) for keep in keeps]
+        crash.point("put.named")
         self._sync_folders({partial.folder for partial in partials})
         for keep, path in zip(keeps, paths, strict=True):
             if keep.may_replace and path is not None:

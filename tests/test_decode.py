@@ -1,0 +1,247 @@
+"""The decoder on real encoded files, whole and damaged: what it says of each, and what it makes of them for --max-edge."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+from d4c_images.decode import Decoder, original_sha256_of
+from d4c_images.examine import sniff_file
+from d4c_images.judge import DecodeFault, DecodeResult
+from d4c_images.sniff import Sniffed, sniff
+from tests.publishers import pictures, rawfiles
+
+
+def sniffed(body: bytes) -> Sniffed:
+    return sniff(body[:65536], body[-1024:], len(body))
+
+
+def check(tmp_path: Path, body: bytes, decoder: Decoder | None = None, of: bytes | None = None) -> DecodeResult:
+    """`of`: the whole file that `body` was cut from; the sniffer has seen that one."""
+    path = tmp_path / "checked"
+    path.write_bytes(of or body)
+    seen = sniff_file(path, (of or body)[:65536], (of or body)[-1024:], len(of or body))
+    path.write_bytes(body)
+    return (decoder or Decoder()).check(path, seen)
+
+
+FORMATS = sorted(pictures.PICTURES)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_whole_picture_is_what_it_says(tmp_path: Path, name: str) -> None:
+    media_type, make = pictures.PICTURES[name]
+    body = make("a picture")
+    with Image.open(io.BytesIO(body)) as picture:
+        size = picture.size
+    found = check(tmp_path, body)
+    assert (found.ok, found.reason, found.raw) == (True, None, False)
+    assert (found.media_type, found.width, found.height) == (media_type, *size)
+    assert found.extension == {"jpeg": "jpg", "tiff": "tif"}.get(name, name)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_cut_picture_is_never_whole(tmp_path: Path, name: str, share: float) -> None:
+    body = pictures.PICTURES[name][1]("a picture")
+    cut = body[: int(len(body) * share)]
+    sniff_sees_it = sniffed(cut).truncated
+    found = check(tmp_path, cut, of=body)
+    assert not found.ok or sniff_sees_it
+    assert found.reason in (None, DecodeFault.TRUNCATED, DecodeFault.UNDECODABLE)
+
+
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "grey", "cmyk", "icc", "exif_rotated"])
+@pytest.mark.parametrize("lost_bytes", [2, 100, 5000])
+def test_a_jpeg_that_lost_its_end_is_truncated(tmp_path: Path, kind: str, lost_bytes: int) -> None:
+    body = pictures.jpeg("a picture", kind=kind)
+    assert check(tmp_path, body).ok
+    found = check(tmp_path, body[:-lost_bytes], of=body)
+    only_the_marker_is_lost = found.ok and lost_bytes == 2  # then the sniffer knows
+    assert found.reason is DecodeFault.TRUNCATED or (only_the_marker_is_lost and sniffed(body[:-lost_bytes]).truncated)
+
+
+def test_a_jpeg_is_measured_as_it_is_stored(tmp_path: Path) -> None:
+    """Decoded at 1/8 scale and lying on its side."""
+    body = pictures.jpeg("a picture", (640, 480), kind="exif_rotated")
+    with Image.open(io.BytesIO(body)) as picture:
+        size = picture.size
+    assert sorted(size) == [480, 640]
+    found = check(tmp_path, body)
+    assert (found.width, found.height) == size
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (8, 8), (1, 500)])
+def test_the_smallest_jpegs(tmp_path: Path, size: tuple[int, int]) -> None:
+    found = check(tmp_path, saved(Image.new("RGB", size), "JPEG"))
+    assert (found.ok, found.width, found.height) == (True, *size)
+
+
+def test_a_jpeg_head_before_garbage_is_undecodable(tmp_path: Path) -> None:
+    body = pictures.jpeg("a picture")
+    garbage = hashlib.shake_256(b"garbage").digest(len(body) - 300)
+    found = check(tmp_path, body[:100] + garbage + body[-200:], of=body)
+    assert found.reason in (DecodeFault.UNDECODABLE, DecodeFault.TRUNCATED)
+    assert found.detail
+
+
+def test_a_png_with_one_wrong_bit_is_noticed(tmp_path: Path) -> None:
+    body = bytearray(pictures.png("a picture"))
+    body[len(body) // 2] ^= 1
+    assert not check(tmp_path, bytes(body)).ok
+
+
+def test_a_png_without_its_end_is_truncated(tmp_path: Path) -> None:
+    body = pictures.png("a picture")
+    assert check(tmp_path, body[:-12], of=body).reason is DecodeFault.TRUNCATED
+
+
+def test_every_frame_is_read(tmp_path: Path) -> None:
+    body = pictures.gif("a picture", frames=5)
+    assert check(tmp_path, body).ok
+    assert not check(tmp_path, body[:-500], of=body).ok
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
+    found = check(tmp_path, pictures.png_bomb())
+    assert found.reason is DecodeFault.TOO_MANY_PIXELS
+
+
+def test_a_baseline_jpeg_may_be_larger_than_what_is_decoded_of_it(tmp_path: Path) -> None:
+    body = pictures.jpeg("a picture", (640, 480))
+    progressive = pictures.jpeg("a picture", (640, 480), kind="progressive")
+    small = Decoder(max_pixels=640 * 480 // 60)
+    assert check(tmp_path, body, small).ok
+    assert check(tmp_path, progressive, small).reason is DecodeFault.TOO_MANY_PIXELS
+
+
+@pytest.mark.parametrize("name", sorted(rawfiles.RAW_FILES))
+def test_camera_raw_is_kept_whether_or_not_it_opens(tmp_path: Path, name: str) -> None:
+    media_type, make = rawfiles.RAW_FILES[name]
+    found = check(tmp_path, make("a raw file"))
+    assert found.raw
+    assert (found.media_type, found.extension) == (media_type, name)
+    assert found.ok or (found.reason is DecodeFault.RAW_UNOPENED and found.detail)
+
+
+def test_a_dng_is_measured_by_its_sensor_and_not_by_its_preview(tmp_path: Path) -> None:
+    found = check(tmp_path, rawfiles.dng_with_preview("a raw file"))
+    with Image.open(tmp_path / "checked") as preview:
+        assert (found.width, found.height) != preview.size
+    assert found.ok
+
+
+def test_a_lost_file_is_no_verdict(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Decoder().check(tmp_path / "gone", sniffed(pictures.jpeg("a picture")))
+
+
+# --max-edge
+
+
+def saved(picture: Image.Image, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def reduced(tmp_path: Path, body: bytes, max_edge: int = 256) -> Image.Image | None:
+    path = tmp_path / "file"
+    path.write_bytes(body)
+    sha256 = hashlib.sha256(body).digest()
+    made = Decoder(max_edge=max_edge).reduce(path, sha256, sniffed(body).media_type)
+    if made is None:
+        return None
+    assert made.sha256 == hashlib.sha256(made.body).digest()
+    small = tmp_path / "small.jpg"
+    small.write_bytes(made.body)
+    assert original_sha256_of(small, "image/jpeg") == sha256
+    assert check(tmp_path, made.body).ok
+    picture = Image.open(io.BytesIO(made.body))
+    assert picture.size == (made.width, made.height)
+    assert picture.format == "JPEG"
+    return picture
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_picture_becomes_a_small_jpeg(tmp_path: Path, name: str) -> None:
+    picture = reduced(tmp_path, pictures.PICTURES[name][1]("a picture"), max_edge=50)
+    assert picture is not None
+    assert max(picture.size) == 50
+    assert picture.mode in ("RGB", "L")
+
+
+def test_a_turned_jpeg_is_set_upright(tmp_path: Path) -> None:
+    body = pictures.jpeg("a picture", (640, 480), kind="exif_rotated")
+    with Image.open(io.BytesIO(body)) as original:
+        assert original.getexif()[0x0112] == 6  # a quarter turn
+        width, height = original.size
+    picture = reduced(tmp_path, body)
+    assert picture is not None
+    assert (picture.width > picture.height) == (height > width)
+    assert picture.getexif().get(0x0112, 1) == 1
+
+
+def test_a_small_upright_jpeg_is_kept_as_it_is(tmp_path: Path) -> None:
+    assert reduced(tmp_path, pictures.jpeg("a picture", (200, 100))) is None
+    assert reduced(tmp_path, pictures.jpeg("a picture", (200, 100), kind="exif_rotated")) is not None
+    assert reduced(tmp_path, pictures.jpeg("a picture", (257, 100))) is not None
+
+
+def test_a_small_picture_of_another_kind_becomes_a_jpeg_of_its_own_size(tmp_path: Path) -> None:
+    picture = reduced(tmp_path, saved(Image.new("RGB", (30, 20), "red"), "PNG"))
+    assert picture is not None
+    assert picture.size == (30, 20)
+
+
+def test_raw_files_are_kept_as_they_are(tmp_path: Path) -> None:
+    assert reduced(tmp_path, rawfiles.dng_with_preview("a raw file")) is None
+
+
+def test_the_profile_stays(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = reduced(tmp_path, saved(Image.new("RGB", (500, 500), "red"), "PNG", icc_profile=profile))
+    assert picture is not None
+    assert picture.info["icc_profile"] == profile
+
+
+Make = Callable[[], Image.Image]
+
+
+@pytest.mark.parametrize(
+    ("make", "form", "colour"),
+    [
+        (lambda: Image.new("RGBA", (500, 500), (255, 0, 0, 0)), "PNG", (255, 255, 255)),
+        (lambda: Image.new("RGBA", (500, 500), (255, 0, 0, 255)), "PNG", (255, 0, 0)),
+        (lambda: Image.new("LA", (500, 500), (0, 0)), "PNG", (255, 255, 255)),
+        (lambda: Image.new("1", (500, 500), 1), "PNG", (255,)),
+        (lambda: Image.new("I;16", (500, 500), 65535), "PNG", (255,)),
+        (lambda: Image.new("I;16", (500, 500), 32896), "TIFF", (128,)),
+        (lambda: Image.linear_gradient("L").convert("F").resize((500, 500)), "TIFF", None),
+        (lambda: Image.new("CMYK", (500, 500), (0, 255, 255, 0)), "JPEG", (255, 0, 0)),
+        (lambda: Image.new("LAB", (500, 500), (128, 128, 128)), "TIFF", None),
+        (lambda: Image.new("RGB", (500, 500), (255, 0, 0)).quantize(4), "GIF", (255, 0, 0)),
+        (lambda: Image.new("YCbCr", (500, 500), (76, 85, 255)), "TIFF", (254, 0, 0)),
+    ],
+)
+def test_every_mode_becomes_plain(tmp_path: Path, make: Make, form: str, colour: tuple[int, ...] | None) -> None:
+    picture = reduced(tmp_path, saved(make(), form))
+    assert picture is not None
+    assert picture.mode in ("RGB", "L")
+    if colour is not None:
+        found = picture.getpixel((100, 100))
+        found = found if isinstance(found, tuple) else (found,)
+        assert all(abs(float(a or 0) - b) < 4 for a, b in zip(found, colour, strict=True)), found
+
+
+def test_a_comment_of_somebody_else_is_no_hash(tmp_path: Path) -> None:
+    for comment in (b"", b"made by hand", b"d4c-images original-sha256=xyz", b"d4c-images original-sha256=00ff"):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(saved(Image.new("RGB", (9, 9)), "JPEG", comment=comment))
+        assert original_sha256_of(path, "image/jpeg") is None
+    assert original_sha256_of(path, "image/png") is None

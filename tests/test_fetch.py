@@ -1,0 +1,368 @@
+"""The fetcher against the publishers' server: what each answer becomes, and how many connections it takes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pycurl
+import pytest
+
+from d4c_images.errors import StoreError, UsageError
+from d4c_images.fetch import Connections, Fetcher, FetchOptions, Request, host_of, own_code
+from d4c_images.model import Limits, OwnCode, Reply
+from tests.publishers.client import Publishers
+
+LIMITS = Limits(connect_s=2.0, total_s=2.0, stall_s=1.0, max_bytes=1_000_000)
+
+
+@dataclass
+class Memory:
+    """A sink that keeps the body."""
+
+    path: Path = Path("/memory")
+    body: bytearray = field(default_factory=bytearray)
+
+    def write(self, body: bytes, /) -> None:
+        self.body += body
+
+
+Make = Callable[..., Fetcher]
+
+
+@pytest.fixture
+def fetcher(publishers: Publishers) -> Iterator[Make]:
+    made: list[Fetcher] = []
+
+    def make(limits: Limits = LIMITS, **options: object) -> Fetcher:
+        given = {"connect_to": (publishers.connect_to,), "cacert": publishers.cacert, **options}
+        made.append(Fetcher(FetchOptions(limits, **given)))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def wait_for(fetcher: Fetcher, n: int = 1, timeout_s: float = 10.0) -> list[tuple[Request, Reply]]:
+    end_at, replies = time.monotonic() + timeout_s, list[tuple[Request, Reply]]()
+    while len(replies) < n:
+        assert time.monotonic() < end_at, f"{len(replies)} of {n} replies"
+        replies += fetcher.poll(0.2)
+    return replies
+
+
+def get(fetcher: Fetcher, url: str, sink: Memory | None = None) -> Reply:
+    connections = fetcher.connections()
+    connections.start(Request(url, sink or Memory()))
+    ((_, reply),) = wait_for(fetcher)
+    connections.close()
+    return reply
+
+
+def test_a_good_answer_is_told_as_it_came(fetcher: Make) -> None:
+    sink = Memory()
+    reply = get(fetcher(), "http://ok.example.org/a.jpg", sink)
+    body = bytes(sink.body)
+    assert (reply.code, reply.size_bytes, reply.path) == (200, len(body), sink.path)
+    assert reply.sha256 == hashlib.sha256(body).digest()
+    assert reply.head == body[: 64 * 1024]
+    assert reply.tail == body[-1024:]
+    assert reply.headers["content-type"] == "image/jpeg"
+    assert reply.headers["etag"]
+    assert reply.elapsed_s > 0
+    assert reply.error is None
+
+
+def test_head_and_tail_of_a_long_and_of_a_short_body(fetcher: Make, publishers: Publishers) -> None:
+    sink = Memory()
+    reply = get(fetcher(), "http://example.org/long.bmp", sink)
+    assert len(sink.body) > 70_000
+    assert reply.head == sink.body[:65536]
+    assert reply.tail == sink.body[-1024:]
+    publishers.behave("example.org=text_uri")
+    reply = get(fetcher(), "http://example.org/short")
+    assert reply.head == reply.tail
+    assert 0 < len(reply.head) < 1024
+
+
+def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
+    """The very bytes of a request."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    fetcher = Fetcher(FetchOptions(LIMITS, user_agent="d4c-images/1 (+mailto:x@example.org)"))
+    connections = fetcher.connections()
+    connections.start(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/a%20b.jpg?x=1", Memory()))
+    client = None
+    while client is None or not select.select([client], [], [], 0)[0]:
+        fetcher.poll(0.05)
+        if client is None and select.select([listener], [], [], 0)[0]:
+            client, _ = listener.accept()
+    request = client.recv(65536).decode()
+    assert request.startswith("GET /a%20b.jpg?x=1 HTTP/1.1\r\n")
+    assert "User-Agent: d4c-images/1 (+mailto:x@example.org)\r\n" in request
+    assert "Accept: image/*,*/*;q=0.5\r\n" in request
+    assert "Accept-Encoding: gzip, deflate, br\r\n" in request
+    assert "Cookie" not in request
+    connections.close()
+    fetcher.close()
+    client.close()
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "code"),
+    [
+        ("close_before_answer", OwnCode.BROKEN),
+        ("reset_before_answer", OwnCode.BROKEN),
+        ("reset_mid_body", OwnCode.BROKEN),
+        ("close_mid_body", OwnCode.BROKEN),
+        ("chunked_truncated", OwnCode.BROKEN),
+        ("chunked_garbage", OwnCode.BROKEN),
+        ("garbage_status", OwnCode.BROKEN),
+        ("header_flood", OwnCode.BROKEN),
+        ("gzip_lie", OwnCode.BAD_ENCODING),
+        ("gzip_image", 200),
+        ("early_hints", 200),
+        ("http10_no_length", 200),
+        ("endless", OwnCode.TOO_LARGE),
+        ("over_size_limit", OwnCode.TOO_LARGE),
+        ("hang_before_headers", OwnCode.STALLED),
+        ("hang_in_headers", OwnCode.STALLED),
+        ("hang_mid_body", OwnCode.TIMEOUT),  # libcurl looks at the mean speed of five seconds
+        ("crawl", OwnCode.STALLED),
+        ("redirect_to_ftp", OwnCode.BAD_REDIRECT),
+        ("redirect_to_file", OwnCode.BAD_REDIRECT),
+        ("redirect_to_garbage", OwnCode.BAD_REDIRECT),
+        ("redirect_nowhere", OwnCode.BAD_REDIRECT),
+        ("http_404", 404),
+        ("http_503", 503),
+    ],
+)
+def test_what_an_answer_becomes(fetcher: Make, publishers: Publishers, behaviour: str, code: int) -> None:
+    publishers.behave(f"example.org={behaviour}")
+    reply = get(fetcher(), "http://example.org/a.jpg")
+    assert reply.code == code, reply.error
+    assert bool(reply.error) == (code < 0)
+
+
+@pytest.mark.parametrize("behaviour", ["tls_wrong_name", "tls_expired", "tls_unknown_ca", "tls_refused"])
+def test_a_bad_certificate_is_not_trusted(fetcher: Make, publishers: Publishers, behaviour: str) -> None:
+    publishers.behave(f"example.org={behaviour}")
+    sink = Memory()
+    assert get(fetcher(), "https://example.org/a.jpg", sink).code == OwnCode.TLS
+    assert not sink.body
+
+
+def test_certificates_are_verified_by_default(fetcher: Make) -> None:
+    """Without `cacert` the server's own authority is a stranger."""
+    assert get(fetcher(cacert=None), "https://example.org/a.jpg").code == OwnCode.TLS
+    assert get(fetcher(), "https://example.org/a.jpg").code == 200
+
+
+def test_a_missing_bundle_is_told_at_once(fetcher: Make, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.pem"):
+        fetcher(cacert=tmp_path / "none.pem")
+
+
+def test_the_total_time_is_limited_however_busy_the_answer(fetcher: Make, publishers: Publishers) -> None:
+    publishers.behave("example.org=drip:30")
+    reply = get(fetcher(Limits(total_s=0.3)), "http://example.org/a.jpg")
+    assert reply.code == OwnCode.TIMEOUT
+    assert 0.2 < reply.elapsed_s < 1.0
+
+
+def test_a_closed_port_is_a_connect_error(fetcher: Make) -> None:
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    assert get(fetcher(connect_to=(f"::127.0.0.1:{port}",)), "http://example.org/").code == OwnCode.CONNECT
+
+
+def test_a_handshake_that_never_comes_is_a_connect_error(fetcher: Make) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_only = fetcher(Limits(connect_s=0.2), connect_to=(f"::127.0.0.1:{silent.getsockname()[1]}",))
+        assert get(silent_only, "https://example.org/").code == OwnCode.CONNECT
+
+
+def test_a_name_that_does_not_exist(fetcher: Make) -> None:
+    assert get(fetcher(Limits(connect_s=1.0), connect_to=()), "http://no-such-host.invalid/").code == OwnCode.DNS
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "photo.jpg", "ftp://example.org/a.jpg", "file:///etc/passwd", "http://", "http://[::1", "http://a b.org/", "data:x"],
+)
+def test_a_bad_url_is_a_reply(fetcher: Make, url: str) -> None:
+    reply = get(fetcher(), url)
+    assert reply.code == OwnCode.BAD_URL
+    assert reply.error
+
+
+def test_raw_blanks_and_letters_in_a_url_are_encoded(fetcher: Make, publishers: Publishers) -> None:
+    assert get(fetcher(), "http://example.org/Träne 1.jpg?q=ä b").code == 200
+    assert publishers.requests_of("http://example.org/Tr%C3%A4ne%201.jpg?q=%C3%A4%20b") == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "url", "target"),
+    [
+        ("redirect_301", "http://example.org/a.jpg", "http://example.org/moved/a.jpg"),
+        ("redirect_302", "http://example.org/a.jpg", "http://example.org/moved/a.jpg"),
+        ("redirect_303", "http://example.org/a.jpg", "http://example.org/moved/a.jpg"),
+        ("redirect_307", "http://example.org/a.jpg", "http://example.org/moved/a.jpg"),
+        ("redirect_308", "http://example.org/a.jpg", "http://example.org/moved/a.jpg"),
+        ("redirect_relative", "http://example.org/x/a.jpg", "http://example.org/x/moved-a.jpg"),
+        ("redirect_to_https", "http://example.org/a.jpg", "https://example.org/a.jpg"),
+        ("redirect_to_host:other.example", "http://example.org/a.jpg", "http://other.example/a.jpg"),
+    ],
+)
+def test_a_redirect_is_told_and_not_followed(
+    fetcher: Make, publishers: Publishers, behaviour: str, url: str, target: str
+) -> None:
+    publishers.behave(f"example.org={behaviour}")
+    sink = Memory()
+    reply = get(fetcher(), url, sink)
+    assert 301 <= reply.code <= 308
+    assert reply.redirect_url == target
+    assert not sink.body
+    assert sum(host["requests"] for host in publishers.counters()["hosts"].values()) == 1
+
+
+def test_the_body_of_a_refusal_is_read_but_not_kept(fetcher: Make, publishers: Publishers) -> None:
+    publishers.behave("example.org=html_404")
+    sink = Memory()
+    reply = get(fetcher(), "http://example.org/a.jpg", sink)
+    assert reply.code == 404
+    assert b"<html" in reply.head.lower()
+    assert (reply.path, reply.sha256, bytes(sink.body)) == (None, None, b"")
+
+
+class BrokenDisk(Memory):
+    def write(self, body: bytes, /) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_no_verdict_on_the_image(fetcher: Make) -> None:
+    one = fetcher()
+    connections = one.connections()
+    connections.start(Request("http://example.org/a.jpg", BrokenDisk()))
+    with pytest.raises(StoreError, match="/memory: No space left"):
+        wait_for(one)
+    connections.close()
+
+
+def start_all(connections: Connections, host: str, numbers: range) -> None:
+    for number in numbers:
+        connections.start(Request(f"http://{host}/{number}.jpg", Memory()))
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    end_at = time.monotonic() + 5
+    while not is_true():
+        assert time.monotonic() < end_at
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_connections_are_used_again_and_closed_with_their_lane(fetcher: Make, publishers: Publishers, scheme: str) -> None:
+    one = fetcher()
+    closing, staying = one.connections(), one.connections()
+    for _ in range(3):
+        for number in range(2):
+            closing.start(Request(f"{scheme}://a.example/{number}.jpg", Memory()))
+            staying.start(Request(f"{scheme}://b.example/{number}.jpg", Memory()))
+        wait_for(one, 4)
+    assert publishers.host("a.example")["connections"] == 2
+    assert publishers.host("a.example")["connections_now"] == 2
+    closing.close()
+    wait_until(lambda: publishers.host("a.example")["connections_now"] == 0)
+    assert publishers.host("b.example")["connections_now"] == 2
+    staying.start(Request(f"{scheme}://b.example/9.jpg", Memory()))
+    wait_for(one)
+    assert publishers.host("b.example")["connections"] == 2
+    staying.close()
+    wait_until(lambda: publishers.host("b.example")["connections_now"] == 0)
+
+
+def test_a_cancelled_request_closes_its_connection_and_says_nothing_more(fetcher: Make, publishers: Publishers) -> None:
+    publishers.behave("example.org/slow*=hang_before_headers")
+    one = fetcher()
+    connections = one.connections()
+    slow, quick = Request("http://example.org/slow", Memory()), Request("http://example.org/quick.jpg", Memory())
+    connections.start(slow)
+    connections.start(quick)
+    wait_for(one)
+    connections.cancel(slow)
+    connections.cancel(slow)
+    wait_until(lambda: publishers.host("example.org")["connections_now"] == 1)
+    assert one.poll(0.05) == []
+    connections.start(Request("http://example.org/again.jpg", Memory()))
+    assert wait_for(one)[0][1].code == 200
+    connections.close()
+
+
+def test_a_request_in_flight_ends_with_its_connections(fetcher: Make, publishers: Publishers) -> None:
+    publishers.behave("example.org=hang_before_headers")
+    one = fetcher()
+    connections = one.connections()
+    connections.start(Request("http://example.org/slow", Memory()))
+    wait_until(lambda: not one.poll(0.01) and publishers.host("example.org")["requests"] == 1)
+    connections.close()
+    wait_until(lambda: publishers.host("example.org").get("connections_now") == 0)
+
+
+def test_another_thread_can_wake_a_poll_that_waits(fetcher: Make) -> None:
+    one = fetcher()
+    timer = threading.Timer(0.05, one.wake)
+    timer.start()
+    start = time.monotonic()
+    assert one.poll(10.0) == []
+    assert time.monotonic() - start < 5
+    timer.join()
+
+
+def test_the_bell_may_ring_more_often_than_anybody_listens(fetcher: Make) -> None:
+    one = fetcher()
+    for _ in range(100_000):
+        one.wake()
+    one.poll(0.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://Example.ORG/x", "example.org"),
+        ("https://example.org:443/x", "example.org"),
+        ("http://example.org:80/x", "example.org"),
+        ("http://example.org:443/x", "example.org:443"),
+        ("http://example.org:8080/x", "example.org:8080"),
+        ("ftp://example.org/x", None),
+        ("mailto:x@example.org", None),
+        ("", None),
+    ],
+)
+def test_the_host_of_a_url_is_written_as_in_the_ledger(url: str, host: str | None) -> None:
+    assert host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("Operation too slow. Less than 256 bytes/sec transferred the last 30 seconds", OwnCode.STALLED),
+        ("Resolving timed out after 20000 milliseconds", OwnCode.DNS),
+        ("Connection timed out after 20001 milliseconds", OwnCode.CONNECT),
+        ("Failed to connect to example.org port 443 after 20001 ms: Timeout was reached", OwnCode.CONNECT),
+        ("SSL connection timeout", OwnCode.CONNECT),
+        ("Operation timed out after 600000 milliseconds with 17 bytes received", OwnCode.TIMEOUT),
+    ],
+)
+def test_which_timeout_it_was(message: str, code: OwnCode) -> None:
+    assert own_code(pycurl.E_OPERATION_TIMEDOUT, message) == code

@@ -29,9 +29,9 @@ bench-ingest: $(DEV_READY)
 bench-fetch: $(DEV_READY)
 	$(BIN)/python -m bench.fetch
 
-# Pages that are made from the code: docs/reference/cli.md and the picture in the README.
+# The page that is made from the code: docs/reference/cli.md.
 docs: $(DEV_READY)
-	$(BIN)/python -m docs.generate
+	$(BIN)/python -m tools.generate_docs
 
 # New versions for both lock files. Needs uv; the locks hold for Python 3.11 to 3.13 on x86-64 and arm64.
 lock:

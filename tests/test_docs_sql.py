@@ -1,0 +1,53 @@
+"""docs/reference/sql.md: every query runs, finds something, and every column that the page names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from d4c_images.ledger.reader import Reader, open_reader
+from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_ledger
+
+PAGE = (Path(__file__).parent.parent / "docs/reference/sql.md").read_text(encoding="utf-8")
+QUERIES = re.findall(r"\n([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL)
+TABLES = re.findall(r"^\| `(\w+)` \| [^|]* \| (.*) \|$", PAGE, re.MULTILINE)
+
+TWINS = (Sample(1000000007, 0, HOSTS[0], "success", body=b"first image"),)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """The sample ledger, with one photo that hangs on two records and has a twin."""
+    path = tmp_path_factory.mktemp("sql") / "ledger"
+    writer = make_ledger(path, SAMPLES + TWINS)
+    with writer.transaction() as db:
+        db.execute(
+            "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (77, 1, 1, 0, 1, 99)"
+        )
+    writer.close()
+    return open_reader(path)
+
+
+def test_there_are_queries_and_tables() -> None:
+    assert len(QUERIES) == PAGE.count("```sql") >= 20
+    assert len(TABLES) == 12
+
+
+@pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])
+def test_query(ledger: Reader, question: str, sql: str) -> None:
+    names, rows = ledger.table(sql)
+    assert rows, question
+    assert len(names) == len(set(names)), names
+
+
+@pytest.mark.parametrize(("table", "cells"), TABLES, ids=[table for table, _ in TABLES])
+def test_columns(ledger: Reader, table: str, cells: str) -> None:
+    there = ledger.table(f"SELECT * FROM {table} LIMIT 0")[0]
+    named = [name for name in re.findall(r"`([a-z_0-9]+)`", cells) if name != "init"]
+    assert set(named) <= set(there)
+    if "..." not in cells and " to " not in cells:
+        assert set(named) == set(there), "a column that the page does not tell of"
+    else:
+        assert len(named) >= 6

@@ -25,7 +25,7 @@ LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash"},
     1: {"identity", "sniff", "judge", "pace"},
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify"},
-    3: {"ingest", "prepare", "reading", "worker", "examine", "run", "steward", "report", "export"},
+    3: {"ingest", "prepare", "reading", "worker", "examine", "run", "lanes", "steward", "report", "export"},
     4: {"runners", "commands", "cli", "__main__", "__init__"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}

@@ -36,7 +36,7 @@ class _Nowhere:
 
 def fetched(options: FetchOptions, n_images: int, n_connections: int) -> None:
     fetcher = Fetcher(options)
-    lanes = [fetcher.connections() for _ in range(HOSTS)]
+    lanes = [fetcher.connections(n_connections // HOSTS) for _ in range(HOSTS)]
     started = done = 0
     while done < n_images:
         while started < n_images and started - done < n_connections:

@@ -94,7 +94,7 @@ class Decoder:
         return DecodeResult(True, None, None, width, height, sniffed.media_type, sniffed.extension)
 
     def reduce(self, path: Path, original_sha256: bytes, media_type: str) -> Reduced | None:
-        """A JPEG of at most `max_edge`, upright, RGB or grey, its ICC profile kept; its comment holds the original's hash.
+        """A JPEG of at most `max_edge`, upright, RGB or grey, ICC profile kept; the comment has the original's hash.
 
         None where the file is to be kept as it is: it is such a JPEG already, or no picture that can be decoded (camera raw).
         """
@@ -106,8 +106,8 @@ class Decoder:
             with self._room_for(picture.width * picture.height):
                 small = _small(picture, self.max_edge)
         file = io.BytesIO()
-        comment = COMMENT + original_sha256.hex().encode()
-        small.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True, icc_profile=small.info.get("icc_profile"), comment=comment)
+        comment, profile = COMMENT + original_sha256.hex().encode(), small.info.get("icc_profile")
+        small.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True, icc_profile=profile, comment=comment)
         body = file.getvalue()
         return Reduced(body, hashlib.sha256(body).digest(), *small.size)
 

@@ -73,11 +73,11 @@ class Fetcher:
         cacert = options.cacert or Path(certifi.where())
         if not cacert.is_file():
             raise UsageError(f"no such file of CA certificates: {cacert}")
-        self._options = options
-        self._cacert = str(cacert)
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+        self.options = options
+        self.cacert = str(cacert)
+        self.multi = pycurl.CurlMulti()
+        self.multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self.multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._timer: float | None = None
         self._selector = selectors.DefaultSelector()
         self._bell, self._bell_rope = socket.socketpair()
@@ -86,13 +86,9 @@ class Fetcher:
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._ready: list[tuple[Request, Reply]] = []
 
-    @property
-    def limits(self) -> Limits:
-        return self._options.limits
-
-    def connections(self) -> Connections:
-        """A new set of connections that no other set shares."""
-        return Connections(self, self._ready)
+    def connections(self, most: int) -> Connections:
+        """A new set of connections that no other set shares, to be closed by the caller."""
+        return Connections(self, self._ready, most)
 
     def poll(self, timeout_s: float) -> list[tuple[Request, Reply]]:
         """Replies that have come. Waits at most `timeout_s` for something to happen, which need not be a reply yet.
@@ -102,7 +98,7 @@ class Fetcher:
         self._turn_the_wheel(0.0 if self._ready else timeout_s)
         queued = 1
         while queued:
-            queued, done, failed = self._multi.info_read()
+            queued, done, failed = self.multi.info_read()
             for curl in done:
                 self._finish(curl, pycurl.E_OK, "")
             for curl, code, message in failed:
@@ -119,7 +115,7 @@ class Fetcher:
             pass
 
     def close(self) -> None:
-        self._multi.close()
+        self.multi.close()
         self._selector.close()
         self._bell.close()
         self._bell_rope.close()
@@ -132,10 +128,10 @@ class Fetcher:
                 self._bell.recv(4096)
                 continue
             mask = _flags(events, selectors.EVENT_READ, selectors.EVENT_WRITE, pycurl.CSELECT_IN, pycurl.CSELECT_OUT)
-            self._multi.socket_action(key.fd, mask)
+            self.multi.socket_action(key.fd, mask)
         if self._timer is not None and time.monotonic() >= self._timer:
             self._timer = None
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self.multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
@@ -155,71 +151,91 @@ class Fetcher:
 
     def _finish(self, curl: pycurl.Curl, error: int, message: str) -> None:
         transfer: _Transfer = curl.transfer
-        self._multi.remove_handle(curl)
+        self.multi.remove_handle(curl)
         request, reply = transfer.finish(error, message)
         self._ready.append((request, reply))
 
 
 class Connections:
-    """The connections of one lane of a host. After `close` none of them is open, used or idle.
+    """The connections of one lane of a host: at most `most`, used and idle together; after `close` none.
 
-    libcurl keeps idle connections per multi handle and cannot close those of one host; a share of its own gives each lane
-    a pool that ends with the lane, so that the host's next turn, on another worker, is not one too many.
+    libcurl keeps idle connections per multi handle and cannot close those of one host. Here each easy handle has a share of
+    its own, and with it one connection that ends with the handle: the host's next turn may be another worker's.
     """
 
-    def __init__(self, fetcher: Fetcher, ready: list[tuple[Request, Reply]]) -> None:
+    def __init__(self, fetcher: Fetcher, ready: list[tuple[Request, Reply]], most: int) -> None:
         self._fetcher = fetcher
         self._ready = ready
-        self._share = pycurl.CurlShare()
-        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
+        self._most = most
         self._idle: list[_Transfer] = []
         self._busy: dict[Request, _Transfer] = {}
 
+    def resize(self, most: int) -> None:
+        """From now on at most so many; those in use beyond that end with their request."""
+        self._most = most
+        while self._idle and len(self._idle) + len(self._busy) > most:
+            self._idle.pop(0).close()
+
     def start(self, request: Request) -> None:
+        """Begin a request; the caller has not more than `most` under way."""
         url = _requestable(request.url)
         if url is None:
             self._ready.append((request, _own(request, OwnCode.BAD_URL, "not an http(s) URL with a host")))
             return
-        transfer = self._idle.pop() if self._idle else _Transfer(self)
+        transfer = self._transfer_to(url[: url.index("/", 8)] if "/" in url[8:] else url)
+        self._busy[request] = transfer
         try:
             transfer.begin(request, url)
         except pycurl.error as error:
-            self._idle.append(transfer)
+            self.release(request)
             self._ready.append((request, _own(request, OwnCode.BAD_URL, str(error.args[-1]))))
             return
-        self._busy[request] = transfer
-        self._fetcher._multi.add_handle(transfer.curl)
+        self._fetcher.multi.add_handle(transfer.curl)
 
     def cancel(self, request: Request) -> None:
         """Give a request up and close its connection; no reply will come. Unknown requests are none of our business."""
-        transfer = self._busy.pop(request, None)
-        if transfer is not None:
-            self._fetcher._multi.remove_handle(transfer.curl)
+        if request in self._busy:
+            self._fetcher.multi.remove_handle(self._busy[request].curl)
+            self.release(request)
+
+    def release(self, request: Request) -> None:
+        """The request is over."""
+        transfer = self._busy.pop(request)
+        if len(self._idle) + len(self._busy) < self._most:
             self._idle.append(transfer)
+        else:
+            transfer.close()
 
     def close(self) -> None:
         for request in list(self._busy):
             self.cancel(request)
         for transfer in self._idle:
-            transfer.curl.close()
+            transfer.close()
         self._idle.clear()
-        self._share.close()
 
-    def _release(self, transfer: _Transfer, request: Request) -> None:
-        del self._busy[request]
-        self._idle.append(transfer)
+    def _transfer_to(self, origin: str) -> _Transfer:
+        """An idle one with a connection there, else a new one in place of an idle one."""
+        for number in range(len(self._idle) - 1, -1, -1):
+            if self._idle[number].origin == origin:
+                return self._idle.pop(number)
+        if self._idle and len(self._idle) + len(self._busy) >= self._most:
+            self._idle.pop(0).close()
+        return _Transfer(self, self._fetcher, origin)
 
 
 class _Transfer:
-    """One easy handle and the state of the exchange that it makes now."""
+    """One easy handle with its connection, and the state of the exchange that it makes now."""
 
-    def __init__(self, home: Connections) -> None:
-        options = home._fetcher._options
+    def __init__(self, home: Connections, fetcher: Fetcher, origin: str) -> None:
+        options = fetcher.options
+        self.origin = origin  # scheme, host and port
         self._home = home
         self._limits = options.limits
+        self._share = pycurl.CurlShare()
+        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
         self.curl = curl = pycurl.Curl()
         curl.transfer = self
-        curl.setopt(pycurl.SHARE, home._share)
+        curl.setopt(pycurl.SHARE, self._share)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # one connection is one request: limits count both
@@ -227,7 +243,7 @@ class _Transfer:
         curl.setopt(pycurl.HTTPHEADER, ["Accept: image/*,*/*;q=0.5"])
         curl.setopt(pycurl.ENCODING, "gzip, deflate, br")
         curl.setopt(pycurl.BUFFERSIZE, 256 * 1024)
-        curl.setopt(pycurl.CAINFO, home._fetcher._cacert)
+        curl.setopt(pycurl.CAINFO, fetcher.cacert)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _ms(self._limits.connect_s))
         curl.setopt(pycurl.TIMEOUT_MS, _ms(self._limits.total_s))
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._limits.stall_s)))
@@ -237,6 +253,10 @@ class _Transfer:
             curl.setopt(pycurl.CONNECT_TO, list(options.connect_to))
         curl.setopt(pycurl.WRITEFUNCTION, self._body)
         curl.setopt(pycurl.HEADERFUNCTION, self._header)
+
+    def close(self) -> None:
+        self.curl.close()
+        self._share.close()
 
     def begin(self, request: Request, url: str) -> None:
         self._request = request
@@ -255,7 +275,7 @@ class _Transfer:
         request = self._request
         elapsed_s = self.curl.getinfo(pycurl.TOTAL_TIME)
         self._code = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        self._home._release(self, request)
+        self._home.release(request)
         if isinstance(self._fault, StoreError):
             raise self._fault
         if self._fault is not None:

@@ -175,7 +175,7 @@ class Reply:
     tail: bytes = b""
     elapsed_s: float = 0.0
     error: str | None = None
-    redirect_url: str | None = None  # set where a redirect leads to another host: it was not followed
+    redirect_url: str | None = None  # where a redirect leads, absolute; it was not followed
     hops: int = 0
 
 

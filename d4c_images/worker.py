@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,12 +20,13 @@ from d4c_images import crash, examine
 from d4c_images.decode import Decoder
 from d4c_images.errors import D4CError
 from d4c_images.examine import Found
-from d4c_images.fetch import Connections, Fetcher, Request, host_of
+from d4c_images.fetch import Fetcher, Request, host_of
 from d4c_images.identity.manifest import MAX_BYTES, image_urls_of_manifest
 from d4c_images.judge import Policy, judge
-from d4c_images.model import Claim, ErrorType, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Turn, Verdict
+from d4c_images.lanes import Attempt, Failure, Job, Lane
+from d4c_images.model import ErrorType, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Verdict
 from d4c_images.sniff import Kind, sniff
-from d4c_images.stores import Keep, Partial, Store
+from d4c_images.stores import Keep, Store
 
 Feed = Callable[[float], Orders]
 """Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
@@ -64,67 +65,6 @@ def work(feed: Feed, store: Store, fetcher: Fetcher, decoder: Decoder, policy: P
         worker.close()
 
 
-@dataclass(eq=False, slots=True)
-class _Job:
-    """A turn that is being worked."""
-
-    turn: Turn
-    unstarted: deque[Claim]
-    n_open: int = 0  # claims under way
-    outcomes: list[Outcome] = field(default_factory=list)
-
-    @property
-    def finished(self) -> bool:
-        return not self.unstarted and not self.n_open
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    """One host's queue in this worker."""
-
-    key: tuple[str, int]  # host, lane
-    connections: Connections
-    jobs: list[_Job] = field(default_factory=list)
-    ready: deque[_Attempt] = field(default_factory=deque)  # for their next request
-    in_flight: dict[Request, _Attempt] = field(default_factory=dict)
-    next_start: float = 0.0  # by the monotonic clock
-    n_troubles: int = 0  # in a row
-
-    @property
-    def host(self) -> str:
-        return self.key[0]
-
-    def has_work(self) -> bool:
-        return bool(self.ready) or any(job.unstarted for job in self.jobs)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    verdict: Verdict
-    code: int
-    url_no: int
-
-
-@dataclass(eq=False, slots=True)
-class _Attempt:
-    """A claim under way: one candidate after the other, one request after the other."""
-
-    claim: Claim
-    job: _Job
-    lane: _Lane
-    part: Partial
-    url: str  # what is asked now
-    url_no: int
-    hops: int
-    unfolded: deque[str] | None = None  # what a manifest named: asked before the candidate after `url_no`
-    n_requests: int = 0
-    received_bytes: int = 0
-    elapsed_s: float = 0.0
-    reply: Reply | None = None
-    failure: _Failure | None = None  # to be told if no other candidate succeeds
-    found: Found | None = None
-
-
 class _Worker:
     def __init__(self, store: Store, fetcher: Fetcher, decoder: Decoder, policy: Policy, clock: Clock) -> None:
         self._store = store
@@ -132,14 +72,15 @@ class _Worker:
         self._decoder = decoder
         self._policy = policy
         self._clock = clock
-        self._lanes: dict[tuple[str, int], _Lane] = {}
-        self._stirred: set[_Lane] = set()  # lanes where something has happened
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._open: set[Attempt] = set()  # without an outcome yet
+        self._stirred: set[Lane] = set()  # lanes where something has happened
         self._look_at = 0.0
         self._report_at = 0.0
         self._n_beside = 0  # attempts in a decoding thread
-        self._verified: list[_Attempt] = []
+        self._verified: list[Attempt] = []
         self._verified_since = 0.0
-        self._putting: list[_Attempt] = []
+        self._putting: list[Attempt] = []
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -163,10 +104,10 @@ class _Worker:
     def close(self) -> None:
         for lane in self._lanes.values():
             lane.connections.close()
-            for attempt in lane.in_flight.values():
-                attempt.part.abort()
         self._decoders.shutdown(cancel_futures=True)
         self._keeper.shutdown(cancel_futures=True)
+        for attempt in self._open:
+            attempt.part.abort()
 
     # orders
 
@@ -175,8 +116,9 @@ class _Worker:
             key = (turn.host, turn.lane)
             lane = self._lanes.get(key)
             if lane is None:
-                lane = self._lanes[key] = _Lane(key, self._fetcher.connections())
-            lane.jobs.append(_Job(turn, deque(turn.claims)))
+                lane = self._lanes[key] = Lane(key, self._fetcher.connections(turn.connections))
+            lane.connections.resize(turn.connections)
+            lane.jobs.append(Job(turn, deque(turn.claims)))
 
     def _end_turns(self, orders: Orders) -> None:
         now = self._clock.time()
@@ -190,7 +132,7 @@ class _Worker:
                     self._settle(attempt)
                 lane.in_flight.clear()
 
-    def _end(self, lane: _Lane, job: _Job) -> None:
+    def _end(self, lane: Lane, job: Job) -> None:
         """Start nothing more of this turn."""
         job.outcomes += [Outcome(claim.image_id) for claim in job.unstarted]
         job.unstarted.clear()
@@ -204,7 +146,7 @@ class _Worker:
         for lane in self._stirred:
             self._start_due(lane, now)
 
-    def _start_due(self, lane: _Lane, now: float) -> None:
+    def _start_due(self, lane: Lane, now: float) -> None:
         while self._has_room() and lane.has_work():
             turn = lane.jobs[-1].turn
             if len(lane.in_flight) >= turn.connections:
@@ -220,14 +162,15 @@ class _Worker:
     def _has_room(self) -> bool:
         return self._n_beside + len(self._verified) + len(self._putting) < MAX_WAITING
 
-    def _begin(self, lane: _Lane) -> _Attempt | None:
+    def _begin(self, lane: Lane) -> Attempt | None:
         """The next claim, or None where it can do without a request for now."""
         job = next(job for job in lane.jobs if job.unstarted)
         claim = job.unstarted.popleft()
         job.n_open += 1
         part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id)
         url_no = min(claim.url_no, len(claim.urls) - 1)
-        attempt = _Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
+        attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
+        self._open.add(attempt)
         if claim.may_be_stored:
             self._beside(self._on_looked, attempt, examine.look, self._store, self._decoder, claim)
             return None
@@ -236,12 +179,16 @@ class _Worker:
             return None
         return attempt
 
-    def _ask(self, attempt: _Attempt) -> None:
-        request = Request(attempt.url, attempt.part, attempt, attempt.hops)
+    def _ask(self, attempt: Attempt) -> None:
+        url = attempt.url
+        attempt.is_upgraded = attempt.lane.answers_by_https and url.startswith("http://")
+        if attempt.is_upgraded:
+            url = "https" + url.removeprefix("http")
+        request = Request(url, attempt.part, attempt, attempt.hops)
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
 
-    def _go_on(self, attempt: _Attempt, url: str, url_no: int, hops: int) -> None:
+    def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int) -> None:
         """Ask `url` next: here, where it is on this host, else in its own host's queue."""
         attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
         if host_of(url) in (None, attempt.lane.host):
@@ -249,13 +196,13 @@ class _Worker:
         else:
             self._move(attempt)
 
-    def _move(self, attempt: _Attempt) -> None:
+    def _move(self, attempt: Attempt) -> None:
         """Have the ledger remember where to go on."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
         self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops))
 
-    def _hand_back(self, attempt: _Attempt) -> None:
+    def _hand_back(self, attempt: Attempt) -> None:
         """What the attempt has learned so far goes back with it."""
         if attempt.n_requests:
             self._move(attempt)
@@ -270,14 +217,14 @@ class _Worker:
         if self._verified and not self._putting:
             timeout_s = min(timeout_s, self._verified_since + GROUP_S - now)
         for request, reply in self._fetcher.poll(max(0.0, timeout_s)):
-            attempt: _Attempt = request.key
+            attempt: Attempt = request.key
             del attempt.lane.in_flight[request]
             self._guarded(attempt, self._on_reply, attempt, reply)
         while not self._news.empty():
             self._news.get()()
         self._put_due()
 
-    def _guarded(self, attempt: _Attempt, step: Callable[..., None], *args: Any) -> None:
+    def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
         """One image that surprises us must not end the work on all others."""
         self._stirred.add(attempt.lane)
         try:
@@ -288,13 +235,15 @@ class _Worker:
             verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
             self._settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
 
-    def _on_reply(self, attempt: _Attempt, reply: Reply) -> None:
+    def _on_reply(self, attempt: Attempt, reply: Reply) -> None:
         attempt.reply = reply
         attempt.n_requests += 1
         attempt.received_bytes += reply.size_bytes
         attempt.elapsed_s += reply.elapsed_s
         if reply.redirect_url is not None:
-            if attempt.hops < self._fetcher.limits.max_redirects:
+            if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
+                attempt.lane.answers_by_https = True
+            if attempt.hops < self._fetcher.options.limits.max_redirects:
                 self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1)
                 return
             reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
@@ -302,12 +251,16 @@ class _Worker:
         if verdict.status is Status.SUCCESS:
             attempt.lane.n_troubles = 0
             self._beside(self._on_examined, attempt, examine.examine, self._decoder, reply, attempt.part)
+        elif attempt.is_upgraded and not verdict.host_trouble:
+            attempt.lane.answers_by_https = False  # not so for all of its URLs, then
+            attempt.part.abort()
+            attempt.lane.ready.append(attempt)
         elif reply.path is not None and sniff(reply.head, reply.tail, reply.size_bytes).kind is Kind.JSON:
             self._unfold(attempt, reply, verdict)
         else:
             self._failed(attempt, verdict, reply.code)
 
-    def _unfold(self, attempt: _Attempt, reply: Reply, verdict: Verdict) -> None:
+    def _unfold(self, attempt: Attempt, reply: Reply, verdict: Verdict) -> None:
         """Go on with the images that a IIIF document names. Once: a manifest of manifests is none."""
         if attempt.unfolded is None and reply.path is not None and reply.size_bytes <= MAX_BYTES:
             attempt.unfolded = deque(image_urls_of_manifest(reply.path.read_bytes(), reply.final_url))
@@ -318,14 +271,14 @@ class _Worker:
             verdict = replace(verdict, error_type=ErrorType.MANIFEST_ERROR)
         self._failed(attempt, verdict, reply.code)
 
-    def _on_looked(self, attempt: _Attempt, future: Future[Found | None]) -> None:
+    def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
         attempt.found = future.result()
         if attempt.found is None:
             self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
         else:
             self._settle(attempt, verdict=attempt.found.verdict, blob=attempt.found.blob, url_no=attempt.url_no, adopted=True)
 
-    def _on_examined(self, attempt: _Attempt, future: Future[Found | Verdict]) -> None:
+    def _on_examined(self, attempt: Attempt, future: Future[Found | Verdict]) -> None:
         found = future.result()
         if isinstance(found, Verdict):
             self._failed(attempt, found, attempt.reply.code if attempt.reply else OwnCode.OTHER)
@@ -335,10 +288,10 @@ class _Worker:
             self._verified_since = self._clock.monotonic()
         self._verified.append(attempt)
 
-    def _failed(self, attempt: _Attempt, verdict: Verdict, code: int) -> None:
+    def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
         lane, before = attempt.lane, attempt.failure
         if before is None or verdict.host_trouble or before.verdict.status is Status.FAILED_PERMANENT:
-            attempt.failure = _Failure(verdict, code, attempt.url_no)
+            attempt.failure = Failure(verdict, code, attempt.url_no)
         if verdict.try_next or (attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE):
             self._ask_next(attempt)
         else:
@@ -348,7 +301,7 @@ class _Worker:
         if is_overload or verdict.error_type == ErrorType.RATE_LIMITED or lane.n_troubles >= TROUBLES:
             self._end_host(lane.host)
 
-    def _ask_next(self, attempt: _Attempt) -> None:
+    def _ask_next(self, attempt: Attempt) -> None:
         """Go on with the next candidate, if there is one."""
         attempt.part.abort()
         url_no = attempt.url_no + 1
@@ -359,7 +312,7 @@ class _Worker:
         else:
             self._give_up(attempt)
 
-    def _give_up(self, attempt: _Attempt) -> None:
+    def _give_up(self, attempt: Attempt) -> None:
         failure = attempt.failure
         if failure is None:
             raise ValueError("no candidate left, and none has failed")
@@ -375,13 +328,13 @@ class _Worker:
 
     # keeping and telling
 
-    def _beside(self, then: Callable[..., None], attempt: _Attempt, act: Callable[..., Any], *args: Any) -> None:
+    def _beside(self, then: Callable[..., None], attempt: Attempt, act: Callable[..., Any], *args: Any) -> None:
         """Run `act` in a thread, then `then(attempt, future)` here."""
         self._n_beside += 1
         future = self._decoders.submit(act, *args)
         future.add_done_callback(lambda future: self._tell(partial(self._come_back, then, attempt, future)))
 
-    def _come_back(self, then: Callable[..., None], attempt: _Attempt, future: Future[Any]) -> None:
+    def _come_back(self, then: Callable[..., None], attempt: Attempt, future: Future[Any]) -> None:
         self._n_beside -= 1
         self._guarded(attempt, then, attempt, future)
 
@@ -437,10 +390,11 @@ class _Worker:
                         outcomes, job.outcomes = tuple(job.outcomes), []
                         yield Report(job.turn.lease_id, outcomes)
 
-    def _settle(self, attempt: _Attempt, **what: Any) -> None:
+    def _settle(self, attempt: Attempt, **what: Any) -> None:
         """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""
         attempt.part.abort()
         attempt.job.n_open -= 1
+        self._open.remove(attempt)
         self._stirred.add(attempt.lane)
         headers = attempt.reply.headers if attempt.reply else {}
         attempt.job.outcomes.append(
@@ -456,7 +410,7 @@ class _Worker:
         )
 
 
-def _found(attempt: _Attempt) -> Found:
+def _found(attempt: Attempt) -> Found:
     if attempt.found is None:
         raise ValueError("nothing was found")
     return attempt.found

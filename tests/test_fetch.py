@@ -61,7 +61,7 @@ def wait_for(fetcher: Fetcher, n: int = 1, timeout_s: float = 10.0) -> list[tupl
 
 
 def get(fetcher: Fetcher, url: str, sink: Memory | None = None) -> Reply:
-    connections = fetcher.connections()
+    connections = fetcher.connections(1)
     connections.start(Request(url, sink or Memory()))
     ((_, reply),) = wait_for(fetcher)
     connections.close()
@@ -98,7 +98,7 @@ def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     """The very bytes of a request."""
     listener = socket.create_server(("127.0.0.1", 0))
     fetcher = Fetcher(FetchOptions(LIMITS, user_agent="d4c-images/1 (+mailto:x@example.org)"))
-    connections = fetcher.connections()
+    connections = fetcher.connections(1)
     connections.start(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/a%20b.jpg?x=1", Memory()))
     client = None
     while client is None or not select.select([client], [], [], 0)[0]:
@@ -252,7 +252,7 @@ class BrokenDisk(Memory):
 
 def test_a_full_disk_is_no_verdict_on_the_image(fetcher: Make) -> None:
     one = fetcher()
-    connections = one.connections()
+    connections = one.connections(2)
     connections.start(Request("http://example.org/a.jpg", BrokenDisk()))
     with pytest.raises(StoreError, match="/memory: No space left"):
         wait_for(one)
@@ -274,7 +274,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_connections_are_used_again_and_closed_with_their_lane(fetcher: Make, publishers: Publishers, scheme: str) -> None:
     one = fetcher()
-    closing, staying = one.connections(), one.connections()
+    closing, staying = one.connections(2), one.connections(2)
     for _ in range(3):
         for number in range(2):
             closing.start(Request(f"{scheme}://a.example/{number}.jpg", Memory()))
@@ -292,10 +292,25 @@ def test_connections_are_used_again_and_closed_with_their_lane(fetcher: Make, pu
     wait_until(lambda: publishers.host("b.example")["connections_now"] == 0)
 
 
+def test_idle_connections_count_too(fetcher: Make, publishers: Publishers) -> None:
+    """One host, by http and by https in turn; then its limit sinks."""
+    one = fetcher()
+    connections = one.connections(2)
+    for schemes in (("http", "https"), ("https", "https"), ("http", "http"), ("http", "https")):
+        for number, scheme in enumerate(schemes):
+            connections.start(Request(f"{scheme}://example.org/{number}.jpg", Memory()))
+        assert {reply.code for _, reply in wait_for(one, 2)} == {200}
+    assert publishers.host("example.org")["connections_max"] <= 3  # of a closed one the server may learn a moment later
+    wait_until(lambda: publishers.host("example.org")["connections_now"] == 2)
+    connections.resize(1)
+    wait_until(lambda: publishers.host("example.org")["connections_now"] == 1)
+    connections.close()
+
+
 def test_a_cancelled_request_closes_its_connection_and_says_nothing_more(fetcher: Make, publishers: Publishers) -> None:
     publishers.behave("example.org/slow*=hang_before_headers")
     one = fetcher()
-    connections = one.connections()
+    connections = one.connections(2)
     slow, quick = Request("http://example.org/slow", Memory()), Request("http://example.org/quick.jpg", Memory())
     connections.start(slow)
     connections.start(quick)
@@ -312,7 +327,7 @@ def test_a_cancelled_request_closes_its_connection_and_says_nothing_more(fetcher
 def test_a_request_in_flight_ends_with_its_connections(fetcher: Make, publishers: Publishers) -> None:
     publishers.behave("example.org=hang_before_headers")
     one = fetcher()
-    connections = one.connections()
+    connections = one.connections(2)
     connections.start(Request("http://example.org/slow", Memory()))
     wait_until(lambda: not one.poll(0.01) and publishers.host("example.org")["requests"] == 1)
     connections.close()

@@ -1,0 +1,74 @@
+"""What a worker has in hand: lanes, the turns worked in them, the attempts at their claims. State only, no steps."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from d4c_images.examine import Found
+from d4c_images.fetch import Connections, Request
+from d4c_images.model import Claim, Outcome, Reply, Turn, Verdict
+from d4c_images.stores import Partial
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """A turn that is being worked."""
+
+    turn: Turn
+    unstarted: deque[Claim]
+    n_open: int = 0  # claims under way
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return not self.unstarted and not self.n_open
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """One host's queue in this worker."""
+
+    key: tuple[str, int]  # host, lane
+    connections: Connections
+    jobs: list[Job] = field(default_factory=list)
+    ready: deque[Attempt] = field(default_factory=deque)  # for their next request
+    in_flight: dict[Request, Attempt] = field(default_factory=dict)
+    next_start: float = 0.0  # by the monotonic clock
+    n_troubles: int = 0  # in a row
+    answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
+
+    @property
+    def host(self) -> str:
+        return self.key[0]
+
+    def has_work(self) -> bool:
+        return bool(self.ready) or any(job.unstarted for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    verdict: Verdict
+    code: int
+    url_no: int
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """A claim under way: one candidate after the other, one request after the other."""
+
+    claim: Claim
+    job: Job
+    lane: Lane
+    part: Partial
+    url: str  # what is asked now
+    url_no: int
+    hops: int
+    is_upgraded: bool = False  # asked over https instead
+    unfolded: deque[str] | None = None  # what a manifest named: asked before the candidate after `url_no`
+    n_requests: int = 0
+    received_bytes: int = 0
+    elapsed_s: float = 0.0
+    reply: Reply | None = None
+    failure: Failure | None = None  # to be told if no other candidate succeeds
+    found: Found | None = None

@@ -1,0 +1,568 @@
+"""A worker against the publishers' server: what becomes of claims, turns and connections."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from d4c_images import worker as worker_module
+from d4c_images.decode import Decoder
+from d4c_images.errors import StoreError
+from d4c_images.fetch import Fetcher, FetchOptions
+from d4c_images.judge import Policy
+from d4c_images.model import Claim, ErrorType, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
+from d4c_images.stores import Keep
+from d4c_images.stores.local import LocalStore
+from d4c_images.worker import Clock, work
+from tests.publishers.client import Publishers
+from tests.publishers.evils import BEHAVIOURS
+
+LIMITS = Limits(connect_s=2.0, total_s=2.0, stall_s=1.0, max_bytes=5_000_000)
+HOST = "example.org"
+
+
+def claim(number: int, *urls: str, **more: object) -> Claim:
+    candidates = urls or (f"http://{HOST}/{number}.jpg",)
+    return Claim(number, 1_000_000_000 + number, 0, candidates, attempt=1, **more)  # type: ignore[arg-type]
+
+
+def turn(claims: Sequence[Claim], lease_id: int = 1, **more: object) -> Turn:
+    given = {"host": HOST, "lane": 0, "connections": 2, "min_interval_s": 0.0, "expires_at": time.time() + 60, **more}
+    return Turn(lease_id, claims=tuple(claims), **given)  # type: ignore[arg-type]
+
+
+@dataclass
+class Feed:
+    """Orders that a test gives, before or while the worker runs."""
+
+    turns: list[Turn] = field(default_factory=list)
+    drain: bool = False
+    closed: bool = True
+
+    def __call__(self, wait_s: float) -> Orders:
+        turns, self.turns = tuple(self.turns), []
+        return Orders(turns, self.drain, self.closed)
+
+
+@dataclass
+class Bench:
+    """All that a worker needs, on a folder of its own."""
+
+    publishers: Publishers
+    root: Path
+    decoder: Decoder = field(default_factory=Decoder)
+    limits: Limits = LIMITS
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(exist_ok=True)
+        self.store = LocalStore(self.root)
+        server = self.publishers
+        self.fetcher = Fetcher(FetchOptions(self.limits, connect_to=(server.connect_to,), cacert=server.cacert))
+
+    def reports(self, feed: Callable[[float], Orders]) -> Iterator[Report]:
+        return work(feed, self.store, self.fetcher, self.decoder, Policy(), self.clock)
+
+    def outcomes(self, *turns: Turn) -> dict[int, Outcome]:
+        """By image; each image has exactly one, and each turn ends exactly once."""
+        reports = list(self.reports(Feed(list(turns))))
+        assert Counter(report.lease_id for report in reports if report.finished) == Counter(one.lease_id for one in turns)
+        told = [outcome for report in reports for outcome in report.outcomes]
+        assert sorted(outcome.image_id for outcome in told) == sorted(one.image_id for given in turns for one in given.claims)
+        return {outcome.image_id: outcome for outcome in told}
+
+    def outcome(self, one: Claim, **more: object) -> Outcome:
+        return self.outcomes(turn([one], **more))[one.image_id]
+
+    def files(self) -> list[str]:
+        return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+
+    def close(self) -> None:
+        self.store.close()
+        self.fetcher.close()
+
+
+@pytest.fixture
+def bench(publishers: Publishers, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(publishers, tmp_path)
+    yield made
+    made.close()
+
+
+def status(outcome: Outcome) -> tuple[Status, str | None]:
+    assert outcome.verdict is not None
+    return outcome.verdict.status, outcome.verdict.error_type
+
+
+def is_released(outcome: Outcome) -> bool:
+    return outcome.verdict is None and outcome.move is None
+
+
+def test_a_success_tells_what_stands_in_the_store(bench: Bench) -> None:
+    outcome = bench.outcome(claim(1))
+    blob = outcome.blob
+    assert blob is not None
+    body = (bench.root / blob.path).read_bytes()
+    with Image.open(bench.root / blob.path) as picture:
+        assert (blob.width, blob.height) == picture.size
+    assert (blob.size_bytes, blob.sha256) == (len(body), hashlib.sha256(body).digest())
+    assert (blob.media_type, blob.path) == ("image/jpeg", "100/000/1000000001-00.jpg")
+    assert blob.original_sha256 is None
+    assert (outcome.http_status, outcome.requests, outcome.received_bytes, outcome.url_no) == (200, 1, len(body), 0)
+    assert outcome.etag is not None
+    assert bench.files() == [blob.path]
+
+
+def test_success_is_told_only_after_the_file_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant I1: not one report of success while `put` is still at work."""
+    real_put, may_go_on, kept = bench.store.put, threading.Event(), list[str]()
+
+    def slow_put(keeps: Sequence[Keep]) -> list[str | None]:
+        assert may_go_on.wait(10)
+        paths = real_put(keeps)
+        kept.extend(path for path in paths if path)
+        return paths
+
+    monkeypatch.setattr(bench.store, "put", slow_put)
+    threading.Timer(0.7, may_go_on.set).start()
+    for report in bench.reports(Feed([turn([claim(n) for n in range(5)])])):
+        for outcome in report.outcomes:
+            assert outcome.blob is not None
+            assert outcome.blob.path in kept
+
+
+# Candidates
+
+
+def urls(*behaviours: str) -> tuple[str, ...]:
+    return tuple(f"http://{HOST}/{behaviour}/{number}.jpg" for number, behaviour in enumerate(behaviours))
+
+
+@pytest.fixture
+def by_path(publishers: Publishers) -> None:
+    """The first folder of a path on HOST names its behaviour."""
+    publishers.behave(*(f"{HOST}/{name}/*={name}" for name in BEHAVIOURS if not name.startswith("tls_")))
+
+
+@pytest.mark.usefixtures("by_path")
+@pytest.mark.parametrize(
+    ("candidates", "last_attempt", "expected", "url_no", "n_requests"),
+    [
+        (("http_404", "ok"), False, (Status.SUCCESS, None), 1, 2),
+        (("html_as_jpeg", "garbage", "ok"), False, (Status.SUCCESS, None), 2, 3),
+        (("jpeg_head_garbage", "ok"), False, (Status.SUCCESS, None), 1, 2),
+        (("http_500", "ok"), False, (Status.SUCCESS, None), 1, 2),
+        (("redirect_loop", "ok"), False, (Status.SUCCESS, None), 1, 12),
+        (("http_404", "http_410"), False, (Status.FAILED_PERMANENT, "http_410"), 1, 2),
+        (("http_500", "http_404"), False, (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), 0, 2),
+        (("http_404", "http_500"), False, (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), 1, 2),
+        (("http_503", "ok"), True, (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), 0, 1),
+        (("http_429", "ok"), True, (Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), 0, 1),
+        (("http_500", "http_429"), False, (Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), 1, 2),
+        (("close_mid_body", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 0, 1),
+        (("close_mid_body", "ok"), True, (Status.SUCCESS, None), 1, 2),
+        (("truncated_matching_length", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 0, 1),
+        (("truncated_matching_length", "ok"), True, (Status.SUCCESS, None), 1, 2),
+        (("close_before_answer", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.CONNECTION_BROKEN), 0, 1),
+        (("hang_before_headers", "ok"), True, (Status.SUCCESS, None), 1, 2),
+    ],
+)
+def test_when_the_next_candidate_is_asked(
+    bench: Bench,
+    candidates: tuple[str, ...],
+    last_attempt: bool,
+    expected: tuple[Status, str | None],
+    url_no: int,
+    n_requests: int,
+) -> None:
+    outcome = bench.outcome(claim(1, *urls(*candidates), last_attempt=last_attempt))
+    assert (status(outcome), outcome.url_no, outcome.requests) == (expected, url_no, n_requests)
+    assert len(bench.files()) == (expected[0] is Status.SUCCESS)
+
+
+@pytest.mark.usefixtures("by_path")
+def test_an_attempt_begins_where_the_last_one_stopped(bench: Bench, publishers: Publishers) -> None:
+    candidates = urls("ok", "ok", "ok")
+    outcome = bench.outcome(claim(1, *candidates, url_no=1))
+    assert (outcome.url_no, publishers.requests_of(candidates[0]), publishers.requests_of(candidates[1])) == (1, 0, 1)
+    assert bench.outcome(claim(2, *candidates, url_no=7)).url_no == 2  # the ledger has fewer candidates by now
+
+
+def test_a_candidate_on_another_host_waits_in_that_hosts_queue(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=http_404")
+    outcome = bench.outcome(claim(1, f"http://{HOST}/1.jpg", "https://other.example/1.jpg"))
+    assert outcome.move == Move("other.example", 1)
+    assert outcome.verdict is None
+    assert publishers.host("other.example")["requests"] == 0
+
+
+def test_a_redirect_to_another_host_waits_in_that_hosts_queue(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=redirect_to_host:other.example")
+    outcome = bench.outcome(claim(1))
+    assert outcome.move == Move("other.example", 0, "http://other.example/1.jpg", hops=1)
+    assert publishers.host("other.example")["requests"] == 0
+    there = bench.outcome(claim(1, redirect_url=outcome.move.redirect_url, hops=1), host="other.example")
+    assert status(there) == (Status.SUCCESS, None)
+    assert publishers.requests_of("http://other.example/1.jpg") == 1
+
+
+def test_hops_are_counted_over_all_hosts(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave("other.example=redirect_chain:9")
+    moved = claim(1, redirect_url="http://other.example/1.jpg", hops=5)
+    outcome = bench.outcome(moved, host="other.example")
+    assert outcome.http_status == OwnCode.TOO_MANY_REDIRECTS
+    assert outcome.requests == 6
+
+
+def test_a_claim_of_another_host_is_not_asked_here(bench: Bench, publishers: Publishers) -> None:
+    outcome = bench.outcome(claim(1, "http://other.example/1.jpg"))
+    assert outcome.move == Move("other.example", 0)
+    assert publishers.counters()["hosts"] == {}
+
+
+@pytest.mark.parametrize("behaviour", ["manifest_multi", "manifest_v2"])
+def test_a_manifest_leads_to_its_image(bench: Bench, publishers: Publishers, behaviour: str) -> None:
+    publishers.behave(f"{HOST}={behaviour}")
+    outcome = bench.outcome(claim(1, f"http://{HOST}/sheet/manifest"))
+    assert status(outcome) == (Status.SUCCESS, None)
+    assert (outcome.requests, outcome.url_no) == (2, 0)
+
+
+def test_a_manifest_without_images_is_an_error_of_its_own(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=manifest_empty")
+    assert status(bench.outcome(claim(1, f"http://{HOST}/x/manifest"))) == (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)
+    assert bench.files() == []
+
+
+def test_info_json_leads_to_the_full_image(bench: Bench) -> None:
+    outcome = bench.outcome(claim(1, f"http://{HOST}/iiif/3/sheet-1/info.json"))
+    assert outcome.blob is not None
+    assert (outcome.blob.width, outcome.blob.height) == (1000, 1400)
+
+
+# Politeness
+
+
+@pytest.mark.parametrize("n_connections", [1, 3])
+def test_a_lane_never_has_more_connections_than_its_turns_allow(
+    bench: Bench, publishers: Publishers, n_connections: int
+) -> None:
+    publishers.behave(f"{HOST}=slow_first_byte:0.02")
+    turns = [
+        turn([claim(number) for number in range(at, at + 12)], at + 1, connections=n_connections) for at in range(0, 36, 12)
+    ]
+    bench.outcomes(*turns)
+    seen = publishers.host(HOST)
+    assert seen["connections_max"] == n_connections
+    assert seen["in_flight_max"] == n_connections
+    assert seen["connections"] == n_connections  # the next turn of the lane uses those of the last one
+
+
+def test_no_connection_is_open_once_a_turn_is_told_to_be_finished(bench: Bench, publishers: Publishers) -> None:
+    """Invariant I5: the next turn may go to another worker."""
+    for number, scheme in enumerate(("http", "https")):
+        for report in bench.reports(Feed([turn([claim(number, f"{scheme}://{HOST}/{number}.jpg")])])):
+            assert report.finished
+            end_at = time.monotonic() + 0.5  # for the FIN to arrive
+            while publishers.host(HOST)["connections_now"]:
+                assert time.monotonic() < end_at
+
+
+def test_lanes_of_one_host_have_connections_of_their_own(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=slow_first_byte:0.05")
+    lanes = [turn([claim(at + number) for number in range(6)], at + 1, lane=at, connections=2) for at in (0, 10)]
+    bench.outcomes(*lanes)
+    assert publishers.host(HOST)["in_flight_max"] == 4
+
+
+def test_a_host_that_has_moved_to_https_is_asked_there_at_once(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=redirect_to_https")
+    bench.outcomes(turn([claim(number) for number in range(10)], connections=1))
+    assert publishers.host(HOST)["requests"] == 11
+    assert publishers.requests_of(f"https://{HOST}/9.jpg") == 1
+
+
+def test_a_url_that_has_not_moved_is_asked_where_it_is(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/0.jpg=redirect_to_https", f"{HOST}/1.jpg=http_404 x1")
+    outcomes = bench.outcomes(turn([claim(number) for number in range(3)], connections=1))
+    assert {status(outcome) for outcome in outcomes.values()} == {(Status.SUCCESS, None)}
+    assert (outcomes[1].requests, outcomes[2].requests) == (2, 1)
+    assert publishers.requests_of(f"http://{HOST}/2.jpg") == 1
+
+
+def test_requests_of_a_lane_keep_their_distance_redirects_and_turns_included(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/1.jpg=redirect_once", f"{HOST}/2.jpg=http_404")
+    first = turn([claim(0), claim(1), claim(2, f"http://{HOST}/2.jpg", f"http://{HOST}/2b.jpg")], 1, min_interval_s=0.1)
+    second = turn([claim(3), claim(4)], 2, min_interval_s=0.1)
+    bench.outcomes(first, second)
+    seen = publishers.host(HOST)
+    assert seen["requests"] == 7
+    assert seen["min_spacing_s"] > 0.09
+
+
+@pytest.mark.usefixtures("by_path")
+@pytest.mark.parametrize("behaviour", ["http_429_seconds", "http_503", "http_503_seconds", "http_429"])
+def test_a_host_that_asks_for_peace_gets_it(bench: Bench, publishers: Publishers, behaviour: str) -> None:
+    """The rest of the turn, of later turns and of other lanes is given back untried."""
+    bad = claim(0, f"http://{HOST}/{behaviour}/0.jpg")
+    lane_0 = turn([bad, *(claim(number) for number in range(1, 30))], 1, connections=1)
+    later = turn([claim(number) for number in range(30, 40)], 2, connections=1)
+    lane_1 = turn([claim(number) for number in range(40, 70)], 3, connections=1, lane=1, min_interval_s=0.1)
+    outcomes = bench.outcomes(lane_0, later, lane_1)
+    assert outcomes[0].verdict is not None
+    assert outcomes[0].verdict.host_trouble
+    assert all(is_released(outcomes[number]) for number in range(1, 40))
+    assert sum(is_released(outcomes[number]) for number in range(40, 70)) > 20
+    assert publishers.host(HOST)["requests"] < 10
+
+
+def test_a_dead_host_does_not_burn_claims(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=close_before_answer")
+    outcomes = bench.outcomes(turn([claim(number) for number in range(50)], connections=1))
+    assert sum(is_released(outcome) for outcome in outcomes.values()) == 50 - worker_module.TROUBLES
+    assert publishers.host(HOST)["requests"] == worker_module.TROUBLES
+
+
+def test_failures_of_images_are_no_trouble_of_the_host(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=http_404")
+    outcomes = bench.outcomes(turn([claim(number) for number in range(30)]))
+    assert {status(outcome) for outcome in outcomes.values()} == {(Status.FAILED_PERMANENT, "http_404")}
+
+
+# The end of turns
+
+
+def test_nothing_is_started_after_a_turn_has_expired(bench: Bench, publishers: Publishers) -> None:
+    outcomes = bench.outcomes(turn([claim(1)], 1, expires_at=time.time() - 1), turn([claim(2)], 2))
+    assert is_released(outcomes[1])
+    assert status(outcomes[2]) == (Status.SUCCESS, None)
+    assert publishers.host(HOST)["requests"] == 1
+
+
+def test_a_drain_ends_what_is_in_flight_and_gives_back_the_rest(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=slow_first_byte:0.3")
+    feed = Feed([turn([claim(number) for number in range(10)])], closed=False)
+    outcomes = {}
+    for report in bench.reports(lambda wait_s: _drained_once(feed, publishers)(wait_s)):
+        outcomes.update({outcome.image_id: outcome for outcome in report.outcomes})
+        feed.closed = report.finished
+    assert sorted(number for number, outcome in outcomes.items() if outcome.verdict) == [0, 1]
+    assert all(is_released(outcomes[number]) for number in range(2, 10))
+    assert publishers.host(HOST)["requests"] == 2
+
+
+def _drained_once(feed: Feed, publishers: Publishers) -> Feed:
+    feed.drain = feed.drain or publishers.host(HOST)["requests"] == 2
+    return feed
+
+
+def test_a_closed_drain_gives_up_what_is_in_flight(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=hang_mid_body")
+    feed = Feed([turn([claim(number) for number in range(4)])], closed=False)
+
+    def feed_and_close(wait_s: float) -> Orders:
+        feed.drain = feed.closed = publishers.host(HOST)["requests"] == 2
+        return feed(wait_s)
+
+    start = time.monotonic()
+    outcomes = [outcome for report in bench.reports(feed_and_close) for outcome in report.outcomes]
+    assert time.monotonic() - start < LIMITS.stall_s
+    assert len(outcomes) == 4
+    assert all(is_released(outcome) for outcome in outcomes)
+    assert bench.files() == []
+
+
+def test_what_was_learned_before_the_drain_is_not_lost(bench: Bench, publishers: Publishers) -> None:
+    """The first candidate was refused; the second one had to wait for its turn."""
+    publishers.behave(f"{HOST}=http_404")
+    feed = Feed([turn([claim(1, f"http://{HOST}/1.jpg", f"http://{HOST}/2.jpg")], min_interval_s=30.0)], closed=False)
+
+    def feed_and_drain(wait_s: float) -> Orders:
+        feed.drain = feed.closed = publishers.host(HOST)["requests"] == 1
+        return feed(wait_s)
+
+    (outcome,) = [outcome for report in bench.reports(feed_and_drain) for outcome in report.outcomes]
+    assert outcome.move in (Move(HOST, 1), None)  # None: it drained while the request was in flight
+    assert publishers.host(HOST)["requests"] == 1
+
+
+def test_a_turn_without_claims_is_finished(bench: Bench) -> None:
+    assert bench.outcomes(turn([])) == {}
+
+
+# Files of dead leases
+
+
+def stored(bench: Bench, body: bytes, name: str = "1000000001-00.jpg") -> Path:
+    path = bench.root / "100/000" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+    return path
+
+
+def good_body(bench: Bench) -> bytes:
+    outcome = bench.outcome(claim(99))
+    assert outcome.blob is not None
+    path = bench.root / outcome.blob.path
+    body = path.read_bytes()
+    path.unlink()
+    return body
+
+
+def test_a_whole_file_of_a_dead_lease_is_adopted(bench: Bench, publishers: Publishers) -> None:
+    body = good_body(bench)
+    stored(bench, body)
+    stored(bench, b"half", ".1000000001-00.5.part")
+    outcome = bench.outcome(claim(1, may_be_stored=True))
+    assert status(outcome) == (Status.SUCCESS, None)
+    assert outcome.adopted
+    assert outcome.blob is not None
+    assert (outcome.blob.path, outcome.blob.sha256) == ("100/000/1000000001-00.jpg", hashlib.sha256(body).digest())
+    assert publishers.requests_of(f"http://{HOST}/1.jpg") == 0
+    assert bench.files() == ["100/000/1000000001-00.jpg"]
+
+
+@pytest.mark.parametrize("name", ["1000000001-00.jpg", "1000000001-00.png"])
+@pytest.mark.parametrize("damage", ["cut", "html", "wrong name"])
+def test_a_file_that_is_not_what_it_seems_is_fetched_again(bench: Bench, name: str, damage: str) -> None:
+    body = {"cut": good_body(bench)[:-900], "html": b"<html>sorry</html>", "wrong name": good_body(bench)}[damage]
+    stored(bench, body, "1000000001-00.tif" if damage == "wrong name" else name)
+    stored(bench, b"half", ".1000000001-00.5.part")
+    outcome = bench.outcome(claim(1, may_be_stored=True))
+    assert status(outcome) == (Status.SUCCESS, None)
+    assert not outcome.adopted
+    assert bench.files() == ["100/000/1000000001-00.jpg"]
+
+
+def test_a_claim_without_leftovers_is_simply_fetched(bench: Bench) -> None:
+    assert not bench.outcome(claim(1, may_be_stored=True)).adopted
+
+
+# --max-edge
+
+
+def test_a_smaller_jpeg_is_kept_with_the_hash_of_both(publishers: Publishers, tmp_path: Path) -> None:
+    originals, small = Bench(publishers, tmp_path / "a"), Bench(publishers, tmp_path / "b", Decoder(max_edge=100))
+    first = originals.outcome(claim(1, f"http://{HOST}/1.png"))
+    second = small.outcome(claim(1, f"http://{HOST}/1.png"))
+    assert first.blob is not None
+    assert second.blob is not None
+    assert second.blob.original_sha256 == first.blob.sha256
+    body = (small.root / second.blob.path).read_bytes()
+    assert (second.blob.sha256, second.blob.size_bytes) == (hashlib.sha256(body).digest(), len(body))
+    assert (second.blob.media_type, max(second.blob.width or 0, second.blob.height or 0)) == ("image/jpeg", 100)
+    adopted = small.outcome(claim(1, f"http://{HOST}/1.png", may_be_stored=True))
+    assert adopted.adopted
+    assert adopted.blob == second.blob
+    for bench in (originals, small):
+        bench.close()
+
+
+# When something breaks
+
+
+def test_a_store_that_breaks_ends_the_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(keeps: Sequence[Keep]) -> list[str | None]:
+        raise StoreError("/images: No space left on device")
+
+    monkeypatch.setattr(bench.store, "put", full)
+    with pytest.raises(StoreError, match="No space left"):
+        bench.outcomes(turn([claim(1)]))
+
+
+def test_one_image_that_surprises_us_does_not_end_the_work_on_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_check = bench.decoder.check
+
+    def check(path: Path, sniffed: object) -> object:
+        if "1000000003" in path.name:
+            raise ZeroDivisionError("what is this?")
+        return real_check(path, sniffed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.decoder, "check", check)
+    outcomes = bench.outcomes(turn([claim(number) for number in range(6)]))
+    assert status(outcomes[3]) == (Status.FAILED_TRANSIENT, ErrorType.OTHER)
+    assert outcomes[3].verdict is not None
+    assert outcomes[3].verdict.detail == "ZeroDivisionError: what is this?"
+    assert sum(status(outcome) == (Status.SUCCESS, None) for outcome in outcomes.values()) == 5
+    assert len(bench.files()) == 5
+
+
+def test_a_file_that_a_newer_lease_took_away_is_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_put = bench.store.put
+
+    def put(keeps: Sequence[Keep]) -> list[str | None]:
+        bench.store.clear_partials(1_000_000_001, 0)
+        return real_put(keeps)
+
+    monkeypatch.setattr(bench.store, "put", put)
+    outcomes = bench.outcomes(turn([claim(1), claim(2)]))
+    assert is_released(outcomes[1])
+    assert status(outcomes[2]) == (Status.SUCCESS, None)
+
+
+def test_work_that_is_given_up_leaves_nothing_half_done(
+    bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One image kept, one in flight, one held up in the decoder."""
+    publishers.behave(f"{HOST}/1.jpg=hang_mid_body")
+    real_check, given_up = bench.decoder.check, threading.Event()
+
+    def check(path: Path, sniffed: object) -> object:
+        assert "1000000002" not in path.name or given_up.wait(10)
+        return real_check(path, sniffed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.decoder, "check", check)
+    reports = bench.reports(Feed([turn([claim(0), claim(1), claim(2)])], closed=False))
+    assert [outcome.image_id for outcome in next(reports).outcomes] == [0]
+    given_up.set()
+    reports.close()  # type: ignore[attr-defined]
+    assert bench.files() == ["100/000/1000000000-00.jpg"]
+
+
+# Everything at once
+
+
+def test_whatever_a_server_does_a_final_name_means_a_whole_image(bench: Bench, publishers: Publishers) -> None:
+    """All behaviours, each on a host of its own, over three claims; moves are not followed."""
+    hosts = [f"{name.replace('_', '-')}.evil.test" for name in sorted(BEHAVIOURS)]
+    turns = [
+        turn([claim(3 * at + n, f"https://{host}/{n}.jpg", last_attempt=bool(n % 2)) for n in range(3)], at + 1, host=host)
+        for at, host in enumerate(hosts)
+    ]
+    outcomes = bench.outcomes(*turns)
+    kept = {outcome.blob.path for outcome in outcomes.values() if outcome.blob}
+    assert bench.files() == sorted(kept)
+    assert len(kept) > 60
+    for outcome in outcomes.values():
+        blob = outcome.blob
+        if blob is None:
+            continue
+        body = (bench.root / blob.path).read_bytes()
+        assert (hashlib.sha256(body).digest(), len(body)) == (blob.sha256, blob.size_bytes)
+        if status(outcome)[1] != ErrorType.RAW_UNPROCESSED:
+            with Image.open(bench.root / blob.path) as picture:
+                picture.load()
+    for host, seen in publishers.counters()["hosts"].items():
+        assert seen["connections_max"] <= 2, host
+
+
+def test_a_claim_may_be_worked_twice_under_two_leases(bench: Bench) -> None:
+    """Schedulers and networks do that; both must end well and leave one file."""
+    one, two = turn([claim(1)], 1), replace(turn([claim(1)], 2), lane=1)
+    reports = list(bench.reports(Feed([one, two])))
+    assert [status(outcome) for report in reports for outcome in report.outcomes] == [(Status.SUCCESS, None)] * 2
+    assert bench.files() == ["100/000/1000000001-00.jpg"]
+
+
+def test_urls_that_no_server_can_be_asked_for(bench: Bench) -> None:
+    for url in ("ftp://example.org/1.jpg", "http://[::1", "nonsense"):
+        outcome = bench.outcome(claim(1, url))
+        assert (status(outcome)[0], outcome.http_status) == (Status.FAILED_PERMANENT, OwnCode.BAD_URL)

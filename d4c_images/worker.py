@@ -218,8 +218,8 @@ class _Worker:
             timeout_s = min(timeout_s, self._verified_since + GROUP_S - now)
         for request, reply in self._fetcher.poll(max(0.0, timeout_s)):
             attempt: Attempt = request.key
-            del attempt.lane.in_flight[request]
-            self._guarded(attempt, self._on_reply, attempt, reply)
+            if attempt.lane.in_flight.pop(request, None) is not None:
+                self._guarded(attempt, self._on_reply, attempt, reply)
         while not self._news.empty():
             self._news.get()()
         self._put_due()

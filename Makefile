@@ -1,5 +1,5 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
-.PHONY: run test test-fast test-cluster lint bench-ingest bench-fetch docs lock clean
+.PHONY: run test test-fast test-cluster lint bench-ingest bench-fetch docs picture lock clean
 
 BIN = .venv/bin
 # A run of the tests, the linter and the types needs requirements-dev.lock, a run of the program only requirements.lock.
@@ -32,6 +32,10 @@ bench-fetch: $(DEV_READY)
 # The page that is made from the code: docs/reference/cli.md.
 docs: $(DEV_READY)
 	$(BIN)/python -m tools.generate_docs
+
+# docs/status.svg, from the ledger of the last "make run".
+picture: $(DEV_READY)
+	$(BIN)/python -m tools.picture
 
 # New versions for both lock files. Needs uv; the locks hold for Python 3.11 to 3.13 on x86-64 and arm64.
 lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import selectors
 import socket
+import ssl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ class FetchOptions:
     limits: Limits = field(default_factory=Limits)
     user_agent: str = USER_AGENT
     connect_to: tuple[str, ...] = ()  # curl's HOST1:PORT1:HOST2:PORT2
-    cacert: Path | None = None  # replaces the bundle of certifi
+    cacert: Path | None = None  # replaces the bundle of the machine
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +71,7 @@ class Fetcher:
     """Runs any number of requests at once. Not for use from several threads, except `wake`."""
 
     def __init__(self, options: FetchOptions) -> None:
-        cacert = options.cacert or Path(certifi.where())
+        cacert = options.cacert or _system_cacert()
         if not cacert.is_file():
             raise UsageError(f"no such file of CA certificates: {cacert}")
         self.options = options
@@ -364,6 +365,13 @@ _BY_CURL_CODE: dict[int, OwnCode] = {
     97: OwnCode.CONNECT,  # PROXY
     100: OwnCode.BROKEN,  # TOO_LARGE: of headers
 }
+
+
+def _system_cacert() -> Path:
+    """The bundle that this machine's administrator keeps (Debian's place, Red Hat's), else that of certifi."""
+    named = ssl.get_default_verify_paths().cafile
+    places = (named, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+    return next((Path(place) for place in places if place and Path(place).is_file()), Path(certifi.where()))
 
 
 def own_code(curl_code: int, message: str) -> OwnCode:

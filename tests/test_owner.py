@@ -126,3 +126,17 @@ def test_a_ledger_that_stays_locked(path: Path, monkeypatch: pytest.MonkeyPatch)
             action()
     other.close()
     ledger.close()
+
+
+def test_a_full_disk(path: Path) -> None:
+    """SQLite's own limit on the file stands for the disk: the error is the same one, SQLITE_FULL."""
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 1.0)
+    pages = ledger.connection.execute("PRAGMA page_count").fetchone()[0]
+    ledger.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(LedgerError, match="is full: nothing committed is lost"), ledger.transaction() as db:
+        for number in range(1000):
+            db.execute("INSERT INTO texts (text) VALUES (?)", (f"{number}" * 1000,))
+    assert ledger.connection.execute("SELECT count(*) FROM texts").fetchone() == (0,)
+    owner.give_back(ledger, "ended", 2.0)
+    ledger.close()

@@ -1,0 +1,313 @@
+"""The `download` command as its users meet it: signals, deadlines, limits, other runs, hosts that want to be left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.program import Collection, multimedia, reach
+from tests.publishers.client import Publishers
+from tests.test_notify import FakeSlack
+
+Make = Callable[..., Collection]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A collection with n images at each of the hosts."""
+
+    def collection(n: int, *hosts: str) -> Collection:
+        made = Collection(tmp_path)
+        rows = [(8_000_000_000 + n * h + i, f"http://{host}/photos/{i}.jpg") for h, host in enumerate(hosts) for i in range(n)]
+        made.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+        return made
+
+    return collection
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlack]:
+    with FakeSlack() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.release.set()
+        server.shutdown()
+        thread.join()
+
+
+def counts(collection: Collection) -> dict[object, object]:
+    return dict(collection.rows("SELECT status, count(*) FROM images GROUP BY 1"))
+
+
+def test_all_of_it(make: Make, publishers: Publishers) -> None:
+    collection = make(20, "a.example.org", "b.example.org")
+    output = collection.run("download", *reach(publishers))
+    assert "nothing left to do; 40 images stored" in output
+    collection.check_invariants()
+    assert counts(collection) == {"success": 40}
+    assert collection.rows("SELECT status, n_images, n_success, count(*) FROM gbif_ids GROUP BY 1, 2, 3") == [("done", 1, 1, 40)]
+    assert (collection.root / "800/000/8000000000-00.jpg").is_file()
+    assert "0 images stored" in collection.run("download", *reach(publishers)), "a second run has nothing to do"
+    assert publishers.counters()["requests"] == 40
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
+def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int) -> None:
+    """Sent to the whole group and twice, as schedulers do."""
+    publishers.behave("*.example.org=slow_first_byte:0.2")
+    collection = make(150, "a.example.org", "b.example.org")
+    process = collection.start("download", *reach(publishers), "--processes", 2)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if " start: " in line:
+            break
+    wait_until(lambda: publishers.counters()["requests"] >= 8)
+    for _ in range(2):
+        os.killpg(process.pid, number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 75, output
+    assert "a signal came" in output
+    collection.check_invariants()
+    found = counts(collection)
+    assert set(found) == {"success", "pending"}
+    assert found["success"] == publishers.counters()["requests"], "what was in flight ended and was kept"
+    assert collection.rows("SELECT count(*) FROM leases") == [(0,)]
+    assert collection.rows("SELECT count(*) FROM owner") == [(0,)]
+
+
+def test_the_time_is_up(make: Make, publishers: Publishers) -> None:
+    publishers.behave("*.example.org=slow_first_byte:0.2")
+    collection = make(200, "a.example.org")
+    output = collection.run("download", *reach(publishers), "--for", "1s", code=75)
+    assert "the time is up" in output
+    assert 0 < int(str(counts(collection)["success"])) < 200
+    collection.check_invariants()
+
+
+@pytest.mark.slow
+def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
+    """A request that hangs is given up and costs its image nothing."""
+    publishers.behave("*.example.org=hang_mid_body")
+    collection = make(3, "a.example.org")
+    started = time.monotonic()
+    collection.run("download", *reach(publishers), "--for", "1s", "--grace", "1s", code=75)
+    assert time.monotonic() - started < 15
+    assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("pending", 0, 3)]
+    assert collection.files() == set()
+    assert not list(collection.root.rglob(".*.part"))
+
+
+def test_a_limit(make: Make, publishers: Publishers) -> None:
+    collection = make(50, "a.example.org")
+    output = collection.run("download", *reach(publishers), "--limit", 7, code=75)
+    assert "the limit of images is reached" in output
+    assert counts(collection) == {"success": 7, "pending": 43}
+    assert publishers.counters()["requests"] == 7
+
+
+def test_one_host_only(make: Make, publishers: Publishers) -> None:
+    collection = make(5, "a.example.org", "b.example.org")
+    collection.run("download", *reach(publishers), "--host", "b.example.org")
+    assert collection.rows("SELECT host, status, count(*) FROM images GROUP BY 1, 2") == [
+        ("a.example.org", "pending", 5), ("b.example.org", "success", 5),
+    ]  # fmt: skip
+    assert "knows no host 'c.example.org'" in collection.run("download", "--host", "c.example.org", code=2)
+
+
+def test_one_run_at_a_time(make: Make, publishers: Publishers) -> None:
+    publishers.behave("*.example.org=slow_first_byte:0.3")
+    collection = make(100, "a.example.org")
+    process = collection.start("download", *reach(publishers))
+    assert process.stdout is not None
+    process.stdout.readline()
+    output = collection.run("download", *reach(publishers), code=1)
+    assert re.search(rf"in use by 'download' on host \S+, pid {process.pid},", output)
+    assert output.count("\n") == 1 + output.count("SLACK_WEBHOOK_URL"), "one clear line"
+    assert "in use by 'download'" in collection.run("init", collection.folder / "multimedia.txt", code=1)
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def test_no_host_sees_more_than_its_limit(make: Make, publishers: Publishers) -> None:
+    """I5, as the server counts it: connections at once, idle ones too, over all processes."""
+    publishers.behave("*.example.org=slow_first_byte:0.01")
+    collection = make(60, "one.example.org", "two.example.org", "many.example.org")
+    hosts = collection.folder / "hosts.toml"
+    hosts.write_text(
+        """
+        [hosts."one.example.org"]
+        connections = 1
+        source = "a test"
+        [hosts."many.example.org"]
+        connections = 3
+        lanes = 2
+        source = "a test"
+        """
+    )
+    collection.run("download", *reach(publishers), "--processes", 3, "--hosts-file", hosts)
+    seen = publishers.counters()["hosts"]
+    assert seen["one.example.org"]["connections_max"] == 1
+    assert seen["two.example.org"]["connections_max"] == 2
+    assert 3 <= seen["many.example.org"]["connections_max"] <= 6
+
+
+@pytest.mark.slow
+def test_the_interval_between_requests(make: Make, publishers: Publishers) -> None:
+    collection = make(12, "calm.example.org")
+    hosts = collection.folder / "hosts.toml"
+    hosts.write_text('[default]\nconnections = 2\nmin_interval_s = 0.15\nsource = "a test"\n')
+    collection.run("download", *reach(publishers), "--processes", 2, "--hosts-file", hosts)
+    starts = [at for at, _, url, _ in publishers.log() if "calm" in url]
+    assert len(starts) == 12
+    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) > 0.13
+
+
+@pytest.mark.slow
+def test_hosts_of_one_operator_share_their_limits(make: Make, publishers: Publishers) -> None:
+    publishers.behave("*.example.org=slow_first_byte:0.02")
+    collection = make(20, "b01.example.org", "b02.example.org", "b03.example.org")
+    hosts = collection.folder / "hosts.toml"
+    hosts.write_text('[hosts."*.example.org"]\nconnections = 1\ngroup = "deliver"\nsource = "a test"\n')
+    collection.run("download", *reach(publishers), "--processes", 3, "--hosts-file", hosts)
+    assert counts(collection) == {"success": 60}
+    times = sorted((at, url.split("/")[2]) for at, _, url, _ in publishers.log())
+    assert len(times) == 60
+    changes = sum(a[1] != b[1] for a, b in zip(times, times[1:], strict=False))
+    assert changes < 30, "one host after the other, never two at once"
+
+
+@pytest.mark.slow
+def test_retry_after_holds_the_whole_host(make: Make, publishers: Publishers) -> None:
+    """The first answer asks for two seconds of peace: nobody asks that host before, others are not touched."""
+    publishers.behave("busy.example.org=http_429_seconds:2 x1")
+    collection = make(10, "busy.example.org", "free.example.org")
+    collection.run("download", *reach(publishers), "--retry-wait", "1s")
+    assert counts(collection) == {"success": 20}
+    busy = [at for at, _, url, _ in publishers.log() if "busy" in url]
+    in_flight_then = [at for at in busy if at < busy[0] + 1.9]
+    assert len(in_flight_then) <= 2, "no more than what was in flight when the answer came"
+    assert collection.rows("SELECT n_retries > 0 FROM hosts WHERE host = 'busy.example.org'") == [(1,)]
+
+
+def test_a_dead_host_holds_nobody_up(make: Make, publishers: Publishers) -> None:
+    publishers.behave("dead.example.org=close_before_answer")
+    collection = make(60, "dead.example.org", "well.example.org")
+    output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-idle", "1s", code=75)
+    assert "dead.example.org is left alone until" in output
+    assert "all that is left has to wait" in output
+    assert collection.rows("SELECT status, count(*) FROM images WHERE host LIKE 'well%' GROUP BY 1") == [("success", 60)]
+    assert collection.rows("SELECT blocked_until > 0, blocked_why <> '' FROM hosts WHERE host LIKE 'dead%'") == [(1, 1)]
+    assert publishers.host("dead.example.org")["requests"] < 30, "most of its images were left alone"
+
+
+def test_failures_that_pass_come_back(make: Make, publishers: Publishers) -> None:
+    publishers.behave("shaky.example.org=http_500 x1/url")
+    collection = make(5, "shaky.example.org")
+    collection.run("download", *reach(publishers), "--retry-wait", "1s")
+    assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("success", 2, 5)]
+
+
+def test_attempts_run_out_and_are_given_anew(make: Make, publishers: Publishers) -> None:
+    publishers.behave("shaky.example.org=http_500")
+    collection = make(2, "shaky.example.org")
+    collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-attempts", 2)
+    assert collection.rows("SELECT status, error_type, attempts, count(*) FROM images GROUP BY 1, 2, 3") == [
+        ("failed_transient", "server_error", 2, 2)
+    ]
+    assert collection.rows("SELECT status, count(*) FROM gbif_ids GROUP BY 1") == [("failed", 2)]
+    publishers.behave_well()
+    collection.run("download", *reach(publishers))
+    assert counts(collection) == {"failed_transient": 2}, "used up is used up"
+    collection.run("download", *reach(publishers), "--retry-failed", "transient")
+    assert counts(collection) == {"success": 2}
+    assert collection.rows("SELECT status, count(*) FROM gbif_ids GROUP BY 1") == [("done", 2)]
+    collection.check_invariants()
+
+
+def test_a_redirect_to_another_host_waits_in_its_queue(make: Make, publishers: Publishers) -> None:
+    publishers.behave("short.example.org=redirect_to_host:store.example.org")
+    collection = make(10, "short.example.org")
+    collection.run("download", *reach(publishers))
+    assert counts(collection) == {"success": 10}
+    seen = publishers.counters()["hosts"]
+    assert seen["store.example.org"]["requests"] == 10
+    assert seen["store.example.org"]["connections_max"] <= 2
+    collection.check_invariants()
+
+
+def test_a_smaller_picture_is_kept(make: Make, publishers: Publishers) -> None:
+    collection = make(6, "a.example.org")
+    collection.run("download", *reach(publishers), "--max-edge", 64)
+    for file_path, sha256, original_sha256, width, height in collection.rows(
+        "SELECT file_path, sha256, original_sha256, width, height FROM images"
+    ):
+        path = collection.root / str(file_path)
+        with Image.open(path) as image:
+            assert image.format == "JPEG"
+            assert max(image.size) <= 64
+            assert image.size == (width, height)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        assert original_sha256 not in (None, sha256)
+
+
+def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
+    collection = make(1, "a.example.org")
+    collection.root.write_text("in the way")
+    output = collection.run("download", code=1)
+    assert "images cannot be written" in output
+    assert "Traceback" not in output
+
+
+def test_what_makes_no_sense(make: Make, tmp_path: Path) -> None:
+    collection = make(1, "a.example.org")
+    for arguments, line in (
+        (["--until", "yesterday"], "no moment"),
+        (["--for", "soon"], "no span of time"),
+        (["--processes", "0"], "less than 1"),
+        (["--cacert", "nowhere.pem"], "no such file of CA certificates"),
+        (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
+        (["--max-edge", "big"], "no number"),
+    ):
+        output = collection.run("download", *arguments, code=2)
+        assert line in output
+        assert "Traceback" not in output
+    (tmp_path / "hosts.toml").write_text("[default]\nconections = 3\n")
+    assert "conections" in collection.run("download", "--hosts-file", tmp_path / "hosts.toml", code=2)
+    other = Collection(tmp_path / "nowhere")
+    other.folder.mkdir()
+    assert "no ledger at" in other.run("download", code=2)
+
+
+def test_slack_hears_of_it(make: Make, publishers: Publishers, slack: FakeSlack) -> None:
+    collection = Collection(make(5, "a.example.org").folder, {"SLACK_WEBHOOK_URL": slack.url})
+    output = collection.run("download", *reach(publishers), "--notify-every", 2)
+    assert "started, 5 of 5 images left" in slack.texts[0]
+    assert "nothing left to do; 5 images stored" in slack.texts[-1]
+    assert "s3cr3t" not in output
+    assert b"s3cr3t" not in collection.ledger.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_slack_that_hangs_disturbs_nothing(make: Make, publishers: Publishers, slack: FakeSlack) -> None:
+    slack.release.clear()
+    collection = Collection(make(5, "a.example.org").folder, {"SLACK_WEBHOOK_URL": slack.url})
+    collection.run("download", *reach(publishers))
+    slack.release.set()
+    assert counts(collection) == {"success": 5}
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Ask until it holds; each question is an exchange with another process, so this is no busy loop."""
+    end_at = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_at

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import sqlite3
 import time
@@ -253,3 +254,15 @@ def test_instant_on_a_ledger_of_many_hosts(tmp_path: Path) -> None:
         began = time.perf_counter()
         assert status_report(ledger, NOW).images.total == 400_000_000
         assert time.perf_counter() - began < 1.0
+
+
+def test_a_long_page_does_not_push_the_figures_out(path: Path) -> None:
+    writer = sqlite3.connect(path)
+    writer.execute("UPDATE page_samples SET sample = ?", ("words " * 80,))
+    writer.commit()
+    writer.close()
+    for width in (80, 104):
+        lines = text_of(report_of(path), force_terminal=True, width=width, color_system=None).splitlines()
+        assert [line for line in lines if re.search(r"pages\.example\.org +invalid_content_type +1 +words words .*…", line)], (
+            lines
+        )

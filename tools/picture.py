@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import time
 from pathlib import Path
@@ -19,7 +20,8 @@ PROJECT = Path(__file__).parent.parent
 
 def main() -> None:
     console = Console(record=True, width=104, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    with open_reader(PROJECT / "demo-run/ledger.sqlite") as ledger:
+    os.chdir(PROJECT)  # the picture shows the ledger's path as it is given
+    with open_reader(Path("demo-run/ledger.sqlite")) as ledger:
         show_status(status_report(ledger, time.time()), console)
     svg = console.export_svg(title="d4c-images status", theme=MONOKAI, unique_id="status")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # a picture must load nothing from elsewhere

@@ -220,9 +220,9 @@ def _moment(unix_time: int) -> str:
 
 
 def _rich_table(section: Section) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=any(column.wide for column in section.columns))
     for n, column in enumerate(section.columns):
-        widest = max(len(row[n]) for row in section.rows)
+        widest = max(len(cell) for cell in (column.name, *(row[n] for row in section.rows)))
         table.add_column(
             Text(column.name),
             justify="right" if column.right else "left",

@@ -28,6 +28,7 @@ from d4c_images.fetch import Fetcher, FetchOptions
 from d4c_images.judge import Policy
 from d4c_images.ingest import ingest
 from d4c_images.ledger import connect, lending, owner, questions
+from d4c_images.ledger.records import catch_up
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.ledger.rollup import RollUpProgress, finalize
 from d4c_images.model import Limits
@@ -328,6 +329,7 @@ def _owned(path: Path, command: str, settings: Settings, *, create: bool = False
     ledger = connect.open_ledger(path, create=create)
     try:
         owner.take(ledger, command, owner.this_process(settings.job_id), time.time())
+        catch_up(ledger)
         try:
             yield ledger
         except LedgerLost:

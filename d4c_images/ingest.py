@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from d4c_images import crash
 from d4c_images.ledger import archives, labels
 from d4c_images.ledger.admit import Admission
-from d4c_images.ledger.chunk import Chunk, KeyFilter
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.keys import KeyIndex
 from d4c_images.prepare import Assignment, chunks
 from d4c_images.reading import chunks_of_child
 from d4c_images.sources import Source
@@ -72,13 +71,15 @@ def ingest(
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, source.fingerprint, source.size_bytes, limit)
     if not archive.finished and (limit is None or archive.rows_done < limit):
-        keys = KeyIndex(ledger)
-        admission = Admission(ledger, archive.archive_id, keys)
+        admission = Admission(ledger, archive.archive_id)
         assignment = Assignment(
             source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
         )
-        known = keys.filter()
-        reading = chunks(assignment, known or KeyFilter()) if in_process else chunks_of_child(assignment, known)
+        seen = admission.seen()
+        if in_process:
+            reading = chunks(assignment, seen or Seen(SeenFilter(), SeenFilter()))
+        else:
+            reading = chunks_of_child(assignment, seen)
         reached_end = True
         with closing(reading), _no_collections():
             for group in _groups(reading):
@@ -86,7 +87,7 @@ def ingest(
                 last = group[-1]
                 progress(Progress(last.end_row, last.end_offset, source.size_bytes))
                 reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
-        keys.flush()
+        admission.flush()
         crash.point("ingest.before_finish")
         if reached_end:
             with ledger.transaction() as db:

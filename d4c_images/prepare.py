@@ -9,7 +9,7 @@ from itertools import islice, repeat
 from typing import TypeVar
 
 from d4c_images.identity import identify, split_cell, unusable_reason
-from d4c_images.ledger.chunk import Chunk, KeyFilter
+from d4c_images.ledger.chunk import Chunk, Seen
 from d4c_images.ledger.keys import hashes_of
 from d4c_images.model import Image
 from d4c_images.sources import Block, Source
@@ -17,7 +17,7 @@ from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
 
 SEVERAL_URLS = "several_urls"
 UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
-MAX_TEXTS = 1 << 16  # texts that are remembered before all are forgotten
+MAX_TEXTS = 1 << 17  # texts that are remembered before all are forgotten
 
 _Value = TypeVar("_Value")
 
@@ -33,9 +33,9 @@ class Assignment:
     sampled: dict[str, int] = field(default_factory=dict)  # rejected rows kept so far, by reason
 
 
-def chunks(assignment: Assignment, known: KeyFilter) -> Generator[Chunk, None, None]:
+def chunks(assignment: Assignment, seen: Seen) -> Generator[Chunk, None, None]:
     """The chunks of a source from the assignment's place to its end, or to its limit. Raises what `Source.blocks` raises."""
-    preparer = _Preparer(assignment, known)
+    preparer = _Preparer(assignment, seen)
     limit = assignment.limit
     if limit is not None and assignment.rows_done >= limit:
         return
@@ -51,10 +51,11 @@ def chunks(assignment: Assignment, known: KeyFilter) -> Generator[Chunk, None, N
 class _Preparer:
     """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
 
-    def __init__(self, assignment: Assignment, known: KeyFilter) -> None:
+    def __init__(self, assignment: Assignment, seen: Seen) -> None:
         self._rejects = Rejects(assignment.sampled)
         self._sieve = Sieve(assignment.source.columns, self._rejects)
-        self._known = known
+        self._seen = seen
+        self._last_gbif_id = 0
         self._hosts: dict[str, int] = {}
         self._rules: dict[tuple[str, int], int] = {}
         self._texts: dict[str, int] = {}
@@ -80,15 +81,24 @@ class _Preparer:
         references = "\t".join(rows.references)
         if '"' in references or " " in references:
             references = "\t".join(map(_bare, rows.references))
+        gbif_ids = rows.gbif_ids
+        starts = [
+            at for at, (last, this) in enumerate(zip([self._last_gbif_id, *gbif_ids], gbif_ids, strict=False)) if last != this
+        ]
+        if starts:
+            self._last_gbif_id = gbif_ids[-1]
+        doubtful = self._seen.gbif_ids.add([gbif_ids[at] for at in starts])
         reject_counts, notes, samples = self._rejects.take()
         return Chunk(
             end_row=block.row_no - 1 + len(lines),
             end_offset=block.end,
             rows_admitted=len(set(rows.line_nos)),
             row_nos=array("q", map(block.row_no.__add__, rows.line_nos)),
-            gbif_ids=array("q", rows.gbif_ids),
+            gbif_ids=array("q", gbif_ids),
             key_hashes=hashes,
-            maybe_known=array("q", self._known.add(hashes)),
+            maybe_known=array("q", self._seen.key_hashes.add(hashes)),
+            record_starts=array("q", starts),
+            maybe_known_records=array("q", [starts[at] for at in doubtful]),
             urls="\t".join(urls),
             image_keys={at: key for at, (key, url) in enumerate(zip(keys, urls, strict=True)) if key != url},
             hosts=host_numbers,

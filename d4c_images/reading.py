@@ -15,17 +15,17 @@ from collections.abc import Generator
 from multiprocessing.connection import Connection
 
 from d4c_images.errors import D4CError, SourceError
-from d4c_images.ledger.chunk import Chunk, KeyFilter
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter
 from d4c_images.prepare import Assignment, chunks
 
 MAX_CHUNKS_AHEAD = 16
 
 
-def chunks_of_child(assignment: Assignment, known: KeyFilter | None) -> Generator[Chunk, None, None]:
+def chunks_of_child(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
     """What `chunks` yields and raises, in a child process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_read, args=(assignment, known, theirs), daemon=True, name="d4c-images reader")
+    child = context.Process(target=_read, args=(assignment, seen, theirs), daemon=True, name="d4c-images reader")
     child.start()
     theirs.close()
     backlog = _Backlog(ours)
@@ -47,13 +47,13 @@ def chunks_of_child(assignment: Assignment, known: KeyFilter | None) -> Generato
         child.close()
 
 
-def _read(assignment: Assignment, known: KeyFilter | None, pipe: Connection) -> None:
+def _read(assignment: Assignment, seen: Seen | None, pipe: Connection) -> None:
     """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
     gc.disable()
     try:
         try:
-            for chunk in chunks(assignment, known or KeyFilter()):
+            for chunk in chunks(assignment, seen or Seen(SeenFilter(), SeenFilter())):
                 pipe.send_bytes(pickle.dumps(chunk, pickle.HIGHEST_PROTOCOL))
             pipe.send(None)
         except D4CError as error:

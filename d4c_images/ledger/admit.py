@@ -7,36 +7,34 @@ column by column. Rows whose image has come before are for `known` to look at.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from d4c_images import crash
 from d4c_images.ledger import archives, bulk, known
-from d4c_images.ledger.chunk import Chunk
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import MAX_HELD, KeyIndex
-from d4c_images.ledger.known import Effect, Group
+from d4c_images.ledger.known import Group
 from d4c_images.ledger.lending import host_id_of
 from d4c_images.ledger.names import TextIds, rule_id_of
-from d4c_images.ledger.rollup import record_status
+from d4c_images.ledger.records import Arrivals, Effect, Records
 from d4c_images.ledger.tally import Tally
-from d4c_images.model import RecordStatus, Status
+from d4c_images.model import Status
 
-INSERT_IMAGES = "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, image_key, urls) VALUES"
-NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
-INSERT_LINKS = """INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id,
-    references_url, archive_id, row_no) VALUES"""
-INSERT_RECORDS = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images) VALUES"
-RECORDS = """
-SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at
-FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
+INSERT_IMAGES = """
+INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
+    rights_holder_id, references_url, row_no, archive_id) VALUES"""
+INSERT_LINK = """
+INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, row_no,
+    archive_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-UPDATE_RECORD = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
+NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
 BEAT = "UPDATE runs SET heartbeat_at = ? WHERE run_id = ?"
 
 _Value = TypeVar("_Value")
@@ -54,15 +52,29 @@ class Admitted:
 class Admission:
     """Admits the chunks of one archive, in their order. Of no use any more once `admit` has raised."""
 
-    def __init__(self, ledger: Ledger, archive_id: int, keys: KeyIndex) -> None:
+    def __init__(self, ledger: Ledger, archive_id: int) -> None:
         self._ledger = ledger
         self._archive_id = archive_id
-        self._keys = keys
+        self._keys = KeyIndex(ledger)
+        self._records = Records(ledger)
         self._host_ids: list[int] = []
         self._rule_ids: list[int] = []
         self._texts = TextIds()
         self._next_image_id: int = ledger.connection.execute(NEXT_IMAGE_ID).fetchone()[0]
-        self._expect_new_records = True
+
+    def seen(self) -> Seen | None:
+        """What the ledger knows already; None where that is nothing."""
+        if self._next_image_id == 1:
+            return None
+        seen = Seen(SeenFilter(), SeenFilter())
+        self._keys.tell(seen.key_hashes)
+        self._records.tell(seen.gbif_ids)
+        return seen
+
+    def flush(self) -> None:
+        """Write what is held in memory. To be called at the end; a process that dies without it loses nothing."""
+        self._keys.flush()
+        self._records.flush(self._next_image_id - 1)
 
     def admit(self, chunks: Sequence[Chunk], now: float) -> Admitted:
         """Write the rows and the checkpoint behind them in one transaction."""
@@ -74,6 +86,7 @@ class Admission:
             crash.point("admit.before_commit")
         crash.point("admit.after_commit")
         self._keys.flush(at_least=MAX_HELD)
+        self._records.flush(self._next_image_id - 1, at_least=MAX_HELD)
         return admitted
 
     def _write_checkpoint(self, db: sqlite3.Connection, last: Chunk, admitted: Admitted) -> None:
@@ -97,47 +110,80 @@ class Admission:
             return Admitted(n_rows, 0, 0)
         tally = Tally()
         matches = known.match(db, group, self._keys)
-        known_at = matches.positions()
+        old = matches.positions()
         image_ids = matches.image_ids(n, self._next_image_id)
         repeated: set[int] = set()
         effects: dict[int, Effect] = {}
-        if known_at:
+        if old:
             known.add_candidates(db, group, matches, tally)
             repeated, effects = known.repeated_links(db, group, matches, image_ids)
-        linked = _without(n, repeated)
-        gbif_ids = _pick(group.gbif_ids, linked)
-        image_nos = self._write_records(db, gbif_ids, effects, tally, now)
-        new = _without(n, known_at)
-        new_ids = _pick(image_ids, new)
-        no_at = image_nos if not repeated else dict(zip(linked, image_nos, strict=True))
-        _write_images(db, group, new, new_ids, [no_at[at] for at in new])
-        is_first = bytearray(b"\x01") * n
-        for at in known_at:
-            is_first[at] = 0
-        columns = (is_first, group.license_ids, group.creator_ids, group.rights_holder_ids, group.references)
-        bulk.insert(
-            db,
-            INSERT_LINKS,
-            (
-                gbif_ids,
-                image_nos,
-                _pick(image_ids, linked),
-                *(_pick(column, linked) for column in columns),
-                [self._archive_id] * len(linked),
-                _pick(group.row_nos, linked),
-            ),
-        )
+        arrivals = Arrivals(group.gbif_ids, group.record_starts, group.maybe_known_records, image_ids, old, repeated, effects)
+        image_nos, linked = self._records.add(db, arrivals, tally, now)
+        if linked:
+            self._write_links(db, group, linked, image_ids, image_nos, set(old))
+        new = _without(n, old)
+        self._write_images(db, group, new, image_ids, image_nos)
         known.write_twins(db, matches, image_ids)
         for host_id, n_images in Counter(_pick(group.host_ids, new)).items():
             tally.image(n_images, host_id, Status.PENDING, None, final=False)
         tally.write(db)
-        self._keys.add(_pick(group.key_hashes, new), new_ids)
-        self._next_image_id += len(new_ids)
-        return Admitted(n_rows, len(new_ids), len(linked))
+        self._keys.add(_pick(group.key_hashes, new), _pick(image_ids, new))
+        self._next_image_id += len(new)
+        return Admitted(n_rows, len(new), n - len(repeated))
+
+    def _write_images(
+        self, db: sqlite3.Connection, group: Group, new: Sequence[int], image_ids: Sequence[int], image_nos: Sequence[int]
+    ) -> None:
+        keys: list[str | None] = [None] * len(group.urls)
+        for at, key in group.image_keys.items():
+            if key != group.urls[at]:
+                keys[at] = key
+        columns: tuple[Sequence[object], ...] = (
+            image_ids,
+            group.gbif_ids,
+            image_nos,
+            group.host_ids,
+            group.rule_ids,
+            keys,
+            group.urls,
+            group.license_ids,
+            group.creator_ids,
+            group.rights_holder_ids,
+            group.references,
+            group.row_nos,
+        )
+        bulk.insert(db, INSERT_IMAGES, (*(_pick(column, new) for column in columns), [self._archive_id] * len(new)))
+
+    def _write_links(
+        self,
+        db: sqlite3.Connection,
+        group: Group,
+        linked: Sequence[int],
+        image_ids: Sequence[int],
+        image_nos: Sequence[int],
+        old: set[int],
+    ) -> None:
+        """Write links that do not stand in line with their record's first one; the images' own rows then hold none."""
+        provenance = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.references, group.row_nos)
+        rows = [
+            (
+                group.gbif_ids[at],
+                image_nos[at],
+                image_ids[at],
+                at not in old,
+                *(column[at] for column in provenance),
+                self._archive_id,
+            )
+            for at in linked
+        ]
+        db.executemany(INSERT_LINK, rows)
+        for at in linked:
+            for column in provenance:
+                column[at] = None
 
     def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group:
         """The chunks' columns end to end, in the ledger's numbers."""
-        group = Group(array("q"), array("q"), array("q"), [], [], {}, [], [], [], [], [], [])
+        group = Group([], array("q"), array("q"), [], [], [], [], {}, [], [], [], [], [], [])
         for chunk in chunks:
             self._host_ids += [host_id_of(db, host) for host in chunk.new_hosts]
             self._rule_ids += [rule_id_of(db, name, version) for name, version in chunk.new_rules]
@@ -149,6 +195,8 @@ class Admission:
             group.gbif_ids += chunk.gbif_ids
             group.key_hashes += chunk.key_hashes
             group.maybe_known += map(start.__add__, chunk.maybe_known)
+            group.record_starts += map(start.__add__, chunk.record_starts)
+            group.maybe_known_records += map(start.__add__, chunk.maybe_known_records)
             group.urls += chunk.urls.split("\t")
             group.image_keys.update((start + at, key) for at, key in chunk.image_keys.items())
             group.host_ids += map(self._host_ids.__getitem__, chunk.hosts)
@@ -158,91 +206,12 @@ class Admission:
             group.license_ids += map(text_id, chunk.licenses)
             group.creator_ids += map(text_id, chunk.creators)
             group.rights_holder_ids += map(text_id, chunk.rights_holders)
+        # The transaction before this one may have ended in the middle of a record.
+        if group.urls and group.record_starts[:1] != [0]:
+            group.record_starts.insert(0, 0)
+        if group.urls and group.maybe_known_records[:1] != [0]:
+            group.maybe_known_records.insert(0, 0)
         return group
-
-    def _write_records(
-        self, db: sqlite3.Connection, gbif_ids: Sequence[int], effects: Mapping[int, Effect], tally: Tally, now: int
-    ) -> list[int]:
-        """Make the records of the links to come, or let them grow. Returns each link's `image_no`."""
-        if not gbif_ids:
-            return []
-        # Nearly always the first record alone has come before: the last transaction ended in the middle of it. So the others
-        # are inserted unseen, and looked for only where that goes wrong.
-        before = _image_counts(db, gbif_ids[:1] if self._expect_new_records else set(gbif_ids))
-        image_nos, counts = _numbered(gbif_ids, before)
-        db.execute("SAVEPOINT records")
-        if _insert_records(db, counts, before) < len(counts) - len(before):
-            db.execute("ROLLBACK TO records")
-            before = _image_counts(db, set(gbif_ids))
-            image_nos, counts = _numbered(gbif_ids, before)
-            _insert_records(db, counts, before)
-        db.execute("RELEASE records")
-        self._expect_new_records = len(before) < 2
-        tally.record(len(counts) - len(before), RecordStatus.PENDING)
-        _update_records(db, counts, before, effects, tally, now)
-        return image_nos
-
-
-def _write_images(
-    db: sqlite3.Connection, group: Group, new: Sequence[int], image_ids: Sequence[int], image_nos: Sequence[int]
-) -> None:
-    keys: list[str | None] = [None] * len(group.urls)
-    for at, key in group.image_keys.items():
-        if key != group.urls[at]:
-            keys[at] = key
-    columns = (group.host_ids, group.rule_ids, keys, group.urls)
-    bulk.insert(
-        db, INSERT_IMAGES, (image_ids, _pick(group.gbif_ids, new), image_nos, *(_pick(column, new) for column in columns))
-    )
-
-
-def _numbered(gbif_ids: Sequence[int], before: Mapping[int, int]) -> tuple[list[int], dict[int, int]]:
-    """The `image_no` of each link, and how many images each record has with them."""
-    counts = dict(before)
-    image_nos = []
-    for gbif_id in gbif_ids:
-        image_no = counts.get(gbif_id, 0)
-        image_nos.append(image_no)
-        counts[gbif_id] = image_no + 1
-    return image_nos, counts
-
-
-def _image_counts(db: sqlite3.Connection, gbif_ids: Iterable[int]) -> dict[int, int]:
-    """How many images the records have that are in the ledger."""
-    return {row[0]: row[1] for row in db.execute(RECORDS, (json.dumps(list(gbif_ids)),))}
-
-
-def _insert_records(db: sqlite3.Connection, counts: Mapping[int, int], before: Mapping[int, int]) -> int:
-    """Insert the records that were not there before; returns how many of them really were not."""
-    new = {gbif_id: n for gbif_id, n in counts.items() if gbif_id not in before}
-    return bulk.insert(db, INSERT_RECORDS, (list(new), list(new.values()))) if new else 0
-
-
-def _update_records(
-    db: sqlite3.Connection,
-    counts: Mapping[int, int],
-    before: Mapping[int, int],
-    effects: Mapping[int, Effect],
-    tally: Tally,
-    now: int,
-) -> None:
-    """Make true what the new links change: records that were there grow, and images that were tried before count at once."""
-    touched = {*effects, *before}
-    if not touched:
-        return
-    updates = []
-    nothing = Effect()
-    for gbif_id, _, n_success, n_failed, old, completed_at in db.execute(RECORDS, (json.dumps(list(touched)),)).fetchall():
-        effect = effects.get(gbif_id, nothing)
-        n_success += effect.n_success
-        n_failed += effect.n_failed
-        status = record_status(counts[gbif_id], n_success, n_failed, tried=effect.tried or old != RecordStatus.PENDING)
-        ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-        updates.append((counts[gbif_id], n_success, n_failed, status.value, (completed_at or now) if ended else None, gbif_id))
-        if status != old:
-            tally.record(-1, old)
-            tally.record(1, status)
-    db.executemany(UPDATE_RECORD, updates)
 
 
 def _without(n: int, left_out: Iterable[int]) -> Sequence[int]:

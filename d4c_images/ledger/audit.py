@@ -24,8 +24,11 @@ SUCCESS = "SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE i
 BY_NAME = """
 SELECT i.status, i.file_path, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL
 FROM json_each(?) AS wanted
-LEFT JOIN link_rows AS l ON l.gbif_id = json_extract(wanted.value, '$[0]') AND l.image_no = json_extract(wanted.value, '$[1]')
-LEFT JOIN image_rows AS i ON i.image_id = l.image_id
+LEFT JOIN image_rows AS i ON i.image_id = coalesce(
+    (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r
+     WHERE g.gbif_id = wanted.value ->> 0 AND r.image_id >= g.first_image_id AND r.image_id < g.first_image_id + g.n_in_line
+       AND r.image_no = wanted.value ->> 1),
+    (SELECT l.image_id FROM link_rows AS l WHERE l.gbif_id = wanted.value ->> 0 AND l.image_no = wanted.value ->> 1))
 ORDER BY wanted.key
 """
 LEASES = "SELECT lease_id FROM leases"

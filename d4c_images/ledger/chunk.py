@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from d4c_images.model import Reject
 
 KEY_BITS = 63
-FILTER_BITS = 1 << 28
+FILTER_BITS = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Chunk:
     gbif_ids: array[int]
     key_hashes: array[int]  # 63 bits
     maybe_known: array[int]  # positions whose key may have come before, in this source or in the ledger; all others have not
+    record_starts: array[int]  # positions whose record is another one than in the row before
+    maybe_known_records: array[int]  # those of them whose record may have come before; all others have not
     urls: str  # candidates of each image joined by line feeds; images joined by tabs
     image_keys: dict[int, str]  # by position, where the key is not the same as the candidates
     hosts: array[int]
@@ -43,22 +46,23 @@ class Chunk:
     reject_samples: list[Reject]
 
 
-class KeyFilter:
-    """Says of a key's hash that it is new, or that it may have come before. Never calls a known one new.
+class SeenFilter:
+    """Says of a number that it is new, or that it may have come before. Never calls one new that it has been told of.
 
-    One bit of `FILTER_BITS` (32 MiB) per hash: of 2 M keys 0.7 % are doubtful, of 20 M 7 %, of 100 M 31 %; those are looked up.
+    One bit of `FILTER_BITS` (16 MiB) per number: of 2 M numbers 1.5 % are doubtful, of 20 M 14 %, of 100 M half; those are
+    looked up.
     """
 
     def __init__(self) -> None:
         self._bits = bytearray(FILTER_BITS // 8)
 
-    def add(self, hashes: array[int] | list[int]) -> list[int]:
-        """Remember hashes; returns the positions of those that may have come before."""
+    def add(self, numbers: Sequence[int]) -> list[int]:
+        """Remember numbers; returns the positions of those that may have come before."""
         bits = self._bits
         mask = FILTER_BITS - 1
         doubtful = []
-        for at, key_hash in enumerate(hashes):
-            bit = key_hash & mask
+        for at, number in enumerate(numbers):
+            bit = number & mask
             byte = bits[bit >> 3]
             flag = 1 << (bit & 7)
             if byte & flag:
@@ -66,3 +70,11 @@ class KeyFilter:
             else:
                 bits[bit >> 3] = byte | flag
         return doubtful
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the ledger knows, for whoever makes chunks."""
+
+    key_hashes: SeenFilter
+    gbif_ids: SeenFilter

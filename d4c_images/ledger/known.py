@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from d4c_images.identity import merge, parts
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.lending import host_id_of
+from d4c_images.ledger.records import Effect
 from d4c_images.ledger.requeue import REQUEUE
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
@@ -21,7 +22,7 @@ from d4c_images.model import Status
 
 STORED_IMAGES = """
 SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
-       i.url_no, i.redirect_url
+       i.url_no, i.redirect_url, i.image_no, i.row_no IS NOT NULL
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """
 TWIN = "SELECT image_id FROM image_key_twins WHERE image_key = ?"
@@ -36,6 +37,12 @@ UPDATE link_rows SET license_id = coalesce(license_id, ?), creator_id = coalesce
 WHERE gbif_id = ? AND image_no = ?
   AND (license_id IS NULL OR creator_id IS NULL OR rights_holder_id IS NULL OR references_url IS NULL)
 """
+FILL_IMAGE = """
+UPDATE image_rows SET license_id = coalesce(license_id, ?), creator_id = coalesce(creator_id, ?),
+    rights_holder_id = coalesce(rights_holder_id, ?), references_url = coalesce(references_url, ?)
+WHERE image_id = ?
+  AND (license_id IS NULL OR creator_id IS NULL OR rights_holder_id IS NULL OR references_url IS NULL)
+"""
 NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, host_id = ? WHERE image_id = ?"
 
 
@@ -43,10 +50,12 @@ NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, hos
 class Group:
     """The rows of one transaction, as columns of equal length, with the ledger's numbers of hosts, rules and texts."""
 
-    row_nos: array[int]
+    row_nos: list[int | None]
     gbif_ids: array[int]
     key_hashes: array[int]
     maybe_known: list[int]
+    record_starts: list[int]
+    maybe_known_records: list[int]
     urls: list[str]
     image_keys: dict[int, str]
     host_ids: list[int]
@@ -75,6 +84,8 @@ class StoredImage:
     urls: str
     url_no: int
     redirect_url: str | None
+    image_no: int
+    is_linked: bool  # its row holds the link to its first record
 
     @property
     def key(self) -> str:
@@ -107,15 +118,6 @@ class Matches:
             start = at + 1
         ids += range(next_image_id, next_image_id + n - start)
         return ids
-
-
-@dataclass(slots=True)
-class Effect:
-    """What the images that a record newly shows have been through already."""
-
-    n_success: int = 0
-    n_failed: int = 0
-    tried: bool = False
 
 
 def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
@@ -218,14 +220,25 @@ def repeated_links(
     """
     repeated: set[int] = set()
     effects: dict[int, Effect] = {}
-    pairs = [(group.gbif_ids[at], image.image_id) for at, image in matches.stored.items()]
-    in_ledger = {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(pairs),))} if pairs else {}
+    others = [
+        (group.gbif_ids[at], image.image_id) for at, image in matches.stored.items() if image.gbif_id != group.gbif_ids[at]
+    ]
+    in_ledger = (
+        {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(others),))} if others else {}
+    )
     in_group = {(group.gbif_ids[first], image_ids[first]): first for first in matches.earlier.values()}
     fills = []
     for at in matches.positions():
         gbif_id = group.gbif_ids[at]
         pair = (gbif_id, image_ids[at])
-        if pair in in_ledger:
+        image = matches.stored.get(at)
+        if image is not None and image.gbif_id == gbif_id:
+            repeated.add(at)
+            if image.is_linked:
+                db.execute(FILL_IMAGE, (*_provenance(group, at), image.image_id))
+            else:
+                fills.append((*_provenance(group, at), gbif_id, image.image_no))
+        elif pair in in_ledger:
             repeated.add(at)
             fills.append((*_provenance(group, at), gbif_id, in_ledger[pair]))
         elif pair in in_group:
@@ -233,7 +246,7 @@ def repeated_links(
             _fill(group, in_group[pair], at)
         else:
             in_group[pair] = at
-            if (image := matches.stored.get(at)) is not None:
+            if image is not None:
                 effect = effects.setdefault(gbif_id, Effect())
                 effect.n_success += image.status == Status.SUCCESS
                 effect.n_failed += image.is_final and image.status != Status.SUCCESS

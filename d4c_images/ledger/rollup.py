@@ -22,13 +22,20 @@ FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
 """
 UPDATE_RECORD = "UPDATE gbif_ids SET n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
 RECOUNT = """
-SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, count(l.image_id) AS links,
+WITH wanted AS MATERIALIZED (SELECT * FROM gbif_ids WHERE gbif_id > ? ORDER BY gbif_id LIMIT ?),
+shown AS MATERIALIZED (
+    SELECT g.gbif_id, i.image_id, i.status, i.not_before, i.last_attempt_at
+    FROM wanted AS g CROSS JOIN image_rows AS i
+    WHERE i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND i.gbif_id = g.gbif_id
+    UNION ALL
+    SELECT g.gbif_id, i.image_id, i.status, i.not_before, i.last_attempt_at
+    FROM wanted AS g CROSS JOIN link_rows AS l ON l.gbif_id = g.gbif_id CROSS JOIN image_rows AS i ON i.image_id = l.image_id
+)
+SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, count(i.image_id) AS links,
        coalesce(sum(i.status = 'success'), 0) AS success,
        coalesce(sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)), 0) AS failed,
        coalesce(sum(i.last_attempt_at IS NOT NULL), 0) AS tried, max(i.last_attempt_at) AS last_attempt_at
-FROM (SELECT * FROM gbif_ids WHERE gbif_id > ? ORDER BY gbif_id LIMIT ?) AS g
-LEFT JOIN link_rows AS l ON l.gbif_id = g.gbif_id
-LEFT JOIN image_rows AS i ON i.image_id = l.image_id
+FROM wanted AS g LEFT JOIN shown AS i ON i.gbif_id = g.gbif_id
 GROUP BY g.gbif_id ORDER BY g.gbif_id
 """
 RECOUNT_IMAGES = """

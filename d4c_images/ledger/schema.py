@@ -112,28 +112,37 @@ CREATE TABLE image_rows (
     height           INTEGER,
     etag             TEXT,
     last_modified    TEXT,
-    last_attempt_at  INTEGER
+    last_attempt_at  INTEGER,
+    license_id       INTEGER,            -- from here on: its link to its first record; all NULL where that is in link_rows
+    creator_id       INTEGER,
+    rights_holder_id INTEGER,
+    references_url   TEXT,
+    archive_id       INTEGER,
+    row_no           INTEGER
 );
 CREATE INDEX image_queue ON image_rows (host_id, not_before, image_id) WHERE not_before IS NOT NULL;
 CREATE INDEX image_leases ON image_rows (lease_id) WHERE lease_id IS NOT NULL;
 
 -- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory
--- while rows come in and are written here many at a time (ledger/keys.py); `keyed_images` says up to which image they are all here.
+-- while rows come in and are written here many at a time (ledger/keys.py).
 CREATE TABLE image_keys (
     key_hash  INTEGER PRIMARY KEY,
     image_id  INTEGER NOT NULL
 );
-CREATE TABLE keyed_images (
-    one       INTEGER PRIMARY KEY CHECK (one = 1),
-    image_id  INTEGER NOT NULL
+-- Up to which image all keys are in image_keys, and all records in gbif_ids.
+CREATE TABLE caught_up (
+    one               INTEGER PRIMARY KEY CHECK (one = 1),
+    keyed_image_id    INTEGER NOT NULL,
+    recorded_image_id INTEGER NOT NULL
 );
-INSERT INTO keyed_images (one, image_id) VALUES (1, 0);
+INSERT INTO caught_up (one, keyed_image_id, recorded_image_id) VALUES (1, 0, 0);
 -- Images whose hash belongs to another key already. Nobody has met one yet.
 CREATE TABLE image_key_twins (
     image_key  TEXT PRIMARY KEY,
     image_id   INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- Links of a record and an image that image_rows does not hold itself; the view `links` has all of them.
 CREATE TABLE link_rows (
     gbif_id           INTEGER NOT NULL,
     image_no          INTEGER NOT NULL,
@@ -147,15 +156,20 @@ CREATE TABLE link_rows (
     row_no            INTEGER NOT NULL,
     PRIMARY KEY (gbif_id, image_no)
 ) WITHOUT ROWID;
-CREATE INDEX link_shared ON link_rows (image_id) WHERE is_first = 0;
+CREATE INDEX link_shared ON link_rows (image_id);
 
+-- Records. The images that a record was the first to show mostly came one after another: those are `n_in_line` images from
+-- `first_image_id` on, and image_rows holds the links to them. The newest records are held in memory while rows come in, since
+-- their ids are in no order, and are written here many at a time (ledger/records.py).
 CREATE TABLE gbif_ids (
-    gbif_id       INTEGER PRIMARY KEY,
-    n_images      INTEGER NOT NULL,
-    n_success     INTEGER NOT NULL DEFAULT 0,
-    n_failed      INTEGER NOT NULL DEFAULT 0,  -- failed for good: permanent, or no attempts left
-    status        TEXT NOT NULL DEFAULT 'pending',
-    completed_at  INTEGER
+    gbif_id         INTEGER PRIMARY KEY,
+    n_images        INTEGER NOT NULL,
+    n_success       INTEGER NOT NULL DEFAULT 0,
+    n_failed        INTEGER NOT NULL DEFAULT 0,  -- failed for good: permanent, or no attempts left
+    status          TEXT NOT NULL DEFAULT 'pending',
+    completed_at    INTEGER,
+    first_image_id  INTEGER,
+    n_in_line       INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE labels (
@@ -243,13 +257,22 @@ FROM image_rows AS i
 JOIN host_rows AS h ON h.host_id = i.host_id
 JOIN rules AS r ON r.rule_id = i.rule_id;
 
+CREATE VIEW links AS
+SELECT g.gbif_id, i.image_no, i.image_id, 1 AS is_first, i.license_id, i.creator_id, i.rights_holder_id, i.references_url,
+       i.archive_id, i.row_no
+FROM gbif_ids AS g
+JOIN image_rows AS i ON i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND i.gbif_id = g.gbif_id
+UNION ALL
+SELECT gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no
+FROM link_rows;
+
 CREATE VIEW occurrence_images AS
-SELECT l.gbif_id, l.image_no, l.image_id, lic.text AS license, cre.text AS creator, rig.text AS rights_holder,
-       l.references_url, l.archive_id, l.row_no
-FROM link_rows AS l
-LEFT JOIN texts AS lic ON lic.text_id = l.license_id
-LEFT JOIN texts AS cre ON cre.text_id = l.creator_id
-LEFT JOIN texts AS rig ON rig.text_id = l.rights_holder_id;
+SELECT gbif_id, image_no, image_id,
+       (SELECT text FROM texts WHERE text_id = license_id) AS license,
+       (SELECT text FROM texts WHERE text_id = creator_id) AS creator,
+       (SELECT text FROM texts WHERE text_id = rights_holder_id) AS rights_holder,
+       references_url, archive_id, row_no
+FROM links;
 
 CREATE VIEW hosts AS
 SELECT h.host, h.politeness_group, h.connections, h.lanes, h.min_interval_s, h.blocked_until, h.blocked_why, h.block_level,

@@ -133,6 +133,10 @@ IMAGES = Table(
 )
 
 LICENCES = Table("licences", "", {"license": "text", "n_links": "integer"})
+LICENCES_OF_IMAGES = """
+SELECT license_id, count(*) FROM image_rows WHERE image_id > :after AND image_id <= :upto AND row_no IS NOT NULL
+GROUP BY license_id
+"""
 NEXT_STEP = """
 SELECT max(gbif_id) FROM (SELECT gbif_id FROM link_rows WHERE gbif_id > :after ORDER BY gbif_id LIMIT :step)
 """
@@ -157,6 +161,10 @@ def image_steps(ledger: Reader, step: int = STEP_ROWS) -> Iterator[list[Row]]:
 def licence_counts(ledger: Reader, step: int = STEP_ROWS) -> list[Row]:
     """Licences as the archive gives them (None where it gives none), with the number of links, most frequent first."""
     counts: dict[int | None, int] = {}
+    top = ledger.rows("SELECT coalesce(max(image_id), 0) FROM image_rows")[0][0]
+    for low in range(0, top, step):
+        for license_id, n in ledger.rows(LICENCES_OF_IMAGES, {"after": low, "upto": low + step}):
+            counts[license_id] = counts.get(license_id, 0) + n
     after: int | None = -(2**63)
     while True:
         upto = ledger.rows(NEXT_STEP, {"after": after, "step": step})[0][0]

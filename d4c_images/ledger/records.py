@@ -1,0 +1,237 @@
+"""Makes records and lets them grow as links come in. Numbers the images of a record; settles none.
+
+Nearly every record is new, and all its images are new and come one after another: nothing has to be known of it, and it is
+held in memory (`runs`) until many can be written in the order of their ids. The others are looked up one by one. What was held
+when a process died is made again from the images, by `catch_up`, before anybody else may write.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from d4c_images import crash
+from d4c_images.ledger import bulk
+from d4c_images.ledger.chunk import SeenFilter
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.rollup import record_status
+from d4c_images.ledger.runs import SortedRuns
+from d4c_images.ledger.tally import Tally
+from d4c_images.model import RecordStatus
+
+MAX_HELD = 1 << 20
+LOAD_ROWS = 50_000
+
+STORED = """
+SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, g.first_image_id, g.n_in_line, 1
+FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
+"""
+INSERT_NEW = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES"
+PUT = """
+INSERT INTO gbif_ids (gbif_id, n_images, n_success, n_failed, status, completed_at, first_image_id, n_in_line)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (gbif_id) DO UPDATE SET n_images = excluded.n_images, n_success = excluded.n_success, n_failed = excluded.n_failed,
+    status = excluded.status, completed_at = excluded.completed_at, first_image_id = excluded.first_image_id,
+    n_in_line = excluded.n_in_line
+"""
+CATCH_UP = """
+INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line)
+SELECT gbif_id, count(*), min(image_id), count(*) FROM image_rows WHERE image_id > ? AND row_no IS NOT NULL
+GROUP BY gbif_id ORDER BY gbif_id
+"""
+RECORDED = "SELECT recorded_image_id FROM caught_up"
+TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
+SET_RECORDED = "UPDATE caught_up SET recorded_image_id = ?"
+
+
+@dataclass(slots=True)
+class Effect:
+    """What the images that a record newly shows have been through already."""
+
+    n_success: int = 0
+    n_failed: int = 0
+    tried: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """The rows of one transaction, as far as records have to do with them."""
+
+    gbif_ids: Sequence[int]
+    starts: Sequence[int]  # positions where the record is another one than in the row before
+    maybe_known: Sequence[int]  # those of them whose record may have come before; all others have not
+    image_ids: Sequence[int]
+    old_images: Sequence[int]  # positions whose image has come before
+    repeated: set[int]  # positions whose record shows that image already
+    effects: Mapping[int, Effect]  # by record
+
+
+@dataclass(slots=True)
+class _Record:
+    """A record that has to be looked at by itself."""
+
+    gbif_id: int
+    n_images: int = 0
+    n_success: int = 0
+    n_failed: int = 0
+    status: str = RecordStatus.PENDING
+    completed_at: int | None = None
+    first_image_id: int | None = None
+    n_in_line: int = 0
+    is_stored: bool = False
+    held: tuple[tuple[array[int], ...], int] | None = None
+
+    def show(self, image_id: int, *, is_new: bool) -> bool:
+        """Take one image more; returns whether it stands in line with the record's first one."""
+        self.n_images += 1
+        if not is_new:
+            return False
+        if self.n_in_line == 0:
+            self.first_image_id = image_id
+        elif self.first_image_id is None or self.first_image_id + self.n_in_line != image_id:
+            return False
+        self.n_in_line += 1
+        return True
+
+    def suffer(self, effect: Effect, now: int) -> None:
+        """Make the status true to the images."""
+        tried = effect.tried or self.status != RecordStatus.PENDING
+        self.n_success += effect.n_success
+        self.n_failed += effect.n_failed
+        self.status = record_status(self.n_images, self.n_success, self.n_failed, tried=tried).value
+        ended = self.status in (RecordStatus.DONE, RecordStatus.FAILED)
+        self.completed_at = (self.completed_at or now) if ended else None
+
+
+def catch_up(ledger: Ledger) -> None:
+    """Write the records that a process held in memory when it died. Whoever settles images must call this first."""
+    recorded: int = ledger.connection.execute(RECORDED).fetchone()[0]
+    top: int = ledger.connection.execute(TOP_IMAGE).fetchone()[0]
+    if top <= recorded:
+        return
+    with ledger.transaction() as db:
+        tally = Tally()
+        tally.record(db.execute(CATCH_UP, (recorded,)).rowcount, RecordStatus.PENDING)
+        tally.write(db)
+        db.execute(SET_RECORDED, (top,))
+
+
+class Records:
+    """The records of the ledger while rows come in."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        catch_up(ledger)
+        self._ledger = ledger
+        self._held = SortedRuns()  # gbif_id, n_images, first_image_id
+
+    def tell(self, seen: SeenFilter) -> None:
+        """Tell a filter all ids."""
+        cursor = self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids")
+        while rows := cursor.fetchmany(LOAD_ROWS):
+            seen.add([gbif_id for (gbif_id,) in rows])
+
+    def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[list[int], list[int]]:
+        """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""
+        starts = arrivals.starts
+        ends = [*starts[1:], len(arrivals.gbif_ids)]
+        image_nos = [0] * len(arrivals.gbif_ids)
+        for start, end in zip(starts, ends, strict=True):
+            if end - start > 1:
+                image_nos[start:end] = range(end - start)
+        looked_at = {bisect_right(starts, at) - 1 for at in arrivals.old_images}
+        looked_at.update(bisect_left(starts, at) for at in arrivals.maybe_known)
+        if len(looked_at) < len(starts):
+            plain = [at for at in range(len(starts)) if at not in looked_at]
+            self._held.add(
+                [arrivals.gbif_ids[starts[at]] for at in plain],
+                [ends[at] - starts[at] for at in plain],
+                [arrivals.image_ids[starts[at]] for at in plain],
+            )
+        spans = [range(starts[at], ends[at]) for at in sorted(looked_at)]
+        return image_nos, self._look_at(db, arrivals, spans, image_nos, tally, now)
+
+    def flush(self, last_image_id: int, *, at_least: int = 1) -> None:
+        """Write what is held, in transactions of its own, once it is so much. Killed on the way, `catch_up` makes it again.
+
+        `last_image_id` is the last image that `add` has seen.
+        """
+        if self._held.n_rows < at_least:
+            return
+        for gbif_ids, counts, first_image_ids in self._held.parts():
+            rows = [row for row in zip(gbif_ids, counts, first_image_ids, counts, strict=True) if row[1] > 0]
+            with self._ledger.transaction() as db:
+                tally = Tally()
+                tally.record(bulk.insert(db, INSERT_NEW, list(zip(*rows, strict=True))) if rows else 0, RecordStatus.PENDING)
+                tally.write(db)
+            crash.point("records.part_written")
+        with self._ledger.transaction() as db:
+            db.execute(SET_RECORDED, (last_image_id,))
+        self._held.clear()
+
+    def _look_at(
+        self, db: sqlite3.Connection, arrivals: Arrivals, spans: Sequence[range], image_nos: list[int], tally: Tally, now: int
+    ) -> list[int]:
+        """Records that may have come before, or that show an old image. Returns positions whose link is not in line."""
+        old_images = set(arrivals.old_images)
+        records = self._known({arrivals.gbif_ids[span[0]] for span in spans})
+        links: list[int] = []
+        for span in spans:
+            gbif_id = arrivals.gbif_ids[span[0]]
+            record = records.setdefault(gbif_id, _Record(gbif_id))
+            for at in span:
+                if at not in arrivals.repeated:
+                    image_nos[at] = record.n_images
+                    if not record.show(arrivals.image_ids[at], is_new=at not in old_images):
+                        links.append(at)
+        self._write(db, records.values(), arrivals.effects, tally, now)
+        return links
+
+    def _known(self, gbif_ids: set[int]) -> dict[int, _Record]:
+        known = {}
+        for row in self._ledger.connection.execute(STORED, (json.dumps(list(gbif_ids)),)):
+            known[row[0]] = _Record(*row)
+        for gbif_id in gbif_ids - known.keys():
+            held = self._held.find(gbif_id)
+            if held is not None:
+                (_, counts, first_image_ids), at = held
+                n = counts[at]
+                known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_ids[at], n_in_line=n, held=held)
+        return known
+
+    def _write(
+        self, db: sqlite3.Connection, records: Iterable[_Record], effects: Mapping[int, Effect], tally: Tally, now: int
+    ) -> None:
+        puts, plain = [], []
+        for record in records:
+            in_memory = not record.is_stored and record.n_in_line == record.n_images
+            if in_memory and record.held is None:
+                plain.append((record.gbif_id, record.n_images, record.first_image_id or 0))
+                continue
+            if record.held is not None:
+                (_, counts, _), at = record.held
+                counts[at] = record.n_images if in_memory else 0
+            if in_memory:
+                continue
+            if record.is_stored:
+                tally.record(-1, record.status)
+            record.suffer(effects.get(record.gbif_id, Effect()), now)
+            tally.record(1, record.status)
+            puts.append(
+                (
+                    record.gbif_id,
+                    record.n_images,
+                    record.n_success,
+                    record.n_failed,
+                    record.status,
+                    record.completed_at,
+                    record.first_image_id,
+                    record.n_in_line,
+                )
+            )
+        db.executemany(PUT, sorted(puts))
+        if plain:
+            self._held.add(*zip(*plain, strict=True))

@@ -261,7 +261,8 @@ class _Settlement:
                 MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, outcome.image_id, lease_id)
             )
             self._tally.image(1, new_host_id, waiting, error_type, final=False)
-            self._news(host_id).n_ok += 1
+            if new_host_id != host_id:  # it has answered, if only with another address
+                self._news(host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
         elif outcome.verdict is None:
             died = outcome.http_status == OwnCode.WORKER_DIED

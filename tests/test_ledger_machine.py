@@ -31,7 +31,7 @@ RECOUNT_RECORDS = """
 SELECT l.gbif_id, count(*), sum(i.status = 'success'),
        sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)),
        max(i.last_attempt_at IS NOT NULL)
-FROM link_rows AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER BY l.gbif_id
+FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER BY l.gbif_id
 """
 
 
@@ -59,9 +59,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # what may happen
 
-    @rule(host=st.sampled_from(HOSTS), n=st.integers(1, 5))
-    def admit(self, host: str, n: int) -> None:
-        """A record with n new images."""
+    @rule(host=st.sampled_from(HOSTS), n=st.integers(1, 5), in_line=st.booleans())
+    def admit(self, host: str, n: int, in_line: bool) -> None:
+        """A record with n new images; its links stand with the images themselves, or in their own table."""
         self.n_records += 1
         with self.ledger.transaction() as db:
             host_id = lending.host_id_of(db, host)
@@ -72,9 +72,13 @@ class LedgerMachine(RuleBasedStateMachine):
                     "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls) VALUES (?, ?, ?, ?, 1, ?)",
                     (self.n_images, self.n_records, image_no, host_id, f"https://{host}/{self.n_images}.jpg"),
                 )
-                self._link(db, self.n_records, image_no, self.n_images, is_first=True)
+                if not in_line:
+                    self._link(db, self.n_records, image_no, self.n_images, is_first=True)
                 tally.image(1, host_id, Status.PENDING, None, final=False)
-            db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (?, ?)", (self.n_records, n))
+            db.execute(
+                "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
+                (self.n_records, n, self.n_images - n + 1, n if in_line else 0),
+            )
             tally.record(1, "pending")
             tally.write(db)
 

@@ -104,8 +104,12 @@ def _add_init(subparsers: Subparsers, settings: Settings) -> None:
         help="the zip as GBIF delivers it, the folder it was unpacked to, or a multimedia.txt",
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="read no more than N rows")
-    parser.add_argument("--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from occurrence.txt")
-    parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
+    parser.add_argument(
+        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from occurrence.txt"
+    )
+    parser.add_argument(
+        "--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--finalize-only", action="store_true", help="recount the status of every record from its images")
     _add_progress(parser)
@@ -131,11 +135,17 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
         choices=("all", "transient"),
         help="first give failed images new attempts: all of them, or only those that failed transiently too often",
     )
-    what.add_argument("--max-edge", type=_positive, metavar="PX", help="keep a JPEG of at most this edge instead of the original")
+    what.add_argument(
+        "--max-edge", type=_positive, metavar="PX", help="keep a JPEG of at most this edge instead of the original"
+    )
     when = parser.add_argument_group("how long")
     when.add_argument("--until", metavar="TIME", help="start nothing after 18:30 or 2027-01-31T18:30")
-    when.add_argument("--for", dest="span", type=_span, metavar="SPAN", help="start nothing after 11h30m from now (or 11:30:00)")
-    when.add_argument("--grace", type=_span, default="60s", metavar="SPAN", help="for what is in flight when the run ends early")
+    when.add_argument(
+        "--for", dest="span", type=_span, metavar="SPAN", help="start nothing after 11h30m from now (or 11:30:00)"
+    )
+    when.add_argument(
+        "--grace", type=_span, default="60s", metavar="SPAN", help="for what is in flight when the run ends early"
+    )
     when.add_argument(
         "--max-idle", type=_span, default="15m", metavar="SPAN", help="end when everything left has to wait longer than this"
     )
@@ -150,7 +160,9 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
     how.add_argument("--max-connections", type=_positive, default=64, metavar="N", help="of one worker process, over all hosts")
     how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
     how.add_argument("--max-attempts", type=_positive, default=4, metavar="N", help="per image, for failures that may pass")
-    how.add_argument("--retry-wait", type=_span, default="30s", metavar="SPAN", help="before the second attempt; doubles each time")
+    how.add_argument(
+        "--retry-wait", type=_span, default="30s", metavar="SPAN", help="before the second attempt; doubles each time"
+    )
     how.add_argument("--connect-timeout", type=_span, default="20s", metavar="SPAN", help="for a connection to stand")
     how.add_argument("--timeout", type=_span, default="10m", metavar="SPAN", help="for one request in all")
     how.add_argument("--stall-timeout", type=_span, default="30s", metavar="SPAN", help="with next to no bytes coming in")
@@ -162,15 +174,23 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
         metavar="HOST:PORT:HOST:PORT",
         help="as curl's option: connect elsewhere, keep the URL; may be repeated",
     )
-    how.add_argument("--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's")
+    how.add_argument(
+        "--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's"
+    )
     watch = parser.add_argument_group("who watches")
-    watch.add_argument("--notify-every", type=_positive, default=100_000, metavar="N", help="images between two milestone messages")
+    watch.add_argument(
+        "--notify-every", type=_positive, default=100_000, metavar="N", help="images between two milestone messages"
+    )
     _add_progress(parser)
 
 
 def _add_status(subparsers: Subparsers, settings: Settings) -> None:
     parser = _command(
-        subparsers, "status", commands.status, "Show how far the collection is. At once, whatever its size; disturbs no run.", settings
+        subparsers,
+        "status",
+        commands.status,
+        "Show how far the collection is. At once, whatever its size; disturbs no run.",
+        settings,
     )
     parser.add_argument("--json", action="store_true", help="the same for scripts")
     parser.add_argument("--tables", type=Path, metavar="DIR", help="write the tables as CSV and Parquet into this folder")
@@ -180,7 +200,7 @@ def _add_check(subparsers: Subparsers, settings: Settings) -> None:
     parser = _command(
         subparsers,
         "check",
-        getattr(commands, 'check', None),
+        commands.check,
         "Hold ledger and files against each other, both ways. Changes nothing; exit code 1 on findings.",
         settings,
         root=True,

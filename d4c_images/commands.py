@@ -25,9 +25,10 @@ from d4c_images import __version__, pace
 from d4c_images.durations import parse_moment
 from d4c_images.errors import D4CError, LedgerLost, StoreError, UsageError
 from d4c_images.fetch import Fetcher, FetchOptions
-from d4c_images.judge import Policy
 from d4c_images.ingest import ingest
+from d4c_images.judge import Policy
 from d4c_images.ledger import connect, lending, owner, questions
+from d4c_images.ledger.reader import open_reader
 from d4c_images.ledger.records import catch_up
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.ledger.rollup import RollUpProgress, finalize
@@ -39,11 +40,12 @@ from d4c_images.report.progress import LiveProgress, LogProgress
 from d4c_images.run import Ending, Plan, Snapshot, Watcher
 from d4c_images.runners.processes import DRAIN_SIGNALS, ProcessRunner, Work
 from d4c_images.settings import Settings
-from d4c_images.steward import Steward
 from d4c_images.sources import open_source
+from d4c_images.steward import Steward
 from d4c_images.stores.local import LocalStore
 
 EXIT_WORK_LEFT = 75
+CHECK_TELLS_EVERY_S = 5.0
 
 
 # -- download
@@ -151,10 +153,10 @@ def _image_root(root: Path) -> Path:
 
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
-    limits = Limits(
-        connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size
+    limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
+    return FetchOptions(
+        limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert
     )
-    return FetchOptions(limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert)
 
 
 def _user_agent(contact: str | None) -> str:
@@ -193,6 +195,7 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
         print("\n".join(summary_lines(summary)), flush=True)
         if labels is not None:
             from d4c_images.ingest import ingest_labels
+
             with IngestProgress(console, "labels", live=live) as progress:
                 n_labels = ingest_labels(ledger, labels, progress.show, time.time)
             print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
@@ -224,7 +227,9 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
         images = questions.image_counts(ledger.connection)
     if ask:
         if not sys.stdin.isatty():
-            raise UsageError(f"--reset would delete {path} ({images.total:,} images, {images.success:,} stored): add --yes to mean it")
+            raise UsageError(
+                f"--reset would delete {path} ({images.total:,} images, {images.success:,} stored): add --yes to mean it"
+            )
         answer = input(f"Delete {path} with {images.total:,} images, {images.success:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
@@ -236,10 +241,10 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
 
 
 def status(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.report.render import show_status
     from d4c_images.report.export_tables import write_tables
+    from d4c_images.report.render import show_status
     from d4c_images.report.status import status_report
-    from d4c_images.ledger.reader import open_reader
+
     with open_reader(args.ledger) as ledger:
         report = status_report(ledger, time.time())
         if args.tables is not None:
@@ -250,6 +255,29 @@ def status(args: argparse.Namespace, settings: Settings) -> int:
     else:
         show_status(report, Console())
     return 0
+
+
+def check(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.report import check as checking
+    from d4c_images.report.render import show_check
+
+    told_at = time.monotonic()
+    quiet = args.json or args.progress is False
+
+    def show(progress: checking.CheckProgress) -> None:
+        nonlocal told_at
+        if not quiet and time.monotonic() - told_at >= CHECK_TELLS_EVERY_S:
+            told_at = time.monotonic()
+            total = "" if progress.total is None else f" of {progress.total:,}"
+            print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {progress.what}: {progress.done:,}{total}", file=sys.stderr, flush=True)
+
+    with open_reader(args.ledger) as ledger:
+        report = checking.check(ledger, args.root, checking.CheckOptions(sha256=args.sha256, full=args.full), show)
+    if args.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        show_check(report, Console())
+    return 0 if report.ok else 1
 
 
 def notify_test(args: argparse.Namespace, settings: Settings) -> int:

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -352,3 +354,26 @@ def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
         assert report.ok, report
         assert report.n_files == n
     assert peaks[1] - peaks[0] < 4 * 2**20
+
+
+def run_check(collection: Collection, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "d4c_images", "check", "--ledger", collection.ledger, "--root", collection.root, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_exits_with_1_on_findings_only(collection: Collection) -> None:
+    sound = run_check(collection, "--sha256", "--full")
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert "findings  none" in sound.stdout
+    missing(collection)
+    found = run_check(collection, "--json", "--progress")
+    assert found.returncode == 1
+    assert json.loads(found.stdout)["counts"] == {"file missing": 1}
+
+
+def test_the_command_says_in_one_line_what_is_wrong_with_its_arguments(collection: Collection) -> None:
+    for options, words in ((["--root", "/nowhere"], "no image root /nowhere"), (["--ledger", "/nowhere"], "no ledger at /nowhere")):
+        done = run_check(collection, *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == 1
+        assert words in done.stderr

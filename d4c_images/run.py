@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from d4c_images import pace
 from d4c_images.ledger import questions
 from d4c_images.model import Orders, Report
+from d4c_images.pace import HostTable, Policy
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run is asked to do."""
 
-    hosts: pace.HostTable
+    hosts: HostTable
     max_attempts: int = 4
     retry_base_s: float = 30.0
     retry_cap_s: float = 3600.0
@@ -27,7 +28,7 @@ class Plan:
     deadline: float | None = None  # unix time: lend nothing after it
     grace_s: float = 60.0  # for requests in flight when the run drains
     max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
-    breaker: pace.Policy = field(default_factory=pace.Policy)
+    breaker: Policy = field(default_factory=Policy)
 
 
 class Ending(StrEnum):

@@ -285,13 +285,15 @@ class Steward:
         return self._bury(event)
 
     def _bury(self, death: Died) -> list[Report]:
-        """Give a dead worker's claims back. One that was there each time, again and again, is what kills them: that is an attempt."""
+        """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
         self._totals.worker_deaths += 1
         self._watcher.worker_died(death.why)
         reports = []
         for lease_id, lease in self._leases.items():
             if lease.worker == death.worker:
-                outcomes = tuple(self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding)
+                outcomes = tuple(
+                    self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding
+                )
                 reports.append(Report(lease_id, outcomes, finished=True))
         return reports
 
@@ -384,5 +386,10 @@ class Steward:
             if host.pace.blocked_until is not None and host.pace.blocked_until > now
         }
         return Snapshot(
-            now, self._started_at, replace(self._totals), questions.image_counts(db), tuple(questions.hosts_with_work(db)), blocked
+            now,
+            self._started_at,
+            replace(self._totals),
+            questions.image_counts(db),
+            tuple(questions.hosts_with_work(db)),
+            blocked,
         )

@@ -18,7 +18,10 @@ from tests.publishers.client import Publishers
 
 PROJECT = Path(__file__).resolve().parents[1]
 PROGRAM = (sys.executable, "-m", "d4c_images")
-HEADER = "gbifID type format identifier references title description source audience created creator contributor publisher license rightsHolder"
+HEADER = (
+    "gbifID type format identifier references title description source audience created creator contributor "
+    "publisher license rightsHolder"
+)
 
 RECOUNT_IMAGES = """
 SELECT host_id, status, coalesce(error_type, ''), count(*),
@@ -61,7 +64,9 @@ class Collection:
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be killed."""
-        environ = {**os.environ, "PYTHONPATH": str(PROJECT), **(self.environ or {})} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
+        environ = {**os.environ, "PYTHONPATH": str(PROJECT), **(self.environ or {})} | (
+            {"D4C_CRASH_AT": crash_at} if crash_at else {}
+        )
         return subprocess.Popen(
             self.command(name, *arguments),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=environ, start_new_session=True,
@@ -83,13 +88,17 @@ class Collection:
     def files(self) -> set[str]:
         """Everything under the root that wears a final name."""
         return {
-            str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file() and not path.name.startswith(".")
+            str(path.relative_to(self.root))
+            for path in self.root.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
         }
 
     def check_invariants(self) -> None:
         """I1, I2 and the counters; whatever was killed and when."""
         assert self.rows("PRAGMA quick_check") == [("ok",)]
-        stored = self.rows("SELECT file_path, file_size, sha256, media_type, width, height, error_type FROM images WHERE status = 'success'")
+        stored = self.rows(
+            "SELECT file_path, file_size, sha256, media_type, width, height, error_type FROM images WHERE status = 'success'"
+        )
         for file_path, file_size, sha256, media_type, width, height, error_type in stored:
             body = (self.root / str(file_path)).read_bytes()
             assert (len(body), hashlib.sha256(body).hexdigest()) == (file_size, sha256)

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,9 @@ def test_all_of_it(make: Make, publishers: Publishers) -> None:
     assert "nothing left to do; 40 images stored" in output
     collection.check_invariants()
     assert counts(collection) == {"success": 40}
-    assert collection.rows("SELECT status, n_images, n_success, count(*) FROM gbif_ids GROUP BY 1, 2, 3") == [("done", 1, 1, 40)]
+    assert collection.rows("SELECT status, n_images, n_success, count(*) FROM gbif_ids GROUP BY 1, 2, 3") == [
+        ("done", 1, 1, 40)
+    ]
     assert (collection.root / "800/000/8000000000-00.jpg").is_file()
     assert "0 images stored" in collection.run("download", *reach(publishers)), "a second run has nothing to do"
     assert publishers.counters()["requests"] == 40
@@ -169,7 +172,7 @@ def test_the_interval_between_requests(make: Make, publishers: Publishers) -> No
     collection.run("download", *reach(publishers), "--processes", 2, "--hosts-file", hosts)
     starts = [at for at, _, url, _ in publishers.log() if "calm" in url]
     assert len(starts) == 12
-    assert min(b - a for a, b in zip(starts, starts[1:], strict=False)) > 0.13
+    assert min(b - a for a, b in pairwise(starts)) > 0.13
 
 
 @pytest.mark.slow
@@ -182,7 +185,7 @@ def test_hosts_of_one_operator_share_their_limits(make: Make, publishers: Publis
     assert counts(collection) == {"success": 60}
     times = sorted((at, url.split("/")[2]) for at, _, url, _ in publishers.log())
     assert len(times) == 60
-    changes = sum(a[1] != b[1] for a, b in zip(times, times[1:], strict=False))
+    changes = sum(a[1] != b[1] for a, b in pairwise(times))
     assert changes < 30, "one host after the other, never two at once"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ FIRST_ID = 5_000_000_000
 
 
 @pytest.fixture(scope="module")
-def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
+def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFactory) -> Collection:
     """One run over all behaviours at once, to its end."""
     publishers_process.reset()
     collection = Collection(tmp_path_factory.mktemp("hostile"))
@@ -27,7 +26,7 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
         "--connect-timeout", LIMITS.connect_s, "--timeout", LIMITS.total_s, "--stall-timeout", LIMITS.stall_s,
         "--max-size", LIMITS.max_bytes,
     )  # fmt: skip
-    yield collection
+    return collection
 
 
 @pytest.mark.slow
@@ -35,7 +34,8 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
 def test_what_it_becomes(hostile: Collection, number: int) -> None:
     line: Expected = TABLE[number]
     [(status, error_type, http_status, media_type, file_path, detail)] = hostile.rows(
-        "SELECT status, error_type, http_status, media_type, file_path, error_detail FROM images WHERE gbif_id = ?", FIRST_ID + number
+        "SELECT status, error_type, http_status, media_type, file_path, error_detail FROM images WHERE gbif_id = ?",
+        FIRST_ID + number,
     )
     assert status == line.status, detail
     assert error_type in line.error_types, detail

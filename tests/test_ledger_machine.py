@@ -178,7 +178,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def records_follow_their_images(self) -> None:
         db = self.ledger.connection
-        kept = db.execute("SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1").fetchall()
+        kept = db.execute(
+            "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1"
+        ).fetchall()
         for (gbif_id, *counts, status, completed_at), (same_id, *recount, tried) in zip(
             kept, db.execute(RECOUNT_RECORDS).fetchall(), strict=True
         ):
@@ -224,7 +226,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
-        return [row for table in ("image_rows", "gbif_ids", "leases", "host_rows") for row in db.execute(f"SELECT * FROM {table}")]
+        return [
+            row for table in ("image_rows", "gbif_ids", "leases", "host_rows") for row in db.execute(f"SELECT * FROM {table}")
+        ]
 
 
 def _outcome(image_id: int, kind: str, other_host: str) -> Outcome:

@@ -1,5 +1,5 @@
-"""Do the tests have teeth? Each mutant breaks one rule of the order of writes or of a lease in a copy of the program; the tests that
-guard the rule must turn red there."""
+"""Do the tests have teeth? Each mutant breaks one rule of the order of writes or of a lease in a copy of the program; the tests
+that guard the rule must turn red there."""
 
 from __future__ import annotations
 

@@ -33,7 +33,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     with process:
@@ -134,9 +136,9 @@ def test_a_full_disk(path: Path) -> None:
     owner.take(ledger, "download", owner.this_process(), 1.0)
     pages = ledger.connection.execute("PRAGMA page_count").fetchone()[0]
     ledger.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    rows = [(f"{number}" * 1000,) for number in range(1000)]
     with pytest.raises(LedgerError, match="is full: nothing committed is lost"), ledger.transaction() as db:
-        for number in range(1000):
-            db.execute("INSERT INTO texts (text) VALUES (?)", (f"{number}" * 1000,))
+        db.executemany("INSERT INTO texts (text) VALUES (?)", rows)
     assert ledger.connection.execute("SELECT count(*) FROM texts").fetchone() == (0,)
     owner.give_back(ledger, "ended", 2.0)
     ledger.close()

@@ -105,7 +105,7 @@ def check_identity(connection: sqlite3.Connection, path: Path, *, may_be_new: bo
         raise LedgerError(f"{path} is an SQLite file, but no ledger of d4c-images")
     if version > schema.SCHEMA_VERSION:
         raise LedgerError(
-            f"{path} was written by a newer d4c-images (schema {version}, this program knows {schema.SCHEMA_VERSION}): upgrade first"
+            f"{path} was written by a newer d4c-images (schema {version}, known here {schema.SCHEMA_VERSION}): upgrade first"
         )
 
 
@@ -117,7 +117,9 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     if "locked" in text or "busy" in text:
         return LedgerBusy(f"{path} stays locked by another process (waited {BUSY_TIMEOUT_S:.0f} s)")
     if "full" in text:
-        return LedgerError(f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again")
+        return LedgerError(
+            f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again"
+        )
     if "readonly" in text or "unable to open" in text:
         return LedgerError(f"{path} cannot be opened for writing ({text})")
     return LedgerError(f"{path}: {text}")

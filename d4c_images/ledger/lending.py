@@ -31,7 +31,8 @@ FROM json_each(?) AS claimed CROSS JOIN image_rows AS i ON i.image_id = claimed.
 WHERE i.lease_id = ?
 """
 SETTLE = """
-UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_lease_id, not_before = :not_before, host_id = :host_id,
+UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_lease_id, not_before = :not_before,
+    host_id = :host_id,
     attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, http_status = :http_status, error_type = :error_type,
     error_detail = :error_detail, file_path = :file_path, file_size = :file_size, sha256 = :sha256,
     original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
@@ -124,7 +125,9 @@ def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
     return when
 
 
-def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
+def lend(
+    db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float
+) -> Turn | None:
     """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
     rows = db.execute(CANDIDATES, (host_id, int(now), terms.max_claims)).fetchall()
     if not rows:
@@ -257,9 +260,7 @@ class _Settlement:
         if outcome.move is not None:
             new_host_id = host_id_of(self._db, outcome.move.host)
             move = outcome.move
-            self._db.execute(
-                MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, outcome.image_id, lease_id)
-            )
+            self._db.execute(MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, outcome.image_id, lease_id))
             self._tally.image(1, new_host_id, waiting, error_type, final=False)
             if new_host_id != host_id:  # it has answered, if only with another address
                 self._news(host_id).n_ok += 1

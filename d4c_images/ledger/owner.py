@@ -50,9 +50,11 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
             if is_alive(Process(host, pid, pid_started), process, now - heartbeat_at):
                 raise LedgerBusy(
                     f"{ledger.path} is in use by '{other_command}' on host {host}, pid {pid}, since "
-                    f"{datetime.fromtimestamp(started_at):%Y-%m-%d %H:%M:%S} (last sign of life {max(0, now - heartbeat_at):.0f} s ago)"
+                    f"{datetime.fromtimestamp(started_at):%Y-%m-%d %H:%M:%S} (last sign of life {silence_s:.0f} s ago)"
                 )
-            db.execute("UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), run_id))
+            db.execute(
+                "UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), run_id)
+            )
         cursor = db.execute(
             "INSERT INTO runs (command, host, pid, pid_started, job_id, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (command, process.host, process.pid, process.started, process.job_id, int(now), int(now)),
@@ -74,7 +76,8 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
     """End the run; the ledger is free."""
     with ledger.transaction() as db:
         db.execute(
-            "UPDATE runs SET ended_at = ?, heartbeat_at = ?, ending = ? WHERE run_id = ?", (int(now), int(now), ending, ledger.run_id)
+            "UPDATE runs SET ended_at = ?, heartbeat_at = ?, ending = ? WHERE run_id = ?",
+            (int(now), int(now), ending, ledger.run_id),
         )
         db.execute("DELETE FROM owner")
     ledger.run_id = None

@@ -144,7 +144,9 @@ def _recount_tallies(ledger: Ledger, chunk: int = 200_000) -> None:
     counts: dict[tuple[int, str, str], list[int]] = {}
     top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
     for low in range(0, top, chunk):
-        for host_id, status, error_type, n, n_final, size_bytes in ledger.connection.execute(RECOUNT_IMAGES, (low, low + chunk)):
+        for host_id, status, error_type, n, n_final, size_bytes in ledger.connection.execute(
+            RECOUNT_IMAGES, (low, low + chunk)
+        ):
             cell = counts.setdefault((host_id, status, error_type), [0, 0, 0])
             cell[0] += n
             cell[1] += n_final

@@ -33,7 +33,8 @@ class Announcer(Watcher):
         self._milestone = images.success // self._every
         self._moved_at = self._now = snapshot.now
         self._send(
-            f":arrow_forward: {self._title}: started, {images.left:,} of {images.total:,} images left at {len(snapshot.hosts):,} hosts"
+            f":arrow_forward: {self._title}: started, {images.left:,} of {images.total:,} images left "
+            f"at {len(snapshot.hosts):,} hosts"
         )
 
     def ticked(self, snapshot: Snapshot) -> None:

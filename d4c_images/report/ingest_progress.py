@@ -52,7 +52,9 @@ class IngestProgress:
         lasted_s = max(now - self._started_at, 1e-9)
         rate = (progress.rows - self._first.rows) / lasted_s
         if self._bar is not None:
-            self._bar.update(self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate)
+            self._bar.update(
+                self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate
+            )
         elif now - self._told_at >= LOG_EVERY_S:
             self._told_at = now
             read = progress.bytes_done - self._first.bytes_done

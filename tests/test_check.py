@@ -330,7 +330,7 @@ def test_steps_search_by_key(collection: Collection, sql: str) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
-    """40,000 images against 12,000, each more than two steps: the peak of Python's memory stays within 8 MB of the small one's."""
+    """40,000 images against 12,000, each more than two steps: the peak of Python's memory is about the same."""
     import tracemalloc
 
     peaks = []
@@ -372,8 +372,8 @@ def test_the_command_exits_with_1_on_findings_only(collection: Collection) -> No
 
 
 def test_the_command_says_in_one_line_what_is_wrong_with_its_arguments(collection: Collection) -> None:
-    for options, words in ((["--root", "/nowhere"], "no image root /nowhere"), (["--ledger", "/nowhere"], "no ledger at /nowhere")):
-        done = run_check(collection, *options)
+    for option, words in (("--root", "no image root /nowhere"), ("--ledger", "no ledger at /nowhere")):
+        done = run_check(collection, option, "/nowhere")
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1
         assert words in done.stderr

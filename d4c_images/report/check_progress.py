@@ -23,8 +23,14 @@ class CheckProgressView:
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
         if live:
-            columns = (TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeElapsedColumn())
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars = Progress(
+                TextColumn("{task.description:<9}"),
+                BarColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
 
     def __enter__(self) -> Self:
         if self._bars is not None:

@@ -106,7 +106,7 @@ def show(args: argparse.Namespace, runs: dict[str, dict[str, list[Run]]], capaci
     result: dict[str, object] = {"bench": "fetch"}
     for scheme, contestants in runs.items():
         shares, cpus = figures(contestants, args.images, ideal)
-        title = f"{scheme}: {args.images:,} images of {args.image_kb} KB, {args.latency_ms} ms latency, {args.connections} connections"
+        title = f"{scheme}: {args.images:,} images of {args.image_kb} KB, {args.latency_ms} ms latency, {args.connections}-way"
         Console(width=110).print(table(title, contestants, shares, cpus, ideal))
         suffix = "" if scheme == "https" else f"_{scheme}"
         ours = cpus["d4c-images"]

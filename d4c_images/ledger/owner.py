@@ -47,7 +47,8 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
         ).fetchone()
         if row is not None:
             run_id, other_command, host, pid, pid_started, started_at, heartbeat_at = row
-            if is_alive(Process(host, pid, pid_started), process, now - heartbeat_at):
+            silence_s = max(0.0, now - heartbeat_at)
+            if is_alive(Process(host, pid, pid_started), process, silence_s):
                 raise LedgerBusy(
                     f"{ledger.path} is in use by '{other_command}' on host {host}, pid {pid}, since "
                     f"{datetime.fromtimestamp(started_at):%Y-%m-%d %H:%M:%S} (last sign of life {silence_s:.0f} s ago)"

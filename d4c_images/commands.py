@@ -45,7 +45,6 @@ from d4c_images.steward import Steward
 from d4c_images.stores.local import LocalStore
 
 EXIT_WORK_LEFT = 75
-CHECK_TELLS_EVERY_S = 5.0
 
 
 # -- download
@@ -259,20 +258,12 @@ def status(args: argparse.Namespace, settings: Settings) -> int:
 
 def check(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report import check as checking
+    from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.report.render import show_check
 
-    told_at = time.monotonic()
-    quiet = args.json or args.progress is False
-
-    def show(progress: checking.CheckProgress) -> None:
-        nonlocal told_at
-        if not quiet and time.monotonic() - told_at >= CHECK_TELLS_EVERY_S:
-            told_at = time.monotonic()
-            total = "" if progress.total is None else f" of {progress.total:,}"
-            print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {progress.what}: {progress.done:,}{total}", file=sys.stderr, flush=True)
-
-    with open_reader(args.ledger) as ledger:
-        report = checking.check(ledger, args.root, checking.CheckOptions(sha256=args.sha256, full=args.full), show)
+    live = _wants_progress(args, Console(stderr=True))
+    with open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:
+        report = checking.check(ledger, args.root, checking.CheckOptions(sha256=args.sha256, full=args.full), view.show)
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

@@ -7,7 +7,6 @@
     |  |- LedgerBusy          exit 1   another process owns it
     |  |- LedgerLost          exit 1   another process has taken it over from us
     |- StoreError             exit 1   the image root cannot be written, the disk is full
-    |- WorkLeft               exit 75  not an error: run the same command again
 
 Every one takes a single message, so that it pickles and unpickles unchanged.
 """
@@ -47,6 +46,3 @@ class LedgerLost(LedgerError):
 class StoreError(D4CError):
     pass
 
-
-class WorkLeft(D4CError):
-    exit_code = 75

@@ -18,6 +18,13 @@ EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same comm
 Options beat the environment, the environment beats .env, .env beats the defaults."""
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
@@ -77,7 +84,7 @@ def _command(
     root: bool = False,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=text.split(".")[0].lower(), description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        name, help=text.split(".")[0].lower(), description=text, formatter_class=_Help
     )
     parser.set_defaults(run=run)
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")

@@ -110,6 +110,7 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         finally:
             watchers.close()
             notifier.close()
+        ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
     return EXIT_WORK_LEFT if left and not (plan.only_hosts and ending is Ending.DONE) else 0
 
@@ -357,7 +358,7 @@ def _owned(path: Path, command: str, settings: Settings, *, create: bool = False
             owner.give_back(ledger, f"died: {error}"[:500], time.time())
             raise
         else:
-            owner.give_back(ledger, "ended", time.time())
+            owner.give_back(ledger, ledger.ending, time.time())
     finally:
         ledger.close()
 

@@ -25,6 +25,7 @@ class Ledger:
         self.path = path
         self.connection = connection
         self.run_id: int | None = None
+        self.ending = "ended"  # what `runs` will say of this run
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

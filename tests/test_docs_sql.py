@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ TWINS = (Sample(1000000007, 0, HOSTS[0], "success", body=b"first image"),)
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     """The sample ledger, with one photo that hangs on two records and has a twin."""
     path = tmp_path_factory.mktemp("sql") / "ledger"
     writer = make_ledger(path, SAMPLES + TWINS)
@@ -27,7 +28,8 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Reader:
             "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (77, 1, 1, 0, 1, 99)"
         )
     writer.close()
-    return open_reader(path)
+    with open_reader(path) as reader:
+        yield reader
 
 
 def test_there_are_queries_and_tables() -> None:

@@ -171,7 +171,7 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
-        if ledger.connection.execute("SELECT 1 FROM host_rows WHERE host = ?", (name,)).fetchone() is None:
+        if not questions.knows_host(ledger.connection, name):
             raise UsageError(f"the ledger knows no host '{name}'")
 
 

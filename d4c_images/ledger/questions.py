@@ -57,3 +57,7 @@ def hosts_with_work(db: sqlite3.Connection) -> list[HostCount]:
 def host_name(db: sqlite3.Connection, host_id: int) -> str:
     name: str = db.execute("SELECT host FROM host_rows WHERE host_id = ?", (host_id,)).fetchone()[0]
     return name
+
+
+def knows_host(db: sqlite3.Connection, name: str) -> bool:
+    return db.execute("SELECT 1 FROM host_rows WHERE host = ?", (name,)).fetchone() is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, UsageError
 from d4c_images.ledger import schema
 
-BUSY_TIMEOUT_S = 30.0
+BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 64 * 1024
 

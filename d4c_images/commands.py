@@ -45,6 +45,7 @@ from d4c_images.steward import Steward
 from d4c_images.stores.local import LocalStore
 
 EXIT_WORK_LEFT = 75
+DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
 
 
 # -- download
@@ -84,6 +85,7 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         only_hosts=frozenset(host.lower() for host in args.host),
         deadline=deadline,
         grace_s=args.grace,
+        hang_s=args.timeout + DECODING_S,
         max_idle_s=args.max_idle,
     )
     stop = _Stop()

@@ -27,6 +27,7 @@ class Plan:
     only_hosts: frozenset[str] = frozenset()
     deadline: float | None = None  # unix time: lend nothing after it
     grace_s: float = 60.0  # for requests in flight when the run drains
+    hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
     max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
     breaker: Policy = field(default_factory=Policy)
 
@@ -107,6 +108,9 @@ class Runner(Protocol):
 
     def receive(self, timeout_s: float) -> list[Event]:
         """What has come in, waiting at most `timeout_s` for the first event. Raises what a worker raised (`D4CError`)."""
+
+    def kill(self, worker: int) -> None:
+        """End a worker that gives no answer; `Died` will follow, where it can be ended at all."""
 
     def close(self) -> None:
         """End all workers; nothing is received any more."""

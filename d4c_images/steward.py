@@ -54,6 +54,7 @@ class _Host:
     lanes: list[_Lane]
     due: float | None = None  # when it is looked at next; None: something else will bring it back
     rests_until: float = 0.0  # the interval between two requests, kept from one turn to the next
+    in_line_since: float | None = None  # its time has come, but others of its group have all the lanes
 
 
 class _Agenda:
@@ -181,6 +182,7 @@ class Steward:
 
     def _lend_host(self, db: Connection, host: _Host, now: float, turns: list[tuple[int, Turn]]) -> bool:
         """Fill the lanes of one host; False when a lane is free, but no worker has room for it."""
+        in_line_since, host.in_line_since = host.in_line_since, None
         for number, lane in enumerate(host.lanes):
             allowed = pace.allowed(host.pace, now)
             if allowed == 0:
@@ -191,7 +193,10 @@ class Steward:
             if not lane.leases and now < host.rests_until:
                 self._agenda.add(host, host.rests_until)
                 continue
-            if not self._may_lend(host, lane):
+            if not lane.leases and self._is_group_busy(host):
+                host.in_line_since = in_line_since or now
+                continue
+            if lane.leases and not self._may_queue(host, lane):
                 continue
             worker = self._worker_for(host, lane)
             if worker is None:
@@ -205,18 +210,24 @@ class Steward:
             turns.append((worker, turn))
         return True  # all lanes are busy: an outcome brings the host back
 
-    def _may_lend(self, host: _Host, lane: _Lane) -> bool:
-        """Whether the lane may get a turn: it has none, or one that is half done (so that it never runs dry)."""
-        if not lane.leases:
-            group = host.limits.group
-            return group is None or self._lanes_in_use(group) < host.limits.lanes
-        if len(lane.leases) > 1 or self._crowd:
+    def _may_queue(self, host: _Host, lane: _Lane) -> bool:
+        """Whether a turn may follow the one under way: when that is half done (so that the lane never runs dry), and nobody
+        waits for the place."""
+        if len(lane.leases) > 1 or self._crowd or any(other is not host for other in self._line(host)):
             return False
         lease = self._leases[lane.leases[0]]
         return len(lease.turn.claims) > 1 and 2 * len(lease.outstanding) <= len(lease.turn.claims)
 
-    def _lanes_in_use(self, group: str) -> int:
-        return sum(bool(lane.leases) for host_id in self._groups[group] for lane in self._hosts[host_id].lanes)
+    def _is_group_busy(self, host: _Host) -> bool:
+        if host.limits.group is None:
+            return False
+        lanes = [lane for host_id in self._groups[host.limits.group] for lane in self._hosts[host_id].lanes]
+        return sum(bool(lane.leases) for lane in lanes) >= host.limits.lanes
+
+    def _line(self, host: _Host) -> list[_Host]:
+        """The hosts of its group that wait for a lane, first come first served."""
+        hosts = [self._hosts[host_id] for host_id in self._groups.get(host.limits.group or "", ())]
+        return sorted((one for one in hosts if one.in_line_since is not None), key=lambda one: one.in_line_since or 0.0)
 
     def _worker_for(self, host: _Host, lane: _Lane) -> int | None:
         """The worker that has the lane already, else the one with the least to do; None when none has room."""
@@ -310,7 +321,7 @@ class Steward:
             return
         for outcome in report.outcomes:
             lease.outstanding.discard(outcome.image_id)
-            if outcome.verdict is None and outcome.move is None:
+            if outcome.verdict is None:  # it will be lent again, here or to another host's turn
                 self._totals.lent -= 1
         if not report.finished:
             return
@@ -322,7 +333,8 @@ class Steward:
             self._load[lease.worker] -= host.limits.connections
             for neighbour in self._groups.get(host.limits.group or "", {lease.host_id}):
                 self._hosts[neighbour].rests_until = now + host.limits.min_interval_s
-                self._look_again(neighbour, now)
+            for waiting in self._line(host):
+                self._look_again(waiting.host_id, now)
         self._look_again(lease.host_id, now)
         lasted_s = now - lease.lent_at
         died = any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes)
@@ -357,6 +369,8 @@ class Steward:
         if now - self._last_beat_at >= owner.HEARTBEAT_S:
             owner.beat(self._ledger, now)
             self._last_beat_at = now
+            for worker in {one.worker for one in self._leases.values() if now > one.turn.expires_at + self._plan.hang_s}:
+                self._runner.kill(worker)
         if now - self._last_snapshot_at >= SNAPSHOT_S:
             self._watcher.ticked(self._snapshot())
             self._last_snapshot_at = now

@@ -261,8 +261,13 @@ class _Worker:
             self._failed(attempt, verdict, reply.code)
 
     def _unfold(self, attempt: Attempt, reply: Reply, verdict: Verdict) -> None:
-        """Go on with the images that a IIIF document names. Once: a manifest of manifests is none."""
-        if attempt.unfolded is None and reply.path is not None and reply.size_bytes <= MAX_BYTES:
+        """Go on with the images that a IIIF document names. Once: a manifest of manifests is none.
+
+        It counts as a hop, since documents of two hosts may name each other.
+        """
+        may_go_on = attempt.unfolded is None and attempt.hops < self._fetcher.options.limits.max_redirects
+        if may_go_on and reply.path is not None and reply.size_bytes <= MAX_BYTES:
+            attempt.hops_to_unfolded = attempt.hops + 1
             attempt.unfolded = deque(image_urls_of_manifest(reply.path.read_bytes(), reply.final_url))
             if attempt.unfolded:
                 self._ask_next(attempt)
@@ -306,7 +311,7 @@ class _Worker:
         attempt.part.abort()
         url_no = attempt.url_no + 1
         if attempt.unfolded:
-            self._go_on(attempt, attempt.unfolded.popleft(), attempt.url_no, 0)
+            self._go_on(attempt, attempt.unfolded.popleft(), attempt.url_no, attempt.hops_to_unfolded)
         elif url_no < len(attempt.claim.urls):
             self._go_on(attempt, attempt.claim.urls[url_no], url_no, 0)
         else:

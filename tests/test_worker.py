@@ -242,6 +242,18 @@ def test_a_manifest_without_images_is_an_error_of_its_own(bench: Bench, publishe
     assert bench.files() == []
 
 
+def test_documents_of_two_hosts_that_name_each_other_come_to_an_end(
+    bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An info.json whose @id is another host is common; so is a service there that answers with an info.json again."""
+    publishers.behave(f"{HOST}=manifest_v2")
+    elsewhere = "http://other.example/image-api/sheet/full/max/0/default.jpg"
+    monkeypatch.setattr("d4c_images.worker.image_urls_of_manifest", lambda body, url: (elsewhere,))
+    url = f"http://{HOST}/sheet/manifest"
+    assert bench.outcome(claim(1, url, hops=3)).move == Move("other.example", 0, elsewhere, hops=4)
+    assert status(bench.outcome(claim(2, url, hops=10))) == (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)
+
+
 def test_info_json_leads_to_the_full_image(bench: Bench) -> None:
     outcome = bench.outcome(claim(1, f"http://{HOST}/iiif/3/sheet-1/info.json"))
     assert outcome.blob is not None

@@ -37,6 +37,9 @@ class InlineRunner:
         except queue.Empty:
             return events
 
+    def kill(self, worker: int) -> None:
+        """Threads cannot be killed: a worker that hangs here hangs."""
+
     def close(self) -> None:
         self.send(0, Orders(drain=True, closed=True))
         self._thread.join(timeout=10)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import queue
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ Work = Callable[[Feed], Iterator[Report]]
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
+CLOSE_S = 5.0  # for all workers to end, before they are killed
 PR_SET_PDEATHSIG = 1
 
 
@@ -30,6 +33,10 @@ PR_SET_PDEATHSIG = 1
 class _Seat:
     process: BaseProcess
     pipe: Connection
+    outbox: queue.SimpleQueue[Orders | None]
+    postman: threading.Thread
+    is_closed: bool = False  # told to end: that it ends is no death
+    has_ended: bool = False
 
 
 class ProcessRunner:
@@ -47,27 +54,27 @@ class ProcessRunner:
         return len(self._seats)
 
     def send(self, worker: int, orders: Orders) -> None:
-        try:
-            self._seats[worker].pipe.send(orders)
-        except OSError:
-            pass  # it has died; `receive` will say so
+        seat = self._seats[worker]
+        seat.is_closed |= orders.closed
+        seat.outbox.put(orders)
 
     def receive(self, timeout_s: float) -> list[Event]:
-        pipes = {seat.pipe: number for number, seat in enumerate(self._seats)}
+        pipes = {seat.pipe: number for number, seat in enumerate(self._seats) if not seat.has_ended}
         return [event for pipe in wait(list(pipes), timeout_s) for event in self._read(pipes[pipe])]  # type: ignore[index]
 
+    def kill(self, worker: int) -> None:
+        self._seats[worker].process.kill()
+
     def close(self) -> None:
+        for number in range(self.n_workers):
+            self.send(number, Orders(drain=True, closed=True))
+        end_at = time.monotonic() + CLOSE_S
         for seat in self._seats:
-            try:
-                seat.pipe.send(Orders(drain=True, closed=True))
-            except OSError:
-                pass
-        for seat in self._seats:
-            seat.process.join(timeout=5)
+            seat.process.join(timeout=max(0.0, end_at - time.monotonic()))
             if seat.process.is_alive():
                 seat.process.kill()
                 seat.process.join()
-            seat.pipe.close()
+            _give_up(seat)
 
     def _read(self, number: int) -> Iterator[Event]:
         """Everything that one worker has said."""
@@ -81,14 +88,17 @@ class ProcessRunner:
                 else:
                     raise message
         except (EOFError, OSError):
-            yield Died(number, self._replace(number))
+            if seat.is_closed:
+                seat.has_ended = True
+            else:
+                yield Died(number, self._replace(number))
 
     def _replace(self, number: int) -> str:
         seat = self._seats[number]
         seat.process.join(timeout=10)
         code = seat.process.exitcode
         why = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        seat.pipe.close()
+        _give_up(seat)
         self._deaths += 1
         if self._deaths > MAX_DEATHS:
             raise D4CError(f"worker processes die again and again ({why}); see the job log")
@@ -102,7 +112,26 @@ class ProcessRunner:
         )
         process.start()
         theirs.close()
-        return _Seat(process, ours)
+        outbox: queue.SimpleQueue[Orders | None] = queue.SimpleQueue()
+        postman = threading.Thread(target=_carry, args=(outbox, ours), name=f"orders to worker {number}", daemon=True)
+        postman.start()
+        return _Seat(process, ours, outbox, postman)
+
+
+def _carry(outbox: queue.SimpleQueue[Orders | None], pipe: Connection) -> None:
+    """A pipe holds some 200 KB, less than two long turns: the steward must not wait for a worker that waits for the steward."""
+    while (orders := outbox.get()) is not None:
+        try:
+            pipe.send(orders)
+        except OSError:
+            return  # it has died; `receive` will say so
+
+
+def _give_up(seat: _Seat) -> None:
+    """Close the pipe of a process that has ended."""
+    seat.outbox.put(None)
+    seat.postman.join()
+    seat.pipe.close()
 
 
 def _main(pipe: Connection, steward_pid: int, setup: Callable[[], Work]) -> None:

@@ -1,0 +1,134 @@
+"""The runner of processes: orders and reports pass each other, and workers that hang, die or end are told apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from d4c_images.errors import D4CError
+from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
+from d4c_images.run import Died, Event, Reported
+from d4c_images.runners.processes import Feed, ProcessRunner, Work
+
+LONG_URLS = tuple(f"https://iiif.example.org/iiif/2/some:long:identifier/full/{size},/0/default.jpg" for size in range(7))
+
+
+def long_turn(lease_id: int) -> Turn:
+    claims = tuple(Claim(image_id, image_id, 0, LONG_URLS, 1) for image_id in range(512))
+    return Turn(lease_id, "iiif.example.org", 0, 2, 0.0, 1e12, claims)
+
+
+def set_up_talker() -> Work:
+    """A worker that has a page of text to tell of every image."""
+
+    def work(feed: Feed) -> Iterator[Report]:
+        verdict = Verdict(Status.FAILED_PERMANENT, "http_404", "x" * 2000)
+        closed = False
+        while not closed:
+            orders = feed(0.05)
+            closed = orders.closed
+            for turn in orders.turns:
+                yield Report(turn.lease_id, tuple(Outcome(claim.image_id, verdict) for claim in turn.claims), finished=True)
+
+    return work
+
+
+def set_up_sleeper() -> Work:
+    """A worker that stops for good with its first turn, as one does whose file system or decoder hangs."""
+
+    def work(feed: Feed) -> Iterator[Report]:
+        while not feed(0.05).turns:
+            pass
+        yield Report(0, ())
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    return work
+
+
+def set_up_failure() -> Work:
+    raise D4CError("the disk is full")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., ProcessRunner]]:
+    runners = []
+
+    def started(n: int, setup: Callable[[], Work]) -> ProcessRunner:
+        runners.append(ProcessRunner(n, setup))
+        return runners[-1]
+
+    yield started
+    for runner in runners:
+        runner.close()
+
+
+@contextmanager
+def for_at_most(seconds: int) -> Iterator[None]:
+    """The mistake would be to wait for ever."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError
+
+    old = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)
+
+
+def received(runner: ProcessRunner, enough: Callable[[list[Event]], bool]) -> list[Event]:
+    events: list[Event] = []
+    end_at = time.monotonic() + 20
+    while not enough(events):
+        assert time.monotonic() < end_at, events
+        events += runner.receive(0.5)
+    return events
+
+
+def test_long_orders_and_long_reports_pass_each_other(start: Callable[..., ProcessRunner]) -> None:
+    """The steward sends several turns before it listens again; the worker meanwhile waits to be listened to."""
+    runner = start(1, set_up_talker)
+    with for_at_most(20):
+        for lease_id in range(6):
+            runner.send(0, Orders(turns=(long_turn(lease_id),)))
+    events = received(runner, lambda events: len(events) == 6)
+    assert [event.report.lease_id for event in events if isinstance(event, Reported)] == list(range(6))
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., ProcessRunner]) -> None:
+    """Orders to it pile up without holding anybody up."""
+    runner = start(2, set_up_sleeper)
+    for lease_id in range(6):
+        runner.send(0, Orders(turns=(long_turn(lease_id),)))
+    received(runner, lambda events: bool(events))
+    runner.kill(0)
+    (event,) = received(runner, lambda events: bool(events))
+    assert event == Died(0, "killed by SIGKILL")
+    runner.send(0, Orders(turns=(long_turn(7),)))
+    (event,) = received(runner, lambda events: bool(events))
+    assert isinstance(event, Reported)
+
+
+def test_a_worker_that_was_told_to_end_has_not_died(start: Callable[..., ProcessRunner]) -> None:
+    runner = start(2, set_up_talker)
+    runner.send(0, Orders(drain=True, closed=True))
+    runner.send(1, Orders(turns=(long_turn(1),)))
+    events = received(runner, lambda events: bool(events))
+    end_at = time.monotonic() + 1
+    while time.monotonic() < end_at:
+        events += runner.receive(0.1)
+    assert [event.worker for event in events if isinstance(event, Reported)] == [1]
+    assert len(events) == 1
+
+
+def test_what_a_worker_raises_reaches_the_steward(start: Callable[..., ProcessRunner]) -> None:
+    runner = start(1, set_up_failure)
+    with pytest.raises(D4CError, match="the disk is full"):
+        received(runner, lambda events: False)

@@ -1,0 +1,104 @@
+"""The steward with a runner and a clock in the test's hands: what it lends, takes back and counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from d4c_images.ledger import connect, owner
+from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
+from d4c_images.pace import HostTable, parse_hosts
+from d4c_images.run import Died, Ending, Event, Plan, Reported, Watcher
+from d4c_images.steward import Steward
+from tests.program import Collection, multimedia
+
+GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
+Answer = Callable[[Turn], list[Outcome] | None]
+
+
+class ByHand:
+    """One worker, whose answer to a turn is that of a function: outcomes, or None for silence. Each `receive` takes a second."""
+
+    n_workers = 1
+
+    def __init__(self, answer: Answer) -> None:
+        self.now = time.time()
+        self.turns: list[Turn] = []
+        self._answer = answer
+        self._events: list[Event] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def send(self, worker: int, orders: Orders) -> None:
+        for turn in orders.turns:
+            self.turns.append(turn)
+            outcomes = self._answer(turn)
+            if outcomes is not None:
+                self._events.append(Reported(worker, Report(turn.lease_id, tuple(outcomes), finished=True)))
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        self.now += 1
+        events, self._events = self._events, []
+        return events
+
+    def kill(self, worker: int) -> None:
+        self._events.append(Died(worker, "killed by SIGKILL"))
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[connect.Ledger]:
+    """Ten images at each of two hosts."""
+    rows = [(1_000_000 + n, f"http://{'ab'[n % 2]}.example.org/{n}.jpg") for n in range(20)]
+    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    opened = connect.open_ledger(tmp_path / "ledger.sqlite")
+    owner.take(opened, "download", owner.this_process(), time.time())
+    yield opened
+    opened.close()
+
+
+def run(ledger: connect.Ledger, runner: ByHand, plan: Plan) -> Ending:
+    end_at = runner.now + 7200
+    return Steward(ledger, runner, plan, Watcher(), runner.clock, lambda: runner.now > end_at).run()
+
+
+def counts(ledger: connect.Ledger) -> dict[str, int]:
+    return dict(ledger.connection.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall())
+
+
+def all_gone(turn: Turn) -> list[Outcome]:
+    return [Outcome(claim.image_id, GONE, requests=1) for claim in turn.claims]
+
+
+def test_a_turn_that_never_ends_does_not_hold_the_run_up(ledger: connect.Ledger) -> None:
+    """A worker that sits on a turn long after its end is killed; its images are lent anew."""
+    runner = ByHand(lambda turn: None if turn is runner.turns[0] else all_gone(turn))
+    started = runner.now
+    assert run(ledger, runner, Plan(HostTable(), hang_s=300.0)) is Ending.DONE
+    assert counts(ledger) == {"failed_permanent": 20}
+    assert 120 + 300 < runner.now - started < 120 + 300 + 60, "neither sooner than a slow request may take, nor much later"
+
+
+def test_an_image_that_goes_on_at_another_host_counts_once_towards_the_limit(ledger: connect.Ledger) -> None:
+    def answer(turn: Turn) -> list[Outcome]:
+        return all_gone(turn) if turn.host == "c.example.org" else [_moved(claim) for claim in turn.claims]
+
+    assert run(ledger, ByHand(answer), Plan(HostTable(), max_images=7)) is Ending.LIMIT
+    assert counts(ledger) == {"failed_permanent": 7, "pending": 13}
+
+
+def _moved(claim: Claim) -> Outcome:
+    return Outcome(claim.image_id, move=Move("c.example.org", 0, "http://c.example.org/photo.jpg", 1), requests=1)
+
+
+def test_hosts_of_one_group_take_turns(ledger: connect.Ledger) -> None:
+    """One of them has more than it can ever finish; the other is not left waiting until it has."""
+    hosts = parse_hosts('[default]\nconnections = 1\n[hosts."*.example.org"]\ngroup = "one operator"\n')
+    runner = ByHand(all_gone)
+    assert run(ledger, runner, Plan(hosts)) is Ending.DONE
+    assert len({turn.host for turn in runner.turns[:2]}) == 2

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from d4c_images import crash
 from d4c_images.ledger import archives, labels
 from d4c_images.ledger.admit import Admission
-from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter
+from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
 from d4c_images.prepare import Assignment, chunks
 from d4c_images.reading import chunks_of_child
 from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
 
-ROWS_PER_TRANSACTION = 50_000
+ROWS_PER_TRANSACTION = 25_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,8 @@ def ingest(
         assignment = Assignment(
             source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
         )
-        seen = admission.seen()
-        if in_process:
-            reading = chunks(assignment, seen or Seen(SeenFilter(), SeenFilter()))
-        else:
-            reading = chunks_of_child(assignment, seen)
+        read = chunks if in_process else chunks_of_child
+        reading = read(assignment, admission.seen())
         reached_end = True
         with closing(reading), _no_collections():
             for group in _groups(reading):
@@ -108,10 +105,9 @@ def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress],
     if not archive.finished:
         reader = LabelReader(source.columns)
         for block in source.blocks(archive.offset_bytes, archive.rows_done + 1):
-            lines, _ = block.lines()
-            by_id = {reader.gbif_id(row): row for row in (line.split("\t") for line in lines)}
+            by_id = {reader.gbif_id(row): row for row in (line.split("\t") for line in block.text()[0].split("\n"))}
             rows = {gbif_id: row for gbif_id, row in by_id.items() if gbif_id is not None}
-            end_row = block.row_no - 1 + len(lines)
+            end_row = block.row_no - 1 + block.n_lines
             with ledger.transaction() as db:
                 known = labels.known_records(db, list(rows))
                 labels.write_labels(db, {gbif_id: reader.labels(rows[gbif_id]) for gbif_id in known})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from itertools import repeat
 from typing import TypeVar
 
+import numpy as np
+
 from d4c_images.identity import identify, split_cell, unusable_reason
-from d4c_images.ledger.chunk import Chunk, Seen
-from d4c_images.ledger.keys import hashes_of
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, hashes_of
 from d4c_images.model import Image
 from d4c_images.sources import Block, Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
@@ -33,19 +34,17 @@ class Assignment:
     sampled: dict[str, int] = field(default_factory=dict)  # rejected rows kept so far, by reason
 
 
-def chunks(assignment: Assignment, seen: Seen) -> Generator[Chunk, None, None]:
+def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
     """The chunks of a source from the assignment's place to its end, or to its limit. Raises what `Source.blocks` raises."""
-    preparer = _Preparer(assignment, seen)
+    preparer = _Preparer(assignment, seen or Seen(SeenFilter(), SeenFilter()))
     limit = assignment.limit
     if limit is not None and assignment.rows_done >= limit:
         return
     for block in assignment.source.blocks(assignment.offset, assignment.rows_done + 1):
-        lines, broken = block.lines()
-        if limit is not None and block.row_no - 1 + len(lines) >= limit:
-            n = limit - block.row_no + 1
-            yield preparer.chunk(block.head(n), lines[:n], [at for at in broken if at < n])
+        if limit is not None and block.row_no - 1 + block.n_lines >= limit:
+            yield preparer.chunk(block.head(limit - block.row_no + 1))
             return
-        yield preparer.chunk(block, lines, broken)
+        yield preparer.chunk(block)
 
 
 class _Preparer:
@@ -57,58 +56,55 @@ class _Preparer:
         self._seen = seen
         self._last_gbif_id = 0
         self._hosts: dict[str, int] = {}
-        self._rules: dict[tuple[str, int], int] = {}
+        self._rules: dict[str, int] = {}
         self._texts: dict[str, int] = {}
 
-    def chunk(self, block: Block, lines: Sequence[str], broken: Sequence[int]) -> Chunk:
-        rows = self._sieve.sift(block, lines)
-        rows, images = self._identify(block, lines, rows)
-        if broken:
-            self._rejects.notes[BROKEN_UTF8] += len(set(rows.line_nos).intersection(broken))
+    def chunk(self, block: Block) -> Chunk:
+        rows, images = self._identify(block, self._sieve.sift(block))
+        if rows.broken:
+            self._rejects.note(BROKEN_UTF8, len(set(rows.line_nos).intersection(rows.broken)))
         keys: Sequence[str]
-        keys, candidates, hosts, names, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
+        keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
         host_numbers, new_hosts = _number(self._hosts, hosts)
-        rule_numbers, new_rules = _number(self._rules, list(zip(names, versions, strict=True)))
+        rule_numbers, new_rules = _number(self._rules, rules)
+        version_of = dict(zip(rules, versions, strict=True))
         restart = len(self._texts) > MAX_TEXTS
         if restart:
             self._texts.clear()
         # Row by row, so that the order of first appearance does not hang on where blocks begin.
         cells = [""] * (3 * len(images))
         cells[0::3], cells[1::3], cells[2::3] = rows.licenses, rows.creators, rows.rights_holders
-        text_numbers, new_texts = _number(self._texts, cells)
+        texts, new_texts = _number(self._texts, cells)
         references = "\t".join(rows.references)
         if '"' in references or " " in references:
             references = "\t".join(map(_bare, rows.references))
-        gbif_ids = rows.gbif_ids
-        starts = [
-            at for at, (last, this) in enumerate(zip([self._last_gbif_id, *gbif_ids], gbif_ids, strict=False)) if last != this
-        ]
-        if starts:
-            self._last_gbif_id = gbif_ids[-1]
-        doubtful = self._seen.gbif_ids.add([gbif_ids[at] for at in starts])
+        gbif_ids = np.array(rows.gbif_ids, np.int64)
+        starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
+        if len(gbif_ids):
+            self._last_gbif_id = rows.gbif_ids[-1]
         reject_counts, notes, samples = self._rejects.take()
         return Chunk(
-            end_row=block.row_no - 1 + len(lines),
+            end_row=block.row_no - 1 + block.n_lines,
             end_offset=block.end,
             rows_admitted=len(set(rows.line_nos)),
-            row_nos=array("q", map(block.row_no.__add__, rows.line_nos)),
-            gbif_ids=array("q", gbif_ids),
+            row_nos=np.array(rows.line_nos, np.int64) + block.row_no,
+            gbif_ids=gbif_ids,
             key_hashes=hashes,
-            maybe_known=array("q", self._seen.key_hashes.add(hashes)),
-            record_starts=array("q", starts),
-            maybe_known_records=array("q", [starts[at] for at in doubtful]),
+            maybe_known=self._seen.key_hashes.add(hashes),
+            record_starts=starts,
+            maybe_known_records=starts[self._seen.gbif_ids.add(gbif_ids[starts])],
             urls="\t".join(urls),
-            image_keys={at: key for at, (key, url) in enumerate(zip(keys, urls, strict=True)) if key != url},
+            image_keys="\t".join(["" if key == url else key for key, url in zip(keys, urls, strict=True)]),
             hosts=host_numbers,
             rules=rule_numbers,
             references=references,
-            licenses=text_numbers[0::3],
-            creators=text_numbers[1::3],
-            rights_holders=text_numbers[2::3],
+            licenses=texts[0::3],
+            creators=texts[1::3],
+            rights_holders=texts[2::3],
             new_hosts=new_hosts,
-            new_rules=new_rules,
+            new_rules=[(rule, version_of[rule]) for rule in new_rules],
             new_texts=[_bare(text) for text in new_texts],
             texts_restart=restart,
             reject_counts=reject_counts,
@@ -116,11 +112,11 @@ class _Preparer:
             reject_samples=samples,
         )
 
-    def _identify(self, block: Block, lines: Sequence[str], rows: MediaRows) -> tuple[MediaRows, Sequence[Image]]:
+    def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[Image]]:
         """The rows that name an image, and the images; a row with several URLs comes once for each."""
         images = list(map(identify, rows.identifiers))
         several = {at for at, cell in enumerate(rows.identifiers) if cell.find("://", 8) >= 0}
-        if not several and None not in images:
+        if not several and all(images):
             return rows, images  # type: ignore[return-value]
         positions: list[int] = []
         found: list[Image] = []
@@ -130,14 +126,13 @@ class _Preparer:
             mine = [image] if len(pieces) == 1 else [identify(piece) for piece in pieces]
             usable = [one for one in mine if one is not None]
             if not usable:
-                line_no = rows.line_nos[at]
                 reason = unusable_reason(pieces[0]) or "malformed_url"
-                self._rejects.add(block, line_no, lines[line_no], reason, rows.gbif_ids[at])
+                self._rejects.add(block, rows.line_nos[at], reason, rows.gbif_ids[at])
                 continue
             if len(pieces) > 1:
-                self._rejects.notes[SEVERAL_URLS] += 1
+                self._rejects.note(SEVERAL_URLS)
                 if len(usable) < len(pieces):
-                    self._rejects.notes[UNUSABLE_URL_AMONG_SEVERAL] += 1
+                    self._rejects.note(UNUSABLE_URL_AMONG_SEVERAL)
             positions += repeat(at, len(usable))
             found += usable
         return rows.pick(positions), found
@@ -145,9 +140,17 @@ class _Preparer:
 
 def _number(numbers: dict[_Value, int], values: Sequence[_Value]) -> tuple[array[int], list[_Value]]:
     """The number of each value, and the values that have none yet and get the next ones."""
-    before = len(numbers)
-    found = array("q", [numbers.setdefault(value, len(numbers)) for value in values])
-    return found, list(islice(numbers, before, None))
+    new: list[_Value] = []
+    found = list(map(numbers.get, values))
+    if None in found:
+        for at, number in enumerate(found):
+            if number is None:
+                value = values[at]
+                if value not in numbers:
+                    numbers[value] = len(numbers)
+                    new.append(value)
+                found[at] = numbers[value]
+    return array("q", found), new  # type: ignore[arg-type]
 
 
 def _bare(cell: str) -> str:

@@ -15,10 +15,10 @@ from collections.abc import Generator
 from multiprocessing.connection import Connection
 
 from d4c_images.errors import D4CError, SourceError
-from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter
+from d4c_images.ledger.chunk import Chunk, Seen
 from d4c_images.prepare import Assignment, chunks
 
-MAX_CHUNKS_AHEAD = 16
+MAX_CHUNKS_AHEAD = 20
 
 
 def chunks_of_child(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
@@ -53,7 +53,7 @@ def _read(assignment: Assignment, seen: Seen | None, pipe: Connection) -> None:
     gc.disable()
     try:
         try:
-            for chunk in chunks(assignment, seen or Seen(SeenFilter(), SeenFilter())):
+            for chunk in chunks(assignment, seen):
                 pipe.send_bytes(pickle.dumps(chunk, pickle.HIGHEST_PROTOCOL))
             pipe.send(None)
         except D4CError as error:

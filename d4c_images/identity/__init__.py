@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from d4c_images.identity import exact, iiif, inat
 from d4c_images.identity.cells import split_cell
 from d4c_images.identity.manifest import image_urls_of_manifest
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import SHORTCUT_PREFIX, Example, Rank, Rule
 from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
 from d4c_images.model import Image
 
@@ -44,6 +44,7 @@ _BY_HOST = {
     host: tuple(rule for rule in RULES if not rule.hosts or host in rule.hosts)
     for host in frozenset[str]().union(*(rule.hosts for rule in RULES))
 }
+_SHORTCUTS = {rule.shortcut.prefix: rule.shortcut.match for rule in RULES if rule.shortcut is not None}
 _ANY_HOST = tuple(rule for rule in RULES if not rule.hosts)
 
 # A URL that is plainly normal already, as nearly all are; everything else takes the longer way through `usable_url`. No `%`,
@@ -61,6 +62,9 @@ def identify(identifier: str) -> Image | None:
 
     An ftp URL is an image too; that it is not fetched is a verdict, not a matter of identity.
     """
+    shortcut = _SHORTCUTS.get(identifier[:SHORTCUT_PREFIX])
+    if shortcut is not None and (image := shortcut(identifier)) is not None:
+        return image
     plain = _plain(identifier)
     if plain is None or "/." in identifier:
         url = usable_url(identifier)

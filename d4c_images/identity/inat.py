@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rank, Rule, Shortcut
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
 
@@ -31,6 +31,18 @@ def _match(url: Url) -> Image | None:
     return Image(f"inat:{number}", urls, url.host, NAME, VERSION)
 
 
+_OPEN_HOST = "inaturalist-open-data.s3.amazonaws.com"
+_OPEN_ORIGINAL = re.compile(
+    r"https://inaturalist-open-data\.s3\.amazonaws\.com/photos/([0-9]+)/original\.(?:jpe?g|png|gif|JPE?G|PNG|GIF)(?:\?[0-9]*)?"
+).fullmatch
+
+
+def _open_original(identifier: str) -> Image | None:
+    """More than half of all rows of GBIF are of this shape, which nothing has to be done to."""
+    photo = _OPEN_ORIGINAL(identifier)
+    return photo and tuple.__new__(Image, (f"inat:{photo[1]}", (identifier,), _OPEN_HOST, NAME, VERSION))
+
+
 def _rank(url: Url) -> Rank | None:
     photo = _PHOTO(url.path + url.query)
     if photo is None:
@@ -45,6 +57,7 @@ RULE = Rule(
     hosts=frozenset({"inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org"}),
     match=_match,
     rank=_rank,
+    shortcut=Shortcut("https://inaturalist-open-data.", _open_original),
     source="https://github.com/inaturalist/inaturalist-open-data (photo ids are one series on both hosts)",
     examples=(
         Example(

@@ -21,6 +21,16 @@ class Example(NamedTuple):
     best: str = ""  # the first candidate; "" where it is the identifier itself
 
 
+SHORTCUT_PREFIX = 30
+
+
+class Shortcut(NamedTuple):
+    """A quick way to the same answer, for the URLs that most rows of a download hold."""
+
+    prefix: str  # the first `SHORTCUT_PREFIX` characters of such URLs
+    match: Callable[[str], Image | None]  # gets the identifier as it is; None sends it the long way
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """How the URLs of one publisher, or of one protocol, name an image.
@@ -37,3 +47,4 @@ class Rule:
     rank: Callable[[Url], Rank | None]
     examples: tuple[Example, ...]
     source: str  # where the publisher or the specification says so
+    shortcut: Shortcut | None = None

@@ -8,15 +8,16 @@ column by column. Rows whose image has come before are for `known` to look at.
 from __future__ import annotations
 
 import sqlite3
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import accumulate, compress
+
+import numpy as np
 
 from d4c_images import crash
 from d4c_images.ledger import archives, bulk, known
-from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter
+from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import MAX_HELD, KeyIndex
 from d4c_images.ledger.known import Group
@@ -34,10 +35,10 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     archive_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+# Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
+SMALL_CACHE = "PRAGMA cache_size = -8192"
 NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
 BEAT = "UPDATE runs SET heartbeat_at = ? WHERE run_id = ?"
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Admission:
     """Admits the chunks of one archive, in their order. Of no use any more once `admit` has raised."""
 
     def __init__(self, ledger: Ledger, archive_id: int) -> None:
+        ledger.connection.execute(SMALL_CACHE)
         self._ledger = ledger
         self._archive_id = archive_id
         self._keys = KeyIndex(ledger)
@@ -121,38 +123,39 @@ class Admission:
         image_nos, linked = self._records.add(db, arrivals, tally, now)
         if linked:
             self._write_links(db, group, linked, image_ids, image_nos, set(old))
-        new = _without(n, old)
-        self._write_images(db, group, new, image_ids, image_nos)
+        is_new = bytearray(b"\x01") * n
+        for at in old:
+            is_new[at] = 0
+        self._write_images(db, group, is_new, image_ids, image_nos)
         known.write_twins(db, matches, image_ids)
-        for host_id, n_images in Counter(_pick(group.host_ids, new)).items():
+        for host_id, n_images in Counter(compress(group.host_ids, is_new)).items():
             tally.image(n_images, host_id, Status.PENDING, None, final=False)
         tally.write(db)
-        self._keys.add(_pick(group.key_hashes, new), _pick(image_ids, new))
-        self._next_image_id += len(new)
-        return Admitted(n_rows, len(new), n - len(repeated))
+        n_new = n - len(old)
+        hashes = group.key_hashes[np.frombuffer(is_new, bool)]
+        self._keys.add(hashes, np.arange(self._next_image_id, self._next_image_id + n_new))
+        self._next_image_id += n_new
+        return Admitted(n_rows, n_new, n - len(repeated))
 
     def _write_images(
-        self, db: sqlite3.Connection, group: Group, new: Sequence[int], image_ids: Sequence[int], image_nos: Sequence[int]
+        self, db: sqlite3.Connection, group: Group, is_new: bytearray, image_ids: Sequence[int], image_nos: Sequence[int]
     ) -> None:
-        keys: list[str | None] = [None] * len(group.urls)
-        for at, key in group.image_keys.items():
-            if key != group.urls[at]:
-                keys[at] = key
         columns: tuple[Sequence[object], ...] = (
             image_ids,
             group.gbif_ids,
             image_nos,
             group.host_ids,
             group.rule_ids,
-            keys,
+            group.image_keys,
             group.urls,
             group.license_ids,
             group.creator_ids,
             group.rights_holder_ids,
             group.references,
             group.row_nos,
+            [self._archive_id] * len(image_ids),
         )
-        bulk.insert(db, INSERT_IMAGES, (*(_pick(column, new) for column in columns), [self._archive_id] * len(new)))
+        bulk.insert(db, INSERT_IMAGES, columns if all(is_new) else [list(compress(column, is_new)) for column in columns])
 
     def _write_links(
         self,
@@ -183,22 +186,29 @@ class Admission:
 
     def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group:
         """The chunks' columns end to end, in the ledger's numbers."""
-        group = Group([], array("q"), array("q"), [], [], [], [], {}, [], [], [], [], [], [])
+        full = [chunk for chunk in chunks if chunk.urls]
+        starts = [0, *accumulate(len(chunk.gbif_ids) for chunk in full)]
+        group = Group(
+            row_nos=_end_to_end([chunk.row_nos for chunk in full]).tolist(),
+            gbif_ids=_end_to_end([chunk.gbif_ids for chunk in full]).tolist(),
+            key_hashes=_end_to_end([chunk.key_hashes for chunk in full]),
+            maybe_known=[start + at for start, chunk in zip(starts, full, strict=False) for at in chunk.maybe_known],
+            record_starts=_end_to_end([chunk.record_starts + start for start, chunk in zip(starts, full, strict=False)]),
+            maybe_known_records=_end_to_end(
+                [chunk.maybe_known_records + start for start, chunk in zip(starts, full, strict=False)]
+            ),
+        )
+        # The transaction before this one may have ended in the middle of a record.
+        group.record_starts = np.union1d(group.record_starts, [0])
+        group.maybe_known_records = np.union1d(group.maybe_known_records, [0])
         for chunk in chunks:
             self._host_ids += [host_id_of(db, host) for host in chunk.new_hosts]
             self._rule_ids += [rule_id_of(db, name, version) for name, version in chunk.new_rules]
             self._texts.learn(db, chunk.new_texts, restart=chunk.texts_restart)
             if not chunk.urls:
                 continue
-            start = len(group.urls)
-            group.row_nos += chunk.row_nos
-            group.gbif_ids += chunk.gbif_ids
-            group.key_hashes += chunk.key_hashes
-            group.maybe_known += map(start.__add__, chunk.maybe_known)
-            group.record_starts += map(start.__add__, chunk.record_starts)
-            group.maybe_known_records += map(start.__add__, chunk.maybe_known_records)
             group.urls += chunk.urls.split("\t")
-            group.image_keys.update((start + at, key) for at, key in chunk.image_keys.items())
+            group.image_keys += [key or None for key in chunk.image_keys.split("\t")]
             group.host_ids += map(self._host_ids.__getitem__, chunk.hosts)
             group.rule_ids += map(self._rule_ids.__getitem__, chunk.rules)
             group.references += [text or None for text in chunk.references.split("\t")]
@@ -206,20 +216,8 @@ class Admission:
             group.license_ids += map(text_id, chunk.licenses)
             group.creator_ids += map(text_id, chunk.creators)
             group.rights_holder_ids += map(text_id, chunk.rights_holders)
-        # The transaction before this one may have ended in the middle of a record.
-        if group.urls and group.record_starts[:1] != [0]:
-            group.record_starts.insert(0, 0)
-        if group.urls and group.maybe_known_records[:1] != [0]:
-            group.maybe_known_records.insert(0, 0)
         return group
 
 
-def _without(n: int, left_out: Iterable[int]) -> Sequence[int]:
-    """The positions from 0 to n - 1 that are not left out."""
-    out = set(left_out)
-    return [at for at in range(n) if at not in out] if out else range(n)
-
-
-def _pick(column: Sequence[_Value], positions: Sequence[int]) -> Sequence[_Value]:
-    """The cells at these positions; all of them where the positions are a range."""
-    return column if isinstance(positions, range) else [column[at] for at in positions]
+def _end_to_end(columns: Sequence[Numbers]) -> Numbers:
+    return np.concatenate(columns) if columns else np.array([], np.int64)

@@ -14,20 +14,17 @@ ROWS_PER_STATEMENT = 200
 def insert(db: sqlite3.Connection, into: str, columns: Sequence[Sequence[object]]) -> int:
     """Run `into` (all up to `VALUES`) for the rows that the columns make; returns how many rows were inserted."""
     n, width = len(columns[0]), len(columns)
-    flat: list[object] = [None] * (n * width)
-    for at, column in enumerate(columns):
-        flat[at::width] = column
+    row = f"({', '.join('?' * width)})"
     whole = n - n % ROWS_PER_STATEMENT
-    step = ROWS_PER_STATEMENT * width
     inserted = 0
     if whole:
-        statement = _statement(into, width, ROWS_PER_STATEMENT)
+        flat: list[object] = [None] * (whole * width)
+        for at, column in enumerate(columns):
+            flat[at::width] = column[:whole]
+        step = ROWS_PER_STATEMENT * width
+        statement = f"{into} {', '.join([row] * ROWS_PER_STATEMENT)}"
         inserted += db.executemany(statement, (flat[at : at + step] for at in range(0, whole * width, step))).rowcount
     if n > whole:
-        inserted += db.execute(_statement(into, width, n - whole), flat[whole * width :]).rowcount
+        rest = zip(*(column[whole:] for column in columns), strict=True)
+        inserted += db.executemany(f"{into} {row}", rest).rowcount
     return inserted
-
-
-def _statement(into: str, width: int, n_rows: int) -> str:
-    row = f"({', '.join('?' * width)})"
-    return f"{into} {', '.join([row] * n_rows)}"

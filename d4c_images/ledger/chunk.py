@@ -6,10 +6,17 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
 from d4c_images.model import Reject
 
-KEY_BITS = 63
-FILTER_BITS = 1 << 27
+HASH_MASK = (1 << 63) - 1
+FILTER_BITS = 1 << 26
+TRACES = 1 << 18
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +30,14 @@ class Chunk:
     end_row: int  # rows of the source up to here
     end_offset: int  # bytes of the source up to here
     rows_admitted: int  # a row with several URLs counts once, and has several positions in the columns
-    row_nos: array[int]
-    gbif_ids: array[int]
-    key_hashes: array[int]  # 63 bits
-    maybe_known: array[int]  # positions whose key may have come before, in this source or in the ledger; all others have not
-    record_starts: array[int]  # positions whose record is another one than in the row before
-    maybe_known_records: array[int]  # those of them whose record may have come before; all others have not
+    row_nos: Numbers
+    gbif_ids: Numbers
+    key_hashes: Numbers  # 63 bits
+    maybe_known: list[int]  # positions whose key may have come before, in this source or in the ledger; all others have not
+    record_starts: Numbers  # positions whose record is another one than in the row before
+    maybe_known_records: Numbers  # those of them whose record may have come before; all others have not
     urls: str  # candidates of each image joined by line feeds; images joined by tabs
-    image_keys: dict[int, str]  # by position, where the key is not the same as the candidates
+    image_keys: str  # joined by tabs; "" where the key is the same as the candidates
     hosts: array[int]
     rules: array[int]
     references: str  # joined by tabs
@@ -46,30 +53,43 @@ class Chunk:
     reject_samples: list[Reject]
 
 
+def hashes_of(keys: Sequence[str]) -> Numbers:
+    """The hash of each key. Keys hold no tabs."""
+    if not keys:
+        return np.array([], np.int64)
+    hashes = np.array(list(map(xxhash.xxh3_64_intdigest, "\t".join(keys).encode().split(b"\t"))), np.uint64)
+    return hashes.astype(np.int64) & HASH_MASK
+
+
 class SeenFilter:
     """Says of a number that it is new, or that it may have come before. Never calls one new that it has been told of.
 
-    One bit of `FILTER_BITS` (16 MiB) per number: of 2 M numbers 1.5 % are doubtful, of 20 M 14 %, of 100 M half; those are
+    One bit of `FILTER_BITS` (8 MiB) per number: of 2 M numbers 3 % are doubtful in the end, of 20 M 26 %, of 100 M 77 %; those are
     looked up.
     """
 
     def __init__(self) -> None:
-        self._bits = bytearray(FILTER_BITS // 8)
+        self._bits = np.zeros(FILTER_BITS // 8, np.uint8)
+        self._last = np.zeros(TRACES, np.int32)
 
-    def add(self, numbers: Sequence[int]) -> list[int]:
-        """Remember numbers; returns the positions of those that may have come before."""
-        bits = self._bits
-        mask = FILTER_BITS - 1
-        doubtful = []
-        for at, number in enumerate(numbers):
-            bit = number & mask
-            byte = bits[bit >> 3]
-            flag = 1 << (bit & 7)
-            if byte & flag:
-                doubtful.append(at)
-            else:
-                bits[bit >> 3] = byte | flag
-        return doubtful
+    def add(self, numbers: Numbers) -> list[int]:
+        """Remember numbers; returns the positions of those that may have come before, be it in the same call."""
+        bits = numbers & (FILTER_BITS - 1)
+        byte_nos, flags = bits >> 3, (1 << (bits & 7)).astype(np.uint8)
+        before = self._bits[byte_nos]
+        may_be_known = (before & flags) != 0
+        # Of numbers that look alike in this call, all but the first: backwards, so that the first one leaves the last trace.
+        positions = np.arange(len(numbers), dtype=np.int32)
+        traces = numbers & (TRACES - 1)
+        self._last[traces[::-1]] = positions[::-1]
+        may_be_known |= self._last[traces] != positions
+        while True:  # of flags that share a byte, one gets in at a time
+            self._bits[byte_nos] |= flags
+            left = (self._bits[byte_nos] & flags) == 0
+            if not left.any():
+                break
+            byte_nos, flags = byte_nos[left], flags[left]
+        return np.flatnonzero(may_be_known).tolist()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,17 @@ The newest hashes are held in memory (`runs`). What was held when a process died
 from __future__ import annotations
 
 import json
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import xxhash
+import numpy as np
 
 from d4c_images import crash
 from d4c_images.ledger import bulk
-from d4c_images.ledger.chunk import KEY_BITS, SeenFilter
+from d4c_images.ledger.chunk import Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.runs import SortedRuns
 
-HASH_MASK = (1 << KEY_BITS) - 1
-MAX_HELD = 1 << 20
+MAX_HELD = 1 << 19
 LOAD_ROWS = 50_000
 
 STORED = """
@@ -28,14 +26,6 @@ KEYS_AFTER = """
 SELECT image_id, coalesce(image_key, urls) FROM image_rows WHERE image_id > ? ORDER BY image_id LIMIT ?
 """
 INSERT_KEYS = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES"
-
-
-def hashes_of(keys: Sequence[str]) -> array[int]:
-    """The hash of each key. Keys hold no tabs."""
-    if not keys:
-        return array("q")
-    digest, mask = xxhash.xxh3_64_intdigest, HASH_MASK
-    return array("q", [digest(key) & mask for key in "\t".join(keys).encode().split(b"\t")])
 
 
 class KeyIndex:
@@ -48,31 +38,28 @@ class KeyIndex:
         self._last_image_id: int = ledger.connection.execute("SELECT keyed_image_id FROM caught_up").fetchone()[0]
         while rows := ledger.connection.execute(KEYS_AFTER, (self._last_image_id, LOAD_ROWS)).fetchall():
             image_ids, keys = zip(*rows, strict=True)
-            self.add(hashes_of(keys), image_ids)
+            self.add(hashes_of(keys), np.array(image_ids))
         self.flush()
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all hashes."""
         cursor = self._ledger.connection.execute("SELECT key_hash FROM image_keys")
         while rows := cursor.fetchmany(LOAD_ROWS):
-            seen.add([key_hash for (key_hash,) in rows])
+            seen.add(np.array(rows, np.int64)[:, 0])
 
     def find(self, hashes: Iterable[int]) -> dict[int, int]:
         """The image of each hash that has one."""
         wanted = set(hashes)
         found: dict[int, int] = dict(self._ledger.connection.execute(STORED, (json.dumps(list(wanted)),)))
-        for key_hash in wanted - found.keys():
-            held = self._held.find(key_hash)
-            if held is not None:
-                (_, image_ids), at = held
-                found[key_hash] = image_ids[at]
+        for key_hash, place in self._held.find(wanted - found.keys()).items():
+            found[key_hash] = int(place.columns[1][place.at])
         return found
 
-    def add(self, hashes: Sequence[int], image_ids: Sequence[int]) -> None:
+    def add(self, hashes: Numbers, image_ids: Numbers) -> None:
         """Remember new images, in the order of their ids. They are in `image_rows` when this transaction is committed."""
-        if image_ids:
-            self._held.add(hashes, image_ids)
-            self._last_image_id = image_ids[-1]
+        if len(image_ids):
+            self._held.add(hashes, image_ids.astype(np.uint32))
+            self._last_image_id = int(image_ids[-1])
 
     def flush(self, *, at_least: int = 1) -> None:
         """Write what is held, in transactions of its own, once it is so much. Killed on the way, it is made again."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from d4c_images.identity import merge, parts
+from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.lending import host_id_of
 from d4c_images.ledger.records import Effect
@@ -51,22 +53,22 @@ class Group:
     """The rows of one transaction, as columns of equal length, with the ledger's numbers of hosts, rules and texts."""
 
     row_nos: list[int | None]
-    gbif_ids: array[int]
-    key_hashes: array[int]
+    gbif_ids: list[int]
+    key_hashes: Numbers
     maybe_known: list[int]
-    record_starts: list[int]
-    maybe_known_records: list[int]
-    urls: list[str]
-    image_keys: dict[int, str]
-    host_ids: list[int]
-    rule_ids: list[int]
-    references: list[str | None]
-    license_ids: list[int | None]
-    creator_ids: list[int | None]
-    rights_holder_ids: list[int | None]
+    record_starts: Numbers
+    maybe_known_records: Numbers
+    urls: list[str] = field(default_factory=list)
+    image_keys: list[str | None] = field(default_factory=list)  # None: the same as the candidates
+    host_ids: list[int] = field(default_factory=list)
+    rule_ids: list[int] = field(default_factory=list)
+    references: list[str | None] = field(default_factory=list)
+    license_ids: list[int | None] = field(default_factory=list)
+    creator_ids: list[int | None] = field(default_factory=list)
+    rights_holder_ids: list[int | None] = field(default_factory=list)
 
     def key(self, at: int) -> str:
-        return self.image_keys.get(at) or self.urls[at]
+        return self.image_keys[at] or self.urls[at]
 
 
 @dataclass(slots=True)
@@ -123,17 +125,17 @@ class Matches:
 def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
     """Find the images that have come before. A hash finds them, the key decides."""
     matches = Matches()
-    wanted = {group.key_hashes[at] for at in group.maybe_known}
-    if not wanted:
+    if not group.maybe_known:
         return matches
+    hashes = group.key_hashes.tolist()
+    wanted = {hashes[at] for at in group.maybe_known}
     image_of = keys.find(wanted)
     first_at: dict[int, int] = {}
-    for at, key_hash in enumerate(group.key_hashes):
-        if key_hash in wanted:
-            first_at.setdefault(key_hash, at)
+    for at in np.flatnonzero(np.isin(group.key_hashes, list(wanted))).tolist():
+        first_at.setdefault(hashes[at], at)
     stored = stored_images(db, image_of.values())
     for at in group.maybe_known:
-        key_hash, key = group.key_hashes[at], group.key(at)
+        key_hash, key = hashes[at], group.key(at)
         image_id = image_of.get(key_hash)
         if image_id is not None:
             if stored[image_id].key == key:
@@ -183,8 +185,8 @@ def _add_to_row(db: sqlite3.Connection, group: Group, first: int, at: int) -> No
     if set(more) <= set(ours):
         return
     key, merged = group.key(first), merge(ours, more)
-    group.image_keys[first] = key
     group.urls[first] = "\n".join(merged)
+    group.image_keys[first] = None if key == group.urls[first] else key
     group.host_ids[first] = host_id_of(db, parts(merged[0]).host)
 
 

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from d4c_images import crash
 from d4c_images.ledger import bulk
-from d4c_images.ledger.chunk import SeenFilter
+from d4c_images.ledger.chunk import Numbers, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.rollup import record_status
-from d4c_images.ledger.runs import SortedRuns
+from d4c_images.ledger.runs import Place, SortedRuns
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 
-MAX_HELD = 1 << 20
+MAX_HELD = 1 << 19
 LOAD_ROWS = 50_000
 
 STORED = """
@@ -62,8 +63,8 @@ class Arrivals:
     """The rows of one transaction, as far as records have to do with them."""
 
     gbif_ids: Sequence[int]
-    starts: Sequence[int]  # positions where the record is another one than in the row before
-    maybe_known: Sequence[int]  # those of them whose record may have come before; all others have not
+    starts: Numbers  # positions where the record is another one than in the row before
+    maybe_known: Numbers  # those of them whose record may have come before; all others have not
     image_ids: Sequence[int]
     old_images: Sequence[int]  # positions whose image has come before
     repeated: set[int]  # positions whose record shows that image already
@@ -83,7 +84,7 @@ class _Record:
     first_image_id: int | None = None
     n_in_line: int = 0
     is_stored: bool = False
-    held: tuple[tuple[array[int], ...], int] | None = None
+    held: Place | None = None
 
     def show(self, image_id: int, *, is_new: bool) -> bool:
         """Take one image more; returns whether it stands in line with the record's first one."""
@@ -132,26 +133,22 @@ class Records:
         """Tell a filter all ids."""
         cursor = self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids")
         while rows := cursor.fetchmany(LOAD_ROWS):
-            seen.add([gbif_id for (gbif_id,) in rows])
+            seen.add(np.array(rows, np.int64)[:, 0])
 
     def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[list[int], list[int]]:
         """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""
+        n = len(arrivals.gbif_ids)
+        gbif_ids, image_ids = np.asarray(arrivals.gbif_ids, np.int64), np.asarray(arrivals.image_ids, np.int64)
         starts = arrivals.starts
-        ends = [*starts[1:], len(arrivals.gbif_ids)]
-        image_nos = [0] * len(arrivals.gbif_ids)
-        for start, end in zip(starts, ends, strict=True):
-            if end - start > 1:
-                image_nos[start:end] = range(end - start)
-        looked_at = {bisect_right(starts, at) - 1 for at in arrivals.old_images}
-        looked_at.update(bisect_left(starts, at) for at in arrivals.maybe_known)
-        if len(looked_at) < len(starts):
-            plain = [at for at in range(len(starts)) if at not in looked_at]
-            self._held.add(
-                [arrivals.gbif_ids[starts[at]] for at in plain],
-                [ends[at] - starts[at] for at in plain],
-                [arrivals.image_ids[starts[at]] for at in plain],
-            )
-        spans = [range(starts[at], ends[at]) for at in sorted(looked_at)]
+        counts = np.diff(starts, append=n)
+        image_nos: list[int] = (np.arange(n) - np.repeat(starts, counts)).tolist()
+        is_plain = np.ones(len(starts), bool)
+        is_plain[np.searchsorted(starts, arrivals.old_images, "right") - 1] = False
+        is_plain[np.searchsorted(starts, arrivals.maybe_known)] = False
+        plain = starts[is_plain]
+        self._held.add(gbif_ids[plain], *_small(counts[is_plain], image_ids[plain]))
+        doubtful = zip(starts[~is_plain].tolist(), counts[~is_plain].tolist(), strict=True)
+        spans = [range(start, start + count) for start, count in doubtful]
         return image_nos, self._look_at(db, arrivals, spans, image_nos, tally, now)
 
     def flush(self, last_image_id: int, *, at_least: int = 1) -> None:
@@ -194,12 +191,9 @@ class Records:
         known = {}
         for row in self._ledger.connection.execute(STORED, (json.dumps(list(gbif_ids)),)):
             known[row[0]] = _Record(*row)
-        for gbif_id in gbif_ids - known.keys():
-            held = self._held.find(gbif_id)
-            if held is not None:
-                (_, counts, first_image_ids), at = held
-                n = counts[at]
-                known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_ids[at], n_in_line=n, held=held)
+        for gbif_id, held in self._held.find(gbif_ids - known.keys()).items():
+            n, first_image_id = (int(column[held.at]) for column in held.columns[1:])
+            known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_id, n_in_line=n, held=held)
         return known
 
     def _write(
@@ -212,8 +206,7 @@ class Records:
                 plain.append((record.gbif_id, record.n_images, record.first_image_id or 0))
                 continue
             if record.held is not None:
-                (_, counts, _), at = record.held
-                counts[at] = record.n_images if in_memory else 0
+                record.held.columns[1][record.held.at] = record.n_images if in_memory else 0
             if in_memory:
                 continue
             if record.is_stored:
@@ -234,4 +227,10 @@ class Records:
             )
         db.executemany(PUT, sorted(puts))
         if plain:
-            self._held.add(*zip(*plain, strict=True))
+            new, counts, first_image_ids = np.array(plain, np.int64).T
+            self._held.add(new, *_small(counts, first_image_ids))
+
+
+def _small(*columns: Numbers) -> list[npt.NDArray[np.uint32]]:
+    """Columns whose numbers stay below 2^32, in half the memory."""
+    return [column.astype(np.uint32) for column in columns]

@@ -120,7 +120,7 @@ CREATE TABLE image_rows (
     archive_id       INTEGER,
     row_no           INTEGER
 );
-CREATE INDEX image_queue ON image_rows (host_id, not_before, image_id) WHERE not_before IS NOT NULL;
+CREATE INDEX image_queue ON image_rows (host_id, not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX image_leases ON image_rows (lease_id) WHERE lease_id IS NOT NULL;
 
 -- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory

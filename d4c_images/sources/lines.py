@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 from d4c_images.errors import SourceError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 MAX_LINE_BYTES = 16 << 20
 
 
@@ -20,26 +20,24 @@ class Block(NamedTuple):
 
     row_no: int  # of the first line; 1 = the first line after the header
     offset: int  # of the first line, in bytes of the unpacked stream
+    n_lines: int
     data: bytes  # ends with a line feed, except at the end of a stream that lacks the last one
 
     @property
     def end(self) -> int:
         return self.offset + len(self.data)
 
-    def lines(self) -> tuple[list[str], list[int]]:
-        """The lines without their ends, and the positions of those that are not UTF-8 (their bad bytes read as U+FFFD)."""
+    def text(self) -> tuple[str, list[int]]:
+        """The lines joined by single line feeds, and the positions of those that are not UTF-8 (bad bytes read as U+FFFD)."""
         broken: list[int] = []
         try:
-            lines = self.data.decode().split("\n")
+            text = self.data.decode()
         except UnicodeDecodeError:
-            raw = self.data.split(b"\n")
-            lines = [line.decode(errors="replace") for line in raw]
-            broken = [at for at, line in enumerate(raw) if not _is_utf8(line)]
-        if lines[-1] == "":
-            lines.pop()
-        if b"\r" in self.data:
-            lines = [line[:-1] if line.endswith("\r") else line for line in lines]
-        return lines, broken
+            text = self.data.decode(errors="replace")
+            broken = [at for at, line in enumerate(self.data.split(b"\n")) if not _is_utf8(line)]
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").removesuffix("\r")
+        return text.removesuffix("\n"), broken
 
     def offsets(self) -> list[int]:
         """Where each line begins."""
@@ -52,7 +50,7 @@ class Block(NamedTuple):
             end = self.data.find(b"\n", end) + 1
             if end == 0:
                 return self
-        return self._replace(data=self.data[:end])
+        return self._replace(data=self.data[:end], n_lines=n_lines)
 
 
 def blocks(stream: IO[bytes], offset: int, row_no: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
@@ -71,15 +69,16 @@ def blocks(stream: IO[bytes], offset: int, row_no: int, block_bytes: int = BLOCK
                 limit = MAX_LINE_BYTES >> 20
                 raise SourceError(f"row {row_no:,} at byte {offset:,} is longer than {limit} MiB: this is no table of GBIF")
             continue
-        block = Block(row_no, offset, b"".join([*pieces, data[:cut]]))
+        lines = b"".join([*pieces, data[:cut]])
+        block = Block(row_no, offset, lines.count(b"\n"), lines)
         yield block
-        row_no += block.data.count(b"\n")
+        row_no += block.n_lines
         offset = block.end
         pieces = [data[cut:]]
         held = len(pieces[0])
     last = b"".join(pieces)
     if last:
-        yield Block(row_no, offset, last)
+        yield Block(row_no, offset, 1, last)
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -1,14 +1,19 @@
 """Opens stored bytes and says what they are, reading every picture in them to its end. Decides nothing about the image's fate.
 
 `Image.verify()` sees no truncated JPEG; a decode does. A JPEG is decoded at 1/8 scale: the whole entropy stream is read at a
-quarter of the cost (a progressive one at nearly the full cost). What libjpeg itself forgives, a damaged stretch that still
-parses, is not seen.
+quarter of the cost (a progressive one at nearly the full cost). simplejpeg does it, since libjpeg only warns of damaged picture
+data and Pillow passes over its warnings (docs/adr/0016).
+
+Not seen, since these formats have no checksum of their picture data: damage that leaves the file its length and its structure in
+WebP, JPEG 2000, AVIF, HEIC, BMP, most GIF, and TIFF unless packed with deflate; a stretch of a JPEG whose wrong bits are codes as
+well; a progressive JPEG that lacks whole scans and has an end marker.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import threading
 import warnings
@@ -19,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pillow_heif
+import simplejpeg
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from d4c_images.judge import DecodeFault, DecodeResult
@@ -46,10 +52,17 @@ _DAMAGE = (
     OSError, SyntaxError, EOFError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, AttributeError,
     AssertionError, struct.error, zlib.error,
 )  # fmt: skip
+# What libjpeg says of damaged picture data. Whole pictures have the rest of what it warns of: bytes before a marker (drones,
+# scanners), an unknown version of JFIF, a bad ICC profile.
+_JPEG_DAMAGE = re.compile(r"premature end|bad huffman code|bad arithmetic code|instead of RST", re.IGNORECASE)
 _SAYS_SHORT = ("truncated", "premature", "unexpected end", "not enough", "end of file", "end of data", "not processed")
 
 
 class _TooManyPixels(ValueError):
+    pass
+
+
+class _DamagedJpeg(ValueError):
     pass
 
 
@@ -78,20 +91,25 @@ class Decoder:
         pillow_heif.register_heif_opener()
 
     def check(self, path: Path, sniffed: Sniffed) -> DecodeResult:
-        """Read a file that `sniffed` tells the type of to its end. Raises `OSError` only where the disk fails."""
+        """Read a file that `sniffed` tells the type of to its end. Raises `OSError` only where the disk fails.
+
+        `detail` of a JPEG that is `ok`: what libjpeg found odd in it; now and then it is the only trace of a damage.
+        """
         if sniffed.kind is Kind.RAW:
             return _check_raw(path, sniffed)
         if sniffed.media_type not in _FORMATS:
             return DecodeResult(False, DecodeFault.UNDECODABLE, f"no decoder for {sniffed.media_type}")
         try:
-            width, height = self._read(path, _FORMATS[sniffed.media_type])
+            (width, height), oddity = self._read(path, _FORMATS[sniffed.media_type])
         except _TooManyPixels as error:
             return DecodeResult(False, DecodeFault.TOO_MANY_PIXELS, str(error))
+        except _DamagedJpeg as error:
+            return DecodeResult(False, DecodeFault.TRUNCATED, str(error))
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             return DecodeResult(False, _fault(error), f"{type(error).__name__}: {error}")
-        return DecodeResult(True, None, None, width, height, sniffed.media_type, sniffed.extension)
+        return DecodeResult(True, None, oddity, width, height, sniffed.media_type, sniffed.extension)
 
     def reduce(self, path: Path, original_sha256: bytes, media_type: str) -> Reduced | None:
         """A JPEG of at most `max_edge`, upright, RGB or grey, ICC profile kept; the comment has the original's hash.
@@ -111,22 +129,31 @@ class Decoder:
         body = file.getvalue()
         return Reduced(body, hashlib.sha256(body).digest(), *small.size)
 
-    def _read(self, path: Path, format_name: str) -> tuple[int, int]:
-        """Width and height of the first picture; every picture has been read."""
+    def _read(self, path: Path, format_name: str) -> tuple[tuple[int, int], str | None]:
+        """Width and height of the first picture, and what is odd in it; every picture has been read."""
         with Image.open(path, formats=[format_name]) as picture:
             size = picture.size
             if format_name == "JPEG":
-                if not picture.info.get("progressive"):
-                    picture.draft(None, (max(1, size[0] // 8), max(1, size[1] // 8)))
+                return size, self._read_jpeg(path, picture)
+            for number in range(min(getattr(picture, "n_frames", 1), MAX_FRAMES)):
+                picture.seek(number)
                 self._load(picture)
-            else:
-                for number in range(min(getattr(picture, "n_frames", 1), MAX_FRAMES)):
-                    picture.seek(number)
-                    self._load(picture)
         if format_name == "PNG":  # loading passes over the checksums of chunks and a missing end
             with Image.open(path, formats=[format_name]) as picture:
                 picture.verify()
-        return size
+        return size, None
+
+    def _read_jpeg(self, path: Path, picture: Image.Image) -> str | None:
+        """What libjpeg finds odd but harmless; then, and where simplejpeg cannot read such a JPEG, Pillow has the last word."""
+        if not picture.info.get("progressive"):
+            picture.draft(None, (max(1, picture.width // 8), max(1, picture.height // 8)))
+        with self._room_for(picture.width * picture.height):
+            oddity = _complaint_of_libjpeg(path.read_bytes())
+            if oddity is not None:
+                if _JPEG_DAMAGE.search(oddity):
+                    raise _DamagedJpeg(oddity)
+                picture.load()
+        return oddity
 
     def _load(self, picture: Image.Image) -> None:
         with self._room_for(picture.width * picture.height):
@@ -138,6 +165,15 @@ class Decoder:
             raise _TooManyPixels(f"{pixels} pixels, more than {self._max_pixels}")
         with self._one_big if pixels > BIG_PIXELS else nullcontext():
             yield
+
+
+def _complaint_of_libjpeg(body: bytes) -> str | None:
+    """Its first warning, or the error that it ended with. Decodes all of the file, to grey and at 1/8 scale."""
+    try:
+        simplejpeg.decode_jpeg(body, "gray", min_height=1, min_width=1)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def original_sha256_of(path: Path, media_type: str) -> bytes | None:

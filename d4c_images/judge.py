@@ -38,7 +38,7 @@ class Policy:
 
 
 class DecodeFault(StrEnum):
-    TRUNCATED = "truncated"
+    TRUNCATED = "truncated"  # or damaged within; another answer may be whole
     UNDECODABLE = "undecodable"
     TOO_MANY_PIXELS = "too_many_pixels"
     RAW_UNOPENED = "raw_unopened"  # looks like a camera's raw file, but nothing here opens it: kept all the same
@@ -50,7 +50,7 @@ class DecodeResult:
 
     ok: bool
     reason: DecodeFault | None = None
-    detail: str | None = None
+    detail: str | None = None  # also of a sound picture: what is odd in it
     width: int | None = None
     height: int | None = None
     media_type: str | None = None
@@ -169,9 +169,9 @@ def judge_decoded(result: DecodeResult) -> Verdict:
     """What the decoder's findings mean. A camera's raw file is kept whether or not it could be opened."""
     if result.raw and result.reason in (None, DecodeFault.RAW_UNOPENED):
         return Verdict(Status.SUCCESS, ErrorType.RAW_UNPROCESSED, result.detail and result.detail[:MAX_DETAIL])
-    if result.ok:
-        return Verdict(Status.SUCCESS)
     detail = result.detail and result.detail[:MAX_DETAIL]
+    if result.ok:
+        return Verdict(Status.SUCCESS, None, detail)
     if result.reason is DecodeFault.TRUNCATED:
         return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, detail)
     if result.reason is DecodeFault.TOO_MANY_PIXELS:

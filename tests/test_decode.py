@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from PIL import Image, ImageCms
 
 from d4c_images.decode import Decoder, original_sha256_of
 from d4c_images.examine import sniff_file
-from d4c_images.judge import DecodeFault, DecodeResult
+from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
+from d4c_images.model import Status
 from d4c_images.sniff import Sniffed, sniff
 from tests.publishers import pictures, rawfiles
 
@@ -28,6 +31,12 @@ def check(tmp_path: Path, body: bytes, decoder: Decoder | None = None, of: bytes
     seen = sniff_file(path, (of or body)[:65536], (of or body)[-1024:], len(of or body))
     path.write_bytes(body)
     return (decoder or Decoder()).check(path, seen)
+
+
+def saved(picture: Image.Image, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
 
 
 FORMATS = sorted(pictures.PICTURES)
@@ -64,6 +73,158 @@ def test_a_jpeg_that_lost_its_end_is_truncated(tmp_path: Path, kind: str, lost_b
     found = check(tmp_path, body[:-lost_bytes], of=body)
     only_the_marker_is_lost = found.ok and lost_bytes == 2  # then the sniffer knows
     assert found.reason is DecodeFault.TRUNCATED or (only_the_marker_is_lost and sniffed(body[:-lost_bytes]).truncated)
+
+
+# Damage that libjpeg only warns of
+
+
+def halved(body: bytes) -> bytes:
+    return body[: len(body) // 2] + b"\xff\xd9"
+
+
+def lacking_its_last_tenth(body: bytes) -> bytes:
+    return body[: len(body) * 9 // 10] + b"\xff\xd9"
+
+
+def zeroed(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes(4096) + body[middle + 4096 :]
+
+
+def lacking_4_kb(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + body[middle + 4096 :]
+
+
+def with_wrong_bits(body: bytes) -> bytes:
+    wrong = bytearray(body)
+    for at in range(len(wrong) // 2, len(wrong) // 2 + 4000, 200):
+        if 0xFF not in (wrong[at - 1], wrong[at], wrong[at] ^ 0x55):  # no marker comes or goes
+            wrong[at] ^= 0x55
+    return bytes(wrong)
+
+
+@pytest.mark.parametrize("damaged", [halved, lacking_its_last_tenth, zeroed, lacking_4_kb, with_wrong_bits])
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "grey", "cmyk", "icc"])
+def test_a_jpeg_damaged_within_is_truncated(tmp_path: Path, kind: str, damaged: Callable[[bytes], bytes]) -> None:
+    """It has its length or its end marker, and Pillow decodes it without a word."""
+    body = damaged(pictures.jpeg("a picture", kind=kind))
+    with Image.open(io.BytesIO(body)) as picture:
+        picture.load()
+    found = check(tmp_path, body)
+    assert (found.ok, found.reason) == (False, DecodeFault.TRUNCATED)
+    assert found.detail in ("Corrupt JPEG data: premature end of data segment", "Corrupt JPEG data: bad Huffman code")
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:1:1"])
+def test_a_jpeg_of_any_subsampling_may_be_damaged(tmp_path: Path, subsampling: str) -> None:
+    body = saved(Image.effect_noise((640, 480), 40).convert("RGB"), "JPEG", subsampling=subsampling)
+    assert check(tmp_path, body) == DecodeResult(True, None, None, 640, 480, "image/jpeg", "jpg")
+    assert check(tmp_path, halved(body)).reason is DecodeFault.TRUNCATED
+
+
+def with_restarts() -> bytes:
+    return saved(Image.effect_noise((640, 480), 40), "JPEG", restart_marker_blocks=20)
+
+
+def test_a_lost_restart_interval_is_noticed(tmp_path: Path) -> None:
+    body = with_restarts()
+    assert check(tmp_path, body).detail is None
+    markers = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", body)]
+    found = check(tmp_path, body[: markers[3]] + body[markers[4] :])
+    assert found.reason is DecodeFault.TRUNCATED
+    assert found.detail == "Corrupt JPEG data: found marker 0xd4 instead of RST3"
+
+
+# Oddities of whole files
+
+
+def before_the_scan(body: bytes, more: bytes) -> bytes:
+    at = body.index(b"\xff\xda")
+    return body[:at] + more + body[at:]
+
+
+def behind_the_start(body: bytes, more: bytes) -> bytes:
+    return body[:2] + more + body[2:]
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def without_huffman_tables(body: bytes) -> bytes:
+    """As the frames of a Motion JPEG, for which the standard tables are understood."""
+    kept, at = body[:2], 2
+    while body[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+        kept, at = kept + (b"" if body[at + 1] == 0xC4 else body[at:end]), end
+    return kept + body[at:]
+
+
+def sampled(body: bytes, factors: int) -> bytes:
+    """The same data read with other sampling factors of the first component, which an odd encoder might have chosen."""
+    at = body.index(b"\xff\xc0") + 11
+    return body[:at] + bytes([factors]) + body[at + 1 :]
+
+
+BASELINE, GREY = pictures.jpeg("a picture"), pictures.jpeg("a picture", kind="grey")
+THUMBNAIL = pictures.jpeg("a picture", (64, 48))
+ODD_BUT_WHOLE: dict[str, tuple[bytes, str | None]] = {
+    "bytes behind the end": (BASELINE + bytes(500), None),
+    "two end markers": (BASELINE + b"\xff\xd9", None),
+    "another picture behind the end": (BASELINE + THUMBNAIL, None),
+    "a thumbnail": (behind_the_start(BASELINE, segment(0xE1, b"Exif\0\0" + THUMBNAIL)), None),
+    "a byte before the end": (BASELINE[:-2] + b"\0\xff\xd9", None),
+    "fill bytes": (BASELINE[:-2] + b"\xff" * 7 + b"\xff\xd9", None),
+    "a density of nothing": (BASELINE[:13] + bytes(5) + BASELINE[18:], None),
+    "no Huffman tables": (without_huffman_tables(BASELINE), None),
+    "an unknown Adobe transform": (behind_the_start(BASELINE, segment(0xEE, b"Adobe\0\x64\0\0\0\0\x07")), None),
+    "grey with sampling factors": (sampled(GREY, 0x22), None),
+    "500 bytes before the end": (BASELINE[:-2] + b"\x11" * 500 + b"\xff\xd9", "extraneous bytes before marker 0xd9"),
+    "70,000 bytes before the end": (BASELINE[:-2] + bytes(70_000) + b"\xff\xd9", "extraneous bytes before marker 0xd9"),
+    "bytes before a segment": (before_the_scan(BASELINE, bytes(5)), "5 extraneous bytes before marker 0xda"),
+    "a scanner's padding": (
+        re.sub(rb"(\xff[\xd0-\xd7])", b"0" * 40 + rb"\1", with_restarts()),
+        "extraneous bytes before marker 0xd0",
+    ),
+    "an unknown version of JFIF": (BASELINE.replace(b"JFIF\0\x01", b"JFIF\0\x09"), "unknown JFIF revision number 9.01"),
+    "a bad ICC profile": (behind_the_start(BASELINE, segment(0xE2, b"ICC_PROFILE\0\x05\x02abc")), "bad ICC marker"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(ODD_BUT_WHOLE))
+def test_a_whole_jpeg_may_be_odd(tmp_path: Path, name: str) -> None:
+    body, oddity = ODD_BUT_WHOLE[name]
+    found = check(tmp_path, body)
+    assert (found.ok, found.reason, found.width, found.height) == (True, None, 640, 480)
+    assert found.detail is None if oddity is None else oddity in str(found.detail)
+    told = judge_decoded(found)
+    assert (told.status, told.error_type, told.detail) == (Status.SUCCESS, None, found.detail)
+
+
+def test_what_only_pillow_reads_is_left_to_pillow(tmp_path: Path) -> None:
+    """Sampling factors that the TurboJPEG interface has no name for."""
+    body = sampled(BASELINE, 0x31)
+    found = check(tmp_path, body)
+    assert found.ok
+    assert "subsampling" in str(found.detail)
+    assert check(tmp_path, body[:-5000], of=body).reason is DecodeFault.TRUNCATED
+
+
+def test_of_a_file_of_several_pictures_the_first_is_read(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(BASELINE)) as first:
+        body = saved(first, "MPO", save_all=True, append_images=[first.resize((320, 240))])
+    assert check(tmp_path, body) == DecodeResult(True, None, None, 640, 480, "image/jpeg", "jpg")
+    assert check(tmp_path, body[:10_000] + body[12_000:]).reason is DecodeFault.TRUNCATED
+
+
+def test_damage_that_only_leaves_bytes_over_is_told(tmp_path: Path) -> None:
+    """As a scanner's padding does; so the file is kept."""
+    body = saved(Image.linear_gradient("L").resize((640, 480)), "JPEG", quality=95)
+    middle = body.index(b"\xff\xda") + 1000
+    found = check(tmp_path, body[:middle] + body[middle - 500 : middle] + body[middle:])
+    assert found.ok
+    assert "extraneous bytes before marker 0xd9" in str(found.detail)
 
 
 def test_a_jpeg_is_measured_as_it_is_stored(tmp_path: Path) -> None:
@@ -142,12 +303,6 @@ def test_a_lost_file_is_no_verdict(tmp_path: Path) -> None:
 
 
 # --max-edge
-
-
-def saved(picture: Image.Image, form: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, form, **options)
-    return file.getvalue()
 
 
 def reduced(tmp_path: Path, body: bytes, max_edge: int = 256) -> Image.Image | None:

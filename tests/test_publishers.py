@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pycurl
 import pytest
 import rawpy
+import simplejpeg
 from PIL import Image
 
 from tests.publishers import pictures, rawfiles, site
@@ -27,7 +28,7 @@ IMAGE_BEHAVIOURS = {
     "jpeg_as_octets": "JPEG", "jpeg_untyped": "JPEG", "changing": "JPEG", "chunked": "JPEG", "drip": "JPEG", "ok": "JPEG",
     "slow_first_byte": "JPEG", "early_hints": "JPEG", "huge_headers": "JPEG", "http10_no_length": "JPEG", "gzip_image": "JPEG",
     "png": "PNG", "png_16bit": "PNG", "png_palette": "PNG", "png_as_jpeg": "PNG", "gif": "GIF", "gif_frames": "GIF",
-    "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP", "jp2": "JPEG2000", "avif": "AVIF", "heic": "HEIF",
+    "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP", "jp2": "JPEG2000", "avif": "AVIF", "heic": "HEIF", "jpeg_surplus": "JPEG",
 }  # fmt: skip
 REFUSED = [
     "png_truncated",
@@ -110,6 +111,16 @@ def test_damaged_images_arrive_whole_and_do_not_decode(publishers: Publishers, n
     assert got.header("content-length") == str(len(got.body))
     with pytest.raises((OSError, SyntaxError)):
         got.image()
+
+
+@pytest.mark.parametrize("name", ["jpeg_hollow", "jpeg_zeroed", "jpeg_bitflips"])
+def test_libjpeg_forgives_damage_within_a_jpeg(publishers: Publishers, name: str) -> None:
+    got = Got(publishers, evil(name))
+    assert (got.error, got.code) == (0, 200)
+    assert got.header("content-length") == str(len(got.body))
+    assert got.image().format == "JPEG"
+    with pytest.raises(ValueError, match=r"premature end|bad Huffman code"):
+        simplejpeg.decode_jpeg(got.body)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,29 @@ def _broken_jpeg(ask: Ask) -> bytes:
     return pictures.jpeg(ask.url)[:30] + random.Random(ask.url).randbytes(20_000).replace(b"\xff", b"\xfe") + b"\xff\xd9"
 
 
+def _hollow_jpeg(ask: Ask) -> bytes:
+    whole_body = _picture(ask)
+    return whole_body[: len(whole_body) // 2] + b"\xff\xd9"
+
+
+def _zeroed_jpeg(ask: Ask) -> bytes:
+    whole_body = _picture(ask)
+    middle = len(whole_body) // 2
+    return whole_body[:middle] + bytes(4096) + whole_body[middle + 4096 :]
+
+
+def _flipped_jpeg(ask: Ask) -> bytes:
+    body = bytearray(_picture(ask))
+    for at in range(len(body) // 4, len(body) - 100, 1000):
+        if 0xFF not in (body[at - 1], body[at], body[at] ^ 0x55):  # no marker comes or goes
+            body[at] ^= 0x55
+    return bytes(body)
+
+
+def _surplus_jpeg(ask: Ask) -> bytes:
+    return _picture(ask)[:-2] + b"\x11" * 500 + b"\xff\xd9"
+
+
 def _zip(ask: Ask) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -74,6 +97,10 @@ for _name, _doc, _media_type, _make in (
     ("zip", "A zip archive.", "application/zip", _zip),
     ("garbage", "Random bytes typed image/jpeg.", "image/jpeg", lambda ask: b"\x01" + random.Random(ask.url).randbytes(20_000)),
     ("jpeg_head_garbage", "30 bytes of JPEG, then garbage, then an end marker.", "image/jpeg", _broken_jpeg),
+    ("jpeg_hollow", "The first half of a JPEG, then an end marker.", "image/jpeg", _hollow_jpeg),
+    ("jpeg_zeroed", "A JPEG with 4 kB of zeros in its middle, of full length.", "image/jpeg", _zeroed_jpeg),
+    ("jpeg_bitflips", "A JPEG with four bits flipped in one byte of a thousand.", "image/jpeg", _flipped_jpeg),
+    ("jpeg_surplus", "A whole JPEG with 500 bytes more before its end marker, as some drones make.", "image/jpeg", _surplus_jpeg),
     ("jpeg_as_html", "A JPEG typed text/html.", "text/html", _picture),
     ("jpeg_as_octets", "A JPEG typed application/octet-stream, as half of Kew's.", "application/octet-stream", _picture),
     ("jpeg_untyped", "A JPEG without Content-Type.", None, _picture),

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from tests.publishers.client import Publishers
+
+# No deadline for one example: other programs run on the machine too. A mutant need only be found, not explained.
+settings.register_profile("here", deadline=None)
+settings.register_profile("mutants", deadline=None, phases=[Phase.generate])
+settings.load_profile("here")
 
 ROWS = Path(__file__).parent / "rows"
 

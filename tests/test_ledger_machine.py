@@ -246,4 +246,4 @@ def _outcome(image_id: int, kind: str, other_host: str) -> Outcome:
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
+TestLedgerMachine.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True)

@@ -86,7 +86,7 @@ def test_the_guards_turn_red(mutant: Mutant, tmp_path: Path) -> None:
     assert text.count(mutant.old) == 1, "the mutant no longer fits the code"
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", mutant.guard],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile", "mutants", mutant.guard],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout[-3000:]

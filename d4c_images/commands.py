@@ -99,7 +99,8 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         watchers.add(announcer)
         try:
             if args.retry_failed:
-                n = requeue_failed(ledger, lambda done, total: None, permanent=args.retry_failed == "all")
+                heart = owner.Heart(ledger, time.time)
+                n = requeue_failed(ledger, lambda done, total: heart.beat_if_due(), permanent=args.retry_failed == "all")
                 print(f"{n:,} failed images get new attempts", flush=True)
             runner = ProcessRunner(args.processes, partial(set_up_worker, setup))
             try:
@@ -205,15 +206,17 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
-    last = time.monotonic()
+    last, told = time.monotonic(), 0
 
     def show(progress: RollUpProgress) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 30 or progress.records == progress.total:
-            last = time.monotonic()
+        nonlocal last, told
+        heart.beat_if_due()
+        if time.monotonic() - last >= 30 or told < progress.records == progress.total:
+            last, told = time.monotonic(), progress.records
             print(f"{progress.records:,} of {progress.total:,} records, {progress.corrected:,} corrected", flush=True)
 
     with _owned(args.ledger, "init --finalize-only", settings) as ledger:
+        heart = owner.Heart(ledger, time.time)
         with ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
         done = finalize(ledger, show)

@@ -69,6 +69,20 @@ def test_a_number_used_again_is_not_the_old_process(path: Path) -> None:
     ledger.close()
 
 
+def test_a_ledger_that_is_moved_away_is_noticed(path: Path) -> None:
+    """SQLite writes on into a file without a name; the run must not end as if all were well."""
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 100.0)
+    heart = owner.Heart(ledger, iter([100.0, 101.0, 100.0 + owner.HEARTBEAT_S, 100.0 + owner.HEARTBEAT_S]).__next__)
+    path.rename(path.with_name("elsewhere.sqlite"))
+    heart.beat_if_due()
+    with pytest.raises(LedgerLost, match="has been deleted, moved or replaced"):
+        heart.beat_if_due()
+    with pytest.raises(LedgerLost, match="has been deleted, moved or replaced"):
+        owner.give_back(ledger, "ended", 101.0)
+    ledger.close()
+
+
 def test_another_host_is_alive_while_it_gives_signs(path: Path) -> None:
     first, second = connect.open_ledger(path), connect.open_ledger(path)
     owner.take(first, "download", owner.Process("node17", 4711, "x"), 1000.0)

@@ -179,6 +179,20 @@ def test_a_missing_root_is_told_at_once(tmp_path: Path) -> None:
         LocalStore(tmp_path / "nowhere")
 
 
+def test_a_root_that_goes_away_is_not_made_anew(tmp_path: Path) -> None:
+    """An unmounted file system leaves an empty folder of the same name behind, on a disk that was never meant for images."""
+    root = tmp_path / "images"
+    root.mkdir()
+    store = LocalStore(root)
+    root.rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="images: the folder of images has been moved"):
+            store.begin(1234567890, 0, 7).write(b"x")
+        assert not list(root.rglob("*"))
+        root.mkdir(exist_ok=True)
+    store.close()
+
+
 def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_module, "write", lambda fd, body: os.write(fd, body[:7]))
     store = LocalStore(tmp_path)

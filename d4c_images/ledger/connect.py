@@ -24,6 +24,7 @@ class Ledger:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self.connection = connection
+        self._file = _file_id(path)
         self.run_id: int | None = None
         self.ending = "ended"  # what `runs` will say of this run
 
@@ -54,6 +55,11 @@ class Ledger:
         if row is None or row[0] != self.run_id:
             raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
 
+    def check_place(self) -> None:
+        """Raise `LedgerLost` where the file has been deleted, moved or replaced: SQLite would write on, and nobody would find it."""
+        if _file_id(self.path) != self._file:
+            raise LedgerLost(f"{self.path} has been deleted, moved or replaced while this run was at work on it")
+
     def close(self) -> None:
         """Fold the write-ahead log into the file, so that it can be copied as one file, and close."""
         try:
@@ -61,6 +67,14 @@ class Ledger:
         except sqlite3.OperationalError:
             pass  # a reader holds on to it; the log stays beside the file and loses nothing
         self.connection.close()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_ledger(path: Path, *, create: bool = False) -> Ledger:

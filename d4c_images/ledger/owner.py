@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,13 +69,28 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
 
 
 def beat(ledger: Ledger, now: float) -> None:
-    """Leave a sign of life."""
+    """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
+    ledger.check_place()
     with ledger.transaction() as db:
         db.execute("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?", (int(now), ledger.run_id))
 
 
+class Heart:
+    """Beats when it is time to, for work that calls it often."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._last_at = clock()
+
+    def beat_if_due(self) -> None:
+        if self._clock() - self._last_at >= HEARTBEAT_S:
+            self._last_at = self._clock()
+            beat(self._ledger, self._last_at)
+
+
 def give_back(ledger: Ledger, ending: str, now: float) -> None:
-    """End the run; the ledger is free."""
+    """End the run; the ledger is free. Raises `LedgerLost` as `beat` does."""
+    ledger.check_place()
     with ledger.transaction() as db:
         db.execute(
             "UPDATE runs SET ended_at = ?, heartbeat_at = ?, ending = ? WHERE run_id = ?",

@@ -100,6 +100,7 @@ class RollUpProgress:
 def finalize(ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int = 20_000) -> RollUpProgress:
     """Recount every record from its images and mend what differs, a committed chunk at a time; then the tallies.
 
+    `progress` is called after each chunk, those of the tallies too (then all records are done).
     Safe to kill and to repeat: each chunk leaves `gbif_ids` and `record_tallies` agreeing with each other.
     """
     total: int = ledger.connection.execute("SELECT count(*) FROM gbif_ids").fetchone()[0]
@@ -114,7 +115,7 @@ def finalize(ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: 
         last = rows[-1][0]
         done = RollUpProgress(done.records + len(rows), total, done.corrected + corrected)
         progress(done)
-    _recount_tallies(ledger)
+    _recount_tallies(ledger, lambda: progress(done))
     return done
 
 
@@ -136,7 +137,7 @@ def _mend(db: sqlite3.Connection, rows: list[tuple[int, ...]]) -> int:
     return len(updates)
 
 
-def _recount_tallies(ledger: Ledger, chunk: int = 200_000) -> None:
+def _recount_tallies(ledger: Ledger, alive: Callable[[], None], chunk: int = 200_000) -> None:
     """Count all images anew, reading a chunk at a time, and replace the tallies in one short transaction.
 
     Nobody else changes rows meanwhile: the caller owns the ledger.
@@ -151,6 +152,7 @@ def _recount_tallies(ledger: Ledger, chunk: int = 200_000) -> None:
             cell[0] += n
             cell[1] += n_final
             cell[2] += size_bytes
+        alive()
     records = ledger.connection.execute("SELECT status, count(*) FROM gbif_ids GROUP BY status").fetchall()
     with ledger.transaction() as db:
         db.execute("DELETE FROM tallies")

@@ -48,15 +48,39 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise StoreError(f"{os.fspath(path)}: {error.strerror or error}") from error
 
 
+class _Root:
+    """The root, and a way to tell it from another folder of its name: images must not go where a file system is not mounted."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise StoreError(f"{path}: no such directory for images")
+        self.path = path
+        self._id = self._find()
+
+    def make(self, folder: Path) -> None:
+        """Make a folder below the root, but never the root."""
+        if self._find() != self._id:
+            raise StoreError(f"{self.path}: the folder of images has been moved, deleted or unmounted")
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _find(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
 class LocalPartial:
     """A file under a temporary name in the folder of its final one."""
 
-    __slots__ = ("_fd", "folder", "path", "stem")
+    __slots__ = ("_fd", "_root", "folder", "path", "stem")
 
-    def __init__(self, root: Path, gbif_id: int, image_no: int, lease_id: int) -> None:
+    def __init__(self, root: _Root, gbif_id: int, image_no: int, lease_id: int) -> None:
+        self._root = root
         self.folder = folder_of(gbif_id)
         self.stem = stem_of(gbif_id, image_no)
-        self.path = root / self.folder / f".{self.stem}.{lease_id}.part"
+        self.path = root.path / self.folder / f".{self.stem}.{lease_id}.part"
         self._fd: int | None = None
 
     def write(self, body: bytes, /) -> None:
@@ -94,7 +118,7 @@ class LocalPartial:
         try:
             return os.open(self.path, flags, 0o666)
         except FileNotFoundError:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._root.make(self.path.parent)
             return os.open(self.path, flags, 0o666)
 
     def _close(self) -> None:
@@ -107,14 +131,13 @@ class LocalStore:
     """A `Store` on a file system. The root must exist."""
 
     def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            raise StoreError(f"{root}: no such directory for images")
+        self._top = _Root(root)
         self._root = root
         self._durable: set[str] = set()  # folders whose own names are known to be on the disk
         self._threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="fsync")
 
     def begin(self, gbif_id: int, image_no: int, lease_id: int) -> LocalPartial:
-        return LocalPartial(self._root, gbif_id, image_no, lease_id)
+        return LocalPartial(self._top, gbif_id, image_no, lease_id)
 
     def put(self, keeps: Sequence[Keep]) -> list[str | None]:
         partials = [_ours(keep.partial) for keep in keeps]

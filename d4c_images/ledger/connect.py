@@ -56,7 +56,7 @@ class Ledger:
             raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
 
     def check_place(self) -> None:
-        """Raise `LedgerLost` where the file has been deleted, moved or replaced: SQLite would write on, and nobody would find it."""
+        """Raise `LedgerLost` where the file has been deleted, moved or replaced: SQLite would write on where nobody looks."""
         if _file_id(self.path) != self._file:
             raise LedgerLost(f"{self.path} has been deleted, moved or replaced while this run was at work on it")
 

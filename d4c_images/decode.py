@@ -28,7 +28,7 @@ import simplejpeg
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from d4c_images.judge import DecodeFault, DecodeResult
-from d4c_images.sniff import Kind, Sniffed
+from d4c_images.sniff import Kind, Sniffed, start_of_scan
 
 MAX_PIXELS = 200_000_000  # 800 MB as RGB in Pillow: what a job's memory should have to bear, and only once at a time
 BIG_PIXELS = 25_000_000  # 100 MB; pictures above it are decoded one after the other
@@ -55,6 +55,8 @@ _DAMAGE = (
 # What libjpeg says of damaged picture data. Whole pictures have the rest of what it warns of: bytes before a marker (drones,
 # scanners), an unknown version of JFIF, a bad ICC profile.
 _JPEG_DAMAGE = re.compile(r"premature end|bad huffman code|bad arithmetic code|instead of RST", re.IGNORECASE)
+_BYTES_LEFT = re.compile(r"([0-9]+) extraneous bytes before marker 0xd[0-9]")  # a restart or the end: behind picture data
+_HOLE = re.compile(rb"\0{1024}\0*+(?!\xff)")
 _SAYS_SHORT = ("truncated", "premature", "unexpected end", "not enough", "end of file", "end of data", "not processed")
 
 
@@ -148,9 +150,10 @@ class Decoder:
         if not picture.info.get("progressive"):
             picture.draft(None, (max(1, picture.width // 8), max(1, picture.height // 8)))
         with self._room_for(picture.width * picture.height):
-            oddity = _complaint_of_libjpeg(path.read_bytes())
+            body = path.read_bytes()
+            oddity = _complaint_of_libjpeg(body)
             if oddity is not None:
-                if _JPEG_DAMAGE.search(oddity):
+                if _JPEG_DAMAGE.search(oddity) or _has_hole(body, oddity):
                     raise _DamagedJpeg(oddity)
                 picture.load()
         return oddity
@@ -176,6 +179,18 @@ def _complaint_of_libjpeg(body: bytes) -> str | None:
     return None
 
 
+def _has_hole(body: bytes, oddity: str) -> bool:
+    """Whether a JPEG's picture data have 1 kB of zeros in them and, as then happens, bytes left over.
+
+    Zeros among the bytes left over are harmless, and so are zeros alone: a plain surface may be packed into them.
+    """
+    left = _BYTES_LEFT.search(oddity)
+    if left is None:
+        return False
+    start = start_of_scan(body)
+    return _HOLE.search(body, start, body.find(b"\xff\xd9", start) - int(left[1])) is not None
+
+
 def original_sha256_of(path: Path, media_type: str) -> bytes | None:
     """The hash that `Decoder.reduce` has left in a JPEG."""
     if media_type != "image/jpeg":
@@ -191,7 +206,7 @@ def original_sha256_of(path: Path, media_type: str) -> bytes | None:
 
 def _check_raw(path: Path, sniffed: Sniffed) -> DecodeResult:
     """Whether LibRaw opens the file: its structure and sizes, not its pixels."""
-    import rawpy  # with numpy: 0.1 s and 25 MB that most workers never need
+    import rawpy  # LibRaw, that most workers never need
 
     found = DecodeResult(True, media_type=sniffed.media_type, extension=sniffed.extension, raw=True)
     try:

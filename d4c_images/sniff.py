@@ -126,14 +126,14 @@ def _jpeg_is_truncated(whole: bytes, tail: bytes) -> bool:
     by the rule that an FF in picture data is followed by 00 or a restart marker.
     """
     if whole:
-        return whole.find(b"\xff\xd9", _start_of_scan(whole)) < 0
+        return whole.find(b"\xff\xd9", start_of_scan(whole)) < 0
     return b"\xff\x00" in tail and _NO_PICTURE_DATA.search(tail) is None
 
 
 _NO_PICTURE_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 
 
-def _start_of_scan(body: bytes) -> int:
+def start_of_scan(body: bytes) -> int:
     """Where a JPEG's picture data begins: behind its segments, one of which may hold a whole JPEG as a thumbnail."""
     at = 2
     while body[at : at + 1] == b"\xff" and len(body) >= at + 4:

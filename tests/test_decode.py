@@ -77,6 +77,9 @@ def test_a_jpeg_that_lost_its_end_is_truncated(tmp_path: Path, kind: str, lost_b
 
 # Damage that libjpeg only warns of
 
+BASELINE, GREY = pictures.jpeg("a picture"), pictures.jpeg("a picture", kind="grey")
+THUMBNAIL = pictures.jpeg("a picture", (64, 48))
+
 
 def halved(body: bytes) -> bytes:
     return body[: len(body) // 2] + b"\xff\xd9"
@@ -127,6 +130,24 @@ def with_restarts() -> bytes:
     return saved(Image.effect_noise((640, 480), 40), "JPEG", restart_marker_blocks=20)
 
 
+def rich_in_colour() -> bytes:
+    return saved(Image.merge("RGB", [Image.effect_noise((640, 480), 40)] * 3), "JPEG", subsampling="4:4:4")
+
+
+@pytest.mark.parametrize("make", [with_restarts, rich_in_colour])
+@pytest.mark.parametrize("length", [2048, 20_000])
+def test_a_hole_is_noticed_where_it_leaves_bytes_over(tmp_path: Path, make: Callable[[], bytes], length: int) -> None:
+    body = make()
+    found = check(tmp_path, body[:40_000] + bytes(length) + body[40_000 + length :] + THUMBNAIL)
+    assert found.reason is DecodeFault.TRUNCATED
+
+
+def test_a_plain_picture_may_be_packed_into_zeros(tmp_path: Path) -> None:
+    body = saved(Image.new("L", (4000, 3000)), "JPEG", optimize=True)
+    assert bytes(2000) in body
+    assert check(tmp_path, body).detail is None
+
+
 def test_a_lost_restart_interval_is_noticed(tmp_path: Path) -> None:
     body = with_restarts()
     assert check(tmp_path, body).detail is None
@@ -167,8 +188,6 @@ def sampled(body: bytes, factors: int) -> bytes:
     return body[:at] + bytes([factors]) + body[at + 1 :]
 
 
-BASELINE, GREY = pictures.jpeg("a picture"), pictures.jpeg("a picture", kind="grey")
-THUMBNAIL = pictures.jpeg("a picture", (64, 48))
 ODD_BUT_WHOLE: dict[str, tuple[bytes, str | None]] = {
     "bytes behind the end": (BASELINE + bytes(500), None),
     "two end markers": (BASELINE + b"\xff\xd9", None),
@@ -182,10 +201,22 @@ ODD_BUT_WHOLE: dict[str, tuple[bytes, str | None]] = {
     "grey with sampling factors": (sampled(GREY, 0x22), None),
     "500 bytes before the end": (BASELINE[:-2] + b"\x11" * 500 + b"\xff\xd9", "extraneous bytes before marker 0xd9"),
     "70,000 bytes before the end": (BASELINE[:-2] + bytes(70_000) + b"\xff\xd9", "extraneous bytes before marker 0xd9"),
-    "bytes before a segment": (before_the_scan(BASELINE, bytes(5)), "5 extraneous bytes before marker 0xda"),
+    "bytes before a segment": (before_the_scan(BASELINE, bytes(3000) + b"1"), "3001 extraneous bytes before marker 0xda"),
     "a scanner's padding": (
         re.sub(rb"(\xff[\xd0-\xd7])", b"0" * 40 + rb"\1", with_restarts()),
         "extraneous bytes before marker 0xd0",
+    ),
+    "a scanner's padding with zeros": (
+        re.sub(rb"(\xff[\xd0-\xd7])", bytes(2000) + rb"\1", with_restarts()),
+        "extraneous bytes before marker 0xd0",
+    ),
+    "zeros and more before the end": (
+        BASELINE[:-2] + b"1" * 99 + bytes(3000) + b"2" * 99 + b"\xff\xd9" + THUMBNAIL,
+        "extraneous bytes before marker 0xd9",
+    ),
+    "zeros in a maker's note": (
+        behind_the_start(BASELINE[:-2] + b"1" * 99 + b"\xff\xd9", segment(0xE1, b"Exif\0\0" + bytes(3000) + b"note")),
+        "extraneous bytes before marker 0xd9",
     ),
     "an unknown version of JFIF": (BASELINE.replace(b"JFIF\0\x01", b"JFIF\0\x09"), "unknown JFIF revision number 9.01"),
     "a bad ICC profile": (behind_the_start(BASELINE, segment(0xE2, b"ICC_PROFILE\0\x05\x02abc")), "bad ICC marker"),

@@ -104,6 +104,7 @@ class Steward:
         self._leases: dict[int, _Lease] = {}
         self._agenda = _Agenda()
         self._crowd: deque[_Host] = deque()  # hosts whose time has come while no worker had room
+        self._overdue: set[int] = set()  # leases that lasted too long when last looked at
         self._load = [0] * runner.n_workers  # connections granted, per worker
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
@@ -165,7 +166,7 @@ class Steward:
         """Give turns to the hosts whose time has come, as far as the workers have room."""
         now = self._clock()
         next_at = self._agenda.next_at()
-        if not self._crowd and (next_at is None or next_at > now):
+        if self._budget() == 0 or (not self._crowd and (next_at is None or next_at > now)):
             return
         turns: list[tuple[int, Turn]] = []
         with self._ledger.transaction() as db:
@@ -369,11 +370,17 @@ class Steward:
         if now - self._last_beat_at >= owner.HEARTBEAT_S:
             owner.beat(self._ledger, now)
             self._last_beat_at = now
-            for worker in {one.worker for one in self._leases.values() if now > one.turn.expires_at + self._plan.hang_s}:
-                self._runner.kill(worker)
+            self._end_hung(now)
         if now - self._last_snapshot_at >= SNAPSHOT_S:
             self._watcher.ticked(self._snapshot())
             self._last_snapshot_at = now
+
+    def _end_hung(self, now: float) -> None:
+        """Kill workers that sit on a turn: those that still do at the next look, since a whole job may have been suspended."""
+        overdue = {number for number, lease in self._leases.items() if now > lease.turn.expires_at + self._plan.hang_s}
+        for worker in {self._leases[number].worker for number in overdue & self._overdue}:
+            self._runner.kill(worker)
+        self._overdue = overdue
 
     def _drain(self) -> None:
         """Have workers start nothing more, wait for what is in flight, then take back what is left."""

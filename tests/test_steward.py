@@ -29,6 +29,8 @@ class ByHand:
         self.turns: list[Turn] = []
         self._answer = answer
         self._events: list[Event] = []
+        self._n_received = 0
+        self.at: dict[int, Callable[[], None]] = {}  # what happens at the n-th `receive`
 
     def clock(self) -> float:
         return self.now
@@ -38,10 +40,18 @@ class ByHand:
             self.turns.append(turn)
             outcomes = self._answer(turn)
             if outcomes is not None:
-                self._events.append(Reported(worker, Report(turn.lease_id, tuple(outcomes), finished=True)))
+                self.say(turn, outcomes)
+
+    def say(self, turn: Turn, outcomes: list[Outcome]) -> None:
+        self._events.append(Reported(0, Report(turn.lease_id, tuple(outcomes), finished=True)))
+
+    def sleep(self) -> None:
+        self.now += 7200
 
     def receive(self, timeout_s: float) -> list[Event]:
         self.now += 1
+        self._n_received += 1
+        self.at.get(self._n_received, lambda: None)()
         events, self._events = self._events, []
         return events
 
@@ -62,8 +72,8 @@ def ledger(tmp_path: Path) -> Iterator[connect.Ledger]:
     opened.close()
 
 
-def run(ledger: connect.Ledger, runner: ByHand, plan: Plan) -> Ending:
-    end_at = runner.now + 7200
+def run(ledger: connect.Ledger, runner: ByHand, plan: Plan, patience_s: float = 7200.0) -> Ending:
+    end_at = runner.now + patience_s
     return Steward(ledger, runner, plan, Watcher(), runner.clock, lambda: runner.now > end_at).run()
 
 
@@ -82,6 +92,16 @@ def test_a_turn_that_never_ends_does_not_hold_the_run_up(ledger: connect.Ledger)
     assert run(ledger, runner, Plan(HostTable(), hang_s=300.0)) is Ending.DONE
     assert counts(ledger) == {"failed_permanent": 20}
     assert 120 + 300 < runner.now - started < 120 + 300 + 60, "neither sooner than a slow request may take, nor much later"
+
+
+def test_a_job_that_was_suspended_goes_on(ledger: connect.Ledger) -> None:
+    """Schedulers stop and continue whole jobs: afterwards every turn is long past its end, and every worker well."""
+    deaths = []
+    runner = ByHand(lambda turn: None if turn is runner.turns[0] else all_gone(turn))
+    runner.kill = deaths.append  # type: ignore[method-assign]
+    runner.at = {5: runner.sleep, 10: lambda: runner.say(runner.turns[0], all_gone(runner.turns[0]))}
+    assert run(ledger, runner, Plan(HostTable(), hang_s=300.0), patience_s=9000) is Ending.DONE
+    assert deaths == []
 
 
 def test_an_image_that_goes_on_at_another_host_counts_once_towards_the_limit(ledger: connect.Ledger) -> None:

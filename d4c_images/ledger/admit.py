@@ -19,7 +19,7 @@ from d4c_images import crash
 from d4c_images.ledger import archives, bulk, known
 from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.keys import MAX_HELD, KeyIndex
+from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.known import Group
 from d4c_images.ledger.lending import host_id_of
 from d4c_images.ledger.names import TextIds, rule_id_of
@@ -35,6 +35,8 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     archive_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+MAX_HELD = 1 << 19  # keys, and records, in memory
+
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
 NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"

@@ -16,7 +16,6 @@ from d4c_images.ledger.chunk import Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.runs import SortedRuns
 
-MAX_HELD = 1 << 19
 LOAD_ROWS = 50_000
 
 STORED = """
@@ -61,7 +60,7 @@ class KeyIndex:
             self._held.add(hashes, image_ids.astype(np.uint32))
             self._last_image_id = int(image_ids[-1])
 
-    def flush(self, *, at_least: int = 1) -> None:
+    def flush(self, *, at_least: int = 0) -> None:
         """Write what is held, in transactions of its own, once it is so much. Killed on the way, it is made again."""
         if self._held.n_rows < at_least:
             return

@@ -24,7 +24,6 @@ from d4c_images.ledger.runs import Place, SortedRuns
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 
-MAX_HELD = 1 << 19
 LOAD_ROWS = 50_000
 
 STORED = """
@@ -151,7 +150,7 @@ class Records:
         spans = [range(start, start + count) for start, count in doubtful]
         return image_nos, self._look_at(db, arrivals, spans, image_nos, tally, now)
 
-    def flush(self, last_image_id: int, *, at_least: int = 1) -> None:
+    def flush(self, last_image_id: int, *, at_least: int = 0) -> None:
         """Write what is held, in transactions of its own, once it is so much. Killed on the way, `catch_up` makes it again.
 
         `last_image_id` is the last image that `add` has seen.

@@ -13,8 +13,9 @@ from typing import IO
 
 from d4c_images.errors import SourceError, UsageError
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
-from d4c_images.sources.lines import BLOCK_BYTES, Block, blocks
+from d4c_images.sources.lines import Block, blocks
 
+READ_BYTES = 1 << 20
 REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
 """The tables that can be read, each with the columns that it must have."""
 
@@ -32,7 +33,7 @@ class Source:
     columns: Columns
     header_bytes: int
 
-    def blocks(self, offset: int = 0, row_no: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    def blocks(self, offset: int = 0, row_no: int = 1) -> Iterator[Block]:
         """The table's lines after the header, or from a place where an earlier reading has stopped.
 
         `offset` counts bytes of the unpacked stream; in a zip, what stands before it is inflated and thrown away. Raises
@@ -44,9 +45,9 @@ class Source:
                 stream.seek(offset)
             else:
                 left = offset
-                while left > 0 and (data := stream.read(min(left, BLOCK_BYTES))):
+                while left > 0 and (data := stream.read(min(left, READ_BYTES))):
                     left -= len(data)
-            yield from blocks(stream, offset, row_no, block_bytes)
+            yield from blocks(stream, offset, row_no)
 
 
 def open_source(path: Path, member: str = "multimedia") -> Source:
@@ -87,9 +88,9 @@ def _file_source(path: Path, kind: str) -> Source:
     with _reading(path, None, str(path)) as stream:
         header = stream.readline(MAX_HEADER_BYTES)
         stream.seek(0)
-        digest = hashlib.sha256(stream.read(BLOCK_BYTES))
-        stream.seek(max(0, size_bytes - BLOCK_BYTES))
-        digest.update(stream.read(BLOCK_BYTES))
+        digest = hashlib.sha256(stream.read(READ_BYTES))
+        stream.seek(max(0, size_bytes - READ_BYTES))
+        digest.update(stream.read(READ_BYTES))
     columns = read_header(header, REQUIRED[kind], str(path))
     return Source(str(path), kind, path, None, size_bytes, f"file:{size_bytes}:{digest.hexdigest()[:32]}", columns, len(header))
 
@@ -127,8 +128,12 @@ def _reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
                 yield packed
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        # A checksum stands at the end of a stream, so nobody knows how far before this place the damage began.
         reason = str(error) or "it ends too early"
-        raise SourceError(f"{name}: the zip file is damaged ({reason}): download it again and run the same command") from None
+        raise SourceError(
+            f"{name}: the zip file is damaged ({reason}): download it again, and better begin anew with it (init --reset), "
+            "since the last rows that were read may be wrong"
+        ) from None
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None
 

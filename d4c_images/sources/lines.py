@@ -53,14 +53,14 @@ class Block(NamedTuple):
         return self._replace(data=self.data[:end], n_lines=n_lines)
 
 
-def blocks(stream: IO[bytes], offset: int, row_no: int, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+def blocks(stream: IO[bytes], offset: int, row_no: int) -> Iterator[Block]:
     """All lines from here to the end of the stream, which stands at `offset`, the beginning of row `row_no`.
 
     Raises `SourceError` on a line that no table can have.
     """
     pieces: list[bytes] = []
     held = 0
-    while data := stream.read(block_bytes):
+    while data := stream.read(BLOCK_BYTES):
         cut = data.rfind(b"\n") + 1
         if cut == 0:
             pieces.append(data)

@@ -70,8 +70,8 @@ class Rejects:
             self.notes[note] += n
 
     def take(self) -> tuple[dict[str, int], dict[str, int], list[Reject]]:
-        """Counts, notes and samples since the last call."""
-        taken = (dict(self.counts), dict(self.notes), self.samples)
+        """Counts, notes and samples (in the order of the rows) since the last call."""
+        taken = (dict(self.counts), dict(self.notes), sorted(self.samples))
         self.counts, self.notes, self.samples = Counter(), Counter(), []
         return taken
 

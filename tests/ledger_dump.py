@@ -1,0 +1,54 @@
+"""All that a ledger says, except when and by whom it was written, so that two ledgers can be held against each other."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+QUERIES = {
+    "archives": "SELECT archive_id, kind, source, fingerprint, size_bytes, row_limit, rows_done, offset_bytes, rows_admitted,"
+    " new_images, new_links, finished_at IS NOT NULL FROM archives ORDER BY archive_id",
+    "host_rows": "SELECT * FROM host_rows ORDER BY host_id",
+    "rules": "SELECT * FROM rules ORDER BY rule_id",
+    "texts": "SELECT * FROM texts ORDER BY text_id",
+    "image_rows": "SELECT * FROM image_rows ORDER BY image_id",
+    "image_keys": "SELECT * FROM image_keys ORDER BY key_hash",
+    "image_key_twins": "SELECT * FROM image_key_twins ORDER BY image_key",
+    "caught_up": "SELECT * FROM caught_up",
+    "link_rows": "SELECT * FROM link_rows ORDER BY gbif_id, image_no",
+    "gbif_ids": "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at IS NOT NULL, first_image_id, n_in_line"
+    " FROM gbif_ids ORDER BY gbif_id",
+    "labels": "SELECT * FROM labels ORDER BY gbif_id",
+    "rejected_rows": "SELECT rowid, * FROM rejected_rows ORDER BY rowid",
+    "reject_counts": "SELECT * FROM reject_counts ORDER BY archive_id, reason",
+    "note_counts": "SELECT * FROM note_counts ORDER BY archive_id, note",
+    "leases": "SELECT * FROM leases",
+    "tallies": "SELECT * FROM tallies WHERE n <> 0 ORDER BY host_id, status, error_type",
+    "record_tallies": "SELECT * FROM record_tallies WHERE n <> 0 ORDER BY status",
+    "page_samples": "SELECT * FROM page_samples",
+}
+LEFT_OUT = {"runs", "owner"}
+
+
+def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table."""
+    with sqlite3.connect(path) as db:
+        tables = {
+            name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        }
+        assert tables - LEFT_OUT == set(QUERIES), "a table that is not compared"
+        rows = {table: db.execute(query).fetchall() for table, query in QUERIES.items()}
+    db.close()
+    return rows
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """What the first ledger says otherwise than the second; empty where they say the same."""
+    left, right = dump(one), dump(other)
+    found = []
+    for table in QUERIES:
+        if left[table] != right[table]:
+            pairs = [(a, b) for a, b in zip(left[table], right[table], strict=False) if a != b]
+            lengths = (len(left[table]), len(right[table]))
+            found.append(f"{table}: {lengths[0]} and {lengths[1]} rows, first difference {pairs[:1]}")
+    return found

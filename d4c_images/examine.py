@@ -69,7 +69,7 @@ def _open_stored(decoder: Decoder, path: Path) -> Found | None:
         return None
     original = original_sha256_of(path, found.blob.media_type)
     if decoder.max_edge is None:
-        return replace(found, blob=replace(found.blob, original_sha256=original))
+        return found if original is None else None  # a smaller one from a run with `--max-edge`: this run wants originals
     if original is None and decoder.reduce(path, sha256, found.blob.media_type) is not None:
         return None  # an original from a run that kept originals: this run wants it smaller
     return replace(found, blob=replace(found.blob, original_sha256=original or sha256))

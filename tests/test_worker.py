@@ -478,6 +478,16 @@ def test_a_smaller_jpeg_is_kept_with_the_hash_of_both(publishers: Publishers, tm
         bench.close()
 
 
+def test_a_run_that_wants_originals_adopts_no_smaller_ones(bench: Bench, publishers: Publishers) -> None:
+    small = Bench(publishers, bench.root, Decoder(max_edge=100))
+    small.outcome(claim(1))
+    small.close()
+    outcome = bench.outcome(claim(1, may_be_stored=True), lease_id=2)
+    assert outcome.blob is not None
+    assert not outcome.adopted
+    assert (outcome.blob.original_sha256, max(outcome.blob.width or 0, outcome.blob.height or 0) > 100) == (None, True)
+
+
 # When something breaks
 
 

@@ -35,8 +35,8 @@ IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 GROUP = 32  # images made durable together ...
-GROUP_S = 0.25  # ... or what has come together in this time
-MAX_WAITING = 128  # images fetched, but not yet kept: no more is fetched then
+GROUP_S = 0.05  # ... or what has come together in this time: a kill costs what is not yet kept
+MAX_WAITING = 64  # images fetched, but not yet kept: no more is fetched then
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 DECODE_THREADS = 2
 

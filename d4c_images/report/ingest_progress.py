@@ -73,7 +73,9 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
         f"{summary.source}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
         f"{summary.images:,} new images, {summary.links:,} new links of a record and an image"
     ]
-    if summary.was_done:
+    if summary.rows == 0:
+        lines.append("it has a header and no rows")
+    elif summary.was_done:
         lines.append("nothing new: this source was read before")
     elif summary.rows_before:
         lines.append(f"went on after row {summary.rows_before:,}, where an earlier run had stopped")

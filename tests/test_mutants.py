@@ -45,7 +45,7 @@ MUTANTS = (
     ),
     Mutant(
         "the first try of an image is not rolled up",
-        "d4c_images/ledger/lending.py", "if final or first:", "if final:", MACHINE,
+        "d4c_images/ledger/lending.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
     ),
     Mutant(
         "records that share an image are forgotten",

@@ -10,11 +10,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from d4c_images.identity import parts
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn
+from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.pace import HostLimits, HostPace
 
 CANDIDATES = """
@@ -125,9 +126,7 @@ def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
     return when
 
 
-def lend(
-    db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float
-) -> Turn | None:
+def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
     """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
     rows = db.execute(CANDIDATES, (host_id, int(now), terms.max_claims)).fetchall()
     if not rows:
@@ -214,6 +213,19 @@ def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace) -> None:
     )
 
 
+class _Held(NamedTuple):
+    """A row of `HELD`: an image that is lent under the lease in question."""
+
+    image_id: int
+    gbif_id: int
+    host_id: int
+    attempts: int
+    error_type: str | None
+    last_attempt_at: int | None
+    urls: str
+    redirect_url: str | None
+
+
 class _Settlement:
     """The state of one `settle` call: differences that are written once at its end."""
 
@@ -231,7 +243,7 @@ class _Settlement:
         held = self._db.execute(HELD, (json.dumps(list(outcomes)), report.lease_id)).fetchall()
         self._settled.n_late += len(outcomes) - len(held)
         for row in held:
-            self._one(report.lease_id, outcomes[row[0]], *row[1:])
+            self._one(report.lease_id, outcomes[row[0]], _Held(*row))
         if report.finished:
             ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
             if ended:
@@ -242,66 +254,44 @@ class _Settlement:
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
 
-    def _one(
-        self,
-        lease_id: int,
-        outcome: Outcome,
-        gbif_id: int,
-        host_id: int,
-        attempts: int,
-        error_type: str | None,
-        last_attempt_at: int | None,
-        urls: str,
-        redirect_url: str | None,
-    ) -> None:
-        waiting = Status.PENDING if last_attempt_at is None else Status.FAILED_TRANSIENT
-        self._tally.image(-1, host_id, Status.LEASED, error_type, final=False)
-        self._count_requests(host_id, outcome, is_retry=outcome.verdict is not None and attempts > 0)
-        if outcome.move is not None:
-            new_host_id = host_id_of(self._db, outcome.move.host)
+    def _one(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
+        waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
+        self._tally.image(-1, held.host_id, Status.LEASED, held.error_type, final=False)
+        self._count_requests(held.host_id, outcome, is_retry=outcome.verdict is not None and held.attempts > 0)
+        if outcome.verdict is not None:
+            self._attempt(lease_id, outcome, outcome.verdict, held)
+        elif outcome.move is not None:
             move = outcome.move
+            new_host_id = host_id_of(self._db, move.host)
             self._db.execute(MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, outcome.image_id, lease_id))
-            self._tally.image(1, new_host_id, waiting, error_type, final=False)
-            if new_host_id != host_id:  # it has answered, if only with another address
-                self._news(host_id).n_ok += 1
+            self._tally.image(1, new_host_id, waiting, held.error_type, final=False)
+            if new_host_id != held.host_id:  # it has answered, if only with another address
+                self._news(held.host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
-        elif outcome.verdict is None:
+        else:
             died = outcome.http_status == OwnCode.WORKER_DIED
             self._db.execute(RELEASE, {"died": died, "image_id": outcome.image_id, "lease_id": lease_id})
-            self._tally.image(1, host_id, waiting, error_type, final=False)
-        else:
-            self._attempt(lease_id, outcome, gbif_id, host_id, attempts + 1, urls, redirect_url, first=last_attempt_at is None)
+            self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
 
-    def _attempt(
-        self,
-        lease_id: int,
-        outcome: Outcome,
-        gbif_id: int,
-        host_id: int,
-        attempts: int,
-        urls: str,
-        redirect_url: str | None,
-        first: bool,
-    ) -> None:
-        verdict, blob, settled = outcome.verdict, outcome.blob, self._settled
-        assert verdict is not None
-        not_before = None
-        queue_host_id = host_id
-        url_no = outcome.url_no
+    def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
+        """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
+        attempts = held.attempts + 1
+        not_before, host_id = None, held.host_id
         if verdict.status == Status.FAILED_TRANSIENT and attempts < self._retry.max_attempts:
             not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
-            if redirect_url is not None:  # a redirect may be short-lived: begin again where it came from
-                queue_host_id = host_id_of(self._db, parts(urls.split("\n")[url_no]).host)
-                settled.moved_to.add(queue_host_id)
+            if held.redirect_url is not None:  # a redirect may be short-lived: begin again where it came from
+                host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
+                self._settled.moved_to.add(host_id)
         final = is_final(verdict.status, not_before)
+        blob = outcome.blob
         self._db.execute(
             SETTLE,
             {
                 "status": verdict.status.value,
                 "not_before": not_before,
-                "host_id": queue_host_id,
+                "host_id": host_id,
                 "attempts": attempts,
-                "url_no": url_no,
+                "url_no": outcome.url_no,
                 "http_status": outcome.http_status,
                 "error_type": verdict.error_type,
                 "error_detail": None if verdict.detail is None else verdict.detail[:2000],
@@ -321,24 +311,21 @@ class _Settlement:
             },
         )
         size_bytes = blob.size_bytes if blob else 0
-        self._tally.image(1, queue_host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
-        if final or first:
-            self._records.image(
-                outcome.image_id,
-                gbif_id,
-                n_success=int(verdict.status == Status.SUCCESS),
-                n_failed=int(final and verdict.status != Status.SUCCESS),
-            )
-        self._sample(host_id, outcome)
+        self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
+        succeeded = verdict.status == Status.SUCCESS
+        if final or held.last_attempt_at is None:
+            self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
+        self._sample(held.host_id, outcome)
+        self._count_attempt(held.host_id, verdict)
+        settled = self._settled
         settled.n_settled += 1
         settled.n_adopted += outcome.adopted
         settled.stored_bytes += size_bytes
-        if verdict.status == Status.SUCCESS:
-            settled.n_success += 1
-        elif final:
-            settled.n_failed += 1
-        else:
-            settled.n_retry += 1
+        settled.n_success += succeeded
+        settled.n_failed += final and not succeeded
+        settled.n_retry += not final
+
+    def _count_attempt(self, host_id: int, verdict: Verdict) -> None:
         news = self._news(host_id)
         if verdict.host_trouble:
             news.n_bad += 1

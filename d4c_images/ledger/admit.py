@@ -28,7 +28,7 @@ from d4c_images.ledger.tally import Tally
 from d4c_images.model import Status
 
 INSERT_IMAGES = """
-INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
+INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
     rights_holder_id, references_url, row_no, archive_id) VALUES"""
 INSERT_LINK = """
 INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, row_no,
@@ -128,7 +128,7 @@ class Admission:
         is_new = bytearray(b"\x01") * n
         for at in old:
             is_new[at] = 0
-        self._write_images(db, group, is_new, image_ids, image_nos)
+        self._write_images(db, group, is_new, image_nos)
         known.write_twins(db, matches, image_ids)
         for host_id, n_images in Counter(compress(group.host_ids, is_new)).items():
             tally.image(n_images, host_id, Status.PENDING, None, final=False)
@@ -137,13 +137,13 @@ class Admission:
         hashes = group.key_hashes[np.frombuffer(is_new, bool)]
         self._keys.add(hashes, np.arange(self._next_image_id, self._next_image_id + n_new))
         self._next_image_id += n_new
+        if db.execute(NEXT_IMAGE_ID).fetchone()[0] != self._next_image_id:
+            raise AssertionError("the ledger has numbered the images otherwise")
         return Admitted(n_rows, n_new, n - len(repeated))
 
-    def _write_images(
-        self, db: sqlite3.Connection, group: Group, is_new: bytearray, image_ids: Sequence[int], image_nos: Sequence[int]
-    ) -> None:
+    def _write_images(self, db: sqlite3.Connection, group: Group, is_new: bytearray, image_nos: Sequence[int]) -> None:
+        """Write the new images; SQLite gives them the next ids, in their order."""
         columns: tuple[Sequence[object], ...] = (
-            image_ids,
             group.gbif_ids,
             image_nos,
             group.host_ids,
@@ -155,9 +155,8 @@ class Admission:
             group.rights_holder_ids,
             group.references,
             group.row_nos,
-            [self._archive_id] * len(image_ids),
         )
-        bulk.insert(db, INSERT_IMAGES, columns if all(is_new) else [list(compress(column, is_new)) for column in columns])
+        bulk.insert(db, INSERT_IMAGES, [list(compress(column, is_new)) for column in columns], self._archive_id)
 
     def _write_links(
         self,

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 ROWS_PER_STATEMENT = 200
 
 
-def insert(db: sqlite3.Connection, into: str, columns: Sequence[Sequence[object]]) -> int:
-    """Run `into` (all up to `VALUES`) for the rows that the columns make; returns how many rows were inserted."""
+def insert(db: sqlite3.Connection, into: str, columns: Sequence[Sequence[object]], constant: int | None = None) -> int:
+    """Run `into` (all up to `VALUES`) for the rows that the columns make; returns how many rows were inserted.
+
+    `constant` is one column more that is the same in all rows.
+    """
     n, width = len(columns[0]), len(columns)
-    row = f"({', '.join('?' * width)})"
+    row = f"({', '.join('?' * width)})" if constant is None else f"({', '.join('?' * width)}, {constant:d})"
     whole = n - n % ROWS_PER_STATEMENT
     inserted = 0
     if whole:

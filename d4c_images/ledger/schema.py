@@ -113,7 +113,7 @@ CREATE TABLE image_rows (
     etag             TEXT,
     last_modified    TEXT,
     last_attempt_at  INTEGER,
-    license_id       INTEGER,            -- from here on: its link to its first record; all NULL where that is in link_rows
+    license_id       INTEGER,            -- from here on: its link to its first record; row_no is NULL where link_rows has that
     creator_id       INTEGER,
     rights_holder_id INTEGER,
     references_url   TEXT,

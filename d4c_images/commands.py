@@ -1,6 +1,7 @@
 """One function per command: builds the parts that it needs, runs them, says how it ended. The only place that chooses parts.
 
-`cli` has the arguments; what happens is in the layers below.
+`cli` has the arguments; what happens is in the layers below. Parts that only some commands need are imported there: what talks to
+servers takes 17 MB, which `init` has better use for.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from d4c_images import __version__, pace
 from d4c_images.durations import parse_moment
 from d4c_images.errors import D4CError, LedgerLost, StoreError, UsageError
-from d4c_images.fetch import Fetcher, FetchOptions
 from d4c_images.ingest import ingest
 from d4c_images.judge import Policy
 from d4c_images.ledger import connect, lending, owner, questions
@@ -33,7 +34,6 @@ from d4c_images.ledger.records import catch_up
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.ledger.rollup import RollUpProgress, finalize
 from d4c_images.model import Limits
-from d4c_images.notify import notifier_for, send_and_wait
 from d4c_images.report.announce import Announcer
 from d4c_images.report.ingest_progress import IngestProgress, summary_lines
 from d4c_images.report.progress import LiveProgress, LogProgress
@@ -43,6 +43,9 @@ from d4c_images.settings import Settings
 from d4c_images.sources import open_source
 from d4c_images.steward import Steward
 from d4c_images.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from d4c_images.fetch import FetchOptions
 
 EXIT_WORK_LEFT = 75
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
@@ -62,6 +65,7 @@ class WorkerSetup:
 
 def set_up_worker(setup: WorkerSetup) -> Work:
     from d4c_images.decode import Decoder
+    from d4c_images.fetch import Fetcher
     from d4c_images.worker import Clock, work
 
     store = LocalStore(setup.root)
@@ -70,6 +74,8 @@ def set_up_worker(setup: WorkerSetup) -> Work:
 
 
 def download(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.notify import notifier_for
+
     now = datetime.now()
     deadline = _deadline(args.until, args.span, now)
     hosts = _host_table(args.hosts_file)
@@ -156,6 +162,8 @@ def _image_root(root: Path) -> Path:
 
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
+    from d4c_images.fetch import FetchOptions
+
     limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
     return FetchOptions(
         limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert
@@ -278,6 +286,8 @@ def check(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def notify_test(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.notify import send_and_wait
+
     if settings.slack_webhook_url is None:
         raise UsageError("SLACK_WEBHOOK_URL is not set: put it into .env or the environment")
     send_and_wait(settings.slack_webhook_url, f"d4c-images on {socket.gethostname()}: this is a test")

@@ -18,7 +18,7 @@ import sys, time
 from pathlib import Path
 from d4c_images.ledger import connect, owner
 ledger = connect.open_ledger(Path(sys.argv[1]))
-owner.take(ledger, "download", owner.this_process(), time.time())
+owner.take(ledger, "download", owner.this_process("812"), time.time())
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -45,7 +45,7 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_the_other_is_named(path: Path, holder: subprocess.Popen[str]) -> None:
     ledger = connect.open_ledger(path)
-    with pytest.raises(LedgerBusy, match=rf"'download' on host .+, pid {holder.pid},"):
+    with pytest.raises(LedgerBusy, match=rf"'download' on host .+, pid {holder.pid}, job 812, since "):
         owner.take(ledger, "download", owner.this_process(), 0)
     ledger.close()
 

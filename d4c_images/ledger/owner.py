@@ -43,15 +43,16 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
     """
     with ledger.transaction() as db:
         row = db.execute(
-            """SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.started_at, r.heartbeat_at
+            """SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at
                FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id"""
         ).fetchone()
         if row is not None:
-            run_id, other_command, host, pid, pid_started, started_at, heartbeat_at = row
+            run_id, other_command, host, pid, pid_started, job_id, started_at, heartbeat_at = row
             silence_s = max(0.0, now - heartbeat_at)
+            job = f", job {job_id}" if job_id else ""
             if is_alive(Process(host, pid, pid_started), process, silence_s):
                 raise LedgerBusy(
-                    f"{ledger.path} is in use by '{other_command}' on host {host}, pid {pid}, since "
+                    f"{ledger.path} is in use by '{other_command}' on host {host}, pid {pid}{job}, since "
                     f"{datetime.fromtimestamp(started_at):%Y-%m-%d %H:%M:%S} (last sign of life {silence_s:.0f} s ago)"
                 )
             db.execute(

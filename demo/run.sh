@@ -17,8 +17,13 @@ if [ -n "${ARCHIVE:-}" ]; then
     mkdir -p "$(dirname "$ledger")"
     run $bin/d4c-images init "$ARCHIVE" --ledger "$ledger"
     outcome=0
-    run $bin/d4c-images download --ledger "$ledger" --root "$root" || outcome=$?
+    # Somebody sits and waits: end once nothing but long waits is left, not after the quarter of an hour that suits a job.
+    run $bin/d4c-images download --ledger "$ledger" --root "$root" --max-idle 1m || outcome=$?
     run $bin/d4c-images status --ledger "$ledger"
+    if [ $outcome = 75 ]; then
+        echo
+        echo "Some images have to wait. The same command goes on from here, now or tomorrow (exit code 75 says: work is left)."
+    fi
     exit $outcome
 fi
 

@@ -29,6 +29,8 @@ class Mutant:
 MACHINE = "tests/test_ledger_machine.py"
 STORE = "tests/test_store_contract.py"
 KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
+INGEST = "tests/test_ingest.py"
+INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
 
 MUTANTS = (
     Mutant(
@@ -71,6 +73,24 @@ MUTANTS = (
         "f'{one.part.folder}/{one.part.stem}.{_found(one).extension}' for one in group])\n"
         "        self._keeper.submit(lambda: (time.sleep(1.0), self._store.put(keeps)))\n",
         f"{KILL}[settle.committed:3]",
+    ),
+    Mutant(
+        "an ingest's checkpoint is committed before its rows",
+        "d4c_images/ledger/admit.py",
+        "            admitted = self._write_rows(db, chunks, int(now))\n",
+        "            end = chunks[-1].end_row, chunks[-1].end_offset\n"
+        "            archives.checkpoint(db, self._archive_id, *end, admitted=0, images=0, links=0)\n"
+        "            db.execute('COMMIT')\n            db.execute('BEGIN IMMEDIATE')\n"
+        "            admitted = self._write_rows(db, chunks, int(now))\n",
+        INGEST_KILL,
+    ),
+    Mutant(
+        "records that were held in memory are not made again",
+        "d4c_images/ledger/records.py", "    if top <= recorded:\n", "    if top >= recorded:\n", INGEST_KILL,
+    ),
+    Mutant(
+        "two keys of one hash are one image",
+        "d4c_images/ledger/known.py", "            if stored[image_id].key == key:\n", "            if True:\n", INGEST,
     ),
 )  # fmt: skip
 

@@ -29,7 +29,7 @@ class Mutant:
 MACHINE = "tests/test_ledger_machine.py"
 STORE = "tests/test_store_contract.py"
 KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
-INGEST = "tests/test_ingest.py"
+COLLISIONS = "tests/test_ingest_collisions.py"
 INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
 
 MUTANTS = (
@@ -90,7 +90,7 @@ MUTANTS = (
     ),
     Mutant(
         "two keys of one hash are one image",
-        "d4c_images/ledger/known.py", "            if stored[image_id].key == key:\n", "            if True:\n", INGEST,
+        "d4c_images/ledger/known.py", "            if stored[image_id].key == key:\n", "            if True:\n", COLLISIONS,
     ),
 )  # fmt: skip
 

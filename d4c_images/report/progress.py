@@ -142,8 +142,8 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
     lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
     adopted = f" ({totals.adopted:,} adopted)" if totals.adopted else ""
     return (
-        f"{ending}; {totals.success:,} images stored{adopted}, {totals.failed:,} failed for good, {totals.retries:,} attempts failed for now, "
-        f"{show_size(totals.stored_bytes)} in {show_span(lasted_s)} ({totals.settled / lasted_s:.1f} images/s); "
+        f"{ending}; {totals.success:,} images stored{adopted}, {totals.failed:,} failed for good, "
+        f"{totals.retries:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} ({totals.settled / lasted_s:.1f} images/s); "
         f"{images.left:,} of {images.total:,} left"
     )
 

@@ -143,7 +143,8 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
     adopted = f" ({totals.adopted:,} adopted)" if totals.adopted else ""
     return (
         f"{ending}; {totals.success:,} images stored{adopted}, {totals.failed:,} failed for good, "
-        f"{totals.retries:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} ({totals.settled / lasted_s:.1f} images/s); "
+        f"{totals.retries:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
+        f"({totals.settled / lasted_s:.1f} images/s); "
         f"{images.left:,} of {images.total:,} left"
     )
 

@@ -3,6 +3,7 @@
     D4CError                  exit 1
     |- UsageError             exit 2   the command line, a settings value or a file named on it is wrong
     |- SourceError            exit 1   the archive cannot be read as a GBIF download
+    |  |- SourceDamaged       exit 1   ... and what was read of it before cannot be trusted
     |- LedgerError            exit 1   no ledger of ours, a newer schema, unreadable
     |  |- LedgerBusy          exit 1   another process owns it
     |  |- LedgerLost          exit 1   another process has taken it over from us
@@ -28,6 +29,10 @@ class UsageError(D4CError):
 
 
 class SourceError(D4CError):
+    pass
+
+
+class SourceDamaged(SourceError):
     pass
 
 

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from d4c_images import crash
+from d4c_images.errors import SourceDamaged
 from d4c_images.ledger import archives, labels
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
@@ -65,8 +66,8 @@ def ingest(
     """Bring a source into the ledger, from where an earlier call has stopped to its end, or to its first `limit` rows.
 
     `progress` hears of every committed group, `clock` gives unix time. With `in_process` no other process is started.
-    Raises `SourceError` where the stream is damaged, with what stands before the damage committed, and what
-    `Ledger.transaction` raises.
+    Raises `SourceError` where the stream ends too early, with what was committed before in its place, `SourceDamaged` where
+    it is damaged, which makes the ledger useless, and what `Ledger.transaction` raises.
     """
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, source.fingerprint, source.size_bytes, limit)
@@ -78,7 +79,7 @@ def ingest(
         read = chunks if in_process else chunks_of_child
         reading = read(assignment, admission.seen())
         reached_end = True
-        with closing(reading), _no_collections():
+        with _spoiling(ledger, archive, clock), closing(reading), _no_collections():
             for group in _groups(reading):
                 admission.admit(group, clock())
                 last = group[-1]
@@ -146,6 +147,17 @@ def _groups(reading: Iterable[Chunk]) -> Iterator[list[Chunk]]:
             group, n_rows = [], 0
     if group:
         yield group
+
+
+@contextmanager
+def _spoiling(ledger: Ledger, archive: archives.Archive, clock: Callable[[], float]) -> Iterator[None]:
+    """Where the stream turns out to be damaged, the ledger remembers that what it has of it cannot be trusted."""
+    try:
+        yield
+    except SourceDamaged:
+        with ledger.transaction() as db:
+            archives.spoil(db, archive.archive_id, clock())
+        raise
 
 
 @contextmanager

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from d4c_images.errors import SourceError
 from d4c_images.ledger import bulk
 from d4c_images.model import Reject
 
+DAMAGED = "SELECT source FROM archives WHERE damaged_at IS NOT NULL"
 FIND = "SELECT archive_id, row_limit, rows_done, offset_bytes, finished_at FROM archives WHERE kind = ? AND fingerprint = ?"
 BEGIN = "INSERT INTO archives (kind, source, fingerprint, size_bytes, row_limit) VALUES (?, ?, ?, ?, ?)"
 CHECKPOINT = """
@@ -57,7 +59,13 @@ class ArchiveCounts:
 def find_or_begin(
     db: sqlite3.Connection, kind: str, source: str, fingerprint: str, size_bytes: int, row_limit: int | None
 ) -> Archive:
-    """The archive of this fingerprint, wherever it lay before; a new one where there is none."""
+    """The archive of this fingerprint, wherever it lay before; a new one where there is none.
+
+    Raises `SourceError` where the ledger holds rows of a damaged archive: nothing more may be built on them.
+    """
+    damaged = db.execute(DAMAGED).fetchone()
+    if damaged is not None:
+        raise SourceError(f"the ledger holds rows of {damaged[0]}, which was damaged: begin anew with a sound one (init --reset)")
     row = db.execute(FIND, (kind, fingerprint)).fetchone()
     if row is None:
         archive_id = db.execute(BEGIN, (kind, source, fingerprint, size_bytes, row_limit)).lastrowid
@@ -73,6 +81,11 @@ def checkpoint(
 ) -> None:
     """Note that the stream is in the ledger up to here; belongs into the transaction that writes the rows."""
     db.execute(CHECKPOINT, (end_row, end_offset, admitted, images, links, archive_id))
+
+
+def spoil(db: sqlite3.Connection, archive_id: int, now: float) -> None:
+    """Note that the archive is damaged somewhere before the place that was reached."""
+    db.execute("UPDATE archives SET damaged_at = ? WHERE archive_id = ?", (int(now), archive_id))
 
 
 def finish(db: sqlite3.Connection, archive_id: int, now: float) -> None:

@@ -50,7 +50,8 @@ CREATE TABLE archives (
     rows_admitted INTEGER NOT NULL DEFAULT 0,
     new_images    INTEGER NOT NULL DEFAULT 0,
     new_links     INTEGER NOT NULL DEFAULT 0,
-    finished_at   INTEGER             -- when its last row was committed; NULL: there is more to read
+    finished_at   INTEGER,            -- when its last row was committed; NULL: there is more to read
+    damaged_at    INTEGER             -- when it was found to be damaged: what was read of it cannot be trusted
 );
 
 CREATE TABLE host_rows (

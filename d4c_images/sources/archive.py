@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from d4c_images.errors import SourceError, UsageError
+from d4c_images.errors import SourceDamaged, SourceError, UsageError
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
 from d4c_images.sources.lines import Block, blocks
 
@@ -127,12 +127,13 @@ def _reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
         else:
             with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
                 yield packed
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except EOFError:
+        raise SourceError(f"{name}: the zip file ends too early: download it again, then run the same command") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         # A checksum stands at the end of a stream, so nobody knows how far before this place the damage began.
-        reason = str(error) or "it ends too early"
-        raise SourceError(
-            f"{name}: the zip file is damaged ({reason}): download it again, and better begin anew with it (init --reset), "
-            "since the last rows that were read may be wrong"
+        raise SourceDamaged(
+            f"{name}: the zip file is damaged ({error}), and the rows that were read from it may be wrong: download it again, "
+            "then begin anew with it (init --reset)"
         ) from None
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None

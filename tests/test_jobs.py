@@ -56,6 +56,25 @@ def test_options_are_passed_on_and_the_exit_code_comes_back(script: Path, workpl
     build_parser(Settings()).parse_args([command, *given, *source])  # what the script itself adds is understood
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_environment_of_the_project_is_found(script: Path, elsewhere: bool, workplace: Path, tmp_path: Path) -> None:
+    (workplace / "jobs" / "site.sh").unlink()
+    (workplace / ".venv").mkdir()
+    (workplace / "bin").rename(workplace / ".venv" / "bin")
+    folder = workplace
+    environment = {"PATH": os.environ["PATH"]}
+    if elsewhere:
+        folder = tmp_path / "else where"
+        folder.mkdir()
+        environment["D4C_HOME"] = str(workplace)
+    done = subprocess.run(
+        ["/bin/bash", str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (75, "")
+    assert (folder / "called").read_text().split("\n")[2] == script.stem
+
+
 @pytest.mark.parametrize("script", [script for script in SCRIPTS if script.stem != "status"], ids=lambda script: script.stem)
 def test_a_signal_to_the_job_reaches_the_program(script: Path, workplace: Path) -> None:
     (workplace / "stay").touch()

@@ -6,30 +6,47 @@ The child is never more than a few MiB ahead, and ends when nobody listens any m
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Generator
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
+from typing import IO
 
 from d4c_images.errors import D4CError, SourceError
 from d4c_images.ledger.chunk import Chunk, Seen
 from d4c_images.prepare import Assignment, chunks
 
-MAX_CHUNKS_AHEAD = 20
+MAX_CHUNKS_AHEAD = 12
+CHILD = """
+import pickle, sys
+from multiprocessing.connection import Connection
+sys.path = pickle.load(sys.stdin.buffer)
+from d4c_images.reading import read
+read(sys.stdin.buffer, Connection(int(sys.argv[1]), readable=False))
+"""
 
 
 def chunks_of_child(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
     """What `chunks` yields and raises, in a child process."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_read, args=(assignment, seen, theirs), daemon=True, name="d4c-images reader")
-    child.start()
+    ours, theirs = Pipe(duplex=False)
+    # Not `multiprocessing.Process`: that starts a third process to keep watch, of 12 MB, and loads the whole program twice.
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(theirs.fileno())], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()]
+    )
     theirs.close()
     backlog = _Backlog(ours)
     try:
+        assert child.stdin is not None
+        try:
+            with child.stdin as stdin:
+                pickle.dump(sys.path, stdin)
+                pickle.dump((assignment, seen), stdin, pickle.HIGHEST_PROTOCOL)
+        except BrokenPipeError:
+            pass  # it has died already; the backlog will say so
         while (message := backlog.next()) is not None:
             chunk = pickle.loads(message)
             if isinstance(chunk, D4CError):
@@ -37,28 +54,27 @@ def chunks_of_child(assignment: Assignment, seen: Seen | None) -> Generator[Chun
             if chunk is None:
                 return
             yield chunk
-        child.join()
         name = assignment.source.name
-        raise SourceError(f"the process that reads {name} has died (exit code {child.exitcode}): run the same command again")
+        raise SourceError(f"the process that reads {name} has died (exit code {child.wait()}): run the same command again")
     finally:
         child.kill()
         backlog.close()
-        child.join()
-        child.close()
+        child.wait()
 
 
-def _read(assignment: Assignment, seen: Seen | None, pipe: Connection) -> None:
+def read(stdin: IO[bytes], pipe: Connection) -> None:
     """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
     gc.disable()
     try:
+        assignment, seen = pickle.load(stdin)
         try:
             for chunk in chunks(assignment, seen):
                 pipe.send_bytes(pickle.dumps(chunk, pickle.HIGHEST_PROTOCOL))
             pipe.send(None)
         except D4CError as error:
             pipe.send(error)
-    except BrokenPipeError:
+    except (BrokenPipeError, EOFError):
         pass  # the parent is gone
 
 

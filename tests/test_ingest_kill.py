@@ -107,7 +107,7 @@ def test_the_reading_process_is_killed(tmp_path: Path, undisturbed: Collection) 
     reader = None
     while reader is None and process.poll() is None:
         children = psutil.Process(process.pid).children()
-        reader = next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
+        reader = next((child for child in children if "d4c_images.reading" in " ".join(child.cmdline())), None)
     assert reader is not None
     reader.kill()
     output, _ = process.communicate()

@@ -25,8 +25,8 @@ from rich.console import Console
 
 from d4c_images import __version__, pace
 from d4c_images.durations import parse_moment
-from d4c_images.errors import D4CError, LedgerLost, StoreError, UsageError
-from d4c_images.ingest import ingest
+from d4c_images.errors import D4CError, LedgerLost, Stopped, StoreError, UsageError
+from d4c_images.ingest import Progress, ingest, ingest_labels
 from d4c_images.judge import Policy
 from d4c_images.ledger import connect, lending, owner, questions
 from d4c_images.ledger.reader import open_reader
@@ -199,16 +199,23 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
     if args.reset:
         _reset(args.ledger, settings, ask=not args.yes)
     console = Console()
-    with _owned(args.ledger, "init", settings, create=True) as ledger:
+    stop = _Stop()
+    with _owned(args.ledger, "init", settings, create=True) as ledger, stop.listening():
         live = _wants_progress(args, console)
-        with IngestProgress(console, "media rows", live=live) as progress:
-            summary = ingest(ledger, source, args.limit, progress.show, time.time)
+        heart = owner.Heart(ledger, time.time)
+
+        def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
+            show(progress)
+            heart.beat_if_due()
+            if stop():
+                raise Stopped(f"a signal came: stopped after row {progress.rows:,}, all committed; run the same command again")
+
+        with IngestProgress(console, "media rows", live=live) as view:
+            summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
         print("\n".join(summary_lines(summary)), flush=True)
         if labels is not None:
-            from d4c_images.ingest import ingest_labels
-
-            with IngestProgress(console, "labels", live=live) as progress:
-                n_labels = ingest_labels(ledger, labels, progress.show, time.time)
+            with IngestProgress(console, "labels", live=live) as view:
+                n_labels = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
             print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
     return 0
 

@@ -8,6 +8,7 @@
     |  |- LedgerBusy          exit 1   another process owns it
     |  |- LedgerLost          exit 1   another process has taken it over from us
     |- StoreError             exit 1   the image root cannot be written, the disk is full
+    |- Stopped                exit 75  a signal came: run the same command again
 
 Every one takes a single message, so that it pickles and unpickles unchanged.
 """
@@ -51,3 +52,6 @@ class LedgerLost(LedgerError):
 class StoreError(D4CError):
     pass
 
+
+class Stopped(D4CError):
+    exit_code = 75

@@ -172,7 +172,9 @@ def test_the_interval_between_requests(make: Make, publishers: Publishers) -> No
     collection.run("download", *reach(publishers), "--processes", 2, "--hosts-file", hosts)
     starts = [at for at, _, url, _ in publishers.log() if "calm" in url]
     assert len(starts) == 12
-    assert min(b - a for a, b in pairwise(starts)) > 0.13
+    gaps = [b - a for a, b in pairwise(starts)]
+    assert min(gaps) > 0.1, "as the server sees it, which is not quite when they were sent"
+    assert sum(gaps) >= 11 * 0.14
 
 
 @pytest.mark.slow

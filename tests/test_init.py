@@ -21,6 +21,7 @@ from tests.conftest import ROWS
 from tests.downloads import ask, bare, check_sound, load, row, table, zipped
 from tests.program import Collection, reach
 from tests.publishers.client import Publishers
+from tests.rows import big
 
 REAL = (ROWS / "multimedia.txt").read_bytes()
 VERBATIM = b"gbifID\tidentifier\n1\thttps://media.example.org/as-received.jpg\n"
@@ -372,3 +373,27 @@ def test_a_second_archive_after_a_download(tmp_path: Path, publishers: Publisher
     collection.check_invariants()
     assert publishers.counters()["requests"] == 4
     assert collection.rows("SELECT DISTINCT status FROM gbif_ids") == [("done",)]
+
+
+def test_a_signal_ends_it_between_two_groups(tmp_path: Path) -> None:
+    """With the exit code that means run it again; what was read stays, and the same command goes on behind it."""
+    collection = Collection(tmp_path)
+    with (tmp_path / "multimedia.txt").open("wb") as out:
+        out.writelines(text.encode() for text in big.chunks(150_000))
+    process = collection.start("init", tmp_path / "multimedia.txt")
+    while not (collection.ledger.exists() and committed(collection)):
+        assert process.poll() is None
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    assert re.search(r"a signal came: stopped after row [\d,]+, all committed", output)
+    assert "went on after row" in collection.run("init", tmp_path / "multimedia.txt")
+    assert collection.rows("SELECT rows_done, finished_at > 0 FROM archives") == [(150_000, 1)]
+
+
+def committed(collection: Collection) -> bool:
+    """Whether a first group of rows is in the ledger."""
+    try:
+        return bool(collection.rows("SELECT 1 FROM archives WHERE rows_done > 0"))
+    except sqlite3.OperationalError:  # not made yet, or just being made
+        return False

@@ -77,23 +77,6 @@ class OwnCode(IntEnum):
     OTHER = -99
 
 
-class MediaRecord(NamedTuple):
-    """What GBIF said in one row of `multimedia.txt`. A tuple, because a download has 10^8 of them.
-
-    Strings are as read, with surrounding white space stripped; an empty cell is "".
-    """
-
-    row_no: int  # 1 = the first data row
-    gbif_id: int
-    identifier: str
-    references: str
-    type: str
-    format: str
-    license: str
-    creator: str
-    rights_holder: str
-
-
 class Reject(NamedTuple):
     """A row that no image can be made of, and why."""
 

@@ -15,18 +15,13 @@ from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, Move, Outcome, Report, Status, Turn, Verdict
+from tests.program import RECOUNT_IMAGES
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
 RETRY = lending.RetryTerms(MAX_ATTEMPTS, lambda attempts: 10.0 * attempts)
 KINDS = ("success", "raw", "permanent", "transient", "released", "moved")
 
-RECOUNT_IMAGES = """
-SELECT host_id, status, coalesce(error_type, ''), count(*),
-       sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
-       coalesce(sum(file_size), 0)
-FROM image_rows GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
 RECOUNT_RECORDS = """
 SELECT l.gbif_id, count(*), sum(i.status = 'success'),
        sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)),

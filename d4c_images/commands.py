@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from d4c_images import __version__, pace
+from d4c_images import pace
 from d4c_images.durations import parse_moment
 from d4c_images.errors import D4CError, LedgerLost, Stopped, StoreError, UsageError
 from d4c_images.ingest import Progress, ingest, ingest_labels
@@ -150,7 +150,7 @@ def _host_table(path: Path | None) -> pace.HostTable:
 
 
 def _image_root(root: Path) -> Path:
-    """The root, made where it is missing, after trying to write into it. Raises `StoreError`-like `UsageError`s early."""
+    """The root, made where it is missing, after trying to write into it. Raises `StoreError`."""
     probe = root / f".d4c-images.{os.getpid()}.probe"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,9 @@ def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions
 
 def _user_agent(contact: str | None) -> str:
     """Honest, and with an address where the publisher can reach us."""
-    return f"d4c-images/{__version__}" + (f" (+{contact})" if contact else "")
+    from d4c_images.fetch import USER_AGENT
+
+    return f"{USER_AGENT} (+{contact})" if contact else USER_AGENT
 
 
 def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:

@@ -29,7 +29,7 @@ TAIL_BYTES = 1024
 ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-USER_AGENT = f"d4c-images/{__version__} (+https://github.com/d4c-images/d4c-images)"
+USER_AGENT = f"d4c-images/{__version__}"  # whoever has a contact adds it
 
 
 class Sink(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.rows import big
 from tests.test_ingest import run, sizes
 
 N = 130_000
-ROUNDS = 25
+KILLS = 25
 POINTS = (
     "admit.before_checkpoint",
     "admit.before_checkpoint:4",
@@ -61,6 +62,11 @@ def is_the_same(collection: Collection, undisturbed: Collection) -> None:
     assert differences(collection.ledger, undisturbed.ledger) == []
 
 
+def fresh(folder: Path) -> Collection:
+    folder.mkdir()
+    return Collection(folder)
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     """Only the process that was started; the one that reads for it must end by itself."""
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
@@ -81,13 +87,18 @@ def test_killed_at_a_point(tmp_path: Path, undisturbed: Collection, point: str) 
 
 @pytest.mark.slow
 def test_killed_at_any_moment_again_and_again(tmp_path: Path, undisturbed: Collection) -> None:
-    collection = Collection(tmp_path)
+    """The moments are parts of the time that a whole `init` takes here; one that ends in between begins anew."""
+    collection = fresh(tmp_path / "whole")
+    began = time.monotonic()
+    collection.run("init", *arguments(undisturbed))
+    whole_s = time.monotonic() - began
     chance = random.Random(20261121)
     killed = 0
-    for _ in range(ROUNDS):
+    for attempt in range(10 * KILLS):
         process = collection.start("init", *arguments(undisturbed))
         try:
-            process.wait(timeout=chance.uniform(0.4, 0.9))
+            process.wait(timeout=chance.uniform(0.2, 0.9) * whole_s)
+            assert process.returncode == 0
         except subprocess.TimeoutExpired:
             killed += 1
         kill(process)
@@ -95,7 +106,12 @@ def test_killed_at_any_moment_again_and_again(tmp_path: Path, undisturbed: Colle
             assert collection.rows("PRAGMA quick_check") == [("ok",)]
             unlike = collection.rows("SELECT sum(new_images) FROM archives EXCEPT SELECT count(*) FROM image_rows")
             assert unlike in ([], [(None,)])
-    assert killed >= ROUNDS // 2
+        if killed == KILLS:
+            break
+        if process.returncode == 0:
+            assert differences(collection.ledger, undisturbed.ledger) == []
+            collection = fresh(tmp_path / str(attempt))
+    assert killed == KILLS
     is_the_same(collection, undisturbed)
 
 

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from d4c_images import identity
 from d4c_images.identity import (
     RULES,
-    Example,
     identify,
     merge,
     parts,
@@ -59,27 +57,9 @@ def test_one_photo_has_one_key(one: str, other: str) -> None:
     assert key(one) == key(other)
 
 
-EXAMPLES = [(rule, one) for rule in RULES for one in rule.examples]
-
-
-@pytest.mark.parametrize(("rule", "one"), EXAMPLES, ids=lambda x: x.identifier if isinstance(x, Example) else x.name)
-def test_rule_does_what_its_table_says(rule: identity.Rule, one: Example) -> None:
-    image = identify(one.identifier)
-    assert image is not None
-    assert image.key == one.key
-    assert image.urls[0] == (one.best or one.identifier)
-    assert image.host == parts(image.urls[0]).host
-
-
-def test_every_rule_has_a_source_and_a_name_of_its_own() -> None:
-    assert len({rule.name for rule in RULES}) == len(RULES)
-    assert all(rule.source and rule.examples and rule.version >= 1 for rule in RULES)
-    assert RULES[-1].name == "exact"
-
-
 URLS = sorted(
     {cell for row in rows("apart.tsv") + rows("same.tsv") for cell in row}
-    | {one.identifier for _, one in EXAMPLES}
+    | {one.identifier for rule in RULES for one in rule.examples}
     | {wanted for _, wanted in rows("urls.tsv") if wanted not in REASONS}
 )
 

@@ -10,20 +10,20 @@ NAME = "exact"
 VERSION = 1
 
 
-def _match(url: Url) -> Image:
+def image_of(url: Url) -> Image:
     return Image(url.text, (url.text,), url.host, NAME, VERSION)
 
 
-def _rank(url: Url) -> Rank:
+def rank_of(url: Url) -> Rank:
     return (0,)
 
 
 RULE = Rule(
     name=NAME,
     version=VERSION,
-    hosts=frozenset(),
-    match=_match,
-    rank=_rank,
+    publisher="Everything else",
+    match=image_of,
+    rank=rank_of,
     source="RFC 3986 section 6.2",
     examples=(
         Example("http://www.kew.org/herbcatimg/606755.jpg", "http://www.kew.org/herbcatimg/606755.jpg"),

@@ -33,18 +33,28 @@ class Shortcut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How the URLs of one publisher, or of one protocol, name an image.
+    """How the URLs of one publisher, of one media server or of one protocol name an image.
 
-    `match` gets a normalised URL and gives the image, or None where the rule says nothing of this URL. Its answer depends on
-    nothing but the URL; its candidates are in the order of `rank`. `rank` gives None for URLs that `match` would refuse.
-    A change of any key needs a new `version`.
+    `match` gets a normalised URL and gives the image, or None where the rule says nothing of this URL and the next rule is asked.
+    Its answer depends on nothing but the URL; its keys begin with `<name>:`; its candidates are in the order of `rank`, and the URL
+    is one of them. `rank` gives None for URLs that `match` would refuse. A change of any key needs a new `version`.
+
+    A rule is asked about a host that `hosts` or `domains` claim, and about any URL that holds one of `hints`.
     """
 
     name: str
     version: int
-    hosts: frozenset[str]  # empty: of any host
+    publisher: str  # whose images, or which software: the title on the reference page
     match: Callable[[Url], Image | None]
     rank: Callable[[Url], Rank | None]
     examples: tuple[Example, ...]
     source: str  # where the publisher or the specification says so
+    hosts: frozenset[str] = frozenset()  # as in `Url.host`
+    domains: frozenset[str] = frozenset()  # these and all their subdomains, without ports
+    hints: tuple[str, ...] = ()  # literal substrings of path and query
+    traps: tuple[tuple[str, str], ...] = ()  # pairs of URLs of two different photos
     shortcut: Shortcut | None = None
+
+    def claims(self, host: str) -> bool:
+        """Whether the host is one of the rule's own."""
+        return host in self.hosts or any(host == domain or host.endswith("." + domain) for domain in self.domains)

@@ -54,6 +54,7 @@ def _rank(url: Url) -> Rank | None:
 RULE = Rule(
     name=NAME,
     version=VERSION,
+    publisher="iNaturalist",
     hosts=frozenset({"inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org"}),
     match=_match,
     rank=_rank,
@@ -73,6 +74,18 @@ RULE = Rule(
         Example(
             "https://static.inaturalist.org/sounds/83996.wav?1585681371",
             "https://static.inaturalist.org/sounds/83996.wav?1585681371",
+        ),
+    ),
+    traps=(
+        ("https://static.inaturalist.org/photos/22295/medium.JPG", "https://static.inaturalist.org/photos/22296/medium.JPG"),
+        ("https://static.inaturalist.org/sounds/83996.wav", "https://static.inaturalist.org/photos/83996/original.jpg"),
+        (
+            "https://static.inaturalist.org/photos/2229/medium.jpg",
+            "https://static.inaturalist.org/observation_photos/2229/medium.jpg",
+        ),
+        (
+            "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg",
+            "https://other-open-data.s3.amazonaws.com/photos/1/original.jpg",
         ),
     ),
 )

@@ -1,0 +1,60 @@
+"""The table of all rules, and which of them are asked about a URL. The first one that matches decides."""
+
+from __future__ import annotations
+
+from d4c_images.identity import exact, iiif
+from d4c_images.identity.publishers import inat
+from d4c_images.identity.rule import Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+RULES: tuple[Rule, ...] = (
+    # Publishers: asked about their own hosts.
+    inat.RULE,
+    # Software: asked about any host where a hint occurs in the URL.
+    # Protocols, and what is left.
+    iiif.RULE,
+    exact.RULE,
+)
+"""Publishers stand before software, so that a publisher may know better; the last rule matches everything."""
+
+MAX_HOSTS = 1 << 16  # remembered before all are forgotten; a download names a few thousand
+
+
+class _RulesOfHosts(dict[str, tuple[Rule, ...]]):
+    """The rules that claim a host by name or domain, worked out once for each host."""
+
+    def __missing__(self, host: str) -> tuple[Rule, ...]:
+        if len(self) >= MAX_HOSTS:
+            self.clear()
+        self[host] = rules = tuple(rule for rule in RULES if rule.claims(host))
+        return rules
+
+
+RULES_OF_HOST = _RulesOfHosts()
+_HINTED = tuple((hint, rule) for rule in RULES for hint in rule.hints)
+HINTS = tuple(dict.fromkeys(hint for hint, _ in _HINTED))
+"""A URL that holds none of these, of a host that no rule claims, is decided by the exact rule."""
+
+
+def image_of(url: Url) -> Image:
+    """What the first rule that matches says."""
+    for rule in RULES_OF_HOST[url.host]:
+        if (image := rule.match(url)) is not None:
+            return image
+    text = url.text
+    for hint, rule in _HINTED:
+        if hint in text and (image := rule.match(url)) is not None:
+            return image
+    return exact.image_of(url)
+
+
+def rank_of(url: Url) -> Rank:
+    """The rank by the rule that decides about the URL."""
+    for rule in RULES_OF_HOST[url.host]:
+        if (rank := rule.rank(url)) is not None:
+            return rank
+    for hint, rule in _HINTED:
+        if hint in url.text and (rank := rule.rank(url)) is not None:
+            return rank
+    return exact.rank_of(url)

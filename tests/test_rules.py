@@ -1,0 +1,116 @@
+"""Every rule of identity, held to its own tables of examples and traps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, usable_url
+from d4c_images.identity.rules import rank_of
+from d4c_images.model import Image
+
+EXAMPLES = [(rule, one) for rule in RULES for one in rule.examples]
+TRAPS = [(rule, one, other) for rule in RULES for one, other in rule.traps]
+BY_NAME = {rule.name: rule for rule in RULES}
+TAKES_ALL = "exact"
+
+# Hosts that two rules claim, and why.
+SHARED_HOSTS: dict[str, str] = {}
+
+
+def name(value: object) -> str:
+    return value.identifier if isinstance(value, Example) else value.name if isinstance(value, Rule) else str(value)
+
+
+def image_of(url: str) -> Image:
+    image = identify(url)
+    assert image is not None, url
+    return image
+
+
+@pytest.mark.parametrize(("rule", "one"), EXAMPLES, ids=name)
+def test_rule_does_what_its_table_says(rule: Rule, one: Example) -> None:
+    image = image_of(one.identifier)
+    assert image.key == one.key
+    assert image.urls[0] == (one.best or one.identifier)
+    assert image.host == parts(image.urls[0]).host
+
+
+@pytest.mark.parametrize("rule", RULES, ids=name)
+def test_a_rule_is_complete(rule: Rule) -> None:
+    assert rule.version >= 1
+    assert rule.publisher
+    assert re.search(r"https?://|RFC|section", rule.source), "say where it is written"
+    assert len(rule.examples) >= 2
+    decided = [image_of(one.identifier) for one in rule.examples]
+    assert sum(image.rule == rule.name for image in decided) >= 2, "two examples that the rule itself decides"
+    assert rule.name == TAKES_ALL or rule.hosts or rule.domains or rule.hints
+    assert all(re.fullmatch(r"[a-z0-9_.-]+(:[0-9]+)?", host) for host in rule.hosts)
+    assert all(re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", domain) for domain in rule.domains)
+    assert all(len(hint) >= 4 and usable_url(f"https://a.org/{hint}") == f"https://a.org/{hint}" for hint in rule.hints)
+
+
+def test_names_are_unique_and_the_last_rule_takes_all() -> None:
+    assert len(BY_NAME) == len(RULES)
+    assert [rule.name for rule in RULES if not (rule.hosts or rule.domains or rule.hints)] == [TAKES_ALL]
+    assert RULES[-1].name == TAKES_ALL
+
+
+def test_no_two_rules_claim_one_host_without_a_reason() -> None:
+    hosts = {host for rule in RULES for host in rule.hosts | rule.domains}
+    shared = {host for host in hosts if sum(rule.claims(host) for rule in RULES) > 1}
+    assert shared == set(SHARED_HOSTS)
+
+
+URLS = sorted({one.identifier for _, one in EXAMPLES} | {url for _, *pair in TRAPS for url in pair})
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_an_image_is_what_its_rule_promises(url: str) -> None:
+    image = image_of(url)
+    rule = BY_NAME[image.rule]
+    assert image.version == rule.version
+    assert image.key.startswith(f"{rule.name}:") or rule.name == TAKES_ALL
+    assert usable_url(url) in image.urls, "the row's own URL is always a candidate"
+    assert len(set(image.urls)) == len(image.urls)
+    for candidate in image.urls:
+        assert usable_url(candidate) == candidate
+        again = image_of(candidate)
+        assert (again.key, again.rule) == (image.key, image.rule), "every candidate leads back to the image"
+    assert identify(" " + url) == image, "the short way and the long way say the same"
+    ranks = [rank_of(parts(candidate)) for candidate in image.urls]
+    assert ranks == sorted(ranks), "candidates stand best first"
+    assert merge(image.urls, ()) == image.urls
+
+
+@pytest.mark.parametrize(("rule", "one", "other"), TRAPS, ids=name)
+def test_two_photos_stay_apart(rule: Rule, one: str, other: str) -> None:
+    images = image_of(one), image_of(other)
+    assert images[0].key != images[1].key
+    assert not set(images[0].urls) & set(images[1].urls)
+    assert rule.name in {image.rule for image in images}, "a trap that the rule never sees proves nothing"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=name)
+def test_no_two_images_of_a_rule_share_a_key_or_a_candidate(rule: Rule) -> None:
+    """Over all URLs of its tables: one key, one set of candidates that can be told apart from every other."""
+    urls = {one.identifier for one in rule.examples} | {url for pair in rule.traps for url in pair}
+    images = [image_of(url) for url in urls]
+    for one, other in itertools.combinations(images, 2):
+        assert (one.key == other.key) or not set(one.urls) & set(other.urls)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=name)
+def test_the_order_of_candidates_does_not_hang_on_the_order_of_rows(rule: Rule) -> None:
+    by_key: dict[str, set[str]] = {}
+    for url in {one.identifier for one in rule.examples}:
+        image = image_of(url)
+        by_key.setdefault(image.key, set()).update(image.urls)
+    for urls in by_key.values():
+        wanted = merge(urls, ())
+        assert set(wanted) == urls
+        for cut in range(len(wanted)):
+            assert merge(wanted[cut:], wanted[:cut]) == wanted
+            assert merge(reversed(wanted[:cut]), merge(wanted[cut:], ())) == wanted

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from d4c_images.identity import exact, iiif
-from d4c_images.identity.publishers import inat
+from d4c_images.identity.publishers import (
+    arctos,
+    byu,
+    colorado,
+    cyberflora,
+    cyverse,
+    idigbio,
+    inat,
+    nmnh,
+    sdplantatlas,
+    smithsonian,
+    torch,
+)
 from d4c_images.identity.rule import Rank, Rule
+from d4c_images.identity.software import bisque, emu, specify, symbiota
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
 
 RULES: tuple[Rule, ...] = (
     # Publishers: asked about their own hosts.
     inat.RULE,
+    arctos.RULE,
+    byu.RULE,
+    colorado.RULE,
+    cyberflora.RULE,
+    cyverse.RULE,
+    idigbio.RULE,
+    nmnh.RULE,
+    sdplantatlas.RULE,
+    smithsonian.RULE,
+    torch.RULE,
     # Software: asked about any host where a hint occurs in the URL.
+    symbiota.RULE,
+    specify.RULE,
+    bisque.RULE,
+    emu.RULE,
     # Protocols, and what is left.
     iiif.RULE,
     exact.RULE,

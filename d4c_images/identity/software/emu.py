@@ -1,0 +1,84 @@
+"""Axiell EMu's older web pages: `webmedia.php?irn=N` gives the file of multimedia record N of that museum.
+
+`thumb=yes`, `size=190x157`, `width`, `height` and `format=jpg` are presentation; any other parameter (another module's table, a
+further resource of the record) keeps the URL to the exact rule. EMu's other addresses of media are publishers' own (see `nmnh`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "emu"
+VERSION = 1
+
+_MEDIA = re.compile(r"((?:/[^/]+)*/objects/[a-z]+)/webmedia\.php\?(.+)").fullmatch
+_WHOLE, _SIZED, _THUMB = range(3)
+
+
+def _parts(url: Url) -> tuple[str, str, Rank] | None:
+    """Folder, number and rank."""
+    found = _MEDIA(url.path + url.query)
+    if found is None:
+        return None
+    number, kind, size = "", _WHOLE, 0
+    for word in found[2].split("&"):
+        name, _, value = word.partition("=")
+        if name == "irn" and value.isdigit() and not number:
+            number = value
+        elif name in ("width", "height", "size") and re.fullmatch(r"[0-9]{1,6}(?:x[0-9]{1,6})?", value):
+            kind, size = max(kind, _SIZED), max(size, *map(int, value.split("x")))
+        elif name == "thumb":
+            kind = _THUMB
+        elif name != "format":
+            return None
+    return (found[1], number, (kind, -size, int("format=" in url.query), int(url.scheme != "https"))) if number else None
+
+
+def _match(url: Url) -> Image | None:
+    known = _parts(url)
+    if known is None:
+        return None
+    folder, number, _ = known
+    best = f"{url.root}{folder}/webmedia.php?irn={number}"
+    urls = (url.text,) if url.text == best else (best, url.text)
+    return Image(f"{NAME}:{url.host}{folder}/{number}", urls, url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    known = _parts(url)
+    return known and known[2]
+
+
+_FIELD = "http://emuweb.fieldmuseum.org/web/objects/common/webmedia.php?irn=60385"
+_MANCHESTER = "http://images.manchester.gov.uk/web/objects/common/webmedia.php?irn=47834"
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="EMu web pages (webmedia.php)",
+    hints=("/webmedia.php?",),
+    match=_match,
+    rank=_rank,
+    source="https://github.com/EOL/eol_php_code (FieldMuseum connectors); objects/common/webmedia.php of EMu's web pages",
+    examples=(
+        Example(_FIELD, "emu:emuweb.fieldmuseum.org/web/objects/common/60385"),
+        Example(f"{_FIELD}&thumb=yes", "emu:emuweb.fieldmuseum.org/web/objects/common/60385", _FIELD),
+        Example(
+            f"{_MANCHESTER}&size=190x157&format=jpg", "emu:images.manchester.gov.uk/web/objects/common/47834", _MANCHESTER
+        ),
+        Example(
+            "http://plantnet.rbgsyd.nsw.gov.au/emuwebnswlive/objects/common/webmedia.php?irn=79359&reftable=ebibliography",
+            "http://plantnet.rbgsyd.nsw.gov.au/emuwebnswlive/objects/common/webmedia.php?irn=79359&reftable=ebibliography",
+        ),
+    ),
+    traps=(
+        (_FIELD, _FIELD.replace("60385", "60386")),
+        (_FIELD, _FIELD.replace("/web/", "/web2/")),
+        (_FIELD, _FIELD.replace("emuweb.fieldmuseum.org", "emuweb.example.org")),
+        (_FIELD, f"{_FIELD}&reftable=ebibliography"),
+    ),
+)

@@ -1,0 +1,108 @@
+"""Specify's web asset server, on the host of each museum: collection and file name are the image.
+
+`/fileget?coll=C&type=O&filename=F` and `/static/C/originals/F` are the same file. Only `type=T` is scaled, to `scale` pixels;
+`downloadname` and `token` never say which file it is. The token (made of time and file name) does not hang on type and scale, and
+most servers ask none for reading, so the original is asked for with the parameters as they are, without type and scale.
+"""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "specify"
+VERSION = 1
+
+_STATIC = re.compile(r"((?:/[^/]+)*?)/static/([^/]+)/originals/([^/]+)").fullmatch
+_FILEGET = re.compile(r"((?:/[^/]+)*?)/fileget\?(.+)").fullmatch
+_PARAMETERS = frozenset({"coll", "filename", "type", "scale", "downloadname", "token"})
+_ORIGINAL, _SCALED = range(2)
+
+
+def _parts(url: Url) -> tuple[str, str, Rank] | None:
+    """Key without host, path and query of the original, and the rank."""
+    insecure = int(url.scheme != "https")
+    if static := None if url.query else _STATIC(url.path):
+        prefix, collection, name = static.groups()
+        return f"{prefix}/{collection}/{name}", url.path, (_ORIGINAL, 0, 0, insecure)
+    fileget = _FILEGET(url.path + url.query)
+    if fileget is None:
+        return None
+    words = [word.partition("=") for word in fileget[2].split("&")]
+    values = {name: value for name, _, value in words}
+    name = values.get("filename", "")
+    if len(values) != len(words) or not values.keys() <= _PARAMETERS or not name:
+        return None
+    if "/" in name + values.get("coll", ""):
+        return None
+    # A `+` in a query is a blank, which a path writes `%20`.
+    collection = values.get("coll", "").replace("+", "%20")
+    key = f"{fileget[1]}/{collection}/{name.replace('+', '%20')}"
+    kept = "&".join("".join(word) for word in words if word[0] not in ("type", "scale"))
+    scale = values.get("scale", "")
+    scaled = values.get("type") == "T"
+    rank = (int(scaled), -int(scale[:6]) if scaled and scale.isdigit() else 0, 1, insecure)
+    return key, f"{fileget[1]}/fileget?{kept}", rank
+
+
+def _match(url: Url) -> Image | None:
+    known = _parts(url)
+    if known is None:
+        return None
+    key, original, rank = known
+    urls = (url.text,) if rank[0] == _ORIGINAL else (url.root + original, url.text)
+    return Image(f"{NAME}:{url.host}{key}", urls, url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    known = _parts(url)
+    return known and known[2]
+
+
+_KU = "http://biimages.biodiversity.ku.edu"
+_NAME = "sp65796921642024007584.att.JPG"
+_DANISH = "https://specify-attachments.science.ku.dk/fileget?coll=NHMD+Vascular+Plants"
+_SHEET = "sp68923230029256349442.att.jpg"
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Specify web asset servers (Kansas, Copenhagen, Cal Academy, TEX-LL, SAIAB and others)",
+    hints=("/fileget?", "/originals/"),
+    match=_match,
+    rank=_rank,
+    source="https://github.com/specify/web-asset-server, server.py (resolve_file, static, generate_token)",
+    examples=(
+        Example(f"{_KU}/static/Entomology/originals/{_NAME}", f"specify:{_KU[7:]}/Entomology/{_NAME}"),
+        Example(f"{_KU}/fileget?coll=Entomology&type=O&filename={_NAME}", f"specify:{_KU[7:]}/Entomology/{_NAME}"),
+        Example(
+            f"{_KU}/fileget?coll=Entomology&type=T&scale=500&filename={_NAME}",
+            f"specify:{_KU[7:]}/Entomology/{_NAME}",
+            f"{_KU}/fileget?coll=Entomology&filename={_NAME}",
+        ),
+        Example(
+            f"{_DANISH}&type=O&filename={_SHEET}&downloadname=NHMD-679283.jpg&token=d545c06844d5b1fae60be67316374bce%3A1674817928",
+            f"specify:specify-attachments.science.ku.dk/NHMD%20Vascular%20Plants/{_SHEET}",
+        ),
+        Example(
+            "http://was.tacc.utexas.edu/fileget?coll=TEX-LL&type=O&filename=sp62952952590483191168.att.jpg",
+            "specify:was.tacc.utexas.edu/TEX-LL/sp62952952590483191168.att.jpg",
+        ),
+        Example(
+            "http://ibss-images.calacademy.org:80/fileget?coll=Botany&type=T&filename=sp1.att.jpg&scale=200",
+            "specify:ibss-images.calacademy.org/Botany/sp1.att.jpg",
+            "http://ibss-images.calacademy.org/fileget?coll=Botany&filename=sp1.att.jpg",
+        ),
+    ),
+    traps=(
+        (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}/static/Botany/originals/{_NAME}"),
+        (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}:8080/static/Entomology/originals/{_NAME}"),
+        (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}/static/Entomology/originals/{_NAME.lower()}"),
+        (f"{_DANISH}&type=O&filename={_SHEET}", f"{_DANISH}&type=O&filename=sp68923230029256349443.att.jpg"),
+        (f"{_DANISH}&type=O&filename={_SHEET}", f"{_DANISH}&type=O&page=2&filename={_SHEET}"),
+        (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}/static/Entomology/thumbnails/{_NAME}"),
+    ),
+)

@@ -29,7 +29,7 @@ bench-ingest: $(DEV_READY)
 bench-fetch: $(DEV_READY)
 	$(BIN)/python -m bench.fetch
 
-# The page that is made from the code: docs/reference/cli.md.
+# The pages that are made from the code: docs/reference/cli.md and publishers.md.
 docs: $(DEV_READY)
 	$(BIN)/python -m tools.generate_docs
 

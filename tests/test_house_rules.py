@@ -161,8 +161,9 @@ def test_every_command_and_option_has_help() -> None:
             assert action.help, f"{name} {action.dest}"
 
 
-def test_the_page_of_the_command_line_is_current() -> None:
-    assert generate_docs.PAGE.read_text(encoding="utf-8") == generate_docs.page(), "make docs"
+@pytest.mark.parametrize("path", generate_docs.PAGES, ids=lambda path: path.name)
+def test_generated_pages_are_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == generate_docs.PAGES[path](), "make docs"
 
 
 def test_the_page_of_the_settings_names_them_all() -> None:

@@ -1,16 +1,22 @@
-"""Writes the pages that are made from the code: docs/reference/cli.md from the argument parser. `make docs` runs it."""
+"""Writes the pages that are made from the code. `make docs` runs it.
+
+docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from d4c_images.cli import build_parser
+from d4c_images.identity import RULES, Rule, identify, merge, rules
 from d4c_images.settings import Settings
 
-PAGE = Path(__file__).parent.parent / "docs/reference/cli.md"
-HEAD = """# The command line
+REFERENCE = Path(__file__).parent.parent / "docs/reference"
+CLI_HEAD = """# The command line
 
 <!-- Made by `make docs` from d4c_images/cli.py; a test compares the two. -->
 
@@ -32,9 +38,9 @@ def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPars
     return dict(action.choices)
 
 
-def page() -> str:
+def cli_page() -> str:
     """The whole of docs/reference/cli.md."""
-    parts = [HEAD]
+    parts = [CLI_HEAD]
     for name, parser in commands(build_parser(Settings())).items():
         parts.append(f"\n## {name}\n\n{parser.description}\n")
         for group in parser._action_groups:
@@ -68,6 +74,78 @@ def _text(action: argparse.Action) -> Iterator[str]:
         yield f"(default: `{action.default}`)"
 
 
+PUBLISHERS_HEAD = """# Publishers
+
+<!-- Made by `make docs` from d4c_images/identity/; a test compares the two. -->
+
+Which URLs show one photo, and which of them is tried first. A rule is asked about its own hosts (`*.` stands for a domain and all
+its subdomains), or about any URL that holds one of its hints. The first rule of this page that matches decides; what no rule knows is
+the image of its exact normalised URL. The ledger keeps rule and version with each image. `d4c-images identify URL` says what becomes
+of a URL; [adding a publisher](../how-to/add-a-publisher.md) says how to extend the table.
+
+"""
+SOURCE_LINK = re.compile(r"https?://[^\s;,)]+")
+
+
+def publishers_page() -> str:
+    """The whole of docs/reference/publishers.md."""
+    summary = ["| rule | publisher or software | asked about |\n|---|---|---|\n"]
+    summary += [f"| [{rule.name}](#{rule.name}) | {_cell(rule.publisher)} | {_cell(_asked(rule))} |\n" for rule in RULES]
+    return PUBLISHERS_HEAD + "".join(summary) + "".join(map(_section, RULES))
+
+
+def _section(rule: Rule) -> str:
+    text = (_module_of(rule).__doc__ or "").strip()
+    source = SOURCE_LINK.sub(lambda found: f"<{found[0]}>", rule.source)
+    parts = [f"\n## {rule.name}\n\n**{rule.publisher}** (version {rule.version}). {text}\n"]
+    parts.append(f"\nAsked about: {_asked(rule)}.\n\nSource: {source}\n")
+    if ranking := _ranking(rule):
+        parts.append("\nBest first:\n\n" + "".join(f"1. `{url}`\n" for url in ranking))
+    parts.append("\n| URL | key | tried first |\n|---|---|---|\n")
+    for one in rule.examples:
+        key = "*by another rule:* " if _rule_of(one.identifier) != rule.name else ""
+        best = f"`{_cell(one.best)}`" if one.best else "itself"
+        parts.append(f"| `{_cell(one.identifier)}` | {key}`{_cell(one.key)}` | {best} |\n")
+    if rule.traps:
+        parts.append("\nTwo photos each:\n\n| | |\n|---|---|\n")
+        parts += [f"| `{_cell(one)}` | `{_cell(other)}` |\n" for one, other in rule.traps]
+    return "".join(parts)
+
+
+def _ranking(rule: Rule) -> tuple[str, ...]:
+    """All candidates that the examples give of one image, of the image that has most."""
+    urls: dict[str, tuple[str, ...]] = {}
+    for one in rule.examples:
+        image = identify(one.identifier)
+        if image is not None and image.rule == rule.name:
+            urls[image.key] = merge(urls.get(image.key, ()), image.urls)
+    most = max(urls.values(), key=len, default=())
+    return most if len(most) > 1 else ()
+
+
+def _rule_of(identifier: str) -> str:
+    image = identify(identifier)
+    return image.rule if image is not None else ""
+
+
+def _asked(rule: Rule) -> str:
+    hosts = [f"`{host}`" for host in sorted(rule.hosts)] + [f"`*.{domain}`" for domain in sorted(rule.domains)]
+    if rule.hints:
+        hosts.append("URLs with " + " or ".join(f"`{hint}`" for hint in rule.hints))
+    return ", ".join(hosts) or "everything"
+
+
+def _module_of(rule: Rule) -> ModuleType:
+    return next(one for one in vars(rules).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+PAGES: dict[Path, Callable[[], str]] = {REFERENCE / "cli.md": cli_page, REFERENCE / "publishers.md": publishers_page}
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(PAGE)
+    for path, page in PAGES.items():
+        path.write_text(page(), encoding="utf-8")
+        print(path)

@@ -78,10 +78,11 @@ PUBLISHERS_HEAD = """# Publishers
 
 <!-- Made by `make docs` from d4c_images/identity/; a test compares the two. -->
 
-Which URLs show one photo, and which of them is tried first. A rule is asked about its own hosts (`*.` stands for a domain and all
-its subdomains), or about any URL that holds one of its hints. The first rule of this page that matches decides; what no rule knows is
-the image of its exact normalised URL. The ledger keeps rule and version with each image. `d4c-images identify URL` says what becomes
-of a URL; [adding a publisher](../how-to/add-a-publisher.md) says how to extend the table.
+Which URLs show one photo, and which of them is tried first. A rule is asked about its own hosts (`*.` stands for a
+domain and all its subdomains), or about any URL that holds one of its hints. The first rule of this page that matches
+decides; what no rule knows is the image of its exact normalised URL. The ledger keeps rule and version with each
+image. `d4c-images identify URL` says what becomes of a URL; [adding a publisher](../how-to/add-a-publisher.md) says
+how to extend the table.
 
 """
 SOURCE_LINK = re.compile(r"https?://[^\s;,)]+")

@@ -17,7 +17,7 @@ BY_NAME = {rule.name: rule for rule in RULES}
 TAKES_ALL = "exact"
 
 # Hosts that two rules claim, and why.
-SHARED_HOSTS: dict[str, str] = {}
+SHARED_HOSTS = {"n2t.net": "the resolver of ARKs: Smithsonian's and MorphoSource's have prefixes of their own"}
 
 
 def name(value: object) -> str:

@@ -31,6 +31,12 @@ class Url(NamedTuple):
         """Everything before the path."""
         return self.text[: len(self.text) - len(self.path) - len(self.query)]
 
+    def arguments(self) -> dict[str, str] | None:
+        """The query taken apart at `&` and `=`, not decoded; None where it holds a name twice, or a fragment."""
+        pairs = [pair.partition("=") for pair in self.query[1:].split("&") if pair]
+        arguments = {name: value for name, _, value in pairs}
+        return None if len(arguments) < len(pairs) or "#" in self.query else arguments
+
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
 

@@ -1,0 +1,61 @@
+"""CalPhotos: four groups of four digits are the photo's number; the folder before them is the size."""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "calphotos"
+VERSION = 1
+
+_PHOTO = re.compile(r"/imgs/(128x192|512x768)/([0-9]{4}_[0-9]{4}/[0-9]{4}/[0-9]{4})\.(jpe?g)").fullmatch
+
+
+def _match(url: Url) -> Image | None:
+    photo = None if url.query else _PHOTO(url.path)
+    if photo is None:
+        return None
+    size, number, extension = photo.groups()
+    best = f"{url.root}/imgs/512x768/{number}.{extension}"
+    return Image(f"calphotos:{number}", (url.text,) if size == "512x768" else (best, url.text), url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    photo = None if url.query else _PHOTO(url.path)
+    return photo and (photo[1] != "512x768", url.scheme != "https", len(photo[3]))
+
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="CalPhotos (University of California, Berkeley)",
+    hosts=frozenset({"calphotos.berkeley.edu"}),
+    match=_match,
+    rank=_rank,
+    source="https://calphotos.berkeley.edu/use.html (images as its pages and EOL's archive link them)",
+    examples=(
+        Example("http://calphotos.berkeley.edu/imgs/512x768/0000_0000/1009/1646.jpeg", "calphotos:0000_0000/1009/1646"),
+        Example(
+            "https://calphotos.berkeley.edu/imgs/128x192/8235_3181/2555/0081.jpeg",
+            "calphotos:8235_3181/2555/0081",
+            "https://calphotos.berkeley.edu/imgs/512x768/8235_3181/2555/0081.jpeg",
+        ),
+        Example(
+            "https://calphotos.berkeley.edu/cgi/img_query?enlarge=0000+0000+1009+1646",
+            "https://calphotos.berkeley.edu/cgi/img_query?enlarge=0000+0000+1009+1646",
+        ),
+    ),
+    traps=(
+        (
+            "http://calphotos.berkeley.edu/imgs/512x768/8076_3101/2933/0025.jpeg",
+            "http://calphotos.berkeley.edu/imgs/512x768/8076_3101/0667/0025.jpeg",
+        ),
+        (
+            "http://calphotos.berkeley.edu/imgs/512x768/8076_3101/2933/0025.jpeg",
+            "http://calphotos.berkeley.edu/imgs/512x768/8076_3102/2933/0025.jpeg",
+        ),
+    ),
+)

@@ -1,0 +1,79 @@
+"""Flickr: the photo's number stands before a secret; a letter after it is the size. Leaves pages and videos alone.
+
+Sizes up to `b` share one secret; from `h` on, and for `o`, every size has its own, so those can be used but never made up. `b` is
+there for photos uploaded since May 2010; before, only for very large ones. Flickr counted its five-thousand-millionth in September.
+"""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "flickr"
+VERSION = 1
+
+_BEST_FIRST = ("o", "6k", "5k", "4k", "f", "3k", "k", "h", "b", "l", "c", "z", "", "w", "n", "m", "q", "t", "s")
+_PHOTO = re.compile(
+    r"(/(?:[0-9]{1,3}/)?[0-9]{1,6}/)([0-9]+)_([0-9a-f]+)(?:_([3456]k|[bcfhklmnoqstwz]))?(?:_d)?\.(?:jpg|png|gif)(?:\?zz=[0-9])?"
+).fullmatch
+_LARGE_SINCE = 5_000_000_000
+
+
+def _match(url: Url) -> Image | None:
+    photo = _PHOTO(url.path + url.query)
+    if photo is None:
+        return None
+    folder, number, secret, size = photo.groups(default="")
+    urls: tuple[str, ...] = (url.text,)
+    if _BEST_FIRST.index(size) > _BEST_FIRST.index("l") and int(number) >= _LARGE_SINCE:
+        urls = (f"{url.root}{folder}{number}_{secret}_b.jpg", url.text)
+    return Image(f"flickr:{number}", urls, url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    photo = _PHOTO(url.path + url.query)
+    return photo and (_BEST_FIRST.index(photo[4] or ""), not url.host.startswith("live."), url.scheme != "https", len(url.text))
+
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Flickr",
+    domains=frozenset({"staticflickr.com", "static.flickr.com"}),
+    match=_match,
+    rank=_rank,
+    source="https://www.flickr.com/services/api/misc.urls.html",
+    examples=(
+        Example("http://farm4.static.flickr.com/3410/3267349965_381ec01f4c.jpg", "flickr:3267349965"),
+        Example(
+            "http://farm7.staticflickr.com/6220/6336919400_64fb863116_s.jpg",
+            "flickr:6336919400",
+            "http://farm7.staticflickr.com/6220/6336919400_64fb863116_b.jpg",
+        ),
+        Example("http://farm4.staticflickr.com/3359/3442178191_b4abb94788_o.jpg", "flickr:3442178191"),
+        Example("https://live.staticflickr.com/65535/50000000001_1e92283336_3k.jpg", "flickr:50000000001"),
+        Example(
+            "https://c1.staticflickr.com/9/8123/8700000001_1e92283336_z.jpg?zz=1",
+            "flickr:8700000001",
+            "https://c1.staticflickr.com/9/8123/8700000001_1e92283336_b.jpg",
+        ),
+        Example("http://static.flickr.com/2/1418878_1e92283336_m.jpg", "flickr:1418878"),
+        Example(
+            "http://farm6.staticflickr.com/5249/buddyicons/1234@N01.jpg",
+            "http://farm6.staticflickr.com/5249/buddyicons/1234@N01.jpg",
+        ),
+    ),
+    traps=(
+        (
+            "http://farm4.static.flickr.com/3410/3267349965_381ec01f4c.jpg",
+            "http://farm4.static.flickr.com/3410/3267349966_381ec01f4c.jpg",
+        ),
+        (
+            "http://farm4.static.flickr.com/3410/3267349965_381ec01f4c.jpg",
+            "http://farm4.static.flickr.com/3410/3267349965_381ec01f4c.swf",
+        ),
+    ),
+)

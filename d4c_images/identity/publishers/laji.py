@@ -1,0 +1,57 @@
+"""FinBIF (laji.fi): every photo has an `MM` number of its own; the file's name ends in its size, the original's in none.
+
+The sizes are JPEG whatever the original is, so an original made out of a size may not be there.
+"""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "laji"
+VERSION = 1
+
+_SIZES = ("full", "large", "square", "thumb")
+_PHOTO = re.compile(r"/(MM\.[0-9]+)/([^/]+?)(?:_(full|large|square|thumb))?(\.[A-Za-z0-9]+)").fullmatch
+
+
+def _match(url: Url) -> Image | None:
+    photo = None if url.query else _PHOTO(url.path)
+    if photo is None:
+        return None
+    number, name, size, extension = photo.groups()
+    original = f"{url.root}/{number}/{name}{extension}"
+    return Image(f"laji:{number}", (original, url.text) if size else (url.text,), url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    photo = None if url.query else _PHOTO(url.path)
+    return photo and (_SIZES.index(photo[3]) + 1 if photo[3] else 0, url.scheme != "https")
+
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Finnish Biodiversity Information Facility (laji.fi)",
+    hosts=frozenset({"image.laji.fi"}),
+    match=_match,
+    rank=_rank,
+    source="https://github.com/luomus/laji-api (fullURL, largeURL, squareThumbnailURL, thumbnailURL, originalURL of an image)",
+    examples=(
+        Example("https://image.laji.fi/MM.2865350/Psilocybe-semilanceata-20230921.jpg", "laji:MM.2865350"),
+        Example(
+            "https://image.laji.fi/MM.50252/MX.26447_ERISMATURE_ROUX_D'AMERIQUE_male_Annesov_thumb.jpg",
+            "laji:MM.50252",
+            "https://image.laji.fi/MM.50252/MX.26447_ERISMATURE_ROUX_D'AMERIQUE_male_Annesov.jpg",
+        ),
+        Example("http://image.laji.fi/MM.248968/JR56644_full.jpg", "laji:MM.248968", "http://image.laji.fi/MM.248968/JR56644.jpg"),
+        Example("https://image.laji.fi/logo.png", "https://image.laji.fi/logo.png"),
+    ),
+    traps=(
+        ("https://image.laji.fi/MM.248968/JR56644_full.jpg", "https://image.laji.fi/MM.248969/JR56644_full.jpg"),
+        ("https://image.laji.fi/MM.24896/8.jpg", "https://image.laji.fi/MM.248968/.jpg"),
+    ),
+)

@@ -1,0 +1,61 @@
+"""Norwegian university museums: a media number as `id`, and the size as `type`. Leaves requests by file name alone."""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "unimus"
+VERSION = 1
+
+# `orig` is what was archived, often a TIFF; `jpeg` is made from it.
+_SIZES = ("orig", "jpeg", "small")
+_PATH = "/felles/bilder/web_hent_bilde.php"
+_PHOTO = re.compile(r"/felles/bilder/web_hent_bilde\.php\?id=([0-9]+)(?:&type=(orig|jpeg|small))?&?").fullmatch
+
+
+def _match(url: Url) -> Image | None:
+    photo = _PHOTO(url.path + url.query)
+    if photo is None:
+        return None
+    number, size = photo.groups()
+    best = f"{url.root}{_PATH}?id={number}&type=orig"
+    return Image(f"unimus:{number}", (url.text,) if size == "orig" else (best, url.text), url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    photo = _PHOTO(url.path + url.query)
+    if photo is None:
+        return None
+    return (_SIZES.index(photo[2]) if photo[2] else len(_SIZES), url.scheme != "https", not url.host.startswith("www."))
+
+
+_ROOT = "https://www.unimus.no/felles/bilder/web_hent_bilde.php"
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Norwegian university museums (UNIMUS)",
+    hosts=frozenset({"www.unimus.no", "unimus.no"}),
+    match=_match,
+    rank=_rank,
+    source="https://www.unimus.no (code of the museums' migration to Specify: `id` is the media group, `type=orig` its original)",
+    examples=(
+        Example(f"{_ROOT}?id=15729818&type=jpeg", "unimus:15729818", f"{_ROOT}?id=15729818&type=orig"),
+        Example(
+            "http://www.unimus.no/felles/bilder/web_hent_bilde.php?id=12109017&type=jpeg&",
+            "unimus:12109017",
+            "http://www.unimus.no/felles/bilder/web_hent_bilde.php?id=12109017&type=orig",
+        ),
+        Example(f"{_ROOT}?id=12109017&type=orig", "unimus:12109017"),
+        Example(f"{_ROOT}?filename=a.tif&type=jpeg", f"{_ROOT}?filename=a.tif&type=jpeg"),
+        Example("https://www.unimus.no/photos/image.php?id=5", "https://www.unimus.no/photos/image.php?id=5"),
+    ),
+    traps=(
+        (f"{_ROOT}?id=15729818&type=jpeg", f"{_ROOT}?id=15729819&type=jpeg"),
+        (f"{_ROOT}?id=15729818&type=jpeg", f"{_ROOT}?id=15729818&type=pdf"),
+    ),
+)

@@ -1,0 +1,62 @@
+"""Zenodo (and Plazi's figures there): the record's number and the file's name, in the four shapes its pages and API have had.
+
+Plazi calls every figure `figure.png`: the name alone is no identity. IIIF URLs of Zenodo are the IIIF rule's.
+"""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "zenodo"
+VERSION = 1
+
+_API = re.compile(r"/api/records/([0-9]+)/files/([^/]+)/content").fullmatch
+_PAGE = re.compile(r"/records?/([0-9]+)/files/([^/?]+)(?:\?download=1)?").fullmatch
+_BUCKET = re.compile(r"/api/files/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([^/?]+)(?:\?download=1)?").fullmatch
+
+
+def _match(url: Url) -> Image | None:
+    text = url.path + url.query
+    file = _PAGE(text) or _API(text) or _BUCKET(text)
+    return file and Image(f"zenodo:{file[1]}/{file[2]}", (url.text,), url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    if _match(url) is None:
+        return None
+    # All of them answer with the same file; the present shape asks for one redirect less.
+    return (url.path.startswith("/record/"), url.scheme != "https", len(url.text))
+
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Zenodo (figures of Plazi)",
+    hosts=frozenset({"zenodo.org", "www.zenodo.org"}),
+    match=_match,
+    rank=_rank,
+    source="https://developers.zenodo.org (links of a record's files)",
+    examples=(
+        Example("https://zenodo.org/record/3696514/files/figure.png", "zenodo:3696514/figure.png"),
+        Example("https://zenodo.org/records/3696514/files/figure.png?download=1", "zenodo:3696514/figure.png"),
+        Example("https://zenodo.org/api/records/4589980/files/figure.png/content", "zenodo:4589980/figure.png"),
+        Example(
+            "https://zenodo.org/api/files/cbb44724-0c2f-4f4c-9a0c-3f6d8a0f0a11/figure.png",
+            "zenodo:cbb44724-0c2f-4f4c-9a0c-3f6d8a0f0a11/figure.png",
+        ),
+        Example("https://zenodo.org/record/3696514", "https://zenodo.org/record/3696514"),
+        Example(
+            "https://zenodo.org/record/3696514/files/plates.zip/preview?page=2",
+            "https://zenodo.org/record/3696514/files/plates.zip/preview?page=2",
+        ),
+    ),
+    traps=(
+        ("https://zenodo.org/record/3696514/files/figure.png", "https://zenodo.org/record/3696515/files/figure.png"),
+        ("https://zenodo.org/record/3696514/files/figure.png", "https://zenodo.org/record/3696514/files/figure2.png"),
+        ("https://zenodo.org/record/199559/files/figure.png", "https://zenodo.org/record/199561/files/figure.png"),
+    ),
+)

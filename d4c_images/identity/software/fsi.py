@@ -1,0 +1,81 @@
+"""FSI Server (JBRJ's Jabot and Reflora, BGBM and others): `source` names the file, everything else how it is shown.
+
+A request for a part of the picture, or with effects, is left alone.
+"""
+
+from __future__ import annotations
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "fsi"
+VERSION = 1
+
+_PATH = "/fsi/server"
+_SHOWN_AS = frozenset({"width", "height", "quality", "profile", "format", "rect"})
+_WHOLE = ("", "0,0,1,1", "0%2C0%2C1%2C1")
+
+
+def _picture(url: Url) -> tuple[str, dict[str, str]] | None:
+    """The file's name and how it is shown."""
+    arguments = url.arguments() if url.path == _PATH else None
+    if arguments is None or arguments.pop("type", "") != "image" or arguments.get("rect", "") not in _WHOLE:
+        return None
+    source = arguments.pop("source", "")
+    return (source.replace("%2F", "/"), arguments) if source and arguments.keys() <= _SHOWN_AS else None
+
+
+def _match(url: Url) -> Image | None:
+    picture = _picture(url)
+    return picture and Image(f"fsi:{url.host}/{picture[0]}", (url.text,), url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    """By width; what the server gives without one is its own choice, so any width above a thumbnail's is better."""
+    picture = _picture(url)
+    if picture is None:
+        return None
+    edges = [arguments for side in ("width", "height") if (arguments := picture[1].get(side, "")).isdigit() and arguments.isascii()]
+    return (-max((int(edge) for edge in edges if len(edge) < 6), default=1000), url.scheme != "https", len(url.text))
+
+
+_JBRJ = "http://imagens3.jbrj.gov.br/fsi/server?type=image"
+_BGBM = "http://mediastorage.bgbm.org/fsi/server?type=image&source=B%2FSZ%2F00%2F00%2F35%2FB_SZ_0000352.tif"
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="FSI Server (Jardim Botânico do Rio de Janeiro, BGBM and others)",
+    hints=("/fsi/server?",),
+    match=_match,
+    rank=_rank,
+    source="https://docs.neptunelabs.com (FSI Server: request parameters of type=image)",
+    examples=(
+        Example(f"{_JBRJ}&source=rb/1/37/81/25/01378125.jpg", "fsi:imagens3.jbrj.gov.br/rb/1/37/81/25/01378125.jpg"),
+        Example(
+            f"{_JBRJ}&source=rb/1/37/81/25/01378125.jpg&width=300&height=100&profile=jpeg&quality=20",
+            "fsi:imagens3.jbrj.gov.br/rb/1/37/81/25/01378125.jpg",
+        ),
+        Example(
+            "http://imagens1.jbrj.gov.br/fsi/server?type=image&width=375&height=600&rect=0,0,1,1&profile=fsi&source=hvpr%2Fmnhn%2FP00128420.jpg&",
+            "fsi:imagens1.jbrj.gov.br/hvpr/mnhn/P00128420.jpg",
+        ),
+        Example(
+            "http://jbrj-public.s3.amazonaws.com/fsi/server?type=image&source=DZI/alcb/0/2/alcb00002036.dzi",
+            "fsi:jbrj-public.s3.amazonaws.com/DZI/alcb/0/2/alcb00002036.dzi",
+        ),
+        Example(f"{_BGBM}&width=1900&quality=95&profile=jpeg", "fsi:mediastorage.bgbm.org/B/SZ/00/00/35/B_SZ_0000352.tif"),
+        Example(f"{_BGBM}&rect=0.1,0,0.8,1", f"{_BGBM}&rect=0.1,0,0.8,1"),
+        Example(f"{_BGBM}&effects=colorize(10,50,0)", f"{_BGBM}&effects=colorize(10,50,0)"),
+    ),
+    traps=(
+        (
+            "http://imagens3.jbrj.gov.br/fsi/server?type=image&source=rb/0/13/11/84/00131184.jpg",
+            "http://imagens3.jbrj.gov.br/fsi/server?type=image&source=rb/0/13/11/84/00131184-1.jpg",
+        ),
+        (f"{_JBRJ}&source=rb/1/40/17/34/01401734.JPG", f"{_JBRJ}&source=rb/1/40/17/34/01401734.jpg"),
+        (f"{_JBRJ}&source=rb/a.jpg", "http://imagens2.jbrj.gov.br/fsi/server?type=image&source=rb/a.jpg"),
+        (f"{_BGBM}&width=1900&quality=95&profile=jpeg", f"{_BGBM.replace('352', '355')}&width=1900&quality=95&profile=jpeg"),
+    ),
+)

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from d4c_images.decode import Decoder
-from d4c_images.fetch import Fetcher, FetchOptions, Request
+from d4c_images.examine import Examiner
+from d4c_images.fetch import Fetcher, Request
 from d4c_images.judge import Policy
-from d4c_images.model import Claim, Orders, Status, Turn
+from d4c_images.model import Claim, FetchOptions, Orders, Status, Turn
 from d4c_images.sniff import sniff
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker import Clock, work
@@ -42,7 +43,7 @@ def fetched(options: FetchOptions, n_images: int, n_connections: int) -> None:
         while started < n_images and started - done < n_connections:
             lanes[started % HOSTS].start(Request(f"http://h{started % HOSTS}.example.org/{started}.jpg", _Nowhere(), started))
             started += 1
-        done += len(fetcher.poll(1.0))
+        done += len(list(fetcher.poll(1.0)))
     for lane in lanes:
         lane.close()
     fetcher.close()
@@ -58,14 +59,12 @@ def decoded(path: Path, n_images: int) -> None:
 def worked(options: FetchOptions, root: Path, n_images: int, n_connections: int) -> None:
     def turn(lane: int) -> Turn:
         host = f"h{lane}.example.org"
-        claims = tuple(
-            Claim(n, 1_000_000_000 + n, 0, (f"http://{host}/{n}.jpg",), attempt=1) for n in range(lane, n_images, HOSTS)
-        )
+        claims = tuple(Claim(n, 1_000_000_000 + n, 0, (f"http://{host}/{n}.jpg",), attempt=1) for n in range(lane, n_images, HOSTS))
         return Turn(lane, host, 0, n_connections // HOSTS, 0.0, time.time() + 600, claims)
 
     orders = [Orders(tuple(turn(lane) for lane in range(HOSTS)))]
     store, fetcher = LocalStore(root), Fetcher(options)
-    reports = work(lambda _: orders.pop() if orders else Orders(closed=True), store, fetcher, Decoder(), Policy(), Clock())
+    reports = work(lambda _: orders.pop() if orders else Orders(closed=True), store, fetcher, Examiner(), Policy(), Clock())
     verdicts = [outcome.verdict for report in reports for outcome in report.outcomes]
     n_success = sum(verdict is not None and verdict.status is Status.SUCCESS for verdict in verdicts)
     assert n_success == n_images, n_success

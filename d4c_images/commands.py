@@ -15,37 +15,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rich.console import Console
+from typing import TYPE_CHECKING, TextIO
 
 from d4c_images import pace
 from d4c_images.durations import parse_moment
 from d4c_images.errors import D4CError, LedgerLost, Stopped, StoreError, UsageError
-from d4c_images.ingest import Progress, ingest, ingest_labels
-from d4c_images.judge import Policy
-from d4c_images.ledger import connect, lending, owner, questions
-from d4c_images.ledger.reader import open_reader
-from d4c_images.ledger.records import catch_up
-from d4c_images.ledger.requeue import requeue_failed
-from d4c_images.ledger.rollup import RollUpProgress, finalize
-from d4c_images.model import Limits
-from d4c_images.report.announce import Announcer
-from d4c_images.report.ingest_progress import IngestProgress, summary_lines
-from d4c_images.report.progress import LiveProgress, LogProgress
-from d4c_images.run import Ending, Plan, Snapshot, Watcher
-from d4c_images.runners.processes import DRAIN_SIGNALS, ProcessRunner, Work
+from d4c_images.ledger import connect, owner, questions
+from d4c_images.ledger.catching_up import catch_up
+from d4c_images.model import USER_AGENT, FetchOptions, Limits
+from d4c_images.run import DRAIN_SIGNALS, Ending, Plan, Runner, Snapshot, Watcher
 from d4c_images.settings import Settings
-from d4c_images.sources import open_source
-from d4c_images.steward import Steward
-from d4c_images.stores.local import LocalStore
 
 if TYPE_CHECKING:
-    from d4c_images.fetch import FetchOptions
+    from d4c_images.ingest import Progress
+    from d4c_images.ledger.rollup import RollUpProgress
+    from d4c_images.report.announce import Announcer
 
 EXIT_WORK_LEFT = 75
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
@@ -54,34 +41,13 @@ DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has
 # -- download
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSetup:
-    """All that a worker process needs to know; pickles."""
-
-    root: Path
-    fetch: FetchOptions
-    max_edge: int | None
-
-
-def set_up_worker(setup: WorkerSetup) -> Work:
-    from d4c_images.decode import Decoder
-    from d4c_images.fetch import Fetcher
-    from d4c_images.worker import Clock, work
-
-    store = LocalStore(setup.root)
-    fetcher = Fetcher(setup.fetch)
-    return partial(work, store=store, fetcher=fetcher, decoder=Decoder(max_edge=setup.max_edge), policy=Policy(), clock=Clock())
-
-
 def download(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.notify import notifier_for
-
     now = datetime.now()
     deadline = _deadline(args.until, args.span, now)
     hosts = _host_table(args.hosts_file)
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
-    setup = WorkerSetup(_image_root(args.root), _fetch_options(args, settings), args.max_edge)
+    root, fetch = _image_root(args.root), _fetch_options(args, settings)
     plan = Plan(
         hosts=hosts,
         max_attempts=args.max_attempts,
@@ -97,31 +63,60 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
     stop = _Stop()
     with _owned(args.ledger, "download", settings) as ledger, stop.listening():
         _check_hosts(ledger, plan.only_hosts)
-        console = Console(stderr=False)
-        watchers = _Watchers()
-        watchers.add(LiveProgress(console) if _wants_progress(args, console) else LogProgress())
-        notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
-        announcer = _announcer(args, settings, notifier.send)
-        watchers.add(announcer)
+        runner = _workers(args.processes, root, fetch, args.max_edge)  # first: they load their parts while we load ours
         try:
-            if args.retry_failed:
-                heart = owner.Heart(ledger, time.time)
-                n = requeue_failed(ledger, lambda done, total: heart.beat_if_due(), permanent=args.retry_failed == "all")
-                print(f"{n:,} failed images get new attempts", flush=True)
-            runner = ProcessRunner(args.processes, partial(set_up_worker, setup))
-            try:
-                ending = Steward(ledger, runner, plan, watchers, time.time, stop).run()
-            finally:
-                runner.close()
-        except BaseException as error:
-            announcer.died(str(error) or type(error).__name__)
-            raise
+            ending = _run(args, settings, ledger, runner, plan, stop)
         finally:
-            watchers.close()
-            notifier.close()
+            runner.close()
         ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
     return EXIT_WORK_LEFT if left and not (plan.only_hosts and ending is Ending.DONE) else 0
+
+
+def _workers(n: int, root: Path, fetch: FetchOptions, max_edge: int | None) -> Runner:
+    from d4c_images.runners.processes import ProcessRunner
+    from d4c_images.runners.worker_setup import WorkerSetup
+
+    return ProcessRunner(n, WorkerSetup(root, fetch, max_edge))
+
+
+def _run(
+    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
+) -> Ending:
+    """The run itself, with those who watch it."""
+    from d4c_images.ledger.requeue import requeue_failed
+    from d4c_images.notify import notifier_for
+    from d4c_images.steward import Steward
+
+    watchers = _Watchers()
+    watchers.add(_progress_of_download(args))
+    notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
+    announcer = _announcer(args, settings, notifier.send)
+    watchers.add(announcer)
+    try:
+        if args.retry_failed:
+            heart = owner.Heart(ledger, time.time)
+            n = requeue_failed(ledger, lambda done, total: heart.beat_if_due(), permanent=args.retry_failed == "all")
+            print(f"{n:,} failed images get new attempts", flush=True)
+        return Steward(ledger, runner, plan, watchers, time.time, stop).run()
+    except BaseException as error:
+        announcer.died(str(error) or type(error).__name__)
+        raise
+    finally:
+        watchers.close()
+        notifier.close()
+
+
+def _progress_of_download(args: argparse.Namespace) -> Watcher:
+    if not _wants_progress(args, sys.stdout):
+        from d4c_images.report.progress import LogProgress
+
+        return LogProgress()
+    from rich.console import Console
+
+    from d4c_images.report.live import LiveProgress
+
+    return LiveProgress(Console())
 
 
 def _deadline(until: str | None, span_s: float | None, now: datetime) -> float | None:
@@ -162,8 +157,6 @@ def _image_root(root: Path) -> Path:
 
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
-    from d4c_images.fetch import FetchOptions
-
     limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
     return FetchOptions(
         limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert
@@ -172,12 +165,12 @@ def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions
 
 def _user_agent(contact: str | None) -> str:
     """Honest, and with an address where the publisher can reach us."""
-    from d4c_images.fetch import USER_AGENT
-
     return f"{USER_AGENT} (+{contact})" if contact else USER_AGENT
 
 
 def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:
+    from d4c_images.report.announce import Announcer
+
     job = f", job {settings.job_id}" if settings.job_id else ""
     return Announcer(send, f"{args.ledger.name} on {socket.gethostname()}{job}", args.notify_every)
 
@@ -192,6 +185,12 @@ def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
 
 
 def init(args: argparse.Namespace, settings: Settings) -> int:
+    from rich.console import Console
+
+    from d4c_images.ingest import ingest, ingest_labels
+    from d4c_images.report.ingest_progress import IngestProgress, summary_lines
+    from d4c_images.sources import open_source
+
     if args.finalize_only:
         return _finalize(args, settings)
     if args.source is None:
@@ -203,7 +202,7 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
     console = Console()
     stop = _Stop()
     with _owned(args.ledger, "init", settings, create=True) as ledger, stop.listening():
-        live = _wants_progress(args, console)
+        live = _wants_progress(args, sys.stdout)
         heart = owner.Heart(ledger, time.time)
 
         def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
@@ -223,6 +222,9 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.ledger import lending
+    from d4c_images.ledger.rollup import finalize
+
     last, told = time.monotonic(), 0
 
     def show(progress: RollUpProgress) -> None:
@@ -263,6 +265,9 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
 
 
 def status(args: argparse.Namespace, settings: Settings) -> int:
+    from rich.console import Console
+
+    from d4c_images.ledger.reader import open_reader
     from d4c_images.report.export_tables import write_tables
     from d4c_images.report.render import show_status
     from d4c_images.report.status import status_report
@@ -280,11 +285,14 @@ def status(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def check(args: argparse.Namespace, settings: Settings) -> int:
+    from rich.console import Console
+
+    from d4c_images.ledger.reader import open_reader
     from d4c_images.report import check as checking
     from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.report.render import show_check
 
-    live = _wants_progress(args, Console(stderr=True))
+    live = _wants_progress(args, sys.stderr)
     with open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:
         report = checking.check(ledger, args.root, checking.CheckOptions(sha256=args.sha256, full=args.full), view.show)
     if args.json:
@@ -295,7 +303,7 @@ def check(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def notify_test(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.notify import send_and_wait
+    from d4c_images.notify.slack import send_and_wait
 
     if settings.slack_webhook_url is None:
         raise UsageError("SLACK_WEBHOOK_URL is not set: put it into .env or the environment")
@@ -387,5 +395,5 @@ def _owned(path: Path, command: str, settings: Settings, *, create: bool = False
         ledger.close()
 
 
-def _wants_progress(args: argparse.Namespace, console: Console) -> bool:
-    return bool(console.is_terminal if args.progress is None else args.progress)
+def _wants_progress(args: argparse.Namespace, out: TextIO) -> bool:
+    return bool(out.isatty() if args.progress is None else args.progress)

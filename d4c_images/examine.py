@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from d4c_images.decode import Decoder, original_sha256_of
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.judge import judge_decoded
 from d4c_images.model import Blob, Claim, Reply, Status, Verdict
 from d4c_images.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
+
+if TYPE_CHECKING:
+    from d4c_images.decode import Decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,30 @@ class Found:
     verdict: Verdict
     blob: Blob
     extension: str
+
+
+class Examiner:
+    """Examines for a worker, in any of its threads. What decodes is loaded at the first need: it takes longer than a request."""
+
+    def __init__(self, max_edge: int | None = None) -> None:
+        """`max_edge`: of the smaller JPEG that is kept instead of an original; None keeps originals."""
+        self._max_edge = max_edge
+        self._loading = threading.Lock()
+        self._decoder: Decoder | None = None
+
+    def decoder(self) -> Decoder:
+        with self._loading:
+            if self._decoder is None:
+                from d4c_images.decode import Decoder
+
+                self._decoder = Decoder(max_edge=self._max_edge)
+            return self._decoder
+
+    def examine(self, reply: Reply, partial: Partial) -> Found | Verdict:
+        return examine(self.decoder(), reply, partial)
+
+    def look(self, store: Store, claim: Claim) -> Found | None:
+        return look(store, self.decoder(), claim)
 
 
 def examine(decoder: Decoder, reply: Reply, partial: Partial) -> Found | Verdict:
@@ -67,6 +95,8 @@ def _open_stored(decoder: Decoder, path: Path) -> Found | None:
     found = _open(decoder, path, head, tail, size_bytes, sha256)
     if isinstance(found, Verdict):
         return None
+    from d4c_images.decode import original_sha256_of
+
     original = original_sha256_of(path, found.blob.media_type)
     if decoder.max_edge is None:
         return found if original is None else None  # a smaller one from a run with `--max-edge`: this run wants originals

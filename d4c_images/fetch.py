@@ -11,7 +11,8 @@ import selectors
 import socket
 import ssl
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin
@@ -19,17 +20,14 @@ from urllib.parse import urljoin
 import certifi
 import pycurl
 
-from d4c_images import __version__
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.identity import parts, usable_url
-from d4c_images.model import Limits, OwnCode, Reply
+from d4c_images.model import FetchOptions, OwnCode, Reply
 
 HEAD_BYTES = 64 * 1024
 TAIL_BYTES = 1024
 ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-USER_AGENT = f"d4c-images/{__version__}"  # whoever has a contact adds it
 
 
 class Sink(Protocol):
@@ -39,16 +37,6 @@ class Sink(Protocol):
     def path(self) -> Path: ...
 
     def write(self, body: bytes, /) -> object: ...
-
-
-@dataclass(frozen=True, slots=True)
-class FetchOptions:
-    """How all requests are made. Proxies come from the standard environment variables, which libcurl reads itself."""
-
-    limits: Limits = field(default_factory=Limits)
-    user_agent: str = USER_AGENT
-    connect_to: tuple[str, ...] = ()  # curl's HOST1:PORT1:HOST2:PORT2
-    cacert: Path | None = None  # replaces the bundle of the machine
 
 
 @dataclass(eq=False, slots=True)
@@ -91,22 +79,25 @@ class Fetcher:
         """A new set of connections that no other set shares, to be closed by the caller."""
         return Connections(self, self._ready, most)
 
-    def poll(self, timeout_s: float) -> list[tuple[Request, Reply]]:
+    def poll(self, timeout_s: float) -> Iterator[tuple[Request, Reply]]:
         """Replies that have come. Waits at most `timeout_s` for something to happen, which need not be a reply yet.
 
-        Raises `StoreError` where a sink could not be written.
+        Each reply is told before the next one is read, so that whoever asks can keep its connection busy meanwhile. Raises
+        `StoreError` where a sink could not be written.
         """
-        self._turn_the_wheel(0.0 if self._ready else timeout_s)
-        queued = 1
-        while queued:
-            queued, done, failed = self.multi.info_read()
-            for curl in done:
-                self._finish(curl, pycurl.E_OK, "")
-            for curl, code, message in failed:
-                self._finish(curl, code, message)
-        ready = self._ready[:]
-        self._ready.clear()
-        return ready
+        events = self._wait(0.0 if self._ready else timeout_s)
+        yield from self._replies()
+        for key, mask in events:
+            if key.fileobj is self._bell:
+                self._bell.recv(4096)
+                continue
+            flags = _flags(mask, selectors.EVENT_READ, selectors.EVENT_WRITE, pycurl.CSELECT_IN, pycurl.CSELECT_OUT)
+            self.multi.socket_action(key.fd, flags)
+            yield from self._replies()
+        if self._timer is not None and time.monotonic() >= self._timer:
+            self._timer = None
+            self.multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            yield from self._replies()
 
     def wake(self) -> None:
         """Make a `poll` that waits return at once. For any thread."""
@@ -121,18 +112,23 @@ class Fetcher:
         self._bell.close()
         self._bell_rope.close()
 
-    def _turn_the_wheel(self, timeout_s: float) -> None:
+    def _wait(self, timeout_s: float) -> list[tuple[selectors.SelectorKey, int]]:
         if self._timer is not None:
             timeout_s = min(timeout_s, max(0.0, self._timer - time.monotonic()))
-        for key, events in self._selector.select(timeout_s):
-            if key.fileobj is self._bell:
-                self._bell.recv(4096)
-                continue
-            mask = _flags(events, selectors.EVENT_READ, selectors.EVENT_WRITE, pycurl.CSELECT_IN, pycurl.CSELECT_OUT)
-            self.multi.socket_action(key.fd, mask)
-        if self._timer is not None and time.monotonic() >= self._timer:
-            self._timer = None
-            self.multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        return self._selector.select(timeout_s)
+
+    def _replies(self) -> Iterator[tuple[Request, Reply]]:
+        """What libcurl is through with, and what needed no request."""
+        queued = 1
+        while queued:
+            queued, done, failed = self.multi.info_read()
+            for curl in done:
+                self._finish(curl, pycurl.E_OK, "")
+            for curl, code, message in failed:
+                self._finish(curl, code, message)
+        ready = self._ready[:]
+        self._ready.clear()
+        yield from ready
 
     def _watch(self, what: int, fd: int, multi: object, data: object) -> None:
         if what == pycurl.POLL_REMOVE:
@@ -431,4 +427,3 @@ def _text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
-

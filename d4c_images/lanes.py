@@ -18,11 +18,21 @@ class Job:
     turn: Turn
     unstarted: deque[Claim]
     n_open: int = 0  # claims under way
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)  # not yet reported
+    has_said_half: bool = False
+
+    @property
+    def n_left(self) -> int:
+        """Claims without an outcome."""
+        return len(self.unstarted) + self.n_open
 
     @property
     def finished(self) -> bool:
-        return not self.unstarted and not self.n_open
+        return not self.n_left
+
+    @property
+    def is_half_done(self) -> bool:
+        return 2 * self.n_left <= len(self.turn.claims)
 
 
 @dataclass(eq=False, slots=True)

@@ -12,6 +12,10 @@ from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from d4c_images import __version__
+
+USER_AGENT = f"d4c-images/{__version__}"  # whoever has a contact adds it
+
 
 class Status(StrEnum):
     """What the ledger says of an image (`images.status`)."""
@@ -136,6 +140,16 @@ class Limits:
     stall_bytes_per_s: int = 256
     max_bytes: int = 2 * 1024**3
     max_redirects: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """How all requests are made. Proxies come from the standard environment variables, which libcurl reads itself."""
+
+    limits: Limits = field(default_factory=Limits)
+    user_agent: str = USER_AGENT
+    connect_to: tuple[str, ...] = ()  # curl's HOST1:PORT1:HOST2:PORT2
+    cacert: Path | None = None  # replaces the bundle of the machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -12,6 +13,9 @@ from typing import Protocol
 from d4c_images.ledger import questions
 from d4c_images.model import Orders, Report
 from d4c_images.pace import HostTable, Policy
+
+# A run ends in good order on each of these, since schedulers differ in which of them they send.
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)

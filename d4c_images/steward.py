@@ -117,17 +117,23 @@ class Steward:
             for count in questions.hosts_with_work(db):
                 self._know(db, count.host_id, count.host)
         self._watcher.started(self._snapshot())
-        ending = self._ending()
-        while ending is None:
-            self._lend()
-            self._settle(self._runner.receive(TICK_S))
-            self._tick()
-            ending = self._ending()
+        ending = self._work()
         if self._leases:
             self._watcher.draining(ending)
             self._drain()
         self._watcher.ended(self._snapshot(), ending)
         return ending
+
+    def _work(self) -> Ending:
+        while True:
+            ending = self._ending()
+            if ending is None:
+                self._lend()
+                ending = self._ending()
+            if ending is not None:
+                return ending
+            self._settle(self._runner.receive(TICK_S))
+            self._tick()
 
     def _ending(self) -> Ending | None:
         now = self._clock()

@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from d4c_images import crash, examine
-from d4c_images.decode import Decoder
+from d4c_images import crash
 from d4c_images.errors import D4CError
-from d4c_images.examine import Found
+from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of
 from d4c_images.identity.manifest import MAX_BYTES, image_urls_of_manifest
 from d4c_images.judge import Policy, judge
@@ -52,13 +51,13 @@ class Clock:
     time: Callable[[], float] = time.time
 
 
-def work(feed: Feed, store: Store, fetcher: Fetcher, decoder: Decoder, policy: Policy, clock: Clock) -> Iterator[Report]:
+def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> Iterator[Report]:
     """Work on turns until the feed says `closed` and none is left. Yields what has become of their claims, again and again.
 
     `drain` releases what has not been started; `drain` with `closed` gives up what is in flight as well. Raises `StoreError`
     where images cannot be kept.
     """
-    worker = _Worker(store, fetcher, decoder, policy, clock)
+    worker = _Worker(store, fetcher, examiner, policy, clock)
     try:
         yield from worker.run(feed)
     finally:
@@ -66,10 +65,10 @@ def work(feed: Feed, store: Store, fetcher: Fetcher, decoder: Decoder, policy: P
 
 
 class _Worker:
-    def __init__(self, store: Store, fetcher: Fetcher, decoder: Decoder, policy: Policy, clock: Clock) -> None:
+    def __init__(self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> None:
         self._store = store
         self._fetcher = fetcher
-        self._decoder = decoder
+        self._examiner = examiner
         self._policy = policy
         self._clock = clock
         self._lanes: dict[tuple[str, int], Lane] = {}
@@ -84,6 +83,7 @@ class _Worker:
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._has_decoder = False
 
     def run(self, feed: Feed) -> Iterator[Report]:
         closed = False
@@ -97,6 +97,9 @@ class _Worker:
                 self._look_at = now + LOOK_S
                 self._stirred.update(self._lanes.values())
             self._start_all(now)
+            if self._lanes and not self._has_decoder:  # loaded while the first servers think about their answers
+                self._has_decoder = True
+                self._decoders.submit(self._examiner.decoder)
             yield from self._reports()
             if self._lanes:
                 self._advance()
@@ -172,7 +175,7 @@ class _Worker:
         attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
         self._open.add(attempt)
         if claim.may_be_stored:
-            self._beside(self._on_looked, attempt, examine.look, self._store, self._decoder, claim)
+            self._beside(self._on_looked, attempt, self._examiner.look, self._store, claim)
             return None
         if host_of(attempt.url) not in (None, lane.host):
             self._move(attempt)
@@ -220,6 +223,7 @@ class _Worker:
             attempt: Attempt = request.key
             if attempt.lane.in_flight.pop(request, None) is not None:
                 self._guarded(attempt, self._on_reply, attempt, reply)
+                self._start_due(attempt.lane, self._clock.monotonic())
         while not self._news.empty():
             self._news.get()()
         self._put_due()
@@ -250,7 +254,7 @@ class _Worker:
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
             attempt.lane.n_troubles = 0
-            self._beside(self._on_examined, attempt, examine.examine, self._decoder, reply, attempt.part)
+            self._beside(self._on_examined, attempt, self._examiner.examine, reply, attempt.part)
         elif attempt.is_upgraded and not verdict.host_trouble:
             attempt.lane.answers_by_https = False  # not so for all of its URLs, then
             attempt.part.abort()
@@ -389,11 +393,12 @@ class _Worker:
                 del self._lanes[lane.key]
             for job in finished:
                 yield Report(job.turn.lease_id, tuple(job.outcomes), finished=True)
-            if is_due:
-                for job in lane.jobs:
-                    if job.outcomes:
-                        outcomes, job.outcomes = tuple(job.outcomes), []
-                        yield Report(job.turn.lease_id, outcomes)
+            for job in lane.jobs:
+                is_news = job.is_half_done and not job.has_said_half  # at once: then the steward lends the turn that follows
+                if job.outcomes and (is_due or is_news):
+                    job.has_said_half |= is_news
+                    outcomes, job.outcomes = tuple(job.outcomes), []
+                    yield Report(job.turn.lease_id, outcomes)
 
     def _settle(self, attempt: Attempt, **what: Any) -> None:
         """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""

@@ -113,5 +113,5 @@ def first_worker(pid: int) -> psutil.Process:
     """The first worker process of a run, once it is there."""
     while True:
         for child in psutil.Process(pid).children():
-            if "spawn_main" in " ".join(child.cmdline()):
+            if "runners.processes" in " ".join(child.cmdline()):
                 return child

@@ -17,8 +17,8 @@ import pycurl
 import pytest
 
 from d4c_images.errors import StoreError, UsageError
-from d4c_images.fetch import Connections, Fetcher, FetchOptions, Request, host_of, own_code
-from d4c_images.model import Limits, OwnCode, Reply
+from d4c_images.fetch import Connections, Fetcher, Request, host_of, own_code
+from d4c_images.model import FetchOptions, Limits, OwnCode, Reply
 from tests.publishers.client import Publishers
 
 LIMITS = Limits(connect_s=2.0, total_s=2.0, stall_s=1.0, max_bytes=1_000_000)
@@ -102,7 +102,7 @@ def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     connections.start(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/a%20b.jpg?x=1", Memory()))
     client = None
     while client is None or not select.select([client], [], [], 0)[0]:
-        fetcher.poll(0.05)
+        list(fetcher.poll(0.05))
         if client is None and select.select([listener], [], [], 0)[0]:
             client, _ = listener.accept()
     request = client.recv(65536).decode()
@@ -238,9 +238,7 @@ def test_raw_blanks_and_letters_in_a_url_are_encoded(fetcher: Make, publishers: 
         ("redirect_to_host:other.example", "http://example.org/a.jpg", "http://other.example/a.jpg"),
     ],
 )
-def test_a_redirect_is_told_and_not_followed(
-    fetcher: Make, publishers: Publishers, behaviour: str, url: str, target: str
-) -> None:
+def test_a_redirect_is_told_and_not_followed(fetcher: Make, publishers: Publishers, behaviour: str, url: str, target: str) -> None:
     publishers.behave(f"example.org={behaviour}")
     sink = Memory()
     reply = get(fetcher(), url, sink)
@@ -332,7 +330,7 @@ def test_a_cancelled_request_closes_its_connection_and_says_nothing_more(fetcher
     connections.cancel(slow)
     connections.cancel(slow)
     wait_until(lambda: publishers.host("example.org")["connections_now"] == 1)
-    assert one.poll(0.05) == []
+    assert list(one.poll(0.05)) == []
     connections.start(Request("http://example.org/again.jpg", Memory()))
     assert wait_for(one)[0][1].code == 200
     connections.close()
@@ -343,7 +341,7 @@ def test_a_request_in_flight_ends_with_its_connections(fetcher: Make, publishers
     one = fetcher()
     connections = one.connections(2)
     connections.start(Request("http://example.org/slow", Memory()))
-    wait_until(lambda: not one.poll(0.01) and publishers.host("example.org")["requests"] == 1)
+    wait_until(lambda: not list(one.poll(0.01)) and publishers.host("example.org")["requests"] == 1)
     connections.close()
     wait_until(lambda: publishers.host("example.org").get("connections_now") == 0)
 
@@ -353,7 +351,7 @@ def test_another_thread_can_wake_a_poll_that_waits(fetcher: Make) -> None:
     timer = threading.Timer(0.05, one.wake)
     timer.start()
     start = time.monotonic()
-    assert one.poll(10.0) == []
+    assert list(one.poll(10.0)) == []
     assert time.monotonic() - start < 5
     timer.join()
 
@@ -362,7 +360,7 @@ def test_the_bell_may_ring_more_often_than_anybody_listens(fetcher: Make) -> Non
     one = fetcher()
     for _ in range(100_000):
         one.wake()
-    one.poll(0.0)
+    list(one.poll(0.0))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,6 +148,22 @@ def test_sql_stands_in_the_ledger_only() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
     }
     assert speakers <= MAY_ASK_SQL
+
+
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("d4c_images.cli", {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyarrow"}),
+        ("d4c_images.steward", {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyarrow"}),
+        ("d4c_images.report.progress", {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyarrow"}),
+        ("d4c_images.worker", {"numpy", "rich", "requests", "PIL", "pandas", "pyarrow", "sqlite3"}),
+    ],
+)
+def test_nobody_loads_what_it_does_not_need(module: str, spared: set[str]) -> None:
+    """All of it together is half a second before the first request."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert not spared & set(done.stdout.split())
 
 
 def test_names_that_say_nothing() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger import admit, archives, chunk, keys, known, labels, lending, names, owner, records, rollup
+from d4c_images.ledger import admit, archives, catching_up, chunk, keys, known, labels, lending, names, owner, records, rollup
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
 from d4c_images.prepare import chunks
@@ -434,8 +434,8 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
         keys.STORED,
         keys.KEYS_AFTER,
         records.STORED,
-        records.CATCH_UP,
-        records.TOP_IMAGE,
+        catching_up.CATCH_UP,
+        catching_up.TOP_IMAGE,
         known.STORED_IMAGES,
         known.TWIN,
         known.LINKS,
@@ -486,7 +486,7 @@ def test_a_ledger_of_a_process_that_died_is_caught_up_before_others_write(tmp_pa
             run(tmp_path / "ledger", source)
     assert query(tmp_path / "ledger", "SELECT count(*) FROM gbif_ids") == [(0,)]
     opened: Ledger = open_ledger(tmp_path / "ledger")
-    records.catch_up(opened)
+    catching_up.catch_up(opened)
     opened.close()
     counts = query(tmp_path / "ledger", "SELECT gbif_id, n_images FROM gbif_ids")
     assert counts == query(tmp_path / "ledger", "SELECT gbif_id, count(*) FROM image_rows GROUP BY gbif_id")

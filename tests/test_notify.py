@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from d4c_images.errors import D4CError
-from d4c_images.notify import SilentNotifier, SlackNotifier, notifier_for, send_and_wait
+from d4c_images.notify import SilentNotifier, notifier_for
 from d4c_images.notify import slack as slack_module
+from d4c_images.notify.slack import SlackNotifier, send_and_wait
 
 SECRET = "/services/T000/B000/s3cr3t"
 

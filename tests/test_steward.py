@@ -122,3 +122,18 @@ def test_hosts_of_one_group_take_turns(ledger: connect.Ledger) -> None:
     runner = ByHand(all_gone)
     assert run(ledger, runner, Plan(hosts)) is Ending.DONE
     assert len({turn.host for turn in runner.turns[:2]}) == 2
+
+
+def test_a_run_ends_with_its_last_image(ledger: connect.Ledger) -> None:
+    """And not after one more wait for news that cannot come."""
+    runner = ByHand(all_gone)
+    real, waited_for_nothing = runner.receive, []
+
+    def receive(timeout_s: float) -> list[Event]:
+        events = real(timeout_s)
+        waited_for_nothing.append(not events)
+        return events
+
+    runner.receive = receive  # type: ignore[method-assign]
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    assert not any(waited_for_nothing)

@@ -16,9 +16,10 @@ from PIL import Image
 from d4c_images import worker as worker_module
 from d4c_images.decode import Decoder
 from d4c_images.errors import StoreError
-from d4c_images.fetch import Fetcher, FetchOptions
+from d4c_images.examine import Examiner
+from d4c_images.fetch import Fetcher, Request
 from d4c_images.judge import Policy
-from d4c_images.model import Claim, ErrorType, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
+from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
 from d4c_images.stores import Keep
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker import Clock, work
@@ -58,7 +59,7 @@ class Bench:
 
     publishers: Publishers
     root: Path
-    decoder: Decoder = field(default_factory=Decoder)
+    examiner: Examiner = field(default_factory=Examiner)
     limits: Limits = LIMITS
     clock: Clock = field(default_factory=Clock)
 
@@ -69,7 +70,7 @@ class Bench:
         self.fetcher = Fetcher(FetchOptions(self.limits, connect_to=(server.connect_to,), cacert=server.cacert))
 
     def reports(self, feed: Callable[[float], Orders]) -> Iterator[Report]:
-        return work(feed, self.store, self.fetcher, self.decoder, Policy(), self.clock)
+        return work(feed, self.store, self.fetcher, self.examiner, Policy(), self.clock)
 
     def outcomes(self, *turns: Turn) -> dict[int, Outcome]:
         """By image; each image has exactly one, and each turn ends exactly once."""
@@ -264,13 +265,9 @@ def test_info_json_leads_to_the_full_image(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("n_connections", [1, 3])
-def test_a_lane_never_has_more_connections_than_its_turns_allow(
-    bench: Bench, publishers: Publishers, n_connections: int
-) -> None:
+def test_a_lane_never_has_more_connections_than_its_turns_allow(bench: Bench, publishers: Publishers, n_connections: int) -> None:
     publishers.behave(f"{HOST}=slow_first_byte:0.02")
-    turns = [
-        turn([claim(number) for number in range(at, at + 12)], at + 1, connections=n_connections) for at in range(0, 36, 12)
-    ]
+    turns = [turn([claim(number) for number in range(at, at + 12)], at + 1, connections=n_connections) for at in range(0, 36, 12)]
     bench.outcomes(*turns)
     seen = publishers.host(HOST)
     assert seen["connections_max"] == n_connections
@@ -462,7 +459,7 @@ def test_a_claim_without_leftovers_is_simply_fetched(bench: Bench) -> None:
 
 
 def test_a_smaller_jpeg_is_kept_with_the_hash_of_both(publishers: Publishers, tmp_path: Path) -> None:
-    originals, small = Bench(publishers, tmp_path / "a"), Bench(publishers, tmp_path / "b", Decoder(max_edge=100))
+    originals, small = Bench(publishers, tmp_path / "a"), Bench(publishers, tmp_path / "b", Examiner(max_edge=100))
     first = originals.outcome(claim(1, f"http://{HOST}/1.png"))
     second = small.outcome(claim(1, f"http://{HOST}/1.png"))
     assert first.blob is not None
@@ -479,7 +476,7 @@ def test_a_smaller_jpeg_is_kept_with_the_hash_of_both(publishers: Publishers, tm
 
 
 def test_a_run_that_wants_originals_adopts_no_smaller_ones(bench: Bench, publishers: Publishers) -> None:
-    small = Bench(publishers, bench.root, Decoder(max_edge=100))
+    small = Bench(publishers, bench.root, Examiner(max_edge=100))
     small.outcome(claim(1))
     small.close()
     outcome = bench.outcome(claim(1, may_be_stored=True), lease_id=2)
@@ -501,14 +498,14 @@ def test_a_store_that_breaks_ends_the_work(bench: Bench, monkeypatch: pytest.Mon
 
 
 def test_one_image_that_surprises_us_does_not_end_the_work_on_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_check = bench.decoder.check
+    real_check = bench.examiner.decoder().check
 
     def check(path: Path, sniffed: object) -> object:
         if "1000000003" in path.name:
             raise ZeroDivisionError("what is this?")
         return real_check(path, sniffed)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench.decoder, "check", check)
+    monkeypatch.setattr(bench.examiner.decoder(), "check", check)
     outcomes = bench.outcomes(turn([claim(number) for number in range(6)]))
     assert status(outcomes[3]) == (Status.FAILED_TRANSIENT, ErrorType.OTHER)
     assert outcomes[3].verdict is not None
@@ -535,13 +532,13 @@ def test_work_that_is_given_up_leaves_nothing_half_done(
 ) -> None:
     """One image kept, one in flight, one held up in the decoder."""
     publishers.behave(f"{HOST}/1.jpg=hang_mid_body")
-    real_check, given_up = bench.decoder.check, threading.Event()
+    real_check, given_up = bench.examiner.decoder().check, threading.Event()
 
     def check(path: Path, sniffed: object) -> object:
         assert "1000000002" not in path.name or given_up.wait(10)
         return real_check(path, sniffed)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bench.decoder, "check", check)
+    monkeypatch.setattr(bench.examiner.decoder(), "check", check)
     reports = bench.reports(Feed([turn([claim(0), claim(1), claim(2)])], closed=False))
     assert [outcome.image_id for outcome in next(reports).outcomes] == [0]
     given_up.set()
@@ -588,3 +585,32 @@ def test_urls_that_no_server_can_be_asked_for(bench: Bench) -> None:
     for url in ("ftp://example.org/1.jpg", "http://[::1", "nonsense"):
         outcome = bench.outcome(claim(1, url))
         assert (status(outcome)[0], outcome.http_status) == (Status.FAILED_PERMANENT, OwnCode.BAD_URL)
+
+
+def test_half_a_turn_is_told_at_once(bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the steward lends the turn that follows before the lane runs dry: not only when the next report is due."""
+    monkeypatch.setattr(worker_module, "REPORT_S", 3600.0)
+    publishers.behave(f"{HOST}=http_404")
+    claims = [claim(number) for number in range(1, 9)]
+    reports = list(bench.reports(Feed([turn(claims, connections=1)])))
+    assert [len(report.outcomes) for report in reports] == [4, 4]
+
+
+def test_a_worker_asks_before_it_can_decode(bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decodes takes longer to load than a server takes to answer."""
+    real, asked = bench.examiner.decoder, threading.Event()
+
+    def load() -> Decoder:
+        assert asked.wait(10)
+        return real()
+
+    def tell(request: Request) -> None:
+        start(request)
+        asked.set()
+
+    connections = bench.fetcher.connections(1)
+    start = connections.start
+    monkeypatch.setattr(connections, "start", tell)
+    monkeypatch.setattr(bench.fetcher, "connections", lambda most: connections)
+    monkeypatch.setattr(bench.examiner, "decoder", load)
+    assert status(bench.outcome(claim(1)))[0] is Status.SUCCESS

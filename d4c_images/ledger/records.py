@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from d4c_images import crash
 from d4c_images.ledger import bulk
+from d4c_images.ledger.catching_up import SET_RECORDED, catch_up
 from d4c_images.ledger.chunk import Numbers, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.rollup import record_status
@@ -38,14 +39,6 @@ ON CONFLICT (gbif_id) DO UPDATE SET n_images = excluded.n_images, n_success = ex
     status = excluded.status, completed_at = excluded.completed_at, first_image_id = excluded.first_image_id,
     n_in_line = excluded.n_in_line
 """
-CATCH_UP = """
-INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line)
-SELECT gbif_id, count(*), min(image_id), count(*) FROM image_rows WHERE image_id > ? AND row_no IS NOT NULL
-GROUP BY gbif_id ORDER BY gbif_id
-"""
-RECORDED = "SELECT recorded_image_id FROM caught_up"
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
-SET_RECORDED = "UPDATE caught_up SET recorded_image_id = ?"
 
 
 @dataclass(slots=True)
@@ -105,19 +98,6 @@ class _Record:
         self.status = record_status(self.n_images, self.n_success, self.n_failed, tried=tried).value
         ended = self.status in (RecordStatus.DONE, RecordStatus.FAILED)
         self.completed_at = (self.completed_at or now) if ended else None
-
-
-def catch_up(ledger: Ledger) -> None:
-    """Write the records that a process held in memory when it died. Whoever settles images must call this first."""
-    recorded: int = ledger.connection.execute(RECORDED).fetchone()[0]
-    top: int = ledger.connection.execute(TOP_IMAGE).fetchone()[0]
-    if top <= recorded:
-        return
-    with ledger.transaction() as db:
-        tally = Tally()
-        tally.record(db.execute(CATCH_UP, (recorded,)).rowcount, RecordStatus.PENDING)
-        tally.write(db)
-        db.execute(SET_RECORDED, (top,))
 
 
 class Records:

@@ -8,10 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from d4c_images.notify.slack import SlackNotifier, send_and_wait
-
-__all__ = ["Notifier", "SilentNotifier", "SlackNotifier", "notifier_for", "send_and_wait"]
-
 
 class Notifier(Protocol):
     def send(self, text: str, /) -> None:
@@ -36,4 +32,6 @@ def notifier_for(webhook_url: str | None, warn: Callable[[str], None]) -> Notifi
     if webhook_url is None:
         warn("SLACK_WEBHOOK_URL is not set: nobody will be told how the run goes")
         return SilentNotifier()
+    from d4c_images.notify.slack import SlackNotifier  # loads `requests`, which nobody else needs
+
     return SlackNotifier(webhook_url, warn)

@@ -1,4 +1,4 @@
-"""Shows a running download: a live view on a terminal, a line a minute in a job log. Changes nothing.
+"""Shows a running download in a job log, with a line a minute. Changes nothing.
 
 Speeds are those of the last minute, so that a stall shows at once.
 """
@@ -10,12 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
 from d4c_images.run import Ending, Snapshot, Watcher
@@ -87,7 +81,7 @@ class LogProgress(Watcher):
         self.say(snapshot.now, _line(snapshot, pace))
 
     def host_blocked(self, host: str, until: float, why: str) -> None:
-        self.say(None, f"{host} is left alone until {_clock(until)}: {why}")
+        self.say(None, f"{host} is left alone until {clock(until)}: {why}")
 
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why}); a new one takes its place")
@@ -101,39 +95,6 @@ class LogProgress(Watcher):
     def say(self, now: float | None, text: str) -> None:
         stamp = datetime.now() if now is None else datetime.fromtimestamp(now)
         print(f"{stamp:%Y-%m-%d %H:%M:%S} {text}", file=self._out, flush=True)
-
-
-class LiveProgress(Watcher):
-    """A view that is drawn anew every two seconds; news of hosts scroll away above it."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._meter = Meter()
-        self._live = Live(console=console, auto_refresh=False, transient=True)
-
-    def started(self, snapshot: Snapshot) -> None:
-        self._live.start()
-        self.ticked(snapshot)
-
-    def ticked(self, snapshot: Snapshot) -> None:
-        self._live.update(_view(snapshot, self._meter.add(snapshot)), refresh=True)
-
-    def host_blocked(self, host: str, until: float, why: str) -> None:
-        self._console.print(f"[yellow]{host}[/] is left alone until {_clock(until)}: {why}", highlight=False)
-
-    def worker_died(self, why: str) -> None:
-        self._console.print(f"[red]a worker process died[/] ({why}); a new one takes its place", highlight=False)
-
-    def draining(self, why: str) -> None:
-        self._console.print(f"{why}: nothing new is started, what is in flight ends", highlight=False)
-
-    def ended(self, snapshot: Snapshot, ending: Ending) -> None:
-        self.close()
-        self._console.print(summary(snapshot, ending), highlight=False)
-
-    def close(self) -> None:
-        """Leave the terminal in order, however the run ends."""
-        self._live.stop()
 
 
 def summary(snapshot: Snapshot, ending: Ending) -> str:
@@ -166,35 +127,6 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
     return "; ".join(parts)
 
 
-def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
-    images = snapshot.images
-    done = images.total - images.left
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=max(1, images.total), completed=done, width=40),
-        Text(f"{done:,}/{images.total:,}  {done / max(1, images.total):.1%}"),
-        Text(f"{pace.images_per_s or 0:.1f} images/s"),
-        Text(f"{show_size(pace.bytes_per_s or 0)}/s"),
-        Text(f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else '...'}"),
-    )
-    counts = Text.assemble(
-        (f"{images.success:,} stored", "green"),
-        "   ",
-        (f"{images.failed:,} failed", "red" if images.failed else ""),
-        f"   {images.to_retry:,} to retry   {images.leased:,} in work   {images.pending:,} waiting",
-    )
-    slowest = Table(box=None, padding=(0, 2), header_style="dim")
-    slowest.add_column("slowest hosts")
-    slowest.add_column("left", justify="right")
-    slowest.add_column("ETA", justify="right")
-    slowest.add_column("")
-    for host, left, eta_s in pace.slowest:
-        until = snapshot.blocked.get(host)
-        note = f"left alone until {_clock(until)}" if until else ""
-        slowest.add_row(host, f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
-    return Group(head, counts, slowest) if pace.slowest else Group(head, counts)
-
-
-def _clock(when: float) -> str:
+def clock(when: float) -> str:
     moment = datetime.fromtimestamp(when)
     return f"{moment:%H:%M:%S}" if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d %H:%M}"

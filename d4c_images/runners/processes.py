@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
+import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, Pipe, wait
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report, Turn
-from d4c_images.run import Died, Event, Reported
+from d4c_images.run import DRAIN_SIGNALS, Died, Event, Reported
 
 Feed = Callable[[float], Orders]
 Work = Callable[[Feed], Iterator[Report]]
 """What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
 
 MAX_DEATHS = 10  # in a row, without a single report between them
-DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 CLOSE_S = 5.0  # for all workers to end, before they are killed
 PR_SET_PDEATHSIG = 1
+CHILD = """
+import pickle, sys
+sys.path = pickle.load(sys.stdin.buffer)
+from d4c_images.runners.processes import serve
+serve()
+"""
 
 
 @dataclass(slots=True)
 class _Seat:
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     pipe: Connection
     outbox: queue.SimpleQueue[Orders | None]
     postman: threading.Thread
@@ -44,7 +50,6 @@ class ProcessRunner:
 
     def __init__(self, n_workers: int, setup: Callable[[], Work]) -> None:
         """`setup` is called in each worker process; it must pickle (a module-level function or a `functools.partial` of one)."""
-        self._context = multiprocessing.get_context("spawn")
         self._setup = setup
         self._deaths = 0
         self._seats = [self._start(number) for number in range(n_workers)]
@@ -70,10 +75,11 @@ class ProcessRunner:
             self.send(number, Orders(drain=True, closed=True))
         end_at = time.monotonic() + CLOSE_S
         for seat in self._seats:
-            seat.process.join(timeout=max(0.0, end_at - time.monotonic()))
-            if seat.process.is_alive():
+            try:
+                seat.process.wait(timeout=max(0.0, end_at - time.monotonic()))
+            except subprocess.TimeoutExpired:
                 seat.process.kill()
-                seat.process.join()
+                seat.process.wait()
             _give_up(seat)
 
     def _read(self, number: int) -> Iterator[Event]:
@@ -95,9 +101,12 @@ class ProcessRunner:
 
     def _replace(self, number: int) -> str:
         seat = self._seats[number]
-        seat.process.join(timeout=10)
-        code = seat.process.exitcode
-        why = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        try:
+            code = seat.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:  # it has closed its pipe, but lives
+            seat.process.kill()
+            code = seat.process.wait()
+        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         _give_up(seat)
         self._deaths += 1
         if self._deaths > MAX_DEATHS:
@@ -106,16 +115,32 @@ class ProcessRunner:
         return why
 
     def _start(self, number: int) -> _Seat:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_main, args=(theirs, os.getpid(), self._setup), name=f"d4c-images worker {number}", daemon=True
-        )
-        process.start()
+        ours, theirs = Pipe()
+        process = _start_child(theirs.fileno())
         theirs.close()
+        assert process.stdin is not None
+        try:
+            with process.stdin as stdin:
+                pickle.dump(sys.path, stdin)
+                pickle.dump((os.getpid(), self._setup), stdin)
+        except BrokenPipeError:
+            pass  # it has died already; `receive` will say so
         outbox: queue.SimpleQueue[Orders | None] = queue.SimpleQueue()
         postman = threading.Thread(target=_carry, args=(outbox, ours), name=f"orders to worker {number}", daemon=True)
         postman.start()
         return _Seat(process, ours, outbox, postman)
+
+
+def _start_child(fd: int) -> subprocess.Popen[bytes]:
+    """Not `multiprocessing.Process`: that starts one more process to keep watch, and loads the steward's program into each.
+
+    Signals wait until the child is ready to pass over them.
+    """
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, DRAIN_SIGNALS)
+    try:
+        return subprocess.Popen([sys.executable, "-c", CHILD, str(fd)], stdin=subprocess.PIPE, pass_fds=[fd])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def _carry(outbox: queue.SimpleQueue[Orders | None], pipe: Connection) -> None:
@@ -134,13 +159,22 @@ def _give_up(seat: _Seat) -> None:
     seat.pipe.close()
 
 
-def _main(pipe: Connection, steward_pid: int, setup: Callable[[], Work]) -> None:
+def serve() -> None:
     """A worker process: signals are the steward's business, and it does not outlive the steward."""
     for number in DRAIN_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux; see prctl(2)
-    if os.getppid() != steward_pid:
-        return
+    pipe = Connection(int(sys.argv[1]))
+    try:
+        steward_pid, setup = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return  # the steward is gone
+    if os.getppid() == steward_pid:
+        _work(pipe, setup)
+
+
+def _work(pipe: Connection, setup: Callable[[], Work]) -> None:
     try:
         for report in setup()(_PipeFeed(pipe)):
             pipe.send(report)

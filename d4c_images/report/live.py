@@ -1,0 +1,75 @@
+"""Shows a running download on a terminal. Changes nothing."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from d4c_images.durations import show_size, show_span
+from d4c_images.report.progress import Meter, Pace, clock, summary
+from d4c_images.run import Ending, Snapshot, Watcher
+
+
+class LiveProgress(Watcher):
+    """A view that is drawn anew every two seconds; news of hosts scroll away above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._meter = Meter()
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def started(self, snapshot: Snapshot) -> None:
+        self._live.start()
+        self.ticked(snapshot)
+
+    def ticked(self, snapshot: Snapshot) -> None:
+        self._live.update(_view(snapshot, self._meter.add(snapshot)), refresh=True)
+
+    def host_blocked(self, host: str, until: float, why: str) -> None:
+        self._console.print(f"[yellow]{host}[/] is left alone until {clock(until)}: {why}", highlight=False)
+
+    def worker_died(self, why: str) -> None:
+        self._console.print(f"[red]a worker process died[/] ({why}); a new one takes its place", highlight=False)
+
+    def draining(self, why: str) -> None:
+        self._console.print(f"{why}: nothing new is started, what is in flight ends", highlight=False)
+
+    def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+        self.close()
+        self._console.print(summary(snapshot, ending), highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal in order, however the run ends."""
+        self._live.stop()
+
+
+def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
+    images = snapshot.images
+    done = images.total - images.left
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=max(1, images.total), completed=done, width=40),
+        Text(f"{done:,}/{images.total:,}  {done / max(1, images.total):.1%}"),
+        Text(f"{pace.images_per_s or 0:.1f} images/s"),
+        Text(f"{show_size(pace.bytes_per_s or 0)}/s"),
+        Text(f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else '...'}"),
+    )
+    counts = Text.assemble(
+        (f"{images.success:,} stored", "green"),
+        "   ",
+        (f"{images.failed:,} failed", "red" if images.failed else ""),
+        f"   {images.to_retry:,} to retry   {images.leased:,} in work   {images.pending:,} waiting",
+    )
+    slowest = Table(box=None, padding=(0, 2), header_style="dim")
+    slowest.add_column("slowest hosts")
+    slowest.add_column("left", justify="right")
+    slowest.add_column("ETA", justify="right")
+    slowest.add_column("")
+    for host, left, eta_s in pace.slowest:
+        until = snapshot.blocked.get(host)
+        note = f"left alone until {clock(until)}" if until else ""
+        slowest.add_row(host, f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
+    return Group(head, counts, slowest) if pace.slowest else Group(head, counts)

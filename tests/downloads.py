@@ -11,7 +11,7 @@ from pathlib import Path
 from d4c_images.ingest import IngestSummary, Progress, ingest
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.sources import open_source
-from tests.program import HEADER, RECOUNT_IMAGES
+from tests.program import HEADER, RECOUNT_IMAGES, check_lists
 
 NAMES = tuple(HEADER.split())
 NOW = 1_800_000_000
@@ -67,6 +67,7 @@ def check_sound(ledger: Path) -> None:
     assert ask(ledger, "SELECT status, n FROM record_tallies WHERE n <> 0 ORDER BY 1") == ask(
         ledger, "SELECT status, count(*) FROM gbif_ids GROUP BY 1 ORDER BY 1"
     )
+    check_lists(lambda sql: ask(ledger, sql))
     records = ask(ledger, "SELECT gbif_id, n_images, n_success, n_failed FROM gbif_ids ORDER BY 1")
     assert records == ask(ledger, RECOUNT_RECORDS)
     links = ask(ledger, "SELECT gbif_id, image_no, image_id, is_first FROM links ORDER BY 1, 2")

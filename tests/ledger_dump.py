@@ -12,6 +12,7 @@ QUERIES = {
     "rules": "SELECT * FROM rules ORDER BY rule_id",
     "texts": "SELECT * FROM texts ORDER BY text_id",
     "image_rows": "SELECT * FROM image_rows ORDER BY image_id",
+    "untried": "SELECT * FROM untried ORDER BY host_id, block",
     "image_keys": "SELECT * FROM image_keys ORDER BY key_hash",
     "image_key_twins": "SELECT * FROM image_key_twins ORDER BY image_key",
     "caught_up": "SELECT * FROM caught_up",

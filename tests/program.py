@@ -8,12 +8,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from d4c_images.ledger import untried
 from tests.publishers.client import Publishers
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -110,6 +112,18 @@ class Collection:
         assert self.rows("SELECT status, n FROM record_tallies WHERE n <> 0 ORDER BY 1") == self.rows(
             "SELECT status, count(*) FROM gbif_ids GROUP BY 1 ORDER BY 1"
         )
+        check_lists(self.rows)
+
+
+def check_lists(rows: Callable[[str], list[tuple[Any, ...]]]) -> None:
+    """Every pending image that nobody was ever lent is listed once, with its host, and nothing else is."""
+    listed = [
+        (host_id, block * untried.BLOCK + int.from_bytes(places[at : at + 2], "little"))
+        for host_id, block, places in rows("SELECT host_id, block, places FROM untried ORDER BY 1, 2")
+        for at in range(0, len(places), 2)
+    ]
+    waiting = rows("SELECT host_id, image_id FROM image_rows WHERE status = 'pending' AND not_before IS NULL ORDER BY 1, 2")
+    assert listed == waiting
 
 
 def reach(publishers: Publishers) -> list[str]:

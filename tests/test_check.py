@@ -132,6 +132,10 @@ def wrong_record(c: Collection) -> None:
     c.sql("UPDATE gbif_ids SET n_success = 0 WHERE gbif_id = 1000000001")
 
 
+def unlisted_image(c: Collection) -> None:
+    c.sql("UPDATE image_rows SET not_before = NULL WHERE gbif_id = 1000000003")
+
+
 def lost_lease(c: Collection) -> None:
     c.sql("DELETE FROM leases")
 
@@ -162,6 +166,7 @@ def no_path(c: Collection) -> None:
         (wrong_bytes_counter, Kind.COUNTER, "raw_unprocessed"),
         (wrong_record_counter, Kind.COUNTER, "gbifIDs that are done: counter 4, rows 3"),
         (wrong_record, Kind.RECORD, "gbifID 1000000001: done, 2 images, 0 stored"),
+        (unlisted_image, Kind.COUNTER, f"{HOSTS[0]}: untried images by its lists 0, by the rows 1"),
         (lost_lease, Kind.LOST_LEASE, "image 6: its lease 5"),
         (no_path, Kind.NO_PATH, "image 4"),
     ],

@@ -22,6 +22,7 @@ from d4c_images.prepare import chunks
 from d4c_images.sources import lines, open_source
 from tests.ingest_model import COLUMNS, Model, Row, table
 from tests.ledger_dump import differences
+from tests.program import check_lists
 from tests.rows import big
 from tests.test_sources import zip_that_ends_early
 
@@ -74,6 +75,7 @@ def agrees(ledger: Path, model: Model) -> None:
     assert query(ledger, "SELECT sum(n) FROM record_tallies") == [(len(n_images) or None,)]
     tallied = query(ledger, "SELECT host_id, status, sum(n) FROM tallies GROUP BY 1, 2 HAVING sum(n) <> 0 ORDER BY 1")
     assert tallied == query(ledger, "SELECT host_id, status, count(*) FROM image_rows GROUP BY 1, 2 ORDER BY 1")
+    check_lists(lambda sql: query(ledger, sql))
     # The image that a record was first to show wears that record's number.
     assert not query(
         ledger,
@@ -362,6 +364,17 @@ def test_a_new_record_of_old_images_is_what_they_are(tmp_path: Path) -> None:
         6: "done",
     }
     recounted(ledger)
+
+
+def test_an_untried_image_that_gains_a_better_url_waits_at_its_host(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    run(ledger, write(tmp_path / "1.txt", [Row(1, URLS[1]), Row(2, URLS[2])]))
+    run(ledger, write(tmp_path / "2.txt", [Row(3, URLS[0])]))
+    assert query(ledger, "SELECT host, not_before FROM images WHERE image_id = 1") == [
+        ("inaturalist-open-data.s3.amazonaws.com", None)
+    ]
+    check_lists(lambda sql: query(ledger, sql))
+    assert len(query(ledger, "SELECT * FROM untried")) == 2
 
 
 @pytest.mark.parametrize("failure", [GONE, Verdict(Status.FAILED_TRANSIENT, "timeout")])

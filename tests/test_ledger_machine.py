@@ -5,17 +5,19 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import lending, owner
+from d4c_images.ledger import lending, owner, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, Move, Outcome, Report, Status, Turn, Verdict
-from tests.program import RECOUNT_IMAGES
+from tests.program import RECOUNT_IMAGES, check_lists
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
@@ -37,6 +39,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
+        self.small_blocks = mock.patch.object(untried, "BLOCK", 4)
+        self.small_blocks.start()
         self.ledger = open_ledger(Path(self.folder.name) / "ledger.sqlite", create=True)
         self.now = 1_000_000
         self.process = 0
@@ -49,6 +53,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.n_records = 0
 
     def teardown(self) -> None:
+        self.small_blocks.stop()
         self.ledger.close()
         self.folder.cleanup()
 
@@ -70,6 +75,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 if not in_line:
                     self._link(db, self.n_records, image_no, self.n_images, is_first=True)
                 tally.image(1, host_id, Status.PENDING, None, final=False)
+            untried.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
             db.execute(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
                 (self.n_records, n, self.n_images - n + 1, n if in_line else 0),
@@ -196,7 +202,6 @@ class LedgerMachine(RuleBasedStateMachine):
         wrong = db.execute(
             """SELECT image_id, status, lease_id, not_before, file_path FROM image_rows
                WHERE (status = 'leased') <> (lease_id IS NOT NULL)
-                  OR (status = 'pending' AND not_before IS NULL)
                   OR (status IN ('leased', 'success', 'failed_permanent') AND not_before IS NOT NULL)
                   OR (status = 'success') <> (file_path IS NOT NULL AND sha256 IS NOT NULL AND file_size IS NOT NULL)
                   OR attempts > 2"""
@@ -204,6 +209,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert wrong == []
         stored = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'success'")}
         assert stored == self.stored
+        check_lists(lambda sql: db.execute(sql).fetchall())
         held = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'leased'")}
         assert held == set().union(*self.open.values())
 
@@ -221,9 +227,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
-        return [
-            row for table in ("image_rows", "gbif_ids", "leases", "host_rows") for row in db.execute(f"SELECT * FROM {table}")
-        ]
+        tables = ("image_rows", "gbif_ids", "leases", "host_rows", "untried")
+        return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
 
 
 def _outcome(image_id: int, kind: str, other_host: str) -> Outcome:

@@ -42,6 +42,10 @@ MUTANTS = (
         "d4c_images/ledger/lending.py", "lease_id = ?, not_before = NULL WHERE", "lease_id = ? WHERE", MACHINE,
     ),
     Mutant(
+        "an untried image that is lent stays in its list",
+        "d4c_images/ledger/untried.py", "(left, host_id, last_block)", "(places, host_id, last_block)", MACHINE,
+    ),
+    Mutant(
         "a dead worker's images never come back",
         "d4c_images/ledger/lending.py", "dead_lease_id = lease_id, not_before = 0", "dead_lease_id = lease_id", MACHINE,
     ),

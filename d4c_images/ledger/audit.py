@@ -7,9 +7,11 @@ statement, or inside `Reader.at_one_moment` by a function of this module.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from d4c_images.ledger import untried
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.rollup import RECOUNT, RECOUNT_IMAGES, record_status
 
@@ -142,20 +144,27 @@ def untrue_counters(ledger: Reader, progress: Callable[[int], None], step: int =
 
 def _untrue_tallies(ledger: Reader, progress: Callable[[int], None], step: int) -> list[str]:
     counted: dict[tuple[int, str, str], list[int]] = {}
+    waiting: Counter[int] = Counter()
     top = top_image(ledger)
     for low in range(0, top, step):
-        for host_id, status, error_type, *figures in ledger.rows(RECOUNT_IMAGES, (low, low + step)):
+        for host_id, status, error_type, *figures, n_untried in ledger.rows(RECOUNT_IMAGES, (low, low + step)):
+            waiting[host_id] += n_untried
             cell = counted.setdefault((host_id, status, error_type), [0, 0, 0])
             cell[:] = [old + new for old, new in zip(cell, figures, strict=True)]
         progress(min(top, low + step))
     kept = {(host_id, status, error_type): figures for host_id, status, error_type, *figures in ledger.rows(TALLIES)}
     wrong = sorted(key for key in kept.keys() | counted.keys() if kept.get(key, [0, 0, 0]) != counted.get(key, [0, 0, 0]))
-    hosts: dict[int, str] = dict(ledger.rows(HOST_NAMES)) if wrong else {}
+    listed: Counter[int] = Counter(dict(ledger.rows(untried.COUNT)))
+    unlisted = sorted(host_id for host_id in waiting.keys() | listed.keys() if waiting[host_id] != listed[host_id])
+    hosts: dict[int, str] = dict(ledger.rows(HOST_NAMES)) if wrong or unlisted else {}
     nothing = [0, 0, 0]
     return [
         f"{hosts.get(key[0], key[0])}, {key[1]}, {key[2] or 'no error'}: images, final ones and bytes by the counters "
         f"{kept.get(key, nothing)}, by the rows {counted.get(key, nothing)}"
         for key in wrong
+    ] + [
+        f"{hosts.get(host_id, host_id)}: untried images by its lists {listed[host_id]}, by the rows {waiting[host_id]}"
+        for host_id in unlisted
     ]
 
 

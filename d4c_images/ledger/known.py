@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from d4c_images.identity import merge, parts
+from d4c_images.ledger import untried
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.lending import host_id_of
@@ -205,6 +206,8 @@ def _add_to_stored(db: sqlite3.Connection, image: StoredImage, more: list[str], 
         db.execute(REQUEUE, (host_id, image.image_id))
         if image.is_final:
             records.image(image.image_id, image.gbif_id, n_success=0, n_failed=-1)
+    if host_id != image.host_id:
+        untried.move(db, image.image_id, image.host_id, host_id)
     if failed or host_id != image.host_id:
         tally.image(-1, image.host_id, image.status, image.error_type, final=image.is_final)
         tally.image(1, host_id, Status.PENDING, None if failed else image.error_type, final=False)

@@ -10,19 +10,26 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
+from d4c_images.ledger import untried
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.pace import HostLimits, HostPace
 
 CANDIDATES = """
-SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type
+SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, not_before
 FROM image_rows INDEXED BY image_queue
 WHERE host_id = ? AND not_before <= ?
 ORDER BY not_before, image_id LIMIT ?
+"""
+UNTRIED = """
+SELECT i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
+       i.error_type
+FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
+WHERE i.status = 'pending'
 """
 MARK_LEASED = "UPDATE image_rows SET status = 'leased', lease_id = ?, not_before = NULL WHERE image_id = ?"
 EARLIEST = "SELECT min(not_before) FROM image_rows INDEXED BY image_queue WHERE host_id = ? AND not_before IS NOT NULL"
@@ -122,13 +129,15 @@ def host_id_of(db: sqlite3.Connection, host: str) -> int:
 
 def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
     """Unix time from which the host's next image may be asked; None where nothing waits."""
+    if untried.any_of(db, host_id):
+        return 0
     when: int | None = db.execute(EARLIEST, (host_id,)).fetchone()[0]
     return when
 
 
 def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
     """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
-    rows = db.execute(CANDIDATES, (host_id, int(now), terms.max_claims)).fetchall()
+    rows = _candidates(db, host_id, terms.max_claims, int(now))
     if not rows:
         return None
     lease_id = db.execute(
@@ -158,6 +167,15 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
         )
     tally.write(db)
     return Turn(lease_id, host, terms.lane, terms.connections, terms.min_interval_s, terms.expires_at, tuple(claims))
+
+
+def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[tuple[Any, ...]]:
+    """Up to `n` images that may be asked for now: those given back or moved here, then untried ones, then retries."""
+    due = db.execute(CANDIDATES, (host_id, now, n)).fetchall()
+    given_back = [row[:-1] for row in due if row[-1] == 0]
+    image_ids = untried.take(db, host_id, n - len(given_back)) if len(given_back) < n else []
+    rows = given_back + db.execute(UNTRIED, (json.dumps(image_ids),)).fetchall()
+    return rows + [row[:-1] for row in due[len(given_back) :]][: n - len(rows)]
 
 
 def settle(db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float) -> Settled:

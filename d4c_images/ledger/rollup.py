@@ -41,7 +41,7 @@ GROUP BY g.gbif_id ORDER BY g.gbif_id
 RECOUNT_IMAGES = """
 SELECT host_id, status, coalesce(error_type, ''), count(*),
        sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
-       coalesce(sum(file_size), 0)
+       coalesce(sum(file_size), 0), sum(status = 'pending' AND not_before IS NULL) AS n_untried
 FROM image_rows WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
 """
 
@@ -145,7 +145,7 @@ def _recount_tallies(ledger: Ledger, alive: Callable[[], None], chunk: int = 200
     counts: dict[tuple[int, str, str], list[int]] = {}
     top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
     for low in range(0, top, chunk):
-        for host_id, status, error_type, n, n_final, size_bytes in ledger.connection.execute(
+        for host_id, status, error_type, n, n_final, size_bytes, _ in ledger.connection.execute(
             RECOUNT_IMAGES, (low, low + chunk)
         ):
             cell = counts.setdefault((host_id, status, error_type), [0, 0, 0])

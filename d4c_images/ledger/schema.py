@@ -5,8 +5,9 @@ views over them where the stored form differs (a host as a number, a hash as a B
 
 Two rules carry the queue:
 
-* `image_rows.not_before IS NOT NULL` means "waiting in its host's queue"; a leased or settled image has NULL. So the partial
-  index `image_queue` is the queue, and it shrinks as work gets done.
+* A pending image that nobody has tried stands in a list of its host's (`untried`, ledger/untried.py) and has no `not_before`. Once
+  it has been lent, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a leased or settled image has NULL.
+  So the partial index `image_queue` holds only what comes back, and both shrink as work gets done.
 * `image_rows.lease_id IS NOT NULL` means "lent"; `status` is then `leased`.
 
 Every count that a report shows is kept in `tallies`, `record_tallies` and `counters` by the transaction that changes the rows.
@@ -94,7 +95,7 @@ CREATE TABLE image_rows (
     status           TEXT NOT NULL DEFAULT 'pending',
     image_key        TEXT,               -- NULL: the same as urls
     urls             TEXT NOT NULL,      -- newline-joined, best first
-    not_before       INTEGER DEFAULT 0,  -- NULL: not in the queue
+    not_before       INTEGER,            -- NULL: not in the queue; of a pending image: listed in untried
     lease_id         INTEGER,
     dead_lease_id    INTEGER,            -- the last lease that died holding it: its file may be there
     attempts         INTEGER NOT NULL DEFAULT 0,
@@ -122,6 +123,14 @@ CREATE TABLE image_rows (
     row_no           INTEGER
 );
 CREATE INDEX image_queue ON image_rows (host_id, not_before) WHERE not_before IS NOT NULL;
+-- Pending images that were never lent: those of one host among 512 numbers that follow each other (block = image_id / 512), as
+-- their places in the block, two bytes each, the low one first.
+CREATE TABLE untried (
+    host_id  INTEGER NOT NULL,
+    block    INTEGER NOT NULL,
+    places   BLOB NOT NULL,
+    PRIMARY KEY (host_id, block)
+) WITHOUT ROWID;
 CREATE INDEX image_leases ON image_rows (lease_id) WHERE lease_id IS NOT NULL;
 
 -- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory

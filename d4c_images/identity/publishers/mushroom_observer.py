@@ -1,0 +1,61 @@
+"""Mushroom Observer: the image's number, in a folder for the size. Bigger than 1280 pixels is for people, not for programs."""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.url import Url
+from d4c_images.model import Image
+
+NAME = "mushroom-observer"
+VERSION = 1
+
+_SIZES = ("orig", "1280", "960", "640", "320", "thumb")
+_PHOTO = re.compile(r"/(?:images/)?(orig|1280|960|640|320|thumb)/([0-9]+)\.(?:jpe?g|JPE?G|png|tiff?|gif|bmp)").fullmatch
+
+
+def _match(url: Url) -> Image | None:
+    photo = None if url.query else _PHOTO(url.path)
+    if photo is None:
+        return None
+    size, number = photo.groups()
+    # Its own data for GBIF name the copy of 1280 pixels.
+    best = url.path.replace(f"/{size}/", "/1280/").rpartition(".")[0]
+    urls = (url.text,) if size in ("orig", "1280") else (f"{url.root}{best}.jpg", url.text)
+    return Image(f"mushroom-observer:{number}", urls, url.host, NAME, VERSION)
+
+
+def _rank(url: Url) -> Rank | None:
+    photo = None if url.query else _PHOTO(url.path)
+    return photo and (_SIZES.index(photo[1]), url.scheme != "https", len(url.text))
+
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Mushroom Observer",
+    hosts=frozenset({"images.mushroomobserver.org", "mushroomobserver.org", "www.mushroomobserver.org"}),
+    match=_match,
+    rank=_rank,
+    source="https://github.com/MushroomObserver/mushroom-observer (sizes of an image; the report for MyCoPortal)",
+    examples=(
+        Example("https://images.mushroomobserver.org/1280/1305351.jpg", "mushroom-observer:1305351"),
+        Example(
+            "http://images.mushroomobserver.org/320/1552315.jpg",
+            "mushroom-observer:1552315",
+            "http://images.mushroomobserver.org/1280/1552315.jpg",
+        ),
+        Example("https://images.mushroomobserver.org/orig/51.jpg", "mushroom-observer:51"),
+        Example(
+            "https://mushroomobserver.org/images/thumb/51.jpg",
+            "mushroom-observer:51",
+            "https://mushroomobserver.org/images/1280/51.jpg",
+        ),
+        Example("https://mushroomobserver.org/13", "https://mushroomobserver.org/13"),
+    ),
+    traps=(
+        ("https://images.mushroomobserver.org/640/13.jpg", "https://images.mushroomobserver.org/640/14.jpg"),
+        ("https://images.mushroomobserver.org/640/320.jpg", "https://images.mushroomobserver.org/320/640.jpg"),
+    ),
+)

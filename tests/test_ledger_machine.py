@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import lending, owner, untried
+from d4c_images.ledger import lending, listing, owner, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
@@ -75,7 +75,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 if not in_line:
                     self._link(db, self.n_records, image_no, self.n_images, is_first=True)
                 tally.image(1, host_id, Status.PENDING, None, final=False)
-            untried.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
+            listing.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
             db.execute(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
                 (self.n_records, n, self.n_images - n + 1, n if in_line else 0),

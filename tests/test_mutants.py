@@ -43,7 +43,7 @@ MUTANTS = (
     ),
     Mutant(
         "an untried image that is lent stays in its list",
-        "d4c_images/ledger/untried.py", "(left, host_id, last_block)", "(places, host_id, last_block)", MACHINE,
+        "d4c_images/ledger/untried.py", "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
     ),
     Mutant(
         "a dead worker's images never come back",

@@ -16,7 +16,7 @@ from itertools import accumulate, compress
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import archives, bulk, known, untried
+from d4c_images.ledger import archives, bulk, known, listing
 from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import KeyIndex
@@ -135,7 +135,7 @@ class Admission:
         tally.write(db)
         n_new = n - len(old)
         host_ids = np.array(group.host_ids, np.int64)[np.frombuffer(is_new, bool)]
-        untried.add(db, np.arange(self._next_image_id, self._next_image_id + n_new), host_ids)
+        listing.add(db, np.arange(self._next_image_id, self._next_image_id + n_new), host_ids)
         hashes = group.key_hashes[np.frombuffer(is_new, bool)]
         self._keys.add(hashes, np.arange(self._next_image_id, self._next_image_id + n_new))
         self._next_image_id += n_new

@@ -65,6 +65,7 @@ def build_parser(settings: Settings) -> argparse.ArgumentParser:
     _add_download(subparsers, settings)
     _add_status(subparsers, settings)
     _add_check(subparsers, settings)
+    _add_identify(subparsers, settings)
     _add_notify_test(subparsers, settings)
     return parser
 
@@ -216,6 +217,29 @@ def _add_check(subparsers: Subparsers, settings: Settings) -> None:
     parser.add_argument("--full", action="store_true", help="SQLite's full integrity check instead of the quick one")
     parser.add_argument("--json", action="store_true", help="the findings for scripts")
     _add_progress(parser)
+
+
+def _add_identify(subparsers: Subparsers, settings: Settings) -> None:
+    parser = _command(
+        subparsers,
+        "identify",
+        commands.identify,
+        "Say which image a URL is about: the rule that decides, the key, the URLs to try and why. Asks no server.",
+        settings,
+        ledger=False,
+    )
+    parser.add_argument(
+        "urls", nargs="*", metavar="URL", help="as it stands in an identifier cell; a cell may hold several URLs"
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="count what the rules make of a table instead: a GBIF download, any table with an identifier column, a list of URLs",
+    )
+    parser.add_argument("--limit", type=_positive, metavar="N", help="read no more than N rows of the file")
+    parser.add_argument("--verbose", action="store_true", help="also print each row of the file")
+    parser.add_argument("--json", action="store_true", help="the same for scripts")
 
 
 def _add_notify_test(subparsers: Subparsers, settings: Settings) -> None:

@@ -312,6 +312,21 @@ def notify_test(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+# -- identify
+
+
+def identify(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.report.identities import explained, surveyed
+
+    if bool(args.urls) == (args.file is not None):
+        raise UsageError("identify needs URLs, or a table (--file)")
+    if args.file is None:
+        print(explained(args.urls, as_json=args.json))
+    else:
+        print(surveyed(args.file, args.limit, verbose=args.verbose, as_json=args.json))
+    return 0
+
+
 # -- parts that several commands need
 
 

@@ -82,7 +82,7 @@ def unusable_reason(text: str) -> str | None:
 
 def _analyse(text: str) -> str:
     """A normalised URL, or one of the three reasons (no URL is spelled like them)."""
-    text = _bare(text)
+    text = bare(text)
     if not text:
         return NO_IDENTIFIER
     if len(text) > MAX_LENGTH:
@@ -130,7 +130,7 @@ def _unescape(text: str) -> str:
     return text
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Without blanks around it, control characters in it, quotes of a CSV writer or angle brackets around it."""
     while True:
         before = text

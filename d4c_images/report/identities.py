@@ -1,0 +1,195 @@
+"""What the rules of identity make of URLs and tables, as text and as JSON. Asks no ledger and no server."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from d4c_images.identity import identify, split_cell, unusable_reason, usable_url
+from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
+from d4c_images.ledger.chunk import Numbers, hashes_of
+from d4c_images.model import Image
+from d4c_images.sources.identifiers import Cell, identifier_cells
+
+NO_IMAGE_TYPES = ("sound", "audio", "movingimage", "video")
+COMPACT_AT = 1 << 20
+
+
+def explained(cells: Iterable[str], *, as_json: bool) -> str:
+    """What becomes of identifier cells."""
+    found = [explanation for cell in cells for explanation in explain(cell)]
+    if as_json:
+        return json.dumps([explanation_dict(one) for one in found], indent=2)
+    return "\n\n".join("\n".join(explanation_lines(one)) for one in found)
+
+
+def surveyed(path: Path, limit: int | None, *, verbose: bool, as_json: bool) -> str:
+    """What the rules make of a table; `verbose` prints its rows on the way."""
+    survey = Survey()
+    survey.take(islice(identifier_cells(path), limit), _print_row if verbose else None)
+    return json.dumps(survey_dict(survey), indent=2) if as_json else "\n".join(survey_lines(survey))
+
+
+def explanation_lines(explanation: Explanation) -> Iterator[str]:
+    """One explanation for people."""
+    yield explanation.text
+    if explanation.image is None or explanation.rule is None:
+        yield f"  unusable    {explanation.reason}"
+        return
+    image, rule = explanation.image, explanation.rule
+    yield f"  key         {image.key}"
+    yield f"  rule        {rule.name}, version {rule.version} ({rule.publisher})"
+    for at, candidate in enumerate(explanation.candidates, 1):
+        yield f"  {'candidates' if at == 1 else '':<10}  {at}. {candidate.url}  ({candidate.role})"
+    if explanation.changes:
+        yield f"  normalised  {', '.join(explanation.changes)}"
+    yield f"  source      {rule.source}"
+
+
+def explanation_dict(explanation: Explanation) -> dict[str, Any]:
+    """One explanation for scripts."""
+    image, rule = explanation.image, explanation.rule
+    if image is None or rule is None:
+        return {"text": explanation.text, "reason": explanation.reason}
+    return {
+        "text": explanation.text,
+        "url": explanation.url,
+        "changes": list(explanation.changes),
+        "key": image.key,
+        "host": image.host,
+        "rule": rule.name,
+        "version": rule.version,
+        "publisher": rule.publisher,
+        "source": rule.source,
+        "candidates": [{"url": one.url, "role": str(one.role)} for one in explanation.candidates],
+    }
+
+
+def _print_row(cell: Cell, text: str, image: Image | None) -> None:
+    """One URL of a table on one line: row, rule, key or reason, and the candidate that is tried first where it is another URL."""
+    if image is None:
+        print(f"{cell.row_no}\t-\t{unusable_reason(text)}\t{text}")
+        return
+    first = "" if image.urls[0] == text else image.urls[0]
+    print(f"{cell.row_no}\t{image.rule}\t{image.key}\t{first}")
+
+
+@dataclass(slots=True)
+class _Distinct:
+    """How many distinct texts came by, in 8 bytes each; two of 10^8 texts may pass for one, once in a thousand tables."""
+
+    known: Numbers = field(default_factory=lambda: np.array([], np.int64))
+    new: list[str] = field(default_factory=list)
+
+    def add(self, text: str) -> None:
+        self.new.append(text)
+        if len(self.new) >= COMPACT_AT:
+            self.count()
+
+    def count(self) -> int:
+        self.known = np.union1d(self.known, hashes_of(self.new))
+        self.new.clear()
+        return len(self.known)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCount:
+    """What one rule made of a table."""
+
+    rule: str
+    rows: int  # URLs; a cell may hold several
+    urls: int  # distinct, normalised
+    images: int
+
+    @property
+    def merged(self) -> int:
+        """URLs that were found to show an image which another URL of the table shows too."""
+        return self.urls - self.images
+
+
+class Survey:
+    """Counts what the rules make of many cells."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.reasons: Counter[str] = Counter()  # rows and URLs without an image, by reason
+        self._rows: Counter[str] = Counter()
+        self._urls: dict[str, _Distinct] = {}
+        self._images: dict[str, _Distinct] = {}
+
+    def take(self, cells: Iterable[Cell], show: Callable[[Cell, str, Image | None], None] | None = None) -> None:
+        """Count cells, and hand each URL and its image to `show`."""
+        for cell in cells:
+            self.rows += 1
+            if cell.type.rpartition("/")[2].replace(" ", "").lower() in NO_IMAGE_TYPES:
+                self.reasons[f"type_{cell.type.rpartition('/')[2]}"] += 1
+                continue
+            for text in split_cell(cell.text):
+                image = identify(text)
+                if show is not None:
+                    show(cell, text, image)
+                if image is None:
+                    self.reasons[unusable_reason(text) or ""] += 1
+                else:
+                    self._count(image, text)
+
+    def _count(self, image: Image, text: str) -> None:
+        self._rows[image.rule] += 1
+        if image.rule not in self._urls:
+            self._urls[image.rule], self._images[image.rule] = _Distinct(), _Distinct()
+        self._images[image.rule].add(image.key)
+        self._urls[image.rule].add(text if text in image.urls else usable_url(text) or text)
+
+    def counts(self) -> list[RuleCount]:
+        """Per rule, the one with most rows first."""
+        return [
+            RuleCount(rule, rows, self._urls[rule].count(), self._images[rule].count())
+            for rule, rows in sorted(self._rows.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+
+def survey_lines(survey: Survey) -> Iterator[str]:
+    """A survey for people."""
+    counts = survey.counts()
+    width = max([len(count.rule) for count in counts] + [len("rule")])
+    yield f"{'rule':<{width}}  {'rows':>12}  {'URLs':>12}  {'images':>12}  {'merged':>10}  publisher"
+    for count in counts:
+        yield (
+            f"{count.rule:<{width}}  {count.rows:>12,}  {count.urls:>12,}  {count.images:>12,}  {count.merged:>10,}  "
+            f"{RULE_BY_NAME[count.rule].publisher}"
+        )
+    total = _total(counts)
+    yield f"{'all':<{width}}  {total.rows:>12,}  {total.urls:>12,}  {total.images:>12,}  {total.merged:>10,}"
+    for reason, n in survey.reasons.most_common():
+        yield f"no image: {reason}  {n:,}"
+
+
+def survey_dict(survey: Survey) -> dict[str, Any]:
+    """A survey for scripts."""
+    counts = survey.counts()
+    total = _total(counts)
+    return {
+        "rows": survey.rows,
+        "urls": total.urls,
+        "images": total.images,
+        "merged": total.merged,
+        "rules": {
+            count.rule: {"rows": count.rows, "urls": count.urls, "images": count.images, "merged": count.merged}
+            for count in counts
+        },
+        "no_image": dict(survey.reasons),
+    }
+
+
+def _total(counts: Iterable[RuleCount]) -> RuleCount:
+    counts = list(counts)
+    return RuleCount(
+        "all", sum(one.rows for one in counts), sum(one.urls for one in counts), sum(one.images for one in counts)
+    )

@@ -160,7 +160,7 @@ RULE = Rule(
             "https://iiif.mcz.harvard.edu/iiif/3/3812681/full/max/0/default.jpg", "iiif:iiif.mcz.harvard.edu/iiif/3/3812681"
         ),
         Example(
-            "https://ids.lib.harvard.edu/ids/iiif/48304233/full/full/0/native.jpg", "iiif:ids.lib.harvard.edu/ids/iiif/48304233"
+            "https://ids.lib.harvard.edu/ids/iiif/48304233/full/full/0/native.jpg", "harvard_ids:48304233"
         ),
         Example(
             "https://repository.library.brown.edu/iiif/image/bdr:389817/full/,1875/0/default.jpg",
@@ -175,7 +175,7 @@ RULE = Rule(
         Example(f"{_ARK}/318,157,2927,1350/1950,900/0/default.jpg", f"iiif:{_ARK[8:]}", f"{_ARK}/full/full/0/default.jpg"),
         Example(f"{_ARK}/info.json", f"iiif:{_ARK[8:]}", f"{_ARK}/full/full/0/default.jpg"),
         Example(
-            "https://herbarium.bgbm.org/data/iiif/BW01605010/manifest.json", "iiif:herbarium.bgbm.org/data/iiif/BW01605010"
+            "https://herbarium.bgbm.org/data/iiif/BW01605010/manifest.json", "bgbm:BW01605010"
         ),
     ),
 )

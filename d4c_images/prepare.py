@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import compress, repeat
+from operator import ne
 from typing import TypeVar
 
 import numpy as np
 
 from d4c_images.identity import identify, split_cell, unusable_reason
-from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, hashes_of
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, Small, hashes_of
 from d4c_images.model import Image
 from d4c_images.sources import Block, Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
@@ -55,9 +55,9 @@ class _Preparer:
         self._sieve = Sieve(assignment.source.columns, self._rejects)
         self._seen = seen
         self._last_gbif_id = 0
-        self._hosts: dict[str, int] = {}
-        self._rules: dict[str, int] = {}
-        self._texts: dict[str, int] = {}
+        self._hosts: _Numbering[str] = _Numbering()
+        self._rules: _Numbering[str] = _Numbering()
+        self._texts: _Numbering[str] = _Numbering()
 
     def chunk(self, block: Block) -> Chunk:
         rows, images = self._identify(block, self._sieve.sift(block))
@@ -67,8 +67,7 @@ class _Preparer:
         keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
-        host_numbers, new_hosts = _number(self._hosts, hosts)
-        rule_numbers, new_rules = _number(self._rules, rules)
+        differs = np.fromiter(map(ne, keys, urls), bool, len(urls))
         version_of = dict(zip(rules, versions, strict=True))
         restart = len(self._texts) > MAX_TEXTS
         if restart:
@@ -76,10 +75,13 @@ class _Preparer:
         # Row by row, so that the order of first appearance does not hang on where blocks begin.
         cells = [""] * (3 * len(images))
         cells[0::3], cells[1::3], cells[2::3] = rows.licenses, rows.creators, rows.rights_holders
-        texts, new_texts = _number(self._texts, cells)
-        references = "\t".join(rows.references)
+        texts = self._texts.numbers(cells)
+        refers = np.fromiter(map(bool, rows.references), bool, len(urls))
+        references = "\t".join(compress(rows.references, refers))
         if '"' in references or " " in references:
-            references = "\t".join(map(_bare, rows.references))
+            bare = list(map(_bare, rows.references))
+            refers = np.fromiter(map(bool, bare), bool, len(urls))
+            references = "\t".join(compress(bare, refers))
         gbif_ids = np.array(rows.gbif_ids, np.int64)
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
@@ -96,16 +98,18 @@ class _Preparer:
             record_starts=starts,
             maybe_known_records=starts[self._seen.gbif_ids.add(gbif_ids[starts])],
             urls="\t".join(urls),
-            image_keys="\t".join(["" if key == url else key for key, url in zip(keys, urls, strict=True)]),
-            hosts=host_numbers,
-            rules=rule_numbers,
+            keyed=np.flatnonzero(differs),
+            image_keys="\t".join(compress(keys, differs)),
+            hosts=self._hosts.numbers(hosts),
+            rules=self._rules.numbers(rules),
+            referring=np.flatnonzero(refers),
             references=references,
             licenses=texts[0::3],
             creators=texts[1::3],
             rights_holders=texts[2::3],
-            new_hosts=new_hosts,
-            new_rules=[(rule, version_of[rule]) for rule in new_rules],
-            new_texts=[_bare(text) for text in new_texts],
+            new_hosts=self._hosts.take_new(),
+            new_rules=[(rule, version_of[rule]) for rule in self._rules.take_new()],
+            new_texts=list(map(_bare, self._texts.take_new())),
             texts_restart=restart,
             reject_counts=reject_counts,
             note_counts=notes,
@@ -138,19 +142,24 @@ class _Preparer:
         return rows.pick(positions), found
 
 
-def _number(numbers: dict[_Value, int], values: Sequence[_Value]) -> tuple[array[int], list[_Value]]:
-    """The number of each value, and the values that have none yet and get the next ones."""
-    new: list[_Value] = []
-    found = list(map(numbers.get, values))
-    if None in found:
-        for at, number in enumerate(found):
-            if number is None:
-                value = values[at]
-                if value not in numbers:
-                    numbers[value] = len(numbers)
-                    new.append(value)
-                found[at] = numbers[value]
-    return array("q", found), new  # type: ignore[arg-type]
+class _Numbering(dict[_Value, int]):
+    """Numbers values in the order of their first appearance, from 0."""
+
+    def __init__(self) -> None:
+        self._new: list[_Value] = []
+
+    def __missing__(self, value: _Value) -> int:
+        self._new.append(value)
+        self[value] = number = len(self)
+        return number
+
+    def numbers(self, values: Sequence[_Value]) -> Small:
+        return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
+
+    def take_new(self) -> list[_Value]:
+        """The values that have got their number since the last call."""
+        new, self._new = self._new, []
+        return new
 
 
 def _bare(cell: str) -> str:

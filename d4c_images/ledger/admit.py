@@ -8,19 +8,19 @@ column by column. Rows whose image has come before are for `known` to look at.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, compress
+from itertools import accumulate
 
 import numpy as np
 
 from d4c_images import crash
 from d4c_images.ledger import archives, bulk, known, listing
+from d4c_images.ledger.bulk import Cells
 from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import KeyIndex
-from d4c_images.ledger.known import Group
+from d4c_images.ledger.known import Flags, Group
 from d4c_images.ledger.lending import host_id_of
 from d4c_images.ledger.names import TextIds, rule_id_of
 from d4c_images.ledger.records import Arrivals, Effect, Records
@@ -30,6 +30,7 @@ from d4c_images.model import Status
 INSERT_IMAGES = """
 INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
     rights_holder_id, references_url, row_no, archive_id) VALUES"""
+PROVENANCE = slice(6, 11)  # of its columns
 INSERT_LINK = """
 INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, row_no,
     archive_id)
@@ -109,13 +110,15 @@ class Admission:
             archives.add_rejects(db, self._archive_id, chunk.reject_counts, chunk.note_counts, chunk.reject_samples)
         n_rows = sum(chunk.rows_admitted for chunk in chunks)
         group = self._gather(db, chunks)
-        n = len(group.urls)
-        if n == 0:
+        if group is None:
             return Admitted(n_rows, 0, 0)
+        n = len(group.urls)
         tally = Tally()
         matches = known.match(db, group, self._keys)
         old = matches.positions()
-        image_ids = matches.image_ids(n, self._next_image_id)
+        is_new = np.ones(n, bool)
+        is_new[old] = False
+        image_ids = matches.image_ids(is_new, self._next_image_id)
         repeated: set[int] = set()
         effects: dict[int, Effect] = {}
         if old:
@@ -125,27 +128,25 @@ class Admission:
         image_nos, linked = self._records.add(db, arrivals, tally, now)
         if linked:
             self._write_links(db, group, linked, image_ids, image_nos, set(old))
-        is_new = bytearray(b"\x01") * n
-        for at in old:
-            is_new[at] = 0
-        self._write_images(db, group, is_new, image_nos)
+        self._write_images(db, group, is_new, image_nos, linked)
         known.write_twins(db, matches, image_ids)
-        for host_id, n_images in Counter(compress(group.host_ids, is_new)).items():
-            tally.image(n_images, host_id, Status.PENDING, None, final=False)
+        new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
+        listing.add(db, new_ids, host_ids)
+        for host_id, n_images in enumerate(np.bincount(host_ids).tolist()):
+            if n_images:
+                tally.image(n_images, host_id, Status.PENDING, None, final=False)
         tally.write(db)
-        n_new = n - len(old)
-        host_ids = np.array(group.host_ids, np.int64)[np.frombuffer(is_new, bool)]
-        listing.add(db, np.arange(self._next_image_id, self._next_image_id + n_new), host_ids)
-        hashes = group.key_hashes[np.frombuffer(is_new, bool)]
-        self._keys.add(hashes, np.arange(self._next_image_id, self._next_image_id + n_new))
-        self._next_image_id += n_new
+        self._keys.add(group.key_hashes[is_new], new_ids)
+        self._next_image_id += len(new_ids)
         if db.execute(NEXT_IMAGE_ID).fetchone()[0] != self._next_image_id:
             raise AssertionError("the ledger has numbered the images otherwise")
-        return Admitted(n_rows, n_new, n - len(repeated))
+        return Admitted(n_rows, len(new_ids), n - len(repeated))
 
-    def _write_images(self, db: sqlite3.Connection, group: Group, is_new: bytearray, image_nos: Sequence[int]) -> None:
-        """Write the new images; SQLite gives them the next ids, in their order."""
-        columns: tuple[Sequence[object], ...] = (
+    def _write_images(
+        self, db: sqlite3.Connection, group: Group, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
+    ) -> None:
+        """Write the new images; SQLite gives them the next ids, in their order. Those in `linked` have their link elsewhere."""
+        columns = (
             group.gbif_ids,
             image_nos,
             group.host_ids,
@@ -158,69 +159,84 @@ class Admission:
             group.references,
             group.row_nos,
         )
-        bulk.insert(db, INSERT_IMAGES, [list(compress(column, is_new)) for column in columns], self._archive_id)
+        rows = bulk.matrix(columns)
+        rows[linked, PROVENANCE] = None
+        values = ", ".join(f"{{{at}}}" for at in range(len(columns)))
+        bulk.insert(db, INSERT_IMAGES, rows[is_new], f"({values}, {self._archive_id})")
 
     def _write_links(
         self,
         db: sqlite3.Connection,
         group: Group,
         linked: Sequence[int],
-        image_ids: Sequence[int],
-        image_nos: Sequence[int],
+        image_ids: Numbers,
+        image_nos: Numbers,
         old: set[int],
     ) -> None:
-        """Write links that do not stand in line with their record's first one; the images' own rows then hold none."""
-        provenance = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.references, group.row_nos)
+        """Write links that do not stand in line with their record's first one."""
         rows = [
             (
-                group.gbif_ids[at],
-                image_nos[at],
-                image_ids[at],
+                group.gbif_id(at),
+                int(image_nos[at]),
+                int(image_ids[at]),
                 at not in old,
-                *(column[at] for column in provenance),
+                group.license_ids[at],
+                group.creator_ids[at],
+                group.rights_holder_ids[at],
+                group.references[at],
+                int(group.row_nos[at]),
                 self._archive_id,
             )
             for at in linked
         ]
         db.executemany(INSERT_LINK, rows)
-        for at in linked:
-            for column in provenance:
-                column[at] = None
 
-    def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group:
-        """The chunks' columns end to end, in the ledger's numbers."""
-        full = [chunk for chunk in chunks if chunk.urls]
-        starts = [0, *accumulate(len(chunk.gbif_ids) for chunk in full)]
-        group = Group(
-            row_nos=_end_to_end([chunk.row_nos for chunk in full]).tolist(),
-            gbif_ids=_end_to_end([chunk.gbif_ids for chunk in full]).tolist(),
-            key_hashes=_end_to_end([chunk.key_hashes for chunk in full]),
-            maybe_known=[start + at for start, chunk in zip(starts, full, strict=False) for at in chunk.maybe_known],
-            record_starts=_end_to_end([chunk.record_starts + start for start, chunk in zip(starts, full, strict=False)]),
-            maybe_known_records=_end_to_end(
-                [chunk.maybe_known_records + start for start, chunk in zip(starts, full, strict=False)]
-            ),
-        )
-        # The transaction before this one may have ended in the middle of a record.
-        group.record_starts = np.union1d(group.record_starts, [0])
-        group.maybe_known_records = np.union1d(group.maybe_known_records, [0])
+    def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group | None:
+        """The chunks' columns end to end, in the ledger's numbers; None where no row is to be admitted."""
+        texts: list[list[Cells]] = []
         for chunk in chunks:
             self._host_ids += [host_id_of(db, host) for host in chunk.new_hosts]
             self._rule_ids += [rule_id_of(db, name, version) for name, version in chunk.new_rules]
             self._texts.learn(db, chunk.new_texts, restart=chunk.texts_restart)
-            if not chunk.urls:
-                continue
-            group.urls += chunk.urls.split("\t")
-            group.image_keys += [key or None for key in chunk.image_keys.split("\t")]
-            group.host_ids += map(self._host_ids.__getitem__, chunk.hosts)
-            group.rule_ids += map(self._rule_ids.__getitem__, chunk.rules)
-            group.references += [text or None for text in chunk.references.split("\t")]
-            text_id = self._texts.ids.__getitem__
-            group.license_ids += map(text_id, chunk.licenses)
-            group.creator_ids += map(text_id, chunk.creators)
-            group.rights_holder_ids += map(text_id, chunk.rights_holders)
-        return group
+            text_ids = self._texts.ids
+            texts.append([text_ids[numbers] for numbers in (chunk.licenses, chunk.creators, chunk.rights_holders)])
+        chunks = [chunk for chunk in chunks if len(chunk.gbif_ids)]
+        if not chunks:
+            return None
+        license_ids, creator_ids, rights_holder_ids = (np.concatenate(columns) for columns in zip(*texts, strict=True))
+        starts = [0, *accumulate(len(chunk.gbif_ids) for chunk in chunks)]
+        # The transaction before this one may have ended in the middle of a record.
+        record_starts = np.union1d(_positions(starts, [chunk.record_starts for chunk in chunks]), [0])
+        maybe_known_records = np.union1d(_positions(starts, [chunk.maybe_known_records for chunk in chunks]), [0])
+        n = starts[-1]
+        return Group(
+            row_nos=np.concatenate([chunk.row_nos for chunk in chunks]),
+            gbif_ids=np.concatenate([chunk.gbif_ids for chunk in chunks]),
+            key_hashes=np.concatenate([chunk.key_hashes for chunk in chunks]),
+            maybe_known=_positions(starts, [chunk.maybe_known for chunk in chunks]),
+            record_starts=record_starts,
+            maybe_known_records=maybe_known_records,
+            urls=_spread(n, np.arange(n), [chunk.urls for chunk in chunks]),
+            image_keys=_spread(n, _positions(starts, [chunk.keyed for chunk in chunks]), [chunk.image_keys for chunk in chunks]),
+            host_ids=np.array(self._host_ids)[np.concatenate([chunk.hosts for chunk in chunks])],
+            rule_ids=np.array(self._rule_ids)[np.concatenate([chunk.rules for chunk in chunks])],
+            references=_spread(
+                n, _positions(starts, [chunk.referring for chunk in chunks]), [chunk.references for chunk in chunks]
+            ),
+            license_ids=license_ids,
+            creator_ids=creator_ids,
+            rights_holder_ids=rights_holder_ids,
+        )
 
 
-def _end_to_end(columns: Sequence[Numbers]) -> Numbers:
-    return np.concatenate(columns) if columns else np.array([], np.int64)
+def _positions(starts: Sequence[int], positions: Sequence[Numbers]) -> Numbers:
+    """Positions in chunks as positions in all of them."""
+    return np.concatenate([start + some for start, some in zip(starts, positions, strict=False)])
+
+
+def _spread(n: int, positions: Numbers, texts: Sequence[str]) -> Cells:
+    """Texts that tabs join, each in its position; None in the others."""
+    cells = np.full(n, None, object)
+    if len(positions):
+        cells[positions] = "\t".join(filter(None, texts)).split("\t")
+    return cells

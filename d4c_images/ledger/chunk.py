@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ FILTER_BITS = 1 << 26
 TRACES = 1 << 18
 
 Numbers = npt.NDArray[np.int64]
+Small = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +33,19 @@ class Chunk:
     row_nos: Numbers
     gbif_ids: Numbers
     key_hashes: Numbers  # 63 bits
-    maybe_known: list[int]  # positions whose key may have come before, in this source or in the ledger; all others have not
+    maybe_known: Numbers  # positions whose key may have come before, in this source or in the ledger; all others have not
     record_starts: Numbers  # positions whose record is another one than in the row before
     maybe_known_records: Numbers  # those of them whose record may have come before; all others have not
     urls: str  # candidates of each image joined by line feeds; images joined by tabs
-    image_keys: str  # joined by tabs; "" where the key is the same as the candidates
-    hosts: array[int]
-    rules: array[int]
-    references: str  # joined by tabs
-    licenses: array[int]  # numbers of texts
-    creators: array[int]
-    rights_holders: array[int]
+    keyed: Numbers  # positions whose key is not the same as the candidates
+    image_keys: str  # those keys, joined by tabs
+    hosts: Small
+    rules: Small
+    referring: Numbers  # positions that have a page to refer to
+    references: str  # those, joined by tabs
+    licenses: Small  # numbers of texts
+    creators: Small
+    rights_holders: Small
     new_hosts: list[str]
     new_rules: list[tuple[str, int]]
     new_texts: list[str]
@@ -72,7 +74,7 @@ class SeenFilter:
         self._bits = np.zeros(FILTER_BITS // 8, np.uint8)
         self._last = np.zeros(TRACES, np.int32)
 
-    def add(self, numbers: Numbers) -> list[int]:
+    def add(self, numbers: Numbers) -> Numbers:
         """Remember numbers; returns the positions of those that may have come before, be it in the same call."""
         bits = numbers & (FILTER_BITS - 1)
         byte_nos, flags = bits >> 3, (1 << (bits & 7)).astype(np.uint8)
@@ -89,7 +91,7 @@ class SeenFilter:
             if not left.any():
                 break
             byte_nos, flags = byte_nos[left], flags[left]
-        return np.flatnonzero(may_be_known).tolist()
+        return np.flatnonzero(may_be_known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class KeyIndex:
             return
         for columns in self._held.parts():
             with self._ledger.transaction() as db:
-                bulk.insert(db, INSERT_KEYS, columns)
+                bulk.insert(db, INSERT_KEYS, bulk.matrix(columns), "({0}, {1})")
             crash.point("keys.part_written")
         with self._ledger.transaction() as db:
             db.execute("UPDATE caught_up SET keyed_image_id = ?", (self._last_image_id,))

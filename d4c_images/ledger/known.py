@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from d4c_images.identity import merge, parts
 from d4c_images.ledger import untried
+from d4c_images.ledger.bulk import Cells
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.lending import host_id_of
@@ -49,27 +51,34 @@ WHERE image_id = ?
 NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, host_id = ? WHERE image_id = ?"
 
 
+Flags = npt.NDArray[np.bool_]
+
+
 @dataclass(slots=True)
 class Group:
     """The rows of one transaction, as columns of equal length, with the ledger's numbers of hosts, rules and texts."""
 
-    row_nos: list[int | None]
-    gbif_ids: list[int]
+    row_nos: Numbers
+    gbif_ids: Numbers
     key_hashes: Numbers
-    maybe_known: list[int]
+    maybe_known: Numbers
     record_starts: Numbers
     maybe_known_records: Numbers
-    urls: list[str] = field(default_factory=list)
-    image_keys: list[str | None] = field(default_factory=list)  # None: the same as the candidates
-    host_ids: list[int] = field(default_factory=list)
-    rule_ids: list[int] = field(default_factory=list)
-    references: list[str | None] = field(default_factory=list)
-    license_ids: list[int | None] = field(default_factory=list)
-    creator_ids: list[int | None] = field(default_factory=list)
-    rights_holder_ids: list[int | None] = field(default_factory=list)
+    urls: Cells
+    image_keys: Cells  # None: the same as the candidates
+    host_ids: Numbers
+    rule_ids: Numbers
+    references: Cells
+    license_ids: Cells
+    creator_ids: Cells
+    rights_holder_ids: Cells
 
     def key(self, at: int) -> str:
-        return self.image_keys[at] or self.urls[at]
+        key: str = self.image_keys[at] or self.urls[at]
+        return key
+
+    def gbif_id(self, at: int) -> int:
+        return int(self.gbif_ids[at])
 
 
 @dataclass(slots=True)
@@ -110,33 +119,33 @@ class Matches:
     def positions(self) -> list[int]:
         return sorted([*self.stored, *self.earlier])
 
-    def image_ids(self, n: int, next_image_id: int) -> list[int]:
-        """The image of each of `n` rows; new ones are numbered in their order."""
-        ids: list[int] = []
-        start = 0
-        for at in self.positions():
-            ids += range(next_image_id, next_image_id + at - start)
-            next_image_id += at - start
-            ids.append(self.stored[at].image_id if at in self.stored else ids[self.earlier[at]])
-            start = at + 1
-        ids += range(next_image_id, next_image_id + n - start)
+    def image_ids(self, is_new: Flags, next_image_id: int) -> Numbers:
+        """The image of each row; new ones are numbered in their order."""
+        ids: Numbers = np.cumsum(is_new) + (next_image_id - 1)
+        for at, image in self.stored.items():
+            ids[at] = image.image_id
+        for at, first in self.earlier.items():
+            ids[at] = ids[first]
         return ids
 
 
 def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
     """Find the images that have come before. A hash finds them, the key decides."""
     matches = Matches()
-    if not group.maybe_known:
+    if not len(group.maybe_known):
         return matches
-    hashes = group.key_hashes.tolist()
-    wanted = {hashes[at] for at in group.maybe_known}
-    image_of = keys.find(wanted)
+    positions: list[int] = group.maybe_known.tolist()
+    hashes: list[int] = group.key_hashes[group.maybe_known].tolist()
+    wanted = np.unique(group.key_hashes[group.maybe_known])
+    image_of = keys.find(wanted.tolist())
+    nearest = wanted[np.searchsorted(wanted[:-1], group.key_hashes)]
+    alike = np.flatnonzero(nearest == group.key_hashes)
     first_at: dict[int, int] = {}
-    for at in np.flatnonzero(np.isin(group.key_hashes, list(wanted))).tolist():
-        first_at.setdefault(hashes[at], at)
+    for key_hash, at in zip(group.key_hashes[alike].tolist(), alike.tolist(), strict=True):
+        first_at.setdefault(key_hash, at)
     stored = stored_images(db, image_of.values())
-    for at in group.maybe_known:
-        key_hash, key = hashes[at], group.key(at)
+    for at, key_hash in zip(positions, hashes, strict=True):
+        key = group.key(at)
         image_id = image_of.get(key_hash)
         if image_id is not None:
             if stored[image_id].key == key:
@@ -166,8 +175,8 @@ def stored_images(db: sqlite3.Connection, image_ids: Iterable[int]) -> dict[int,
     return {row[0]: StoredImage(*row) for row in db.execute(STORED_IMAGES, (json.dumps(list(image_ids)),))}
 
 
-def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Sequence[int]) -> None:
-    db.executemany(INSERT_TWIN, [(key, image_ids[at]) for key, at in matches.new_twins.items()])
+def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Numbers) -> None:
+    db.executemany(INSERT_TWIN, [(key, int(image_ids[at])) for key, at in matches.new_twins.items()])
 
 
 def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally: Tally) -> None:
@@ -217,7 +226,7 @@ def _add_to_stored(db: sqlite3.Connection, image: StoredImage, more: list[str], 
 
 
 def repeated_links(
-    db: sqlite3.Connection, group: Group, matches: Matches, image_ids: Sequence[int]
+    db: sqlite3.Connection, group: Group, matches: Matches, image_ids: Numbers
 ) -> tuple[set[int], dict[int, Effect]]:
     """The rows that say again what a link says already, and what the other rows' images do to their records.
 
@@ -226,16 +235,16 @@ def repeated_links(
     repeated: set[int] = set()
     effects: dict[int, Effect] = {}
     others = [
-        (group.gbif_ids[at], image.image_id) for at, image in matches.stored.items() if image.gbif_id != group.gbif_ids[at]
+        (group.gbif_id(at), image.image_id) for at, image in matches.stored.items() if image.gbif_id != group.gbif_id(at)
     ]
     in_ledger = (
         {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(others),))} if others else {}
     )
-    in_group = {(group.gbif_ids[first], image_ids[first]): first for first in matches.earlier.values()}
+    in_group = {(group.gbif_id(first), int(image_ids[first])): first for first in matches.earlier.values()}
     fills = []
     for at in matches.positions():
-        gbif_id = group.gbif_ids[at]
-        pair = (gbif_id, image_ids[at])
+        gbif_id = group.gbif_id(at)
+        pair = (gbif_id, int(image_ids[at]))
         image = matches.stored.get(at)
         if image is not None and image.gbif_id == gbif_id:
             repeated.add(at)

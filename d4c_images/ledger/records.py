@@ -54,10 +54,10 @@ class Effect:
 class Arrivals:
     """The rows of one transaction, as far as records have to do with them."""
 
-    gbif_ids: Sequence[int]
+    gbif_ids: Numbers
     starts: Numbers  # positions where the record is another one than in the row before
     maybe_known: Numbers  # those of them whose record may have come before; all others have not
-    image_ids: Sequence[int]
+    image_ids: Numbers
     old_images: Sequence[int]  # positions whose image has come before
     repeated: set[int]  # positions whose record shows that image already
     effects: Mapping[int, Effect]  # by record
@@ -114,13 +114,12 @@ class Records:
         while rows := cursor.fetchmany(LOAD_ROWS):
             seen.add(np.array(rows, np.int64)[:, 0])
 
-    def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[list[int], list[int]]:
+    def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[Numbers, list[int]]:
         """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""
         n = len(arrivals.gbif_ids)
-        gbif_ids, image_ids = np.asarray(arrivals.gbif_ids, np.int64), np.asarray(arrivals.image_ids, np.int64)
-        starts = arrivals.starts
+        gbif_ids, image_ids, starts = arrivals.gbif_ids, arrivals.image_ids, arrivals.starts
         counts = np.diff(starts, append=n)
-        image_nos: list[int] = (np.arange(n) - np.repeat(starts, counts)).tolist()
+        image_nos: Numbers = np.arange(n) - np.repeat(starts, counts)
         is_plain = np.ones(len(starts), bool)
         is_plain[np.searchsorted(starts, arrivals.old_images, "right") - 1] = False
         is_plain[np.searchsorted(starts, arrivals.maybe_known)] = False
@@ -138,10 +137,11 @@ class Records:
         if self._held.n_rows < at_least:
             return
         for gbif_ids, counts, first_image_ids in self._held.parts():
-            rows = [row for row in zip(gbif_ids, counts, first_image_ids, counts, strict=True) if row[1] > 0]
+            in_line = counts > 0
+            rows = bulk.matrix((gbif_ids[in_line], counts[in_line], first_image_ids[in_line]))
             with self._ledger.transaction() as db:
                 tally = Tally()
-                tally.record(bulk.insert(db, INSERT_NEW, list(zip(*rows, strict=True))) if rows else 0, RecordStatus.PENDING)
+                tally.record(bulk.insert(db, INSERT_NEW, rows, "({0}, {1}, {2}, {1})"), RecordStatus.PENDING)
                 tally.write(db)
             crash.point("records.part_written")
         with self._ledger.transaction() as db:
@@ -149,19 +149,19 @@ class Records:
         self._held.clear()
 
     def _look_at(
-        self, db: sqlite3.Connection, arrivals: Arrivals, spans: Sequence[range], image_nos: list[int], tally: Tally, now: int
+        self, db: sqlite3.Connection, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, tally: Tally, now: int
     ) -> list[int]:
         """Records that may have come before, or that show an old image. Returns positions whose link is not in line."""
         old_images = set(arrivals.old_images)
-        records = self._known({arrivals.gbif_ids[span[0]] for span in spans})
+        gbif_ids: list[int] = arrivals.gbif_ids[[span[0] for span in spans]].tolist()
+        records = self._known(set(gbif_ids))
         links: list[int] = []
-        for span in spans:
-            gbif_id = arrivals.gbif_ids[span[0]]
+        for gbif_id, span in zip(gbif_ids, spans, strict=True):
             record = records.setdefault(gbif_id, _Record(gbif_id))
             for at in span:
                 if at not in arrivals.repeated:
                     image_nos[at] = record.n_images
-                    if not record.show(arrivals.image_ids[at], is_new=at not in old_images):
+                    if not record.show(int(arrivals.image_ids[at]), is_new=at not in old_images):
                         links.append(at)
         self._write(db, records.values(), arrivals.effects, tally, now)
         return links

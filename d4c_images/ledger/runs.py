@@ -53,7 +53,7 @@ class SortedRuns:
                 found[int(wanted[at])] = Place(run, int(places[at]))
         return found
 
-    def parts(self) -> Iterator[list[list[int]]]:
+    def parts(self) -> Iterator[list[Column]]:
         """All rows as columns, in the order of their key (rows of one key: as they came), in some parts of about one size."""
         if not self._runs:
             return
@@ -65,7 +65,7 @@ class SortedRuns:
             columns = [np.concatenate([run[at][rows] for run, rows in slices]) for at in range(len(self._runs[0]))]
             if len(columns[0]):
                 order = np.argsort(columns[0], kind="stable")
-                yield [column[order].tolist() for column in columns]
+                yield [column[order] for column in columns]
 
     def clear(self) -> None:
         self._runs.clear()

@@ -114,6 +114,11 @@ class RuleCount:
         return self.urls - self.images
 
 
+def may_show_an_image(cell: Cell) -> bool:
+    """By the type that the table says."""
+    return cell.type.rpartition("/")[2].replace(" ", "").lower() not in NO_IMAGE_TYPES
+
+
 class Survey:
     """Counts what the rules make of many cells."""
 
@@ -128,7 +133,7 @@ class Survey:
         """Count cells, and hand each URL and its image to `show`."""
         for cell in cells:
             self.rows += 1
-            if cell.type.rpartition("/")[2].replace(" ", "").lower() in NO_IMAGE_TYPES:
+            if not may_show_an_image(cell):
                 self.reasons[f"type_{cell.type.rpartition('/')[2]}"] += 1
                 continue
             for text in split_cell(cell.text):
@@ -177,6 +182,7 @@ def survey_dict(survey: Survey) -> dict[str, Any]:
     total = _total(counts)
     return {
         "rows": survey.rows,
+        "urls_in_rows": total.rows,
         "urls": total.urls,
         "images": total.images,
         "merged": total.merged,

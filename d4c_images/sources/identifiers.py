@@ -19,6 +19,7 @@ from d4c_images.sources.header import MAX_HEADER_BYTES
 MAX_CELL_CHARACTERS = 1 << 20
 NAMES = ("identifier", "accessuri", "bestqualityaccessuri", "goodqualityaccessuri", "mediaurl", "url")
 """Columns that hold the URL, the best first, without the prefix or address of their vocabulary."""
+EVERY_NAME = (*NAMES, "thumbnailaccessuri", "thumbnailurl")
 RECORDS = ("gbifid", "coreid", "record", "id", "occurrenceid")
 
 
@@ -31,28 +32,29 @@ class Cell(NamedTuple):
     type: str  # the type of media that the table says, "" where it says none
 
 
-def identifier_cells(path: Path) -> Iterator[Cell]:
+def identifier_cells(path: Path, every: bool = False) -> Iterator[Cell]:
     """The identifiers of a GBIF download, of a table with a header (tab, comma or semicolon), or of a list with one URL a line.
 
-    Raises `UsageError` or `SourceError`.
+    With `every`, a row gives a cell for each of its columns of URLs, thumbnails included, and not only for the best one. Raises
+    `UsageError` or `SourceError`.
     """
     if path.is_dir() or path.suffix.lower() == ".zip":
         source = open_source(path)
         lines = (line for block in source.blocks() for line in block.text()[0].split("\n"))
         for row_no, line in enumerate(lines, 1):
-            yield _cell(row_no, line.split("\t"), source.columns.index)
+            yield from _cells(row_no, line.split("\t"), source.columns.index, every)
         return
     if not path.exists():
         raise UsageError(f"no such file: {path}")
     try:
-        yield from _of_file(path)
+        yield from _of_file(path, every)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from None
     except csv.Error as error:
         raise SourceError(f"{path}: {error}") from None
 
 
-def _of_file(path: Path) -> Iterator[Cell]:
+def _of_file(path: Path, every: bool) -> Iterator[Cell]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
         header = lines.readline(MAX_HEADER_BYTES)
         separator = max("\t,;", key=header.count)
@@ -71,12 +73,15 @@ def _of_file(path: Path) -> Iterator[Cell]:
         tabs = (line.rstrip("\r\n").split("\t") for line in lines)
         rows = tabs if separator == "\t" else csv.reader(lines, delimiter=separator)
         for row_no, row in enumerate(rows, 1):
-            yield _cell(row_no, row, index)
+            yield from _cells(row_no, row, index, every)
 
 
-def _cell(row_no: int, row: Sequence[str], index: dict[str, int]) -> Cell:
-    def value(names: Sequence[str]) -> str:
+def _cells(row_no: int, row: Sequence[str], index: dict[str, int], every: bool) -> Iterator[Cell]:
+    def values(names: Sequence[str]) -> list[str]:
         cells = (row[index[name]] for name in names if name in index and index[name] < len(row))
-        return next((cell for cell in cells if cell.strip()), "")
+        return [cell for cell in cells if cell.strip()]
 
-    return Cell(row_no, value(RECORDS), value(NAMES), value(("type",)))
+    record, kind = (next(iter(values(names)), "") for names in (RECORDS, ("type",)))
+    urls = values(EVERY_NAME if every else NAMES)
+    for url in dict.fromkeys(urls if every else urls[:1] or [""]):
+        yield Cell(row_no, record, url, kind)

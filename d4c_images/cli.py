@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from d4c_images import __version__, commands
 from d4c_images.durations import parse_size, parse_span
 from d4c_images.errors import D4CError, UsageError
-from d4c_images.settings import Settings, load_settings
+from d4c_images.job_scripts import COMMANDS
+from d4c_images.settings import Scheduler, Settings, load_settings
 
 EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same command again; 2 usage; 1 anything else.
 Options beat the environment, the environment beats .env, .env beats the defaults."""
@@ -66,6 +67,7 @@ def build_parser(settings: Settings) -> argparse.ArgumentParser:
     _add_status(subparsers, settings)
     _add_check(subparsers, settings)
     _add_identify(subparsers, settings)
+    _add_job(subparsers, settings)
     _add_notify_test(subparsers, settings)
     return parser
 
@@ -120,6 +122,7 @@ def _add_init(subparsers: Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--finalize-only", action="store_true", help="recount the status of every record from its images")
+    _add_requeue(parser)
     _add_progress(parser)
 
 
@@ -157,6 +160,7 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
     when.add_argument(
         "--max-idle", type=_span, default="15m", metavar="SPAN", help="end when everything left has to wait longer than this"
     )
+    _add_requeue(when)
     how = parser.add_argument_group("how")
     how.add_argument(
         "--processes",
@@ -242,6 +246,26 @@ def _add_identify(subparsers: Subparsers, settings: Settings) -> None:
     parser.add_argument("--json", action="store_true", help="the same for scripts")
 
 
+def _add_job(subparsers: Subparsers, settings: Settings) -> None:
+    parser = _command(
+        subparsers,
+        "job",
+        commands.job,
+        "Print a job script for Grid Engine or Slurm, ready to look at, edit and submit. Submits nothing.",
+        settings,
+        ledger=False,
+    )
+    parser.add_argument("scheduler", choices=[str(one) for one in Scheduler], help="Grid Engine or Slurm")
+    parser.add_argument("command", choices=COMMANDS, help="what the job does")
+    parser.add_argument("--time", type=_span, metavar="SPAN", help="the job's limit: 12:00:00 or 2d; else what suits the command")
+    parser.add_argument("--cores", type=_positive, metavar="N", help="cores on one node; download uses a process for each")
+    parser.add_argument("--name", metavar="NAME", help="of the job")
+    parser.add_argument("--project", metavar="NAME", help="the project (SGE) or account (Slurm) that pays")
+    parser.add_argument("--queue", metavar="NAME", help="the queue (SGE) or partition (Slurm)")
+    parser.add_argument("--mail", metavar="ADDRESS", help="who is told when the job ends or fails")
+    parser.add_argument("--options", metavar="TEXT", help='of the command: --options="--host a.org --limit 9"')
+
+
 def _add_notify_test(subparsers: Subparsers, settings: Settings) -> None:
     _command(
         subparsers,
@@ -258,6 +282,14 @@ def _add_progress(parser: argparse.ArgumentParser) -> None:
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="a live view; by default on a terminal only, in a job log a line now and then",
+    )
+
+
+def _add_requeue(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--requeue",
+        action="store_true",
+        help="in a job of SGE or Slurm: while work is left and gets done, have the job queued again",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -26,15 +27,15 @@ from d4c_images.errors import D4CError, LedgerLost, Stopped, StoreError, UsageEr
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
+from d4c_images.rounds import EXIT_WORK_LEFT, Rounds, idle_rounds
 from d4c_images.run import DRAIN_SIGNALS, Ending, Plan, Runner, Snapshot, Watcher
-from d4c_images.settings import Settings
+from d4c_images.settings import Scheduler, Settings
 
 if TYPE_CHECKING:
     from d4c_images.ingest import Progress
     from d4c_images.ledger.rollup import RollUpProgress
     from d4c_images.report.announce import Announcer
 
-EXIT_WORK_LEFT = 75
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
 
 
@@ -42,8 +43,8 @@ DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has
 
 
 def download(args: argparse.Namespace, settings: Settings) -> int:
-    now = datetime.now()
-    deadline = _deadline(args.until, args.span, now)
+    rounds = _rounds(args, settings)
+    deadline, grace_s = rounds.limits(_deadline(args.until, args.span, datetime.now()), args.grace, time.time())
     hosts = _host_table(args.hosts_file)
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
@@ -56,7 +57,7 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         max_images=args.limit,
         only_hosts=frozenset(host.lower() for host in args.host),
         deadline=deadline,
-        grace_s=args.grace,
+        grace_s=grace_s,
         hang_s=args.timeout + DECODING_S,
         max_idle_s=args.max_idle,
     )
@@ -70,7 +71,14 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
             runner.close()
         ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
-    return EXIT_WORK_LEFT if left and not (plan.only_hosts and ending is Ending.DONE) else 0
+        n_idle = idle_rounds(ledger, "download", settings.job)
+    if not left or (plan.only_hosts and ending is Ending.DONE):
+        return 0
+    return EXIT_WORK_LEFT if ending is Ending.LIMIT else rounds.exit_code(n_idle)
+
+
+def _rounds(args: argparse.Namespace, settings: Settings) -> Rounds:
+    return Rounds(settings.job, args.requeue, partial(print, flush=True))
 
 
 def _workers(n: int, root: Path, fetch: FetchOptions, max_edge: int | None) -> Runner:
@@ -199,6 +207,8 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
     labels = open_source(args.source, member="occurrence") if args.labels else None
     if args.reset:
         _reset(args.ledger, settings, ask=not args.yes)
+    rounds = _rounds(args, settings)
+    deadline, _ = rounds.limits(None, 0.0, time.time())
     console = Console()
     stop = _Stop()
     with _owned(args.ledger, "init", settings, create=True) as ledger, stop.listening():
@@ -208,17 +218,25 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
         def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
             show(progress)
             heart.beat_if_due()
-            if stop():
-                raise Stopped(f"a signal came: stopped after row {progress.rows:,}, all committed; run the same command again")
+            ledger.n_done = progress.rows
+            why = "a signal came" if stop() else "the time is up" if deadline and time.time() >= deadline else None
+            if why is not None:
+                raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
-        with IngestProgress(console, "media rows", live=live) as view:
-            summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
-        print("\n".join(summary_lines(summary)), flush=True)
-        if labels is not None:
-            with IngestProgress(console, "labels", live=live) as view:
-                n_labels = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
-            print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
-    return 0
+        try:
+            with IngestProgress(console, "media rows", live=live) as view:
+                summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
+            print("\n".join(summary_lines(summary)), flush=True)
+            if labels is not None:
+                with IngestProgress(console, "labels", live=live) as view:
+                    n_labels = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
+                print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
+            return 0
+        except Stopped as stopped:
+            ledger.ending = str(stopped)
+            n_idle = idle_rounds(ledger, "init", settings.job)
+    print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
+    return rounds.exit_code(n_idle)
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
@@ -261,7 +279,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-# -- status, check, notify-test
+# -- status, check, job, notify-test
 
 
 def status(args: argparse.Namespace, settings: Settings) -> int:
@@ -300,6 +318,18 @@ def check(args: argparse.Namespace, settings: Settings) -> int:
     else:
         show_check(report, Console())
     return 0 if report.ok else 1
+
+
+def job(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.job_scripts import Terms, script
+
+    try:
+        options = tuple(shlex.split(args.options or ""))
+    except ValueError as error:
+        raise UsageError(f"--options={args.options}: {error}") from None
+    terms = Terms(args.time, args.cores, args.name, args.project, args.queue, args.mail, options)
+    print(script(Scheduler(args.scheduler), args.command, terms), end="")
+    return 0
 
 
 def notify_test(args: argparse.Namespace, settings: Settings) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -28,8 +29,20 @@ NAMES = {
 CORES_GRANTED = ("NSLOTS", "SLURM_CPUS_PER_TASK")
 """How Grid Engine and Slurm tell a job its cores."""
 
-JOB_ID = ("SLURM_JOB_ID", "JOB_ID")
-"""How Slurm and Grid Engine tell a job its number."""
+
+class Scheduler(StrEnum):
+    SGE = "sge"
+    SLURM = "slurm"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The scheduler's job that this process belongs to."""
+
+    scheduler: Scheduler
+    job_id: str
+    task_id: str | None = None  # of an array of Grid Engine; a task of Slurm has a job id of its own
+    end_at: float | None = None  # unix time, where the environment says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,11 @@ class Settings:
     hosts_file: Path | None = None
     processes: int = 1  # worker processes
     slack_webhook_url: str | None = field(default=None, repr=False)
-    job_id: str | None = None  # of the scheduler, where there is one
+    job: Job | None = None  # of the scheduler, where there is one
+
+    @property
+    def job_id(self) -> str | None:
+        return None if self.job is None else self.job.job_id
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
@@ -56,8 +73,19 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Pat
         hosts_file=_path(values, "D4C_HOSTS_FILE"),
         processes=processes or granted_cores(environment),
         slack_webhook_url=_web_address(values, "SLACK_WEBHOOK_URL"),
-        job_id=next((environment[name] for name in JOB_ID if environment.get(name)), None),
+        job=_job(environment),
     )
+
+
+def _job(environment: Mapping[str, str]) -> Job | None:
+    """What the scheduler tells a job of itself."""
+    if slurm_id := environment.get("SLURM_JOB_ID"):
+        end = environment.get("SLURM_JOB_END_TIME", "")
+        return Job(Scheduler.SLURM, slurm_id, end_at=float(end) if end.isascii() and end.isdigit() else None)
+    task = environment.get("SGE_TASK_ID")  # always there; others have a JOB_ID as well
+    if task and (sge_id := environment.get("JOB_ID")):
+        return Job(Scheduler.SGE, sge_id, None if task == "undefined" else task)
+    return None
 
 
 def granted_cores(environ: Mapping[str, str] | None = None) -> int:

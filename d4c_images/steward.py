@@ -358,6 +358,7 @@ class Steward:
     def _add(self, settled: lending.Settled) -> None:
         totals = self._totals
         totals.settled += settled.n_settled
+        self._ledger.n_done += settled.n_settled
         totals.success += settled.n_success
         totals.adopted += settled.n_adopted
         totals.failed += settled.n_failed

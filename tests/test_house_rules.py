@@ -25,9 +25,9 @@ MODULES = {path.relative_to(PROJECT).as_posix(): ast.parse(path.read_text(encodi
 LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash"},
     1: {"identity", "sniff", "judge", "pace"},
-    2: {"sources", "ledger", "fetch", "decode", "stores", "notify"},
-    3: {"ingest", "prepare", "reading", "worker", "examine", "run", "lanes", "steward", "report", "export"},
-    4: {"runners", "commands", "cli", "__main__", "__init__"},
+    2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
+    3: {"ingest", "prepare", "reading", "worker", "examine", "run", "lanes", "steward", "report", "export", "rounds"},
+    4: {"runners", "job_scripts", "commands", "cli", "__main__", "__init__"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 

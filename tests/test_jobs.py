@@ -6,15 +6,21 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from d4c_images.cli import build_parser
-from d4c_images.settings import Settings
+from d4c_images.cli import build_parser, main
+from d4c_images.errors import UsageError
+from d4c_images.job_scripts import COMMANDS, Terms, script
+from d4c_images.settings import Scheduler, Settings
+from tools.generate_docs import job_scripts
 
 PROJECT = Path(__file__).parent.parent
-SCRIPTS = sorted((PROJECT / "jobs").glob("*.qsub"))
+SCRIPTS = sorted((PROJECT / "jobs").glob("*.*.sh"))
+
+SHELLCHECK = Path(sys.executable).parent / "shellcheck"
 
 STUB = """#!/bin/sh
 printf '%s\\n' "$$" "$D4C_LEDGER" "$@" > called
@@ -22,6 +28,10 @@ trap 'echo got USR2 >> called; exit 75' USR2
 [ -e stay ] && { : > ready; while :; do sleep 0.02; done; }
 exit 75
 """
+
+
+def command_of(script: Path) -> str:
+    return script.name.partition(".")[0]
 
 
 @pytest.fixture
@@ -37,11 +47,15 @@ def workplace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_there_is_one_per_command() -> None:
-    assert [script.stem for script in SCRIPTS] == ["check", "download", "init", "status"]
+def test_they_are_what_the_program_prints() -> None:
+    """`make docs` writes them."""
+    wanted = job_scripts()
+    assert sorted(wanted) == SCRIPTS
+    for path, text in wanted.items():
+        assert path.read_text() == text
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_options_are_passed_on_and_the_exit_code_comes_back(script: Path, workplace: Path) -> None:
     extra = ["--ledger", "with space", "--host=*", ""]
     done = subprocess.run(
@@ -49,14 +63,14 @@ def test_options_are_passed_on_and_the_exit_code_comes_back(script: Path, workpl
     )
     assert (done.returncode, done.stderr) == (75, "")
     _, ledger, command, *arguments = (workplace / "called").read_text().split("\n")[:-1]
-    assert (ledger, command) == ("/a b/ledger", script.stem)
+    assert (ledger, command) == ("/a b/ledger", command_of(script))
     assert arguments[-len(extra) :] == extra
     given = arguments[: -len(extra)]
     source = ["x.zip"] if command == "init" else []
     build_parser(Settings()).parse_args([command, *given, *source])  # what the script itself adds is understood
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_the_environment_of_the_project_is_found(script: Path, elsewhere: bool, workplace: Path, tmp_path: Path) -> None:
     (workplace / "jobs" / "site.sh").unlink()
@@ -72,10 +86,10 @@ def test_the_environment_of_the_project_is_found(script: Path, elsewhere: bool, 
         ["/bin/bash", str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.returncode, done.stderr) == (75, "")
-    assert (folder / "called").read_text().split("\n")[2] == script.stem
+    assert (folder / "called").read_text().split("\n")[2] == command_of(script)
 
 
-@pytest.mark.parametrize("script", [script for script in SCRIPTS if script.stem != "status"], ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if command_of(script) != "status"], ids=lambda script: script.name)
 def test_a_signal_to_the_job_reaches_the_program(script: Path, workplace: Path) -> None:
     (workplace / "stay").touch()
     with subprocess.Popen(["/bin/bash", str(script)], cwd=workplace, stderr=subprocess.PIPE) as job:
@@ -89,12 +103,46 @@ def test_a_signal_to_the_job_reaches_the_program(script: Path, workplace: Path) 
     assert "got USR2" in called
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_house_style(script: Path) -> None:
     lines = script.read_text().splitlines()
     assert 10 <= len(lines) <= 40
     assert os.access(script, os.X_OK)
-    assert lines[-1].startswith(f"exec d4c-images {script.stem} ")
+    assert lines[-1].startswith(f"exec d4c-images {command_of(script)} ")
     assert lines[-1].endswith('"$@"')
-    if script.stem != "status":
+    if ".qsub." in script.name and command_of(script) != "status":
         assert "#$ -notify" in lines, "without it SGE kills without a word"
+
+
+@pytest.mark.parametrize("scheduler", list(Scheduler))
+@pytest.mark.parametrize("command", COMMANDS)
+def test_shellcheck_finds_nothing(scheduler: Scheduler, command: str, tmp_path: Path) -> None:
+    terms = Terms(86400.0, 16, "night-1", "proj", "long.q", "me@example.org", ("--host", "a b'c", "--limit=5"))
+    text = script(scheduler, command, terms)
+    (tmp_path / "job.sh").write_text(text)
+    found = subprocess.run([str(SHELLCHECK), str(tmp_path / "job.sh")], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "24:00:00" in text
+    assert "16" in text
+
+
+def test_shell_scripts_of_the_project_pass_shellcheck() -> None:
+    folders = ("tools", "demo", "tests/cluster", "jobs")
+    scripts = [PROJECT / ".ci/run", *(path for folder in folders for path in (PROJECT / folder).glob("*.sh"))]
+    found = subprocess.run([str(SHELLCHECK), "-x", *map(str, scripts)], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("word", ["two words", "a\n#$ -l x", "-x", "$(id)", ""])
+def test_a_word_that_would_change_the_script_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="cannot stand in a job script"):
+        script(Scheduler.SLURM, "download", Terms(project=word))
+
+
+def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["job", "slurm", "download", "--time", "2d", "--cores", "16", "--options=--host 'a b' --max-edge 1024"]) == 0
+    text = capsys.readouterr().out
+    assert "#SBATCH --time=48:00:00\n" in text
+    assert "#SBATCH --cpus-per-task=16\n" in text
+    assert text.endswith("""--grace 25s --host 'a b' --max-edge 1024 "$@"\n""")
+    assert main(["job", "sge", "init", "--options='"]) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images.errors import UsageError
-from d4c_images.settings import NAMES, Settings, granted_cores, load_settings
+from d4c_images.settings import NAMES, Job, Scheduler, Settings, granted_cores, load_settings
 
 PROJECT = Path(__file__).parent.parent
 
@@ -51,10 +51,21 @@ def test_granted_cores(environ: dict[str, str], cores: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "job"), [({"JOB_ID": "77"}, "77"), ({"SLURM_JOB_ID": "8", "JOB_ID": "77"}, "8"), ({}, None)]
+    ("environ", "job"),
+    [
+        ({"JOB_ID": "77", "SGE_TASK_ID": "undefined"}, Job(Scheduler.SGE, "77")),
+        ({"JOB_ID": "77", "SGE_TASK_ID": "3"}, Job(Scheduler.SGE, "77", "3")),
+        ({"JOB_ID": "77"}, None),
+        ({"SLURM_JOB_ID": "8"}, Job(Scheduler.SLURM, "8")),
+        ({"SLURM_JOB_ID": "8", "SLURM_JOB_END_TIME": "1800000000"}, Job(Scheduler.SLURM, "8", end_at=1.8e9)),
+        ({"SLURM_JOB_ID": "8", "SLURM_JOB_END_TIME": "?"}, Job(Scheduler.SLURM, "8")),
+        ({}, None),
+    ],
 )
-def test_job_id(environ: dict[str, str], job: str | None, tmp_path: Path) -> None:
-    assert load_settings(environ, tmp_path / "none").job_id == job
+def test_job(environ: dict[str, str], job: Job | None, tmp_path: Path) -> None:
+    settings = load_settings(environ, tmp_path / "none")
+    assert settings.job == job
+    assert settings.job_id == (job and job.job_id)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ def test_the_webhook_is_not_in_repr(tmp_path: Path) -> None:
 def test_env_example_lists_exactly_the_settings() -> None:
     text = (PROJECT / ".env.example").read_text(encoding="utf-8")
     assert re.findall(r"^(\w+)=", text, re.MULTILINE) == list(NAMES)
-    assert set(NAMES.values()) == {field.name for field in dataclasses.fields(Settings)} - {"job_id"}
+    assert set(NAMES.values()) == {field.name for field in dataclasses.fields(Settings)} - {"job"}
     for block in text.split("\n\n")[1:]:
         assert block.startswith("# "), f"a setting without a comment: {block}"
     # What it shows as values are the defaults.

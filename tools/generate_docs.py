@@ -1,6 +1,7 @@
-"""Writes the pages that are made from the code. `make docs` runs it.
+"""Writes the pages and scripts that are made from the code. `make docs` runs it.
 
-docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables.
+docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
+scripts in jobs/ from `job_scripts`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from types import ModuleType
 
 from d4c_images.cli import build_parser
 from d4c_images.identity import RULES, Rule, identify, merge, rules
-from d4c_images.settings import Settings
+from d4c_images.job_scripts import COMMANDS, Terms, file_name, script
+from d4c_images.settings import Scheduler, Settings
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
+JOBS = Path(__file__).parent.parent / "jobs"
 CLI_HEAD = """# The command line
 
 <!-- Made by `make docs` from d4c_images/cli.py; a test compares the two. -->
@@ -30,6 +33,13 @@ environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).
 | 2 | the command line, a setting or a file named there is wrong |
 | 1 | anything else; one line says what, `--debug` shows where |
 """
+
+
+def job_scripts() -> dict[Path, str]:
+    """Path and text of each script in jobs/."""
+    return {
+        JOBS / file_name(scheduler, command): script(scheduler, command, Terms()) for scheduler in Scheduler for command in COMMANDS
+    }
 
 
 def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -149,4 +159,8 @@ PAGES: dict[Path, Callable[[], str]] = {REFERENCE / "cli.md": cli_page, REFERENC
 if __name__ == "__main__":
     for path, page in PAGES.items():
         path.write_text(page(), encoding="utf-8")
+        print(path)
+    for path, text in job_scripts().items():
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
         print(path)

@@ -27,6 +27,7 @@ class Ledger:
         self._file = _file_id(path)
         self.run_id: int | None = None
         self.ending = "ended"  # what `runs` will say of this run
+        self.n_done = 0  # likewise: images settled, or rows read in
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -29,7 +29,8 @@ CREATE TABLE runs (
     started_at    INTEGER NOT NULL,   -- unix time, as all times here
     heartbeat_at  INTEGER NOT NULL,
     ended_at      INTEGER,
-    ending        TEXT
+    ending        TEXT,
+    n_done        INTEGER NOT NULL DEFAULT 0  -- images settled, or rows read in
 );
 
 -- The one run that may write; taken and given back in a transaction, and checked in each settlement.

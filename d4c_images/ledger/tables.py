@@ -85,7 +85,8 @@ SMALL = (
     ),
     Table(
         "runs",
-        """SELECT run_id, command, host, pid, job_id, started_at, heartbeat_at, ended_at, ending FROM runs ORDER BY run_id""",
+        """SELECT run_id, command, host, pid, job_id, started_at, heartbeat_at, ended_at, ending, n_done FROM runs
+           ORDER BY run_id""",
         {
             "run_id": "integer",
             "command": "text",
@@ -96,6 +97,7 @@ SMALL = (
             "heartbeat_at": "integer",
             "ended_at": "integer",
             "ending": "text",
+            "n_done": "integer",
         },
     ),
 )

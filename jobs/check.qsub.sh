@@ -6,13 +6,15 @@
 #$ -notify
 #
 # Holds ledger and files against each other; changes nothing and may run beside a download:
-#   qsub jobs/check.qsub
-#   qsub jobs/check.qsub --sha256
+#   qsub jobs/check.qsub.sh
+#   qsub jobs/check.qsub.sh --sha256
 # Exit code 0: all is well. 1: the log names what is not.
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/d4c-images says.
+# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
 exec d4c-images check --no-progress "$@"

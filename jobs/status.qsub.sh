@@ -5,12 +5,14 @@
 #$ -l h_rt=00:10:00
 #
 # Writes the report into the job's log. It takes a second and may run beside a download:
-#   qsub jobs/status.qsub
-#   qsub jobs/status.qsub --tables tables
+#   qsub jobs/status.qsub.sh
+#   qsub jobs/status.qsub.sh --tables tables
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/d4c-images says.
+# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
 exec d4c-images status "$@"

@@ -1,0 +1,153 @@
+"""Job scripts for Grid Engine and Slurm as text that one can look at and edit. Submits nothing.
+
+The scripts in `jobs/` are what `script` makes with the defaults (a test compares them), so `d4c-images job` and the folder never
+say two different things.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from d4c_images.errors import UsageError
+from d4c_images.settings import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a job asks the scheduler for."""
+
+    time_s: float | None = None  # None: what suits the command
+    cores: int | None = None
+    name: str | None = None
+    project: str | None = None  # SGE's project, Slurm's account
+    queue: str | None = None  # Slurm's partition
+    mail: str | None = None
+    options: tuple[str, ...] = ()  # of the command
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """What is special about a command's job."""
+
+    about: str  # lines of the comment
+    time_s: float = 12 * 3600.0
+    cores: int = 1
+    options: tuple[str, ...] = ()
+    takes_rounds: bool = False  # ends before the limit and is queued again
+
+
+_TEMPLATES = {
+    "init": _Template(
+        """Reads a GBIF download into the ledger:
+  {submit} path/to/0012345-250101000000000.zip --labels
+It ends before the job's limit and goes on in the next round of the same job.""",
+        options=("--no-progress", "--requeue"),
+        takes_rounds=True,
+    ),
+    "download": _Template(
+        """Fetches what the ledger still lacks, with one worker process per core. Once is enough, it comes back by itself:
+  {submit}
+  {submit} --host api.example.org --max-edge 1024
+It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).""",
+        cores=4,
+        options=("--no-progress", "--requeue"),
+        takes_rounds=True,
+    ),
+    "status": _Template(
+        """Writes the report into the job's log. It takes a second and may run beside a download:
+  {submit}
+  {submit} --tables tables""",
+        time_s=600.0,
+    ),
+    "check": _Template(
+        """Holds ledger and files against each other; changes nothing and may run beside a download:
+  {submit}
+  {submit} --sha256
+Exit code 0: all is well. 1: the log names what is not.""",
+        options=("--no-progress",),
+    ),
+}
+COMMANDS = tuple(_TEMPLATES)
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+,:/-]*").fullmatch
+
+# The warning before a kill: 60 s with -notify in Grid Engine unless the queue says otherwise, 30 s (KillWait) in Slurm.
+_GRACE = {Scheduler.SGE: "45s", Scheduler.SLURM: "25s"}
+_SUBMIT = {Scheduler.SGE: "qsub", Scheduler.SLURM: "sbatch"}
+_SITE = """# d4c-images stands in the folder of submission, or where {elsewhere} says.
+home=${{D4C_HOME:-$PWD}}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+"""
+
+
+def file_name(scheduler: Scheduler, command: str) -> str:
+    """`download.qsub.sh`, `download.sbatch.sh`."""
+    return f"{command}.{_SUBMIT[scheduler]}.sh"
+
+
+def script(scheduler: Scheduler, command: str, terms: Terms) -> str:
+    """The whole script. Options that stand behind its name on the line of submission beat those within. Raises `UsageError`."""
+    for word in (terms.name, terms.project, terms.queue, terms.mail):
+        if word is not None and not _WORD(word):
+            raise UsageError(f"'{word}' cannot stand in a job script: letters, digits and . _ @ + , : / - only")
+    template = _TEMPLATES[command]
+    time_s = template.time_s if terms.time_s is None else terms.time_s
+    cores = terms.cores or template.cores
+    directives = _sge(template, terms, time_s, cores) if scheduler is Scheduler.SGE else _slurm(template, terms, time_s, cores)
+    submit = f"{_SUBMIT[scheduler]} jobs/{file_name(scheduler, command)}"
+    name = terms.name or f"d4c-{command}"
+    head = [line.format(name=name) for line in directives]
+    about = [f"# {line}".rstrip() for line in template.about.format(submit=submit).split("\n")]
+    elsewhere = "qsub -v D4C_HOME=/path/to/it" if scheduler is Scheduler.SGE else "the variable D4C_HOME"
+    grace = ("--grace", _GRACE[scheduler]) if command == "download" else ()
+    words = " ".join(shlex.quote(word) for word in (command, *template.options, *grace, *terms.options))
+    return "\n".join(
+        [
+            "#!/bin/bash -l",
+            *head,
+            "#",
+            *about,
+            "",
+            _SITE.format(elsewhere=elsewhere),
+            "# exec, so that the scheduler's signals reach the program and not a shell that dies of them.",
+            f'exec d4c-images {words} "$@"',
+            "",
+        ]
+    )
+
+
+def _sge(template: _Template, terms: Terms, time_s: float, cores: int) -> list[str]:
+    lines = ["-N {name}", "-cwd", "-j y", f"-l h_rt={_clock(time_s)}"]
+    if cores > 1:
+        lines.append(f"-pe omp {cores}")
+    if template.time_s > 600:
+        lines.append("-notify")
+    if terms.project:
+        lines.append(f"-P {terms.project}")
+    if terms.queue:
+        lines.append(f"-q {terms.queue}")
+    if terms.mail:
+        lines += [f"-M {terms.mail}", "-m ae"]
+    return [f"#$ {line}" for line in lines]
+
+
+def _slurm(template: _Template, terms: Terms, time_s: float, cores: int) -> list[str]:
+    lines = ["--job-name={name}", "--output=%x.o%j", "--open-mode=append", f"--time={_clock(time_s)}", "--ntasks=1"]
+    lines.append(f"--cpus-per-task={cores}")
+    lines.append("--requeue" if template.takes_rounds else "--no-requeue")
+    if terms.project:
+        lines.append(f"--account={terms.project}")
+    if terms.queue:
+        lines.append(f"--partition={terms.queue}")
+    if terms.mail:
+        lines += [f"--mail-user={terms.mail}", "--mail-type=END,FAIL"]
+    return [f"#SBATCH {line}" for line in lines]
+
+
+def _clock(seconds: float) -> str:
+    """`36:00:00`, which both schedulers read."""
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"

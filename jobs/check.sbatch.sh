@@ -1,0 +1,22 @@
+#!/bin/bash -l
+#SBATCH --job-name=d4c-check
+#SBATCH --output=%x.o%j
+#SBATCH --open-mode=append
+#SBATCH --time=12:00:00
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --no-requeue
+#
+# Holds ledger and files against each other; changes nothing and may run beside a download:
+#   sbatch jobs/check.sbatch.sh
+#   sbatch jobs/check.sbatch.sh --sha256
+# Exit code 0: all is well. 1: the log names what is not.
+
+# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images check --no-progress "$@"

@@ -1,0 +1,21 @@
+#!/bin/bash -l
+#$ -N d4c-download
+#$ -cwd
+#$ -j y
+#$ -l h_rt=12:00:00
+#$ -pe omp 4
+#$ -notify
+#
+# Fetches what the ledger still lacks, with one worker process per core. Once is enough, it comes back by itself:
+#   qsub jobs/download.qsub.sh
+#   qsub jobs/download.qsub.sh --host api.example.org --max-edge 1024
+# It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).
+
+# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images download --no-progress --requeue --grace 45s "$@"

@@ -1,0 +1,22 @@
+#!/bin/bash -l
+#SBATCH --job-name=d4c-download
+#SBATCH --output=%x.o%j
+#SBATCH --open-mode=append
+#SBATCH --time=12:00:00
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --requeue
+#
+# Fetches what the ledger still lacks, with one worker process per core. Once is enough, it comes back by itself:
+#   sbatch jobs/download.sbatch.sh
+#   sbatch jobs/download.sbatch.sh --host api.example.org --max-edge 1024
+# It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).
+
+# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images download --no-progress --requeue --grace 25s "$@"

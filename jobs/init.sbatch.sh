@@ -1,0 +1,21 @@
+#!/bin/bash -l
+#SBATCH --job-name=d4c-init
+#SBATCH --output=%x.o%j
+#SBATCH --open-mode=append
+#SBATCH --time=12:00:00
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --requeue
+#
+# Reads a GBIF download into the ledger:
+#   sbatch jobs/init.sbatch.sh path/to/0012345-250101000000000.zip --labels
+# It ends before the job's limit and goes on in the next round of the same job.
+
+# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images init --no-progress --requeue "$@"

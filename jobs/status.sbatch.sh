@@ -1,0 +1,21 @@
+#!/bin/bash -l
+#SBATCH --job-name=d4c-status
+#SBATCH --output=%x.o%j
+#SBATCH --open-mode=append
+#SBATCH --time=00:10:00
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --no-requeue
+#
+# Writes the report into the job's log. It takes a second and may run beside a download:
+#   sbatch jobs/status.sbatch.sh
+#   sbatch jobs/status.sbatch.sh --tables tables
+
+# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images status "$@"

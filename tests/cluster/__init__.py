@@ -1,0 +1,1 @@
+"""Real schedulers for `make test-cluster`."""

@@ -1,0 +1,151 @@
+"""The job scripts under a real Grid Engine and a real Slurm: what a data manager submits on Friday is done on Monday."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.schedulers import CLUSTERS, PROJECT, Cluster, await_end, await_true, down, up
+from tests.program import Collection, multimedia, reach
+from tests.publishers.client import Publishers
+
+pytestmark = pytest.mark.cluster
+
+HOSTS = 4
+N = 400
+
+
+@pytest.fixture(scope="module", params=list(CLUSTERS))
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    up(request.param)
+    yield CLUSTERS[request.param]
+    down(request.param)
+
+
+@dataclass
+class Site:
+    """A user's folder on a cluster, with the project's job scripts and what is special about the site."""
+
+    cluster: Cluster
+    collection: Collection
+    publishers: Publishers
+
+    def script(self, command: str) -> Path:
+        return PROJECT / "jobs" / f"{command}.{self.cluster.kind}.sh"
+
+    def submit(self, command: str, *arguments: object, limit_s: int = 3600, array: str = "") -> str:
+        words = [str(argument) for argument in arguments]
+        if command == "download":
+            words += [*reach(self.publishers), "--processes", "2", "--retry-wait", "1s"]
+        return self.cluster.submit(self.script(command), self.collection.folder, words, limit_s, array)
+
+    def log(self, job: str) -> str:
+        return "".join(path.read_text() for path in sorted(self.collection.folder.glob(f"d4c-*.o{job}*")))
+
+    def await_line(self, job: str, pattern: str) -> None:
+        await_true(f"'{pattern}' in the log of job {job}", lambda: re.search(pattern, self.log(job)))
+
+    def run(self, command: str, *arguments: object, limit_s: int = 3600) -> str:
+        """Submit, wait for the end; the log, after the last exit code was 0."""
+        job = self.submit(command, *arguments, limit_s=limit_s)
+        await_end(self.cluster, job)
+        assert self.cluster.exit_codes(job)[-1] == 0, self.log(job)
+        return self.log(job)
+
+    def is_complete(self) -> None:
+        self.collection.check_invariants()
+        assert self.collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("success", 1, N)]
+        assert self.collection.rows("SELECT DISTINCT status FROM gbif_ids") == [("done",)]
+        assert self.collection.files() == {str(path) for (path,) in self.collection.rows("SELECT file_path FROM images")}
+        assert self.run("check", "--sha256").splitlines()
+
+
+@pytest.fixture
+def site(cluster: Cluster, tmp_path: Path, publishers: Publishers) -> Site:
+    """Nothing in the ledger yet. The program stands where jobs/site.sh says."""
+    program = tmp_path / "bin" / "d4c-images"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(PROJECT))} exec {shlex.quote(sys.executable)} -m d4c_images "$@"\n')
+    program.chmod(0o755)
+    collection = Collection(tmp_path)
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "site.sh").write_text(
+        f'export PATH="{program.parent}:$PATH" D4C_LEDGER="{collection.ledger}" D4C_ROOT="{collection.root}"\n'
+    )
+    rows = [(6_000_000_000 + number, f"http://node{number % HOSTS}.example.org/photos/{number}.jpg") for number in range(N)]
+    multimedia(tmp_path / "multimedia.txt", rows)
+    return Site(cluster, collection, publishers)
+
+
+def slowly(site: Site, total_s: float) -> None:
+    """Have the servers take about so long for all images (two connections a host)."""
+    site.publishers.behave(f"*.example.org=slow_first_byte:{total_s * HOSTS * 2 / N:.3f}")
+
+
+def test_from_init_to_the_report(site: Site) -> None:
+    site.run("init", "multimedia.txt")
+    assert "nothing left to do" in site.run("download")
+    site.is_complete()
+    assert f"{N:,}" in site.run("status")
+
+
+def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
+    """Nobody says --for: the program finds the end of its job, stops before it, and has the job queued again."""
+    site.run("init", "multimedia.txt")
+    limit_s = 20 if site.cluster.kind == "qsub" else 60
+    slowly(site, 1.5 * limit_s)
+    job = site.submit("download", limit_s=limit_s)
+    await_end(site.cluster, job)
+    log = site.log(job)
+    assert log.count("work is left: this job is queued again") == 1, log
+    assert "the time is up" in log
+    assert log.count("nothing left to do") == 1
+    assert site.cluster.exit_codes(job)[-1] == 0
+    runs = site.collection.rows("SELECT job_id, ending, n_done > 0 FROM runs WHERE command = 'download' ORDER BY run_id")
+    assert runs == [(job, "the time is up", 1), (job, "nothing left to do", 1)]
+    site.is_complete()
+
+
+def test_deleted_in_the_middle_and_submitted_again(site: Site) -> None:
+    """The scheduler's warning is enough to end in good order, and it may come twice."""
+    site.run("init", "multimedia.txt")
+    slowly(site, 30)
+    job = site.submit("download")
+    site.await_line(job, r" start: ")
+    await_true("some images", lambda: site.collection.rows("SELECT 1 FROM images WHERE status = 'success'"))
+    site.cluster.cancel(job)
+    await_end(site.cluster, job)
+    assert "a signal came" in site.log(job)
+    assert site.collection.rows("SELECT count(*) FROM images WHERE status = 'leased'") == [(0,)]
+    site.publishers.behave_well()
+    site.run("download")
+    site.is_complete()
+
+
+def test_of_three_tasks_one_works_and_two_say_who_does(site: Site) -> None:
+    """Schedulers do start a job twice; here it is an array."""
+    site.run("init", "multimedia.txt")
+    slowly(site, 10)
+    job = site.submit("download", array="1-3")
+    await_end(site.cluster, job)
+    log = site.log(job)
+    assert log.count("is in use by 'download' on host") == 2, log
+    assert log.count("nothing left to do") == 1
+    site.is_complete()
+
+
+def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
+    """A site without a way out: every request is refused. A person has to look, not the scheduler for ever."""
+    site.run("init", "multimedia.txt")
+    site.publishers.behave("*.example.org=http_429_seconds:3600")
+    job = site.submit("download", "--max-idle", "1s")
+    await_end(site.cluster, job)
+    log = site.log(job)
+    assert "rounds in a row got nothing done: this job is not queued again" in log
+    assert site.cluster.exit_codes(job)[-1] == 75

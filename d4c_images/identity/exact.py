@@ -26,16 +26,19 @@ RULE = Rule(
     rank=rank_of,
     source="RFC 3986 section 6.2",
     examples=(
-        Example("http://www.kew.org/herbcatimg/606755.jpg", "http://www.kew.org/herbcatimg/606755.jpg"),
         Example(
-            "https://monarch.calacademy.org:443/mnt/target-images/CASTYPE1503_h.jpg",
-            "https://monarch.calacademy.org/mnt/target-images/CASTYPE1503_h.jpg",
-            "https://monarch.calacademy.org/mnt/target-images/CASTYPE1503_h.jpg",
+            "https://rdu.unc.edu.ar/bitstream/handle/11086/22322/CORD00002686.jpg",
+            "https://rdu.unc.edu.ar/bitstream/handle/11086/22322/CORD00002686.jpg",
         ),
         Example(
-            "http://fm-digital-assets.fieldmuseum.org/155/820/Trichobius parasparsus Male Slide Venezuela SVP9390 HT.jpg",
-            "http://fm-digital-assets.fieldmuseum.org/155/820/Trichobius%20parasparsus%20Male%20Slide%20Venezuela%20SVP9390%20HT.jpg",
-            "http://fm-digital-assets.fieldmuseum.org/155/820/Trichobius%20parasparsus%20Male%20Slide%20Venezuela%20SVP9390%20HT.jpg",
+            "HTTPS://Photos.example.org:443/a.jpg",
+            "https://photos.example.org/a.jpg",
+            "https://photos.example.org/a.jpg",
+        ),
+        Example(
+            "http://photos.example.org/155/820/Trichobius parasparsus Male Slide Venezuela SVP9390 HT.jpg",
+            "http://photos.example.org/155/820/Trichobius%20parasparsus%20Male%20Slide%20Venezuela%20SVP9390%20HT.jpg",
+            "http://photos.example.org/155/820/Trichobius%20parasparsus%20Male%20Slide%20Venezuela%20SVP9390%20HT.jpg",
         ),
     ),
 )

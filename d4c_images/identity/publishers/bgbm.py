@@ -16,7 +16,7 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "bgbm"
 VERSION = 1
 
-_SCAN = re.compile(r"/images/internal/HerbarThumbs/([A-Z]+[0-9]+(?:__[0-9]+)?)_([0-9]{3,4})").fullmatch
+_SCAN = re.compile(r"/images/internal/HerbarThumbs/([A-Z]+[0-9]+(?:\([0-9]\))?(?:__[0-9]+)?)_([1-9][0-9]{2,3})").fullmatch
 _MANIFEST = re.compile(r"/(?:data/iiif|object)/([A-Z]+[0-9]+)/manifest\.json").fullmatch
 _OLD_SCAN = re.compile(r"/[Hh]erbarium/images/([^?]+/)([Bb]_[0-9]{2}_[0-9]{7}(?:__[0-9]+)?)\.jpg").fullmatch
 
@@ -52,6 +52,7 @@ RULE = Rule(
     examples=(
         Example(f"{_SCANS}/BW01605010_1700", "bgbm:BW01605010"),
         Example(f"{_SCANS}/BW01605010__1_1700", "bgbm:BW01605010__1"),
+        Example(f"{_SCANS}/BW19240010(2)_1700", "bgbm:BW19240010(2)"),
         Example(f"{_SCANS}/B100630718_1700", "bgbm:B100630718"),
         Example("https://herbarium.bgbm.org/data/iiif/BW01605010/manifest.json", "bgbm:BW01605010"),
         Example("https://herbarium.bgbm.org/object/B100190877/manifest.json", "bgbm:B100190877"),
@@ -69,6 +70,7 @@ RULE = Rule(
         (f"{_SCANS}/BW01605010__1_1700", f"{_SCANS}/BW01605010__2_1700"),
         (f"{_SCANS}/BW01605010__1_1700", "https://herbarium.bgbm.org/data/iiif/BW01605010/manifest.json"),
         (f"{_SCANS}/BW01605010_1700", f"{_SCANS}/BW01605020_1700"),
+        (f"{_SCANS}/BW19240010_1700", f"{_SCANS}/BW19240010(2)_1700"),
         (f"{_OLD}/B/10/00/68/95/B_10_0068953.jpg", f"{_OLD}/B/10/00/68/95/B_10_0068953__1.jpg"),
     ),
 )

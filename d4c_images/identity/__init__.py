@@ -38,10 +38,10 @@ __all__ = [
 _SHORTCUTS = {rule.shortcut.prefix: rule.shortcut.match for rule in RULES if rule.shortcut is not None}
 
 # A URL that is plainly normal already, as nearly all are; everything else takes the longer way through `usable_url`. No `%`,
-# `;` or `#`, no port, no user, a common top-level domain, short labels: so none of the cases there can apply.
+# `;` or `#`, no port, no user, a common top-level domain, short labels, no tracking: so none of the cases there can apply.
 _plain = re.compile(
     r"(https?)://((?:[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\.){1,6}(?:[a-z]{2}|com|org|net|edu|gov|museum|info))"
-    r"(/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,1500})((?:\?[A-Za-z0-9._~!$&'()*+,=:@/?-]{0,1500})?)"
+    r"(/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,1500})((?:\?(?!.*(?:utm_|clid=))[A-Za-z0-9._~!$&'()*+,=:@/?-]{0,1500})?)"
 ).fullmatch
 _make = tuple.__new__
 

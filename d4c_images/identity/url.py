@@ -1,13 +1,17 @@
 """From the text of an identifier to a normalised URL. Knows nothing of publishers and never merges two different photos.
 
-What is made equal follows RFC 3986 section 6.2 and no more: the case of scheme and host, default ports, the case of the hex in
-percent-encoding, encoding of what needs none, dot segments, the fragment (never sent to a server). What servers may tell apart
-stays apart: http and https, `www.`, the case of the path, `//`, a trailing slash, the query and its order, `%2F`, `%2B`, `%26`.
+What is made equal follows RFC 3986 section 6.2: the case of scheme and host, default ports, the case of the hex in
+percent-encoding, encoding of what needs none, dot segments, the fragment (never sent to a server). Besides that, what XML and
+HTML did to a cell is undone, and the parameters go that advertisers hang on links (`utm_source` and its kin, `fbclid`, `gclid`).
+What servers may tell apart stays apart: http and https, `www.`, the case of the path, `//`, a trailing slash, a backslash, the
+query and its order, a query of digits alone, `%2F`, `%2B`, `%26`, composed and decomposed letters, user names.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from typing import NamedTuple
 
 MAX_LENGTH = 8192
@@ -41,9 +45,13 @@ class Url(NamedTuple):
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 _PARTS = re.compile(r"(https?|ftp)://(?:[^/]*@)?([^/]+)(/[^?#]*)(.*)").fullmatch
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u2060\ufeff]+")
+_CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")  # never meant, wherever they stand
+_INVISIBLE = "".join(map(chr, range(0x80, 0xA0))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # never meant at an end
+_ENTITY = re.compile(r"&(?:(?:amp;)+|#0{0,9}([0-9]{1,7});|#[xX]0{0,9}([0-9A-Fa-f]{1,6});)")
+_TRACKING = re.compile(r"(?<=[?&])(?:utm_(?:source|medium|campaign|term|content|id)|fbclid|gclid)=[^&]*(?:&|\Z)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _IMAGE_NAME = re.compile(r"\.(?:jpe?g|jpe|png|gif|tiff?|bmp|webp|jp2|dng|cr2|nef|heic|avif)\Z", re.IGNORECASE)
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 _IPV6 = re.compile(r"\[[0-9a-f:.]{2,45}\]\Z")
@@ -82,6 +90,8 @@ def unusable_reason(text: str) -> str | None:
 
 def _analyse(text: str) -> str:
     """A normalised URL, or one of the three reasons (no URL is spelled like them)."""
+    if len(text) > 4 * MAX_LENGTH:
+        return MALFORMED_URL if text.strip() else NO_IDENTIFIER
     text = bare(text)
     if not text:
         return NO_IDENTIFIER
@@ -117,24 +127,39 @@ def _normalise(scheme: str, rest: str) -> str:
         path = "/" + path
     if "/." in path:
         path = _without_dots(path)
-    query = mark + _unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, query))
+    query = _without_tracking(mark + _unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, query)))
     user = _NEEDS_WORK_IN_PATH.sub(_encode, user) + at
     url = f"{scheme}://{user}{known}{path}{query}{fragment}"
     return url if len(url) <= MAX_LENGTH else MALFORMED_URL
 
 
+def _without_tracking(query: str) -> str:
+    kept = _TRACKING.sub("", query)
+    return query if kept == query else kept.rstrip("&") if len(kept) > 1 else ""
+
+
 def _unescape(text: str) -> str:
-    """Undo what XML and HTML did to the `&` of a query; seen doubled (`&amp;amp;`)."""
-    while "&amp;" in text:
-        text = text.replace("&amp;", "&")
+    """Undo what XML and HTML did to the `&` of a query (seen doubled, `&amp;amp;`) and to letters (`&#228;`).
+
+    The `#` of such a letter would else end the query, and with it the number of the photo.
+    """
+    while (clear := _ENTITY.sub(_character, text)) != text:
+        text = clear
     return text
 
 
+def _character(entity: re.Match[str]) -> str:
+    if entity[1] is None and entity[2] is None:
+        return "&"
+    code = int(entity[1]) if entity[1] else int(entity[2], 16)
+    return chr(code) if code <= sys.maxunicode else entity[0]
+
+
 def bare(text: str) -> str:
-    """Without blanks around it, control characters in it, quotes of a CSV writer or angle brackets around it."""
+    """Without entities and control characters in it, and without blanks, quotes of a CSV writer or angle brackets around it."""
     while True:
         before = text
-        text = _CONTROLS.sub("", text).strip().rstrip("|").rstrip()
+        text = _CONTROLS.sub("", _unescape(text)).strip().strip(_INVISIBLE).rstrip("|").rstrip()
         if len(text) > 1 and text[0] + text[-1] in ('""', "<>"):
             text = text[1:-1].replace('""', '"')
         if text == before:
@@ -150,7 +175,7 @@ def _host(host: str, scheme: str) -> str | None:
         return None
     if not name.isascii():
         try:
-            name = name.encode("idna").decode("ascii")
+            name = ".".join(map(_ascii_label, _DOTS.split(name)))
         except UnicodeError:
             return None
     name = name.lower().removesuffix(".")
@@ -163,6 +188,17 @@ def _host(host: str, scheme: str) -> str | None:
     if not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
         return None
     return name if int(port) == _DEFAULT_PORTS[scheme] else f"{name}:{int(port)}"
+
+
+def _ascii_label(label: str) -> str:
+    """A label of an internationalised host name, as browsers and curl ask for it (RFC 5891, UTS 46).
+
+    Python's codec is of the older standard, in which `ß` is `ss` and the final `ς` is `σ`: names that may be somebody else's.
+    """
+    folded = unicodedata.normalize("NFKC", label).lower()
+    if "ß" in folded or "ς" in folded:
+        return "xn--" + folded.encode("punycode").decode("ascii")
+    return label.encode("idna").decode("ascii")
 
 
 def _fragment(rest: str) -> tuple[str, str]:

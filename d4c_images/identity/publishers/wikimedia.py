@@ -16,9 +16,9 @@ from d4c_images.model import Image
 NAME = "wikimedia"
 VERSION = 1
 
-_PICTURE = r"[^/]+\.(?i:jpe?g|png|gif|tiff?|webp)"
+_PICTURE = r"[^/?]+\.(?i:jpe?g|png|gif|tiff?|webp)"
 _FOLDER = r"(?P<wiki>[a-z-]+/[a-z-]+)/(?P<thumb>thumb/)?(?P<folder>[0-9a-f]/[0-9a-f]{2})"
-_WIDTH = r"(?:lossy-page1-|lossless-page1-)?(?P<width>[0-9]{1,5})px-[^/]+"
+_WIDTH = r"(?:lossy-page1-|lossless-page1-)?(?P<width>[0-9]{1,5})px-[^/?]+"
 _UPLOAD = re.compile(rf"/{_FOLDER}/(?P<name>{_PICTURE})(?:/{_WIDTH})?(?:\?[0-9]+)?").fullmatch
 _FILE_PATH = re.compile(
     rf"/wiki/Special:(?:FilePath|Filepath|Redirect/file)/(?P<name>{_PICTURE})(?:\?width=(?P<width>[0-9]+)(?:px)?)?"
@@ -39,12 +39,13 @@ def _match(url: Url) -> Image | None:
     file = _file(url)
     if file is None:
         return None
-    name = unquote(file["name"]).replace(" ", "_")
+    name = unquote(file["name"], errors="surrogateescape").replace(" ", "_")
     if url.host == "upload.wikimedia.org":
         wiki, best = file["wiki"], f"{url.root}/{file['wiki']}/{file['folder']}/{file['name']}"
     else:
         wiki, best = "wikipedia/commons", f"{url.root}/wiki/Special:FilePath/{file['name']}"
-    key = f"wikimedia:{wiki.removeprefix('wikipedia/')}/{quote(name[0].upper() + name[1:])}"
+    name = quote(name[0].upper() + name[1:], errors="surrogateescape")
+    key = f"wikimedia:{wiki.removeprefix('wikipedia/')}/{name}"
     return Image(key, (best, url.text) if file["width"] else (url.text,), url.host, NAME, VERSION)
 
 
@@ -102,6 +103,7 @@ RULE = Rule(
     traps=(
         (f"{_COMMONS}/d/dd/Orava.jpg", "http://upload.wikimedia.org/wikipedia/en/d/dd/Orava.jpg"),
         (f"{_COMMONS}/d/dd/Orava.jpg", f"{_COMMONS}/a/ab/Orava.JPG"),
+        (f"{_COMMONS}/d/dd/%E8.jpg", f"{_COMMONS}/a/ab/%E9.jpg"),
         (f"{_COMMONS}/d/dd/Orava.jpg", f"{_COMMONS}/archive/d/dd/20080101120000%21Orava.jpg"),
         (
             f"{_COMMONS}/thumb/d/dd/Flora.tif/lossy-page1-800px-Flora.tif.jpg",

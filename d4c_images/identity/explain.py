@@ -9,7 +9,7 @@ from typing import NamedTuple
 from d4c_images.identity.cells import split_cell
 from d4c_images.identity.rule import Rule
 from d4c_images.identity.rules import RULES, image_of
-from d4c_images.identity.url import bare, parts, unusable_reason, usable_url
+from d4c_images.identity.url import bare, parts, unescape, unusable_reason, usable_url, without_tracking
 from d4c_images.model import Image
 
 
@@ -72,8 +72,10 @@ def _role(candidate: str, given: str, is_best: bool) -> Role:
 def changes(text: str, url: str) -> tuple[str, ...]:
     """What normalising changed between the text of a cell and its URL."""
     found = []
-    stripped = bare(text)
-    if stripped != text:
+    clear, stripped = unescape(text), bare(text)
+    if clear != text:
+        found.append("entities such as &amp; undone")
+    if stripped != clear:
         found.append("blanks, quotes or control characters removed")
     written = _WRITTEN.match(stripped)
     if written is None or written["scheme"] is None:
@@ -89,15 +91,17 @@ def changes(text: str, url: str) -> tuple[str, ...]:
         found.append("host in its ASCII form")
     elif host.lower() != normal.host:
         found.append("default port or trailing dot dropped")
-    if "&amp;" in rest:
-        found.append("&amp; undone")
-    before, mark, _ = rest.replace("&amp;", "&").partition("#")
+    before, mark, _ = rest.partition("#")
     before = before if before.startswith("/") else "/" + before
     after, kept, _ = (normal.path + normal.query).partition("#")
     if mark and not kept:
         in_name = "%23" in after and "%23" not in rest
         found.append("# of the name encoded" if in_name else "fragment dropped")
         after = after.partition("%23")[0] if in_name else after
+    path, question, query = before.partition("?")
+    if (asked := without_tracking(question + query)) != question + query:
+        found.append("tracking parameters dropped")
+        before = path + asked
     if re.search(r"/\.\.?(?:/|$)", before.partition("?")[0]):
         found.append("dot segments resolved")
     elif before != after:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from d4c_images.identity.rule import Example, Rank, Rule
-from d4c_images.identity.url import Url
+from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
 NAME = "iiif"
@@ -80,7 +80,12 @@ def _match(url: Url) -> Image | None:
 
 
 def _image(url: Url, base: str, derived: tuple[str, ...]) -> Image:
-    return Image(f"iiif:{url.host}{base.replace('%3A', ':')}", (*derived, url.text), url.host, NAME, VERSION)
+    urls = (url.text,) if not derived else tuple(sorted({*derived, url.text}, key=_order))
+    return Image(f"iiif:{url.host}{base.replace('%3A', ':')}", urls, url.host, NAME, VERSION)
+
+
+def _order(text: str) -> tuple[Rank | None, str]:
+    return _rank(parts(text)), text
 
 
 def full_views(service: str, native: bool = False, api_version: int | None = None) -> tuple[str, ...]:
@@ -113,12 +118,14 @@ def _rank(url: Url) -> Rank | None:
     crop = 0 if view.region == "full" else 1 if view.region == "square" else 2
     turned = view.rotation.strip("0.") != ""
     colour = _COLOURS[view.quality]
+    wrapping = _FORMATS.get(view.format and view.format.lower(), 7)
     return (
         crop,
         turned,
         max(0, colour - 2),
+        wrapping > 5,
         *_size_rank(view.size, _api_version(view.base)),
-        _FORMATS.get(view.format and view.format.lower(), 7),
+        wrapping,
         colour,
         insecure,
     )

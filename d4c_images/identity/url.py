@@ -122,23 +122,24 @@ def _normalise(scheme: str, rest: str) -> str:
         return MALFORMED_URL
     rest, fragment = _fragment(rest)
     path, mark, query = rest.partition("?")
-    path = _unescape(_NEEDS_WORK_IN_PATH.sub(_encode, path))
+    path = unescape(_NEEDS_WORK_IN_PATH.sub(_encode, path))
     if not path.startswith("/"):
         path = "/" + path
     if "/." in path:
         path = _without_dots(path)
-    query = _without_tracking(mark + _unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, query)))
+    query = without_tracking(mark + unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, query)))
     user = _NEEDS_WORK_IN_PATH.sub(_encode, user) + at
     url = f"{scheme}://{user}{known}{path}{query}{fragment}"
     return url if len(url) <= MAX_LENGTH else MALFORMED_URL
 
 
-def _without_tracking(query: str) -> str:
+def without_tracking(query: str) -> str:
+    """A query, with its `?`, without the parameters that say where a reader came from."""
     kept = _TRACKING.sub("", query)
     return query if kept == query else kept.rstrip("&") if len(kept) > 1 else ""
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo what XML and HTML did to the `&` of a query (seen doubled, `&amp;amp;`) and to letters (`&#228;`).
 
     The `#` of such a letter would else end the query, and with it the number of the photo.
@@ -159,7 +160,7 @@ def bare(text: str) -> str:
     """Without entities and control characters in it, and without blanks, quotes of a CSV writer or angle brackets around it."""
     while True:
         before = text
-        text = _CONTROLS.sub("", _unescape(text)).strip().strip(_INVISIBLE).rstrip("|").rstrip()
+        text = _CONTROLS.sub("", unescape(text)).strip().strip(_INVISIBLE).rstrip("|").rstrip()
         if len(text) > 1 and text[0] + text[-1] in ('""', "<>"):
             text = text[1:-1].replace('""', '"')
         if text == before:
@@ -209,7 +210,7 @@ def _fragment(rest: str) -> tuple[str, str]:
     """
     rest, mark, fragment = rest.partition("#")
     if not mark or fragment.startswith(("!", "/", "page")):
-        return rest, mark + _unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, fragment))
+        return rest, mark + unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, fragment))
     if _IMAGE_NAME.search(fragment) and not _IMAGE_NAME.search(rest.partition("?")[0]):
         return f"{rest}%23{fragment.replace('#', '%23')}", ""
     return rest, ""

@@ -10,6 +10,7 @@ from d4c_images.identity.publishers import (
     auckland,
     bgbm,
     bhl,
+    bioimages,
     bold,
     byu,
     calacademy,
@@ -21,6 +22,7 @@ from d4c_images.identity.publishers import (
     eol,
     flickr,
     gbif_cache,
+    geocollections,
     google_drive,
     harvard_ids,
     huh,
@@ -32,8 +34,10 @@ from d4c_images.identity.publishers import (
     mcz,
     meise,
     mnhn,
+    morphbank,
     morphosource,
     msu,
+    museums_victoria,
     mushroom_observer,
     naturalis,
     nhm_london,
@@ -45,6 +49,7 @@ from d4c_images.identity.publishers import (
     sdplantatlas,
     single,
     smithsonian,
+    tela_botanica,
     tepapa,
     torch,
     tropicos,
@@ -55,7 +60,7 @@ from d4c_images.identity.publishers import (
     zenodo,
 )
 from d4c_images.identity.rule import Rank, Rule
-from d4c_images.identity.software import bisque, djatoka, emu, fsi, specify, symbiota
+from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, specify, symbiota
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
 
@@ -68,6 +73,7 @@ RULES: tuple[Rule, ...] = (
     auckland.RULE,
     bgbm.RULE,
     bhl.RULE,
+    bioimages.RULE,
     bold.RULE,
     byu.RULE,
     calacademy.RULE,
@@ -79,6 +85,7 @@ RULES: tuple[Rule, ...] = (
     eol.RULE,
     flickr.RULE,
     gbif_cache.RULE,
+    geocollections.RULE,
     google_drive.RULE,
     harvard_ids.RULE,
     huh.RULE,
@@ -89,8 +96,10 @@ RULES: tuple[Rule, ...] = (
     mcz.RULE,
     meise.RULE,
     mnhn.RULE,
+    morphbank.RULE,
     morphosource.RULE,
     msu.RULE,
+    museums_victoria.RULE,
     mushroom_observer.RULE,
     naturalis.RULE,
     nhm_london.RULE,
@@ -102,6 +111,7 @@ RULES: tuple[Rule, ...] = (
     sdplantatlas.RULE,
     single.RULE,
     smithsonian.RULE,
+    tela_botanica.RULE,
     tepapa.RULE,
     torch.RULE,
     tropicos.RULE,
@@ -117,6 +127,7 @@ RULES: tuple[Rule, ...] = (
     djatoka.RULE,
     emu.RULE,
     fsi.RULE,
+    iip.RULE,
     # Protocols, and what is left.
     iiif.RULE,
     exact.RULE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rank, Rule
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
@@ -11,12 +12,11 @@ from d4c_images.model import Image
 NAME = "ala"
 VERSION = 1
 
-_UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _PHOTO = re.compile(
-    rf"(?:/image/|/store/[0-9a-f]/[0-9a-f]/[0-9a-f]/[0-9a-f]/){_UUID}/(original|large|thumbnail(?:_[a-z]+)?)"
+    rf"(?:/image/|/store/[0-9a-f]/[0-9a-f]/[0-9a-f]/[0-9a-f]/)({UUID})/(original|large|thumbnail(?:_[a-z]+)?)"
 ).fullmatch
-_PROXY = re.compile(rf"(?:/image)?/(proxyImage(?:Thumbnail(?:Large)?)?)\?(?:imageId|id)={_UUID}").fullmatch
-_PAGE = re.compile(rf"/image/{_UUID}").fullmatch
+_PROXY = re.compile(rf"(?:/image)?/(proxyImage(?:Thumbnail(?:Large)?)?)\?(?:imageId|id)=({UUID})").fullmatch
+_PAGE = re.compile(rf"/image/({UUID})").fullmatch
 
 _SIZES = ("original", "proxyImage", "large", "thumbnail_large", "proxyImageThumbnailLarge")
 _SMALL, _WEB_PAGE = len(_SIZES), len(_SIZES) + 1

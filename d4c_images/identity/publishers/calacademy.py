@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
@@ -15,10 +16,9 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "calacademy"
 VERSION = 1
 
-_REST_OF_UUID = r"[0-9a-f]{4}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_ORIGINAL = re.compile(rf"/static/[a-z_]+/originals/(..)/(..)/(\1\2{_REST_OF_UUID})\.[A-Za-z]+").fullmatch
-_COPY = re.compile(rf"/static/[a-z_]+/thumbnails/(..)/(..)/(\1\2{_REST_OF_UUID})_([0-9]{{1,5}})\.[A-Za-z]+").fullmatch
-_FILE = re.compile(rf"([0-9a-f]{{4}}{_REST_OF_UUID})\.[A-Za-z]+").fullmatch
+_ORIGINAL = re.compile(rf"/static/[a-z_]+/originals/(..)/(..)/(?=\1\2)({UUID})\.[A-Za-z]+").fullmatch
+_COPY = re.compile(rf"/static/[a-z_]+/thumbnails/(..)/(..)/(?=\1\2)({UUID})_([0-9]{{1,5}})\.[A-Za-z]+").fullmatch
+_FILE = re.compile(rf"({UUID})\.[A-Za-z]+").fullmatch
 _SCALE = re.compile(r"[0-9]{1,5}").fullmatch
 _FILEGET = frozenset({"coll", "filename", "type", "scale", "token", "downloadname"})
 

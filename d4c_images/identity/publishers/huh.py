@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
@@ -16,7 +17,7 @@ NAME = "huh"
 VERSION = 1
 
 _SIZES = ("image", "preview", "thumb")
-_OBJECT = re.compile(r"/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/(image|preview|thumb)").fullmatch
+_OBJECT = re.compile(rf"/({UUID})/(image|preview|thumb)").fullmatch
 _NUMBER = re.compile(r"/databases/image\.php\?id=([0-9]+)").fullmatch
 _WEB_IMAGE = re.compile(r"/huhwebimages/([0-9A-F]+)/type/full/([0-9]+)\.jpg").fullmatch
 # The master may be a TIFF, its thumbnail is a JPEG; the stem is the barcode and shot.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import PICTURE
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
@@ -16,7 +17,7 @@ NAME = "mcz"
 VERSION = 1
 
 _THUMBNAIL = re.compile(r"(/specimen_images/(?:[^/]+/)+)(?:thumbnails/([^/]+)|thumbs/([^/]+))").fullmatch
-_PHOTO = re.compile(r"/specimen_images/(?:[^/]+/)+[^/]+\.(?:jpe?g|png|tiff?|JPE?G|PNG|TIFF?)").fullmatch
+_PHOTO = re.compile(rf"/specimen_images/(?:[^/]+/)+[^/]+\.{PICTURE}").fullmatch
 
 
 def _read(url: Url) -> Variant | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
@@ -15,7 +16,7 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "nhm_london"
 VERSION = 1
 
-_MEDIUM = re.compile(r"(/media/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))(?:/(original|preview|thumbnail))?").fullmatch
+_MEDIUM = re.compile(rf"(/media/({UUID}))(?:/(original|preview|thumbnail))?").fullmatch
 _ASSET = re.compile(r"(/services/media-store/asset/([0-9a-f]{40})/contents/)(preview|thumbnail)").fullmatch
 _SIZES = ("original", None, "preview", "thumbnail")
 

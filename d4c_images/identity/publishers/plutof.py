@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rank, Rule
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
@@ -12,7 +13,7 @@ NAME = "plutof"
 VERSION = 1
 
 _FILE = re.compile(r"/public/(orig|large)/([0-9A-F]{2}/[0-9A-F]{2})/([0-9A-F]{64})(\.[A-Za-z0-9]+)?").fullmatch
-_STORED = re.compile(r"/plutof-public/original/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[A-Za-z0-9]+)").fullmatch
+_STORED = re.compile(rf"/plutof-public/original/({UUID}\.[A-Za-z0-9]+)").fullmatch
 _STORE = "s3.hpc.ut.ee"
 
 

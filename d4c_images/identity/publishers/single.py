@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import PICTURE, UUID
 from d4c_images.identity.rule import Example, Rank, Rule
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
@@ -17,10 +18,9 @@ from d4c_images.model import Image
 NAME = "single"
 VERSION = 1
 
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_PICTURE = r"[^/?]+\.(?i:jpe?g|png|tiff?)"
+_PICTURE = rf"[^/?]+\.{PICTURE}"
 # Before 2014 a number; of its sizes the rows name the large one alone.
-_ARTPORTALEN = rf"/MediaLibrary/(?:[0-9]{{4}}/[0-9]{{1,2}}/{_UUID}_image|[a-z]+/[0-9]{{4}}/large/[0-9]+)\.jpe?g"
+_ARTPORTALEN = rf"/MediaLibrary/(?:[0-9]{{4}}/[0-9]{{1,2}}/{UUID}_image|[a-z]+/[0-9]{{4}}/large/[0-9]+)\.jpe?g"
 
 _TABLE: dict[str, str] = {
     # Portals of observations: the number, or the UUID, is the photo's.
@@ -32,9 +32,9 @@ _TABLE: dict[str, str] = {
     "www.artportalen.se": _ARTPORTALEN,
     # The letters after `_` or `-` are the photo's, the number before them is the observation's.
     "svampe.databasen.org": rf"/uploads/{_PICTURE}",
-    "arter.dk": rf"/media/{_UUID}\.jpe?g",
+    "arter.dk": rf"/media/{UUID}\.jpe?g",
     # Camera traps, by the asset's UUID.
-    "multimedia.agouti.eu": rf"/assets/{_UUID}/file",
+    "multimedia.agouti.eu": rf"/assets/{UUID}/file",
     # Herbaria and museums: the file. More than one file may show a specimen, so nothing is read out of its name.
     "beaty.b-cdn.net": rf"/{_PICTURE}",
     "www.westafricanplants.senckenberg.de": rf"/images/pictures/{_PICTURE}",
@@ -46,14 +46,14 @@ _TABLE: dict[str, str] = {
     "www.kew.org": r"/herbcatimg/[0-9]+\.jpg",
     "d2seqvvyy3b8p2.cloudfront.net": r"/[0-9a-f]{32}\.jpg",  # Kew
     "fm-digital-assets.fieldmuseum.org": rf"/[0-9]+/[0-9]+/{_PICTURE}",
-    "mm.fieldmuseum.org": rf"/{_UUID}",
+    "mm.fieldmuseum.org": rf"/{UUID}",
     "monarch.calacademy.org": rf"/mnt/target-images/(?:[^/?]+/)*{_PICTURE}",
-    "storage.gbif-no.sigma2.no": rf"/[a-z]+/{_UUID}/{_PICTURE}",
+    "storage.gbif-no.sigma2.no": rf"/[a-z]+/{UUID}/{_PICTURE}",
     "www.digit.snm.ku.dk": rf"/DanBIF/[^/?]+/{_PICTURE}",
     "www.gbif.irb.hr": rf"/multimedia/{_PICTURE}",
     "herbarium.sanjuancollege.edu": rf"/herbphotos/[^/?]+/{_PICTURE}",
     "plantdata.bio.cmich.edu": rf"/images/specimens/[^/?]+/{_PICTURE}",
-    "cdn.floridamuseum.ufl.edu": rf"/[Hh]erbarium/(?:{_UUID}|jpg/[0-9]+/{_PICTURE})",
+    "cdn.floridamuseum.ufl.edu": rf"/[Hh]erbarium/(?:{UUID}|jpg/[0-9]+/{_PICTURE})",
     "data.landcareresearch.co.nz": r"/Image/[A-Z0-9]+/[A-Z]+",
     "procyon.acadiau.ca": r"/(?:ecsmith/)?cgi-bin/image\.cgi\?[0-9]+[A-Z]?,jpeg",
     # A library of sounds. Its PNG are spectrograms and no photos.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
@@ -15,11 +16,9 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "yale"
 VERSION = 1
 
-_REST_OF_UUID = r"[0-9a-f]{4}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_UUID = r"[0-9a-f]{4}" + _REST_OF_UUID
-_FORMAT = re.compile(rf"(/content/(repository/[A-Z]+/id/[0-9]+|id/{_UUID})/format/)([123])").fullmatch
+_FORMAT = re.compile(rf"(/content/(repository/[A-Z]+/id/[0-9]+|id/{UUID})/format/)([123])").fullmatch
 _SERVER = re.compile(r"b[0-9]{2}\.deliver\.odai\.yale\.edu").fullmatch
-_FILE = re.compile(rf"/([0-9a-f]{{2}})/([0-9a-f]{{2}})/(\1\2{_REST_OF_UUID})/([^/]+?)(-large|-med|-small|-thumb)?\.(?:jpe?g|tiff?)")
+_FILE = re.compile(rf"/(..)/(..)/(?=\1\2)({UUID})/([^/]+?)(-large|-med|-small|-thumb)?\.(?:jpe?g|tiff?)").fullmatch
 _SIZES = (None, "-large", "-med", "-small", "-thumb")
 
 
@@ -29,7 +28,7 @@ def _read(url: Url) -> Variant | None:
     if url.host == "deliver.odai.yale.edu" and (found := _FORMAT(url.path)):
         path, content, size = found.groups()
         return Variant(content, (3 - int(size),), f"{url.root}{path}3" if size != "3" else "")
-    if _SERVER(url.host) and (found := _FILE.fullmatch(url.path)):
+    if _SERVER(url.host) and (found := _FILE(url.path)):
         return Variant(f"{found[3]}/{found[4]}", (_SIZES.index(found[5]),))
     return None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import UUID
 from d4c_images.identity.rule import Example, Rank, Rule
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
@@ -16,7 +17,7 @@ VERSION = 1
 
 _API = re.compile(r"/api/records/([0-9]+)/files/([^/]+)/content").fullmatch
 _PAGE = re.compile(r"/records?/([0-9]+)/files/([^/?]+)(?:\?download=1)?").fullmatch
-_BUCKET = re.compile(r"/api/files/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([^/?]+)(?:\?download=1)?").fullmatch
+_BUCKET = re.compile(rf"/api/files/({UUID})/([^/?]+)(?:\?download=1)?").fullmatch
 
 
 def _match(url: Url) -> Image | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import archives, labels
+from d4c_images.ledger import archives, labels, unfold
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
@@ -86,6 +86,7 @@ def ingest(
                 progress(Progress(last.end_row, last.end_offset, source.size_bytes))
                 reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
         admission.flush()
+        unfold.link_newcomers(ledger)
         crash.point("ingest.before_finish")
         if reached_end:
             with ledger.transaction() as db:

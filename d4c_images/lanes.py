@@ -75,8 +75,6 @@ class Attempt:
     url_no: int
     hops: int
     is_upgraded: bool = False  # asked over https instead
-    unfolded: deque[str] | None = None  # what a manifest named: asked before the candidate after `url_no`
-    hops_to_unfolded: int = 0
     n_requests: int = 0
     received_bytes: int = 0
     elapsed_s: float = 0.0

@@ -53,6 +53,8 @@ class ErrorType(StrEnum):
     TOO_LARGE = "too_large"
     NO_URL = "no_url"
     OTHER = "other"
+    SAME_IMAGE = "same_image"
+    """All that a document names is there as other images: not there yet, or, as a flag on success rows, the file is that one's."""
     RAW_UNPROCESSED = "raw_unprocessed"
     """A flag on success rows: a camera raw file, kept as it came."""
 
@@ -212,16 +214,29 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfolding:
+    """A document was there instead of a picture; this is what it names. The ledger makes of it what is to be asked next."""
+
+    url: str  # where the document was found
+    url_no: int  # the candidate that led there
+    kind: str  # info, manifest or collection (`identity.DocumentKind`)
+    images: tuple[Image, ...]  # in the document's order; of a collection, what its documents stand for
+    n_named: int  # with those that were left out
+    otherwise: Verdict  # what becomes of the image where nothing of it is left to be asked
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What the steward writes down for one claim.
 
-    Exactly one of these holds: `verdict` is set (a finished attempt); `move` is set (to go on at another host); neither is
-    set (released: the claim was not tried, nothing is counted).
+    At most one of these is set: `verdict` (a finished attempt); `move` (to go on at another host); `unfolding` (to go on with
+    what a document names). None of them: released, the claim was not tried, nothing is counted.
     """
 
     image_id: int
     verdict: Verdict | None = None
     move: Move | None = None
+    unfolding: Unfolding | None = None
     blob: Blob | None = None
     http_status: int | None = None  # HTTP code or OwnCode of the deciding reply
     url_no: int = 0  # the candidate that decided

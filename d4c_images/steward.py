@@ -289,6 +289,8 @@ class Steward:
                 self._know(db, host_id, questions.host_name(db, host_id))
             crash.point("settle.before_commit")
         crash.point("settle.committed")
+        if settled.n_unfolded:
+            crash.point("unfold.committed")
         for report in reports:
             self._release(report, now)
         for host_id in settled.hosts.keys() | settled.moved_to:

@@ -16,15 +16,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from d4c_images import crash
+from d4c_images import crash, documents
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of
-from d4c_images.identity.manifest import MAX_BYTES, image_urls_of_manifest
 from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Attempt, Failure, Job, Lane
-from d4c_images.model import ErrorType, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Verdict
-from d4c_images.sniff import Kind, sniff
+from d4c_images.model import ErrorType, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Unfolding, Verdict
 from d4c_images.stores import Keep, Store
 
 Feed = Callable[[float], Orders]
@@ -255,30 +253,25 @@ class _Worker:
         if verdict.status is Status.SUCCESS:
             attempt.lane.n_troubles = 0
             self._beside(self._on_examined, attempt, self._examiner.examine, reply, attempt.part)
+        elif documents.may_be_document(reply, verdict):
+            self._beside(self._on_read, attempt, documents.read, reply, verdict, attempt.claim.urls[attempt.url_no], attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
             attempt.lane.answers_by_https = False  # not so for all of its URLs, then
             attempt.part.abort()
             attempt.lane.ready.append(attempt)
-        elif reply.path is not None and sniff(reply.head, reply.tail, reply.size_bytes).kind is Kind.JSON:
-            self._unfold(attempt, reply, verdict)
         else:
             self._failed(attempt, verdict, reply.code)
 
-    def _unfold(self, attempt: Attempt, reply: Reply, verdict: Verdict) -> None:
-        """Go on with the images that a IIIF document names. Once: a manifest of manifests is none.
-
-        It counts as a hop, since documents of two hosts may name each other.
-        """
-        may_go_on = attempt.unfolded is None and attempt.hops < self._fetcher.options.limits.max_redirects
-        if may_go_on and reply.path is not None and reply.size_bytes <= MAX_BYTES:
-            attempt.hops_to_unfolded = attempt.hops + 1
-            attempt.unfolded = deque(image_urls_of_manifest(reply.path.read_bytes(), reply.final_url))
-            if attempt.unfolded:
-                self._ask_next(attempt)
-                return
-        if b"iiif" in reply.head.lower():
-            verdict = replace(verdict, error_type=ErrorType.MANIFEST_ERROR)
-        self._failed(attempt, verdict, reply.code)
+    def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
+        """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
+        read, code = future.result(), attempt.reply.code if attempt.reply else OwnCode.OTHER
+        if isinstance(read, Verdict):
+            self._failed(attempt, read, code)
+            return
+        attempt.lane.n_troubles = 0
+        if attempt.failure is not None:
+            read = replace(read, otherwise=attempt.failure.verdict)
+        self._settle(attempt, unfolding=read, http_status=code)
 
     def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
         attempt.found = future.result()
@@ -314,9 +307,7 @@ class _Worker:
         """Go on with the next candidate, if there is one."""
         attempt.part.abort()
         url_no = attempt.url_no + 1
-        if attempt.unfolded:
-            self._go_on(attempt, attempt.unfolded.popleft(), attempt.url_no, attempt.hops_to_unfolded)
-        elif url_no < len(attempt.claim.urls):
+        if url_no < len(attempt.claim.urls):
             self._go_on(attempt, attempt.claim.urls[url_no], url_no, 0)
         else:
             self._give_up(attempt)

@@ -19,6 +19,8 @@ QUERIES = {
     "link_rows": "SELECT * FROM link_rows ORDER BY gbif_id, image_no",
     "gbif_ids": "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at IS NOT NULL, first_image_id, n_in_line"
     " FROM gbif_ids ORDER BY gbif_id",
+    "documents": "SELECT image_id, url, kind, n_named, n_taken FROM documents ORDER BY image_id, url",
+    "unfolded": "SELECT * FROM unfolded ORDER BY parent_id, image_id",
     "labels": "SELECT * FROM labels ORDER BY gbif_id",
     "rejected_rows": "SELECT rowid, * FROM rejected_rows ORDER BY rowid",
     "reject_counts": "SELECT * FROM reject_counts ORDER BY archive_id, reason",

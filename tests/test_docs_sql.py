@@ -20,13 +20,15 @@ TWINS = (Sample(1000000007, 0, HOSTS[0], "success", body=b"first image"),)
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """The sample ledger, with one photo that hangs on two records and has a twin."""
+    """The sample ledger, with one photo that hangs on two records and has a twin, and a manifest that brought another one."""
     path = tmp_path_factory.mktemp("sql") / "ledger"
     writer = make_ledger(path, SAMPLES + TWINS)
     with writer.transaction() as db:
         db.execute(
             "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (77, 1, 1, 0, 1, 99)"
         )
+        db.execute("INSERT INTO documents VALUES (1, 'https://example.org/manifest', 'manifest', 300, 200, 1800000000)")
+        db.execute("INSERT INTO unfolded VALUES (1, 2, 1, 1, 1, 1)")
     writer.close()
     with open_reader(path) as reader:
         yield reader
@@ -34,7 +36,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 def test_there_are_queries_and_tables() -> None:
     assert len(QUERIES) == PAGE.count("```sql") >= 20
-    assert len(TABLES) == 13
+    assert len(TABLES) == 15
 
 
 @pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])

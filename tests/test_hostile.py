@@ -34,7 +34,8 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
 def test_what_it_becomes(hostile: Collection, number: int) -> None:
     line: Expected = TABLE[number]
     [(status, error_type, http_status, media_type, file_path, detail)] = hostile.rows(
-        "SELECT status, error_type, http_status, media_type, file_path, error_detail FROM images WHERE gbif_id = ?",
+        "SELECT status, error_type, http_status, media_type, file_path, error_detail FROM images"
+        " WHERE gbif_id = ? AND image_no = 0",
         FIRST_ID + number,
     )
     assert status == line.status, detail

@@ -26,7 +26,7 @@ LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash"},
     1: {"identity", "sniff", "judge", "pace"},
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
-    3: {"ingest", "prepare", "reading", "worker", "examine", "run", "lanes", "steward", "report", "export", "rounds"},
+    3: {"ingest", "prepare", "reading", "worker", "examine", "documents", "run", "lanes", "steward", "report", "export", "rounds"},
     4: {"runners", "job_scripts", "commands", "cli", "__main__", "__init__"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}

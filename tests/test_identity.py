@@ -153,8 +153,10 @@ def test_merging_hangs_on_the_set_alone(one: list[str], other: list[str], random
 
 def test_iiif_candidates_stand_best_first() -> None:
     best_first = [
+        f"{SERVICE}/manifest",
         f"{SERVICE}/full/full/0/default.jpg",
         f"{SERVICE}/full/max/0/default.jpg",
+        f"{SERVICE}/info.json",
         f"{SERVICE}/full/pct:100/0/default.jpg",
         f"{SERVICE}/full/1600,/0/default.jpg",
         f"{SERVICE}/full/1600,/0/default.png",
@@ -164,8 +166,6 @@ def test_iiif_candidates_stand_best_first() -> None:
         f"{SERVICE}/full/max/90/default.jpg",
         f"{SERVICE}/square/max/0/default.jpg",
         f"{SERVICE}/0,0,500,500/max/0/default.jpg",
-        f"{SERVICE}/info.json",
-        f"{SERVICE}/manifest",
     ]
     for shift in range(len(best_first)):
         assert list(merge(best_first[shift:], best_first[:shift])) == best_first
@@ -174,20 +174,20 @@ def test_iiif_candidates_stand_best_first() -> None:
 @pytest.mark.parametrize(
     ("given_url", "wanted"),
     [
-        ("https://h.org/iiif/3/x/full/600,/0/default.jpg", ["full/max/0/default.jpg", "full/600,/0/default.jpg"]),
+        ("https://h.org/iiif/3/x/full/600,/0/default.jpg", ["full/max/0/default.jpg", "info.json", "full/600,/0/default.jpg"]),
         (
             "https://h.org/iiif/2/x/full/600,/0/default.jpg",
-            ["full/full/0/default.jpg", "full/max/0/default.jpg", "full/600,/0/default.jpg"],
+            ["full/full/0/default.jpg", "full/max/0/default.jpg", "info.json", "full/600,/0/default.jpg"],
         ),
         (
             "https://h.org/img/x/0,0,9,9/600,/90/gray.png",
-            ["full/max/0/default.jpg", "full/full/0/default.jpg", "0,0,9,9/600,/90/gray.png"],
+            ["full/max/0/default.jpg", "full/full/0/default.jpg", "info.json", "0,0,9,9/600,/90/gray.png"],
         ),
-        ("https://h.org/img/x/full/600,/0/native.jpg", ["full/full/0/native.jpg", "full/600,/0/native.jpg"]),
+        ("https://h.org/img/x/full/600,/0/native.jpg", ["full/full/0/native.jpg", "info.json", "full/600,/0/native.jpg"]),
         ("https://h.org/img/x/full/max/0/default.tif", ["full/max/0/default.tif"]),
         (
             "https://h.org/img/x/full/max/0/default.pdf",
-            ["full/max/0/default.jpg", "full/full/0/default.jpg", "full/max/0/default.pdf"],
+            ["full/max/0/default.jpg", "full/full/0/default.jpg", "info.json", "full/max/0/default.pdf"],
         ),
         ("https://h.org/iiif/3/x/info.json", ["full/max/0/default.jpg", "info.json"]),
         ("https://h.org/iiif/3/x/manifest", ["manifest"]),

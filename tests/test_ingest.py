@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger import admit, archives, catching_up, chunk, keys, known, labels, lending, names, owner, records, rollup
+from d4c_images.ledger import admit, archives, catching_up, hashes, keys, known, labels, lending, owner, records, rollup, texts
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
 from d4c_images.prepare import chunks
@@ -148,7 +148,7 @@ def test_the_ledger_is_what_the_rows_say(
     model = Model()
     model.admit(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunk, "HASH_MASK", (1 << bits) - 1)
+        patch.setattr(hashes, "HASH_MASK", (1 << bits) - 1)
         run(folder / "whole", source)
         agrees(folder / "whole", model)
         with sizes(block_bytes, per_transaction, held):
@@ -455,7 +455,7 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
         known.FILL_LINK,
         known.FILL_IMAGE,
         known.NEW_CANDIDATES,
-        names.TEXT_IDS,
+        texts.TEXT_IDS,
         labels.KNOWN,
         archives.SAMPLED,
         admit.NEXT_IMAGE_ID,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.ledger import chunk
+from d4c_images.ledger import hashes
 from tests.downloads import ask, bare, check_sound, load, row
 
 URLS = [f"https://media.example.org/{number}.jpg" for number in range(24)]
@@ -14,7 +14,7 @@ URLS = [f"https://media.example.org/{number}.jpg" for number in range(24)]
 
 @pytest.mark.parametrize("bits", [0, 2])
 def test_a_hash_is_no_identity(bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk, "HASH_MASK", (1 << bits) - 1)
+    monkeypatch.setattr(hashes, "HASH_MASK", (1 << bits) - 1)
     ledger = tmp_path / "ledger.sqlite"
     load(ledger, bare(tmp_path / "1.txt", [row(1 + number // 2, url) for number, url in enumerate(URLS[:12])]))
     load(ledger, bare(tmp_path / "2.txt", [row(50 + number // 2, url) for number, url in enumerate(URLS)]))

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import lending, listing, owner, untried
+from d4c_images.ledger import lending, listing, names, owner, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
@@ -64,7 +64,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """A record with n new images; its links stand with the images themselves, or in their own table."""
         self.n_records += 1
         with self.ledger.transaction() as db:
-            host_id = lending.host_id_of(db, host)
+            host_id = names.host_id_of(db, host)
             tally = Tally()
             for image_no in range(n):
                 self.n_images += 1
@@ -106,7 +106,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=leases, host=st.sampled_from(HOSTS), n=st.integers(1, 6))
     def lend(self, host: str, n: int) -> object:
         with self.ledger.transaction() as db:
-            host_id = lending.host_id_of(db, host)
+            host_id = names.host_id_of(db, host)
             terms = lending.Terms(0, 2, 0.0, n, self.now + 60.0)
             turn = lending.lend(db, self.ledger.run_id or 0, host_id, host, terms, MAX_ATTEMPTS, self.now)
         if turn is None:

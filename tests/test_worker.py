@@ -229,36 +229,65 @@ def test_a_claim_of_another_host_is_not_asked_here(bench: Bench, publishers: Pub
     assert publishers.counters()["hosts"] == {}
 
 
-@pytest.mark.parametrize("behaviour", ["manifest_multi", "manifest_v2"])
-def test_a_manifest_leads_to_its_image(bench: Bench, publishers: Publishers, behaviour: str) -> None:
+@pytest.mark.parametrize(("behaviour", "n"), [("manifest_multi", 3), ("manifest_v2", 1)])
+def test_a_document_is_told_and_not_followed(bench: Bench, publishers: Publishers, behaviour: str, n: int) -> None:
+    """What is to be asked next is for the ledger, which knows what is there already, and whose turn it is."""
     publishers.behave(f"{HOST}={behaviour}")
     outcome = bench.outcome(claim(1, f"http://{HOST}/sheet/manifest"))
-    assert status(outcome) == (Status.SUCCESS, None)
-    assert (outcome.requests, outcome.url_no) == (2, 0)
-
-
-def test_a_manifest_without_images_is_an_error_of_its_own(bench: Bench, publishers: Publishers) -> None:
-    publishers.behave(f"{HOST}=manifest_empty")
-    assert status(bench.outcome(claim(1, f"http://{HOST}/x/manifest"))) == (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)
+    assert (outcome.verdict, outcome.move, outcome.blob) == (None, None, None)
+    assert outcome.unfolding is not None
+    assert (outcome.unfolding.kind, outcome.unfolding.n_named, outcome.unfolding.url_no) == ("manifest", n, 0)
+    assert [image.key for image in outcome.unfolding.images] == [
+        f"iiif:{HOST}/image-api/sheet/{number}" for number in range(1, n + 1)
+    ]
+    assert publishers.counters()["requests"] == 1
     assert bench.files() == []
 
 
-def test_documents_of_two_hosts_that_name_each_other_come_to_an_end(
-    bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch
+def test_what_failed_before_a_document_is_remembered(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/gone.jpg=http_410")
+    outcome = bench.outcome(claim(1, f"http://{HOST}/gone.jpg", f"http://{HOST}/iiif/3/x/info.json"))
+    assert outcome.unfolding is not None
+    assert (outcome.unfolding.url_no, outcome.unfolding.otherwise.error_type) == (1, "http_410")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "path", "expected"),
+    [
+        ("manifest_empty", "x/manifest", (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)),
+        ("manifest_sound", "x/manifest", (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)),
+        ("collection_empty", "x/collection.json", (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)),
+        ("manifest_truncated", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.MANIFEST_ERROR)),
+        ("manifest_truncated", "x.jpg", (Status.FAILED_TRANSIENT, ErrorType.MANIFEST_ERROR)),
+        ("html", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.MANIFEST_ERROR)),
+        ("html", "iiif/2/x/info.json", (Status.FAILED_TRANSIENT, ErrorType.MANIFEST_ERROR)),
+        ("html", "x.jpg", (Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE)),
+        ("xml_as_png", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.MANIFEST_ERROR)),
+        ("access_denied_200", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.MANIFEST_ERROR)),
+        ("json", "x/manifest", (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)),
+        ("json", "x.jpg", (Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE)),
+        ("pdf", "x/manifest", (Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE)),
+        ("empty", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)),
+        ("http_404", "x/manifest", (Status.FAILED_PERMANENT, "http_404")),
+        ("http_401", "x/manifest", (Status.FAILED_PERMANENT, "http_401")),
+        ("http_500", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR)),
+        ("close_mid_body", "x/manifest", (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)),
+    ],
+)
+def test_what_stands_in_the_place_of_a_document(
+    bench: Bench, publishers: Publishers, behaviour: str, path: str, expected: tuple[Status, str]
 ) -> None:
-    """An info.json whose @id is another host is common; so is a service there that answers with an info.json again."""
-    publishers.behave(f"{HOST}=manifest_v2")
-    elsewhere = "http://other.example/image-api/sheet/full/max/0/default.jpg"
-    monkeypatch.setattr("d4c_images.worker.image_urls_of_manifest", lambda body, url: (elsewhere,))
-    url = f"http://{HOST}/sheet/manifest"
-    assert bench.outcome(claim(1, url, hops=3)).move == Move("other.example", 0, elsewhere, hops=4)
-    assert status(bench.outcome(claim(2, url, hops=10))) == (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)
+    """The table of docs/reference/iiif.md."""
+    publishers.behave(f"{HOST}={behaviour}")
+    outcome = bench.outcome(claim(1, f"http://{HOST}/{path}"))
+    assert status(outcome) == expected
+    assert bench.files() == []
 
 
-def test_info_json_leads_to_the_full_image(bench: Bench) -> None:
-    outcome = bench.outcome(claim(1, f"http://{HOST}/iiif/3/sheet-1/info.json"))
-    assert outcome.blob is not None
-    assert (outcome.blob.width, outcome.blob.height) == (1000, 1400)
+def test_after_a_broken_document_the_next_candidate_is_asked(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/x/manifest=manifest_truncated")
+    outcome = bench.outcome(claim(1, f"http://{HOST}/x/manifest", f"http://{HOST}/1.jpg"))
+    assert (status(outcome), outcome.url_no) == ((Status.SUCCESS, None), 1)
 
 
 # Politeness

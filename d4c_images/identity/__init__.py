@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from d4c_images.identity import exact
 from d4c_images.identity.cells import split_cell
-from d4c_images.identity.manifest import image_urls_of_manifest
+from d4c_images.identity.iiif import names_document
+from d4c_images.identity.manifest import Document, DocumentKind, Fault, read_document
 from d4c_images.identity.rule import SHORTCUT_PREFIX, Example, Rank, Rule
 from d4c_images.identity.rules import HINTS, RULES, RULES_OF_HOST, image_of, rank_of
 from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
@@ -22,14 +23,18 @@ from d4c_images.model import Image
 
 __all__ = [
     "RULES",
+    "Document",
+    "DocumentKind",
     "Example",
+    "Fault",
     "Rank",
     "Rule",
     "Url",
     "identify",
-    "image_urls_of_manifest",
     "merge",
+    "names_document",
     "parts",
+    "read_document",
     "split_cell",
     "unusable_reason",
     "usable_url",

@@ -6,7 +6,10 @@ asked for, but never another photo.
 
 The identifier stays as it is written (`%2F` in it is not `/`; Image API 3.0 section 9), except that `%3A` and `:` are the same.
 A URL with a query is no IIIF URL. A manifest at `<service>/manifest` shares the service's key, as RBGE, Meise, BGBM and Zenodo
-have it; a manifest anywhere else is its own image by the exact rule, and what it holds is learnt when it is fetched.
+have it; a manifest anywhere else is its own image by the exact rule. What one holds is learnt when it is fetched (`manifest`).
+
+A manifest that a row names is asked first, since only it can tell of further pictures. The service's info.json is asked where
+the whole picture is refused, before smaller views: it tells what size the server gives.
 """
 
 from __future__ import annotations
@@ -35,7 +38,11 @@ _NUMBER = re.compile(r"[0-9]+")
 
 _COLOURS = {"default": 0, "color": 1, "colour": 1, "native": 2, "gray": 3, "grey": 3, "bitonal": 4}
 _FORMATS = {"jpg": 0, "jpeg": 0, "tif": 1, "tiff": 1, "jp2": 2, "png": 3, "webp": 4, None: 5, "gif": 6, "pdf": 7}
-_INFO_JSON, _MANIFEST = 8, 9
+_INFO_JSON: Rank = (0, 0, 0, 0, 0, 9)  # behind whole pictures at full resolution, before smaller ones
+_MANIFEST: Rank = (-1,)
+
+# What documents are called: `/manifest`, `/manifest.json`, `/iiif/manifest/1739342`, `/iiif/collection/top`, `?manifest=...`
+_DOCUMENT = re.compile(r"/(?:info\.json|manifests?|manifest\.json|collection\.json|iiif[^/]*/(?:.+/)?collections?)(?:/|\Z)").search
 
 
 class _View(NamedTuple):
@@ -70,7 +77,9 @@ def _view(url: Url) -> _View | None:
 def _match(url: Url) -> Image | None:
     view = _view(url)
     if view is not None:
-        return _image(url, view.base, () if view.is_best else full_views(url.root + view.base, view.quality == "native"))
+        service = url.root + view.base
+        better = () if view.is_best else (*full_views(service, view.quality == "native"), f"{service}/info.json")
+        return _image(url, view.base, better)
     resolver = None if url.query else _RESOLVER(url.path)
     if resolver is None:
         return None
@@ -101,20 +110,32 @@ def full_views(service: str, native: bool = False, api_version: int | None = Non
     return {3: (most,), 2: (full, most)}.get(api_version or 0, (most, full))
 
 
+def is_reduced_view(text: str) -> bool:
+    """Whether a normalised URL asks an image service for less than it may have."""
+    view = _view(parts(text))
+    return view is not None and not view.is_best
+
+
+def names_document(text: str) -> bool:
+    """Whether a normalised URL is called as documents are, so that a page in its place is a fault of the moment."""
+    url = parts(text)
+    return _DOCUMENT(url.path.lower()) is not None or "manifest" in url.query.lower()
+
+
 def _api_version(service: str) -> int | None:
     found = _VERSION_IN_PATH.search(service + "/")
     return int(found[1]) if found else None
 
 
 def _rank(url: Url) -> Rank | None:
-    """Whole pictures, biggest first; then views of a lower value; then crops; then what only leads to pictures."""
+    """A manifest; whole pictures, biggest first; then views of a lower value; then crops."""
     view = _view(url)
     insecure = url.scheme != "https"
     if view is None:
         resolver = None if url.query else _RESOLVER(url.path)
         if resolver is None:
             return None
-        return (_INFO_JSON if resolver["kind"] == "info.json" else _MANIFEST, insecure)
+        return (*(_INFO_JSON if resolver["kind"] == "info.json" else _MANIFEST), insecure)
     crop = 0 if view.region == "full" else 1 if view.region == "square" else 2
     turned = view.rotation.strip("0.") != ""
     colour = _COLOURS[view.quality]
@@ -163,9 +184,7 @@ RULE = Rule(
             "https://iiif.rbge.org.uk/herb/iiif/E01152744/full/max/0/default.jpg",
         ),
         Example("https://iiif.rbge.org.uk/herb/iiif/E00010016/manifest", "iiif:iiif.rbge.org.uk/herb/iiif/E00010016"),
-        Example(
-            "https://iiif.mcz.harvard.edu/iiif/3/3812681/full/max/0/default.jpg", "iiif:iiif.mcz.harvard.edu/iiif/3/3812681"
-        ),
+        Example("https://iiif.mcz.harvard.edu/iiif/3/3812681/full/max/0/default.jpg", "iiif:iiif.mcz.harvard.edu/iiif/3/3812681"),
         Example(
             "https://ids.lib.harvard.edu/ids/iiif/48304233/full/full/0/native.jpg", "harvard_ids:48304233"
         ),

@@ -1,7 +1,10 @@
-"""What image URLs does a IIIF JSON document name? Reads info.json and Presentation manifests; asks nobody, never raises.
+"""What does a IIIF JSON document name? Reads info.json, manifests and collections; asks nobody, never raises.
 
-Real documents stray from the specifications: `motivation: "Painting"`, a service as object or as list, authorisation services
-among the image services, `@id` beside `id`. Whatever is not understood is passed over.
+Image API 1.0 to 3.0, Presentation API 2 and 3. Real documents stray from the specifications: `motivation: "Painting"`, a
+service as object or as list, authorisation services among the image services, `@id` beside `id`, services that call themselves
+http on a server that speaks https. Whatever is not understood is passed over.
+
+A canvas is one picture: the first one that is painted on it, of a choice the first one offered. A collection names documents.
 """
 
 from __future__ import annotations
@@ -9,110 +12,197 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
-from d4c_images.identity.iiif import full_views
-from d4c_images.identity.url import usable_url
+from d4c_images.identity.iiif import is_reduced_view
+from d4c_images.identity.service import (
+    Json,
+    describes_service,
+    dicts,
+    id_of,
+    is_image_service,
+    read_service,
+    service_urls,
+    words,
+)
+from d4c_images.identity.url import parts, usable_url
 
-MAX_BYTES = 5 * 1024**2
-_MAX_URLS = 16
+MAX_BYTES = 16 * 1024**2
+MAX_NAMED = 200  # of one document; a herbarium sheet has a few, a whole book has hundreds
+_MAX_URLS = 12
 _MAX_NESTING = 8
 
-_IMAGE_API = re.compile(r"iiif\.io/api/image|image-api|ImageService[123]?\Z|level[012](?:\.json)?\Z")
-_API_VERSION = re.compile(r"(?:api/image/|ImageService|image-api/)([123])")
-_OTHER_SERVICE = re.compile(r"auth|search|AccessTokenService|CookieService|LogoutService", re.IGNORECASE)
 
-Json = dict[str, Any]
+class DocumentKind(StrEnum):
+    INFO = "info"
+    MANIFEST = "manifest"
+    COLLECTION = "collection"
 
 
-def image_urls_of_manifest(body: bytes, url: str) -> tuple[str, ...]:
-    """URLs of one picture, best first; empty where the document names none.
+class Named(NamedTuple):
+    """A picture, or in a collection a document."""
 
-    `body` is a IIIF info.json (Image API 1 to 3) or a manifest (Presentation API 2 or 3), `url` where it came from. Of a
-    manifest with several canvases the first one with a picture counts.
-    """
+    identifier: str  # the URL that says which one it is
+    urls: tuple[str, ...]  # to ask for it, best first
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a document names, in its order, each once."""
+
+    kind: DocumentKind
+    named: tuple[Named, ...]  # at most MAX_NAMED of them
+    n_named: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a body is of no use as a document."""
+
+    detail: str
+    is_broken: bool  # it may be whole another time
+
+
+def read_document(body: bytes, url: str) -> Document | Fault:
+    """What a body from `url` names; a `Fault` where it names nothing."""
     if len(body) > MAX_BYTES:
-        return ()
+        return Fault(f"a document of more than {MAX_BYTES >> 20} MiB", is_broken=False)
     try:
         document = json.loads(body)
-    except (ValueError, RecursionError):
-        return ()
+    except (ValueError, RecursionError) as error:
+        return Fault(f"not JSON to its end: {error}"[:200], is_broken=not isinstance(error, RecursionError))
     if not isinstance(document, dict):
-        return ()
-    if _is_service_description(document):
-        found: Iterator[str] = _service_urls(document, url.partition("?")[0].removesuffix("/info.json"))
+        return Fault("JSON, but no IIIF document", is_broken=False)
+    kind = _kind_of_document(document)
+    if kind is None:
+        return Fault("JSON, but no IIIF document", is_broken=False)
+    found: dict[str, Named] = {}
+    for named in _named(document, kind, url):
+        found.setdefault(named.identifier, named)
+    if not found:
+        return Fault(f"a IIIF {kind} that names no picture", is_broken=False)
+    return Document(kind, tuple(found.values())[:MAX_NAMED], len(found))
+
+
+def _kind_of_document(document: Json) -> DocumentKind | None:
+    kind = _kind(document)
+    if kind.endswith("collection") or any(name in document for name in ("manifests", "collections", "members")):
+        return DocumentKind.COLLECTION
+    if kind.endswith("manifest") or "items" in document or "sequences" in document:
+        return DocumentKind.MANIFEST
+    return DocumentKind.INFO if describes_service(document) else None
+
+
+def _named(document: Json, kind: DocumentKind, url: str) -> Iterator[Named]:
+    if kind is DocumentKind.COLLECTION:
+        yield from _documents(document, url)
+    elif kind is DocumentKind.MANIFEST:
+        for canvas in _canvases(document):
+            picture = next((one for body in _bodies(canvas) for one in _pictures(body, url, 0)), None)
+            if picture is not None:
+                yield picture
     else:
-        found = _first_picture(document)
-    wanted = dict.fromkeys(one for one in (_absolute(url, one) for one in found) if one is not None)
-    return tuple(wanted)[:_MAX_URLS]
+        yield from _described(document, url)
 
 
-def _absolute(url: str, reference: str) -> str | None:
-    try:
-        absolute = usable_url(urljoin(url, reference))
-    except ValueError:  # such as `http://[`
-        return None
-    return absolute if absolute and absolute.startswith(("http:", "https:")) else None
+def _described(info: Json, url: str) -> Iterator[Named]:
+    """The picture of an info.json. What the service calls itself may not be where it can be reached, so that both are tried."""
+    here = usable_url(re.sub(r"(?:/info\.json)?(?:\?.*)?\Z", "", url, count=1))
+    told = _absolute(url, id_of(info))
+    bases = [base.rstrip("/").removesuffix("/info.json") for base in (told, here) if base]
+    urls = [one for base in dict.fromkeys(bases) for one in service_urls(read_service(info, base))]
+    if named := _make(urls):
+        yield named
 
 
-def _is_service_description(document: Json) -> bool:
-    if "items" in document or "sequences" in document:
-        return False
-    measured = "width" in document and "height" in document and _id(document) is not None
-    return measured or _describes_image_api(document)
+def _documents(collection: Json, url: str) -> Iterator[Named]:
+    for name in ("items", "manifests", "collections", "members"):
+        for member in dicts(collection.get(name)):
+            kind = _kind(member)
+            one = _absolute(url, id_of(member))
+            if one is not None and (not kind or kind.endswith(("manifest", "collection"))):
+                yield Named(one, (one,))
 
 
-def _first_picture(document: Json) -> Iterator[str]:
-    """The URLs of the first canvas that has any."""
-    for canvas in _canvases(document):
-        urls = [url for annotation in _annotations(canvas) for url in _body_urls(annotation, 0)]
-        if urls:
-            return iter(urls)
-    return iter(())
+def _canvases(manifest: Json) -> Iterator[Json]:
+    yield from dicts(manifest.get("items"))  # version 3
+    for sequence in dicts(manifest.get("sequences"))[:1]:  # version 2: further ones are other orders of the same canvases
+        yield from dicts(sequence.get("canvases"))
 
 
-def _canvases(document: Json) -> Iterator[Json]:
-    if _kind(document).endswith("collection"):
-        return
-    yield from _dicts(document.get("items"))  # version 3
-    for sequence in _dicts(document.get("sequences")):  # version 2
-        yield from _dicts(sequence.get("canvases"))
-
-
-def _annotations(canvas: Json) -> Iterator[Any]:
+def _bodies(canvas: Json) -> Iterator[Any]:
     """The bodies of the annotations that paint this canvas."""
-    for page in _dicts(canvas.get("items")):
-        for annotation in _dicts(page.get("items")):
+    for page in dicts(canvas.get("items")):
+        for annotation in dicts(page.get("items")):
             if _paints(annotation):
                 yield annotation.get("body")
-    for annotation in _dicts(canvas.get("images")):
+    for annotation in dicts(canvas.get("images")):
         if _paints(annotation):
             yield annotation.get("resource")
 
 
 def _paints(annotation: Json) -> bool:
-    motivations = _words(annotation.get("motivation"))
+    motivations = words(annotation.get("motivation"))
     return not motivations or any(word.lower().endswith("painting") for word in motivations)
 
 
-def _body_urls(body: Any, nesting: int) -> Iterator[str]:
-    """Service URLs first, then the body's own; of a choice, in the order given (the default stands first)."""
+def _pictures(body: Any, url: str, nesting: int) -> Iterator[Named]:
     if nesting > _MAX_NESTING:
         return
-    if isinstance(body, str):
-        yield body
-    for one in _dicts(body):
-        choices = (one.get("items"), one.get("default"), one.get("item"))
-        if any(choices):
-            for choice in choices:
-                yield from _body_urls(choice, nesting + 1)
+    for word in words(body):
+        if named := _make([_absolute(url, word)]):
+            yield named
+    for one in dicts(body):
+        inner = [one[name] for name in ("items", "default", "item", "source", "full") if one.get(name)]
+        if inner:  # a choice, or a picture with a selector
+            for other in inner:
+                yield from _pictures(other, url, nesting + 1)
+        elif named := _painted(one, url):
+            yield named
+
+
+def _painted(body: Json, url: str) -> Named | None:
+    """The service's whole picture first, then the body's own URL; the service's info.json where more may be learnt from it."""
+    own = _absolute(url, id_of(body)) if _looks_like_picture(body) else None
+    services = [one for one in dicts(body.get("service")) if is_image_service(one)]
+    for described in services:
+        base = _absolute(url, id_of(described))
+        if base is None:
             continue
-        for service in _dicts(one.get("service")):
-            if _is_image_service(service) and (base := _id(service)):
-                yield from _service_urls(service, base)
-        if (own := _id(one)) and _looks_like_picture(one):
-            yield own
+        service = read_service(described, base)
+        info = f"{service.base}/info.json"
+        last = [info, own] if own is not None and is_reduced_view(own) else [own, info]
+        return _make([*service_urls(service), *last], info)
+    return _make([own])
+
+
+def _make(urls: list[str | None] | list[str], identifier: str | None = None) -> Named | None:
+    usable = [one for one in map(_usable, urls) if one is not None]
+    if not usable:
+        return None
+    return Named((identifier and _usable(identifier)) or usable[0], tuple(dict.fromkeys(usable))[:_MAX_URLS])
+
+
+def _usable(url: str | None) -> str | None:
+    usable = usable_url(url) if url else None
+    return usable if usable and usable.startswith(("http:", "https:")) else None
+
+
+def _absolute(url: str, reference: str | None) -> str | None:
+    """A reference found in the document at `url`. A server that was asked over https is not asked over http."""
+    if reference is None:
+        return None
+    try:
+        absolute = _usable(urljoin(url, reference))
+        here = usable_url(url)
+    except ValueError:  # such as `http://[`
+        return None
+    if not (absolute and here and absolute.startswith("http:") and here.startswith("https:")):
+        return absolute
+    return "https" + absolute.removeprefix("http") if parts(absolute).host == parts(here).host else absolute
 
 
 def _looks_like_picture(body: Json) -> bool:
@@ -122,62 +212,6 @@ def _looks_like_picture(body: Json) -> bool:
     return not kind or kind.endswith("image")
 
 
-def _service_urls(service: Json, fallback: str) -> Iterator[str]:
-    """What to ask an image service for. A server of level 0 serves only the sizes it lists."""
-    base = (_id(service) or fallback).rstrip("/").removesuffix("/info.json")
-    version = _api_version(service)
-    limited = any(service.get(limit) for limit in ("maxWidth", "maxHeight", "maxArea"))
-    full = full_views(base, api_version=version)
-    yield from reversed(full) if limited and version == 2 else full
-    sizes = [(size["width"], size["height"]) for size in _dicts(service.get("sizes")) if _is_size(size)]
-    if sizes and any("level0" in word for word in _words(service.get("profile"))):
-        width, height = max(sizes)
-        yield f"{base}/full/{width},{height if version == 3 else ''}/0/default.jpg"
-
-
-def _is_size(size: Json) -> bool:
-    return all(type(size.get(side)) is int and 0 < size[side] < 10**7 for side in ("width", "height"))
-
-
-def _is_image_service(service: Json) -> bool:
-    words = _service_words(service)
-    if any(_IMAGE_API.search(word) for word in words):
-        return True
-    return not any(_OTHER_SERVICE.search(word) for word in words)
-
-
-def _describes_image_api(document: Json) -> bool:
-    return any(_IMAGE_API.search(word) for word in _service_words(document)) and _id(document) is not None
-
-
-def _api_version(service: Json) -> int | None:
-    for word in _service_words(service):
-        if found := _API_VERSION.search(word):
-            return int(found[1])
-    return None
-
-
-def _service_words(service: Json) -> list[str]:
-    return [word for name in ("@context", "type", "@type", "profile", "protocol") for word in _words(service.get(name))]
-
-
-def _words(value: Any) -> list[str]:
-    """The strings of a value that may be a string or a list that holds some."""
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-
-
-def _dicts(value: Any) -> list[Json]:
-    return [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict)]
-
-
 def _kind(thing: Json) -> str:
-    words = _words(thing.get("type")) + _words(thing.get("@type"))
-    return words[0].lower() if words else ""
-
-
-def _id(thing: Json) -> str | None:
-    for name in ("id", "@id"):
-        value = thing.get(name)
-        if isinstance(value, str) and value:
-            return value
-    return None
+    found = words(thing.get("type")) + words(thing.get("@type"))
+    return found[0].lower() if found else ""

@@ -21,10 +21,10 @@ from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.known import Flags, Group
-from d4c_images.ledger.lending import host_id_of
-from d4c_images.ledger.names import TextIds, rule_id_of
+from d4c_images.ledger.names import host_id_of, rule_id_of
 from d4c_images.ledger.records import Arrivals, Effect, Records
 from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.texts import TextIds
 from d4c_images.model import Status
 
 INSERT_IMAGES = """

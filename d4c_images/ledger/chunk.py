@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from d4c_images.ledger import hashes
 from d4c_images.model import Reject
 
-HASH_MASK = (1 << 63) - 1
 FILTER_BITS = 1 << 26
 TRACES = 1 << 18
 
@@ -59,8 +59,8 @@ def hashes_of(keys: Sequence[str]) -> Numbers:
     """The hash of each key. Keys hold no tabs."""
     if not keys:
         return np.array([], np.int64)
-    hashes = np.array(list(map(xxhash.xxh3_64_intdigest, "\t".join(keys).encode().split(b"\t"))), np.uint64)
-    return hashes.astype(np.int64) & HASH_MASK
+    whole = np.array(list(map(xxhash.xxh3_64_intdigest, "\t".join(keys).encode().split(b"\t"))), np.uint64)
+    return whole.astype(np.int64) & hashes.HASH_MASK
 
 
 class SeenFilter:

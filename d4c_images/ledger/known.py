@@ -18,7 +18,7 @@ from d4c_images.ledger import untried
 from d4c_images.ledger.bulk import Cells
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.keys import KeyIndex
-from d4c_images.ledger.lending import host_id_of
+from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.records import Effect
 from d4c_images.ledger.requeue import REQUEUE
 from d4c_images.ledger.rollup import RecordChanges

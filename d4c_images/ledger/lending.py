@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import untried
+from d4c_images.ledger import unfold, untried
+from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.pace import HostLimits, HostPace
 
 CANDIDATES = """
@@ -115,16 +116,8 @@ class Settled:
     received_bytes: int = 0
     hosts: dict[int, HostNews] = field(default_factory=dict)
     moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
+    n_unfolded: int = 0  # documents that were read
     ended_leases: set[int] = field(default_factory=set)
-
-
-def host_id_of(db: sqlite3.Connection, host: str) -> int:
-    """The number of a host, which is made where it is new."""
-    row = db.execute("SELECT host_id FROM host_rows WHERE host = ?", (host,)).fetchone()
-    if row is None:
-        row = db.execute("INSERT INTO host_rows (host) VALUES (?) RETURNING host_id", (host,)).fetchone()
-    number: int = row[0]
-    return number
 
 
 def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
@@ -185,6 +178,7 @@ def settle(db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms,
     for report in reports:
         settlement.report(report)
     settlement.write()
+    settlement.unfold()
     return settled
 
 
@@ -255,6 +249,8 @@ class _Settlement:
         self._tally = Tally()
         self._records = RecordChanges()
         self._host_counts: dict[int, list[float]] = {}
+        self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
+        self._stored: list[int] = []
 
     def report(self, report: Report) -> None:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
@@ -268,9 +264,28 @@ class _Settlement:
                 self._settled.ended_leases.add(report.lease_id)
 
     def write(self) -> None:
+        unfold.follow(self._db, self._stored, self._records, self._tally, self._now)
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
+        self._records, self._host_counts, self._stored = RecordChanges(), {}, []
+
+    def unfold(self) -> None:
+        """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
+        for lease_id, outcome, unfolding, held in self._unfoldings:
+            done = unfold.unfold(self._db, unfolding, unfold.Holder(held.image_id, held.gbif_id, lease_id), self._now)
+            if done.host_id is not None:
+                waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
+                self._tally.image(1, done.host_id, waiting, held.error_type, final=False)
+                self._settled.moved_to.add(done.host_id)
+                self._news(held.host_id).n_ok += 1
+            else:
+                verdict = done.verdict or unfolding.otherwise
+                ended = replace(outcome, unfolding=None, verdict=verdict, blob=done.blob, url_no=unfolding.url_no)
+                self._attempt(lease_id, ended, verdict, held)
+            self._settled.moved_to |= done.new_host_ids
+            self._settled.n_unfolded += 1
+            self.write()
 
     def _one(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
         waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
@@ -286,6 +301,8 @@ class _Settlement:
             if new_host_id != held.host_id:  # it has answered, if only with another address
                 self._news(held.host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
+        elif outcome.unfolding is not None:
+            self._unfoldings.append((lease_id, outcome, outcome.unfolding, held))
         else:
             died = outcome.http_status == OwnCode.WORKER_DIED
             self._db.execute(RELEASE, {"died": died, "image_id": outcome.image_id, "lease_id": lease_id})
@@ -295,7 +312,8 @@ class _Settlement:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
         attempts = held.attempts + 1
         not_before, host_id = None, held.host_id
-        if verdict.status == Status.FAILED_TRANSIENT and attempts < self._retry.max_attempts:
+        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`unfold.follow`)
+        if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and attempts < self._retry.max_attempts:
             not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
             if held.redirect_url is not None:  # a redirect may be short-lived: begin again where it came from
                 host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
@@ -331,6 +349,8 @@ class _Settlement:
         size_bytes = blob.size_bytes if blob else 0
         self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
         succeeded = verdict.status == Status.SUCCESS
+        if succeeded:
+            self._stored.append(outcome.image_id)
         if final or held.last_attempt_at is None:
             self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
         self._sample(held.host_id, outcome)
@@ -340,7 +360,7 @@ class _Settlement:
         settled.n_adopted += outcome.adopted
         settled.stored_bytes += size_bytes
         settled.n_success += succeeded
-        settled.n_failed += final and not succeeded
+        settled.n_failed += final and not succeeded and not waits_for_another
         settled.n_retry += not final
 
     def _count_attempt(self, host_id: int, verdict: Verdict) -> None:

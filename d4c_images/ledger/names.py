@@ -1,49 +1,8 @@
-"""Numbers of texts and rules that many rows share. Forgets nothing and renames nothing."""
+"""Numbers of rules and hosts. Forgets nothing and renames nothing; loads nothing big: each download begins with it."""
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Sequence
-
-import numpy as np
-
-from d4c_images.ledger import bulk
-from d4c_images.ledger.bulk import Cells
-
-TEXT_IDS = "SELECT t.text, t.text_id FROM json_each(?) AS wanted CROSS JOIN texts AS t ON t.text = wanted.value"
-
-
-class TextIds:
-    """The ledger's number of each text that a maker of chunks has numbered from 0; None for the empty one."""
-
-    def __init__(self) -> None:
-        self._ids: Cells = np.empty(1024, object)
-        self._n = 0
-
-    @property
-    def ids(self) -> Cells:
-        return self._ids[: self._n]
-
-    def learn(self, db: sqlite3.Connection, texts: Sequence[str], *, restart: bool) -> None:
-        """Take the next texts, adding to the ledger those that it has not; with `restart` forget the earlier ones."""
-        if restart:
-            self._n = 0
-        if not texts:
-            return
-        wanted = dict.fromkeys(text for text in texts if text)
-        known: dict[str, int] = dict(db.execute(TEXT_IDS, (json.dumps(list(wanted)),)))
-        new = [text for text in wanted if text not in known]
-        if new:
-            first_id = db.execute("SELECT coalesce(max(text_id), 0) + 1 FROM texts").fetchone()[0]
-            new_ids = range(first_id, first_id + len(new))
-            bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", bulk.matrix((new_ids, new)), "({0}, {1})")
-            known.update(zip(new, new_ids, strict=True))
-        end = self._n + len(texts)
-        if end > len(self._ids):
-            self._ids = np.append(self.ids, np.empty(end, object))
-        self._ids[self._n : end] = list(map(known.get, texts))
-        self._n = end
 
 
 def rule_id_of(db: sqlite3.Connection, name: str, version: int) -> int:
@@ -53,3 +12,12 @@ def rule_id_of(db: sqlite3.Connection, name: str, version: int) -> int:
         row = db.execute("INSERT INTO rules (name, version) VALUES (?, ?) RETURNING rule_id", (name, version)).fetchone()
     rule_id: int = row[0]
     return rule_id
+
+
+def host_id_of(db: sqlite3.Connection, host: str) -> int:
+    """The number of a host, which is made where it is new."""
+    row = db.execute("SELECT host_id FROM host_rows WHERE host = ?", (host,)).fetchone()
+    if row is None:
+        row = db.execute("INSERT INTO host_rows (host) VALUES (?) RETURNING host_id", (host,)).fetchone()
+    number: int = row[0]
+    return number

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from d4c_images.identity import parts
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.lending import host_id_of
+from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Status

@@ -147,7 +147,8 @@ CREATE TABLE caught_up (
     recorded_image_id INTEGER NOT NULL
 );
 INSERT INTO caught_up (one, keyed_image_id, recorded_image_id) VALUES (1, 0, 0);
--- Images whose hash belongs to another key already. Nobody has met one yet.
+-- Further keys of an image: what its document has called it (ledger/unfold.py). And keys whose hash belongs to another key already:
+-- nobody has met one yet.
 CREATE TABLE image_key_twins (
     image_key  TEXT PRIMARY KEY,
     image_id   INTEGER NOT NULL
@@ -182,6 +183,28 @@ CREATE TABLE gbif_ids (
     first_image_id  INTEGER,
     n_in_line       INTEGER NOT NULL DEFAULT 0
 );
+
+-- IIIF manifests and collections that were read, by the image that stood for them; and what they name besides it.
+CREATE TABLE documents (
+    image_id  INTEGER NOT NULL,
+    url       TEXT NOT NULL,
+    kind      TEXT NOT NULL,      -- manifest, collection
+    n_named   INTEGER NOT NULL,   -- pictures, or documents of a collection
+    n_taken   INTEGER NOT NULL,   -- of them: in the ledger; the rest was beyond the limits
+    read_at   INTEGER NOT NULL,
+    PRIMARY KEY (image_id, url)
+) WITHOUT ROWID;
+CREATE TABLE unfolded (
+    parent_id  INTEGER NOT NULL,  -- the image that stood for the document
+    image_id   INTEGER NOT NULL,  -- another image that the document names
+    position   INTEGER NOT NULL,  -- in the document
+    is_made    INTEGER NOT NULL,  -- 1: it came into the ledger by this
+    depth      INTEGER NOT NULL,  -- documents above it
+    root_id    INTEGER NOT NULL,  -- the image of an archive's row that all began with
+    PRIMARY KEY (parent_id, image_id)
+) WITHOUT ROWID;
+CREATE INDEX unfolded_image ON unfolded (image_id);
+CREATE INDEX unfolded_root ON unfolded (root_id) WHERE is_made;
 
 CREATE TABLE labels (
     gbif_id             INTEGER PRIMARY KEY,

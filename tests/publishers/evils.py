@@ -10,7 +10,6 @@ from __future__ import annotations
 import email.utils
 import gzip
 import itertools
-import json
 import random
 import time
 import zlib
@@ -293,24 +292,6 @@ def redirect_chain(ask: Ask) -> Steps:
     yield _redirect(ask, 302, f"{path}?step={done + 1}") if done < ask.number(9) else _good(ask)
 
 
-@behaviour
-def manifest_multi(ask: Ask) -> Steps:
-    """A IIIF Presentation 3 manifest of three canvases, wherever it is asked for; images are served well."""
-    yield _manifest_or_image(ask, version=3, canvases=3)
-
-
-@behaviour
-def manifest_v2(ask: Ask) -> Steps:
-    """A IIIF Presentation 2 manifest of one canvas; images are served well."""
-    yield _manifest_or_image(ask, version=2, canvases=1)
-
-
-@behaviour
-def manifest_empty(ask: Ask) -> Steps:
-    """A IIIF manifest without a single canvas."""
-    yield _manifest_or_image(ask, version=3, canvases=0)
-
-
 def _redirect(ask: Ask, code: int, location: str) -> bytes:
     return page(ask, code, "This way", location=location)
 
@@ -337,14 +318,6 @@ def _chunks(body: bytes) -> Steps:
     for at in range(0, len(body), 8000):
         part = body[at : at + 8000]
         yield b"%x\r\n%s\r\n" % (len(part), part)
-
-
-def _manifest_or_image(ask: Ask, version: int, canvases: int) -> bytes:
-    if ask.path.startswith("/image-api/"):
-        return _good(ask)
-    base = ask.path.removesuffix("/manifest").removesuffix("/manifest.json")
-    found = site.manifest(f"{ask.scheme}://{ask.host}", base, version, canvases)
-    return whole(ask, json.dumps(found).encode(), "application/ld+json")
 
 
 for _code in (301, 302, 303, 307, 308):

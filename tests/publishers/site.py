@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -106,12 +107,28 @@ def info_json(image_id: str, version: int) -> dict[str, object]:
     }
 
 
-def manifest(origin: str, base: str, version: int, canvases: int = 1) -> dict[str, object]:
+def manifest(origin: str, base: str, version: int, canvases: int = 1, images_at: str = "") -> dict[str, object]:
     """A Presentation manifest of `origin` + `base`, whose image services are `origin/image-api{base}/1` and so on."""
     numbers = range(1, canvases + 1)
     at = f"{origin}{base}"
-    services = [f"{origin}/image-api{base.rstrip('/')}/{number}" for number in numbers]
+    services = [f"{images_at or origin}/image-api{base.rstrip('/')}/{number}" for number in numbers]
     return _manifest_v2(at, services) if version == 2 else _manifest_v3(at, services)
+
+
+def collection(at: str, version: int, manifests: Sequence[str] = (), collections: Sequence[str] = ()) -> dict[str, object]:
+    """A Presentation collection of these documents."""
+    if version == 2:
+        return {
+            "@context": "http://iiif.io/api/presentation/2/context.json",
+            "@id": at,
+            "@type": "sc:Collection",
+            "manifests": [{"@id": one, "@type": "sc:Manifest", "label": "A sheet"} for one in manifests],
+            "collections": [{"@id": one, "@type": "sc:Collection", "label": "A drawer"} for one in collections],
+        }
+    items = [{"id": one, "type": "Manifest", "label": {"en": ["A sheet"]}} for one in manifests]
+    items += [{"id": one, "type": "Collection", "label": {"en": ["A drawer"]}} for one in collections]
+    context = "http://iiif.io/api/presentation/3/context.json"
+    return {"@context": context, "id": at, "type": "Collection", "items": items}
 
 
 def _manifest_v3(at: str, services: list[str]) -> dict[str, object]:

@@ -1,0 +1,343 @@
+"""What a IIIF document names becomes images: found again or new, linked to every record that shows the document. Reads no document.
+
+The image that stood for a document (the *holder*) stands from now on for the first picture of it that no other image is; the others
+become rows of their own behind the record's last `image_no`. All of it happens in the settlement's transaction, and doing it again
+changes nothing: an image is found by its key, a link by its record, and the holder by the key that it has taken on.
+
+What a document names stands behind it among the holder's candidates, and is asked from there on; so each document is read once by
+itself, and documents that name each other come to an end.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from d4c_images import crash
+from d4c_images.identity import DocumentKind, parts
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.hashes import key_hash
+from d4c_images.ledger.names import host_id_of, rule_id_of
+from d4c_images.ledger.rollup import RecordChanges, record_status
+from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
+
+MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
+MAX_MADE = 2_000  # images that one row of an archive may bring
+MAX_CANDIDATES = 40
+MAX_LINKED = 5_000
+
+HELD = """
+SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ? AND lease_id = ?
+"""
+BY_HASH = """
+SELECT i.image_id, coalesce(i.image_key, i.urls)
+FROM json_each(?) AS wanted CROSS JOIN image_keys AS k ON k.key_hash = wanted.value
+CROSS JOIN image_rows AS i ON i.image_id = k.image_id
+"""
+BY_FURTHER_KEY = """
+SELECT t.image_key, t.image_id FROM json_each(?) AS wanted CROSS JOIN image_key_twins AS t ON t.image_key = wanted.value
+"""
+INSERT_IMAGE = """
+INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, not_before) VALUES (?, 0, ?, ?, ?, ?, 0)
+RETURNING image_id
+"""
+INSERT_KEY = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES (?, ?)"
+INSERT_FURTHER_KEY = "INSERT OR IGNORE INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
+CAUGHT_UP = "SELECT keyed_image_id, recorded_image_id, (SELECT coalesce(max(image_id), 0) FROM image_rows) FROM caught_up"
+SET_CAUGHT_UP = "UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?"
+GO_ON = """
+UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END, lease_id = NULL,
+    not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0
+WHERE image_id = ? AND lease_id = ?
+"""
+ORIGIN = "SELECT depth, root_id FROM unfolded INDEXED BY unfolded_image WHERE image_id = ? AND is_made"
+N_READ = "SELECT count(*) FROM documents WHERE image_id = ? AND url <> ?"
+N_MADE = "SELECT count(*) FROM unfolded INDEXED BY unfolded_root WHERE root_id = ? AND is_made"
+INSERT_UNFOLDED = """
+INSERT INTO unfolded (parent_id, image_id, position, is_made, depth, root_id) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (parent_id, image_id) DO UPDATE SET position = excluded.position
+"""
+INSERT_DOCUMENT = """
+INSERT OR REPLACE INTO documents (image_id, url, kind, n_named, n_taken, read_at) VALUES (?, ?, ?, ?, ?, ?)
+"""
+# The link of a record to the holder, which says under which licence the further images come too.
+LINKS = """
+SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no
+FROM link_rows INDEXED BY link_shared WHERE image_id = :image_id
+UNION ALL
+SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, coalesce(archive_id, 0), coalesce(row_no, 0)
+FROM image_rows AS i WHERE image_id = :image_id
+  AND NOT EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = :image_id AND l.gbif_id = i.gbif_id)
+"""
+SHOWN = "SELECT image_id FROM links WHERE gbif_id = ?"
+RECORD = "SELECT n_images, n_success, n_failed, status, completed_at FROM gbif_ids WHERE gbif_id = ?"
+GROW = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
+STATES = """
+SELECT i.image_id, i.status, i.not_before, i.last_attempt_at FROM json_each(?) AS wanted
+CROSS JOIN image_rows AS i ON i.image_id = wanted.value
+"""
+INSERT_LINK = """
+INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, archive_id,
+    row_no)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+NUMBER = """
+UPDATE image_rows SET image_no = (SELECT image_no FROM link_rows WHERE gbif_id = image_rows.gbif_id AND image_id = :image_id)
+WHERE image_id = :image_id
+"""
+BELOW = """
+WITH RECURSIVE below (image_id) AS (
+    SELECT value FROM json_each(?)
+    UNION
+    SELECT u.image_id FROM below CROSS JOIN unfolded AS u ON u.parent_id = below.image_id
+    LIMIT ?
+)
+SELECT image_id FROM below
+"""
+STORED = """
+SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256 FROM image_rows
+WHERE image_id = ? AND status = 'success'
+"""
+FOLLOWERS = """
+SELECT u.image_id, i.image_id, i.gbif_id, i.host_id
+FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image ON u.image_id = stored.value
+CROSS JOIN image_rows AS i ON i.image_id = u.parent_id
+WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_detail = 'image ' || u.image_id
+"""
+FOLLOW = """
+UPDATE image_rows SET status = 'success', file_path = ?, file_size = ?, sha256 = ?, media_type = ?, width = ?, height = ?,
+    original_sha256 = ?, last_attempt_at = ?
+WHERE image_id = ?
+"""
+SHARED_PARENTS = """
+SELECT DISTINCT u.parent_id FROM unfolded AS u
+WHERE u.parent_id > ?
+  AND EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = u.parent_id AND l.is_first = 0)
+ORDER BY u.parent_id LIMIT ?
+"""
+NAMED = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
+
+
+class Holder(NamedTuple):
+    """The image that stands for the document, and the lease that it is held under."""
+
+    image_id: int
+    gbif_id: int  # its first record
+    lease_id: int
+
+
+@dataclass(slots=True)
+class Unfolded:
+    """What has become of the holder: it goes on at a host, or it ends (`verdict` None: as if there were no document)."""
+
+    host_id: int | None = None
+    verdict: Verdict | None = None
+    blob: Blob | None = None
+    new_host_ids: set[int] = field(default_factory=set)  # hosts whose queue has grown
+
+
+def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int) -> Unfolded:
+    """Take in what a document names. What this transaction has settled before must be written (`RecordChanges.write`)."""
+    return _Unfolding(db, unfolding, holder, now).run()
+
+
+def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges, tally: Tally, now: int) -> None:
+    """Images that have just been stored are there, too, for holders whose documents named nothing else."""
+    while stored:
+        rows = db.execute(FOLLOWERS, (json.dumps(stored),)).fetchall()
+        for image_id, follower_id, gbif_id, host_id in rows:
+            _, *blob = db.execute(STORED, (image_id,)).fetchone()
+            db.execute(FOLLOW, (*blob, now, follower_id))
+            tally.image(-1, host_id, Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, final=True)
+            tally.image(1, host_id, Status.SUCCESS, ErrorType.SAME_IMAGE, final=True, size_bytes=blob[1])
+            records.image(follower_id, gbif_id, n_success=1, n_failed=-1)
+        stored = [follower_id for _, follower_id, _, _ in rows]
+
+
+def link_newcomers(ledger: Ledger, chunk: int = 500, progress: Callable[[int], None] = lambda image_id: None) -> None:
+    """Link what documents have brought to records that have come to show those documents since. Safe to kill and to repeat."""
+    last = 0
+    while parents := ledger.connection.execute(SHARED_PARENTS, (last, chunk)).fetchall():
+        with ledger.transaction() as db:
+            for (parent_id,) in parents:
+                _link(db, parent_id, [row[0] for row in db.execute(NAMED, (parent_id,))], frozenset(), None)
+        last = parents[-1][0]
+        progress(last)
+
+
+class _Unfolding:
+    """One document on its way into the ledger."""
+
+    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int) -> None:
+        self._db, self._unfolding, self._holder, self._now = db, unfolding, holder, now
+        self._key, urls = db.execute(HELD, (holder.image_id, holder.lease_id)).fetchone()
+        self._candidates: list[str] = urls.split("\n")
+        self._new_host_ids: set[int] = set()
+
+    def run(self) -> Unfolded:
+        images = self._unfolding.images
+        if self._unfolding.kind == DocumentKind.INFO:
+            return self._go_on(images[0].urls if images else ())
+        depth, root_id = self._origin()
+        if depth >= MAX_DEPTH:
+            too_deep = f"a IIIF {self._unfolding.kind} below {depth} others, which are too many"
+            return Unfolded(verdict=Verdict(Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR, too_deep))
+        found = find(self._db, [image.key for image in images])
+        own = self._own(found)
+        further = self._take_in(found, own, depth, root_id)
+        result = self._go_on(() if own is None else images[own].urls)
+        result.new_host_ids = self._new_host_ids
+        if own is not None and images[own].key not in found and images[own].key != self._key:
+            self._db.execute(INSERT_KEY, (key_hash(images[own].key), self._holder.image_id))
+            self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))
+        if result.host_id is None and further and self._holder.image_id not in found.values():
+            self._end_as(further[0], result)
+        return result
+
+    def _origin(self) -> tuple[int, int]:
+        """How many documents led here, and the image that all began with."""
+        image_id = self._holder.image_id
+        depth, root_id = self._db.execute(ORIGIN, (image_id,)).fetchone() or (0, image_id)
+        return depth + self._db.execute(N_READ, (image_id, self._unfolding.url)).fetchone()[0], root_id
+
+    def _own(self, found: dict[str, int]) -> int | None:
+        """The position of what the holder stands for: what it stood for before, else the first that is nobody's.
+
+        A collection may name itself, or what led to it; that is passed over.
+        """
+        asked = set(self._candidates[: self._unfolding.url_no + 1])
+        is_collection = self._unfolding.kind == DocumentKind.COLLECTION
+        first_free = None
+        for position, image in enumerate(self._unfolding.images):
+            is_asked = set(image.urls) <= asked
+            if found.get(image.key) == self._holder.image_id and not (is_collection and is_asked):
+                return position
+            if first_free is None and image.key not in found and not is_asked:
+                first_free = position
+        return first_free
+
+    def _take_in(self, found: dict[str, int], own: int | None, depth: int, root_id: int) -> list[int]:
+        """The images of all that is not the holder's own, found or made within the limits, and linked to the holder's records."""
+        db, holder, unfolding = self._db, self._holder, self._unfolding
+        room = MAX_MADE - db.execute(N_MADE, (root_id,)).fetchone()[0]
+        made: set[int] = set()
+        there = dict(found)
+        if own is not None:
+            there[unfolding.images[own].key] = holder.image_id
+        rows = []
+        for position, image in enumerate(unfolding.images):
+            image_id = there.get(image.key)
+            if image_id is None and len(made) < room:
+                image_id = there[image.key] = self._make(image)
+                made.add(image_id)
+            if image_id is not None and image_id != holder.image_id:
+                rows.append((holder.image_id, image_id, position, image_id in made, depth + 1, root_id))
+        crash.point("unfold.images_written")
+        db.executemany(INSERT_UNFOLDED, rows)
+        further = [row[1] for row in rows]
+        _link(db, holder.image_id, further, made, holder.gbif_id)
+        n_taken = sum(image.key in there for image in unfolding.images)
+        document = (holder.image_id, unfolding.url, unfolding.kind, unfolding.n_named, n_taken, self._now)
+        db.execute(INSERT_DOCUMENT, document)
+        crash.point("unfold.links_written")
+        return further
+
+    def _make(self, image: Image) -> int:
+        """A new image in its host's queue. Its `image_no` comes with its link."""
+        db = self._db
+        host_id = host_id_of(db, image.host)
+        urls = "\n".join(image.urls)
+        keyed, recorded, top = db.execute(CAUGHT_UP).fetchone()
+        row = (
+            self._holder.gbif_id,
+            host_id,
+            rule_id_of(db, image.rule, image.version),
+            None if image.key == urls else image.key,
+            urls,
+        )
+        image_id: int = db.execute(INSERT_IMAGE, row).fetchone()[0]
+        if db.execute(INSERT_KEY, (key_hash(image.key), image_id)).rowcount == 0:
+            db.execute(INSERT_FURTHER_KEY, (image.key, image_id))
+        # Who has fallen behind catches up over this image too.
+        db.execute(SET_CAUGHT_UP, (image_id if keyed == top else keyed, image_id if recorded == top else recorded))
+        tally = Tally()
+        tally.image(1, host_id, Status.PENDING, None, final=False)
+        tally.write(db)
+        self._new_host_ids.add(host_id)
+        return image_id
+
+    def _go_on(self, more: Iterable[str]) -> Unfolded:
+        """Put what is to be asked behind the document, and the holder into the queue of whatever comes next."""
+        url_no, holder = self._unfolding.url_no, self._holder
+        ahead = self._candidates[: url_no + 1]
+        new = [url for url in more if url not in ahead]
+        after = [*new, *(url for url in self._candidates[url_no + 1 :] if url not in new)]
+        if not after or len(ahead) + len(after) > MAX_CANDIDATES:
+            return Unfolded()
+        urls = "\n".join((*ahead, *after))
+        host_id = host_id_of(self._db, parts(after[0]).host)
+        image_key = None if self._key == urls else self._key
+        self._db.execute(GO_ON, (image_key, urls, url_no + 1, host_id, holder.image_id, holder.lease_id))
+        return Unfolded(host_id)
+
+    def _end_as(self, image_id: int, result: Unfolded) -> None:
+        """The holder is another image: as that one is there, or as soon as it is (`follow`)."""
+        same = f"image {image_id}"
+        row = self._db.execute(STORED, (image_id,)).fetchone()
+        if row is None:
+            result.verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, same)
+        else:
+            _, *blob = row
+            result.verdict, result.blob = Verdict(Status.SUCCESS, ErrorType.SAME_IMAGE, same), Blob(*blob)
+
+
+def find(db: sqlite3.Connection, keys: Sequence[str]) -> dict[str, int]:
+    """The images that have these keys. The ledger must be caught up with its keys."""
+    wanted = set(keys)
+    hashes = json.dumps([key_hash(key) for key in wanted])
+    found: dict[str, int] = {key: image_id for image_id, key in db.execute(BY_HASH, (hashes,)) if key in wanted}
+    found.update(db.execute(BY_FURTHER_KEY, (json.dumps([key for key in wanted if key not in found]),)))
+    return found
+
+
+def _link(db: sqlite3.Connection, parent_id: int, image_ids: Sequence[int], made: Iterable[int], first_gbif_id: int | None) -> None:
+    """Link images, and what their own documents have brought, to each record that shows `parent_id`, where they are not yet.
+
+    `made` are images without a link, which get their first one with the record `first_gbif_id`.
+    """
+    wanted = [row[0] for row in db.execute(BELOW, (json.dumps(list(image_ids)), MAX_LINKED)) if row[0] != parent_id]
+    if not wanted:
+        return
+    states = {row[0]: row[1:] for row in db.execute(STATES, (json.dumps(wanted),))}
+    made = set(made)
+    tally = Tally()
+    for gbif_id, *provenance in db.execute(LINKS, {"image_id": parent_id}).fetchall():
+        shown = {row[0] for row in db.execute(SHOWN, (gbif_id,))}
+        new = [image_id for image_id in wanted if image_id not in shown]
+        if not new:
+            continue
+        n_images, n_success, n_failed, status, completed_at = db.execute(RECORD, (gbif_id,)).fetchone()
+        is_first = gbif_id == first_gbif_id
+        db.executemany(
+            INSERT_LINK,
+            [
+                (gbif_id, image_no, image_id, is_first and image_id in made, *provenance)
+                for image_no, image_id in enumerate(new, start=n_images)
+            ],
+        )
+        if is_first:
+            db.executemany(NUMBER, [{"image_id": image_id} for image_id in new if image_id in made])
+        tally.record(-1, status)
+        n_images += len(new)
+        n_success += sum(states[one][0] == Status.SUCCESS for one in new)
+        n_failed += sum(states[one][0] != Status.SUCCESS and is_final(*states[one][:2]) for one in new)
+        tried = status != RecordStatus.PENDING or any(states[one][2] is not None for one in new)
+        status = record_status(n_images, n_success, n_failed, tried=tried).value
+        tally.record(1, status)
+        ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
+        db.execute(GROW, (n_images, n_success, n_failed, status, completed_at if ended else None, gbif_id))
+    tally.write(db)

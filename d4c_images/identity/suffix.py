@@ -8,20 +8,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from d4c_images.identity.rule import Rank
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant
 
 _EXTENSION = r"\.(?:jpe?g|png|gif|tiff?|JPE?G|PNG|GIF|TIFF?)"
 _JPEG = re.compile(r"\.jpe?g", re.IGNORECASE).fullmatch
+_IIIF_NAMES = ("/default.", "/native.", "/color.", "/gray.", "/bitonal.")  # such hosts also run IIIF servers
 
 
 @dataclass(frozen=True, slots=True)
 class SuffixSizes:
-    """`match` and `rank` of such a rule. The key is host and path without the size; scheme and case of `.jpg` do not count."""
+    """Reads such a URL. The photo is host and path without the size; scheme and case of `.jpg` do not count."""
 
-    name: str
-    version: int
     folder: str  # pattern of the path up to the last slash, without it
     sizes: tuple[tuple[str, ...], ...]  # words by rank, best first; "" is the name without a word
     derived: str | None = None  # the word of a better file that stands beside every smaller one
@@ -32,23 +30,19 @@ class SuffixSizes:
         pattern = rf"(?P<base>{self.folder}/[^/]+?)(?P<size>{'|'.join(map(re.escape, words))})(?P<ext>{_EXTENSION})"
         object.__setattr__(self, "_split", re.compile(pattern))
 
-    def match(self, url: Url) -> Image | None:
-        found = None if url.query else self._split.fullmatch(url.path)
-        if found is None:
+    def read(self, url: Url) -> Variant | None:
+        path = url.path
+        found = None if url.query else self._split.fullmatch(path)
+        if found is None or path[path.rfind("/") :].startswith(_IIIF_NAMES):
             return None
         base, size, extension = found.groups()
-        urls: tuple[str, ...] = (url.text,)
-        if self.derived is not None and self._step(size) > self._step(self.derived):
-            better = base + self.derived + extension
-            again = self._split.fullmatch(better)
-            if again is not None and again["base"] == base:
-                urls = (url.root + better, url.text)
-        extension = ".jpg" if _JPEG(extension) else extension
-        return Image(f"{self.name}:{url.host}{base}{extension}", urls, url.host, self.name, self.version)
-
-    def rank(self, url: Url) -> Rank | None:
-        found = None if url.query else self._split.fullmatch(url.path)
-        return None if found is None else (self._step(found["size"]), int(url.scheme != "https"))
+        step, better = self._step(size), ""
+        if self.derived is not None and step > self._step(self.derived):
+            other = base + self.derived + extension
+            again = self._split.fullmatch(other)
+            if again is not None and again["base"] == base:  # not so where the name itself ends in such a word
+                better = url.root + other
+        return Variant(url.host + base + (".jpg" if _JPEG(extension) else extension), (step,), better)
 
     def _step(self, size: str) -> int:
         return next(step for step, words in enumerate(self.sizes) if size in words)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "arctos"
 VERSION = 1
@@ -14,27 +14,23 @@ VERSION = 1
 _MEDIA = re.compile(r"/media/([0-9]{1,12})/?(?:\?(open)?=?)?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     media = _MEDIA(url.path + url.query)
     if media is None:
         return None
-    number = media[1].lstrip("0")
-    urls = (url.text,) if media[2] else (f"{url.root}/media/{media[1]}?open", url.text)
-    return Image(f"{NAME}:{number}", urls, url.host, NAME, VERSION)
+    better = "" if media[2] else f"{url.root}/media/{media[1]}?open"
+    return Variant(media[1].lstrip("0"), (int(media[2] is None),), better)
 
 
-def _rank(url: Url) -> Rank | None:
-    media = _MEDIA(url.path + url.query)
-    return media and (int(media[2] is None), int(url.scheme != "https"))
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Arctos",
     hosts=frozenset({"arctos.database.museum"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://handbook.arctosdb.org (media); https://github.com/gbif/portal-feedback/issues/5883 (what comes without ?open)",
     examples=(
         Example("http://arctos.database.museum/media/10674456?open", "arctos:10674456"),

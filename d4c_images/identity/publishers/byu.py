@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.suffix import SuffixSizes
+from d4c_images.identity.variant import Variants
 
 NAME = "byu"
 VERSION = 1
 
-_SIZES = SuffixSizes(
-    NAME, VERSION, folder=r"/Herbarium/img[a-z]+(?:/[^/]+)*", sizes=(("_lg",), ("",), ("_sm",), ("_tn",)), derived="_lg"
-)
+_SIZES = SuffixSizes(folder=r"/Herbarium/img[a-z]+(?:/[^/]+)*", sizes=(("_lg",), ("",), ("_sm",), ("_tn",)), derived="_lg")
+_VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _SHEET = "https://bry.byu.edu/Herbarium/imgbry/01/0103/BRYV0103943"
 _KEY = "byu:bry.byu.edu/Herbarium/imgbry/01/0103/BRYV0103943.jpg"
 
@@ -19,8 +19,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Brigham Young University herbarium (BRY)",
     hosts=frozenset({"bry.byu.edu"}),
-    match=_SIZES.match,
-    rank=_SIZES.rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/poppynorthing/PERE_rotation2, multimedia.csv: 45 Audubon Core rows that name all three sizes",
     examples=(
         Example(f"{_SHEET}_lg.jpg", _KEY),

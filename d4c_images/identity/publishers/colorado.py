@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.suffix import SuffixSizes
+from d4c_images.identity.variant import Variants
 
 NAME = "colorado"
 VERSION = 1
 
-_SIZES = SuffixSizes(NAME, VERSION, folder=r"(?:/botany)?/COLO_[A-Z]+(?:/[^/]+)*", sizes=(("",), ("_tn",)), derived="")
+_SIZES = SuffixSizes(folder=r"(?:/botany)?/COLO_[A-Z]+(?:/[^/]+)*", sizes=(("",), ("_tn",)), derived="")
+_VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _SHEET = "https://botanydb.colorado.edu/COLO_V/01926/01926559"
 _KEY = "colorado:botanydb.colorado.edu/COLO_V/01926/01926559.jpg"
 
@@ -17,8 +19,8 @@ RULE = Rule(
     version=VERSION,
     publisher="University of Colorado herbarium (COLO)",
     hosts=frozenset({"botanydb.colorado.edu"}),
-    match=_SIZES.match,
-    rank=_SIZES.rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/poppynorthing/PERE_rotation2, multimedia.csv: 23 Audubon Core rows that name both",
     examples=(
         Example(f"{_SHEET}.jpg", _KEY),

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.suffix import SuffixSizes
+from d4c_images.identity.variant import Variants
 
 NAME = "cyberflora"
 VERSION = 1
 
-_SIZES = SuffixSizes(NAME, VERSION, folder=r"/images/LSUCollections(?:/[^/]+)*", sizes=(("_L",), ("_WR",), ("_TN",)), derived="_L")
+_SIZES = SuffixSizes(folder=r"/images/LSUCollections(?:/[^/]+)*", sizes=(("_L",), ("_WR",), ("_TN",)), derived="_L")
+_VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _SHEET = "https://cyberfloralouisiana.com/images/LSUCollections/Vascular/LSU/00/087/LSU00087572"
 _KEY = "cyberflora:cyberfloralouisiana.com/images/LSUCollections/Vascular/LSU/00/087/LSU00087572.jpg"
 
@@ -20,8 +22,8 @@ RULE = Rule(
     version=VERSION,
     publisher="CyberFlora Louisiana (LSU herbarium)",
     domains=frozenset({"cyberfloralouisiana.com"}),
-    match=_SIZES.match,
-    rank=_SIZES.rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/poppynorthing/PERE_rotation2, multimedia.csv: Audubon Core rows that name all three sizes",
     examples=(
         Example(f"{_SHEET}_L.JPG", _KEY),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from d4c_images.identity.rule import Example, Rank, Rule
-from d4c_images.identity.url import Url, parts, usable_url
-from d4c_images.model import Image
+from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.url import Url, usable_url
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "cyverse"
 VERSION = 1
@@ -21,43 +21,29 @@ _STORE = re.compile(
 ).fullmatch
 _PROXY = re.compile(r"/resize\?(?:width=(?P<width>[0-9]{1,6})&)?(?:height=[0-9]{1,6}&)?url=(?P<url>[^?&#]+)").fullmatch
 _MAGNOLIA = re.compile(r"(?P<file>iplant/projects/magnoliagrandiFLORA/images/specimens/([A-Z0-9]+)/\2)_l(?P<ext>\.JPG)").fullmatch
-_NO_WIDTH = 0
 
 
-def _inner(url: Url) -> tuple[str, str, int | None] | None:
-    """The file in the store: its URL, its path, and the width that the proxy makes of it (None without a proxy)."""
+def _read(url: Url) -> Variant | None:
     text, width = url.text, None
     if url.host == "img.cyverse.org":
         proxy = _PROXY(url.path + url.query)
         if proxy is None:
             return None
         inner = proxy["url"] if "://" in proxy["url"] else unquote(proxy["url"])
-        text, width = usable_url(inner) or "", int(proxy["width"] or _NO_WIDTH)
+        text, width = usable_url(inner) or "", int(proxy["width"] or 0)
     store = _STORE(text)
-    return store and (text, store["path"], width)
-
-
-def _match(url: Url) -> Image | None:
-    inner = _inner(url)
-    if inner is None:
+    if store is None:
         return None
-    text, path, _ = inner
-    urls = [url.text]
-    if text != url.text:
-        urls.insert(0, text)
-    if small := _MAGNOLIA(path):
+    path = store["path"]
+    small = _MAGNOLIA(path)
+    if small is not None:
         path = small["file"] + small["ext"]
-        urls.insert(0, text.removesuffix(f"_l{small['ext']}") + small["ext"])
-    return Image(f"{NAME}:{path}", tuple(urls), parts(urls[0]).host, NAME, VERSION)
+        text = text.removesuffix(store["path"]) + path
+    rank = (int(small is not None), int(width is not None), -(width or 0))
+    return Variant(path, rank, "" if text == url.text else text)
 
 
-def _rank(url: Url) -> Rank | None:
-    inner = _inner(url)
-    if inner is None:
-        return None
-    _, path, width = inner
-    return int(_MAGNOLIA(path) is not None), int(width is not None), -(width or 0), int(url.scheme != "https")
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 _PATH = "iplant/projects/magnoliagrandiFLORA/images/specimens/MISSA006504/MISSA006504"
 _FILE = f"https://data.cyverse.org/dav-anon/{_PATH}"
@@ -67,8 +53,8 @@ RULE = Rule(
     version=VERSION,
     publisher="CyVerse data store (magnoliagrandiFLORA, SERNEC and others)",
     hosts=frozenset({"img.cyverse.org", "data.cyverse.org", "de.cyverse.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://learning.cyverse.org (anonymous WebDAV); https://github.com/poppynorthing/PERE_rotation2, multimedia.csv",
     examples=(
         Example(f"https://img.cyverse.org/resize?width=4000&url={_FILE}.JPG", f"cyverse:{_PATH}.JPG", f"{_FILE}.JPG"),

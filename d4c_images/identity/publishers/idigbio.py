@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "idigbio"
 VERSION = 1
@@ -25,35 +25,18 @@ _LOOKUP = re.compile(
 _BUCKET = re.compile(r"s\.idigbio\.org/idigbio-images-prod(?:-(fullsize|webview|thumbnail))?/([0-9a-f]{32})(?:\.jpg)?").fullmatch
 
 
-def _parts(url: Url) -> tuple[str, str, bool] | None:
-    """Name, size and whether it is a bucket."""
+def _read(url: Url) -> Variant | None:
     address = url.host + url.path + url.query
     if found := _LOOKUP(address):
-        return found[1], found[2] or "", False
+        name, size = found[1], found[2] or ""
+        return Variant(name, (_SIZES.index(size), 0, int(url.host.startswith("media."))), url.root + url.path if size else "")
     if found := _BUCKET(address):
-        return found[2], found[1] or "", True
+        name, size = found[2], found[1] or ""
+        return Variant(name, (_SIZES.index(size), 1, 0), f"https://api.idigbio.org/v2/media/{name}" if size else "")
     return None
 
 
-def _match(url: Url) -> Image | None:
-    known = _parts(url)
-    if known is None:
-        return None
-    name, size, in_bucket = known
-    if not size:
-        return Image(f"{NAME}:{name}", (url.text,), url.host, NAME, VERSION)
-    host = "api.idigbio.org" if in_bucket else url.host
-    best = f"https://{host}/v2/media/{name}" if in_bucket else url.root + url.path
-    return Image(f"{NAME}:{name}", (best, url.text), host, NAME, VERSION)
-
-
-def _rank(url: Url) -> Rank | None:
-    known = _parts(url)
-    if known is None:
-        return None
-    _, size, in_bucket = known
-    return _SIZES.index(size), int(in_bucket), int(url.host.startswith("media.")), int(url.scheme != "https")
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 _MD5 = "7a15a535bf37eeb4675bd50e65b1a609"
 _KEY = f"idigbio:{_MD5}"
@@ -64,8 +47,8 @@ RULE = Rule(
     version=VERSION,
     publisher="iDigBio",
     hosts=frozenset({"api.idigbio.org", "media.idigbio.org", "s.idigbio.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/iDigBio/idb-backend, idb/data_api/v2_media.py (buckets, derivatives, lookup by etag and by UUID)",
     examples=(
         Example(_BEST, _KEY),

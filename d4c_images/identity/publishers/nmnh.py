@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "nmnh"
 VERSION = 1
@@ -20,8 +20,7 @@ _MEDIA = re.compile(r"(?:/media/(?:index\.php)?|/services/media\.php)\?(.+)").fu
 _ALL, _SIZED, _THUMB = range(3)
 
 
-def _parts(url: Url) -> tuple[str, Rank] | None:
-    """The parameters that are the identity, and the rank."""
+def _read(url: Url) -> Variant | None:
     found = _MEDIA(url.path + url.query)
     if found is None:
         return None
@@ -38,31 +37,20 @@ def _parts(url: Url) -> tuple[str, Rank] | None:
             kind = _THUMB
         elif name != "ph":
             return None
-    return (env + number, (kind, -size, int(url.scheme != "https"))) if number else None
-
-
-def _match(url: Url) -> Image | None:
-    known = _parts(url)
-    if known is None:
+    if not number:
         return None
-    number, rank = known
-    best = f"{url.root}{url.path}?{number}"
-    urls = (url.text,) if rank[0] == _ALL else (best, url.text)
-    return Image(f"{NAME}:{number}", urls, url.host, NAME, VERSION)
+    return Variant(env + number, (kind, -size), "" if kind == _ALL else f"{url.root}{url.path}?{env}{number}")
 
 
-def _rank(url: Url) -> Rank | None:
-    known = _parts(url)
-    return known and known[1]
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Smithsonian National Museum of Natural History (EMu)",
     hosts=frozenset({"collections.nmnh.si.edu", "collections.mnh.si.edu"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/gbif/portal-feedback/issues/6158 (h=2000 beside PixelYDimension 8985 in gbif/pipelines' fixtures)",
     examples=(
         Example("https://collections.nmnh.si.edu/media/?i=12959552", "nmnh:i=12959552"),

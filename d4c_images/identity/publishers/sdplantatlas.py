@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "sdplantatlas"
 VERSION = 1
@@ -18,31 +18,24 @@ _SCAN = re.compile(r"/SynGetScanZoom\.aspx\?(?:(Thumbnail=Y)&)?ID=([0-9]+)", re.
 _VIEWER = re.compile(r"/HiResDisplay/HiResZoomDisplay\.aspx\?H=([0-9]+)", re.IGNORECASE).fullmatch
 
 
-def _match(url: Url) -> Image | None:
-    address = url.path + url.query
-    scan, viewer = _SCAN(address), _VIEWER(address)
-    if scan is None and viewer is None:
-        return None
-    number = scan[2] if scan is not None else viewer[1] if viewer is not None else ""
-    urls = (url.text,) if scan is not None else (f"{url.root}/SynGetScanZoom.aspx?Thumbnail=Y&ID={number}", url.text)
-    return Image(f"{NAME}:{url.host.removeprefix('www.')}/{number}", urls, url.host, NAME, VERSION)
+def _read(url: Url) -> Variant | None:
+    address, site = url.path + url.query, url.host.removeprefix("www.")
+    if scan := _SCAN(address):
+        return Variant(f"{site}/{scan[2]}", (int(scan[1] is not None),))
+    if viewer := _VIEWER(address):
+        return Variant(f"{site}/{viewer[1]}", (2,), f"{url.root}/SynGetScanZoom.aspx?Thumbnail=Y&ID={viewer[1]}")
+    return None
 
 
-def _rank(url: Url) -> Rank | None:
-    address = url.path + url.query
-    scan = _SCAN(address)
-    if scan is None:
-        return (2, int(url.scheme != "https")) if _VIEWER(address) else None
-    return (0 if scan[1] is None else 1, int(url.scheme != "https"))
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="San Diego Natural History Museum herbarium (SD) and Baja Flora",
     domains=frozenset({"bajaflora.org", "sdplantatlas.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/poppynorthing/PERE_rotation2, multimedia.csv: 60 Audubon Core rows that name viewer and thumbnail",
     examples=(
         Example(

@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "smithsonian"
 VERSION = 1
 
-_ARK = re.compile(r"/ark:/?65665/(m3[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})").fullmatch
-_BY_PATH = re.compile(r"/ids/deliveryService/id/([A-Za-z0-9_.:/-]+?)(?:/([0-9]{1,5}))?").fullmatch
+_M3 = r"m3[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}"
+_NUMBER = rf"ark:/65665/{_M3}|[A-Za-z0-9][A-Za-z0-9_.-]*"
+_NUMBER_ALONE = re.compile(_NUMBER).fullmatch
+_ARK = re.compile(rf"/ark:/?65665/({_M3})").fullmatch
+_BY_PATH = re.compile(rf"/ids/deliveryService/id/({_NUMBER})(?:/([0-9]{{1,5}}))?").fullmatch
 _BY_QUERY = re.compile(r"/ids/deliveryService\?(.+)").fullmatch
 _SIZE = re.compile(r"max(?:_[wh])?=([0-9]{1,6})").fullmatch
 _IDS, _RESOLVER = range(2)
 _ALL = -1_000_000  # the rank of a URL without a size
 
 
-def _parts(url: Url) -> tuple[str, Rank] | None:
-    """The id and the rank."""
-    insecure = int(url.scheme != "https")
+def _read(url: Url) -> Variant | None:
     if url.host == "n2t.net":
         ark = None if url.query else _ARK(url.path)
-        return ark and (_without_dashes(f"ark:/65665/{ark[1]}"), (_RESOLVER, 0, insecure))
+        return ark and _variant(f"ark:/65665/{ark[1]}", _RESOLVER, None)
     if by_path := None if url.query else _BY_PATH(url.path):
-        return _without_dashes(by_path[1]), (_IDS, *_size_rank(by_path[2]), insecure)
+        return _variant(by_path[1], _IDS, by_path[2])
     if by_query := _BY_QUERY(url.path + url.query):
         number, size = "", None
         for word in by_query[1].split("&"):
@@ -41,35 +42,21 @@ def _parts(url: Url) -> tuple[str, Rank] | None:
                 size = found[1]
             else:
                 return None
-        return (_without_dashes(number), (_IDS, *_size_rank(size), insecure)) if number else None
+        return _variant(number, _IDS, size)
     return None
 
 
-def _without_dashes(number: str) -> str:
-    return number.replace("-", "") if number.startswith("ark:/65665/m3") else number
-
-
-def _size_rank(size: str | None) -> tuple[int]:
-    return (_ALL,) if size is None else (-int(size),)
-
-
-def _match(url: Url) -> Image | None:
-    known = _parts(url)
-    if known is None:
+def _variant(number: str, server: int, size: str | None) -> Variant | None:
+    if not _NUMBER_ALONE(number):
         return None
-    number, rank = known
-    if rank[:2] == (_IDS, _ALL):
-        return Image(f"{NAME}:{number}", (url.text,), url.host, NAME, VERSION)
-    scheme = "https" if url.host == "n2t.net" else url.scheme
-    middle = "/id/" if number.startswith("ark:/") else "?id="
-    best = f"{scheme}://ids.si.edu/ids/deliveryService{middle}{number}"
-    return Image(f"{NAME}:{number}", (best, url.text), "ids.si.edu", NAME, VERSION)
+    number = number.replace("-", "") if number.startswith("ark:") else number
+    rank = (server, _ALL if size is None else -int(size))
+    middle = "/id/" if number.startswith("ark:") else "?id="
+    best = f"https://ids.si.edu/ids/deliveryService{middle}{number}"
+    return Variant(number, rank, "" if rank == (_IDS, _ALL) else best)
 
 
-def _rank(url: Url) -> Rank | None:
-    known = _parts(url)
-    return known and known[1]
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 _ID = "m3642ca13b63774a5c9f907938471ad74f"
 _KEY = f"smithsonian:ark:/65665/{_ID}"
@@ -80,8 +67,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Smithsonian Institution (delivery service and ARKs)",
     hosts=frozenset({"n2t.net", "ids.si.edu"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://ids.si.edu/ids/documentation (deliveryService); metadata of https://edan.si.edu: guid and idsId of one image",
     examples=(
         Example("http://n2t.net/ark:/65665/m3642ca13b-6377-4a5c-9f90-7938471ad74f", _KEY, _BEST),

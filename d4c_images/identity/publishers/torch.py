@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.suffix import SuffixSizes
+from d4c_images.identity.variant import Variants
 
 NAME = "torch"
 VERSION = 1
 
-_SIZES = SuffixSizes(NAME, VERSION, folder=r"/(?:torch|brit)(?:/[^/]+)+", sizes=(("",), ("_med",), ("_thumb",)), derived="")
+_SIZES = SuffixSizes(folder=r"/(?:torch|brit)(?:/[^/]+)+", sizes=(("",), ("_med",), ("_thumb",)), derived="")
+_VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _SHEET = "https://web.corral.tacc.utexas.edu/torch/SAT/SAT0042000/SAT0042325"
 _KEY = "torch:web.corral.tacc.utexas.edu/torch/SAT/SAT0042000/SAT0042325.jpg"
 
@@ -20,8 +22,8 @@ RULE = Rule(
     version=VERSION,
     publisher="TORCH herbaria at TACC (BRIT and others)",
     hosts=frozenset({"web.corral.tacc.utexas.edu"}),
-    match=_SIZES.match,
-    rank=_SIZES.rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/poppynorthing/PERE_rotation2, multimedia.csv: Audubon Core rows that name all three sizes",
     examples=(
         Example(f"{_SHEET}.JPG", _KEY),

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "bisque"
 VERSION = 1
@@ -23,8 +23,7 @@ _OPERATION = re.compile(
 _ORIGINAL, _FULL, _RESIZED, _THUMBNAIL = range(4)
 
 
-def _parts(url: Url) -> tuple[str, str, Rank] | None:
-    """Path of the resource, its id, and the rank of this rendition."""
+def _read(url: Url) -> Variant | None:
     found = _RESOURCE(url.path + url.query)
     if found is None:
         return None
@@ -37,22 +36,10 @@ def _parts(url: Url) -> tuple[str, str, Rank] | None:
             return None
         step = {"resize": _RESIZED, "thumbnail": _THUMBNAIL, None: _FULL}[operation["op"]]
         kind, size = max(kind, step), max(size, int(operation["size"] or 0))
-    return found["base"], found["id"], (kind, -size, int(url.scheme != "https"))
+    return Variant(f"{url.host}/{found['id']}", (kind, -size), "" if kind == _ORIGINAL else url.root + found["base"])
 
 
-def _match(url: Url) -> Image | None:
-    known = _parts(url)
-    if known is None:
-        return None
-    base, number, rank = known
-    urls = (url.text,) if rank[0] == _ORIGINAL else (url.root + base, url.text)
-    return Image(f"{NAME}:{url.host}/{number}", urls, url.host, NAME, VERSION)
-
-
-def _rank(url: Url) -> Rank | None:
-    known = _parts(url)
-    return known and known[2]
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 _BOVARY = "http://bovary.iplantcollaborative.org/image_service/image/00-LctJstA2Wv3trnKPGL6ZwU"
 _KEY = "bisque:bovary.iplantcollaborative.org/00-LctJstA2Wv3trnKPGL6ZwU"
@@ -63,8 +50,8 @@ RULE = Rule(
     version=VERSION,
     publisher="BisQue image servers (CyVerse, iPlant and others)",
     hints=("/image_service/",),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/UCSB-VRL/bisque, image service; https://github.com/idigbio-api-hackathon/dedup, data/multimedia.txt",
     examples=(
         Example(_BOVARY, _KEY),

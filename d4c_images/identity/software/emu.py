@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "emu"
 VERSION = 1
 
 _MEDIA = re.compile(r"((?:/[^/]+)*/objects/[a-z]+)/webmedia\.php\?(.+)").fullmatch
-_WHOLE, _SIZED, _THUMB = range(3)
+_WHOLE, _CONVERTED, _SIZED, _THUMB = range(4)
 
 
-def _parts(url: Url) -> tuple[str, str, Rank] | None:
-    """Folder, number and rank."""
+def _read(url: Url) -> Variant | None:
     found = _MEDIA(url.path + url.query)
     if found is None:
         return None
@@ -33,25 +32,17 @@ def _parts(url: Url) -> tuple[str, str, Rank] | None:
             kind, size = max(kind, _SIZED), max(size, *map(int, value.split("x")))
         elif name == "thumb":
             kind = _THUMB
-        elif name != "format":
+        elif name == "format":
+            kind = max(kind, _CONVERTED)
+        else:
             return None
-    return (found[1], number, (kind, -size, int("format=" in url.query), int(url.scheme != "https"))) if number else None
-
-
-def _match(url: Url) -> Image | None:
-    known = _parts(url)
-    if known is None:
+    if not number:
         return None
-    folder, number, _ = known
-    best = f"{url.root}{folder}/webmedia.php?irn={number}"
-    urls = (url.text,) if url.text == best else (best, url.text)
-    return Image(f"{NAME}:{url.host}{folder}/{number}", urls, url.host, NAME, VERSION)
+    better = "" if kind == _WHOLE else f"{url.root}{found[1]}/webmedia.php?irn={number}"
+    return Variant(f"{url.host}{found[1]}/{number}", (kind, -size), better)
 
 
-def _rank(url: Url) -> Rank | None:
-    known = _parts(url)
-    return known and known[2]
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 _FIELD = "http://emuweb.fieldmuseum.org/web/objects/common/webmedia.php?irn=60385"
 _MANCHESTER = "http://images.manchester.gov.uk/web/objects/common/webmedia.php?irn=47834"
@@ -61,8 +52,8 @@ RULE = Rule(
     version=VERSION,
     publisher="EMu web pages (webmedia.php)",
     hints=("/webmedia.php?",),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/EOL/eol_php_code (FieldMuseum connectors); objects/common/webmedia.php of EMu's web pages",
     examples=(
         Example(_FIELD, "emu:emuweb.fieldmuseum.org/web/objects/common/60385"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "specify"
 VERSION = 1
@@ -22,45 +22,29 @@ _PARAMETERS = frozenset({"coll", "filename", "type", "scale", "downloadname", "t
 _ORIGINAL, _SCALED = range(2)
 
 
-def _parts(url: Url) -> tuple[str, str, Rank] | None:
-    """Key without host, path and query of the original, and the rank."""
-    insecure = int(url.scheme != "https")
+def _read(url: Url) -> Variant | None:
     if static := None if url.query else _STATIC(url.path):
         prefix, collection, name = static.groups()
-        return f"{prefix}/{collection}/{name}", url.path, (_ORIGINAL, 0, 0, insecure)
+        return Variant(f"{url.host}{prefix}/{collection}/{name}", (_ORIGINAL, 0, 0))
     fileget = _FILEGET(url.path + url.query)
     if fileget is None:
         return None
     words = [word.partition("=") for word in fileget[2].split("&")]
     values = {name: value for name, _, value in words}
-    name = values.get("filename", "")
-    if len(values) != len(words) or not values.keys() <= _PARAMETERS or not name:
-        return None
-    if "/" in name + values.get("coll", ""):
+    name, collection = values.get("filename", ""), values.get("coll", "")
+    if len(values) != len(words) or not values.keys() <= _PARAMETERS or not name or "/" in name + collection:
         return None
     # A `+` in a query is a blank, which a path writes `%20`.
-    collection = values.get("coll", "").replace("+", "%20")
-    key = f"{fileget[1]}/{collection}/{name.replace('+', '%20')}"
-    kept = "&".join("".join(word) for word in words if word[0] not in ("type", "scale"))
+    photo = f"{url.host}{fileget[1]}/" + f"{collection}/{name}".replace("+", "%20")
+    if values.get("type") != "T":
+        return Variant(photo, (_ORIGINAL, 0, 1))
     scale = values.get("scale", "")
-    scaled = values.get("type") == "T"
-    rank = (int(scaled), -int(scale[:6]) if scaled and scale.isdigit() else 0, 1, insecure)
-    return key, f"{fileget[1]}/fileget?{kept}", rank
+    kept = "&".join("".join(word) for word in words if word[0] not in ("type", "scale"))
+    size = int(scale[:6]) if scale.isdigit() else 0
+    return Variant(photo, (_SCALED, -size, 1), f"{url.root}{fileget[1]}/fileget?{kept}")
 
 
-def _match(url: Url) -> Image | None:
-    known = _parts(url)
-    if known is None:
-        return None
-    key, original, rank = known
-    urls = (url.text,) if rank[0] == _ORIGINAL else (url.root + original, url.text)
-    return Image(f"{NAME}:{url.host}{key}", urls, url.host, NAME, VERSION)
-
-
-def _rank(url: Url) -> Rank | None:
-    known = _parts(url)
-    return known and known[2]
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 
 _KU = "http://biimages.biodiversity.ku.edu"
 _NAME = "sp65796921642024007584.att.JPG"
@@ -72,8 +56,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Specify web asset servers (Kansas, Copenhagen, Cal Academy, TEX-LL, SAIAB and others)",
     hints=("/fileget?", "/originals/"),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/specify/web-asset-server, server.py (resolve_file, static, generate_token)",
     examples=(
         Example(f"{_KU}/static/Entomology/originals/{_NAME}", f"specify:{_KU[7:]}/Entomology/{_NAME}"),

@@ -12,17 +12,17 @@ joins them.
 
 from __future__ import annotations
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.suffix import SuffixSizes
-from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variants
 
 NAME = "symbiota"
 VERSION = 1
 
 _SIZES = SuffixSizes(
-    NAME, VERSION, folder=r"(?:/[^/]*)*", sizes=(("_orig",), ("_lg",), ("",), ("_web", "_med"), ("_tn", "_thumb")), derived=""
+    folder=r"(?:/[^/]*)*", sizes=(("_orig",), ("_lg",), ("",), ("_web", "_med"), ("_tn", "_thumb")), derived=""
 )
+_VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _ARIZONA = "/db.herbarium.arizona.edu/images/"
 _PORTALS = frozenset(
     {
@@ -56,14 +56,6 @@ _PORTALS = frozenset(
 )
 
 
-def _match(url: Url) -> Image | None:
-    return _SIZES.match(url)
-
-
-def _rank(url: Url) -> Rank | None:
-    return _SIZES.rank(url)
-
-
 _DES = "https://swbiodiversity.org/imglib/h_seinet/seinet/DES/DES00057/DES00057177"
 _DES_KEY = f"symbiota:{_DES[8:]}.jpg"
 _WS = "https://nansh.org/imglib/seinet/nansh/WS/WS037/WS037957"
@@ -75,8 +67,8 @@ RULE = Rule(
     publisher="Symbiota portals (SEINet, CCH2, SERNEC, NANSH, NEON, Ecdysis and others)",
     domains=_PORTALS,
     hints=("/imglib/", _ARIZONA),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/Symbiota/Symbiota, classes/ImageShared.php and classes/Media.php (names of derivatives)",
     examples=(
         Example(f"{_DES}_lg.jpg", _DES_KEY),
@@ -116,6 +108,11 @@ RULE = Rule(
             "https://swbiodiversity.org/imglib/h_seinet/seinet/Boraginaceae/herbarium_sheets/PERE_194746_M_tn.jpg",
             "symbiota:swbiodiversity.org/imglib/h_seinet/seinet/Boraginaceae/herbarium_sheets/PERE_194746_M.jpg",
             "https://swbiodiversity.org/imglib/h_seinet/seinet/Boraginaceae/herbarium_sheets/PERE_194746_M.jpg",
+        ),
+        Example(
+            "https://portal.example.org/imglib/iiif/2/a.jpg/full/600,/0/default.jpg",
+            "iiif:portal.example.org/imglib/iiif/2/a.jpg",
+            "https://portal.example.org/imglib/iiif/2/a.jpg/full/full/0/default.jpg",
         ),
     ),
     traps=(

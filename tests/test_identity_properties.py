@@ -106,6 +106,24 @@ def test_a_parameter_that_no_rule_knows_is_kept(rule: Rule, parameter: str) -> N
 PIECES = ["/", "//", "?", "&", "=", "%2F", "%20", "%E9", "+", "_", ".jpg", "0", "thumb", "_tn", "é?é=é", "&amp;", "#1"]
 
 
+NEAR = [
+    "https://ids.si.edu/ids/deliveryService?id=ark:/65665/m3642ca13b63774a5c9?=7938471ad74f&max=500",
+    "https://ids.lib.harvard.edu/ids/iiif/471%2Ffull/1200,/0/default.jpg",
+    "https://ibss-images.calacademy.org/fileget?coll=Botany&type=T&filename=be990872-82ef-450e-ba57-cb784cbfdffb.JPG&scale=#page/1",
+    "https://web.corral.tacc.utexas.edu/torch/SAT/SAT0042000/SAT0042325_thumb/full/max/0/default.jpgG",
+    "https://mczbase.mcz.harvard.edu/specimen_images/ent-lepidoptera/images/2009_07_31/thumbs/IMG_012764/full/9,/0/default.png",
+    "https://s3.us-west-2.amazonaws.com/db.herbarium.arizona.edu/images/ARIZ/2024/ARIZ444488_lg/full/max/0/default.jpgg",
+    "http://image.laji.fi/MM.248968/JR566_large_full.jpg",
+    "https://images.collections.yale.edu/iiif/2/ypm:b14c4b2e-4f11-4d/full/!1920,192%2F0/default.jpg",
+]
+
+
+@pytest.mark.parametrize("url", NEAR)
+def test_no_candidate_belongs_to_another_rule(url: str) -> None:
+    """Found by chance: what one rule makes up may be of a shape that another rule knows better."""
+    holds_together(url)
+
+
 @given(st.sampled_from(EXAMPLES), st.data())
 def test_any_url_near_an_example_holds_together(example: tuple[str, str, Image], data: st.DataObject) -> None:
     _, url, _ = example

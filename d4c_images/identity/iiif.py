@@ -70,7 +70,8 @@ def _view(url: Url) -> _View | None:
     if found is None and "%" in url.path:
         # Clients that encode more than they need write `%5Emax`, `!1920%2C1920`, `pct%3A50`.
         head, *tail = url.path.rsplit("/", 4)
-        found = _VIEW("/".join((head, *map(unquote, tail)))) if len(tail) == 4 else None
+        words = [unquote(one) for one in tail]
+        found = _VIEW("/".join((head, *words))) if len(words) == 4 and not any("/" in word for word in words) else None
     return found and _View(**found.groupdict())
 
 

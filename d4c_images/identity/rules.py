@@ -61,7 +61,7 @@ from d4c_images.identity.publishers import (
 )
 from d4c_images.identity.rule import Rank, Rule
 from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, specify, symbiota
-from d4c_images.identity.url import Url
+from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
 RULES: tuple[Rule, ...] = (
@@ -155,14 +155,23 @@ HINTS = tuple(dict.fromkeys(hint for hint, _ in _HINTED))
 
 def image_of(url: Url) -> Image:
     """What the first rule that matches says."""
-    for rule in RULES_OF_HOST[url.host]:
+    rivals = RULES_OF_HOST[url.host]
+    for rule in rivals:
         if (image := rule.match(url)) is not None:
             return image
     text = url.text
     for hint, rule in _HINTED:
-        if hint in text and (image := rule.match(url)) is not None:
-            return image
+        if hint in text:
+            if (image := rule.match(url)) is not None:
+                return _own(image, url, rivals) if rivals and len(image.urls) > 1 else image
+            rivals = (*rivals, rule)
     return exact.image_of(url)
+
+
+def _own(image: Image, url: Url, rivals: tuple[Rule, ...]) -> Image:
+    """The image without those made up candidates that a rule which is asked before would take for another image."""
+    urls = tuple(one for one in image.urls if one == url.text or not any(rule.match(parts(one)) for rule in rivals))
+    return image._replace(urls=urls, host=parts(urls[0]).host)
 
 
 def rank_of(url: Url) -> Rank:

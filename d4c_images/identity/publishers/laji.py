@@ -15,6 +15,7 @@ NAME = "laji"
 VERSION = 1
 
 _SIZES = ("full", "large", "square", "thumb")
+_ENDINGS = tuple(f"_{size}" for size in _SIZES)
 _PHOTO = re.compile(r"/(MM\.[0-9]+)/([^/]+?)(?:_(full|large|square|thumb))?(\.[A-Za-z0-9]+)").fullmatch
 
 
@@ -23,8 +24,10 @@ def _match(url: Url) -> Image | None:
     if photo is None:
         return None
     number, name, size, extension = photo.groups()
-    original = f"{url.root}/{number}/{name}{extension}"
-    return Image(f"laji:{number}", (original, url.text) if size else (url.text,), url.host, NAME, VERSION)
+    urls: tuple[str, ...] = (url.text,)
+    if size and not name.endswith(_ENDINGS):  # whose name that is, the photographer's or the server's, cannot be told
+        urls = (f"{url.root}/{number}/{name}{extension}", url.text)
+    return Image(f"laji:{number}", urls, url.host, NAME, VERSION)
 
 
 def _rank(url: Url) -> Rank | None:

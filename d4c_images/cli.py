@@ -103,7 +103,8 @@ def _add_init(subparsers: Subparsers, settings: Settings) -> None:
         subparsers,
         "init",
         commands.init,
-        "Read a GBIF download into the ledger. One row per distinct image; run it again to go on after an interruption.",
+        "Read a GBIF download or a publisher's archive into the ledger. One row per distinct image; run it again to go on after "
+        "an interruption.",
         settings,
     )
     parser.add_argument(
@@ -111,11 +112,20 @@ def _add_init(subparsers: Subparsers, settings: Settings) -> None:
         nargs="?",
         type=Path,
         metavar="SOURCE",
-        help="the zip as GBIF delivers it, the folder it was unpacked to, or a multimedia.txt",
+        help="a GBIF download or a publisher's Darwin Core Archive (zip or folder), or a bare table of media",
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="read no more than N rows")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="read no more than N rows of each table")
     parser.add_argument(
-        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from occurrence.txt"
+        "--verbatim", action="store_true", help="also read the publishers' own media rows that a GBIF download carries"
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="whose records a publisher's table tells of, where their ids are mere numbers; by default as the archive's metadata "
+        "say, else the file's name",
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from the table of occurrences"
     )
     parser.add_argument(
         "--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)"

@@ -197,14 +197,15 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
 
     from d4c_images.ingest import ingest, ingest_labels
     from d4c_images.report.ingest_progress import IngestProgress, summary_lines
-    from d4c_images.sources import open_source
+    from d4c_images.sources import open_labels, open_media
 
     if args.finalize_only:
         return _finalize(args, settings)
     if args.source is None:
-        raise UsageError("init needs a SOURCE: a GBIF download (zip or folder) or a multimedia.txt")
-    source = open_source(args.source)  # a bad source ends here, before anything is touched
-    labels = open_source(args.source, member="occurrence") if args.labels else None
+        raise UsageError("init needs a SOURCE: a GBIF download or a publisher's archive (zip or folder), or a table of media")
+    # A bad source ends here, before anything is touched.
+    sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
+    labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
     if args.reset:
         _reset(args.ledger, settings, ask=not args.yes)
     rounds = _rounds(args, settings)
@@ -224,9 +225,10 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
         try:
-            with IngestProgress(console, "media rows", live=live) as view:
-                summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
-            print("\n".join(summary_lines(summary)), flush=True)
+            for source in sources:
+                with IngestProgress(console, "media rows", live=live) as view:
+                    summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
+                print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
                     n_labels = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)

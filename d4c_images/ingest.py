@@ -17,10 +17,11 @@ from d4c_images.ledger import archives, labels, unfold
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
-from d4c_images.prepare import Assignment, chunks
+from d4c_images.prepare import chunks
 from d4c_images.reading import chunks_of_child
 from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
+from d4c_images.stating import Assignment
 
 ROWS_PER_TRANSACTION = 25_000
 
@@ -105,17 +106,14 @@ def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress],
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, fingerprint, source.size_bytes, None)
     if not archive.finished:
-        reader = LabelReader(source.columns)
-        for block in source.blocks(archive.offset_bytes, archive.rows_done + 1):
-            by_id = {reader.gbif_id(row): row for row in (line.split("\t") for line in block.text()[0].split("\n"))}
-            rows = {gbif_id: row for gbif_id, row in by_id.items() if gbif_id is not None}
-            end_row = block.row_no - 1 + block.n_lines
+        reader = LabelReader(source)
+        for end_row, end, rows in reader.rows(archive.offset_bytes, archive.rows_done):
             with ledger.transaction() as db:
                 known = labels.known_records(db, list(rows))
                 labels.write_labels(db, {gbif_id: reader.labels(rows[gbif_id]) for gbif_id in known})
-                archives.checkpoint(db, archive.archive_id, end_row, block.end, admitted=len(known), images=0, links=0)
+                archives.checkpoint(db, archive.archive_id, end_row, end, admitted=len(known), images=0, links=0)
                 crash.point("labels.before_commit")
-            progress(Progress(end_row, block.end, source.size_bytes))
+            progress(Progress(end_row, end, source.size_bytes))
         with ledger.transaction() as db:
             archives.finish(db, archive.archive_id, clock())
     return labels.count(ledger.connection)

@@ -103,6 +103,26 @@ class Image(NamedTuple):
     version: int  # of that rule
 
 
+class RecordName(NamedTuple):
+    """What a publisher calls a record, and the number that stands for it here."""
+
+    gbif_id: int
+    dataset: str  # "" where `record_id` is unique in the world
+    record_id: str
+
+
+class Evidence(NamedTuple):
+    """What a publisher's archive says of one candidate of an image."""
+
+    url: str
+    role: str  # best, access, good, medium, lower, thumbnail; derived: a rule has made it of another one
+    edge: int  # the long edge in pixels, as stated or as the role lets expect; candidates stand in its order
+    width: int | None = None
+    height: int | None = None
+    hash_function: str | None = None  # md5, sha1, sha256
+    hash_value: str | None = None  # hexadecimal, lower case; None where rows disagree
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One image in a turn."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from itertools import compress, repeat
 from operator import ne
 from typing import TypeVar
@@ -13,25 +12,13 @@ import numpy as np
 from d4c_images.identity import identify, split_cell, unusable_reason
 from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, Small, hashes_of
 from d4c_images.model import Image
-from d4c_images.sources import Block, Source
+from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
+from d4c_images.stating import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
 
-SEVERAL_URLS = "several_urls"
-UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
 MAX_TEXTS = 1 << 17  # texts that are remembered before all are forgotten
 
 _Value = TypeVar("_Value")
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What to read. Pickles."""
-
-    source: Source
-    offset: int = 0
-    rows_done: int = 0
-    limit: int | None = None  # rows of the source in all
-    sampled: dict[str, int] = field(default_factory=dict)  # rejected rows kept so far, by reason
 
 
 def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
@@ -39,6 +26,9 @@ def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, 
     preparer = _Preparer(assignment, seen or Seen(SeenFilter(), SeenFilter()))
     limit = assignment.limit
     if limit is not None and assignment.rows_done >= limit:
+        return
+    if assignment.source.layout is not None:
+        yield from map(preparer.pack, spans(assignment, preparer.rejects))
         return
     for block in assignment.source.blocks(assignment.offset, assignment.rows_done + 1):
         if limit is not None and block.row_no - 1 + block.n_lines >= limit:
@@ -51,8 +41,9 @@ class _Preparer:
     """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
 
     def __init__(self, assignment: Assignment, seen: Seen) -> None:
-        self._rejects = Rejects(assignment.sampled)
-        self._sieve = Sieve(assignment.source.columns, self._rejects)
+        self.rejects = Rejects(assignment.sampled)
+        is_gbif = assignment.source.layout is None
+        self._sieve = Sieve(assignment.source.columns, self.rejects) if is_gbif else None
         self._seen = seen
         self._last_gbif_id = 0
         self._hosts: _Numbering[str] = _Numbering()
@@ -60,9 +51,18 @@ class _Preparer:
         self._texts: _Numbering[str] = _Numbering()
 
     def chunk(self, block: Block) -> Chunk:
+        """The chunk of a block of GBIF's own table."""
+        assert self._sieve is not None
         rows, images = self._identify(block, self._sieve.sift(block))
         if rows.broken:
-            self._rejects.note(BROKEN_UTF8, len(set(rows.line_nos).intersection(rows.broken)))
+            self.rejects.note(BROKEN_UTF8, len(set(rows.line_nos).intersection(rows.broken)))
+        row_nos = np.array(rows.line_nos, np.int64) + block.row_no
+        n_rows = len(set(rows.line_nos))
+        return self.pack(Span(block.row_no - 1 + block.n_lines, block.end, n_rows, row_nos, rows, images))
+
+    def pack(self, span: Span) -> Chunk:
+        """Number and hash what the rows of a span say."""
+        rows, images = span.rows, span.images
         keys: Sequence[str]
         keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
@@ -86,12 +86,12 @@ class _Preparer:
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
             self._last_gbif_id = rows.gbif_ids[-1]
-        reject_counts, notes, samples = self._rejects.take()
+        reject_counts, notes, samples = self.rejects.take()
         return Chunk(
-            end_row=block.row_no - 1 + block.n_lines,
-            end_offset=block.end,
-            rows_admitted=len(set(rows.line_nos)),
-            row_nos=np.array(rows.line_nos, np.int64) + block.row_no,
+            end_row=span.end_row,
+            end_offset=span.end_offset,
+            rows_admitted=span.rows_admitted,
+            row_nos=span.row_nos,
             gbif_ids=gbif_ids,
             key_hashes=hashes,
             maybe_known=self._seen.key_hashes.add(hashes),
@@ -114,6 +114,8 @@ class _Preparer:
             reject_counts=reject_counts,
             note_counts=notes,
             reject_samples=samples,
+            record_names=span.record_names,
+            evidence=span.evidence,
         )
 
     def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[Image]]:
@@ -131,12 +133,12 @@ class _Preparer:
             usable = [one for one in mine if one is not None]
             if not usable:
                 reason = unusable_reason(pieces[0]) or "malformed_url"
-                self._rejects.add(block, rows.line_nos[at], reason, rows.gbif_ids[at])
+                self.rejects.add(block, rows.line_nos[at], reason, rows.gbif_ids[at])
                 continue
             if len(pieces) > 1:
-                self._rejects.note(SEVERAL_URLS)
+                self.rejects.note(SEVERAL_URLS)
                 if len(usable) < len(pieces):
-                    self._rejects.note(UNUSABLE_URL_AMONG_SEVERAL)
+                    self.rejects.note(UNUSABLE_URL_AMONG_SEVERAL)
             positions += repeat(at, len(usable))
             found += usable
         return rows.pick(positions), found

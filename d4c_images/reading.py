@@ -18,7 +18,8 @@ from typing import IO
 
 from d4c_images.errors import D4CError, SourceError
 from d4c_images.ledger.chunk import Chunk, Seen
-from d4c_images.prepare import Assignment, chunks
+from d4c_images.prepare import chunks
+from d4c_images.stating import Assignment
 
 MAX_CHUNKS_AHEAD = 12
 CHILD = """

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from d4c_images.ingest import IngestSummary, Progress, ingest
+from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
 from d4c_images.ledger.connect import open_ledger
-from d4c_images.sources import open_source
+from d4c_images.sources import open_labels, open_media, open_source
 from tests.program import HEADER, RECOUNT_IMAGES, check_lists
 
 NAMES = tuple(HEADER.split())
@@ -54,6 +54,16 @@ def load(ledger: Path, source: Path, limit: int | None = None, heard: list[Progr
     with closing(open_ledger(ledger, create=True)) as opened:
         progress = [] if heard is None else heard
         return ingest(opened, open_source(source), limit, progress.append, lambda: NOW, in_process=True)
+
+
+def load_all(ledger: Path, *paths: Path, limit: int | None = None, verbatim: bool = False, labels: bool = False) -> None:
+    """Bring all tables of media of some archives into a ledger."""
+    with closing(open_ledger(ledger, create=True)) as opened:
+        for path in paths:
+            for source in open_media(path, verbatim=verbatim):
+                ingest(opened, source, limit, lambda progress: None, lambda: NOW, in_process=True)
+            if labels:
+                ingest_labels(opened, open_labels(path), lambda progress: None, lambda: NOW)
 
 
 def ask(ledger: Path, sql: str, *parameters: object) -> Rows:

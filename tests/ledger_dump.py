@@ -21,6 +21,8 @@ QUERIES = {
     " FROM gbif_ids ORDER BY gbif_id",
     "documents": "SELECT image_id, url, kind, n_named, n_taken FROM documents ORDER BY image_id, url",
     "unfolded": "SELECT * FROM unfolded ORDER BY parent_id, image_id",
+    "record_names": "SELECT * FROM record_names ORDER BY gbif_id",
+    "variants": "SELECT * FROM variants ORDER BY image_id, url",
     "labels": "SELECT * FROM labels ORDER BY gbif_id",
     "rejected_rows": "SELECT rowid, * FROM rejected_rows ORDER BY rowid",
     "reject_counts": "SELECT * FROM reject_counts ORDER BY archive_id, reason",

@@ -26,7 +26,21 @@ LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash"},
     1: {"identity", "sniff", "judge", "pace"},
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
-    3: {"ingest", "prepare", "reading", "worker", "examine", "documents", "run", "lanes", "steward", "report", "export", "rounds"},
+    3: {
+        "ingest",
+        "prepare",
+        "reading",
+        "stating",
+        "worker",
+        "examine",
+        "documents",
+        "run",
+        "lanes",
+        "steward",
+        "report",
+        "export",
+        "rounds",
+    },
     4: {"runners", "job_scripts", "commands", "cli", "__main__", "__init__"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
@@ -189,9 +203,7 @@ def test_the_page_of_the_settings_names_them_all() -> None:
 
 
 def pages() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=PROJECT, capture_output=True, text=True
-    )
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=PROJECT, capture_output=True, text=True)
     return [PROJECT / line for line in listed.stdout.splitlines()] or sorted(PROJECT.glob("*.md")) + sorted(
         PROJECT.glob("docs/**/*.md")
     )

@@ -10,15 +10,17 @@ The table is `rules.RULES`; docs/how-to/add-a-publisher.md says how to add to it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from d4c_images.identity import exact
 from d4c_images.identity.cells import split_cell
 from d4c_images.identity.iiif import names_document
 from d4c_images.identity.manifest import Document, DocumentKind, Fault, read_document
 from d4c_images.identity.rule import SHORTCUT_PREFIX, Example, Rank, Rule
-from d4c_images.identity.rules import HINTS, RULES, RULES_OF_HOST, image_of, rank_of
+from d4c_images.identity.rules import HINTS, RULES, RULES_OF_HOST, image_of
 from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
+from d4c_images.identity.variants import DEFAULT_EDGE, in_order
 from d4c_images.model import Image
 
 __all__ = [
@@ -72,10 +74,9 @@ def identify(identifier: str) -> Image | None:
     return _make(Image, (identifier, (identifier,), host, exact.NAME, exact.VERSION))
 
 
-def merge(urls_a: Iterable[str], urls_b: Iterable[str]) -> tuple[str, ...]:
-    """The candidates of one image from two rows, best first. The order hangs on the set of URLs alone."""
-    return tuple(sorted({*urls_a, *urls_b}, key=_order))
+def merge(urls_a: Iterable[str], urls_b: Iterable[str], edges: Mapping[str, int] = MappingProxyType({})) -> tuple[str, ...]:
+    """The candidates of one image from two rows, best first.
 
-
-def _order(text: str) -> tuple[Rank, str]:
-    return rank_of(parts(text)), text
+    `edges` says how big publishers say some of them are. The order hangs on the set of URLs and on what is said of them alone.
+    """
+    return in_order({url: edges.get(url, DEFAULT_EDGE) for url in (*urls_a, *urls_b)})

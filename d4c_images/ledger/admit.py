@@ -15,7 +15,7 @@ from itertools import accumulate
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import archives, bulk, known, listing
+from d4c_images.ledger import archives, bulk, evidence, known, listing
 from d4c_images.ledger.bulk import Cells
 from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
@@ -25,7 +25,7 @@ from d4c_images.ledger.names import host_id_of, rule_id_of
 from d4c_images.ledger.records import Arrivals, Effect, Records
 from d4c_images.ledger.tally import Tally
 from d4c_images.ledger.texts import TextIds
-from d4c_images.model import Status
+from d4c_images.model import Evidence, Status
 
 INSERT_IMAGES = """
 INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
@@ -108,6 +108,8 @@ class Admission:
     def _write_rows(self, db: sqlite3.Connection, chunks: Sequence[Chunk], now: int) -> Admitted:
         for chunk in chunks:
             archives.add_rejects(db, self._archive_id, chunk.reject_counts, chunk.note_counts, chunk.reject_samples)
+            if chunk.record_names:
+                evidence.write_names(db, chunk.record_names)
         n_rows = sum(chunk.rows_admitted for chunk in chunks)
         group = self._gather(db, chunks)
         if group is None:
@@ -130,6 +132,8 @@ class Admission:
             self._write_links(db, group, linked, image_ids, image_nos, set(old))
         self._write_images(db, group, is_new, image_nos, linked)
         known.write_twins(db, matches, image_ids)
+        for at, said in group.evidence.items():
+            evidence.write(db, int(image_ids[at]), said)
         new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
         listing.add(db, new_ids, host_ids)
         for host_id, n_images in enumerate(np.bincount(host_ids).tolist()):
@@ -226,7 +230,17 @@ class Admission:
             license_ids=license_ids,
             creator_ids=creator_ids,
             rights_holder_ids=rights_holder_ids,
+            evidence=_evidence(starts, chunks),
         )
+
+
+def _evidence(starts: Sequence[int], chunks: Sequence[Chunk]) -> dict[int, dict[str, Evidence]]:
+    """What publishers say of the candidates in each position, by URL."""
+    found: dict[int, dict[str, Evidence]] = {}
+    for start, chunk in zip(starts, chunks, strict=False):
+        for at, said in chunk.evidence:
+            found.setdefault(start + at, {})[said.url] = said
+    return found
 
 
 def _positions(starts: Sequence[int], positions: Sequence[Numbers]) -> Numbers:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xxhash
 
 from d4c_images.ledger import hashes
-from d4c_images.model import Reject
+from d4c_images.model import Evidence, RecordName, Reject
 
 FILTER_BITS = 1 << 26
 TRACES = 1 << 18
@@ -53,6 +53,8 @@ class Chunk:
     reject_counts: dict[str, int]
     note_counts: dict[str, int]
     reject_samples: list[Reject]
+    record_names: Sequence[RecordName] = ()  # of records that publishers have named
+    evidence: Sequence[tuple[int, Evidence]] = ()  # position in the columns, and what is said of a candidate of its image
 
 
 def hashes_of(keys: Sequence[str]) -> Numbers:

@@ -14,16 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from d4c_images.identity import merge, parts
-from d4c_images.ledger import untried
+from d4c_images.ledger import evidence, untried
 from d4c_images.ledger.bulk import Cells
 from d4c_images.ledger.chunk import Numbers
+from d4c_images.ledger.evidence import Said
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.records import Effect
 from d4c_images.ledger.requeue import REQUEUE
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.model import Status
+from d4c_images.model import Evidence, Status
 
 STORED_IMAGES = """
 SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
@@ -72,6 +73,7 @@ class Group:
     license_ids: Cells
     creator_ids: Cells
     rights_holder_ids: Cells
+    evidence: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
 
     def key(self, at: int) -> str:
         key: str = self.image_keys[at] or self.urls[at]
@@ -186,27 +188,38 @@ def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally
         if at in matches.earlier:
             _add_to_row(db, group, matches.earlier[at], at)
         else:
-            _add_to_stored(db, matches.stored[at], group.urls[at].split("\n"), tally, records)
+            _add_to_stored(db, matches.stored[at], group.urls[at].split("\n"), group.evidence.pop(at, {}), tally, records)
     records.write(db, tally, 0)
 
 
 def _add_to_row(db: sqlite3.Connection, group: Group, first: int, at: int) -> None:
-    ours, more = group.urls[first].split("\n"), group.urls[at].split("\n")
-    if set(more) <= set(ours):
+    ours, more, said = group.urls[first].split("\n"), group.urls[at].split("\n"), group.evidence.pop(at, {})
+    if not said and set(more) <= set(ours):
         return
-    key, merged = group.key(first), merge(ours, more)
+    if said:
+        group.evidence[first] = evidence.united(group.evidence.get(first, {}), said)
+    key, merged = group.key(first), merge(ours, more, evidence.edges(group.evidence.get(first, {})))
     group.urls[first] = "\n".join(merged)
     group.image_keys[first] = None if key == group.urls[first] else key
     group.host_ids[first] = host_id_of(db, parts(merged[0]).host)
 
 
-def _add_to_stored(db: sqlite3.Connection, image: StoredImage, more: list[str], tally: Tally, records: RecordChanges) -> None:
+def _add_to_stored(
+    db: sqlite3.Connection, image: StoredImage, more: list[str], said: Said, tally: Tally, records: RecordChanges
+) -> None:
     ours = image.urls.split("\n")
-    if set(more) <= set(ours):
+    is_richer = not set(more) <= set(ours)
+    if not said and not is_richer:
         return
-    merged = merge(ours, more)
+    known = evidence.of_image(db, image.image_id)
+    if said:
+        known = evidence.united(known, said)
+        evidence.write(db, image.image_id, known)
+    merged = merge(ours, more, evidence.edges(known))
+    if list(merged) == ours:
+        return
     first_host_id = host_id_of(db, parts(merged[0]).host)
-    failed = image.status in (Status.FAILED_PERMANENT, Status.FAILED_TRANSIENT)
+    failed = is_richer and image.status in (Status.FAILED_PERMANENT, Status.FAILED_TRANSIENT)
     untouched = image.status == Status.PENDING and image.url_no == 0 and image.redirect_url is None
     url_no, host_id = (0, first_host_id) if untouched or failed else (merged.index(ours[image.url_no]), image.host_id)
     image.image_key, image.urls, image.url_no = image.key, "\n".join(merged), url_no

@@ -206,6 +206,28 @@ CREATE TABLE unfolded (
 CREATE INDEX unfolded_image ON unfolded (image_id);
 CREATE INDEX unfolded_root ON unfolded (root_id) WHERE is_made;
 
+-- What publishers call the records that have no number of GBIF; `gbif_id` is then made of both (18 digits).
+CREATE TABLE record_names (
+    gbif_id    INTEGER PRIMARY KEY,
+    dataset    TEXT NOT NULL,     -- '' where record_id is unique in the world
+    record_id  TEXT NOT NULL
+);
+CREATE INDEX record_names_by_id ON record_names (record_id);
+
+-- What publishers' archives say of single URLs of an image, where that is more than "this is the picture".
+CREATE TABLE variants (
+    image_id       INTEGER NOT NULL,
+    url            TEXT NOT NULL,
+    role           TEXT NOT NULL,      -- best, access, good, medium, lower, thumbnail; derived: made of another one by a rule
+    edge           INTEGER NOT NULL,   -- its long edge in pixels, as stated or as its role lets expect: the order of the URLs
+    width          INTEGER,            -- as stated
+    height         INTEGER,
+    hash_function  TEXT,               -- md5, sha1, sha256
+    hash_value     TEXT,
+    hash_matches   INTEGER,            -- 1, 0: the bytes that came from this URL have it, or not; NULL: not compared yet
+    PRIMARY KEY (image_id, url)
+) WITHOUT ROWID;
+
 CREATE TABLE labels (
     gbif_id             INTEGER PRIMARY KEY,
     scientific_name     TEXT,
@@ -305,7 +327,9 @@ SELECT gbif_id, image_no, image_id,
        (SELECT text FROM texts WHERE text_id = license_id) AS license,
        (SELECT text FROM texts WHERE text_id = creator_id) AS creator,
        (SELECT text FROM texts WHERE text_id = rights_holder_id) AS rights_holder,
-       references_url, archive_id, row_no
+       references_url, archive_id, row_no,
+       (SELECT dataset FROM record_names AS r WHERE r.gbif_id = links.gbif_id) AS dataset,
+       (SELECT record_id FROM record_names AS r WHERE r.gbif_id = links.gbif_id) AS record_id
 FROM links;
 
 CREATE VIEW hosts AS

@@ -1,10 +1,11 @@
-"""Streams of rows from GBIF downloads. Reads and sorts out; does not know what an image is.
+"""Streams of rows from GBIF downloads and publishers' archives. Reads and sorts out; does not know what an image is.
 
-`open_source` finds the table in a download, `Source.blocks` gives its lines, `media.Sieve` makes media rows of them and
-`occurrence.labels` labels.
+`open_media` finds the tables of media in a download, `open_labels` the one that names its records. GBIF's own table is read in
+blocks of lines (`Source.blocks`, sorted out by `media.Sieve`), since it has up to 10^8 rows; a publisher's row by row
+(`Source.records`, made out by `media_table.MediaReader`), since it may be written in any way.
 """
 
-from d4c_images.sources.archive import Source, open_source
+from d4c_images.sources.archive import Source, open_labels, open_media, open_source
 from d4c_images.sources.lines import Block
 
-__all__ = ["Block", "Source", "open_source"]
+__all__ = ["Block", "Source", "open_labels", "open_media", "open_source"]

@@ -55,15 +55,25 @@ class Rejects:
 
     def add(self, block: Block, line_no: int, reason: str, gbif_id: int | None) -> None:
         """Count row `line_no` (from 0) of a block."""
-        self.counts[reason] += 1
-        if self._sampled[reason] < MAX_SAMPLES:
-            self._sampled[reason] += 1
+        if self._count(reason):
             if self._block != block.offset:
                 self._block, self._offsets = block.offset, block.offsets()
             offset = self._offsets[line_no]
-            line = block.data[offset - block.offset : self._offsets[line_no + 1] - block.offset].decode(errors="replace")
-            start = line.rstrip("\r\n")[:ROW_START_CHARACTERS]
-            self.samples.append(Reject(block.row_no + line_no, offset, reason, start, gbif_id))
+            line = block.data[offset - block.offset : self._offsets[line_no + 1] - block.offset]
+            self.samples.append(Reject(block.row_no + line_no, offset, reason, _start(line), gbif_id))
+
+    def add_row(self, row_no: int, offset: int, row: bytes, reason: str, gbif_id: int | None) -> None:
+        """Count a row that stands by itself."""
+        if self._count(reason):
+            self.samples.append(Reject(row_no, offset, reason, _start(row), gbif_id))
+
+    def _count(self, reason: str) -> bool:
+        """Count a row; whether it is to be kept as a sample."""
+        self.counts[reason] += 1
+        if self._sampled[reason] >= MAX_SAMPLES:
+            return False
+        self._sampled[reason] += 1
+        return True
 
     def note(self, note: str, n: int = 1) -> None:
         if n:
@@ -125,10 +135,10 @@ class Sieve:
             if kind != "StillImage" or not url or gbif_ids is None:
                 row = cells[at * stride : at * stride + self._width]
                 if (reason := self._reason(row)) is not None:
-                    self.rejects.add(block, line_nos[at], reason, _gbif_id(ids[at]))
+                    self.rejects.add(block, line_nos[at], reason, gbif_id_of(ids[at]))
                     unusable.add(at)
         if gbif_ids is None:
-            gbif_ids = [_gbif_id(cell) or 0 for cell in ids]
+            gbif_ids = [gbif_id_of(cell) or 0 for cell in ids]
         columns = [None if at is None else cells[at::stride] for at in self._others]
         if unusable:
             usable = [at not in unusable for at in range(len(urls))]
@@ -144,23 +154,31 @@ class Sieve:
         if n_cells == self._width:
             return True
         row = line.split("\t", self._gbif_id + 1)
-        known_id = _gbif_id(row[self._gbif_id]) if len(row) > self._gbif_id else None
+        known_id = gbif_id_of(row[self._gbif_id]) if len(row) > self._gbif_id else None
         self.rejects.add(block, at, TOO_FEW_CELLS if n_cells < self._width else TOO_MANY_CELLS, known_id)
         return False
 
     def _reason(self, row: list[str]) -> str | None:
-        if _gbif_id(row[self._gbif_id]) is None:
+        if gbif_id_of(row[self._gbif_id]) is None:
             return BAD_GBIF_ID
-        identifier = row[self._identifier].strip()
-        media_format = "" if self._format is None else row[self._format].strip()
-        kind = "" if self._type is None else _term(row[self._type])
-        if kind == "interactiveresource":
-            return None if _is_iiif(identifier, media_format) else INTERACTIVE_NOT_IIIF
-        if kind not in _IMAGES:
-            return _OTHERS.get(kind, TYPE_OTHER)
-        if kind == "" and (other := _FORMATS.get(media_format.partition("/")[0].lower())):
-            return other
-        return None if identifier else NO_IDENTIFIER
+        media_format = "" if self._format is None else row[self._format]
+        return reason_of_kind("" if self._type is None else row[self._type], media_format, row[self._identifier])
+
+
+def reason_of_kind(kind: str, media_format: str, identifier: str) -> str | None:
+    """Why a row with these cells shows no image by its own word, or None where it may show one."""
+    kind, media_format, identifier = _term(kind), media_format.strip(), identifier.strip()
+    if kind == "interactiveresource":
+        return None if _is_iiif(identifier, media_format) else INTERACTIVE_NOT_IIIF
+    if kind not in _IMAGES:
+        return _OTHERS.get(kind, TYPE_OTHER)
+    if kind == "" and (other := _FORMATS.get(media_format.partition("/")[0].lower())):
+        return other
+    return None if identifier else NO_IDENTIFIER
+
+
+def _start(row: bytes) -> str:
+    return row.decode(errors="replace").rstrip("\r\n")[:ROW_START_CHARACTERS]
 
 
 def _cells(text: str, width: int, n_rows: int) -> list[str] | None:
@@ -185,7 +203,7 @@ def _numbers(cells: Sequence[str]) -> list[int] | None:
     return numbers if min(numbers) > 0 and max(numbers) <= MAX_GBIF_ID else None
 
 
-def _gbif_id(cell: str) -> int | None:
+def gbif_id_of(cell: str) -> int | None:
     """The number in a cell, None where it is none that GBIF could have given."""
     cell = cell.strip().strip('"')
     if not (cell.isascii() and cell.isdigit()):

@@ -1,10 +1,15 @@
-"""Takes labels from the rows of `occurrence.txt`. Knows nothing of images; checks no name against a taxonomy."""
+"""Takes labels from a table of occurrences, GBIF's or a publisher's. Knows nothing of images; checks no name against a taxonomy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
-from d4c_images.sources.header import Columns
+from d4c_images.sources.archive import Source
+from d4c_images.sources.layout import term
+from d4c_images.sources.media_table import name_of
+
+RECORDS_AT_ONCE = 5_000
 
 LABELS = (
     ("scientificName", False),
@@ -24,20 +29,43 @@ LABELS = (
     ("collectionCode", False),
     ("catalogNumber", False),
 )
-"""Columns of GBIF's interpreted occurrences, and whether they hold numbers; the order is that of the table `labels`."""
+"""Columns of GBIF's interpreted occurrences (a publisher's core has some of them), and whether they hold numbers; the order
+is that of the table `labels`."""
 
 
 class LabelReader:
     """Reads labels by the columns of one table. Columns that it lacks read as None."""
 
-    def __init__(self, columns: Columns) -> None:
-        self._gbif_id = columns["gbifID"]
-        self._cells = [(columns.get(name), is_number) for name, is_number in LABELS]
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        layout = source.layout
+        if layout is None:
+            places = [source.columns.get(name) for name, _ in LABELS]
+        else:
+            places = [layout.cells.get(term(name), (None,))[0] for name, _ in LABELS]
+        self._cells = [(at, is_number) for at, (_, is_number) in zip(places, LABELS, strict=True)]
 
-    def gbif_id(self, row: Sequence[str]) -> int | None:
-        """The record's number, None where the row has none."""
-        cell = row[self._gbif_id] if len(row) > self._gbif_id else ""
-        return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 19 else None
+    def rows(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, dict[int, list[str]]]]:
+        """The rows after a place, many at a time, by record: the number of the last one, the byte after it, and the rows.
+
+        Rows that name no record are left out; of several of one record the last one counts.
+        """
+        layout, dataset = self._source.layout, self._source.dataset
+        if layout is None:
+            yield from self._lines(offset, rows_done)
+            return
+        records = self._source.records(offset, rows_done + 1)
+        while some := list(islice(records, RECORDS_AT_ONCE)):
+            named = ((name_of(record.cells, layout, dataset), record.cells) for record in some if record.reason is None)
+            yield some[-1].row_no, some[-1].end, {name.gbif_id: cells for name, cells in named if name is not None}
+
+    def _lines(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, dict[int, list[str]]]]:
+        """GBIF's own table."""
+        at = self._source.columns["gbifID"]
+        for block in self._source.blocks(offset, rows_done + 1):
+            rows = (line.split("\t") for line in block.text()[0].split("\n"))
+            by_id = {_whole_number(row[at]): row for row in rows if len(row) > at}
+            yield block.row_no - 1 + block.n_lines, block.end, {no: row for no, row in by_id.items() if no is not None}
 
     def labels(self, row: Sequence[str]) -> tuple[str | int | None, ...]:
         """The labels in the order of `LABELS`; None where the cell is empty or no number where one belongs."""
@@ -46,6 +74,8 @@ class LabelReader:
 
 def _value(row: Sequence[str], at: int | None, is_number: bool) -> str | int | None:
     cell = "" if at is None or at >= len(row) else row[at].strip()
-    if not is_number:
-        return cell or None
+    return _whole_number(cell) if is_number else cell or None
+
+
+def _whole_number(cell: str) -> int | None:
     return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 19 else None

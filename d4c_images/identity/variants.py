@@ -1,0 +1,204 @@
+"""Several URLs of one picture, as a publisher's archive states them: which is best, and which rows belong together. Pure.
+
+In Audubon Core the columns of one row are variants of one picture, so row membership is evidence, where in a GBIF download only
+the URL is. The key is that of what the row says the picture is (its `accessURI`, unless that is a web page); a better URL of the
+same row is asked first, but gives the picture no other name. Rows join only where an identifier of the picture says so and
+nothing gainsays it: a false merge costs a photo, a missed one costs a request.
+
+Sources: Audubon Core (https://ac.tdwg.org/termlist/), Symbiota `DwcArchiverMedia.php`, iDigBio's media records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from d4c_images.identity.rules import image_of, rank_of
+from d4c_images.identity.url import parts, usable_url
+from d4c_images.model import Evidence, Image
+
+BEST, ACCESS, GOOD, MEDIUM, LOWER, THUMBNAIL = "best", "access", "good", "medium", "lower", "thumbnail"
+OFFLINE = "offline"
+EDGES = {BEST: 10_000_000, ACCESS: 1_000_000, GOOD: 1600, MEDIUM: 800, LOWER: 400, THUMBNAIL: 200}
+"""The long edge, in pixels, that a variant is taken to have where nobody says. The first two beat every stated size."""
+DEFAULT_EDGE = EDGES[ACCESS]
+SAME_SHAPE = 0.03  # how far the proportions of two variants of one picture may differ
+
+_ROLES = (
+    ("offline", OFFLINE), ("thumb", THUMBNAIL), ("best", BEST), ("original", BEST), ("fullsize", BEST), ("good", GOOD),
+    ("medium", MEDIUM), ("lower", LOWER), ("lowquality", LOWER), ("preview", LOWER),
+)  # fmt: skip
+_HASHES = {"md5": 32, "sha1": 40, "sha256": 64}
+_PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|gif|tiff?|bmp|webp|jp2|dng|cr2|nef|heic)\b", re.IGNORECASE)
+_PAGE = re.compile(
+    r"\.(?:html?|cfm|jsp|xhtml)(?:[?#]|$)|(?:Zoom|View|Viewer|Detail|Details|Display)\.(?:aspx?|php)(?:[?#]|$)"
+    r"|/observations/\d+/?$|/occurrences?/[0-9a-f-]+/?$|/viewer/?(?:[?#]|$)|/individual/index\.php|/MediaSearch",
+    re.IGNORECASE,
+)
+_SYMBOL = re.compile(r"(?:^|[^a-z])(?:logo|icon|placeholder|no[-_]?(?:image|photo|picture)|not[-_]?available)", re.IGNORECASE)
+_UUID = re.compile(r"(?:urn:uuid:)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Variant(NamedTuple):
+    """One URL of a row."""
+
+    url: str  # as it stands in the cell
+    role: str
+    is_access: bool  # the row says that this is the picture
+    width: int | None = None
+    height: int | None = None
+    hash_function: str | None = None
+    hash_value: str | None = None
+
+    @property
+    def edge(self) -> int:
+        """The long edge in pixels, as stated or as its role lets expect."""
+        return max(self.width or 0, self.height or 0) or EDGES[self.role]
+
+
+class Statement(NamedTuple):
+    """What one row says of a picture."""
+
+    variants: tuple[Variant, ...]
+    guids: frozenset[str] = frozenset()  # identifiers of the picture, not of its record
+    derived_from: str = ""
+    role: str | None = None  # where the row itself says which variant it is
+    words: tuple[str, ...] = ()  # title, caption and the like
+
+
+def role_of(text: str) -> str | None:
+    """The role that a cell of `ac:variant` or `variantLiteral` names; None where it names none."""
+    plain = re.sub(r"[^a-z]", "", re.split(r"[/#:]", text.strip())[-1].lower())
+    return next((role for word, role in _ROLES if word in plain), None)
+
+
+def hash_of(function: str, value: str) -> tuple[str, str] | None:
+    """A published hash as (md5, sha1 or sha256; hexadecimal digits), however both are spelled; None where it is no such hash."""
+    digits = value.strip().lower()
+    for prefix in ("hash://", "urn:"):
+        digits = digits.removeprefix(prefix)
+    head, _, tail = digits.replace("/", ":").rpartition(":")
+    name = re.sub(r"[^a-z0-9]", "", re.split(r"[/#:]", function.strip())[-1].lower()) or re.sub(r"[^a-z0-9]", "", head)
+    digits = re.sub(r"^0x|[\s-]", "", tail)
+    name = {"sha": "sha1", "sha2": "sha256"}.get(name, name)
+    if re.fullmatch(r"[0-9a-f]+", digits) is None or _HASHES.get(name) != len(digits):
+        return None
+    return name, digits
+
+
+def is_page(url: str) -> bool:
+    """Whether a URL looks like that of a page that shows a picture, and not of a picture."""
+    return _PICTURE_NAME.search(url) is None and _PAGE.search(url) is not None
+
+
+def is_symbol(url: str) -> bool:
+    """Whether the file's name is that of a logo, an icon or a placeholder."""
+    return _SYMBOL.search(url.partition("?")[0].rpartition("/")[2]) is not None
+
+
+def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] | None:
+    """The image that some rows are about and what they say of its candidates; None where no URL of theirs is usable.
+
+    The order of the rows does not matter. Evidence of a candidate that says no more than "this is the picture" is left out.
+    """
+    found: list[tuple[Variant, str, Image]] = []
+    for variant in {variant for statement in statements for variant in statement.variants if variant.role != OFFLINE}:
+        url = usable_url(variant.url)
+        if url is not None:
+            found.append((variant, url, image_of(parts(url))))
+    pictures = [one for one in found if not is_page(one[1]) and (one[0].is_access or not is_symbol(one[1]))]
+    found = pictures or [one for one in found if one[0].is_access] or found  # a page with a logo is at least its own
+    if not found:
+        return None
+    found.sort(key=lambda one: (-one[0].edge, list(EDGES).index(one[0].role), one[1]))
+    named = next((image for variant, _, image in found if variant.is_access), found[0][2])
+    edges: dict[str, int] = {}
+    said: dict[str, Evidence] = {}
+    for variant, url, image in found:
+        for candidate in image.urls:
+            edges[candidate] = max(edges.get(candidate, 0), variant.edge)
+        given = url if url in image.urls else image.urls[0]
+        evidence = Evidence(
+            given, variant.role, variant.edge, variant.width, variant.height, variant.hash_function, variant.hash_value
+        )
+        said[given] = unite(said[given], evidence) if given in said else evidence
+    for url, edge in edges.items():
+        said[url] = said[url]._replace(edge=edge) if url in said else Evidence(url, "derived", edge)
+    urls = in_order(edges)
+    evidence_kept = [one for _, one in sorted(said.items()) if one.edge != DEFAULT_EDGE or one.hash_function is not None]
+    return Image(named.key, urls, parts(urls[0]).host, named.rule, named.version), evidence_kept
+
+
+def in_order(edges: Mapping[str, int]) -> tuple[str, ...]:
+    """Candidates, best first: the bigger, then by the rules of their hosts, then by name."""
+    return tuple(sorted(edges, key=lambda url: (-edges[url], rank_of(parts(url)), url)))
+
+
+def unite(one: Evidence, other: Evidence) -> Evidence:
+    """What two rows say of one URL; the same whichever comes first. Hashes that differ cancel each other out."""
+    first, second = sorted((one, other), key=lambda evidence: (-evidence.edge, repr(evidence)))
+    function, value = first.hash_function or second.hash_function, first.hash_value or second.hash_value
+    hashes = {(said.hash_function, said.hash_value) for said in (one, other) if said.hash_function is not None}
+    if len(hashes) > 1:
+        function, value = DISAGREE, None
+    return first._replace(hash_function=function, hash_value=value)
+
+
+DISAGREE = "rows disagree"
+
+
+def joined(statements: Sequence[Statement]) -> list[list[int]]:
+    """The rows of one record by picture: positions, each row in one group, in the order of the groups' first rows."""
+    group_of = list(range(len(statements)))
+    holders: dict[str, list[int]] = {}
+    for at, statement in enumerate(statements):
+        for guid in statement.guids:
+            holders.setdefault(guid, []).append(at)
+    for at, statement in enumerate(statements):
+        if statement.derived_from in holders:
+            holders[statement.derived_from].append(at)
+    for members in sorted(holders.values()):
+        together = sorted({other for at in members for other in range(len(statements)) if group_of[other] == group_of[at]})
+        if len(together) > 1 and _is_one_picture([statements[at] for at in together]):
+            for at in together:
+                group_of[at] = group_of[together[0]]
+    groups: dict[int, list[int]] = {}
+    for at, group in enumerate(group_of):
+        groups.setdefault(group, []).append(at)
+    return sorted(groups.values())
+
+
+def _is_one_picture(statements: Sequence[Statement]) -> bool:
+    return all(_may_be_variants(one, other) for one, other in combinations(statements, 2))
+
+
+def _may_be_variants(one: Statement, other: Statement) -> bool:
+    """Whether two rows that share an identifier tell of two sizes of one picture: each says which, or the identifier is a UUID of
+    the picture and nothing speaks against it."""
+    ours, theirs = (next((variant for variant in said.variants if variant.is_access), None) for said in (one, other))
+    if ours is None or theirs is None:
+        return False
+    if ours.url == theirs.url:
+        return True
+    if one.role is not None and other.role is not None:
+        if one.role == other.role:
+            return False
+        return THUMBNAIL in (one.role, other.role) or _same_shape(ours, theirs) is not False
+    same_shape = _same_shape(ours, theirs)
+    if same_shape is False:
+        return False
+    if same_shape:
+        return (ours.width, ours.height) != (theirs.width, theirs.height)
+    if one.words != other.words and any(one.words) and any(other.words):
+        return False
+    return any(_UUID.fullmatch(guid) for guid in one.guids & other.guids)
+
+
+def _same_shape(one: Variant, other: Variant) -> bool | None:
+    """None where a size is not known."""
+    if not (one.width and one.height and other.width and other.height):
+        return None
+    ours, theirs = one.width / one.height, other.width / other.height
+    return abs(ours - theirs) <= SAME_SHAPE * max(ours, theirs)

@@ -1,0 +1,129 @@
+"""What a download lies in (a zip, a folder, a file), and streams of bytes from it. Knows no tables; unpacks nothing to disk."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from d4c_images.errors import SourceDamaged, SourceError, UsageError
+from d4c_images.sources.records import Recoded
+
+READ_BYTES = 1 << 20
+
+
+class Box:
+    """A zip, a folder or a file, and what is in it. Raises as `open_source` does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.is_zip = False
+        self._names: list[str] | None = None
+        if path.is_dir():
+            self.is_file = False
+            return
+        self.is_file = True
+        if not path.exists():
+            raise UsageError(f"no such file: {path}")
+        if not path.is_file():
+            raise UsageError(f"{path} is neither a file nor a folder")
+        try:
+            with path.open("rb") as stream:
+                start = stream.read(4)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        if start.startswith(b"PK"):
+            self.is_file, self.is_zip = False, True
+        elif path.suffix.lower() == ".zip":
+            raise SourceError(f"{path} is not a zip file" + (" (it is empty)" if not start else ""))
+
+    @property
+    def names(self) -> list[str]:
+        """All files, by their paths inside."""
+        if self._names is None:
+            if self.is_zip:
+                try:
+                    with zipfile.ZipFile(self.path) as archive:
+                        self._names = [name for name in archive.namelist() if not name.endswith("/")]
+                except (zipfile.BadZipFile, OSError, ValueError) as error:
+                    raise SourceError(
+                        f"{self.path}: the zip file is truncated or damaged ({error}): download it again"
+                    ) from None
+            else:
+                found = (at for depth in ("*", "*/*", "*/*/*") for at in self.path.glob(depth))
+                self._names = sorted(str(at.relative_to(self.path)) for at in found if at.is_file())
+        return self._names
+
+    def where(self, name: str) -> tuple[Path, str | None]:
+        """The file and the member of it."""
+        if self.is_zip:
+            return self.path, name
+        return (self.path / name if name else self.path), None
+
+    def title(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.is_zip else str(self.where(name)[0])
+
+    def start(self, name: str, n_bytes: int) -> bytes:
+        path, member = self.where(name)
+        with reading(path, member, self.title(name)) as stream:
+            return stream.read(n_bytes)
+
+    def size_and_print(self, name: str) -> tuple[int, str]:
+        """Size of a file and what tells it from others."""
+        path, member = self.where(name)
+        if member is None:
+            size_bytes = path.stat().st_size
+            with reading(path, None, str(path)) as stream:
+                digest = hashlib.sha256(stream.read(READ_BYTES))
+                stream.seek(max(0, size_bytes - READ_BYTES))
+                digest.update(stream.read(READ_BYTES))
+            return size_bytes, f"file:{size_bytes}:{digest.hexdigest()[:32]}"
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo(member)
+        return entry.file_size, f"zip:{entry.file_size}:{entry.CRC:08x}"
+
+
+def as_utf8(stream: IO[bytes], encoding: str, line_end: str) -> IO[bytes]:
+    """The stream as UTF-8 with line feeds."""
+    if encoding == "utf-8" and line_end == "\n":
+        return io.BufferedReader(stream, READ_BYTES)  # type: ignore[type-var]
+    return io.BufferedReader(Recoded(stream, encoding, line_end), READ_BYTES)
+
+
+@contextmanager
+def reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
+    """The byte stream; whatever goes wrong with it while it is read becomes a `SourceError`."""
+    try:
+        if member is None:
+            with path.open("rb") as stream:
+                yield stream
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
+                yield packed
+    except EOFError:
+        raise SourceError(f"{name}: the zip file ends too early: download it again, then run the same command") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        # A checksum stands at the end of a stream, so nobody knows how far before this place the damage began.
+        raise SourceDamaged(
+            f"{name}: the zip file is damaged ({error}), and the rows that were read from it may be wrong: download it again, "
+            "then begin anew with it (init --reset)"
+        ) from None
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None
+    except RuntimeError as error:
+        if "encrypted" not in str(error):
+            raise
+        raise SourceError(f"{name} is encrypted") from None
+
+
+def some(names: list[str], n: int = 8) -> str:
+    """The first names, for a message."""
+    if not names:
+        return "nothing in it"
+    more = f" and {len(names) - n:,} more" if len(names) > n else ""
+    return ", ".join(names[:n]) + more

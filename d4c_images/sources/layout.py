@@ -1,0 +1,149 @@
+"""How a publisher's table is written: its encoding, its separators, and which cells hold what. Reads no rows.
+
+From meta.xml where there is one (and the file does not gainsay it), else from the header line.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from d4c_images.errors import SourceError
+from d4c_images.sources.metafile import TableMeta
+
+LINKS = (
+    "accessuri",
+    "mediaurl",
+    "bestqualityaccessuri",
+    "goodqualityaccessuri",
+    "mediumqualityaccessuri",
+    "lowerqualityaccessuri",
+    "thumbnailaccessuri",
+    "thumbnailurl",
+)
+"""Columns whose cells are URLs of a picture, whatever else the table holds."""
+IDS = ("gbifid", "coreid", "occurrenceid", "id", "taxonid", "catalognumber")
+"""Columns that say whose picture it is, in a table without meta.xml; the first one that is there."""
+_DELIMITERS = "\t,;|"
+_KNOWN = frozenset((*LINKS, *IDS, "identifier", "type", "format", "license", "creator", "associatedmedia", "references", "title"))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How to read a table. Pickles."""
+
+    encoding: str  # what Python calls it
+    delimiter: str
+    quote: str  # "" where cells are never enclosed
+    line_end: str  # "\n" or "\r"
+    header_lines: int
+    width: int  # cells of a row
+    id_index: int
+    ids_are_gbif: bool  # the cell at `id_index` holds GBIF's number
+    cells: dict[str, tuple[int, ...]]  # term without its namespace, in lower case -> positions, the first that is filled counts
+    defaults: dict[str, str]  # likewise -> what an empty or absent cell means
+
+    def has(self, *names: str) -> bool:
+        return any(name in self.cells or name in self.defaults for name in names)
+
+
+def term(text: str) -> str:
+    """`http://rs.tdwg.org/ac/terms/accessURI`, `ac:accessURI` and `"accessURI"` are one; so are `rights_holder`, `rightsHolder`."""
+    bare = re.split(r"[/#:]", text.strip().strip("\ufeff").strip('"').strip())[-1]
+    return re.sub(r"[^a-z0-9]", "", bare.lower())
+
+
+def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layout | None:
+    """The layout that a header line tells, None where it is no header of a table with media or records."""
+    delimiter = max(_DELIMITERS, key=lambda one: len(_KNOWN & set(map(term, line.split(one)))))
+    names = header_cells(line, delimiter, '"')
+    terms = list(map(term, names))
+    if len(_KNOWN & set(terms)) < 2:
+        return None
+    id_index = next((terms.index(one) for one in IDS if one in terms), None)
+    if id_index is None:
+        raise SourceError(
+            f"{name}: the header has no column that says whose picture it is ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})"
+        )
+    quote = "" if delimiter == "\t" else '"'
+    return Layout(
+        encoding, delimiter, quote, line_end, 1, len(names), id_index, terms[id_index] == "gbifid", _positions(names), {}
+    )
+
+
+def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | None, name: str) -> Layout:
+    """The layout that meta.xml tells. `header` is the table's last header line, `row` its first row, where they can be known.
+
+    Raises `SourceError` where meta.xml and the table cannot both be right.
+    """
+    if meta.id_index is None:
+        raise SourceError(f"{name}: meta.xml does not say which column holds the record")
+    top = max([*meta.terms, meta.id_index])
+    width = top + 1
+    for line in filter(None, (header, row)):
+        n_cells = len(header_cells(line, meta.delimiter, meta.quote))
+        if n_cells <= top:
+            last = meta.terms.get(top, "the record")
+            raise SourceError(
+                f"{name}: meta.xml says that column {top} is {last}, separated by {meta.delimiter!r}, but there is a line of "
+                f"{n_cells} cells (it begins: {line[:60]!r})"
+            )
+        width = max(width, n_cells)
+    if header:
+        _agree(meta, header_cells(header, meta.delimiter, meta.quote), name)
+    own = {at for at, one in meta.terms.items() if term(one) == "gbifid"}
+    core_is_gbif = core.id_index is not None and term(core.terms.get(core.id_index, "")) == "gbifid"
+    names = [""] * width
+    for at, one in meta.terms.items():
+        names[at] = one
+    id_index = meta.id_index
+    occurrence_ids = [at for at, one in meta.terms.items() if term(one) == "occurrenceid"]
+    if own:
+        id_index = min(own)
+    elif not meta.is_core and meta.kind == "Occurrence" and occurrence_ids:
+        id_index = occurrence_ids[0]  # the record is the occurrence itself, not the taxon or event that it hangs on
+    return Layout(
+        encoding=meta.encoding,
+        delimiter=meta.delimiter,
+        quote=meta.quote,
+        line_end=meta.line_end,
+        header_lines=meta.header_lines,
+        width=width,
+        id_index=id_index,
+        ids_are_gbif=bool(own) or (core_is_gbif and id_index == meta.id_index),
+        cells=_positions(names),
+        defaults={term(one): value for one, value in meta.defaults.items()},
+    )
+
+
+def header_cells(line: str, delimiter: str, quote: str) -> list[str]:
+    """The cells of one line. A header with a stray quote (iDigBio has written such) is cut without regard to quotes."""
+    plain = line.rstrip("\r\n").split(delimiter)
+    if not quote or quote not in line:
+        return plain
+    cells = next(csv.reader([line], delimiter=delimiter, quotechar=quote), [])
+    return cells if line.count(quote) % 2 == 0 else plain
+
+
+def _positions(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Where each term stands. Of one term in two namespaces (`dc:type`, `dcterms:type`) that of Dublin Core's terms is first."""
+    found: dict[str, list[int]] = {}
+    named = list(enumerate(names))
+    for at, name in sorted(named, key=lambda one: ("dc:" in one[1] or "/elements/1.1/" in one[1], one[0])):
+        if name:
+            found.setdefault(term(name), []).append(at)
+    return {name: tuple(places) for name, places in found.items()}
+
+
+def _agree(meta: TableMeta, header: Sequence[str], name: str) -> None:
+    """A header that calls a column of URLs by the name of another one of them means that columns have been shifted."""
+    links = {*LINKS, "identifier", "associatedmedia"}
+    for at, one in meta.terms.items():
+        ours, theirs = term(one), term(header[at]) if at < len(header) else ""
+        if ours != theirs and {ours, theirs} <= links and ours in map(term, header):
+            raise SourceError(
+                f"{name}: meta.xml says that column {at} is {one}, but its header calls it {header[at].strip()!r}: "
+                "one of the two is wrong, and links of one picture could be taken for those of another"
+            )

@@ -1,0 +1,194 @@
+"""Makes statements about pictures of the rows of a publisher's table: which URLs, whose, under what licence. Opens no file.
+
+Knows Simple Multimedia, Audubon Core, GBIF's older Image, EOL's media documents and `dwc:associatedMedia`, all by their terms: one
+reading for all, since publishers mix them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from d4c_images.identity import split_cell, variants
+from d4c_images.identity.variants import Statement, Variant
+from d4c_images.model import RecordName
+from d4c_images.sources.layout import Layout
+from d4c_images.sources.media import BAD_GBIF_ID, NO_IDENTIFIER, TYPE_MOVING_IMAGE, TYPE_SOUND, gbif_id_of, reason_of_kind
+from d4c_images.sources.records import Record
+
+BAD_RECORD_ID = "bad_record_id"
+RELATIVE_URL = "relative_url"
+NOT_ONLINE = "not_online"
+
+FIRST_NUMBER, N_NUMBERS = 10**17, 9 * 10**17
+MAX_RECORD_ID = 500
+
+_COLUMN_ROLES = (
+    ("bestqualityaccessuri", variants.BEST),
+    ("goodqualityaccessuri", variants.GOOD),
+    ("mediumqualityaccessuri", variants.MEDIUM),
+    ("lowerqualityaccessuri", variants.LOWER),
+    ("thumbnailaccessuri", variants.THUMBNAIL),
+    ("thumbnailurl", variants.THUMBNAIL),
+)
+_WORDS = ("title", "caption", "description", "subjectorientation", "subjectpart")
+_GLOBAL = re.compile(r"(?:https?|urn|ark|doi|lsid|info):|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|www\.)")
+_RELATIVE = re.compile(r"\.{0,2}/(?!/)|[^/\s:]+(?:/[^\s:]*)*\.(?:jpe?g|png|gif|tiff?|bmp|jp2)\Z", re.IGNORECASE)
+_SOUND = re.compile(r"\.(?:mp3|wav|ogg|m4a|flac|aiff?)(?:[?#]|$)", re.IGNORECASE)
+_VIDEO = re.compile(r"\.(?:mp4|mov|avi|webm|mpe?g|m4v|swf|flv)(?:[?#]|$)", re.IGNORECASE)
+_CUT_OFF = re.compile(r"[a-z]+://[^/]*/?", re.IGNORECASE)  # databases cut long lists in the middle of a URL
+_LIST_END = re.compile(r"[\s|;,]+$")
+
+
+class MediaRow(NamedTuple):
+    """One row that may show pictures."""
+
+    record: Record
+    gbif_id: int
+    name: RecordName | None  # None where `gbif_id` is GBIF's own
+    statements: tuple[Statement, ...]  # more than one where a cell lists several pictures
+    reference: str
+    license: str
+    creator: str
+    rights_holder: str
+
+
+class MediaReader:
+    """Reads the rows of one table."""
+
+    def __init__(self, layout: Layout, kind: str, dataset: str) -> None:
+        self._layout = layout
+        self._is_list = kind == "associated"
+        self._dataset = dataset
+        self._has_access = layout.has("accessuri", "mediaurl")
+
+    def row(self, record: Record) -> MediaRow | str:
+        """What a row says; the reason where it shows no picture."""
+        if record.reason is not None:
+            return record.reason
+        cells = record.cells
+        name = name_of(cells, self._layout, self._dataset)
+        if name is None:
+            return BAD_GBIF_ID if self._layout.ids_are_gbif else BAD_RECORD_ID
+        statements = self._listed(cells) if self._is_list else self._stated(cells, name.record_id)
+        if isinstance(statements, str):
+            return statements
+        get = self._cell
+        return MediaRow(
+            record,
+            name.gbif_id,
+            None if self._layout.ids_are_gbif else name,
+            statements,
+            reference=get(cells, "references", "furtherinformationurl", "attributionlinkurl"),
+            license=get(cells, "license", "webstatement", "usageterms", "rights", "accessrights"),
+            creator=get(cells, "creator", "photographer", "contributor", "agent"),
+            rights_holder=get(cells, "rightsholder", "owner"),
+        )
+
+    def gbif_id(self, record: Record) -> int | None:
+        """GBIF's number of a rejected row, where there is one and it can be told."""
+        name = name_of(record.cells, self._layout, self._dataset) if record.cells and self._layout.ids_are_gbif else None
+        return None if name is None else name.gbif_id
+
+    def _cell(self, cells: Sequence[str], *names: str) -> str:
+        """The first of the columns that is filled in this row."""
+        for name in names:
+            for at in self._layout.cells.get(name, ()):
+                if text := _bare(cells[at]):
+                    return text
+            if name in self._layout.defaults:
+                return self._layout.defaults[name]
+        return ""
+
+    def _listed(self, cells: Sequence[str]) -> tuple[Statement, ...] | str:
+        """The pictures of a cell of `associatedMedia`, each by itself."""
+        text = self._cell(cells, "associatedmedia")
+        if not text:
+            return NO_IDENTIFIER
+        urls = [_LIST_END.sub("", piece) for piece in split_cell(text)]
+        absolute = [url for url in urls if _SCHEME.match(url)]
+        if not absolute:
+            return RELATIVE_URL if any(_RELATIVE.match(url.strip()) for url in re.split(r"[|;,]", text)) else NO_IDENTIFIER
+        pictures = ["" if _CUT_OFF.fullmatch(url) else url for url in absolute if not _SOUND.search(url) and not _VIDEO.search(url)]
+        if not pictures:
+            return TYPE_SOUND if _SOUND.search(absolute[0]) else TYPE_MOVING_IMAGE
+        return tuple(Statement((Variant(url, variants.ACCESS, is_access=True),)) for url in pictures)
+
+    def _stated(self, cells: Sequence[str], record_id: str) -> tuple[Statement, ...] | str:
+        get = self._cell
+        access = get(cells, "accessuri", "mediaurl")
+        identifier = get(cells, "identifier")
+        others = [(url, role) for name, role in _COLUMN_ROLES if (url := get(cells, name))]
+        if not access and not (self._has_access and others):
+            access = identifier if not self._has_access or _SCHEME.match(identifier) else ""
+        reason = reason_of_kind(get(cells, "type"), get(cells, "format"), access or "".join(url for url, _ in others))
+        if reason is not None:
+            return reason
+        role = variants.role_of(get(cells, "variant")) or variants.role_of(get(cells, "variantliteral"))
+        if role == variants.OFFLINE:
+            return NOT_ONLINE
+        usable = [(url, of) for url, of in others if _SCHEME.match(url)]
+        pieces = split_cell(access) if access else []
+        if access and not _SCHEME.match(access):
+            if not usable:
+                return RELATIVE_URL if _RELATIVE.match(access) else "not_http"
+            pieces = []
+        if len(pieces) > 1:
+            return tuple(Statement((Variant(url, variants.ACCESS, is_access=True),)) for url in pieces)
+        published = variants.hash_of(get(cells, "hashfunction"), get(cells, "hashvalue")) or (None, None)
+        size = (_pixels(get(cells, "pixelxdimension", "width")), _pixels(get(cells, "pixelydimension", "height")))
+        stated = [Variant(url, role or variants.ACCESS, True, *size, *published) for url in pieces]
+        stated += [Variant(url, of, is_access=False) for url, of in usable]
+        if not stated:
+            return RELATIVE_URL if any(_RELATIVE.match(url) for url, _ in others) else NO_IDENTIFIER
+        guids = {identifier, get(cells, "providermanagedid"), access} - {"", record_id}
+        return (
+            Statement(
+                tuple(stated),
+                frozenset(guids),
+                get(cells, "derivedfrom"),
+                role,
+                tuple(get(cells, word) for word in _WORDS),
+            ),
+        )
+
+
+def name_of(cells: Sequence[str], layout: Layout, dataset: str) -> RecordName | None:
+    """Whose row this is; None where the cell is empty or no number where GBIF's numbers stand."""
+    record_id = _bare(cells[layout.id_index])
+    if layout.ids_are_gbif:
+        gbif_id = gbif_id_of(record_id)
+        return None if gbif_id is None else RecordName(gbif_id, "", record_id)
+    if not 0 < len(record_id) <= MAX_RECORD_ID:
+        return None
+    dataset = "" if _GLOBAL.match(record_id) else dataset
+    return RecordName(number_of(dataset, record_id), dataset, record_id)
+
+
+def number_of(dataset: str, record_id: str) -> int:
+    """The number that a publisher's record has in the ledger and in the names of its files: 18 digits, where GBIF's ids have 10.
+
+    The first 8 bytes of BLAKE2b of both texts with a line feed between them, so that anybody can make it again. An id that is
+    unique in the world (a URN, a URL, a UUID) has no dataset, and is the same record in every archive.
+    """
+    digest = hashlib.blake2b(f"{dataset}\n{record_id}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return FIRST_NUMBER + int.from_bytes(digest, "big") % N_NUMBERS
+
+
+def _bare(cell: str) -> str:
+    """A cell without blanks, tabs and line ends, and without what databases write for nothing."""
+    if "\n" in cell or "\t" in cell or "\r" in cell:
+        cell = " ".join(cell.split())
+    cell = cell.strip()
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        cell = cell[1:-1].replace('""', '"').strip()
+    return "" if cell in ("\\N", "NULL", "null", "None") else cell
+
+
+def _pixels(text: str) -> int | None:
+    """A number of pixels; what could be none is not known."""
+    found = re.fullmatch(r"(\d{1,6})(?:\.0*)?(?:\s*(?:px|pixels?))?", text.strip(), re.IGNORECASE)
+    return int(found[1]) or None if found else None

@@ -1,0 +1,143 @@
+"""Reads meta.xml, which says how the tables of a Darwin Core Archive are written and what their columns mean. Opens no table.
+
+After the Darwin Core text guide (https://dwc.tdwg.org/text/), defaults included.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from d4c_images.errors import SourceError
+
+MAX_META_BYTES = 4 << 20
+_ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\f": "\f", "\\\\": "\\", "\\|": "|", '\\"': '"', "\\'": "'"}
+_BARE_RECORD_END = {"\n": "\n", "\r\n": "\n", "\r": "\r", "": "\n"}
+
+
+@dataclass(frozen=True, slots=True)
+class TableMeta:
+    """One `core` or `extension` element."""
+
+    row_type: str
+    is_core: bool
+    locations: tuple[str, ...]
+    encoding: str  # as Python calls it
+    delimiter: str
+    quote: str  # "" where cells are never enclosed
+    line_end: str  # "\n" (also for "\r\n") or "\r"
+    header_lines: int
+    id_index: int | None
+    terms: dict[int, str]  # position -> term, as written
+    defaults: dict[str, str]  # term -> what an empty or absent cell means
+
+    @property
+    def kind(self) -> str:
+        """The last part of the row type: Occurrence, Multimedia, ..."""
+        return re.split(r"[/#:]", self.row_type)[-1]
+
+
+def read_meta(data: bytes, name: str) -> list[TableMeta]:
+    """The tables that a meta.xml describes, the core first. Raises `SourceError` with one line where it cannot be used."""
+    if len(data) > MAX_META_BYTES:
+        raise SourceError(f"{name}: longer than {MAX_META_BYTES >> 20} MiB: this is no meta.xml")
+    try:
+        root = ElementTree.fromstring(data)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise SourceError(f"{name}: this is no sound XML ({error})") from None
+    if _local(root) != "archive":
+        raise SourceError(f"{name}: this is XML, but no meta.xml of a Darwin Core Archive (it begins with <{_local(root)}>)")
+    tables = [_table(element, name) for kind in ("core", "extension") for element in _children(root, kind)]
+    if not any(table.is_core for table in tables):
+        raise SourceError(f"{name}: it names no core table")
+    return tables
+
+
+def _table(element: ElementTree.Element, name: str) -> TableMeta:
+    is_core = _local(element) == "core"
+    row_type = element.get("rowType", "").strip()
+    what = f"{name}: the table {re.split(r'[/#:]', row_type)[-1] or 'without a rowType'}"
+    locations = tuple(
+        (location.text or "").strip() for files in _children(element, "files") for location in _children(files, "location")
+    )
+    if not all(locations) or not locations:
+        raise SourceError(f"{what} names no file")
+    delimiter = _character(element.get("fieldsTerminatedBy", ","))
+    quote = _character(element.get("fieldsEnclosedBy", '"'))
+    end = _character(element.get("linesTerminatedBy", "\n"))
+    if len(delimiter) != 1 or len(quote) > 1:
+        raise SourceError(f"{what}: cells are ended by {delimiter!r} and enclosed by {quote!r}, which cannot be read")
+    if end not in _BARE_RECORD_END:
+        raise SourceError(f"{what}: rows are ended by {end!r}, which cannot be read")
+    ids = [*_children(element, "id"), *_children(element, "coreid")]
+    terms: dict[int, str] = {}
+    defaults: dict[str, str] = {}
+    for field in _children(element, "field"):
+        term = field.get("term", "").strip()
+        if not term:
+            raise SourceError(f"{what}: a field has no term")
+        if field.get("index") is not None:
+            terms[_number(field.get("index", ""), f"{what}: the index of {term}")] = term
+        if field.get("default"):
+            defaults[term] = field.get("default", "")
+    return TableMeta(
+        row_type=row_type,
+        is_core=is_core,
+        locations=locations,
+        encoding=codec_of(element.get("encoding", "UTF-8"), what),
+        delimiter=delimiter,
+        quote=quote,
+        line_end=_BARE_RECORD_END[end],
+        header_lines=_number(element.get("ignoreHeaderLines", "0") or "0", f"{what}: ignoreHeaderLines"),
+        id_index=_number(ids[0].get("index", ""), f"{what}: the index of its id") if ids else None,
+        terms=terms,
+        defaults=defaults,
+    )
+
+
+def codec_of(encoding: str, what: str) -> str:
+    """Python's name of an encoding. ASCII is read as UTF-8."""
+    try:
+        codec = codecs.lookup(encoding.strip() or "UTF-8")
+    except LookupError:
+        raise SourceError(f"{what} is written in {encoding!r}, which is no known encoding") from None
+    if not codec._is_text_encoding:
+        raise SourceError(f"{what} is written in {encoding!r}, which is no encoding of text")
+    return "utf-8" if codec.name in ("ascii", "utf-8-sig") else codec.name
+
+
+def dataset_of(eml: bytes) -> str | None:
+    """What an EML document calls its dataset, without the number of its version; None where it says nothing."""
+    try:
+        root = ElementTree.fromstring(eml)
+    except (ElementTree.ParseError, ValueError, LookupError):
+        return None
+    package = re.sub(r"/v[0-9.]+$", "", root.get("packageId", "").strip())
+    if package:
+        return package
+    found = next((element for element in root.iter() if _local(element) == "alternateIdentifier"), None)
+    return (found.text or "").strip() or None if found is not None else None
+
+
+def _local(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.Element]:
+    return (child for child in element if _local(child) == name)
+
+
+def _character(text: str) -> str:
+    """`\\t` as two characters is a tab; XML turns a real tab of an attribute into a blank."""
+    text = re.sub(r"\\.", lambda found: _ESCAPES.get(found[0], found[0]), text)
+    return "\t" if text == " " else text
+
+
+def _number(text: str, what: str) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise SourceError(f"{what} is {text!r}, which is no number")
+    return int(text)

@@ -1,0 +1,173 @@
+"""Rows of a publisher's table from a byte stream, one at a time, each with its place. Knows no columns.
+
+Cells may be enclosed, hold line ends and doubled quotes, or quotes that somebody forgot to double: a row that cannot be made out
+costs itself only, and the next line is looked at afresh.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import deque
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+from d4c_images.errors import SourceError
+from d4c_images.sources.layout import Layout
+from d4c_images.sources.lines import MAX_LINE_BYTES
+
+MAX_CELL_CHARACTERS = 1 << 20
+MAX_RECORD_LINES = 200
+MAX_RECORD_BYTES = 4 << 20
+READ_BYTES = 1 << 18
+
+TOO_FEW_CELLS = "too_few_cells"
+TOO_MANY_CELLS = "too_many_cells"
+UNBALANCED_QUOTES = "unbalanced_quotes"
+
+
+class Record(NamedTuple):
+    """One row."""
+
+    row_no: int  # 1 = the first row after the header
+    offset: int  # of its first byte in the stream
+    end: int  # of the byte after its last
+    cells: list[str]  # empty where `reason` says why
+    raw: bytes
+    reason: str | None = None
+    is_broken: bool = False  # not all of it is UTF-8
+
+
+def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int) -> Iterator[Record]:
+    """All rows from here to the end of the stream, which stands at `offset`, the beginning of `row_no`; empty lines are none."""
+    csv.field_size_limit(MAX_CELL_CHARACTERS)
+    feed = _Feed(stream)
+    while True:
+        feed.begin()
+        try:
+            cells, reason = _cells(feed, layout)
+        except StopIteration:
+            return
+        raw = b"".join(feed.taken)
+        end = offset + len(raw)
+        if raw.strip():
+            broken = b"\xef\xbf\xbd" not in raw and any("\ufffd" in cell for cell in cells)
+            yield Record(row_no, offset, end, cells, raw, reason, broken)
+            row_no += 1
+        offset = end
+
+
+def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], str | None]:
+    """The cells of the next row, or why there are none. Takes one line at least."""
+    quote = layout.quote
+    line = next(feed)
+    if not quote or quote not in line:
+        return _fitted(line.rstrip("\r\n").split(layout.delimiter), layout.width)
+    feed.give_back(0)
+    try:
+        cells, reason = _fitted(next(csv.reader(feed, delimiter=layout.delimiter, quotechar=quote, strict=True)), layout.width)
+    except (csv.Error, _TooLongError):
+        cells, reason = [], UNBALANCED_QUOTES
+    if reason is None:
+        return cells, None
+    texts = feed.texts()
+    has_escapes = any(f"\\{quote}" in text for text in texts)  # as MySQL writes a quote in a cell
+    if has_escapes and (row := _row(texts, layout, escapechar="\\", strict=True)) is not None:
+        return row, None
+    if (row := _row(texts[:1], layout)) is not None:  # a quote where none belongs, and yet as many cells as there must be
+        feed.give_back(1)
+        return row, None
+    if len(feed.taken) > 1:
+        feed.give_back(1)
+        return [], UNBALANCED_QUOTES
+    return [], reason
+
+
+def _row(texts: list[str], layout: Layout, *, escapechar: str | None = None, strict: bool = False) -> list[str] | None:
+    """The cells of lines that are one whole row; None where they are not."""
+    try:
+        reader = csv.reader(texts, delimiter=layout.delimiter, quotechar=layout.quote, escapechar=escapechar, strict=strict)
+        rows = list(reader)
+    except csv.Error:
+        return None
+    cells, reason = _fitted(rows[0], layout.width) if len(rows) == 1 else ([], TOO_FEW_CELLS)
+    return cells if reason is None else None
+
+
+def _fitted(cells: list[str], width: int) -> tuple[list[str], str | None]:
+    """A row of as many cells as there are columns; empty ones beyond them are cut off."""
+    if len(cells) == width:
+        return cells, None
+    if len(cells) < width:
+        return [], TOO_FEW_CELLS
+    return ([], TOO_MANY_CELLS) if any(map(str.strip, cells[width:])) else (cells[:width], None)
+
+
+class _TooLongError(Exception):
+    pass
+
+
+class _Feed:
+    """Lines of a stream as text; remembers those of the row that is being read, and takes them back."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._waiting: deque[bytes] = deque()
+        self.taken: list[bytes] = []
+        self._n_bytes = 0
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        if len(self.taken) >= MAX_RECORD_LINES or self._n_bytes > MAX_RECORD_BYTES:
+            raise _TooLongError
+        line = self._waiting.popleft() if self._waiting else self._stream.readline(MAX_LINE_BYTES)
+        if not line:
+            raise StopIteration
+        if len(line) >= MAX_LINE_BYTES:
+            raise SourceError(f"a line is longer than {MAX_LINE_BYTES >> 20} MiB: this is no table of media")
+        self.taken.append(line)
+        self._n_bytes += len(line)
+        return line.decode(errors="replace")
+
+    def begin(self) -> None:
+        self.taken = []
+        self._n_bytes = 0
+
+    def give_back(self, kept: int) -> None:
+        """Keep the first lines of those that were taken; the others come again."""
+        self._waiting.extendleft(reversed(self.taken[kept:]))
+        self.taken = self.taken[:kept]
+        self._n_bytes = sum(map(len, self.taken))
+
+    def texts(self) -> list[str]:
+        return [line.decode(errors="replace") for line in self.taken]
+
+
+class Recoded(io.RawIOBase):
+    """A stream of bytes as UTF-8 with line feeds, from what it is written in."""
+
+    def __init__(self, stream: IO[bytes], encoding: str, line_end: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._line_end = line_end
+        self._ready = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._ready and not self._ended:
+            data = self._stream.read(READ_BYTES)
+            self._ended = not data
+            text = self._decoder.decode(data, final=self._ended)
+            if self._line_end == "\r":
+                text = text.replace("\r", "\n")
+            self._ready = text.encode(errors="surrogatepass")
+        n = min(len(buffer), len(self._ready))
+        buffer[:n] = self._ready[:n]
+        self._ready = self._ready[n:]
+        return n

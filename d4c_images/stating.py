@@ -1,0 +1,173 @@
+"""From the rows of a publisher's table to images: joins the rows of one picture, ranks its URLs. Never sees the ledger.
+
+Rows are joined only within one record's rows that stand together, and a span ends only between two records, so what comes out does
+not hang on where an earlier run was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+
+import numpy as np
+
+from d4c_images.identity import unusable_reason
+from d4c_images.identity.variants import joined, picture_of
+from d4c_images.ledger.chunk import Numbers
+from d4c_images.model import Evidence, Image, RecordName
+from d4c_images.sources import Source
+from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
+from d4c_images.sources.media_table import MediaReader, MediaRow
+from d4c_images.sources.records import Record
+
+SPAN_ROWS = 2_000
+MAX_SPAN_ROWS = 10_000
+
+SEVERAL_URLS = "several_urls"
+UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
+JOINED_ROWS = "joined_to_another_row"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What to read. Pickles."""
+
+    source: Source
+    offset: int = 0
+    rows_done: int = 0
+    limit: int | None = None  # rows of the source in all
+    sampled: dict[str, int] = field(default_factory=dict)  # rejected rows kept so far, by reason
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows of a source up to a place, and the image of each; a row with several images comes several times."""
+
+    end_row: int
+    end_offset: int
+    rows_admitted: int
+    row_nos: Numbers
+    rows: MediaRows
+    images: Sequence[Image]
+    record_names: list[RecordName] = field(default_factory=list)
+    evidence: list[tuple[int, Evidence]] = field(default_factory=list)
+
+
+def spans(assignment: Assignment, rejects: Rejects) -> Iterator[Span]:
+    """The spans of a publisher's table from the assignment's place to its end, or to its limit."""
+    source, limit = assignment.source, assignment.limit
+    assert source.layout is not None
+    reader = MediaReader(source.layout, source.kind, source.dataset)
+    left = None if limit is None else limit - assignment.rows_done
+    builder = _Builder(rejects)
+    last: Record | None = None
+    for record in islice(source.records(assignment.offset, assignment.rows_done + 1), left):
+        row = reader.row(record)
+        gbif_id = None if isinstance(row, str) else row.gbif_id
+        if last is not None and builder.ends_before(gbif_id):
+            yield builder.take(last.row_no, record.offset)
+        if isinstance(row, str):
+            rejects.add_row(record.row_no, record.offset, record.raw, row, reader.gbif_id(record))
+        builder.add(row)
+        last = record
+    if last is not None:
+        yield builder.take(last.row_no, last.end)
+
+
+class _Builder:
+    """Gathers the rows of one span."""
+
+    def __init__(self, rejects: Rejects) -> None:
+        self._rejects = rejects
+        self._rows: list[MediaRow] = []
+        self._n_seen = 0
+
+    def ends_before(self, gbif_id: int | None) -> bool:
+        """Whether the span is to end before a row of this record: between two records, where that is not too far away.
+
+        It hangs on nothing but the rows since the span began, so that a run which begins there cuts at the same places.
+        """
+        if self._n_seen < SPAN_ROWS:
+            return False
+        is_other = not self._rows or gbif_id not in (None, self._rows[-1].gbif_id)
+        return is_other or self._n_seen >= MAX_SPAN_ROWS
+
+    def add(self, row: MediaRow | str) -> None:
+        """Take a row; one that shows no picture only counts."""
+        self._n_seen += 1
+        if not isinstance(row, str):
+            self._rows.append(row)
+
+    def take(self, end_row: int, end_offset: int) -> Span:
+        """The span up to a place; begins a new one."""
+        admitted: list[tuple[MediaRow, Image]] = []
+        evidence: list[tuple[int, Evidence]] = []
+        for _, together in groupby(self._rows, key=lambda row: row.gbif_id):
+            for row, image, said in self._pictures(list(together)):
+                evidence += [(len(admitted), one) for one in said]
+                admitted.append((row, image))
+        self._rows, self._n_seen = [], 0
+        rows = [row for row, _ in admitted]
+        names = dict.fromkeys(row.name for row in rows if row.name is not None)
+        row_nos = [row.record.row_no for row in rows]
+        broken = {row.record.row_no for row in rows if row.record.is_broken}
+        self._rejects.note(BROKEN_UTF8, len(broken))
+        columns = MediaRows(
+            line_nos=row_nos,
+            gbif_ids=[row.gbif_id for row in rows],
+            identifiers=[],
+            references=[row.reference for row in rows],
+            licenses=[row.license for row in rows],
+            creators=[row.creator for row in rows],
+            rights_holders=[row.rights_holder for row in rows],
+        )
+        return Span(
+            end_row,
+            end_offset,
+            len(set(row_nos)),
+            np.array(row_nos, np.int64),
+            columns,
+            [image for _, image in admitted],
+            list(names),
+            evidence,
+        )
+
+    def _pictures(self, rows: list[MediaRow]) -> Iterator[tuple[MediaRow, Image, list[Evidence]]]:
+        """The images of rows of one record, in the order of the rows; what is said of an image comes with its first row."""
+        single = [row for row in rows if len(row.statements) == 1]
+        groups = joined([row.statements[0] for row in single]) if len(single) > 1 else [[at] for at in range(len(single))]
+        group_of = {single[at].record.row_no: group for group in groups for at in group}
+        made: dict[int, Image] = {}  # by the first row of a group
+        for row in rows:
+            if len(row.statements) > 1:
+                yield from self._several(row)
+                continue
+            group = group_of[row.record.row_no]
+            if group[0] in made:
+                self._rejects.note(JOINED_ROWS)
+                yield row, made[group[0]], []
+                continue
+            found = picture_of(single[at].statements[0] for at in group)
+            if found is None:
+                reason = unusable_reason(row.statements[0].variants[0].url) or "malformed_url"
+                self._reject(row, reason)
+                continue
+            made[group[0]] = found[0]
+            yield row, *found
+
+    def _several(self, row: MediaRow) -> Iterator[tuple[MediaRow, Image, list[Evidence]]]:
+        """The images of a row that lists several."""
+        found = [one for statement in row.statements if (one := picture_of([statement])) is not None]
+        if not found:
+            self._reject(row, unusable_reason(row.statements[0].variants[0].url) or "malformed_url")
+            return
+        self._rejects.note(SEVERAL_URLS)
+        if len(found) < len(row.statements):
+            self._rejects.note(UNUSABLE_URL_AMONG_SEVERAL)
+        for image, said in found:
+            yield row, image, said
+
+    def _reject(self, row: MediaRow, reason: str) -> None:
+        known = row.gbif_id if row.name is None else None
+        self._rejects.add_row(row.record.row_no, row.record.offset, row.record.raw, reason, known)

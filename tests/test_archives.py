@@ -367,6 +367,39 @@ def test_labels_from_the_core(tmp_path: Path) -> None:
     ) == [("1", 'Carex "alba", Scop.', "Cyperaceae", "W 1"), ("2", "Poa", None, None)]
 
 
+# -- what GBIF drops
+
+VERBATIM = {
+    "multimedia.txt": f"gbifID\ttype\tformat\tidentifier\n9\tStillImage\timage/jpeg\t{HOST}/1.jpg\n9\tStillImage\t\t{HOST}/2.jpg\n",
+    "verbatim/audubon.txt": "gbifID\tdatasetKey\tidentifier\t"
+    "accessURI\tthumbnailAccessURI\thashFunction\thashValue\tPixelXDimension\n"
+    f"9\tx\t1\t{HOST}/1.jpg\t{HOST}/1-s.jpg\tMD5\t{'a' * 32}\t4000\n9\tx\t2\t{HOST}/3.jpg\t\t\t\t\n",
+    "verbatim/identification.txt": "gbifID\tidentifier\n9\tnobody\n",
+    "occurrence.txt": "gbifID\n9\n",
+}
+
+
+def test_verbatim_rows_come_to_the_images_of_gbif(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {name: text.encode() for name, text in VERBATIM.items()})
+    ledger = tmp_path / "ledger.sqlite"
+    load_all(ledger, path)
+    assert urls_of(ledger) == [[f"{HOST}/1.jpg"], [f"{HOST}/2.jpg"]]
+    load_all(ledger, path, verbatim=True)
+    assert urls_of(ledger) == [[f"{HOST}/1.jpg", f"{HOST}/1-s.jpg"], [f"{HOST}/2.jpg"], [f"{HOST}/3.jpg"]]
+    assert ask(ledger, "SELECT gbif_id, image_no, image_id, record_id FROM occurrence_images ORDER BY 2") == [
+        (9, 0, 1, None),
+        (9, 1, 2, None),
+        (9, 2, 3, None),
+    ]
+    assert ask(ledger, "SELECT url, role, edge, hash_value FROM variants ORDER BY url") == [
+        (f"{HOST}/1-s.jpg", "thumbnail", 200, None),
+        (f"{HOST}/1.jpg", "access", 4000, "a" * 32),
+    ]
+    check_sound(ledger)
+    with pytest.raises(SourceError, match="only on request"):
+        open_media(zipped(tmp_path / "b.zip", {"multimedia.txt": VERBATIM["multimedia.txt"].encode()}), verbatim=True)
+
+
 # -- killed
 
 

@@ -38,6 +38,7 @@ _NUMBER = re.compile(r"[0-9]+")
 
 _COLOURS = {"default": 0, "color": 1, "colour": 1, "native": 2, "gray": 3, "grey": 3, "bitonal": 4}
 _FORMATS = {"jpg": 0, "jpeg": 0, "tif": 1, "tiff": 1, "jp2": 2, "png": 3, "webp": 4, None: 5, "gif": 6, "pdf": 7}
+_FULL = ("full", "max", "res:0")
 _INFO_JSON: Rank = (0, 0, 0, 0, 0, 9)  # behind whole pictures at full resolution, before smaller ones
 _MANIFEST: Rank = (-1,)
 
@@ -60,7 +61,7 @@ class _View(NamedTuple):
 
     @property
     def is_best(self) -> bool:
-        return self.is_whole and self.size in ("full", "max", "res:0") and _FORMATS.get(self.format, 7) < 6
+        return self.is_whole and self.size in _FULL and _FORMATS.get(self.format, 7) < 6
 
 
 def _view(url: Url) -> _View | None:
@@ -79,18 +80,20 @@ def _match(url: Url) -> Image | None:
     view = _view(url)
     if view is not None:
         service = url.root + view.base
-        better = () if view.is_best else (*full_views(service, view.quality == "native"), f"{service}/info.json")
-        return _image(url, view.base, better)
+        if view.is_best:
+            return _image(url, view.base, (url.text,))
+        urls = (*full_views(service, view.quality == "native"), f"{service}/info.json", url.text)
+        # Only a whole picture in a format of little use is not the last one.
+        return _image(url, view.base, tuple(sorted(urls, key=_order)) if view.is_whole and view.size in _FULL else urls)
     resolver = None if url.query else _RESOLVER(url.path)
     if resolver is None:
         return None
     base = resolver["base"]
     # One request to a manifest says what there is; two guesses at a service that may not exist say nothing.
-    return _image(url, base, full_views(url.root + base) if resolver["kind"] == "info.json" else ())
+    return _image(url, base, (*full_views(url.root + base), url.text) if resolver["kind"] == "info.json" else (url.text,))
 
 
-def _image(url: Url, base: str, derived: tuple[str, ...]) -> Image:
-    urls = (url.text,) if not derived else tuple(sorted({*derived, url.text}, key=_order))
+def _image(url: Url, base: str, urls: tuple[str, ...]) -> Image:
     return Image(f"iiif:{url.host}{base.replace('%3A', ':')}", urls, url.host, NAME, VERSION)
 
 

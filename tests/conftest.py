@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.publishers.client import Publishers
 
-# No deadline for one example: other programs run on the machine too. A mutant need only be found, not explained.
-settings.register_profile("here", deadline=None)
-settings.register_profile("mutants", deadline=None, phases=[Phase.generate])
+# Other programs run on the machine too: no deadline for one example, and no health of slow ones. The examples are the same each
+# time, so that what has passed here passes elsewhere; `--hypothesis-profile explore` draws new ones. A mutant need only be found.
+ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("here", ANY_SPEED, derandomize=True, database=None)
+settings.register_profile("explore", ANY_SPEED)
+settings.register_profile("mutants", ANY_SPEED, derandomize=True, database=None, phases=[Phase.generate])
 settings.load_profile("here")
 
 ROWS = Path(__file__).parent / "rows"

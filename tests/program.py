@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from d4c_images.ledger import untried
+from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,7 @@ class Collection:
     def run(self, name: str, *arguments: object, code: int | Sequence[int] = 0, crash_at: str | None = None) -> str:
         """The output, after the exit code was found as expected."""
         process = self.start(name, *arguments, crash_at=crash_at)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode in ([code] if isinstance(code, int) else code), output
         return output
 

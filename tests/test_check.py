@@ -20,6 +20,7 @@ from d4c_images.ledger.reader import Reader, open_reader
 from d4c_images.ledger.rollup import finalize
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
 from d4c_images.report.render import show_check
+from tests.patience import PATIENCE_S
 from tests.sample_ledger import HOSTS, SAMPLES, Sample, add_image, make_files, make_ledger
 
 FIRST = SAMPLES[0].path
@@ -363,7 +364,7 @@ def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
 
 def run_check(collection: Collection, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "d4c_images", "check", "--ledger", collection.ledger, "--root", collection.root, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_the_command_exits_with_1_on_findings_only(collection: Collection) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 from tests.test_notify import FakeSlack
@@ -68,7 +69,7 @@ def test_all_of_it(make: Make, publishers: Publishers) -> None:
 def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int) -> None:
     """Sent to the whole group and twice, as schedulers do."""
     publishers.behave("*.example.org=slow_first_byte:0.2")
-    collection = make(150, "a.example.org", "b.example.org")
+    collection = make(500, "a.example.org", "b.example.org")
     process = collection.start("download", *reach(publishers), "--processes", 2)
     assert process.stdout is not None
     for line in process.stdout:
@@ -77,7 +78,7 @@ def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int
     wait_until(lambda: publishers.counters()["requests"] >= 8)
     for _ in range(2):
         os.killpg(process.pid, number)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
     assert "a signal came" in output
     collection.check_invariants()
@@ -93,7 +94,7 @@ def test_the_time_is_up(make: Make, publishers: Publishers) -> None:
     collection = make(200, "a.example.org")
     output = collection.run("download", *reach(publishers), "--for", "1s", code=75)
     assert "the time is up" in output
-    assert 0 < int(str(counts(collection)["success"])) < 200
+    assert counts(collection).get("success", 0) == publishers.counters()["requests"] < 200, "what was in flight ended"
     collection.check_invariants()
 
 
@@ -102,9 +103,11 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     """A request that hangs is given up and costs its image nothing."""
     publishers.behave("*.example.org=hang_mid_body")
     collection = make(3, "a.example.org")
-    started = time.monotonic()
-    collection.run("download", *reach(publishers), "--for", "1s", "--grace", "1s", code=75)
-    assert time.monotonic() - started < 15
+    process = collection.start("download", *reach(publishers), "--grace", "1s", "--timeout", "1h", "--stall-timeout", "1h")
+    wait_until(lambda: publishers.counters()["requests"] == 2)
+    process.terminate()
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 75, output
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("pending", 0, 3)]
     assert collection.files() == set()
     assert not list(collection.root.rglob(".*.part"))
@@ -128,17 +131,16 @@ def test_one_host_only(make: Make, publishers: Publishers) -> None:
 
 
 def test_one_run_at_a_time(make: Make, publishers: Publishers) -> None:
-    publishers.behave("*.example.org=slow_first_byte:0.3")
-    collection = make(100, "a.example.org")
-    process = collection.start("download", *reach(publishers))
-    assert process.stdout is not None
-    process.stdout.readline()
+    publishers.behave("*.example.org=hang_before_headers")
+    collection = make(3, "a.example.org")
+    process = collection.start("download", *reach(publishers), "--grace", "1s", "--timeout", "1h", "--stall-timeout", "1h")
+    wait_until(lambda: publishers.counters()["requests"] == 2)
     output = collection.run("download", *reach(publishers), code=1)
     assert re.search(rf"in use by 'download' on host \S+, pid {process.pid},", output)
     assert output.count("\n") == 1 + output.count("SLACK_WEBHOOK_URL"), "one clear line"
     assert "in use by 'download'" in collection.run("init", collection.folder / "multimedia.txt", code=1)
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE_S)
 
 
 def test_no_host_sees_more_than_its_limit(make: Make, publishers: Publishers) -> None:
@@ -172,9 +174,9 @@ def test_the_interval_between_requests(make: Make, publishers: Publishers) -> No
     collection.run("download", *reach(publishers), "--processes", 2, "--hosts-file", hosts)
     starts = [at for at, _, url, _ in publishers.log() if "calm" in url]
     assert len(starts) == 12
-    gaps = [b - a for a, b in pairwise(starts)]
-    assert min(gaps) > 0.1, "as the server sees it, which is not quite when they were sent"
-    assert sum(gaps) >= 11 * 0.14
+    # The server sees each of them later than it was sent, on a busy machine by any time; yet none before its time has come.
+    leads = [at - number * 0.15 for number, at in enumerate(starts)]
+    assert max(leads[6:]) > min(leads[:6]) - 0.01
 
 
 @pytest.mark.slow
@@ -196,11 +198,13 @@ def test_retry_after_holds_the_whole_host(make: Make, publishers: Publishers) ->
     """The first answer asks for two seconds of peace: nobody asks that host before, others are not touched."""
     publishers.behave("busy.example.org=http_429_seconds:2 x1")
     collection = make(10, "busy.example.org", "free.example.org")
-    collection.run("download", *reach(publishers), "--retry-wait", "1s")
+    hosts = collection.folder / "hosts.toml"
+    hosts.write_text('[hosts."busy.example.org"]\nconnections = 1\nsource = "a test"\n')
+    collection.run("download", *reach(publishers), "--retry-wait", "1s", "--hosts-file", hosts)
     assert counts(collection) == {"success": 20}
     busy = [at for at, _, url, _ in publishers.log() if "busy" in url]
     in_flight_then = [at for at in busy if at < busy[0] + 1.9]
-    assert len(in_flight_then) <= 2, "no more than what was in flight when the answer came"
+    assert len(in_flight_then) == 1
     assert collection.rows("SELECT n_retries > 0 FROM hosts WHERE host = 'busy.example.org'") == [(1,)]
 
 
@@ -311,8 +315,8 @@ def test_a_slack_that_hangs_disturbs_nothing(make: Make, publishers: Publishers,
     assert counts(collection) == {"success": 5}
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Ask until it holds; each question is an exchange with another process, so this is no busy loop."""
-    end_at = time.monotonic() + timeout_s
+    end_at = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end_at

@@ -19,9 +19,10 @@ import pytest
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.fetch import Connections, Fetcher, Request, host_of, own_code
 from d4c_images.model import FetchOptions, Limits, OwnCode, Reply
+from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
 
-LIMITS = Limits(connect_s=2.0, total_s=2.0, stall_s=1.0, max_bytes=1_000_000)
+LIMITS = Limits(connect_s=4.0, total_s=60.0, stall_s=30.0, max_bytes=1_000_000)
 
 
 @dataclass
@@ -52,8 +53,8 @@ def fetcher(publishers: Publishers) -> Iterator[Make]:
         one.close()
 
 
-def wait_for(fetcher: Fetcher, n: int = 1, timeout_s: float = 10.0) -> list[tuple[Request, Reply]]:
-    end_at, replies = time.monotonic() + timeout_s, list[tuple[Request, Reply]]()
+def wait_for(fetcher: Fetcher, n: int = 1) -> list[tuple[Request, Reply]]:
+    end_at, replies = time.monotonic() + PATIENCE_S, list[tuple[Request, Reply]]()
     while len(replies) < n:
         assert time.monotonic() < end_at, f"{len(replies)} of {n} replies"
         replies += fetcher.poll(0.2)
@@ -148,7 +149,7 @@ ANSWERS = {
 def answers(publishers_process: Publishers) -> dict[str, Reply]:
     """All of them at once, since some take their time."""
     publishers_process.reset()
-    limits = replace(LIMITS, total_s=5.0)
+    limits = replace(LIMITS, stall_s=2.0)  # not shorter: answers that are well must not stall on a busy machine
     server = publishers_process
     fetcher = Fetcher(FetchOptions(limits, connect_to=(server.connect_to,), cacert=server.cacert))
     connections = fetcher.connections(len(ANSWERS))
@@ -190,7 +191,7 @@ def test_the_total_time_is_limited_however_busy_the_answer(fetcher: Make, publis
     publishers.behave("example.org=drip:30")
     reply = get(fetcher(Limits(total_s=0.3)), "http://example.org/a.jpg")
     assert reply.code == OwnCode.TIMEOUT
-    assert 0.2 < reply.elapsed_s < 1.0
+    assert 0.2 < reply.elapsed_s < 20, "the whole answer takes 30 s"
 
 
 def test_a_closed_port_is_a_connect_error(fetcher: Make) -> None:
@@ -207,7 +208,7 @@ def test_a_handshake_that_never_comes_is_a_connect_error(fetcher: Make) -> None:
 
 
 def test_a_name_that_does_not_exist(fetcher: Make) -> None:
-    assert get(fetcher(Limits(connect_s=1.0), connect_to=()), "http://no-such-host.invalid/").code == OwnCode.DNS
+    assert get(fetcher(Limits(connect_s=30.0), connect_to=()), "http://no-such-host.invalid/").code == OwnCode.DNS
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def start_all(connections: Connections, host: str, numbers: range) -> None:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    end_at = time.monotonic() + 5
+    end_at = time.monotonic() + PATIENCE_S
     while not is_true():
         assert time.monotonic() < end_at
         threading.Event().wait(0.01)
@@ -351,8 +352,8 @@ def test_another_thread_can_wake_a_poll_that_waits(fetcher: Make) -> None:
     timer = threading.Timer(0.05, one.wake)
     timer.start()
     start = time.monotonic()
-    assert list(one.poll(10.0)) == []
-    assert time.monotonic() - start < 5
+    assert list(one.poll(2 * PATIENCE_S)) == []
+    assert time.monotonic() - start < PATIENCE_S
     timer.join()
 
 

@@ -18,6 +18,7 @@ from d4c_images.ledger.admit import Admission, Admitted
 from d4c_images.ledger.chunk import Chunk
 from tests.ingest_model import Row, table
 from tests.ledger_dump import differences
+from tests.patience import PATIENCE_S
 from tests.program import Collection
 from tests.rows import big
 from tests.test_ingest import run, sizes
@@ -72,7 +73,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert not alive, "the reading process outlives the one that started it"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.program import Collection
 from tests.rows import big
 
@@ -49,7 +50,7 @@ def peak_bytes(folder: Path, rows: int) -> int:
     big.write(folder / "multimedia.txt", rows)
     process = Collection(folder).start("init", folder / "multimedia.txt")
     with Watch(process.pid) as watch:
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, output
     return watch.most_bytes
 

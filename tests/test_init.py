@@ -19,6 +19,7 @@ from d4c_images.ledger.connect import open_ledger
 from d4c_images.sources import open_source
 from tests.conftest import ROWS
 from tests.downloads import ask, bare, check_sound, load, row, table, zipped
+from tests.patience import PATIENCE_S
 from tests.program import Collection, reach
 from tests.publishers.client import Publishers
 from tests.rows import big
@@ -383,7 +384,7 @@ def test_a_signal_ends_it_between_two_groups(tmp_path: Path) -> None:
     while not (collection.ledger.exists() and committed(collection)):
         assert process.poll() is None
     process.terminate()
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
     assert re.search(r"a signal came: stopped after row [\d,]+, all committed", output)
     assert "went on after row" in collection.run("init", tmp_path / "multimedia.txt")

@@ -15,6 +15,7 @@ from d4c_images.cli import build_parser, main
 from d4c_images.errors import UsageError
 from d4c_images.job_scripts import COMMANDS, Terms, script
 from d4c_images.settings import Scheduler, Settings
+from tests.patience import PATIENCE_S
 from tools.generate_docs import job_scripts
 
 PROJECT = Path(__file__).parent.parent
@@ -59,7 +60,7 @@ def test_they_are_what_the_program_prints() -> None:
 def test_options_are_passed_on_and_the_exit_code_comes_back(script: Path, workplace: Path) -> None:
     extra = ["--ledger", "with space", "--host=*", ""]
     done = subprocess.run(
-        ["/bin/bash", str(script), *extra], cwd=workplace, capture_output=True, text=True, timeout=30, check=False
+        ["/bin/bash", str(script), *extra], cwd=workplace, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stderr) == (75, "")
     _, ledger, command, *arguments = (workplace / "called").read_text().split("\n")[:-1]
@@ -83,7 +84,7 @@ def test_the_environment_of_the_project_is_found(script: Path, elsewhere: bool, 
         folder.mkdir()
         environment["D4C_HOME"] = str(workplace)
     done = subprocess.run(
-        ["/bin/bash", str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+        ["/bin/bash", str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stderr) == (75, "")
     assert (folder / "called").read_text().split("\n")[2] == command_of(script)
@@ -97,7 +98,7 @@ def test_a_signal_to_the_job_reaches_the_program(script: Path, workplace: Path) 
             assert job.poll() is None, job.stderr and job.stderr.read()
             os.sched_yield()
         os.kill(job.pid, signal.SIGUSR2)
-        assert job.wait(10) == 75
+        assert job.wait(PATIENCE_S) == 75
     called = (workplace / "called").read_text().split("\n")
     assert called[0] == str(job.pid), "the program has taken the shell's place"
     assert "got USR2" in called

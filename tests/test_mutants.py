@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -76,7 +78,7 @@ MUTANTS = (
         "        future = self._decoders.submit(lambda: ["
         "f'{one.part.folder}/{one.part.stem}.{_found(one).extension}' for one in group])\n"
         "        self._keeper.submit(lambda: (time.sleep(1.0), self._store.put(keeps)))\n",
-        f"{KILL}[settle.committed:3]",
+        f"{KILL}[settle.committed:2]",
     ),
     Mutant(
         "an ingest's checkpoint is committed before its rows",
@@ -111,6 +113,6 @@ def test_the_guards_turn_red(mutant: Mutant, tmp_path: Path) -> None:
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-profile", "mutants", mutant.guard],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, capture_output=True, text=True, timeout=3 * PATIENCE_S,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout[-3000:]

@@ -14,6 +14,7 @@ from d4c_images.errors import D4CError
 from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.run import Died, Event, Reported
 from d4c_images.runners.processes import Feed, ProcessRunner, Work
+from tests.patience import PATIENCE_S
 
 LONG_URLS = tuple(f"https://iiif.example.org/iiif/2/some:long:identifier/full/{size},/0/default.jpg" for size in range(7))
 
@@ -85,7 +86,7 @@ def for_at_most(seconds: int) -> Iterator[None]:
 
 def received(runner: ProcessRunner, enough: Callable[[list[Event]], bool]) -> list[Event]:
     events: list[Event] = []
-    end_at = time.monotonic() + 20
+    end_at = time.monotonic() + PATIENCE_S
     while not enough(events):
         assert time.monotonic() < end_at, events
         events += runner.receive(0.5)
@@ -95,7 +96,7 @@ def received(runner: ProcessRunner, enough: Callable[[list[Event]], bool]) -> li
 def test_long_orders_and_long_reports_pass_each_other(start: Callable[..., ProcessRunner]) -> None:
     """The steward sends several turns before it listens again; the worker meanwhile waits to be listened to."""
     runner = start(1, set_up_talker)
-    with for_at_most(20):
+    with for_at_most(int(PATIENCE_S)):
         for lease_id in range(6):
             runner.send(0, Orders(turns=(long_turn(lease_id),)))
     events = received(runner, lambda events: len(events) == 6)
@@ -114,6 +115,8 @@ def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Process
     runner.send(0, Orders(turns=(long_turn(7),)))
     (event,) = received(runner, lambda events: bool(events))
     assert isinstance(event, Reported)
+    for worker in (0, 1):  # else their end is waited for
+        runner.kill(worker)
 
 
 def test_a_worker_that_was_told_to_end_has_not_died(start: Callable[..., ProcessRunner]) -> None:
@@ -121,9 +124,9 @@ def test_a_worker_that_was_told_to_end_has_not_died(start: Callable[..., Process
     runner.send(0, Orders(drain=True, closed=True))
     runner.send(1, Orders(turns=(long_turn(1),)))
     events = received(runner, lambda events: bool(events))
-    end_at = time.monotonic() + 1
-    while time.monotonic() < end_at:
-        events += runner.receive(0.1)
+    runner.send(1, Orders(drain=True, closed=True))
+    while not all(seat.has_ended for seat in runner._seats):
+        events += runner.receive(PATIENCE_S)
     assert [event.worker for event in events if isinstance(event, Reported)] == [1]
     assert len(events) == 1
 

@@ -251,9 +251,10 @@ def test_instant_on_a_ledger_of_many_hosts(tmp_path: Path) -> None:
             db.execute("INSERT INTO tallies SELECT host_id, ?, ?, 10000, 10000, 0 FROM host_rows", (status, error))
     writer.close()
     with open_reader(path) as ledger:
-        began = time.perf_counter()
+        ticks = []
+        ledger._connected().set_progress_handler(lambda: ticks.append(1), 1000)
         assert status_report(ledger, NOW).images.total == 400_000_000
-        assert time.perf_counter() - began < 1.0
+        assert 0 < len(ticks) < 5_000, "thousands of steps of SQLite, as a second's work of any machine of today"
 
 
 def test_a_long_page_does_not_push_the_figures_out(path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE_S
 from tests.publishers.server import CONTROL_HOST
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ class Publishers:
     def close(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE_S)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe:
                 pipe.close()
@@ -77,7 +78,7 @@ class Publishers:
         return dict(self._ask("GET", "/behaviours"))
 
     def _ask(self, method: str, path: str, body: str = "") -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request(method, path, body.encode(), {"Host": CONTROL_HOST})
             answer = connection.getresponse()

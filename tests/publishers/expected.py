@@ -13,7 +13,7 @@ from pathlib import Path
 from d4c_images.model import Limits
 
 MAX_ATTEMPTS = 2
-LIMITS = Limits(connect_s=2.0, total_s=5.0, stall_s=1.0, max_bytes=20_000_000)
+LIMITS = Limits(connect_s=10.0, total_s=15.0, stall_s=4.0, max_bytes=20_000_000)
 TABLE = Path(__file__).with_name("expected.tsv")
 
 

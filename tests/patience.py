@@ -1,0 +1,3 @@
+"""How long a test waits for what must happen. Only a test that has failed already ever waits so long: no machine is that slow."""
+
+PATIENCE_S = 120.0

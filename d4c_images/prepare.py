@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from itertools import compress, repeat
 from operator import ne
-from typing import TypeVar
 
 import numpy as np
 
 from d4c_images.identity import identify, split_cell, unusable_reason
-from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, Small, hashes_of
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, hashes_of
 from d4c_images.model import Image
+from d4c_images.numbering import ManyNumbering, Numbering
 from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
 from d4c_images.stating import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
 
 MAX_TEXTS = 1 << 17  # texts that are remembered before all are forgotten
-
-_Value = TypeVar("_Value")
 
 
 def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
@@ -46,9 +44,9 @@ class _Preparer:
         self._sieve = Sieve(assignment.source.columns, self.rejects) if is_gbif else None
         self._seen = seen
         self._last_gbif_id = 0
-        self._hosts: _Numbering[str] = _Numbering()
-        self._rules: _Numbering[str] = _Numbering()
-        self._texts: _Numbering[str] = _Numbering()
+        self._hosts = Numbering()
+        self._rules = Numbering()
+        self._texts = ManyNumbering()
 
     def chunk(self, block: Block) -> Chunk:
         """The chunk of a block of GBIF's own table."""
@@ -142,26 +140,6 @@ class _Preparer:
             positions += repeat(at, len(usable))
             found += usable
         return rows.pick(positions), found
-
-
-class _Numbering(dict[_Value, int]):
-    """Numbers values in the order of their first appearance, from 0."""
-
-    def __init__(self) -> None:
-        self._new: list[_Value] = []
-
-    def __missing__(self, value: _Value) -> int:
-        self._new.append(value)
-        self[value] = number = len(self)
-        return number
-
-    def numbers(self, values: Sequence[_Value]) -> Small:
-        return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
-
-    def take_new(self) -> list[_Value]:
-        """The values that have got their number since the last call."""
-        new, self._new = self._new, []
-        return new
 
 
 def _bare(cell: str) -> str:

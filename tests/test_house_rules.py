@@ -31,6 +31,7 @@ LAYERS = {
         "prepare",
         "reading",
         "stating",
+        "numbering",
         "worker",
         "examine",
         "documents",

@@ -150,7 +150,7 @@ class Admission:
         self, db: sqlite3.Connection, group: Group, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
     ) -> None:
         """Write the new images; SQLite gives them the next ids, in their order. Those in `linked` have their link elsewhere."""
-        columns = (
+        columns: tuple[Numbers | Cells, ...] = (
             group.gbif_ids,
             image_nos,
             group.host_ids,
@@ -163,10 +163,13 @@ class Admission:
             group.references,
             group.row_nos,
         )
-        rows = bulk.matrix(columns)
-        rows[linked, PROVENANCE] = None
+        rows = bulk.matrix([column[is_new] for column in columns])
+        if linked:
+            is_linked = np.zeros(len(is_new), bool)
+            is_linked[linked] = True
+            rows[is_linked[is_new], PROVENANCE] = None
         values = ", ".join(f"{{{at}}}" for at in range(len(columns)))
-        bulk.insert(db, INSERT_IMAGES, rows[is_new], f"({values}, {self._archive_id})")
+        bulk.insert(db, INSERT_IMAGES, rows, f"({values}, {self._archive_id})")
 
     def _write_links(
         self,

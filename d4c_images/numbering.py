@@ -1,0 +1,68 @@
+"""Numbers values in the order of their first appearance, so that a short number travels instead of a text. Knows no ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from d4c_images.ledger.chunk import Small
+
+SLOTS = 1 << 19
+
+
+class Numbering(dict[str, int]):
+    """Numbers a few values that come again and again, from 0."""
+
+    def __init__(self) -> None:
+        self._new: list[str] = []
+
+    def __missing__(self, value: str) -> int:
+        self._new.append(value)
+        self[value] = number = len(self)
+        return number
+
+    def numbers(self, values: Sequence[str]) -> Small:
+        """The number of each value."""
+        return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
+
+    def take_new(self) -> list[str]:
+        """The values that have got their number since the last call."""
+        new, self._new = self._new, []
+        return new
+
+
+class ManyNumbering:
+    """Numbers many values in no order, from 0.
+
+    A big dictionary answers each question from another place of the memory, half a microsecond for a name of an observer. So the
+    last value of each slot is kept with its number in two arrays, where thousands are found at once. Their 64-bit hashes, which are
+    different in each process, stand for the values: two of 100,000 values are alike in one of 10^9 processes.
+    """
+
+    def __init__(self) -> None:
+        self._numbering = Numbering()
+        self._hashes = np.zeros(SLOTS, np.int64)
+        self._numbers = np.full(SLOTS, -1, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._numbering)
+
+    def numbers(self, values: Sequence[str]) -> Small:
+        """The number of each value."""
+        hashes = np.fromiter(map(hash, values), np.int64, len(values))
+        slots = hashes & (SLOTS - 1)
+        numbers: Small = self._numbers[slots]
+        for at in np.flatnonzero((self._hashes[slots] != hashes) | (numbers < 0)).tolist():
+            numbers[at] = self._numbering[values[at]]
+        self._hashes[slots], self._numbers[slots] = hashes, numbers
+        return numbers
+
+    def take_new(self) -> list[str]:
+        """The values that have got their number since the last call."""
+        return self._numbering.take_new()
+
+    def clear(self) -> None:
+        """Forget all: numbers begin at 0 again."""
+        self._numbering.clear()
+        self._numbers.fill(-1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from d4c_images.identity.pattern import UUID
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "ala"
 VERSION = 1
@@ -18,38 +18,25 @@ _PHOTO = re.compile(
 _PROXY = re.compile(rf"(?:/image)?/(proxyImage(?:Thumbnail(?:Large)?)?)\?(?:imageId|id)=({UUID})").fullmatch
 _PAGE = re.compile(rf"/image/({UUID})").fullmatch
 
-_SIZES = ("original", "proxyImage", "large", "thumbnail_large", "proxyImageThumbnailLarge")
-_SMALL, _WEB_PAGE = len(_SIZES), len(_SIZES) + 1
+_SIZES = {"original": 0, "proxyImage": 1, "large": 2, "thumbnail_large": 2, "proxyImageThumbnailLarge": 2, "page": 9}
+_SMALL = 3
 
 
-def _photo(url: Url) -> tuple[str, int] | None:
-    """The photo's UUID and the place of this URL in the order of sizes."""
+def _read(url: Url) -> Variant | None:
     text = url.path + url.query
     if found := _PHOTO(text):
         uuid, size = found.groups()
     elif found := _PROXY(text):
         size, uuid = found.groups()
     elif found := _PAGE(text):
-        return found[1], _WEB_PAGE
+        uuid, size = found[1], "page"
     else:
         return None
-    return uuid, _SIZES.index(size) if size in _SIZES else _SMALL
+    rank = (_SIZES.get(size, _SMALL), len(url.path))
+    return Variant(uuid, rank) if size == "original" else Variant(uuid, rank, f"{url.root}/image/{uuid}/original")
 
 
-def _match(url: Url) -> Image | None:
-    photo = _photo(url)
-    if photo is None:
-        return None
-    uuid, size = photo
-    urls = (url.text,) if size == 0 else (f"{url.root}/image/{uuid}/original", url.text)
-    return Image(f"ala:{uuid}", urls, url.host, NAME, VERSION)
-
-
-def _rank(url: Url) -> Rank | None:
-    photo = _photo(url)
-    return photo and (photo[1], url.scheme != "https", len(url.path))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _BUG = "308bdad7-7363-4d49-a3c6-cd0081224ab6"
 _BEST = f"https://images.ala.org.au/image/{_BUG}/original"
 
@@ -58,8 +45,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Atlas of Living Australia",
     hosts=frozenset({"images.ala.org.au"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/AtlasOfLivingAustralia/image-service (UrlMappings.groovy)",
     examples=(
         Example(f"https://images.ala.org.au/image/proxyImageThumbnailLarge?imageId={_BUG}", f"ala:{_BUG}", _BEST),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "antweb"
 VERSION = 1
@@ -15,27 +15,23 @@ _SIZES = ("high", "med", "low", "thumbview")
 _PHOTO = re.compile(r"/images/([^/]+)/(\1_[a-z]{1,3}_[0-9]+)_(high|med|low|thumbview)\.jpg").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = None if url.query else _PHOTO(url.path)
     if photo is None:
         return None
     specimen, shot, size = photo.groups()
-    best = f"{url.root}/images/{specimen}/{shot}_high.jpg"
-    return Image(f"antweb:{shot}", (url.text,) if size == "high" else (best, url.text), url.host, NAME, VERSION)
+    rank = (_SIZES.index(size), int(not url.host.startswith("static.")))
+    return Variant(shot, rank) if size == "high" else Variant(shot, rank, f"{url.root}/images/{specimen}/{shot}_high.jpg")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = None if url.query else _PHOTO(url.path)
-    return photo and (_SIZES.index(photo[3]), not url.host.startswith("static."), url.scheme != "https", len(url.host))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="AntWeb (California Academy of Sciences)",
     hosts=frozenset({"static.antweb.org", "www.antweb.org", "antweb.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.antweb.org (its API lists _high, _med, _low and _thumbview of every shot)",
     examples=(
         Example("https://static.antweb.org/images/casent0650521/casent0650521_p_1_high.jpg", "antweb:casent0650521_p_1"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "auckland"
 VERSION = 1
@@ -15,28 +15,23 @@ _SIZES = ("original", "standard", "preview", "thumbnail")
 _MEDIUM = re.compile(r"/id/media/([vp]/[0-9a-f]+)(?:\?rendering=(original|standard|preview|thumbnail)\.jpg)?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     medium = _MEDIUM(url.path + url.query)
     if medium is None:
         return None
-    best = f"{url.root}{url.path}?rendering=original.jpg"
-    return Image(f"auckland:{medium[1]}", (url.text,) if best == url.text else (best, url.text), url.host, NAME, VERSION)
+    number, size = medium.groups()
+    rank = (_SIZES.index(size) if size else 1, int(not url.host.startswith("media.")))
+    return Variant(number, rank) if size == "original" else Variant(number, rank, f"{url.root}{url.path}?rendering=original.jpg")
 
 
-def _rank(url: Url) -> Rank | None:
-    medium = _MEDIUM(url.path + url.query)
-    if medium is None:
-        return None
-    return (_SIZES.index(medium[2]) if medium[2] else 1, not url.host.startswith("media."), url.scheme != "https", len(url.text))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Auckland War Memorial Museum",
     hosts=frozenset({"media.api.aucklandmuseum.com", "api.aucklandmuseum.com"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/AucklandMuseum/API (media and their renderings)",
     examples=(
         Example("https://media.api.aucklandmuseum.com/id/media/v/1476?rendering=original.jpg", "auckland:v/1476"),

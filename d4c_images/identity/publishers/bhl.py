@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "bhl"
 VERSION = 1
@@ -14,28 +14,24 @@ VERSION = 1
 _PAGE = re.compile(r"/page(image|thumb)/([0-9]+)(?:,([0-9]{1,4}),([0-9]{1,4}))?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     page = None if url.query else _PAGE(url.path)
     if page is None:
         return None
-    best = f"{url.root}/pageimage/{page[2]}"
-    return Image(f"bhl:{page[2]}", (url.text,) if page[1] == "image" else (best, url.text), url.host, NAME, VERSION)
+    kind, number, *sides = page.groups(default="0")
+    if kind == "image":
+        return Variant(number, (0, 0))
+    return Variant(number, (1, -max(map(int, sides))), f"{url.root}/pageimage/{number}")
 
 
-def _rank(url: Url) -> Rank | None:
-    page = None if url.query else _PAGE(url.path)
-    if page is None:
-        return None
-    return (page[1] != "image", -max(map(int, page.groups(default="0")[2:])), url.scheme != "https", len(url.root))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Biodiversity Heritage Library",
     hosts=frozenset({"www.biodiversitylibrary.org", "biodiversitylibrary.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.biodiversitylibrary.org/docs/api3.html (FullSizeImageUrl and ThumbnailUrl of a page)",
     examples=(
         Example("https://www.biodiversitylibrary.org/pageimage/27274329", "bhl:27274329"),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "bold"
 VERSION = 1
@@ -18,22 +18,17 @@ _PICTURE = re.compile(r"/pics/(_w[0-9]{2,4}/)?([A-Za-z0-9_-]+/[^/]+)").fullmatch
 _OBJECT = re.compile(r"/api/objects/([A-Za-z0-9._-]+)(\?subunit=[0-9]+\.jpg)?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     if (thing := _OBJECT(url.path + url.query)) and url.host.startswith("caos."):
-        key, small, best = f"bold:object:{thing[1]}", thing[2], f"{url.root}/api/objects/{thing[1]}"
+        small, photo, best = thing[2], f"object:{thing[1]}", f"{url.root}/api/objects/{thing[1]}"
     elif (thing := _PICTURE(url.path)) and not url.query:
-        key, small, best = f"bold:{thing[2].replace('%2B', '+')}", thing[1], f"{url.root}/pics/{thing[2]}"
+        small, photo, best = thing[1], thing[2].replace("%2B", "+"), f"{url.root}/pics/{thing[2]}"
     else:
         return None
-    return Image(key, (best, url.text) if small else (url.text,), url.host, NAME, VERSION)
+    return Variant(photo, (1, len(url.root)), best) if small else Variant(photo, (0, len(url.root)))
 
 
-def _rank(url: Url) -> Rank | None:
-    if _match(url) is None:
-        return None
-    return ("subunit=" in url.query or url.path.startswith("/pics/_w"), url.scheme != "https", len(url.root), "%2B" in url.path)
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _ANEMONE = "http://www.boldsystems.org/pics/NOBAS/DSC_0274+1410553184.JPG"
 _OBJECT_ID = "caos-cloud.linode-us-east.13_191.8f600dd7-68cb-4ca7-b283-304c38846fed.jpg"
 
@@ -43,8 +38,8 @@ RULE = Rule(
     publisher="Barcode of Life Data Systems (BOLD)",
     domains=frozenset({"boldsystems.org"}),
     hosts=frozenset({"caos.boldsystems.org:31488"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.boldsystems.org (pictures of its data API; https://github.com/EOL/eol_php_code takes `_w300`)",
     examples=(
         Example(_ANEMONE, "bold:NOBAS/DSC_0274+1410553184.JPG"),

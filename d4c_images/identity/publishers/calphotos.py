@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "calphotos"
 VERSION = 1
@@ -14,27 +14,24 @@ VERSION = 1
 _PHOTO = re.compile(r"/imgs/(128x192|512x768)/([0-9]{4}_[0-9]{4}/[0-9]{4}/[0-9]{4})\.(jpe?g)").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = None if url.query else _PHOTO(url.path)
     if photo is None:
         return None
     size, number, extension = photo.groups()
-    best = f"{url.root}/imgs/512x768/{number}.{extension}"
-    return Image(f"calphotos:{number}", (url.text,) if size == "512x768" else (best, url.text), url.host, NAME, VERSION)
+    if size == "512x768":
+        return Variant(number, (0,))
+    return Variant(number, (1,), f"{url.root}/imgs/512x768/{number}.{extension}")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = None if url.query else _PHOTO(url.path)
-    return photo and (photo[1] != "512x768", url.scheme != "https", len(photo[3]))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="CalPhotos (University of California, Berkeley)",
     hosts=frozenset({"calphotos.berkeley.edu"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://calphotos.berkeley.edu/use.html (images as its pages and EOL's archive link them)",
     examples=(
         Example("http://calphotos.berkeley.edu/imgs/512x768/0000_0000/1009/1646.jpeg", "calphotos:0000_0000/1009/1646"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "eol"
 VERSION = 1
@@ -21,25 +21,19 @@ _OLD_FILE = re.compile(
 ).fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     file = None if url.query else _FILE(url.path) or _OLD_FILE(url.path)
     if file is None:
         return None
-    stem, _, extension = file.groups()
-    is_old = stem.startswith("/content/")
-    best = f"{url.root}{stem}{'_orig' if is_old else ''}{extension}"
-    return Image(f"eol:{stem[1:]}{extension}", (url.text,) if best == url.text else (best, url.text), url.host, NAME, VERSION)
+    stem, size, extension = file.groups()
+    photo = f"{stem[1:]}{extension}"
+    if stem.startswith("/content/"):
+        rank = (-9999 if size == "orig" else -int(size or 5000), len(url.root))
+        return Variant(photo, rank) if size == "orig" else Variant(photo, rank, f"{url.root}{stem}_orig{extension}")
+    return Variant(photo, (-int(size), 0), f"{url.root}{stem}{extension}") if size else Variant(photo, (-9999, 0))
 
 
-def _rank(url: Url) -> Rank | None:
-    file = None if url.query else _FILE(url.path) or _OLD_FILE(url.path)
-    if file is None:
-        return None
-    size = file[2]
-    width = 9999 if size == "orig" else int(size) if size else 5000
-    return (-width, url.scheme != "https", len(url.root))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _MOLE = "https://content.eol.org/data/media/84/e0/a5/7.CalPhotos_0000_0000_0109_1987"
 _OLD = "http://media.eol.org/content/2016/08/08/11/40276"
 
@@ -48,8 +42,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Encyclopedia of Life",
     domains=frozenset({"eol.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/EOL/eol_website and https://github.com/EOL/eol (content servers: sizes of an image)",
     examples=(
         Example(f"{_MOLE}.98x68.jpg", f"eol:{_MOLE[24:]}.jpg", f"{_MOLE}.jpg"),

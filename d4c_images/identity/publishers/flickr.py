@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "flickr"
 VERSION = 1
@@ -22,29 +22,24 @@ _PHOTO = re.compile(
 _LARGE_SINCE = 5_000_000_000
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = _PHOTO(url.path + url.query)
     if photo is None:
         return None
     folder, number, secret, size = photo.groups(default="")
-    urls: tuple[str, ...] = (url.text,)
-    if _BEST_FIRST.index(size) > _BEST_FIRST.index("l") and int(number) >= _LARGE_SINCE:
-        urls = (f"{url.root}{folder}{number}_{secret}_b.jpg", url.text)
-    return Image(f"flickr:{number}", urls, url.host, NAME, VERSION)
+    place = _BEST_FIRST.index(size)
+    has_large = place > _BEST_FIRST.index("l") and int(number) >= _LARGE_SINCE
+    return Variant(number, (place, len(url.text)), f"{url.root}{folder}{number}_{secret}_b.jpg" if has_large else "")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = _PHOTO(url.path + url.query)
-    return photo and (_BEST_FIRST.index(photo[4] or ""), not url.host.startswith("live."), url.scheme != "https", len(url.text))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Flickr",
     domains=frozenset({"staticflickr.com", "static.flickr.com"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.flickr.com/services/api/misc.urls.html",
     examples=(
         Example("http://farm4.static.flickr.com/3410/3267349965_381ec01f4c.jpg", "flickr:3267349965"),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "gbif-cache"
 VERSION = 1
@@ -18,22 +18,18 @@ VERSION = 1
 _COPY = re.compile(r"/v1/image/cache/(?:fit-in/)?(?:([0-9]{0,4})x([0-9]{0,4})/)?(occurrence/[0-9]+/media/[0-9a-f]{32})").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     copy = None if url.query else _COPY(url.path)
     if copy is None:
         return None
-    best = f"{url.root}/v1/image/cache/{copy[3]}"
-    return Image(f"gbif-cache:{copy[3]}", (url.text,) if best == url.text else (best, url.text), url.host, NAME, VERSION)
+    *sides, photo = copy.groups()
+    best = f"{url.root}/v1/image/cache/{photo}"
+    if best == url.text:
+        return Variant(photo, (0, 0))
+    return Variant(photo, (1, -max(int(side or 0) for side in sides)), best)
 
 
-def _rank(url: Url) -> Rank | None:
-    copy = None if url.query else _COPY(url.path)
-    if copy is None:
-        return None
-    width = 0 if copy[1] is None else max(int(copy[1] or 0), int(copy[2] or 0))
-    return (copy[1] is not None, -width, url.scheme != "https", len(url.path))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _COPY_OF_A_FROG = "occurrence/2005380410/media/568639b65b65ddb9090d3d6ef1abce14"
 
 RULE = Rule(
@@ -41,8 +37,8 @@ RULE = Rule(
     version=VERSION,
     publisher="GBIF's image cache",
     hosts=frozenset({"api.gbif.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://techdocs.gbif.org/en/openapi/images (image cache API)",
     examples=(
         Example(

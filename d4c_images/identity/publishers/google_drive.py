@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "drive"
 VERSION = 1
@@ -15,10 +15,10 @@ _FILE = re.compile(r"/file/d/([A-Za-z0-9_-]{20,60})(?:/(?:view|edit|preview))?/?
 _ID = re.compile(r"[A-Za-z0-9_-]{20,60}").fullmatch
 _OTHER = frozenset({"export", "id", "usp", "authuser", "resourcekey", "confirm", "sz"})
 _DOWNLOAD, _THUMBNAIL, _PAGE = range(3)
+_ROOT = "https://drive.google.com"
 
 
-def _file(url: Url) -> tuple[str, str, int] | None:
-    """The file's id, its key of access where the link holds one, and what the link shows."""
+def _read(url: Url) -> Variant | None:
     arguments = url.arguments()
     if arguments is None or not arguments.keys() <= _OTHER:
         return None
@@ -31,34 +31,25 @@ def _file(url: Url) -> tuple[str, str, int] | None:
         shows = _THUMBNAIL
     elif url.path != "/uc":
         return None
-    access = f"&resourcekey={arguments['resourcekey']}" if arguments.get("resourcekey") else ""
-    return (file_id, access, shows) if _ID(file_id) else None
-
-
-def _match(url: Url) -> Image | None:
-    file = _file(url)
-    if file is None:
+    if not _ID(file_id):
         return None
-    file_id, access, shows = file
-    best = f"https://drive.google.com/uc?export=download&id={file_id}{access}"
-    return Image(f"drive:{file_id}", (url.text,) if shows == _DOWNLOAD else (best, url.text), "drive.google.com", NAME, VERSION)
+    key = arguments.get("resourcekey", "")  # without it some links open for nobody
+    rank = (shows, int(not key), int("export=download" not in url.query), len(url.text))
+    best = f"{_ROOT}/uc?export=download&id={file_id}{'&resourcekey=' if key else ''}{key}"
+    return Variant(file_id, rank) if shows == _DOWNLOAD else Variant(file_id, rank, best)
 
 
-def _rank(url: Url) -> Rank | None:
-    file = _file(url)
-    return file and (file[2], not file[1], url.scheme != "https", "export=download" not in url.query, len(url.text))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _ID_EXAMPLE = "1qLS6t1a5R3hk5PtpvUxuQQjAHnDcUFeU"
-_BEST = f"https://drive.google.com/uc?export=download&id={_ID_EXAMPLE}"
+_BEST = f"{_ROOT}/uc?export=download&id={_ID_EXAMPLE}"
 
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Google Drive",
     hosts=frozenset({"drive.google.com"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://developers.google.com/drive/api/guides/about-files (file id, resource key, web content link)",
     examples=(
         Example(f"https://drive.google.com/file/d/{_ID_EXAMPLE}/view?usp=sharing", f"drive:{_ID_EXAMPLE}", _BEST),

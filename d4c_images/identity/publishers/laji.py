@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "laji"
 VERSION = 1
@@ -19,29 +19,26 @@ _ENDINGS = tuple(f"_{size}" for size in _SIZES)
 _PHOTO = re.compile(r"/(MM\.[0-9]+)/([^/]+?)(?:_(full|large|square|thumb))?(\.[A-Za-z0-9]+)").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = None if url.query else _PHOTO(url.path)
     if photo is None:
         return None
     number, name, size, extension = photo.groups()
-    urls: tuple[str, ...] = (url.text,)
-    if size and not name.endswith(_ENDINGS):  # whose name that is, the photographer's or the server's, cannot be told
-        urls = (f"{url.root}/{number}/{name}{extension}", url.text)
-    return Image(f"laji:{number}", urls, url.host, NAME, VERSION)
+    if size is None:
+        return Variant(number, (0,))
+    # A name like `a_large_full.jpg`: whose `_large` that is, the photographer's or the server's, cannot be told.
+    best = "" if name.endswith(_ENDINGS) else f"{url.root}/{number}/{name}{extension}"
+    return Variant(number, (1 + _SIZES.index(size),), best)
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = None if url.query else _PHOTO(url.path)
-    return photo and (_SIZES.index(photo[3]) + 1 if photo[3] else 0, url.scheme != "https")
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Finnish Biodiversity Information Facility (laji.fi)",
     hosts=frozenset({"image.laji.fi"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/luomus/laji-api (fullURL, largeURL, squareThumbnailURL, thumbnailURL, originalURL of an image)",
     examples=(
         Example("https://image.laji.fi/MM.2865350/Psilocybe-semilanceata-20230921.jpg", "laji:MM.2865350"),

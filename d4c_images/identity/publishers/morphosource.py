@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "morphosource"
 VERSION = 1
@@ -16,36 +16,28 @@ _ARK = re.compile(r"/ark:/87602/m4/([1-9][0-9]*)").fullmatch
 _RESOLVER = "n2t.net"
 
 
-def _medium(url: Url) -> re.Match[str] | None:
+def _read(url: Url) -> Variant | None:
     if url.query:
         return None
-    return _ARK(url.path) if url.host == _RESOLVER else _MEDIUM(url.path)
-
-
-def _is_thumbnail(url: Url) -> bool:
-    return url.path.endswith("/thumbnail")
-
-
-def _match(url: Url) -> Image | None:
-    medium = _medium(url)
+    is_resolver = url.host == _RESOLVER
+    medium = _ARK(url.path) if is_resolver else _MEDIUM(url.path)
     if medium is None:
         return None
-    root = "https://www.morphosource.org" if url.host == _RESOLVER else url.root
-    urls = (url.text,) if _is_thumbnail(url) else (f"{root}/media/{medium[1]:0>9}/thumbnail", url.text)
-    return Image(f"morphosource:{medium[1]}", urls, urls[0].split("/")[2], NAME, VERSION)
+    number = medium[1]
+    if url.path.endswith("/thumbnail"):
+        return Variant(number, (0, len(url.text)))
+    root = "https://www.morphosource.org" if is_resolver else url.root
+    return Variant(number, (1 + is_resolver, len(url.text)), f"{root}/media/{number:0>9}/thumbnail")
 
 
-def _rank(url: Url) -> Rank | None:
-    return None if _medium(url) is None else (not _is_thumbnail(url), url.host == _RESOLVER, url.scheme != "https", len(url.text))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="MorphoSource",
     hosts=frozenset({"www.morphosource.org", _RESOLVER}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.morphosource.org (GBIF rows with the medium's ARK and its thumbnail side by side)",
     examples=(
         Example("http://www.morphosource.org/media/000379430/thumbnail", "morphosource:379430"),

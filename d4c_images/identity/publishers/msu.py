@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "msu"
 VERSION = 1
@@ -14,19 +14,14 @@ VERSION = 1
 _PHOTO = re.compile(r"/open/public/item/([^/]+/img/[0-9]+)\.jpg(\?original)?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = _PHOTO(url.path + url.query)
     if photo is None:
         return None
-    urls = (url.text,) if photo[2] else (f"{url.text}?original", url.text)
-    return Image(f"msu:{photo[1]}", urls, url.host, NAME, VERSION)
+    return Variant(photo[1], (0,)) if photo[2] else Variant(photo[1], (1,), f"{url.text}?original")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = _PHOTO(url.path + url.query)
-    return photo and (photo[2] is None, url.scheme != "https")
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _SHEET = "https://plant.depo.msu.ru/open/public/item/MW0583804"
 
 RULE = Rule(
@@ -34,8 +29,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Moscow State University (Depository of Live Systems)",
     hosts=frozenset({"plant.depo.msu.ru"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://plant.depo.msu.ru (images of its GBIF data set)",
     examples=(
         Example(f"{_SHEET}/img/0.jpg?original", "msu:MW0583804/img/0"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "mushroom-observer"
 VERSION = 1
@@ -15,29 +15,27 @@ _SIZES = ("orig", "1280", "960", "640", "320", "thumb")
 _PHOTO = re.compile(r"/(?:images/)?(orig|1280|960|640|320|thumb)/([0-9]+)\.(?:jpe?g|JPE?G|png|tiff?|gif|bmp)").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = None if url.query else _PHOTO(url.path)
     if photo is None:
         return None
     size, number = photo.groups()
+    rank = (_SIZES.index(size), len(url.text))
+    if size in ("orig", "1280"):
+        return Variant(number, rank)
     # Its own data for GBIF name the copy of 1280 pixels.
     best = url.path.replace(f"/{size}/", "/1280/").rpartition(".")[0]
-    urls = (url.text,) if size in ("orig", "1280") else (f"{url.root}{best}.jpg", url.text)
-    return Image(f"mushroom-observer:{number}", urls, url.host, NAME, VERSION)
+    return Variant(number, rank, f"{url.root}{best}.jpg")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = None if url.query else _PHOTO(url.path)
-    return photo and (_SIZES.index(photo[1]), url.scheme != "https", len(url.text))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Mushroom Observer",
     hosts=frozenset({"images.mushroomobserver.org", "mushroomobserver.org", "www.mushroomobserver.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://github.com/MushroomObserver/mushroom-observer (sizes of an image; the report for MyCoPortal)",
     examples=(
         Example("https://images.mushroomobserver.org/1280/1305351.jpg", "mushroom-observer:1305351"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "plantnet"
 VERSION = 1
@@ -15,20 +15,15 @@ _SIZES = "oms"
 _PHOTO = re.compile(r"/image/([oms])/([0-9a-f]{40})").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = None if url.query else _PHOTO(url.path)
     if photo is None:
         return None
     size, sha1 = photo.groups()
-    best = f"{url.root}/image/o/{sha1}"
-    return Image(f"plantnet:{sha1}", (url.text,) if size == "o" else (best, url.text), url.host, NAME, VERSION)
+    return Variant(sha1, (0,)) if size == "o" else Variant(sha1, (_SIZES.index(size),), f"{url.root}/image/o/{sha1}")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = None if url.query else _PHOTO(url.path)
-    return photo and (_SIZES.index(photo[1]), url.scheme != "https")
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _LEAF = "171e538d4f59288686f87e378a4a1b5d9a80fe2d"
 
 RULE = Rule(
@@ -36,8 +31,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Pl@ntNet",
     hosts=frozenset({"bs.plantnet.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://my.plantnet.org (images of its identification API: url.o, url.m, url.s)",
     examples=(
         Example(f"https://bs.plantnet.org/image/o/{_LEAF}", f"plantnet:{_LEAF}"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from d4c_images.identity.pattern import UUID
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "plutof"
 VERSION = 1
@@ -17,26 +17,22 @@ _STORED = re.compile(rf"/plutof-public/original/({UUID}\.[A-Za-z0-9]+)").fullmat
 _STORE = "s3.hpc.ut.ee"
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     if url.query:
         return None
     if url.host == _STORE:
         stored = _STORED(url.path)
-        return stored and Image(f"plutof:{stored[1]}", (url.text,), url.host, NAME, VERSION)
+        return stored and Variant(stored[1], (0,))
     file = _FILE(url.path)
     if file is None:
         return None
-    size, folder, sha256, extension = file.groups()
-    best = f"{url.root}/public/orig/{folder}/{sha256}{extension or ''}"
-    return Image(f"plutof:{sha256}", (url.text,) if size == "orig" else (best, url.text), url.host, NAME, VERSION)
+    size, folder, sha256, extension = file.groups(default="")
+    if size == "orig":
+        return Variant(sha256, (0,))
+    return Variant(sha256, (1,), f"{url.root}/public/orig/{folder}/{sha256}{extension}")
 
 
-def _rank(url: Url) -> Rank | None:
-    if _match(url) is None:
-        return None
-    return (url.path.startswith("/public/large/"), url.scheme != "https")
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _SHA = "E8960497A55C638D416BA56753C71194875B7DEEE5993C5CD14B518753E0481D"
 
 RULE = Rule(
@@ -44,8 +40,8 @@ RULE = Rule(
     version=VERSION,
     publisher="PlutoF (University of Tartu)",
     hosts=frozenset({"files.plutof.ut.ee", _STORE}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://plutof.ut.ee (files of its repository as GBIF and UNITE link them)",
     examples=(
         Example(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "unimus"
 VERSION = 1
@@ -17,22 +17,17 @@ _PATH = "/felles/bilder/web_hent_bilde.php"
 _PHOTO = re.compile(r"/felles/bilder/web_hent_bilde\.php\?id=([0-9]+)(?:&type=(orig|jpeg|small))?&?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     photo = _PHOTO(url.path + url.query)
     if photo is None:
         return None
     number, size = photo.groups()
-    best = f"{url.root}{_PATH}?id={number}&type=orig"
-    return Image(f"unimus:{number}", (url.text,) if size == "orig" else (best, url.text), url.host, NAME, VERSION)
+    if size == "orig":
+        return Variant(number, (0,))
+    return Variant(number, (_SIZES.index(size) if size else len(_SIZES),), f"{url.root}{_PATH}?id={number}&type=orig")
 
 
-def _rank(url: Url) -> Rank | None:
-    photo = _PHOTO(url.path + url.query)
-    if photo is None:
-        return None
-    return (_SIZES.index(photo[2]) if photo[2] else len(_SIZES), url.scheme != "https", not url.host.startswith("www."))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 _ROOT = "https://www.unimus.no/felles/bilder/web_hent_bilde.php"
 
 RULE = Rule(
@@ -40,8 +35,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Norwegian university museums (UNIMUS)",
     hosts=frozenset({"www.unimus.no", "unimus.no"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.unimus.no (code of the museums' migration to Specify: `id` is the media group, `type=orig` its original)",
     examples=(
         Example(f"{_ROOT}?id=15729818&type=jpeg", "unimus:15729818", f"{_ROOT}?id=15729818&type=orig"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "wikimedia"
 VERSION = 1
@@ -35,30 +35,22 @@ def _file(url: Url) -> re.Match[str] | None:
     return found if found and bool(found["thumb"]) == bool(found["width"]) else None
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     file = _file(url)
     if file is None:
         return None
+    is_redirect = url.host != "upload.wikimedia.org"
+    wiki = "commons" if is_redirect else file["wiki"].removeprefix("wikipedia/")
     name = unquote(file["name"], errors="surrogateescape").replace(" ", "_")
-    if url.host == "upload.wikimedia.org":
-        wiki, best = file["wiki"], f"{url.root}/{file['wiki']}/{file['folder']}/{file['name']}"
-    else:
-        wiki, best = "wikipedia/commons", f"{url.root}/wiki/Special:FilePath/{file['name']}"
-    name = quote(name[0].upper() + name[1:], errors="surrogateescape")
-    key = f"wikimedia:{wiki.removeprefix('wikipedia/')}/{name}"
-    return Image(key, (best, url.text) if file["width"] else (url.text,), url.host, NAME, VERSION)
-
-
-def _rank(url: Url) -> Rank | None:
-    file = _file(url)
-    if file is None:
-        return None
-    redirect = url.host != "upload.wikimedia.org"
+    photo = f"{wiki}/{quote(name[0].upper() + name[1:], errors='surrogateescape')}"
     if file["width"] is None:
-        return (_REDIRECT if redirect else _ORIGINAL, 0, url.scheme != "https", len(url.text))
-    return (_SMALLER_REDIRECT if redirect else _SMALLER, -int(file["width"]), url.scheme != "https", len(url.text))
+        return Variant(photo, (_REDIRECT if is_redirect else _ORIGINAL, 0, len(url.text)))
+    folder = "wiki/Special:FilePath" if is_redirect else f"{file['wiki']}/{file['folder']}"
+    rank = (_SMALLER_REDIRECT if is_redirect else _SMALLER, -int(file["width"]), len(url.text))
+    return Variant(photo, rank, f"{url.root}/{folder}/{file['name']}")
 
 
+_VARIANTS = Variants(NAME, VERSION, _read)
 _COMMONS = "http://upload.wikimedia.org/wikipedia/commons"
 
 RULE = Rule(
@@ -66,8 +58,8 @@ RULE = Rule(
     version=VERSION,
     publisher="Wikimedia Commons",
     hosts=frozenset({"upload.wikimedia.org", "commons.wikimedia.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://www.mediawiki.org/wiki/Manual:$wgHashedUploadDirectory and https://commons.wikimedia.org/wiki/Help:FilePath",
     examples=(
         Example(

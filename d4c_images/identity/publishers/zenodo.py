@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 
 from d4c_images.identity.pattern import UUID
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "zenodo"
 VERSION = 1
@@ -20,26 +20,21 @@ _PAGE = re.compile(r"/records?/([0-9]+)/files/([^/?]+)(?:\?download=1)?").fullma
 _BUCKET = re.compile(rf"/api/files/({UUID})/([^/?]+)(?:\?download=1)?").fullmatch
 
 
-def _match(url: Url) -> Image | None:
+def _read(url: Url) -> Variant | None:
     text = url.path + url.query
     file = _PAGE(text) or _API(text) or _BUCKET(text)
-    return file and Image(f"zenodo:{file[1]}/{file[2]}", (url.text,), url.host, NAME, VERSION)
+    # All of them answer with the same file; the older shape asks for one redirect more.
+    return file and Variant(f"{file[1]}/{file[2]}", (int(url.path.startswith("/record/")), len(url.text)))
 
 
-def _rank(url: Url) -> Rank | None:
-    if _match(url) is None:
-        return None
-    # All of them answer with the same file; the present shape asks for one redirect less.
-    return (url.path.startswith("/record/"), url.scheme != "https", len(url.text))
-
-
+_VARIANTS = Variants(NAME, VERSION, _read)
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Zenodo (figures of Plazi)",
     hosts=frozenset({"zenodo.org", "www.zenodo.org"}),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://developers.zenodo.org (links of a record's files)",
     examples=(
         Example("https://zenodo.org/record/3696514/files/figure.png", "zenodo:3696514/figure.png"),

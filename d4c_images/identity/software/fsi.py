@@ -5,15 +5,18 @@ A request for a part of the picture, or with effects, is left alone.
 
 from __future__ import annotations
 
-from d4c_images.identity.rule import Example, Rank, Rule
+import re
+
+from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.model import Image
+from d4c_images.identity.variant import Variant, Variants
 
 NAME = "fsi"
 VERSION = 1
 
 _PATH = "/fsi/server"
 _SHOWN_AS = frozenset({"width", "height", "quality", "profile", "format", "rect"})
+_EDGE = re.compile(r"[0-9]{1,5}").fullmatch
 _WHOLE = ("", "0,0,1,1", "0%2C0%2C1%2C1")
 
 
@@ -26,20 +29,17 @@ def _picture(url: Url) -> tuple[str, dict[str, str]] | None:
     return (source.replace("%2F", "/"), arguments) if source and arguments.keys() <= _SHOWN_AS else None
 
 
-def _match(url: Url) -> Image | None:
-    picture = _picture(url)
-    return picture and Image(f"fsi:{url.host}/{picture[0]}", (url.text,), url.host, NAME, VERSION)
-
-
-def _rank(url: Url) -> Rank | None:
-    """By width; what the server gives without one is its own choice, so any width above a thumbnail's is better."""
+def _read(url: Url) -> Variant | None:
     picture = _picture(url)
     if picture is None:
         return None
-    edges = [arguments for side in ("width", "height") if (arguments := picture[1].get(side, "")).isdigit() and arguments.isascii()]
-    return (-max((int(edge) for edge in edges if len(edge) < 6), default=1000), url.scheme != "https", len(url.text))
+    source, shown_as = picture
+    edges = [int(edge) for side in ("width", "height") if _EDGE(edge := shown_as.get(side, ""))]
+    # What the server gives without a size is its own choice, so any above a thumbnail's is better.
+    return Variant(f"{url.host}/{source}", (-max(edges, default=1000), len(url.text)))
 
 
+_VARIANTS = Variants(NAME, VERSION, _read)
 _JBRJ = "http://imagens3.jbrj.gov.br/fsi/server?type=image"
 _BGBM = "http://mediastorage.bgbm.org/fsi/server?type=image&source=B%2FSZ%2F00%2F00%2F35%2FB_SZ_0000352.tif"
 
@@ -48,8 +48,8 @@ RULE = Rule(
     version=VERSION,
     publisher="FSI Server (Jardim Botânico do Rio de Janeiro, BGBM and others)",
     hints=("/fsi/server?",),
-    match=_match,
-    rank=_rank,
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
     source="https://docs.neptunelabs.com (FSI Server: request parameters of type=image)",
     examples=(
         Example(f"{_JBRJ}&source=rb/1/37/81/25/01378125.jpg", "fsi:imagens3.jbrj.gov.br/rb/1/37/81/25/01378125.jpg"),

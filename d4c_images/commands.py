@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images import pace
 from d4c_images.durations import parse_moment
-from d4c_images.errors import D4CError, LedgerLost, Stopped, StoreError, UsageError
+from d4c_images.errors import D4CError, Stopped, StoreError, UsageError
 from d4c_images.ledger import connect, owner, questions
-from d4c_images.ledger.catching_up import catch_up
+from d4c_images.ledger.writing import open_and_own
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
 from d4c_images.rounds import EXIT_WORK_LEFT, Rounds, idle_rounds
 from d4c_images.run import DRAIN_SIGNALS, Ending, Plan, Runner, Snapshot, Watcher
@@ -277,7 +277,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
         answer = input(f"Delete {path} with {images.total:,} images, {images.success:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
@@ -422,24 +422,13 @@ class _Watchers(Watcher):
             watcher.close()
 
 
-@contextmanager
-def _owned(path: Path, command: str, settings: Settings, *, create: bool = False) -> Iterator[connect.Ledger]:
+def _owned(
+    path: Path, command: str, settings: Settings, *, create: bool = False
+) -> AbstractContextManager[connect.Ledger]:
     """The ledger, opened for writing and owned by this process until the end of the block."""
-    ledger = connect.open_ledger(path, create=create)
-    try:
-        owner.take(ledger, command, owner.this_process(settings.job_id), time.time())
-        catch_up(ledger)
-        try:
-            yield ledger
-        except LedgerLost:
-            raise
-        except BaseException as error:
-            owner.give_back(ledger, f"died: {error}"[:500], time.time())
-            raise
-        else:
-            owner.give_back(ledger, ledger.ending, time.time())
-    finally:
-        ledger.close()
+    me = owner.this_process(settings.job_id)
+    say = partial(print, file=sys.stderr, flush=True)
+    return open_and_own(path, command, me, time.time, say, disk=settings.ledger_disk, create=create)
 
 
 def _wants_progress(args: argparse.Namespace, out: TextIO) -> bool:

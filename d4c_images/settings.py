@@ -18,6 +18,7 @@ from d4c_images.errors import UsageError
 
 NAMES = {
     "D4C_LEDGER": "ledger",
+    "D4C_LEDGER_DISK": "ledger_disk",
     "D4C_ROOT": "root",
     "D4C_CONTACT": "contact",
     "D4C_HOSTS_FILE": "hosts_file",
@@ -28,6 +29,13 @@ NAMES = {
 
 CORES_GRANTED = ("NSLOTS", "SLURM_CPUS_PER_TASK")
 """How Grid Engine and Slurm tell a job its cores."""
+
+
+class Disk(StrEnum):
+    """What kind of disk the ledger lies on."""
+
+    LOCAL = "local"
+    SHARED = "shared"
 
 
 class Scheduler(StrEnum):
@@ -48,6 +56,7 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Settings:
     ledger: Path = Path("ledger.sqlite")
+    ledger_disk: Disk | None = None  # None: as the file system's type tells
     root: Path = Path("images")
     contact: str | None = None  # a mail address or page for the User-Agent, so that a publisher can reach us
     hosts_file: Path | None = None
@@ -68,6 +77,7 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Pat
     default = Settings()
     return Settings(
         ledger=_path(values, "D4C_LEDGER") or default.ledger,
+        ledger_disk=_disk(values, "D4C_LEDGER_DISK"),
         root=_path(values, "D4C_ROOT") or default.root,
         contact=_one_line(values, "D4C_CONTACT"),
         hosts_file=_path(values, "D4C_HOSTS_FILE"),
@@ -118,6 +128,13 @@ def _count(values: Mapping[str, str], name: str) -> int | None:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise UsageError(f"{name}={text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _disk(values: Mapping[str, str], name: str) -> Disk | None:
+    text = values.get(name, "").strip().lower()
+    if text and text not in list(Disk):
+        raise UsageError(f"{name}={text!r} is neither {' nor '.join(Disk)}")
+    return Disk(text) if text else None
 
 
 def _path(values: Mapping[str, str], name: str) -> Path | None:

@@ -24,6 +24,7 @@ LONG_TURN_S = 30.0  # a lane's turns shrink when they last longer than this
 SHORT_TURN_S = 10.0  # ... and grow when they last less
 MAX_CLAIMS = 512
 TICK_S = 0.25
+GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3
 CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
@@ -132,8 +133,16 @@ class Steward:
                 ending = self._ending()
             if ending is not None:
                 return ending
-            self._settle(self._runner.receive(TICK_S))
+            self._settle(self._receive())
             self._tick()
+
+    def _receive(self) -> list[Event]:
+        """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
+        events = self._runner.receive(TICK_S)
+        end_at = self._clock() + GATHER_S
+        while self._ledger.guard is not None and events and not self._stop() and self._clock() < end_at:
+            events += self._runner.receive(TICK_S)
+        return events
 
     def _ending(self) -> Ending | None:
         now = self._clock()

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, UsageError
 from d4c_images.ledger import schema
@@ -16,6 +17,16 @@ from d4c_images.ledger import schema
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 64 * 1024
+
+
+class Guard(Protocol):
+    """Keeps others away from a ledger on a shared disk, where the row in `owner` alone cannot."""
+
+    def check(self) -> None:
+        """Raise `LedgerLost` where another process has the ledger by now."""
+
+    def beat(self, now: float) -> None:
+        """Leave a sign of life; not within a transaction."""
 
 
 class Ledger:
@@ -26,6 +37,7 @@ class Ledger:
         self.connection = connection
         self._file = _file_id(path)
         self.run_id: int | None = None
+        self.guard: Guard | None = None
         self.ending = "ended"  # what `runs` will say of this run
         self.n_done = 0  # likewise: images settled, or rows read in
 
@@ -52,6 +64,8 @@ class Ledger:
             raise explain(error, self.path) from error
 
     def _check_owner(self) -> None:
+        if self.guard is not None:
+            self.guard.check()
         row = self.connection.execute("SELECT run_id FROM owner").fetchone()
         if row is None or row[0] != self.run_id:
             raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
@@ -78,8 +92,8 @@ def _file_id(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def open_ledger(path: Path, *, create: bool = False) -> Ledger:
-    """Open an existing ledger for writing, or make a new one with `create`.
+def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = False) -> Ledger:
+    """Open an existing ledger for writing, or make a new one with `create`. On a shared disk it is held until it is closed.
 
     Raises `UsageError` where there is no such file, `LedgerError` where the file is not a ledger of this program or belongs to a
     newer version of it.
@@ -92,10 +106,12 @@ def open_ledger(path: Path, *, create: bool = False) -> Ledger:
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        if on_shared_disk:  # before the first read: a write-ahead log left here is then folded in without shared memory
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         check_identity(connection, path, may_be_new=True)
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if on_shared_disk else 'WAL'}")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if on_shared_disk else 'NORMAL'}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute("PRAGMA temp_store = MEMORY")
         _create_or_migrate(connection)

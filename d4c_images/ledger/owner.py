@@ -74,6 +74,8 @@ def beat(ledger: Ledger, now: float) -> None:
     ledger.check_place()
     with ledger.transaction() as db:
         db.execute("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?", (int(now), ledger.run_id))
+    if ledger.guard is not None:
+        ledger.guard.beat(now)
 
 
 class Heart:

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from d4c_images.errors import LedgerError, UsageError
+from d4c_images.ledger import owner, placement, snapshot
 from d4c_images.ledger.connect import check_identity, explain
 
 BUSY_TIMEOUT_S = 10.0
@@ -38,8 +39,11 @@ T = TypeVar("T")
 class Reader:
     """A read-only connection. Use it in a `with` block."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, copy: Path | None = None) -> None:
+        """`copy` is what is read instead of the live file, where its writer holds that for itself (`snapshot`)."""
         self.path = path
+        self.copied_at = None if copy is None else int(copy.stat().st_mtime)  # unix time; None: this is the live file
+        self._file = copy or path
         self._connection: sqlite3.Connection | None = None
         self._in_snapshot = False
 
@@ -109,7 +113,7 @@ class Reader:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = _connect(self.path)
+            self._connection = _connect(self._file)
         return self._connection
 
     def _wait_and_forget(self, attempt: int) -> None:
@@ -134,9 +138,22 @@ def open_reader(path: Path) -> Reader:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
     if magic != MAGIC:
         raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
-    reader = Reader(path)
+    reader = Reader(path, _copy(path))
     reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # a passing I/O error is met here, with its three tries
     return reader
+
+
+def _copy(path: Path) -> Path | None:
+    """The copy to be read where a process on a shared disk holds the ledger for itself, or has died holding it."""
+    holder, copy = placement.holder(path), snapshot.snapshot_of(path)
+    if holder is None:
+        return None
+    now = time.time()
+    if copy.exists():
+        return copy
+    if holder.lives(owner.this_process(), now):
+        raise LedgerError(f"{path} is in use by {holder.described(now)}; its copy for readers is not there yet: try again soon")
+    return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

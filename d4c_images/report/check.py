@@ -28,7 +28,8 @@ DEEPEST = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"([1-9]\d{0,17}|0)-(\d{2,9})\.[A-Za-z0-9]+")
 PART_NAME = re.compile(r"\.\d+-\d+\.(\d+)\.part")
-LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal")
+LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal", ".owner", ".snapshot", ".snapshot.new")
+CLOCKS_S = 10.0  # by which the clocks of two machines may differ
 
 
 class Kind(StrEnum):
@@ -203,12 +204,21 @@ class _Check:
             self.progress(CheckProgress("files", self.n_files, None))
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
-        if standing is Standing.IN_WORK:
+        if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
             self.n_in_work += 1
         elif standing is Standing.TO_ADOPT:
             self.n_to_adopt += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
             self._found(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
+
+    def _is_newer_than_copy(self, path: Path) -> bool:
+        """Where a copy of the ledger is read, it cannot know what the run beside us has begun since."""
+        if self.ledger.copied_at is None:
+            return False
+        try:
+            return path.lstat().st_mtime > self.ledger.copied_at - CLOCKS_S
+        except OSError:
+            return False
 
     def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
         """How files stand that are not simply those of a success row."""

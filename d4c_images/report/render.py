@@ -97,6 +97,9 @@ def show_check(report: CheckReport, console: Console) -> None:
 def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     images = report.images
     lines = [("as of", _moment(report.made_at))]
+    if report.copied_at is not None:
+        age = show_span(report.made_at - report.copied_at)
+        lines = [("as of", f"{_moment(report.copied_at)}, {age} ago: a copy, while a run holds the ledger")]
     lines.append(("run", _run(report.run) if report.run else "none so far"))
     for archive in report.archives:
         state = "read" if archive.finished_at else _part_read(archive.offset_bytes, archive.size_bytes)

@@ -54,6 +54,7 @@ class RunState:
 class StatusReport:
     ledger: Path
     made_at: int  # unix time, as all times here
+    copied_at: int | None  # when the copy that was read was made; None: the ledger itself was read
     ledger_bytes: int
     run: RunState | None
     archives: tuple[ArchiveState, ...]
@@ -84,8 +85,9 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
+        copied_at=ledger.copied_at,
         ledger_bytes=ledger.path.stat().st_size,
-        run=None if run is None else _run_state(run, now),
+        run=None if run is None else _run_state(run, ledger.copied_at or now),
         archives=tuple(overview.archives(ledger)),
         records=dict.fromkeys([status.value for status in RecordStatus], 0) | overview.records_by_status(ledger),
         images=_image_counts(overview.images_by_status(ledger), overview.success_flags(ledger)),

@@ -1,0 +1,197 @@
+"""Where does the ledger lie, and may SQLite trust the place? Knows file systems and locks, not what is in the ledger.
+
+On a disk of this machine SQLite's write-ahead log is best: readers and the writer do not disturb each other. On a network or
+parallel file system the log's shared memory does not work between nodes, and locks may fail or lie; there the one writer holds the
+file for itself (`connect`), reserves it with a file that every node sees, and leaves copies for readers (`snapshot`).
+
+A file system that is not known to be local counts as shared: FUSE, and whatever has no name here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
+from d4c_images.ledger.owner import Process, is_alive
+from d4c_images.settings import Disk
+
+LOCAL_TYPES = frozenset(
+    {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "reiserfs", "exfat", "tmpfs", "ramfs", "overlay"}
+)
+MOUNTS = Path("/proc/self/mountinfo")
+
+# What the second process does: 0 where it is refused the lock that the first one holds, as it must be.
+_SECOND = """
+import fcntl, sys
+try:
+    fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit(0)
+sys.exit(3)
+"""
+REMEDY = (
+    "put the ledger on a disk of the node that works on it (--ledger $TMPDIR/ledger.sqlite, copied back at the end of the job), "
+    "or have the file system mounted with working locks (Lustre: -o flock; NFS: with its lock daemon)"
+)
+
+
+def disk_of(path: Path, mounts: Path = MOUNTS) -> Disk:
+    """The kind of disk of a file, or of the folder that it will lie in."""
+    return Disk.LOCAL if file_system(path, mounts) in LOCAL_TYPES else Disk.SHARED
+
+
+def file_system(path: Path, mounts: Path = MOUNTS) -> str:
+    """The type of the file system as the kernel names it (proc(5)): `ext4`, `nfs4`, `gpfs`, `lustre`, `fuse.sshfs`; `unknown`."""
+    target = os.path.realpath(path)
+    best, kind = "", "unknown"
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return kind
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = fields.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape", "surrogateescape")
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):  # of two at one place, the later one hides the earlier
+            best, kind = point, rest.split(" ")[0]
+    return kind
+
+
+def check_locks(folder: Path) -> None:
+    """Raise `LedgerError`, naming the remedy, where locks do not keep a second process out of a file in this folder."""
+    probe = folder / f".d4c-images.{os.getpid()}.lock-probe"
+    try:
+        with probe.open("w+b") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LedgerError(
+                    f"file locks do not work in {folder} ({file_system(folder)}: {error.strerror}), and SQLite needs them: {REMEDY}"
+                ) from error
+            second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
+            if second.returncode == 3:
+                where = f"{folder} ({file_system(folder)})"
+                raise LedgerError(f"file locks in {where} let two processes in at once, which would ruin the ledger: {REMEDY}")
+    except OSError as error:
+        raise LedgerError(f"the folder of the ledger, {folder}, cannot be written: {error.strerror}") from error
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What the reservation says of the process that has the ledger."""
+
+    token: str  # another one for each reservation
+    command: str
+    host: str
+    pid: int
+    started: str | None
+    job_id: str | None
+    since: float
+    beat_at: float
+
+    @property
+    def process(self) -> Process:
+        return Process(self.host, self.pid, self.started, self.job_id)
+
+    def described(self, now: float) -> str:
+        job = f", job {self.job_id}" if self.job_id else ""
+        silence_s = max(0.0, now - self.beat_at)
+        return (
+            f"'{self.command}' on host {self.host}, pid {self.pid}{job}, since "
+            f"{datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S} (last sign of life {silence_s:.0f} s ago)"
+        )
+
+    def lives(self, me: Process, now: float) -> bool:
+        return is_alive(self.process, me, max(0.0, now - self.beat_at))
+
+
+def reservation_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.owner")
+
+
+def holder(path: Path) -> Holder | None:
+    """Who has reserved the ledger, dead or alive; None where nobody has."""
+    try:
+        return Holder(**json.loads(reservation_of(path).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        return None  # torn by a crash of its node: nobody that could be asked
+    except OSError as error:
+        raise LedgerError(f"{reservation_of(path)} cannot be read: {error.strerror}") from error
+
+
+class Reservation:
+    """This process has the ledger: a file beside it says so to every node. Made by linking, which only one process can win."""
+
+    def __init__(self, path: Path, command: str, process: Process, now: float) -> None:
+        """Raises `LedgerBusy`, naming host, pid and job, while another living process has it."""
+        self._path = path
+        self._file = reservation_of(path)
+        self._mine = Holder(
+            uuid.uuid4().hex, command, process.host, process.pid, process.started, process.job_id, now, now
+        )
+        other = holder(path)
+        if other is not None and other.lives(process, now):
+            raise LedgerBusy(f"{path} is in use by {other.described(now)}")
+        if self._file.exists():
+            self._put_aside(other)
+        new = self._write(self._mine)
+        try:
+            os.link(new, self._file)
+        except FileExistsError:
+            raise LedgerBusy(f"{path} has been taken by another process at this very moment") from None
+        finally:
+            new.unlink()
+
+    def check(self) -> None:
+        """Raise `LedgerLost` where somebody else has the ledger by now: this process was taken for dead."""
+        found = holder(self._path)
+        if found is None or found.token != self._mine.token:
+            who = f" ('{found.command}' on host {found.host}, pid {found.pid})" if found else ""
+            raise LedgerLost(f"{self._path}: another process has taken this ledger over{who}; this one stops")
+
+    def beat(self, now: float) -> None:
+        """Leave a sign of life. Raises `LedgerLost` as `check` does."""
+        self.check()
+        self._mine = Holder(**(asdict(self._mine) | {"beat_at": now}))
+        self._write(self._mine).replace(self._file)
+
+    def give_back(self) -> None:
+        try:
+            self.check()
+        except LedgerLost:
+            return  # it is somebody else's now
+        self._file.unlink(missing_ok=True)
+
+    def _put_aside(self, other: Holder | None) -> None:
+        """Remove a dead one. Renaming comes first, so that of two that see it dead one removes it and not the other's new one."""
+        aside = self._file.with_name(f"{self._file.name}.{uuid.uuid4().hex}")
+        try:
+            self._file.rename(aside)
+        except FileNotFoundError:
+            return
+        removed = json.loads(aside.read_text(encoding="utf-8")).get("token") if other is not None else None
+        if other is not None and removed != other.token:  # it was a living one after all: give it its place again
+            os.link(aside, self._file)
+            aside.unlink()
+            raise LedgerBusy(f"{self._path} has been taken by another process at this very moment")
+        aside.unlink()
+
+    def _write(self, holder: Holder) -> Path:
+        new = self._file.with_name(f"{self._file.name}.{holder.token}.new")
+        with new.open("w", encoding="utf-8") as file:
+            json.dump(asdict(holder), file)
+            file.flush()
+            os.fsync(file.fileno())
+        return new

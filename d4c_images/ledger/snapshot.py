@@ -1,0 +1,69 @@
+"""Copies of a ledger that its writer holds for itself, for readers on any node. Made by the writer's own connection.
+
+On a shared disk nobody but the writer may touch the live file. So the writer leaves a whole copy beside it now and then, under
+another name first, so that a reader sees an old copy or a new one and never half of one. A copy of a big ledger takes minutes; the
+next one is made when the work in between has taken `WORK_PER_COPY` times as long, so copying costs a twentieth of the time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+MIN_AGE_S = 60.0
+WORK_PER_COPY = 20
+PAGES_PER_STEP = 20_000
+
+
+def snapshot_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.snapshot")
+
+
+class Snapshots:
+    """Keeps the copy of one ledger fresh. `beat` is called now and then while a copy is made."""
+
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        clock: Callable[[], float],
+        beat: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._path, self._connection, self._clock = path, connection, clock
+        self._beat, self._say = beat, say
+        self._due_at = clock()
+
+    def refresh_if_due(self) -> None:
+        """Not within a transaction. Where there is no room for a copy the work goes on, and readers have an older one."""
+        began = self._clock()
+        if began < self._due_at:
+            return
+        try:
+            self._refresh()
+        except (sqlite3.Error, OSError) as error:
+            self._say(f"the copy of {self._path} for readers cannot be written: {error}")
+        self._due_at = self._clock() + max(MIN_AGE_S, WORK_PER_COPY * (self._clock() - began))
+
+    def remove(self) -> None:
+        """The live file can be read again."""
+        snapshot_of(self._path).unlink(missing_ok=True)
+
+    def _refresh(self) -> None:
+        new = self._path.with_name(f"{self._path.name}.snapshot.new")
+        new.unlink(missing_ok=True)
+        try:
+            with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+                copy.execute("PRAGMA journal_mode = OFF")
+                copy.execute("PRAGMA synchronous = OFF")
+                # Steps are safe: the only connection that could write in between is the one that copies.
+                self._connection.backup(copy, pages=PAGES_PER_STEP, progress=lambda *_: self._beat())
+            with new.open("rb+") as file:
+                os.fsync(file.fileno())
+            new.replace(snapshot_of(self._path))
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise

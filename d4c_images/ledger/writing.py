@@ -1,0 +1,95 @@
+"""Opens the ledger for the one process that writes, as the disk that it lies on allows. Asks no questions of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d4c_images.errors import LedgerLost
+from d4c_images.ledger import connect, owner, placement
+from d4c_images.ledger.catching_up import catch_up
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.placement import Reservation
+from d4c_images.ledger.snapshot import Snapshots
+from d4c_images.settings import Disk
+
+
+class _Hold:
+    """The `Guard` of a ledger on a shared disk: the reservation beside it, and the copy for readers."""
+
+    def __init__(self, ledger: Ledger, reservation: Reservation, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._reservation = reservation
+        self._last_beat_at = clock()
+        self._clock = clock
+        self.snapshots = Snapshots(ledger.path, ledger.connection, clock, self._beat_if_due, say)
+        self.snapshots.refresh_if_due()
+
+    def check(self) -> None:
+        self._reservation.check()
+
+    def beat(self, now: float) -> None:
+        self._last_beat_at = now
+        self._reservation.beat(now)
+        self.snapshots.refresh_if_due()
+
+    def _beat_if_due(self) -> None:
+        now = self._clock()
+        if now - self._last_beat_at >= owner.HEARTBEAT_S:
+            self._last_beat_at = now
+            self._reservation.beat(now)
+
+
+@contextmanager
+def open_and_own(
+    path: Path,
+    command: str,
+    process: owner.Process,
+    clock: Callable[[], float],
+    say: Callable[[str], None],
+    *,
+    disk: Disk | None = None,
+    create: bool = False,
+) -> Iterator[Ledger]:
+    """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
+
+    `disk` is for those who know better than the kernel's name of the file system. Raises what `connect.open_ledger` and
+    `owner.take` raise, and `LedgerError` where a shared disk has no working locks.
+    """
+    folder = path.absolute().parent
+    shared = folder.is_dir() and (disk or placement.disk_of(path)) is Disk.SHARED
+    reservation = None
+    if shared and (create or path.exists()):
+        placement.check_locks(folder)
+        reservation = Reservation(path, command, process, clock())
+    try:
+        ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
+        try:
+            owner.take(ledger, command, process, clock())
+            catch_up(ledger)
+            hold = None
+            if reservation is not None:
+                hold = ledger.guard = _Hold(ledger, reservation, clock, say)
+            with _ending(ledger, clock):
+                yield ledger
+        finally:
+            ledger.close()
+        if hold is not None:
+            hold.snapshots.remove()
+    finally:
+        if reservation is not None:
+            reservation.give_back()
+
+
+@contextmanager
+def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
+    """Write down how the run has ended, whichever way it does."""
+    try:
+        yield
+    except LedgerLost:
+        raise
+    except BaseException as error:
+        owner.give_back(ledger, f"died: {error}"[:500], clock())
+        raise
+    else:
+        owner.give_back(ledger, ledger.ending, clock())

@@ -1,0 +1,261 @@
+"""A ledger on a disk that several machines share: whose locks are tried, who has it, and what readers see.
+
+No kernel here has NFS, Lustre or GPFS. What is real: the locks of the local disk, the second process that tries them, the exclusive
+SQLite file, the reservation, the copies. What stands in: the table of mounts, and locks that fail or lie (`make test-cluster` does
+that to a whole process).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import json
+import re
+import socket
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
+from d4c_images.ledger import owner, placement
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.placement import Holder, Reservation, check_locks, disk_of, file_system, holder, reservation_of
+from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.snapshot import snapshot_of
+from d4c_images.ledger.writing import open_and_own
+from d4c_images.settings import Disk
+from tests.program import Collection, multimedia, reach
+from tests.publishers.client import Publishers
+
+ME = owner.this_process("77")
+ELSEWHERE = owner.Process("node9", 4711, "boot/1", "812")
+
+MOUNTS = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+23 22 0:21 / /proc rw shared:2 - proc proc rw
+30 22 0:40 / /scratch rw,relatime shared:9 - lustre 10.0.0.1@tcp:/scratch rw,flock
+31 22 0:41 / /projectnb rw - gpfs projectnb rw
+32 22 0:42 / /home rw - nfs4 server:/home rw
+33 32 0:43 / /home/me/local rw - xfs /dev/vdb rw
+34 22 0:44 / /data/with\040blank rw - beegfs beegfs_nodev rw
+35 22 0:45 / /mnt/s3 rw - fuse.s3fs s3fs rw
+36 22 0:46 / /mnt/new rw - newfs newfs rw
+37 22 0:47 / /over rw - nfs old:/ rw
+38 22 0:48 / /over rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "disk"),
+    [
+        ("/work/ledger.sqlite", "ext4", Disk.LOCAL),
+        ("/scratch/me/ledger.sqlite", "lustre", Disk.SHARED),
+        ("/scratchy/ledger.sqlite", "ext4", Disk.LOCAL),
+        ("/projectnb", "gpfs", Disk.SHARED),
+        ("/home/me/ledger.sqlite", "nfs4", Disk.SHARED),
+        ("/home/me/local/ledger.sqlite", "xfs", Disk.LOCAL),
+        ("/data/with blank/ledger.sqlite", "beegfs", Disk.SHARED),
+        ("/mnt/s3/x", "fuse.s3fs", Disk.SHARED),
+        ("/mnt/new/x", "newfs", Disk.SHARED),
+        ("/over/x", "tmpfs", Disk.LOCAL),
+    ],
+)
+def test_the_disk_is_known_by_its_file_system(path: str, kind: str, disk: Disk, tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTS)
+    assert file_system(Path(path), mounts) == kind
+    assert disk_of(Path(path), mounts) is disk
+
+
+def test_without_a_table_of_mounts_nothing_is_known(tmp_path: Path) -> None:
+    assert disk_of(Path("/x"), tmp_path / "none") is Disk.SHARED
+    assert file_system(tmp_path) in placement.LOCAL_TYPES, "and the disk of this test is a local one"
+
+
+def test_locks_that_work(tmp_path: Path) -> None:
+    check_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_locks_that_fail_or_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "lockf", fails)
+    with pytest.raises(LedgerError, match=r"locks do not work .*Function not implemented.*mounted with working locks"):
+        check_locks(tmp_path)
+    monkeypatch.setattr(fcntl, "lockf", lambda *_: None)
+    with pytest.raises(LedgerError, match=r"let two processes in at once.*put the ledger on a disk of the node"):
+        check_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- reservations
+
+
+def reserve(path: Path, process: owner.Process = ME, now: float = 1000.0) -> Reservation:
+    return Reservation(path, "download", process, now)
+
+
+def test_a_reserved_ledger_names_its_holder(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    theirs = reserve(ledger, ELSEWHERE)
+    theirs.beat(1100.0)
+    with pytest.raises(LedgerBusy, match=r"in use by 'download' on host node9, pid 4711, job 812, since .*sign of life 100 s ago"):
+        reserve(ledger, now=1200.0)
+    theirs.give_back()
+    assert holder(ledger) is None
+    mine = reserve(ledger)
+    with pytest.raises(LedgerLost):
+        theirs.check()
+    mine.check()
+    mine.give_back()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dead_one_is_taken_over_and_stops_when_it_comes_back(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    elder = reserve(ledger, ELSEWHERE)
+    mine = reserve(ledger, now=1000.0 + owner.SILENCE_S + 1)
+    with pytest.raises(LedgerLost, match=f"taken this ledger over .'download' on host {re.escape(socket.gethostname())}"):
+        elder.check()
+    with pytest.raises(LedgerLost):
+        elder.beat(2000.0)
+    elder.give_back()
+    mine.check()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"token": 1}'])
+def test_a_torn_reservation_is_nobodys(text: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    reservation_of(ledger).write_text(text)
+    reserve(ledger).check()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_that_see_the_same_dead_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one comes between the first one's look and its hand."""
+    ledger = tmp_path / "ledger.sqlite"
+    reserve(ledger, ELSEWHERE)
+    late = 1000.0 + owner.SILENCE_S + 1
+    looked = placement.holder
+    rivals: list[Reservation] = []
+
+    def looks_slowly(path: Path) -> Holder | None:
+        found = looked(path)
+        if not rivals:
+            monkeypatch.setattr(placement, "holder", looked)
+            rivals.append(reserve(ledger, owner.Process("node10", 1, None), late))
+        return found
+
+    monkeypatch.setattr(placement, "holder", looks_slowly)
+    with pytest.raises(LedgerBusy, match="at this very moment"):
+        reserve(ledger, now=late)
+    rivals[0].check()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite.owner"]
+
+
+# -- a ledger on a shared disk
+
+
+def own(path: Path) -> AbstractContextManager[Ledger]:
+    return open_and_own(path, "download", ME, time.time, print, disk=Disk.SHARED, create=True)
+
+
+def test_the_writer_holds_the_file_and_readers_have_a_copy(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with own(path) as ledger:
+        for pragma, wanted in {"journal_mode": "truncate", "locking_mode": "exclusive", "synchronous": 2, "mmap_size": 0}.items():
+            assert ledger.connection.execute(f"PRAGMA {pragma}").fetchone() == (wanted,)
+        with open_reader(path) as reader:
+            assert reader.copied_at is not None
+            assert reader.rows("SELECT command, ended_at FROM runs") == [("download", None)]
+        snapshot_of(path).unlink()
+        with pytest.raises(LedgerError, match="its copy for readers is not there yet"):
+            open_reader(path)
+        assert not Path(f"{path}-wal").exists()
+    assert not list(tmp_path.glob("ledger.sqlite.*"))
+    with open_reader(path) as reader:
+        assert reader.copied_at is None
+        assert reader.rows("SELECT ending FROM runs") == [("ended",)]
+
+
+def test_a_ledger_may_move_from_a_local_disk_to_a_shared_one_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    for disk, mode in ((Disk.LOCAL, "wal"), (Disk.SHARED, "truncate"), (Disk.LOCAL, "wal")):
+        with open_and_own(path, "init", ME, time.time, print, disk=disk, create=True) as ledger:
+            assert ledger.connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
+    with open_reader(path) as reader:
+        assert reader.rows("SELECT count(*) FROM runs") == [(3,)]
+
+
+def test_a_copy_is_made_again_when_it_is_old_and_by_less_than_a_twentieth_of_the_time(tmp_path: Path) -> None:
+    path, now = tmp_path / "ledger.sqlite", [1000.0]
+    with open_and_own(path, "download", ME, lambda: now[0], print, disk=Disk.SHARED, create=True) as ledger:
+
+        def copies_after(seconds: float) -> bool:
+            before = snapshot_of(path).stat().st_ino
+            keep = snapshot_of(path).open("rb")  # so that its number is not given to the next one
+            now[0] += seconds
+            owner.beat(ledger, now[0])
+            keep.close()
+            return snapshot_of(path).stat().st_ino != before
+
+        assert [copies_after(30), copies_after(31), copies_after(30)] == [False, True, False]
+
+
+def test_no_room_for_a_copy_ends_no_run(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.with_name("ledger.sqlite.snapshot.new").mkdir()
+    said: list[str] = []
+    with open_and_own(path, "download", ME, time.time, said.append, disk=Disk.SHARED, create=True) as ledger:
+        owner.beat(ledger, time.time())
+    assert len(said) == 1
+    assert "the copy of" in said[0]
+
+
+def test_who_has_lost_the_ledger_writes_nothing_more(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    held = own(path)
+    ledger = held.__enter__()
+    mine = holder(path)
+    assert mine is not None
+    other = dataclasses.replace(mine, token="other", host="node10")
+    reservation_of(path).write_text(json.dumps(dataclasses.asdict(other)))
+    with pytest.raises(LedgerLost, match="host node10"), ledger.transaction():
+        pytest.fail("this transaction must not begin")
+    with pytest.raises(LedgerLost):
+        held.__exit__(None, None, None)
+    assert holder(path) == other, "it stays the other one's"
+
+
+# -- the program
+
+
+def test_a_collection_on_a_shared_disk(tmp_path: Path, publishers: Publishers) -> None:
+    collection = Collection(tmp_path, {"D4C_LEDGER_DISK": "shared"})
+    rows = [(5_000_000_000 + number, f"http://shared{number % 3}.example.org/photos/{number}.jpg") for number in range(60)]
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    publishers.behave("*.example.org=slow_first_byte:0.2")
+    arguments = [*reach(publishers), "--processes", 1, "--no-progress"]
+    process = collection.start("download", *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if " start: " in line:
+            break
+    status = collection.run("status")
+    assert re.search(r"as of .* ago: a copy, while a run holds the ledger", status)
+    assert json.loads(collection.run("status", "--json"))["run"]["state"] == "running"
+    assert "none" in collection.run("check", "--sha256"), "what the run has begun since the copy is no finding"
+    refused = collection.run("download", *arguments, code=1)
+    assert f"is in use by 'download' on host {socket.gethostname()}, pid {process.pid}" in refused
+    process.kill()
+    process.communicate()
+    publishers.behave_well()
+    collection.run("download", *arguments)
+    collection.check_invariants()
+    assert collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", 60)]
+    assert not list(tmp_path.glob("ledger.sqlite.*"))
+    assert "none" in collection.run("check")

@@ -56,6 +56,7 @@ from d4c_images.identity.publishers import (
     unimus,
     usda_plants,
     wikimedia,
+    wix,
     yale,
     zenodo,
 )
@@ -118,6 +119,7 @@ RULES: tuple[Rule, ...] = (
     unimus.RULE,
     usda_plants.RULE,
     wikimedia.RULE,
+    wix.RULE,
     yale.RULE,
     zenodo.RULE,
     # Software: asked about any host where a hint occurs in the URL.

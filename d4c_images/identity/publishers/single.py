@@ -45,6 +45,11 @@ _TABLE: dict[str, str] = {
     "id.digitarium.fi": rf"/api/[A-Z]+\.[0-9]+/{_PICTURE}",
     "www.kew.org": r"/herbcatimg/[0-9]+\.jpg",
     "d2seqvvyy3b8p2.cloudfront.net": r"/[0-9a-f]{32}\.jpg",  # Kew
+    "d2jcv3kl45hlgi.cloudfront.net": r"/[0-9a-f]{32}\.jpg",
+    "www.pnwherbaria.org": rf"/images/jpeg\.php\?Image={_PICTURE}",
+    "cdn.plantatlas.org": rf"/img/specimens/[A-Z]+/{_PICTURE}",
+    "www.zobodat.at": rf"/bilder/belege/{_PICTURE}",
+    "photos.gbif.fr": rf"/(?:[^/?]+/)+{_PICTURE}",
     "fm-digital-assets.fieldmuseum.org": rf"/[0-9]+/[0-9]+/{_PICTURE}",
     "mm.fieldmuseum.org": rf"/{UUID}",
     "monarch.calacademy.org": rf"/mnt/target-images/(?:[^/?]+/)*{_PICTURE}",
@@ -108,6 +113,11 @@ RULE = Rule(
         _row("http://mam.ansp.org/image/PH/Fullsize/00563/PH00563758.jpg"),
         _row("https://id.digitarium.fi/api/C.131915/Preview001.jpg"),
         _row("http://www.kew.org/herbcatimg/606755.jpg"),
+        _row("https://d2jcv3kl45hlgi.cloudfront.net/6a94f2fa94ff45fce06189e4c678c02a.jpg"),
+        _row("https://www.pnwherbaria.org/images/jpeg.php?Image=SRP012345.jpg"),
+        _row("https://cdn.plantatlas.org/img/specimens/USF/32833.jpg"),
+        _row("http://www.zobodat.at/bilder/belege/00100544.jpg"),
+        _row("http://photos.gbif.fr/Bourges/PrepaZool/2020-10-1_face.JPG"),
         _row("https://d2seqvvyy3b8p2.cloudfront.net/40ab8e7cdddbe3e78a581b84efa4e893.jpg"),
         _row("http://fm-digital-assets.fieldmuseum.org/672/422/28936_Menacanthus_campephili_PT_v_IN.jpg"),
         _row("https://fm-digital-assets.fieldmuseum.org/672/422/28936_Menacanthus_campephili_PT_v_IN.jpg"),
@@ -159,6 +169,14 @@ RULE = Rule(
         ("http://data.landcareresearch.co.nz/Image/47T/NZVH", "http://data.landcareresearch.co.nz/Image/47S/NZVH"),
         ("https://beaty.b-cdn.net/V182378.jpg", "https://beaty.b-cdn.net/v182378.jpg"),
         ("http://www.kew.org/herbcatimg/606755.jpg", "http://www.kew.org/herbcatimg/606756.jpg"),
+        (
+            "https://www.pnwherbaria.org/images/jpeg.php?Image=SRP012345.jpg",
+            "https://www.pnwherbaria.org/images/jpeg.php?Image=SRP012346.jpg",
+        ),
+        (
+            "http://photos.gbif.fr/Bourges/PrepaZool/2020-10-1_face.JPG",
+            "http://photos.gbif.fr/Bourges/PrepaZool/2020-10-1_profil.JPG",
+        ),
         (
             "https://fm-digital-assets.fieldmuseum.org/1254/792/3130622_Spelobia_quinata_PT_p_IN.jpg",
             "https://fm-digital-assets.fieldmuseum.org/1254/789/3130622_Spelobia_quinata_PT_d_IN.jpg",

@@ -26,6 +26,7 @@ _VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _ARIZONA = "/db.herbarium.arizona.edu/images/"
 _PORTALS = frozenset(
     {
+        "bellatlas-images.s3.msi.umn.edu",
         "biodiversidad.gt",
         "biorepo.neonscience.org",
         "bryophyteportal.org",
@@ -86,6 +87,10 @@ RULE = Rule(
         Example(
             "https://biorepo.neonscience.org/media/NEON_MAMC-VSS/00000/B00000164938-1_1748039100_lg.jpg",
             "symbiota:biorepo.neonscience.org/media/NEON_MAMC-VSS/00000/B00000164938-1_1748039100.jpg",
+        ),
+        Example(
+            "https://bellatlas-images.s3.msi.umn.edu/SMM/Z2/Z2019_3_26_s_lg.jpg",
+            "symbiota:bellatlas-images.s3.msi.umn.edu/SMM/Z2/Z2019_3_26_s.jpg",
         ),
         Example(
             "https://symbiota.ccber.ucsb.edu/content/specimenImages/UCSB_IZC/UCSB-IZC00009/UCSB-IZC00009308_lg.jpg",

@@ -21,14 +21,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
-from d4c_images.identity import exact, identify, merge, parts, split_cell, usable_url
+from d4c_images.identity import exact, identify, merge, parts, usable_url
 from d4c_images.model import Image
-from d4c_images.report.identities import Survey, may_show_an_image, survey_dict, survey_lines
+from d4c_images.report.identities import Survey, survey_dict, survey_lines
 from d4c_images.sources.identifiers import Cell, identifier_cells
 
 ROWS = Path(__file__).resolve().parents[1] / "tests" / "rows"
@@ -69,18 +69,22 @@ def main() -> None:
         for cell in identifier_cells(path, every=args.together)
     ]
     survey, images = Survey(), dict[str, Shown]()
-    survey.take(cells, lambda cell, text, image: note(images, text, image))
+    survey.take(cells, lambda cell, image: note(images, cell.text, image))
     print("\n".join(survey_lines(survey)))
     counted = survey_dict(survey)
     ledger = ingested(cells)
     assert ledger["images"] == counted["images"] == len(images), (ledger, counted["images"], len(images))
     print(f"\nin the ledger: {ledger['images']:,} images, {ledger['links']:,} links of a record and an image")
+    as_they_are = ingested_as_they_are(args.files)
+    if as_they_are is not None:
+        print(f"init of the files as they are, with what only rows tell: {as_they_are['images']:,} images")
     n_exact = counted["rules"].get(exact.NAME, {"rows": 0})["rows"]
-    share = 1 - n_exact / counted["urls_in_rows"]
-    print(f"decided by a specific rule, or provably unique: {100 * share:.1f} % of {counted['urls_in_rows']:,} rows")
+    share = 1 - n_exact / counted["rows"]
+    print(f"decided by a specific rule, or provably unique: {100 * share:.1f} % of {counted['rows']:,} rows")
     show_unknown(images)
     show_sample(images, args.sample, random.Random(args.seed))
-    result = {"bench": "publishers", "files": len(args.files), **counted, "ledger": ledger, "specific_share": round(share, 4)}
+    result = {"bench": "publishers", "files": len(args.files), **counted, "specific_share": round(share, 4)}
+    result |= {"ledger": ledger, "as_they_are": as_they_are}
     if args.together:
         together = compare(cells)
         show_together(together)
@@ -100,25 +104,39 @@ def note(images: dict[str, Shown], text: str, image: Image | None) -> None:
 
 
 def ingested(cells: Iterable[Cell]) -> dict[str, int]:
-    """Counts of a ledger that the real `init` made of the cells."""
+    """Counts of a ledger that the real `init` made of the cells, one row each."""
     records: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="d4c-publishers-") as name:
-        table, ledger = Path(name, "multimedia.txt"), Path(name, "ledger.sqlite")
+        table = Path(name, "multimedia.txt")
         with table.open("w", encoding="utf-8", newline="\n") as out:
             out.write("gbifID\tidentifier\n")
-            for cell in filter(may_show_an_image, cells):
+            for cell in cells:
                 gbif_id = records.setdefault(cell.record or str(cell.row_no), len(records) + 1)
                 out.write(f"{gbif_id}\t{' '.join(cell.text.split())}\n")
-        command = [sys.executable, "-m", "d4c_images", "init", str(table), "--ledger", str(ledger), "--no-progress"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        db = sqlite3.connect(ledger)
-        try:
-            return {
-                "images": db.execute("SELECT count(*) FROM images").fetchone()[0],
-                "links": db.execute("SELECT count(*) FROM occurrence_images").fetchone()[0],
-            }
-        finally:
-            db.close()
+        counts = init([table], Path(name, "ledger.sqlite"))
+        assert counts is not None
+        return counts
+
+
+def ingested_as_they_are(files: Iterable[Path]) -> dict[str, int] | None:
+    """Counts of a ledger that the real `init` made of the files, where it reads them all: with what only rows tell."""
+    with tempfile.TemporaryDirectory(prefix="d4c-publishers-") as name:
+        return init(files, Path(name, "ledger.sqlite"))
+
+
+def init(files: Iterable[Path], ledger: Path) -> dict[str, int] | None:
+    for path in files:
+        command = [sys.executable, "-m", "d4c_images", "init", str(path), "--ledger", str(ledger), "--no-progress"]
+        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+            return None
+    db = sqlite3.connect(ledger)
+    try:
+        return {
+            "images": db.execute("SELECT count(*) FROM images").fetchone()[0],
+            "links": db.execute("SELECT count(*) FROM occurrence_images").fetchone()[0],
+        }
+    finally:
+        db.close()
 
 
 def show_unknown(images: dict[str, Shown], n: int = 15) -> None:
@@ -140,8 +158,8 @@ def compare(cells: Iterable[Cell]) -> Together:
     """Rows against rules. Ids of records that are the same in two files are taken for one record."""
     urls_of = defaultdict[tuple[int, str], dict[str, str]](dict)
     for cell in cells:
-        for url, key in identified(cell):
-            urls_of[cell.row_no, cell.record.rpartition("#")[2]][url] = key
+        if (image := identify(cell.text)) is not None:
+            urls_of[cell.row_no, cell.record.rpartition("#")[2]][usable_url(cell.text) or cell.text] = image.key
     several = [urls for urls in urls_of.values() if len(urls) > 1]
     misses = [tuple(urls) for urls in several if len(set(urls.values())) > 1]
     showing = defaultdict[str, list[tuple[str, set[str]]]](list)
@@ -155,12 +173,6 @@ def compare(cells: Iterable[Cell]) -> Together:
                 pair = min(its_urls), min(other_urls)
                 (joined if one == other else false).add((min(pair), max(pair)))
     return Together(len(several), len(several) - len(misses), misses, sorted(joined), sorted(false))
-
-
-def identified(cell: Cell) -> Iterator[tuple[str, str]]:
-    for text in split_cell(cell.text):
-        if (image := identify(text)) is not None:
-            yield usable_url(text) or text, image.key
 
 
 def show_together(together: Together) -> None:

@@ -249,7 +249,7 @@ def _add_identify(subparsers: Subparsers, settings: Settings) -> None:
         "--file",
         type=Path,
         metavar="FILE",
-        help="count what the rules make of a table instead: a GBIF download, any table with an identifier column, a list of URLs",
+        help="count what the rules make of a file instead: a download, an archive, any table with a column of URLs, a list of URLs",
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="read no more than N rows of the file")
     parser.add_argument("--verbose", action="store_true", help="also print each row of the file")

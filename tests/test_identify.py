@@ -13,7 +13,7 @@ from d4c_images.errors import SourceError, UsageError
 from d4c_images.identity import RULES, identify, usable_url
 from d4c_images.identity.explain import Role, changes, explain
 from d4c_images.report.identities import Survey
-from d4c_images.sources.identifiers import Cell, identifier_cells
+from d4c_images.sources.identifiers import identifier_cells
 from tests.tabular import rows
 
 ROWS = Path(__file__).parent / "rows"
@@ -104,8 +104,8 @@ def test_every_change_in_the_table_of_urls_is_named() -> None:
 def test_a_download_is_counted_by_rule(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     table = ROWS / "multimedia.txt"
     counted = json.loads(said(capsys, "--file", str(table), "--json"))
-    assert counted["rows"] == 465
-    assert counted["no_image"] == {"no_identifier": 25, "type_Sound": 3}
+    assert (counted["cells"], counted["rows"]) == (465, 465 - 28)
+    assert counted["no_image"] == {"no_identifier": 25, "type_sound": 3}
     assert sum(rule["rows"] for rule in counted["rules"].values()) == 465 - 28
     assert counted["rules"]["inat"]["rows"] == sum("inaturalist" in cell.text for cell in identifier_cells(table))
     with zipfile.ZipFile(tmp_path / "download.zip", "w") as archive:
@@ -132,7 +132,7 @@ def test_sizes_of_one_photo_count_as_merged(capsys: pytest.CaptureFixture[str], 
         ('\ufeffid;"http://rs.tdwg.org/ac/terms/accessURI"\r\n7;"http://a.org/1.jpg"\r\n', [("7", "http://a.org/1.jpg")]),
         ("identifier\nhttp://a.org/1.jpg\n", [("", "http://a.org/1.jpg")]),
         ("http://a.org/1.jpg\n\nhttp://a.org/2,3.jpg\n", [("", "http://a.org/1.jpg"), ("", "http://a.org/2,3.jpg")]),
-        ("gbifID\tidentifier\taccessURI\n7\t\thttp://a.org/1.jpg\n", [("7", "http://a.org/1.jpg")]),
+        ("record\turl\n7\thttp://a.org/1.jpg|http://a.org/2.jpg\n", [("7", "http://a.org/1.jpg"), ("7", "http://a.org/2.jpg")]),
     ],
 )
 def test_any_table_is_read(text: str, wanted: list[tuple[str, str]], tmp_path: Path) -> None:
@@ -151,10 +151,24 @@ def test_what_is_no_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "identify needs URLs" in said(capsys, MEDIUM, "--file", "x", code=2)
 
 
-def test_sounds_are_no_images() -> None:
-    survey = Survey()
-    kinds = ("Sound", "http://purl.org/dc/dcmitype/MovingImage", "StillImage", "")
-    survey.take(Cell(at, "", f"https://example.org/{at}", kind) for at, kind in enumerate(kinds))
-    assert survey.rows == 4
-    assert dict(survey.reasons) == {"type_Sound": 1, "type_MovingImage": 1}
-    assert survey.counts()[0].images == 2
+def test_rows_without_a_picture_are_counted_by_reason(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    kinds = ("Sound", "http://purl.org/dc/dcmitype/MovingImage", "StillImage", "", "Text")
+    lines = [f"7,{kind},https://example.org/{at}.jpg\n" for at, kind in enumerate(kinds)]
+    for header in ("coreid,type,accessURI\n", "whose,type,accessURI\n"):
+        table.write_text(header + "".join(lines), encoding="utf-8")
+        survey = Survey()
+        survey.take(identifier_cells(table))
+        assert survey.cells == 5
+        assert dict(survey.reasons) == {"type_sound": 1, "type_moving_image": 1, "type_other": 1}
+        assert survey.counts()[0].images == 2
+
+
+def test_the_variants_of_a_row_are_read_on_request() -> None:
+    table = ROWS / "variants.tsv"
+    best, every = list(identifier_cells(table)), list(identifier_cells(table, every=True))
+    assert len(best) == 105
+    assert len(every) > 2 * len(best)
+    assert {cell.row_no for cell in every} == set(range(1, 106))
+    assert [cell for cell in every if "_tn" in cell.text]
+    assert not [cell for cell in best if "_tn" in cell.text]

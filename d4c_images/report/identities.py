@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from d4c_images.identity import identify, split_cell, unusable_reason, usable_url
+from d4c_images.identity import identify, unusable_reason, usable_url
 from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
 from d4c_images.ledger.chunk import Numbers, hashes_of
 from d4c_images.model import Image
 from d4c_images.sources.identifiers import Cell, identifier_cells
 
-NO_IMAGE_TYPES = ("sound", "audio", "movingimage", "video")
 COMPACT_AT = 1 << 20
 
 
@@ -72,12 +71,12 @@ def explanation_dict(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _print_row(cell: Cell, text: str, image: Image | None) -> None:
+def _print_row(cell: Cell, image: Image | None) -> None:
     """One URL of a table on one line: row, rule, key or reason, and the candidate that is tried first where it is another URL."""
     if image is None:
-        print(f"{cell.row_no}\t-\t{unusable_reason(text)}\t{text}")
+        print(f"{cell.row_no}\t-\t{unusable_reason(cell.text)}\t{cell.text}")
         return
-    first = "" if image.urls[0] == text else image.urls[0]
+    first = "" if image.urls[0] == cell.text else image.urls[0]
     print(f"{cell.row_no}\t{image.rule}\t{image.key}\t{first}")
 
 
@@ -114,36 +113,30 @@ class RuleCount:
         return self.urls - self.images
 
 
-def may_show_an_image(cell: Cell) -> bool:
-    """By the type that the table says."""
-    return cell.type.rpartition("/")[2].replace(" ", "").lower() not in NO_IMAGE_TYPES
-
-
 class Survey:
     """Counts what the rules make of many cells."""
 
     def __init__(self) -> None:
-        self.rows = 0
-        self.reasons: Counter[str] = Counter()  # rows and URLs without an image, by reason
+        self.cells = 0
+        self.reasons: Counter[str] = Counter()  # cells without an image, by reason
         self._rows: Counter[str] = Counter()
         self._urls: dict[str, _Distinct] = {}
         self._images: dict[str, _Distinct] = {}
 
-    def take(self, cells: Iterable[Cell], show: Callable[[Cell, str, Image | None], None] | None = None) -> None:
+    def take(self, cells: Iterable[Cell], show: Callable[[Cell, Image | None], None] | None = None) -> None:
         """Count cells, and hand each URL and its image to `show`."""
         for cell in cells:
-            self.rows += 1
-            if not may_show_an_image(cell):
-                self.reasons[f"type_{cell.type.rpartition('/')[2]}"] += 1
+            self.cells += 1
+            if cell.reason is not None:
+                self.reasons[cell.reason] += 1
                 continue
-            for text in split_cell(cell.text):
-                image = identify(text)
-                if show is not None:
-                    show(cell, text, image)
-                if image is None:
-                    self.reasons[unusable_reason(text) or ""] += 1
-                else:
-                    self._count(image, text)
+            image = identify(cell.text)
+            if show is not None:
+                show(cell, image)
+            if image is None:
+                self.reasons[unusable_reason(cell.text) or ""] += 1
+            else:
+                self._count(image, cell.text)
 
     def _count(self, image: Image, text: str) -> None:
         self._rows[image.rule] += 1
@@ -181,8 +174,8 @@ def survey_dict(survey: Survey) -> dict[str, Any]:
     counts = survey.counts()
     total = _total(counts)
     return {
-        "rows": survey.rows,
-        "urls_in_rows": total.rows,
+        "cells": survey.cells,
+        "rows": total.rows,
         "urls": total.urls,
         "images": total.images,
         "merged": total.merged,

@@ -1,87 +1,126 @@
-"""Identifier cells of any table or list of URLs: for looking at, not for ingest. Judges no row and no URL.
+"""The URLs of any table or list, for looking at what the rules make of them. Joins no rows and judges no URL.
 
-`init` reads archives by their own rules; this reads what people have at hand: a GBIF download, one table of a publisher's archive,
-a spreadsheet saved as text, a list with one URL a line.
+Reads what `init` reads, and besides what people have at hand: a table with a column of URLs but no ids, a list with one URL a line.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from d4c_images.errors import SourceError, UsageError
-from d4c_images.sources.archive import open_source
+from d4c_images.errors import SourceError
+from d4c_images.identity import split_cell
+from d4c_images.sources.archive import Source, open_media
 from d4c_images.sources.header import MAX_HEADER_BYTES
+from d4c_images.sources.layout import LINKS, term
+from d4c_images.sources.media import reason_of_kind
+from d4c_images.sources.media_table import MediaReader
 
 MAX_CELL_CHARACTERS = 1 << 20
-NAMES = ("identifier", "accessuri", "bestqualityaccessuri", "goodqualityaccessuri", "mediaurl", "url")
-"""Columns that hold the URL, the best first, without the prefix or address of their vocabulary."""
-EVERY_NAME = (*NAMES, "thumbnailaccessuri", "thumbnailurl")
+NAMES = ("accessuri", "identifier", *LINKS[1:], "url")
+"""Columns that hold a URL, the best first, as `layout.term` has them."""
 RECORDS = ("gbifid", "coreid", "record", "id", "occurrenceid")
 
 
 class Cell(NamedTuple):
-    """One identifier."""
+    """One URL of a table, or the reason why a row has none."""
 
     row_no: int  # 1 = the first row after the header
     record: str  # the id in the table, "" where it has none
     text: str
-    type: str  # the type of media that the table says, "" where it says none
+    reason: str | None = None
 
 
 def identifier_cells(path: Path, every: bool = False) -> Iterator[Cell]:
-    """The identifiers of a GBIF download, of a table with a header (tab, comma or semicolon), or of a list with one URL a line.
+    """The URLs of a download, an archive, a table or a list: of each row the best one, or each one.
 
-    With `every`, a row gives a cell for each of its columns of URLs, thumbnails included, and not only for the best one. Raises
-    `UsageError` or `SourceError`.
+    Raises `UsageError` where there is no such file, `SourceError` where it names no URLs.
     """
-    if path.is_dir() or path.suffix.lower() == ".zip":
-        source = open_source(path)
-        lines = (line for block in source.blocks() for line in block.text()[0].split("\n"))
-        for row_no, line in enumerate(lines, 1):
-            yield from _cells(row_no, line.split("\t"), source.columns.index, every)
-        return
-    if not path.exists():
-        raise UsageError(f"no such file: {path}")
     try:
+        sources = open_media(path)
+    except SourceError:
+        if not path.is_file() or not _names_urls(path):
+            raise
         yield from _of_file(path, every)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from None
-    except csv.Error as error:
-        raise SourceError(f"{path}: {error}") from None
+        return
+    for source in sources:
+        yield from _of_gbif(source) if source.layout is None else _of_publisher(source, every)
+
+
+def _of_gbif(source: Source) -> Iterator[Cell]:
+    lines = (line for block in source.blocks() for line in block.text()[0].split("\n"))
+    for row_no, line in enumerate(lines, 1):
+        row = line.split("\t")
+        cells = {name: row[at] for name, at in source.columns.index.items() if at < len(row)}
+        yield from _cells(row_no, cells, ("identifier",), every=False)
+
+
+def _of_publisher(source: Source, every: bool) -> Iterator[Cell]:
+    assert source.layout is not None
+    reader = MediaReader(source.layout, source.kind, source.dataset)
+    for record in source.records():
+        row = reader.row(record)
+        if isinstance(row, str):
+            yield Cell(record.row_no, "", "", row)
+            continue
+        name = str(row.gbif_id) if row.name is None else row.name.record_id
+        for statement in row.statements:
+            urls = dict.fromkeys(variant.url for variant in statement.variants)
+            for url in list(urls) if every else list(urls)[:1]:
+                yield Cell(record.row_no, name, url)
+
+
+def _names_urls(path: Path) -> bool:
+    header = _header(path)
+    return not {term(cell) for cell in header[1]}.isdisjoint(NAMES) or _is_url(header[0])
+
+
+def _header(path: Path) -> tuple[str, list[str]]:
+    """The first line, and its cells."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+        line = lines.readline(MAX_HEADER_BYTES).rstrip("\r\n")
+    separator = _separator(line)
+    return line, line.split("\t") if separator == "\t" else next(csv.reader([line], delimiter=separator), [])
+
+
+def _separator(header: str) -> str:
+    return max("\t,;", key=header.count)
+
+
+def _is_url(line: str) -> bool:
+    return line.lstrip().lower().startswith(("http://", "https://", "ftp://", "//"))
 
 
 def _of_file(path: Path, every: bool) -> Iterator[Cell]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        header = lines.readline(MAX_HEADER_BYTES)
-        separator = max("\t,;", key=header.count)
-        names = header.split(separator) if separator == "\t" else next(csv.reader([header], delimiter=separator), [])
-        index: dict[str, int] = {}
-        for at, name in enumerate(names):
-            index.setdefault(re.split(r"[/:#]", name.strip().strip('"'))[-1].lower(), at)
-        if not index.keys() & set(NAMES):
-            if not re.search(r"https?://|^//", header):
-                raise SourceError(f"{path}: the header names no column of URLs ({', '.join(NAMES)}; it begins: {header[:80]!r})")
-            lines.seek(0)
-            yield from (Cell(row_no, "", line.rstrip("\r\n"), "") for row_no, line in enumerate(lines, 1) if line.strip())
+    first, names = _header(path)
+    with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
+        if _is_url(first):
+            yield from (Cell(row_no, "", line.strip()) for row_no, line in enumerate(lines, 1) if line.strip())
             return
         csv.field_size_limit(MAX_CELL_CHARACTERS)
-        rows: Iterator[Sequence[str]]
+        separator, terms = _separator(first), list(map(term, names))
         tabs = (line.rstrip("\r\n").split("\t") for line in lines)
         rows = tabs if separator == "\t" else csv.reader(lines, delimiter=separator)
-        for row_no, row in enumerate(rows, 1):
-            yield from _cells(row_no, row, index, every)
+        try:
+            next(rows)
+            for row_no, row in enumerate(rows, 1):
+                cells: dict[str, str] = {}
+                for name, cell in zip(terms, row, strict=False):
+                    cells.setdefault(name, cell)
+                yield from _cells(row_no, cells, NAMES, every)
+        except csv.Error as error:
+            raise SourceError(f"{path}: {error}") from None
 
 
-def _cells(row_no: int, row: Sequence[str], index: dict[str, int], every: bool) -> Iterator[Cell]:
-    def values(names: Sequence[str]) -> list[str]:
-        cells = (row[index[name]] for name in names if name in index and index[name] < len(row))
-        return [cell for cell in cells if cell.strip()]
-
-    record, kind = (next(iter(values(names)), "") for names in (RECORDS, ("type",)))
-    urls = values(EVERY_NAME if every else NAMES)
-    for url in dict.fromkeys(urls if every else urls[:1] or [""]):
-        yield Cell(row_no, record, url, kind)
+def _cells(row_no: int, cells: dict[str, str], names: Sequence[str], every: bool) -> Iterator[Cell]:
+    """The URLs of a row, from cells by the name of their column."""
+    record = next((cells[name] for name in RECORDS if cells.get(name)), "")
+    texts = list(dict.fromkeys(cells[name] for name in names if cells.get(name, "").strip()))
+    reason = reason_of_kind(cells.get("type", ""), cells.get("format", ""), texts[0] if texts else "")
+    if reason is not None:
+        yield Cell(row_no, record, "", reason)
+        return
+    for text in texts if every else texts[:1]:
+        yield from (Cell(row_no, record, piece) for piece in split_cell(text))

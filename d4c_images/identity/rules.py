@@ -61,7 +61,7 @@ from d4c_images.identity.publishers import (
     zenodo,
 )
 from d4c_images.identity.rule import Rank, Rule
-from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, specify, symbiota
+from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, signed_url, specify, symbiota
 from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
@@ -130,6 +130,7 @@ RULES: tuple[Rule, ...] = (
     emu.RULE,
     fsi.RULE,
     iip.RULE,
+    signed_url.RULE,
     # Protocols, and what is left.
     iiif.RULE,
     exact.RULE,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -149,3 +151,35 @@ def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
     log = site.log(job)
     assert "rounds in a row got nothing done: this job is not queued again" in log
     assert site.cluster.exit_codes(job)[-1] == 75
+
+
+@pytest.fixture(scope="module")
+def bad_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that gives one process the file locks of an ill-mounted network file system."""
+    if shutil.which("gcc") is None:
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "gcc", "libc6-dev"], check=True, timeout=300)
+    library = tmp_path_factory.mktemp("locks") / "bad_locks.so"
+    source = PROJECT / "tests/cluster/bad_locks.c"
+    subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [
+        ("38", "locks do not work .*Function not implemented"),
+        ("37", "locks do not work .*No locks available"),
+        ("5", "locks do not work .*Input/output error"),
+        ("lie", "let two processes in at once, which would ruin the ledger"),
+        ("nomap", "1 new images"),
+    ],
+)
+def test_locks_of_a_shared_disk(how: str, wanted: str, bad_locks: Path, tmp_path: Path) -> None:
+    """Bad ones are found before anything is written; without shared memory the ledger does all the same."""
+    environ = {"LD_PRELOAD": str(bad_locks), "BAD_LOCKS": how, "D4C_LEDGER_DISK": "shared"}
+    collection = Collection(tmp_path, environ)
+    source = multimedia(tmp_path / "multimedia.txt", [(6_000_000_000, "http://node1.example.org/photos/1.jpg")])
+    output = collection.run("init", source, code=0 if how == "nomap" else 1)
+    assert re.search(wanted, output), output
+    assert "Traceback" not in output
+    assert how == "nomap" or [path.name for path in tmp_path.iterdir()] == ["multimedia.txt"]

@@ -170,6 +170,13 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
     when.add_argument(
         "--max-idle", type=_span, default="15m", metavar="SPAN", help="end when everything left has to wait longer than this"
     )
+    when.add_argument(
+        "--give-up-after",
+        type=_span,
+        default="1d",
+        metavar="SPAN",
+        help="give a host up that could not be reached for so long while others answered (seven times as long where none did)",
+    )
     _add_requeue(when)
     how = parser.add_argument_group("how")
     how.add_argument(

@@ -60,6 +60,7 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         grace_s=grace_s,
         hang_s=args.timeout + DECODING_S,
         max_idle_s=args.max_idle,
+        breaker=pace.Policy(give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after),
     )
     stop = _Stop()
     with _owned(args.ledger, "download", settings) as ledger, stop.listening():
@@ -404,6 +405,14 @@ class _Watchers(Watcher):
     def host_blocked(self, host: str, until: float, why: str) -> None:
         for watcher in self._all:
             watcher.host_blocked(host, until, why)
+
+    def host_given_up(self, host: str, n_images: int, why: str) -> None:
+        for watcher in self._all:
+            watcher.host_given_up(host, n_images, why)
+
+    def network_down(self, is_down: bool) -> None:
+        for watcher in self._all:
+            watcher.network_down(is_down)
 
     def worker_died(self, why: str) -> None:
         for watcher in self._all:

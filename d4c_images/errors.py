@@ -5,7 +5,8 @@
     |- SourceError            exit 1   the archive cannot be read as a GBIF download
     |  |- SourceDamaged       exit 1   ... and what was read of it before cannot be trusted
     |- LedgerError            exit 1   no ledger of ours, a newer schema, unreadable
-    |  |- LedgerBusy          exit 1   another process owns it
+    |  |- LedgerBusy          exit 1   another run owns it
+    |  |- LedgerLocked        exit 75  somebody's transaction or query holds the file: nothing committed is lost, run again
     |  |- LedgerLost          exit 1   another process has taken it over from us
     |- StoreError             exit 1   the image root cannot be written, the disk is full
     |- Stopped                exit 75  a signal came: run the same command again
@@ -43,6 +44,10 @@ class LedgerError(D4CError):
 
 class LedgerBusy(LedgerError):
     pass
+
+
+class LedgerLocked(LedgerError):
+    exit_code = 75
 
 
 class LedgerLost(LedgerError):

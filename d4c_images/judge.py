@@ -12,7 +12,7 @@ import email.utils
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -68,9 +68,9 @@ _BLOCKED = re.compile(
 _OWN_CODES: dict[int, Verdict] = {
     OwnCode.TIMEOUT: Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT, host_trouble=True),
     OwnCode.STALLED: Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT, host_trouble=True),
-    OwnCode.CONNECT: Verdict(Status.FAILED_TRANSIENT, ErrorType.CONNECTION_BROKEN, host_trouble=True),
-    OwnCode.DNS: Verdict(Status.FAILED_TRANSIENT, ErrorType.DNS, host_trouble=True),
-    OwnCode.TLS: Verdict(Status.FAILED_TRANSIENT, ErrorType.TLS, host_trouble=True),
+    OwnCode.CONNECT: Verdict(Status.FAILED_TRANSIENT, ErrorType.CONNECTION_BROKEN, host_trouble=True, unreachable=True),
+    OwnCode.DNS: Verdict(Status.FAILED_TRANSIENT, ErrorType.DNS, host_trouble=True, unreachable=True),
+    OwnCode.TLS: Verdict(Status.FAILED_TRANSIENT, ErrorType.TLS, host_trouble=True, unreachable=True),
     OwnCode.BROKEN: Verdict(Status.FAILED_TRANSIENT, ErrorType.CONNECTION_BROKEN, host_trouble=True),
     OwnCode.TOO_LARGE: Verdict(Status.FAILED_PERMANENT, ErrorType.TOO_LARGE, try_next=True),
     OwnCode.TOO_MANY_REDIRECTS: Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, try_next=True),
@@ -103,9 +103,7 @@ def _judge_own(reply: Reply) -> Verdict:
         error_type = ErrorType.TRUNCATED
     if reply.code == OwnCode.BAD_URL and reply.url.startswith("ftp:"):
         detail = "ftp is not fetched"
-    return Verdict(
-        verdict.status, error_type, detail[:MAX_DETAIL], host_trouble=verdict.host_trouble, try_next=verdict.try_next
-    )
+    return replace(verdict, error_type=error_type, detail=detail[:MAX_DETAIL])
 
 
 def _own_name(code: int) -> str:

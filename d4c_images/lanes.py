@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from d4c_images.examine import Found
 from d4c_images.fetch import Connections, Request
-from d4c_images.model import Claim, Outcome, Reply, Turn, Verdict
+from d4c_images.model import Claim, Failure, Outcome, Reply, Turn
 from d4c_images.stores import Partial
 
 
@@ -54,13 +54,6 @@ class Lane:
 
     def has_work(self) -> bool:
         return bool(self.ready) or any(job.unstarted for job in self.jobs)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    verdict: Verdict
-    code: int
-    url_no: int
 
 
 @dataclass(eq=False, slots=True)

@@ -124,6 +124,28 @@ class Evidence(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a reply means."""
+
+    status: Status
+    error_type: str | None = None  # an ErrorType, or http_NNN
+    detail: str | None = None  # at most 2,000 characters
+    wait_s: float | None = None  # the server's own Retry-After, seconds from now
+    host_trouble: bool = False  # says something about the host, not only about this image
+    try_next: bool = False  # the next candidate of the same image may be asked in this attempt
+    unreachable: bool = False  # the host was not there to be asked: no attempt of this image
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What one candidate of an image has come to, to be told if no other succeeds."""
+
+    verdict: Verdict
+    code: int  # HTTP status or an OwnCode
+    url_no: int  # the candidate to begin with next time
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One image in a turn."""
 
@@ -137,6 +159,7 @@ class Claim:
     redirect_url: str | None = None  # ask this instead of urls[url_no]: a redirect led to this host
     hops: int = 0  # redirects followed so far for urls[url_no]
     may_be_stored: bool = False  # a dead lease held it: its file may be there already
+    failure: Failure | None = None  # of this attempt, at another host
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,18 +222,6 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a reply means."""
-
-    status: Status
-    error_type: str | None = None  # an ErrorType, or http_NNN
-    detail: str | None = None  # at most 2,000 characters
-    wait_s: float | None = None  # the server's own Retry-After, seconds from now
-    host_trouble: bool = False  # says something about the host, not only about this image
-    try_next: bool = False  # the next candidate of the same image may be asked in this attempt
-
-
-@dataclass(frozen=True, slots=True)
 class Blob:
     """What we keep. Size, hash, type and dimensions are those of the stored bytes."""
 
@@ -231,6 +242,7 @@ class Move:
     url_no: int
     redirect_url: str | None = None
     hops: int = 0
+    failure: Failure | None = None  # what this attempt has met with so far, should nothing better come
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,16 @@ twice as long. `Retry-After` shuts it for as long as it asks.
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from d4c_images.errors import UsageError
+from d4c_images.model import Failure
+
+ASKED = "; it "  # before a host's own wish, where it is shut already
+LATE_ANSWERS_S = 60.0  # that come in so long after a network went down prove nothing
+MOST_WORDS = 200  # of a host's own words in `blocked_why`
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,9 @@ class Policy:
     least_bad_alone: float = 10.0  # enough without a single success
     first_block_s: float = 60.0  # doubled with each block in a row
     most_block_s: float = 3600.0
+    least_unreachable: int = 3  # in a row, without an answer between them
+    give_up_s: float = 86400.0  # a host that could not be reached for so long, while others answered, is given up
+    give_up_alone_s: float = 7 * 86400.0  # ... and where nobody else has answered since, so that our network may be at fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,43 @@ class HostPace:
     block_level: int = 0  # blocks in a row without a success between them
     blocked_until: float | None = None  # unix time; past and still set: the next claim is a probe
     blocked_why: str | None = None
+    unreachable_since: float | None = None  # unix time of the first of `n_unreachable`
+    n_unreachable: int = 0  # failures to reach it in a row
+
+
+@dataclass(slots=True)
+class News:
+    """What some answers say about a host, in no particular order."""
+
+    n_ok: int = 0  # answers of a host that works, a 404 among them
+    n_bad: int = 0  # verdicts with `host_trouble`
+    n_unreachable: int = 0  # those of them where it was not there to be asked
+    retry_after_s: float | None = None  # the longest wait that one of them asked for
+    troubles: Counter[str] = field(default_factory=Counter)
+    words: dict[str, str] = field(default_factory=dict)  # the host's own, or libcurl's, of the latest trouble of a kind
+    not_reached: Failure | None = None  # the latest
+
+    @property
+    def has_answer(self) -> bool:
+        return self.n_ok > 0 or self.n_bad > self.n_unreachable
+
+    def trouble(self, failure: Failure) -> None:
+        verdict = failure.verdict
+        self.n_bad += 1
+        kind = f"http {failure.code}" if failure.code > 0 and failure.code != 200 else str(verdict.error_type)
+        self.troubles[kind] += 1
+        if verdict.detail:
+            self.words[kind] = verdict.detail[:MOST_WORDS]
+        if verdict.unreachable:
+            self.n_unreachable += 1
+            self.not_reached = failure
+
+    def commonest(self) -> str:
+        """The commonest trouble, with the latest words about it."""
+        if not self.troubles:
+            return ""
+        kind = self.troubles.most_common(1)[0][0]
+        return f"{kind} ({self.words[kind]})" if kind in self.words else kind
 
 
 def retry_wait_s(attempt: int, base_s: float, cap_s: float, u: float) -> float:
@@ -56,37 +102,58 @@ def allowed(pace: HostPace, now: float) -> int | None:
     return 1 if pace.block_level else None
 
 
-def after_batch(pace: HostPace, n_ok: int, n_bad: int, retry_after_s: float | None, now: float, policy: Policy) -> HostPace:
-    """The host's pace after some more answers, in no particular order.
+def after_batch(pace: HostPace, news: News, now: float, policy: Policy) -> HostPace:
+    """The host's pace after some more answers.
 
-    `n_ok`: answers of a host that works, a 404 among them; `n_bad`: verdicts with `host_trouble`; `retry_after_s`: the longest
-    wait that one of them asked for. Where that is as long as a block would be, it takes the block's place, and the answers are
-    no mark against the host. Answers to requests that were under way when the host was shut change nothing.
+    Where a host asks for a wait that is as long as a block would be, it takes the block's place, and the answers are no mark
+    against the host. Answers to requests that were under way when the host was shut change nothing.
     """
     is_shut = pace.block_level > 0 and pace.blocked_until is not None
-    if n_ok + n_bad and not (is_shut and now < (pace.blocked_until or now)):
-        has_said = retry_after_s is not None and retry_after_s >= _block_s(pace, policy)
+    if news.n_ok + news.n_bad and not (is_shut and now < (pace.blocked_until or now)):
+        has_said = news.retry_after_s is not None and news.retry_after_s >= _block_s(pace, policy)
+        pace = unreached(pace, news, now)
         if is_shut:
-            pace = _after_probe(pace, n_ok, has_said, now, policy)
+            pace = _after_probe(pace, news, has_said, now, policy)
         else:
-            pace = _count(pace, n_ok, 0 if has_said else n_bad, now, policy)
-    return _held_back(pace, retry_after_s, now)
+            pace = _count(pace, news, 0 if has_said else news.n_bad, now, policy)
+    return _held_back(pace, news.retry_after_s, now)
 
 
-def _after_probe(pace: HostPace, n_ok: int, has_said: bool, now: float, policy: Policy) -> HostPace:
-    if n_ok:
-        return HostPace(recent_ok=float(n_ok))
-    return pace if has_said else _blocked(pace, "still in trouble after a wait", now, policy)
+def unreached(pace: HostPace, news: News, now: float) -> HostPace:
+    """How long, and how many times in a row, it could not be reached."""
+    if news.has_answer:
+        return replace(pace, unreachable_since=None, n_unreachable=0)
+    since = now if pace.unreachable_since is None else pace.unreachable_since
+    return replace(pace, unreachable_since=since, n_unreachable=pace.n_unreachable + news.n_unreachable)
 
 
-def _count(pace: HostPace, n_ok: int, n_bad: int, now: float, policy: Policy) -> HostPace:
-    ok, bad = pace.recent_ok + n_ok, pace.recent_bad + n_bad
+def is_lost(pace: HostPace, anybody_answered_at: float | None, now: float, policy: Policy) -> bool:
+    """Whether a host that could not be reached once more is to be given up."""
+    since = pace.unreachable_since
+    if since is None or pace.n_unreachable < policy.least_unreachable:
+        return False
+    proof_s = min(LATE_ANSWERS_S, policy.give_up_s)
+    others_answered = anybody_answered_at is not None and anybody_answered_at >= since + proof_s
+    return now - since >= (policy.give_up_s if others_answered else policy.give_up_alone_s)
+
+
+def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy: Policy) -> HostPace:
+    if news.n_ok:
+        return HostPace(recent_ok=float(news.n_ok))
+    return pace if has_said else _blocked(pace, f"still in trouble after a wait: {news.commonest()}", now, policy)
+
+
+def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: Policy) -> HostPace:
+    ok, bad = pace.recent_ok + news.n_ok, pace.recent_bad + n_bad
+    if n_bad and pace.n_unreachable >= policy.least_unreachable:
+        return _blocked(pace, f"cannot be reached: {news.commonest()}", now, policy)
     if n_bad and _is_sick(ok, bad, policy):
-        return _blocked(pace, f"{bad:.0f} of {ok + bad:.0f} recent answers were trouble", now, policy)
+        why = f"{bad:.0f} of {ok + bad:.0f} recent answers were trouble, lately {news.commonest()}"
+        return _blocked(pace, why, now, policy)
     while ok + bad > policy.window:
         ok, bad = ok / 2, bad / 2
     if pace.blocked_until is not None and now >= pace.blocked_until:
-        return HostPace(ok, bad)
+        pace = replace(pace, block_level=0, blocked_until=None, blocked_why=None)
     return replace(pace, recent_ok=ok, recent_bad=bad)
 
 
@@ -101,7 +168,8 @@ def _block_s(pace: HostPace, policy: Policy) -> float:
 
 
 def _blocked(pace: HostPace, why: str, now: float, policy: Policy) -> HostPace:
-    return HostPace(block_level=pace.block_level + 1, blocked_until=now + _block_s(pace, policy), blocked_why=why)
+    until = now + _block_s(pace, policy)
+    return replace(pace, recent_ok=0.0, recent_bad=0.0, block_level=pace.block_level + 1, blocked_until=until, blocked_why=why)
 
 
 def _held_back(pace: HostPace, retry_after_s: float | None, now: float) -> HostPace:
@@ -110,7 +178,7 @@ def _held_back(pace: HostPace, retry_after_s: float | None, now: float) -> HostP
         return pace
     why = f"asked for {retry_after_s:.0f} s (Retry-After)"
     if pace.block_level and pace.blocked_why:
-        why = f"{pace.blocked_why.partition('; ')[0]}; {why}"
+        why = f"{pace.blocked_why.partition(ASKED)[0]}{ASKED}{why}"
     return replace(pace, blocked_until=now + retry_after_s, blocked_why=why)
 
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
 from d4c_images import crash, pace
-from d4c_images.ledger import lending, owner, questions
+from d4c_images.ledger import giving_up, lending, owner, questions
 from d4c_images.ledger.connect import Ledger
 from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Runner, Snapshot, Totals, Watcher
+from d4c_images.silence import Silence
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
 LONG_TURN_S = 30.0  # a lane's turns shrink when they last longer than this
@@ -27,6 +28,7 @@ TICK_S = 0.25
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3
+GIVE_UP_IMAGES = 2_000  # in one transaction
 CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
 
 
@@ -55,6 +57,7 @@ class _Host:
     lanes: list[_Lane]
     due: float | None = None  # when it is looked at next; None: something else will bring it back
     rests_until: float = 0.0  # the interval between two requests, kept from one turn to the next
+    n_given_up: int = 0  # images, while it is being given up
     in_line_since: float | None = None  # its time has come, but others of its group have all the lanes
 
 
@@ -110,11 +113,13 @@ class Steward:
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
         self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
+        self._silence = Silence(plan.breaker, None)
         self._last_snapshot_at = self._last_beat_at = self._started_at
 
     def run(self) -> Ending:
         with self._ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
+            self._silence.answered_at = lending.anybody_answered_at(db)
             for count in questions.hosts_with_work(db):
                 self._know(db, count.host_id, count.host)
         self._watcher.started(self._snapshot())
@@ -134,11 +139,12 @@ class Steward:
             if ending is not None:
                 return ending
             self._settle(self._receive())
+            self._give_up_some()
             self._tick()
 
     def _receive(self) -> list[Event]:
         """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
-        events = self._runner.receive(TICK_S)
+        events = self._runner.receive(0.0 if self._silence.lost else TICK_S)
         end_at = self._clock() + GATHER_S
         while self._ledger.guard is not None and events and not self._stop() and self._clock() < end_at:
             events += self._runner.receive(TICK_S)
@@ -150,13 +156,15 @@ class Steward:
             return Ending.SIGNAL
         if self._plan.deadline is not None and now >= self._plan.deadline:
             return Ending.TIME
-        if self._leases:
+        if self._leases or self._silence.lost:
             return None
         next_at = self._agenda.next_at()
         if next_at is None and not self._crowd:
             return Ending.DONE
         if self._budget() == 0:
             return Ending.LIMIT
+        if self._silence.outage.is_hopeless(now, self._plan.max_idle_s):
+            return Ending.OUTAGE
         return Ending.WAITING if next_at is not None and next_at - now > self._plan.max_idle_s else None
 
     def _budget(self) -> int | None:
@@ -181,17 +189,21 @@ class Steward:
         """Give turns to the hosts whose time has come, as far as the workers have room."""
         now = self._clock()
         next_at = self._agenda.next_at()
+        if not self._silence.outage.may_ask(now):
+            return
         if self._budget() == 0 or (not self._crowd and (next_at is None or next_at > now)):
             return
         turns: list[tuple[int, Turn]] = []
         with self._ledger.transaction() as db:
-            while self._budget() != 0:
+            while self._budget() != 0 and not (turns and self._silence.outage.down_since is not None):
                 host = self._crowd.popleft() if self._crowd else self._agenda.pop(now)
                 if host is None:
                     break
                 if not self._lend_host(db, host, now, turns):
                     self._crowd.appendleft(host)
                     break
+        if turns:
+            self._silence.outage.asked(now)
         crash.point("lend.committed")
         for worker, turn in turns:  # only now: what a worker holds is written down first
             self._runner.send(worker, Orders(turns=(turn,)))
@@ -201,6 +213,8 @@ class Steward:
         in_line_since, host.in_line_since = host.in_line_since, None
         for number, lane in enumerate(host.lanes):
             allowed = pace.allowed(host.pace, now)
+            if allowed is None and self._silence.outage.down_since is not None:
+                allowed = 1
             if allowed == 0:
                 self._agenda.add(host, host.pace.blocked_until or now + TICK_S)
                 return True
@@ -284,14 +298,14 @@ class Steward:
             return
         now = self._clock()
         blocked = []
+        was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
             settled = lending.settle(db, reports, self._retry, now)
             for host_id, news in settled.hosts.items():
+                before = self._hosts[host_id].pace
+                for other_id, new in self._silence.after(host_id, before, news, now).items():
+                    self._set_pace(db, other_id, new, now if other_id == host_id and news.has_answer else None)
                 host = self._hosts[host_id]
-                before = host.pace
-                host.pace = pace.after_batch(before, news.n_ok, news.n_bad, news.retry_after_s, now, self._plan.breaker)
-                if host.pace != before:
-                    lending.save_pace(db, host_id, host.pace)
                 if host.pace.blocked_until is not None and host.pace.blocked_until != before.blocked_until:
                     blocked.append(host)
             for host_id in settled.moved_to - self._hosts.keys():
@@ -305,8 +319,36 @@ class Steward:
         for host_id in settled.hosts.keys() | settled.moved_to:
             self._look_again(host_id, now)
         self._add(settled)
+        is_down = self._silence.outage.down_since is not None
+        if is_down != was_down:
+            self._watcher.network_down(is_down)
+            for host_id in self._hosts:
+                self._look_again(host_id, now)
         for host in blocked:
             self._watcher.host_blocked(host.name, host.pace.blocked_until or now, host.pace.blocked_why or "")
+
+    def _set_pace(self, db: Connection, host_id: int, new: pace.HostPace, answered_at: float | None) -> None:
+        host = self._hosts[host_id]
+        if new != host.pace:
+            host.pace = new
+            lending.save_pace(db, host_id, new, answered_at)
+
+    def _give_up_some(self) -> None:
+        """Some images of a host that is given up: many of them must not hold everybody else up."""
+        for host_id, failure in list(self._silence.lost.items())[:1]:
+            host, now = self._hosts[host_id], self._clock()
+            with self._ledger.transaction() as db:
+                given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES, now)
+                for other_id in given.moved_to - self._hosts.keys():
+                    self._know(db, other_id, questions.host_name(db, other_id))
+            self._totals.failed += given.n_failed
+            host.n_given_up += given.n
+            for other_id in given.moved_to:
+                self._look_again(other_id, now)
+            if given.n == 0:
+                del self._silence.lost[host_id]
+                self._watcher.host_given_up(host.name, host.n_given_up, host.pace.blocked_why or str(failure.verdict.error_type))
+                host.n_given_up = 0
 
     def _reports_of(self, event: Event) -> list[Report]:
         if isinstance(event, Reported):

@@ -21,8 +21,8 @@ from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of
 from d4c_images.judge import Policy, judge
-from d4c_images.lanes import Attempt, Failure, Job, Lane
-from d4c_images.model import ErrorType, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Unfolding, Verdict
+from d4c_images.lanes import Attempt, Job, Lane
+from d4c_images.model import ErrorType, Failure, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Unfolding, Verdict
 from d4c_images.stores import Keep, Store
 
 Feed = Callable[[float], Orders]
@@ -171,6 +171,7 @@ class _Worker:
         part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id)
         url_no = min(claim.url_no, len(claim.urls) - 1)
         attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
+        attempt.failure = claim.failure
         self._open.add(attempt)
         if claim.may_be_stored:
             self._beside(self._on_looked, attempt, self._examiner.look, self._store, claim)
@@ -201,7 +202,10 @@ class _Worker:
         """Have the ledger remember where to go on."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
-        self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops))
+        failure = attempt.failure
+        if failure is not None and failure.verdict.status is Status.FAILED_PERMANENT:
+            failure = None  # whatever comes is no worse
+        self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure))
 
     def _hand_back(self, attempt: Attempt) -> None:
         """What the attempt has learned so far goes back with it."""
@@ -291,16 +295,16 @@ class _Worker:
         self._verified.append(attempt)
 
     def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
-        lane, before = attempt.lane, attempt.failure
-        if before is None or verdict.host_trouble or before.verdict.status is Status.FAILED_PERMANENT:
-            attempt.failure = Failure(verdict, code, attempt.url_no)
-        if verdict.try_next or (attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE):
+        lane = attempt.lane
+        attempt.failure = _more_hopeful(attempt.failure, Failure(verdict, code, attempt.url_no))
+        if verdict.try_next or (attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable):
             self._ask_next(attempt)
         else:
             self._give_up(attempt)
         lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
         is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
-        if is_overload or verdict.error_type == ErrorType.RATE_LIMITED or lane.n_troubles >= TROUBLES:
+        is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
+        if is_overload or is_shut or lane.n_troubles >= TROUBLES:
             self._end_host(lane.host)
 
     def _ask_next(self, attempt: Attempt) -> None:
@@ -409,6 +413,15 @@ class _Worker:
                 **what,
             )
         )
+
+
+def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
+    """Which of two failures of one attempt decides: what may pass, before what will not; then what speaks of the host."""
+    if before is None or before.verdict.status is Status.FAILED_PERMANENT:
+        return now
+    if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
+        return replace(now, url_no=before.url_no)  # the better candidate may do better next time
+    return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
 
 
 def _found(attempt: Attempt) -> Found:

@@ -23,8 +23,8 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
     collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
     collection.run(
         "download", *reach(publishers_process), "--processes", 2, "--max-attempts", MAX_ATTEMPTS, "--retry-wait", "1s",
-        "--connect-timeout", LIMITS.connect_s, "--timeout", LIMITS.total_s, "--stall-timeout", LIMITS.stall_s,
-        "--max-size", LIMITS.max_bytes,
+        "--give-up-after", "0s", "--connect-timeout", LIMITS.connect_s, "--timeout", LIMITS.total_s,
+        "--stall-timeout", LIMITS.stall_s, "--max-size", LIMITS.max_bytes,
     )  # fmt: skip
     return collection
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, UsageError
+from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger import connect, owner, schema
 
 HOLD = """
@@ -138,7 +138,7 @@ def test_a_ledger_that_stays_locked(path: Path, monkeypatch: pytest.MonkeyPatch)
         lambda: owner.beat(ledger, 1.0),
         lambda: owner.give_back(ledger, "ended", 1.0),
     ):
-        with pytest.raises(LedgerBusy, match="stays locked"):
+        with pytest.raises(LedgerLocked, match="stays locked"):
             action()
     other.close()
     ledger.close()

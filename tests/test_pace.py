@@ -10,15 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.errors import UsageError
-from d4c_images.pace import HostLimits, HostPace, Policy, after_batch, allowed, parse_hosts, retry_wait_s
+from d4c_images.model import Failure, Status, Verdict
+from d4c_images.pace import HostLimits, HostPace, News, Policy, after_batch, allowed, parse_hosts, retry_wait_s
 
 POLICY = Policy()
 NOW = 1_700_000_000.0
 FRESH = HostPace()
+BUSY = Failure(Verdict(Status.FAILED_TRANSIENT, "server_error", "Bad gateway", host_trouble=True), 502, 0)
 
 
 def after(pace: HostPace, n_ok: int = 0, n_bad: int = 0, retry_after_s: float | None = None, now: float = NOW) -> HostPace:
-    return after_batch(pace, n_ok, n_bad, retry_after_s, now, POLICY)
+    news = News(n_ok, retry_after_s=retry_after_s)
+    for _ in range(n_bad):
+        news.trouble(BUSY)
+    return after_batch(pace, news, now, POLICY)
 
 
 # Waits of one image -----------------------------------------------------------------------------------------------------------

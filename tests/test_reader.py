@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.errors import LedgerBusy, LedgerError, UsageError
+from d4c_images.errors import LedgerError, LedgerLocked, UsageError
 from d4c_images.ledger import reader as reader_module
 from d4c_images.ledger import schema
 from d4c_images.ledger.reader import open_reader
@@ -148,7 +148,7 @@ def test_two_passing_io_errors_are_survived_a_third_is_not(path: Path, shaky: li
 def test_a_lasting_error_is_not_tried_again(path: Path, shaky: list[str]) -> None:
     shaky += ["no such thing", "database is locked"]
     with open_reader(path) as ledger:
-        with pytest.raises(LedgerBusy):
+        with pytest.raises(LedgerLocked):
             ledger.rows(COUNT)
         with pytest.raises(LedgerError, match="does not understand the question: no such thing"):
             ledger.at_one_moment(lambda: ledger.rows(COUNT))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from d4c_images.errors import LedgerLocked
 from d4c_images.ledger import connect, owner
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.pace import HostTable, parse_hosts
+from d4c_images.pace import HostTable, Policy, parse_hosts
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
@@ -137,3 +140,71 @@ def test_a_run_ends_with_its_last_image(ledger: connect.Ledger) -> None:
     runner.receive = receive  # type: ignore[method-assign]
     assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
     assert not any(waited_for_nothing)
+
+
+def not_reached(turn: Turn) -> list[Outcome]:
+    """The first one finds nobody there; the worker gives the rest back."""
+    verdict = Verdict(Status.FAILED_TRANSIENT, "dns", "Could not resolve host", host_trouble=True, unreachable=True)
+    first, *rest = turn.claims
+    return [Outcome(first.image_id, verdict, http_status=-4, requests=1), *(Outcome(claim.image_id) for claim in rest)]
+
+
+def test_a_short_outage_costs_no_image_an_attempt(ledger: connect.Ledger) -> None:
+    """Both hosts are silent for a quarter of an hour, with four attempts for each image and waits of seconds between them."""
+    runner = ByHand(lambda turn: not_reached(turn) if runner.now < end_at else all_gone(turn))
+    end_at = runner.now + 900
+    assert run(ledger, runner, Plan(HostTable(), retry_base_s=1.0, max_idle_s=3600.0)) is Ending.DONE
+    assert ledger.connection.execute("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2").fetchall() == [
+        ("failed_permanent", 1, 20)
+    ]
+    assert len(runner.turns) < 30, "one probe at a time, more and more seldom"
+
+
+def test_a_host_that_stays_away_is_given_up(ledger: connect.Ledger) -> None:
+    """With all its images, among them those that were never tried; what the next host holds goes on there."""
+    db = ledger.connection
+    elsewhere = "urls || char(10) || 'http://b.example.org/again/' || image_id"
+    db.execute(f"UPDATE image_rows SET urls = {elsewhere} WHERE image_id = 1")
+    runner = ByHand(lambda turn: not_reached(turn) if turn.host == "a.example.org" else all_gone(turn))
+    plan = Plan(HostTable(), max_idle_s=7200.0, breaker=Policy(give_up_s=1.0, give_up_alone_s=3600.0))
+    assert run(ledger, runner, plan, patience_s=20_000.0) is Ending.DONE
+    rows = db.execute("SELECT host, status, error_type, not_before IS NULL, count(*) FROM images GROUP BY 1, 2, 3, 4").fetchall()
+    assert rows == [
+        ("a.example.org", "failed_transient", "dns", 1, 9),
+        ("b.example.org", "failed_permanent", "http_404", 1, 11),
+    ]
+    assert "http://b.example.org/again/1" in {
+        claim.urls[claim.url_no] for turn in runner.turns if turn.host == "b.example.org" for claim in turn.claims
+    }
+    assert db.execute("SELECT n_failed, status, count(*) FROM gbif_ids GROUP BY 1, 2").fetchall() == [(1, "failed", 20)]
+
+
+def test_an_outage_of_our_own_network_ends_the_run_and_counts_nothing(tmp_path: Path) -> None:
+    rows = [(1_000_000 + n, f"http://{'abcd'[n % 4]}.example.org/{n}.jpg") for n in range(40)]
+    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    with closing(connect.open_ledger(tmp_path / "ledger.sqlite")) as ledger:
+        owner.take(ledger, "download", owner.this_process(), time.time())
+        runner = ByHand(not_reached)
+        started = runner.now
+        plan = Plan(HostTable(), max_idle_s=600.0)
+        assert run(ledger, runner, plan) is Ending.OUTAGE
+        assert 600 < runner.now - started < 1200
+        asked = ledger.connection.execute("SELECT max(block_level), sum(attempts) FROM hosts, images").fetchone()
+        assert asked == (0, 0)
+        assert counts(ledger) == {"pending": 40}
+
+
+def test_a_ledger_that_stays_locked_loses_nothing(ledger: connect.Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's transaction lasts longer than we wait: the run ends as one that is to be run again."""
+    ledger.connection.execute("PRAGMA busy_timeout = 10")
+    with closing(sqlite3.connect(ledger.path, isolation_level=None)) as other:
+        runner = ByHand(all_gone)
+        runner.at = {1: lambda: other.execute("BEGIN IMMEDIATE")}
+        with pytest.raises(LedgerLocked, match="run the same command again") as caught:
+            run(ledger, runner, Plan(HostTable()))
+        assert caught.value.exit_code == 75
+        other.execute("ROLLBACK")
+    owner.give_back(ledger, "died", time.time())
+    owner.take(ledger, "download", owner.this_process(), time.time())
+    assert run(ledger, ByHand(all_gone), Plan(HostTable())) is Ending.DONE
+    assert counts(ledger) == {"failed_permanent": 20}

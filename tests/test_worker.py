@@ -168,7 +168,7 @@ def by_path(publishers: Publishers) -> None:
         (("http_404", "http_500"), False, (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), 1, 2),
         (("http_503", "ok"), True, (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), 0, 1),
         (("http_429", "ok"), True, (Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), 0, 1),
-        (("http_500", "http_429"), False, (Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), 1, 2),
+        (("http_500", "http_429"), False, (Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), 0, 2),
         (("close_mid_body", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 0, 1),
         (("close_mid_body", "ok"), True, (Status.SUCCESS, None), 1, 2),
         (("truncated_matching_length", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 0, 1),
@@ -644,3 +644,32 @@ def test_a_worker_asks_before_it_can_decode(bench: Bench, publishers: Publishers
     monkeypatch.setattr(bench.fetcher, "connections", lambda most: connections)
     monkeypatch.setattr(bench.examiner, "decoder", load)
     assert status(bench.outcome(claim(1)))[0] is Status.SUCCESS
+
+
+def test_a_failure_that_may_pass_goes_along_to_the_next_host(bench: Bench, publishers: Publishers) -> None:
+    """500 here, then 404 there: the image may be had here tomorrow. The two hosts are asked in two turns."""
+    publishers.behave(f"{HOST}=http_500", "other.example=http_404")
+    urls = (f"http://{HOST}/1.jpg", "http://other.example/1.jpg")
+    move = bench.outcome(claim(1, *urls)).move
+    assert move is not None
+    assert (move.host, move.failure and move.failure.code) == ("other.example", 500)
+    there = bench.outcome(claim(1, *urls, url_no=1, failure=move.failure), host="other.example")
+    assert status(there) == (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR)
+    assert (there.http_status, there.url_no) == (500, 0)
+
+
+def test_a_redirect_takes_the_failure_along(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/1.jpg=http_500", f"{HOST}/2.jpg=redirect_to_host:other.example")
+    move = bench.outcome(claim(1, f"http://{HOST}/1.jpg", f"http://{HOST}/2.jpg")).move
+    assert move is not None
+    assert (move.host, move.url_no, move.failure and move.failure.code) == ("other.example", 1, 500)
+
+
+def test_a_host_that_is_not_there_is_asked_once(publishers: Publishers, tmp_path: Path) -> None:
+    """The rest of the turn is given back at once."""
+    bench = Bench(publishers, tmp_path)
+    bench.fetcher.close()
+    bench.fetcher = Fetcher(FetchOptions(LIMITS, connect_to=("::127.0.0.1:9",)))
+    outcomes = bench.outcomes(turn([claim(number) for number in range(1, 9)], connections=1))
+    assert [outcome.verdict and outcome.verdict.unreachable for outcome in outcomes.values()] == [True, *[None] * 7]
+    bench.close()

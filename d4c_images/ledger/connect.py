@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, UsageError
+from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger import schema
 
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
@@ -45,7 +45,7 @@ class Ledger:
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: committed at the end, rolled back on any exception.
 
-        Raises `LedgerLost` before anything is written when another run has taken the ledger over, `LedgerBusy` when the
+        Raises `LedgerLost` before anything is written when another run has taken the ledger over, `LedgerLocked` when the
         file stays locked for longer than the busy timeout, `LedgerError` on a full disk or an I/O error.
         """
         connection = self.connection
@@ -147,7 +147,10 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     if "file is not a database" in text:
         return LedgerError(f"{path} is no SQLite file, so it is no ledger")
     if "locked" in text or "busy" in text:
-        return LedgerBusy(f"{path} stays locked by another process (waited {BUSY_TIMEOUT_S:.0f} s)")
+        return LedgerLocked(
+            f"{path} stays locked by another process (waited {BUSY_TIMEOUT_S:.0f} s): nothing committed is lost; end that "
+            "process, then run the same command again"
+        )
     if "full" in text:
         return LedgerError(
             f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again"

@@ -17,32 +17,34 @@ from d4c_images.ledger import unfold, untried
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.model import Claim, ErrorType, Outcome, OwnCode, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.pace import HostLimits, HostPace
+from d4c_images.model import Claim, ErrorType, Failure, Outcome, OwnCode, Report, Status, Turn, Unfolding, Verdict
+from d4c_images.pace import HostLimits, HostPace, News
 
 CANDIDATES = """
-SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, not_before
+SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type,
+    carried_failure, not_before
 FROM image_rows INDEXED BY image_queue
 WHERE host_id = ? AND not_before <= ?
 ORDER BY not_before, image_id LIMIT ?
 """
 UNTRIED = """
 SELECT i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
-       i.error_type
+       i.error_type, i.carried_failure
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 WHERE i.status = 'pending'
 """
 MARK_LEASED = "UPDATE image_rows SET status = 'leased', lease_id = ?, not_before = NULL WHERE image_id = ?"
 EARLIEST = "SELECT min(not_before) FROM image_rows INDEXED BY image_queue WHERE host_id = ? AND not_before IS NOT NULL"
 HELD = """
-SELECT i.image_id, i.gbif_id, i.host_id, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.redirect_url
+SELECT i.image_id, i.gbif_id, i.host_id, i.attempts, i.error_type, i.last_attempt_at, i.urls
 FROM json_each(?) AS claimed CROSS JOIN image_rows AS i ON i.image_id = claimed.value
 WHERE i.lease_id = ?
 """
 SETTLE = """
 UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_lease_id, not_before = :not_before,
     host_id = :host_id,
-    attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, http_status = :http_status, error_type = :error_type,
+    attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, carried_failure = NULL,
+    http_status = :http_status, error_type = :error_type,
     error_detail = :error_detail, file_path = :file_path, file_size = :file_size, sha256 = :sha256,
     original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
     last_modified = :last_modified, last_attempt_at = :now
@@ -50,12 +52,12 @@ WHERE image_id = :image_id AND lease_id = :lease_id
 """
 RELEASE = """
 UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
-    lease_id = NULL, not_before = 0, dead_lease_id = CASE WHEN :died THEN lease_id ELSE dead_lease_id END
-WHERE image_id = :image_id AND lease_id = :lease_id
+    lease_id = NULL, not_before = ?, dead_lease_id = CASE WHEN ? THEN lease_id ELSE dead_lease_id END
+WHERE image_id = ? AND lease_id = ?
 """
 MOVE = """
 UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
-    lease_id = NULL, not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?
+    lease_id = NULL, not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ?
 WHERE image_id = ? AND lease_id = ?
 """
 TAKE_BACK = """
@@ -94,15 +96,6 @@ class RetryTerms:
 
 
 @dataclass(slots=True)
-class HostNews:
-    """What a batch of outcomes says about one host."""
-
-    n_ok: int = 0
-    n_bad: int = 0
-    retry_after_s: float | None = None
-
-
-@dataclass(slots=True)
 class Settled:
     """What `settle` wrote down, for progress and pace."""
 
@@ -114,7 +107,7 @@ class Settled:
     n_retry: int = 0  # transient failures that will come back
     stored_bytes: int = 0
     received_bytes: int = 0
-    hosts: dict[int, HostNews] = field(default_factory=dict)
+    hosts: dict[int, News] = field(default_factory=dict)
     moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
     n_unfolded: int = 0  # documents that were read
     ended_leases: set[int] = field(default_factory=set)
@@ -141,7 +134,8 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
     db.executemany(MARK_LEASED, [(lease_id, row[0]) for row in rows])
     tally = Tally()
     claims = []
-    for image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type in rows:
+    for row in rows:
+        image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, carried = row
         tally.image(-1, host_id, status, error_type, final=False)
         tally.image(1, host_id, Status.LEASED, error_type, final=False)
         claims.append(
@@ -156,6 +150,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
                 redirect_url=redirect_url,
                 hops=hops,
                 may_be_stored=dead_lease_id is not None,
+                failure=_unpacked(carried),
             )
         )
     tally.write(db)
@@ -203,9 +198,11 @@ def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:
 
 def load_pace(db: sqlite3.Connection, host_id: int) -> HostPace:
     row = db.execute(
-        "SELECT recent_ok, recent_bad, block_level, blocked_until, blocked_why FROM host_rows WHERE host_id = ?", (host_id,)
+        """SELECT recent_ok, recent_bad, block_level, blocked_until, blocked_why, unreachable_since, n_unreachable
+           FROM host_rows WHERE host_id = ?""",
+        (host_id,),
     ).fetchone()
-    return HostPace(recent_ok=row[0], recent_bad=row[1], block_level=row[2], blocked_until=row[3], blocked_why=row[4])
+    return HostPace(*row)
 
 
 def save_limits(db: sqlite3.Connection, host_id: int, limits: HostLimits) -> None:
@@ -216,13 +213,45 @@ def save_limits(db: sqlite3.Connection, host_id: int, limits: HostLimits) -> Non
     )
 
 
-def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace) -> None:
+def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace, answered_at: float | None = None) -> None:
+    """`answered_at`: when the host has answered, in whatever way; None where it has not."""
     until = None if pace.blocked_until is None else int(pace.blocked_until)
+    since = None if pace.unreachable_since is None else int(pace.unreachable_since)
     db.execute(
-        """UPDATE host_rows SET recent_ok = ?, recent_bad = ?, block_level = ?, blocked_until = ?, blocked_why = ?
+        """UPDATE host_rows SET recent_ok = ?, recent_bad = ?, block_level = ?, blocked_until = ?, blocked_why = ?,
+               unreachable_since = ?, n_unreachable = ?, last_answer_at = coalesce(?, last_answer_at)
            WHERE host_id = ?""",
-        (pace.recent_ok, pace.recent_bad, pace.block_level, until, pace.blocked_why, host_id),
+        (
+            *(pace.recent_ok, pace.recent_bad, pace.block_level, until, pace.blocked_why, since, pace.n_unreachable),
+            *(None if answered_at is None else int(answered_at), host_id),
+        ),
     )
+
+
+def anybody_answered_at(db: sqlite3.Connection) -> int | None:
+    """When any host has last answered."""
+    when: int | None = db.execute("SELECT max(last_answer_at) FROM host_rows").fetchone()[0]
+    return when
+
+
+def packed(failure: Failure | None) -> str | None:
+    """A failure as a row carries it. What it says of its host has been counted there."""
+    if failure is None:
+        return None
+    verdict = failure.verdict
+    return json.dumps([verdict.status, verdict.error_type, verdict.detail, failure.code, failure.url_no])
+
+
+def _unpacked(carried: str | None) -> Failure | None:
+    if carried is None:
+        return None
+    status, error_type, detail, code, url_no = json.loads(carried)
+    return Failure(Verdict(Status(status), error_type, detail), code, url_no)
+
+
+def _is_attempt(outcome: Outcome) -> bool:
+    """Not where the host was not there to be asked: that is the host's, and no image's."""
+    return outcome.verdict is not None and not outcome.verdict.unreachable
 
 
 class _Held(NamedTuple):
@@ -235,7 +264,6 @@ class _Held(NamedTuple):
     error_type: str | None
     last_attempt_at: int | None
     urls: str
-    redirect_url: str | None
 
 
 class _Settlement:
@@ -290,22 +318,32 @@ class _Settlement:
     def _one(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
         waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
         self._tally.image(-1, held.host_id, Status.LEASED, held.error_type, final=False)
-        self._count_requests(held.host_id, outcome, is_retry=outcome.verdict is not None and held.attempts > 0)
-        if outcome.verdict is not None:
+        self._count_requests(held.host_id, outcome, is_retry=_is_attempt(outcome) and held.attempts > 0)
+        if outcome.verdict is not None and not _is_attempt(outcome):
+            not_before = self._now + max(1, round(self._retry.wait_s(1)))
+            self._db.execute(RELEASE, (not_before, False, outcome.image_id, lease_id))
+            self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
+            self._count_answer(held.host_id, Failure(outcome.verdict, outcome.http_status or 0, outcome.url_no))
+        elif outcome.verdict is not None:
             self._attempt(lease_id, outcome, outcome.verdict, held)
         elif outcome.move is not None:
             move = outcome.move
             new_host_id = host_id_of(self._db, move.host)
-            self._db.execute(MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, outcome.image_id, lease_id))
+            carried = packed(move.failure)
+            self._db.execute(
+                MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id, lease_id)
+            )
             self._tally.image(1, new_host_id, waiting, held.error_type, final=False)
-            if new_host_id != held.host_id:  # it has answered, if only with another address
+            if move.failure is not None:
+                self._count_answer(held.host_id, move.failure)
+            elif new_host_id != held.host_id:  # it has answered, if only with another address
                 self._news(held.host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
         elif outcome.unfolding is not None:
             self._unfoldings.append((lease_id, outcome, outcome.unfolding, held))
         else:
             died = outcome.http_status == OwnCode.WORKER_DIED
-            self._db.execute(RELEASE, {"died": died, "image_id": outcome.image_id, "lease_id": lease_id})
+            self._db.execute(RELEASE, (0, died, outcome.image_id, lease_id))
             self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
@@ -315,8 +353,9 @@ class _Settlement:
         waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`unfold.follow`)
         if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and attempts < self._retry.max_attempts:
             not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
-            if held.redirect_url is not None:  # a redirect may be short-lived: begin again where it came from
-                host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
+            # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
+            host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
+            if host_id != held.host_id:
                 self._settled.moved_to.add(host_id)
         final = is_final(verdict.status, not_before)
         blob = outcome.blob
@@ -354,7 +393,7 @@ class _Settlement:
         if final or held.last_attempt_at is None:
             self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
         self._sample(held.host_id, outcome)
-        self._count_attempt(held.host_id, verdict)
+        self._count_answer(held.host_id, Failure(verdict, outcome.http_status or 0, outcome.url_no))
         settled = self._settled
         settled.n_settled += 1
         settled.n_adopted += outcome.adopted
@@ -363,10 +402,11 @@ class _Settlement:
         settled.n_failed += final and not succeeded and not waits_for_another
         settled.n_retry += not final
 
-    def _count_attempt(self, host_id: int, verdict: Verdict) -> None:
-        news = self._news(host_id)
+    def _count_answer(self, host_id: int, answer: Failure) -> None:
+        """For the host's pace; a success is an answer too."""
+        news, verdict = self._news(host_id), answer.verdict
         if verdict.host_trouble:
-            news.n_bad += 1
+            news.trouble(answer)
         else:
             news.n_ok += 1
         if verdict.wait_s is not None:
@@ -377,8 +417,8 @@ class _Settlement:
         if verdict and verdict.detail and verdict.error_type in (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE):
             self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
 
-    def _news(self, host_id: int) -> HostNews:
-        return self._settled.hosts.setdefault(host_id, HostNews())
+    def _news(self, host_id: int) -> News:
+        return self._settled.hosts.setdefault(host_id, News())
 
     def _count_requests(self, host_id: int, outcome: Outcome, *, is_retry: bool) -> None:
         counts = self._host_counts.setdefault(host_id, [0, 0, 0, 0.0])

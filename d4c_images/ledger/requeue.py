@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from d4c_images.identity import parts
@@ -17,9 +18,14 @@ WHERE image_id > ? AND image_id <= ? AND not_before IS NULL
   AND (status = 'failed_transient' OR (status = 'failed_permanent' AND ?))
 """
 REQUEUE = """
-UPDATE image_rows SET status = 'pending', not_before = 0, attempts = 0, url_no = 0, redirect_url = NULL, hops = 0, host_id = ?,
-    http_status = NULL, error_type = NULL, error_detail = NULL
+UPDATE image_rows SET status = 'pending', not_before = 0, attempts = 0, url_no = 0, redirect_url = NULL, hops = 0,
+    carried_failure = NULL, host_id = ?, http_status = NULL, error_type = NULL, error_detail = NULL
 WHERE image_id = ?
+"""
+# A host that could not be reached is asked again at once; one that has asked for a wait is not.
+FORGIVE = """
+UPDATE host_rows SET blocked_until = NULL, blocked_why = NULL, block_level = 0, unreachable_since = NULL, n_unreachable = 0
+WHERE unreachable_since IS NOT NULL AND host_id IN (SELECT value FROM json_each(?))
 """
 
 
@@ -32,14 +38,16 @@ def requeue_failed(ledger: Ledger, progress: Callable[[int, int], None], *, perm
     n = 0
     for low in range(0, top, chunk):
         with ledger.transaction() as db:
-            tally, records = Tally(), RecordChanges()
+            tally, records, host_ids = Tally(), RecordChanges(), set[int]()
             rows = db.execute(FAILED, (low, low + chunk, permanent)).fetchall()
             for image_id, gbif_id, host_id, status, error_type, urls in rows:
                 first_host_id = host_id_of(db, parts(urls.split("\n", 1)[0]).host)
                 db.execute(REQUEUE, (first_host_id, image_id))
+                host_ids.add(first_host_id)
                 tally.image(-1, host_id, status, error_type, final=True)
                 tally.image(1, first_host_id, Status.PENDING, None, final=False)
                 records.image(image_id, gbif_id, n_success=0, n_failed=-1)
+            db.execute(FORGIVE, (json.dumps(sorted(host_ids)),))
             records.write(db, tally, 0)
             tally.write(db)
         n += len(rows)

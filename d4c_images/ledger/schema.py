@@ -68,6 +68,9 @@ CREATE TABLE host_rows (
     block_level     INTEGER NOT NULL DEFAULT 0,  -- blocks in a row without a success between them
     recent_ok       REAL NOT NULL DEFAULT 0,     -- decaying counts behind the failure rate
     recent_bad      REAL NOT NULL DEFAULT 0,
+    unreachable_since INTEGER,        -- since when no request has reached it; NULL: it is there, as far as is known
+    n_unreachable   INTEGER NOT NULL DEFAULT 0,  -- requests in a row that did not reach it
+    last_answer_at  INTEGER,
     n_requests      INTEGER NOT NULL DEFAULT 0,
     n_retries       INTEGER NOT NULL DEFAULT 0,  -- attempts beyond an image's first
     received_bytes  INTEGER NOT NULL DEFAULT 0,
@@ -103,6 +106,7 @@ CREATE TABLE image_rows (
     url_no           INTEGER NOT NULL DEFAULT 0,  -- the candidate that is next, or that decided
     redirect_url     TEXT,
     hops             INTEGER NOT NULL DEFAULT 0,
+    carried_failure  TEXT,               -- JSON: what the attempt under way has met with at another host
     http_status      INTEGER,            -- negative: d4c_images.model.OwnCode
     error_type       TEXT,
     error_detail     TEXT,
@@ -334,6 +338,7 @@ FROM links;
 
 CREATE VIEW hosts AS
 SELECT h.host, h.politeness_group, h.connections, h.lanes, h.min_interval_s, h.blocked_until, h.blocked_why, h.block_level,
+       h.unreachable_since, h.last_answer_at,
        h.n_requests, h.n_retries, h.received_bytes, h.busy_s,
        coalesce(sum(t.n), 0) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'pending'), 0) AS n_pending,

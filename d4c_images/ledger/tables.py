@@ -66,6 +66,8 @@ SMALL = (
             "blocked_until": "integer",
             "blocked_why": "text",
             "block_level": "integer",
+            "unreachable_since": "integer",
+            "last_answer_at": "integer",
             "n_requests": "integer",
             "n_retries": "integer",
             "received_bytes": "integer",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from d4c_images.errors import LedgerLost
+from d4c_images.errors import LedgerLocked, LedgerLost
 from d4c_images.ledger import connect, owner, placement
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.ledger.connect import Ledger
@@ -86,7 +86,7 @@ def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
     """Write down how the run has ended, whichever way it does."""
     try:
         yield
-    except LedgerLost:
+    except (LedgerLost, LedgerLocked):  # nothing can be written: what we claim is left to the next run, as if we had died
         raise
     except BaseException as error:
         owner.give_back(ledger, f"died: {error}"[:500], clock())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from d4c_images.durations import show_span
-from d4c_images.report.progress import summary
+from d4c_images.report.progress import given_up, network, summary
 from d4c_images.run import Ending, Snapshot, Watcher
 
 LONG_BLOCK_S = 600.0  # shorter blocks are everyday life
@@ -52,6 +52,12 @@ class Announcer(Watcher):
         if until - self._now >= LONG_BLOCK_S and host not in self._told:
             self._told.add(host)
             self._send(f":no_entry: {self._title}: {host} is left alone for {show_span(until - self._now)}: {why}")
+
+    def host_given_up(self, host: str, n_images: int, why: str) -> None:
+        self._send(f":no_entry: {self._title}: {given_up(host, n_images, why)}")
+
+    def network_down(self, is_down: bool) -> None:
+        self._send(f":hourglass: {self._title}: {network(is_down)}")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         mark = ":white_check_mark:" if ending is Ending.DONE else ":pause_button:"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
-from d4c_images.report.progress import Meter, Pace, clock, summary
+from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary
 from d4c_images.run import Ending, Snapshot, Watcher
 
 
@@ -29,7 +29,13 @@ class LiveProgress(Watcher):
         self._live.update(_view(snapshot, self._meter.add(snapshot)), refresh=True)
 
     def host_blocked(self, host: str, until: float, why: str) -> None:
-        self._console.print(f"[yellow]{host}[/] is left alone until {clock(until)}: {why}", highlight=False)
+        self._console.print(Text.assemble((host, "yellow"), f" is left alone until {clock(until)}: {why}"))
+
+    def host_given_up(self, host: str, n_images: int, why: str) -> None:
+        self._console.print(Text(given_up(host, n_images, why), "red"))
+
+    def network_down(self, is_down: bool) -> None:
+        self._console.print(Text(network(is_down), "red" if is_down else "green"))
 
     def worker_died(self, why: str) -> None:
         self._console.print(f"[red]a worker process died[/] ({why}); a new one takes its place", highlight=False)

@@ -83,6 +83,12 @@ class LogProgress(Watcher):
     def host_blocked(self, host: str, until: float, why: str) -> None:
         self.say(None, f"{host} is left alone until {clock(until)}: {why}")
 
+    def host_given_up(self, host: str, n_images: int, why: str) -> None:
+        self.say(None, given_up(host, n_images, why))
+
+    def network_down(self, is_down: bool) -> None:
+        self.say(None, network(is_down))
+
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why}); a new one takes its place")
 
@@ -95,6 +101,16 @@ class LogProgress(Watcher):
     def say(self, now: float | None, text: str) -> None:
         stamp = datetime.now() if now is None else datetime.fromtimestamp(now)
         print(f"{stamp:%Y-%m-%d %H:%M:%S} {text}", file=self._out, flush=True)
+
+
+def given_up(host: str, n_images: int, why: str) -> str:
+    return f"{host} is given up with {n_images:,} images: {why}"
+
+
+def network(is_down: bool) -> str:
+    if is_down:
+        return "no host can be reached: this machine's network seems to be down; one request now and then finds out"
+    return "the network is back"
 
 
 def summary(snapshot: Snapshot, ending: Ending) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.judge import judge_decoded
-from d4c_images.model import Blob, Claim, Reply, Status, Verdict
+from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Verdict
 from d4c_images.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
 
@@ -29,6 +29,7 @@ class Found:
     verdict: Verdict
     blob: Blob
     extension: str
+    hash_matches: bool | None = None  # None: nothing to compare with
 
 
 class Examiner:
@@ -48,26 +49,47 @@ class Examiner:
                 self._decoder = Decoder(max_edge=self._max_edge)
             return self._decoder
 
-    def examine(self, reply: Reply, partial: Partial) -> Found | Verdict:
-        return examine(self.decoder(), reply, partial)
+    def examine(self, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict:
+        return examine(self.decoder(), reply, partial, published)
 
     def look(self, store: Store, claim: Claim) -> Found | None:
         return look(store, self.decoder(), claim)
 
 
-def examine(decoder: Decoder, reply: Reply, partial: Partial) -> Found | Verdict:
-    """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller where the decoder shall."""
+def examine(decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict:
+    """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller where the decoder shall.
+
+    `published` is the hash that the bytes should have; that they have another one is told, and decides nothing.
+    """
     if reply.sha256 is None:
         raise ValueError("a reply without a stored body")
     found = _open(decoder, partial.path, reply.head, reply.tail, reply.size_bytes, reply.sha256)
-    if isinstance(found, Verdict) or decoder.max_edge is None:
+    if isinstance(found, Verdict):
+        return found
+    if published is not None:
+        found = _compared(found, published, reply.sha256, partial.path)
+    if decoder.max_edge is None:
         return found
     reduced = decoder.reduce(partial.path, reply.sha256, found.blob.media_type)
     if reduced is None:
         return replace(found, blob=replace(found.blob, original_sha256=reply.sha256))
     partial.rewrite(reduced.body)
     blob = Blob("", len(reduced.body), reduced.sha256, "image/jpeg", reduced.width, reduced.height, reply.sha256)
-    return Found(found.verdict, blob, "jpg")
+    return Found(found.verdict, blob, "jpg", found.hash_matches)
+
+
+def _compared(found: Found, published: PublishedHash, sha256: bytes, path: Path) -> Found:
+    digest = sha256.hex()
+    if published.function != "sha256":
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, published.function).hexdigest()
+    if digest == published.value:
+        return replace(found, hash_matches=True)
+    verdict = found.verdict
+    if verdict.error_type is None:
+        told = f"published {published.function} {published.value}, received {digest}"
+        verdict = replace(verdict, error_type=ErrorType.HASH_MISMATCH, detail="; ".join(filter(None, (told, verdict.detail))))
+    return replace(found, verdict=verdict, hash_matches=False)
 
 
 def look(store: Store, decoder: Decoder, claim: Claim) -> Found | None:

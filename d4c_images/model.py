@@ -57,6 +57,8 @@ class ErrorType(StrEnum):
     """All that a document names is there as other images: not there yet, or, as a flag on success rows, the file is that one's."""
     RAW_UNPROCESSED = "raw_unprocessed"
     """A flag on success rows: a camera raw file, kept as it came."""
+    HASH_MISMATCH = "hash_mismatch"
+    """A flag on success rows: the publisher tells of other bytes behind this URL."""
 
 
 def http_error(code: int) -> str:
@@ -123,6 +125,14 @@ class Evidence(NamedTuple):
     hash_value: str | None = None  # hexadecimal, lower case; None where rows disagree
 
 
+class PublishedHash(NamedTuple):
+    """What a publisher says of the bytes behind one candidate."""
+
+    url_no: int
+    function: str  # md5, sha1, sha256
+    value: str  # hexadecimal, lower case
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a reply means."""
@@ -160,6 +170,7 @@ class Claim:
     hops: int = 0  # redirects followed so far for urls[url_no]
     may_be_stored: bool = False  # a dead lease held it: its file may be there already
     failure: Failure | None = None  # of this attempt, at another host
+    hashes: tuple[PublishedHash, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +289,7 @@ class Outcome:
     etag: str | None = None
     last_modified: str | None = None
     adopted: bool = False  # the file stood there already under a dead lease and was verified
+    hash_matches: bool | None = None  # whether the bytes have the hash that was published for `url_no`; None: nothing to compare
 
 
 @dataclass(frozen=True, slots=True)

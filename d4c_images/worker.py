@@ -22,7 +22,20 @@ from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of
 from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Attempt, Job, Lane
-from d4c_images.model import ErrorType, Failure, Move, Orders, Outcome, OwnCode, Reply, Report, Status, Unfolding, Verdict
+from d4c_images.model import (
+    ErrorType,
+    Failure,
+    Move,
+    Orders,
+    Outcome,
+    OwnCode,
+    PublishedHash,
+    Reply,
+    Report,
+    Status,
+    Unfolding,
+    Verdict,
+)  # fmt: skip
 from d4c_images.stores import Keep, Store
 
 Feed = Callable[[float], Orders]
@@ -256,7 +269,7 @@ class _Worker:
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
             attempt.lane.n_troubles = 0
-            self._beside(self._on_examined, attempt, self._examiner.examine, reply, attempt.part)
+            self._beside(self._on_examined, attempt, self._examiner.examine, reply, attempt.part, _published(attempt))
         elif documents.may_be_document(reply, verdict):
             self._beside(self._on_read, attempt, documents.read, reply, verdict, attempt.claim.urls[attempt.url_no], attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
@@ -371,7 +384,8 @@ class _Worker:
             found = _found(attempt)
             code = attempt.reply.code if attempt.reply else None
             blob = replace(found.blob, path=path)
-            self._settle(attempt, verdict=found.verdict, blob=blob, http_status=code, url_no=attempt.url_no)
+            matches = found.hash_matches
+            self._settle(attempt, verdict=found.verdict, blob=blob, http_status=code, url_no=attempt.url_no, hash_matches=matches)
 
     def _reports(self) -> Iterator[Report]:
         now = self._clock.monotonic()
@@ -422,6 +436,11 @@ def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
     if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
         return replace(now, url_no=before.url_no)  # the better candidate may do better next time
     return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
+
+
+def _published(attempt: Attempt) -> PublishedHash | None:
+    """The hash that belongs to the candidate that was asked."""
+    return next((one for one in attempt.claim.hashes if one.url_no == attempt.url_no), None)
 
 
 def _found(attempt: Attempt) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,6 @@ import pytest
 from d4c_images import stating
 from d4c_images.errors import SourceError
 from d4c_images.identity import identify, usable_url
-from d4c_images.identity.variants import is_page, is_symbol
 from d4c_images.sources import open_media
 from d4c_images.sources.layout import term
 from d4c_images.sources.media_table import number_of
@@ -20,7 +20,8 @@ from tests import archives
 from tests.archives import DWC, EML, OCCURRENCES, SIMPLE, audubon, meta, table
 from tests.downloads import Rows, ask, check_sound, load_all, zipped
 from tests.ledger_dump import differences
-from tests.program import Collection
+from tests.program import Collection, reach
+from tests.publishers.client import Publishers
 
 PUBLISHERS = Path(__file__).parent / "rows" / "publishers"
 URLS = "SELECT urls FROM image_rows ORDER BY image_id"
@@ -35,21 +36,26 @@ def urls_of(ledger: Path) -> list[list[str]]:
 # -- ground truth: rows of which one knows that all URLs show one picture
 
 
+PAGES = ("/HiResZoomDisplay.aspx", "inaturalist.org/observations/", "/MediaSearch.cfm", "/ImageFullView.aspx")
+"""What a look at the rows shows to be pages."""
+
+
 def true_rows(path: Path) -> Iterator[tuple[int, set[str]]]:
     """Row numbers with the URLs that lead to the row's picture: all but pages beside files, and logos."""
     lines = path.read_text(encoding="utf-8").split("\n")
     columns = [at for at, name in enumerate(lines[0].split(",")) if term(name).endswith("accessuri")]
     for row_no, cells in enumerate((row for row in csv.reader(lines[1:]) if row), start=1):
         urls = {url for at in columns if (url := usable_url(cells[at])) is not None}
-        pictures = {url for url in urls if not is_page(url) and not is_symbol(url)}
-        yield row_no, pictures or {url for url in urls if not is_symbol(url)}
+        urls = {url for url in urls if "Logo" not in url}
+        pictures = {url for url in urls if not any(page in url for page in PAGES)}
+        yield row_no, pictures or urls
 
 
 SHOWN_AGAIN = {"symbiota.csv": 2, "idigbio.csv": 0}
 """Rows that show a photo of their record again: Tropicos names photo 101065934 in three ways."""
 
 
-@pytest.mark.parametrize(("name", "n_rows", "n_several"), [("symbiota.csv", 138, 110), ("idigbio.csv", 24, 24)])
+@pytest.mark.parametrize(("name", "n_rows", "n_several"), [("symbiota.csv", 138, 96), ("idigbio.csv", 24, 24)])
 def test_the_columns_of_a_row_are_one_image_and_no_two_photos_are(name: str, n_rows: int, n_several: int, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     load_all(ledger, PUBLISHERS / name)
@@ -440,3 +446,46 @@ def test_where_a_span_ends_does_not_show(tmp_path: Path, monkeypatch: pytest.Mon
     load_all(tmp_path / "many.sqlite", path)
     assert differences(tmp_path / "one.sqlite", tmp_path / "many.sqlite") == []
     assert len(urls_of(tmp_path / "one.sqlite")) == 10
+
+
+# -- published hashes
+
+
+def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publishers: Publishers) -> None:
+    publishers.behave("gone.example.org=http_404")
+    urls = [f"http://media.example.org/photos/{n}.jpg" for n in range(5)]
+    first = Collection(archives.folder(tmp_path / "first", {"empty": b""}))
+    (tmp_path / "first.csv").write_text("coreid,accessURI\n" + "".join(f"r{n},{url}\n" for n, url in enumerate(urls)))
+    first.run("init", tmp_path / "first.csv")
+    first.run("download", *reach(publishers))
+    body = [
+        (first.root / str(path)).read_bytes()
+        for (path,) in first.rows("SELECT file_path FROM images WHERE status = 'success' ORDER BY urls")
+    ]
+    rows = [
+        ["r0", urls[0], "", "MD5", hashlib.md5(body[0]).hexdigest().upper()],
+        ["r1", urls[1], "", "http://id.loc.gov/vocabulary/hashes#sha-1", hashlib.sha1(body[1]).hexdigest()],
+        ["r2", urls[2], "", "SHA-256", hashlib.sha256(b"another picture").hexdigest()],
+        ["r3", urls[3], "", "CRC32", "0a0b0c0d"],
+        ["r4", "http://gone.example.org/4.jpg", urls[4], "md5", hashlib.md5(body[4]).hexdigest()],
+    ]
+    terms = ["accessURI", "goodQualityAccessURI", "hashFunction", "hashValue"]
+    second = Collection(archives.folder(tmp_path / "second", {"empty": b""}))
+    second.run("init", audubon(tmp_path / "a.zip", terms, rows))
+    second.run("download", *reach(publishers))
+    assert second.rows("SELECT url_no, status, error_type FROM images ORDER BY image_id") == [
+        (0, "success", None),
+        (0, "success", None),
+        (0, "success", "hash_mismatch"),
+        (0, "success", None),
+        (1, "success", None),
+    ]
+    assert second.rows("SELECT image_id, hash_function, hash_matches FROM variants WHERE hash_value IS NOT NULL ORDER BY 1") == [
+        (1, "md5", 1),
+        (2, "sha1", 1),
+        (3, "sha256", 0),
+        (5, "md5", None),
+    ]
+    told = second.rows("SELECT error_detail FROM images WHERE image_id = 3")[0][0]
+    assert told == f"published sha256 {rows[2][4]}, received {hashlib.sha256(body[2]).hexdigest()}"
+    second.check_invariants()

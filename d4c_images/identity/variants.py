@@ -33,7 +33,7 @@ _ROLES = (
 _HASHES = {"md5": 32, "sha1": 40, "sha256": 64}
 _PICTURE_NAME = re.compile(r"\.(?:jpe?g|png|gif|tiff?|bmp|webp|jp2|dng|cr2|nef|heic)\b", re.IGNORECASE)
 _PAGE = re.compile(
-    r"\.(?:html?|cfm|jsp|xhtml)(?:[?#]|$)|(?:Zoom|View|Viewer|Detail|Details|Display)\.(?:aspx?|php)(?:[?#]|$)"
+    r"\.(?:html?|cfm|jsp|xhtml)(?:[?#]|$)|(?:View|Viewer|Details?|Display)\.(?:aspx?|php)(?:[?#]|$)"
     r"|/observations/\d+/?$|/occurrences?/[0-9a-f-]+/?$|/viewer/?(?:[?#]|$)|/individual/index\.php|/MediaSearch",
     re.IGNORECASE,
 )
@@ -138,11 +138,9 @@ def in_order(edges: Mapping[str, int]) -> tuple[str, ...]:
 
 def unite(one: Evidence, other: Evidence) -> Evidence:
     """What two rows say of one URL; the same whichever comes first. Hashes that differ cancel each other out."""
-    first, second = sorted((one, other), key=lambda evidence: (-evidence.edge, repr(evidence)))
-    function, value = first.hash_function or second.hash_function, first.hash_value or second.hash_value
+    first = min(one, other, key=lambda evidence: (-evidence.edge, evidence.role, evidence.width or 0, evidence.height or 0))
     hashes = {(said.hash_function, said.hash_value) for said in (one, other) if said.hash_function is not None}
-    if len(hashes) > 1:
-        function, value = DISAGREE, None
+    function, value = (None, None) if not hashes else hashes.pop() if len(hashes) == 1 else (DISAGREE, None)
     return first._replace(hash_function=function, hash_value=value)
 
 

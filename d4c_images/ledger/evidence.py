@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from d4c_images.errors import SourceError
 from d4c_images.identity.variants import unite
-from d4c_images.model import Evidence, RecordName
+from d4c_images.model import Evidence, PublishedHash, RecordName
 
 OTHER_NAMES = """
 SELECT n.gbif_id, n.dataset, n.record_id FROM json_each(?) AS wanted CROSS JOIN record_names AS n ON n.gbif_id = wanted.value
@@ -20,6 +20,13 @@ INSERT INTO variants (image_id, url, role, edge, width, height, hash_function, h
 ON CONFLICT (image_id, url) DO UPDATE SET role = excluded.role, edge = excluded.edge, width = excluded.width,
     height = excluded.height, hash_function = excluded.hash_function, hash_value = excluded.hash_value,
     hash_matches = CASE WHEN hash_value IS excluded.hash_value THEN hash_matches END
+"""
+
+ANY = "SELECT 1 FROM variants LIMIT 1"
+HASHES = """
+SELECT v.image_id, v.url, v.hash_function, v.hash_value
+FROM json_each(?) AS wanted CROSS JOIN variants AS v ON v.image_id = wanted.value
+WHERE v.hash_value IS NOT NULL
 """
 
 Said = Mapping[str, Evidence]
@@ -46,6 +53,22 @@ def of_image(db: sqlite3.Connection, image_id: int) -> dict[str, Evidence]:
 def write(db: sqlite3.Connection, image_id: int, said: Said) -> None:
     """Write all that is said of an image."""
     db.executemany(PUT, [(image_id, *one) for one in said.values()])
+
+
+def hashes_of(db: sqlite3.Connection, urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[PublishedHash, ...]]:
+    """The hashes that were published for candidates of these images; `urls` are their candidates, by image."""
+    if db.execute(ANY).fetchone() is None:  # as in every ledger without a publisher's archive
+        return {}
+    found: dict[int, tuple[PublishedHash, ...]] = {}
+    for image_id, url, function, value in db.execute(HASHES, (json.dumps(list(urls)),)):
+        if url in urls[image_id]:
+            found[image_id] = (*found.get(image_id, ()), PublishedHash(urls[image_id].index(url), function, value))
+    return found
+
+
+def note_comparison(db: sqlite3.Connection, image_id: int, url: str, *, matches: bool) -> None:
+    """Write down whether the bytes that came from a candidate have the hash that was published for it."""
+    db.execute("UPDATE variants SET hash_matches = ? WHERE image_id = ? AND url = ?", (matches, image_id, url))
 
 
 def united(one: Said, other: Said) -> dict[str, Evidence]:

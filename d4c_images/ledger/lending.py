@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import unfold, untried
+from d4c_images.ledger import evidence, unfold, untried
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
@@ -134,6 +134,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
     db.executemany(MARK_LEASED, [(lease_id, row[0]) for row in rows])
     tally = Tally()
     claims = []
+    hashes = evidence.hashes_of(db, {row[0]: row[3].split("\n") for row in rows})
     for row in rows:
         image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, carried = row
         tally.image(-1, host_id, status, error_type, final=False)
@@ -151,6 +152,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
                 hops=hops,
                 may_be_stored=dead_lease_id is not None,
                 failure=_unpacked(carried),
+                hashes=hashes.get(image_id, ()),
             )
         )
     tally.write(db)
@@ -385,6 +387,9 @@ class _Settlement:
                 "dead_lease_id": lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
             },
         )
+        if outcome.hash_matches is not None:
+            url = held.urls.split("\n")[outcome.url_no]
+            evidence.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
         size_bytes = blob.size_bytes if blob else 0
         self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
         succeeded = verdict.status == Status.SUCCESS

@@ -24,12 +24,13 @@ _FILE_PATH = re.compile(
     rf"/wiki/Special:(?:FilePath|Filepath|Redirect/file)/(?P<name>{_PICTURE})(?:\?width=(?P<width>[0-9]+)(?:px)?)?"
 ).fullmatch
 
+_UPLOADS = ("upload.wikimedia.org", "thumb.wikimedia.org")  # the second has thumbnails alone, since 2026
 _ORIGINAL, _REDIRECT, _SMALLER, _SMALLER_REDIRECT = range(4)
 
 
 def _file(url: Url) -> re.Match[str] | None:
     text = url.path + url.query
-    if url.host != "upload.wikimedia.org":
+    if url.host not in _UPLOADS:
         return _FILE_PATH(text.replace("%3A", ":", 1))
     found = _UPLOAD(text)
     return found if found and bool(found["thumb"]) == bool(found["width"]) else None
@@ -39,7 +40,7 @@ def _read(url: Url) -> Variant | None:
     file = _file(url)
     if file is None:
         return None
-    is_redirect = url.host != "upload.wikimedia.org"
+    is_redirect = url.host not in _UPLOADS
     wiki = "commons" if is_redirect else file["wiki"].removeprefix("wikipedia/")
     name = unquote(file["name"], errors="surrogateescape").replace(" ", "_")
     photo = f"{wiki}/{quote(name[0].upper() + name[1:], errors='surrogateescape')}"
@@ -47,7 +48,8 @@ def _read(url: Url) -> Variant | None:
         return Variant(photo, (_REDIRECT if is_redirect else _ORIGINAL, 0, len(url.text)))
     folder = "wiki/Special:FilePath" if is_redirect else f"{file['wiki']}/{file['folder']}"
     rank = (_SMALLER_REDIRECT if is_redirect else _SMALLER, -int(file["width"]), len(url.text))
-    return Variant(photo, rank, f"{url.root}/{folder}/{file['name']}")
+    root = url.root.replace("thumb.", "upload.")
+    return Variant(photo, rank, f"{root}/{folder}/{file['name']}")
 
 
 _VARIANTS = Variants(NAME, VERSION, _read)
@@ -57,7 +59,7 @@ RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Wikimedia Commons",
-    hosts=frozenset({"upload.wikimedia.org", "commons.wikimedia.org"}),
+    hosts=frozenset({*_UPLOADS, "commons.wikimedia.org"}),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
     source="https://www.mediawiki.org/wiki/Manual:$wgHashedUploadDirectory and https://commons.wikimedia.org/wiki/Help:FilePath",
@@ -66,6 +68,11 @@ RULE = Rule(
             f"{_COMMONS}/thumb/d/dd/MattiParkkonen_Orava.jpg/729px-MattiParkkonen_Orava.jpg",
             "wikimedia:commons/MattiParkkonen_Orava.jpg",
             f"{_COMMONS}/d/dd/MattiParkkonen_Orava.jpg",
+        ),
+        Example(
+            "https://thumb.wikimedia.org/wikipedia/commons/thumb/a/a9/Common_Blackbird.jpg/960px-Common_Blackbird.jpg",
+            "wikimedia:commons/Common_Blackbird.jpg",
+            "https://upload.wikimedia.org/wikipedia/commons/a/a9/Common_Blackbird.jpg",
         ),
         Example(f"{_COMMONS}/d/dd/MattiParkkonen_Orava.jpg", "wikimedia:commons/MattiParkkonen_Orava.jpg"),
         Example(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, usable_url
+from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, rules, usable_url
 from d4c_images.identity.rules import rank_of
 from d4c_images.model import Image
 
@@ -62,6 +62,48 @@ def test_no_two_rules_claim_one_host_without_a_reason() -> None:
     hosts = {host for rule in RULES for host in rule.hosts | rule.domains}
     shared = {host for host in hosts if sum(rule.claims(host) for rule in RULES) > 1}
     assert shared == set(SHARED_HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("host", "claimed"),
+    [
+        ("cch2.org", True),
+        ("www.cch2.org", True),
+        ("images.www.cch2.org", True),
+        ("notcch2.org", False),
+        ("cch2.org.example.net", False),
+        ("cch2.org:8080", False),
+        ("org", False),
+    ],
+)
+def test_a_domain_is_itself_and_what_is_below_it(host: str, claimed: bool) -> None:
+    assert BY_NAME["symbiota"].claims(host) == claimed
+
+
+def test_a_host_is_no_other_host() -> None:
+    rule = BY_NAME["inat"]
+    assert rule.claims("static.inaturalist.org")
+    assert not rule.claims("x.static.inaturalist.org")
+    assert not rule.claims("static.inaturalist.org:8080")
+
+
+def test_software_is_known_on_hosts_that_nobody_has_heard_of() -> None:
+    known = image_of("https://herbarium.example.ac:8443/portal/content/imglib/a/b_lg.jpg")
+    assert (known.rule, known.key) == ("symbiota", "symbiota:herbarium.example.ac:8443/portal/content/imglib/a/b.jpg")
+    assert image_of("http://10.0.0.1/web-asset-store/fileget?coll=a&filename=b.jpg").rule == "specify"
+
+
+def test_a_rule_that_knows_nothing_of_a_url_passes_it_on() -> None:
+    assert image_of("https://static.inaturalist.org/iiif/2/a/full/max/0/default.jpg").rule == "iiif"
+    assert image_of("https://static.inaturalist.org/attachments/5/original.jpg").rule == TAKES_ALL
+
+
+def test_a_million_hosts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_HOSTS", 50)
+    for number in range(200):
+        assert image_of(f"https://h{number}.example.org/a.jpg").rule == TAKES_ALL
+        assert image_of("https://static.inaturalist.org/photos/5/large.jpg").key == "inat:5"
+        assert len(rules.RULES_OF_HOST) <= 50
 
 
 URLS = sorted({one.identifier for _, one in EXAMPLES} | {url for _, *pair in TRAPS for url in pair})

@@ -9,7 +9,7 @@ from d4c_images.identity.variant import Variants
 NAME = "byu"
 VERSION = 1
 
-_SIZES = SuffixSizes(folder=r"/Herbarium/img[a-z]+(?:/[^/]+)*", sizes=(("_lg",), ("",), ("_sm",), ("_tn",)), derived="_lg")
+_SIZES = SuffixSizes(folder=r"/Herbarium/img[a-z]+(?:/[^/]+)*", sizes=(("_lg",), ("_sm",), ("_tn",)), derived="_lg")
 _VARIANTS = Variants(NAME, VERSION, _SIZES.read)
 _SHEET = "https://bry.byu.edu/Herbarium/imgbry/01/0103/BRYV0103943"
 _KEY = "byu:bry.byu.edu/Herbarium/imgbry/01/0103/BRYV0103943.jpg"
@@ -28,6 +28,7 @@ RULE = Rule(
         Example(f"{_SHEET}_tn.jpg", _KEY, f"{_SHEET}_lg.jpg"),
     ),
     traps=(
+        (f"{_SHEET}_lg.jpg", f"{_SHEET}.jpg"),
         (f"{_SHEET}_lg.jpg", "https://bry.byu.edu/Herbarium/imgbry/01/0103/BRYV0103944_lg.jpg"),
         (f"{_SHEET}_lg.jpg", f"{_SHEET}_2_lg.jpg"),
         (f"{_SHEET}_lg.jpg", "https://bry.byu.edu/Herbarium/imgbry/01/0104/BRYV0103943_lg.jpg"),

@@ -18,7 +18,7 @@ VERSION = 1
 
 _RESOURCE = re.compile(r"(?P<base>/image_service/(?:images?/)?(?P<id>00-[A-Za-z0-9]{8,40}))/?(?P<rest>.*)").fullmatch
 _OPERATION = re.compile(
-    r"(?P<op>resize|thumbnail)[=:](?P<size>[0-9]{1,6})?(?:,[^&/?]*)?|format[=:]jpeg[^&/?]*|rotate[=:]guess"
+    r"(?P<op>resize|thumbnail)[=:](?P<size>[0-9]{1,6})?(?:,[^&/?]*)?|format[=:](?:jpeg|jpg|png|tiff)(?:,[^&/?]*)?|rotate[=:]guess"
 ).fullmatch
 _ORIGINAL, _FULL, _RESIZED, _THUMBNAIL = range(4)
 
@@ -59,12 +59,15 @@ RULE = Rule(
         Example(f"{_BOVARY}?thumbnail=225,225", _KEY, _BOVARY),
         Example(f"{_BOVARY}?rotate=guess&format=jpeg,quality,100", _KEY, _BOVARY),
         Example(f"{_CYVERSE}/resize:1250/format:jpeg", "bisque:bisque.cyverse.org/00-ieZahoKgtcwyaSAEuRLeL7", _CYVERSE),
+        Example(f"{_CYVERSE}?resize=1250,1250,NN,MX&format=png", "bisque:bisque.cyverse.org/00-ieZahoKgtcwyaSAEuRLeL7", _CYVERSE),
         Example(f"{_CYVERSE}?resize=4000&format=jpeg", "bisque:bisque.cyverse.org/00-ieZahoKgtcwyaSAEuRLeL7", _CYVERSE),
     ),
     traps=(
         (_BOVARY, "http://bovary.iplantcollaborative.org/image_service/image/00-htVoJoFMJJj9sJ4JBfhhkR"),
         (_BOVARY, "http://bovary.iplantcollaborative.org/image_service/image/00-lctJstA2Wv3trnKPGL6ZwU"),
         (_BOVARY, _BOVARY.replace("bovary.iplantcollaborative.org", "bisque.cyverse.org")),
+        (f"{_BOVARY}?format=jpeg", f"{_BOVARY}?rotate=90&format=jpeg"),
+        (f"{_BOVARY}?format=jpeg", f"{_BOVARY}?roi=1,1,100,100&format=jpeg"),
         (f"{_BOVARY}?format=jpeg", f"{_BOVARY}?slice=,,2,1&format=jpeg"),
         (f"{_BOVARY}?thumbnail=225,225", "http://bovary.iplantcollaborative.org/image_service/image/00-htVoJoFMJJj9sJ4JBfhhkR?thumbnail=225,225"),
     ),

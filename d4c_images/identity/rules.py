@@ -46,6 +46,7 @@ from d4c_images.identity.publishers import (
     plantnet,
     plutof,
     rbge,
+    rocky_mountain,
     sdplantatlas,
     single,
     smithsonian,
@@ -61,7 +62,7 @@ from d4c_images.identity.publishers import (
     zenodo,
 )
 from d4c_images.identity.rule import Rank, Rule
-from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, signed_url, specify, symbiota
+from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, signed_url, specify, symbiota, taxonworks
 from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
@@ -109,6 +110,7 @@ RULES: tuple[Rule, ...] = (
     plantnet.RULE,
     plutof.RULE,
     rbge.RULE,
+    rocky_mountain.RULE,
     sdplantatlas.RULE,
     single.RULE,
     smithsonian.RULE,
@@ -131,6 +133,7 @@ RULES: tuple[Rule, ...] = (
     fsi.RULE,
     iip.RULE,
     signed_url.RULE,
+    taxonworks.RULE,
     # Protocols, and what is left.
     iiif.RULE,
     exact.RULE,

@@ -1,7 +1,8 @@
-"""Axiell EMu's older web pages: `webmedia.php?irn=N` gives the file of multimedia record N of that museum.
+"""Axiell EMu's media scripts: `webmedia.php?irn=N` and `imu.php?request=multimedia&irn=N` give the file of record N of that museum.
 
-`thumb=yes`, `size=190x157`, `width`, `height` and `format=jpg` are presentation; any other parameter (another module's table, a
-further resource of the record) keeps the URL to the exact rule. EMu's other addresses of media are publishers' own (see `nmnh`).
+`thumb=yes`, `size=190x157`, `width`, `height`, `bestfit` and `format=jpg` are presentation; any other parameter (another
+module's table, a further resource of the record) keeps the URL to the exact rule. EMu's other addresses of media are
+publishers' own (see `nmnh`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "emu"
 VERSION = 1
 
-_MEDIA = re.compile(r"((?:/[^/]+)*/objects/[a-z]+)/webmedia\.php\?(.+)").fullmatch
+_MEDIA = re.compile(
+    r"(?P<script>(?:/[^/]+)*/objects/[a-z]+/webmedia\.php\?|(?:/[^/]+)*/imu\.php\?request=multimedia&)(?P<words>.+)"
+).fullmatch
 _WHOLE, _CONVERTED, _SIZED, _THUMB = range(4)
 
 
@@ -24,7 +27,7 @@ def _read(url: Url) -> Variant | None:
     if found is None:
         return None
     number, kind, size = "", _WHOLE, 0
-    for word in found[2].split("&"):
+    for word in found["words"].split("&"):
         name, _, value = word.partition("=")
         if name == "irn" and value.isdigit() and not number:
             number = value
@@ -32,14 +35,17 @@ def _read(url: Url) -> Variant | None:
             kind, size = max(kind, _SIZED), max(size, *map(int, value.split("x")))
         elif name == "thumb":
             kind = _THUMB
+        elif name == "bestfit":
+            kind = max(kind, _SIZED)
         elif name == "format":
             kind = max(kind, _CONVERTED)
         else:
             return None
     if not number:
         return None
-    better = "" if kind == _WHOLE else f"{url.root}{found[1]}/webmedia.php?irn={number}"
-    return Variant(f"{url.host}{found[1]}/{number}", (kind, -size), better)
+    script = found["script"]
+    better = "" if kind == _WHOLE else f"{url.root}{script}irn={number}"
+    return Variant(f"{url.host}{script.partition('?')[0].rpartition('/')[0]}/{number}", (kind, -size), better)
 
 
 _VARIANTS = Variants(NAME, VERSION, _read)
@@ -50,8 +56,8 @@ _MANCHESTER = "http://images.manchester.gov.uk/web/objects/common/webmedia.php?i
 RULE = Rule(
     name=NAME,
     version=VERSION,
-    publisher="EMu web pages (webmedia.php)",
-    hints=("/webmedia.php?",),
+    publisher="EMu (webmedia.php and imu.php of its web pages)",
+    hints=("/webmedia.php?", "/imu.php?"),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
     source="https://github.com/EOL/eol_php_code (FieldMuseum connectors); objects/common/webmedia.php of EMu's web pages",
@@ -65,8 +71,21 @@ RULE = Rule(
             "http://plantnet.rbgsyd.nsw.gov.au/emuwebnswlive/objects/common/webmedia.php?irn=79359&reftable=ebibliography",
             "http://plantnet.rbgsyd.nsw.gov.au/emuwebnswlive/objects/common/webmedia.php?irn=79359&reftable=ebibliography",
         ),
+        Example(
+            "https://gallery.its.unimelb.edu.au/imu/imu.php?request=multimedia&irn=101093",
+            "emu:gallery.its.unimelb.edu.au/imu/101093",
+        ),
+        Example(
+            "https://gallery.its.unimelb.edu.au/imu/imu.php?request=multimedia&irn=101093&bestfit=yes&width=300",
+            "emu:gallery.its.unimelb.edu.au/imu/101093",
+            "https://gallery.its.unimelb.edu.au/imu/imu.php?request=multimedia&irn=101093",
+        ),
     ),
     traps=(
+        (
+            "https://gallery.its.unimelb.edu.au/imu/imu.php?request=multimedia&irn=101093",
+            "https://gallery.its.unimelb.edu.au/imu/imu.php?request=resource&irn=101093",
+        ),
         (_FIELD, _FIELD.replace("60385", "60386")),
         (_FIELD, _FIELD.replace("/web/", "/web2/")),
         (_FIELD, _FIELD.replace("emuweb.fieldmuseum.org", "emuweb.example.org")),

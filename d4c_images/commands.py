@@ -410,6 +410,10 @@ class _Watchers(Watcher):
         for watcher in self._all:
             watcher.host_given_up(host, n_images, why)
 
+    def idle(self, until: float, host: str, why: str) -> None:
+        for watcher in self._all:
+            watcher.idle(until, host, why)
+
     def network_down(self, is_down: bool) -> None:
         for watcher in self._all:
             watcher.network_down(is_down)

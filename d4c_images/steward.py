@@ -28,6 +28,7 @@ TICK_S = 0.25
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3
+WORTH_TELLING_S = 5.0  # a wait of everybody
 GIVE_UP_IMAGES = 2_000  # in one transaction
 CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
 
@@ -46,6 +47,7 @@ class _Lane:
     worker: int = 0
     leases: list[int] = field(default_factory=list)  # the turn under way and at most one behind it
     claims: int = 0  # how many the next turn gets
+    room: int = 0  # connections that it takes of its worker
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +59,7 @@ class _Host:
     lanes: list[_Lane]
     due: float | None = None  # when it is looked at next; None: something else will bring it back
     rests_until: float = 0.0  # the interval between two requests, kept from one turn to the next
+    words: str = ""  # the latest trouble with it
     n_given_up: int = 0  # images, while it is being given up
     in_line_since: float | None = None  # its time has come, but others of its group have all the lanes
 
@@ -75,10 +78,14 @@ class _Agenda:
             self._order += 1
             heapq.heappush(self._heap, (when, self._order, host))
 
-    def next_at(self) -> float | None:
+    def first(self) -> _Host | None:
         while self._heap and self._heap[0][0] != self._heap[0][2].due:
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0][2] if self._heap else None
+
+    def next_at(self) -> float | None:
+        host = self.first()
+        return host.due if host else None
 
     def pop(self, now: float) -> _Host | None:
         """The first host whose time has come."""
@@ -114,6 +121,7 @@ class Steward:
         self._random = random.Random()
         self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
+        self._is_idle = False
         self._last_snapshot_at = self._last_beat_at = self._started_at
 
     def run(self) -> Ending:
@@ -281,9 +289,9 @@ class Steward:
         turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
         if turn is None:
             return None
-        if not lane.leases:
-            self._load[worker] += host.limits.connections
-        lane.worker = worker
+        room = max(lane.room, min(host.limits.connections, len(turn.claims)))  # one claim needs one connection
+        self._load[worker] += room - lane.room
+        lane.worker, lane.room = worker, room
         lane.leases.append(turn.lease_id)
         self._leases[turn.lease_id] = _Lease(turn, host.host_id, worker, {claim.image_id for claim in turn.claims}, now)
         self._totals.lent += len(turn.claims)
@@ -306,6 +314,7 @@ class Steward:
                 for other_id, new in self._silence.after(host_id, before, news, now).items():
                     self._set_pace(db, other_id, new, now if other_id == host_id and news.has_answer else None)
                 host = self._hosts[host_id]
+                host.words = news.commonest() or host.words
                 if host.pace.blocked_until is not None and host.pace.blocked_until != before.blocked_until:
                     blocked.append(host)
             for host_id in settled.moved_to - self._hosts.keys():
@@ -390,7 +399,8 @@ class Steward:
         lane = host.lanes[lease.turn.lane]
         lane.leases.remove(report.lease_id)
         if not lane.leases:
-            self._load[lease.worker] -= host.limits.connections
+            self._load[lease.worker] -= lane.room
+            lane.room = 0
             for neighbour in self._groups.get(host.limits.group or "", {lease.host_id}):
                 self._hosts[neighbour].rests_until = now + host.limits.min_interval_s
             for waiting in self._line(host):
@@ -427,6 +437,7 @@ class Steward:
 
     def _tick(self) -> None:
         now = self._clock()
+        self._tell_if_idle(now)
         if now - self._last_beat_at >= owner.HEARTBEAT_S:
             owner.beat(self._ledger, now)
             self._last_beat_at = now
@@ -434,6 +445,15 @@ class Steward:
         if now - self._last_snapshot_at >= SNAPSHOT_S:
             self._watcher.ticked(self._snapshot())
             self._last_snapshot_at = now
+
+    def _tell_if_idle(self, now: float) -> None:
+        """Once for each time that there is nothing to do but wait: who looks at a screen wants to know why nothing happens."""
+        first = self._agenda.first()
+        if self._leases or self._crowd or first is None:
+            self._is_idle = False
+        elif not self._is_idle and first.due is not None and first.due - now >= WORTH_TELLING_S:
+            self._is_idle = True
+            self._watcher.idle(first.due, first.name, first.pace.blocked_why or first.words)
 
     def _end_hung(self, now: float) -> None:
         """Kill workers that sit on a turn: those that still do at the next look, since a whole job may have been suspended."""

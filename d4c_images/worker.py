@@ -46,7 +46,9 @@ LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 GROUP = 32  # images made durable together ...
 GROUP_S = 0.05  # ... or what has come together in this time: a kill costs what is not yet kept
-MAX_WAITING = 64  # images fetched, but not yet kept: no more is fetched then
+MAX_WAITING = 64  # images fetched, but not yet kept: nothing more is asked for then, since a kill would cost them all ...
+WAITING_S = 0.25  # ... and no more than are decoded in this time
+FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 DECODE_THREADS = 2
 
@@ -95,6 +97,7 @@ class _Worker:
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._has_decoder = False
+        self._examine_s = FIRST_EXAMINE_S
 
     def run(self, feed: Feed) -> Iterator[Report]:
         closed = False
@@ -174,7 +177,8 @@ class _Worker:
                 self._ask(attempt)
 
     def _has_room(self) -> bool:
-        return self._n_beside + len(self._verified) + len(self._putting) < MAX_WAITING
+        n_decoded_soon = max(2 * DECODE_THREADS, round(DECODE_THREADS * WAITING_S / self._examine_s))
+        return self._n_beside < n_decoded_soon and self._n_beside + len(self._verified) + len(self._putting) < MAX_WAITING
 
     def _begin(self, lane: Lane) -> Attempt | None:
         """The next claim, or None where it can do without a request for now."""
@@ -220,6 +224,12 @@ class _Worker:
             failure = None  # whatever comes is no worse
         self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure))
 
+    def _ask_plainly(self, attempt: Attempt) -> None:
+        """By http, as its URL says: not all of the host's URLs are to be had by https."""
+        attempt.lane.answers_by_https = False
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
+
     def _hand_back(self, attempt: Attempt) -> None:
         """What the attempt has learned so far goes back with it."""
         if attempt.n_requests:
@@ -262,6 +272,9 @@ class _Worker:
         if reply.redirect_url is not None:
             if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
                 attempt.lane.answers_by_https = True
+            if attempt.is_upgraded and reply.redirect_url == attempt.url:  # it sends us from https back to http: no hop, then
+                self._ask_plainly(attempt)
+                return
             if attempt.hops < self._fetcher.options.limits.max_redirects:
                 self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1)
                 return
@@ -273,9 +286,7 @@ class _Worker:
         elif documents.may_be_document(reply, verdict):
             self._beside(self._on_read, attempt, documents.read, reply, verdict, attempt.claim.urls[attempt.url_no], attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
-            attempt.lane.answers_by_https = False  # not so for all of its URLs, then
-            attempt.part.abort()
-            attempt.lane.ready.append(attempt)
+            self._ask_plainly(attempt)
         else:
             self._failed(attempt, verdict, reply.code)
 
@@ -348,8 +359,16 @@ class _Worker:
     def _beside(self, then: Callable[..., None], attempt: Attempt, act: Callable[..., Any], *args: Any) -> None:
         """Run `act` in a thread, then `then(attempt, future)` here."""
         self._n_beside += 1
-        future = self._decoders.submit(act, *args)
+        future = self._decoders.submit(self._timed, act, *args)
         future.add_done_callback(lambda future: self._tell(partial(self._come_back, then, attempt, future)))
+
+    def _timed(self, act: Callable[..., Any], *args: Any) -> Any:
+        """`act`, and how long such a thing has lately taken."""
+        start = self._clock.monotonic()
+        try:
+            return act(*args)
+        finally:
+            self._examine_s += (self._clock.monotonic() - start - self._examine_s) / 16
 
     def _come_back(self, then: Callable[..., None], attempt: Attempt, future: Future[Any]) -> None:
         self._n_beside -= 1

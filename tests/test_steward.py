@@ -208,3 +208,35 @@ def test_a_ledger_that_stays_locked_loses_nothing(ledger: connect.Ledger, monkey
     owner.take(ledger, "download", owner.this_process(), time.time())
     assert run(ledger, ByHand(all_gone), Plan(HostTable())) is Ending.DONE
     assert counts(ledger) == {"failed_permanent": 20}
+
+
+def test_a_host_with_one_image_takes_one_connection(ledger: connect.Ledger) -> None:
+    """Hosts that may have a worker's every connection, and have one image to ask for: both are asked at once."""
+    ledger.connection.execute("DELETE FROM image_rows WHERE image_id > 2")
+    n_at_once = []
+
+    def answer(turn: Turn) -> list[Outcome] | None:
+        n_at_once.append(len(runner.turns))
+        return None
+
+    runner = ByHand(answer)
+    runner.at = {2: lambda: [runner.say(turn, all_gone(turn)) for turn in runner.turns] and None}
+    hosts = parse_hosts("[default]\nconnections = 40\n")
+    assert run(ledger, runner, Plan(hosts, max_connections=64)) in (Ending.DONE, Ending.WAITING)
+    assert n_at_once == [1, 2]
+
+
+def test_who_watches_hears_why_nothing_happens(ledger: connect.Ledger) -> None:
+    class Listener(Watcher):
+        def __init__(self) -> None:
+            self.heard: list[tuple[float, str]] = []
+
+        def idle(self, until: float, host: str, why: str) -> None:
+            self.heard.append((until - runner.now, why))
+
+    runner, listener = ByHand(not_reached), Listener()
+    started = runner.now
+    Steward(ledger, runner, Plan(HostTable(), max_idle_s=300.0), listener, runner.clock, lambda: runner.now > started + 60).run()
+    wait_s, why = listener.heard[0]
+    assert 5 <= wait_s <= 60
+    assert "dns (Could not resolve host)" in why

@@ -673,3 +673,36 @@ def test_a_host_that_is_not_there_is_asked_once(publishers: Publishers, tmp_path
     outcomes = bench.outcomes(turn([claim(number) for number in range(1, 9)], connections=1))
     assert [outcome.verdict and outcome.verdict.unreachable for outcome in outcomes.values()] == [True, *[None] * 7]
     bench.close()
+
+
+def test_from_https_back_to_http_is_no_hop(bench: Bench, publishers: Publishers) -> None:
+    """The host has sent us to https for good, but does not mean all of its URLs: no loop, and no hop of the image's ten."""
+    publishers.behave(f"{HOST}/0.jpg=redirect_to_https", f"{HOST}/1.jpg=redirect_to_http")
+    outcomes = bench.outcomes(turn([claim(0), claim(1, hops=9)], connections=1))
+    assert [status(outcome)[0] for outcome in outcomes.values()] == [Status.SUCCESS] * 2
+    assert outcomes[1].requests == 2
+
+
+def test_what_is_fetched_waits_for_slow_decoding_only_in_small_numbers(bench: Bench, publishers: Publishers) -> None:
+    """A kill costs what is fetched and not yet kept."""
+    held_up, n_seen = threading.Event(), []
+    real_check = bench.examiner.decoder().check
+
+    def check(path: Path, sniffed: object) -> object:
+        n_seen.append(path)
+        if len(n_seen) > 40:
+            held_up.wait(10)
+        else:
+            time.sleep(0.05)  # 40 a second
+        return real_check(path, sniffed)  # type: ignore[arg-type]
+
+    bench.examiner.decoder().check = check  # type: ignore[method-assign]
+    feed = Feed([turn([claim(number) for number in range(200)], connections=4)])
+    kept = 0
+    for report in bench.reports(feed):
+        kept += len(report.outcomes)
+        if not held_up.is_set() and kept >= 40 - 2:
+            time.sleep(0)
+            held_up.set()
+            assert publishers.host(HOST)["requests"] <= kept + 4 + 2 + 2 * 10, "in flight, in the decoder, waiting for it"
+    assert kept == 200

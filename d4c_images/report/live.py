@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
-from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary
+from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary, waiting
 from d4c_images.run import Ending, Snapshot, Watcher
 
 
@@ -33,6 +33,9 @@ class LiveProgress(Watcher):
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self._console.print(Text(given_up(host, n_images, why), "red"))
+
+    def idle(self, until: float, host: str, why: str) -> None:
+        self._console.print(Text(waiting(until, host, why), "yellow"))
 
     def network_down(self, is_down: bool) -> None:
         self._console.print(Text(network(is_down), "red" if is_down else "green"))

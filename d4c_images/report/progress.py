@@ -86,6 +86,9 @@ class LogProgress(Watcher):
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self.say(None, given_up(host, n_images, why))
 
+    def idle(self, until: float, host: str, why: str) -> None:
+        self.say(None, waiting(until, host, why))
+
     def network_down(self, is_down: bool) -> None:
         self.say(None, network(is_down))
 
@@ -105,6 +108,10 @@ class LogProgress(Watcher):
 
 def given_up(host: str, n_images: int, why: str) -> str:
     return f"{host} is given up with {n_images:,} images: {why}"
+
+
+def waiting(until: float, host: str, why: str) -> str:
+    return f"nothing to do before {clock(until)}, when {host} is asked again{f': {why}' if why else ''}"
 
 
 def network(is_down: bool) -> str:

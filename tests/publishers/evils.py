@@ -273,6 +273,12 @@ def redirect_to_https(ask: Ask) -> Steps:
 
 
 @behaviour
+def redirect_to_http(ask: Ask) -> Steps:
+    """302 from https to http of the same URL."""
+    yield _redirect(ask, 302, f"http://{ask.host}{ask.target}") if ask.scheme == "https" else _good(ask)
+
+
+@behaviour
 def redirect_to_host(ask: Ask) -> Steps:
     """302 to the same path of host ARG (elsewhere.test)."""
     yield _redirect(ask, 302, f"{ask.scheme}://{ask.arg or 'elsewhere.test'}{ask.target}")

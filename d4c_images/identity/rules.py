@@ -12,6 +12,7 @@ from d4c_images.identity.publishers import (
     bhl,
     bioimages,
     bold,
+    bugwood,
     byu,
     calacademy,
     calphotos,
@@ -19,7 +20,9 @@ from d4c_images.identity.publishers import (
     cyberflora,
     cyverse,
     discoverlife,
+    dropbox,
     eol,
+    figshare,
     flickr,
     gbif_cache,
     geocollections,
@@ -62,7 +65,20 @@ from d4c_images.identity.publishers import (
     zenodo,
 )
 from d4c_images.identity.rule import Rank, Rule
-from d4c_images.identity.software import bisque, djatoka, emu, fsi, iip, signed_url, specify, symbiota, taxonworks
+from d4c_images.identity.software import (
+    bisque,
+    djatoka,
+    drupal,
+    emu,
+    fsi,
+    iip,
+    omeka,
+    signed_url,
+    specify,
+    symbiota,
+    taxonworks,
+    wordpress,
+)
 from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
@@ -77,6 +93,7 @@ RULES: tuple[Rule, ...] = (
     bhl.RULE,
     bioimages.RULE,
     bold.RULE,
+    bugwood.RULE,
     byu.RULE,
     calacademy.RULE,
     calphotos.RULE,
@@ -84,7 +101,9 @@ RULES: tuple[Rule, ...] = (
     cyberflora.RULE,
     cyverse.RULE,
     discoverlife.RULE,
+    dropbox.RULE,
     eol.RULE,
+    figshare.RULE,
     flickr.RULE,
     gbif_cache.RULE,
     geocollections.RULE,
@@ -134,6 +153,9 @@ RULES: tuple[Rule, ...] = (
     iip.RULE,
     signed_url.RULE,
     taxonworks.RULE,
+    drupal.RULE,
+    omeka.RULE,
+    wordpress.RULE,
     # Protocols, and what is left.
     iiif.RULE,
     exact.RULE,

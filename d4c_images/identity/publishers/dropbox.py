@@ -1,0 +1,59 @@
+"""Dropbox: a shared file's id and name; `dl` and `raw` say whether a page or the file comes. Leaves shared folders alone."""
+
+from __future__ import annotations
+
+import re
+
+from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.url import Url
+from d4c_images.identity.variant import Variant, Variants
+
+NAME = "dropbox"
+VERSION = 1
+
+_FILE = re.compile(r"/((?:s|scl/fi)/[a-z0-9]{12,24}/[^/]+)").fullmatch
+_ABOUT_THE_PAGE = frozenset({"dl", "raw", "st", "e"})
+
+
+def _read(url: Url) -> Variant | None:
+    file, arguments = _FILE(url.path), url.arguments()
+    if file is None or arguments is None or not arguments.keys() <= _ABOUT_THE_PAGE | {"rlkey"}:
+        return None
+    key = arguments.get("rlkey", "")
+    if url.host == "dl.dropboxusercontent.com" or arguments.get("dl") == "1" or arguments.get("raw") == "1":
+        return Variant(file[1], (0, int(not key), len(url.text)))
+    asks = f"?rlkey={key}&dl=1" if key else "?dl=1"
+    return Variant(file[1], (1, int(not key), len(url.text)), f"{url.root}{url.path}{asks}")
+
+
+_VARIANTS = Variants(NAME, VERSION, _read)
+_LEAF = "https://www.dropbox.com/s/4kq3l1yqz0d7v2m/leaf%201.jpg"
+_NEW = "https://www.dropbox.com/scl/fi/4kq3l1yqz0d7v2mabcdef/leaf.jpg"
+
+RULE = Rule(
+    name=NAME,
+    version=VERSION,
+    publisher="Dropbox",
+    hosts=frozenset({"www.dropbox.com", "dropbox.com", "dl.dropboxusercontent.com"}),
+    match=_VARIANTS.match,
+    rank=_VARIANTS.rank,
+    source="https://help.dropbox.com/share/force-download",
+    examples=(
+        Example(f"{_LEAF}?dl=0", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg", f"{_LEAF}?dl=1"),
+        Example(_LEAF, "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg", f"{_LEAF}?dl=1"),
+        Example(f"{_LEAF}?raw=1", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg"),
+        Example(
+            "https://dl.dropboxusercontent.com/s/4kq3l1yqz0d7v2m/leaf%201.jpg", "dropbox:s/4kq3l1yqz0d7v2m/leaf%201.jpg"
+        ),
+        Example(
+            f"{_NEW}?rlkey=o5n2ab&st=x1&dl=0",
+            "dropbox:scl/fi/4kq3l1yqz0d7v2mabcdef/leaf.jpg",
+            f"{_NEW}?rlkey=o5n2ab&dl=1",
+        ),
+        Example("https://www.dropbox.com/sh/4kq3l1yqz0d7v2m/AAB?dl=0", "https://www.dropbox.com/sh/4kq3l1yqz0d7v2m/AAB?dl=0"),
+    ),
+    traps=(
+        (f"{_LEAF}?dl=0", f"{_LEAF.replace('v2m', 'v3m')}?dl=0"),
+        (f"{_LEAF}?dl=0", f"{_LEAF}?dl=0&preview=leaf%202.jpg"),
+    ),
+)

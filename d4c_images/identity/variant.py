@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,14 @@ class Variant(NamedTuple):
     photo: str  # the part of the key behind `<rule name>:`
     rank: Rank  # smaller is better; URLs of one rank stand in the order of scheme and text
     better: str = ""  # a URL of the same photo and of a smaller rank that the publisher offers
+
+
+_NUMBER = re.compile(r"[0-9]+")
+
+
+def longest_side(size: str) -> int:
+    """The greatest number in `!600,400`, `width=150&height=100` and the like; 0 without any."""
+    return max(map(int, _NUMBER.findall(size)), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import IIIF_SIZE
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.identity.variant import Variant, Variants
+from d4c_images.identity.variant import Variant, Variants, longest_side
 
 NAME = "harvard_ids"
 VERSION = 1
 
 _VIEW = re.compile(r"/ids/view/([0-9]+)(?:\?((?:(?:width|height)=[0-9]{1,5}&?){1,2}))?").fullmatch
 _SERVICE = re.compile(r"/ids/iiif/([0-9]+)/(.+)").fullmatch
-_WHOLE = re.compile(r"full/(full|max|!?[0-9]{1,5},[0-9]{1,5}|[0-9]{1,5},|,[0-9]{1,5})/0/(?:default|native)(?:\.jpg)?").fullmatch
-_NUMBER = re.compile(r"[0-9]+")
+_WHOLE = re.compile(rf"full/({IIIF_SIZE})/0/(?:default|native)(?:\.jpg)?").fullmatch
 _BEST = "full/full/0/default.jpg"
 _FULL, _SIZED, _INFO = range(3)
 
@@ -26,21 +26,17 @@ def _read(url: Url) -> Variant | None:
     text = url.path + url.query
     if found := _VIEW(text):
         number, sides = found.groups()
-        return Variant(number, (_SIZED, -_longest(sides) if sides else -1200), _best(url, number))
+        return Variant(number, (_SIZED, -longest_side(sides) if sides else -1200), _best(url, number))
     if found := _SERVICE(text):
         number, view = found.groups()
         if whole := _WHOLE(view):
             if whole[1] in ("full", "max"):
                 return Variant(number, (_FULL, int(whole[1] != "full")))
-            return Variant(number, (_SIZED, -_longest(whole[1])), _best(url, number))
+            return Variant(number, (_SIZED, -longest_side(whole[1])), _best(url, number))
         if view == "info.json":
             return Variant(number, (_INFO, 0), _best(url, number))
         return Variant(f"{number}/{view}", (_SIZED, 0))
     return None
-
-
-def _longest(sides: str) -> int:
-    return max(map(int, _NUMBER.findall(sides)))
 
 
 def _best(url: Url, number: str) -> str:

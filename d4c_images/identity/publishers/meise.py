@@ -1,6 +1,7 @@
 """Meise Botanic Garden: a herbarium sheet as one JPEG below folders made of its barcode, and as a IIIF manifest.
 
-Further photos of a sheet have a number behind the barcode and are images of their own.
+Further photos of a sheet have a number behind the barcode and are images of their own. The manifest stands for the first one and is
+asked first, since it knows the others.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ def _read(url: Url) -> Variant | None:
         return None
     if url.host == "oxalis.br.fgov.be" and (found := _JPEG(url.path)):
         folders, name = found.groups()
-        return Variant(name, (0,)) if name.startswith(folders.replace("/", "")) else None
+        return Variant(name, (1,)) if name.startswith(folders.replace("/", "")) else None
     if url.host == "iiif-manifest.oxalis.br.fgov.be" and (found := _MANIFEST(url.path)):
-        return Variant(found[1], (1,))
+        return Variant(found[1], (0,))
     return None
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
+from d4c_images.identity.pattern import IIIF_SIZE
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.identity.variant import Variant, Variants
+from d4c_images.identity.variant import Variant, Variants, longest_side
 
 NAME = "iip"
 VERSION = 1
@@ -18,10 +19,7 @@ VERSION = 1
 _SIDES = ("wid", "hei")
 _SHOWN_AS = frozenset({"cvt", "qlt", *_SIDES})
 _SIDE = re.compile(r"[0-9]{1,5}").fullmatch
-_IIIF = re.compile(
-    r"\?IIIF=([^&#]+?)/(?:full/(max|full|!?[0-9]{1,5},[0-9]{1,5}|[0-9]{1,5},|,[0-9]{1,5})/0/default\.jpg|info\.json)"
-).fullmatch
-_NUMBER = re.compile(r"[0-9]+")
+_IIIF = re.compile(rf"\?IIIF=([^&#]+?)/(?:full/({IIIF_SIZE})/0/default\.jpg|info\.json)").fullmatch
 _FULL, _SIZED, _INFO = range(3)
 
 
@@ -51,7 +49,7 @@ def _read_iiif(url: Url) -> Variant | None:
     picture, size = found.groups()
     if size in ("max", "full"):
         return Variant(_key(url, picture), (_FULL, 1))
-    rank = (_SIZED, -max(map(int, _NUMBER.findall(size)))) if size else (_INFO, 0)
+    rank = (_SIZED, -longest_side(size)) if size else (_INFO, 0)
     return Variant(_key(url, picture), rank, f"{url.root}{url.path}?IIIF={picture}/full/max/0/default.jpg")
 
 

@@ -266,6 +266,7 @@ class Unfolding:
     images: tuple[Image, ...]  # in the document's order; of a collection, what its documents stand for
     n_named: int  # with those that were left out
     otherwise: Verdict  # what becomes of the image where nothing of it is left to be asked
+    failure: Failure | None = None  # a transient one of this attempt, before
 
 
 @dataclass(frozen=True, slots=True)

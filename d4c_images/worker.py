@@ -219,10 +219,7 @@ class _Worker:
         """Have the ledger remember where to go on."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
-        failure = attempt.failure
-        if failure is not None and failure.verdict.status is Status.FAILED_PERMANENT:
-            failure = None  # whatever comes is no worse
-        self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure))
+        self._settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, _to_carry(attempt.failure)))
 
     def _ask_plainly(self, attempt: Attempt) -> None:
         """By http, as its URL says: not all of the host's URLs are to be had by https."""
@@ -298,7 +295,7 @@ class _Worker:
             return
         attempt.lane.n_troubles = 0
         if attempt.failure is not None:
-            read = replace(read, otherwise=attempt.failure.verdict)
+            read = replace(read, otherwise=attempt.failure.verdict, failure=_to_carry(attempt.failure))
         self._settle(attempt, unfolding=read, http_status=code)
 
     def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
@@ -466,3 +463,8 @@ def _found(attempt: Attempt) -> Found:
     if attempt.found is None:
         raise ValueError("nothing was found")
     return attempt.found
+
+
+def _to_carry(failure: Failure | None) -> Failure | None:
+    """What the image's next host must know of. Not a failure for good: whatever comes is no worse."""
+    return None if failure is None or failure.verdict.status is Status.FAILED_PERMANENT else failure

@@ -20,6 +20,7 @@ QUERIES = {
     "gbif_ids": "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at IS NOT NULL, first_image_id, n_in_line"
     " FROM gbif_ids ORDER BY gbif_id",
     "documents": "SELECT image_id, url, kind, n_named, n_taken FROM documents ORDER BY image_id, url",
+    "picture_links": "SELECT * FROM picture_links ORDER BY gbif_id, image_id",
     "unfolded": "SELECT * FROM unfolded ORDER BY parent_id, image_id",
     "record_names": "SELECT * FROM record_names ORDER BY gbif_id",
     "variants": "SELECT * FROM variants ORDER BY image_id, url",

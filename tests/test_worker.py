@@ -250,6 +250,12 @@ def test_what_failed_before_a_document_is_remembered(bench: Bench, publishers: P
     outcome = bench.outcome(claim(1, f"http://{HOST}/gone.jpg", f"http://{HOST}/iiif/3/x/info.json"))
     assert outcome.unfolding is not None
     assert (outcome.unfolding.url_no, outcome.unfolding.otherwise.error_type) == (1, "http_410")
+    assert outcome.unfolding.failure is None, "whatever comes is no worse"
+    publishers.behave(f"{HOST}/gone.jpg=http_500")
+    outcome = bench.outcome(claim(2, f"http://{HOST}/gone.jpg", f"http://{HOST}/iiif/3/x/info.json"))
+    assert outcome.unfolding is not None
+    assert outcome.unfolding.failure is not None
+    assert outcome.unfolding.failure.verdict.error_type == ErrorType.SERVER_ERROR
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ class Admission:
         image_nos, linked = self._records.add(db, arrivals, tally, now)
         if linked:
             self._write_links(db, group, linked, image_ids, image_nos, set(old))
+        known.note_picture_links(db, group, matches, linked)
         self._write_images(db, group, is_new, image_nos, linked)
         known.write_twins(db, matches, image_ids)
         for at, said in group.evidence.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +49,9 @@ UPDATE image_rows SET license_id = coalesce(license_id, ?), creator_id = coalesc
 WHERE image_id = ?
   AND (license_id IS NULL OR creator_id IS NULL OR rights_holder_id IS NULL OR references_url IS NULL)
 """
+ARE_THERE_PICTURE_LINKS = "SELECT EXISTS (SELECT 1 FROM picture_links)"
+INSERT_PICTURE_LINK = "INSERT OR IGNORE INTO picture_links (gbif_id, image_id) VALUES (?, ?)"
+DROP_PICTURE_LINK = "DELETE FROM picture_links WHERE gbif_id = ? AND image_id = ?"
 NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, host_id = ? WHERE image_id = ?"
 
 
@@ -280,6 +283,16 @@ def repeated_links(
                 effect.tried |= image.last_attempt_at is not None
     db.executemany(FILL_LINK, fills)
     return repeated, effects
+
+
+def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, linked: Sequence[int]) -> None:
+    """Remember which links are to the picture that a document's image has become: found by a further key (`unfold`)."""
+    stored = matches.stored
+    by_picture = [at for at in linked if at in stored and stored[at].key != group.key(at)]
+    db.executemany(INSERT_PICTURE_LINK, [(group.gbif_id(at), stored[at].image_id) for at in by_picture])
+    if stored and db.execute(ARE_THERE_PICTURE_LINKS).fetchone()[0]:
+        by_itself = [(group.gbif_id(at), image.image_id) for at, image in stored.items() if image.key == group.key(at)]
+        db.executemany(DROP_PICTURE_LINK, by_itself)
 
 
 def _provenance(group: Group, at: int) -> tuple[int | None, int | None, int | None, str | None]:

@@ -303,7 +303,8 @@ class _Settlement:
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
-            done = unfold.unfold(self._db, unfolding, unfold.Holder(held.image_id, held.gbif_id, lease_id), self._now)
+            holder = unfold.Holder(held.image_id, held.gbif_id, lease_id, packed(unfolding.failure))
+            done = unfold.unfold(self._db, unfolding, holder, self._now)
             if done.host_id is not None:
                 waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
                 self._tally.image(1, done.host_id, waiting, held.error_type, final=False)

@@ -207,6 +207,12 @@ CREATE TABLE unfolded (
     root_id    INTEGER NOT NULL,  -- the image of an archive's row that all began with
     PRIMARY KEY (parent_id, image_id)
 ) WITHOUT ROWID;
+-- Links to such an image that speak of its picture, not of the document: rows that named the picture itself, later.
+CREATE TABLE picture_links (
+    gbif_id   INTEGER NOT NULL,
+    image_id  INTEGER NOT NULL,
+    PRIMARY KEY (gbif_id, image_id)
+) WITHOUT ROWID;
 CREATE INDEX unfolded_image ON unfolded (image_id);
 CREATE INDEX unfolded_root ON unfolded (root_id) WHERE is_made;
 

@@ -51,7 +51,8 @@ CAUGHT_UP = "SELECT keyed_image_id, recorded_image_id, (SELECT coalesce(max(imag
 SET_CAUGHT_UP = "UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?"
 GO_ON = """
 UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END, lease_id = NULL,
-    not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0
+    not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0,
+    carried_failure = ?
 WHERE image_id = ? AND lease_id = ?
 """
 ORIGIN = "SELECT depth, root_id FROM unfolded INDEXED BY unfolded_image WHERE image_id = ? AND is_made"
@@ -67,7 +68,8 @@ INSERT OR REPLACE INTO documents (image_id, url, kind, n_named, n_taken, read_at
 # The link of a record to the holder, which says under which licence the further images come too.
 LINKS = """
 SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no
-FROM link_rows INDEXED BY link_shared WHERE image_id = :image_id
+FROM link_rows AS l INDEXED BY link_shared WHERE image_id = :image_id
+  AND NOT EXISTS (SELECT 1 FROM picture_links AS p WHERE p.gbif_id = l.gbif_id AND p.image_id = l.image_id)
 UNION ALL
 SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, coalesce(archive_id, 0), coalesce(row_no, 0)
 FROM image_rows AS i WHERE image_id = :image_id
@@ -128,6 +130,7 @@ class Holder(NamedTuple):
     image_id: int
     gbif_id: int  # its first record
     lease_id: int
+    carried_failure: str | None  # as its row has it
 
 
 @dataclass(slots=True)
@@ -194,7 +197,8 @@ class _Unfolding:
         if own is not None and images[own].key not in found and images[own].key != self._key:
             self._db.execute(INSERT_KEY, (key_hash(images[own].key), self._holder.image_id))
             self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))
-        if result.host_id is None and further and self._holder.image_id not in found.values():
+        is_collection = self._unfolding.kind == DocumentKind.COLLECTION
+        if result.host_id is None and further and (is_collection or self._holder.image_id not in found.values()):
             self._end_as(further[0], result)
         return result
 
@@ -281,7 +285,8 @@ class _Unfolding:
         urls = "\n".join((*ahead, *after))
         host_id = host_id_of(self._db, parts(after[0]).host)
         image_key = None if self._key == urls else self._key
-        self._db.execute(GO_ON, (image_key, urls, url_no + 1, host_id, holder.image_id, holder.lease_id))
+        goes_on = (image_key, urls, url_no + 1, host_id, holder.carried_failure, holder.image_id, holder.lease_id)
+        self._db.execute(GO_ON, goes_on)
         return Unfolded(host_id)
 
     def _end_as(self, image_id: int, result: Unfolded) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from d4c_images.identity import exact, iiif
 from d4c_images.identity.publishers import (
-    ala,
     antweb,
     arctos,
     auckland,
@@ -66,6 +65,7 @@ from d4c_images.identity.publishers import (
 )
 from d4c_images.identity.rule import Rank, Rule
 from d4c_images.identity.software import (
+    ala,
     bisque,
     djatoka,
     drupal,
@@ -85,7 +85,6 @@ from d4c_images.model import Image
 RULES: tuple[Rule, ...] = (
     # Publishers: asked about their own hosts.
     inat.RULE,
-    ala.RULE,
     antweb.RULE,
     arctos.RULE,
     auckland.RULE,
@@ -156,6 +155,7 @@ RULES: tuple[Rule, ...] = (
     drupal.RULE,
     omeka.RULE,
     wordpress.RULE,
+    ala.RULE,
     # Protocols, and what is left.
     iiif.RULE,
     exact.RULE,

@@ -101,6 +101,16 @@ def test_every_change_in_the_table_of_urls_is_named() -> None:
             assert changes(cell, url), cell
 
 
+def test_no_cell_paints_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    evil = "\x1b[31mred\udcff"
+    text = said(capsys, f"{evil}", f"https://example.org/{evil}.jpg")
+    assert text.isascii() or "\ufffd" in text
+    assert "\x1b" not in text
+    table = tmp_path / "table.txt"
+    table.write_bytes(b"id\turl\n1\t\x1b[31mred\xff\n")
+    assert "\x1b" not in said(capsys, "--file", str(table), "--verbose")
+
+
 def test_a_download_is_counted_by_rule(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     table = ROWS / "multimedia.txt"
     counted = json.loads(said(capsys, "--file", str(table), "--json"))

@@ -18,7 +18,7 @@ from d4c_images.ledger.chunk import Numbers, hashes_of
 from d4c_images.model import Image
 from d4c_images.sources.identifiers import Cell, identifier_cells
 
-COMPACT_AT = 1 << 20
+HASH_AT = 1 << 17
 
 
 def explained(cells: Iterable[str], *, as_json: bool) -> str:
@@ -38,7 +38,7 @@ def surveyed(path: Path, limit: int | None, *, verbose: bool, as_json: bool) -> 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """One explanation for people."""
-    yield explanation.text
+    yield _shown(explanation.text)
     if explanation.image is None or explanation.rule is None:
         yield f"  unusable    {explanation.reason}"
         return
@@ -71,10 +71,15 @@ def explanation_dict(explanation: Explanation) -> dict[str, Any]:
     }
 
 
+def _shown(text: str) -> str:
+    """Without characters that would paint the reader's terminal."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def _print_row(cell: Cell, image: Image | None) -> None:
     """One URL of a table on one line: row, rule, key or reason, and the candidate that is tried first where it is another URL."""
     if image is None:
-        print(f"{cell.row_no}\t-\t{unusable_reason(cell.text)}\t{cell.text}")
+        print(f"{cell.row_no}\t-\t{unusable_reason(cell.text)}\t{_shown(cell.text)}")
         return
     first = "" if image.urls[0] == cell.text else image.urls[0]
     print(f"{cell.row_no}\t{image.rule}\t{image.key}\t{first}")
@@ -82,19 +87,25 @@ def _print_row(cell: Cell, image: Image | None) -> None:
 
 @dataclass(slots=True)
 class _Distinct:
-    """How many distinct texts came by, in 8 bytes each; two of 10^8 texts may pass for one, once in a thousand tables."""
+    """How many distinct texts came by, in 8 bytes each; two of 10^8 texts pass for one in one table of some thousand."""
 
-    known: Numbers = field(default_factory=lambda: np.array([], np.int64))
-    new: list[str] = field(default_factory=list)
+    known: Numbers = field(default_factory=lambda: np.array([], np.int64))  # hashes, each once
+    fresh: list[Numbers] = field(default_factory=list)  # hashes, not yet compared with them
+    n_fresh: int = 0
+    texts: list[str] = field(default_factory=list)  # not yet hashed
 
     def add(self, text: str) -> None:
-        self.new.append(text)
-        if len(self.new) >= COMPACT_AT:
-            self.count()
+        self.texts.append(text)
+        if len(self.texts) >= HASH_AT:
+            self.fresh.append(np.unique(hashes_of(self.texts)))
+            self.n_fresh += len(self.fresh[-1])
+            self.texts.clear()
+            if self.n_fresh > len(self.known):
+                self.count()
 
     def count(self) -> int:
-        self.known = np.union1d(self.known, hashes_of(self.new))
-        self.new.clear()
+        self.known = np.unique(np.concatenate([self.known, *self.fresh, hashes_of(self.texts)]))
+        self.fresh, self.n_fresh, self.texts = [], 0, []
         return len(self.known)
 
 

@@ -3,8 +3,8 @@
 `BW01605010_1700` is 1,700 pixels wide; `BW01605010__1_1700` is the next photo of that sheet. The manifest stands for the first one
 and is asked first: it leads to the scan at full size and knows the other photos. They are IIIF services that name the file:
 `B!20!01!60!16!B_20_0160165.jpg` is B200160165, `B_-W_01605 -01 0__1.jpg` is BW01605010__1, so the row of such a photo is found
-again. The old server has files of these names too, with thumbnails in `thumbs/`; whether they are the scans of today is not known, so
-they are images of their own.
+again. The old server has files of these names too, with thumbnails in `thumbs/`; whether they are the scans of today is not
+known, so they are images of their own.
 """
 
 from __future__ import annotations

@@ -66,7 +66,6 @@ class _Preparer:
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
         differs = np.fromiter(map(ne, keys, urls), bool, len(urls))
-        version_of = dict(zip(rules, versions, strict=True))
         restart = len(self._texts) > MAX_TEXTS
         if restart:
             self._texts.clear()
@@ -85,6 +84,7 @@ class _Preparer:
         if len(gbif_ids):
             self._last_gbif_id = rows.gbif_ids[-1]
         reject_counts, notes, samples = self.rejects.take()
+        rule_numbers = self._rules.numbers(rules)
         return Chunk(
             end_row=span.end_row,
             end_offset=span.end_offset,
@@ -99,14 +99,14 @@ class _Preparer:
             keyed=np.flatnonzero(differs),
             image_keys="\t".join(compress(keys, differs)),
             hosts=self._hosts.numbers(hosts),
-            rules=self._rules.numbers(rules),
+            rules=rule_numbers,
             referring=np.flatnonzero(refers),
             references=references,
             licenses=texts[0::3],
             creators=texts[1::3],
             rights_holders=texts[2::3],
             new_hosts=self._hosts.take_new(),
-            new_rules=[(rule, version_of[rule]) for rule in self._rules.take_new()],
+            new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
             new_texts=list(map(_bare, self._texts.take_new())),
             texts_restart=restart,
             reject_counts=reject_counts,

@@ -40,6 +40,8 @@ MAX_HELD = 1 << 19  # keys, and records, in memory
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
+# Pages at the end of a table and of a host's lists are written again by each transaction; they are folded back less often.
+LONG_LOG = "PRAGMA wal_autocheckpoint = 4000"
 NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
 BEAT = "UPDATE runs SET heartbeat_at = ? WHERE run_id = ?"
 
@@ -58,6 +60,7 @@ class Admission:
 
     def __init__(self, ledger: Ledger, archive_id: int) -> None:
         ledger.connection.execute(SMALL_CACHE)
+        ledger.connection.execute(LONG_LOG)
         self._ledger = ledger
         self._archive_id = archive_id
         self._keys = KeyIndex(ledger)
@@ -214,8 +217,8 @@ class Admission:
         license_ids, creator_ids, rights_holder_ids = (np.concatenate(columns) for columns in zip(*texts, strict=True))
         starts = [0, *accumulate(len(chunk.gbif_ids) for chunk in chunks)]
         # The transaction before this one may have ended in the middle of a record.
-        record_starts = np.union1d(_positions(starts, [chunk.record_starts for chunk in chunks]), [0])
-        maybe_known_records = np.union1d(_positions(starts, [chunk.maybe_known_records for chunk in chunks]), [0])
+        record_starts = _with_first(_positions(starts, [chunk.record_starts for chunk in chunks]))
+        maybe_known_records = _with_first(_positions(starts, [chunk.maybe_known_records for chunk in chunks]))
         n = starts[-1]
         return Group(
             row_nos=np.concatenate([chunk.row_nos for chunk in chunks]),
@@ -250,6 +253,10 @@ def _evidence(starts: Sequence[int], chunks: Sequence[Chunk]) -> dict[int, dict[
 def _positions(starts: Sequence[int], positions: Sequence[Numbers]) -> Numbers:
     """Positions in chunks as positions in all of them."""
     return np.concatenate([start + some for start, some in zip(starts, positions, strict=False)])
+
+
+def _with_first(positions: Numbers) -> Numbers:
+    return positions if len(positions) and positions[0] == 0 else np.append(0, positions)
 
 
 def _spread(n: int, positions: Numbers, texts: Sequence[str]) -> Cells:

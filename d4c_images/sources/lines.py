@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 from d4c_images.errors import SourceError
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 18  # what becomes of it stays in the processor's cache
 MAX_LINE_BYTES = 16 << 20
 
 

@@ -9,7 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import compress
+from itertools import compress, repeat
+from operator import ne, not_, or_
 from typing import NamedTuple
 
 from d4c_images.identity import identify
@@ -127,21 +128,20 @@ class Sieve:
             cells = _cells("\n".join([lines[at] for at in line_nos]), self._width, len(line_nos)) or []
         stride = self._width + 1
         urls = cells[self._identifier :: stride]
-        types = ["StillImage"] * len(urls) if self._type is None else cells[self._type :: stride]
+        types = repeat("StillImage", len(urls)) if self._type is None else cells[self._type :: stride]
         ids = cells[self._gbif_id :: stride]
         gbif_ids = _numbers(ids)
-        unusable = set()
-        for at, (kind, url) in enumerate(zip(types, urls, strict=True)):
-            if kind != "StillImage" or not url or gbif_ids is None:
-                row = cells[at * stride : at * stride + self._width]
-                if (reason := self._reason(row)) is not None:
-                    self.rejects.add(block, line_nos[at], reason, gbif_id_of(ids[at]))
-                    unusable.add(at)
+        usable = bytearray(b"\x01") * len(urls)
+        doubtful = map(or_, map(not_, urls), map(ne, types, repeat("StillImage")))
+        for at in range(len(urls)) if gbif_ids is None else list(compress(range(len(urls)), doubtful)):
+            row = cells[at * stride : at * stride + self._width]
+            if (reason := self._reason(row)) is not None:
+                self.rejects.add(block, line_nos[at], reason, gbif_id_of(ids[at]))
+                usable[at] = 0
         if gbif_ids is None:
             gbif_ids = [gbif_id_of(cell) or 0 for cell in ids]
         columns = [None if at is None else cells[at::stride] for at in self._others]
-        if unusable:
-            usable = [at not in unusable for at in range(len(urls))]
+        if not all(usable):
             line_nos = list(compress(line_nos, usable))
             gbif_ids = list(compress(gbif_ids, usable))
             urls = list(compress(urls, usable))

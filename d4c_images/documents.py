@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from d4c_images.identity import Document, identify, names_document, read_document
+from d4c_images.identity import Document, names_document, read_document
 from d4c_images.identity.manifest import Named
 from d4c_images.judge import MAX_DETAIL
 from d4c_images.model import ErrorType, Image, Reply, Status, Unfolding, Verdict
@@ -48,5 +48,7 @@ def read(reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding |
 
 def _image(named: Named) -> Image | None:
     """The image by the name that says which one it is, with the URLs that the document has for it."""
+    from d4c_images.identity import identify  # with the rules of all publishers, which few workers ever need
+
     image, first = identify(named.identifier), identify(named.urls[0])
     return image and first and image._replace(urls=named.urls, host=first.host)

@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 
 from d4c_images.errors import SourceError
-from d4c_images.identity.variants import unite
 from d4c_images.model import Evidence, PublishedHash, RecordName
 
 OTHER_NAMES = """
@@ -73,6 +72,8 @@ def note_comparison(db: sqlite3.Connection, image_id: int, url: str, *, matches:
 
 def united(one: Said, other: Said) -> dict[str, Evidence]:
     """What two rows say of one image, the same in either order."""
+    from d4c_images.identity.variants import unite  # with the rules of all publishers: a download does without
+
     both = dict(one)
     for url, said in other.items():
         both[url] = unite(both[url], said) if url in both else said

@@ -13,6 +13,7 @@ from d4c_images import __version__, commands
 from d4c_images.durations import parse_size, parse_span
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.job_scripts import COMMANDS
+from d4c_images.placeholder_list import MIN_RECORDS
 from d4c_images.settings import Scheduler, Settings, load_settings
 
 EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same command again; 2 usage; 1 anything else.
@@ -66,6 +67,7 @@ def build_parser(settings: Settings) -> argparse.ArgumentParser:
     _add_download(subparsers, settings)
     _add_status(subparsers, settings)
     _add_check(subparsers, settings)
+    _add_placeholders(subparsers, settings)
     _add_identify(subparsers, settings)
     _add_job(subparsers, settings)
     _add_notify_test(subparsers, settings)
@@ -206,6 +208,7 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
     how.add_argument(
         "--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's"
     )
+    _add_placeholder_terms(how, "--placeholder-records")
     watch = parser.add_argument_group("who watches")
     watch.add_argument(
         "--notify-every", type=_positive, default=100_000, metavar="N", help="images between two milestone messages"
@@ -238,6 +241,33 @@ def _add_check(subparsers: Subparsers, settings: Settings) -> None:
     parser.add_argument("--full", action="store_true", help="SQLite's full integrity check instead of the quick one")
     parser.add_argument("--json", action="store_true", help="the findings for scripts")
     _add_progress(parser)
+
+
+def _add_placeholders(subparsers: Subparsers, settings: Settings) -> None:
+    parser = _command(
+        subparsers,
+        "placeholders",
+        commands.placeholders,
+        "Find pictures that stand for images which are not there: the same bytes for many records of one host. Their files are set "
+        "aside, their images failed; --allow takes that back.",
+        settings,
+        root=True,
+    )
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="SHA256", help="these bytes are no placeholder; may be repeated"
+    )
+    _add_placeholder_terms(parser, "--records")
+
+
+def _add_placeholder_terms(parser: argparse._ActionsContainer, name: str) -> None:
+    parser.add_argument(
+        name,
+        type=_positive,
+        default=MIN_RECORDS,
+        metavar="N",
+        help="records that get the same bytes from one host before these are taken for a placeholder",
+    )
+    parser.add_argument("--placeholders-file", type=Path, metavar="FILE", help="placeholders that you know, in TOML")
 
 
 def _add_identify(subparsers: Subparsers, settings: Settings) -> None:

@@ -27,6 +27,7 @@ from d4c_images.errors import D4CError, Stopped, StoreError, UsageError
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
+from d4c_images.placeholder_list import PlaceholderList, parse_placeholders, sha256_of
 from d4c_images.rounds import EXIT_WORK_LEFT, Rounds, idle_rounds
 from d4c_images.run import DRAIN_SIGNALS, Ending, Plan, Runner, Snapshot, Watcher
 from d4c_images.settings import Scheduler, Settings
@@ -60,6 +61,8 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         grace_s=grace_s,
         hang_s=args.timeout + DECODING_S,
         max_idle_s=args.max_idle,
+        placeholders=_placeholder_list(args.placeholders_file),
+        placeholder_records=args.placeholder_records,
         breaker=pace.Policy(give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after),
     )
     stop = _Stop()
@@ -67,9 +70,11 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         _check_hosts(ledger, plan.only_hosts)
         runner = _workers(args.processes, root, fetch, args.max_edge)  # first: they load their parts while we load ours
         try:
+            _set_aside(ledger, root, stop)
             ending = _run(args, settings, ledger, runner, plan, stop)
         finally:
             runner.close()
+        _set_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
         n_idle = idle_rounds(ledger, "download", settings.job)
@@ -151,6 +156,41 @@ def _host_table(path: Path | None) -> pace.HostTable:
         return pace.parse_hosts(text).over(presets)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _placeholder_list(path: Path | None) -> PlaceholderList:
+    """What the package knows, and the user's own file."""
+    presets = parse_placeholders((Path(__file__).parent / "placeholders.toml").read_text(encoding="utf-8"))
+    if path is None:
+        return presets
+    try:
+        return parse_placeholders(path.read_text(encoding="utf-8")).over(presets)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the placeholders file {path}: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _set_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:
+    """Take the files of placeholders out of the collection. Loads nothing where there are none."""
+    from d4c_images.ledger.placeholders import to_set_aside
+
+    if to_set_aside(ledger, 1):
+        from d4c_images.setting_aside import set_aside
+        from d4c_images.stores.aside import Aside
+        from d4c_images.stores.local import LocalStore
+
+        store, heart = LocalStore(root), owner.Heart(ledger, time.time)
+
+        def is_over() -> bool:
+            heart.beat_if_due()
+            return stop()
+
+        try:
+            n = set_aside(ledger, store, Aside(root), is_over)
+        finally:
+            store.close()
+        print(f"{n:,} files of placeholders were set aside", flush=True)
 
 
 def _image_root(root: Path) -> Path:
@@ -342,6 +382,45 @@ def notify_test(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("SLACK_WEBHOOK_URL is not set: put it into .env or the environment")
     send_and_wait(settings.slack_webhook_url, f"d4c-images on {socket.gethostname()}: this is a test")
     print("the message has arrived")
+    return 0
+
+
+# -- placeholders
+
+
+def placeholders(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.ledger import placeholders as marking
+    from d4c_images.setting_aside import allow
+    from d4c_images.stores.aside import Aside
+    from d4c_images.stores.local import LocalStore
+
+    allowed, listed = [sha256_of(text) for text in args.allow], _placeholder_list(args.placeholders_file)
+    root = _image_root(args.root)
+    last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        heart.beat_if_due()
+        if time.monotonic() - last >= 30:
+            last = time.monotonic()
+            print(f"{what}: {done:,} of {total:,} images", flush=True)
+
+    with _owned(args.ledger, "placeholders", settings) as ledger:
+        heart = owner.Heart(ledger, time.time)
+        _set_aside(ledger, root, lambda: False)
+        for sha256 in allowed:
+            store = LocalStore(root)
+            try:
+                n = allow(ledger, store, Aside(root), sha256, int(time.time()))
+            finally:
+                store.close()
+            print(f"{n:,} images are successes again: {sha256.hex()} is no placeholder", flush=True)
+        if not allowed:
+            n = marking.find(ledger, listed, args.records, int(time.time()), show)
+            print(f"{n:,} images were found to be placeholders", flush=True)
+            _set_aside(ledger, root, lambda: False)
+        for host, sha256_hex, state, n_marked in marking.overview(ledger):
+            print(f"{state:12} {sha256_hex}  {n_marked:>9,}  {host}")
     return 0
 
 

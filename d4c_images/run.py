@@ -13,6 +13,7 @@ from typing import Protocol
 from d4c_images.ledger import questions
 from d4c_images.model import Orders, Report
 from d4c_images.pace import HostTable, Policy
+from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 
 # A run ends in good order on each of these, since schedulers differ in which of them they send.
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
@@ -34,6 +35,8 @@ class Plan:
     hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
     max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
     breaker: Policy = field(default_factory=Policy)
+    placeholders: PlaceholderList = field(default_factory=PlaceholderList)  # known ones
+    placeholder_records: int = MIN_RECORDS  # the same bytes for so many records of a host are one
 
 
 class Ending(StrEnum):

@@ -16,6 +16,7 @@ from sqlite3 import Connection
 from d4c_images import crash, pace
 from d4c_images.ledger import giving_up, lending, owner, questions
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.placeholders import Watch
 from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.silence import Silence
@@ -119,6 +120,7 @@ class Steward:
         self._load = [0] * runner.n_workers  # connections granted, per worker
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
+        self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
         self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
         self._is_idle = False
@@ -308,7 +310,7 @@ class Steward:
         blocked = []
         was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
-            settled = lending.settle(db, reports, self._retry, now)
+            settled = lending.settle(db, reports, self._retry, now, self._watch)
             for host_id, news in settled.hosts.items():
                 before = self._hosts[host_id].pace
                 for other_id, new in self._silence.after(host_id, before, news, now).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -12,11 +13,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import lending, listing, names, owner, untried
+from d4c_images.ledger import lending, listing, names, owner, placeholders, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, Move, Outcome, Report, Status, Turn, Verdict
+from d4c_images.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
@@ -30,6 +32,9 @@ SELECT l.gbif_id, count(*), sum(i.status = 'success'),
        max(i.last_attempt_at IS NOT NULL)
 FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER BY l.gbif_id
 """
+
+
+PLACEHOLDERS = "SELECT image_id FROM image_rows WHERE error_type = 'placeholder'"
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -159,6 +164,26 @@ class LedgerMachine(RuleBasedStateMachine):
         with self.ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, self.ledger.run_id or 0))
         self.open = {}
+
+    @rule(least=st.integers(1, 3))
+    def find_placeholders(self, least: int) -> None:
+        """All images have the same bytes here."""
+        with mock.patch.object(placeholders, "CELLS", 8):
+            placeholders.find(self.ledger, PlaceholderList(), least, self.now, lambda what, done, total: None)
+        db = self.ledger.connection
+        counts = db.execute("SELECT host_id, count(DISTINCT gbif_id) FROM image_rows WHERE status = 'success' GROUP BY 1")
+        assert all(n < least for _, n in counts)
+        self.stored -= {row[0] for row in db.execute(PLACEHOLDERS)}
+        assert {row[0] for row in db.execute("SELECT image_id FROM set_aside")} == {row[0] for row in db.execute(PLACEHOLDERS)}
+
+    @rule()
+    def allow_placeholders(self) -> None:
+        def restore(images: Sequence[placeholders.Claimed]) -> list[tuple[str, int]]:
+            return [(f"1/{one.image_id}.jpg", 1000 + one.image_id) for one in images]
+
+        self.stored |= {row[0] for row in self.ledger.connection.execute(PLACEHOLDERS)}
+        placeholders.allow(self.ledger, bytes(32), self.now, restore)
+        self.ledger.connection.execute("DELETE FROM placeholders")  # else they would never be found again
 
     @rule()
     def recount(self) -> None:

@@ -81,6 +81,11 @@ MUTANTS = (
         f"{KILL}[settle.committed:2]",
     ),
     Mutant(
+        "a placeholder stays a success of its records",
+        "d4c_images/ledger/placeholders.py",
+        "            records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
+    ),
+    Mutant(
         "an ingest's checkpoint is committed before its rows",
         "d4c_images/ledger/admit.py",
         "            admitted = self._write_rows(db, chunks, int(now))\n",

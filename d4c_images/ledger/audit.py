@@ -24,7 +24,8 @@ SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE image_id > ?
 """
 SUCCESS = "SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
 BY_NAME = """
-SELECT i.status, i.file_path, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL
+SELECT i.status, i.file_path, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL,
+       EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 2)
 FROM json_each(?) AS wanted
 LEFT JOIN image_rows AS i ON i.image_id = coalesce(
     (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r
@@ -71,6 +72,7 @@ class NamedImage:
     path: str | None
     is_leased: bool
     is_to_adopt: bool  # a dead lease held it: the next download takes its file over
+    is_to_set_aside: bool  # a placeholder whose file is still there
 
 
 def database_errors(ledger: Reader, *, full: bool) -> list[str]:
@@ -95,12 +97,12 @@ def stored_image(ledger: Reader, image_id: int) -> StoredImage | None:
     return StoredImage(*rows[0]) if rows else None
 
 
-def named_images(ledger: Reader, names: Sequence[tuple[int, int]]) -> list[NamedImage]:
-    """For each (gbif_id, image_no), in order, the row that it names."""
+def named_images(ledger: Reader, names: Sequence[tuple[int, int, str]]) -> list[NamedImage]:
+    """For each (gbif_id, image_no, path), in order, the row that it names."""
     if not names:
         return []
     rows = ledger.rows(BY_NAME, (json.dumps(names),))
-    return [NamedImage(status, path, bool(leased), bool(adopt)) for status, path, leased, adopt in rows]
+    return [NamedImage(status, path, bool(leased), bool(adopt), bool(aside)) for status, path, leased, adopt, aside in rows]
 
 
 def live_leases(ledger: Reader) -> set[int]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from d4c_images.identity import parts
 from d4c_images.ledger import evidence, unfold, untried
 from d4c_images.ledger.names import host_id_of
+from d4c_images.ledger.placeholders import Marked, Watch
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Claim, ErrorType, Failure, Outcome, OwnCode, Report, Status, Turn, Unfolding, Verdict
@@ -111,6 +112,7 @@ class Settled:
     moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
     n_unfolded: int = 0  # documents that were read
     ended_leases: set[int] = field(default_factory=set)
+    stored: list[int] = field(default_factory=list)  # images that are there now
 
 
 def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
@@ -168,15 +170,25 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
     return rows + [row[:-1] for row in due[len(given_back) :]][: n - len(rows)]
 
 
-def settle(db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float) -> Settled:
-    """Write outcomes down; those whose lease is not held any more change nothing."""
+def settle(
+    db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float, watch: Watch | None = None
+) -> Settled:
+    """Write outcomes down; those whose lease is not held any more change nothing. `watch` then looks for placeholders."""
     settled = Settled()
     settlement = _Settlement(db, retry, int(now), settled)
     for report in reports:
         settlement.report(report)
     settlement.write()
     settlement.unfold()
+    if watch is not None and settled.stored:
+        _count_marked(settled, watch.look(db, settled.stored, int(now)))
     return settled
+
+
+def _count_marked(settled: Settled, marked: Marked) -> None:
+    settled.n_success -= marked.n
+    settled.n_failed += marked.n
+    settled.stored_bytes -= marked.size_bytes
 
 
 def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
@@ -396,6 +408,7 @@ class _Settlement:
         succeeded = verdict.status == Status.SUCCESS
         if succeeded:
             self._stored.append(outcome.image_id)
+            self._settled.stored.append(outcome.image_id)
         if final or held.last_attempt_at is None:
             self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
         self._sample(held.host_id, outcome)

@@ -303,6 +303,21 @@ CREATE TABLE record_tallies (
     n       INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- Bytes that a host sends for many images: `state` is placeholder, or allowed where somebody has said that they are none.
+CREATE TABLE placeholders (
+    host_id   INTEGER NOT NULL,
+    sha256    BLOB NOT NULL,
+    state     TEXT NOT NULL,
+    n_marked  INTEGER NOT NULL,   -- images that were marked by it
+    found_at  INTEGER NOT NULL,
+    PRIMARY KEY (host_id, sha256)
+) WITHOUT ROWID;
+CREATE TABLE set_aside (          -- files of placeholders that still stand among the images
+    image_id   INTEGER PRIMARY KEY,
+    file_path  TEXT NOT NULL,
+    sha256     BLOB NOT NULL
+);
+
 CREATE TABLE page_samples (       -- what a host answers instead of images: the latest text per kind
     host_id     INTEGER NOT NULL,
     error_type  TEXT NOT NULL,

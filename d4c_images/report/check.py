@@ -55,6 +55,7 @@ class Standing(Enum):
     LEFTOVER = auto()  # a temporary file of a lease that has ended
     IN_WORK = auto()  # of a turn that is out
     TO_ADOPT = auto()  # stored under a dead lease
+    TO_SET_ASIDE = auto()  # a placeholder's
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class CheckReport:
     n_records: int
     n_to_adopt: int  # stored, but not yet written down: the next download takes them over. No finding
     n_in_work: int  # files of turns that are out. No finding
+    n_to_set_aside: int  # files of placeholders that will be taken away. No finding
     counts: dict[Kind, int]
     samples: tuple[Finding, ...]
 
@@ -123,6 +125,7 @@ class _Check:
     n_records: int = 0
     n_to_adopt: int = 0
     n_in_work: int = 0
+    n_to_set_aside: int = 0
 
     def run(self) -> CheckReport:
         self.progress(CheckProgress("database", 0, None))
@@ -140,6 +143,7 @@ class _Check:
             self.n_records,
             self.n_to_adopt,
             self.n_in_work,
+            self.n_to_set_aside,
             dict(self.counts),
             tuple(self.samples),
         )
@@ -208,6 +212,8 @@ class _Check:
             self.n_in_work += 1
         elif standing is Standing.TO_ADOPT:
             self.n_to_adopt += 1
+        elif standing is Standing.TO_SET_ASIDE:
+            self.n_to_set_aside += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
             self._found(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
 
@@ -229,12 +235,14 @@ class _Check:
             leases = audit.live_leases(self.ledger)
             for name, match in parts.items():
                 standings[name] = Standing.IN_WORK if int(match[1]) in leases else Standing.LEFTOVER
-        keys = [(int(match[1]), int(match[2])) for match in finals.values()]
+        keys = [(int(match[1]), int(match[2]), prefix + name) for name, match in finals.items()]
         for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
             if image.is_leased:
                 standings[name] = Standing.IN_WORK
             elif image.is_to_adopt and image.status != "success":
                 standings[name] = Standing.TO_ADOPT
+            elif image.is_to_set_aside:
+                standings[name] = Standing.TO_SET_ASIDE
             elif image.status != "success" or image.path != prefix + name:
                 standings[name] = Standing.UNKNOWN
         return standings

@@ -76,7 +76,8 @@ def show_check(report: CheckReport, console: Console) -> None:
         ("checked", f"{report.n_images:,} stored images, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
         (
             "in work",
-            f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over",
+            f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
+            f"{report.n_to_set_aside:,} of placeholders to be set aside",
         ),
         ("findings", f"{sum(report.counts.values()):,}" if report.counts else "none"),
     ]

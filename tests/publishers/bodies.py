@@ -92,6 +92,7 @@ for _name, _doc, _media_type, _make in (
     ("xml_as_png", "An XML error message typed image/png.", "image/png", lambda ask: _XML),
     ("text_uri", "A URI as plain text, as JACQ answers without withredirect=1.", "text/plain", lambda ask: ask.url.encode()),
     ("svg", "An SVG drawing.", "image/svg+xml", lambda ask: _SVG),
+    ("one_picture", "The same JPEG for every URL, a 'no image available'.", "image/jpeg", lambda ask: pictures.jpeg("none")),
     ("pdf", "A PDF.", "application/pdf", lambda ask: _PDF),
     ("mp3", "A sound.", "audio/mpeg", lambda ask: _MP3),
     ("zip", "A zip archive.", "application/zip", _zip),

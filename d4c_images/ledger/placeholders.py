@@ -1,0 +1,331 @@
+"""Finds the same bytes for many records of one host, and marks their images as placeholders. Touches no file.
+
+While a download settles, `Watch` counts the hashes of late; a pass over all rows (`find`) sees the rest. Both mark rows with
+`mark`, in whose transaction the files to be set aside are listed: until they are, `check` finds them in that list.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from d4c_images import crash
+from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.rollup import RecordChanges
+from d4c_images.ledger.tally import Tally
+from d4c_images.model import ErrorType, Status
+from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
+
+MAX_ONCE = 100_000  # hashes that were seen for one record of late, over all hosts: some 20 MB
+MAX_SEVERAL = 2_000  # ... for several
+CELLS = 1 << 24  # of the first look of `find`: 64 MB, whatever the number of rows
+CHUNK = 50_000
+MARK_CHUNK = 2_000
+
+STATES = "SELECT host_id, sha256, state FROM placeholders"
+SET_STATE = """
+INSERT INTO placeholders (host_id, sha256, state, n_marked, found_at) VALUES (?, ?, ?, 0, ?)
+ON CONFLICT (host_id, sha256) DO UPDATE SET state = excluded.state
+"""
+COUNT_MARKED = "UPDATE placeholders SET n_marked = n_marked + ? WHERE host_id = ? AND sha256 = ?"
+FACTS = """
+SELECT i.image_id, i.gbif_id, i.host_id, coalesce(i.original_sha256, i.sha256), i.file_size
+FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
+WHERE i.status = 'success' AND i.sha256 IS NOT NULL AND coalesce(i.error_type, '') <> 'same_image'
+"""
+SUCCESSES = """
+SELECT image_id, gbif_id, host_id, coalesce(original_sha256, sha256), file_size FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND status = 'success' AND sha256 IS NOT NULL AND coalesce(error_type, '') <> 'same_image'
+"""
+HELD = """
+SELECT i.image_id, i.gbif_id, i.host_id, i.error_type, i.file_path, i.file_size
+FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value WHERE i.status = 'success'
+"""
+FOLLOWERS = """
+SELECT i.image_id FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image ON u.image_id = stored.value
+CROSS JOIN image_rows AS i ON i.image_id = u.parent_id
+WHERE i.error_type = 'same_image' AND i.status = 'success' AND i.error_detail = 'image ' || u.image_id
+"""
+MARK = """
+UPDATE image_rows SET status = 'failed_permanent', error_type = 'placeholder', error_detail = ?, file_path = NULL,
+    file_size = NULL
+WHERE image_id = ?
+"""
+LIST_FILE = "INSERT OR REPLACE INTO set_aside (image_id, file_path, sha256) VALUES (?, ?, ?)"
+TO_SET_ASIDE = """
+SELECT s.image_id, s.file_path, s.sha256, i.status = 'failed_permanent' AND i.error_type = 'placeholder'
+FROM set_aside AS s JOIN image_rows AS i ON i.image_id = s.image_id ORDER BY s.image_id LIMIT ?
+"""
+FORGET_FILE = "DELETE FROM set_aside WHERE image_id = ?"
+MARKED = """
+SELECT image_id, gbif_id, image_no, host_id FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND status = 'failed_permanent' AND error_type = 'placeholder'
+  AND coalesce(original_sha256, sha256) = ?
+"""
+RESTORE = """
+UPDATE image_rows SET status = 'success', error_type = NULL, error_detail = NULL, file_path = ?, file_size = ? WHERE image_id = ?
+"""
+TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
+HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
+OVERVIEW = """
+SELECT h.host, lower(hex(p.sha256)), p.state, p.n_marked FROM placeholders AS p JOIN host_rows AS h USING (host_id)
+ORDER BY p.state DESC, p.n_marked DESC, h.host
+"""
+
+
+class Stored(NamedTuple):
+    """A success, as far as it matters here. `sha256` is that of the bytes as the host sent them."""
+
+    image_id: int
+    gbif_id: int
+    host_id: int
+    sha256: bytes
+    size_bytes: int | None
+
+
+@dataclass(slots=True)
+class Marked:
+    """What was marked."""
+
+    n: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Candidate:
+    images: list[int] = field(default_factory=list)
+    records: set[int] = field(default_factory=set)
+
+
+class Judgement:
+    """What is known of a host's bytes: from the lists, and from the ledger."""
+
+    def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int) -> None:
+        self._listed, self._min_records = listed, min_records
+        self._states: dict[tuple[int, bytes], str] = {(host_id, sha256): state for host_id, sha256, state in db.execute(STATES)}
+        self._allowed = {sha256 for (_, sha256), state in self._states.items() if state == "allowed"} | listed.allowed
+        self._hosts: dict[int, str] = {}
+
+    def host(self, db: sqlite3.Connection, host_id: int) -> str:
+        if host_id not in self._hosts:
+            self._hosts[host_id] = db.execute(HOST_NAME, (host_id,)).fetchone()[0]
+        return self._hosts[host_id]
+
+    def is_allowed(self, sha256: bytes) -> bool:
+        return sha256 in self._allowed
+
+    def is_known(self, db: sqlite3.Connection, one: Stored) -> bool:
+        known = (one.host_id, one.sha256) in self._states or self._listed.is_known(self.host(db, one.host_id), one.sha256)
+        return known and not self.is_allowed(one.sha256)
+
+    def suspected_from(self, db: sqlite3.Connection, one: Stored) -> int | None:
+        return self._listed.suspected_from(self.host(db, one.host_id), one.size_bytes)
+
+    def least(self, db: sqlite3.Connection, one: Stored) -> int:
+        """How many records with the same bytes make a placeholder."""
+        return min(self.suspected_from(db, one) or self._min_records, self._min_records)
+
+    def learn(self, db: sqlite3.Connection, host_id: int, sha256: bytes, now: int) -> None:
+        self._states[host_id, sha256] = "placeholder"
+        db.execute(SET_STATE, (host_id, sha256, "placeholder", now))
+
+
+class Watch:
+    """Looks at what is being settled. Holds bounded memory: what it forgets, and what came before it, `find` sees."""
+
+    def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int = MIN_RECORDS) -> None:
+        self._judgement = Judgement(db, listed, min_records)
+        self._once: OrderedDict[tuple[int, bytes], tuple[int, int]] = OrderedDict()
+        self._several: OrderedDict[tuple[int, bytes], _Candidate] = OrderedDict()
+
+    def look(self, db: sqlite3.Connection, image_ids: Sequence[int], now: int) -> Marked:
+        """Mark those of the images, and of those seen before, that have turned out to be placeholders."""
+        found: dict[tuple[int, bytes], list[int]] = {}
+        for row in db.execute(FACTS, (json.dumps(list(image_ids)),)).fetchall():
+            one = Stored(*row)
+            key = (one.host_id, one.sha256)
+            if self._judgement.is_known(db, one):
+                found.setdefault(key, []).append(one.image_id)
+            elif not self._judgement.is_allowed(one.sha256):
+                candidate = self._count(key, one)
+                if candidate is not None and len(candidate.records) >= self._judgement.least(db, one):
+                    self._judgement.learn(db, *key, now)
+                    found.setdefault(key, []).extend(candidate.images)
+                    del self._several[key]
+        marked = Marked()
+        for (host_id, sha256), images in found.items():
+            self._judgement.learn(db, host_id, sha256, now)
+            mark(db, images, (host_id, self._judgement.host(db, host_id), sha256), now, marked)
+        return marked
+
+    def _count(self, key: tuple[int, bytes], one: Stored) -> _Candidate | None:
+        candidate = self._several.get(key)
+        if candidate is None:
+            first = self._once.pop(key, None)
+            if first is None:
+                self._once[key] = (one.image_id, one.gbif_id)
+                if len(self._once) > MAX_ONCE:
+                    self._once.popitem(last=False)
+                return None
+            candidate = self._several[key] = _Candidate([first[0]], {first[1]})
+            if len(self._several) > MAX_SEVERAL:
+                self._several.popitem(last=False)
+        self._several.move_to_end(key)
+        if len(candidate.images) < 10 * MIN_RECORDS:
+            candidate.images.append(one.image_id)
+        candidate.records.add(one.gbif_id)
+        return candidate
+
+
+def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str, bytes], now: int, marked: Marked) -> None:
+    """Make successes placeholders, with those that show the same file, and list the files to be set aside.
+
+    `what` is the host's number, its name and the hash. Images that are no success any more stay as they are.
+    """
+    host_id, host, sha256 = what
+    tally, records = Tally(), RecordChanges()
+    detail = f"the bytes that {host} sends for other images, too; sha256 {sha256.hex()}"
+    n = 0
+    wanted = list(dict.fromkeys(image_ids))
+    while wanted:
+        rows = db.execute(HELD, (json.dumps(wanted),)).fetchall()
+        for image_id, gbif_id, its_host_id, error_type, file_path, file_size in rows:
+            db.execute(MARK, (detail, image_id))
+            if error_type != ErrorType.SAME_IMAGE:  # else the file is another image's
+                db.execute(LIST_FILE, (image_id, file_path, sha256))
+            tally.image(-1, its_host_id, Status.SUCCESS, error_type, final=True, size_bytes=file_size or 0)
+            tally.image(1, its_host_id, Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, final=True)
+            records.image(image_id, gbif_id, n_success=-1, n_failed=1)
+            marked.size_bytes += file_size or 0
+        n += len(rows)
+        wanted = [row[0] for row in db.execute(FOLLOWERS, (json.dumps([row[0] for row in rows]),))]
+    records.write(db, tally, now)
+    tally.write(db)
+    db.execute(COUNT_MARKED, (n, host_id, sha256))
+    marked.n += n
+
+
+def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: Callable[[str, int, int], None]) -> int:
+    """Look at all successes, twice, and mark placeholders in committed chunks. Returns how many were marked.
+
+    The first look counts hashes in cells, so that the second has to remember only what may be one. Reading loses nothing by a
+    kill, and what was marked stays marked. `progress(what, done, total)` is called for each chunk.
+    """
+    db = ledger.connection
+    judgement = Judgement(db, listed, min_records)
+    cells = array("I", bytes(4 * CELLS))
+    for one in _successes(db, lambda done, top: progress("counting", done, top)):
+        cells[_cell(one)] += 1
+    candidates: dict[tuple[int, bytes], tuple[array[int], set[int], int]] = {}
+    for one in _successes(db, lambda done, top: progress("comparing", done, top)):
+        known, suspected = judgement.is_known(db, one), judgement.suspected_from(db, one)
+        if judgement.is_allowed(one.sha256) or not (known or suspected or cells[_cell(one)] >= min_records):
+            continue
+        least = 1 if known else judgement.least(db, one)
+        images, records, _ = candidates.setdefault((one.host_id, one.sha256), (array("q"), set(), least))
+        images.append(one.image_id)
+        if len(records) < least:
+            records.add(one.gbif_id)
+    n = 0
+    for (host_id, sha256), (images, records, least) in candidates.items():
+        if len(records) < least:
+            continue
+        host = judgement.host(db, host_id)
+        for chunk in _chunks(images):
+            marked = Marked()
+            with ledger.transaction() as writing:
+                judgement.learn(writing, host_id, sha256, now)
+                mark(writing, chunk, (host_id, host, sha256), now, marked)
+            crash.point("placeholders.marked")
+            n += marked.n
+            progress("marked", n, n)
+    return n
+
+
+def _chunks(images: array[int]) -> Iterable[list[int]]:
+    return (list(images[at : at + MARK_CHUNK]) for at in range(0, len(images), MARK_CHUNK))
+
+
+def _cell(one: Stored) -> int:
+    return (int.from_bytes(one.sha256[:8], "little") + one.host_id * 0x9E3779B97F4A7C15) % CELLS
+
+
+def _successes(db: sqlite3.Connection, progress: Callable[[int, int], None]) -> Iterable[Stored]:
+    top: int = db.execute(TOP_IMAGE).fetchone()[0]
+    for low in range(0, top, CHUNK):
+        yield from map(Stored._make, db.execute(SUCCESSES, (low, low + CHUNK)).fetchall())
+        progress(min(top, low + CHUNK), top)
+
+
+class ToSetAside(NamedTuple):
+    """A file of a placeholder that stands among the images."""
+
+    image_id: int
+    path: str
+    sha256: bytes
+    is_placeholder: bool  # False: the image has been tried again since, and the name may be another file's
+
+
+def to_set_aside(ledger: Ledger, n: int) -> list[ToSetAside]:
+    return [ToSetAside._make(row) for row in ledger.connection.execute(TO_SET_ASIDE, (n,))]
+
+
+def forget_files(ledger: Ledger, image_ids: Iterable[int]) -> None:
+    with ledger.transaction() as db:
+        db.executemany(FORGET_FILE, [(image_id,) for image_id in image_ids])
+
+
+class Claimed(NamedTuple):
+    """An image that is to become a success again."""
+
+    image_id: int
+    gbif_id: int
+    image_no: int
+    host_id: int
+
+
+def allow(ledger: Ledger, sha256: bytes, now: int, restore: Callable[[Sequence[Claimed]], Sequence[tuple[str, int]]]) -> int:
+    """Take a placeholder back: its images become successes again, in committed chunks. Returns how many.
+
+    `restore` gives path and size of each image's file, once it is durable. Raises what `restore` raises; then nothing of that
+    chunk was changed, and the same call goes on there.
+    """
+    db = ledger.connection
+    host_ids = [row[0] for row in db.execute(STATES + " WHERE sha256 = ?", (sha256,))]
+    with ledger.transaction() as writing:
+        writing.executemany(SET_STATE, [(host_id, sha256, "allowed", now) for host_id in host_ids])
+    top: int = db.execute(TOP_IMAGE).fetchone()[0]
+    n = 0
+    for low in range(0, top, CHUNK):
+        rows = [Claimed(*row) for row in db.execute(MARKED, (low, low + CHUNK, sha256))]
+        for at in range(0, len(rows), MARK_CHUNK):
+            _restore(ledger, rows[at : at + MARK_CHUNK], restore, now)
+        n += len(rows)
+    return n
+
+
+def _restore(
+    ledger: Ledger, rows: Sequence[Claimed], restore: Callable[[Sequence[Claimed]], Sequence[tuple[str, int]]], now: int
+) -> None:
+    files = restore(rows)  # the bytes first, then the rows (I1)
+    crash.point("placeholders.restored")
+    with ledger.transaction() as db:
+        tally, records = Tally(), RecordChanges()
+        for one, (path, size_bytes) in zip(rows, files, strict=True):
+            db.execute(RESTORE, (path, size_bytes, one.image_id))
+            db.execute(FORGET_FILE, (one.image_id,))
+            tally.image(-1, one.host_id, Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, final=True)
+            tally.image(1, one.host_id, Status.SUCCESS, None, final=True, size_bytes=size_bytes)
+            records.image(one.image_id, one.gbif_id, n_success=1, n_failed=-1)
+        records.write(db, tally, now)
+        tally.write(db)
+
+
+def overview(ledger: Ledger) -> list[tuple[str, str, str, int]]:
+    """Host, sha256 in hex, state, and how many images were marked by it."""
+    return ledger.connection.execute(OVERVIEW).fetchall()

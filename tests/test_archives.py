@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -489,3 +490,86 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     told = second.rows("SELECT error_detail FROM images WHERE image_id = 3")[0][0]
     assert told == f"published sha256 {rows[2][4]}, received {hashlib.sha256(body[2]).hexdigest()}"
     second.check_invariants()
+
+
+# -- what rows say
+
+
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        ({"accessURI": "/mnt/target-images/CASTYPE1503_h.jpg"}, "relative_url"),
+        ({"accessURI": "pictures/1.jpg"}, "relative_url"),
+        ({"accessURI": "1.jpg", "identifier": "17"}, "relative_url"),
+        ({"accessURI": "see the drawer"}, "not_http"),
+        ({"accessURI": "mailto:a@b.org"}, "not_http"),
+        ({"accessURI": "http://"}, "malformed_url"),
+        ({"accessURI": "\\N"}, "no_identifier"),
+        ({"identifier": "17"}, "no_identifier"),
+        ({"accessURI": f"{HOST}/1.mp3", "type": "http://purl.org/dc/dcmitype/Sound"}, "type_sound"),
+        ({"accessURI": f"{HOST}/1.mp4", "format": "video/mp4"}, "type_moving_image"),
+        ({"accessURI": f"{HOST}/1.html", "type": "Text"}, "type_other"),
+        ({"accessURI": f"{HOST}/1.tif", "variant": "ac:Offline"}, "not_online"),
+        ({"coreid": "", "accessURI": f"{HOST}/1.jpg"}, "bad_record_id"),
+        ({"accessURI": f"{HOST}/1.jpg", "type": "image/jpeg", "format": "StillImage"}, None),
+        ({"accessURI": "/t/1.jpg", "goodQualityAccessURI": f"{HOST}/1.jpg"}, None),
+        ({"identifier": f"{HOST}/1.jpg"}, None),
+        ({"thumbnailAccessURI": f"{HOST}/1.jpg"}, None),
+        ({"accessURI": f"{HOST}/1.jpg", "identifier": f"{HOST}/page"}, None),
+    ],
+)
+def test_rows_that_show_no_picture_are_counted_by_reason(cells: dict[str, str], reason: str | None, tmp_path: Path) -> None:
+    names = ["identifier", "accessURI", "goodQualityAccessURI", "thumbnailAccessURI", "variant", "type", "format"]
+    row = [cells.get("coreid", "1"), *(cells.get(name, "") for name in names)]
+    load_all(tmp_path / "ledger.sqlite", audubon(tmp_path / "a.zip", names, [row]))
+    assert ask(tmp_path / "ledger.sqlite", "SELECT reason, n FROM reject_counts") == ([(reason, 1)] if reason else [])
+    assert urls_of(tmp_path / "ledger.sqlite") == ([] if reason else [[f"{HOST}/1.jpg"]])
+
+
+@pytest.mark.parametrize(
+    ("cell", "found", "note"),
+    [
+        (f"{HOST}/1.jpg | {HOST}/2.jpg", ["1.jpg", "2.jpg"], "several_urls"),
+        (f"{HOST}/1.jpg;{HOST}/2.jpg", ["1.jpg", "2.jpg"], "several_urls"),
+        (f"{HOST}/1.jpg, {HOST}/2.mp3", ["1.jpg"], None),
+        (f"{HOST}/a b.jpg|{HOST}/2.jpg|https://med", ["a%20b.jpg", "2.jpg"], "unusable_url_among_several"),
+        (f"https://img.example.org/resize?url={HOST}/1.jpg", ["https://img.example.org/resize?url=" + f"{HOST}/1.jpg"], None),
+        ("1.jpg; 2.jpg", [], None),
+        ("", [], None),
+    ],
+)
+def test_lists_of_associated_media(cell: str, found: list[str], note: str | None, tmp_path: Path) -> None:
+    core = table(["occurrenceID", "associatedMedia"], "occurrence.txt", DWC + "Occurrence", core=True)
+    text = archives.text([["urn:1", "o1", cell]], header=[["id", "occurrenceID", "associatedMedia"]])
+    load_all(tmp_path / "ledger.sqlite", zipped(tmp_path / "a.zip", {"meta.xml": meta(core), "occurrence.txt": text.encode()}))
+    assert urls_of(tmp_path / "ledger.sqlite") == [[name if "://" in name else f"{HOST}/{name}"] for name in found]
+    notes = [name for (name,) in ask(tmp_path / "ledger.sqlite", "SELECT note FROM note_counts")]
+    assert note is None or note in notes
+
+
+def test_an_archive_without_meta_xml_is_read_by_its_headers(tmp_path: Path) -> None:
+    files = {
+        "in/occurrence.csv": "id,catalogNumber,associatedMedia\n" + f"1,x,{HOST}/3.jpg\n",
+        "in/multimedia.csv": "coreid,identifier,type\n" + f"1,{HOST}/1.jpg,StillImage\n",
+        "in/audubon.tsv": "coreid\taccessURI\n" + f"1\t{HOST}/2.jpg\n",
+        "in/references.csv": "coreid,identifier,type\n1,doi:10.1/x,Text\n",
+        "in/readme.txt": "nothing\n",
+    }
+    zipped(tmp_path / "a.zip", {name: text.encode() for name, text in files.items()})
+    load_all(tmp_path / "ledger.sqlite", tmp_path / "a.zip")
+    assert urls_of(tmp_path / "ledger.sqlite") == [[f"{HOST}/2.jpg"], [f"{HOST}/1.jpg"], [f"{HOST}/3.jpg"]]
+    assert ask(tmp_path / "ledger.sqlite", RECORDS) == [("1", 3)]
+
+
+def test_a_download_of_gbif_that_was_zipped_again_as_a_folder(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "a.zip", {f"0012345/{name}": text.encode() for name, text in VERBATIM.items()})
+    assert [source.kind for source in open_media(path)] == ["multimedia"]
+    assert [source.kind for source in open_media(path, verbatim=True)] == ["multimedia", "media"]
+
+
+def test_a_folder_of_images_beside_a_download_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives.folder(tmp_path / "a", files_of({}) | {f"images/100/{n}/x.jpg": b"" for n in range(5)} | {"100/200/x.jpg": b""})
+    scanned: list[str] = []
+    monkeypatch.setattr("d4c_images.sources.box.os.scandir", lambda path, scan=os.scandir: scanned.append(str(path)) or scan(path))
+    open_media(tmp_path / "a")
+    assert [Path(path).name for path in scanned] == ["a", "images"]

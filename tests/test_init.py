@@ -201,7 +201,6 @@ BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "zip without multimedia": (zip_of(occurrence=b""), 1, "no multimedia.txt (it has occurrence.txt)"),
     "zip of nothing": (zip_of(), 1, "no multimedia.txt (it has nothing in it)"),
     "only verbatim": (zip_of(verbatim_multimedia=VERBATIM), 1, "(it has verbatim/multimedia.txt)"),
-    "a folder in a zip": (zip_of(download_multimedia=REAL), 1, "(it has download/multimedia.txt)"),
     "encrypted": (encrypted, 1, "multimedia.txt is encrypted"),
     "a zip cut at 1 %": (truncated(0.01), 1, "truncated or damaged"),
     "a zip cut at 50 %": (truncated(0.5), 1, "truncated or damaged"),

@@ -24,6 +24,8 @@ REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
 MEDIA_KINDS = frozenset(("Multimedia", "Image", "Document", "Media", "Audubon"))
 """The last words of the row types that hold media (rs.gbif.org/terms/1.0, rs.tdwg.org/ac/terms, eol.org/schema/media)."""
 OCCURRENCE_KINDS = frozenset(("Occurrence", "Taxon", "Event", "MaterialSample"))
+TABLE_NAME = re.compile(r"\.(?:txt|csv|tsv|tab)$", re.IGNORECASE)
+MEDIA_NAME = re.compile(r"(?:^|/)[^/]*(?:media|image|audubon|photo)[^/]*$", re.IGNORECASE)
 VERBATIM_NAMES = re.compile(r"(?:.*/)?verbatim/(?:multimedia|audubon|image|media|document)s?\.txt")
 
 
@@ -57,7 +59,7 @@ class Source:
         assert self.layout is not None
         offset = max(offset, self.header_bytes)
         with self._opened(offset) as stream:
-            yield from records(stream, self.layout, offset, row_no)
+            yield from records(stream, self.layout, offset, row_no, self.name)
 
     @contextmanager
     def _opened(self, offset: int) -> Iterator[IO[bytes]]:
@@ -113,9 +115,7 @@ def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None
         raise SourceError(f"{box.path}: --verbatim reads downloads of GBIF, and this is none")
     found = _find_meta(box)
     if found is None:
-        if gbif is None:
-            return [open_source(path)]  # says what is missing
-        return [_source_by_header(box, gbif, dataset or _name_of(box.path))]
+        return _media_without_meta(box, dataset or _name_of(box.path)) or [open_source(path)]  # which says what is missing
     base, tables = found
     sources = _media_by_meta(box, base, tables, dataset or _dataset(box, base))
     if not sources:
@@ -145,6 +145,8 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
 def _find_gbif(box: Box, member: str) -> str | None:
     """The table of GBIF: at the root, else in the one folder that the archive consists of."""
     file_name = f"{member}.txt"
+    if not box.is_zip and box.has(file_name):
+        return file_name
     names = {name.removeprefix("./"): name for name in box.names}
     if file_name in names:
         return names[file_name]
@@ -152,7 +154,7 @@ def _find_gbif(box: Box, member: str) -> str | None:
     inside = [
         name for name in names if name.count("/") == 1 and name.endswith(f"/{file_name}") and not name.startswith("verbatim/")
     ]
-    return names[inside[0]] if len(inside) == 1 and f"{inside[0].partition('/')[0]}/meta.xml" in names else None
+    return names[inside[0]] if len(inside) == 1 else None
 
 
 def _is_gbif(box: Box, name: str) -> bool:
@@ -197,6 +199,21 @@ def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Sou
             return mine
     parent = box.path.resolve().parent.name
     return [_source_by_header(box, "", dataset or f"{parent}/{box.path.name}")]
+
+
+def _media_without_meta(box: Box, dataset: str) -> list[Source]:
+    """Tables of a folder or zip that has no meta.xml: those whose header names columns of media."""
+    sources = []
+    for name in (name for name in box.names if TABLE_NAME.search(name) and not name.startswith(("__MACOSX/", "verbatim/"))):
+        try:
+            source = _source_by_header(box, name, dataset)
+        except SourceError:
+            continue
+        layout = source.layout
+        assert layout is not None
+        if source.kind == "associated" or layout.has(*LINKS) or MEDIA_NAME.search(name):
+            sources.append(source)
+    return sorted(sources, key=lambda source: (source.kind == "associated", source.name))
 
 
 def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
@@ -310,7 +327,7 @@ def _text(start: bytes, encoding: str, line_end: str) -> str:
 
 def _dataset(box: Box, base: str) -> str:
     for name in (f"{base}eml.xml", f"{base}metadata.xml"):
-        if name in box.names and (found := dataset_of(box.start(name, MAX_META_BYTES))):
+        if box.has(name) and (found := dataset_of(box.start(name, MAX_META_BYTES))):
             return found
     return _name_of(box.path)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +17,8 @@ from d4c_images.errors import SourceDamaged, SourceError, UsageError
 from d4c_images.sources.records import Recoded
 
 READ_BYTES = 1 << 20
+DEEPEST = 3  # levels of folders that are looked into ...
+MAX_FILES = 20_000  # ... for so many files
 
 
 class Box:
@@ -55,9 +59,12 @@ class Box:
                         f"{self.path}: the zip file is truncated or damaged ({error}): download it again"
                     ) from None
             else:
-                found = (at for depth in ("*", "*/*", "*/*/*") for at in self.path.glob(depth))
-                self._names = sorted(str(at.relative_to(self.path)) for at in found if at.is_file())
+                self._names = sorted(islice(_files(self.path, "", DEEPEST), MAX_FILES))
         return self._names
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file; without a look at all others, where that is possible."""
+        return name in self.names if self.is_zip else (self.path / name).is_file()
 
     def where(self, name: str) -> tuple[Path, str | None]:
         """The file and the member of it."""
@@ -86,6 +93,16 @@ class Box:
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(member)
         return entry.file_size, f"zip:{entry.file_size}:{entry.CRC:08x}"
+
+
+def _files(folder: Path, prefix: str, levels: int) -> Iterator[str]:
+    """Paths of the files below a folder. Folders of nothing but digits hold images: they may be millions."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield prefix + entry.name
+            elif levels > 1 and entry.is_dir() and not entry.name.isdigit() and not entry.name.startswith("."):
+                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", levels - 1)
 
 
 def as_utf8(stream: IO[bytes], encoding: str, line_end: str) -> IO[bytes]:

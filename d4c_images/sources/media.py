@@ -34,7 +34,7 @@ INTERACTIVE_NOT_IIIF = "interactive_not_iiif"
 BROKEN_UTF8 = "broken_utf8"
 
 # Terms of the DCMI type vocabulary, as GBIF writes them (`StillImage`) or as a URI, a prefixed name or words.
-_IMAGES = frozenset(("", "stillimage", "image"))
+_IMAGES = frozenset(("", "stillimage", "image", "jpeg", "jpg", "png", "tiff", "gif"))  # some write the format here
 _OTHERS = {"sound": TYPE_SOUND, "audio": TYPE_SOUND, "movingimage": TYPE_MOVING_IMAGE, "video": TYPE_MOVING_IMAGE}
 _FORMATS = {"audio": TYPE_SOUND, "video": TYPE_MOVING_IMAGE}
 # GBIF marks IIIF manifests `application/ld+json` or `application/json+ld` (gbif/pipelines issue 689).

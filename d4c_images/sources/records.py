@@ -39,10 +39,10 @@ class Record(NamedTuple):
     is_broken: bool = False  # not all of it is UTF-8
 
 
-def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int) -> Iterator[Record]:
+def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int, name: str) -> Iterator[Record]:
     """All rows from here to the end of the stream, which stands at `offset`, the beginning of `row_no`; empty lines are none."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
-    feed = _Feed(stream)
+    feed = _Feed(stream, name)
     while True:
         feed.begin()
         try:
@@ -111,8 +111,9 @@ class _TooLongError(Exception):
 class _Feed:
     """Lines of a stream as text; remembers those of the row that is being read, and takes them back."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], name: str) -> None:
         self._stream = stream
+        self._name = name
         self._waiting: deque[bytes] = deque()
         self.taken: list[bytes] = []
         self._n_bytes = 0
@@ -127,7 +128,7 @@ class _Feed:
         if not line:
             raise StopIteration
         if len(line) >= MAX_LINE_BYTES:
-            raise SourceError(f"a line is longer than {MAX_LINE_BYTES >> 20} MiB: this is no table of media")
+            raise SourceError(f"{self._name}: a line is longer than {MAX_LINE_BYTES >> 20} MiB: this is no table of media")
         self.taken.append(line)
         self._n_bytes += len(line)
         return line.decode(errors="replace")

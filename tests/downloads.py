@@ -56,14 +56,16 @@ def load(ledger: Path, source: Path, limit: int | None = None, heard: list[Progr
         return ingest(opened, open_source(source), limit, progress.append, lambda: NOW, in_process=True)
 
 
-def load_all(ledger: Path, *paths: Path, limit: int | None = None, verbatim: bool = False, labels: bool = False) -> None:
+def load_all(
+    ledger: Path, *paths: Path, limit: int | None = None, verbatim: bool = False, labels: bool = False, dataset: str | None = None
+) -> None:
     """Bring all tables of media of some archives into a ledger."""
     with closing(open_ledger(ledger, create=True)) as opened:
         for path in paths:
-            for source in open_media(path, verbatim=verbatim):
+            for source in open_media(path, verbatim=verbatim, dataset=dataset):
                 ingest(opened, source, limit, lambda progress: None, lambda: NOW, in_process=True)
             if labels:
-                ingest_labels(opened, open_labels(path), lambda progress: None, lambda: NOW)
+                ingest_labels(opened, open_labels(path, dataset=dataset), lambda progress: None, lambda: NOW)
 
 
 def ask(ledger: Path, sql: str, *parameters: object) -> Rows:

@@ -407,6 +407,16 @@ def test_verbatim_rows_come_to_the_images_of_gbif(tmp_path: Path) -> None:
         open_media(zipped(tmp_path / "b.zip", {"multimedia.txt": VERBATIM["multimedia.txt"].encode()}), verbatim=True)
 
 
+def test_labels_of_a_bare_table_and_of_short_rows(tmp_path: Path) -> None:
+    (tmp_path / "multimedia.csv").write_text(f"coreid,accessURI\n1,{HOST}/1.jpg\n2,{HOST}/2.jpg\n")
+    rows = ["id,occurrenceID,scientificName,family", '1,urn:x:1,"Carex, alba"', "2,urn:x:2,Poa,Poaceae"]
+    (tmp_path / "occurrences.csv").write_text("\n".join(rows))
+    for dataset in (None, "mine"):
+        ledger = tmp_path / f"{dataset}.sqlite"
+        load_all(ledger, tmp_path / "multimedia.csv", labels=True, dataset=dataset)
+        assert ask(ledger, "SELECT scientific_name, family FROM labels ORDER BY 1") == [("Carex, alba", None), ("Poa", "Poaceae")]
+
+
 # -- killed
 
 

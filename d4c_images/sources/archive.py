@@ -23,9 +23,9 @@ REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
 """GBIF's own tables, each with the columns that it must have."""
 MEDIA_KINDS = frozenset(("Multimedia", "Image", "Document", "Media", "Audubon"))
 """The last words of the row types that hold media (rs.gbif.org/terms/1.0, rs.tdwg.org/ac/terms, eol.org/schema/media)."""
-OCCURRENCE_KINDS = frozenset(("Occurrence", "Taxon", "Event", "MaterialSample"))
 TABLE_NAME = re.compile(r"\.(?:txt|csv|tsv|tab)$", re.IGNORECASE)
 MEDIA_NAME = re.compile(r"(?:^|/)[^/]*(?:media|image|audubon|photo)[^/]*$", re.IGNORECASE)
+OCCURRENCE_NAME = re.compile(r"(?:[^/]+/)?occurrences?\.(?:txt|csv|tsv|tab)", re.IGNORECASE)
 VERBATIM_NAMES = re.compile(r"(?:.*/)?verbatim/(?:multimedia|audubon|image|media|document)s?\.txt")
 
 
@@ -125,21 +125,22 @@ def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None
 
 
 def open_labels(path: Path, *, dataset: str | None = None) -> Source:
-    """The table that names the records of a download: GBIF's occurrence.txt or the core of a publisher's archive."""
+    """The table that names the records of a download: GBIF's occurrence.txt, the core of a publisher's archive, or, where there is
+    no meta.xml, a table named like occurrences."""
     box = Box(Path(path))
-    if box.is_file:
-        beside = Box(box.path.parent)
-        if (beside.path / "meta.xml").is_file() and not _is_gbif(box, ""):
-            box = beside
-        else:
-            return open_source(path, member="occurrence")
-    gbif = _find_gbif(box, "multimedia")
-    found = None if gbif is not None and _is_gbif(box, gbif) else _find_meta(box)
-    if found is None:
+    gbif = "" if box.is_file else _find_gbif(box, "multimedia")
+    if gbif is not None and _is_gbif(box, gbif):
         return open_source(path, member="occurrence")
-    base, tables = found
-    table = next((table for table in tables if table.kind == "Occurrence"), tables[0])
-    return _source_by_meta(box, base, table, tables, "labels", dataset or _dataset(box, base))[0]
+    folder = Box(box.path.parent) if box.is_file else box
+    found = _find_meta(folder) if not box.is_file or folder.has("meta.xml") else None
+    if found is not None:
+        base, tables = found
+        return _source_by_meta(folder, base, tables[0], tables, "labels", dataset or _dataset(folder, base))[0]
+    names = [name for name in folder.names if OCCURRENCE_NAME.fullmatch(name)]
+    if not names:
+        return open_source(path, member="occurrence")  # which says what is missing
+    layout = _layout_by_header(folder, names[0])
+    return _layout_source(folder, names[0], "labels", layout, dataset or _name_of(box.path))
 
 
 def _find_gbif(box: Box, member: str) -> str | None:
@@ -197,8 +198,7 @@ def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Sou
         sources = _media_by_meta(folder, "", tables, dataset or _dataset(folder, ""))
         if mine := [source for source in sources if source.path.name == box.path.name]:
             return mine
-    parent = box.path.resolve().parent.name
-    return [_source_by_header(box, "", dataset or f"{parent}/{box.path.name}")]
+    return [_source_by_header(box, "", dataset or _name_of(box.path))]
 
 
 def _media_without_meta(box: Box, dataset: str) -> list[Source]:
@@ -241,9 +241,7 @@ def _media_by_meta(box: Box, base: str, tables: Sequence[TableMeta], dataset: st
     return sources
 
 
-def _source_by_meta(
-    box: Box, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str
-) -> list[Source]:
+def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str) -> list[Source]:
     sources = []
     for location in table.locations:
         name = _member(box, base, location)
@@ -262,7 +260,15 @@ def _source_by_meta(
 
 
 def _source_by_header(box: Box, name: str, dataset: str) -> Source:
-    """A table without meta.xml."""
+    """A table of media without meta.xml."""
+    layout = _layout_by_header(box, name)
+    is_media = layout.has("identifier", *LINKS)
+    if not is_media and not layout.has("associatedmedia"):
+        raise SourceError(f"{box.title(name)}: the header has no column identifier, accessURI or associatedMedia")
+    return _layout_source(box, name, "media" if is_media else "associated", layout, dataset)
+
+
+def _layout_by_header(box: Box, name: str) -> Layout:
     title = box.title(name)
     start = box.start(name, MAX_HEADER_BYTES)
     is_utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -274,16 +280,13 @@ def _source_by_header(box: Box, name: str, dataset: str) -> Source:
     if layout is None:
         read_header(first_line, REQUIRED["multimedia"], title)  # says what it seems to be
         raise SourceError(f"{title}: the header names no column of media (it begins: {header[:80]!r})")
-    is_media = layout.has("identifier", *LINKS)
-    if not is_media and not layout.has("associatedmedia"):
-        wanted = "identifier, accessURI or associatedMedia"
-        raise SourceError(f"{title}: the header has no column {wanted} (it begins: {header[:80]!r})")
-    return _layout_source(box, name, "media" if is_media else "associated", layout, dataset)
+    return layout
 
 
 def _layout_source(box: Box, name: str, kind: str, layout: Layout, dataset: str) -> Source:
     path, member = box.where(name)
     size_bytes, fingerprint = box.size_and_print(name)
+    layout = replace(layout, may_be_short=kind == "labels")
     how = hashlib.sha256(repr((layout, dataset)).encode(errors="surrogatepass")).hexdigest()[:16]
     title = box.title(name)
     source = Source(title, kind, path, member, size_bytes, f"{fingerprint}:{how}", Columns(layout.width, {}), 0, layout, dataset)
@@ -333,5 +336,8 @@ def _dataset(box: Box, base: str) -> str:
 
 
 def _name_of(path: Path) -> str:
-    name = path.resolve().name
-    return name[:-4] if name.lower().endswith(".zip") else name
+    """What stands for a dataset that nobody names: the archive, or a bare table with its folder."""
+    path = path.resolve()
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return path.name.removesuffix(path.suffix) if path.is_file() else path.name
+    return f"{path.parent.name}/{path.name}"

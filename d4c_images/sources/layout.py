@@ -27,7 +27,8 @@ LINKS = (
 IDS = ("gbifid", "coreid", "occurrenceid", "id", "taxonid", "catalognumber")
 """Columns that say whose picture it is, in a table without meta.xml; the first one that is there."""
 _DELIMITERS = "\t,;|"
-_KNOWN = frozenset((*LINKS, *IDS, "identifier", "type", "format", "license", "creator", "associatedmedia", "references", "title"))
+_WORDS = "identifier type format license creator associatedmedia references title basisofrecord scientificname family"
+_KNOWN = frozenset((*LINKS, *IDS, *_WORDS.split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Layout:
     ids_are_gbif: bool  # the cell at `id_index` holds GBIF's number
     cells: dict[str, tuple[int, ...]]  # term without its namespace, in lower case -> positions, the first that is filled counts
     defaults: dict[str, str]  # likewise -> what an empty or absent cell means
+    may_be_short: bool = False  # the last cells of a row may be missing where they are empty
 
     def has(self, *names: str) -> bool:
         return any(name in self.cells or name in self.defaults for name in names)
@@ -56,21 +58,24 @@ def term(text: str) -> str:
 
 
 def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layout | None:
-    """The layout that a header line tells, None where it is no header of a table with media or records."""
+    """The layout that a header line tells, None where it is no header of a table with media or records.
+
+    A table that has no media of its own is a core: its `id` is what other tables call its rows, whatever its occurrenceID is.
+    """
     delimiter = max(_DELIMITERS, key=lambda one: len(_KNOWN & set(map(term, line.split(one)))))
     names = header_cells(line, delimiter, '"')
     terms = list(map(term, names))
     if len(_KNOWN & set(terms)) < 2:
         return None
-    id_index = next((terms.index(one) for one in IDS if one in terms), None)
+    is_core = not {"identifier", *LINKS} & set(terms)
+    ids = sorted(IDS, key=("gbifid", "coreid", "id").__contains__, reverse=True) if is_core else IDS
+    id_index = next((terms.index(one) for one in ids if one in terms), None)
     if id_index is None:
         raise SourceError(
             f"{name}: the header has no column that says whose picture it is ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})"
         )
     quote = "" if delimiter == "\t" else '"'
-    return Layout(
-        encoding, delimiter, quote, line_end, 1, len(names), id_index, terms[id_index] == "gbifid", _positions(names), {}
-    )
+    return Layout(encoding, delimiter, quote, line_end, 1, len(names), id_index, terms[id_index] == "gbifid", _positions(names), {})
 
 
 def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | None, name: str) -> Layout:
@@ -84,7 +89,8 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
     width = top + 1
     for line in filter(None, (header, row)):
         n_cells = len(header_cells(line, meta.delimiter, meta.quote))
-        if n_cells <= top:
+        # Some leave out the last cells of a row where these are empty; nobody does so in a header.
+        if n_cells <= top and (line == header or n_cells <= max(1, meta.id_index)):
             last = meta.terms.get(top, "the record")
             raise SourceError(
                 f"{name}: meta.xml says that column {top} is {last}, separated by {meta.delimiter!r}, but there is a line of "

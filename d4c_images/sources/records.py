@@ -63,10 +63,10 @@ def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], str | None]:
     quote = layout.quote
     line = next(feed)
     if not quote or quote not in line:
-        return _fitted(line.rstrip("\r\n").split(layout.delimiter), layout.width)
+        return _fitted(line.rstrip("\r\n").split(layout.delimiter), layout)
     feed.give_back(0)
     try:
-        cells, reason = _fitted(next(csv.reader(feed, delimiter=layout.delimiter, quotechar=quote, strict=True)), layout.width)
+        cells, reason = _fitted(next(csv.reader(feed, delimiter=layout.delimiter, quotechar=quote, strict=True)), layout)
     except (csv.Error, _TooLongError):
         cells, reason = [], UNBALANCED_QUOTES
     if reason is None:
@@ -91,16 +91,17 @@ def _row(texts: list[str], layout: Layout, *, escapechar: str | None = None, str
         rows = list(reader)
     except csv.Error:
         return None
-    cells, reason = _fitted(rows[0], layout.width) if len(rows) == 1 else ([], TOO_FEW_CELLS)
+    cells, reason = _fitted(rows[0], layout) if len(rows) == 1 else ([], TOO_FEW_CELLS)
     return cells if reason is None else None
 
 
-def _fitted(cells: list[str], width: int) -> tuple[list[str], str | None]:
+def _fitted(cells: list[str], layout: Layout) -> tuple[list[str], str | None]:
     """A row of as many cells as there are columns; empty ones beyond them are cut off."""
+    width = layout.width
     if len(cells) == width:
         return cells, None
     if len(cells) < width:
-        return [], TOO_FEW_CELLS
+        return (cells + [""] * (width - len(cells)), None) if layout.may_be_short else ([], TOO_FEW_CELLS)
     return ([], TOO_MANY_CELLS) if any(map(str.strip, cells[width:])) else (cells[:width], None)
 
 

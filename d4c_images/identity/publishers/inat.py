@@ -1,4 +1,4 @@
-"""iNaturalist: one photo in six sizes on two hosts. Says nothing of its sounds and pages."""
+"""iNaturalist: one photo in six sizes on two hosts (one of them by two names). Says nothing of its sounds and pages."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="iNaturalist",
-    hosts=frozenset({"inaturalist-open-data.s3.amazonaws.com", "static.inaturalist.org"}),
+    hosts=frozenset({_OPEN_HOST, "inaturalist-open-data.s3.us-east-1.amazonaws.com", "static.inaturalist.org"}),
     match=_match,
     rank=_rank,
     shortcut=Shortcut("https://inaturalist-open-data.", _open_original),
@@ -70,6 +70,11 @@ RULE = Rule(
             "https://static.inaturalist.org/photos/22295/medium.JPG",
             "inat:22295",
             "https://static.inaturalist.org/photos/22295/original.JPG",
+        ),
+        Example(
+            "https://inaturalist-open-data.s3.us-east-1.amazonaws.com/photos/22295/medium.jpg",
+            "inat:22295",
+            "https://inaturalist-open-data.s3.us-east-1.amazonaws.com/photos/22295/original.jpg",
         ),
         Example(
             "https://static.inaturalist.org/sounds/83996.wav?1585681371",

@@ -14,16 +14,18 @@ VERSION = 1
 # `orig` is what was archived, often a TIFF; `jpeg` is made from it.
 _SIZES = ("orig", "jpeg", "small")
 _PATH = "/felles/bilder/web_hent_bilde.php"
-_PHOTO = re.compile(r"/felles/bilder/web_hent_bilde\.php\?id=([0-9]+)(?:&type=(orig|jpeg|small))?&?").fullmatch
+_NUMBER = re.compile(r"[0-9]{1,12}").fullmatch
 
 
 def _read(url: Url) -> Variant | None:
-    photo = _PHOTO(url.path + url.query)
-    if photo is None:
+    arguments = url.arguments() if url.path == _PATH else None
+    if arguments is None or not arguments.keys() <= {"id", "type"} or not _NUMBER(number := arguments.get("id", "")):
         return None
-    number, size = photo.groups()
+    size = arguments.get("type")
     if size == "orig":
         return Variant(number, (0,))
+    if size is not None and size not in _SIZES:
+        return None
     return Variant(number, (_SIZES.index(size) if size else len(_SIZES),), f"{url.root}{_PATH}?id={number}&type=orig")
 
 
@@ -46,6 +48,7 @@ RULE = Rule(
             "http://www.unimus.no/felles/bilder/web_hent_bilde.php?id=12109017&type=orig",
         ),
         Example(f"{_ROOT}?id=12109017&type=orig", "unimus:12109017"),
+        Example(f"{_ROOT}?type=small&id=12109017", "unimus:12109017", f"{_ROOT}?id=12109017&type=orig"),
         Example(f"{_ROOT}?filename=a.tif&type=jpeg", f"{_ROOT}?filename=a.tif&type=jpeg"),
         Example("https://www.unimus.no/photos/image.php?id=5", "https://www.unimus.no/photos/image.php?id=5"),
     ),

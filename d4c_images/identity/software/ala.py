@@ -19,7 +19,7 @@ _PHOTO = re.compile(
     rf"((?:/[a-z-]+)?)(?:/image/|/store/[0-9a-f]/[0-9a-f]/[0-9a-f]/[0-9a-f]/)({UUID})/(original|x?large|thumbnail(?:_[A-Za-z_]+)?)"
 ).fullmatch
 _PROXY = re.compile(rf"((?:/[a-z-]+){{0,2}})/(proxyImage(?:Thumbnail(?:Large)?)?)\?(?:imageId|id)=({UUID})").fullmatch
-_PAGE = re.compile(rf"/image/({UUID})").fullmatch
+_PAGE = re.compile(rf"/image/(?:(?:view(?:er)?/)?|details\?imageId=)({UUID})").fullmatch
 
 _SIZES = {"original": 0, "proxyImage": 1, "xlarge": 2, "large": 3, "thumbnail_large": 3, "proxyImageThumbnailLarge": 3, "page": 9}
 _SMALL = 4
@@ -61,6 +61,7 @@ RULE = Rule(
         Example(f"http://images.ala.org.au/image/proxyImageThumbnail?imageId={_BUG}", f"ala:{_BUG}", _BEST.replace("s:", ":")),
         Example(f"https://images.ala.org.au/image/proxyImage?imageId={_BUG}", f"ala:{_BUG}", _BEST),
         Example(f"https://images.ala.org.au/image/{_BUG}", f"ala:{_BUG}", _BEST),
+        Example(f"https://images.ala.org.au/image/details?imageId={_BUG}", f"ala:{_BUG}", _BEST),
         Example(f"https://images.ala.org.au/image/{_BUG}/thumbnail_large", f"ala:{_BUG}", _BEST),
         Example(f"https://images.ala.org.au/store/6/b/a/4/{_BUG}/original", f"ala:{_BUG}"),
         Example(f"https://images.ala.org.au/image/{_BUG}/tms/3/1/2.png", f"https://images.ala.org.au/image/{_BUG}/tms/3/1/2.png"),

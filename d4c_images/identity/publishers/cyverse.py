@@ -19,7 +19,9 @@ VERSION = 1
 _STORE = re.compile(
     r"https?://(?:data\.cyverse\.org/dav-anon|de\.cyverse\.org/anon-files)/{1,2}(?P<path>iplant/[^?#]+\.(?:jpe?g|png|tiff?|JPE?G|PNG|TIFF?))"
 ).fullmatch
-_PROXY = re.compile(r"/resize\?(?:width=(?P<width>[0-9]{1,6})&)?(?:height=[0-9]{1,6}&)?url=(?P<url>[^?&#]+)").fullmatch
+_SIZE = r"(?:width|height)=[0-9]{1,6}"
+_PROXY = re.compile(rf"/resize\?(?P<before>(?:{_SIZE}&)*)url=(?P<url>[^?&#]+)(?P<after>(?:&{_SIZE})*)").fullmatch
+_WIDTH = re.compile(r"width=([0-9]+)").search
 _MAGNOLIA = re.compile(r"(?P<file>iplant/projects/magnoliagrandiFLORA/images/specimens/([A-Z0-9]+)/\2)_l(?P<ext>\.JPG)").fullmatch
 
 
@@ -30,7 +32,8 @@ def _read(url: Url) -> Variant | None:
         if proxy is None:
             return None
         inner = proxy["url"] if "://" in proxy["url"] else unquote(proxy["url"])
-        text, width = usable_url(inner) or "", int(proxy["width"] or 0)
+        stated = _WIDTH(proxy["before"] + proxy["after"])
+        text, width = usable_url(inner) or "", int(stated[1]) if stated else 0
     store = _STORE(text)
     if store is None:
         return None
@@ -59,6 +62,7 @@ RULE = Rule(
     examples=(
         Example(f"https://img.cyverse.org/resize?width=4000&url={_FILE}.JPG", f"cyverse:{_PATH}.JPG", f"{_FILE}.JPG"),
         Example(f"https://img.cyverse.org/resize?width=4000&url={_FILE}_l.JPG", f"cyverse:{_PATH}.JPG", f"{_FILE}.JPG"),
+        Example(f"https://img.cyverse.org/resize?url={_FILE}.JPG&width=300", f"cyverse:{_PATH}.JPG", f"{_FILE}.JPG"),
         Example(f"{_FILE}.JPG", f"cyverse:{_PATH}.JPG"),
         Example(
             f"https://img.cyverse.org/resize?url=https%3A%2F%2Fdata.cyverse.org%2Fdav-anon%2F{_PATH.replace('/', '%2F')}.JPG",

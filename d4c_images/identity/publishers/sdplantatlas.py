@@ -14,14 +14,14 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "sdplantatlas"
 VERSION = 1
 
-_SCAN = re.compile(r"/SynGetScanZoom\.aspx\?(?:(Thumbnail=Y)&)?ID=([0-9]+)", re.IGNORECASE).fullmatch
+_SCAN = re.compile(r"/SynGetScanZoom\.aspx\?(Thumbnail=Y&)?ID=([0-9]+)(&Thumbnail=Y)?", re.IGNORECASE).fullmatch
 _VIEWER = re.compile(r"/HiResDisplay/HiResZoomDisplay\.aspx\?H=([0-9]+)", re.IGNORECASE).fullmatch
 
 
 def _read(url: Url) -> Variant | None:
     address, site = url.path + url.query, url.host.removeprefix("www.")
     if scan := _SCAN(address):
-        return Variant(f"{site}/{scan[2]}", (int(scan[1] is not None),))
+        return Variant(f"{site}/{scan[2]}", (int(bool(scan[1] or scan[3])),))
     if viewer := _VIEWER(address):
         return Variant(f"{site}/{viewer[1]}", (2,), f"{url.root}/SynGetScanZoom.aspx?Thumbnail=Y&ID={viewer[1]}")
     return None
@@ -48,6 +48,7 @@ RULE = Rule(
             "sdplantatlas:bajaflora.org/101575",
             "https://bajaflora.org/SynGetScanZoom.aspx?Thumbnail=Y&ID=101575",
         ),
+        Example("https://bajaflora.org/SynGetScanZoom.aspx?ID=101575&Thumbnail=Y", "sdplantatlas:bajaflora.org/101575"),
         Example(
             "https://sdplantatlas.org/HiResDisplay/HiResZoomDisplay.aspx?H=155820",
             "sdplantatlas:sdplantatlas.org/155820",

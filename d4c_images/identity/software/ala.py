@@ -18,7 +18,7 @@ VERSION = 1
 _PHOTO = re.compile(
     rf"((?:/[a-z-]+)?)(?:/image/|/store/[0-9a-f]/[0-9a-f]/[0-9a-f]/[0-9a-f]/)({UUID})/(original|x?large|thumbnail(?:_[A-Za-z_]+)?)"
 ).fullmatch
-_PROXY = re.compile(rf"((?:/[a-z-]+){{0,2}})/(proxyImage(?:Thumbnail(?:Large)?)?)\?(?:imageId|id)=({UUID})").fullmatch
+_PROXY = re.compile(rf"((?:/[a-z-]+)?(?:/image)?)/(proxyImage(?:Thumbnail(?:Large)?)?)\?(?:imageId|id)=({UUID})").fullmatch
 _PAGE = re.compile(rf"/image/(?:(?:view(?:er)?/)?|details\?imageId=)({UUID})").fullmatch
 
 _SIZES = {"original": 0, "proxyImage": 1, "xlarge": 2, "large": 3, "thumbnail_large": 3, "proxyImageThumbnailLarge": 3, "page": 9}

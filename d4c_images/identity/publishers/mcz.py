@@ -16,7 +16,7 @@ from d4c_images.identity.variant import Variant, Variants
 NAME = "mcz"
 VERSION = 1
 
-_THUMBNAIL = re.compile(r"(/specimen_images/(?:[^/]+/)+)(?:thumbnails/([^/]+)|thumbs/([^/]+))").fullmatch
+_THUMBNAIL = re.compile(r"(/specimen_images/(?:(?!thumb)[^/]+/)+)(?:thumbnails/([^/]+)|thumbs/([^/]+))").fullmatch
 _PHOTO = re.compile(rf"/specimen_images/(?:[^/]+/)+[^/]+\.{PICTURE}").fullmatch
 
 

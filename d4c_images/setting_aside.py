@@ -30,7 +30,7 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
                 aside.keep(file.path, file.sha256)
         crash.point("aside.kept")
         for file in files:
-            if file.is_placeholder:
+            if not file.is_an_image:
                 store.remove(file.path)
                 n += 1
         crash.point("aside.removed")

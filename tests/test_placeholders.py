@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,31 @@ def test_the_pass_is_killed(collection: Collection, publishers: Publishers, poin
     check_all(collection)
     collection.run("placeholders", "--records", 20)
     is_marked(collection)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", ["failed_permanent", "pending", "success"])
+def test_a_file_not_yet_set_aside_when_its_image_is_tried_again(
+    collection: Collection, publishers: Publishers, status: str
+) -> None:
+    """As when `init` brings a better URL in between: the file goes unless a success names it."""
+    collection.run("download", *reach(publishers))
+    collection.run("placeholders", "--records", 20, code=-9, crash_at="placeholders.marked")
+    file = f"600/000/{FIRST_ID}-00.jpg"
+    photo = pictures.jpeg("a photo")
+    values: tuple[object, ...] = (None, None, None)
+    if status == "success":
+        (collection.root / file).write_bytes(photo)
+        values = (file, len(photo), hashlib.sha256(photo).digest())
+    with closing(sqlite3.connect(collection.ledger)) as db, db:
+        db.execute(
+            "UPDATE image_rows SET status = ?, error_type = NULL, not_before = CASE WHEN ? = 'pending' THEN 0 END, file_path = ?, "
+            "file_size = ?, sha256 = ? WHERE image_id = 1", (status, status, *values)
+        )  # fmt: skip
+    collection.run("init", "--finalize-only")
+    collection.run("placeholders", "--records", 50)
+    check_all(collection)
+    assert (collection.root / file).exists() == (status == "success")
 
 
 @pytest.mark.slow

@@ -58,7 +58,8 @@ WHERE image_id = ?
 """
 LIST_FILE = "INSERT OR REPLACE INTO set_aside (image_id, file_path, sha256) VALUES (?, ?, ?)"
 TO_SET_ASIDE = """
-SELECT s.image_id, s.file_path, s.sha256, i.status = 'failed_permanent' AND i.error_type = 'placeholder'
+SELECT s.image_id, s.file_path, s.sha256, i.status = 'failed_permanent' AND i.error_type = 'placeholder' AS is_placeholder,
+       i.status = 'success' AND i.file_path = s.file_path AS is_an_image
 FROM set_aside AS s JOIN image_rows AS i ON i.image_id = s.image_id ORDER BY s.image_id LIMIT ?
 """
 FORGET_FILE = "DELETE FROM set_aside WHERE image_id = ?"
@@ -268,7 +269,8 @@ class ToSetAside(NamedTuple):
     image_id: int
     path: str
     sha256: bytes
-    is_placeholder: bool  # False: the image has been tried again since, and the name may be another file's
+    is_placeholder: bool | None  # else the image has got new attempts since, and the file may be a later one
+    is_an_image: bool | None  # it is what a success names: one of those attempts has brought it
 
 
 def to_set_aside(ledger: Ledger, n: int) -> list[ToSetAside]:

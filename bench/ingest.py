@@ -26,6 +26,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from bench.identity import cost_us, identifiers_of_ingest
+from d4c_images.identity import identify
+
 PROJECT = Path(__file__).resolve().parents[1]
 OUT = PROJECT / "bench" / "out"
 LOOK_S = 0.05  # between two looks at the memory
@@ -70,11 +73,14 @@ def show(args: argparse.Namespace, pairs: list[tuple[Run, Run]], many: Run | Non
     Console(width=110).print(table)
     ratios = [ours.wall_s / theirs.wall_s for ours, theirs in pairs]
     print(f"ratio pair by pair: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+    identify_us = cost_us(identify, identifiers_of_ingest())
+    print(f"of it, saying which image a row is about: {identify_us:.2f} µs of CPU a row (python -m bench.identity has more)")
     commit = subprocess.run(["git", "-C", PROJECT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit}")
     result = {
         "bench": "ingest",
         "ratio_to_sqlite_import": round(statistics.median(ratios), 3),
+        "identify_us": round(identify_us, 2),
         "rss_mb_2m": round(max(ours.rss_mb for ours, _ in pairs), 1),
         "rss_mb_20m": round(many.rss_mb, 1) if many is not None else None,
     }

@@ -13,24 +13,33 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import lending, listing, names, owner, placeholders, untried
+from d4c_images.ledger import hashes, lending, listing, names, owner, placeholders, unfold, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
-from d4c_images.model import Blob, Move, Outcome, Report, Status, Turn, Verdict
+from d4c_images.model import Blob, Claim, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
 RETRY = lending.RetryTerms(MAX_ATTEMPTS, lambda attempts: 10.0 * attempts)
-KINDS = ("success", "raw", "permanent", "transient", "released", "moved")
+KINDS = ("success", "raw", "permanent", "transient", "released", "moved", "manifest", "collection")
+PICTURES = st.lists(st.integers(0, 15), max_size=4)  # what a document names
+NOTHING = Verdict(Status.FAILED_PERMANENT, "manifest_error", "nothing")
 
 RECOUNT_RECORDS = """
 SELECT l.gbif_id, count(*), sum(i.status = 'success'),
        sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)),
        max(i.last_attempt_at IS NOT NULL)
 FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER BY l.gbif_id
+"""
+
+# Their document names nothing but other images: they have the file of one of those.
+FOLLOWERS = """
+SELECT i.image_id
+FROM image_rows AS i JOIN unfolded AS u ON u.parent_id = i.image_id JOIN image_rows AS o ON o.image_id = u.image_id
+WHERE i.error_type = 'same_image' AND i.status = 'success' AND o.status = 'success' AND o.file_path = i.file_path
 """
 
 
@@ -54,6 +63,7 @@ class LedgerMachine(RuleBasedStateMachine):
             db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
         self.open: dict[int, set[int]] = {}  # live lease -> images without an outcome
         self.stored: set[int] = set()
+        self.followers: set[int] = set()  # images that had the file of another one
         self.n_images = 0
         self.n_records = 0
 
@@ -77,9 +87,12 @@ class LedgerMachine(RuleBasedStateMachine):
                     "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls) VALUES (?, ?, ?, ?, 1, ?)",
                     (self.n_images, self.n_records, image_no, host_id, f"https://{host}/{self.n_images}.jpg"),
                 )
+                key = f"https://{host}/{self.n_images}.jpg"
+                db.execute("INSERT INTO image_keys VALUES (?, ?)", (hashes.key_hash(key), self.n_images))
                 if not in_line:
                     self._link(db, self.n_records, image_no, self.n_images, is_first=True)
                 tally.image(1, host_id, Status.PENDING, None, final=False)
+            db.execute("UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?", (self.n_images, self.n_images))
             listing.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
             db.execute(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
@@ -103,6 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
             tally = Tally()
             tally.record(1, "pending")
             tally.write(db)
+        unfold.link_newcomers(self.ledger, chunk=2)
 
     @rule(seconds=st.integers(1, 100))
     def wait(self, seconds: int) -> None:
@@ -122,16 +136,37 @@ class LedgerMachine(RuleBasedStateMachine):
         self.open[turn.lease_id] = held
         return turn
 
-    @rule(turn=leases, kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), other=st.sampled_from(HOSTS))
-    def settle(self, turn: Turn, kinds: list[str], other: str) -> None:
+    @rule(
+        turn=leases,
+        kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=6),
+        other=st.sampled_from(HOSTS),
+        pictures=PICTURES,
+    )
+    def settle(self, turn: Turn, kinds: list[str], other: str, pictures: list[int]) -> None:
         """Outcomes for some of the claims that have none yet."""
         still_open = self.open.get(turn.lease_id, set())
         claims = [claim for claim in turn.claims if claim.image_id in still_open]
-        outcomes = [_outcome(claim.image_id, kind, other) for claim, kind in zip(claims, kinds, strict=False)]
+        images = self._pictures(pictures)
+        outcomes = [_outcome(claim, kind, other, images) for claim, kind in zip(claims, kinds, strict=False)]
         settled = self._settle(turn, outcomes, finished=False)
         assert settled.n_late == 0
         still_open -= {outcome.image_id for outcome in outcomes}
         self.stored |= {outcome.image_id for outcome in outcomes if outcome.blob}
+
+    @rule(
+        target=dead_leases,
+        host=st.sampled_from(HOSTS),
+        kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6),
+        other=st.sampled_from(HOSTS),
+        pictures=PICTURES,
+    )
+    def work_a_turn(self, host: str, kinds: list[str], other: str, pictures: list[int]) -> object:
+        """From one end to the other in one step, so that images get far."""
+        turn = self.lend(host, 6)
+        if not isinstance(turn, Turn):
+            return multiple()
+        self.settle(turn, kinds, other, pictures)
+        return self.finish(turn)
 
     @rule(target=dead_leases, turn=consumes(leases))
     def finish(self, turn: Turn) -> Turn:
@@ -146,11 +181,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.open.pop(turn.lease_id, None)
         return turn
 
-    @rule(turn=dead_leases, kind=st.sampled_from(KINDS))
-    def settle_too_late(self, turn: Turn, kind: str) -> None:
+    @rule(turn=dead_leases, kind=st.sampled_from(KINDS), pictures=PICTURES)
+    def settle_too_late(self, turn: Turn, kind: str, pictures: list[int]) -> None:
         """A worker that was taken for dead comes back with results: they change nothing."""
         before = self._dump()
-        settled = self._settle(turn, [_outcome(claim.image_id, kind, HOSTS[0]) for claim in turn.claims], finished=True)
+        images = self._pictures(pictures)
+        settled = self._settle(turn, [_outcome(claim, kind, HOSTS[0], images) for claim in turn.claims], finished=True)
         assert settled.n_late == len(turn.claims)
         assert settled.n_settled == 0
         assert self._dump() == before
@@ -168,13 +204,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(least=st.integers(1, 3))
     def find_placeholders(self, least: int) -> None:
         """All images have the same bytes here."""
+        self.followers |= {row[0] for row in self.ledger.connection.execute(FOLLOWERS)}
         with mock.patch.object(placeholders, "CELLS", 8):
             placeholders.find(self.ledger, PlaceholderList(), least, self.now, lambda what, done, total: None)
         db = self.ledger.connection
-        counts = db.execute("SELECT host_id, count(DISTINCT gbif_id) FROM image_rows WHERE status = 'success' GROUP BY 1")
+        counts = db.execute(
+            """SELECT host_id, count(DISTINCT gbif_id) FROM image_rows
+               WHERE status = 'success' AND coalesce(error_type, '') <> 'same_image' GROUP BY 1"""
+        )
         assert all(n < least for _, n in counts)
         self.stored -= {row[0] for row in db.execute(PLACEHOLDERS)}
-        assert {row[0] for row in db.execute("SELECT image_id FROM set_aside")} == {row[0] for row in db.execute(PLACEHOLDERS)}
+        listed, marked = ({row[0] for row in db.execute(sql)} for sql in ("SELECT image_id FROM set_aside", PLACEHOLDERS))
+        assert listed <= marked <= listed | self.followers
 
     @rule()
     def allow_placeholders(self) -> None:
@@ -233,16 +274,47 @@ class LedgerMachine(RuleBasedStateMachine):
         ).fetchall()
         assert wrong == []
         stored = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'success'")}
-        assert stored == self.stored
+        followers = {row[0] for row in db.execute(FOLLOWERS)}
+        assert stored == self.stored | followers
         check_lists(lambda sql: db.execute(sql).fetchall())
         held = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'leased'")}
         assert held == set().union(*self.open.values())
 
+    @invariant()
+    def every_image_is_found_and_shown(self) -> None:
+        """By its key, and by records that number their images without a gap; what a document names, by all that show it."""
+        db = self.ledger.connection
+        keys = dict(db.execute("SELECT coalesce(image_key, urls), image_id FROM image_rows"))
+        assert len(keys) == self.n_images
+        assert unfold.find(db, list(keys)) == keys
+        shown: dict[int, list[int]] = {}
+        for gbif_id, image_no, image_id in db.execute("SELECT gbif_id, image_no, image_id FROM links ORDER BY 1, 2"):
+            assert image_no == len(shown.setdefault(gbif_id, []))
+            shown[gbif_id].append(image_id)
+        assert all(len(set(images)) == len(images) for images in shown.values())
+        firsts = db.execute("SELECT image_id, gbif_id, image_no FROM image_rows").fetchall()
+        assert all(shown[gbif_id][image_no] == image_id for image_id, gbif_id, image_no in firsts)
+        for parent_id, image_id in db.execute("SELECT parent_id, image_id FROM unfolded"):
+            assert all(image_id in images for images in shown.values() if parent_id in images)
+
     # how it is done
+
+    def _pictures(self, numbers: list[int]) -> tuple[Image, ...]:
+        """New ones by their number; from 8 on those of images that are there."""
+        urls = []
+        for number in numbers:
+            [(known,)] = self.ledger.connection.execute(
+                "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?", (1 + number * 7 % self.n_images,)
+            )
+            urls.append(known if number >= 8 else f"https://{HOSTS[number % 3]}/picture/{number}.jpg")
+        return tuple(Image(url, (url,), url.split("/")[2], "exact", 1) for url in urls)
 
     def _settle(self, turn: Turn, outcomes: list[Outcome], *, finished: bool) -> lending.Settled:
         with self.ledger.transaction() as db:
-            return lending.settle(db, [Report(turn.lease_id, tuple(outcomes), finished)], RETRY, self.now)
+            settled = lending.settle(db, [Report(turn.lease_id, tuple(outcomes), finished)], RETRY, self.now)
+            before, self.n_images = self.n_images, db.execute("SELECT count(*) FROM image_rows").fetchone()[0]
+        assert self.n_images == before or settled.n_unfolded
+        return settled
 
     def _link(self, db: sqlite3.Connection, gbif_id: int, image_no: int, image_id: int, *, is_first: bool) -> None:
         db.execute(
@@ -252,11 +324,15 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
-        tables = ("image_rows", "gbif_ids", "leases", "host_rows", "untried")
+        tables = ("image_rows", "gbif_ids", "leases", "host_rows", "untried", "link_rows", "image_keys", "documents", "unfolded")
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
 
 
-def _outcome(image_id: int, kind: str, other_host: str) -> Outcome:
+def _outcome(claim: Claim, kind: str, other_host: str, pictures: tuple[Image, ...]) -> Outcome:
+    image_id = claim.image_id
+    if kind in ("manifest", "collection"):
+        unfolding = Unfolding(claim.urls[claim.url_no], claim.url_no, kind, pictures, len(pictures), NOTHING)
+        return Outcome(image_id, unfolding=unfolding, http_status=200, requests=1)
     if kind in ("success", "raw"):
         blob = Blob(f"1/{image_id}.jpg", 1000 + image_id, bytes(32), "image/jpeg", 10, 10)
         flag = "raw_unprocessed" if kind == "raw" else None

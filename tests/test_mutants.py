@@ -31,6 +31,7 @@ class Mutant:
 MACHINE = "tests/test_ledger_machine.py"
 STORE = "tests/test_store_contract.py"
 KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
+UNFOLD = "tests/test_unfold.py"
 COLLISIONS = "tests/test_ingest_collisions.py"
 INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
 
@@ -97,7 +98,25 @@ MUTANTS = (
     ),
     Mutant(
         "records that were held in memory are not made again",
-        "d4c_images/ledger/records.py", "    if top <= recorded:\n", "    if top >= recorded:\n", INGEST_KILL,
+        "d4c_images/ledger/catching_up.py", "    if top > recorded:\n", "    if top < recorded:\n", INGEST_KILL,
+    ),
+    Mutant(
+        "an image that a record gains is not counted",
+        "d4c_images/ledger/unfold.py", "        n_success += sum(", "        sum(", MACHINE,
+    ),
+    Mutant(
+        "pictures of documents are made again each time",
+        "d4c_images/ledger/unfold.py", "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
+    ),
+    Mutant(
+        "who names a document's first picture later gets it twice",
+        "d4c_images/ledger/unfold.py",
+        "            self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))\n", "", UNFOLD,
+    ),
+    Mutant(
+        "documents come before what is settled with them",
+        "d4c_images/ledger/lending.py",
+        "    settlement.write()\n    settlement.unfold()\n", "    settlement.unfold()\n    settlement.write()\n", UNFOLD,
     ),
     Mutant(
         "two keys of one hash are one image",

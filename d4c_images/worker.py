@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from d4c_images import crash, documents
 from d4c_images.errors import D4CError
@@ -51,6 +51,8 @@ WAITING_S = 0.25  # ... and no more than are decoded in this time
 FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 DECODE_THREADS = 2
+ERRANDS_S = 0.01  # short work for the threads is gathered for so long ...
+ERRANDS = 8  # ... or until there is so much of it
 
 # A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
 _KEEPS_CANDIDATE = frozenset({ErrorType.TIMEOUT, ErrorType.CONNECTION_BROKEN, ErrorType.TRUNCATED})
@@ -77,6 +79,15 @@ def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy:
         worker.close()
 
 
+class _Errand(NamedTuple):
+    """What a thread is to do for an attempt, and what happens with the result."""
+
+    then: Callable[..., None]
+    attempt: Attempt
+    act: Callable[[], Any]
+    future: Future[Any]
+
+
 class _Worker:
     def __init__(self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> None:
         self._store = store
@@ -89,7 +100,9 @@ class _Worker:
         self._stirred: set[Lane] = set()  # lanes where something has happened
         self._look_at = 0.0
         self._report_at = 0.0
-        self._n_beside = 0  # attempts in a decoding thread
+        self._n_beside = 0  # attempts in a decoding thread, or on the way there
+        self._errands: list[_Errand] = []
+        self._errands_since = 0.0
         self._verified: list[Attempt] = []
         self._verified_since = 0.0
         self._putting: list[Attempt] = []
@@ -239,6 +252,8 @@ class _Worker:
     def _advance(self) -> None:
         now = self._clock.monotonic()
         timeout_s = self._look_at - now
+        if self._errands:
+            timeout_s = min(timeout_s, self._errands_since + ERRANDS_S - now)
         if self._verified and not self._putting:
             timeout_s = min(timeout_s, self._verified_since + GROUP_S - now)
         for request, reply in self._fetcher.poll(max(0.0, timeout_s)):
@@ -248,6 +263,7 @@ class _Worker:
                 self._start_due(attempt.lane, self._clock.monotonic())
         while not self._news.empty():
             self._news.get()()
+        self._send_errands()
         self._put_due()
 
     def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
@@ -356,20 +372,36 @@ class _Worker:
     def _beside(self, then: Callable[..., None], attempt: Attempt, act: Callable[..., Any], *args: Any) -> None:
         """Run `act` in a thread, then `then(attempt, future)` here."""
         self._n_beside += 1
-        future = self._decoders.submit(self._timed, act, *args)
-        future.add_done_callback(lambda future: self._tell(partial(self._come_back, then, attempt, future)))
+        if not self._errands:
+            self._errands_since = self._clock.monotonic()
+        self._errands.append(_Errand(then, attempt, partial(act, *args), Future()))
 
-    def _timed(self, act: Callable[..., Any], *args: Any) -> Any:
-        """`act`, and how long such a thing has lately taken."""
-        start = self._clock.monotonic()
-        try:
-            return act(*args)
-        finally:
+    def _send_errands(self) -> None:
+        """Several at once where each is short: to wake a thread, and to be woken by it, costs as much as a small picture."""
+        now = self._clock.monotonic()
+        more_may_come = any(lane.in_flight for lane in self._lanes.values()) and self._examine_s < ERRANDS_S
+        if not self._errands or (more_may_come and len(self._errands) < ERRANDS and now < self._errands_since + ERRANDS_S):
+            return
+        errands, self._errands = self._errands, []
+        for part in (errands[n::DECODE_THREADS] for n in range(DECODE_THREADS)) if len(errands) > 1 else (errands,):
+            self._decoders.submit(self._run_errands, part).add_done_callback(
+                lambda future: self._tell(partial(self._come_back, future))
+            )
+
+    def _run_errands(self, errands: list[_Errand]) -> list[_Errand]:
+        for errand in errands:
+            start = self._clock.monotonic()
+            try:
+                errand.future.set_result(errand.act())
+            except BaseException as error:
+                errand.future.set_exception(error)
             self._examine_s += (self._clock.monotonic() - start - self._examine_s) / 16
+        return errands
 
-    def _come_back(self, then: Callable[..., None], attempt: Attempt, future: Future[Any]) -> None:
-        self._n_beside -= 1
-        self._guarded(attempt, then, attempt, future)
+    def _come_back(self, future: Future[list[_Errand]]) -> None:
+        for errand in future.result():
+            self._n_beside -= 1
+            self._guarded(errand.attempt, errand.then, errand.attempt, errand.future)
 
     def _tell(self, news: Callable[[], None]) -> None:
         """From any thread: have `news` called by the loop."""

@@ -36,7 +36,7 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     archive_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-MAX_HELD = 1 << 19  # keys, and records, in memory
+MAX_HELD = 3 << 17  # keys, and records, in memory, besides as many that are being written
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
@@ -93,8 +93,8 @@ class Admission:
             db.execute(BEAT, (int(now), self._ledger.run_id))
             crash.point("admit.before_commit")
         crash.point("admit.after_commit")
-        self._keys.flush(at_least=MAX_HELD)
-        self._records.flush(self._next_image_id - 1, at_least=MAX_HELD)
+        self._keys.pour(MAX_HELD)
+        self._records.pour(self._next_image_id - 1, MAX_HELD)
         return admitted
 
     def _write_checkpoint(self, db: sqlite3.Connection, last: Chunk, admitted: Admitted) -> None:

@@ -34,6 +34,7 @@ class KeyIndex:
         """Catches up first with images that an earlier process has not lived to write here."""
         self._ledger = ledger
         self._held = SortedRuns()
+        self._frozen_image_id = 0  # the last image that had been added when they were frozen
         self._last_image_id: int = ledger.connection.execute("SELECT keyed_image_id FROM caught_up").fetchone()[0]
         while rows := ledger.connection.execute(KEYS_AFTER, (self._last_image_id, LOAD_ROWS)).fetchall():
             image_ids, keys = zip(*rows, strict=True)
@@ -60,14 +61,37 @@ class KeyIndex:
             self._held.add(hashes, image_ids.astype(np.uint32))
             self._last_image_id = int(image_ids[-1])
 
-    def flush(self, *, at_least: int = 0) -> None:
-        """Write what is held, in transactions of its own, once it is so much. Killed on the way, it is made again."""
-        if self._held.n_rows < at_least:
+    def pour(self, at_least: int) -> None:
+        """Write a part of what is held, once it is so much. Killed on the way, it is made again."""
+        if self._held.n_rows >= at_least:
+            self._pour_all()
+            self._freeze()
+        self._pour_part()
+
+    def flush(self) -> None:
+        """Write all that is held."""
+        self._pour_all()
+        self._freeze()
+        self._pour_all()
+
+    def _freeze(self) -> None:
+        self._held.freeze()
+        self._frozen_image_id = self._last_image_id
+
+    def _pour_all(self) -> None:
+        while self._held.is_frozen:
+            self._pour_part()
+
+    def _pour_part(self) -> None:
+        """Write the next part in a transaction of its own; behind the last one, how far the keys are complete."""
+        if not self._held.is_frozen:
             return
-        for columns in self._held.parts():
-            with self._ledger.transaction() as db:
-                bulk.insert(db, INSERT_KEYS, bulk.matrix(columns), "({0}, {1})")
-            crash.point("keys.part_written")
+        part = bulk.matrix(self._held.take_part())
         with self._ledger.transaction() as db:
-            db.execute("UPDATE caught_up SET keyed_image_id = ?", (self._last_image_id,))
-        self._held.clear()
+            if len(part):
+                bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")
+            else:
+                db.execute("UPDATE caught_up SET keyed_image_id = ?", (self._frozen_image_id,))
+        if not len(part):
+            self._held.drop()
+        crash.point("keys.part_written")

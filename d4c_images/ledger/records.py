@@ -107,6 +107,7 @@ class Records:
         catch_up(ledger)
         self._ledger = ledger
         self._held = SortedRuns()  # gbif_id, n_images, first_image_id
+        self._frozen_image_id = 0  # the last image that had been seen when they were frozen
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all ids."""
@@ -129,24 +130,48 @@ class Records:
         spans = [range(start, start + count) for start, count in doubtful]
         return image_nos, self._look_at(db, arrivals, spans, image_nos, tally, now)
 
-    def flush(self, last_image_id: int, *, at_least: int = 0) -> None:
-        """Write what is held, in transactions of its own, once it is so much. Killed on the way, `catch_up` makes it again.
+    def pour(self, last_image_id: int, at_least: int) -> None:
+        """Write a part of what is held, once it is so much. Killed on the way, `catch_up` makes it again.
 
         `last_image_id` is the last image that `add` has seen.
         """
-        if self._held.n_rows < at_least:
-            return
-        for gbif_ids, counts, first_image_ids in self._held.parts():
-            in_line = counts > 0
-            rows = bulk.matrix((gbif_ids[in_line], counts[in_line], first_image_ids[in_line]))
-            with self._ledger.transaction() as db:
-                tally = Tally()
-                tally.record(bulk.insert(db, INSERT_NEW, rows, "({0}, {1}, {2}, {1})"), RecordStatus.PENDING)
-                tally.write(db)
-            crash.point("records.part_written")
+        if self._held.n_rows >= at_least:
+            self._pour_all()
+            self._freeze(last_image_id)
+        self._pour_part()
+
+    def flush(self, last_image_id: int) -> None:
+        """Write all that is held."""
+        self._pour_all()
+        self._freeze(last_image_id)
+        self._pour_all()
         with self._ledger.transaction() as db:
             db.execute(SET_RECORDED, (last_image_id,))
-        self._held.clear()
+
+    def _freeze(self, last_image_id: int) -> None:
+        self._held.freeze()
+        self._frozen_image_id = last_image_id
+
+    def _pour_all(self) -> None:
+        while self._held.is_frozen:
+            self._pour_part()
+
+    def _pour_part(self) -> None:
+        """Write the next part in a transaction of its own; behind the last one, up to which image the records are complete."""
+        if not self._held.is_frozen:
+            return
+        gbif_ids, counts, first_image_ids = self._held.take_part()
+        in_line = counts > 0
+        rows = bulk.matrix((gbif_ids[in_line], counts[in_line], first_image_ids[in_line]))
+        with self._ledger.transaction() as db:
+            tally = Tally()
+            tally.record(bulk.insert(db, INSERT_NEW, rows, "({0}, {1}, {2}, {1})"), RecordStatus.PENDING)
+            tally.write(db)
+            if not len(counts):
+                db.execute(SET_RECORDED, (self._frozen_image_id,))
+        if not len(counts):
+            self._held.drop()
+        crash.point("records.part_written")
 
     def _look_at(
         self, db: sqlite3.Connection, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, tally: Tally, now: int

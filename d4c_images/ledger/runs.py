@@ -6,7 +6,7 @@ A million at a time, sorted, cost a twentieth of that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +15,7 @@ import numpy.typing as npt
 Column = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 
 
-PARTS = 16
-SAMPLE_EVERY = 1024
+PARTS = 12
 
 
 class Place(NamedTuple):
@@ -27,11 +26,22 @@ class Place(NamedTuple):
 
 
 class SortedRuns:
-    """Rows of numbers, by the first column; in each run in the order of that column."""
+    """Rows of numbers, by the first column.
+
+    New rows come in runs, each in the order of that column. Once there are enough, `freeze` makes one run of them, which is taken
+    away part by part while new runs come in: so nobody has to wait until all of it is written.
+    """
 
     def __init__(self) -> None:
         self._runs: list[tuple[Column, ...]] = []
-        self.n_rows = 0
+        self._frozen: tuple[Column, ...] | None = None
+        self._next = 0  # of the frozen rows: the first that was not taken
+        self.n_rows = 0  # in runs that are not frozen
+
+    @property
+    def is_frozen(self) -> bool:
+        """There are frozen rows, of which not all parts were taken, or not yet dropped."""
+        return self._frozen is not None
 
     def add(self, *columns: Column) -> None:
         """Add rows. Rows with the same key keep their order."""
@@ -41,32 +51,35 @@ class SortedRuns:
             self.n_rows += len(order)
 
     def find(self, keys: Iterable[int]) -> dict[int, Place]:
-        """The first row of each key that has one."""
+        """The first row of each key that has one, be it taken already or not."""
         wanted = np.array(sorted(keys), np.int64)
         found: dict[int, Place] = {}
         if not len(wanted):
             return found
-        for run in reversed(self._runs):
+        runs = self._runs if self._frozen is None else [self._frozen, *self._runs]
+        for run in reversed(runs):
             places = np.searchsorted(run[0], wanted)
             places[places == len(run[0])] = 0
             for at in np.flatnonzero(run[0][places] == wanted).tolist():
                 found[int(wanted[at])] = Place(run, int(places[at]))
         return found
 
-    def parts(self) -> Iterator[list[Column]]:
-        """All rows as columns, in the order of their key (rows of one key: as they came), in some parts of about one size."""
-        if not self._runs:
-            return
-        sample = np.sort(np.concatenate([run[0][::SAMPLE_EVERY] for run in self._runs]))
-        borders = np.unique(sample[:: max(1, len(sample) // PARTS)][1:])
-        cuts = [np.concatenate(([0], np.searchsorted(run[0], borders), [len(run[0])])) for run in self._runs]
-        for part in range(len(borders) + 1):
-            slices = [(run, slice(cut[part], cut[part + 1])) for run, cut in zip(self._runs, cuts, strict=True)]
-            columns = [np.concatenate([run[at][rows] for run, rows in slices]) for at in range(len(self._runs[0]))]
-            if len(columns[0]):
-                order = np.argsort(columns[0], kind="stable")
-                yield [column[order] for column in columns]
+    def freeze(self) -> None:
+        """Make one run of all rows (rows of one key: as they came). There must be no frozen one."""
+        assert self._frozen is None
+        if self._runs:
+            columns = [np.concatenate(column) for column in zip(*self._runs, strict=True)]
+            order = np.argsort(columns[0], kind="stable")
+            self._frozen = tuple(column[order] for column in columns)
+            self._runs, self._next, self.n_rows = [], 0, 0
 
-    def clear(self) -> None:
-        self._runs.clear()
-        self.n_rows = 0
+    def take_part(self) -> list[Column]:
+        """The next of some parts of the frozen rows, as columns in the order of the key; without rows once all were taken."""
+        assert self._frozen is not None
+        n = len(self._frozen[0])
+        start, self._next = self._next, min(n, self._next + -(-n // PARTS))
+        return [column[start : self._next] for column in self._frozen]
+
+    def drop(self) -> None:
+        """Forget the frozen rows."""
+        self._frozen = None

@@ -109,9 +109,10 @@ def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress],
         reader = LabelReader(source)
         for end_row, end, rows in reader.rows(archive.offset_bytes, archive.rows_done):
             with ledger.transaction() as db:
-                known = labels.known_records(db, list(rows))
-                labels.write_labels(db, {gbif_id: reader.labels(rows[gbif_id]) for gbif_id in known})
-                archives.checkpoint(db, archive.archive_id, end_row, end, admitted=len(known), images=0, links=0)
+                known = labels.known_records(db, [gbif_id for gbif_id, _ in rows])
+                admitted = [(gbif_id, row) for gbif_id, row in rows if gbif_id in known]
+                labels.write_labels(db, {gbif_id: reader.labels(row) for gbif_id, row in admitted})
+                archives.checkpoint(db, archive.archive_id, end_row, end, admitted=len(admitted), images=0, links=0)
                 crash.point("labels.before_commit")
             progress(Progress(end_row, end, source.size_bytes))
         with ledger.transaction() as db:

@@ -45,10 +45,10 @@ class LabelReader:
             places = [layout.cells.get(term(name), (None,))[0] for name, _ in LABELS]
         self._cells = [(at, is_number) for at, (_, is_number) in zip(places, LABELS, strict=True)]
 
-    def rows(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, dict[int, list[str]]]]:
-        """The rows after a place, many at a time, by record: the number of the last one, the byte after it, and the rows.
+    def rows(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, list[tuple[int, list[str]]]]]:
+        """The rows after a place, many at a time: the number of the last one, the byte after it, and the rows with their records.
 
-        Rows that name no record are left out; of several of one record the last one counts.
+        Rows that name no record are left out.
         """
         layout, dataset = self._source.layout, self._source.dataset
         if layout is None:
@@ -57,15 +57,15 @@ class LabelReader:
         records = self._source.records(offset, rows_done + 1)
         while some := list(islice(records, RECORDS_AT_ONCE)):
             named = ((name_of(record.cells, layout, dataset), record.cells) for record in some if record.reason is None)
-            yield some[-1].row_no, some[-1].end, {name.gbif_id: cells for name, cells in named if name is not None}
+            yield some[-1].row_no, some[-1].end, [(name.gbif_id, cells) for name, cells in named if name is not None]
 
-    def _lines(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, dict[int, list[str]]]]:
+    def _lines(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, list[tuple[int, list[str]]]]]:
         """GBIF's own table."""
         at = self._source.columns["gbifID"]
         for block in self._source.blocks(offset, rows_done + 1):
             rows = (line.split("\t") for line in block.text()[0].split("\n"))
-            by_id = {_whole_number(row[at]): row for row in rows if len(row) > at}
-            yield block.row_no - 1 + block.n_lines, block.end, {no: row for no, row in by_id.items() if no is not None}
+            named = ((_whole_number(row[at]), row) for row in rows if len(row) > at)
+            yield block.row_no - 1 + block.n_lines, block.end, [(no, row) for no, row in named if no is not None]
 
     def labels(self, row: Sequence[str]) -> tuple[str | int | None, ...]:
         """The labels in the order of `LABELS`; None where the cell is empty or no number where one belongs."""

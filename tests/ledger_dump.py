@@ -32,6 +32,8 @@ QUERIES = {
     "tallies": "SELECT * FROM tallies WHERE n <> 0 ORDER BY host_id, status, error_type",
     "record_tallies": "SELECT * FROM record_tallies WHERE n <> 0 ORDER BY status",
     "page_samples": "SELECT * FROM page_samples",
+    "placeholders": "SELECT * FROM placeholders",
+    "set_aside": "SELECT * FROM set_aside",
 }
 LEFT_OUT = {"runs", "owner"}
 

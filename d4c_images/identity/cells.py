@@ -6,7 +6,13 @@ import re
 
 # GBIF splits dwc:associatedMedia itself, but only where the whole cell is no valid URI, so that `http://a/1.jpg;http://a/2.jpg`
 # comes through as one identifier (gbif/pipelines, MultimediaConverter).
-_SEPARATORS = re.compile(r"(?:\|#DELIMITER#\||[\s|;,])+(?=(?:https?|ftp)://)", re.IGNORECASE)
+# Others write lists with quotes, as JSON, or with line breaks of HTML.
+_SEPARATORS = re.compile(
+    r"(?<![\s|;,])(?<!<br>)(?<!<br/>)(?<!<br />)"  # from the first of them on, or a cell of blanks would take for ever
+    r"[\"']?(?:\|#DELIMITER#\||<br ?/?>|[\s|;,])++[\"']?(?=(?:https?|ftp)://)",
+    re.IGNORECASE,
+)
+_WRAPPINGS = ('""', "''", "[]")
 
 
 def split_cell(cell: str) -> list[str]:
@@ -17,7 +23,10 @@ def split_cell(cell: str) -> list[str]:
     """
     if cell.find("://", 6) < 0:
         return [cell]
-    pieces = _SEPARATORS.split(cell.strip())
+    text = cell.strip()
+    while len(text) > 1 and text[0] + text[-1] in _WRAPPINGS:
+        text = text[1:-1].strip()
+    pieces = _SEPARATORS.split(text)
     if len(pieces) == 1:
         return [cell]
     return [bare for piece in pieces if (bare := piece.strip().rstrip("|;,").rstrip())]

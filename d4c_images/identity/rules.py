@@ -67,6 +67,8 @@ from d4c_images.identity.rule import Rank, Rule
 from d4c_images.identity.software import (
     ala,
     bisque,
+    collectionspace,
+    collectiveaccess,
     djatoka,
     drupal,
     emu,
@@ -151,6 +153,8 @@ RULES: tuple[Rule, ...] = (
     fsi.RULE,
     iip.RULE,
     signed_url.RULE,
+    collectionspace.RULE,
+    collectiveaccess.RULE,
     taxonworks.RULE,
     drupal.RULE,
     omeka.RULE,

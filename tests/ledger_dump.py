@@ -31,6 +31,8 @@ QUERIES = {
     "leases": "SELECT * FROM leases",
     "tallies": "SELECT * FROM tallies WHERE n <> 0 ORDER BY host_id, status, error_type",
     "record_tallies": "SELECT * FROM record_tallies WHERE n <> 0 ORDER BY status",
+    "placeholders": "SELECT host_id, sha256, state, n_marked FROM placeholders ORDER BY host_id, sha256",
+    "set_aside": "SELECT * FROM set_aside ORDER BY image_id",
     "page_samples": "SELECT * FROM page_samples",
     "placeholders": "SELECT * FROM placeholders",
     "set_aside": "SELECT * FROM set_aside",

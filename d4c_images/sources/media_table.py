@@ -64,6 +64,7 @@ class MediaReader:
         self._is_list = kind == "associated"
         self._dataset = dataset
         self._has_access = layout.has("accessuri", "mediaurl")
+        self._places: dict[tuple[str, ...], tuple[list[int], str]] = {}  # by names of columns
 
     def row(self, record: Record) -> MediaRow | str:
         """What a row says; the reason where it shows no picture."""
@@ -94,14 +95,15 @@ class MediaReader:
         return None if name is None else name.gbif_id
 
     def _cell(self, cells: Sequence[str], *names: str) -> str:
-        """The first of the columns that is filled in this row."""
-        for name in names:
-            for at in self._layout.cells.get(name, ()):
-                if text := _bare(cells[at]):
-                    return text
-            if name in self._layout.defaults:
-                return self._layout.defaults[name]
-        return ""
+        """The first of the columns that is filled in this row; else what meta.xml says of them for all rows."""
+        found = self._places.get(names)
+        if found is None:
+            places = [at for name in names for at in self._layout.cells.get(name, ())]
+            found = self._places[names] = places, next(filter(None, map(self._layout.defaults.get, names)), "")
+        for at in found[0]:
+            if (text := cells[at]) and (text := _bare(text)):
+                return text
+        return found[1]
 
     def _listed(self, cells: Sequence[str]) -> tuple[Statement, ...] | str:
         """The pictures of a cell of `associatedMedia`, each by itself."""

@@ -71,7 +71,7 @@ def test_the_key_is_that_of_what_the_row_calls_the_picture() -> None:
 
 
 PAGES = [
-    "https://sdplantatlas.org/HiResDisplay/HiResZoomDisplay.aspx?H=284036",
+    "https://flora.example.org/HiResDisplay/HiResZoomDisplay.aspx?H=284036",
     "https://www.inaturalist.org/observations/149224374",
     "http://arctos.database.museum/MediaSearch.cfm?collection_object_id=26845568",
     "https://portal.example.org/collections/individual/index.php?occid=1",
@@ -101,6 +101,13 @@ def test_a_page_is_no_candidate_beside_a_file(page: str) -> None:
     alone = picture_of([Statement((variant(page),))])
     assert alone is not None
     assert usable_url(page) in alone[0].urls
+
+
+def test_a_page_that_a_rule_knows_is_what_the_rule_says() -> None:
+    page = "https://www.tropicos.org/ImageFullView.aspx?imageid=101065934"
+    found = picture_of([Statement((variant(page), variant("t.jpg", "thumbnail")))])
+    assert found is not None
+    assert found[0].key == "tropicos:101065934"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from d4c_images.identity import exact
 from d4c_images.identity.rules import image_of, rank_of
 from d4c_images.identity.url import parts, usable_url
 from d4c_images.model import Evidence, Image
@@ -93,6 +94,11 @@ def is_page(url: str) -> bool:
     return _PICTURE_NAME.search(url) is None and _PAGE.search(url) is not None
 
 
+def _is_only_page(url: str, image: Image) -> bool:
+    """A page of which no rule knows what picture it shows."""
+    return image.rule == exact.NAME and is_page(url)
+
+
 def is_symbol(url: str) -> bool:
     """Whether the file's name is that of a logo, an icon or a placeholder."""
     return _SYMBOL.search(url.partition("?")[0].rpartition("/")[2]) is not None
@@ -108,7 +114,7 @@ def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] 
         url = usable_url(variant.url)
         if url is not None:
             found.append((variant, url, image_of(parts(url))))
-    pictures = [one for one in found if not is_page(one[1]) and (one[0].is_access or not is_symbol(one[1]))]
+    pictures = [one for one in found if not _is_only_page(*one[1:]) and (one[0].is_access or not is_symbol(one[1]))]
     found = pictures or [one for one in found if one[0].is_access] or found  # a page with a logo is at least its own
     if not found:
         return None

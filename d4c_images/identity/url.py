@@ -46,7 +46,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 _PARTS = re.compile(r"(https?|ftp)://(?:[^/]*@)?([^/]+)(/[^?#]*)(.*)").fullmatch
 _CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")  # never meant, wherever they stand
-_INVISIBLE = "".join(map(chr, range(0x80, 0xA0))) + "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # never meant at an end
+_AT_AN_END = "".join(one for one in map(chr, range(0x3001)) if one.isspace() or "\x80" <= one < "\xa0") + (
+    "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # never meant at an end
+)
+_WRAPPINGS_AT_MOST = 9  # around one another
 _ENTITY = re.compile(r"&(?:(?:amp;)+|#0{0,9}([0-9]{1,7});|#[xX]0{0,9}([0-9A-Fa-f]{1,6});)")
 _TRACKING = re.compile(r"(?<=[?&])(?:utm_(?:source|medium|campaign|term|content|id)|fbclid|gclid)=[^&]*(?:&|\Z)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -158,13 +161,14 @@ def _character(entity: re.Match[str]) -> str:
 
 def bare(text: str) -> str:
     """Without entities and control characters in it, and without blanks, quotes of a CSV writer or angle brackets around it."""
-    while True:
+    for _ in range(_WRAPPINGS_AT_MOST):
         before = text
-        text = _CONTROLS.sub("", unescape(text)).strip().strip(_INVISIBLE).rstrip("|").rstrip()
+        text = _CONTROLS.sub("", unescape(text)).lstrip(_AT_AN_END).rstrip(_AT_AN_END + "|")
         if len(text) > 1 and text[0] + text[-1] in ('""', "<>"):
             text = text[1:-1].replace('""', '"')
         if text == before:
-            return text
+            break
+    return text
 
 
 def _host(host: str, scheme: str) -> str | None:

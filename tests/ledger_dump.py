@@ -34,8 +34,6 @@ QUERIES = {
     "placeholders": "SELECT host_id, sha256, state, n_marked FROM placeholders ORDER BY host_id, sha256",
     "set_aside": "SELECT * FROM set_aside ORDER BY image_id",
     "page_samples": "SELECT * FROM page_samples",
-    "placeholders": "SELECT * FROM placeholders",
-    "set_aside": "SELECT * FROM set_aside",
 }
 LEFT_OUT = {"runs", "owner"}
 

@@ -22,10 +22,11 @@ from d4c_images.ledger.chunk import Chunk, Seen
 from d4c_images.prepare import chunks
 from d4c_images.stating import Assignment
 
-MAX_CHUNKS_AHEAD = 24
+MAX_CHUNKS_AHEAD = 20
 PIPE_BYTES = 1 << 20
 CHILD = """
-import pickle, sys
+import os, pickle, sys
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
 sys.path = pickle.load(sys.stdin.buffer)
 from d4c_images.reading import read

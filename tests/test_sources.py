@@ -90,9 +90,6 @@ def test_columns_are_found_by_name_only() -> None:
         (b'{"media": []}', "this is JSON"),
         (b"\x1f\x8b\x08\x00", "this is a binary file"),
         (b"\xff\xfeg\x00b\x00i\x00f\x00", "this is UTF-16 text"),
-        (b"coreid,identifier,accessURI,license\n", "this is a comma-separated table"),
-        (b"id;identifier;type;license\n", "this is a semicolon-separated table"),
-        (b"coreid\tidentifier\tlicense\n", "a table of a publisher's archive (coreid instead of gbifID)"),
     ],
 )
 def test_what_a_file_without_a_usable_header_seems_to_be(tmp_path: Path, start: bytes, says: str) -> None:

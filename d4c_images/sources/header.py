@@ -39,11 +39,11 @@ def read_header(line: bytes, required: Iterable[str], name: str) -> Columns:
         index.setdefault(cell, at)
     missing = [column for column in required if column.lower() not in index]
     if missing:
-        raise SourceError(f"{name}: {_diagnosis(line, text, cells, missing)}")
+        raise SourceError(f"{name}: {_diagnosis(line, text, missing)}")
     return Columns(len(cells), index)
 
 
-def _diagnosis(line: bytes, text: str, cells: list[str], missing: list[str]) -> str:
+def _diagnosis(line: bytes, text: str, missing: list[str]) -> str:
     start = text.lstrip().lower()
     wanted = " and ".join(missing)
     if not line:
@@ -54,15 +54,9 @@ def _diagnosis(line: bytes, text: str, cells: list[str], missing: list[str]) -> 
         return "this is a git-LFS pointer, not the file itself: fetch it with 'git lfs pull'"
     if start.startswith("<"):
         kind = "an HTML page" if re.match(r"<!doctype html|<html|<head|<body", start) else "XML"
-        return f"this is {kind}, not a table of GBIF"
+        return f"this is {kind}, not a table"
     if start.startswith(("{", "[")):
-        return "this is JSON, not a table of GBIF"
+        return "this is JSON, not a table"
     if b"\x00" in line or line.startswith((b"\x1f\x8b", b"%PDF", b"SQLite")):
-        return "this is a binary file, not a table of GBIF"
-    if "identifier" in cells and "coreid" in cells:
-        return "this is a table of a publisher's archive (coreid instead of gbifID); only GBIF's own downloads can be read"
-    for separator, word in ((",", "comma"), (";", "semicolon")):
-        names = {cell.strip().strip('"').lower() for cell in text.split(separator)}
-        if len(names) > 2 and names & {"coreid", "gbifid", "identifier", "accessuri", "id"}:
-            return f"this is a {word}-separated table, as in publishers' archives; GBIF's downloads are separated by tabs"
+        return "this is a binary file, not a table"
     return f"the header has no column {wanted} (it begins: {text[:80]!r})"

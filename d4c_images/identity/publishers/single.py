@@ -55,6 +55,8 @@ _TABLE: dict[str, str] = {
     "monarch.calacademy.org": rf"/mnt/target-images/(?:[^/?]+/)*{_PICTURE}",
     "storage.gbif-no.sigma2.no": rf"/[a-z]+/{UUID}/{_PICTURE}",
     "www.digit.snm.ku.dk": rf"/DanBIF/[^/?]+/{_PICTURE}",
+    "digit.snm.ku.dk": rf"/Papis/[^/?]+/{_PICTURE}",
+    "archimg.mnhn.lu": rf"/Collections/Collections/{_PICTURE}",
     "www.gbif.irb.hr": rf"/multimedia/{_PICTURE}",
     "herbarium.sanjuancollege.edu": rf"/herbphotos/[^/?]+/{_PICTURE}",
     "plantdata.bio.cmich.edu": rf"/images/specimens/[^/?]+/{_PICTURE}",
@@ -127,6 +129,8 @@ RULE = Rule(
         Example("http://specimens.kew.org/herbarium/K001000794", "http://specimens.kew.org/herbarium/K001000794"),
         _row("https://storage.gbif-no.sigma2.no/img/88d6237c-fbce-4135-b509-0aeed1e4222e/Klaus_Hoiland_6510.jpg"),
         _row("http://www.digit.snm.ku.dk/DanBIF/NHMD-BioculturalCollection/NHMD-610526.jpg"),
+        _row("http://digit.snm.ku.dk/Papis/Aves/AVES-095279_hab-dor.jpg"),
+        _row("https://archimg.mnhn.lu/Collections/Collections/BQ133.JPG"),
         _row("http://www.gbif.irb.hr/multimedia/CIM_627_1.jpg"),
         _row("https://herbarium.sanjuancollege.edu/herbphotos/SJNM-V-002/SJNM-V-0020367.jpg"),
         _row("http://plantdata.bio.cmich.edu/images/specimens/ALBC001789/ALBC001789.JPG"),
@@ -160,6 +164,10 @@ RULE = Rule(
         (
             "http://sesam.senckenberg.de/pictures/originale/32/FR-0034853.jpg",
             "http://sesam.senckenberg.de/pictures/originale/32/FR-0034853_Vitellaria_paradoxa_001414.jpg",
+        ),
+        (
+            "https://archimg.mnhn.lu/Collections/Collections/BQ133.JPG",
+            "https://archimg.mnhn.lu/Collections/Collections/BQ133-1.JPG",
         ),
         ("http://www.gbif.irb.hr/multimedia/CIM_627_1.jpg", "http://www.gbif.irb.hr/multimedia/CIM_627_2.jpg"),
         (

@@ -358,6 +358,7 @@ class Steward:
                 self._look_again(other_id, now)
             if given.n == 0:
                 del self._silence.lost[host_id]
+                host.due = None  # nothing waits there any more
                 self._watcher.host_given_up(host.name, host.n_given_up, host.pace.blocked_why or str(failure.verdict.error_type))
                 host.n_given_up = 0
 

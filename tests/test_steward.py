@@ -12,6 +12,7 @@ import pytest
 
 from d4c_images.errors import LedgerLocked
 from d4c_images.ledger import connect, owner
+from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.pace import HostTable, Policy, parse_hosts
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Watcher
@@ -177,6 +178,20 @@ def test_a_host_that_stays_away_is_given_up(ledger: connect.Ledger) -> None:
         claim.urls[claim.url_no] for turn in runner.turns if turn.host == "b.example.org" for claim in turn.claims
     }
     assert db.execute("SELECT n_failed, status, count(*) FROM gbif_ids GROUP BY 1, 2").fetchall() == [(1, "failed", 20)]
+    assert db.execute("SELECT blocked_until FROM hosts WHERE host LIKE 'a.%'").fetchone()[0] > runner.now, "no wait for nothing"
+
+
+def test_a_host_that_was_given_up_is_asked_again_when_somebody_wants_it(ledger: connect.Ledger) -> None:
+    """At once, as if nothing had happened: it is not given up on its first failure to answer."""
+    policy = Policy(give_up_s=0.0, give_up_alone_s=0.0)
+    run(ledger, ByHand(not_reached), Plan(HostTable(), max_idle_s=7200.0, breaker=policy))
+    assert counts(ledger) == {"failed_transient": 20}
+    requeue_failed(ledger, lambda done, total: None, permanent=False)
+    runner = ByHand(all_gone)
+    started = runner.now
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    assert runner.now - started < 30
+    assert counts(ledger) == {"failed_permanent": 20}
 
 
 def test_an_outage_of_our_own_network_ends_the_run_and_counts_nothing(tmp_path: Path) -> None:

@@ -307,7 +307,10 @@ class _Worker:
         """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
         read, code = future.result(), attempt.reply.code if attempt.reply else OwnCode.OTHER
         if isinstance(read, Verdict):
-            self._failed(attempt, read, code)
+            if attempt.is_upgraded and not read.host_trouble:
+                self._ask_plainly(attempt)
+            else:
+                self._failed(attempt, read, code)
             return
         attempt.lane.n_troubles = 0
         if attempt.failure is not None:

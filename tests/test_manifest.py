@@ -220,6 +220,13 @@ def test_a_service_that_calls_itself_otherwise_is_asked_under_both_names() -> No
     assert urls == ["http://localhost:8182/iiif/3/x/full/max/0/default.jpg", MAX]
 
 
+def test_a_picture_is_what_the_document_calls_it_however_it_is_asked_for() -> None:
+    """A row may name it as the document does: by http."""
+    found = read(manifest_3({"id": "http://iiif.example.org/1.jpg", "type": "Image"}))
+    assert isinstance(found, Document)
+    assert found.named == (("http://iiif.example.org/1.jpg", ("https://iiif.example.org/1.jpg",)),)
+
+
 def test_the_document_says_how_much_was_left_out() -> None:
     many = manifest_3(*({**BODY, "id": f"https://h.org/{n}.jpg"} for n in range(MAX_NAMED + 50)))
     found = read(many)

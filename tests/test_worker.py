@@ -291,6 +291,13 @@ def test_what_stands_in_the_place_of_a_document(
     assert bench.files() == []
 
 
+def test_a_document_that_is_a_page_by_https_is_asked_by_http(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/1.jpg=redirect_to_https", f"{HOST}/x/manifest=manifest_html x1", f"{HOST}/x/manifest=manifest_v2")
+    outcomes = bench.outcomes(turn([claim(1), claim(2, f"http://{HOST}/x/manifest")], connections=1))
+    assert outcomes[2].unfolding is not None
+    assert outcomes[2].requests == 2
+
+
 def test_after_a_broken_document_the_next_candidate_is_asked(bench: Bench, publishers: Publishers) -> None:
     publishers.behave(f"{HOST}/x/manifest=manifest_truncated")
     outcome = bench.outcome(claim(1, f"http://{HOST}/x/manifest", f"http://{HOST}/1.jpg"))

@@ -122,9 +122,9 @@ def _documents(collection: Json, url: str) -> Iterator[Named]:
     for name in ("items", "manifests", "collections", "members"):
         for member in dicts(collection.get(name)):
             kind = _kind(member)
-            one = _absolute(url, id_of(member))
-            if one is not None and (not kind or kind.endswith(("manifest", "collection"))):
-                yield Named(one, (one,))
+            named = _make([_absolute(url, id_of(member))], _as_written(url, id_of(member)))
+            if named is not None and (not kind or kind.endswith(("manifest", "collection"))):
+                yield named
 
 
 def _canvases(manifest: Json) -> Iterator[Json]:
@@ -153,7 +153,7 @@ def _pictures(body: Any, url: str, nesting: int) -> Iterator[Named]:
     if nesting > _MAX_NESTING:
         return
     for word in words(body):
-        if named := _make([_absolute(url, word)]):
+        if named := _make([_absolute(url, word)], _as_written(url, word)):
             yield named
     for one in dicts(body):
         inner = [one[name] for name in ("items", "default", "item", "source", "full") if one.get(name)]
@@ -176,7 +176,7 @@ def _painted(body: Json, url: str) -> Named | None:
         info = f"{service.base}/info.json"
         last = [info, own] if own is not None and is_reduced_view(own) else [own, info]
         return _make([*service_urls(service), *last], info)
-    return _make([own])
+    return _make([own], own and _as_written(url, id_of(body)))
 
 
 def _make(urls: list[str | None] | list[str], identifier: str | None = None) -> Named | None:
@@ -191,15 +191,19 @@ def _usable(url: str | None) -> str | None:
     return usable if usable and usable.startswith(("http:", "https:")) else None
 
 
-def _absolute(url: str, reference: str | None) -> str | None:
-    """A reference found in the document at `url`. A server that was asked over https is not asked over http."""
+def _as_written(url: str, reference: str | None) -> str | None:
+    """A reference found in the document at `url`: what it names."""
     if reference is None:
         return None
     try:
-        absolute = _usable(urljoin(url, reference))
-        here = usable_url(url)
+        return _usable(urljoin(url, reference))
     except ValueError:  # such as `http://[`
         return None
+
+
+def _absolute(url: str, reference: str | None) -> str | None:
+    """Where such a reference is asked for: a server that was asked over https is not asked over http."""
+    absolute, here = _as_written(url, reference), usable_url(url)
     if not (absolute and here and absolute.startswith("http:") and here.startswith("https:")):
         return absolute
     return "https" + absolute.removeprefix("http") if parts(absolute).host == parts(here).host else absolute

@@ -33,9 +33,23 @@ STORE = "tests/test_store_contract.py"
 KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
 UNFOLD = "tests/test_unfold.py"
 COLLISIONS = "tests/test_ingest_collisions.py"
+VARIANTS = "tests/test_variants.py"
+ARCHIVES = "tests/test_archives.py::test_a_limit_at_each_row_leaves_the_rest_for_later"
 INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
 
 MUTANTS = (
+    Mutant(
+        "two photos that are both called the best one join (I6)",
+        "d4c_images/identity/variants.py", "        if one.role == other.role:\n", "        if False:\n", VARIANTS,
+    ),
+    Mutant(
+        "what later rows say of a URL is not united with what is known",
+        "d4c_images/ledger/known.py", "known = evidence.united(known, said)", "known = dict(said)", VARIANTS,
+    ),
+    Mutant(
+        "a row of a publisher's table ends one byte before its end",
+        "d4c_images/sources/records.py", "end = offset + len(raw)", "end = offset + len(raw) - 1", ARCHIVES,
+    ),
     Mutant(
         "a settlement counts without a lease (I3)",
         "d4c_images/ledger/lending.py", "WHERE i.lease_id = ?\n", "WHERE ? IS NOT NULL\n", MACHINE,

@@ -1,5 +1,5 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
-.PHONY: run test test-fast test-cluster lint bench-ingest bench-fetch bench-publishers docs picture lock clean
+.PHONY: run test test-fast test-cluster lint bench-ingest bench-fetch bench-publishers bench-makespan docs picture lock clean
 
 BIN = .venv/bin
 # A run of the tests, the linter and the types needs requirements-dev.lock, a run of the program only requirements.lock.
@@ -28,6 +28,9 @@ bench-ingest: $(DEV_READY)
 
 bench-fetch: $(DEV_READY)
 	$(BIN)/python -m bench.fetch
+
+bench-makespan: $(DEV_READY)
+	$(BIN)/python -m bench.makespan
 
 bench-publishers: $(DEV_READY)
 	$(BIN)/python -m bench.publishers

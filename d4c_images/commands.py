@@ -66,7 +66,7 @@ def download(args: argparse.Namespace, settings: Settings) -> int:
         breaker=pace.Policy(give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after),
     )
     stop = _Stop()
-    with _owned(args.ledger, "download", settings) as ledger, stop.listening():
+    with stop.listening(), _owned(args.ledger, "download", settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
         runner = _workers(args.processes, root, fetch, args.max_edge)  # first: they load their parts while we load ours
         try:
@@ -253,7 +253,7 @@ def init(args: argparse.Namespace, settings: Settings) -> int:
     deadline, _ = rounds.limits(None, 0.0, time.time())
     console = Console()
     stop = _Stop()
-    with _owned(args.ledger, "init", settings, create=True) as ledger, stop.listening():
+    with stop.listening(), _owned(args.ledger, "init", settings, create=True) as ledger:
         live = _wants_progress(args, sys.stdout)
         heart = owner.Heart(ledger, time.time)
 

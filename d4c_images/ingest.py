@@ -23,7 +23,7 @@ from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
 from d4c_images.stating import Assignment
 
-ROWS_PER_TRANSACTION = 25_000
+ROWS_PER_TRANSACTION = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,7 +188,7 @@ def _add_download(subparsers: Subparsers, settings: Settings) -> None:
         metavar="N",
         help="worker processes; by default one per core that the scheduler granted",
     )
-    how.add_argument("--max-connections", type=_positive, default=64, metavar="N", help="of one worker process, over all hosts")
+    how.add_argument("--max-connections", type=_positive, default=256, metavar="N", help="of one worker process, over all hosts")
     how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
     how.add_argument("--max-attempts", type=_positive, default=4, metavar="N", help="per image, for failures that may pass")
     how.add_argument(

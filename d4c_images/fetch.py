@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urljoin
@@ -271,15 +271,16 @@ class _Transfer:
     def finish(self, error: int, message: str) -> tuple[Request, Reply]:
         request = self._request
         elapsed_s = self.curl.getinfo(pycurl.TOTAL_TIME)
+        sent_after_s = self.curl.getinfo(pycurl.PRETRANSFER_TIME)
         self._code = self.curl.getinfo(pycurl.RESPONSE_CODE)
         self._home.release(request)
         if isinstance(self._fault, StoreError):
             raise self._fault
         if self._fault is not None:
             raise StoreError(f"{request.sink.path}: {self._fault.strerror or self._fault}") from self._fault
-        return request, self._reply(request, elapsed_s, error, message)
+        return request, replace(self._reply(request, error, message), elapsed_s=elapsed_s, sent_after_s=sent_after_s)
 
-    def _reply(self, request: Request, elapsed_s: float, error: int, message: str) -> Reply:
+    def _reply(self, request: Request, error: int, message: str) -> Reply:
         headers = _parsed(self._lines)
         code, text, redirect_url = self._code, message or None, None
         if self._own is not None:
@@ -304,7 +305,6 @@ class _Transfer:
             sha256=self._hash.digest() if self._kept else None,
             head=bytes(self._head),
             tail=self._tail,
-            elapsed_s=elapsed_s,
             error=text,
             redirect_url=redirect_url,
             hops=request.hops,

@@ -227,6 +227,7 @@ class Reply:
     head: bytes = b""
     tail: bytes = b""
     elapsed_s: float = 0.0
+    sent_after_s: float = 0.0  # of `elapsed_s`, until the request itself went out: name, connection, TLS
     error: str | None = None
     redirect_url: str | None = None  # where a redirect leads, absolute; it was not followed
     hops: int = 0

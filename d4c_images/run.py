@@ -27,7 +27,7 @@ class Plan:
     max_attempts: int = 4
     retry_base_s: float = 30.0
     retry_cap_s: float = 3600.0
-    max_connections: int = 64  # of one worker, over all hosts
+    max_connections: int = 256  # of one worker, over all hosts
     max_images: int | None = None  # lend no more than this many
     only_hosts: frozenset[str] = frozenset()
     deadline: float | None = None  # unix time: lend nothing after it

@@ -220,6 +220,13 @@ class _Worker:
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
 
+    def _space(self, attempt: Attempt, reply: Reply) -> None:
+        """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
+        interval_s = attempt.job.turn.min_interval_s
+        if interval_s:
+            sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
+            attempt.lane.next_start = max(attempt.lane.next_start, sent_at + interval_s)
+
     def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int) -> None:
         """Ask `url` next: here, where it is on this host, else in its own host's queue."""
         attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
@@ -282,6 +289,7 @@ class _Worker:
         attempt.n_requests += 1
         attempt.received_bytes += reply.size_bytes
         attempt.elapsed_s += reply.elapsed_s
+        self._space(attempt, reply)
         if reply.redirect_url is not None:
             if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
                 attempt.lane.answers_by_https = True

@@ -1,0 +1,41 @@
+"""The benchmarks still run, and end with the figures that they promise. How good those are is not for a test to say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhttps://observation.org/photos/2.jpg\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments", "figures"),
+    [
+        ("ingest", ["--quick"], {"ratio_to_sqlite_import", "rss_mb_2m", "rss_mb_20m"}),
+        ("fetch", ["--quick", "--no-img2dataset"], {"share_of_ideal", "cpu_ms_per_image"}),
+        ("makespan", ["--quick"], {"ratio_to_bound", "limit_violations"}),
+        ("publishers", ["--sample", "1"], {"rows", "images", "merged", "specific_share"}),
+        ("identity", ["few.txt"], {"identify_us"}),
+        ("worker_cpu", ["--images", "50"], {"bench"}),
+    ],
+)
+def test_a_benchmark_runs(name: str, arguments: list[str], figures: set[str], tmp_path: Path) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text(FEW)
+    words = [str(few) if word == few.name else word for word in arguments]
+    done = subprocess.run([sys.executable, "-m", f"bench.{name}", *words], cwd=PROJECT, capture_output=True, text=True, check=False)
+    if name == "ingest" and shutil.which("sqlite3") is None:  # a bare machine: then it says what to install
+        assert done.returncode == 1
+        assert "needs the sqlite3 program" in done.stderr
+        return
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["bench"] == name
+    assert figures <= set(result)

@@ -226,6 +226,7 @@ def test_failures_that_pass_come_back(make: Make, publishers: Publishers) -> Non
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("success", 2, 5)]
 
 
+@pytest.mark.slow
 def test_attempts_run_out_and_are_given_anew(make: Make, publishers: Publishers) -> None:
     publishers.behave("shaky.example.org=http_500")
     collection = make(2, "shaky.example.org")

@@ -234,6 +234,7 @@ def test_who_has_lost_the_ledger_writes_nothing_more(tmp_path: Path) -> None:
 # -- the program
 
 
+@pytest.mark.slow
 def test_a_collection_on_a_shared_disk(tmp_path: Path, publishers: Publishers) -> None:
     collection = Collection(tmp_path, {"D4C_LEDGER_DISK": "shared"})
     rows = [(5_000_000_000 + number, f"http://shared{number % 3}.example.org/photos/{number}.jpg") for number in range(60)]

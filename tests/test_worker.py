@@ -592,6 +592,7 @@ def test_work_that_is_given_up_leaves_nothing_half_done(
 # Everything at once
 
 
+@pytest.mark.slow
 def test_whatever_a_server_does_a_final_name_means_a_whole_image(bench: Bench, publishers: Publishers) -> None:
     """All behaviours, each on a host of its own, over two claims; moves are not followed."""
     hosts = [f"{name.replace('_', '-')}.evil.test" for name in sorted(BEHAVIOURS)]

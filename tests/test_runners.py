@@ -1,4 +1,4 @@
-"""The runner of processes: orders and reports pass each other, and workers that hang, die or end are told apart."""
+"""What every runner does; and the runner of processes: workers that hang, die or end are told apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.run import Died, Event, Reported
+from d4c_images.run import Died, Event, Reported, Runner
+from d4c_images.runners.inline import InlineRunner
 from d4c_images.runners.processes import Feed, ProcessRunner, Work
 from tests.patience import PATIENCE_S
 
@@ -84,7 +85,7 @@ def for_at_most(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-def received(runner: ProcessRunner, enough: Callable[[list[Event]], bool]) -> list[Event]:
+def received(runner: Runner, enough: Callable[[list[Event]], bool]) -> list[Event]:
     events: list[Event] = []
     end_at = time.monotonic() + PATIENCE_S
     while not enough(events):
@@ -93,9 +94,42 @@ def received(runner: ProcessRunner, enough: Callable[[list[Event]], bool]) -> li
     return events
 
 
-def test_long_orders_and_long_reports_pass_each_other(start: Callable[..., ProcessRunner]) -> None:
+@pytest.fixture(params=["inline", "processes"])
+def start_one(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[], Work]], Runner]]:
+    """Each kind of runner, with one worker."""
+    runners: list[Runner] = []
+
+    def started(setup: Callable[[], Work]) -> Runner:
+        runners.append(InlineRunner(setup()) if request.param == "inline" else ProcessRunner(1, setup))
+        return runners[-1]
+
+    yield started
+    for runner in runners:
+        runner.close()
+
+
+def set_up_breaker() -> Work:
+    """A worker that cannot go on when its first turn comes."""
+
+    def work(feed: Feed) -> Iterator[Report]:
+        while not feed(0.05).turns:
+            yield Report(0, ())
+        raise D4CError("the disk is full")
+
+    return work
+
+
+def test_what_a_worker_raises_is_raised_to_the_steward(start_one: Callable[[Callable[[], Work]], Runner]) -> None:
+    runner = start_one(set_up_breaker)
+    assert runner.n_workers == 1
+    runner.send(0, Orders(turns=(long_turn(1),)))
+    with pytest.raises(D4CError, match="the disk is full"):
+        received(runner, lambda events: False)
+
+
+def test_long_orders_and_long_reports_pass_each_other(start_one: Callable[[Callable[[], Work]], Runner]) -> None:
     """The steward sends several turns before it listens again; the worker meanwhile waits to be listened to."""
-    runner = start(1, set_up_talker)
+    runner = start_one(set_up_talker)
     with for_at_most(int(PATIENCE_S)):
         for lease_id in range(6):
             runner.send(0, Orders(turns=(long_turn(lease_id),)))

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images import pace
 from d4c_images.durations import parse_moment
-from d4c_images.errors import D4CError, Stopped, StoreError, UsageError
+from d4c_images.errors import EXIT_WORK_LEFT, D4CError, Stopped, StoreError, UsageError
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
 from d4c_images.placeholder_list import PlaceholderList, parse_placeholders, sha256_of
-from d4c_images.rounds import EXIT_WORK_LEFT, Rounds, idle_rounds
+from d4c_images.rounds import Rounds, idle_rounds
 from d4c_images.run import DRAIN_SIGNALS, Ending, Plan, Runner, Snapshot, Watcher
 from d4c_images.settings import Scheduler, Settings
 

@@ -16,6 +16,9 @@ Every one takes a single message, so that it pickles and unpickles unchanged.
 
 from __future__ import annotations
 
+EXIT_WORK_LEFT = 75
+"""EX_TEMPFAIL of sysexits.h: run the same command again."""
+
 
 class D4CError(Exception):
     """Base of all expected endings. `str(error)` is the one line that the user sees."""
@@ -47,7 +50,7 @@ class LedgerBusy(LedgerError):
 
 
 class LedgerLocked(LedgerError):
-    exit_code = 75
+    exit_code = EXIT_WORK_LEFT
 
 
 class LedgerLost(LedgerError):
@@ -59,4 +62,4 @@ class StoreError(D4CError):
 
 
 class Stopped(D4CError):
-    exit_code = 75
+    exit_code = EXIT_WORK_LEFT

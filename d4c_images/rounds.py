@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from d4c_images import scheduler
-from d4c_images.errors import D4CError
+from d4c_images.errors import EXIT_WORK_LEFT, D4CError
 from d4c_images.ledger import owner
 from d4c_images.ledger.connect import Ledger
 from d4c_images.settings import Job
 
 MAX_IDLE_ROUNDS = 3
 GRACE_SHARE = 0.7  # of the time between the last start and the end of the job; the rest is for writing things down
-EXIT_WORK_LEFT = 75
 
 
 @dataclass(frozen=True, slots=True)

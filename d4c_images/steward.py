@@ -124,7 +124,8 @@ class Steward:
         self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
         self._is_idle = False
-        self._last_snapshot_at = self._last_beat_at = self._started_at
+        self._last_snapshot_at = self._started_at
+        self._heart = owner.Heart(ledger, clock)
 
     def run(self) -> Ending:
         with self._ledger.transaction() as db:
@@ -441,9 +442,7 @@ class Steward:
     def _tick(self) -> None:
         now = self._clock()
         self._tell_if_idle(now)
-        if now - self._last_beat_at >= owner.HEARTBEAT_S:
-            owner.beat(self._ledger, now)
-            self._last_beat_at = now
+        if self._heart.beat_if_due():
             self._end_hung(now)
         if now - self._last_snapshot_at >= SNAPSHOT_S:
             self._watcher.ticked(self._snapshot())

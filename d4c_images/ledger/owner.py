@@ -49,12 +49,9 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
         if row is not None:
             run_id, other_command, host, pid, pid_started, job_id, started_at, heartbeat_at = row
             silence_s = max(0.0, now - heartbeat_at)
-            job = f", job {job_id}" if job_id else ""
-            if is_alive(Process(host, pid, pid_started), process, silence_s):
-                raise LedgerBusy(
-                    f"{ledger.path} is in use by '{other_command}' on host {host}, pid {pid}{job}, since "
-                    f"{datetime.fromtimestamp(started_at):%Y-%m-%d %H:%M:%S} (last sign of life {silence_s:.0f} s ago)"
-                )
+            other = Process(host, pid, pid_started, job_id)
+            if is_alive(other, process, silence_s):
+                raise LedgerBusy(f"{ledger.path} is in use by {described(other_command, other, started_at, silence_s)}")
             db.execute(
                 "UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), run_id)
             )
@@ -85,10 +82,14 @@ class Heart:
         self._ledger, self._clock = ledger, clock
         self._last_at = clock()
 
-    def beat_if_due(self) -> None:
-        if self._clock() - self._last_at >= HEARTBEAT_S:
-            self._last_at = self._clock()
-            beat(self._ledger, self._last_at)
+    def beat_if_due(self) -> bool:
+        """Whether it was time to."""
+        now = self._clock()
+        if now - self._last_at < HEARTBEAT_S:
+            return False
+        beat(self._ledger, now)
+        self._last_at = now
+        return True
 
 
 def give_back(ledger: Ledger, ending: str, now: float) -> None:
@@ -113,6 +114,15 @@ def idle_runs(ledger: Ledger, command: str, job_id: str) -> int:
             break
         n += 1
     return n
+
+
+def described(command: str, process: Process, since: float, silence_s: float) -> str:
+    """Who has a ledger, for the line that refuses somebody else."""
+    job = f", job {process.job_id}" if process.job_id else ""
+    return (
+        f"'{command}' on host {process.host}, pid {process.pid}{job}, since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S} "
+        f"(last sign of life {silence_s:.0f} s ago)"
+    )
 
 
 def is_alive(other: Process, me: Process, silence_s: float) -> bool:

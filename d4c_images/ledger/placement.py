@@ -16,11 +16,10 @@ import subprocess
 import sys
 import uuid
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
-from d4c_images.ledger.owner import Process, is_alive
+from d4c_images.ledger.owner import Process, described, is_alive
 from d4c_images.settings import Disk
 
 LOCAL_TYPES = frozenset(
@@ -104,15 +103,13 @@ class Holder:
         return Process(self.host, self.pid, self.started, self.job_id)
 
     def described(self, now: float) -> str:
-        job = f", job {self.job_id}" if self.job_id else ""
-        silence_s = max(0.0, now - self.beat_at)
-        return (
-            f"'{self.command}' on host {self.host}, pid {self.pid}{job}, since "
-            f"{datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S} (last sign of life {silence_s:.0f} s ago)"
-        )
+        return described(self.command, self.process, self.since, self._silence_s(now))
 
     def lives(self, me: Process, now: float) -> bool:
-        return is_alive(self.process, me, max(0.0, now - self.beat_at))
+        return is_alive(self.process, me, self._silence_s(now))
+
+    def _silence_s(self, now: float) -> float:
+        return max(0.0, now - self.beat_at)
 
 
 def reservation_of(path: Path) -> Path:

@@ -29,7 +29,7 @@ WHERE unreachable_since IS NOT NULL AND host_id IN (SELECT value FROM json_each(
 """
 
 
-def requeue_failed(ledger: Ledger, progress: Callable[[int, int], None], *, permanent: bool, chunk: int = 50_000) -> int:
+def requeue_failed(ledger: Ledger, progress: Callable[[int, int], object], *, permanent: bool, chunk: int = 50_000) -> int:
     """Put images that failed for good back into their hosts' queues; with `permanent` also those that a server refused.
 
     `progress(done, total)` counts image numbers looked at. Returns how many images wait again.

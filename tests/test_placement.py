@@ -182,6 +182,17 @@ def test_the_writer_holds_the_file_and_readers_have_a_copy(tmp_path: Path) -> No
         assert reader.rows("SELECT ending FROM runs") == [("ended",)]
 
 
+def test_a_run_that_dies_of_an_error_leaves_no_copy_behind(tmp_path: Path) -> None:
+    def dies() -> None:
+        with own(tmp_path / "ledger.sqlite"):
+            assert snapshot_of(tmp_path / "ledger.sqlite").exists()
+            raise LedgerError("the disk is full")
+
+    with pytest.raises(LedgerError, match="the disk is full"):
+        dies()
+    assert not list(tmp_path.glob("ledger.sqlite.*"))
+
+
 def test_a_ledger_may_move_from_a_local_disk_to_a_shared_one_and_back(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     for disk, mode in ((Disk.LOCAL, "wal"), (Disk.SHARED, "truncate"), (Disk.LOCAL, "wal")):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger.owner import Process, described, is_alive
+from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.settings import Disk
 
 LOCAL_TYPES = frozenset(
@@ -165,10 +166,12 @@ class Reservation:
         self._write(self._mine).replace(self._file)
 
     def give_back(self) -> None:
+        """However the run has ended: the live file can be read again, so the copy for readers goes too."""
         try:
             self.check()
         except LedgerLost:
-            return  # it is somebody else's now
+            return  # both are somebody else's now
+        snapshot_of(self._path).unlink(missing_ok=True)
         self._file.unlink(missing_ok=True)
 
     def _put_aside(self, other: Holder | None) -> None:

@@ -48,10 +48,6 @@ class Snapshots:
             self._say(f"the copy of {self._path} for readers cannot be written: {error}")
         self._due_at = self._clock() + max(MIN_AGE_S, WORK_PER_COPY * (self._clock() - began))
 
-    def remove(self) -> None:
-        """The live file can be read again."""
-        snapshot_of(self._path).unlink(missing_ok=True)
-
     def _refresh(self) -> None:
         new = self._path.with_name(f"{self._path.name}.snapshot.new")
         new.unlink(missing_ok=True)

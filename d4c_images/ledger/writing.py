@@ -22,8 +22,8 @@ class _Hold:
         self._reservation = reservation
         self._last_beat_at = clock()
         self._clock = clock
-        self.snapshots = Snapshots(ledger.path, ledger.connection, clock, self._beat_if_due, say)
-        self.snapshots.refresh_if_due()
+        self._snapshots = Snapshots(ledger.path, ledger.connection, clock, self._beat_if_due, say)
+        self._snapshots.refresh_if_due()
 
     def check(self) -> None:
         self._reservation.check()
@@ -31,7 +31,7 @@ class _Hold:
     def beat(self, now: float) -> None:
         self._last_beat_at = now
         self._reservation.beat(now)
-        self.snapshots.refresh_if_due()
+        self._snapshots.refresh_if_due()
 
     def _beat_if_due(self) -> None:
         now = self._clock()
@@ -67,15 +67,12 @@ def open_and_own(
         try:
             owner.take(ledger, command, process, clock())
             catch_up(ledger)
-            hold = None
             if reservation is not None:
-                hold = ledger.guard = _Hold(ledger, reservation, clock, say)
+                ledger.guard = _Hold(ledger, reservation, clock, say)
             with _ending(ledger, clock):
                 yield ledger
         finally:
             ledger.close()
-        if hold is not None:
-            hold.snapshots.remove()
     finally:
         if reservation is not None:
             reservation.give_back()

@@ -21,7 +21,7 @@ REFERENCE = Path(__file__).parent.parent / "docs/reference"
 JOBS = Path(__file__).parent.parent / "jobs"
 CLI_HEAD = """# The command line
 
-<!-- Made by `make docs` from d4c_images/cli.py; a test compares the two. -->
+<!-- Made by `make docs` from d4c_images/commands/; a test compares the two. -->
 
 `d4c-images COMMAND`, the same as `python -m d4c_images COMMAND`. Options beat the environment, the
 environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).

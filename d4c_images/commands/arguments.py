@@ -1,0 +1,97 @@
+"""Arguments that several commands have, and how their texts are read. Runs nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from d4c_images.durations import parse_size, parse_span
+from d4c_images.errors import UsageError
+from d4c_images.placeholder_list import MIN_RECORDS
+from d4c_images.settings import Settings
+
+Subparsers = Any  # argparse does not export the type of what add_subparsers returns
+T = TypeVar("T")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+
+
+def command(
+    subparsers: Subparsers,
+    name: str,
+    run: Callable[[argparse.Namespace, Settings], int],
+    text: str,
+    settings: Settings,
+    *,
+    ledger: bool = True,
+    root: bool = False,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=text.split(".")[0].lower(), description=text, formatter_class=_Help
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
+    if ledger:
+        parser.add_argument("--ledger", type=Path, default=settings.ledger, metavar="FILE", help="the SQLite ledger")
+    if root:
+        parser.add_argument("--root", type=Path, default=settings.root, metavar="DIR", help="the folder that holds the images")
+    return parser
+
+
+def add_placeholder_terms(parser: argparse._ActionsContainer, name: str) -> None:
+    parser.add_argument(
+        name,
+        type=positive,
+        default=MIN_RECORDS,
+        metavar="N",
+        help="records that get the same bytes from one host before these are taken for a placeholder",
+    )
+    parser.add_argument("--placeholders-file", type=Path, metavar="FILE", help="placeholders that you know, in TOML")
+
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="a live view; by default on a terminal only, in a job log a line now and then",
+    )
+
+
+def add_requeue(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--requeue",
+        action="store_true",
+        help="in a job of SGE or Slurm: while work is left and gets done, have the job queued again",
+    )
+
+
+def positive(text: str) -> int:
+    try:
+        number = int(text.replace("_", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def span(text: str) -> float:
+    return _argument(parse_span, text)
+
+
+def size(text: str) -> int:
+    return _argument(parse_size, text)
+
+
+def _argument(parse: Callable[[str], T], text: str) -> T:
+    try:
+        return parse(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

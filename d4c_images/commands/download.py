@@ -1,0 +1,245 @@
+"""`download`: wires the steward, its workers and those who watch. Fetches and decides nothing itself."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from d4c_images import pace
+from d4c_images.commands import arguments, presets, session
+from d4c_images.durations import parse_moment
+from d4c_images.errors import EXIT_WORK_LEFT, UsageError
+from d4c_images.ledger import connect, owner, questions
+from d4c_images.model import USER_AGENT, FetchOptions, Limits
+from d4c_images.rounds import idle_rounds
+from d4c_images.run import Ending, Plan, Runner, Watcher
+from d4c_images.settings import Settings
+
+if TYPE_CHECKING:
+    from d4c_images.report.announce import Announcer
+
+DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "download",
+        run,
+        "Fetch, verify and store the images that the ledger still lacks. Works until nothing is left, the time is up or a signal "
+        "comes; the same command goes on where it stopped.",
+        settings,
+        root=True,
+    )
+    _add_what(parser.add_argument_group("what"))
+    _add_how_long(parser.add_argument_group("how long"))
+    _add_how(parser.add_argument_group("how"), settings)
+    watch = parser.add_argument_group("who watches")
+    watch.add_argument(
+        "--notify-every", type=arguments.positive, default=100_000, metavar="N", help="images between two milestone messages"
+    )
+    arguments.add_progress(parser)
+
+
+def _add_what(what: argparse._ArgumentGroup) -> None:
+    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images")
+    what.add_argument("--host", action="append", default=[], metavar="NAME", help="only this host; may be repeated")
+    what.add_argument(
+        "--retry-failed",
+        nargs="?",
+        const="all",
+        choices=("all", "transient"),
+        help="first give failed images new attempts: all of them, or only those that failed transiently too often",
+    )
+    what.add_argument(
+        "--max-edge", type=arguments.positive, metavar="PX", help="keep a JPEG of at most this edge instead of the original"
+    )
+
+
+def _add_how_long(when: argparse._ArgumentGroup) -> None:
+    when.add_argument("--until", metavar="TIME", help="start nothing after 18:30 or 2027-01-31T18:30")
+    when.add_argument(
+        "--for", dest="span", type=arguments.span, metavar="SPAN", help="start nothing after 11h30m from now (or 11:30:00)"
+    )
+    when.add_argument(
+        "--grace", type=arguments.span, default="60s", metavar="SPAN", help="for what is in flight when the run ends early"
+    )
+    when.add_argument(
+        "--max-idle",
+        type=arguments.span,
+        default="15m",
+        metavar="SPAN",
+        help="end when everything left has to wait longer than this",
+    )
+    when.add_argument(
+        "--give-up-after",
+        type=arguments.span,
+        default="1d",
+        metavar="SPAN",
+        help="give a host up that could not be reached for so long while others answered (seven times as long where none did)",
+    )
+    arguments.add_requeue(when)
+
+
+def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
+    how.add_argument(
+        "--processes",
+        type=arguments.positive,
+        default=settings.processes,
+        metavar="N",
+        help="worker processes; by default one per core that the scheduler granted",
+    )
+    how.add_argument(
+        "--max-connections", type=arguments.positive, default=256, metavar="N", help="of one worker process, over all hosts"
+    )
+    how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
+    how.add_argument(
+        "--max-attempts", type=arguments.positive, default=4, metavar="N", help="per image, for failures that may pass"
+    )
+    how.add_argument(
+        "--retry-wait", type=arguments.span, default="30s", metavar="SPAN", help="before the second attempt; doubles each time"
+    )
+    how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="for a connection to stand")
+    how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="for one request in all")
+    how.add_argument("--stall-timeout", type=arguments.span, default="30s", metavar="SPAN", help="with next to no bytes coming in")
+    how.add_argument("--max-size", type=arguments.size, default="2G", metavar="SIZE", help="of one body")
+    how.add_argument(
+        "--connect-to",
+        action="append",
+        default=[],
+        metavar="HOST:PORT:HOST:PORT",
+        help="as curl's option: connect elsewhere, keep the URL; may be repeated",
+    )
+    how.add_argument("--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's")
+    arguments.add_placeholder_terms(how, "--placeholder-records")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    rounds = session.rounds(args, settings)
+    deadline, grace_s = rounds.limits(_deadline(args.until, args.span, datetime.now()), args.grace, time.time())
+    if args.cacert is not None and not args.cacert.is_file():
+        raise UsageError(f"no such file of CA certificates: {args.cacert}")
+    plan, fetch = _plan(args, deadline, grace_s), _fetch_options(args, settings)
+    root = session.image_root(args.root)
+    stop = session.Stop()
+    with stop.listening(), session.owned(args.ledger, "download", settings) as ledger:
+        _check_hosts(ledger, plan.only_hosts)
+        runner = _workers(args.processes, root, fetch, args.max_edge)  # first: they load their parts while we load ours
+        try:
+            session.set_files_aside(ledger, root, stop)
+            ending = _work(args, settings, ledger, runner, plan, stop)
+        finally:
+            runner.close()
+        session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
+        ledger.ending = str(ending)
+        left = questions.image_counts(ledger.connection).left
+        n_idle = idle_rounds(ledger, "download", settings.job)
+    if not left or (plan.only_hosts and ending is Ending.DONE):
+        return 0
+    return EXIT_WORK_LEFT if ending is Ending.LIMIT else rounds.exit_code(n_idle)
+
+
+def _plan(args: argparse.Namespace, deadline: float | None, grace_s: float) -> Plan:
+    return Plan(
+        hosts=presets.host_table(args.hosts_file),
+        max_attempts=args.max_attempts,
+        retry_base_s=args.retry_wait,
+        max_connections=args.max_connections,
+        max_images=args.limit,
+        only_hosts=frozenset(host.lower() for host in args.host),
+        deadline=deadline,
+        grace_s=grace_s,
+        hang_s=args.timeout + DECODING_S,
+        max_idle_s=args.max_idle,
+        placeholders=presets.placeholder_list(args.placeholders_file),
+        placeholder_records=args.placeholder_records,
+        breaker=pace.Policy(give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after),
+    )
+
+
+def _workers(n: int, root: Path, fetch: FetchOptions, max_edge: int | None) -> Runner:
+    from d4c_images.runners.processes import ProcessRunner
+    from d4c_images.runners.worker_setup import WorkerSetup
+
+    return ProcessRunner(n, WorkerSetup(root, fetch, max_edge))
+
+
+def _work(
+    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
+) -> Ending:
+    """The run itself, with those who watch it."""
+    from d4c_images.ledger.requeue import requeue_failed
+    from d4c_images.notify import notifier_for
+    from d4c_images.report.several import Watchers
+    from d4c_images.steward import Steward
+
+    watchers = Watchers()
+    watchers.add(_progress(args))
+    notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
+    announcer = _announcer(args, settings, notifier.send)
+    watchers.add(announcer)
+    try:
+        if args.retry_failed:
+            heart = owner.Heart(ledger, time.time)
+            n = requeue_failed(ledger, lambda done, total: heart.beat_if_due(), permanent=args.retry_failed == "all")
+            print(f"{n:,} failed images get new attempts", flush=True)
+        return Steward(ledger, runner, plan, watchers, time.time, stop).run()
+    except BaseException as error:
+        announcer.died(str(error) or type(error).__name__)
+        raise
+    finally:
+        watchers.close()
+        notifier.close()
+
+
+def _progress(args: argparse.Namespace) -> Watcher:
+    if not session.wants_progress(args, sys.stdout):
+        from d4c_images.report.progress import LogProgress
+
+        return LogProgress()
+    from rich.console import Console
+
+    from d4c_images.report.live import LiveProgress
+
+    return LiveProgress(Console())
+
+
+def _deadline(until: str | None, span_s: float | None, now: datetime) -> float | None:
+    """Unix time of the earlier of `--until` and `--for`."""
+    moments = []
+    if until is not None:
+        moments.append(parse_moment(until, now).timestamp())
+    if span_s is not None:
+        moments.append(now.timestamp() + span_s)
+    return min(moments, default=None)
+
+
+def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
+    limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
+    return FetchOptions(
+        limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert
+    )
+
+
+def _user_agent(contact: str | None) -> str:
+    """Honest, and with an address where the publisher can reach us."""
+    return f"{USER_AGENT} (+{contact})" if contact else USER_AGENT
+
+
+def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:
+    from d4c_images.report.announce import Announcer
+
+    job = f", job {settings.job_id}" if settings.job_id else ""
+    return Announcer(send, f"{args.ledger.name} on {socket.gethostname()}{job}", args.notify_every)
+
+
+def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
+    for name in sorted(names):
+        if not questions.knows_host(ledger.connection, name):
+            raise UsageError(f"the ledger knows no host '{name}'")

@@ -1,0 +1,43 @@
+"""`identify`: says which image a URL is about. Asks no server and no ledger."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from d4c_images.commands import arguments
+from d4c_images.errors import UsageError
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "identify",
+        run,
+        "Say which image a URL is about: the rule that decides, the key, the URLs to try and why. Asks no server.",
+        settings,
+        ledger=False,
+    )
+    parser.add_argument("urls", nargs="*", metavar="URL", help="as it stands in an identifier cell; a cell may hold several URLs")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="count what the rules make of a file instead: a download, an archive, any table with a column of URLs, a list of URLs",
+    )
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read no more than N rows of the file")
+    parser.add_argument("--verbose", action="store_true", help="also print each row of the file")
+    parser.add_argument("--json", action="store_true", help="the same for scripts")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.report.identities import explained, surveyed
+
+    if bool(args.urls) == (args.file is not None):
+        raise UsageError("identify needs URLs, or a table (--file)")
+    if args.file is None:
+        print(explained(args.urls, as_json=args.json))
+    else:
+        print(surveyed(args.file, args.limit, verbose=args.verbose, as_json=args.json))
+    return 0

@@ -1,0 +1,146 @@
+"""`init`: from a source to the ledger, and `--finalize-only`. Reads and decides nothing itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from d4c_images.commands import arguments, session
+from d4c_images.errors import D4CError, Stopped, UsageError
+from d4c_images.ledger import owner, questions
+from d4c_images.rounds import idle_rounds
+from d4c_images.settings import Settings
+
+if TYPE_CHECKING:
+    from d4c_images.ingest import Progress
+    from d4c_images.ledger.rollup import RollUpProgress
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "init",
+        run,
+        "Read a GBIF download or a publisher's archive into the ledger. One row per distinct image; run it again to go on after "
+        "an interruption.",
+        settings,
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="SOURCE",
+        help="a GBIF download or a publisher's Darwin Core Archive (zip or folder), or a bare table of media",
+    )
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read no more than N rows of each table")
+    parser.add_argument(
+        "--verbatim", action="store_true", help="also read the publishers' own media rows that a GBIF download carries"
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="whose records a publisher's table tells of, where their ids are mere numbers; by default as the archive's metadata "
+        "say, else the file's name",
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from the table of occurrences"
+    )
+    parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--finalize-only", action="store_true", help="recount the status of every record from its images")
+    arguments.add_requeue(parser)
+    arguments.add_progress(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from rich.console import Console
+
+    from d4c_images.ingest import ingest, ingest_labels
+    from d4c_images.report.ingest_progress import IngestProgress, summary_lines
+    from d4c_images.sources import open_labels, open_media
+
+    if args.finalize_only:
+        return _finalize(args, settings)
+    if args.source is None:
+        raise UsageError("init needs a SOURCE: a GBIF download or a publisher's archive (zip or folder), or a table of media")
+    # A bad source ends here, before anything is touched.
+    sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
+    labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
+    if args.reset:
+        _reset(args.ledger, settings, ask=not args.yes)
+    rounds = session.rounds(args, settings)
+    deadline, _ = rounds.limits(None, 0.0, time.time())
+    console = Console()
+    stop = session.Stop()
+    with stop.listening(), session.owned(args.ledger, "init", settings, create=True) as ledger:
+        live = session.wants_progress(args, sys.stdout)
+        heart = owner.Heart(ledger, time.time)
+
+        def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
+            show(progress)
+            heart.beat_if_due()
+            ledger.n_done = progress.rows
+            why = "a signal came" if stop() else "the time is up" if deadline and time.time() >= deadline else None
+            if why is not None:
+                raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
+
+        try:
+            for source in sources:
+                with IngestProgress(console, "media rows", live=live) as view:
+                    summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
+                print("\n".join(summary_lines(summary)), flush=True)
+            if labels is not None:
+                with IngestProgress(console, "labels", live=live) as view:
+                    n_labels = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
+                print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
+            return 0
+        except Stopped as stopped:
+            ledger.ending = str(stopped)
+            n_idle = idle_rounds(ledger, "init", settings.job)
+    print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
+    return rounds.exit_code(n_idle)
+
+
+def _finalize(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.ledger import lending
+    from d4c_images.ledger.rollup import finalize
+
+    last, told = time.monotonic(), 0
+
+    def show(progress: RollUpProgress) -> None:
+        nonlocal last, told
+        heart.beat_if_due()
+        if time.monotonic() - last >= 30 or told < progress.records == progress.total:
+            last, told = time.monotonic(), progress.records
+            print(f"{progress.records:,} of {progress.total:,} records, {progress.corrected:,} corrected", flush=True)
+
+    with session.owned(args.ledger, "init --finalize-only", settings) as ledger:
+        heart = owner.Heart(ledger, time.time)
+        with ledger.transaction() as db:
+            lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
+        done = finalize(ledger, show)
+    print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
+    return 0
+
+
+def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
+    """Delete a ledger of ours that nobody uses; images stay."""
+    if not path.exists():
+        return
+    with session.owned(path, "init --reset", settings) as ledger:
+        images = questions.image_counts(ledger.connection)
+    if ask:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"--reset would delete {path} ({images.total:,} images, {images.success:,} stored): add --yes to mean it"
+            )
+        answer = input(f"Delete {path} with {images.total:,} images, {images.success:,} of them stored? The files stay. [y/N] ")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise D4CError("nothing was deleted")
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,63 @@
+"""`placeholders`: finds pictures that stand for others, and takes them back. Judges none itself."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from d4c_images.commands import arguments, presets, session
+from d4c_images.ledger import owner
+from d4c_images.placeholder_list import sha256_of
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "placeholders",
+        run,
+        "Find pictures that stand for images which are not there: the same bytes for many records of one host. Their files are set "
+        "aside, their images failed; --allow takes that back.",
+        settings,
+        root=True,
+    )
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="SHA256", help="these bytes are no placeholder; may be repeated"
+    )
+    arguments.add_placeholder_terms(parser, "--records")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.ledger import placeholders as marking
+    from d4c_images.setting_aside import allow
+    from d4c_images.stores.aside import Aside
+    from d4c_images.stores.local import LocalStore
+
+    allowed, listed = [sha256_of(text) for text in args.allow], presets.placeholder_list(args.placeholders_file)
+    root = session.image_root(args.root)
+    last = time.monotonic()
+
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last
+        heart.beat_if_due()
+        if time.monotonic() - last >= 30:
+            last = time.monotonic()
+            print(f"{what}: {done:,} of {total:,} images", flush=True)
+
+    with session.owned(args.ledger, "placeholders", settings) as ledger:
+        heart = owner.Heart(ledger, time.time)
+        session.set_files_aside(ledger, root, lambda: False)
+        for sha256 in allowed:
+            store = LocalStore(root)
+            try:
+                n = allow(ledger, store, Aside(root), sha256, int(time.time()))
+            finally:
+                store.close()
+            print(f"{n:,} images are successes again: {sha256.hex()} is no placeholder", flush=True)
+        if not allowed:
+            n = marking.find(ledger, listed, args.records, int(time.time()), show)
+            print(f"{n:,} images were found to be placeholders", flush=True)
+            session.set_files_aside(ledger, root, lambda: False)
+        for host, sha256_hex, state, n_marked in marking.overview(ledger):
+            print(f"{state:12} {sha256_hex}  {n_marked:>9,}  {host}")
+    return 0

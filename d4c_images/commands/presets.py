@@ -1,0 +1,39 @@
+"""The lists that come with the package, under the user's own files. Knows nothing of what is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from d4c_images import pace
+from d4c_images.errors import UsageError
+from d4c_images.placeholder_list import PlaceholderList, parse_placeholders
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def host_table(path: Path | None) -> pace.HostTable:
+    """The presets of the package under the user's own file."""
+    presets = pace.parse_hosts((PACKAGE / "hosts.toml").read_text(encoding="utf-8"))
+    if path is None:
+        return presets
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the hosts file {path}: {error}") from None
+    try:
+        return pace.parse_hosts(text).over(presets)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def placeholder_list(path: Path | None) -> PlaceholderList:
+    """What the package knows, and the user's own file."""
+    presets = parse_placeholders((PACKAGE / "placeholders.toml").read_text(encoding="utf-8"))
+    if path is None:
+        return presets
+    try:
+        return parse_placeholders(path.read_text(encoding="utf-8")).over(presets)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the placeholders file {path}: {error}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None

@@ -1,0 +1,92 @@
+"""What commands that hold the ledger share: owning it, being told to stop, the image root. Runs no command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from d4c_images.errors import StoreError
+from d4c_images.ledger import connect, owner
+from d4c_images.ledger.writing import open_and_own
+from d4c_images.rounds import Rounds
+from d4c_images.run import DRAIN_SIGNALS
+from d4c_images.settings import Settings
+
+
+class Stop:
+    """Turns true with the first signal; further ones change nothing, since schedulers send them twice."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def __call__(self) -> bool:
+        return self._came
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        old = {number: signal.signal(number, self._on_signal) for number in DRAIN_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._came = True
+
+
+def owned(path: Path, command: str, settings: Settings, *, create: bool = False) -> AbstractContextManager[connect.Ledger]:
+    """The ledger, opened for writing and owned by this process until the end of the block."""
+    me = owner.this_process(settings.job_id)
+    say = partial(print, file=sys.stderr, flush=True)
+    return open_and_own(path, command, me, time.time, say, disk=settings.ledger_disk, create=create)
+
+
+def rounds(args: argparse.Namespace, settings: Settings) -> Rounds:
+    return Rounds(settings.job, args.requeue, partial(print, flush=True))
+
+
+def image_root(root: Path) -> Path:
+    """The root, made where it is missing, after trying to write into it. Raises `StoreError`."""
+    probe = root / f".d4c-images.{os.getpid()}.probe"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(f"the image root {root} cannot be written: {error.strerror}") from None
+    return root
+
+
+def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:
+    """Take the files of placeholders out of the collection. Loads nothing where there are none."""
+    from d4c_images.ledger.placeholders import to_set_aside
+
+    if to_set_aside(ledger, 1):
+        from d4c_images.setting_aside import set_aside
+        from d4c_images.stores.aside import Aside
+        from d4c_images.stores.local import LocalStore
+
+        store, heart = LocalStore(root), owner.Heart(ledger, time.time)
+
+        def is_over() -> bool:
+            heart.beat_if_due()
+            return stop()
+
+        try:
+            n = set_aside(ledger, store, Aside(root), is_over)
+        finally:
+            store.close()
+        print(f"{n:,} files of placeholders were set aside", flush=True)
+
+
+def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:
+    return bool(out.isatty() if args.progress is None else args.progress)

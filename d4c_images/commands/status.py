@@ -1,0 +1,44 @@
+"""`status`: shows what the ledger says. Changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from d4c_images.commands import arguments
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "status",
+        run,
+        "Show how far the collection is. At once, whatever its size; disturbs no run.",
+        settings,
+    )
+    parser.add_argument("--json", action="store_true", help="the same for scripts")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="write the tables as CSV and Parquet into this folder")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from rich.console import Console
+
+    from d4c_images.ledger.reader import open_reader
+    from d4c_images.report.export_tables import write_tables
+    from d4c_images.report.render import show_status
+    from d4c_images.report.status import status_report
+
+    with open_reader(args.ledger) as ledger:
+        report = status_report(ledger, time.time())
+        if args.tables is not None:
+            for path in write_tables(ledger, args.tables):
+                print(path, file=sys.stderr)
+    if args.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    else:
+        show_status(report, Console())
+    return 0

@@ -216,7 +216,9 @@ def test_an_answer_that_drips_does_not_hold_up_the_test_message() -> None:
         thread.join()
 
 
-@pytest.mark.parametrize("url", [nobody_listens(), "http://[broken" + SECRET, "http://name.invalid" + SECRET])
+@pytest.mark.parametrize(
+    "url", [nobody_listens(), "http://[broken" + SECRET, "http://name.invalid" + SECRET], ids=["nobody", "broken", "no such name"]
+)
 def test_nothing_there_or_nonsense_never_raises_and_never_shows_the_address(url: str, warnings: list[str]) -> None:
     notifier = SlackNotifier(url, warnings.append)
     notifier.send("x")

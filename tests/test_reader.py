@@ -85,7 +85,7 @@ def not_root() -> Iterator[None]:
 def locked_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that anybody may read and nobody may write; its parents can be passed by anybody."""
     folder = tmp_path_factory.mktemp("readonly")
-    for parent in [folder, *folder.parents][:3]:
+    for parent in [folder, *folder.parents][:4]:
         if parent.stat().st_uid == os.geteuid():
             parent.chmod(0o755)
     make_ledger(folder / "ledger.sqlite").close()

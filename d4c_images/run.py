@@ -11,8 +11,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from d4c_images.ledger import questions
+from d4c_images.limits import HostTable
 from d4c_images.model import Orders, Report
-from d4c_images.pace import HostTable, Policy
+from d4c_images.pace import Policy
 from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 
 # A run ends in good order on each of these, since schedulers differ in which of them they send.

@@ -6,18 +6,19 @@ from the ledger, so a new steward goes on where a killed one stopped.
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import crash, pace
+from d4c_images.agenda import Agenda
 from d4c_images.ledger import giving_up, lending, owner, questions
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.roster import Host, HostLane, Lease, Roster
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.silence import Silence
 
@@ -34,70 +35,6 @@ GIVE_UP_IMAGES = 2_000  # in one transaction
 CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
 
 
-@dataclass(slots=True)
-class _Lease:
-    turn: Turn
-    host_id: int
-    worker: int
-    outstanding: set[int]  # image ids without an outcome
-    lent_at: float
-
-
-@dataclass(slots=True)
-class _Lane:
-    worker: int = 0
-    leases: list[int] = field(default_factory=list)  # the turn under way and at most one behind it
-    claims: int = 0  # how many the next turn gets
-    room: int = 0  # connections that it takes of its worker
-
-
-@dataclass(slots=True, eq=False)
-class _Host:
-    host_id: int
-    name: str
-    limits: pace.HostLimits
-    pace: pace.HostPace
-    lanes: list[_Lane]
-    due: float | None = None  # when it is looked at next; None: something else will bring it back
-    rests_until: float = 0.0  # the interval between two requests, kept from one turn to the next
-    words: str = ""  # the latest trouble with it
-    n_given_up: int = 0  # images, while it is being given up
-    in_line_since: float | None = None  # its time has come, but others of its group have all the lanes
-
-
-class _Agenda:
-    """When to look at which host: a heap with late deletion, first come first served among equals."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, _Host]] = []
-        self._order = 0
-
-    def add(self, host: _Host, when: float) -> None:
-        """Have the host looked at by `when`; an earlier date stands."""
-        if host.due is None or when < host.due:
-            host.due = when
-            self._order += 1
-            heapq.heappush(self._heap, (when, self._order, host))
-
-    def first(self) -> _Host | None:
-        while self._heap and self._heap[0][0] != self._heap[0][2].due:
-            heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
-
-    def next_at(self) -> float | None:
-        host = self.first()
-        return host.due if host else None
-
-    def pop(self, now: float) -> _Host | None:
-        """The first host whose time has come."""
-        when = self.next_at()
-        if when is None or when > now:
-            return None
-        host = heapq.heappop(self._heap)[2]
-        host.due = None
-        return host
-
-
 class Steward:
     """One run. `run()` returns when it has ended; call it once."""
 
@@ -111,11 +48,9 @@ class Steward:
         self._clock, self._stop = clock, stop
         self._totals = Totals()
         self._started_at = clock()
-        self._hosts: dict[int, _Host] = {}
-        self._groups: dict[str, set[int]] = {}  # politeness group -> its hosts
-        self._leases: dict[int, _Lease] = {}
-        self._agenda = _Agenda()
-        self._crowd: deque[_Host] = deque()  # hosts whose time has come while no worker had room
+        self._hosts = Roster()
+        self._leases: dict[int, Lease] = {}
+        self._agenda = Agenda()
         self._overdue: set[int] = set()  # leases that lasted too long when last looked at
         self._load = [0] * runner.n_workers  # connections granted, per worker
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
@@ -170,7 +105,7 @@ class Steward:
         if self._leases or self._silence.lost:
             return None
         next_at = self._agenda.next_at()
-        if next_at is None and not self._crowd:
+        if next_at is None and not self._agenda.is_crowded:
             return Ending.DONE
         if self._budget() == 0:
             return Ending.LIMIT
@@ -189,12 +124,15 @@ class Steward:
         if self._plan.only_hosts and name not in self._plan.only_hosts:
             return
         limits = self._plan.hosts.limits(name)
-        host = _Host(host_id, name, limits, lending.load_pace(db, host_id), [_Lane() for _ in range(limits.lanes)])
+        host = Host(host_id, name, limits, lending.load_pace(db, host_id), [HostLane() for _ in range(limits.lanes)])
         lending.save_limits(db, host_id, limits)
-        self._hosts[host_id] = host
-        if limits.group is not None:
-            self._groups.setdefault(limits.group, set()).add(host_id)
+        self._hosts.add(host)
         self._agenda.add(host, 0.0)
+
+    def _know_all(self, db: Connection, host_ids: set[int]) -> None:
+        for host_id in host_ids:
+            if host_id not in self._hosts:
+                self._know(db, host_id, questions.host_name(db, host_id))
 
     def _lend(self) -> None:
         """Give turns to the hosts whose time has come, as far as the workers have room."""
@@ -202,16 +140,16 @@ class Steward:
         next_at = self._agenda.next_at()
         if not self._silence.outage.may_ask(now):
             return
-        if self._budget() == 0 or (not self._crowd and (next_at is None or next_at > now)):
+        if self._budget() == 0 or (not self._agenda.is_crowded and (next_at is None or next_at > now)):
             return
         turns: list[tuple[int, Turn]] = []
         with self._ledger.transaction() as db:
             while self._budget() != 0 and not (turns and self._silence.outage.down_since is not None):
-                host = self._crowd.popleft() if self._crowd else self._agenda.pop(now)
+                host = self._agenda.pop(now)
                 if host is None:
                     break
                 if not self._lend_host(db, host, now, turns):
-                    self._crowd.appendleft(host)
+                    self._agenda.found_no_room(host)
                     break
         if turns:
             self._silence.outage.asked(now)
@@ -219,7 +157,7 @@ class Steward:
         for worker, turn in turns:  # only now: what a worker holds is written down first
             self._runner.send(worker, Orders(turns=(turn,)))
 
-    def _lend_host(self, db: Connection, host: _Host, now: float, turns: list[tuple[int, Turn]]) -> bool:
+    def _lend_host(self, db: Connection, host: Host, now: float, turns: list[tuple[int, Turn]]) -> bool:
         """Fill the lanes of one host; False when a lane is free, but no worker has room for it."""
         in_line_since, host.in_line_since = host.in_line_since, None
         for number, lane in enumerate(host.lanes):
@@ -234,7 +172,7 @@ class Steward:
             if not lane.leases and now < host.rests_until:
                 self._agenda.add(host, host.rests_until)
                 continue
-            if not lane.leases and self._is_group_busy(host):
+            if not lane.leases and self._hosts.is_group_busy(host):
                 host.in_line_since = in_line_since or now
                 continue
             if lane.leases and not self._may_queue(host, lane):
@@ -251,26 +189,15 @@ class Steward:
             turns.append((worker, turn))
         return True  # all lanes are busy: an outcome brings the host back
 
-    def _may_queue(self, host: _Host, lane: _Lane) -> bool:
+    def _may_queue(self, host: Host, lane: HostLane) -> bool:
         """Whether a turn may follow the one under way: when that is half done (so that the lane never runs dry), and nobody
         waits for the place."""
-        if len(lane.leases) > 1 or self._crowd or any(other is not host for other in self._line(host)):
+        if len(lane.leases) > 1 or self._agenda.is_crowded or any(other is not host for other in self._hosts.line(host)):
             return False
         lease = self._leases[lane.leases[0]]
         return len(lease.turn.claims) > 1 and 2 * len(lease.outstanding) <= len(lease.turn.claims)
 
-    def _is_group_busy(self, host: _Host) -> bool:
-        if host.limits.group is None:
-            return False
-        lanes = [lane for host_id in self._groups[host.limits.group] for lane in self._hosts[host_id].lanes]
-        return sum(bool(lane.leases) for lane in lanes) >= host.limits.lanes
-
-    def _line(self, host: _Host) -> list[_Host]:
-        """The hosts of its group that wait for a lane, first come first served."""
-        hosts = [self._hosts[host_id] for host_id in self._groups.get(host.limits.group or "", ())]
-        return sorted((one for one in hosts if one.in_line_since is not None), key=lambda one: one.in_line_since or 0.0)
-
-    def _worker_for(self, host: _Host, lane: _Lane) -> int | None:
+    def _worker_for(self, host: Host, lane: HostLane) -> int | None:
         """The worker that has the lane already, else the one with the least to do; None when none has room."""
         if lane.leases:
             return lane.worker
@@ -278,7 +205,7 @@ class Steward:
         has_room = self._load[lightest] + host.limits.connections <= self._plan.max_connections
         return lightest if has_room or self._load[lightest] == 0 else None
 
-    def _lend_lane(self, db: Connection, host: _Host, number: int, worker: int, allowed: int | None, now: float) -> Turn | None:
+    def _lend_lane(self, db: Connection, host: Host, number: int, worker: int, allowed: int | None, now: float) -> Turn | None:
         lane = host.lanes[number]
         lane.claims = lane.claims or 8 * host.limits.connections
         deadline = self._plan.deadline
@@ -296,7 +223,7 @@ class Steward:
         self._load[worker] += room - lane.room
         lane.worker, lane.room = worker, room
         lane.leases.append(turn.lease_id)
-        self._leases[turn.lease_id] = _Lease(turn, host.host_id, worker, {claim.image_id for claim in turn.claims}, now)
+        self._leases[turn.lease_id] = Lease(turn, host.host_id, worker, {claim.image_id for claim in turn.claims}, now)
         self._totals.lent += len(turn.claims)
         return turn
 
@@ -320,8 +247,7 @@ class Steward:
                 host.words = news.commonest() or host.words
                 if host.pace.blocked_until is not None and host.pace.blocked_until != before.blocked_until:
                     blocked.append(host)
-            for host_id in settled.moved_to - self._hosts.keys():
-                self._know(db, host_id, questions.host_name(db, host_id))
+            self._know_all(db, settled.moved_to)
             crash.point("settle.before_commit")
         crash.point("settle.committed")
         if settled.n_unfolded:
@@ -334,8 +260,8 @@ class Steward:
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
             self._watcher.network_down(is_down)
-            for host_id in self._hosts:
-                self._look_again(host_id, now)
+            for host in self._hosts:
+                self._look_again(host.host_id, now)
         for host in blocked:
             self._watcher.host_blocked(host.name, host.pace.blocked_until or now, host.pace.blocked_why or "")
 
@@ -351,8 +277,7 @@ class Steward:
             host, now = self._hosts[host_id], self._clock()
             with self._ledger.transaction() as db:
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES, now)
-                for other_id in given.moved_to - self._hosts.keys():
-                    self._know(db, other_id, questions.host_name(db, other_id))
+                self._know_all(db, given.moved_to)
             self._totals.failed += given.n_failed
             host.n_given_up += given.n
             for other_id in given.moved_to:
@@ -405,9 +330,9 @@ class Steward:
         if not lane.leases:
             self._load[lease.worker] -= lane.room
             lane.room = 0
-            for neighbour in self._groups.get(host.limits.group or "", {lease.host_id}):
-                self._hosts[neighbour].rests_until = now + host.limits.min_interval_s
-            for waiting in self._line(host):
+            for neighbour in self._hosts.neighbours(host):
+                neighbour.rests_until = now + host.limits.min_interval_s
+            for waiting in self._hosts.line(host):
                 self._look_again(waiting.host_id, now)
         self._look_again(lease.host_id, now)
         lasted_s = now - lease.lent_at
@@ -419,7 +344,7 @@ class Steward:
 
     def _look_again(self, host_id: int, now: float) -> None:
         host = self._hosts.get(host_id)  # None: a host that this run was told to leave alone
-        if host is not None and host not in self._crowd:
+        if host is not None:
             self._agenda.add(host, max(now, host.pace.blocked_until or 0.0))
 
     def _add(self, settled: lending.Settled) -> None:
@@ -451,7 +376,7 @@ class Steward:
     def _tell_if_idle(self, now: float) -> None:
         """Once for each time that there is nothing to do but wait: who looks at a screen wants to know why nothing happens."""
         first = self._agenda.first()
-        if self._leases or self._crowd or first is None:
+        if self._leases or self._agenda.is_crowded or first is None:
             self._is_idle = False
         elif not self._is_idle and first.due is not None and first.due - now >= WORTH_TELLING_S:
             self._is_idle = True
@@ -485,7 +410,7 @@ class Steward:
         db, now = self._ledger.connection, self._clock()
         blocked = {
             host.name: host.pace.blocked_until
-            for host in self._hosts.values()
+            for host in self._hosts
             if host.pace.blocked_until is not None and host.pace.blocked_until > now
         }
         return Snapshot(

@@ -1,17 +1,13 @@
-"""How fast may a host be asked? Waits, the breaker on the share of trouble, and the hosts file."""
+"""How fast may a host be asked? Waits, and the breaker on the share of trouble."""
 
 from __future__ import annotations
-
-import re
-from importlib import resources
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.errors import UsageError
 from d4c_images.model import Failure, Status, Verdict
-from d4c_images.pace import HostLimits, HostPace, News, Policy, after_batch, allowed, parse_hosts, retry_wait_s
+from d4c_images.pace import HostPace, News, Policy, after_batch, allowed, retry_wait_s
 
 POLICY = Policy()
 NOW = 1_700_000_000.0
@@ -174,89 +170,3 @@ def test_no_host_is_shut_for_ever_or_forgotten(batches: list[tuple[int, int, flo
     after_all = max(now, pace.blocked_until or 0)
     assert allowed(pace, after_all) != 0
     assert allowed(after(pace, n_ok=1, now=after_all), after_all) is None
-
-
-# The hosts file ---------------------------------------------------------------------------------------------------------------
-
-
-def presets_text() -> str:
-    return (resources.files("d4c_images") / "hosts.toml").read_text(encoding="utf-8")
-
-
-def test_presets_read_and_name_their_sources() -> None:
-    presets = parse_hosts(presets_text())
-    assert presets.default == HostLimits(connections=2, lanes=1)
-    assert presets.limits("inaturalist-open-data.s3.amazonaws.com").connections > 2
-    assert presets.limits("www.tropicos.org").connections == 1
-    assert presets.limits("api.gbif.org").connections == 1
-    for host in presets.hosts:
-        assert presets.limits(host).source, host
-
-
-def test_hosts_by_name_suffix_and_default() -> None:
-    table = parse_hosts(
-        """
-        [default]
-        min_interval_s = 0.5
-        [hosts."*.example.org"]
-        connections = 3
-        [hosts."media.example.org"]
-        connections = 5
-        group = "example"
-        [hosts."*.media.example.org"]
-        lanes = 4
-        [hosts."h.org:8080"]
-        connections = 7
-        """
-    )
-    assert table.limits("other.net") == HostLimits(min_interval_s=0.5)
-    assert table.limits("a.b.example.org") == HostLimits(connections=3, min_interval_s=0.5)
-    assert table.limits("Media.Example.org") == HostLimits(connections=5, min_interval_s=0.5, group="example")
-    assert table.limits("media.example.org:8080").connections == 5
-    assert table.limits("x.media.example.org") == HostLimits(lanes=4, min_interval_s=0.5), "the most particular entry alone"
-    assert table.limits("example.org").connections == 2, "the wildcard stands for the hosts below"
-    assert table.limits("notexample.org").connections == 2
-    assert table.limits("h.org:8080").connections == 7
-    assert table.limits("h.org").connections == 2
-    assert table.limits("[2001:db8::1]:8080").connections == 2
-
-
-def test_a_users_file_wins_value_by_value() -> None:
-    presets = parse_hosts(
-        '[default]\nconnections = 2\n[hosts."a.org"]\nconnections = 1\nmin_interval_s = 2\n[hosts."b.org"]\nlanes = 3'
-    )
-    mine = parse_hosts('[default]\nlanes = 2\n[hosts."a.org"]\nconnections = 4')
-    table = mine.over(presets)
-    assert table.limits("a.org") == HostLimits(connections=4, lanes=2, min_interval_s=2)
-    assert table.limits("b.org") == HostLimits(connections=2, lanes=3)
-    assert table.limits("c.org") == HostLimits(connections=2, lanes=2)
-    assert parse_hosts("").over(presets) == presets
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[hosts\n", "hosts file: .*line 1"),
-        ("[host]\n", r"unknown table \[host\]"),
-        ("hosts = 3", "table of hosts"),
-        ("default = 3", r"\[default\] must be a table"),
-        ("[hosts.media.example]\nconnections = 1", "without quotes|unknown name 'example'"),
-        ('[hosts."a.org"]\nconections = 1', "unknown name 'conections'; known are connections"),
-        ('[hosts."a.org"]\nconnections = 0', "connections = 0 must be a whole number from 1"),
-        ('[hosts."a.org"]\nconnections = 2.0', "must be a whole number"),
-        ('[hosts."a.org"]\nconnections = true', "must be a whole number"),
-        ('[hosts."a.org"]\nlanes = 1000', "to 256"),
-        ('[hosts."a.org"]\nmin_interval_s = -1', "at least 0"),
-        ('[hosts."a.org"]\nmin_interval_s = nan', "at least 0"),
-        ('[hosts."a.org"]\nbytes_per_s = 0', "at least 1"),
-        ('[hosts."a.org"]\nbytes_per_day = inf', "must be a number"),
-        ('[hosts."a.org"]\ngroup = 5', "must be a text"),
-        ('[hosts."http://a.org/"]\nlanes = 1', "no host name"),
-        ('[hosts."a.*.org"]\nlanes = 1', "no host name"),
-    ],
-)
-def test_a_bad_hosts_file_is_named_in_one_line(text: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_hosts(text)
-    assert re.search(message, str(caught.value)), str(caught.value)
-    assert "\n" not in str(caught.value)

@@ -13,8 +13,9 @@ import pytest
 from d4c_images.errors import LedgerLocked
 from d4c_images.ledger import connect, owner
 from d4c_images.ledger.requeue import requeue_failed
+from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.pace import HostTable, Policy, parse_hosts
+from d4c_images.pace import Policy
 from d4c_images.run import Died, Ending, Event, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from d4c_images import pace
 from d4c_images.errors import UsageError
+from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.placeholder_list import PlaceholderList, parse_placeholders
 
 PACKAGE = Path(__file__).parents[1]
 
 
-def host_table(path: Path | None) -> pace.HostTable:
+def host_table(path: Path | None) -> HostTable:
     """The presets of the package under the user's own file."""
-    presets = pace.parse_hosts((PACKAGE / "hosts.toml").read_text(encoding="utf-8"))
+    presets = parse_hosts((PACKAGE / "hosts.toml").read_text(encoding="utf-8"))
     if path is None:
         return presets
     try:
@@ -21,7 +21,7 @@ def host_table(path: Path | None) -> pace.HostTable:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the hosts file {path}: {error}") from None
     try:
-        return pace.parse_hosts(text).over(presets)
+        return parse_hosts(text).over(presets)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 

@@ -18,8 +18,9 @@ from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.placeholders import Marked, Watch
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.limits import HostLimits
 from d4c_images.model import Claim, ErrorType, Failure, Outcome, OwnCode, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.pace import HostLimits, HostPace, News
+from d4c_images.pace import HostPace, News
 
 CANDIDATES = """
 SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type,

@@ -1,14 +1,23 @@
-"""What a worker has in hand: lanes, the turns worked in them, the attempts at their claims. State only, no steps."""
+"""What a worker has in hand: lanes, the turns worked in them, the attempts at their claims, a clock. State only, no steps."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from d4c_images.examine import Found
 from d4c_images.fetch import Connections, Request
 from d4c_images.model import Claim, Failure, Outcome, Reply, Turn
 from d4c_images.stores import Partial
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where the time comes from."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    time: Callable[[], float] = time.time
 
 
 @dataclass(eq=False, slots=True)
@@ -73,4 +82,3 @@ class Attempt:
     elapsed_s: float = 0.0
     reply: Reply | None = None
     failure: Failure | None = None  # to be told if no other candidate succeeds
-    found: Found | None = None

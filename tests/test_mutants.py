@@ -88,10 +88,12 @@ MUTANTS = (
     ),
     Mutant(
         "success is told before the file is kept (I1)",
-        "d4c_images/worker.py",
-        "        future = self._keeper.submit(self._store.put, keeps)\n",
+        "d4c_images/beside.py",
+        "        future = self._keeper.submit(self._store.put, [kept.keep for kept in self._putting])\n",
+        "        keeps = [kept.keep for kept in self._putting]\n"
         "        future = self._decoders.submit(lambda: ["
-        "f'{one.part.folder}/{one.part.stem}.{_found(one).extension}' for one in group])\n"
+        "f'{keep.partial.folder}/{keep.partial.stem}.{keep.extension}' for keep in keeps])\n"
+        "        import time\n"
         "        self._keeper.submit(lambda: (time.sleep(1.0), self._store.put(keeps)))\n",
         f"{KILL}[settle.committed:2]",
     ),

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from d4c_images import worker as worker_module
+from d4c_images.attempts import TROUBLES
 from d4c_images.decode import Decoder
 from d4c_images.errors import StoreError
 from d4c_images.examine import Examiner
@@ -379,8 +380,8 @@ def test_a_host_that_asks_for_peace_gets_it(bench: Bench, publishers: Publishers
 def test_a_dead_host_does_not_burn_claims(bench: Bench, publishers: Publishers) -> None:
     publishers.behave(f"{HOST}=close_before_answer")
     outcomes = bench.outcomes(turn([claim(number) for number in range(50)], connections=1))
-    assert sum(is_released(outcome) for outcome in outcomes.values()) == 50 - worker_module.TROUBLES
-    assert publishers.host(HOST)["requests"] == worker_module.TROUBLES
+    assert sum(is_released(outcome) for outcome in outcomes.values()) == 50 - TROUBLES
+    assert publishers.host(HOST)["requests"] == TROUBLES
 
 
 def test_failures_of_images_are_no_trouble_of_the_host(bench: Bench, publishers: Publishers) -> None:

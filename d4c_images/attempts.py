@@ -1,0 +1,268 @@
+"""From a claim to its outcome: one candidate after the other, one request after the other. Starts nothing by itself.
+
+The loop (worker.py) says when a request may be made; here it is decided which one, and what its answer leads to. An outcome that
+says `success` is told only after `Store.put` has returned: the order that invariant I1 hangs on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from d4c_images import documents
+from d4c_images.beside import Beside
+from d4c_images.errors import D4CError
+from d4c_images.examine import Examiner, Found
+from d4c_images.fetch import Fetcher, Request, host_of
+from d4c_images.judge import Policy, judge
+from d4c_images.lanes import Attempt, Clock, Lane
+from d4c_images.model import (
+    ErrorType,
+    Failure,
+    Move,
+    Outcome,
+    OwnCode,
+    PublishedHash,
+    Reply,
+    Status,
+    Unfolding,
+    Verdict,
+)  # fmt: skip
+from d4c_images.stores import Keep, Store
+
+TROUBLES = 5  # in a row: the host is not asked any further in this turn
+
+# A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
+_KEEPS_CANDIDATE = frozenset({ErrorType.TIMEOUT, ErrorType.CONNECTION_BROKEN, ErrorType.TRUNCATED})
+
+
+class Attempts:
+    """The attempts under way in one worker."""
+
+    def __init__(
+        self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock, beside: Beside,
+        end_host: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """`end_host` has nothing more started of a host's turns."""
+        self._store, self._fetcher, self._examiner, self._policy, self._clock = store, fetcher, examiner, policy, clock
+        self._beside, self._end_host = beside, end_host
+        self.open: set[Attempt] = set()  # without an outcome yet
+        self.stirred: set[Lane] = set()  # lanes where something has happened
+
+    def begin(self, lane: Lane) -> Attempt | None:
+        """An attempt at the lane's next claim, to be asked for; None where it can do without a request for now."""
+        job = next(job for job in lane.jobs if job.unstarted)
+        claim = job.unstarted.popleft()
+        job.n_open += 1
+        part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id)
+        url_no = min(claim.url_no, len(claim.urls) - 1)
+        attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
+        attempt.failure = claim.failure
+        self.open.add(attempt)
+        if claim.may_be_stored:
+            self._run(attempt, self._on_looked, self._examiner.look, self._store, claim)
+            return None
+        if host_of(attempt.url) not in (None, lane.host):
+            self._move(attempt)
+            return None
+        return attempt
+
+    def ask(self, attempt: Attempt) -> None:
+        """Make its next request."""
+        url = attempt.url
+        attempt.is_upgraded = attempt.lane.answers_by_https and url.startswith("http://")
+        if attempt.is_upgraded:
+            url = "https" + url.removeprefix("http")
+        request = Request(url, attempt.part, attempt, attempt.hops)
+        attempt.lane.in_flight[request] = attempt
+        attempt.lane.connections.start(request)
+
+    def hand_back(self, attempt: Attempt) -> None:
+        """What the attempt has learned so far goes back with it."""
+        if attempt.n_requests:
+            self._move(attempt)
+        else:
+            self.settle(attempt)
+
+    def receive(self, attempt: Attempt, reply: Reply) -> None:
+        """What a request of the attempt has come to."""
+        self._guarded(attempt, self._on_reply, attempt, reply)
+
+    def settle(self, attempt: Attempt, **what: Any) -> None:
+        """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""
+        attempt.part.abort()
+        attempt.job.n_open -= 1
+        self.open.remove(attempt)
+        self.stirred.add(attempt.lane)
+        headers = attempt.reply.headers if attempt.reply else {}
+        attempt.job.outcomes.append(
+            Outcome(
+                attempt.claim.image_id,
+                requests=attempt.n_requests,
+                received_bytes=attempt.received_bytes,
+                elapsed_s=attempt.elapsed_s,
+                etag=headers.get("etag"),
+                last_modified=headers.get("last-modified"),
+                **what,
+            )
+        )
+
+    # what comes back
+
+    def _run(self, attempt: Attempt, then: Callable[..., None], act: Callable[..., Any], *args: Any) -> None:
+        """Run `act` in a thread, then `then(attempt, future)`."""
+        self._beside.run(act, *args, then=lambda future: self._guarded(attempt, then, attempt, future))
+
+    def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
+        """One image that surprises us must not end the work on all others."""
+        self.stirred.add(attempt.lane)
+        try:
+            step(*args)
+        except D4CError:
+            raise
+        except Exception as error:
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
+            self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
+
+    def _on_reply(self, attempt: Attempt, reply: Reply) -> None:
+        attempt.reply = reply
+        attempt.n_requests += 1
+        attempt.received_bytes += reply.size_bytes
+        attempt.elapsed_s += reply.elapsed_s
+        self._space(attempt, reply)
+        if reply.redirect_url is not None:
+            if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
+                attempt.lane.answers_by_https = True
+            if attempt.is_upgraded and reply.redirect_url == attempt.url:  # it sends us from https back to http: no hop, then
+                self._ask_plainly(attempt)
+                return
+            if attempt.hops < self._fetcher.options.limits.max_redirects:
+                self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1)
+                return
+            reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
+        verdict = judge(reply, self._policy, self._clock.time())
+        if verdict.status is Status.SUCCESS:
+            attempt.lane.n_troubles = 0
+            self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
+        elif documents.may_be_document(reply, verdict):
+            asked = attempt.claim.urls[attempt.url_no]
+            self._run(attempt, self._on_read, documents.read, reply, verdict, asked, attempt.url_no)
+        elif attempt.is_upgraded and not verdict.host_trouble:
+            self._ask_plainly(attempt)
+        else:
+            self._failed(attempt, verdict, reply.code)
+
+    def _space(self, attempt: Attempt, reply: Reply) -> None:
+        """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
+        interval_s = attempt.job.turn.min_interval_s
+        if interval_s:
+            sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
+            attempt.lane.next_start = max(attempt.lane.next_start, sent_at + interval_s)
+
+    def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
+        """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
+        read, code = future.result(), attempt.reply.code if attempt.reply else OwnCode.OTHER
+        if isinstance(read, Verdict):
+            if attempt.is_upgraded and not read.host_trouble:
+                self._ask_plainly(attempt)
+            else:
+                self._failed(attempt, read, code)
+            return
+        attempt.lane.n_troubles = 0
+        if attempt.failure is not None:
+            read = replace(read, otherwise=attempt.failure.verdict, failure=_to_carry(attempt.failure))
+        self.settle(attempt, unfolding=read, http_status=code)
+
+    def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
+        found = future.result()
+        if found is None:
+            self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
+        else:
+            self.settle(attempt, verdict=found.verdict, blob=found.blob, url_no=attempt.url_no, adopted=True)
+
+    def _on_examined(self, attempt: Attempt, future: Future[Found | Verdict]) -> None:
+        found = future.result()
+        if isinstance(found, Verdict):
+            self._failed(attempt, found, attempt.reply.code if attempt.reply else OwnCode.OTHER)
+            return
+        keep = Keep(attempt.part, found.extension, attempt.claim.may_be_stored)
+        self._beside.keep(keep, partial(self._on_kept, attempt, found))
+
+    def _on_kept(self, attempt: Attempt, found: Found, path: str | None) -> None:
+        if path is None:  # a newer lease has taken it away, and will tell
+            self.settle(attempt)
+            return
+        code = attempt.reply.code if attempt.reply else None
+        blob = replace(found.blob, path=path)
+        matches = found.hash_matches
+        self.settle(attempt, verdict=found.verdict, blob=blob, http_status=code, url_no=attempt.url_no, hash_matches=matches)
+
+    def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
+        lane = attempt.lane
+        attempt.failure = _more_hopeful(attempt.failure, Failure(verdict, code, attempt.url_no))
+        if verdict.try_next or (attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable):
+            self._ask_next(attempt)
+        else:
+            self._give_up(attempt)
+        lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
+        is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
+        is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
+        if is_overload or is_shut or lane.n_troubles >= TROUBLES:
+            self._end_host(lane.host)
+
+    def _ask_next(self, attempt: Attempt) -> None:
+        """Go on with the next candidate, if there is one."""
+        attempt.part.abort()
+        url_no = attempt.url_no + 1
+        if url_no < len(attempt.claim.urls):
+            self._go_on(attempt, attempt.claim.urls[url_no], url_no, 0)
+        else:
+            self._give_up(attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        failure = attempt.failure
+        if failure is None:
+            raise ValueError("no candidate left, and none has failed")
+        self.settle(attempt, verdict=failure.verdict, http_status=failure.code, url_no=failure.url_no)
+
+    def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int) -> None:
+        """Ask `url` next: here, where it is on this host, else in its own host's queue."""
+        attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
+        if host_of(url) in (None, attempt.lane.host):
+            attempt.lane.ready.append(attempt)
+        else:
+            self._move(attempt)
+
+    def _move(self, attempt: Attempt) -> None:
+        """Have the ledger remember where to go on."""
+        redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
+        host = host_of(attempt.url) or attempt.lane.host
+        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, _to_carry(attempt.failure)))
+
+    def _ask_plainly(self, attempt: Attempt) -> None:
+        """By http, as its URL says: not all of the host's URLs are to be had by https."""
+        attempt.lane.answers_by_https = False
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
+
+
+def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
+    """Which of two failures of one attempt decides: what may pass, before what will not; then what speaks of the host."""
+    if before is None or before.verdict.status is Status.FAILED_PERMANENT:
+        return now
+    if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
+        return replace(now, url_no=before.url_no)  # the better candidate may do better next time
+    return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
+
+
+def _published(attempt: Attempt) -> PublishedHash | None:
+    """The hash that belongs to the candidate that was asked."""
+    return next((one for one in attempt.claim.hashes if one.url_no == attempt.url_no), None)
+
+
+def _to_carry(failure: Failure | None) -> Failure | None:
+    """What the image's next host must know of. Not a failure for good: whatever comes is no worse."""
+    return None if failure is None or failure.verdict.status is Status.FAILED_PERMANENT else failure

@@ -1,0 +1,13 @@
+"""Image bodies over HTTP(S) with libcurl's multi interface: streamed to a sink, hashed on the way. Judges and paces nothing.
+
+One request is one exchange: a redirect is told, never followed, since whoever asks has to count, pace and place the next
+request. A bad server or a bad URL becomes a `Reply` with an `OwnCode`; only a sink that cannot be written raises.
+"""
+
+from d4c_images.fetch.codes import own_code
+from d4c_images.fetch.connections import Connections
+from d4c_images.fetch.fetcher import Fetcher
+from d4c_images.fetch.transfer import HEAD_BYTES, TAIL_BYTES, Request, Sink
+from d4c_images.fetch.urls import host_of
+
+__all__ = ["HEAD_BYTES", "TAIL_BYTES", "Connections", "Fetcher", "Request", "Sink", "host_of", "own_code"]

@@ -1,0 +1,29 @@
+"""URLs as requests and the ledger want them. Asks nobody."""
+
+from __future__ import annotations
+
+from urllib.parse import urljoin
+
+from d4c_images.identity import parts, usable_url
+
+
+def host_of(url: str) -> str | None:
+    """Host of an http(s) URL as the ledger writes it: lower case, with a port only where it is not the scheme's default."""
+    usable = usable_url(url)
+    return parts(usable).host if usable is not None and usable.startswith("http") else None
+
+
+def requestable(url: str) -> str | None:
+    """`url` in the ASCII that a request line wants, untouched where it is that already; None where it is no http(s) URL."""
+    if host_of(url) is None:
+        return None
+    return url if url.isascii() and url.isprintable() and " " not in url else usable_url(url)
+
+
+def target_of(url: str, location: str) -> str | None:
+    """Where a Location header leads, or None where we do not go."""
+    try:
+        target = urljoin(url, location)
+    except ValueError:
+        return None
+    return target if location and host_of(target) else None

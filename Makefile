@@ -1,5 +1,6 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
-.PHONY: run test test-fast test-cluster lint bench-ingest bench-fetch bench-publishers bench-makespan docs picture lock clean
+.PHONY: run test test-fast test-cluster lint docs picture lock clean
+.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-scale bench-makespan
 
 BIN = .venv/bin
 # A run of the tests, the linter and the types needs requirements-dev.lock, a run of the program only requirements.lock.
@@ -28,6 +29,12 @@ bench-ingest: $(DEV_READY)
 
 bench-fetch: $(DEV_READY)
 	$(BIN)/python -m bench.fetch
+
+bench-race: $(DEV_READY)
+	$(BIN)/python -m bench.race
+
+bench-scale: $(DEV_READY)
+	$(BIN)/python -m bench.scale
 
 bench-makespan: $(DEV_READY)
 	$(BIN)/python -m bench.makespan

@@ -106,7 +106,7 @@ def run_init(folder: Path, rows: Path) -> Run:
 
 def run_import(folder: Path, rows: Path) -> Run:
     database = folder / "import.sqlite"
-    script = f".mode ascii\n.separator \"\\t\" \"\\n\"\n.import '{rows}' multimedia\n"
+    script = f'.mode ascii\n.separator "\\t" "\\n"\n.import \'{rows}\' multimedia\n'
     run = watched(["sqlite3", str(database)], database, script)
     database.unlink()
     return run

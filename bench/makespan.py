@@ -61,9 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=OUT, prefix="makespan-") as name:
         folder = Path(name)
         with Server(folder, hosts) as server:
-            runs = [
-                run_ours(folder / f"round{number}", hosts, server, args.processes, patience_s) for number in range(args.rounds)
-            ]
+            runs = [run_ours(folder / f"round{number}", hosts, server, args.processes, patience_s) for number in range(args.rounds)]
     show(hosts, bound_s, runs)
 
 

@@ -20,6 +20,8 @@ FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhtt
     [
         ("ingest", ["--quick"], {"ratio_to_sqlite_import", "rss_mb_2m", "rss_mb_20m"}),
         ("fetch", ["--quick", "--no-img2dataset"], {"share_of_ideal", "cpu_ms_per_image"}),
+        ("race", ["--quick"], {"share_of_ideal", "best_peer_share"}),
+        ("scale", ["--quick"], {"images_per_s_5000", "start_s_5000", "rss_mb_5000"}),
         ("makespan", ["--quick"], {"ratio_to_bound", "limit_violations"}),
         ("publishers", ["--sample", "1"], {"rows", "images", "merged", "specific_share"}),
         ("identity", ["few.txt"], {"identify_us"}),

@@ -7,10 +7,11 @@ processes. `None` means "not known", never "failed".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from d4c_images import __version__
 
@@ -310,3 +311,13 @@ class Report:
     lease_id: int
     outcomes: tuple[Outcome, ...]
     finished: bool = False  # every claim of the turn has had its outcome
+
+
+def _pickle_as_call(noun: Any) -> None:
+    """Pickle as a call of the class with its fields. What dataclass does for frozen slots takes a steward five times as long."""
+    of = attrgetter(*(one.name for one in fields(noun)))
+    noun.__reduce__ = lambda self: (noun, of(self))
+
+
+for _noun in (Verdict, Failure, Claim, Turn, Blob, Move, Unfolding, Outcome, Orders, Report):
+    _pickle_as_call(_noun)

@@ -17,6 +17,7 @@ from d4c_images.ledger import schema
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 64 * 1024
+CHECKPOINT_PAGES = 16_000  # 128 MB of log are folded in at once: a page that changed often is written once, for two fsyncs
 
 
 class Guard(Protocol):
@@ -113,6 +114,7 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
         connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if on_shared_disk else 'WAL'}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if on_shared_disk else 'NORMAL'}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
         _create_or_migrate(connection)
     except sqlite3.DatabaseError as error:

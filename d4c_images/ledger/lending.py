@@ -294,6 +294,7 @@ class _Settlement:
         self._host_counts: dict[int, list[float]] = {}
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
+        self._settled_rows: list[dict[str, Any]] = []  # for `SETTLE`
 
     def report(self, report: Report) -> None:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
@@ -301,12 +302,18 @@ class _Settlement:
         self._settled.n_late += len(outcomes) - len(held)
         for row in held:
             self._one(report.lease_id, outcomes[row[0]], _Held(*row))
+        self._write_settled()  # before the next report is held against the rows: it may speak of the same images
         if report.finished:
             ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
             if ended:
                 self._settled.ended_leases.add(report.lease_id)
 
+    def _write_settled(self) -> None:
+        self._db.executemany(SETTLE, self._settled_rows)
+        self._settled_rows.clear()
+
     def write(self) -> None:
+        self._write_settled()
         unfold.follow(self._db, self._stored, self._records, self._tally, self._now)
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
@@ -375,8 +382,7 @@ class _Settlement:
                 self._settled.moved_to.add(host_id)
         final = is_final(verdict.status, not_before)
         blob = outcome.blob
-        self._db.execute(
-            SETTLE,
+        self._settled_rows.append(
             {
                 "status": verdict.status.value,
                 "not_before": not_before,
@@ -399,7 +405,7 @@ class _Settlement:
                 "image_id": outcome.image_id,
                 "lease_id": lease_id,
                 "dead_lease_id": lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
-            },
+            }
         )
         if outcome.hash_matches is not None:
             url = held.urls.split("\n")[outcome.url_no]
@@ -438,7 +444,10 @@ class _Settlement:
             self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
 
     def _news(self, host_id: int) -> News:
-        return self._settled.hosts.setdefault(host_id, News())
+        news = self._settled.hosts.get(host_id)
+        if news is None:
+            news = self._settled.hosts[host_id] = News()
+        return news
 
     def _count_requests(self, host_id: int, outcome: Outcome, *, is_retry: bool) -> None:
         counts = self._host_counts.setdefault(host_id, [0, 0, 0, 0.0])

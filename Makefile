@@ -1,6 +1,6 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
 .PHONY: run test test-fast test-cluster lint docs picture lock clean
-.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-scale bench-makespan
+.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak
 
 BIN = .venv/bin
 # A run of the tests, the linter and the types needs requirements-dev.lock, a run of the program only requirements.lock.
@@ -33,8 +33,14 @@ bench-fetch: $(DEV_READY)
 bench-race: $(DEV_READY)
 	$(BIN)/python -m bench.race
 
+bench-cpu: $(DEV_READY)
+	$(BIN)/python -m bench.cpu
+
 bench-scale: $(DEV_READY)
 	$(BIN)/python -m bench.scale
+
+bench-soak: $(DEV_READY)
+	$(BIN)/python -m bench.soak
 
 bench-makespan: $(DEV_READY)
 	$(BIN)/python -m bench.makespan

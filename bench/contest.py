@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -62,22 +62,29 @@ class Run:
 
     wall_s: float
     cpu_s: float  # user and system, of the command and all its children
+    started_at: float  # unix time
     stored: int  # files
 
 
 def timed(
-    command: Sequence[object], folder: Path, extra: Mapping[str, str] | None = None, may_fail: bool = False
-) -> tuple[float, float]:
-    """Wall and CPU seconds of a command with all its children. What it prints goes to `folder`/log.txt."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    command: Sequence[object],
+    folder: Path,
+    stored: Callable[[], int],
+    environ: Mapping[str, str] | None = None,
+    may_fail: bool = False,
+) -> Run:
+    """Run a command to its end; then `stored()` counts what it has stored. What it prints goes to `folder`/log.txt."""
+    before, started_at, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time(), time.perf_counter()
     with (folder / "log.txt").open("wb") as log:
-        environ = {**os.environ, **(extra or {})}
-        done = subprocess.run(list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=folder, env=environ)
+        done = subprocess.run(
+            list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **(environ or {})}
+        )
     wall_s, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != 0 and not may_fail:
         said = (folder / "log.txt").read_text(errors="replace")[-2000:]
         sys.exit(f"{command[0]} ended with {done.returncode}:\n{said}")
-    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(wall_s, cpu_s, started_at, stored())
 
 
 def cpu_s_of(pid: int) -> float:

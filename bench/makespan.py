@@ -2,8 +2,10 @@
 
 `python -m bench.makespan` starts 200 hosts (`bench.shire`) whose sizes follow Zipf's law, with different latencies and limits;
 three are dead, three answer 429 above their limit, two never answer. The bound is the time that the slowest host needs at its
-full pace. The real program works on them; the servers count every request above a limit. Timed is from the start of the command
-until the last image that can be had has been answered. The last line is one JSON object.
+full pace. The real program works on them, and then its peers, with as many connections; the servers count every request above a
+limit. Timed is from the start of the command until the last image that can be had has been answered. Only Scrapy can be told a
+limit for each host (`DOWNLOAD_SLOTS`); the others ask as they like, so how early they end says little: `best_peer_ratio` is that of
+the best peer that breaks no limit and stores all that can be had. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -12,25 +14,27 @@ import argparse
 import http.client
 import json
 import random
-import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench import contest, ours, peers
+from bench.contest import OUT, PROJECT, HostLimit, Task, machine
+from bench.race import NAMES, OURS
 from bench.shire import Host
-from tests.program import HEADER
 
-PROJECT = Path(__file__).resolve().parents[1]
-OUT = PROJECT / "bench" / "out"
 HOSTS = 200
+CONNECTIONS = 512  # as our two workers have
 KINDS = dict.fromkeys((20, 60, 150), "dead") | dict.fromkeys((12, 33, 90), "throttling") | dict.fromkeys((25, 70), "hanging")
 """By the rank of their sizes; all others are well."""
 
@@ -48,21 +52,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bound", type=float, default=60.0, metavar="S", help="seconds that the slowest host needs")
     parser.add_argument("--biggest", type=int, default=1500, metavar="N", help="images of the biggest host")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers", nargs="*", default=list(NAMES), metavar="NAME", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="a small one that only shows that everything works")
     args = parser.parse_args()
-    patience_s = 10
+    patience_s = 10.0
     if args.quick:
-        args.bound, args.biggest, patience_s = 5.0, 120, 2
+        args.bound, args.biggest, args.rounds, patience_s = 5.0, 120, 1, 2.0
+        args.peers = [name for name in args.peers if name == "curl -Z"]
     hosts = plan(args.bound, args.biggest)
-    bound_s = max(host.bound_s for host in hosts)
+    contestants: dict[str, Callable[[Task], contest.Run]] = {OURS: partial(run_ours, patience_s=patience_s)}
+    contestants |= {peer.name: peer.run for peer in peers.available(args.peers)}
     OUT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=OUT, prefix="makespan-") as name:
-        folder = Path(name)
-        with Server(folder, hosts) as server:
-            runs = [run_ours(folder / f"round{number}", hosts, server, args.processes, patience_s) for number in range(args.rounds)]
-    show(hosts, bound_s, runs)
+    runs: dict[str, list[Run]] = {name: [] for name in contestants}
+    for _ in range(args.rounds):
+        for name, run in contestants.items():
+            with tempfile.TemporaryDirectory(dir=OUT, prefix="makespan-") as folder, Server(Path(folder), hosts) as server:
+                runs[name].append(measure(run, task_of(hosts, server.port, Path(folder), patience_s), hosts, server))
+    show(hosts, runs)
 
 
 def plan(bound_s: float, biggest: int) -> list[Host]:
@@ -94,9 +101,9 @@ class Server:
         assert self._process.stdout is not None
         self.port: int = json.loads(self._process.stdout.readline())["port"]
 
-    def ask(self, method: str) -> dict[str, dict[str, Any]]:
+    def counts(self) -> dict[str, dict[str, Any]]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
-            connection.request(method, "/", headers={"Host": "shire"})
+            connection.request("GET", "/", headers={"Host": "shire"})
             counts: dict[str, dict[str, Any]] = json.loads(connection.getresponse().read())
             return counts
 
@@ -111,68 +118,75 @@ class Server:
                 pipe.close()
 
 
-def run_ours(folder: Path, hosts: list[Host], server: Server, processes: int, patience_s: int) -> Run:
+def task_of(hosts: Sequence[Host], port: int, folder: Path, patience_s: float) -> Task:
+    urls = [f"http://{host.name}/{number}.jpg" for host in hosts for number in range(host.images)]
+    random.Random(7).shuffle(urls)
+    limits = {host.name: HostLimit(host.connections, host.min_interval_s) for host in hosts}
+    dead = frozenset(host.name for host in hosts if host.kind == "dead")
+    return Task(urls, CONNECTIONS, folder, port, limits=limits, dead=dead, patience_s=patience_s)
+
+
+def run_ours(task: Task, patience_s: float) -> contest.Run:
     """`patience_s` is for hosts that do not answer; it does not count."""
-    folder.mkdir()
-    rows = [(f"http://{host.name}/{number}.jpg", host) for host in hosts for number in range(host.images)]
-    random.Random(7).shuffle(rows)
-    cells = {"type": "StillImage", "format": "image/jpeg"}
-    with (folder / "multimedia.txt").open("w") as out:
-        names = HEADER.split()
-        out.write("\t".join(names) + "\n")
-        for gbif_id, (url, _) in enumerate(rows, 4_000_000_000):
-            cells |= {"gbifID": str(gbif_id), "identifier": url}
-            out.write("\t".join(cells.get(column, "") for column in names) + "\n")
-    limits = ["[default]", "connections = 2", "source = 'a benchmark'"]
-    for host in hosts:
-        limits += [f'[hosts."{host.name}"]', f"connections = {host.connections}", f"min_interval_s = {host.min_interval_s}"]
-        limits += ["source = 'a benchmark'"]
-    (folder / "hosts.toml").write_text("\n".join(limits))
-    ledger = folder / "ledger.sqlite"
-    program = [sys.executable, "-m", "d4c_images"]
-    subprocess.run([*program, "init", str(folder / "multimedia.txt"), "--ledger", str(ledger)], check=True, cwd=PROJECT, stdout=-3)
-    server.ask("POST")
-    dead = [f"--connect-to={host.name}:80:127.0.0.1:1" for host in hosts if host.kind == "dead"]
-    command = [*program, "download", "--ledger", str(ledger), "--root", str(folder / "images"), "--no-progress"]
-    command += ["--hosts-file", str(folder / "hosts.toml"), "--processes", str(processes), *dead]
-    command += [f"--connect-to=::127.0.0.1:{server.port}", "--timeout", f"{patience_s}s", "--stall-timeout", f"{patience_s}s"]
-    command += ["--retry-wait", "1s", "--max-idle", "2s"]
-    started = time.time()
-    with (folder / "log").open("w") as log:
-        subprocess.run(command, check=False, cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT)
-    whole_s = time.time() - started
-    counts = server.ask("GET")
+    patience = ("--timeout", f"{patience_s}s", "--stall-timeout", f"{patience_s}s", "--retry-wait", "1s", "--max-idle", "2s")
+    return ours.run(task, *patience)
+
+
+def measure(run: Callable[[Task], contest.Run], task: Task, hosts: Sequence[Host], server: Server) -> Run:
+    done = run(task)
+    counts = server.counts()
     well = [host.name for host in hosts if host.bound_s]
-    with closing(sqlite3.connect(ledger)) as db:
-        (stored,) = db.execute("SELECT count(*) FROM images WHERE status = 'success'").fetchone()
-    if stored != sum(host.images for host in hosts if host.bound_s):
-        print(f"only {stored} images are stored; the log: {(folder / 'log').read_text()[-2000:]}", file=sys.stderr)
     return Run(
-        makespan_s=max(counts[name]["last_answer_at"] for name in well) - started,
-        whole_s=whole_s,
-        stored=stored,
+        makespan_s=max(counts[name]["last_answer_at"] for name in well) - done.started_at,
+        whole_s=done.wall_s,
+        stored=done.stored,
         violations=sum(count["above_limit"] for count in counts.values()),
         requests=sum(count["requests"] for count in counts.values()),
     )
 
 
-def show(hosts: list[Host], bound_s: float, runs: list[Run]) -> None:
-    images = sum(host.images for host in hosts)
-    table = Table(title=f"{images:,} images of {len(hosts)} hosts; no run can end before {bound_s:.1f} s")
+def show(hosts: Sequence[Host], runs: Mapping[str, Sequence[Run]]) -> None:
+    bound_s = max(host.bound_s for host in hosts)
+    images, can_be_had = sum(host.images for host in hosts), sum(host.images for host in hosts if host.bound_s)
+    title = (
+        f"{images:,} images of {len(hosts)} hosts, {can_be_had:,} of them to be had; no polite run can end before {bound_s:.1f} s"
+    )
+    table = Table(title=title)
     for column in ("", "last image s", "ratio", "whole run s", "stored", "requests", "above a limit"):
         table.add_column(column, justify="right" if column else "left")
-    for run in runs:
-        ratio = f"{run.makespan_s / bound_s:.3f}"
-        cells = (f"{run.whole_s:.1f}", f"{run.stored:,}", f"{run.requests:,}", f"{run.violations:,}")
-        table.add_row("d4c-images", f"{run.makespan_s:.1f}", ratio, *cells)
-    Console(width=110).print(table)
-    middle = sorted(runs, key=lambda run: run.makespan_s)[len(runs) // 2]
-    result = {
-        "bench": "makespan",
-        "ratio_to_bound": round(middle.makespan_s / bound_s, 3),
-        "limit_violations": sum(run.violations for run in runs),
+    for name, done in runs.items():
+        middle = sorted(done, key=lambda run: run.makespan_s)[len(done) // 2]
+        cells = (f"{middle.whole_s:.1f}", f"{min(run.stored for run in done):,}", f"{middle.requests:,}")
+        table.add_row(
+            *(name, f"{middle.makespan_s:.1f}", f"{ratio(done, bound_s):.3f}", *cells, f"{max(run.violations for run in done):,}")
+        )
+    Console(width=118).print(table)
+    print(machine())
+    fair = [
+        ratio(done, bound_s)
+        for name, done in runs.items()
+        if name != OURS and all(run.violations == 0 and run.stored == can_be_had for run in done)
+    ]
+    figures = {
+        "ratio_to_bound": round(ratio(runs[OURS], bound_s), 3),
+        "limit_violations": sum(run.violations for run in runs[OURS]),
+        "best_peer_ratio": round(min(fair), 3) if fair else None,
+        "stored_share": round(min(run.stored for run in runs[OURS]) / can_be_had, 4),
+        "peers": {
+            name: {
+                "ratio_to_bound": round(ratio(done, bound_s), 3),
+                "limit_violations": max(run.violations for run in done),
+                "stored_share": round(min(run.stored for run in done) / can_be_had, 4),
+            }
+            for name, done in runs.items()
+            if name != OURS
+        },
     }
-    print(json.dumps(result))
+    print(json.dumps({"bench": "makespan", **figures}))
+
+
+def ratio(runs: Sequence[Run], bound_s: float) -> float:
+    return statistics.median(run.makespan_s for run in runs) / bound_s
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ PROCESSES = 2
 def run(task: Task, *options: object) -> Run:
     """Everything that it does in earnest: paced, decoded, hashed, made durable, written down."""
     prepare(task)
-    wall_s, cpu_s = timed(command(task, *options), task.folder, may_fail=bool(task.dead))  # 75: what is dead may come back
-    return Run(wall_s, cpu_s, n_success(task))
+    return timed(
+        command(task, *options), task.folder, lambda: n_success(task), may_fail=bool(task.dead)
+    )  # 75: the dead may come back
 
 
 def prepare(task: Task) -> None:
     """Ledger, hosts file and an empty folder of images."""
     rows = multimedia(task.folder / "multimedia.txt", enumerate(task.urls, 4_000_000_000))
-    subprocess.run([*PROGRAM, "init", rows, "--ledger", _ledger(task)], check=True, stdout=subprocess.DEVNULL, cwd=PROJECT)
+    subprocess.run([*PROGRAM, "init", rows, "--ledger", ledger_of(task)], check=True, stdout=subprocess.DEVNULL, cwd=PROJECT)
     share = max(1, task.connections // len(task.hosts))
     lines = ["[default]", f"connections = {share}", "source = 'a benchmark'"]
     for host, limit in task.limits.items():
@@ -37,17 +38,17 @@ def prepare(task: Task) -> None:
 
 def command(task: Task, *options: object) -> Sequence[object]:
     """`download`, ready to be run in the task's folder."""
-    words = [*PROGRAM, "download", "--ledger", _ledger(task), "--root", task.folder / "images", "--no-progress"]
+    words = [*PROGRAM, "download", "--ledger", ledger_of(task), "--root", task.folder / "images", "--no-progress"]
     words += ["--hosts-file", task.folder / "hosts.toml", "--processes", PROCESSES, "--cacert", task.cacert]
     words += [f"--connect-to={host}:80:127.0.0.1:1" for host in sorted(task.dead)]  # nobody listens there
     return [*words, f"--connect-to=::127.0.0.1:{task.port}", *options]
 
 
 def n_success(task: Task) -> int:
-    with closing(sqlite3.connect(_ledger(task))) as db:
+    with closing(sqlite3.connect(ledger_of(task))) as db:
         n: int = db.execute("SELECT count(*) FROM images WHERE status = 'success'").fetchone()[0]
         return n
 
 
-def _ledger(task: Task) -> Path:
+def ledger_of(task: Task) -> Path:
     return task.folder / "ledger.sqlite"

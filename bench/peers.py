@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.contest import PROJECT, Run, Task, count_files, timed
 
+CURL_MOST = 300  # more than this, curl takes for its default of 50
 SPIDER = PROJECT / "bench" / "spider.py"
 
 
@@ -50,10 +51,9 @@ def run_curl(task: Task) -> Run:
     root = _root(task, "curl")
     config = task.folder / "curl.cfg"
     config.write_text("".join(f'url="{url}"\noutput="{root}/{number}.jpg"\n' for number, url in enumerate(task.urls)))
-    command = ["curl", "-sS", "-Z", "--parallel-max", task.connections, "--fail", "--retry", task.retries]
+    command = ["curl", "-sS", "-Z", "--parallel-max", min(task.connections, CURL_MOST), "--fail", "--retry", task.retries]
     command += ["--max-time", task.patience_s, "--cacert", task.cacert, "-K", config]
-    wall_s, cpu_s = timed(command, task.folder, _proxy(task), may_fail=True)
-    return Run(wall_s, cpu_s, count_files(root))
+    return timed(command, task.folder, lambda: count_files(root), _proxy(task), may_fail=True)
 
 
 def run_aria2(task: Task) -> Run:
@@ -77,9 +77,9 @@ def run_aria2(task: Task) -> Run:
         "max-tries": task.retries + 1,
     }
     command = ["aria2c", "--no-conf", *(f"--{key}={value}" for key, value in options.items())]
-    wall_s, cpu_s = timed(command, task.folder, _proxy(task), may_fail=True)
-    unfinished = count_files(root, "*.aria2")
-    return Run(wall_s, cpu_s, count_files(root, "*.jpg") - unfinished)
+    return timed(
+        command, task.folder, lambda: count_files(root, "*.jpg") - count_files(root, "*.aria2"), _proxy(task), may_fail=True
+    )
 
 
 def run_img2dataset(task: Task) -> Run:
@@ -112,9 +112,8 @@ def _img2dataset(task: Task, how: dict[str, object]) -> Run:
         "retries": task.retries,
     }
     command = [_python_of("img2dataset").with_name("img2dataset"), *(f"--{key}={value}" for key, value in options.items())]
-    extra = {"NO_ALBUMENTATIONS_UPDATE": "1", "SSL_CERT_FILE": str(task.cacert)}
-    wall_s, cpu_s = timed(command, task.folder, extra | _proxy(task))
-    return Run(wall_s, cpu_s, count_files(root, "*.jpg"))
+    environ = {"NO_ALBUMENTATIONS_UPDATE": "1", "SSL_CERT_FILE": str(task.cacert)}
+    return timed(command, task.folder, lambda: count_files(root, "*.jpg"), environ | _proxy(task))
 
 
 def run_scrapy(task: Task) -> Run:
@@ -129,8 +128,8 @@ def run_scrapy(task: Task) -> Run:
     given |= {"patience_s": task.patience_s, "retries": task.retries}
     (task.folder / "spider.json").write_text(json.dumps(given))
     command = [_python_of("scrapy"), "-m", "scrapy", "runspider", SPIDER]
-    wall_s, cpu_s = timed(command, task.folder, _proxy(task) | {"SSL_CERT_FILE": str(task.cacert)})
-    return Run(wall_s, cpu_s, count_files(root))
+    environ = _proxy(task) | {"SSL_CERT_FILE": str(task.cacert)}
+    return timed(command, task.folder, lambda: count_files(root), environ)
 
 
 def _root(task: Task, name: str) -> Path:

@@ -1,7 +1,7 @@
 """A small GBIF on loopback for bench.makespan: many hosts on one port, each with latency and limit, that count who asks too much.
 
 `python -m bench.shire PLAN` reads a JSON list of hosts, prints its port as one line of JSON, and answers until its standard input
-ends. `GET http://shire/counts` gives the counts, `POST http://shire/reset` forgets them.
+ends; also as a proxy, for who cannot be told where the hosts are. `GET http://shire/` gives the counts.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Shire:
         line, *fields = head.decode("latin-1").split("\r\n")
         name = next(field[5:].strip() for field in fields if field.lower().startswith("host:")).partition(":")[0].lower()
         if name == "shire":
-            if line.startswith("POST"):
-                self._counts = {host: Counts() for host in self._hosts}
             return _http("200 OK", "application/json", json.dumps({n: asdict(c) for n, c in self._counts.items()}).encode())
         host, counts = self._hosts[name], self._counts[name]
+        if host.kind == "dead":  # asked by a proxy's client: others find nobody there
+            raise ConnectionResetError
         counts.requests += 1
         counts.at_once += 1
         counts.most_at_once = max(counts.most_at_once, counts.at_once)

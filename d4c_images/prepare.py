@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from itertools import compress, repeat
-from operator import ne
+from itertools import repeat
 
 import numpy as np
 
@@ -65,7 +64,6 @@ class _Preparer:
         keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
-        differs = np.fromiter(map(ne, keys, urls), bool, len(urls))
         restart = len(self._texts) > MAX_TEXTS
         if restart:
             self._texts.clear()
@@ -73,12 +71,9 @@ class _Preparer:
         cells = [""] * (3 * len(images))
         cells[0::3], cells[1::3], cells[2::3] = rows.licenses, rows.creators, rows.rights_holders
         texts = self._texts.numbers(cells)
-        refers = np.fromiter(map(bool, rows.references), bool, len(urls))
-        references = "\t".join(compress(rows.references, refers))
+        references = "\t".join(rows.references)
         if '"' in references or " " in references:
-            bare = list(map(_bare, rows.references))
-            refers = np.fromiter(map(bool, bare), bool, len(urls))
-            references = "\t".join(compress(bare, refers))
+            references = "\t".join(map(_bare, rows.references))
         gbif_ids = np.array(rows.gbif_ids, np.int64)
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
@@ -96,11 +91,9 @@ class _Preparer:
             record_starts=starts,
             maybe_known_records=starts[self._seen.gbif_ids.add(gbif_ids[starts])],
             urls="\t".join(urls),
-            keyed=np.flatnonzero(differs),
-            image_keys="\t".join(compress(keys, differs)),
+            image_keys="\t".join(["" if key == url else key for key, url in zip(keys, urls, strict=True)]),
             hosts=self._hosts.numbers(hosts),
             rules=rule_numbers,
-            referring=np.flatnonzero(refers),
             references=references,
             licenses=texts[0::3],
             creators=texts[1::3],

@@ -8,15 +8,15 @@ column by column. Rows whose image has come before are for `known` to look at.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
 
 import numpy as np
 
 from d4c_images import crash
 from d4c_images.ledger import archives, bulk, evidence, known, listing
-from d4c_images.ledger.bulk import Cells
+from d4c_images.ledger.bulk import NOTHING, Floats
 from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import KeyIndex
@@ -30,7 +30,6 @@ from d4c_images.model import Evidence, Status
 INSERT_IMAGES = """
 INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
     rights_holder_id, references_url, row_no, archive_id) VALUES"""
-PROVENANCE = slice(6, 11)  # of its columns
 INSERT_LINK = """
 INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, row_no,
     archive_id)
@@ -154,26 +153,29 @@ class Admission:
         self, db: sqlite3.Connection, group: Group, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
     ) -> None:
         """Write the new images; SQLite gives them the next ids, in their order. Those in `linked` have their link elsewhere."""
-        columns: tuple[Numbers | Cells, ...] = (
-            group.gbif_ids,
-            image_nos,
-            group.host_ids,
-            group.rule_ids,
-            group.image_keys,
-            group.urls,
-            group.license_ids,
-            group.creator_ids,
-            group.rights_holder_ids,
-            group.references,
-            group.row_nos,
-        )
-        rows = bulk.matrix([column[is_new] for column in columns])
+        provenance = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.row_nos.astype(np.float64))
+        references = group.references
         if linked:
-            is_linked = np.zeros(len(is_new), bool)
-            is_linked[linked] = True
-            rows[is_linked[is_new], PROVENANCE] = None
+            for column in provenance:
+                column[linked] = NOTHING
+            for at in linked:
+                references[at] = ""
+        license_ids, creator_ids, rights_holder_ids, row_nos = (column[is_new] for column in provenance)
+        columns = (
+            group.gbif_ids[is_new],
+            image_nos[is_new],
+            group.host_ids[is_new],
+            group.rule_ids[is_new],
+            [key or NOTHING for key in compress(group.image_keys, is_new)],
+            list(compress(group.urls, is_new)),
+            license_ids,
+            creator_ids,
+            rights_holder_ids,
+            [page or NOTHING for page in compress(references, is_new)],
+            row_nos,
+        )
         values = ", ".join(f"{{{at}}}" for at in range(len(columns)))
-        bulk.insert(db, INSERT_IMAGES, rows, f"({values}, {self._archive_id})")
+        bulk.insert(db, INSERT_IMAGES, columns, f"({values}, {self._archive_id})")
 
     def _write_links(
         self,
@@ -191,10 +193,7 @@ class Admission:
                 int(image_nos[at]),
                 int(image_ids[at]),
                 at not in old,
-                group.license_ids[at],
-                group.creator_ids[at],
-                group.rights_holder_ids[at],
-                group.references[at],
+                *group.provenance(at),
                 int(group.row_nos[at]),
                 self._archive_id,
             )
@@ -204,7 +203,7 @@ class Admission:
 
     def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group | None:
         """The chunks' columns end to end, in the ledger's numbers; None where no row is to be admitted."""
-        texts: list[list[Cells]] = []
+        texts: list[list[Floats]] = []
         for chunk in chunks:
             self._host_ids += [host_id_of(db, host) for host in chunk.new_hosts]
             self._rule_ids += [rule_id_of(db, name, version) for name, version in chunk.new_rules]
@@ -219,7 +218,6 @@ class Admission:
         # The transaction before this one may have ended in the middle of a record.
         record_starts = _with_first(_positions(starts, [chunk.record_starts for chunk in chunks]))
         maybe_known_records = _with_first(_positions(starts, [chunk.maybe_known_records for chunk in chunks]))
-        n = starts[-1]
         return Group(
             row_nos=np.concatenate([chunk.row_nos for chunk in chunks]),
             gbif_ids=np.concatenate([chunk.gbif_ids for chunk in chunks]),
@@ -227,13 +225,11 @@ class Admission:
             maybe_known=_positions(starts, [chunk.maybe_known for chunk in chunks]),
             record_starts=record_starts,
             maybe_known_records=maybe_known_records,
-            urls=_spread(n, np.arange(n), [chunk.urls for chunk in chunks]),
-            image_keys=_spread(n, _positions(starts, [chunk.keyed for chunk in chunks]), [chunk.image_keys for chunk in chunks]),
+            urls=_spread(chunk.urls for chunk in chunks),
+            image_keys=_spread(chunk.image_keys for chunk in chunks),
             host_ids=np.array(self._host_ids)[np.concatenate([chunk.hosts for chunk in chunks])],
             rule_ids=np.array(self._rule_ids)[np.concatenate([chunk.rules for chunk in chunks])],
-            references=_spread(
-                n, _positions(starts, [chunk.referring for chunk in chunks]), [chunk.references for chunk in chunks]
-            ),
+            references=_spread(chunk.references for chunk in chunks),
             license_ids=license_ids,
             creator_ids=creator_ids,
             rights_holder_ids=rights_holder_ids,
@@ -259,9 +255,6 @@ def _with_first(positions: Numbers) -> Numbers:
     return positions if len(positions) and positions[0] == 0 else np.append(0, positions)
 
 
-def _spread(n: int, positions: Numbers, texts: Sequence[str]) -> Cells:
-    """Texts that tabs join, each in its position; None in the others."""
-    cells = np.full(n, None, object)
-    if len(positions):
-        cells[positions] = "\t".join(filter(None, texts)).split("\t")
-    return cells
+def _spread(columns: Iterable[str]) -> list[str]:
+    """Texts that tabs join, as single ones."""
+    return "\t".join(columns).split("\t")

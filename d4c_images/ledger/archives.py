@@ -98,8 +98,8 @@ def add_rejects(
     db.executemany(COUNT_REJECTS, [(archive_id, reason, n) for reason, n in counts.items()])
     db.executemany(COUNT_NOTES, [(archive_id, note, n) for note, n in notes.items()])
     if samples:
-        rows = bulk.matrix(list(zip(*samples, strict=True)))
-        bulk.insert(db, KEEP_REJECTS, rows, f"({archive_id}, {{0}}, {{1}}, {{2}}, {{3}}, {{4}})")
+        columns = list(zip(*samples, strict=True))
+        bulk.insert(db, KEEP_REJECTS, columns, f"({archive_id}, {{0}}, {{1}}, {{2}}, {{3}}, {{4}})")
 
 
 def sampled(db: sqlite3.Connection, archive_id: int) -> dict[str, int]:

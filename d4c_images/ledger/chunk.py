@@ -37,12 +37,10 @@ class Chunk:
     record_starts: Numbers  # positions whose record is another one than in the row before
     maybe_known_records: Numbers  # those of them whose record may have come before; all others have not
     urls: str  # candidates of each image joined by line feeds; images joined by tabs
-    keyed: Numbers  # positions whose key is not the same as the candidates
-    image_keys: str  # those keys, joined by tabs
+    image_keys: str  # joined by tabs; "" where the key is the same as the candidates
     hosts: Small
     rules: Small
-    referring: Numbers  # positions that have a page to refer to
-    references: str  # those, joined by tabs
+    references: str  # pages to refer to, joined by tabs; "" for none
     licenses: Small  # numbers of texts
     creators: Small
     rights_holders: Small

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from d4c_images.identity import merge, parts
 from d4c_images.ledger import evidence, untried
-from d4c_images.ledger.bulk import Cells
+from d4c_images.ledger.bulk import Floats
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.evidence import Said
 from d4c_images.ledger.keys import KeyIndex
@@ -68,22 +68,26 @@ class Group:
     maybe_known: Numbers
     record_starts: Numbers
     maybe_known_records: Numbers
-    urls: Cells
-    image_keys: Cells  # None: the same as the candidates
+    urls: list[str]
+    image_keys: list[str]  # "": the same as the candidates
     host_ids: Numbers
     rule_ids: Numbers
-    references: Cells
-    license_ids: Cells
-    creator_ids: Cells
-    rights_holder_ids: Cells
+    references: list[str]  # "": none
+    license_ids: Floats  # `NOTHING`: none
+    creator_ids: Floats
+    rights_holder_ids: Floats
     evidence: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
 
     def key(self, at: int) -> str:
-        key: str = self.image_keys[at] or self.urls[at]
-        return key
+        return self.image_keys[at] or self.urls[at]
 
     def gbif_id(self, at: int) -> int:
         return int(self.gbif_ids[at])
+
+    def provenance(self, at: int) -> tuple[float, float, float, str | None]:
+        """Licence, creator, rights holder and page to refer to, as SQLite takes them."""
+        texts = (self.license_ids[at], self.creator_ids[at], self.rights_holder_ids[at])
+        return *map(float, texts), self.references[at] or None  # type: ignore[return-value]
 
 
 @dataclass(slots=True)
@@ -203,7 +207,7 @@ def _add_to_row(db: sqlite3.Connection, group: Group, first: int, at: int) -> No
         group.evidence[first] = evidence.united(group.evidence.get(first, {}), said)
     key, merged = group.key(first), merge(ours, more, evidence.edges(group.evidence.get(first, {})))
     group.urls[first] = "\n".join(merged)
-    group.image_keys[first] = None if key == group.urls[first] else key
+    group.image_keys[first] = "" if key == group.urls[first] else key
     group.host_ids[first] = host_id_of(db, parts(merged[0]).host)
 
 
@@ -265,12 +269,12 @@ def repeated_links(
         if image is not None and image.gbif_id == gbif_id:
             repeated.add(at)
             if image.is_linked:
-                db.execute(FILL_IMAGE, (*_provenance(group, at), image.image_id))
+                db.execute(FILL_IMAGE, (*group.provenance(at), image.image_id))
             else:
-                fills.append((*_provenance(group, at), gbif_id, image.image_no))
+                fills.append((*group.provenance(at), gbif_id, image.image_no))
         elif pair in in_ledger:
             repeated.add(at)
-            fills.append((*_provenance(group, at), gbif_id, in_ledger[pair]))
+            fills.append((*group.provenance(at), gbif_id, in_ledger[pair]))
         elif pair in in_group:
             repeated.add(at)
             _fill(group, in_group[pair], at)
@@ -295,13 +299,8 @@ def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, l
         db.executemany(DROP_PICTURE_LINK, by_itself)
 
 
-def _provenance(group: Group, at: int) -> tuple[int | None, int | None, int | None, str | None]:
-    return group.license_ids[at], group.creator_ids[at], group.rights_holder_ids[at], group.references[at]
-
-
 def _fill(group: Group, first: int, at: int) -> None:
     for column in (group.license_ids, group.creator_ids, group.rights_holder_ids):
-        if column[first] is None:
+        if np.isnan(column[first]):
             column[first] = column[at]
-    if group.references[first] is None:
-        group.references[first] = group.references[at]
+    group.references[first] = group.references[first] or group.references[at]

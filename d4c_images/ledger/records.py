@@ -162,10 +162,10 @@ class Records:
             return
         gbif_ids, counts, first_image_ids = self._held.take_part()
         in_line = counts > 0
-        rows = bulk.matrix((gbif_ids[in_line], counts[in_line], first_image_ids[in_line]))
+        columns = (gbif_ids[in_line], counts[in_line], first_image_ids[in_line])
         with self._ledger.transaction() as db:
             tally = Tally()
-            tally.record(bulk.insert(db, INSERT_NEW, rows, "({0}, {1}, {2}, {1})"), RecordStatus.PENDING)
+            tally.record(bulk.insert(db, INSERT_NEW, columns, "({0}, {1}, {2}, {1})"), RecordStatus.PENDING)
             tally.write(db)
             if not len(counts):
                 db.execute(SET_RECORDED, (self._frozen_image_id,))

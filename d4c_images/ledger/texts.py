@@ -9,20 +9,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from d4c_images.ledger import bulk
-from d4c_images.ledger.bulk import Cells
+from d4c_images.ledger.bulk import NOTHING, Floats
 
 TEXT_IDS = "SELECT t.text, t.text_id FROM json_each(?) AS wanted CROSS JOIN texts AS t ON t.text = wanted.value"
 
 
 class TextIds:
-    """The ledger's number of each text that a maker of chunks has numbered from 0; None for the empty one."""
+    """The ledger's number of each text that a maker of chunks has numbered from 0; `NOTHING` for the empty one."""
 
     def __init__(self) -> None:
-        self._ids: Cells = np.empty(1024, object)
+        self._ids: Floats = np.empty(1024)
         self._n = 0
 
     @property
-    def ids(self) -> Cells:
+    def ids(self) -> Floats:
         return self._ids[: self._n]
 
     def learn(self, db: sqlite3.Connection, texts: Sequence[str], *, restart: bool) -> None:
@@ -37,10 +37,10 @@ class TextIds:
         if new:
             first_id = db.execute("SELECT coalesce(max(text_id), 0) + 1 FROM texts").fetchone()[0]
             new_ids = range(first_id, first_id + len(new))
-            bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", bulk.matrix((new_ids, new)), "({0}, {1})")
+            bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", (new_ids, new), "({0}, {1})")
             known.update(zip(new, new_ids, strict=True))
         end = self._n + len(texts)
         if end > len(self._ids):
-            self._ids = np.append(self.ids, np.empty(end, object))
-        self._ids[self._n : end] = list(map(known.get, texts))
+            self._ids = np.append(self.ids, np.empty(end))
+        self._ids[self._n : end] = [known.get(text, NOTHING) for text in texts]
         self._n = end

@@ -69,6 +69,11 @@ class Roster:
         """The hosts that share its limits, itself among them."""
         return [self._hosts[host_id] for host_id in self._groups.get(host.limits.group or "", {host.host_id})]
 
+    def rest(self, host: Host, until: float) -> None:
+        """Have no idle lane lent before, of this host or of one that shares its limits."""
+        for neighbour in self.neighbours(host):
+            neighbour.rests_until = max(neighbour.rests_until, until)
+
     def is_group_busy(self, host: Host) -> bool:
         if host.limits.group is None:
             return False

@@ -93,27 +93,39 @@ class Watcher:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """A worker is there and may be sent turns."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reported:
     worker: int
     report: Report
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """A worker starts nothing more. It goes once it has been told to drain: then it knows that no turn follows."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
 class Died:
-    """A worker is gone without a word; a fresh one stands in its place under the same number."""
+    """A worker is gone without a word. What cannot be seen to have ended may go on asking its hosts for `may_ask_s` seconds."""
 
     worker: int
     why: str
+    may_ask_s: float = 0.0
 
 
-Event = Reported | Died
+Event = Joined | Reported | Leaving | Died
 
 
 class Runner(Protocol):
-    """Carries orders to workers and their reports back; decides nothing. Workers are numbered from 0."""
-
-    @property
-    def n_workers(self) -> int: ...
+    """Carries orders to workers and their reports back; decides nothing. Each worker has a number that no other ever had."""
 
     def send(self, worker: int, orders: Orders) -> None:
         """Hand orders over; returns at once. Orders to a worker that has just died are lost: `Died` tells."""

@@ -19,7 +19,7 @@ from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.roster import Host, HostLane, Lease, Roster
-from d4c_images.run import Died, Ending, Event, Plan, Reported, Runner, Snapshot, Totals, Watcher
+from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.silence import Silence
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
@@ -52,7 +52,7 @@ class Steward:
         self._leases: dict[int, Lease] = {}
         self._agenda = Agenda()
         self._overdue: set[int] = set()  # leases that lasted too long when last looked at
-        self._load = [0] * runner.n_workers  # connections granted, per worker
+        self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
@@ -111,7 +111,9 @@ class Steward:
             return Ending.LIMIT
         if self._silence.outage.is_hopeless(now, self._plan.max_idle_s):
             return Ending.OUTAGE
-        return Ending.WAITING if next_at is not None and next_at - now > self._plan.max_idle_s else None
+        if next_at is None or self._agenda.is_crowded:  # no worker is there
+            return None
+        return Ending.WAITING if next_at - now > self._plan.max_idle_s else None
 
     def _budget(self) -> int | None:
         """How many more images may be lent; None for no limit."""
@@ -194,6 +196,8 @@ class Steward:
         waits for the place."""
         if len(lane.leases) > 1 or self._agenda.is_crowded or any(other is not host for other in self._hosts.line(host)):
             return False
+        if lane.worker not in self._load:  # it leaves
+            return False
         lease = self._leases[lane.leases[0]]
         return len(lease.turn.claims) > 1 and 2 * len(lease.outstanding) <= len(lease.turn.claims)
 
@@ -201,7 +205,9 @@ class Steward:
         """The worker that has the lane already, else the one with the least to do; None when none has room."""
         if lane.leases:
             return lane.worker
-        lightest = min(range(len(self._load)), key=self._load.__getitem__)
+        lightest = min(self._load, key=self._load.__getitem__, default=None)
+        if lightest is None:
+            return None
         has_room = self._load[lightest] + host.limits.connections <= self._plan.max_connections
         return lightest if has_room or self._load[lightest] == 0 else None
 
@@ -289,14 +295,23 @@ class Steward:
                 host.n_given_up = 0
 
     def _reports_of(self, event: Event) -> list[Report]:
-        if isinstance(event, Reported):
-            return [event.report]
-        return self._bury(event)
+        match event:
+            case Reported():
+                return [event.report]
+            case Died():
+                return self._bury(event)
+            case Joined():
+                self._load[event.worker] = 0
+            case Leaving():
+                self._load.pop(event.worker, None)
+                self._runner.send(event.worker, Orders(drain=True))
+        return []
 
     def _bury(self, death: Died) -> list[Report]:
         """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
         self._totals.worker_deaths += 1
         self._watcher.worker_died(death.why)
+        self._load.pop(death.worker, None)
         reports = []
         for lease_id, lease in self._leases.items():
             if lease.worker == death.worker:
@@ -304,6 +319,7 @@ class Steward:
                     self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding
                 )
                 reports.append(Report(lease_id, outcomes, finished=True))
+                self._hosts.rest(self._hosts[lease.host_id], self._clock() + death.may_ask_s)
         return reports
 
     def _blame(self, claim: Claim, why: str) -> Outcome:
@@ -328,10 +344,10 @@ class Steward:
         lane = host.lanes[lease.turn.lane]
         lane.leases.remove(report.lease_id)
         if not lane.leases:
-            self._load[lease.worker] -= lane.room
+            if lease.worker in self._load:
+                self._load[lease.worker] -= lane.room
             lane.room = 0
-            for neighbour in self._hosts.neighbours(host):
-                neighbour.rests_until = now + host.limits.min_interval_s
+            self._hosts.rest(host, now + host.limits.min_interval_s)
             for waiting in self._hosts.line(host):
                 self._look_again(waiting.host_id, now)
         self._look_again(lease.host_id, now)
@@ -391,14 +407,14 @@ class Steward:
 
     def _drain(self) -> None:
         """Have workers start nothing more, wait for what is in flight, then take back what is left."""
-        for worker in range(self._runner.n_workers):
+        for worker in self._load:
             self._runner.send(worker, Orders(drain=True))
         end_at = self._clock() + self._plan.grace_s
         while self._leases and self._clock() < end_at:
             self._settle(self._runner.receive(TICK_S))
             self._tick()
         if self._leases:
-            for worker in range(self._runner.n_workers):
+            for worker in {lease.worker for lease in self._leases.values()}:
                 self._runner.send(worker, Orders(drain=True, closed=True))
             end_at = self._clock() + CANCEL_S
             while self._leases and self._clock() < end_at:

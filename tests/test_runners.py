@@ -6,15 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.run import Died, Event, Reported, Runner
+from d4c_images.run import Died, Event, Joined, Reported, Runner
+from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.inline import InlineRunner
+from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.runners.processes import Feed, ProcessRunner, Work
+from tests.cluster.nodes import workers_at
 from tests.patience import PATIENCE_S
 
 LONG_URLS = tuple(f"https://iiif.example.org/iiif/2/some:long:identifier/full/{size},/0/default.jpg" for size in range(7))
@@ -94,18 +98,26 @@ def received(runner: Runner, enough: Callable[[list[Event]], bool]) -> list[Even
     return events
 
 
-@pytest.fixture(params=["inline", "processes"])
-def start_one(request: pytest.FixtureRequest) -> Iterator[Callable[[Callable[[], Work]], Runner]]:
-    """Each kind of runner, with one worker."""
-    runners: list[Runner] = []
+@pytest.fixture(params=["inline", "processes", "dask"])
+def start_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Callable[[], Work]], tuple[Runner, int]]]:
+    """Each kind of runner, with one worker and its number. Dask's worker is a process of its own, as on another node."""
+    with ExitStack() as stack:
 
-    def started(setup: Callable[[], Work]) -> Runner:
-        runners.append(InlineRunner(setup()) if request.param == "inline" else ProcessRunner(1, setup))
-        return runners[-1]
+        def started(setup: Callable[[], Work]) -> tuple[Runner, int]:
+            runner: Runner
+            if request.param == "inline":
+                runner = InlineRunner(setup())
+            elif request.param == "processes":
+                runner = ProcessRunner(1, setup)
+            else:
+                stack.enter_context(workers_at(tmp_path / "cluster"))
+                runner = DaskRunner(MeetingPlace(tmp_path / "cluster"), "a ledger", setup, print)
+            stack.enter_context(closing(runner))
+            (event,) = received(runner, bool)
+            assert isinstance(event, Joined)
+            return runner, event.worker
 
-    yield started
-    for runner in runners:
-        runner.close()
+        yield started
 
 
 def set_up_breaker() -> Work:
@@ -119,20 +131,19 @@ def set_up_breaker() -> Work:
     return work
 
 
-def test_what_a_worker_raises_is_raised_to_the_steward(start_one: Callable[[Callable[[], Work]], Runner]) -> None:
-    runner = start_one(set_up_breaker)
-    assert runner.n_workers == 1
-    runner.send(0, Orders(turns=(long_turn(1),)))
+def test_what_a_worker_raises_is_raised_to_the_steward(start_one: Callable[[Callable[[], Work]], tuple[Runner, int]]) -> None:
+    runner, worker = start_one(set_up_breaker)
+    runner.send(worker, Orders(turns=(long_turn(1),)))
     with pytest.raises(D4CError, match="the disk is full"):
         received(runner, lambda events: False)
 
 
-def test_long_orders_and_long_reports_pass_each_other(start_one: Callable[[Callable[[], Work]], Runner]) -> None:
+def test_long_orders_and_long_reports_pass_each_other(start_one: Callable[[Callable[[], Work]], tuple[Runner, int]]) -> None:
     """The steward sends several turns before it listens again; the worker meanwhile waits to be listened to."""
-    runner = start_one(set_up_talker)
+    runner, worker = start_one(set_up_talker)
     with for_at_most(int(PATIENCE_S)):
         for lease_id in range(6):
-            runner.send(0, Orders(turns=(long_turn(lease_id),)))
+            runner.send(worker, Orders(turns=(long_turn(lease_id),)))
     events = received(runner, lambda events: len(events) == 6)
     assert [event.report.lease_id for event in events if isinstance(event, Reported)] == list(range(6))
 
@@ -140,16 +151,16 @@ def test_long_orders_and_long_reports_pass_each_other(start_one: Callable[[Calla
 def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., ProcessRunner]) -> None:
     """Orders to it pile up without holding anybody up."""
     runner = start(2, set_up_sleeper)
+    assert runner.receive(0) == [Joined(0), Joined(1)]
     for lease_id in range(6):
         runner.send(0, Orders(turns=(long_turn(lease_id),)))
     received(runner, lambda events: bool(events))
     runner.kill(0)
-    (event,) = received(runner, lambda events: bool(events))
-    assert event == Died(0, "killed by SIGKILL")
-    runner.send(0, Orders(turns=(long_turn(7),)))
-    (event,) = received(runner, lambda events: bool(events))
+    assert received(runner, bool) == [Died(0, "killed by SIGKILL"), Joined(2)]
+    runner.send(2, Orders(turns=(long_turn(7),)))
+    (event,) = received(runner, bool)
     assert isinstance(event, Reported)
-    for worker in (0, 1):  # else their end is waited for
+    for worker in (1, 2):  # else their end is waited for
         runner.kill(worker)
 
 
@@ -157,12 +168,12 @@ def test_a_worker_that_was_told_to_end_has_not_died(start: Callable[..., Process
     runner = start(2, set_up_talker)
     runner.send(0, Orders(drain=True, closed=True))
     runner.send(1, Orders(turns=(long_turn(1),)))
-    events = received(runner, lambda events: bool(events))
+    events = received(runner, lambda events: any(isinstance(event, Reported) for event in events))
     runner.send(1, Orders(drain=True, closed=True))
-    while not all(seat.has_ended for seat in runner._seats):
+    while runner._seats:
         events += runner.receive(PATIENCE_S)
     assert [event.worker for event in events if isinstance(event, Reported)] == [1]
-    assert len(events) == 1
+    assert len(events) == 3, "two have joined, and none has died"
 
 
 def test_what_a_worker_raises_reaches_the_steward(start: Callable[..., ProcessRunner]) -> None:

@@ -16,7 +16,7 @@ from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.pace import Policy
-from d4c_images.run import Died, Ending, Event, Plan, Reported, Watcher
+from d4c_images.run import Died, Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
 
@@ -27,13 +27,11 @@ Answer = Callable[[Turn], list[Outcome] | None]
 class ByHand:
     """One worker, whose answer to a turn is that of a function: outcomes, or None for silence. Each `receive` takes a second."""
 
-    n_workers = 1
-
     def __init__(self, answer: Answer) -> None:
         self.now = time.time()
         self.turns: list[Turn] = []
         self._answer = answer
-        self._events: list[Event] = []
+        self._events: list[Event] = [Joined(0)]
         self._n_received = 0
         self.at: dict[int, Callable[[], None]] = {}  # what happens at the n-th `receive`
 
@@ -61,7 +59,7 @@ class ByHand:
         return events
 
     def kill(self, worker: int) -> None:
-        self._events.append(Died(worker, "killed by SIGKILL"))
+        self._events += [Died(worker, "killed by SIGKILL"), Joined(worker + 1)]
 
     def close(self) -> None: ...
 

@@ -64,6 +64,12 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_end(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--until", metavar="TIME", help="start nothing after 18:30 or 2027-01-31T18:30")
+    parser.add_argument("--for", dest="span", type=span, metavar="SPAN", help="start nothing after 11h30m from now (or 11:30:00)")
+    parser.add_argument("--grace", type=span, default="60s", metavar="SPAN", help="for what is in flight when the run ends early")
+
+
 def add_requeue(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--requeue",

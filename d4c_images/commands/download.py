@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d4c_images import pace
 from d4c_images.commands import arguments, presets, session
-from d4c_images.durations import parse_moment
 from d4c_images.errors import EXIT_WORK_LEFT, UsageError
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
 from d4c_images.rounds import idle_rounds
 from d4c_images.run import Ending, Plan, Runner, Watcher
+from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,13 +67,7 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
 
 
 def _add_how_long(when: argparse._ArgumentGroup) -> None:
-    when.add_argument("--until", metavar="TIME", help="start nothing after 18:30 or 2027-01-31T18:30")
-    when.add_argument(
-        "--for", dest="span", type=arguments.span, metavar="SPAN", help="start nothing after 11h30m from now (or 11:30:00)"
-    )
-    when.add_argument(
-        "--grace", type=arguments.span, default="60s", metavar="SPAN", help="for what is in flight when the run ends early"
-    )
+    arguments.add_end(when)
     when.add_argument(
         "--max-idle",
         type=arguments.span,
@@ -95,6 +93,13 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         metavar="N",
         help="worker processes; by default one per core that the scheduler granted",
     )
+    how.add_argument(
+        "--cluster",
+        type=Path,
+        metavar="DIR",
+        help="start no workers here; those of 'd4c-images work' on any node join through this folder on the shared disk",
+    )
+    how.add_argument("--interface", metavar="NAME", help="with --cluster: the network interface that the other nodes reach")
     how.add_argument(
         "--max-connections", type=arguments.positive, default=256, metavar="N", help="of one worker process, over all hosts"
     )
@@ -122,7 +127,9 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     rounds = session.rounds(args, settings)
-    deadline, grace_s = rounds.limits(_deadline(args.until, args.span, datetime.now()), args.grace, time.time())
+    deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
+    if args.cluster is not None:
+        session.check_extra()
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     plan, fetch = _plan(args, deadline, grace_s), _fetch_options(args, settings)
@@ -130,17 +137,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     with stop.listening(), session.owned(args.ledger, "download", settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
-        runner = _workers(args.processes, root, fetch, args.max_edge)  # first: they load their parts while we load ours
-        try:
+        with _runner(args, root, fetch) as runner:  # first: its workers load their parts while we load ours
             session.set_files_aside(ledger, root, stop)
             ending = _work(args, settings, ledger, runner, plan, stop)
-        finally:
-            runner.close()
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
         n_idle = idle_rounds(ledger, "download", settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
+        _send_home(args.cluster)
         return 0
     return EXIT_WORK_LEFT if ending is Ending.LIMIT else rounds.exit_code(n_idle)
 
@@ -163,11 +168,30 @@ def _plan(args: argparse.Namespace, deadline: float | None, grace_s: float) -> P
     )
 
 
-def _workers(n: int, root: Path, fetch: FetchOptions, max_edge: int | None) -> Runner:
-    from d4c_images.runners.processes import ProcessRunner
-    from d4c_images.runners.worker_setup import WorkerSetup
+@contextmanager
+def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions) -> Iterator[Runner]:
+    from d4c_images.runners.worker_setup import WorkerSetup, sign_in
 
-    return ProcessRunner(n, WorkerSetup(root, fetch, max_edge))
+    setup = WorkerSetup(root.absolute(), fetch, args.max_edge)
+    if args.cluster is None:
+        from d4c_images.runners.processes import ProcessRunner
+
+        with closing(ProcessRunner(args.processes, setup)) as runner:
+            yield runner
+        return
+    from d4c_images.runners.dask import DaskRunner
+
+    place, say = MeetingPlace(args.cluster), partial(print, flush=True)
+    with sign_in(root) as sign:
+        setup = replace(setup, sign=sign)
+        with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
+            yield runner
+
+
+def _send_home(cluster: Path | None) -> None:
+    """Nothing is left: workers need not wait for the next coordinator."""
+    if cluster is not None:
+        MeetingPlace(cluster).say_over(secrets.token_hex(8))
 
 
 def _work(
@@ -210,20 +234,13 @@ def _progress(args: argparse.Namespace) -> Watcher:
     return LiveProgress(Console())
 
 
-def _deadline(until: str | None, span_s: float | None, now: datetime) -> float | None:
-    """Unix time of the earlier of `--until` and `--for`."""
-    moments = []
-    if until is not None:
-        moments.append(parse_moment(until, now).timestamp())
-    if span_s is not None:
-        moments.append(now.timestamp() + span_s)
-    return min(moments, default=None)
-
-
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
     limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
     return FetchOptions(
-        limits=limits, user_agent=_user_agent(settings.contact), connect_to=tuple(args.connect_to), cacert=args.cacert
+        limits=limits,
+        user_agent=_user_agent(settings.contact),
+        connect_to=tuple(args.connect_to),
+        cacert=args.cacert and args.cacert.absolute(),
     )
 
 

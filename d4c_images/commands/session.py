@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from d4c_images.errors import StoreError
+from d4c_images.durations import parse_moment
+from d4c_images.errors import StoreError, UsageError
 from d4c_images.ledger import connect, owner
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
@@ -48,6 +51,22 @@ def owned(path: Path, command: str, settings: Settings, *, create: bool = False)
     me = owner.this_process(settings.job_id)
     say = partial(print, file=sys.stderr, flush=True)
     return open_and_own(path, command, me, time.time, say, disk=settings.ledger_disk, create=create)
+
+
+def deadline(args: argparse.Namespace, now: datetime) -> float | None:
+    """Unix time of the earlier of `--until` and `--for`."""
+    moments = []
+    if args.until is not None:
+        moments.append(parse_moment(args.until, now).timestamp())
+    if args.span is not None:
+        moments.append(now.timestamp() + args.span)
+    return min(moments, default=None)
+
+
+def check_extra() -> None:
+    """Raises `UsageError` where what several nodes need is not installed."""
+    if not all(importlib.util.find_spec(name) for name in ("distributed", "cryptography")):
+        raise UsageError("--cluster needs Dask: pip install 'd4c-images[cluster]'")
 
 
 def rounds(args: argparse.Namespace, settings: Settings) -> Rounds:

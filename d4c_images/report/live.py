@@ -41,7 +41,7 @@ class LiveProgress(Watcher):
         self._console.print(Text(network(is_down), "red" if is_down else "green"))
 
     def worker_died(self, why: str) -> None:
-        self._console.print(f"[red]a worker process died[/] ({why}); a new one takes its place", highlight=False)
+        self._console.print(f"[red]a worker process died[/] ({why})", highlight=False)
 
     def draining(self, why: str) -> None:
         self._console.print(f"{why}: nothing new is started, what is in flight ends", highlight=False)

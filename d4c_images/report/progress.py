@@ -93,7 +93,7 @@ class LogProgress(Watcher):
         self.say(None, network(is_down))
 
     def worker_died(self, why: str) -> None:
-        self.say(None, f"a worker process died ({why}); a new one takes its place")
+        self.say(None, f"a worker process died ({why})")
 
     def draining(self, why: str) -> None:
         self.say(None, f"{why}: nothing new is started, what is in flight ends")

@@ -2,4 +2,5 @@
 
 inline     in this thread: for tests and for looking at one image
 processes  on this node: the default
+dask       on other nodes: `meeting` is where they find us, `crew` and `dask_worker` are what runs there
 """

@@ -5,19 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 
-from d4c_images.model import Orders, Report, Turn
-from d4c_images.run import Event, Reported
+from d4c_images.model import Orders, Turn
+from d4c_images.run import Event, Joined, Reported
 from d4c_images.runners.processes import Work
 
 
 class InlineRunner:
     """One worker beside the steward. What the worker raises is raised by `receive`."""
 
-    n_workers = 1
-
     def __init__(self, work: Work) -> None:
         self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
-        self._said: queue.SimpleQueue[Report | BaseException] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
+        self._said.put(Joined(0))
         self._drain = self._closed = False
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
@@ -32,7 +31,7 @@ class InlineRunner:
             while True:
                 if isinstance(said, BaseException):
                     raise said
-                events.append(Reported(0, said))
+                events.append(said)
                 said = self._said.get_nowait()
         except queue.Empty:
             return events
@@ -47,7 +46,7 @@ class InlineRunner:
     def _run(self, work: Work) -> None:
         try:
             for report in work(self._feed):
-                self._said.put(report)
+                self._said.put(Reported(0, report))
         except BaseException as error:
             self._said.put(error)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
+import itertools
 import os
 import pickle
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +17,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report, Turn
-from d4c_images.run import DRAIN_SIGNALS, Died, Event, Reported
+from d4c_images.run import Died, Event, Joined, Reported
+from d4c_images.runners import child
 
 Feed = Callable[[float], Orders]
 Work = Callable[[Feed], Iterator[Report]]
@@ -26,7 +26,6 @@ Work = Callable[[Feed], Iterator[Report]]
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 CLOSE_S = 5.0  # for all workers to end, before they are killed
-PR_SET_PDEATHSIG = 1
 CHILD = """
 import pickle, sys
 sys.path = pickle.load(sys.stdin.buffer)
@@ -42,7 +41,6 @@ class _Seat:
     outbox: queue.SimpleQueue[Orders | None]
     postman: threading.Thread
     is_closed: bool = False  # told to end: that it ends is no death
-    has_ended: bool = False
 
 
 class ProcessRunner:
@@ -52,29 +50,33 @@ class ProcessRunner:
         """`setup` is called in each worker process; it must pickle (a module-level function or a `functools.partial` of one)."""
         self._setup = setup
         self._deaths = 0
-        self._seats = [self._start(number) for number in range(n_workers)]
-
-    @property
-    def n_workers(self) -> int:
-        return len(self._seats)
+        self._numbers = itertools.count()
+        self._seats: dict[int, _Seat] = {}
+        self._new = [self._start() for _ in range(n_workers)]
 
     def send(self, worker: int, orders: Orders) -> None:
-        seat = self._seats[worker]
-        seat.is_closed |= orders.closed
-        seat.outbox.put(orders)
+        seat = self._seats.get(worker)
+        if seat is not None:
+            seat.is_closed |= orders.closed
+            seat.outbox.put(orders)
 
     def receive(self, timeout_s: float) -> list[Event]:
-        pipes = {seat.pipe: number for number, seat in enumerate(self._seats) if not seat.has_ended}
-        return [event for pipe in wait(list(pipes), timeout_s) for event in self._read(pipes[pipe])]  # type: ignore[index]
+        pipes = {seat.pipe: number for number, seat in self._seats.items()}
+        ready = wait(list(pipes), 0.0 if self._new else timeout_s)
+        events: list[Event] = [Joined(number) for number in self._new]
+        self._new = []
+        for pipe in ready:
+            events += self._read(pipes[pipe])  # type: ignore[index]
+        return events
 
     def kill(self, worker: int) -> None:
         self._seats[worker].process.kill()
 
     def close(self) -> None:
-        for number in range(self.n_workers):
+        for number in self._seats:
             self.send(number, Orders(drain=True, closed=True))
         end_at = time.monotonic() + CLOSE_S
-        for seat in self._seats:
+        for seat in self._seats.values():
             try:
                 seat.process.wait(timeout=max(0.0, end_at - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -94,29 +96,22 @@ class ProcessRunner:
                 else:
                     raise message
         except (EOFError, OSError):
-            if seat.is_closed:
-                seat.has_ended = True
-            else:
-                yield Died(number, self._replace(number))
+            del self._seats[number]
+            why = _end(seat)
+            if not seat.is_closed:
+                yield Died(number, why)
+                yield Joined(self._replace(why))
 
-    def _replace(self, number: int) -> str:
-        seat = self._seats[number]
-        try:
-            code = seat.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:  # it has closed its pipe, but lives
-            seat.process.kill()
-            code = seat.process.wait()
-        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        _give_up(seat)
+    def _replace(self, why: str) -> int:
         self._deaths += 1
         if self._deaths > MAX_DEATHS:
             raise D4CError(f"worker processes die again and again ({why}); see the job log")
-        self._seats[number] = self._start(number)
-        return why
+        return self._start()
 
-    def _start(self, number: int) -> _Seat:
+    def _start(self) -> int:
+        number = next(self._numbers)
         ours, theirs = Pipe()
-        process = _start_child(theirs.fileno())
+        process = child.start(["-c", CHILD, str(theirs.fileno())], theirs.fileno())
         theirs.close()
         assert process.stdin is not None
         try:
@@ -128,19 +123,19 @@ class ProcessRunner:
         outbox: queue.SimpleQueue[Orders | None] = queue.SimpleQueue()
         postman = threading.Thread(target=_carry, args=(outbox, ours), name=f"orders to worker {number}", daemon=True)
         postman.start()
-        return _Seat(process, ours, outbox, postman)
+        self._seats[number] = _Seat(process, ours, outbox, postman)
+        return number
 
 
-def _start_child(fd: int) -> subprocess.Popen[bytes]:
-    """Not `multiprocessing.Process`: that starts one more process to keep watch, and loads the steward's program into each.
-
-    Signals wait until the child is ready to pass over them.
-    """
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, DRAIN_SIGNALS)
+def _end(seat: _Seat) -> str:
+    """Wait for a process that has closed its pipe; how it ended."""
     try:
-        return subprocess.Popen([sys.executable, "-c", CHILD, str(fd)], stdin=subprocess.PIPE, pass_fds=[fd])
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+        code = seat.process.wait(timeout=10)
+    except subprocess.TimeoutExpired:  # it has closed its pipe, but lives
+        seat.process.kill()
+        code = seat.process.wait()
+    _give_up(seat)
+    return child.ending(code)
 
 
 def _carry(outbox: queue.SimpleQueue[Orders | None], pipe: Connection) -> None:
@@ -160,11 +155,8 @@ def _give_up(seat: _Seat) -> None:
 
 
 def serve() -> None:
-    """A worker process: signals are the steward's business, and it does not outlive the steward."""
-    for number in DRAIN_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux; see prctl(2)
+    """A worker process."""
+    child.settle_in()
     pipe = Connection(int(sys.argv[1]))
     try:
         steward_pid, setup = pickle.load(sys.stdin.buffer)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import resource
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images.errors import StoreError
 from d4c_images.model import FetchOptions
 
 if TYPE_CHECKING:
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_OPEN_FILES = 1 << 16
+SIGN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class WorkerSetup:
     root: Path
     fetch: FetchOptions
     max_edge: int | None
+    sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
         from d4c_images.examine import Examiner
@@ -32,9 +40,31 @@ class WorkerSetup:
         from d4c_images.stores.local import LocalStore
         from d4c_images.worker import Clock, work
 
+        if self.sign is not None:
+            await_sign(self.root / self.sign)
         # A connection and a file for each request: many systems grant 1,024 open files at first, and more to who asks.
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
         store, fetcher, examiner = LocalStore(self.root), Fetcher(self.fetch), Examiner(self.max_edge)
         return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=Policy(), clock=Clock())
+
+
+@contextmanager
+def sign_in(root: Path) -> Iterator[str]:
+    """The name of a file in the root by which workers on other nodes see that they have the same root before them."""
+    sign = root / f".d4c-images.{secrets.token_hex(8)}.sign"
+    sign.touch()
+    try:
+        yield sign.name
+    finally:
+        sign.unlink(missing_ok=True)
+
+
+def await_sign(sign: Path) -> None:
+    """A shared file system may show a new file late. Raises `StoreError` where it does not show it at all."""
+    end_at = time.monotonic() + SIGN_S
+    while not sign.exists():
+        if time.monotonic() > end_at:
+            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not that of the coordinator")
+        time.sleep(0.2)

@@ -1,0 +1,60 @@
+"""`work`: worker processes for a `download --cluster` that runs elsewhere. Opens no ledger."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import datetime
+from pathlib import Path
+
+from d4c_images.commands import arguments, session
+from d4c_images.errors import EXIT_WORK_LEFT
+from d4c_images.runners.crew import Crew, Ending, Terms
+from d4c_images.runners.meeting import MeetingPlace
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "work",
+        run,
+        "Fetch images for a 'download --cluster' that runs on another node. Waits for it, and for the next one when it has ended; "
+        "ends when nothing is left.",
+        settings,
+        ledger=False,
+    )
+    parser.add_argument(
+        "--cluster",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the folder on the shared disk that 'download --cluster' was told",
+    )
+    parser.add_argument(
+        "--processes",
+        type=arguments.positive,
+        default=settings.processes,
+        metavar="N",
+        help="worker processes; by default one per core that the scheduler granted",
+    )
+    arguments.add_end(parser)
+    parser.add_argument(
+        "--max-wait", type=arguments.span, default="1h", metavar="SPAN", help="end when no download has been there for so long"
+    )
+    arguments.add_requeue(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    session.check_extra()
+    rounds = session.rounds(args, settings)
+    deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
+    place = MeetingPlace(args.cluster)
+    stop = session.Stop()
+    with stop.listening():
+        crew = Crew(args.processes, Terms(place.folder, grace_s, args.max_wait, place.over()))
+        ending = crew.work(lambda: stop() or (deadline is not None and time.time() >= deadline))
+    print(f"{args.processes} workers end: {ending.value}", flush=True)
+    if ending is Ending.OVER:
+        return 0
+    return rounds.exit_code(0) if ending is Ending.STOPPED and crew.has_worked else EXIT_WORK_LEFT

@@ -1,0 +1,210 @@
+"""Carries turns to workers on other nodes: Dask's scheduler in a thread, with an encrypted stream to each worker.
+
+Dask knows who is there; it is given no task. A task that Dask has lost sight of, it runs again elsewhere, while the first
+copy may go on: for a host's turn that is what must not happen, so the steward alone decides what becomes of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import pickle
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.security import Security
+
+from d4c_images import __version__
+from d4c_images.errors import D4CError
+from d4c_images.model import Orders, Report
+from d4c_images.run import Died, Event, Joined, Leaving, Reported
+from d4c_images.runners import quiet_dask, words
+from d4c_images.runners.meeting import Invitation, MeetingPlace
+from d4c_images.runners.processes import Work
+
+CLOSE_S = 5.0  # for all workers to end, before their connections are cut
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A worker process somewhere."""
+
+    number: int
+    node: str | None = None  # None: not ready yet
+    is_closed: bool = False  # told to end, or has told all: that it goes is no death
+
+
+class DaskRunner:
+    """Whoever comes to the meeting place with its key works; the number of workers changes while the run goes on."""
+
+    def __init__(
+        self,
+        place: MeetingPlace,
+        ledger: str,
+        setup: Callable[[], Work],
+        say: Callable[[str], None],
+        interface: str | None = None,
+    ) -> None:
+        """`setup` pickles. `ledger` names the collection. `interface` is the network interface that the workers reach.
+
+        Raises `UsageError` where the place belongs to another collection, `D4CError` where no port can be opened.
+        """
+        self._place, self._say = place, say
+        self._run = secrets.token_hex(8)
+        self._setup = words.Setup(setup, quiet_dask.silence_s())
+        self._events: queue.SimpleQueue[Event | D4CError] = queue.SimpleQueue()
+        self._guests: dict[str, _Guest] = {}  # by Dask's address of them; only the thread of the loop touches it
+        self._numbers = itertools.count()
+        self._told = self._nodes = (0, 0)  # workers, nodes: as last said, and as it is
+        security = Security.temporary()
+        started: Future[tuple[asyncio.AbstractEventLoop, str]] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve(security, interface, started)), name="dask scheduler", daemon=True
+        )
+        self._thread.start()
+        self._loop, address = started.result()
+        try:
+            place.invite(
+                Invitation(self._run, ledger, __version__, address, security.tls_scheduler_cert, security.tls_scheduler_key)
+            )
+        except D4CError:
+            self.close()
+            raise
+        say(f"workers are awaited: d4c-images work --cluster {place.folder}")
+
+    def send(self, worker: int, orders: Orders) -> None:
+        self._loop.call_soon_threadsafe(self._send, worker, orders)
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        events: list[Event] = []
+        try:
+            event = self._events.get(timeout=timeout_s) if timeout_s > 0 else self._events.get_nowait()
+            while True:
+                if isinstance(event, D4CError):
+                    raise event
+                events.append(event)
+                event = self._events.get_nowait()
+        except queue.Empty:
+            pass
+        if self._nodes != self._told:
+            self._told = self._nodes
+            self._say("workers: {}, on nodes: {}".format(*self._told))
+        return events
+
+    def kill(self, worker: int) -> None:
+        asyncio.run_coroutine_threadsafe(self._kill(worker), self._loop)
+
+    def close(self) -> None:
+        self._place.withdraw(self._run)
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+    # in the thread of the loop
+
+    async def _serve(
+        self, security: Security, interface: str | None, started: Future[tuple[asyncio.AbstractEventLoop, str]]
+    ) -> None:
+        self._closing = asyncio.Event()
+        try:
+            self._scheduler = _Scheduler(interface=interface, security=security)
+            self._scheduler.stream_handlers[words.OP] = self._hear
+            self._scheduler.add_plugin(_Door(self))
+            await self._scheduler
+        except (OSError, ValueError) as error:
+            started.set_exception(D4CError(f"no port can be opened for workers: {error}"))
+            return
+        started.set_result((asyncio.get_running_loop(), self._scheduler.address))
+        await self._closing.wait()
+        end_at = time.monotonic() + CLOSE_S
+        for guest in list(self._guests.values()):
+            self._send(guest.number, Orders(drain=True, closed=True))
+        while self._guests and time.monotonic() < end_at:
+            await asyncio.sleep(0.05)
+        await self._scheduler.close()
+
+    def welcome(self, address: str) -> None:
+        """A worker has joined Dask; it has the key."""
+        self._guests[address] = _Guest(next(self._numbers))
+        self._tell(address, self._setup)
+
+    def part(self, address: str) -> None:
+        """Dask has no worker of this address any more, for whatever reason."""
+        guest = self._guests.pop(address)
+        if guest.node is not None and not guest.is_closed:
+            self._events.put(Died(guest.number, f"{guest.node} is out of touch", self._setup.silence_s))
+        self._count()
+
+    def _hear(self, worker: str, word: bytes) -> None:
+        guest, said = self._guests.get(worker), pickle.loads(word)
+        if guest is None:  # it has been given up
+            return
+        match said:
+            case words.Beat():
+                self._tell(worker, said)
+            case words.Ready():
+                guest.node = said.node
+                self._events.put(Joined(guest.number))
+                self._count()
+            case words.Unfit():
+                self._say(f"a worker on {said.node} goes away again: {said.why}")
+            case Report():
+                self._events.put(Reported(guest.number, said))
+            case words.GoingHome():
+                self._events.put(Leaving(guest.number))
+            case words.Done():
+                guest.is_closed = True
+            case D4CError():
+                guest.is_closed = True
+                self._events.put(said)
+
+    def _send(self, worker: int, orders: Orders) -> None:
+        address = self._address(worker)
+        if address is not None:
+            self._guests[address].is_closed |= orders.closed
+            self._tell(address, orders)
+
+    async def _kill(self, worker: int) -> None:
+        address = self._address(worker)
+        if address is not None:
+            self._tell(address, words.Die())
+            await self._scheduler.remove_worker(address, stimulus_id="it gives no answer")
+
+    def _address(self, worker: int) -> str | None:
+        return next((address for address, guest in self._guests.items() if guest.number == worker), None)
+
+    def _tell(self, address: str, word: words.ToWorker) -> None:
+        self._scheduler.worker_send(address, words.message(word))
+
+    def _count(self) -> None:
+        nodes = [guest.node for guest in self._guests.values() if guest.node is not None]
+        self._nodes = (len(nodes), len(set(nodes)))
+
+
+class _Scheduler(Scheduler):
+    """Dask's, without its web server: on a node that others use too, no page is open to them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(protocol="tls", port=0, dashboard=False, **options)
+
+    def start_http_server(self, *_: Any, **__: Any) -> None: ...
+
+
+class _Door(SchedulerPlugin):
+    """Tells of workers that Dask sees come and go."""
+
+    def __init__(self, runner: DaskRunner) -> None:
+        self._runner = runner
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        self._runner.welcome(worker)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:
+        self._runner.part(worker)

@@ -1,0 +1,253 @@
+"""A worker process of a cluster: waits for a coordinator, works for it, and ends with it. Its parent (`crew`) starts the next one.
+
+The work itself is what any runner runs, in a thread. The main thread keeps in touch with the coordinator; where it is not
+answered for too long, the process ends at once, with all its requests: the hosts that it asks may be lent to others by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import queue
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Worker
+from distributed.comm.core import connect
+from distributed.security import Security
+
+from d4c_images import __version__
+from d4c_images.errors import D4CError
+from d4c_images.model import Orders, Report, Turn
+from d4c_images.runners import child, quiet_dask, words
+from d4c_images.runners.crew import Exit, Terms
+from d4c_images.runners.meeting import Invitation, MeetingPlace
+
+LOOK_S = 1.0  # for a coordinator
+CONNECT_S = 20.0
+
+
+def main() -> int:
+    child.settle_in()
+    terms: Terms = pickle.load(sys.stdin.buffer)
+    leave = Leave()
+    try:
+        return wait_and_work(terms, leave)
+    except D4CError as error:
+        print(f"d4c-images: {error}", file=sys.stderr, flush=True)
+        return Exit.UNFIT
+
+
+def wait_and_work(terms: Terms, leave: Leave) -> Exit:
+    """Work for the first coordinator that can be reached."""
+    place, end_at = MeetingPlace(terms.folder), time.monotonic() + terms.max_wait_s
+    while time.monotonic() < end_at:
+        if place.over() not in (None, terms.over_before):
+            return Exit.OVER
+        invitation = place.invitation()
+        if invitation is not None and invitation.version != __version__:
+            raise D4CError(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
+        if invitation is not None and asyncio.run(can_be_reached(invitation)):
+            return asyncio.run(Session(invitation, leave, terms.grace_s).run())
+        if leave.wait(LOOK_S):
+            return Exit.IDLE
+    return Exit.IDLE
+
+
+def security_of(invitation: Invitation) -> Security:
+    """Both sides show the same certificate and trust no other."""
+    return Security(
+        require_encryption=True,
+        tls_ca_file=invitation.certificate,
+        tls_worker_cert=invitation.certificate,
+        tls_worker_key=invitation.key,
+    )
+
+
+async def can_be_reached(invitation: Invitation) -> bool:
+    """A coordinator that was killed leaves its invitation behind, and Dask would try for ever."""
+    try:
+        comm = await connect(invitation.address, timeout=CONNECT_S, **security_of(invitation).get_connection_args("worker"))
+    except OSError:
+        return False
+    await comm.close()
+    return True
+
+
+class Leave:
+    """Turns true when the parent says so, or is gone: then it has closed our standard input."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._event.wait(timeout_s)
+
+    def _listen(self) -> None:
+        while os.read(sys.stdin.fileno(), 1):  # not through Python's buffer, whose lock would be held at exit
+            pass
+        self._event.set()
+
+
+class Session:
+    """From joining a coordinator to parting from it."""
+
+    def __init__(self, invitation: Invitation, leave: Leave, grace_s: float) -> None:
+        self._invitation, self._leave, self._grace_s = invitation, leave, grace_s
+        self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
+        self._heard_at = time.monotonic()  # the coordinator was there at this time
+        self._silence_s = quiet_dask.silence_s()
+        self._exit: asyncio.Future[Exit] | None = None
+
+    async def run(self) -> Exit:
+        self._loop = asyncio.get_running_loop()
+        self._exit = self._loop.create_future()
+        self._worker = _Worker(
+            self._invitation.address, security=security_of(self._invitation), name=f"{socket.gethostname()}-{os.getpid()}"
+        )
+        self._worker.stream_handlers[words.OP] = self._hear
+        try:
+            await self._worker
+        except (OSError, ValueError, TimeoutError):
+            return Exit.IDLE
+        beating = asyncio.ensure_future(self._beat())
+        code = await self._exit
+        beating.cancel()
+        self._worker.is_bound = False
+        await self._worker.close()
+        return code
+
+    async def _beat(self) -> None:
+        while True:
+            now = time.monotonic()
+            if now > self._heard_at + self._silence_s:
+                end_at_once(f"the coordinator has not been heard of for {self._silence_s:.0f} s")
+            self._say(words.Beat(now))
+            await asyncio.sleep(self._silence_s / 10)
+
+    def _hear(self, word: bytes) -> None:
+        said: words.ToWorker = pickle.loads(word)
+        match said:
+            case words.Setup():
+                self._silence_s = said.silence_s
+                self._worker.is_bound = True
+                threading.Thread(target=self._work, args=(said,), name="work", daemon=True).start()
+            case Orders():
+                self._orders.put(said)
+            case words.Beat():
+                self._heard_at = max(self._heard_at, said.at)
+            case words.Die():
+                end_at_once("the coordinator got no answer from this worker")
+
+    def _say(self, word: words.ToCoordinator) -> None:
+        self._worker.batched_stream.send(words.message(word))
+
+    # in the thread that works
+
+    def _tell(self, word: words.ToCoordinator) -> None:
+        self._loop.call_soon_threadsafe(self._say, word)
+
+    def _part(self, code: Exit) -> None:
+        assert self._exit is not None
+        self._loop.call_soon_threadsafe(self._exit.set_result, code)
+
+    def _work(self, setup: words.Setup) -> None:
+        node = socket.gethostname()
+        try:
+            work = setup.work()
+        except D4CError as error:
+            print(f"d4c-images: {error}", file=sys.stderr, flush=True)
+            self._tell(words.Unfit(node, str(error)))
+            self._part(Exit.UNFIT)
+            return
+        self._tell(words.Ready(node))
+        feed = _Feed(self._orders, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
+        try:
+            for report in work(feed):
+                feed.told(report)
+                self._tell(report)
+            if feed.is_known_to_end:
+                self._tell(words.Done())
+            self._part(Exit.AGAIN)
+        except BaseException as error:
+            if not isinstance(error, D4CError):
+                traceback.print_exc()
+                error = D4CError(f"a worker on {node} failed: {type(error).__name__}: {error}")
+            self._tell(error)
+            self._part(Exit.UNFIT)
+
+
+class _Feed:
+    """Orders as they come in; once this worker is to leave, what makes it end in good order."""
+
+    def __init__(self, orders: queue.SimpleQueue[Orders], leave: Leave, grace_s: float, say_going: Callable[[], None]) -> None:
+        self._queue, self._leave, self._grace_s, self._say_going = orders, leave, grace_s, say_going
+        self._drain = self._closed = False
+        self._in_hand: set[int] = set()  # leases
+        self._give_up_at: float | None = None  # None: not leaving
+
+    @property
+    def is_known_to_end(self) -> bool:
+        """Whether the coordinator sends no more turns."""
+        return self._drain or self._closed
+
+    def told(self, report: Report) -> None:
+        if report.finished:
+            self._in_hand.discard(report.lease_id)
+
+    def __call__(self, wait_s: float) -> Orders:
+        turns: list[Turn] = []
+        try:
+            orders = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
+            while True:
+                turns += orders.turns
+                self._drain |= orders.drain
+                self._closed |= orders.closed
+                orders = self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        self._in_hand.update(turn.lease_id for turn in turns)
+        if self._give_up_at is None and self._leave.wait(0):
+            self._give_up_at = time.monotonic() + self._grace_s
+            self._say_going()
+        return Orders(tuple(turns), self._drain or self._give_up_at is not None, self._closed or self._is_time_to_go())
+
+    def _is_time_to_go(self) -> bool:
+        """When the coordinator has said that no turn follows and none is in hand; or when the time is up."""
+        if self._give_up_at is None:
+            return False
+        return (self.is_known_to_end and not self._in_hand) or time.monotonic() > self._give_up_at
+
+
+class _Worker(Worker):
+    """Dask's, without its web server; it has no memory to watch over and nothing to compute."""
+
+    is_bound = False  # it works for a coordinator: without it, it must not go on
+
+    def __init__(self, address: str, **options: Any) -> None:
+        super().__init__(address, protocol="tls", nthreads=1, memory_limit=0, death_timeout=CONNECT_S, **options)
+
+    def start_http_server(self, *_: Any, **__: Any) -> None: ...
+
+    async def close(self, *args: Any, **options: Any) -> Any:
+        """Dask closes a worker that has lost its scheduler, or was given up by it."""
+        if self.is_bound:
+            end_at_once("the coordinator is gone")
+        return await super().close(*args, **options)
+
+
+def end_at_once(why: str) -> None:
+    """Without a word to anybody: as if killed, and with no request left behind."""
+    print(f"{time.strftime('%F %T')} {why}: this worker starts anew", file=sys.stderr, flush=True)
+    os._exit(Exit.AGAIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Dask's settings as coordinator and workers need them. What a user has set in Dask's own ways stands."""
+
+from __future__ import annotations
+
+import logging
+
+import dask
+import distributed  # noqa: F401  (brings the defaults that ours go before)
+from dask.utils import parse_timedelta
+
+dask.config.update_defaults(
+    {
+        "distributed": {
+            "scheduler": {"worker-ttl": "30s", "allowed-failures": 0},  # a worker that is silent for so long is given up
+            "comm": {"timeouts": {"connect": "20s", "tcp": "20s"}},
+            "worker": {"profile": {"enabled": False}},
+            # Messages that were sent would be kept otherwise, a thousand for each connection.
+            "admin": {"low-level-log-length": 0},
+        }
+    }
+)
+logging.getLogger("distributed").setLevel(logging.ERROR)  # our own log says who comes and goes
+
+
+def silence_s() -> float:
+    """How long a worker that is out of touch with the coordinator may go on, and after which it is taken for dead."""
+    return float(parse_timedelta(dask.config.get("distributed.scheduler.worker-ttl")))

@@ -22,7 +22,7 @@ lint: $(DEV_READY)
 
 # Installs and starts a Grid Engine and a Slurm on this machine, so it needs root, and Debian or Ubuntu.
 test-cluster: $(DEV_READY)
-	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -m cluster -n 2 --dist loadgroup
 
 bench-ingest: $(DEV_READY)
 	$(BIN)/python -m bench.ingest

@@ -23,7 +23,8 @@ HOSTS = 4
 N = 400
 
 
-@pytest.fixture(scope="module", params=list(CLUSTERS))
+# A group for each scheduler: "make test-cluster" has them wait for their jobs side by side.
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CLUSTERS])
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     up(request.param)
     yield CLUSTERS[request.param]
@@ -157,7 +158,7 @@ def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
 def bad_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that gives one process the file locks of an ill-mounted network file system."""
     if shutil.which("gcc") is None:
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "gcc", "libc6-dev"], check=True, timeout=300)
+        subprocess.run([PROJECT / "tests/cluster/install.sh", "gcc", "libc6-dev"], check=True, timeout=300)
     library = tmp_path_factory.mktemp("locks") / "bad_locks.so"
     source = PROJECT / "tests/cluster/bad_locks.c"
     subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)

@@ -4,7 +4,7 @@
 # The queue warns 8 s before a kill (-notify) instead of the usual 60.
 set -euo pipefail
 
-export SGE_ROOT=/var/lib/gridengine SGE_CELL=default DEBIAN_FRONTEND=noninteractive
+export SGE_ROOT=/var/lib/gridengine SGE_CELL=default
 common=$SGE_ROOT/$SGE_CELL/common
 spool=/var/spool/gridengine
 name=$(hostname)
@@ -27,18 +27,7 @@ answers() { timeout 5 qconf -sh; }
 
 packages() {
     command -v qsub > /dev/null && [ -x /usr/lib/gridengine/sge_qmaster ] && [ -x /usr/lib/gridengine/sge_execd ] && return
-    # The packages would start their daemons, which note down a name of this machine that their clients then refuse.
-    local forbid=/usr/sbin/policy-rc.d made=
-    if [ ! -e "$forbid" ]; then
-        made=yes
-        printf '#!/bin/sh\nexit 101\n' > "$forbid"
-        chmod 755 "$forbid"
-    fi
-    local wanted=(gridengine-master gridengine-exec gridengine-client)
-    apt-get install -y -qq --no-install-recommends "${wanted[@]}" > /tmp/d4c-sge-install.log 2>&1 \
-        || { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${wanted[@]}"; } > /tmp/d4c-sge-install.log 2>&1 \
-        || { tail -20 /tmp/d4c-sge-install.log >&2; exit 1; }
-    [ -z "$made" ] || rm -f "$forbid"
+    "$(dirname "$0")/install.sh" gridengine-master gridengine-exec gridengine-client
 }
 
 start_master() {

@@ -4,7 +4,6 @@
 # A cancelled job has 8 s between SIGTERM and SIGKILL instead of the usual 30.
 set -euo pipefail
 
-export DEBIAN_FRONTEND=noninteractive
 name=$(hostname -s)
 
 await() { # seconds, then a command that becomes true
@@ -18,16 +17,7 @@ await() { # seconds, then a command that becomes true
 
 packages() {
     [ -x /usr/sbin/slurmctld ] && [ -x /usr/sbin/slurmd ] && [ -x /usr/sbin/munged ] && return
-    local forbid=/usr/sbin/policy-rc.d made=
-    if [ ! -e "$forbid" ]; then # the daemons are started below, with the configuration below
-        made=yes
-        printf '#!/bin/sh\nexit 101\n' > "$forbid"
-        chmod 755 "$forbid"
-    fi
-    apt-get install -y -qq --no-install-recommends slurm-wlm munge > /tmp/d4c-slurm-install.log 2>&1 \
-        || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurm-wlm munge; } > /tmp/d4c-slurm-install.log 2>&1 \
-        || { tail -20 /tmp/d4c-slurm-install.log >&2; exit 1; }
-    [ -z "$made" ] || rm -f "$forbid"
+    "$(dirname "$0")/install.sh" slurm-wlm munge
 }
 
 munge_up() {

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from d4c_images.collection import Collection
     from d4c_images.report.frames import LedgerFrames
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_ledger"]
+__all__ = ["__version__", "open_collection", "open_ledger"]
 
 
 def open_ledger(path: str | Path) -> LedgerFrames:
@@ -20,3 +21,13 @@ def open_ledger(path: str | Path) -> LedgerFrames:
     from d4c_images.report.frames import open_frames
 
     return open_frames(path)
+
+
+def open_collection(ledger: str | Path, root: str | Path) -> Collection:
+    """Open a ledger and the folder of its images, for the bytes of images, whether they are files or in tar files.
+
+    `open_collection("ledger.sqlite", "images").read(1234567890)`
+    """
+    from d4c_images.collection import open_images
+
+    return open_images(Path(ledger), Path(root))

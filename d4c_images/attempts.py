@@ -31,7 +31,7 @@ from d4c_images.model import (
     Unfolding,
     Verdict,
 )  # fmt: skip
-from d4c_images.stores import Keep, Store
+from d4c_images.stores import Keep, Place, Store
 
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 
@@ -188,15 +188,16 @@ class Attempts:
         if isinstance(found, Verdict):
             self._failed(attempt, found, attempt.reply.code if attempt.reply else OwnCode.OTHER)
             return
-        keep = Keep(attempt.part, found.extension, attempt.claim.may_be_stored)
+        url = attempt.reply.final_url if attempt.reply else None
+        keep = Keep(attempt.part, found.extension, attempt.claim.may_be_stored, found.blob, url)
         self._beside.keep(keep, partial(self._on_kept, attempt, found))
 
-    def _on_kept(self, attempt: Attempt, found: Found, path: str | None) -> None:
-        if path is None:  # a newer lease has taken it away, and will tell
+    def _on_kept(self, attempt: Attempt, found: Found, place: Place | None) -> None:
+        if place is None:  # a newer lease has taken it away, and will tell
             self.settle(attempt)
             return
         code = attempt.reply.code if attempt.reply else None
-        blob = replace(found.blob, path=path)
+        blob = replace(found.blob, path=place.path, offset=place.offset)
         matches = found.hash_matches
         self.settle(attempt, verdict=found.verdict, blob=blob, http_status=code, url_no=attempt.url_no, hash_matches=matches)
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from d4c_images import crash
-from d4c_images.stores import Keep, Store
+from d4c_images.stores import Keep, Place, Store
 
 GROUP = 32  # images made durable together ...
 GROUP_S = 0.05  # ... or what has come together in this time: a kill costs what is not yet kept
@@ -33,10 +33,10 @@ class _Errand(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What is to be kept, and who wants to know its path."""
+    """What is to be kept, and who wants to know its place."""
 
     keep: Keep
-    then: Callable[[str | None], None]
+    then: Callable[[Place | None], None]
 
 
 class Beside:
@@ -71,8 +71,8 @@ class Beside:
             self._errands_since = self._monotonic()
         self._errands.append(_Errand(partial(act, *args), then, Future()))
 
-    def keep(self, keep: Keep, then: Callable[[str | None], None]) -> None:
-        """Make an image durable with others, then tell its path, or None where a newer lease has taken the partial away."""
+    def keep(self, keep: Keep, then: Callable[[Place | None], None]) -> None:
+        """Make an image durable with others, then tell its place, or None where a newer lease has taken the partial away."""
         if not self._verified:
             self._verified_since = self._monotonic()
         self._verified.append(_Kept(keep, then))
@@ -140,8 +140,8 @@ class Beside:
         future = self._keeper.submit(self._store.put, [kept.keep for kept in self._putting])
         future.add_done_callback(lambda future: self._tell(partial(self._on_put, future)))
 
-    def _on_put(self, future: Future[list[str | None]]) -> None:
+    def _on_put(self, future: Future[list[Place | None]]) -> None:
         crash.point("put.done")
         group, self._putting = self._putting, []
-        for kept, path in zip(group, future.result(), strict=True):
-            kept.then(path)
+        for kept, place in zip(group, future.result(), strict=True):
+            kept.then(place)

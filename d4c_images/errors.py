@@ -8,7 +8,7 @@
     |  |- LedgerBusy          exit 1   another run owns it
     |  |- LedgerLocked        exit 75  somebody's transaction or query holds the file: nothing committed is lost, run again
     |  |- LedgerLost          exit 1   another process has taken it over from us
-    |- StoreError             exit 1   the image root cannot be written, the disk is full
+    |- StoreError             exit 1   the image root cannot be written, the disk is full, a quota is used up
     |- Stopped                exit 75  a signal came: run the same command again
 
 Every one takes a single message, so that it pickles and unpickles unchanged.

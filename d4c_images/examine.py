@@ -100,8 +100,8 @@ def look(store: Store, decoder: Decoder, claim: Claim) -> Found | None:
         if found is None or not relative.endswith("." + found.extension):
             store.remove(relative)
             continue
-        store.confirm(relative)
-        adopted = replace(found, blob=replace(found.blob, path=relative))
+        place = store.confirm(relative, found.blob)
+        adopted = replace(found, blob=replace(found.blob, path=place.path, offset=place.offset))
     store.clear_partials(claim.gbif_id, claim.image_no)
     return adopted
 

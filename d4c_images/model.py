@@ -238,13 +238,14 @@ class Reply:
 class Blob:
     """What we keep. Size, hash, type and dimensions are those of the stored bytes."""
 
-    path: str  # relative to the store's root
+    path: str  # relative to the store's root; of a file, or of a shard that has the bytes at `offset`
     size_bytes: int
     sha256: bytes
     media_type: str
     width: int | None
     height: int | None
     original_sha256: bytes | None = None  # of the bytes as received, where a smaller JPEG is kept instead
+    offset: int | None = None  # None: a file of its own
 
 
 @dataclass(frozen=True, slots=True)

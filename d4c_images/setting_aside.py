@@ -13,8 +13,8 @@ from d4c_images import crash
 from d4c_images.errors import D4CError
 from d4c_images.ledger import placeholders
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.placeholders import Claimed
-from d4c_images.stores import Keep, Store
+from d4c_images.ledger.placeholders import Claimed, Restored
+from d4c_images.stores import Keep, Place, Store
 from d4c_images.stores.aside import Aside
 
 CHUNK = 1_000
@@ -27,11 +27,12 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
     while not stop() and (files := placeholders.to_set_aside(ledger, CHUNK)):
         for file in files:
             if file.is_placeholder:
-                aside.keep(file.path, file.sha256)
+                aside.keep(Place(file.path, file.offset), file.size_bytes, file.sha256)
         crash.point("aside.kept")
         for file in files:
             if not file.is_an_image:
-                store.remove(file.path)
+                if file.offset is None:  # what is in a shard stays there, and is nobody's
+                    store.remove(file.path)
                 n += 1
         crash.point("aside.removed")
         placeholders.forget_files(ledger, [file.image_id for file in files])
@@ -42,7 +43,7 @@ def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int) -
     """Make the images with these bytes successes again, without asking anybody. Returns how many."""
     kept = aside.find(sha256)
 
-    def restore(images: Sequence[Claimed]) -> list[tuple[str, int]]:
+    def restore(images: Sequence[Claimed]) -> list[Restored]:
         if kept is None:
             raise D4CError(f"the bytes of {sha256.hex()} are not kept any more: download --retry-failed fetches them anew")
         return _put(store, kept, images)
@@ -50,16 +51,16 @@ def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int) -
     return placeholders.allow(ledger, sha256, now, restore)
 
 
-def _put(store: Store, kept: Path, images: Sequence[Claimed]) -> list[tuple[str, int]]:
+def _put(store: Store, kept: Path, images: Sequence[Claimed]) -> list[Restored]:
     body = kept.read_bytes()
-    paths: list[str | None] = []
+    places: list[Place | None] = []
     for at in range(0, len(images), OPEN_FILES):
         keeps = []
         for image in images[at : at + OPEN_FILES]:
             partial = store.begin(image.gbif_id, image.image_no, 0)
             partial.write(body)
             keeps.append(Keep(partial, kept.suffix.removeprefix("."), may_replace=True))
-        paths += store.put(keeps)
-    if None in paths:
+        places += store.put(keeps)
+    if None in places:
         raise D4CError(f"somebody else writes into the images of {kept.name}")
-    return [(path, len(body)) for path in paths if path is not None]
+    return [Restored(place.path, place.offset, len(body)) for place in places if place is not None]

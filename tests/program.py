@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import signal
 import sqlite3
@@ -62,7 +63,7 @@ class Collection:
         return self.folder / "images"
 
     def command(self, name: str, *arguments: object) -> list[str]:
-        root = ["--root", str(self.root)] if name in ("download", "check") else []
+        root = ["--root", str(self.root)] if name in ("download", "check", "unpack") else []
         return [*PROGRAM, name, *map(str, arguments), "--ledger", str(self.ledger), *root]
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
@@ -96,17 +97,25 @@ class Collection:
             if path.is_file() and not path.name.startswith(".")
         }
 
+    def body(self, path: Any, offset: Any, size: Any) -> bytes:
+        """All of a file, or a part of a shard, as anybody may read it who knows the ledger."""
+        with (self.root / path).open("rb") as file:
+            file.seek(offset or 0)
+            body: bytes = file.read() if offset is None else file.read(size)
+        return body
+
     def check_invariants(self) -> None:
         """I1, I2 and the counters; whatever was killed and when."""
         assert self.rows("PRAGMA quick_check") == [("ok",)]
         stored = self.rows(
-            "SELECT file_path, file_size, sha256, media_type, width, height, error_type FROM images WHERE status = 'success'"
+            "SELECT file_path, file_offset, file_size, sha256, media_type, width, height, error_type FROM images "
+            "WHERE status = 'success'"
         )
-        for file_path, file_size, sha256, media_type, width, height, error_type in stored:
-            body = (self.root / str(file_path)).read_bytes()
+        for file_path, file_offset, file_size, sha256, media_type, width, height, error_type in stored:
+            body = self.body(file_path, file_offset, file_size)
             assert (len(body), hashlib.sha256(body).hexdigest()) == (file_size, sha256)
             if error_type is None and str(media_type) in ("image/jpeg", "image/png", "image/gif", "image/tiff", "image/webp"):
-                with Image.open(self.root / str(file_path)) as image:
+                with Image.open(io.BytesIO(body)) as image:
                     image.load()
                     assert image.size == (width, height)
         assert self.rows("SELECT * FROM tallies WHERE n <> 0 ORDER BY 1, 2, 3") == self.rows(RECOUNT_IMAGES)

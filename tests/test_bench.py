@@ -28,6 +28,7 @@ FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhtt
         ("publishers", ["--sample", "1"], {"rows", "images", "merged", "specific_share"}),
         ("identity", ["few.txt"], {"identify_us"}),
         ("worker_cpu", ["--images", "50"], {"bench"}),
+        ("stores", ["--quick"], {"put_ratio_pack_to_files", "inodes_per_10k_pack"}),
     ],
 )
 def test_a_benchmark_runs(name: str, arguments: list[str], figures: set[str], tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from d4c_images.ledger.reader import Reader, open_reader
 from d4c_images.ledger.rollup import finalize
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
 from d4c_images.report.render import show_check
+from d4c_images.stores import Keep, Place
+from d4c_images.stores.pack import Packing, PackStore
 from tests.patience import PATIENCE_S
 from tests.sample_ledger import HOSTS, SAMPLES, Sample, add_image, make_files, make_ledger
 
@@ -31,6 +33,7 @@ class Collection:
         self.ledger = folder / "ledger.sqlite"
         self.root = folder / "images"
         self.root.mkdir()
+        self.places: dict[str, Place] = {}
         make_ledger(self.ledger).close()
         make_files(self.root)
 
@@ -230,6 +233,112 @@ def test_the_ledger_may_lie_in_the_root_and_hidden_folders_are_not_ours(tmp_path
     (tmp_path / ".snapshot").mkdir()
     (tmp_path / ".snapshot" / "1000000001-00.jpg").write_bytes(b"old")
     assert collection.check().ok
+
+
+SHARD = "packs/00c0ffee-000000.tar"
+
+
+@pytest.fixture
+def packed(collection: Collection) -> Collection:
+    """The same collection, kept in a shard."""
+    collection.sql("INSERT INTO store VALUES (1, 'pack', '00c0ffee')")
+    pack(collection, *(sample for sample in SAMPLES if sample.body))
+    for sample in SAMPLES:
+        if sample.body:
+            (collection.root / sample.path).unlink()
+            name = f"gbif_id = {sample.gbif_id} AND image_no = {sample.image_no}"
+            place = collection.places[sample.path]
+            collection.sql(f"UPDATE image_rows SET file_path = '{place.path}', file_offset = {place.offset} WHERE {name}")
+    return collection
+
+
+def pack(collection: Collection, *samples: Sample) -> None:
+    store = PackStore(collection.root, Packing("00c0ffee"))
+    keeps = []
+    for sample in samples:
+        partial = store.begin(sample.gbif_id, sample.image_no, 1)
+        partial.write(sample.body or b"fresh")
+        keeps.append(Keep(partial, sample.extension))
+    for sample, place in zip(samples, store.put(keeps), strict=True):
+        assert place is not None
+        collection.places[sample.path] = place
+    store.close()
+
+
+def test_a_sound_collection_in_a_shard(packed: Collection) -> None:
+    for options in ({}, {"sha256": True}):
+        report = packed.check(**options)
+        assert report.ok, report
+        assert (report.n_images, report.n_files, report.n_packed, report.n_unused) == (4, 1, 4, 0)
+
+
+def shard_missing(c: Collection) -> None:
+    (c.root / SHARD).unlink()
+
+
+def no_image_there(c: Collection) -> None:
+    c.sql("UPDATE image_rows SET file_offset = file_offset + 512 WHERE image_id = 4")
+
+
+def another_size(c: Collection) -> None:
+    c.sql("UPDATE image_rows SET file_size = 12 WHERE image_id = 1")
+    c.sql("UPDATE tallies SET size_bytes = size_bytes + 1 WHERE status = 'success' AND error_type = ''")
+
+
+def torn(c: Collection) -> None:
+    with (c.root / SHARD).open("ab") as shard:
+        shard.write(b"a late writer's")
+    c.sql("UPDATE image_rows SET status = 'pending', lease_id = NULL, not_before = 0 WHERE lease_id = 5; DELETE FROM leases")
+    c.sql("DELETE FROM tallies WHERE status = 'leased'; UPDATE tallies SET n = 2 WHERE status = 'pending'")
+
+
+def of_another_ledger(c: Collection) -> None:
+    (c.root / "packs/12345678-000000.tar").write_bytes((c.root / SHARD).read_bytes())
+
+
+def no_shard(c: Collection) -> None:
+    (c.root / "packs/mine.tar").write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "counts", "words"),
+    [
+        (shard_missing, {Kind.MISSING: 4}, f"{SHARD} at 1536 (image 1)"),
+        (no_image_there, {Kind.MISSING: 1}, "(image 4) is no image"),
+        (another_size, {Kind.SIZE: 1}, f"{SHARD} at 1536: 11 bytes, the ledger says 12"),
+        (torn, {Kind.TORN: 1}, f"{SHARD} behind byte"),
+        (of_another_ledger, {Kind.NO_ROW: 1}, "no row names any of its 4 images"),
+        (no_shard, {Kind.NO_ROW: 1}, "packs/mine.tar"),
+    ],
+)
+def test_each_kind_of_damage_of_a_shard(
+    packed: Collection, damage: Callable[[Collection], None], counts: dict[Kind, int], words: str
+) -> None:
+    damage(packed)
+    report = packed.check()
+    assert report.counts == counts
+    assert words in report.samples[0].what
+
+
+def test_changed_bytes_in_a_shard_are_found_by_hash(packed: Collection) -> None:
+    with (packed.root / SHARD).open("r+b") as shard:
+        shard.seek(1536)
+        shard.write(b"F")
+    assert packed.check().ok
+    assert packed.check(sha256=True).counts == {Kind.SHA256: 1}
+
+
+def test_images_in_a_shard_may_be_in_work_to_be_adopted_or_of_no_use(packed: Collection) -> None:
+    packed.sql("UPDATE image_rows SET dead_lease_id = 4 WHERE gbif_id = 1000000003")
+    pack(packed, SAMPLES[4], SAMPLES[5], Sample(SAMPLES[0].gbif_id, 0, HOSTS[0], body=b"replaced"))
+    report = packed.check()
+    assert report.ok, report
+    assert (report.n_in_work, report.n_to_adopt, report.n_unused, report.unused_bytes) == (1, 1, 1, 8)
+
+
+def test_a_put_that_is_under_way_is_no_finding(packed: Collection) -> None:
+    os.truncate(packed.root / SHARD, (packed.root / SHARD).stat().st_size - 1000)
+    assert packed.check().ok, "a turn is out"
 
 
 def test_records_that_an_init_still_holds_back_are_no_finding(collection: Collection) -> None:

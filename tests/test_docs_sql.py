@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from d4c_images.ledger.reader import Reader, open_reader
-from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_ledger
+from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_files, make_ledger
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/sql.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"\n([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -29,6 +31,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         )
         db.execute("INSERT INTO documents VALUES (1, 'https://example.org/manifest', 'manifest', 300, 200, 1800000000)")
         db.execute("INSERT INTO unfolded VALUES (1, 2, 1, 1, 1, 1)")
+        db.execute("UPDATE image_rows SET file_path = 'packs/00c0ffee-000000.tar', file_offset = 1024 WHERE gbif_id = 77")
         db.execute("INSERT INTO placeholders VALUES (1, ?, 'allowed', 3, 1800000000)", (bytes(32),))
     writer.close()
     with open_reader(path) as reader:
@@ -37,7 +40,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 def test_there_are_queries_and_tables() -> None:
     assert len(QUERIES) == PAGE.count("```sql") >= 20
-    assert len(TABLES) == 19
+    assert len(TABLES) == 21
 
 
 @pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])
@@ -45,6 +48,20 @@ def test_query(ledger: Reader, question: str, sql: str) -> None:
     names, rows = ledger.table(sql)
     assert rows, question
     assert len(names) == len(set(names)), names
+
+
+def test_the_bytes_of_an_image_are_read_as_the_page_says(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    make_ledger(tmp_path / "ledger").close()
+    make_files(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "ledger")) as db:
+        for _ in range(2):
+            names: dict[str, object] = {"db": db, "root": tmp_path}
+            exec(code, names)
+            assert names["body"] == b"first image"
+            (tmp_path / "packs").mkdir(exist_ok=True)
+            (tmp_path / "packs/some.tar").write_bytes(b"a header.first image and the next")
+            db.execute("UPDATE image_rows SET file_path = 'packs/some.tar', file_offset = 9 WHERE image_id = 1")
 
 
 @pytest.mark.parametrize(("table", "cells"), TABLES, ids=[table for table, _ in TABLES])

@@ -43,6 +43,8 @@ LAYERS = {
         "roster",
         "agenda",
         "setting_aside",
+        "unpacking",
+        "collection",
         "silence",
         "report",
         "export",

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import hashes, lending, listing, names, owner, placeholders, unfold, untried
+from d4c_images.ledger import hashes, lending, listing, names, owner, placeholders, shards, unfold, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
@@ -219,8 +219,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def allow_placeholders(self) -> None:
-        def restore(images: Sequence[placeholders.Claimed]) -> list[tuple[str, int]]:
-            return [(f"1/{one.image_id}.jpg", 1000 + one.image_id) for one in images]
+        def restore(images: Sequence[placeholders.Claimed]) -> list[placeholders.Restored]:
+            return [placeholders.Restored(*_place(one.image_id), 1000 + one.image_id) for one in images]
 
         self.stored |= {row[0] for row in self.ledger.connection.execute(PLACEHOLDERS)}
         placeholders.allow(self.ledger, bytes(32), self.now, restore)
@@ -281,6 +281,15 @@ class LedgerMachine(RuleBasedStateMachine):
         assert held == set().union(*self.open.values())
 
     @invariant()
+    def shards_reach_to_the_last_image_that_a_row_names(self) -> None:
+        """What lies behind may be cut."""
+        ends = shards.ends(self.ledger)
+        for path, end in self.ledger.connection.execute(
+            "SELECT file_path, max(file_offset + file_size) FROM image_rows WHERE file_offset IS NOT NULL GROUP BY 1"
+        ):
+            assert end <= ends[path]
+
+    @invariant()
     def every_image_is_found_and_shown(self) -> None:
         """By its key, and by records that number their images without a gap; what a document names, by all that show it."""
         db = self.ledger.connection
@@ -324,8 +333,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
-        tables = ("image_rows", "gbif_ids", "leases", "host_rows", "untried", "link_rows", "image_keys", "documents", "unfolded")
+        tables = (
+            *("image_rows", "gbif_ids", "leases", "host_rows", "untried", "link_rows", "image_keys", "documents", "unfolded"),
+            "shards",
+        )
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
+
+
+def _place(image_id: int) -> tuple[str, int | None]:
+    """Half of them in two shards."""
+    return (f"packs/{image_id // 2 % 2}.tar", 10_000 * image_id) if image_id % 2 else (f"1/{image_id}.jpg", None)
 
 
 def _outcome(claim: Claim, kind: str, other_host: str, pictures: tuple[Image, ...]) -> Outcome:
@@ -334,7 +351,8 @@ def _outcome(claim: Claim, kind: str, other_host: str, pictures: tuple[Image, ..
         unfolding = Unfolding(claim.urls[claim.url_no], claim.url_no, kind, pictures, len(pictures), NOTHING)
         return Outcome(image_id, unfolding=unfolding, http_status=200, requests=1)
     if kind in ("success", "raw"):
-        blob = Blob(f"1/{image_id}.jpg", 1000 + image_id, bytes(32), "image/jpeg", 10, 10)
+        path, offset = _place(image_id)
+        blob = Blob(path, 1000 + image_id, bytes(32), "image/jpeg", 10, 10, offset=offset)
         flag = "raw_unprocessed" if kind == "raw" else None
         return Outcome(image_id, Verdict(Status.SUCCESS, flag), blob=blob, http_status=200, requests=1)
     if kind == "permanent":

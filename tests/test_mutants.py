@@ -30,6 +30,7 @@ class Mutant:
 
 MACHINE = "tests/test_ledger_machine.py"
 STORE = "tests/test_store_contract.py"
+PACKS = "tests/test_packs.py"
 KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
 UNFOLD = "tests/test_unfold.py"
 COLLISIONS = "tests/test_ingest_collisions.py"
@@ -84,7 +85,28 @@ MUTANTS = (
     ),
     Mutant(
         "the folder is not made durable (I1)",
-        "d4c_images/stores/local.py", "        self._sync_folders({partial.folder for partial in partials})", "        pass", STORE,
+        "d4c_images/stores/local.py", "        self._sync_folders({part.folder for part in partials})", "        pass", STORE,
+    ),
+    Mutant(
+        "a shard is not made durable (I1)",
+        "d4c_images/stores/pack.py", "            partial.fsync(self._fd)\n", "", PACKS,
+    ),
+    Mutant(
+        "a new shard's name is not made durable (I1)",
+        "d4c_images/stores/pack.py", "            sync_path(self._path.parent)\n", "", PACKS,
+    ),
+    Mutant(
+        "a shard that has failed is appended to",
+        "d4c_images/stores/pack.py", "mine, self._shard = self._shard, None", "mine = self._shard", PACKS,
+    ),
+    Mutant(
+        "what a row names is cut with what is torn (I1)",
+        "d4c_images/stores/mending.py",
+        "    if size < end or shard.is_ended(fd, end, size):\n", "    if shard.is_ended(fd, end, size):\n", PACKS,
+    ),
+    Mutant(
+        "the end of what rows name is forgotten (I1)",
+        "d4c_images/ledger/lending.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
     ),
     Mutant(
         "success is told before the file is kept (I1)",

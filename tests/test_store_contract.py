@@ -1,4 +1,7 @@
-"""What every store promises (`d4c_images/stores/__init__.py`), run on each implementation; then what the local one adds."""
+"""What every store promises (`d4c_images/stores/__init__.py`), run on each implementation; then what the local one adds.
+
+What packs add is in `test_packs.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,28 @@ from pathlib import Path
 import pytest
 
 from d4c_images.errors import StoreError
-from d4c_images.stores import Keep, Partial, Store
-from d4c_images.stores import local as local_module
+from d4c_images.model import Blob
+from d4c_images.stores import Keep, Partial, Place, Store, reading
+from d4c_images.stores import partial as system
 from d4c_images.stores.local import LocalStore
+from d4c_images.stores.pack import Packing, open_store
 
 BODY = b"not an image, but bytes are bytes" * 1000
+Open = Callable[[Path], Store]
+STORES: dict[str, Open] = {
+    "files": lambda root: open_store(root, None),
+    "pack": lambda root: open_store(root, Packing("00c0ffee")),
+}
 
 
-@pytest.fixture(params=[LocalStore])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = request.param(tmp_path)
+@pytest.fixture(params=STORES)
+def open_one(request: pytest.FixtureRequest) -> Open:
+    return STORES[request.param]
+
+
+@pytest.fixture
+def store(open_one: Open, tmp_path: Path) -> Iterator[Store]:
+    opened = open_one(tmp_path)
     yield opened
     opened.close()
 
@@ -31,37 +46,51 @@ def written(store: Store, gbif_id: int = 1234567890, image_no: int = 0, lease_id
     return partial
 
 
+def put(store: Store, *keeps: Keep) -> list[Place]:
+    """What nobody has taken away is put."""
+    places = store.put(keeps)
+    assert None not in places
+    return [place for place in places if place is not None]
+
+
+def body_at(root: Path, place: Place, size: int = len(BODY)) -> bytes:
+    return b"".join(reading.pieces(root, place, size))
+
+
 def files(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_what_was_put_is_found_whole(store: Store) -> None:
-    assert store.put([Keep(written(store), "jpg")]) == ["123/456/1234567890-00.jpg"]
-    assert store.find(1234567890, 0) == ["123/456/1234567890-00.jpg"]
-    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == BODY
+def left_behind(root: Path, name: str = "123/456/1234567890-00.jpg", body: bytes = BODY) -> Path:
+    """A file that a dead lease has left."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
+    return path
 
 
-@pytest.mark.parametrize(
-    ("gbif_id", "image_no", "path"),
-    [
-        (1234567890, 0, "123/456/1234567890-00.jpg"),
-        (1234567890, 99, "123/456/1234567890-99.jpg"),
-        (1234567890, 100, "123/456/1234567890-100.jpg"),
-        (12345, 3, "123/45/12345-03.jpg"),
-        (123, 3, "123/123-03.jpg"),
-        (7, 3, "7/7-03.jpg"),
-    ],
-)
-def test_the_layout_is_that_of_existing_collections(store: Store, gbif_id: int, image_no: int, path: str) -> None:
-    assert store.put([Keep(written(store, gbif_id, image_no), "jpg")]) == [path]
-    assert store.find(gbif_id, image_no) == [path]
+def test_what_was_put_is_there_whole(store: Store, tmp_path: Path) -> None:
+    (place,) = put(store, Keep(written(store), "jpg"))
+    assert body_at(tmp_path, place) == BODY
+    assert reading.extension_of(tmp_path, place) == "jpg"
+    with pytest.raises(OSError, match="too early"):
+        body_at(tmp_path, place, 10 * len(BODY))
 
 
-def test_a_neighbour_is_not_taken_for_the_image(store: Store) -> None:
-    store.put([Keep(written(store, 1234567890, number), "jpg") for number in (1, 10, 100)])
-    assert store.find(1234567890, 0) == []
-    assert store.find(1234567890, 1) == ["123/456/1234567890-01.jpg"]
-    assert store.find(123456789, 1) == []
+def test_each_of_a_group_is_there_and_stays_there(store: Store, tmp_path: Path) -> None:
+    bodies = [bytes([number]) * (500 + 7 * number) for number in range(40)]
+    places = []
+    for at in (0, 20):
+        group = [Keep(written(store, 123, at + n, body=bodies[at + n]), "png") for n in range(20)]
+        places += put(store, *group)
+    assert len(set(places)) == 40
+    assert [body_at(tmp_path, place, len(body)) for place, body in zip(places, bodies, strict=True)] == bodies
+
+
+def test_a_big_body_is_there_whole(store: Store, tmp_path: Path) -> None:
+    body = os.urandom(3 * 2**20 + 5)
+    (place,) = put(store, Keep(written(store, body=body), "tif"))
+    assert body_at(tmp_path, place, len(body)) == body
 
 
 def test_nothing_wears_a_final_name_before_it_is_put(store: Store) -> None:
@@ -84,106 +113,132 @@ def test_an_aborted_partial_leaves_nothing_and_may_begin_anew(store: Store, tmp_
     partial.abort()
     assert files(tmp_path) == []
     partial.write(b"second try")
-    store.put([Keep(partial, "jpg")])
-    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == b"second try"
+    (place,) = put(store, Keep(partial, "jpg"))
+    assert body_at(tmp_path, place, 10) == b"second try"
 
 
-def test_abort_after_put_does_nothing(store: Store) -> None:
+def test_abort_after_put_does_nothing_and_no_partial_is_left(store: Store, tmp_path: Path) -> None:
     partial = written(store)
-    (path,) = store.put([Keep(partial, "jpg")])
+    (place,) = put(store, Keep(partial, "jpg"))
     partial.abort()
-    assert path is not None
-    assert store.path_of(path).exists()
+    assert files(tmp_path) == [place.path]
 
 
-def test_a_rewritten_partial_holds_the_new_bytes_only(store: Store) -> None:
+def test_a_rewritten_partial_holds_the_new_bytes_only(store: Store, tmp_path: Path) -> None:
     partial = written(store)
     partial.rewrite(b"small")
-    store.put([Keep(partial, "jpg")])
-    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == b"small"
+    (place,) = put(store, Keep(partial, "jpg"))
+    assert body_at(tmp_path, place, 5) == b"small"
 
 
-def test_the_same_image_under_two_leases_does_not_meet_itself(store: Store) -> None:
+def test_the_same_image_under_two_leases_does_not_meet_itself(store: Store, tmp_path: Path) -> None:
     early, late = written(store, lease_id=7, body=b"early"), written(store, lease_id=8, body=b"late")
     assert early.path.read_bytes() == b"early"
-    store.put([Keep(late, "jpg")])
+    (place,) = put(store, Keep(late, "jpg"))
     assert early.path.read_bytes() == b"early"
-    assert store.path_of("123/456/1234567890-00.jpg").read_bytes() == b"late"
+    assert body_at(tmp_path, place, 4) == b"late"
 
 
-def test_an_image_that_comes_again_with_another_extension_leaves_one_file(store: Store, tmp_path: Path) -> None:
-    store.put([Keep(written(store), "jpg"), Keep(written(store, image_no=1), "jpg")])
-    store.put([Keep(written(store, body=b"png"), "png", may_replace=True)])
-    assert files(tmp_path) == ["123/456/1234567890-00.png", "123/456/1234567890-01.jpg"]
+def test_an_image_that_comes_again_leaves_no_other_file(store: Store, tmp_path: Path) -> None:
+    left_behind(tmp_path)
+    left_behind(tmp_path, "123/456/1234567890-01.jpg")
+    (place,) = put(store, Keep(written(store, body=b"png"), "png", may_replace=True))
+    assert files(tmp_path) == sorted([place.path, "123/456/1234567890-01.jpg"])
+    assert body_at(tmp_path, place, 3) == b"png"
 
 
 def test_leftovers_of_dead_leases_are_cleared_and_nothing_else(store: Store, tmp_path: Path) -> None:
-    store.put([Keep(written(store), "jpg")])
+    (place,) = put(store, Keep(written(store), "jpg"))
     written(store, lease_id=7)
     written(store, lease_id=8)
     other = written(store, image_no=1, lease_id=8)
     store.clear_partials(1234567890, 0)
-    assert files(tmp_path) == [str(other.path.relative_to(tmp_path)), "123/456/1234567890-00.jpg"]
+    assert files(tmp_path) == sorted([str(other.path.relative_to(tmp_path)), place.path])
     store.clear_partials(999, 0)  # a folder that is not there
 
 
-def test_a_partial_that_was_taken_away_is_told_and_disturbs_no_other(store: Store) -> None:
+def test_a_partial_that_was_taken_away_is_told_and_disturbs_no_other(store: Store, tmp_path: Path) -> None:
     stolen, kept = written(store), written(store, image_no=1)
     store.clear_partials(1234567890, 0)
-    assert store.put([Keep(stolen, "jpg"), Keep(kept, "jpg")]) == [None, "123/456/1234567890-01.jpg"]
+    nowhere, place = store.put([Keep(stolen, "jpg"), Keep(kept, "jpg")])
+    assert nowhere is None
+    assert place is not None
+    assert body_at(tmp_path, place) == BODY
     assert store.find(1234567890, 0) == []
 
 
-def test_a_removed_file_may_be_gone_already(store: Store) -> None:
-    store.put([Keep(written(store), "jpg")])
+def test_what_a_dead_lease_has_left_is_found_and_taken_over(store: Store, tmp_path: Path) -> None:
+    for number in (0, 1, 10, 100):
+        left_behind(tmp_path, f"123/456/1234567890-{number:02d}.jpg")
+    assert store.find(1234567890, 1) == ["123/456/1234567890-01.jpg"]
+    assert store.find(123456789, 1) == []
+    assert store.path_of("123/456/1234567890-01.jpg").read_bytes() == BODY
+    place = store.confirm("123/456/1234567890-01.jpg", Blob("", len(BODY), bytes(32), "image/jpeg", 1, 1))
+    assert body_at(tmp_path, place) == BODY
+    assert store.find(1234567890, 0) == ["123/456/1234567890-00.jpg"]
+
+
+def test_a_removed_file_may_be_gone_already(store: Store, tmp_path: Path) -> None:
+    left_behind(tmp_path)
     store.remove("123/456/1234567890-00.jpg")
     store.remove("123/456/1234567890-00.jpg")
     assert store.find(1234567890, 0) == []
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+TROUBLES = [errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EIO]
+
+
+def failing(code: int) -> Callable[..., int]:
+    def fail(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", TROUBLES)
 def test_a_disk_that_takes_no_bytes_is_a_store_error_with_the_path(
     store: Store, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    def full(fd: int, body: object) -> int:
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(local_module, "write", full)
+    monkeypatch.setattr(system, "write", failing(code))
     partial = store.begin(1234567890, 0, 7)
     with pytest.raises(StoreError, match=f"1234567890-00.*{os.strerror(code)}"):
         partial.write(b"x")
     partial.abort()
 
 
-@pytest.mark.parametrize("call", ["fsync", "rename"])
-def test_a_put_that_cannot_be_made_durable_raises(store: Store, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    def broken(*_: object) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    partial = written(store)
-    monkeypatch.setattr(local_module, call, broken)
-    with pytest.raises(StoreError, match="Read-only"):
-        store.put([Keep(partial, "jpg")])
+@pytest.mark.parametrize("code", TROUBLES)
+def test_a_put_that_cannot_be_made_durable_raises_and_loses_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    (before,) = put(store, Keep(written(store), "jpg"))
+    partial = written(store, image_no=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(system, "fsync", failing(code))
+        with pytest.raises(StoreError, match=os.strerror(code)):
+            store.put([Keep(partial, "jpg")])
+    (after,) = put(store, Keep(written(store, image_no=2), "jpg"))
+    assert [body_at(tmp_path, place) for place in (before, after)] == [BODY, BODY]
 
 
 def test_a_file_where_a_folder_should_be_is_a_store_error(store: Store, tmp_path: Path) -> None:
     (tmp_path / "123").write_text("in the way")
+    (tmp_path / "packs").write_text("in the way")
     with pytest.raises(StoreError, match="123"):
         store.begin(1234567890, 0, 7).write(b"x")
     with pytest.raises(StoreError, match="123"):
         store.find(1234567890, 0)
 
 
-def test_a_missing_root_is_told_at_once(tmp_path: Path) -> None:
+def test_a_missing_root_is_told_at_once(open_one: Open, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nowhere"):
-        LocalStore(tmp_path / "nowhere")
+        open_one(tmp_path / "nowhere")
 
 
-def test_a_root_that_goes_away_is_not_made_anew(tmp_path: Path) -> None:
+def test_a_root_that_goes_away_is_not_made_anew(open_one: Open, tmp_path: Path) -> None:
     """An unmounted file system leaves an empty folder of the same name behind, on a disk that was never meant for images."""
     root = tmp_path / "images"
     root.mkdir()
-    store = LocalStore(root)
+    store = open_one(root)
     root.rename(tmp_path / "elsewhere")
     for _ in range(2):
         with pytest.raises(StoreError, match="images: the folder of images has been moved"):
@@ -193,16 +248,41 @@ def test_a_root_that_goes_away_is_not_made_anew(tmp_path: Path) -> None:
     store.close()
 
 
-def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_module, "write", lambda fd, body: os.write(fd, body[:7]))
+def test_short_writes_are_completed(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "write", lambda fd, body: os.write(fd, body[:7]))
+    (place,) = put(store, Keep(written(store, body=b"more than seven bytes"), "jpg"))
+    assert body_at(tmp_path, place, 21) == b"more than seven bytes"
+
+
+# Files: the layout, and the order of writes (invariant I1): what was called, on which file, in which order.
+
+
+@pytest.mark.parametrize(
+    ("gbif_id", "image_no", "path"),
+    [
+        (1234567890, 0, "123/456/1234567890-00.jpg"),
+        (1234567890, 99, "123/456/1234567890-99.jpg"),
+        (1234567890, 100, "123/456/1234567890-100.jpg"),
+        (12345, 3, "123/45/12345-03.jpg"),
+        (123, 3, "123/123-03.jpg"),
+        (7, 3, "7/7-03.jpg"),
+    ],
+)
+def test_the_layout_is_that_of_existing_collections(tmp_path: Path, gbif_id: int, image_no: int, path: str) -> None:
     store = LocalStore(tmp_path)
-    partial = written(store, body=b"more than seven bytes")
-    assert partial.path.read_bytes() == b"more than seven bytes"
-    partial.abort()
+    assert store.put([Keep(written(store, gbif_id, image_no), "jpg")]) == [Place(path)]
+    assert store.find(gbif_id, image_no) == [path]
     store.close()
 
 
-# The order of writes (invariant I1): what was called, on which file, in which order.
+def test_a_put_that_gets_no_name_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path)
+    partial = written(store)
+    monkeypatch.setattr(system, "rename", failing(errno.EROFS))
+    with pytest.raises(StoreError, match="Read-only"):
+        store.put([Keep(partial, "jpg")])
+    store.close()
+
 
 Call = tuple[str, str]
 
@@ -220,7 +300,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Call]:
             seen.append((what, name(args[which])))
             return real(*args)
 
-        monkeypatch.setattr(local_module, what, call)
+        monkeypatch.setattr(system, what, call)
 
     watch("write", os.write, 0)
     watch("fsync", os.fsync, 0)
@@ -243,8 +323,8 @@ def test_bytes_then_fsync_then_name_then_folder(tmp_path: Path, calls: list[Call
     store = LocalStore(tmp_path)
     partials = [written(store, 1234567890, number) for number in range(20)] + [written(store, 9876543210)]
     names = [str(partial.path.relative_to(tmp_path)) for partial in partials]
-    paths = store.put([Keep(partial, "jpg") for partial in partials])
-    finals = [path for path in paths if path]
+    places = store.put([Keep(partial, "jpg") for partial in partials])
+    finals = [place.path for place in places if place]
     assert_order(calls, names, finals, ["123/456", "987/654", "123", "987", "."])
     assert calls.count(("fsync", "123/456")) == 1  # once for the group, not once per file
     store.close()
@@ -268,7 +348,7 @@ def test_what_stands_there_already_is_made_durable_before_it_counts(tmp_path: Pa
     final = tmp_path / "123/456/1234567890-00.jpg"
     final.parent.mkdir(parents=True)
     final.write_bytes(BODY)
-    store.confirm("123/456/1234567890-00.jpg")
+    store.confirm("123/456/1234567890-00.jpg", Blob("", len(BODY), bytes(32), "image/jpeg", 1, 1))
     assert calls.index(("fsync", "123/456/1234567890-00.jpg")) < calls.index(("fsync", "123/456"))
     store.close()
 
@@ -282,7 +362,7 @@ def test_a_replaced_file_goes_only_after_the_new_one_is_durable(tmp_path: Path, 
         seen.append((tmp_path / "123/456/1234567890-00.jpg").exists())
         os.fsync(fd)
 
-    monkeypatch.setattr(local_module, "fsync", watch)
+    monkeypatch.setattr(system, "fsync", watch)
     store.put([Keep(written(store), "png", may_replace=True)])
     assert seen == [True] * len(seen)
     assert seen

@@ -21,7 +21,7 @@ from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.judge import Policy
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
-from d4c_images.stores import Keep
+from d4c_images.stores import Keep, Place
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker import Clock, work
 from tests.patience import PATIENCE_S
@@ -128,11 +128,11 @@ def test_success_is_told_only_after_the_file_is_kept(bench: Bench, monkeypatch: 
     """Invariant I1: not one report of success while `put` is still at work."""
     real_put, may_go_on, kept = bench.store.put, threading.Event(), list[str]()
 
-    def slow_put(keeps: Sequence[Keep]) -> list[str | None]:
+    def slow_put(keeps: Sequence[Keep]) -> list[Place | None]:
         assert may_go_on.wait(10)
-        paths = real_put(keeps)
-        kept.extend(path for path in paths if path)
-        return paths
+        places = real_put(keeps)
+        kept.extend(place.path for place in places if place)
+        return places
 
     monkeypatch.setattr(bench.store, "put", slow_put)
     threading.Timer(0.7, may_go_on.set).start()

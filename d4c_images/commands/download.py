@@ -27,6 +27,7 @@ from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
+    from d4c_images.stores.pack import Packing
 
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
 
@@ -113,6 +114,13 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
     how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="for a connection to stand")
     how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="for one request in all")
     how.add_argument("--stall-timeout", type=arguments.span, default="30s", metavar="SPAN", help="with next to no bytes coming in")
+    how.add_argument(
+        "--store",
+        choices=("files", "pack"),
+        help="keep each image as a file, or many of them in tar files of about a gigabyte; by default as the last time, at first "
+        "as files",
+    )
+    how.add_argument("--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G")
     how.add_argument("--max-size", type=arguments.size, default="2G", metavar="SIZE", help="of one body")
     how.add_argument(
         "--connect-to",
@@ -137,9 +145,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     with stop.listening(), session.owned(args.ledger, "download", settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
-        with _runner(args, root, fetch) as runner:  # first: its workers load their parts while we load ours
+        packing = session.packing(ledger, args.store, args.shard_size)
+        with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours
+            session.mend_shards(ledger, root)
             session.set_files_aside(ledger, root, stop)
             ending = _work(args, settings, ledger, runner, plan, stop)
+        session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
@@ -169,10 +180,10 @@ def _plan(args: argparse.Namespace, deadline: float | None, grace_s: float) -> P
 
 
 @contextmanager
-def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions) -> Iterator[Runner]:
+def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None) -> Iterator[Runner]:
     from d4c_images.runners.worker_setup import WorkerSetup, sign_in
 
-    setup = WorkerSetup(root.absolute(), fetch, args.max_edge)
+    setup = WorkerSetup(root.absolute(), fetch, args.max_edge, packing)
     if args.cluster is None:
         from d4c_images.runners.processes import ProcessRunner
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.ledger import placeholders as marking
     from d4c_images.setting_aside import allow
     from d4c_images.stores.aside import Aside
-    from d4c_images.stores.local import LocalStore
+    from d4c_images.stores.pack import open_store
 
     allowed, listed = [sha256_of(text) for text in args.allow], presets.placeholder_list(args.placeholders_file)
     root = session.image_root(args.root)
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         heart = owner.Heart(ledger, time.time)
         session.set_files_aside(ledger, root, lambda: False)
         for sha256 in allowed:
-            store = LocalStore(root)
+            store = open_store(root, session.packing(ledger))
             try:
                 n = allow(ledger, store, Aside(root), sha256, int(time.time()))
             finally:

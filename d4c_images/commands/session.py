@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from d4c_images.durations import parse_moment
 from d4c_images.errors import StoreError, UsageError
@@ -22,6 +22,9 @@ from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
 from d4c_images.run import DRAIN_SIGNALS
 from d4c_images.settings import Settings
+
+if TYPE_CHECKING:
+    from d4c_images.stores.pack import Packing
 
 
 class Stop:
@@ -105,6 +108,28 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
         finally:
             store.close()
         print(f"{n:,} files of placeholders were set aside", flush=True)
+
+
+def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> Packing | None:
+    """How this ledger's images are packed, by what is wished now or was the last time; None: they are files."""
+    from d4c_images.ledger.shards import store_kind
+    from d4c_images.stores.pack import SHARD_BYTES, Packing
+
+    kind = store_kind(ledger, wished)
+    return Packing(kind.token, shard_bytes or SHARD_BYTES) if kind.kind == "pack" else None
+
+
+def mend_shards(ledger: connect.Ledger, root: Path) -> None:
+    """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
+    from d4c_images.ledger import shards
+
+    token = shards.store_kind(ledger, None).token
+    if (root / "packs").exists():
+        from d4c_images.stores.mending import mend
+
+        n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))
+        if n:
+            print(f"{n:,} images that were packed, but not written down, are looked at again", flush=True)
 
 
 def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:

@@ -20,11 +20,12 @@ STEP_ROWS = 5_000
 TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 SUCCESSES = """
-SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE image_id > ? AND image_id <= ? AND status = 'success'
+SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND status = 'success'
 """
-SUCCESS = "SELECT image_id, file_path, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
+SUCCESS = "SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
 BY_NAME = """
-SELECT i.status, i.file_path, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL,
+SELECT i.status, i.file_path, i.file_offset, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL,
        EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 2)
 FROM json_each(?) AS wanted
 LEFT JOIN image_rows AS i ON i.image_id = coalesce(
@@ -35,6 +36,7 @@ LEFT JOIN image_rows AS i ON i.image_id = coalesce(
 ORDER BY wanted.key
 """
 LEASES = "SELECT lease_id FROM leases"
+TOKEN = "SELECT token FROM store"
 LOST = """
 SELECT image_id, lease_id FROM image_rows INDEXED BY image_leases
 WHERE lease_id IS NOT NULL AND lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?
@@ -60,6 +62,7 @@ class StoredImage:
 
     image_id: int
     path: str | None
+    offset: int | None
     size_bytes: int | None
     sha256: bytes | None
 
@@ -70,6 +73,7 @@ class NamedImage:
 
     status: str | None
     path: str | None
+    offset: int | None
     is_leased: bool
     is_to_adopt: bool  # a dead lease held it: the next download takes its file over
     is_to_set_aside: bool  # a placeholder whose file is still there
@@ -102,12 +106,18 @@ def named_images(ledger: Reader, names: Sequence[tuple[int, int, str]]) -> list[
     if not names:
         return []
     rows = ledger.rows(BY_NAME, (json.dumps(names),))
-    return [NamedImage(status, path, bool(leased), bool(adopt), bool(aside)) for status, path, leased, adopt, aside in rows]
+    return [NamedImage(*row[:3], *map(bool, row[3:])) for row in rows]
 
 
 def live_leases(ledger: Reader) -> set[int]:
     """Leases that are out; as many as there are turns, thousands at most."""
     return {row[0] for row in ledger.rows(LEASES)}
+
+
+def token(ledger: Reader) -> str | None:
+    """What stands in the names of this ledger's shards; None where there are none."""
+    rows = ledger.rows(TOKEN)
+    return rows[0][0] if rows else None
 
 
 def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:

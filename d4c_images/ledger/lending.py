@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, unfold, untried
+from d4c_images.ledger import evidence, shards, unfold, untried
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.placeholders import Marked, Watch
 from d4c_images.ledger.rollup import RecordChanges
@@ -47,7 +47,7 @@ UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_l
     host_id = :host_id,
     attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, carried_failure = NULL,
     http_status = :http_status, error_type = :error_type,
-    error_detail = :error_detail, file_path = :file_path, file_size = :file_size, sha256 = :sha256,
+    error_detail = :error_detail, file_path = :file_path, file_offset = :file_offset, file_size = :file_size, sha256 = :sha256,
     original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
     last_modified = :last_modified, last_attempt_at = :now
 WHERE image_id = :image_id AND lease_id = :lease_id
@@ -295,6 +295,7 @@ class _Settlement:
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
         self._settled_rows: list[dict[str, Any]] = []  # for `SETTLE`
+        self._in_shards: list[tuple[str, int]] = []
 
     def report(self, report: Report) -> None:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
@@ -318,7 +319,8 @@ class _Settlement:
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
-        self._records, self._host_counts, self._stored = RecordChanges(), {}, []
+        shards.note(self._db, self._in_shards)
+        self._records, self._host_counts, self._stored, self._in_shards = RecordChanges(), {}, [], []
 
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
@@ -393,6 +395,7 @@ class _Settlement:
                 "error_type": verdict.error_type,
                 "error_detail": None if verdict.detail is None else verdict.detail[:2000],
                 "file_path": blob.path if blob else None,
+                "file_offset": blob.offset if blob else None,
                 "file_size": blob.size_bytes if blob else None,
                 "sha256": blob.sha256 if blob else None,
                 "original_sha256": blob.original_sha256 if blob else None,
@@ -410,6 +413,8 @@ class _Settlement:
         if outcome.hash_matches is not None:
             url = held.urls.split("\n")[outcome.url_no]
             evidence.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+        if blob is not None and blob.offset is not None:
+            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
         size_bytes = blob.size_bytes if blob else 0
         self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
         succeeded = verdict.status == Status.SUCCESS

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from d4c_images import crash
+from d4c_images.ledger import shards
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
@@ -43,7 +44,7 @@ SELECT image_id, gbif_id, host_id, coalesce(original_sha256, sha256), file_size 
 WHERE image_id > ? AND image_id <= ? AND status = 'success' AND sha256 IS NOT NULL AND coalesce(error_type, '') <> 'same_image'
 """
 HELD = """
-SELECT i.image_id, i.gbif_id, i.host_id, i.error_type, i.file_path, i.file_size
+SELECT i.image_id, i.gbif_id, i.host_id, i.error_type, i.file_path, i.file_offset, i.file_size
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value WHERE i.status = 'success'
 """
 FOLLOWERS = """
@@ -53,12 +54,15 @@ WHERE i.error_type = 'same_image' AND i.status = 'success' AND i.error_detail = 
 """
 MARK = """
 UPDATE image_rows SET status = 'failed_permanent', error_type = 'placeholder', error_detail = ?, file_path = NULL,
-    file_size = NULL
+    file_offset = NULL, file_size = NULL
 WHERE image_id = ?
 """
-LIST_FILE = "INSERT OR REPLACE INTO set_aside (image_id, file_path, sha256) VALUES (?, ?, ?)"
+LIST_FILE = """
+INSERT OR REPLACE INTO set_aside (image_id, file_path, file_offset, file_size, sha256) VALUES (?, ?, ?, ?, ?)
+"""
 TO_SET_ASIDE = """
-SELECT s.image_id, s.file_path, s.sha256, i.status = 'failed_permanent' AND i.error_type = 'placeholder' AS is_placeholder,
+SELECT s.image_id, s.file_path, s.file_offset, s.file_size, s.sha256,
+       i.status = 'failed_permanent' AND i.error_type = 'placeholder' AS is_placeholder,
        i.status = 'success' AND i.file_path = s.file_path AS is_an_image
 FROM set_aside AS s JOIN image_rows AS i ON i.image_id = s.image_id ORDER BY s.image_id LIMIT ?
 """
@@ -69,7 +73,8 @@ WHERE image_id > ? AND image_id <= ? AND status = 'failed_permanent' AND error_t
   AND coalesce(original_sha256, sha256) = ?
 """
 RESTORE = """
-UPDATE image_rows SET status = 'success', error_type = NULL, error_detail = NULL, file_path = ?, file_size = ? WHERE image_id = ?
+UPDATE image_rows SET status = 'success', error_type = NULL, error_detail = NULL, file_path = ?, file_offset = ?, file_size = ?
+WHERE image_id = ?
 """
 TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
@@ -195,10 +200,10 @@ def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str,
     wanted = list(dict.fromkeys(image_ids))
     while wanted:
         rows = db.execute(HELD, (json.dumps(wanted),)).fetchall()
-        for image_id, gbif_id, its_host_id, error_type, file_path, file_size in rows:
+        for image_id, gbif_id, its_host_id, error_type, file_path, file_offset, file_size in rows:
             db.execute(MARK, (detail, image_id))
             if error_type != ErrorType.SAME_IMAGE:  # else the file is another image's
-                db.execute(LIST_FILE, (image_id, file_path, sha256))
+                db.execute(LIST_FILE, (image_id, file_path, file_offset, file_size, sha256))
             tally.image(-1, its_host_id, Status.SUCCESS, error_type, final=True, size_bytes=file_size or 0)
             tally.image(1, its_host_id, Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, final=True)
             records.image(image_id, gbif_id, n_success=-1, n_failed=1)
@@ -268,6 +273,8 @@ class ToSetAside(NamedTuple):
 
     image_id: int
     path: str
+    offset: int | None
+    size_bytes: int
     sha256: bytes
     is_placeholder: bool | None  # else the image has got new attempts since, and the file may be a later one
     is_an_image: bool | None  # it is what a success names: one of those attempts has brought it
@@ -291,10 +298,21 @@ class Claimed(NamedTuple):
     host_id: int
 
 
-def allow(ledger: Ledger, sha256: bytes, now: int, restore: Callable[[Sequence[Claimed]], Sequence[tuple[str, int]]]) -> int:
+class Restored(NamedTuple):
+    """Where the bytes of such an image are, durably."""
+
+    path: str
+    offset: int | None
+    size_bytes: int
+
+
+Restore = Callable[[Sequence[Claimed]], Sequence[Restored]]
+
+
+def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore) -> int:
     """Take a placeholder back: its images become successes again, in committed chunks. Returns how many.
 
-    `restore` gives path and size of each image's file, once it is durable. Raises what `restore` raises; then nothing of that
+    `restore` gives the place of each image's bytes, once they are durable. Raises what `restore` raises; then nothing of that
     chunk was changed, and the same call goes on there.
     """
     db = ledger.connection
@@ -311,19 +329,18 @@ def allow(ledger: Ledger, sha256: bytes, now: int, restore: Callable[[Sequence[C
     return n
 
 
-def _restore(
-    ledger: Ledger, rows: Sequence[Claimed], restore: Callable[[Sequence[Claimed]], Sequence[tuple[str, int]]], now: int
-) -> None:
+def _restore(ledger: Ledger, rows: Sequence[Claimed], restore: Restore, now: int) -> None:
     files = restore(rows)  # the bytes first, then the rows (I1)
     crash.point("placeholders.restored")
     with ledger.transaction() as db:
         tally, records = Tally(), RecordChanges()
-        for one, (path, size_bytes) in zip(rows, files, strict=True):
-            db.execute(RESTORE, (path, size_bytes, one.image_id))
+        for one, file in zip(rows, files, strict=True):
+            db.execute(RESTORE, (*file, one.image_id))
             db.execute(FORGET_FILE, (one.image_id,))
             tally.image(-1, one.host_id, Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, final=True)
-            tally.image(1, one.host_id, Status.SUCCESS, None, final=True, size_bytes=size_bytes)
+            tally.image(1, one.host_id, Status.SUCCESS, None, final=True, size_bytes=file.size_bytes)
             records.image(one.image_id, one.gbif_id, n_success=1, n_failed=-1)
+        shards.note(db, [(file.path, file.offset + file.size_bytes) for file in files if file.offset is not None])
         records.write(db, tally, now)
         tally.write(db)
 

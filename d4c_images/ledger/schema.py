@@ -111,6 +111,7 @@ CREATE TABLE image_rows (
     error_type       TEXT,
     error_detail     TEXT,
     file_path        TEXT,
+    file_offset      INTEGER,            -- NULL: the file is the image; else its bytes begin here in a shard
     file_size        INTEGER,
     sha256           BLOB,
     original_sha256  BLOB,
@@ -313,10 +314,24 @@ CREATE TABLE placeholders (
     PRIMARY KEY (host_id, sha256)
 ) WITHOUT ROWID;
 CREATE TABLE set_aside (          -- files of placeholders that still stand among the images
-    image_id   INTEGER PRIMARY KEY,
-    file_path  TEXT NOT NULL,
-    sha256     BLOB NOT NULL
+    image_id    INTEGER PRIMARY KEY,
+    file_path   TEXT NOT NULL,
+    file_offset INTEGER,
+    file_size   INTEGER NOT NULL,
+    sha256      BLOB NOT NULL
 );
+
+-- How the images of the next download are kept, and what names this ledger's shards (ledger/shards.py).
+CREATE TABLE store (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    kind   TEXT NOT NULL,         -- files, pack
+    token  TEXT NOT NULL
+);
+-- Up to where a row names images of a shard: nothing before it may ever be cut.
+CREATE TABLE shards (
+    file_path   TEXT PRIMARY KEY,
+    end_offset  INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE page_samples (       -- what a host answers instead of images: the latest text per kind
     host_id     INTEGER NOT NULL,
@@ -331,7 +346,8 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
 VIEWS = """
 CREATE VIEW images AS
 SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image_key, i.urls, h.host, i.status,
-       i.http_status, i.error_type, i.error_detail, i.file_path, i.file_size, nullif(lower(hex(i.sha256)), '') AS sha256,
+       i.http_status, i.error_type, i.error_detail, i.file_path, i.file_offset, i.file_size,
+       nullif(lower(hex(i.sha256)), '') AS sha256,
        nullif(lower(hex(i.original_sha256)), '') AS original_sha256, i.media_type, i.width, i.height, i.etag, i.last_modified,
        i.attempts, i.last_attempt_at, i.not_before, i.url_no, r.name AS rule, r.version AS rule_version
 FROM image_rows AS i

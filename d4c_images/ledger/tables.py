@@ -119,6 +119,7 @@ IMAGES = Table(
         "error_type": "text",
         "error_detail": "text",
         "file_path": "text",
+        "file_offset": "integer",
         "file_size": "integer",
         "sha256": "text",
         "original_sha256": "text",

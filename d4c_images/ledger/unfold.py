@@ -101,7 +101,7 @@ WITH RECURSIVE below (image_id) AS (
 SELECT image_id FROM below
 """
 STORED = """
-SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256 FROM image_rows
+SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256, file_offset FROM image_rows
 WHERE image_id = ? AND status = 'success'
 """
 FOLLOWERS = """
@@ -112,7 +112,7 @@ WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_
 """
 FOLLOW = """
 UPDATE image_rows SET status = 'success', file_path = ?, file_size = ?, sha256 = ?, media_type = ?, width = ?, height = ?,
-    original_sha256 = ?, last_attempt_at = ?
+    original_sha256 = ?, file_offset = ?, last_attempt_at = ?
 WHERE image_id = ?
 """
 SHARED_PARENTS = """

@@ -12,9 +12,10 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from d4c_images.errors import UsageError
 from d4c_images.ledger import audit
 from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.reader import Reader
+from d4c_images.stores import Place, reading, shard
+from d4c_images.stores.pack import FOLDER as PACKS
+from d4c_images.stores.pack import SHARD_NAME
+from d4c_images.stores.partial import numbers_of
+from d4c_images.stores.shard import Sample
 
 SAMPLES = 20  # findings of one kind that are told in full; all are counted
 DEEPEST = 4  # levels of folders; the layout has two
@@ -44,6 +50,7 @@ class Kind(StrEnum):
     SIZE = "file of another size"
     SHA256 = "file with other bytes"
     UNREADABLE = "cannot be read"
+    TORN = "shard with a torn end"
     NO_ROW = "file without a row"
     LEFTOVER = "leftover"
 
@@ -83,10 +90,13 @@ class CheckReport:
     root: Path
     n_images: int  # success rows held against their files
     n_files: int  # files held against the ledger
+    n_packed: int  # images in shards, likewise
     n_records: int
     n_to_adopt: int  # stored, but not yet written down: the next download takes them over. No finding
     n_in_work: int  # files of turns that are out. No finding
     n_to_set_aside: int  # files of placeholders that will be taken away. No finding
+    n_unused: int  # images in shards that no row names any more: replaced, or kept by a worker that was too late. No finding
+    unused_bytes: int
     counts: dict[Kind, int]
     samples: tuple[Finding, ...]
 
@@ -122,10 +132,13 @@ class _Check:
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
     n_files: int = 0
+    n_packed: int = 0
     n_records: int = 0
     n_to_adopt: int = 0
     n_in_work: int = 0
     n_to_set_aside: int = 0
+    n_unused: int = 0
+    unused_bytes: int = 0
 
     def run(self) -> CheckReport:
         self.progress(CheckProgress("database", 0, None))
@@ -140,10 +153,13 @@ class _Check:
             self.root,
             self.n_images,
             self.n_files,
+            self.n_packed,
             self.n_records,
             self.n_to_adopt,
             self.n_in_work,
             self.n_to_set_aside,
+            self.n_unused,
+            self.unused_bytes,
             dict(self.counts),
             tuple(self.samples),
         )
@@ -183,19 +199,30 @@ class _Check:
     def _trouble(self, image: StoredImage) -> Finding | None:
         if image.path is None or image.size_bytes is None or image.sha256 is None:
             return Finding(Kind.NO_PATH, f"image {image.image_id}")
+        place = Place(image.path, image.offset)
+        what = image.path if image.offset is None else f"{image.path} at {image.offset}"
         try:
-            found = (self.root / image.path).stat()
-            if not stat.S_ISREG(found.st_mode):
-                return Finding(Kind.MISSING, f"{image.path} (image {image.image_id}) is no file")
-            if found.st_size != image.size_bytes:
-                return Finding(Kind.SIZE, f"{image.path}: {found.st_size} bytes, the ledger says {image.size_bytes}")
-            if self.options.sha256 and _sha256(self.root / image.path) != image.sha256:
-                return Finding(Kind.SHA256, f"{image.path}: its sha256 is not {image.sha256.hex()}")
+            size_bytes = self._size(place)
+            if size_bytes is None:
+                said = "is no file" if image.offset is None else "is no image"
+                return Finding(Kind.MISSING, f"{what} (image {image.image_id}) {said}")
+            if size_bytes != image.size_bytes:
+                return Finding(Kind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
+            if self.options.sha256 and _sha256(reading.pieces(self.root, place, size_bytes)) != image.sha256:
+                return Finding(Kind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
         except (FileNotFoundError, NotADirectoryError):
-            return Finding(Kind.MISSING, f"{image.path} (image {image.image_id})")
+            return Finding(Kind.MISSING, f"{what} (image {image.image_id})")
         except OSError as error:
-            return Finding(Kind.UNREADABLE, f"{image.path}: {error.strerror}")
+            return Finding(Kind.UNREADABLE, f"{what}: {error.strerror}")
         return None
+
+    def _size(self, place: Place) -> int | None:
+        """Of an image, as the disk says it; None where there is something else. Raises `OSError`."""
+        if place.offset is not None:
+            sample = reading.sample_at(self.root, place.path, place.offset)
+            return None if sample is None else sample.size_bytes
+        found = (self.root / place.path).stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def _check_folders(self) -> None:
         """Every file against the ledger."""
@@ -203,6 +230,10 @@ class _Check:
         for prefix, names in self._walk("", 0):
             names = [name for name in names if (self.root / prefix / name).absolute() not in ledger_files]
             self.n_files += len(names)
+            if prefix == f"{PACKS}/":
+                for name in filter(SHARD_NAME.fullmatch, names):
+                    self._check_shard(prefix + name)
+                names = [name for name in names if not SHARD_NAME.fullmatch(name)]
             for name, standing in self._look(prefix, names).items():
                 self._note(prefix, name, standing)
             self.progress(CheckProgress("files", self.n_files, None))
@@ -216,6 +247,52 @@ class _Check:
             self.n_to_set_aside += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
             self._found(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
+
+    def _check_shard(self, path: str) -> None:
+        """Every image of a shard against the ledger, in the order of the file."""
+        try:
+            with (self.root / path).open("rb", buffering=0) as file:
+                end = self._check_samples(path, file.fileno())
+                if self._is_torn(file.fileno(), end) and not audit.live_leases(self.ledger):
+                    # A run may have gone on, and come to its end, since the last image was read.
+                    for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
+                        end = sample.end
+                    if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
+                        self._found(Kind.TORN, f"{path} behind byte {end}: the next download makes it whole")
+        except FileNotFoundError:
+            pass  # nothing was in it, and a run has taken it away
+        except OSError as error:
+            self._found(Kind.UNREADABLE, f"{path}: {error.strerror}")
+
+    def _check_samples(self, path: str, fd: int) -> int:
+        """The end of the last one."""
+        n_unused, n, end = self.n_unused, 0, 0
+        samples = shard.samples(fd, 0, os.fstat(fd).st_size)
+        while some := list(islice(samples, audit.STEP_ROWS)):
+            self._note_samples(path, some)
+            n, end = n + len(some), some[-1].end
+            self.progress(CheckProgress("packed images", self.n_packed, None))
+        if 0 < n == self.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
+            self._found(Kind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
+        return end
+
+    def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
+        self.n_packed += len(samples)
+        is_new = self._is_newer_than_copy(self.root / path)
+        keys = [(*numbers_of(sample.stem), path) for sample in samples]
+        for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
+            if image.status == "success" and (image.path, image.offset) == (path, sample.offset):
+                continue
+            if image.is_leased or is_new:
+                self.n_in_work += 1
+            elif image.is_to_adopt and image.status != "success":
+                self.n_to_adopt += 1
+            else:
+                self.n_unused += 1
+                self.unused_bytes += sample.size_bytes
+
+    def _is_torn(self, fd: int, end: int) -> bool:
+        return not shard.is_ended(fd, end, os.fstat(fd).st_size)
 
     def _is_newer_than_copy(self, path: Path) -> bool:
         """Where a copy of the ledger is read, it cannot know what the run beside us has begun since."""
@@ -264,6 +341,8 @@ class _Check:
                 yield from self._walk(f"{prefix}{name}/", depth + 1)
 
 
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _sha256(pieces: Iterator[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()

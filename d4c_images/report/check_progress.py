@@ -1,4 +1,7 @@
-"""Shows a check at work: a bar for each part on a terminal, a line each half minute in a job log. Changes nothing."""
+"""Shows what goes through a whole collection at work: a bar for each part on a terminal, a line each half minute in a job log.
+
+Changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ LOG_EVERY_S = 30.0
 class CheckProgressView:
     """Use as a context; `show` takes what `check` tells. On standard error, so that `--json` stays whole."""
 
-    def __init__(self, *, live: bool) -> None:
+    def __init__(self, *, live: bool, doing: str = "checking the") -> None:
+        self._doing = doing
         self._told_at = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
@@ -50,4 +54,4 @@ class CheckProgressView:
             self._bars.update(self._tasks[progress.what], completed=progress.done, total=progress.total, figures=figures)
         elif time.monotonic() - self._told_at >= LOG_EVERY_S:
             self._told_at = time.monotonic()
-            print(f"checking the {progress.what}: {figures}", file=sys.stderr, flush=True)
+            print(f"{self._doing} {progress.what}: {figures}", file=sys.stderr, flush=True)

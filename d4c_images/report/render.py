@@ -74,6 +74,7 @@ def show_check(report: CheckReport, console: Console) -> None:
     """Print what was checked and what was found."""
     lines = [
         ("checked", f"{report.n_images:,} stored images, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
+        *_packed(report),
         (
             "in work",
             f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
@@ -93,6 +94,13 @@ def show_check(report: CheckReport, console: Console) -> None:
     )
     sections = [section for section in (counts, samples) if section.rows]
     show(f"d4c-images check of {report.ledger} and {report.root}", lines, sections, console)
+
+
+def _packed(report: CheckReport) -> list[tuple[str, str]]:
+    if not report.n_packed:
+        return []
+    unused = f"{report.n_unused:,} that no row names any more, {show_size(report.unused_bytes)}"
+    return [("packed", f"{report.n_packed:,} images in shards, of them {unused}")]
 
 
 def summary_lines(report: StatusReport) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from d4c_images.model import FetchOptions
 
 if TYPE_CHECKING:
     from d4c_images.runners.processes import Work
+    from d4c_images.stores.pack import Packing
 
 
 MAX_OPEN_FILES = 1 << 16
@@ -31,13 +32,14 @@ class WorkerSetup:
     root: Path
     fetch: FetchOptions
     max_edge: int | None
+    packing: Packing | None = None  # None: files
     sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
         from d4c_images.examine import Examiner
         from d4c_images.fetch import Fetcher
         from d4c_images.judge import Policy
-        from d4c_images.stores.local import LocalStore
+        from d4c_images.stores.pack import open_store
         from d4c_images.worker import Clock, work
 
         if self.sign is not None:
@@ -46,7 +48,7 @@ class WorkerSetup:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
-        store, fetcher, examiner = LocalStore(self.root), Fetcher(self.fetch), Examiner(self.max_edge)
+        store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=Policy(), clock=Clock())
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from d4c_images.model import Blob
 
 
 class Partial(Protocol):
@@ -39,30 +41,39 @@ class Keep:
     partial: Partial
     extension: str  # of the final name, without a dot
     may_replace: bool = False  # a file of this image may be there already, perhaps with another extension: it goes
+    blob: Blob | None = None  # what is known of it, without its place: for stores that tell
+    url: str | None = None  # where it came from: likewise
+
+
+class Place(NamedTuple):
+    """Where the bytes of an image are."""
+
+    path: str  # relative to the root
+    offset: int | None = None  # in that file, which then holds many images; None: the file is the image
 
 
 class Store(Protocol):
-    """Keeps one file per (gbif_id, image_no). Safe to use from two threads, and by many processes at once."""
+    """Keeps the bytes of each (gbif_id, image_no). Safe to use from two threads, and by many processes at once."""
 
     def begin(self, gbif_id: int, image_no: int, lease_id: int) -> Partial:
         """A partial for this image under this lease."""
 
-    def put(self, keeps: Sequence[Keep]) -> list[str | None]:
+    def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
         """Make them images. Durable on return: bytes, then names, then the folders that hold the names, new folders included.
 
-        Returns the path of each, relative to the root; None where the partial was taken away by somebody with a newer
-        lease. A final name always shows a whole file, whatever happens on the way. Raises `StoreError` where the store
-        cannot be written; then some of them may be in the store and others not, and nothing may be said of any.
+        Returns the place of each; None where the partial was taken away by somebody with a newer lease. A final name always
+        shows a whole file, whatever happens on the way. Raises `StoreError` where the store cannot be written (full, over its
+        quota, a stale handle); then some of them may be in the store and others not, and nothing may be said of any.
         """
 
     def path_of(self, relative: str) -> Path:
-        """A local file with the bytes of a stored image."""
+        """The local file of a path that `find` gave."""
 
     def find(self, gbif_id: int, image_no: int) -> list[str]:
-        """Relative paths of what stands there under a final name of this image; more than one only after an accident."""
+        """Relative paths of what dead leases have left as files under a final name of this image; mostly none, or one."""
 
-    def confirm(self, relative: str) -> None:
-        """Make durable what stands there already: bytes, name and folders, as `put` would have done."""
+    def confirm(self, relative: str, blob: Blob) -> Place:
+        """Take over such a file, after it was found to be `blob`: durable as if `put`."""
 
     def remove(self, relative: str) -> None:
         """Take a stored file away; not an error where it is gone already."""

@@ -8,10 +8,11 @@ The folder is hidden: who walks the collection does not meet it.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
-from d4c_images.errors import StoreError
+from d4c_images.stores import Place
+from d4c_images.stores.partial import naming, sync_path
+from d4c_images.stores.reading import extension_of, pieces
 
 FOLDER = ".placeholders"
 
@@ -20,28 +21,22 @@ class Aside:
     def __init__(self, root: Path) -> None:
         self._root, self._folder = root, root / FOLDER
 
-    def keep(self, relative: str, sha256: bytes) -> None:
-        """Have a durable copy of a stored file. Nothing happens where there is one already, or the file is gone."""
-        kept = self._folder / f"{sha256.hex()}{Path(relative).suffix}"
-        source = self._root / relative
-        if self.find(sha256) is not None or not source.exists():
+    def keep(self, place: Place, size_bytes: int, sha256: bytes) -> None:
+        """Have a durable copy of a stored image. Nothing happens where there is one already, or the file is gone."""
+        if self.find(sha256) is not None or not (self._root / place.path).exists():
             return
-        partial = kept.with_name(f".{kept.name}.part")
-        try:
+        with naming(self._root / place.path):
+            kept = self._folder / f"{sha256.hex()}.{extension_of(self._root, place)}"
+        part = kept.with_name(f".{kept.name}.part")
+        with naming(kept):
             self._folder.mkdir(exist_ok=True)
-            with source.open("rb") as old, partial.open("wb") as new:
-                shutil.copyfileobj(old, new)
+            with part.open("wb") as new:
+                new.writelines(pieces(self._root, place, size_bytes))
                 new.flush()
                 os.fsync(new.fileno())
-            partial.replace(kept)
-            for folder in (self._folder, self._root):
-                fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-        except OSError as error:
-            raise StoreError(f"{kept}: {error.strerror or error}") from error
+            part.replace(kept)
+            sync_path(self._folder)
+            sync_path(self._root)
 
     def find(self, sha256: bytes) -> Path | None:
         """The copy, if there is one."""

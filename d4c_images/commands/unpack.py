@@ -1,0 +1,71 @@
+"""`unpack`: copies images out of a collection as plain files. Copies none itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from d4c_images.commands import arguments, session
+from d4c_images.errors import UsageError
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "unpack",
+        run,
+        "Copy images out as plain files, from the tar files of --store pack too, and compare their hashes on the way. Changes "
+        "nothing in the collection; killed, the same command goes on.",
+        settings,
+        root=True,
+    )
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder for the files; made where it is missing")
+    parser.add_argument(
+        "--gbif-id", type=arguments.positive, action="append", default=[], metavar="N", help="only this record's; may be repeated"
+    )
+    parser.add_argument("--ids", type=Path, metavar="FILE", help="only the records whose gbifIDs stand in this file, one a line")
+    parser.add_argument("--json", action="store_true", help="the summary for scripts")
+    arguments.add_progress(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.ledger import places
+    from d4c_images.ledger.reader import open_reader
+    from d4c_images.report.check import CheckProgress
+    from d4c_images.report.check_progress import CheckProgressView
+    from d4c_images.unpacking import Unpacked, unpack
+
+    if args.to.resolve().is_relative_to(args.root.resolve()):
+        raise UsageError(f"--to {args.to} is in the collection itself, where files without a row would be findings of check")
+    gbif_ids = args.gbif_id + (_ids(args.ids) if args.ids is not None else [])
+    selects = bool(args.gbif_id) or args.ids is not None
+    live = session.wants_progress(args, sys.stderr)
+    with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
+        total = None if selects else places.n_stored(ledger)
+        images = places.shown_by(ledger, gbif_ids) if selects else places.all_stored(ledger)
+
+        def show(done: Unpacked) -> None:
+            view.show(CheckProgress("images", done.n_seen, total))
+
+        done = unpack(images, args.root, session.image_root(args.to), show)
+    if args.json:
+        print(json.dumps(done.as_dict(), indent=2))
+    else:
+        print(f"{done.n_written:,} images were written ({done.written_bytes / 1e6:,.1f} MB), {done.n_there:,} were there already")
+        for trouble in done.troubles:
+            print(f"d4c-images: {trouble}", file=sys.stderr)
+        if done.n_troubles:
+            print(f"{done.n_troubles:,} could not be read, or are not what the ledger says: see check --sha256")
+    return 1 if done.n_troubles else 0
+
+
+def _ids(path: Path) -> list[int]:
+    try:
+        return [int(line) for line in path.read_text(encoding="utf-8").split()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the gbifIDs in {path}: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} has something else than gbifIDs: {error}") from None

@@ -1,0 +1,80 @@
+"""Makes whole again what a killed writer has left of its shard. For the ledger's owner alone, while none of its workers lives.
+
+A worker that was taken for dead and goes on writes into a shard that nobody else appends to, and what it tells does not count any
+more: so nothing that a row names can be cut by this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from pathlib import Path
+
+from d4c_images import crash
+from d4c_images.stores import Keep, partial, shard
+from d4c_images.stores.local import LocalStore
+from d4c_images.stores.pack import FOLDER, shard_names
+from d4c_images.stores.partial import naming, numbers_of, write_all
+from d4c_images.stores.shard import Sample
+
+Wanted = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
+
+GROUP = 32
+CHUNK_BYTES = 1 << 20
+
+
+def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int:
+    """Cut what is torn off the shards of a ledger, and lay out as files what is whole, but was not written down.
+
+    `ends` gives the end of the last image that a row names, for each shard's path; nothing before it is touched. Of the whole
+    samples behind it, `wanted` says by (gbif_id, image_no) which shall be files, for the next who holds their lease to verify and
+    take over. Others stay in the shard: a ledger that has come from a backup may not know them. Returns how many files were
+    made. Raises `StoreError`. Killed, it can be called again.
+    """
+    n = 0
+    for name in shard_names(root, token):
+        path = root / FOLDER / name
+        with naming(path):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                n += _mend(root, path, fd, shard.up(ends.get(f"{FOLDER}/{name}", 0)), wanted)
+            finally:
+                os.close(fd)
+    return n
+
+
+def _mend(root: Path, path: Path, fd: int, end: int, wanted: Wanted) -> int:
+    size = os.fstat(fd).st_size
+    if size < end or shard.is_ended(fd, end, size):
+        return 0  # in order, or damaged by somebody else: that is for `check`
+    whole = list(shard.samples(fd, end, size))
+    is_wanted = wanted([numbers_of(sample.stem) for sample in whole]) if whole else []
+    chosen = list(compress(whole, is_wanted))
+    if chosen:
+        _lay_out(root, fd, chosen)
+        crash.point("mend.laid_out")
+    end = max((sample.end for sample, goes in zip(whole, is_wanted, strict=True) if not goes), default=end)
+    if not end:
+        path.unlink()
+    elif not shard.is_ended(fd, end, size):
+        os.ftruncate(fd, end)
+        os.lseek(fd, end, os.SEEK_SET)
+        write_all(fd, shard.END)
+        partial.fsync(fd)
+    return len(chosen)
+
+
+def _lay_out(root: Path, fd: int, samples: Sequence[Sample]) -> None:
+    store = LocalStore(root)
+    try:
+        for at in range(0, len(samples), GROUP):
+            keeps = []
+            for sample in samples[at : at + GROUP]:
+                part = store.begin(*numbers_of(sample.stem), 0)
+                for at_byte in range(0, sample.size_bytes, CHUNK_BYTES):
+                    part.write(os.pread(fd, min(CHUNK_BYTES, sample.size_bytes - at_byte), sample.offset + at_byte))
+                keeps.append(Keep(part, sample.extension, may_replace=True))
+            store.put(keeps)
+    finally:
+        store.close()

@@ -1,0 +1,232 @@
+"""Images as members of tar shards, for disks that count files. Knows no ledger, and cuts no shard (`stores.mending`).
+
+    <root>/packs/<token>-<number>.tar                 a shard (`stores.shard`); the token is that of the ledger
+    <root>/packs/parts/.<gbif_id>-<NN>.<lease>.part   an image on its way
+
+Each store makes shards of its own, under a number that nobody else can have, and only ever appends to the newest of them. The
+order of writes is the invariant: bytes into the shard, fsync of the shard, and of its folder where it is new. Only then has `put`
+returned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4c_images import crash
+from d4c_images.model import Blob
+from d4c_images.stores import Keep, Place, Store, partial, shard
+from d4c_images.stores.local import LocalStore
+from d4c_images.stores.partial import (
+    FilePartial,
+    Root,
+    clear_partials,
+    names_in,
+    naming,
+    numbers_of,
+    ours,
+    stem_of,
+    sync_path,
+    write_all,
+)
+
+FOLDER = "packs"
+PARTS = "packs/parts"
+SHARD_BYTES = 10**9
+COPY_BYTES = 1 << 20
+SHARD_NAME = re.compile(r"([0-9a-f]{8})-(\d+)\.tar")
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How a ledger's images are packed; pickles."""
+
+    token: str  # 8 hexadecimal digits, in the name of each shard: two ledgers never touch each other's
+    shard_bytes: int = SHARD_BYTES  # a shard that has so many is followed by another
+
+
+def shard_names(root: Path, token: str) -> list[str]:
+    """The names in `packs/` of the shards of one ledger, in order."""
+    return [name for name in names_in(root / FOLDER) if (found := SHARD_NAME.fullmatch(name)) and found[1] == token]
+
+
+def open_store(root: Path, packing: Packing | None) -> Store:
+    """A store of shards, or where nothing is to be packed of files."""
+    return LocalStore(root) if packing is None else PackStore(root, packing)
+
+
+class PackStore:
+    """A `Store` of tar shards. Its finds are plain files, which `confirm` packs."""
+
+    def __init__(self, root: Path, packing: Packing) -> None:
+        self._top = Root(root)
+        self._root = root
+        self._packing = packing
+        self._files = LocalStore(root)
+        self._shard: _Shard | None = None
+        self._one = threading.Lock()
+
+    def begin(self, gbif_id: int, image_no: int, lease_id: int) -> FilePartial:
+        return FilePartial(self._top, PARTS, stem_of(gbif_id, image_no), lease_id)
+
+    def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
+        crash.point("put.written")
+        bodies = [_Body(ours(keep.partial).path, ours(keep.partial).stem, keep.extension, keep.blob, keep.url) for keep in keeps]
+        places = self._append(bodies)
+        for keep, place in zip(keeps, places, strict=True):
+            keep.partial.abort()
+            if keep.may_replace and place is not None:
+                self._remove_files(ours(keep.partial).stem)
+        return places
+
+    def path_of(self, relative: str) -> Path:
+        return self._root / relative
+
+    def find(self, gbif_id: int, image_no: int) -> list[str]:
+        return self._files.find(gbif_id, image_no)
+
+    def confirm(self, relative: str, blob: Blob) -> Place:
+        path = self._root / relative
+        (place,) = self._append([_Body(path, path.stem, path.suffix.removeprefix("."), blob, None)])
+        assert place is not None, "who holds the lease of an image is the only one who touches its files"
+        self.remove(relative)
+        return place
+
+    def remove(self, relative: str) -> None:
+        """The folders of a file go with it, where they are empty then: they count like files."""
+        self._files.remove(relative)
+        with suppress(OSError):
+            for folder in (self._root / relative).relative_to(self._root).parents[:-1]:
+                (self._root / folder).rmdir()
+
+    def clear_partials(self, gbif_id: int, image_no: int) -> None:
+        clear_partials(self._root / PARTS, stem_of(gbif_id, image_no))
+        self._files.clear_partials(gbif_id, image_no)
+
+    def close(self) -> None:
+        with self._one:
+            if self._shard is not None:
+                self._shard.close()
+                self._shard = None
+        self._files.close()
+
+    def _append(self, bodies: Sequence[_Body]) -> list[Place | None]:
+        """All of them into one shard, durably.
+
+        After an error nothing is appended to that shard any more: what the system has lost of a failed write is not to be
+        known, so only what was durable before counts.
+        """
+        with self._one:
+            mine, self._shard = self._shard, None
+            try:
+                if mine is None:
+                    mine = _Shard(self._top, self._packing.token)
+                places = [mine.append(body) for body in bodies]
+                crash.point("put.appended")
+                mine.sync()
+            except BaseException:
+                if mine is not None:
+                    mine.close()
+                raise
+            crash.point("put.synced")
+            if mine.end < self._packing.shard_bytes:
+                self._shard = mine
+            else:
+                mine.close()
+            return places
+
+    def _remove_files(self, stem: str) -> None:
+        for relative in self._files.find(*numbers_of(stem)):
+            self.remove(relative)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A file that shall become a sample."""
+
+    path: Path
+    stem: str
+    extension: str
+    blob: Blob | None
+    url: str | None
+
+
+class _Shard:
+    """A shard that this process has made, open for appending. Made with its first sample."""
+
+    def __init__(self, top: Root, token: str) -> None:
+        self._top = top
+        self._token = token
+        self._path = top.path / FOLDER
+        self._fd: int | None = None
+        self._is_named = False  # its name is on the disk
+        self.end = 0  # of its last sample
+
+    def append(self, body: _Body) -> Place | None:
+        with naming(body.path):
+            try:
+                source = os.open(body.path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+        try:
+            return self._copy(source, body)
+        finally:
+            os.close(source)
+
+    def sync(self) -> None:
+        """What was appended is on the disk, as a whole tar file."""
+        if self._fd is None:
+            return
+        with naming(self._path):
+            write_all(self._fd, shard.END)
+            os.lseek(self._fd, self.end, os.SEEK_SET)
+            partial.fsync(self._fd)
+        if not self._is_named:
+            sync_path(self._path.parent)
+            sync_path(self._top.path)
+            self._is_named = True
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def _copy(self, source: int, body: _Body) -> Place:
+        with naming(self._path):
+            if self._fd is None:
+                self._fd = self._create()
+        size_bytes = os.fstat(source).st_size
+        told = shard.told(*numbers_of(body.stem), body.blob, body.url)
+        before = shard.head(body.stem, body.extension, size_bytes, int(time.time()), told)
+        offset = self.end + len(before)
+        with naming(self._path):
+            left = size_bytes
+            while left:
+                piece = os.read(source, min(left, COPY_BYTES))
+                if not piece:
+                    raise OSError(f"{body.path} has become shorter")
+                left -= len(piece)
+                write_all(self._fd, before + piece if left else before + piece + shard.padding(size_bytes))
+                before = b""
+            if before:
+                write_all(self._fd, before)
+        self.end = shard.up(offset + size_bytes)
+        return Place(str(self._path.relative_to(self._top.path)), offset)
+
+    def _create(self) -> int:
+        """Under the next number that nobody has: whoever makes a file in this way knows that no one else has made it."""
+        names = shard_names(self._top.path, self._token)
+        number = 1 + max((int(name[len(self._token) + 1 : -len(".tar")]) for name in names), default=-1)
+        self._top.make(self._top.path / FOLDER)
+        while True:
+            self._path = self._top.path / FOLDER / f"{self._token}-{number:06d}.tar"
+            try:
+                return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            except FileExistsError:
+                number += 1

@@ -1,0 +1,156 @@
+"""A body on its way into a store, as a file under a temporary name; and what all stores on a file system share. Keeps no image.
+
+The system calls that carry invariant I1 are called by their names here, so that a test can watch and disturb them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from d4c_images.errors import StoreError
+from d4c_images.stores import Partial
+
+fsync = os.fsync
+rename = os.replace
+write = os.write
+
+
+def stem_of(gbif_id: int, image_no: int) -> str:
+    return f"{gbif_id}-{image_no:02d}"
+
+
+def numbers_of(stem: str) -> tuple[int, int]:
+    """gbif_id and image_no."""
+    gbif_id, _, image_no = stem.partition("-")
+    return int(gbif_id), int(image_no)
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the operating system says into a `StoreError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{os.fspath(path)}: {error.strerror or error}") from error
+
+
+def write_all(fd: int, body: bytes | memoryview) -> None:
+    view = memoryview(body)
+    while view:
+        view = view[write(fd, view) :]
+
+
+def sync_path(path: Path) -> None:
+    """A file or a folder is on the disk."""
+    with naming(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fsync(fd)
+        finally:
+            os.close(fd)
+
+
+class Root:
+    """The root, and a way to tell it from another folder of its name: images must not go where a file system is not mounted."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise StoreError(f"{path}: no such directory for images")
+        self.path = path
+        self._id = self._find()
+
+    def make(self, folder: Path) -> None:
+        """Make a folder below the root, but never the root."""
+        with naming(self.path):
+            found = self._find()
+        if found != self._id:
+            raise StoreError(f"{self.path}: the folder of images has been moved, deleted or unmounted")
+        with naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def _find(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+class FilePartial:
+    """The `Partial` of stores on a file system: `<folder>/.<gbif_id>-<NN>.<lease>.part`."""
+
+    __slots__ = ("_fd", "_root", "folder", "path", "stem")
+
+    def __init__(self, root: Root, folder: str, stem: str, lease_id: int) -> None:
+        self._root = root
+        self.folder = folder
+        self.stem = stem
+        self.path = root.path / folder / f".{stem}.{lease_id}.part"
+        self._fd: int | None = None
+
+    def write(self, body: bytes, /) -> None:
+        with naming(self.path):
+            write_all(self._opened(), body)
+
+    def rewrite(self, body: bytes, /) -> None:
+        with naming(self.path):
+            if self._fd is not None:
+                os.ftruncate(self._fd, 0)
+                os.lseek(self._fd, 0, os.SEEK_SET)
+        self.write(body)
+
+    def abort(self) -> None:
+        if self._fd is None:
+            return
+        self._close()
+        with naming(self.path), suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def sync(self) -> None:
+        """The bytes are on the disk. On the descriptor that wrote them: an error in writing back is told only there."""
+        with naming(self.path):
+            fsync(self._opened())  # an image of no bytes is nobody's wish, but not for us to refuse
+            self._close()
+
+    def _opened(self) -> int:
+        if self._fd is None:
+            self._fd = self._create()
+        return self._fd
+
+    def _create(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            return os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            self._root.make(self.path.parent)
+            return os.open(self.path, flags, 0o666)
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def names_in(folder: Path) -> list[str]:
+    """In order; none where there is no such folder."""
+    with naming(folder):
+        try:
+            return sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths
+        except FileNotFoundError:
+            return []
+
+
+def clear_partials(folder: Path, stem: str) -> None:
+    for name in names_in(folder):
+        if name.startswith(f".{stem}.") and name.endswith(".part"):
+            with naming(folder / name), suppress(FileNotFoundError):
+                (folder / name).unlink()
+
+
+def ours(partial: Partial) -> FilePartial:
+    if not isinstance(partial, FilePartial):
+        raise TypeError("a partial of another store")
+    return partial

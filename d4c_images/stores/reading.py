@@ -1,0 +1,44 @@
+"""Reads the bytes of images, from whichever store: files and shards. Changes nothing, and raises nothing but `OSError`."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from d4c_images.stores import Place, shard
+from d4c_images.stores.shard import Sample
+
+CHUNK_BYTES = 1 << 20
+
+
+def pieces(root: Path, place: Place, size_bytes: int) -> Iterator[bytes]:
+    """The bytes of an image, at most 1 MiB at a time; an error where there are fewer than `size_bytes`."""
+    with (root / place.path).open("rb", buffering=0) as file:
+        file.seek(place.offset or 0)
+        while size_bytes:
+            piece = file.read(min(size_bytes, CHUNK_BYTES))
+            if not piece:
+                raise OSError(errno.EIO, f"ends {size_bytes} bytes too early", place.path)
+            size_bytes -= len(piece)
+            yield piece
+
+
+def sample_at(root: Path, path: str, offset: int) -> Sample | None:
+    """What the shard itself says of the image that begins at `offset`; None where it says nothing."""
+    fd = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return shard.sample_at(fd, offset)
+    finally:
+        os.close(fd)
+
+
+def extension_of(root: Path, place: Place) -> str:
+    """Of the image's name, without a dot; an error where the shard has no image there."""
+    if place.offset is None:
+        return Path(place.path).suffix.removeprefix(".")
+    sample = sample_at(root, place.path, place.offset)
+    if sample is None:
+        raise OSError(errno.EIO, f"has no image at {place.offset}", place.path)
+    return sample.extension

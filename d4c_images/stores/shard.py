@@ -1,0 +1,109 @@
+"""The form of a shard: a tar file with two members for each image, told in WebDataset's way. Knows no store and no ledger.
+
+    1234567890-00.json   what is known of the image, for people who have nothing but the tar
+    1234567890-00.jpg    its bytes
+
+The JSON stands first, so that a sample ends where its image ends. Two empty blocks follow the last sample after each `put`, and the
+next one begins in their place: a shard is a whole tar file all the time, but for the moment of a `put`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from d4c_images.model import Blob
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+
+
+class Sample(NamedTuple):
+    """An image in a shard."""
+
+    stem: str
+    extension: str
+    offset: int  # of its bytes
+    size_bytes: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.stem}.{self.extension}"
+
+    @property
+    def end(self) -> int:
+        """Where the next sample begins."""
+        return up(self.offset + self.size_bytes)
+
+
+def up(offset: int) -> int:
+    """The first block's begin from `offset` on."""
+    return -(-offset // BLOCK) * BLOCK
+
+
+def padding(size_bytes: int) -> bytes:
+    return bytes(-size_bytes % BLOCK)
+
+
+def head(stem: str, extension: str, size_bytes: int, mtime: int, told: bytes) -> bytes:
+    """All that stands before the bytes of an image: its JSON, and its own header."""
+    return _header(f"{stem}.json", len(told), mtime) + told + padding(len(told)) + _header(f"{stem}.{extension}", size_bytes, mtime)
+
+
+def told(gbif_id: int, image_no: int, blob: Blob | None, url: str | None) -> bytes:
+    """The JSON of a sample: what the one who fetched it knows. Licences belong to records, and are in the ledger."""
+    values: dict[str, object] = {"gbif_id": gbif_id, "image_no": image_no}
+    if url is not None:
+        values["url"] = url
+    if blob is not None:
+        values |= {"sha256": blob.sha256.hex(), "media_type": blob.media_type, "width": blob.width, "height": blob.height}
+        if blob.original_sha256 is not None and blob.original_sha256 != blob.sha256:
+            values["original_sha256"] = blob.original_sha256.hex()
+    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+
+
+def samples(fd: int, start: int, size: int) -> Iterator[Sample]:
+    """The whole samples from `start` on, of the first `size` bytes; ends where none begins."""
+    at = start
+    while (about := _member(fd, at, size)) is not None:
+        image = _member(fd, up(about[1] + about[2]), size)
+        stem, _, extension = about[0].rpartition(".")
+        if image is None or extension != "json" or image[0].rpartition(".")[0] != stem:
+            return
+        sample = Sample(stem, image[0].rpartition(".")[2], image[1], image[2])
+        yield sample
+        at = sample.end
+
+
+def sample_at(fd: int, offset: int) -> Sample | None:
+    """The image whose bytes begin at `offset`, by its own header."""
+    found = _member(fd, offset - BLOCK, os.fstat(fd).st_size) if offset >= BLOCK else None
+    if found is None:
+        return None
+    stem, _, extension = found[0].rpartition(".")
+    return Sample(stem, extension, found[1], found[2])
+
+
+def is_ended(fd: int, end: int, size: int) -> bool:
+    """Whether there is nothing behind the samples but the end of a tar file."""
+    return size == end + len(END) and os.pread(fd, len(END), end) == END
+
+
+def _header(name: str, size_bytes: int, mtime: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = size_bytes, mtime, 0o644
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def _member(fd: int, at: int, size: int) -> tuple[str, int, int] | None:
+    """Name, offset and size of the whole member that begins at `at`."""
+    try:
+        member = tarfile.TarInfo.frombuf(os.pread(fd, BLOCK, at), "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+    offset = at + BLOCK
+    is_whole = member.isreg() and member.size >= 0 and up(offset + member.size) <= size
+    return (member.name, offset, member.size) if is_whole else None

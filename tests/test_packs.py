@@ -1,0 +1,284 @@
+"""Shards: tar files that anybody reads, appended to in a safe order, and made whole again wherever a writer was cut off."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from d4c_images.errors import StoreError
+from d4c_images.model import Blob
+from d4c_images.stores import Keep, Place, shard
+from d4c_images.stores import partial as system
+from d4c_images.stores.mending import mend
+from d4c_images.stores.pack import Packing, PackStore
+from tests.patience import PATIENCE_S
+from tests.test_store_contract import BODY, body_at, failing, files, put, written
+
+TOKEN = "00c0ffee"
+FIRST = f"packs/{TOKEN}-000000.tar"
+SECOND = f"packs/{TOKEN}-000001.tar"
+ID = 1234567890
+PROJECT = Path(__file__).parent.parent
+Wanted = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PackStore]:
+    opened = PackStore(tmp_path, Packing(TOKEN))
+    yield opened
+    opened.close()
+
+
+def all_of(names: Sequence[tuple[int, int]]) -> list[bool]:
+    return [True] * len(names)
+
+
+def none_of(names: Sequence[tuple[int, int]]) -> list[bool]:
+    return [False] * len(names)
+
+
+def end_of(place: Place, body: bytes = BODY) -> int:
+    assert place.offset is not None
+    return place.offset + len(body)
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """By Python's own reader, which knows nothing of us."""
+    with tarfile.open(path) as tar:
+        return {member.name: file.read() for member in tar if (file := tar.extractfile(member)) is not None}
+
+
+# What others read.
+
+
+def test_a_shard_is_a_tar_file_after_each_put(store: PackStore, tmp_path: Path) -> None:
+    expected: dict[str, bytes] = {}
+    for number, extension in enumerate(("jpg", "png", "dng", "jpg")):
+        body = os.urandom(1000 * number + 1)
+        put(store, Keep(written(store, ID, number, body=body), extension))
+        expected[f"{ID}-{number:02d}.{extension}"] = body
+        found = members(tmp_path / FIRST)
+        assert {name: found[name] for name in found if not name.endswith(".json")} == expected
+        listed = subprocess.run(["tar", "tf", tmp_path / FIRST], capture_output=True, text=True, check=True)
+        assert (listed.stdout.splitlines(), listed.stderr) == (list(found), "")
+        assert (tmp_path / FIRST).stat().st_size % shard.BLOCK == 0
+
+
+def test_the_members_of_an_image_are_a_sample_of_webdataset(store: PackStore, tmp_path: Path) -> None:
+    """Neighbours with the same name up to its first point; keys are what stands behind it."""
+    blob = Blob("", len(BODY), bytes(range(32)), "image/jpeg", 40, 30, bytes(32))
+    put(store, *(Keep(written(store, ID, n), "jpg", blob=blob, url=f"https://example.org/é/{n}.jpg") for n in range(3)))
+    samples: list[dict[str, bytes]] = []
+    last = None
+    for name, body in members(tmp_path / FIRST).items():
+        key, _, extension = name.partition(".")
+        if key != last:
+            samples.append({})
+        samples[-1][extension] = body
+        last = key
+    assert [set(sample) for sample in samples] == [{"json", "jpg"}] * 3
+    assert json.loads(samples[1]["json"]) == {
+        "gbif_id": ID,
+        "image_no": 1,
+        "url": "https://example.org/é/1.jpg",
+        "sha256": bytes(range(32)).hex(),
+        "media_type": "image/jpeg",
+        "width": 40,
+        "height": 30,
+        "original_sha256": bytes(32).hex(),
+    }
+
+
+def test_a_full_shard_is_followed_by_another(tmp_path: Path) -> None:
+    store = PackStore(tmp_path, Packing(TOKEN, shard_bytes=2 * len(BODY)))
+    places = [put(store, Keep(written(store, ID, n), "jpg"))[0] for n in range(5)]
+    store.close()
+    assert [place.path for place in places] == [FIRST, FIRST, SECOND, SECOND, SECOND.replace("1.tar", "2.tar")]
+    assert [body_at(tmp_path, place) for place in places] == [BODY] * 5
+    assert files(tmp_path) == sorted({place.path for place in places})
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from d4c_images.stores import Keep
+from d4c_images.stores.pack import Packing, PackStore
+root, gbif_id = Path(sys.argv[1]), int(sys.argv[2])
+store = PackStore(root, Packing("00c0ffee", shard_bytes=5_000))
+for n in range(40):
+    partial = store.begin(gbif_id, n, 1)
+    partial.write(b"%d-%02d" % (gbif_id, n))
+    for place in store.put([Keep(partial, "jpg")]):
+        print(place.path, place.offset)
+"""
+
+
+def test_many_writers_never_share_a_shard(tmp_path: Path) -> None:
+    """Processes as on any number of nodes: nothing but the disk tells them of each other."""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, tmp_path, str(n)], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        for n in (1, 2, 3)
+    ]
+    outputs = [writer.communicate(timeout=PATIENCE_S)[0].splitlines() for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    shards = [{line.split()[0] for line in lines} for lines in outputs]
+    assert sum(map(len, shards)) == len(set.union(*shards)) == len(list((tmp_path / "packs").glob("*.tar")))
+    for gbif_id, lines in zip((1, 2, 3), outputs, strict=True):
+        for n, line in enumerate(lines):
+            path, offset = line.split()
+            assert body_at(tmp_path, Place(path, int(offset)), 4) == b"%d-%02d" % (gbif_id, n)
+
+
+# The order of writes (I1).
+
+
+def test_bytes_then_the_end_then_fsync_then_the_folders(
+    store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, str]] = []
+
+    def watch(what: str, real: Callable[..., int]) -> None:
+        def call(fd: int, *args: object) -> int:
+            calls.append((what, str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path))))
+            return real(fd, *args)
+
+        monkeypatch.setattr(system, what, call)
+
+    watch("write", os.write)
+    watch("fsync", os.fsync)
+    put(store, *(Keep(written(store, ID, n), "jpg") for n in range(3)))
+    of_shard = [call for call in calls if ".part" not in call[1]]
+    assert of_shard == [("write", FIRST)] * 4 + [("fsync", FIRST), ("fsync", "packs"), ("fsync", ".")]
+    calls.clear()
+    put(store, Keep(written(store, ID, 3), "jpg"))
+    assert [call for call in calls if ".part" not in call[1]] == [("write", FIRST)] * 2 + [("fsync", FIRST)]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EIO])
+def test_a_shard_that_has_failed_is_not_written_any_more(
+    store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    """What the system has kept of a failed write is not to be known."""
+    (before,) = put(store, Keep(written(store), "jpg"))
+    partial = written(store, image_no=1)
+    with monkeypatch.context() as broken:
+        broken.setattr(system, call, failing(code))
+        with pytest.raises(StoreError, match=f"{FIRST}.*{os.strerror(code)}"):
+            store.put([Keep(partial, "jpg")])
+    partial.abort()
+    (after,) = put(store, Keep(written(store, image_no=2), "jpg"))
+    assert (before.path, after.path) == (FIRST, SECOND)
+    assert mend(tmp_path, TOKEN, {FIRST: end_of(before), SECOND: end_of(after)}, none_of) == 0
+    assert f"{ID}-00.jpg" in members(tmp_path / FIRST)
+    assert files(tmp_path) == [FIRST, SECOND]
+
+
+# Cut off.
+
+
+def test_a_torn_end_is_cut_wherever_it_is_torn(store: PackStore, tmp_path: Path) -> None:
+    """At every byte of the second image and its JSON: the first stays as it is, and the second is there whole or not at all."""
+    first, second = b"first" * 200, b"second" * 90
+    (kept,) = put(store, Keep(written(store, body=first), "jpg"))
+    before = (tmp_path / FIRST).read_bytes()
+    (late,) = put(store, Keep(written(store, image_no=1, body=second), "jpg"))
+    whole = (tmp_path / FIRST).read_bytes()
+    start, end = shard.up(end_of(kept, first)), shard.up(end_of(late, second))
+    with (tmp_path / FIRST).open("rb") as file:
+        for size in range(start, len(whole) + 1):
+            assert len(list(shard.samples(file.fileno(), start, size))) == (size >= end), size
+    for size in (block + byte for block in range(start, len(whole), shard.BLOCK) for byte in (0, 1, shard.BLOCK - 1)):
+        (tmp_path / FIRST).write_bytes(whole[:size])
+        mend(tmp_path, TOKEN, {FIRST: end_of(kept, first)}, none_of)
+        assert (tmp_path / FIRST).read_bytes() == (whole if size >= end else before), size
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 3000, b"\xff" * 3000])
+def test_what_a_power_cut_has_made_of_the_end_is_cut(store: PackStore, tmp_path: Path, damage: bytes) -> None:
+    """Bytes that were never made durable may be anything, also where those behind them have come to the disk."""
+    (kept,) = put(store, Keep(written(store), "jpg"))
+    before = (tmp_path / FIRST).read_bytes()
+    put(store, *(Keep(written(store, image_no=n, body=b"x" * 900), "jpg") for n in (1, 2, 3)))
+    with (tmp_path / FIRST).open("r+b") as file:
+        file.seek(shard.up(end_of(kept)))
+        file.write(damage)
+    mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, all_of)
+    assert (tmp_path / FIRST).read_bytes() == before
+
+
+def test_what_is_whole_but_not_written_down_is_laid_out_and_taken_over(store: PackStore, tmp_path: Path) -> None:
+    (kept,) = put(store, Keep(written(store), "jpg"))
+    put(store, *(Keep(written(store, image_no=n), "jpg") for n in (1, 2, 3)))
+    asked: list[tuple[int, int]] = []
+
+    def wanted(names: Sequence[tuple[int, int]]) -> list[bool]:
+        asked.extend(names)
+        return [image_no != 2 for _, image_no in names]
+
+    assert mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, wanted) == 2
+    assert asked == [(ID, 1), (ID, 2), (ID, 3)]
+    assert [name for name in members(tmp_path / FIRST) if "json" not in name] == [f"{ID}-0{n}.jpg" for n in (0, 1, 2)]
+    other = PackStore(tmp_path, Packing(TOKEN))
+    assert (other.find(ID, 1), other.find(ID, 2)) == ([f"123/456/{ID}-01.jpg"], [])
+    place = other.confirm(f"123/456/{ID}-01.jpg", Blob("", len(BODY), bytes(32), "image/jpeg", 1, 1))
+    assert (place.path, body_at(tmp_path, place)) == (SECOND, BODY)
+    other.remove(f"123/456/{ID}-03.jpg")
+    other.close()
+    assert files(tmp_path) == [FIRST, SECOND]
+    assert not (tmp_path / "123").exists(), "folders count like files"
+
+
+def test_nothing_is_touched_that_a_row_names(store: PackStore, tmp_path: Path) -> None:
+    """A disk may have damaged it, or lost some: that is for `check` to tell."""
+    places = put(store, *(Keep(written(store, ID, n), "jpg") for n in range(3)))
+    whole = (tmp_path / FIRST).read_bytes()
+    damaged = whole[:600] + b"\xff" * 600 + whole[1200:]
+    for state in (whole, damaged, whole[: end_of(places[1])]):
+        (tmp_path / FIRST).write_bytes(state)
+        assert mend(tmp_path, TOKEN, {FIRST: end_of(places[2])}, all_of) == 0
+        assert (tmp_path / FIRST).read_bytes() == state
+
+
+def test_the_shards_of_another_ledger_are_not_ours(store: PackStore, tmp_path: Path) -> None:
+    put(store, Keep(written(store), "jpg"))
+    shutil.copy(tmp_path / FIRST, tmp_path / "packs/12345678-000000.tar")
+    os.truncate(tmp_path / "packs/12345678-000000.tar", 700)
+    (tmp_path / "packs/mine.tar").write_bytes(b"a user's")
+    mend(tmp_path, TOKEN, {}, none_of)
+    assert (tmp_path / "packs/12345678-000000.tar").stat().st_size == 700
+    assert (tmp_path / "packs/mine.tar").read_bytes() == b"a user's"
+
+
+def test_whole_images_that_no_row_names_stay_and_a_shard_without_any_goes(store: PackStore, tmp_path: Path) -> None:
+    """A ledger may have come from a backup: what it does not know is not thrown away."""
+    put(store, Keep(written(store), "jpg"))
+    before = (tmp_path / FIRST).read_bytes()
+    (tmp_path / SECOND).write_bytes(before[:700])
+    mend(tmp_path, TOKEN, {}, none_of)
+    assert files(tmp_path) == [FIRST]
+    assert (tmp_path / FIRST).read_bytes() == before
+
+
+def test_a_late_writer_disturbs_nobody(store: PackStore, tmp_path: Path) -> None:
+    """Taken for dead in the middle of a put, mended, and then it goes on: what a row names stays, the rest can be mended again."""
+    (kept,) = put(store, Keep(written(store), "jpg"))
+    before = (tmp_path / FIRST).read_bytes()
+    put(store, Keep(written(store, image_no=1), "jpg"))
+    mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, none_of)
+    os.truncate(tmp_path / FIRST, len(before))
+    (late,) = put(store, Keep(written(store, image_no=2), "jpg"))
+    assert late.path == FIRST
+    assert body_at(tmp_path, kept) == BODY
+    assert tarfile.is_tarfile(tmp_path / FIRST)
+    mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, none_of)
+    assert list(members(tmp_path / FIRST)) == [f"{ID}-00.json", f"{ID}-00.jpg"]

@@ -17,8 +17,8 @@ import psutil
 from bench.instant_worker import set_up
 from d4c_images.ledger import owner
 from d4c_images.ledger.writing import open_and_own
+from d4c_images.limits import HostLimits, HostTable
 from d4c_images.model import Orders
-from d4c_images.pace import HostLimits, HostTable
 from d4c_images.report.progress import LogProgress
 from d4c_images.run import Plan
 from d4c_images.runners.processes import ProcessRunner

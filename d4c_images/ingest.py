@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import archives, labels, unfold
+from d4c_images.ledger import archives, folding, labels, unfold
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
@@ -80,13 +80,14 @@ def ingest(
         read = chunks if in_process else chunks_of_child
         reading = read(assignment, admission.seen())
         reached_end = True
-        with _spoiling(ledger, archive, clock), closing(reading), _no_collections():
-            for group in _groups(reading):
-                admission.admit(group, clock())
-                last = group[-1]
-                progress(Progress(last.end_row, last.end_offset, source.size_bytes))
-                reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
-        admission.flush()
+        with folding.in_background(ledger):
+            with _spoiling(ledger, archive, clock), closing(reading), _no_collections():
+                for group in _groups(reading):
+                    admission.admit(group, clock())
+                    last = group[-1]
+                    progress(Progress(last.end_row, last.end_offset, source.size_bytes))
+                    reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
+            admission.flush()
         unfold.link_newcomers(ledger)
         crash.point("ingest.before_finish")
         if reached_end:

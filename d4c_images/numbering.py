@@ -48,15 +48,20 @@ class ManyNumbering:
     def __len__(self) -> int:
         return len(self._numbering)
 
-    def numbers(self, values: Sequence[str]) -> Small:
-        """The number of each value."""
-        hashes = np.fromiter(map(hash, values), np.int64, len(values))
+    def numbers(self, columns: Sequence[Sequence[str]]) -> Small:
+        """The number of each value, column by column. They are given row by row, so they do not hang on where a chunk ends."""
+        n, width = len(columns[0]), len(columns)
+        hashes = np.empty((n, width), np.int64)
+        for column, values in enumerate(columns):
+            hashes[:, column] = np.fromiter(map(hash, values), np.int64, n)
         slots = hashes & (SLOTS - 1)
         numbers: Small = self._numbers[slots]
-        for at in np.flatnonzero((self._hashes[slots] != hashes) | (numbers < 0)).tolist():
-            numbers[at] = self._numbering[values[at]]
-        self._hashes[slots], self._numbers[slots] = hashes, numbers
-        return numbers
+        rows, places = np.nonzero((self._hashes[slots] != hashes) | (numbers < 0))
+        for at, column in zip(rows.tolist(), places.tolist(), strict=True):
+            numbers[at, column] = self._numbering[columns[column][at]]
+        new = slots[rows, places]
+        self._hashes[new], self._numbers[new] = hashes[rows, places], numbers[rows, places]
+        return np.ascontiguousarray(numbers.T)
 
     def take_new(self) -> list[str]:
         """The values that have got their number since the last call."""

@@ -52,10 +52,9 @@ class _Preparer:
         assert self._sieve is not None
         rows, images = self._identify(block, self._sieve.sift(block))
         if rows.broken:
-            self.rejects.note(BROKEN_UTF8, len(set(rows.line_nos).intersection(rows.broken)))
-        row_nos = np.array(rows.line_nos, np.int64) + block.row_no
-        n_rows = len(set(rows.line_nos))
-        return self.pack(Span(block.row_no - 1 + block.n_lines, block.end, n_rows, row_nos, rows, images))
+            self.rejects.note(BROKEN_UTF8, len(np.intersect1d(rows.line_nos, rows.broken)))
+        n_rows = int(np.count_nonzero(np.diff(rows.line_nos, prepend=-1)))
+        return self.pack(Span(block.row_no - 1 + block.n_lines, block.end, n_rows, rows.line_nos + block.row_no, rows, images))
 
     def pack(self, span: Span) -> Chunk:
         """Number and hash what the rows of a span say."""
@@ -67,17 +66,14 @@ class _Preparer:
         restart = len(self._texts) > MAX_TEXTS
         if restart:
             self._texts.clear()
-        # Row by row, so that the order of first appearance does not hang on where blocks begin.
-        cells = [""] * (3 * len(images))
-        cells[0::3], cells[1::3], cells[2::3] = rows.licenses, rows.creators, rows.rights_holders
-        texts = self._texts.numbers(cells)
+        licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
         references = "\t".join(rows.references)
         if '"' in references or " " in references:
             references = "\t".join(map(_bare, rows.references))
-        gbif_ids = np.array(rows.gbif_ids, np.int64)
+        gbif_ids = rows.gbif_ids
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
-            self._last_gbif_id = rows.gbif_ids[-1]
+            self._last_gbif_id = int(gbif_ids[-1])
         reject_counts, notes, samples = self.rejects.take()
         rule_numbers = self._rules.numbers(rules)
         return Chunk(
@@ -95,9 +91,9 @@ class _Preparer:
             hosts=self._hosts.numbers(hosts),
             rules=rule_numbers,
             references=references,
-            licenses=texts[0::3],
-            creators=texts[1::3],
-            rights_holders=texts[2::3],
+            licenses=licenses,
+            creators=creators,
+            rights_holders=rights_holders,
             new_hosts=self._hosts.take_new(),
             new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
             new_texts=list(map(_bare, self._texts.take_new())),
@@ -124,7 +120,7 @@ class _Preparer:
             usable = [one for one in mine if one is not None]
             if not usable:
                 reason = unusable_reason(pieces[0]) or "malformed_url"
-                self.rejects.add(block, rows.line_nos[at], reason, rows.gbif_ids[at])
+                self.rejects.add(block, int(rows.line_nos[at]), reason, int(rows.gbif_ids[at]))
                 continue
             if len(pieces) > 1:
                 self.rejects.note(SEVERAL_URLS)

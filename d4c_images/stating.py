@@ -114,8 +114,8 @@ class _Builder:
         broken = {row.record.row_no for row in rows if row.record.is_broken}
         self._rejects.note(BROKEN_UTF8, len(broken))
         columns = MediaRows(
-            line_nos=row_nos,
-            gbif_ids=[row.gbif_id for row in rows],
+            line_nos=np.array(row_nos, np.int64),
+            gbif_ids=np.array([row.gbif_id for row in rows], np.int64),
             identifiers=[],
             references=[row.reference for row in rows],
             licenses=[row.license for row in rows],

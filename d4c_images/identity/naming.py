@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from d4c_images.identity import exact
-from d4c_images.identity.rule import SHORTCUT_PREFIX
-from d4c_images.identity.rules import HINTS, RULES, RULES_OF_HOST, image_of
+from d4c_images.identity.rule import SHORTCUT_PREFIX, Rule
+from d4c_images.identity.rules import HINTS, MAX_HOSTS, RULES, RULES_OF_HOST, image_of
 from d4c_images.identity.url import Url, parts, usable_url
 from d4c_images.identity.variants import DEFAULT_EDGE, in_order
 from d4c_images.model import Image
@@ -16,12 +16,27 @@ from d4c_images.model import Image
 _SHORTCUTS = {rule.shortcut.prefix: rule.shortcut.match for rule in RULES if rule.shortcut is not None}
 
 # A URL that is plainly normal already, as nearly all are; everything else takes the longer way through `usable_url`. No `%`,
-# `;` or `#`, no port, no user, a common top-level domain, short labels, no tracking: so none of the cases there can apply.
+# `;` or `#`, no port, no user, no dot segments, no tracking, a plain host: so none of the cases there can apply.
 _plain = re.compile(
-    r"(https?)://((?:[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\.){1,6}(?:[a-z]{2}|com|org|net|edu|gov|museum|info))"
-    r"(/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,1500})((?:\?(?!.*(?:utm_|clid=))[A-Za-z0-9._~!$&'()*+,=:@/?-]{0,1500})?)"
+    r"(https?)://([a-z0-9.-]+)(/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,1500})((?:\?[A-Za-z0-9._~!$&'()*+,=:@/?-]{0,1500})?)"
+).fullmatch
+_plain_host = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\.){1,6}(?:[a-z]{2}|com|org|net|edu|gov|museum|info)"  # short labels, a common end
 ).fullmatch
 _make = tuple.__new__
+
+
+class _PlainHosts(dict[str, tuple[Rule, ...] | None]):
+    """The rules that claim a host; None where the host itself has to be looked at. Worked out once for each."""
+
+    def __missing__(self, host: str) -> tuple[Rule, ...] | None:
+        if len(self) >= MAX_HOSTS:
+            self.clear()
+        self[host] = rules = RULES_OF_HOST[host] if _plain_host(host) else None
+        return rules
+
+
+_PLAIN_HOSTS = _PlainHosts()
 
 
 def identify(identifier: str) -> Image | None:
@@ -33,16 +48,25 @@ def identify(identifier: str) -> Image | None:
     if shortcut is not None and (image := shortcut(identifier)) is not None:
         return image
     plain = _plain(identifier)
-    if plain is None or "/." in identifier:
-        url = usable_url(identifier)
-        return None if url is None else image_of(parts(url))
-    host = plain[2]
-    if RULES_OF_HOST[host]:
-        return image_of(_make(Url, (identifier, *plain.groups())))
+    if plain is None:
+        return _image_of_any(identifier)
+    scheme, host, path, query = plain.groups()
+    rules = _PLAIN_HOSTS[host]
+    if rules is None or "/." in path or (query and ("utm_" in query or "clid=" in query)):
+        return _image_of_any(identifier)
+    if rules:
+        url = _make(Url, (identifier, scheme, host, path, query))
+        return rules[0].match(url) or image_of(url)
     for hint in HINTS:
         if hint in identifier:
-            return image_of(_make(Url, (identifier, *plain.groups())))
+            return image_of(_make(Url, (identifier, scheme, host, path, query)))
     return _make(Image, (identifier, (identifier,), host, exact.NAME, exact.VERSION))
+
+
+def _image_of_any(identifier: str) -> Image | None:
+    """The image of a URL that may have to be repaired."""
+    url = usable_url(identifier)
+    return None if url is None else image_of(parts(url))
 
 
 def merge(urls_a: Iterable[str], urls_b: Iterable[str], edges: Mapping[str, int] = MappingProxyType({})) -> tuple[str, ...]:

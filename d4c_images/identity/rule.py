@@ -21,7 +21,7 @@ class Example(NamedTuple):
     best: str = ""  # the first candidate; "" where it is the identifier itself
 
 
-SHORTCUT_PREFIX = 30
+SHORTCUT_PREFIX = 54
 
 
 class Shortcut(NamedTuple):

@@ -10,8 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import compress, repeat
-from operator import ne, not_, or_
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from d4c_images.identity import identify
 from d4c_images.model import Reject
@@ -32,6 +34,8 @@ TYPE_OTHER = "type_other"
 INTERACTIVE_NOT_IIIF = "interactive_not_iiif"
 
 BROKEN_UTF8 = "broken_utf8"
+
+Numbers = npt.NDArray[np.int64]
 
 # Terms of the DCMI type vocabulary, as GBIF writes them (`StillImage`) or as a URI, a prefixed name or words.
 _IMAGES = frozenset(("", "stillimage", "image", "jpeg", "jpg", "png", "tiff", "gif"))  # some write the format here
@@ -90,8 +94,8 @@ class Rejects:
 class MediaRows(NamedTuple):
     """The rows of a block that may show an image, as columns of equal length."""
 
-    line_nos: Sequence[int]  # positions in the block, from 0
-    gbif_ids: Sequence[int]
+    line_nos: Numbers  # positions in the block, from 0
+    gbif_ids: Numbers
     identifiers: Sequence[str]
     references: Sequence[str]
     licenses: Sequence[str]
@@ -101,8 +105,8 @@ class MediaRows(NamedTuple):
 
     def pick(self, positions: Sequence[int]) -> MediaRows:
         """Some of the rows, or some rows several times."""
-        columns = ([column[at] for at in positions] for column in self[:-1])
-        return MediaRows._make([*columns, self.broken])
+        texts = ([column[at] for at in positions] for column in self[2:-1])
+        return MediaRows._make([self.line_nos[positions], self.gbif_ids[positions], *texts, self.broken])
 
 
 class Sieve:
@@ -120,30 +124,30 @@ class Sieve:
     def sift(self, block: Block) -> MediaRows:
         """The usable rows of a block. Cells are as they stand in the file."""
         text, broken = block.text()
-        line_nos: Sequence[int] = range(block.n_lines)
+        line_nos = np.arange(block.n_lines)
         cells = _cells(text, self._width, len(line_nos))
         if cells is None:
             lines = text.split("\n")
-            line_nos = [at for at, line in enumerate(lines) if self._has_all_cells(block, at, line)]
-            cells = _cells("\n".join([lines[at] for at in line_nos]), self._width, len(line_nos)) or []
+            whole = [at for at, line in enumerate(lines) if self._has_all_cells(block, at, line)]
+            line_nos = np.array(whole, np.int64)
+            cells = _cells("\n".join([lines[at] for at in whole]), self._width, len(whole)) or []
         stride = self._width + 1
         urls = cells[self._identifier :: stride]
         types = repeat("StillImage", len(urls)) if self._type is None else cells[self._type :: stride]
         ids = cells[self._gbif_id :: stride]
         gbif_ids = _numbers(ids)
-        usable = bytearray(b"\x01") * len(urls)
-        doubtful = map(or_, map(not_, urls), map(ne, types, repeat("StillImage")))
-        for at in range(len(urls)) if gbif_ids is None else list(compress(range(len(urls)), doubtful)):
+        usable = np.ones(len(urls), bool)
+        doubtful = [at for at, (kind, url) in enumerate(zip(types, urls, strict=True)) if kind != "StillImage" or not url]
+        for at in range(len(urls)) if gbif_ids is None else doubtful:
             row = cells[at * stride : at * stride + self._width]
             if (reason := self._reason(row)) is not None:
-                self.rejects.add(block, line_nos[at], reason, gbif_id_of(ids[at]))
-                usable[at] = 0
+                self.rejects.add(block, int(line_nos[at]), reason, gbif_id_of(ids[at]))
+                usable[at] = False
         if gbif_ids is None:
-            gbif_ids = [gbif_id_of(cell) or 0 for cell in ids]
+            gbif_ids = np.array([gbif_id_of(cell) or 0 for cell in ids], np.int64)
         columns = [None if at is None else cells[at::stride] for at in self._others]
-        if not all(usable):
-            line_nos = list(compress(line_nos, usable))
-            gbif_ids = list(compress(gbif_ids, usable))
+        if not usable.all():
+            line_nos, gbif_ids = line_nos[usable], gbif_ids[usable]
             urls = list(compress(urls, usable))
             columns = [None if column is None else list(compress(column, usable)) for column in columns]
         others = [[""] * len(urls) if column is None else column for column in columns]
@@ -194,13 +198,13 @@ def _cells(text: str, width: int, n_rows: int) -> list[str] | None:
     return None
 
 
-def _numbers(cells: Sequence[str]) -> list[int] | None:
+def _numbers(cells: Sequence[str]) -> Numbers | None:
     """The GBIF ids in the cells, where all hold one and all are written as GBIF writes them."""
     digits = "".join(cells)  # int() would also take "1_000" and digits of other scripts
     if not (digits.isascii() and digits.isdigit() and all(cells)):
         return None
-    numbers = list(map(int, cells))
-    return numbers if min(numbers) > 0 and max(numbers) <= MAX_GBIF_ID else None
+    numbers: Numbers = np.fromstring(" ".join(cells), np.int64, sep=" ")
+    return numbers if numbers.min() > 0 and numbers.max() < MAX_GBIF_ID else None  # too great ones are cut down to that
 
 
 def gbif_id_of(cell: str) -> int | None:

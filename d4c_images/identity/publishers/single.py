@@ -73,8 +73,9 @@ _MATCHES = {host: re.compile(pattern).fullmatch for host, pattern in _TABLE.item
 
 
 def _match(url: Url) -> Image | None:
-    photo = _MATCHES[url.host](url.path + url.query)
-    return photo and Image(f"single:{url.host}{photo[0]}", (url.text,), url.host, NAME, VERSION)
+    text, _, host, path, query = url
+    photo = path + query
+    return tuple.__new__(Image, (f"single:{host}{photo}", (text,), host, NAME, VERSION)) if _MATCHES[host](photo) else None
 
 
 def _rank(url: Url) -> Rank | None:

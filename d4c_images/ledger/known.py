@@ -55,6 +55,8 @@ DROP_PICTURE_LINK = "DELETE FROM picture_links WHERE gbif_id = ? AND image_id = 
 NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, host_id = ? WHERE image_id = ?"
 
 
+TRACES = 1 << 16
+
 Flags = npt.NDArray[np.bool_]
 
 
@@ -147,8 +149,9 @@ def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
     hashes: list[int] = group.key_hashes[group.maybe_known].tolist()
     wanted = np.unique(group.key_hashes[group.maybe_known])
     image_of = keys.find(wanted.tolist())
-    nearest = wanted[np.searchsorted(wanted[:-1], group.key_hashes)]
-    alike = np.flatnonzero(nearest == group.key_hashes)
+    is_wanted = np.zeros(TRACES, bool)
+    is_wanted[wanted % TRACES] = True
+    alike = np.flatnonzero(is_wanted[group.key_hashes % TRACES])  # and a few more, which do no harm
     first_at: dict[int, int] = {}
     for key_hash, at in zip(group.key_hashes[alike].tolist(), alike.tolist(), strict=True):
         first_at.setdefault(key_hash, at)

@@ -24,7 +24,7 @@ def add(db: sqlite3.Connection, image_ids: Numbers, host_ids: Numbers) -> None:
     if not len(image_ids):
         return
     blocks, places = image_ids // untried.BLOCK, (image_ids % untried.BLOCK).astype(PLACE)
-    order = np.lexsort((blocks, host_ids))
+    order = np.argsort(host_ids, kind="stable")  # the blocks rise with the images
     hosts, blocks, packed = host_ids[order], blocks[order], places[order].tobytes()
     starts = np.flatnonzero((np.diff(hosts, prepend=-1) != 0) | (np.diff(blocks, prepend=-1) != 0))
     borders = (np.append(starts, len(order)) * PLACE.itemsize).tolist()

@@ -22,7 +22,7 @@ from d4c_images.ledger.chunk import Chunk, Seen
 from d4c_images.prepare import chunks
 from d4c_images.stating import Assignment
 
-MAX_CHUNKS_AHEAD = 16
+MAX_CHUNKS_AHEAD = 32
 PIPE_BYTES = 1 << 20
 CHILD = """
 import os, pickle, sys

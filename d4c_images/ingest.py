@@ -18,7 +18,7 @@ from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
 from d4c_images.prepare import chunks
-from d4c_images.reading import chunks_of_child
+from d4c_images.reading import Reader
 from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
 from d4c_images.stating import Assignment
@@ -62,11 +62,13 @@ def ingest(
     progress: Callable[[Progress], None],
     clock: Callable[[], float],
     *,
+    reader: Reader | None = None,
     in_process: bool = False,
 ) -> IngestSummary:
     """Bring a source into the ledger, from where an earlier call has stopped to its end, or to its first `limit` rows.
 
-    `progress` hears of every committed group, `clock` gives unix time. With `in_process` no other process is started.
+    `progress` hears of every committed group, `clock` gives unix time. `reader` is one that was begun before and not used yet; with
+    `in_process` no other process is started.
     Raises `SourceError` where the stream ends too early, with what was committed before in its place, `SourceDamaged` where
     it is damaged, which makes the ledger useless, and what `Ledger.transaction` raises.
     """
@@ -77,7 +79,7 @@ def ingest(
         assignment = Assignment(
             source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
         )
-        read = chunks if in_process else chunks_of_child
+        read = chunks if in_process else (reader or Reader()).chunks
         reading = read(assignment, admission.seen())
         reached_end = True
         with folding.in_background(ledger):

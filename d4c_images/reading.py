@@ -9,62 +9,79 @@ import fcntl
 import gc
 import pickle
 import queue
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator
 from multiprocessing.connection import Connection, Pipe
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from d4c_images.errors import D4CError, SourceError
-from d4c_images.ledger.chunk import Chunk, Seen
-from d4c_images.prepare import chunks
-from d4c_images.stating import Assignment
+
+if TYPE_CHECKING:
+    from d4c_images.ledger.chunk import Chunk, Seen
+    from d4c_images.stating import Assignment
 
 MAX_CHUNKS_AHEAD = 32
 PIPE_BYTES = 1 << 20
 CHILD = """
-import os, pickle, sys
+import os, pickle, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
 sys.path = pickle.load(sys.stdin.buffer)
+import d4c_images.prepare  # what takes time is loaded before there is something to read
 from d4c_images.reading import read
 read(sys.stdin.buffer, Connection(int(sys.argv[1]), readable=False))
 """
 
 
-def chunks_of_child(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
-    """What `chunks` yields and raises, in a child process."""
-    ours, theirs = Pipe(duplex=False)
-    # Not `multiprocessing.Process`: that starts a third process to keep watch, of 12 MB, and loads the whole program twice.
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(theirs.fileno())], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()]
-    )
-    theirs.close()
-    _widen(ours)
-    backlog = _Backlog(ours)
-    try:
-        assert child.stdin is not None
+class Reader:
+    """A child process that reads one source. Better begun before it is known which: it needs 0.3 s until it is ready."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = Pipe(duplex=False)
+        # Not `multiprocessing.Process`: that starts a third process to keep watch, of 12 MB, and loads the whole program twice.
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(theirs.fileno())], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        _widen(self._pipe)
+        self._backlog: _Backlog | None = None
+        self._tell(sys.path)
+
+    def chunks(self, assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
+        """What `prepare.chunks` yields and raises. To be called once."""
+        self._backlog = _Backlog(self._pipe)
         try:
-            with child.stdin as stdin:
-                pickle.dump(sys.path, stdin)
-                pickle.dump((assignment, seen), stdin, pickle.HIGHEST_PROTOCOL)
+            self._tell((assignment, seen))
+            while (message := self._backlog.next()) is not None:
+                chunk = pickle.loads(message)
+                if isinstance(chunk, D4CError):
+                    raise chunk
+                if chunk is None:
+                    return
+                yield chunk
+            name, code = assignment.source.name, self._child.wait()
+            raise SourceError(f"the process that reads {name} has died (exit code {code}): run the same command again")
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End the child, whatever it does."""
+        self._child.kill()
+        if self._backlog is not None:
+            self._backlog.close()
+        self._pipe.close()
+        self._child.communicate()
+
+    def _tell(self, what: object) -> None:
+        assert self._child.stdin is not None
+        try:
+            pickle.dump(what, self._child.stdin, pickle.HIGHEST_PROTOCOL)
+            self._child.stdin.flush()
         except BrokenPipeError:
             pass  # it has died already; the backlog will say so
-        while (message := backlog.next()) is not None:
-            chunk = pickle.loads(message)
-            if isinstance(chunk, D4CError):
-                raise chunk
-            if chunk is None:
-                return
-            yield chunk
-        name = assignment.source.name
-        raise SourceError(f"the process that reads {name} has died (exit code {child.wait()}): run the same command again")
-    finally:
-        child.kill()
-        backlog.close()
-        child.wait()
 
 
 def _widen(pipe: Connection) -> None:
@@ -77,7 +94,8 @@ def _widen(pipe: Connection) -> None:
 
 def read(stdin: IO[bytes], pipe: Connection) -> None:
     """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+    from d4c_images.prepare import chunks
+
     gc.disable()
     try:
         assignment, seen = pickle.load(stdin)
@@ -111,7 +129,6 @@ class _Backlog:
                 self._messages.get(timeout=0.05)
             except queue.Empty:
                 pass
-        self._pipe.close()
 
     def _take(self) -> None:
         try:

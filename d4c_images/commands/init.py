@@ -6,7 +6,9 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from d4c_images.settings import Settings
 if TYPE_CHECKING:
     from d4c_images.ingest import Progress
     from d4c_images.ledger.rollup import RollUpProgress
+    from d4c_images.reading import Reader
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -58,16 +61,23 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.reading import Reader
+
+    if args.finalize_only:
+        return _finalize(args, settings)
+    if args.source is None:
+        raise UsageError("init needs a SOURCE: a GBIF download or a publisher's archive (zip or folder), or a table of media")
+    with closing(Reader()) as reader:
+        return _ingest(args, settings, reader)
+
+
+def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int:
     from rich.console import Console
 
     from d4c_images.ingest import ingest, ingest_labels
     from d4c_images.report.ingest_progress import IngestProgress, summary_lines
     from d4c_images.sources import open_labels, open_media
 
-    if args.finalize_only:
-        return _finalize(args, settings)
-    if args.source is None:
-        raise UsageError("init needs a SOURCE: a GBIF download or a publisher's archive (zip or folder), or a table of media")
     # A bad source ends here, before anything is touched.
     sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
     labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
@@ -90,9 +100,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
         try:
-            for source in sources:
+            for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
                 with IngestProgress(console, "media rows", live=live) as view:
-                    summary = ingest(ledger, source, args.limit, partial(after_each_group, view.show), time.time)
+                    show = partial(after_each_group, view.show)
+                    summary = ingest(ledger, source, args.limit, show, time.time, reader=own_reader)
                 print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:

@@ -33,6 +33,8 @@ QUERIES = {
     "record_tallies": "SELECT * FROM record_tallies WHERE n <> 0 ORDER BY status",
     "placeholders": "SELECT host_id, sha256, state, n_marked FROM placeholders ORDER BY host_id, sha256",
     "set_aside": "SELECT * FROM set_aside ORDER BY image_id",
+    "store": "SELECT kind FROM store",
+    "shards": "SELECT * FROM shards ORDER BY file_path",
     "page_samples": "SELECT * FROM page_samples",
 }
 LEFT_OUT = {"runs", "owner"}

@@ -39,8 +39,6 @@ MAX_HELD = 1 << 18  # keys, and records, in memory, besides as many that are bei
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
-# Pages at the end of a table and of a host's lists are written again by each transaction; they are folded back less often.
-LONG_LOG = "PRAGMA wal_autocheckpoint = 4000"
 NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
 BEAT = "UPDATE runs SET heartbeat_at = ? WHERE run_id = ?"
 
@@ -59,7 +57,6 @@ class Admission:
 
     def __init__(self, ledger: Ledger, archive_id: int) -> None:
         ledger.connection.execute(SMALL_CACHE)
-        ledger.connection.execute(LONG_LOG)
         self._ledger = ledger
         self._archive_id = archive_id
         self._keys = KeyIndex(ledger)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from d4c_images import documents
+from d4c_images import documents, robots
 from d4c_images.beside import Beside
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
@@ -76,20 +76,23 @@ class Attempts:
         attempt.is_upgraded = attempt.lane.answers_by_https and url.startswith("http://")
         if attempt.is_upgraded:
             url = "https" + url.removeprefix("http")
-        request = Request(url, attempt.part, attempt, attempt.hops)
+        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished)
+        attempt.unfinished = None
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
 
     def hand_back(self, attempt: Attempt) -> None:
-        """What the attempt has learned so far goes back with it."""
-        if attempt.n_requests:
+        """What the attempt has learned so far goes back with it. A body that broke off has failed, then."""
+        if attempt.unfinished is not None:
+            self._give_up(attempt)
+        elif attempt.n_requests:
             self._move(attempt)
         else:
             self.settle(attempt)
 
-    def receive(self, attempt: Attempt, reply: Reply) -> None:
-        """What a request of the attempt has come to."""
-        self._guarded(attempt, self._on_reply, attempt, reply)
+    def receive(self, request: Request, reply: Reply) -> None:
+        """What a request of an attempt has come to."""
+        self._guarded(request.key, self._on_reply, request.key, request, reply)
 
     def settle(self, attempt: Attempt, **what: Any) -> None:
         """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""
@@ -106,6 +109,7 @@ class Attempts:
                 elapsed_s=attempt.elapsed_s,
                 etag=headers.get("etag"),
                 last_modified=headers.get("last-modified"),
+                robots_tag=robots.noted(headers),
                 **what,
             )
         )
@@ -127,12 +131,17 @@ class Attempts:
             verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
             self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
 
-    def _on_reply(self, attempt: Attempt, reply: Reply) -> None:
+    def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
         attempt.reply = reply
         attempt.n_requests += 1
-        attempt.received_bytes += reply.size_bytes
+        attempt.received_bytes += reply.received_bytes
         attempt.elapsed_s += reply.elapsed_s
         self._space(attempt, reply)
+        if request.starts_over:
+            self._start_over(attempt)
+            return
+        if request.broke_off is not None and attempt.n_resumed < self._fetcher.options.limits.resumes:
+            attempt.unfinished = request.broke_off
         if reply.redirect_url is not None:
             if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
                 attempt.lane.answers_by_https = True
@@ -204,7 +213,11 @@ class Attempts:
     def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
         lane = attempt.lane
         attempt.failure = _more_hopeful(attempt.failure, Failure(verdict, code, attempt.url_no))
-        if verdict.try_next or (attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable):
+        is_last_chance = attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable
+        if attempt.unfinished is not None:
+            attempt.n_resumed += 1
+            lane.ready.append(attempt)
+        elif verdict.try_next or is_last_chance:
             self._ask_next(attempt)
         else:
             self._give_up(attempt)
@@ -213,6 +226,12 @@ class Attempts:
         is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
         if is_overload or is_shut or lane.n_troubles >= TROUBLES:
             self._end_host(lane.host)
+
+    def _start_over(self, attempt: Attempt) -> None:
+        """Ask for the whole: of what has broken off, the rest is not to be had. This time it must come in one piece."""
+        attempt.n_resumed = self._fetcher.options.limits.resumes
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
 
     def _ask_next(self, attempt: Attempt) -> None:
         """Go on with the next candidate, if there is one."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from d4c_images import robots
 from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict, http_error
 from d4c_images.sniff import Kind, Sniffed, encoding_of_mark, sniff
 
@@ -35,6 +36,7 @@ class Policy:
     unfinished: frozenset[int] = frozenset((206,))  # a part, though the whole was asked for
     later: frozenset[int] = frozenset((202,))  # accepted, being prepared
     limited_by_retry_after: frozenset[int] = frozenset((403,))  # with Retry-After no refusal but a rate limit
+    respects_robots_tag: bool = False  # what says `noai` or `noimageai` is not kept
 
 
 class DecodeFault(StrEnum):
@@ -91,6 +93,8 @@ def judge(reply: Reply, policy: Policy, now: float) -> Verdict:
     if reply.code < 100:
         return _judge_own(reply)
     if reply.code in policy.success:
+        if policy.respects_robots_tag and robots.forbids_ai(reply.headers):
+            return Verdict(Status.FAILED_PERMANENT, ErrorType.ROBOTS_TAG, robots.noted(reply.headers))
         return _judge_body(reply, sniff(reply.head, reply.tail, reply.size_bytes))
     return _judge_http(reply, policy, retry_after_s(reply.headers, now))
 

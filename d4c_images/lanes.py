@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from d4c_images.fetch import Connections, Request
+from d4c_images.fetch import Connections, Request, Unfinished
 from d4c_images.model import Claim, Failure, Outcome, Reply, Turn
 from d4c_images.stores import Partial
 
@@ -82,3 +82,5 @@ class Attempt:
     elapsed_s: float = 0.0
     reply: Reply | None = None
     failure: Failure | None = None  # to be told if no other candidate succeeds
+    unfinished: Unfinished | None = None  # the rest of this body is asked for next
+    n_resumed: int = 0

@@ -52,6 +52,8 @@ class ErrorType(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     PLACEHOLDER = "placeholder"
     TOO_LARGE = "too_large"
+    ROBOTS_TAG = "robots_tag"
+    """The publisher wants it in no training set, and this run was told to respect that."""
     NO_URL = "no_url"
     OTHER = "other"
     SAME_IMAGE = "same_image"
@@ -183,7 +185,7 @@ class Turn:
     lane: int  # turns of one (host, lane) follow each other and never overlap on two workers
     connections: int  # at most so many requests of this lane at once
     min_interval_s: float  # between the starts of two requests of this lane
-    expires_at: float  # unix time; nothing is started after it
+    expires_at: float  # unix time; nothing is started after it, but a body that broke off may be gone on with
     claims: tuple[Claim, ...]
 
 
@@ -197,6 +199,13 @@ class Limits:
     stall_bytes_per_s: int = 256
     max_bytes: int = 2 * 1024**3
     max_redirects: int = 10
+    resume_from_bytes: int = 1024**2  # a body that breaks off after so much is gone on with, where the server can do that ...
+    resumes: int = 3  # ... so often at most in one attempt
+
+    @property
+    def attempt_s(self) -> float:
+        """What the requests for one body may take together."""
+        return self.total_s * (1 + self.resumes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +216,8 @@ class FetchOptions:
     user_agent: str = USER_AGENT
     connect_to: tuple[str, ...] = ()  # curl's HOST1:PORT1:HOST2:PORT2
     cacert: Path | None = None  # replaces the bundle of the machine
+    insecure_hosts: frozenset[str] = frozenset()  # hosts, as the ledger writes them, whose certificates are not verified
+    from_address: str | None = None  # an e-mail address, for the header From
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +243,7 @@ class Reply:
     error: str | None = None
     redirect_url: str | None = None  # where a redirect leads, absolute; it was not followed
     hops: int = 0
+    received_bytes: int = 0  # in this exchange, as they came: packed, and without those that an earlier one had brought
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +304,7 @@ class Outcome:
     elapsed_s: float = 0.0
     etag: str | None = None
     last_modified: str | None = None
+    robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
     hash_matches: bool | None = None  # whether the bytes have the hash that was published for `url_no`; None: nothing to compare
 

@@ -95,20 +95,21 @@ class _Worker:
         for lane in self._lanes.values():
             for job in lane.jobs:
                 if orders.drain or now >= job.turn.expires_at:
-                    self._end(lane, job)
+                    self._end(lane, job, spares_bodies=not orders.drain)
             if orders.drain and orders.closed:
                 for request, attempt in lane.in_flight.items():
                     lane.connections.cancel(request)
                     self._attempts.settle(attempt)
                 lane.in_flight.clear()
 
-    def _end(self, lane: Lane, job: Job) -> None:
-        """Start nothing more of this turn."""
+    def _end(self, lane: Lane, job: Job, *, spares_bodies: bool) -> None:
+        """Start nothing more of this turn, but for the rest of bodies that broke off, where those are spared."""
         job.outcomes += [Outcome(claim.image_id) for claim in job.unstarted]
         job.unstarted.clear()
         for attempt in [attempt for attempt in lane.ready if attempt.job is job]:
-            lane.ready.remove(attempt)
-            self._attempts.hand_back(attempt)
+            if attempt.unfinished is None or not spares_bodies:
+                lane.ready.remove(attempt)
+                self._attempts.hand_back(attempt)
 
     def _start_due(self, lane: Lane, now: float) -> None:
         while self._beside.has_room() and lane.has_work():
@@ -128,7 +129,7 @@ class _Worker:
         for request, reply in self._fetcher.poll(max(0.0, min(self._look_at - now, self._beside.wait_s(now)))):
             attempt: Attempt = request.key
             if attempt.lane.in_flight.pop(request, None) is not None:
-                self._attempts.receive(attempt, reply)
+                self._attempts.receive(request, reply)
                 self._start_due(attempt.lane, self._clock.monotonic())
         self._beside.step(more_may_come=any(lane.in_flight for lane in self._lanes.values()))
 
@@ -138,7 +139,7 @@ class _Worker:
                 lane.n_troubles = 0
                 self._attempts.stirred.add(lane)
                 for job in lane.jobs:
-                    self._end(lane, job)
+                    self._end(lane, job, spares_bodies=False)
 
     def _reports(self) -> Iterator[Report]:
         now = self._clock.monotonic()

@@ -7,6 +7,7 @@ import hashlib
 import os
 import select
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.fetch import Connections, Fetcher, Request, host_of, own_code
+from d4c_images.fetch.body import Body, content_range, unfinished
 from d4c_images.model import FetchOptions, Limits, OwnCode, Reply
 from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
@@ -34,6 +36,9 @@ class Memory:
 
     def write(self, body: bytes, /) -> None:
         self.body += body
+
+    def abort(self) -> None:
+        self.body.clear()
 
 
 Make = Callable[..., Fetcher]
@@ -98,7 +103,8 @@ def test_head_and_tail_of_a_long_and_of_a_short_body(fetcher: Make, publishers: 
 def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     """The very bytes of a request."""
     listener = socket.create_server(("127.0.0.1", 0))
-    fetcher = Fetcher(FetchOptions(LIMITS, user_agent="d4c-images/1 (+mailto:x@example.org)"))
+    options = FetchOptions(LIMITS, user_agent="d4c-images/1 (+mailto:x@example.org)", from_address="x@example.org")
+    fetcher = Fetcher(options)
     connections = fetcher.connections(1)
     connections.start(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/a%20b.jpg?x=1", Memory()))
     client = None
@@ -109,6 +115,7 @@ def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     request = client.recv(65536).decode()
     assert request.startswith("GET /a%20b.jpg?x=1 HTTP/1.1\r\n")
     assert "User-Agent: d4c-images/1 (+mailto:x@example.org)\r\n" in request
+    assert "From: x@example.org\r\n" in request
     assert "Accept: image/*,*/*;q=0.5\r\n" in request
     assert "Accept-Encoding: gzip, deflate, br\r\n" in request
     assert "Cookie" not in request
@@ -316,7 +323,7 @@ def test_idle_connections_count_too(fetcher: Make, publishers: Publishers) -> No
     assert publishers.host("example.org")["connections_max"] <= 3  # of a closed one the server may learn a moment later
     wait_until(lambda: publishers.host("example.org")["connections_now"] == 2)
     connections.resize(1)
-    wait_until(lambda: publishers.host("example.org")["connections_now"] == 1)
+    wait_until(lambda: publishers.host("example.org")["connections_now"] <= 1)
     connections.close()
 
 
@@ -394,3 +401,208 @@ def test_the_host_of_a_url_is_written_as_in_the_ledger(url: str, host: str | Non
 )
 def test_which_timeout_it_was(message: str, code: OwnCode) -> None:
     assert own_code(pycurl.E_OPERATION_TIMEDOUT, message) == code
+
+
+# Large bodies that break off
+
+LARGE = 2_239_743
+TEN = "Mon, 05 Jan 2015 10:00:00 GMT"
+
+
+def goes_on(fetcher: Fetcher, host: str, sink: Memory) -> list[Reply]:
+    """Ask as often as it takes, each time for what is missing; at most six times."""
+    connections, replies = fetcher.connections(1), list[Reply]()
+    request = Request(f"http://{host}.evil.test/a.jpg", sink)
+    for _ in range(6):
+        connections.start(request)
+        ((request, reply),) = wait_for(fetcher)
+        replies.append(reply)
+        if request.broke_off is None and not request.starts_over:
+            break
+        request = replace(request, goes_on=request.broke_off)
+    connections.close()
+    return replies
+
+
+@pytest.mark.parametrize("percent", [47, 50, 80, 99])
+def test_what_broke_off_is_gone_on_with_wherever_it_did(fetcher: Make, percent: int) -> None:
+    whole, sink = Memory(), Memory()
+    one = fetcher(replace(LIMITS, max_bytes=10_000_000))
+    get(one, "http://breaks-ignores-range.evil.test/a.jpg?whole", Memory())
+    get(one, "http://breaks-ignores-range.evil.test/a.jpg?whole", whole)
+    assert len(whole.body) == LARGE
+    first, second = goes_on(one, f"breaks-off--{percent}", sink)
+    assert (first.code, first.size_bytes) == (OwnCode.BROKEN, LARGE * percent // 100)
+    assert (second.code, second.size_bytes, second.error) == (200, LARGE, None)
+    assert (second.sha256, sink.body) == (hashlib.sha256(whole.body).digest(), whole.body)
+    assert (second.head, second.tail) == (whole.body[: 64 * 1024], whole.body[-1024:])
+    assert first.received_bytes + second.received_bytes == LARGE + 1024, "the end of the first part is asked for again"
+
+
+def test_a_small_part_is_not_worth_it(fetcher: Make) -> None:
+    assert len(goes_on(fetcher(replace(LIMITS, max_bytes=10_000_000)), "breaks-off--46", Memory())) == 1
+
+
+def test_the_rest_counts_for_the_size_limit(fetcher: Make) -> None:
+    one = fetcher(replace(LIMITS, max_bytes=LARGE + 1))
+    assert [reply.code for reply in goes_on(one, "breaks-off", Memory())] == [OwnCode.BROKEN, 200]
+    endless = fetcher(replace(LIMITS, max_bytes=LARGE - 1))
+    assert goes_on(endless, "breaks-off", Memory())[-1].code == OwnCode.TOO_LARGE
+
+
+def headers_of(**headers: str) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+@pytest.mark.parametrize(
+    ("validator", "headers"),
+    [
+        ('"x"', {"etag": '"x"'}),
+        (None, {"etag": 'W/"x"'}),
+        (None, {"etag": "x"}),
+        (None, {"etag": '"'}),
+        (None, {"etag": '"x"\r\nevil: 1"'}),
+        (None, {}),
+        ('"x"', {"etag": '"x"', "content_encoding": "identity"}),
+        (None, {"etag": '"x"', "content_encoding": "gzip"}),
+        (None, {"etag": '"x"', "accept_ranges": "none"}),
+        (TEN, {"last_modified": TEN, "date": "Mon, 05 Jan 2015 10:01:00 GMT"}),
+        (None, {"last_modified": TEN, "date": "Mon, 05 Jan 2015 10:00:59 GMT"}),
+        (None, {"last_modified": TEN}),
+        (None, {"last_modified": "yesterday", "date": TEN}),
+        (None, {"etag": 'W/"x"', "last_modified": TEN, "date": "Mon, 05 Jan 2016 10:00:00 GMT"}),
+    ],
+)
+def test_what_tells_that_it_is_still_the_same(validator: str | None, headers: dict[str, str]) -> None:
+    """RFC 9110 13.1.5: a strong ETag, or, where there is none at all, a date that is old enough."""
+    given = headers_of(**{"accept_ranges": "bytes", **headers})
+    found = unfinished(Body(Memory()), given, 200, OwnCode.BROKEN, None)
+    assert (found and found.validator) == validator
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(206, OwnCode.BROKEN), (404, OwnCode.BROKEN), (200, OwnCode.TOO_LARGE), (200, OwnCode.TLS)]
+)
+def test_what_is_not_gone_on_with(code: int, error: OwnCode) -> None:
+    assert unfinished(Body(Memory()), headers_of(etag='"x"', accept_ranges="bytes"), code, error, None) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "span"),
+    [
+        ("bytes 5-9/10", (5, 9, 10)),
+        ("bytes 5-9/*", None),
+        ("bytes */10", None),
+        ("bytes 5-10/10", None),
+        ("bytes 9-5/10", None),
+        ("items 5-9/10", None),
+        ("bytes 5-9/10, bytes 1-2/10", None),
+        (f"bytes 5-{'9' * 30}/{'9' * 31}", None),
+        ("", None),
+    ],
+)
+def test_content_range(header: str, span: tuple[int, int, int] | None) -> None:
+    assert content_range({"content-range": header}) == span
+
+
+# What is remembered
+
+
+def test_tls_sessions_are_taken_up_again(fetcher: Make, publishers: Publishers) -> None:
+    """Over connections, over turns, and over more hosts than libcurl keeps sessions of in one place."""
+    one = fetcher()
+    for _ in range(2):
+        for number in range(40):
+            assert get(one, f"https://h{number}.example/1.jpg").code == 200
+    resumed = {host: seen["resumed"] for host, seen in publishers.counters()["hosts"].items()}
+    assert resumed == {f"h{number}.example": 1 for number in range(40)}
+
+
+def test_addresses_are_remembered(fetcher: Make, publishers: Publishers) -> None:
+    """A name that nobody but this worker's memory knows."""
+    one = fetcher(connect_to=())
+    url = f"http://nobody-knows.invalid:{publishers.port}/counters"
+    teller = one.transfer()
+    teller.curl.setopt(pycurl.RESOLVE, [f"nobody-knows.invalid:{publishers.port}:127.0.0.1"])
+    one.spare(teller)
+    assert get(one, url).code == 200
+    teller = one.transfer()
+    teller.curl.setopt(pycurl.RESOLVE, [])
+    for _ in range(3):
+        assert get(one, url).code == 200, "asked by another lane"
+    other = fetcher(connect_to=())
+    assert get(other, url).code == OwnCode.DNS
+
+
+def test_where_one_address_is_deaf_the_other_is_asked(fetcher: Make, publishers: Publishers) -> None:
+    """A name with an IPv6 address and an IPv4 one; nobody listens on the first."""
+    one = fetcher(connect_to=())
+    teller = one.transfer()
+    teller.curl.setopt(pycurl.RESOLVE, [f"both.invalid:{publishers.port}:[::1],127.0.0.1"])
+    one.spare(teller)
+    assert get(one, f"http://both.invalid:{publishers.port}/counters").code == 200
+
+
+def test_verification_is_turned_off_for_the_named_host_only(fetcher: Make, publishers: Publishers) -> None:
+    publishers.behave("*=tls_unknown_ca")
+    one = fetcher(insecure_hosts=frozenset({"lax.example"}))
+    connections = one.connections(1)
+    for host, code in (("lax.example", 200), ("strict.example", OwnCode.TLS)) * 2:
+        connections.start(Request(f"https://{host}/1.jpg", Memory()))
+        assert wait_for(one)[0][1].code == code
+    connections.close()
+
+
+def test_a_header_that_comes_twice_is_one_list(fetcher: Make, publishers: Publishers) -> None:
+    publishers.behave("example.org=robots:noindex|somebot:noai")
+    assert get(fetcher(), "http://example.org/1.jpg").headers["x-robots-tag"] == "noindex, somebot:noai"
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """Answers what it is asked for by http itself, and leads every tunnel to one port. Remembers the first lines."""
+
+    allow_reuse_address = daemon_threads = True
+
+    def __init__(self, leads_to: int) -> None:
+        self.leads_to = leads_to
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), _Proxied)
+
+
+class _Proxied(socketserver.StreamRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        self.server.asked.append(self.rfile.readline().decode().strip())
+        while self.rfile.readline().strip():
+            pass
+        if not self.server.asked[-1].startswith("CONNECT "):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody")
+            return
+        self.wfile.write(b"HTTP/1.1 200 Here it is\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", self.server.leads_to)) as there:
+            pair = {self.connection: there, there: self.connection}
+            while True:
+                for one in select.select(list(pair), [], [])[0]:
+                    data = one.recv(65536)
+                    if not data:
+                        return
+                    pair[one].sendall(data)
+
+
+def test_proxies_are_those_of_the_environment(fetcher: Make, publishers: Publishers, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Proxy(publishers.port) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_address[1]}")
+        one = fetcher(connect_to=())
+        assert get(one, "http://plain.example/1.jpg").size_bytes == 4
+        assert get(one, "https://secure.example/1.jpg").code == 200, "through a tunnel, certificate and all"
+        monkeypatch.setenv("no_proxy", "direct.example")
+        assert get(one, "http://direct.example/1.jpg").code == OwnCode.DNS
+        assert proxy.asked == ["GET http://plain.example/1.jpg HTTP/1.1", "CONNECT secure.example:443 HTTP/1.1"]
+        proxy.shutdown()
+        thread.join()

@@ -219,3 +219,30 @@ def test_hostile_markup_costs_no_more_than_plain_text(piece: bytes) -> None:
     started = time.process_time()
     readable_text(body, None)
     assert time.process_time() - started < 1.0, "the standard parser needs up to half a minute for some of these"
+
+
+@pytest.mark.parametrize(
+    ("said", "forbids"),
+    [
+        ("noai", True),
+        ("noimageai", True),
+        ("NoAI , noimageai", True),
+        ("noindex, nofollow, noai", True),
+        ("noindex", False),
+        ("all", False),
+        ("", False),
+        ("somebot: noai", False),
+        ("somebot: noindex, noai", True),  # two headers may have been joined on the way
+        ("*: noai", True),
+        ("d4c-images: noimageai", True),
+        ("D4C-Images:noai", True),
+        ("unavailable_after: 25 Jun 2030 15:00:00 PST, noai", True),
+        ("unavailable_after: 25 Jun 2030 15:00:00 PST", False),
+        ("noaircraft", False),
+    ],
+)
+def test_what_forbids_ai(said: str, forbids: bool) -> None:
+    reply = Reply(200, "http://x.org/1.jpg", "http://x.org/1.jpg", {"x-robots-tag": said}, head=b"\xff\xd8\xff", size_bytes=3)
+    verdict = judge(reply, Policy(respects_robots_tag=True), 0.0)
+    assert (verdict.error_type == ErrorType.ROBOTS_TAG) is forbids
+    assert judge(reply, Policy(), 0.0).error_type != ErrorType.ROBOTS_TAG

@@ -25,11 +25,13 @@ from d4c_images.stores import Keep, Place
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker import Clock, work
 from tests.patience import PATIENCE_S
+from tests.publishers.breaks import large
 from tests.publishers.client import Publishers
 from tests.publishers.evils import BEHAVIOURS
 
 LIMITS = Limits(connect_s=4.0, total_s=60.0, stall_s=2.0, max_bytes=5_000_000)
 HOST = "example.org"
+LARGE = 2_239_743  # bytes, of what `breaks` sends
 
 
 def claim(number: int, *urls: str, **more: object) -> Claim:
@@ -64,6 +66,7 @@ class Bench:
     examiner: Examiner = field(default_factory=Examiner)
     limits: Limits = LIMITS
     clock: Clock = field(default_factory=Clock)
+    policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
@@ -72,7 +75,7 @@ class Bench:
         self.fetcher = Fetcher(FetchOptions(self.limits, connect_to=(server.connect_to,), cacert=server.cacert))
 
     def reports(self, feed: Callable[[float], Orders]) -> Iterator[Report]:
-        return work(feed, self.store, self.fetcher, self.examiner, Policy(), self.clock)
+        return work(feed, self.store, self.fetcher, self.examiner, self.policy, self.clock)
 
     def outcomes(self, *turns: Turn) -> dict[int, Outcome]:
         """By image; each image has exactly one, and each turn ends exactly once."""
@@ -588,6 +591,107 @@ def test_work_that_is_given_up_leaves_nothing_half_done(
     given_up.set()
     reports.close()  # type: ignore[attr-defined]
     assert bench.files() == ["100/000/1000000000-00.jpg"]
+
+
+# Large bodies that break off
+
+
+def breaking(bench: Bench, name: str, **more: object) -> Outcome:
+    host = f"{name.replace('_', '-')}.evil.test"
+    return bench.outcome(claim(1, f"http://{host}/1.jpg"), host=host, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_requests"),
+    [
+        ("breaks_off", 2),
+        ("breaks_off_dated", 2),
+        ("breaks_off_twice", 3),
+        ("breaks_then_hangs_up", 3),
+        ("breaks_ignores_range", 2),
+        ("breaks_changed", 2),
+        ("breaks_changed_unsaid", 3),
+        ("breaks_changed_etag", 3),
+        ("breaks_wrong_range", 3),
+        ("breaks_other_total", 3),
+        ("breaks_no_content_range", 3),
+        ("breaks_empty_rest", 3),
+        ("breaks_416", 3),
+        ("breaks_412", 3),
+    ],
+)
+def test_a_body_that_broke_off_is_gone_on_with_in_the_same_attempt(bench: Bench, name: str, n_requests: int) -> None:
+    """Whatever a server sends instead of the rest: what is kept is a whole picture."""
+    outcome = breaking(bench, name)
+    assert (status(outcome), outcome.http_status, outcome.requests) == ((Status.SUCCESS, None), 200, n_requests)
+    assert outcome.blob is not None
+    body = (bench.root / outcome.blob.path).read_bytes()
+    assert body == large(2 if name == "breaks_changed" else 1)
+    assert (outcome.blob.size_bytes, outcome.blob.sha256) == (len(body), hashlib.sha256(body).digest())
+
+
+@pytest.mark.parametrize(
+    ("name", "n_requests"),
+    [
+        ("breaks_without_ranges", 1),
+        ("breaks_with_weak_etag", 1),
+        ("breaks_off_always", 4),
+        ("breaks_then_404", 2),
+        ("breaks_zero_rest", 2),
+    ],
+)
+def test_a_body_whose_rest_is_not_to_be_had_has_failed_for_now(bench: Bench, name: str, n_requests: int) -> None:
+    outcome = breaking(bench, name)
+    assert (status(outcome), outcome.requests) == ((Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), n_requests)
+    assert bench.files() == []
+
+
+def test_the_rest_is_asked_for_when_the_turn_has_expired_meanwhile(bench: Bench, publishers: Publishers) -> None:
+    """A large body takes longer than a turn. Nothing new is started."""
+    host = "breaks-off.evil.test"
+    claims = [claim(number, f"http://{host}/{number}.jpg") for number in range(1, 4)]
+    expiring = turn(claims, host=host, connections=1, min_interval_s=0.5, expires_at=time.time() + 0.4)
+    outcomes = bench.outcomes(expiring)
+    assert (status(outcomes[1]), outcomes[1].requests) == ((Status.SUCCESS, None), 2)
+    assert is_released(outcomes[2])
+    assert is_released(outcomes[3])
+
+
+def test_a_drain_does_not_wait_for_the_rest(bench: Bench, publishers: Publishers) -> None:
+    """It has failed, so that a body that always breaks off comes to an end some day."""
+    host = "breaks-off.evil.test"
+    feed = Feed([turn([claim(1, f"http://{host}/1.jpg")], host=host, min_interval_s=30.0)], closed=False)
+
+    looks: list[bool] = []
+
+    def feed_and_drain(wait_s: float) -> Orders:
+        looks.append(any(path.stat().st_size == LARGE // 2 for path in bench.root.rglob("*.part")))
+        feed.drain = feed.closed = sum(looks) > 10  # looks come 50 ms apart: it has been told that it broke off
+        return feed(wait_s)
+
+    (outcome,) = [outcome for report in bench.reports(feed_and_drain) for outcome in report.outcomes]
+    assert (status(outcome), outcome.requests) == ((Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 1)
+    assert bench.files() == []
+
+
+# X-Robots-Tag
+
+
+def test_what_the_publisher_says_to_robots_is_told(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/1.jpg=robots:noindex|noai", f"{HOST}/2.jpg=http_404")
+    outcomes = bench.outcomes(turn([claim(1), claim(2)]))
+    assert (status(outcomes[1]), outcomes[1].robots_tag) == ((Status.SUCCESS, None), "noindex, noai")
+    assert outcomes[2].robots_tag is None
+
+
+def test_who_respects_it_keeps_no_bytes(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}/1.jpg=robots:noai", f"{HOST}/2.jpg=robots:somebot:noai")
+    bench.policy = Policy(respects_robots_tag=True)
+    outcomes = bench.outcomes(turn([claim(1, f"http://{HOST}/1.jpg", f"http://{HOST}/3.jpg"), claim(2)]))
+    assert (status(outcomes[1]), outcomes[1].robots_tag) == ((Status.FAILED_PERMANENT, ErrorType.ROBOTS_TAG), "noai")
+    assert outcomes[1].requests == 1, "no other candidate of the same photo is asked either"
+    assert status(outcomes[2]) == (Status.SUCCESS, None)
+    assert len(bench.files()) == 1
 
 
 # Everything at once

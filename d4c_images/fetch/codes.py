@@ -15,6 +15,7 @@ _BY_CURL_CODE: dict[int, OwnCode] = {
     7: OwnCode.CONNECT,
     8: OwnCode.BROKEN,  # WEIRD_SERVER_REPLY
     pycurl.E_HTTP2: OwnCode.BROKEN,
+    92: OwnCode.BROKEN,  # HTTP2_STREAM: reset by the server
     pycurl.E_PARTIAL_FILE: OwnCode.BROKEN,
     pycurl.E_SSL_CONNECT_ERROR: OwnCode.TLS,
     pycurl.E_GOT_NOTHING: OwnCode.BROKEN,

@@ -1,84 +1,93 @@
-"""The connections of a lane. Decides nothing about how many there may be."""
+"""The connections of a lane: how many there may be, and when they are closed. Decides nothing about what is asked over them."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pycurl
 
 from d4c_images.fetch.transfer import Request, Transfer
-from d4c_images.fetch.urls import requestable
-from d4c_images.model import FetchOptions, OwnCode, Reply
+from d4c_images.fetch.urls import origin_of, requestable
+from d4c_images.model import OwnCode, Reply
+
+if TYPE_CHECKING:
+    from d4c_images.fetch.fetcher import Fetcher
 
 
 class Connections:
     """The connections of one lane of a host: at most `most`, used and idle together; after `close` none.
 
-    libcurl keeps idle connections per multi handle and cannot close those of one host. Here each easy handle has a share of
-    its own, and with it one connection that ends with the handle: the host's next turn may be another worker's.
+    They are the pool of a multi handle of their own: libcurl counts them, makes room by closing an idle one, and closes all of
+    them with the handle, since the host's next turn may be another worker's. Where the server speaks HTTP/2, requests share one.
     """
 
-    def __init__(
-        self, options: FetchOptions, cacert: str, multi: pycurl.CurlMulti, ready: list[tuple[Request, Reply]], most: int
-    ) -> None:
-        """Replies that need no request go to `ready`."""
-        self._options, self._cacert = options, cacert
-        self._multi = multi
-        self._ready = ready
+    def __init__(self, fetcher: Fetcher, most: int) -> None:
+        self._fetcher = fetcher
         self._most = most
-        self._idle: list[Transfer] = []
+        self._multi = self._opened()
         self._busy: dict[Request, Transfer] = {}
+        self._are_too_many = False
 
     def resize(self, most: int) -> None:
-        """From now on at most so many; those in use beyond that end with their request."""
-        self._most = most
-        while self._idle and len(self._idle) + len(self._busy) > most:
-            self._idle.pop(0).close()
+        """From now on at most so many; those in use beyond that end with their request, the idle ones at once or with it."""
+        self._are_too_many |= most < self._most
+        if most != self._most:
+            self._most = most
+            self._limit(self._multi)
+        self._close_idle()
 
     def start(self, request: Request) -> None:
         """Begin a request; the caller has not more than `most` under way."""
         url = requestable(request.url)
         if url is None:
-            self._ready.append((request, _own(request, OwnCode.BAD_URL, "not an http(s) URL with a host")))
+            self._refuse(request, "not an http(s) URL with a host")
             return
-        transfer = self._transfer_to(url[: url.index("/", 8)] if "/" in url[8:] else url)
-        self._busy[request] = transfer
+        transfer = self._fetcher.transfer()
+        origin = origin_of(url)
         try:
-            transfer.begin(request, url)
+            transfer.begin(request, url, self._fetcher.memory(origin), origin in self._fetcher.multiplexed)
         except pycurl.error as error:
-            self.release(request)
-            self._ready.append((request, _own(request, OwnCode.BAD_URL, str(error.args[-1]))))
+            self._fetcher.spare(transfer)
+            self._refuse(request, str(error.args[-1]))
             return
+        transfer.home = self
+        self._busy[request] = transfer
         self._multi.add_handle(transfer.curl)
 
     def cancel(self, request: Request) -> None:
         """Give a request up and close its connection; no reply will come. Unknown requests are none of our business."""
-        if request in self._busy:
-            self._multi.remove_handle(self._busy[request].curl)
-            self.release(request)
+        transfer = self._busy.get(request)
+        if transfer is not None:
+            self.release(transfer)
 
-    def release(self, request: Request) -> None:
-        """The request is over."""
-        transfer = self._busy.pop(request)
-        if len(self._idle) + len(self._busy) < self._most:
-            self._idle.append(transfer)
-        else:
-            transfer.close()
+    def release(self, transfer: Transfer) -> None:
+        """Its request is over."""
+        self._multi.remove_handle(transfer.curl)
+        del self._busy[transfer.request]
+        self._fetcher.spare(transfer)
+        self._close_idle()
 
     def close(self) -> None:
-        for request in list(self._busy):
-            self.cancel(request)
-        for transfer in self._idle:
-            transfer.close()
-        self._idle.clear()
+        for transfer in list(self._busy.values()):
+            self.release(transfer)
+        self._fetcher.loop.drop(self._multi)
 
-    def _transfer_to(self, origin: str) -> Transfer:
-        """An idle one with a connection there, else a new one in place of an idle one."""
-        for number in range(len(self._idle) - 1, -1, -1):
-            if self._idle[number].origin == origin:
-                return self._idle.pop(number)
-        if self._idle and len(self._idle) + len(self._busy) >= self._most:
-            self._idle.pop(0).close()
-        return Transfer(self, self._options, self._cacert, origin)
+    def _opened(self) -> pycurl.CurlMulti:
+        multi = self._fetcher.loop.multi()
+        self._limit(multi)
+        return multi
 
+    def _limit(self, multi: pycurl.CurlMulti) -> None:
+        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, self._most)
+        multi.setopt(pycurl.M_MAXCONNECTS, self._most)
 
-def _own(request: Request, code: OwnCode, text: str) -> Reply:
-    return Reply(code=code, url=request.url, final_url=request.url, error=text, hops=request.hops)
+    def _close_idle(self) -> None:
+        """Where the limit has sunk: as long as a request is under way, libcurl closes an idle connection for each that ends."""
+        if self._are_too_many and not self._busy:
+            self._are_too_many = False
+            self._fetcher.loop.drop(self._multi)
+            self._multi = self._opened()
+
+    def _refuse(self, request: Request, why: str) -> None:
+        reply = Reply(OwnCode.BAD_URL, request.url, request.url, error=why, hops=request.hops)
+        self._fetcher.ready.append((request, reply))

@@ -1,32 +1,25 @@
-"""One easy handle of libcurl with its connection, and the exchange that it makes. Starts nothing and waits for nothing."""
+"""One easy handle of libcurl, and the exchange that it makes. Starts nothing and waits for nothing."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import pycurl
 
 from d4c_images.errors import StoreError
+from d4c_images.fetch.body import Body, Sink, Unfinished, content_range, unfinished
 from d4c_images.fetch.codes import own_code
-from d4c_images.fetch.urls import target_of
+from d4c_images.fetch.urls import host_of, target_of
 from d4c_images.model import FetchOptions, OwnCode, Reply
 
-HEAD_BYTES = 64 * 1024
-TAIL_BYTES = 1024
 ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-class Sink(Protocol):
-    """Where a body goes. Asked for `write` only once a body with a 2xx code arrives."""
-
-    @property
-    def path(self) -> Path: ...
-
-    def write(self, body: bytes, /) -> object: ...
+# Originals matter: no format is named that would have a server make something else of what it has.
+ACCEPT = "Accept: image/*,*/*;q=0.5"
+ENCODINGS = "gzip, deflate, br"
+SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location", "retry-after"})
 
 
 @dataclass(eq=False, slots=True)
@@ -37,33 +30,40 @@ class Request:
     sink: Sink
     key: Any = None
     hops: int = 0  # redirects before this one, handed on to the reply
+    goes_on: Unfinished | None = None  # the rest of this body is wanted
+    broke_off: Unfinished | None = None  # told with the reply: the body broke off, and its rest may be asked for
+    starts_over: bool = False  # told with the reply: the rest is not to be had, so ask for the whole
 
 
 class Home(Protocol):
-    """Where a transfer belongs."""
+    """Where a transfer is at work."""
 
-    def release(self, request: Request, /) -> None:
-        """The request is over."""
+    def release(self, transfer: Transfer, /) -> None:
+        """Its request is over."""
 
 
 class Transfer:
-    """One easy handle with its connection, and the state of the exchange that it makes now."""
+    """One easy handle, and the state of the exchange that it makes now. Used for one request after another, of any host."""
 
-    def __init__(self, home: Home, options: FetchOptions, cacert: str, origin: str) -> None:
-        self.origin = origin  # scheme, host and port
-        self._home = home
+    home: Home
+    request: Request
+    url: str
+
+    def __init__(self, options: FetchOptions, cacert: str) -> None:
         self._limits = options.limits
-        self._share = pycurl.CurlShare()
-        self._share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
+        self._insecure_hosts = options.insecure_hosts
+        self._memory: pycurl.CurlShare | None = None
+        self._extra: tuple[str, ...] = ()
+        self._is_insecure = False
+        self._headers = [ACCEPT] + ([f"From: {options.from_address}"] if options.from_address else [])
         self.curl = curl = pycurl.Curl()
         curl.transfer = self
-        curl.setopt(pycurl.SHARE, self._share)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)  # one connection is one request: limits count both
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         curl.setopt(pycurl.USERAGENT, options.user_agent)
-        curl.setopt(pycurl.HTTPHEADER, ["Accept: image/*,*/*;q=0.5"])
-        curl.setopt(pycurl.ENCODING, "gzip, deflate, br")
+        curl.setopt(pycurl.HTTPHEADER, self._headers)
+        curl.setopt(pycurl.ENCODING, ENCODINGS)
         curl.setopt(pycurl.BUFFERSIZE, 256 * 1024)
         curl.setopt(pycurl.CAINFO, cacert)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _ms(self._limits.connect_s))
@@ -73,43 +73,77 @@ class Transfer:
         curl.setopt(pycurl.MAXFILESIZE_LARGE, self._limits.max_bytes)
         if options.connect_to:
             curl.setopt(pycurl.CONNECT_TO, list(options.connect_to))
-        curl.setopt(pycurl.WRITEFUNCTION, self._body)
+        curl.setopt(pycurl.WRITEFUNCTION, self._receive)
         curl.setopt(pycurl.HEADERFUNCTION, self._header)
 
     def close(self) -> None:
         self.curl.close()
-        self._share.close()
 
-    def begin(self, request: Request, url: str) -> None:
-        self._request = request
+    def begin(self, request: Request, url: str, memory: pycurl.CurlShare, may_wait: bool) -> None:
+        """Make ready for a request. `may_wait`: for a connection under way that it can share, instead of another one."""
+        self.request, self.url = request, url
         self._lines: list[bytes] = []
-        self._code = 0
         self._kept: bool | None = None  # None: no body yet
-        self._hash = hashlib.sha256()
-        self._size = 0
-        self._head = bytearray()
-        self._tail = b""
+        self._body = request.goes_on.body if request.goes_on else Body(request.sink)
+        self._overlap = b""  # still to be met with
         self._own: OwnCode | None = None
         self._fault: OSError | StoreError | None = None
+        request.broke_off, request.starts_over = None, False
+        if memory is not self._memory:
+            if self._memory is not None:
+                self.curl.unsetopt(pycurl.SHARE)
+            self.curl.setopt(pycurl.SHARE, memory)
+            self._memory = memory
+        if self._insecure_hosts:
+            self._verify(host_of(url) not in self._insecure_hosts)
+        self._ask_for_rest(request.goes_on)
+        self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
         self.curl.setopt(pycurl.URL, url)
 
     def finish(self, error: int, message: str) -> tuple[Request, Reply]:
-        request = self._request
-        elapsed_s = self.curl.getinfo(pycurl.TOTAL_TIME)
-        sent_after_s = self.curl.getinfo(pycurl.PRETRANSFER_TIME)
-        self._code = self.curl.getinfo(pycurl.RESPONSE_CODE)
-        self._home.release(request)
+        """What the exchange has come to. Raises `StoreError` where the sink could not be written."""
+        request, curl = self.request, self.curl
         if isinstance(self._fault, StoreError):
             raise self._fault
         if self._fault is not None:
             raise StoreError(f"{request.sink.path}: {self._fault.strerror or self._fault}") from self._fault
-        return request, replace(self._reply(request, error, message), elapsed_s=elapsed_s, sent_after_s=sent_after_s)
+        self.has_multiplexed = curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
+        reply = self._reply(request, error, message)
+        return request, replace(
+            reply,
+            elapsed_s=curl.getinfo(pycurl.TOTAL_TIME),
+            sent_after_s=curl.getinfo(pycurl.PRETRANSFER_TIME),
+            received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
+        )
+
+    def _ask_for_rest(self, goes_on: Unfinished | None) -> None:
+        """Of a body as it is stored: a range of what is packed for the way is of no use."""
+        extra = () if goes_on is None else ("Accept-Encoding: identity", f"If-Range: {goes_on.validator}")
+        if goes_on is not None:
+            self.curl.setopt(pycurl.RANGE, f"{goes_on.first_byte}-")
+        if extra == self._extra:
+            return
+        self._extra = extra
+        self.curl.setopt(pycurl.HTTPHEADER, [*self._headers, *extra])
+        if goes_on is None:
+            self.curl.unsetopt(pycurl.RANGE)
+            self.curl.setopt(pycurl.ENCODING, ENCODINGS)
+        else:
+            self.curl.unsetopt(pycurl.ENCODING)
+
+    def _verify(self, is_secure: bool) -> None:
+        if self._is_insecure is is_secure:
+            self._is_insecure = not is_secure
+            self.curl.setopt(pycurl.SSL_VERIFYPEER, int(is_secure))
+            self.curl.setopt(pycurl.SSL_VERIFYHOST, 2 * is_secure)
 
     def _reply(self, request: Request, error: int, message: str) -> Reply:
         headers = _parsed(self._lines)
-        code, text, redirect_url = self._code, message or None, None
+        code, text, redirect_url = self.curl.getinfo(pycurl.RESPONSE_CODE), message or None, None
         if self._own is not None:
             code = self._own
+        elif request.starts_over:
+            text = None
         elif error == pycurl.E_WRITE_ERROR and self._kept is False:
             text = None  # an error page of which we have read enough
         elif error != pycurl.E_OK:
@@ -120,46 +154,96 @@ class Transfer:
                 code, text = OwnCode.BAD_REDIRECT, f"{code} to {headers.get('location', 'nowhere')[:500]}"
         elif code < 100:
             code, text = OwnCode.BROKEN, "an answer without a status"
+        elif code == 206 and request.goes_on is not None and self._kept:
+            code, text = self._joined(headers)
+        self._look_ahead(request, code, headers)
         return Reply(
             code=int(code),
             url=request.url,
             final_url=request.url,
             headers=headers,
             path=request.sink.path if self._kept else None,
-            size_bytes=self._size,
-            sha256=self._hash.digest() if self._kept else None,
-            head=bytes(self._head),
-            tail=self._tail,
+            size_bytes=self._body.size_bytes,
+            sha256=self._body.sha256() if self._kept else None,
+            head=bytes(self._body.head),
+            tail=self._body.tail,
             error=text,
             redirect_url=redirect_url,
             hops=request.hops,
         )
+
+    def _look_ahead(self, request: Request, code: int, headers: Mapping[str, str]) -> None:
+        """Whether the body can be gone on with, now that it has ended like this."""
+        said, goes_on = code_of(self._lines), request.goes_on
+        if self._kept:
+            if code < 0 and self._body.size_bytes >= self._limits.resume_from_bytes:
+                request.broke_off = unfinished(self._body, headers, said, OwnCode(code), goes_on)
+        elif goes_on is not None:
+            request.starts_over = code in (412, 416) or 200 <= code < 300
+            if code < 0 and not self._lines:  # nothing was said: what there was before is there still
+                request.broke_off = goes_on
+            elif self._kept is None:
+                self._body = Body(request.sink)
+
+    def _joined(self, headers: dict[str, str]) -> tuple[int, str | None]:
+        """The whole is there, and so the answer is that of the whole; or a part of it is still missing."""
+        span = content_range(headers)
+        if span is not None and self._body.size_bytes == span.total:
+            return 200, None
+        return OwnCode.BROKEN, f"{self._body.size_bytes} bytes after {headers.get('content-range')}"
 
     def _header(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):  # a new answer: what came before was a 1xx
             self._lines = []
         self._lines.append(line)
 
-    def _body(self, chunk: bytes) -> int | None:
+    def _receive(self, chunk: bytes) -> int | None:
         """libcurl's write callback: anything but None ends the transfer with E_WRITE_ERROR. Must not raise."""
-        if self._kept is None:
-            self._kept = self._lines[0].split(None, 2)[1][:1] == b"2" if self._lines else False
-        self._size += len(chunk)
-        if len(self._head) < HEAD_BYTES:
-            self._head += chunk[: HEAD_BYTES - len(self._head)]
-        self._tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self._tail + chunk)[-TAIL_BYTES:]
-        if not self._kept:
-            return None if self._size <= ERROR_PAGE_BYTES else 0
-        if self._size > self._limits.max_bytes:
-            self._own = OwnCode.TOO_LARGE
-            return 0
-        self._hash.update(chunk)
         try:
-            self._request.sink.write(chunk)
+            return None if (self._kept is not None or self._begin_body()) and self._add(chunk) else 0
         except (OSError, StoreError) as error:
             self._fault = error
             return 0
-        return None
+
+    def _add(self, chunk: bytes) -> bool:
+        """Whether more of the body is wanted."""
+        if not self._kept:
+            self._body.look(chunk)
+            return self._body.size_bytes <= ERROR_PAGE_BYTES
+        if self._overlap:
+            n = min(len(self._overlap), len(chunk))
+            if chunk[:n] != self._overlap[:n]:
+                self.request.starts_over = True
+                return False
+            self._overlap, chunk = self._overlap[n:], chunk[n:]
+        if self._body.size_bytes + len(chunk) > self._limits.max_bytes:
+            self._own = OwnCode.TOO_LARGE
+            return False
+        self._body.add(chunk)
+        return True
+
+    def _begin_body(self) -> bool:
+        """What the first bytes of a body are the beginning of; False where they are of no use."""
+        code, goes_on = code_of(self._lines), self.request.goes_on
+        self._kept = 200 <= code < 300
+        if goes_on is None:
+            return True
+        if not self._kept:
+            self._body = Body(self.request.sink)
+        elif code != 206:
+            goes_on.body.start_over()
+        elif goes_on.is_continued_by(_parsed(self._lines)):
+            self._overlap = goes_on.overlap
+        else:
+            self.request.starts_over = True
+            return False
+        return True
+
+
+def code_of(lines: list[bytes]) -> int:
+    """The code of an answer's status line; 0 where it has none."""
+    words = lines[0].split(None, 2) if lines else []
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
 
 def _ms(seconds: float) -> int:
@@ -167,11 +251,13 @@ def _ms(seconds: float) -> int:
 
 
 def _parsed(lines: list[bytes]) -> dict[str, str]:
-    headers = {}
+    """By name in lower case. What is said several times is one list (RFC 9110 section 5.3), except where there can be only one."""
+    headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if colon:
-            headers[name.strip().decode("latin-1").lower()] = _text(value.strip())
+            key, text = name.strip().decode("latin-1").lower(), _text(value.strip())
+            headers[key] = f"{headers[key]}, {text}" if key in headers and key not in SINGLE else text
     return headers
 
 

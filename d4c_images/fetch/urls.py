@@ -13,6 +13,12 @@ def host_of(url: str) -> str | None:
     return parts(usable).host if usable is not None and usable.startswith("http") else None
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a requestable URL, as it writes them."""
+    end = url.find("/", 8)
+    return url if end < 0 else url[:end]
+
+
 def requestable(url: str) -> str | None:
     """`url` in the ASCII that a request line wants, untouched where it is that already; None where it is no http(s) URL."""
     if host_of(url) is None:

@@ -241,6 +241,15 @@ def gzip_truncated(ask: Ask) -> Steps:
 
 
 @behaviour
+def robots(ask: Ask) -> Steps:
+    """The right answer with X-Robots-Tag: ARG (noai), in as many headers as there are parts between bars."""
+    it = site.thing(ask)
+    tags = "".join(f"X-Robots-Tag: {tag}\r\n" for tag in (ask.arg or "noai").split("|"))
+    first, rest = whole(ask, it.body, it.media_type).split(b"\r\n", 1)
+    yield first + b"\r\n" + tags.encode() + rest
+
+
+@behaviour
 def recovers(ask: Ask) -> Steps:
     """Behaviour ARG at the first request of each URL, then the right answer."""
     plain = replace(ask, arg="")

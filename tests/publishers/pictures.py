@@ -98,8 +98,8 @@ def jpeg_of_about(size_bytes: int) -> bytes:
     low, high = 1, 95
     while low < high:
         quality = (low + high + 1) // 2
-        low, high = (quality, high) if len(_saved(picture, "JPEG", quality=quality)) <= size_bytes else (low, quality - 1)
-    return _saved(picture, "JPEG", quality=low)
+        low, high = (quality, high) if len(saved(picture, "JPEG", quality=quality)) <= size_bytes else (low, quality - 1)
+    return saved(picture, "JPEG", quality=low)
 
 
 @functools.lru_cache(maxsize=1)
@@ -150,19 +150,19 @@ def _jpeg_base(scene: int, size: tuple[int, int], kind: str) -> bytes:
     picture = _scene(scene, size)
     match kind:
         case "progressive":
-            return _saved(picture, "JPEG", quality=85, progressive=True)
+            return saved(picture, "JPEG", quality=85, progressive=True)
         case "exif_rotated":
             exif = Image.Exif()
             exif[0x0112] = 6  # stored lying, to be turned 90 degrees clockwise
-            return _saved(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=85, exif=exif)
+            return saved(picture.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=85, exif=exif)
         case "cmyk":
-            return _saved(picture.convert("CMYK"), "JPEG", quality=85)
+            return saved(picture.convert("CMYK"), "JPEG", quality=85)
         case "icc":
             profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-            return _saved(picture, "JPEG", quality=85, icc_profile=profile)
+            return saved(picture, "JPEG", quality=85, icc_profile=profile)
         case "grey":
-            return _saved(picture.convert("L"), "JPEG", quality=85)
-    return _saved(picture, "JPEG", quality=85)
+            return saved(picture.convert("L"), "JPEG", quality=85)
+    return saved(picture, "JPEG", quality=85)
 
 
 @functools.lru_cache(maxsize=64)
@@ -170,15 +170,15 @@ def _png_base(scene: int, size: tuple[int, int], kind: str) -> bytes:
     picture = _scene(scene, size)
     if kind == "16bit":
         deep = picture.convert("L").convert("I").point(lambda value: value * 257)
-        return _saved(deep.convert("I;16"), "PNG")
-    return _saved(picture.convert({"rgba": "RGBA", "palette": "P"}.get(kind, "RGB")), "PNG")
+        return saved(deep.convert("I;16"), "PNG")
+    return saved(picture.convert({"rgba": "RGBA", "palette": "P"}.get(kind, "RGB")), "PNG")
 
 
 @functools.lru_cache(maxsize=64)
 def _gif_base(scene: int, size: tuple[int, int], frames: int) -> bytes:
     pages = [_scene((scene + number) % SCENES, size).convert("P") for number in range(frames)]
     more = {"save_all": True, "append_images": pages[1:], "duration": 100} if frames > 1 else {}
-    return _saved(pages[0], "GIF", **more)
+    return saved(pages[0], "GIF", **more)
 
 
 @functools.lru_cache(maxsize=64)
@@ -187,10 +187,10 @@ def _base(form: str, scene: int, size: tuple[int, int]) -> bytes:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    return _saved(_scene(scene, size), form)
+    return saved(_scene(scene, size), form)
 
 
-def _saved(picture: Image.Image, form: str, **options: object) -> bytes:
+def saved(picture: Image.Image, form: str, **options: object) -> bytes:
     out = io.BytesIO()
     picture.save(out, form, **options)
     return out.getvalue()

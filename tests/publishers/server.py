@@ -197,7 +197,8 @@ class Connection(asyncio.Protocol):
         if behaviour != "control":
             if self._home is None:
                 self._home = self._host
-                self._home.connect()
+                secure: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+                self._home.connect(secure is not None and bool(secure.session_reused))
             tally.urls[url] += 1
         self._host.start(server.loop.time(), behaviour)
         if server.options.latency_s and behaviour != "control":

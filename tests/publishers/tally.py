@@ -15,6 +15,7 @@ class HostTally:
     connections: int = 0  # opened so far (counted at a connection's first request)
     connections_now: int = 0
     connections_max: int = 0
+    resumed: int = 0  # TLS sessions that a connection has taken up again
     in_flight: int = 0
     in_flight_max: int = 0
     min_spacing_s: float | None = None  # between the starts of two requests
@@ -33,8 +34,9 @@ class HostTally:
         self.last_start_s = now
         self.behaviours[behaviour] = self.behaviours.get(behaviour, 0) + 1
 
-    def connect(self) -> None:
+    def connect(self, resumed: bool) -> None:
         self.connections += 1
+        self.resumed += resumed
         self.connections_now += 1
         self.connections_max = max(self.connections_max, self.connections_now)
 

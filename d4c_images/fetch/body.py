@@ -1,0 +1,155 @@
+"""What has come of a body, over one request or several, and how one that broke off is gone on with. Asks for nothing itself.
+
+The rules are RFC 9110's: sections 8.8 (validators), 13.1.5 (If-Range), 14 (ranges).
+"""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from d4c_images.model import OwnCode
+
+HEAD_BYTES = 64 * 1024
+TAIL_BYTES = 1024
+STRONG_DATE_S = 60  # a file that was changed so shortly before the answer may change again within the same second
+
+_MAY_GO_ON = frozenset({OwnCode.BROKEN, OwnCode.STALLED, OwnCode.TIMEOUT})
+_CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+
+
+class Sink(Protocol):
+    """Where a body goes. Asked for `write` only once a body with a 2xx code arrives."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def write(self, body: bytes, /) -> object: ...
+
+    def abort(self) -> None:
+        """Forget what was written; `write` begins anew."""
+
+
+class Body:
+    """A body on its way into a sink, which may raise what it likes."""
+
+    __slots__ = ("_hash", "_sink", "head", "size_bytes", "tail")
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._empty()
+
+    def _empty(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+        self.head = bytearray()
+        self.tail = b""
+
+    def add(self, chunk: bytes) -> None:
+        self.look(chunk)
+        self._hash.update(chunk)
+        self._sink.write(chunk)
+
+    def look(self, chunk: bytes) -> None:
+        """Of a body that is not kept: only what it looks like."""
+        self.size_bytes += len(chunk)
+        if len(self.head) < HEAD_BYTES:
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
+        self.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self.tail + chunk)[-TAIL_BYTES:]
+
+    def start_over(self) -> None:
+        self._sink.abort()
+        self._empty()
+
+    def sha256(self) -> bytes:
+        return self._hash.digest()
+
+
+class Unfinished(NamedTuple):
+    """A body that broke off, and how to ask for the rest of it."""
+
+    body: Body
+    validator: str  # for If-Range: what tells whether it is still the same bytes
+    total_bytes: int | None  # of the whole, where the server has said
+
+    @property
+    def overlap(self) -> bytes:
+        """The end of what is there. It is asked for again: a server that sends anything else here does not go on with this body."""
+        return self.body.tail
+
+    @property
+    def first_byte(self) -> int:
+        return self.body.size_bytes - len(self.overlap)
+
+    def is_continued_by(self, headers: Mapping[str, str]) -> bool:
+        """Whether a 206 with these headers brings the rest, as far as headers can say."""
+        span = content_range(headers)
+        if span is None or span.first != self.first_byte or self.total_bytes not in (None, span.total):
+            return False
+        if not _is_plain(headers) or headers.get("content-type", "").lower().startswith("multipart/"):
+            return False
+        etag = headers.get("etag")
+        return etag is None or not self.validator.startswith('"') or etag == self.validator
+
+
+class Span(NamedTuple):
+    """A part of a body: from its first byte on. Positions count from 0."""
+
+    first: int
+    last: int
+    total: int
+
+
+def content_range(headers: Mapping[str, str]) -> Span | None:
+    """What a 206 says that it brings; None where it does not say, says nothing sensible, or not of how many bytes."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if found is None:
+        return None
+    span = Span(*map(int, found.groups()))
+    return span if span.first <= span.last < span.total else None
+
+
+def unfinished(
+    body: Body, headers: Mapping[str, str], code: int, error: OwnCode, before: Unfinished | None
+) -> Unfinished | None:
+    """How to go on with a body of an answer of `code` that ended in `error`; None where the server cannot do that, or has not said
+    what it takes. `before` is what this request was to go on with.
+    """
+    if error not in _MAY_GO_ON:
+        return None
+    if before is not None and code == 206:
+        span = content_range(headers)
+        return before._replace(total_bytes=span.total) if span else None
+    validator = _validator(headers)
+    sends_parts = "bytes" in headers.get("accept-ranges", "").lower() and _is_plain(headers)
+    if code not in (200, 203) or validator is None or not sends_parts:
+        return None
+    length = headers.get("content-length", "")
+    return Unfinished(body, validator, int(length) if length.isdecimal() and len(length) < 19 else None)
+
+
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """A strong ETag, else a date of change that is as good as one."""
+    etag = headers.get("etag", "").strip()
+    if len(etag) >= 2 and etag[0] == etag[-1] == '"' and etag.isascii() and etag.isprintable():
+        return etag
+    changed, answered = (_time(headers.get(name)) for name in ("last-modified", "date"))
+    if etag or changed is None or answered is None or answered - changed < STRONG_DATE_S:
+        return None
+    return headers["last-modified"].strip()
+
+
+def _time(date: str | None) -> float | None:
+    try:
+        parsed = email.utils.parsedate_tz(date or "")
+        return None if parsed is None else email.utils.mktime_tz(parsed)
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
+
+
+def _is_plain(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-encoding", "identity").strip().lower() == "identity"

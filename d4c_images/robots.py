@@ -1,0 +1,34 @@
+"""What a server says to machines in X-Robots-Tag. Pure; whether it is respected is decided elsewhere (judge.py).
+
+`noai` and `noimageai` are DeviantArt's (https://www.deviantart.com/team/journal/A-New-Directive-for-Opting-Out-of-AI-Datasets-934500371),
+the header and its forms are Google's (https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag#xrobotstag).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from d4c_images import __version__
+
+MAX_NOTED = 500
+US = frozenset({"*", "d4c-images", f"d4c-images/{__version__}"})
+_NO_AI = frozenset({"noai", "noimageai"})
+
+
+def noted(headers: Mapping[str, str]) -> str | None:
+    """The header as the ledger keeps it: in one line, of several headers all."""
+    said = " ".join(headers.get("x-robots-tag", "").split())
+    return said[:MAX_NOTED] or None
+
+
+def forbids_ai(headers: Mapping[str, str]) -> bool:
+    """Whether the answer is not meant for training: `noai` or `noimageai`, said to everybody or to us.
+
+    A name before a directive (`somebot: noai`) speaks to that one alone. It binds its own directive only, not those behind the next
+    comma: several headers may have been joined by a comma on the way, and in doubt the publisher is right.
+    """
+    for directive in headers.get("x-robots-tag", "").lower().split(","):
+        name, colon, what = (part.strip() for part in directive.rpartition(":"))
+        if what in _NO_AI and (not colon or name in US):
+            return True
+    return False

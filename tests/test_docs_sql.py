@@ -29,6 +29,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         db.execute(
             "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (77, 1, 1, 0, 1, 99)"
         )
+        db.execute("UPDATE image_rows SET robots_tag = 'noindex, noai' WHERE image_id = 1")
         db.execute("INSERT INTO documents VALUES (1, 'https://example.org/manifest', 'manifest', 300, 200, 1800000000)")
         db.execute("INSERT INTO unfolded VALUES (1, 2, 1, 1, 1, 1)")
         db.execute("UPDATE image_rows SET file_path = 'packs/00c0ffee-000000.tar', file_offset = 1024 WHERE gbif_id = 77")

@@ -321,3 +321,27 @@ def wait_until(condition: Callable[[], bool]) -> None:
     end_at = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end_at
+
+
+def test_what_the_publisher_says_to_robots(make: Make, publishers: Publishers) -> None:
+    """It is written down either way; what is refused for it is given back by --retry-failed."""
+    publishers.behave("a.example.org=robots:noindex,noai", "b.example.org=robots:noindex")
+    collection = make(2, "a.example.org", "b.example.org")
+    collection.run("download", *reach(publishers), "--respect-robots-tag")
+    assert collection.rows("SELECT host, status, error_type, robots_tag, count(*) FROM images GROUP BY 1, 2, 3, 4 ORDER BY 1") == [
+        ("a.example.org", "failed_permanent", "robots_tag", "noindex,noai", 2),
+        ("b.example.org", "success", None, "noindex", 2),
+    ]
+    assert len(collection.files()) == 2
+    collection.run("download", *reach(publishers), "--retry-failed")
+    assert counts(collection) == {"success": 4}
+    collection.check_invariants()
+
+
+def test_certificates_of_a_named_host_are_not_verified(make: Make, publishers: Publishers) -> None:
+    publishers.behave("*=redirect_to_https", "*=tls_unknown_ca")
+    collection = make(1, "lax.example.org", "strict.example.org")
+    options = ("--insecure-host", "LAX.example.org", "--max-idle", "0s", "--max-attempts", 1)
+    output = collection.run("download", *reach(publishers), *options, code=75)
+    assert "warning: the TLS certificate of lax.example.org is not verified (--insecure-host)" in output
+    assert collection.rows("SELECT host FROM images WHERE status = 'success'") == [("lax.example.org",)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import secrets
 import socket
 import sys
@@ -61,6 +62,11 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
         const="all",
         choices=("all", "transient"),
         help="first give failed images new attempts: all of them, or only those that failed transiently too often",
+    )
+    what.add_argument(
+        "--respect-robots-tag",
+        action="store_true",
+        help="keep no image whose answer says noai or noimageai in X-Robots-Tag: it fails as robots_tag",
     )
     what.add_argument(
         "--max-edge", type=arguments.positive, metavar="PX", help="keep a JPEG of at most this edge instead of the original"
@@ -129,6 +135,13 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         metavar="HOST:PORT:HOST:PORT",
         help="as curl's option: connect elsewhere, keep the URL; may be repeated",
     )
+    how.add_argument(
+        "--insecure-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="do not verify the TLS certificate of this one host (with its port, where that is not 443); may be repeated",
+    )
     how.add_argument("--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's")
     arguments.add_placeholder_terms(how, "--placeholder-records")
 
@@ -140,7 +153,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.check_extra()
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
-    plan, fetch = _plan(args, deadline, grace_s), _fetch_options(args, settings)
+    fetch = _fetch_options(args, settings)
+    plan = _plan(args, fetch.limits, deadline, grace_s)
+    for host in sorted(fetch.insecure_hosts):
+        print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     root = session.image_root(args.root)
     stop = session.Stop()
     with stop.listening(), session.owned(args.ledger, "download", settings) as ledger:
@@ -161,7 +177,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return EXIT_WORK_LEFT if ending is Ending.LIMIT else rounds.exit_code(n_idle)
 
 
-def _plan(args: argparse.Namespace, deadline: float | None, grace_s: float) -> Plan:
+def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
     return Plan(
         hosts=presets.host_table(args.hosts_file),
         max_attempts=args.max_attempts,
@@ -171,7 +187,7 @@ def _plan(args: argparse.Namespace, deadline: float | None, grace_s: float) -> P
         only_hosts=frozenset(host.lower() for host in args.host),
         deadline=deadline,
         grace_s=grace_s,
-        hang_s=args.timeout + DECODING_S,
+        hang_s=limits.attempt_s + DECODING_S,
         max_idle_s=args.max_idle,
         placeholders=presets.placeholder_list(args.placeholders_file),
         placeholder_records=args.placeholder_records,
@@ -183,7 +199,7 @@ def _plan(args: argparse.Namespace, deadline: float | None, grace_s: float) -> P
 def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None) -> Iterator[Runner]:
     from d4c_images.runners.worker_setup import WorkerSetup, sign_in
 
-    setup = WorkerSetup(root.absolute(), fetch, args.max_edge, packing)
+    setup = WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag)
     if args.cluster is None:
         from d4c_images.runners.processes import ProcessRunner
 
@@ -252,12 +268,20 @@ def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions
         user_agent=_user_agent(settings.contact),
         connect_to=tuple(args.connect_to),
         cacert=args.cacert and args.cacert.absolute(),
+        insecure_hosts=frozenset(host.lower() for host in args.insecure_host),
+        from_address=_mail_address(settings.contact),
     )
 
 
 def _user_agent(contact: str | None) -> str:
     """Honest, and with an address where the publisher can reach us."""
     return f"{USER_AGENT} (+{contact})" if contact else USER_AGENT
+
+
+def _mail_address(contact: str | None) -> str | None:
+    """For the header From, which holds nothing else."""
+    address = (contact or "").strip().removeprefix("mailto:")
+    return address if re.fullmatch(r"[^\s@<>,;:]+@[^\s@<>,;:]+\.[^\s@<>,;:]+", address) else None
 
 
 def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:

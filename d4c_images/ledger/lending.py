@@ -49,7 +49,7 @@ UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_l
     http_status = :http_status, error_type = :error_type,
     error_detail = :error_detail, file_path = :file_path, file_offset = :file_offset, file_size = :file_size, sha256 = :sha256,
     original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
-    last_modified = :last_modified, last_attempt_at = :now
+    last_modified = :last_modified, robots_tag = :robots_tag, last_attempt_at = :now
 WHERE image_id = :image_id AND lease_id = :lease_id
 """
 RELEASE = """
@@ -404,6 +404,7 @@ class _Settlement:
                 "height": blob.height if blob else None,
                 "etag": outcome.etag,
                 "last_modified": outcome.last_modified,
+                "robots_tag": outcome.robots_tag,
                 "now": self._now,
                 "image_id": outcome.image_id,
                 "lease_id": lease_id,

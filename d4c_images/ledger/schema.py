@@ -120,6 +120,7 @@ CREATE TABLE image_rows (
     height           INTEGER,
     etag             TEXT,
     last_modified    TEXT,
+    robots_tag       TEXT,               -- what the publisher says to machines: X-Robots-Tag of the last answer
     last_attempt_at  INTEGER,
     license_id       INTEGER,            -- from here on: its link to its first record; row_no is NULL where link_rows has that
     creator_id       INTEGER,
@@ -349,7 +350,7 @@ SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image
        i.http_status, i.error_type, i.error_detail, i.file_path, i.file_offset, i.file_size,
        nullif(lower(hex(i.sha256)), '') AS sha256,
        nullif(lower(hex(i.original_sha256)), '') AS original_sha256, i.media_type, i.width, i.height, i.etag, i.last_modified,
-       i.attempts, i.last_attempt_at, i.not_before, i.url_no, r.name AS rule, r.version AS rule_version
+       i.robots_tag, i.attempts, i.last_attempt_at, i.not_before, i.url_no, r.name AS rule, r.version AS rule_version
 FROM image_rows AS i
 JOIN host_rows AS h ON h.host_id = i.host_id
 JOIN rules AS r ON r.rule_id = i.rule_id;

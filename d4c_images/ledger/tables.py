@@ -128,6 +128,7 @@ IMAGES = Table(
         "height": "integer",
         "etag": "text",
         "last_modified": "text",
+        "robots_tag": "text",
         "attempts": "integer",
         "last_attempt_at": "integer",
         "not_before": "integer",

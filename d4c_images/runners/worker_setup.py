@@ -33,6 +33,7 @@ class WorkerSetup:
     fetch: FetchOptions
     max_edge: int | None
     packing: Packing | None = None  # None: files
+    respects_robots_tag: bool = False
     sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
@@ -49,7 +50,8 @@ class WorkerSetup:
         wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
-        return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=Policy(), clock=Clock())
+        policy = Policy(respects_robots_tag=self.respects_robots_tag)
+        return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=Clock())
 
 
 @contextmanager

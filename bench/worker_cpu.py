@@ -34,6 +34,8 @@ class _Nowhere:
     def write(self, body: bytes, /) -> object:
         return None
 
+    def abort(self) -> None: ...
+
 
 def fetched(options: FetchOptions, n_images: int, n_connections: int) -> None:
     fetcher = Fetcher(options)

@@ -55,7 +55,7 @@ class Connections:
         self._multi.add_handle(transfer.curl)
 
     def cancel(self, request: Request) -> None:
-        """Give a request up and close its connection; no reply will come. Unknown requests are none of our business."""
+        """Give a request up, with its connection or its stream; no reply will come. Unknown requests are none of our business."""
         transfer = self._busy.get(request)
         if transfer is not None:
             self.release(transfer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pycurl
@@ -54,7 +54,7 @@ class Transfer:
         self._insecure_hosts = options.insecure_hosts
         self._memory: pycurl.CurlShare | None = None
         self._extra: tuple[str, ...] = ()
-        self._is_insecure = False
+        self._is_insecure = self._may_wait = False
         self._headers = [ACCEPT] + ([f"From: {options.from_address}"] if options.from_address else [])
         self.curl = curl = pycurl.Curl()
         curl.transfer = self
@@ -97,24 +97,20 @@ class Transfer:
         if self._insecure_hosts:
             self._verify(host_of(url) not in self._insecure_hosts)
         self._ask_for_rest(request.goes_on)
-        self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
+        if may_wait is not self._may_wait:
+            self._may_wait = may_wait
+            self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
         self.curl.setopt(pycurl.URL, url)
 
     def finish(self, error: int, message: str) -> tuple[Request, Reply]:
         """What the exchange has come to. Raises `StoreError` where the sink could not be written."""
-        request, curl = self.request, self.curl
+        request = self.request
         if isinstance(self._fault, StoreError):
             raise self._fault
         if self._fault is not None:
             raise StoreError(f"{request.sink.path}: {self._fault.strerror or self._fault}") from self._fault
-        self.has_multiplexed = curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
-        reply = self._reply(request, error, message)
-        return request, replace(
-            reply,
-            elapsed_s=curl.getinfo(pycurl.TOTAL_TIME),
-            sent_after_s=curl.getinfo(pycurl.PRETRANSFER_TIME),
-            received_bytes=curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
-        )
+        self.has_multiplexed = self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
+        return request, self._reply(request, error, message)
 
     def _ask_for_rest(self, goes_on: Unfinished | None) -> None:
         """Of a body as it is stored: a range of what is packed for the way is of no use."""
@@ -167,9 +163,12 @@ class Transfer:
             sha256=self._body.sha256() if self._kept else None,
             head=bytes(self._body.head),
             tail=self._body.tail,
+            elapsed_s=self.curl.getinfo(pycurl.TOTAL_TIME),
+            sent_after_s=self.curl.getinfo(pycurl.PRETRANSFER_TIME),
             error=text,
             redirect_url=redirect_url,
             hops=request.hops,
+            received_bytes=self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         )
 
     def _look_ahead(self, request: Request, code: int, headers: Mapping[str, str]) -> None:

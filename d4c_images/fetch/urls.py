@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from urllib.parse import urljoin
 
 from d4c_images.identity import parts, usable_url
 
 
+@functools.lru_cache(maxsize=1024)  # asked several times for each request, in a row
 def host_of(url: str) -> str | None:
     """Host of an http(s) URL as the ledger writes it: lower case, with a port only where it is not the scheme's default."""
     usable = usable_url(url)

@@ -16,6 +16,7 @@ from d4c_images.model import OwnCode
 
 HEAD_BYTES = 64 * 1024
 TAIL_BYTES = 1024
+WRITE_BYTES = 64 * 1024  # each write lets other threads in, and waits until they let us in again
 STRONG_DATE_S = 60  # a file that was changed so shortly before the answer may change again within the same second
 
 _MAY_GO_ON = frozenset({OwnCode.BROKEN, OwnCode.STALLED, OwnCode.TIMEOUT})
@@ -35,9 +36,9 @@ class Sink(Protocol):
 
 
 class Body:
-    """A body on its way into a sink, which may raise what it likes."""
+    """A body on its way into a sink, which may raise what it likes. Small pieces go there together."""
 
-    __slots__ = ("_hash", "_sink", "head", "size_bytes", "tail")
+    __slots__ = ("_first", "_hash", "_n_first", "_n_unwritten", "_sink", "_unwritten", "size_bytes", "tail")
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -46,26 +47,46 @@ class Body:
     def _empty(self) -> None:
         self._hash = hashlib.sha256()
         self.size_bytes = 0
-        self.head = bytearray()
         self.tail = b""
+        self._first: list[bytes] = []
+        self._n_first = 0
+        self._unwritten: list[bytes] = []
+        self._n_unwritten = 0
+
+    @property
+    def head(self) -> bytes:
+        return b"".join(self._first)[:HEAD_BYTES]
 
     def add(self, chunk: bytes) -> None:
         self.look(chunk)
-        self._hash.update(chunk)
-        self._sink.write(chunk)
+        self._unwritten.append(chunk)
+        self._n_unwritten += len(chunk)
+        if self._n_unwritten >= WRITE_BYTES:
+            self.write()
 
     def look(self, chunk: bytes) -> None:
         """Of a body that is not kept: only what it looks like."""
         self.size_bytes += len(chunk)
-        if len(self.head) < HEAD_BYTES:
-            self.head += chunk[: HEAD_BYTES - len(self.head)]
+        if self._n_first < HEAD_BYTES:
+            self._first.append(chunk)
+            self._n_first += len(chunk)
         self.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self.tail + chunk)[-TAIL_BYTES:]
+
+    def write(self) -> None:
+        """Hand on what has not been handed on yet."""
+        if self._unwritten:
+            block = b"".join(self._unwritten)
+            self._unwritten.clear()
+            self._n_unwritten = 0
+            self._hash.update(block)
+            self._sink.write(block)
 
     def start_over(self) -> None:
         self._sink.abort()
         self._empty()
 
     def sha256(self) -> bytes:
+        """Of what has been handed on."""
         return self._hash.digest()
 
 

@@ -105,10 +105,13 @@ class Transfer:
     def finish(self, error: int, message: str) -> tuple[Request, Reply]:
         """What the exchange has come to. Raises `StoreError` where the sink could not be written."""
         request = self.request
-        if isinstance(self._fault, StoreError):
-            raise self._fault
-        if self._fault is not None:
-            raise StoreError(f"{request.sink.path}: {self._fault.strerror or self._fault}") from self._fault
+        try:
+            if self._fault is not None:
+                raise self._fault
+            if self._kept:
+                self._body.write()
+        except OSError as error:
+            raise StoreError(f"{request.sink.path}: {error.strerror or error}") from error
         self.has_multiplexed = self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
         return request, self._reply(request, error, message)
 
@@ -161,7 +164,7 @@ class Transfer:
             path=request.sink.path if self._kept else None,
             size_bytes=self._body.size_bytes,
             sha256=self._body.sha256() if self._kept else None,
-            head=bytes(self._body.head),
+            head=self._body.head,
             tail=self._body.tail,
             elapsed_s=self.curl.getinfo(pycurl.TOTAL_TIME),
             sent_after_s=self.curl.getinfo(pycurl.PRETRANSFER_TIME),

@@ -109,6 +109,19 @@ MUTANTS = (
         "d4c_images/ledger/lending.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
     ),
     Mutant(
+        "the ends of a body that was gone on with need not meet (I2)",
+        "d4c_images/fetch/transfer.py", "            if chunk[:n] != self._overlap[:n]:\n", "            if False:\n",
+        "tests/test_worker.py::test_a_body_that_broke_off_is_gone_on_with_in_the_same_attempt",
+    ),
+    Mutant(
+        "a lane may have any number of connections (I5)",
+        "d4c_images/fetch/connections.py",
+        "        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, self._most)\n"
+        "        multi.setopt(pycurl.M_MAXCONNECTS, self._most)\n",
+        "        pass\n",
+        "tests/test_fetch.py::test_idle_connections_count_too",
+    ),
+    Mutant(
         "success is told before the file is kept (I1)",
         "d4c_images/beside.py",
         "        future = self._keeper.submit(self._store.put, [kept.keep for kept in self._putting])\n",

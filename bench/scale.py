@@ -27,6 +27,7 @@ from tests.program import HEADER
 
 HOSTS = 2000
 STEP_ROWS = 100_000
+MEAN_RUN = 10  # rows of one host that follow each other; in real tables of 2 to 20 hosts 10 to 100
 IMAGES_PER_RECORD = 9 / 8  # seven of eight records have one image, as 87 % of real ones
 PROCESSES = 2
 
@@ -54,33 +55,34 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[1_000_000, 50_000_000], help="sizes of the ledgers")
     parser.add_argument("--images", type=int, default=100_000, help="lent and settled in one round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shuffled", action="store_true", help="rows and gbifIDs in no order")
     parser.add_argument("--keep", action="store_true", help="leave the ledgers in bench/out, and use those that are there")
     parser.add_argument("--quick", action="store_true", help="a small one that only shows that everything works")
     args = parser.parse_args()
     if args.quick:
         args.rows, args.images, args.rounds = [5_000], 1_000, 1
     OUT.mkdir(exist_ok=True)
-    sizes = [measure(rows, args.images, args.rounds, args.keep) for rows in args.rows]
+    sizes = [measure(rows, args) for rows in args.rows]
     show(sizes, args.images)
 
 
-def measure(rows: int, images: int, rounds: int, keep: bool) -> Size:
-    ledger = OUT / f"scale-{rows}.sqlite"
+def measure(rows: int, args: argparse.Namespace) -> Size:
+    ledger = OUT / f"scale-{rows}{'-shuffled' if args.shuffled else ''}.sqlite"
     try:
-        init_s = None if keep and ledger.exists() else make(ledger, rows)
-        runs = [run(ledger, images) for _ in range(rounds)]
+        init_s = None if args.keep and ledger.exists() else make(ledger, rows, args.shuffled)
+        runs = [run(ledger, args.images) for _ in range(args.rounds)]
         return Size(rows, init_s, ledger.stat().st_size / 1e9, runs)
     finally:
-        if not keep:
+        if not args.keep:
             _remove(ledger)
 
 
-def make(ledger: Path, rows: int) -> float:
+def make(ledger: Path, rows: int, shuffled: bool) -> float:
     """A ledger with so many images, by the real `init`; returns its seconds."""
     _remove(ledger)
     table = ledger.with_suffix(".txt")
     print(f"making a ledger of {rows:,} rows", file=sys.stderr, flush=True)
-    write(table, rows)
+    write(table, rows, shuffled)
     started = time.perf_counter()
     command = [sys.executable, "-m", "d4c_images", "init", table, "--ledger", ledger, "--no-progress"]
     subprocess.run(command, check=True, cwd=PROJECT, stdout=subprocess.DEVNULL)
@@ -88,7 +90,7 @@ def make(ledger: Path, rows: int) -> float:
     return time.perf_counter() - started
 
 
-def write(path: Path, rows: int) -> None:
+def write(path: Path, rows: int, shuffled: bool) -> None:
     """`rows` rows with a URL each."""
     dice = np.random.default_rng(20261128)
     weights = 1 / np.arange(1, HOSTS + 1)
@@ -100,9 +102,11 @@ def write(path: Path, rows: int) -> None:
         for start in range(0, rows, STEP_ROWS):
             numbers = np.arange(start, min(start + STEP_ROWS, rows))
             records = (numbers // IMAGES_PER_RECORD).astype(np.int64)
-            gbif_ids = 1_000_000_000 + records * 2_654_435_761 % 2**32  # each number once, in no order
-            ranks = np.searchsorted(bounds, dice.random(len(numbers)))
-            ranks = np.where(dice.random(len(numbers)) < 0.5, -1, ranks)
+            # Shuffled: each number once, in no order.
+            gbif_ids = 1_000_000_000 + records * 2_654_435_761 % 2**32 if shuffled else 5_400_000_000 - 80 * records
+            run_of = np.cumsum(dice.random(len(numbers)) < (1 if shuffled else 1 / MEAN_RUN))
+            ranks = np.searchsorted(bounds, dice.random(len(numbers) + 1))
+            ranks = np.where(dice.random(len(numbers) + 1) < 0.5, -1, ranks)[run_of]
             for number, gbif_id, rank in zip(numbers.tolist(), gbif_ids.tolist(), ranks.tolist(), strict=True):
                 host = "open-bucket.example.org" if rank < 0 else f"herbarium{rank}.example.org"
                 out.write(f"{gbif_id}\tStillImage\timage/jpeg\thttps://{host}/photos/{number}/original.jpg{blank}\n")

@@ -83,6 +83,25 @@ def test_a_ledger_that_is_moved_away_is_noticed(path: Path) -> None:
     ledger.close()
 
 
+def test_what_is_committed_is_on_the_disk_after_a_heartbeat(path: Path, tmp_path: Path) -> None:
+    """A power cut may take the write-ahead log with it: the file alone must hold what was committed before the beat."""
+    ledger = connect.open_ledger(path)
+    run_id = owner.take(ledger, "download", owner.this_process(), 100.0)
+    heart = owner.Heart(ledger, iter([100.0, 101.0, 100.0 + owner.HEARTBEAT_S]).__next__)
+
+    def without_the_log() -> list[int]:
+        copy = tmp_path / "copy.sqlite"
+        copy.write_bytes(path.read_bytes())
+        with sqlite3.connect(copy) as db:
+            return [row[0] for row in db.execute("SELECT run_id FROM owner")]
+
+    assert not heart.beat_if_due()
+    assert without_the_log() == []
+    assert heart.beat_if_due()
+    assert without_the_log() == [run_id]
+    ledger.close()
+
+
 def test_another_host_is_alive_while_it_gives_signs(path: Path) -> None:
     first, second = connect.open_ledger(path), connect.open_ledger(path)
     owner.take(first, "download", owner.Process("node17", 4711, "x"), 1000.0)

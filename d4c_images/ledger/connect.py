@@ -76,6 +76,13 @@ class Ledger:
         if _file_id(self.path) != self._file:
             raise LedgerLost(f"{self.path} has been deleted, moved or replaced while this run was at work on it")
 
+    def sync(self) -> None:
+        """Have on the disk what has been committed, beside readers that do not look at an old state (docs/adr/0036)."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            raise explain(error, self.path) from error
+
     def close(self) -> None:
         """Fold the write-ahead log into the file, so that it can be copied as one file, and close."""
         try:

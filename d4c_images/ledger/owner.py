@@ -76,7 +76,7 @@ def beat(ledger: Ledger, now: float) -> None:
 
 
 class Heart:
-    """Beats when it is time to, for work that calls it often."""
+    """Beats when it is time to, for work that calls it often. Then all that is committed goes to the disk, too."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         self._ledger, self._clock = ledger, clock
@@ -88,6 +88,7 @@ class Heart:
         if now - self._last_at < HEARTBEAT_S:
             return False
         beat(self._ledger, now)
+        self._ledger.sync()
         self._last_at = now
         return True
 

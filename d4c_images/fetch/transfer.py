@@ -110,8 +110,8 @@ class Transfer:
                 raise self._fault
             if self._kept:
                 self._body.write()
-        except OSError as error:
-            raise StoreError(f"{request.sink.path}: {error.strerror or error}") from error
+        except OSError as fault:
+            raise StoreError(f"{request.sink.path}: {fault.strerror or fault}") from fault
         self.has_multiplexed = self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
         return request, self._reply(request, error, message)
 

@@ -17,7 +17,7 @@ from d4c_images.fetch.transfer import Request, Transfer
 from d4c_images.fetch.urls import origin_of
 from d4c_images.model import FetchOptions, Reply
 
-REMEMBERED = 512  # origins: what is remembered of one takes some 10 KB
+REMEMBERED = 512  # origins, of some 12 KB each
 
 
 class Fetcher:

@@ -55,7 +55,7 @@ class Body:
 
     @property
     def head(self) -> bytes:
-        return b"".join(self._first)[:HEAD_BYTES]
+        return b"".join(self._first)
 
     def add(self, chunk: bytes) -> None:
         self.look(chunk)
@@ -68,8 +68,8 @@ class Body:
         """Of a body that is not kept: only what it looks like."""
         self.size_bytes += len(chunk)
         if self._n_first < HEAD_BYTES:
-            self._first.append(chunk)
-            self._n_first += len(chunk)
+            self._first.append(chunk[: HEAD_BYTES - self._n_first])
+            self._n_first += len(self._first[-1])
         self.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self.tail + chunk)[-TAIL_BYTES:]
 
     def write(self) -> None:

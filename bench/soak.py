@@ -3,8 +3,8 @@
 `python -m bench.soak` has the real program download 200,000 images in half an hour from hosts that now and then reset, answer 503,
 send too little, send HTML, or hang. Once every few seconds it looks at the processes and at the ledger. It prints the means of the
 four quarters of the run (without the first and the last 5 % of its requests) and a straight line through the samples; the last line
-is one JSON object. What is bounded fills in the first half of a run (a worker's known folders, the steward's hashes of late: some
-30 MB); what leaks goes on growing in the second.
+is one JSON object. What is bounded fills for a while: SQLite's cache (64 MB), the steward's hashes of late (100,000, some 30 MB), a
+worker's known folders. What leaks never stops.
 """
 
 from __future__ import annotations
@@ -49,13 +49,16 @@ FAULTS = (
 class Sample:
     at_s: float  # since the start
     n_requests: int  # until then
-    rss_mb: float  # of all processes
-    n_fds: float
+    steward_mb: float
+    workers_mb: float  # of all of them together
+    n_fds: float  # of all processes
     latency_ms: float  # mean of the requests since the sample before
 
 
 FIGURES: dict[str, Callable[[Sample], float]] = {
-    "rss_mb": lambda sample: sample.rss_mb,
+    "rss_mb": lambda sample: sample.steward_mb + sample.workers_mb,
+    "steward_mb": lambda sample: sample.steward_mb,
+    "workers_mb": lambda sample: sample.workers_mb,
     "open_files": lambda sample: sample.n_fds,
     "latency_ms": lambda sample: sample.latency_ms,
 }
@@ -72,6 +75,7 @@ def main() -> None:
     if args.quick:
         args.images, args.minutes, args.look, patience_s, wait_s = 400, 0.04, 0.1, 1, 1
     options = ("--stall-timeout", f"{patience_s}s", "--retry-wait", f"{wait_s}s", "--max-attempts", "3", "--max-idle", "60s")
+    options += ("--for", f"{round(60 + 120 * args.minutes)}s")  # hosts that are taken for sick are left alone, longer each time
     latency_ms = 1000 * CONNECTIONS * args.minutes * 60 / args.images
     OUT.mkdir(exist_ok=True)
     rules = [word for rule in FAULTS for word in ("--behave", rule)]
@@ -102,26 +106,27 @@ def watch(task: Task, options: Sequence[str], look_s: float) -> list[Sample]:
                 return samples
             except psutil.TimeoutExpired:
                 pass
-            rss_mb, n_fds = looked(process)
+            steward_mb, workers_mb, n_fds = looked(process)
             at_s = time.monotonic() - started
             busy_s, n_requests = db.execute("SELECT sum(busy_s), sum(n_requests) FROM host_rows").fetchone()
             since_requests, since_busy_s = before
             if n_requests > since_requests:
                 latency_ms = 1000 * (busy_s - since_busy_s) / (n_requests - since_requests)
-                samples.append(Sample(at_s, n_requests, rss_mb, n_fds, latency_ms))
+                samples.append(Sample(at_s, n_requests, steward_mb, workers_mb, n_fds, latency_ms))
                 before = n_requests, busy_s
 
 
-def looked(process: psutil.Process) -> tuple[float, int]:
-    """Memory in MB and open files of a process with its children; what has just ended counts nothing."""
-    rss_mb, n_fds = 0.0, 0
-    for one in (process, *process.children(recursive=True)):
+def looked(steward: psutil.Process) -> tuple[float, float, int]:
+    """Memory of the steward and of its workers, in MB, and open files of all; what has just ended counts nothing."""
+    rss_mb: list[float] = []
+    n_fds = 0
+    for one in (steward, *steward.children(recursive=True)):
         try:
-            rss_mb += one.memory_info().rss / 1e6
+            rss_mb.append(one.memory_info().rss / 1e6)
             n_fds += one.num_fds()
         except psutil.Error:
             pass
-    return rss_mb, n_fds
+    return rss_mb[0] if rss_mb else 0.0, sum(rss_mb[1:]), n_fds
 
 
 def counts(task: Task) -> dict[str, int]:
@@ -150,7 +155,7 @@ def show(samples: Sequence[Sample], outcome: dict[str, int], latency_ms: float) 
     print("what became of the images:", ", ".join(f"{n:,} {what}" for what, n in outcome.items()))
     print(machine())
     whole = {"images": sum(outcome.values()), "minutes": round(minutes, 1), "stored": outcome.get("success", 0)}
-    print(json.dumps({"bench": "soak", **whole, "peak_rss_mb": round(max(one.rss_mb for one in samples)), **figures}))
+    print(json.dumps({"bench": "soak", **whole, "peak_rss_mb": round(max(map(FIGURES["rss_mb"], samples))), **figures}))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ COLLISIONS = "tests/test_ingest_collisions.py"
 VARIANTS = "tests/test_variants.py"
 ARCHIVES = "tests/test_archives.py::test_a_limit_at_each_row_leaves_the_rest_for_later"
 INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
+LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
+HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
 
 MUTANTS = (
     Mutant(
@@ -54,6 +56,14 @@ MUTANTS = (
     Mutant(
         "a settlement counts without a lease (I3)",
         "d4c_images/ledger/lending.py", "WHERE i.lease_id = ?\n", "WHERE ? IS NOT NULL\n", MACHINE,
+    ),
+    Mutant(
+        "a report is held against rows before the last one's are written (I3)",
+        "d4c_images/ledger/lending.py", "        self._write_settled()  # before", "        pass  # before", LAST_MOMENT,
+    ),
+    Mutant(
+        "a heartbeat leaves what is committed in the system's memory",
+        "d4c_images/ledger/owner.py", "        self._ledger.sync()\n", "", HEARTBEAT,
     ),
     Mutant(
         "what is lent stays in the queue",

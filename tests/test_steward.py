@@ -31,7 +31,7 @@ class ByHand:
         self.now = time.time()
         self.turns: list[Turn] = []
         self._answer = answer
-        self._events: list[Event] = [Joined(0)]
+        self.events: list[Event] = [Joined(0)]
         self._n_received = 0
         self.at: dict[int, Callable[[], None]] = {}  # what happens at the n-th `receive`
 
@@ -46,7 +46,7 @@ class ByHand:
                 self.say(turn, outcomes)
 
     def say(self, turn: Turn, outcomes: list[Outcome]) -> None:
-        self._events.append(Reported(0, Report(turn.lease_id, tuple(outcomes), finished=True)))
+        self.events.append(Reported(0, Report(turn.lease_id, tuple(outcomes), finished=True)))
 
     def sleep(self) -> None:
         self.now += 7200
@@ -55,11 +55,11 @@ class ByHand:
         self.now += 1
         self._n_received += 1
         self.at.get(self._n_received, lambda: None)()
-        events, self._events = self._events, []
+        events, self.events = self.events, []
         return events
 
     def kill(self, worker: int) -> None:
-        self._events += [Died(worker, "killed by SIGKILL"), Joined(worker + 1)]
+        self.events += [Died(worker, "killed by SIGKILL"), Joined(worker + 1)]
 
     def close(self) -> None: ...
 
@@ -117,6 +117,23 @@ def test_an_image_that_goes_on_at_another_host_counts_once_towards_the_limit(led
 
 def _moved(claim: Claim) -> Outcome:
     return Outcome(claim.image_id, move=Move("c.example.org", 0, "http://c.example.org/photo.jpg", 1), requests=1)
+
+
+def test_what_a_worker_told_in_its_last_moment_counts_once(ledger: connect.Ledger) -> None:
+    """Its death gives back all that it held when last heard of, what it has just told among it: both come in one transaction."""
+
+    def answer(turn: Turn) -> list[Outcome] | None:
+        if len(runner.turns) > 1:
+            return all_gone(turn)
+        told = all_gone(turn)[:4]
+        runner.events += [Reported(0, Report(turn.lease_id, tuple(told))), Died(0, "killed by SIGKILL"), Joined(1)]
+        return None
+
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    assert counts(ledger) == {"failed_permanent": 20}
+    assert ledger.connection.execute("SELECT sum(attempts), max(attempts) FROM images").fetchone() == (20, 1)
+    assert ledger.connection.execute("SELECT sum(n_requests) FROM hosts").fetchone() == (20,)
 
 
 def test_hosts_of_one_group_take_turns(ledger: connect.Ledger) -> None:

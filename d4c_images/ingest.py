@@ -79,8 +79,8 @@ def ingest(
         assignment = Assignment(
             source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
         )
-        read = chunks if in_process else (reader or Reader()).chunks
-        reading = read(assignment, admission.seen())
+        seen = admission.seen()
+        reading = chunks(assignment, seen) if in_process else (reader or Reader()).chunks(assignment, seen)
         reached_end = True
         with folding.in_background(ledger):
             with _spoiling(ledger, archive, clock), closing(reading), _no_collections():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from d4c_images.ledger.connect import Ledger
@@ -33,10 +33,9 @@ def in_background(ledger: Ledger) -> Iterator[None]:
 
 
 def _fold(path: Path, ended: threading.Event) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    # A full disk, a file that is gone: the writer meets it too, and says so.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = NORMAL")
         while not ended.wait(PERIOD_S):
-            try:
-                db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            except sqlite3.Error:
-                return  # a full disk and the like: the writer meets it too, and says so
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")

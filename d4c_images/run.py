@@ -20,6 +20,10 @@ from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 
 
+SILENCE_S = 30.0
+"""A worker on another node that is out of touch for so long ends by itself, with all its requests, and is taken for dead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run is asked to do."""
@@ -34,6 +38,7 @@ class Plan:
     deadline: float | None = None  # unix time: lend nothing after it
     grace_s: float = 60.0  # for requests in flight when the run drains
     hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
+    lost_ask_s: float = SILENCE_S  # workers of a cluster's run that died may go on asking for so long
     max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
     breaker: Policy = field(default_factory=Policy)
     placeholders: PlaceholderList = field(default_factory=PlaceholderList)  # known ones

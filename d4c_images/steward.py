@@ -64,10 +64,14 @@ class Steward:
 
     def run(self) -> Ending:
         with self._ledger.transaction() as db:
+            still_asked = lending.hosts_of_lost_workers(db, self._run_id)
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
             self._silence.answered_at = lending.anybody_answered_at(db)
             for count in questions.hosts_with_work(db):
                 self._know(db, count.host_id, count.host)
+        for host_id in still_asked:
+            if host_id in self._hosts:
+                self._hosts.rest(self._hosts[host_id], self._started_at + self._plan.lost_ask_s)
         self._watcher.started(self._snapshot())
         ending = self._work()
         if self._leases:

@@ -48,8 +48,9 @@ def set_up_sleeper() -> Work:
     """A worker that stops for good with its first turn, as one does whose file system or decoder hangs."""
 
     def work(feed: Feed) -> Iterator[Report]:
-        while not feed(0.05).turns:
-            pass
+        while not (orders := feed(0.05)).turns:
+            if orders.closed:
+                return
         yield Report(0, ())
         os.kill(os.getpid(), signal.SIGSTOP)
 

@@ -149,17 +149,21 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     rounds = session.rounds(args, settings)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
-    if args.cluster is not None:
-        session.check_extra()
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
+    if args.cluster is not None:
+        session.check_extra()
+        from d4c_images.runners.quiet_dask import silence_s
+
+        plan = replace(plan, lost_ask_s=silence_s())
     root = session.image_root(args.root)
     stop = session.Stop()
-    with stop.listening(), session.owned(args.ledger, "download", settings) as ledger:
+    command = "download" if args.cluster is None else owner.CLUSTER
+    with stop.listening(), session.owned(args.ledger, command, settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
         with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours
@@ -170,7 +174,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
         left = questions.image_counts(ledger.connection).left
-        n_idle = idle_rounds(ledger, "download", settings.job)
+        n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
         return 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, shards, unfold, untried
+from d4c_images.ledger import evidence, owner, shards, unfold, untried
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.placeholders import Marked, Watch
 from d4c_images.ledger.rollup import RecordChanges
@@ -209,6 +209,14 @@ def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
 def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:
     """Leases that earlier runs have left behind."""
     return [row[0] for row in db.execute("SELECT lease_id FROM leases WHERE run_id <> ?", (run_id,))]
+
+
+def hosts_of_lost_workers(db: sqlite3.Connection, run_id: int) -> list[int]:
+    """Hosts that are lent to workers on other nodes by runs that died: those do not always die with their run."""
+    rows = db.execute(
+        "SELECT DISTINCT host_id FROM leases JOIN runs USING (run_id) WHERE run_id <> ? AND command = ?", (run_id, owner.CLUSTER)
+    )
+    return [row[0] for row in rows]
 
 
 def load_pace(db: sqlite3.Connection, host_id: int) -> HostPace:

@@ -18,6 +18,8 @@ from d4c_images.ledger.connect import Ledger
 
 SILENCE_S = 180  # a run on another host that has shown no sign of life for so long is taken for dead
 HEARTBEAT_S = 15
+CLUSTER = "download --cluster"
+"""The command of a run whose workers are on other nodes."""
 
 
 @dataclass(frozen=True, slots=True)

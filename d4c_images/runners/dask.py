@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distributed import Scheduler
@@ -38,7 +38,9 @@ class _Guest:
     """A worker process somewhere."""
 
     number: int
+    heard_at: float  # by the monotonic clock
     node: str | None = None  # None: not ready yet
+    clock_ahead_s: float = 0.0
     is_closed: bool = False  # told to end, or has told all: that it goes is no death
 
 
@@ -121,8 +123,11 @@ class DaskRunner:
         except (OSError, ValueError) as error:
             started.set_exception(D4CError(f"no port can be opened for workers: {error}"))
             return
+        closing = asyncio.ensure_future(self._closing.wait())
         started.set_result((asyncio.get_running_loop(), self._scheduler.address))
-        await self._closing.wait()
+        while not self._closing.is_set():
+            await self._give_up_silent()
+            await asyncio.wait([closing], timeout=self._setup.silence_s / words.BEATS)
         end_at = time.monotonic() + CLOSE_S
         for guest in list(self._guests.values()):
             self._send(guest.number, Orders(drain=True, closed=True))
@@ -130,9 +135,14 @@ class DaskRunner:
             await asyncio.sleep(0.05)
         await self._scheduler.close()
 
+    async def _give_up_silent(self) -> None:
+        now = time.monotonic()
+        for address in [name for name, guest in self._guests.items() if now - guest.heard_at > self._setup.silence_s]:
+            await self._scheduler.remove_worker(address, stimulus_id="silent")
+
     def welcome(self, address: str) -> None:
         """A worker has joined Dask; it has the key."""
-        self._guests[address] = _Guest(next(self._numbers))
+        self._guests[address] = _Guest(next(self._numbers), time.monotonic())
         self._tell(address, self._setup)
 
     def part(self, address: str) -> None:
@@ -148,9 +158,10 @@ class DaskRunner:
             return
         match said:
             case words.Beat():
+                guest.heard_at = time.monotonic()
                 self._tell(worker, said)
             case words.Ready():
-                guest.node = said.node
+                guest.node, guest.clock_ahead_s = said.node, said.clock - time.time()
                 self._events.put(Joined(guest.number))
                 self._count()
             case words.Unfit():
@@ -168,8 +179,10 @@ class DaskRunner:
     def _send(self, worker: int, orders: Orders) -> None:
         address = self._address(worker)
         if address is not None:
-            self._guests[address].is_closed |= orders.closed
-            self._tell(address, orders)
+            guest = self._guests[address]
+            guest.is_closed |= orders.closed
+            turns = [replace(turn, expires_at=turn.expires_at + guest.clock_ahead_s) for turn in orders.turns]
+            self._tell(address, replace(orders, turns=tuple(turns)))
 
     async def _kill(self, worker: int) -> None:
         address = self._address(worker)

@@ -25,7 +25,7 @@ from distributed.security import Security
 from d4c_images import __version__
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report, Turn
-from d4c_images.runners import child, quiet_dask, words
+from d4c_images.runners import child, quiet_dask, words  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.crew import Exit, Terms
 from d4c_images.runners.meeting import Invitation, MeetingPlace
 
@@ -103,8 +103,8 @@ class Session:
         self._invitation, self._leave, self._grace_s = invitation, leave, grace_s
         self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
         self._heard_at = time.monotonic()  # the coordinator was there at this time
-        self._silence_s = quiet_dask.silence_s()
         self._exit: asyncio.Future[Exit] | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     async def run(self) -> Exit:
         self._loop = asyncio.get_running_loop()
@@ -117,27 +117,27 @@ class Session:
             await self._worker
         except (OSError, ValueError, TimeoutError):
             return Exit.IDLE
-        beating = asyncio.ensure_future(self._beat())
         code = await self._exit
-        beating.cancel()
+        if self._beating is not None:
+            self._beating.cancel()
         self._worker.is_bound = False
         await self._worker.close()
         return code
 
-    async def _beat(self) -> None:
+    async def _beat(self, silence_s: float) -> None:
         while True:
             now = time.monotonic()
-            if now > self._heard_at + self._silence_s:
-                end_at_once(f"the coordinator has not been heard of for {self._silence_s:.0f} s")
+            if now > self._heard_at + silence_s:
+                end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
             self._say(words.Beat(now))
-            await asyncio.sleep(self._silence_s / 10)
+            await asyncio.sleep(silence_s / words.BEATS)
 
     def _hear(self, word: bytes) -> None:
         said: words.ToWorker = pickle.loads(word)
         match said:
             case words.Setup():
-                self._silence_s = said.silence_s
                 self._worker.is_bound = True
+                self._beating = self._loop.create_task(self._beat(said.silence_s))
                 threading.Thread(target=self._work, args=(said,), name="work", daemon=True).start()
             case Orders():
                 self._orders.put(said)
@@ -167,7 +167,7 @@ class Session:
             self._tell(words.Unfit(node, str(error)))
             self._part(Exit.UNFIT)
             return
-        self._tell(words.Ready(node))
+        self._tell(words.Ready(node, time.time()))
         feed = _Feed(self._orders, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
         try:
             for report in work(feed):

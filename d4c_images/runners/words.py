@@ -16,6 +16,7 @@ from d4c_images.model import Orders, Report
 from d4c_images.runners.processes import Work
 
 OP = "d4c"  # of a message that carries one of our words
+BEATS = 10  # in the time after which silence means death
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Ready:
     """A worker has what it needs and takes turns."""
 
     node: str
+    clock: float  # unix time there
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Terms:
     project: str | None = None  # SGE's project, Slurm's account
     queue: str | None = None  # Slurm's partition
     mail: str | None = None
+    tasks: int | None = None  # jobs of the array, where the command has one
     options: tuple[str, ...] = ()  # of the command
 
 
@@ -32,6 +33,8 @@ class _Template:
     """What is special about a command's job."""
 
     about: str  # lines of the comment
+    command: str | None = None  # None: the one that it is named after
+    tasks: int | None = None  # as many jobs, on as many nodes
     time_s: float = 12 * 3600.0
     cores: int = 1
     options: tuple[str, ...] = ()
@@ -53,6 +56,24 @@ It ends before the job's limit and goes on in the next round of the same job."""
 It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).""",
         cores=4,
         options=("--no-progress", "--requeue"),
+        takes_rounds=True,
+    ),
+    "coordinator": _Template(
+        """The one job of a download on several nodes that holds the ledger. The work is done by another script's jobs:
+  {submit}
+  {submit_work}
+It ends in good order before the job's limit and is queued again (--requeue); workers wait for it meanwhile.""",
+        command="download",
+        options=("--no-progress", "--requeue", "--cluster", "cluster"),
+        takes_rounds=True,
+    ),
+    "work": _Template(
+        """An array of jobs that do the work of a download on several nodes, one worker process per core. Any number, at any time:
+  {submit}
+They wait for the coordinator's job, outlast it, and end when nothing is left, or before their own limit.""",
+        cores=4,
+        tasks=4,
+        options=("--requeue", "--cluster", "cluster"),
         takes_rounds=True,
     ),
     "status": _Template(
@@ -97,13 +118,14 @@ def script(scheduler: Scheduler, command: str, terms: Terms) -> str:
     time_s = template.time_s if terms.time_s is None else terms.time_s
     cores = terms.cores or template.cores
     directives = _sge(template, terms, time_s, cores) if scheduler is Scheduler.SGE else _slurm(template, terms, time_s, cores)
-    submit = f"{_SUBMIT[scheduler]} jobs/{file_name(scheduler, command)}"
+    submit, submit_work = (f"{_SUBMIT[scheduler]} jobs/{file_name(scheduler, name)}" for name in (command, "work"))
     name = terms.name or f"d4c-{command}"
     head = [line.format(name=name) for line in directives]
-    about = [f"# {line}".rstrip() for line in template.about.format(submit=submit).split("\n")]
+    about = [f"# {line}".rstrip() for line in template.about.format(submit=submit, submit_work=submit_work).split("\n")]
     elsewhere = "qsub -v D4C_HOME=/path/to/it" if scheduler is Scheduler.SGE else "the variable D4C_HOME"
-    grace = ("--grace", _GRACE[scheduler]) if command == "download" else ()
-    words = " ".join(shlex.quote(word) for word in (command, *template.options, *grace, *terms.options))
+    program = template.command or command
+    grace = ("--grace", _GRACE[scheduler]) if program in ("download", "work") else ()
+    words = " ".join(shlex.quote(word) for word in (program, *template.options, *grace, *terms.options))
     return "\n".join(
         [
             "#!/bin/bash -l",
@@ -123,6 +145,8 @@ def _sge(template: _Template, terms: Terms, time_s: float, cores: int) -> list[s
     lines = ["-N {name}", "-cwd", "-j y", f"-l h_rt={_clock(time_s)}"]
     if cores > 1:
         lines.append(f"-pe omp {cores}")
+    if template.tasks:
+        lines.append(f"-t 1-{terms.tasks or template.tasks}")
     if template.time_s > 600:
         lines.append("-notify")
     if terms.project:
@@ -135,8 +159,11 @@ def _sge(template: _Template, terms: Terms, time_s: float, cores: int) -> list[s
 
 
 def _slurm(template: _Template, terms: Terms, time_s: float, cores: int) -> list[str]:
-    lines = ["--job-name={name}", "--output=%x.o%j", "--open-mode=append", f"--time={_clock(time_s)}", "--ntasks=1"]
+    output = "--output=%x.o%A.%a" if template.tasks else "--output=%x.o%j"
+    lines = ["--job-name={name}", output, "--open-mode=append", f"--time={_clock(time_s)}", "--ntasks=1"]
     lines.append(f"--cpus-per-task={cores}")
+    if template.tasks:
+        lines.append(f"--array=1-{terms.tasks or template.tasks}")
     lines.append("--requeue" if template.takes_rounds else "--no-requeue")
     if terms.project:
         lines.append(f"--account={terms.project}")

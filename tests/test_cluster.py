@@ -44,8 +44,10 @@ class Site:
 
     def submit(self, command: str, *arguments: object, limit_s: int = 3600, array: str = "") -> str:
         words = [str(argument) for argument in arguments]
-        if command == "download":
-            words += [*reach(self.publishers), "--processes", "2", "--retry-wait", "1s"]
+        if command in ("download", "coordinator"):
+            words += [*reach(self.publishers), "--retry-wait", "1s"]
+        if command in ("download", "work"):
+            words += ["--processes", "2"]
         return self.cluster.submit(self.script(command), self.collection.folder, words, limit_s, array)
 
     def log(self, job: str) -> str:
@@ -152,6 +154,45 @@ def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
     log = site.log(job)
     assert "rounds in a row got nothing done: this job is not queued again" in log
     assert site.cluster.exit_codes(job)[-1] == 75
+
+
+def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None:
+    """Submitted in the wrong order, more jobs than needed, one deleted in the middle: a third waits for what it has given back."""
+    site.run("init", "multimedia.txt")
+    slowly(site, 20)
+    work = site.submit("work", array="1-2")
+    coordinator = site.submit("coordinator")
+    site.await_line(coordinator, "workers: 4, on nodes: 1")
+    await_true("some images", lambda: site.collection.rows("SELECT 1 FROM images WHERE status = 'success'"))
+    site.cluster.cancel(work)
+    await_end(site.cluster, work)
+    assert site.log(work).count("2 workers end: this job ends") == 2
+    third = site.submit("work", array="1-1")
+    await_end(site.cluster, coordinator)
+    await_end(site.cluster, third)
+    log = site.log(coordinator)
+    assert log.count("nothing left to do") == 1, log
+    assert "out of touch" not in log
+    assert site.cluster.exit_codes(coordinator)[-1] == 0
+    assert site.cluster.exit_codes(third)[-1] == 0
+    assert "nothing is left to do" in site.log(third)
+    site.is_complete()
+    assert site.publishers.counters()["requests"] == N, "no worker went without giving back what it had not begun"
+
+
+def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: Site) -> None:
+    site.run("init", "multimedia.txt")
+    limit_s = 20 if site.cluster.kind == "qsub" else 60
+    slowly(site, 1.5 * limit_s)
+    work = site.submit("work", array="1-2")
+    coordinator = site.submit("coordinator", limit_s=limit_s)
+    await_end(site.cluster, coordinator)
+    await_end(site.cluster, work)
+    log = site.log(coordinator)
+    assert log.count("work is left: this job is queued again") == 1, log
+    assert log.count("nothing left to do") == 1
+    assert site.log(work).count("nothing is left to do") == 2
+    site.is_complete()
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "--time", type=arguments.span, metavar="SPAN", help="the job's limit: 12:00:00 or 2d; else what suits the command"
     )
     parser.add_argument("--cores", type=arguments.positive, metavar="N", help="cores on one node; download uses a process for each")
+    parser.add_argument("--tasks", type=arguments.positive, metavar="N", help="jobs of the array that 'work' is")
     parser.add_argument("--name", metavar="NAME", help="of the job")
     parser.add_argument("--project", metavar="NAME", help="the project (SGE) or account (Slurm) that pays")
     parser.add_argument("--queue", metavar="NAME", help="the queue (SGE) or partition (Slurm)")
@@ -38,6 +39,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         options = tuple(shlex.split(args.options or ""))
     except ValueError as error:
         raise UsageError(f"--options={args.options}: {error}") from None
-    terms = Terms(args.time, args.cores, args.name, args.project, args.queue, args.mail, options)
+    terms = Terms(args.time, args.cores, args.name, args.project, args.queue, args.mail, args.tasks, options)
     print(script(Scheduler(args.scheduler), args.command, terms), end="")
     return 0

@@ -1,0 +1,22 @@
+#!/bin/bash -l
+#SBATCH --job-name=d4c-work
+#SBATCH --output=%x.o%A.%a
+#SBATCH --open-mode=append
+#SBATCH --time=12:00:00
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --array=1-4
+#SBATCH --requeue
+#
+# An array of jobs that do the work of a download on several nodes, one worker process per core. Any number, at any time:
+#   sbatch jobs/work.sbatch.sh
+# They wait for the coordinator's job, outlast it, and end when nothing is left, or before their own limit.
+
+# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images work --requeue --cluster cluster --grace 25s "$@"

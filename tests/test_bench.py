@@ -28,6 +28,7 @@ FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhtt
         ("publishers", ["--sample", "1"], {"rows", "images", "merged", "specific_share"}),
         ("identity", ["few.txt"], {"identify_us"}),
         ("worker_cpu", ["--images", "50"], {"bench"}),
+        ("cluster", ["--quick"], {"turn_cpu_ms", "images_per_s", "duplicates_after_kill"}),
         ("stores", ["--quick"], {"put_ratio_pack_to_files", "inodes_per_10k_pack"}),
     ],
 )

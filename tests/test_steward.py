@@ -16,7 +16,7 @@ from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.pace import Policy
-from d4c_images.run import Died, Ending, Event, Joined, Plan, Reported, Watcher
+from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
 
@@ -30,6 +30,7 @@ class ByHand:
     def __init__(self, answer: Answer) -> None:
         self.now = time.time()
         self.turns: list[Turn] = []
+        self.told: list[tuple[int, Orders]] = []
         self._answer = answer
         self.events: list[Event] = [Joined(0)]
         self._n_received = 0
@@ -39,6 +40,7 @@ class ByHand:
         return self.now
 
     def send(self, worker: int, orders: Orders) -> None:
+        self.told.append((worker, orders))
         for turn in orders.turns:
             self.turns.append(turn)
             outcomes = self._answer(turn)
@@ -47,6 +49,9 @@ class ByHand:
 
     def say(self, turn: Turn, outcomes: list[Outcome]) -> None:
         self.events.append(Reported(0, Report(turn.lease_id, tuple(outcomes), finished=True)))
+
+    def happens(self, *events: Event) -> None:
+        self._events += events
 
     def sleep(self) -> None:
         self.now += 7200
@@ -271,3 +276,69 @@ def test_who_watches_hears_why_nothing_happens(ledger: connect.Ledger) -> None:
     wait_s, why = listener.heard[0]
     assert 5 <= wait_s <= 60
     assert "dns (Could not resolve host)" in why
+
+
+def lent_to(runner: ByHand, worker: int) -> list[Turn]:
+    return [turn for to, orders in runner.told if to == worker for turn in orders.turns]
+
+
+def test_hosts_of_a_worker_that_may_still_be_asking_are_lent_only_later(ledger: connect.Ledger) -> None:
+    """They share their limits with another host: that one must rest as well, though nobody was asking it."""
+    names = ("a.example.org", "b.example.org")
+    hosts = parse_hosts("".join(f"[hosts.'{name}']\ngroup = 'one'\nsource = 'a test'\n" for name in names))
+    lent_at: list[float] = []
+
+    def answer(turn: Turn) -> list[Outcome] | None:
+        lent_at.append(runner.now)
+        return None if len(lent_at) == 1 else all_gone(turn)
+
+    runner = ByHand(answer)
+    runner.at = {3: lambda: runner.happens(Died(0, "node1 is out of touch", may_ask_s=30.0), Joined(1))}
+    assert run(ledger, runner, Plan(hosts)) is Ending.DONE
+    assert lent_at[1] - lent_at[0] >= 30
+    assert {turn.host for turn in lent_to(runner, 0)} == {"a.example.org"}
+    assert {turn.host for turn in lent_to(runner, 1)} == {"a.example.org", "b.example.org"}
+
+
+def test_a_worker_that_leaves_gets_no_more_turns(ledger: connect.Ledger) -> None:
+    """It is told that none follows, gives back what it has not begun, and another worker has it."""
+    runner = ByHand(lambda turn: None if len(runner.turns) <= 2 else all_gone(turn))
+
+    def gives_back() -> None:
+        for turn in lent_to(runner, 0):
+            runner.say(turn, [Outcome(claim.image_id) for claim in turn.claims])
+
+    runner.at = {2: lambda: runner.happens(Leaving(0)), 4: gives_back, 9: lambda: runner.happens(Joined(1))}
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    assert len(lent_to(runner, 0)) == 2
+    assert [orders for worker, orders in runner.told if worker == 0][-1] == Orders(drain=True)
+    assert sum(len(turn.claims) for turn in lent_to(runner, 1)) == 20
+    assert counts(ledger) == {"failed_permanent": 20}
+
+
+def test_without_workers_a_run_waits_for_them(ledger: connect.Ledger) -> None:
+    """Also where other images have to wait for longer than a run may be idle."""
+    runner = ByHand(all_gone)
+    runner.receive(0)  # nobody has joined
+    runner.at = {1000: lambda: runner.happens(Joined(5))}
+    ledger.connection.execute("UPDATE host_rows SET blocked_until = ? WHERE host = 'a.example.org'", (int(runner.now) + 3000,))
+    assert run(ledger, runner, Plan(HostTable(), max_idle_s=60)) is Ending.WAITING
+    assert counts(ledger) == {"failed_permanent": 10, "pending": 10}
+
+
+def test_hosts_of_a_cluster_whose_coordinator_died_rest_at_first(ledger: connect.Ledger) -> None:
+    """Its workers may have been cut off: they end by themselves, but not at once."""
+    for command, wait_s in (("download", 0), (owner.CLUSTER, 30)):
+        owner.give_back(ledger, "died", time.time())
+        owner.take(ledger, command, owner.this_process(), time.time())
+        dies = ByHand(lambda turn: None)
+        dies.at = {3: lambda: (_ for _ in ()).throw(LedgerLocked("as if killed"))}
+        with pytest.raises(LedgerLocked):
+            run(ledger, dies, Plan(HostTable()))
+        owner.give_back(ledger, "died", time.time())
+        owner.take(ledger, "download", owner.this_process(), time.time())
+        lent_at: list[float] = []
+        runner = ByHand(lambda turn: lent_at.append(runner.now) or [Outcome(claim.image_id) for claim in turn.claims])  # noqa: B023
+        started = runner.now
+        run(ledger, runner, Plan(HostTable()), patience_s=40)
+        assert wait_s <= lent_at[0] - started < wait_s + 3

@@ -57,4 +57,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     print(f"{args.processes} workers end: {ending.value}", flush=True)
     if ending is Ending.OVER:
         return 0
-    return rounds.exit_code(0) if ending is Ending.STOPPED and crew.has_worked else EXIT_WORK_LEFT
+    # A signal may be somebody's wish to be rid of the job; a scheduler that wants it to come again sees to that itself.
+    may_come_again = ending is Ending.STOPPED and crew.has_worked and not stop()
+    return rounds.exit_code(0) if may_come_again else EXIT_WORK_LEFT

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -25,7 +26,7 @@ from distributed import Client
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images.errors import UsageError
+from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import Orders, Outcome, Report, Turn
 from d4c_images.run import Died, Event, Joined, Leaving, Reported
 from d4c_images.runners.crew import Exit
@@ -255,15 +256,36 @@ def test_a_worker_that_cannot_work_goes_home_and_the_run_goes_on(
     assert said[1].endswith("goes away again: the disk is full")
 
 
-def test_nobody_comes(tmp_path: Path) -> None:
-    job = start_workers(tmp_path / "cluster", "--processes", 1, "--max-wait", "1s")
+def test_nobody_comes(place: MeetingPlace) -> None:
+    """Or only what a killed coordinator has left there."""
+    security = Security.temporary()
+    port = closed_port()
+    keys = security.tls_scheduler_cert, security.tls_scheduler_key
+    place.invite(Invitation("1", "a ledger", "0.0.1", f"tls://127.0.0.1:{port}", *keys))
+    job = start_workers(place.folder, "--processes", 1, "--max-wait", "2s")
     output, _ = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 75, output
     assert "no coordinator has come" in output
+    assert output.count(f"tls://127.0.0.1:{port} cannot be reached: ") == 1
 
 
-def test_a_coordinator_of_another_version_is_refused(place: MeetingPlace) -> None:
-    place.invite(Invitation("1", "a ledger", "9.9.9", "tls://127.0.0.1:1", "certificate", "key"))
+def closed_port() -> int:
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+def test_an_interface_that_is_not_there(place: MeetingPlace) -> None:
+    with pytest.raises(D4CError, match=r"connections to workers cannot be kept: .*d4c-none"):
+        DaskRunner(place, "a ledger", set_up_echo, print, "d4c-none")
+
+
+def test_a_coordinator_of_another_version_is_refused(
+    coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
+) -> None:
+    coordinate(set_up_echo)
+    place.invite(replace(invitation(place), version="9.9.9"))
     job = start_workers(place.folder, "--processes", 1)
     output, _ = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 1

@@ -68,9 +68,7 @@ class DaskRunner:
         self._told = self._nodes = (0, 0)  # workers, nodes: as last said, and as it is
         security = Security.temporary()
         started: Future[tuple[asyncio.AbstractEventLoop, str]] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(security, interface, started)), name="dask scheduler", daemon=True
-        )
+        self._thread = threading.Thread(target=self._keep, args=(security, interface, started), name="dask scheduler", daemon=True)
         self._thread.start()
         self._loop, address = started.result()
         try:
@@ -111,18 +109,25 @@ class DaskRunner:
 
     # in the thread of the loop
 
+    def _keep(self, security: Security, interface: str | None, started: Future[tuple[asyncio.AbstractEventLoop, str]]) -> None:
+        """Without the loop nobody would hear of workers any more: what ends it ends the run."""
+        try:
+            asyncio.run(self._serve(security, interface, started))
+        except BaseException as error:
+            failure = D4CError(f"connections to workers cannot be kept: {type(error).__name__}: {error}")
+            if started.done():
+                self._events.put(failure)
+            else:
+                started.set_exception(failure)
+
     async def _serve(
         self, security: Security, interface: str | None, started: Future[tuple[asyncio.AbstractEventLoop, str]]
     ) -> None:
         self._closing = asyncio.Event()
-        try:
-            self._scheduler = _Scheduler(interface=interface, security=security)
-            self._scheduler.stream_handlers[words.OP] = self._hear
-            self._scheduler.add_plugin(_Door(self))
-            await self._scheduler
-        except (OSError, ValueError) as error:
-            started.set_exception(D4CError(f"no port can be opened for workers: {error}"))
-            return
+        self._scheduler = _Scheduler(interface=interface, security=security)
+        self._scheduler.stream_handlers[words.OP] = self._hear
+        self._scheduler.add_plugin(_Door(self))
+        await self._scheduler
         closing = asyncio.ensure_future(self._closing.wait())
         started.set_result((asyncio.get_running_loop(), self._scheduler.address))
         while not self._closing.is_set():

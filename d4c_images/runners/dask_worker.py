@@ -46,15 +46,18 @@ def main() -> int:
 
 def wait_and_work(terms: Terms, leave: Leave) -> Exit:
     """Work for the first coordinator that can be reached."""
-    place, end_at = MeetingPlace(terms.folder), time.monotonic() + terms.max_wait_s
+    place, end_at, told = MeetingPlace(terms.folder), time.monotonic() + terms.max_wait_s, None
     while time.monotonic() < end_at:
         if place.over() not in (None, terms.over_before):
             return Exit.OVER
         invitation = place.invitation()
-        if invitation is not None and invitation.version != __version__:
-            raise D4CError(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
-        if invitation is not None and asyncio.run(can_be_reached(invitation)):
-            return asyncio.run(Session(invitation, leave, terms.grace_s).run())
+        if invitation is not None:
+            trouble = asyncio.run(what_is_in_the_way(invitation))
+            if trouble is None:
+                return asyncio.run(Session(invitation, leave, terms.grace_s).run())
+            if trouble != told:
+                print(f"{invitation.address} cannot be reached: {trouble}", file=sys.stderr, flush=True)
+                told = trouble
         if leave.wait(LOOK_S):
             return Exit.IDLE
     return Exit.IDLE
@@ -70,14 +73,19 @@ def security_of(invitation: Invitation) -> Security:
     )
 
 
-async def can_be_reached(invitation: Invitation) -> bool:
-    """A coordinator that was killed leaves its invitation behind, and Dask would try for ever."""
+async def what_is_in_the_way(invitation: Invitation) -> str | None:
+    """A coordinator that was killed leaves its invitation behind, and Dask would try for ever.
+
+    None where it can be reached. Raises `D4CError` where its version is another.
+    """
     try:
         comm = await connect(invitation.address, timeout=CONNECT_S, **security_of(invitation).get_connection_args("worker"))
-    except OSError:
-        return False
+    except OSError as error:
+        return str(error.__cause__ or error)
     await comm.close()
-    return True
+    if invitation.version != __version__:
+        raise D4CError(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
+    return None
 
 
 class Leave:
@@ -115,8 +123,8 @@ class Session:
         self._worker.stream_handlers[words.OP] = self._hear
         try:
             await self._worker
-        except (OSError, ValueError, TimeoutError):
-            return Exit.IDLE
+        except (OSError, ValueError, TimeoutError):  # it has gone in this moment
+            return Exit.AGAIN
         code = await self._exit
         if self._beating is not None:
             self._beating.cancel()

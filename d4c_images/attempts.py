@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from d4c_images import documents, robots
-from d4c_images.beside import Beside
+from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of
@@ -117,8 +117,21 @@ class Attempts:
     # what comes back
 
     def _run(self, attempt: Attempt, then: Callable[..., None], act: Callable[..., Any], *args: Any) -> None:
-        """Run `act` in a thread, then `then(attempt, future)`."""
-        self._beside.run(act, *args, then=lambda future: self._guarded(attempt, then, attempt, future))
+        """Run `act` in a thread, and what takes long of it in another, then `then(attempt, future)`."""
+
+        def done(future: Future[Any]) -> None:
+            slow = None if future.cancelled() or future.exception() else future.result()
+            if isinstance(slow, Slow):
+                attempt.lane.n_slow += 1
+                self._beside.run_slowly(slow.act, done_slowly)
+            else:
+                self._guarded(attempt, then, attempt, future)
+
+        def done_slowly(future: Future[Any]) -> None:
+            attempt.lane.n_slow -= 1
+            self._guarded(attempt, then, attempt, future)
+
+        self._beside.run(act, *args, then=done)
 
     def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
         """One image that surprises us must not end the work on all others."""

@@ -1,4 +1,4 @@
-"""Threads beside a worker's loop: short work in small batches, and images made durable in groups. Knows no attempt and no lane.
+"""Threads beside a worker's loop: short work in small batches, long work apart, images made durable in groups. Knows no attempt.
 
 Whoever hands something over says what is to happen with the result; that is called by the loop, never in a thread.
 """
@@ -22,6 +22,12 @@ FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
 DECODE_THREADS = 2
 ERRANDS_S = 0.01  # short work for the threads is gathered for so long ...
 ERRANDS = 8  # ... or until there is so much of it
+
+
+class Slow(NamedTuple):
+    """What comes of work that turns out to take long: the rest of it, for `Beside.run_slowly`."""
+
+    act: Callable[[], Any]
 
 
 class _Errand(NamedTuple):
@@ -51,6 +57,7 @@ class Beside:
         self._verified_since = 0.0
         self._putting: list[_Kept] = []
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+        self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keep")
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._examine_s = FIRST_EXAMINE_S
@@ -70,6 +77,10 @@ class Beside:
         if not self._errands:
             self._errands_since = self._monotonic()
         self._errands.append(_Errand(partial(act, *args), then, Future()))
+
+    def run_slowly(self, act: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+        """Run `act` in a thread of its own, after what was given before, then `then` in the loop. It holds nobody else up."""
+        self._slow.submit(act).add_done_callback(lambda future: self._tell(partial(then, future)))
 
     def keep(self, keep: Keep, then: Callable[[Place | None], None]) -> None:
         """Make an image durable with others, then tell its place, or None where a newer lease has taken the partial away."""
@@ -94,8 +105,8 @@ class Beside:
         self._put_due(more_may_come)
 
     def close(self) -> None:
-        self._decoders.shutdown(cancel_futures=True)
-        self._keeper.shutdown(cancel_futures=True)
+        for pool in (self._decoders, self._slow, self._keeper):
+            pool.shutdown(cancel_futures=True)
 
     def _send_errands(self, more_may_come: bool) -> None:
         """Several at once where each is short: to wake a thread, and to be woken by it, costs as much as a small picture."""

@@ -1,25 +1,30 @@
 """From a file to "it may be kept, as this": sniffed, decoded, judged, made smaller where that is wished. Asks no server.
 
-Runs in the worker's threads, one image at a time.
+Runs in the worker's threads, one image at a time. What would hold others up there is told as `Slow`, and done elsewhere.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from d4c_images.beside import Slow
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
-from d4c_images.judge import judge_decoded
+from d4c_images.judge import MAX_DETAIL, judge_decoded
 from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Verdict
 from d4c_images.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
 
 if TYPE_CHECKING:
     from d4c_images.decode import Decoder
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +54,46 @@ class Examiner:
                 self._decoder = Decoder(max_edge=self._max_edge)
             return self._decoder
 
-    def examine(self, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict:
-        return examine(self.decoder(), reply, partial, published)
+    def examine(self, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict | Slow:
+        return _quickly(examine, self.decoder(), reply, partial, published)
 
-    def look(self, store: Store, claim: Claim) -> Found | None:
-        return look(store, self.decoder(), claim)
+    def look(self, store: Store, claim: Claim) -> Found | Slow | None:
+        return _quickly(look, self.decoder(), store, claim)
 
 
-def examine(decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict:
+def _quickly(act: Callable[..., T], decoder: Decoder, *args: Any) -> T | Slow:
+    """What `act` gives, or all that is left to do, where that takes long."""
+    from d4c_images.decode import TakesLong
+
+    try:
+        return act(decoder, *args, may_take_long=False)
+    except TakesLong:
+        return Slow(functools.partial(act, decoder, *args, may_take_long=True))
+
+
+def examine(
+    decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None, *, may_take_long: bool = True
+) -> Found | Verdict:
     """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller where the decoder shall.
 
     `published` is the hash that the bytes should have; that they have another one is told, and decides nothing.
     """
     if reply.sha256 is None:
         raise ValueError("a reply without a stored body")
-    found = _open(decoder, partial.path, reply.head, reply.tail, reply.size_bytes, reply.sha256)
+    found = _open(decoder, partial.path, reply.head, reply.tail, reply.size_bytes, reply.sha256, may_take_long)
     if isinstance(found, Verdict):
         return found
     if published is not None:
         found = _compared(found, published, reply.sha256, partial.path)
     if decoder.max_edge is None:
         return found
-    reduced = decoder.reduce(partial.path, reply.sha256, found.blob.media_type)
+    from d4c_images.decode import TooLarge
+
+    try:
+        reduced = decoder.reduce(partial.path, reply.sha256, found.blob.media_type, may_take_long=may_take_long)
+    except TooLarge as error:
+        detail = "; ".join(filter(None, (f"kept as it came: {error}", found.verdict.detail)))
+        reduced, found = None, replace(found, verdict=replace(found.verdict, detail=detail[:MAX_DETAIL]))
     if reduced is None:
         return replace(found, blob=replace(found.blob, original_sha256=reply.sha256))
     partial.rewrite(reduced.body)
@@ -92,11 +115,11 @@ def _compared(found: Found, published: PublishedHash, sha256: bytes, path: Path)
     return replace(found, verdict=verdict, hash_matches=False)
 
 
-def look(store: Store, decoder: Decoder, claim: Claim) -> Found | None:
+def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = True) -> Found | None:
     """The file that a dead lease has stored for this claim, verified; None where there is none. All other leftovers go."""
     adopted = None
     for relative in store.find(claim.gbif_id, claim.image_no):
-        found = None if adopted else _open_stored(decoder, store.path_of(relative))
+        found = None if adopted else _open_stored(decoder, store.path_of(relative), may_take_long)
         if found is None or not relative.endswith("." + found.extension):
             store.remove(relative)
             continue
@@ -106,7 +129,7 @@ def look(store: Store, decoder: Decoder, claim: Claim) -> Found | None:
     return adopted
 
 
-def _open_stored(decoder: Decoder, path: Path) -> Found | None:
+def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> Found | None:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").digest()
         size_bytes = file.seek(0, os.SEEK_END)
@@ -114,7 +137,7 @@ def _open_stored(decoder: Decoder, path: Path) -> Found | None:
         head = file.read(HEAD_BYTES)
         file.seek(max(0, size_bytes - TAIL_BYTES))
         tail = file.read()
-    found = _open(decoder, path, head, tail, size_bytes, sha256)
+    found = _open(decoder, path, head, tail, size_bytes, sha256, may_take_long)
     if isinstance(found, Verdict):
         return None
     from d4c_images.decode import original_sha256_of
@@ -122,14 +145,25 @@ def _open_stored(decoder: Decoder, path: Path) -> Found | None:
     original = original_sha256_of(path, found.blob.media_type)
     if decoder.max_edge is None:
         return found if original is None else None  # a smaller one from a run with `--max-edge`: this run wants originals
-    if original is None and decoder.reduce(path, sha256, found.blob.media_type) is not None:
+    if original is None and _can_be_smaller(decoder, path, sha256, found.blob.media_type, may_take_long):
         return None  # an original from a run that kept originals: this run wants it smaller
     return replace(found, blob=replace(found.blob, original_sha256=original or sha256))
 
 
-def _open(decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: int, sha256: bytes) -> Found | Verdict:
+def _can_be_smaller(decoder: Decoder, path: Path, sha256: bytes, media_type: str, may_take_long: bool) -> bool:
+    from d4c_images.decode import TooLarge
+
+    try:
+        return decoder.reduce(path, sha256, media_type, may_take_long=may_take_long) is not None
+    except TooLarge:
+        return False
+
+
+def _open(
+    decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: int, sha256: bytes, may_take_long: bool
+) -> Found | Verdict:
     sniffed = sniff_file(path, head, tail, size_bytes)
-    result = decoder.check(path, sniffed)
+    result = decoder.check(path, sniffed, may_take_long=may_take_long)
     verdict = judge_decoded(result)
     if verdict.status is not Status.SUCCESS:
         return verdict

@@ -43,6 +43,7 @@ class DecodeFault(StrEnum):
     TRUNCATED = "truncated"  # or damaged within; another answer may be whole
     UNDECODABLE = "undecodable"
     TOO_MANY_PIXELS = "too_many_pixels"
+    UNREAD = "unread"  # whole as far as its structure tells, but more than there is memory to decode: kept and flagged
     RAW_UNOPENED = "raw_unopened"  # looks like a camera's raw file, but nothing here opens it: kept all the same
 
 
@@ -173,7 +174,7 @@ def judge_decoded(result: DecodeResult) -> Verdict:
         return Verdict(Status.SUCCESS, ErrorType.RAW_UNPROCESSED, result.detail and result.detail[:MAX_DETAIL])
     detail = result.detail and result.detail[:MAX_DETAIL]
     if result.ok:
-        return Verdict(Status.SUCCESS, None, detail)
+        return Verdict(Status.SUCCESS, ErrorType.PARTLY_READ if result.reason is DecodeFault.UNREAD else None, detail)
     if result.reason is DecodeFault.TRUNCATED:
         return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, detail)
     if result.reason is DecodeFault.TOO_MANY_PIXELS:

@@ -55,6 +55,7 @@ class Lane:
     in_flight: dict[Request, Attempt] = field(default_factory=dict)
     next_start: float = 0.0  # by the monotonic clock
     n_troubles: int = 0  # in a row
+    n_slow: int = 0  # images that take long to decode, and wait for that
     answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
 
     @property

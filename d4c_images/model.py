@@ -60,6 +60,8 @@ class ErrorType(StrEnum):
     """All that a document names is there as other images: not there yet, or, as a flag on success rows, the file is that one's."""
     RAW_UNPROCESSED = "raw_unprocessed"
     """A flag on success rows: a camera raw file, kept as it came."""
+    PARTLY_READ = "partly_read"
+    """A flag on success rows: whole by its structure, but something in it takes more memory to decode than a run has."""
     HASH_MISMATCH = "hash_mismatch"
     """A flag on success rows: the publisher tells of other bytes behind this URL."""
 

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from mmap import mmap
 
 ReadAt = Callable[[int, int], bytes]
 """(offset, length) -> the bytes there; fewer, or none, where they are not at hand."""
@@ -133,7 +134,7 @@ def _jpeg_is_truncated(whole: bytes, tail: bytes) -> bool:
 _NO_PICTURE_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 
 
-def start_of_scan(body: bytes) -> int:
+def start_of_scan(body: bytes | mmap) -> int:
     """Where a JPEG's picture data begins: behind its segments, one of which may hold a whole JPEG as a thumbnail."""
     at = 2
     while body[at : at + 1] == b"\xff" and len(body) >= at + 4:

@@ -27,6 +27,7 @@ Feed = Callable[[float], Orders]
 IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
+MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
 
 
 def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> Iterator[Report]:
@@ -114,7 +115,7 @@ class _Worker:
     def _start_due(self, lane: Lane, now: float) -> None:
         while self._beside.has_room() and lane.has_work():
             turn = lane.jobs[-1].turn
-            if len(lane.in_flight) >= turn.connections:
+            if len(lane.in_flight) >= turn.connections or lane.n_slow >= MOST_SLOW:
                 return
             if now < lane.next_start:
                 self._look_at = min(self._look_at, lane.next_start)

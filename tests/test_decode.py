@@ -304,14 +304,6 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path) -> None:
     assert found.reason is DecodeFault.TOO_MANY_PIXELS
 
 
-def test_a_baseline_jpeg_may_be_larger_than_what_is_decoded_of_it(tmp_path: Path) -> None:
-    body = pictures.jpeg("a picture", (640, 480))
-    progressive = pictures.jpeg("a picture", (640, 480), kind="progressive")
-    small = Decoder(max_pixels=640 * 480 // 60)
-    assert check(tmp_path, body, small).ok
-    assert check(tmp_path, progressive, small).reason is DecodeFault.TOO_MANY_PIXELS
-
-
 @pytest.mark.parametrize("name", sorted(rawfiles.RAW_FILES))
 def test_camera_raw_is_kept_whether_or_not_it_opens(tmp_path: Path, name: str) -> None:
     media_type, make = rawfiles.RAW_FILES[name]

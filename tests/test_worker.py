@@ -15,7 +15,7 @@ from PIL import Image
 
 from d4c_images import worker as worker_module
 from d4c_images.attempts import TROUBLES
-from d4c_images.decode import Decoder
+from d4c_images.decode import Decoder, TakesLong
 from d4c_images.errors import StoreError
 from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher, Request
@@ -547,10 +547,10 @@ def test_a_store_that_breaks_ends_the_work(bench: Bench, monkeypatch: pytest.Mon
 def test_one_image_that_surprises_us_does_not_end_the_work_on_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     real_check = bench.examiner.decoder().check
 
-    def check(path: Path, sniffed: object) -> object:
+    def check(path: Path, sniffed: object, **how: bool) -> object:
         if "1000000003" in path.name:
             raise ZeroDivisionError("what is this?")
-        return real_check(path, sniffed)  # type: ignore[arg-type]
+        return real_check(path, sniffed, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(bench.examiner.decoder(), "check", check)
     outcomes = bench.outcomes(turn([claim(number) for number in range(6)]))
@@ -581,9 +581,9 @@ def test_work_that_is_given_up_leaves_nothing_half_done(
     publishers.behave(f"{HOST}/1.jpg=hang_mid_body")
     real_check, given_up = bench.examiner.decoder().check, threading.Event()
 
-    def check(path: Path, sniffed: object) -> object:
+    def check(path: Path, sniffed: object, **how: bool) -> object:
         assert "1000000002" not in path.name or given_up.wait(10)
-        return real_check(path, sniffed)  # type: ignore[arg-type]
+        return real_check(path, sniffed, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(bench.examiner.decoder(), "check", check)
     reports = bench.reports(Feed([turn([claim(0), claim(1), claim(2)])], closed=False))
@@ -692,6 +692,40 @@ def test_who_respects_it_keeps_no_bytes(bench: Bench, publishers: Publishers) ->
     assert outcomes[1].requests == 1, "no other candidate of the same photo is asked either"
     assert status(outcomes[2]) == (Status.SUCCESS, None)
     assert len(bench.files()) == 1
+
+
+# Pictures that take long
+
+
+def test_a_slow_decode_holds_up_nobody_else(bench: Bench, publishers: Publishers) -> None:
+    """Two of 144 MP, with the very host that serves them and another one going on meanwhile."""
+    publishers.behave("slow.test=tiff_large:12000")
+    slow = turn([claim(number, f"http://slow.test/{number}.tif") for number in (1, 2)], lease_id=1, host="slow.test")
+    others = turn([claim(number) for number in range(10, 73)], lease_id=2)
+    reports = list(bench.reports(Feed([slow, others])))
+    told = [outcome for report in reports for outcome in report.outcomes]
+    assert {status(outcome) for outcome in told} == {(Status.SUCCESS, None)}
+    assert {outcome.image_id for outcome in told[-2:]} == {1, 2}
+    assert len(told) == 65
+
+
+def test_a_host_of_slow_pictures_fetches_no_more_than_can_be_decoded(
+    bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_check, asked = bench.examiner.decoder().check, list[int]()
+
+    def check(path: Path, sniffed: object, *, may_take_long: bool) -> object:
+        if not may_take_long:
+            raise TakesLong
+        if not asked:  # long enough for all of them to be fetched
+            time.sleep(0.5)
+            asked.append(publishers.host(HOST)["requests"])
+        return real_check(path, sniffed, may_take_long=True)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.examiner.decoder(), "check", check)
+    outcomes = bench.outcomes(turn([claim(number) for number in range(200)]))
+    assert {status(outcome) for outcome in outcomes.values()} == {(Status.SUCCESS, None)}
+    assert 0 < asked[0] < 100
 
 
 # Everything at once
@@ -807,13 +841,13 @@ def test_what_is_fetched_waits_for_slow_decoding_only_in_small_numbers(bench: Be
     held_up, n_seen = threading.Event(), []
     real_check = bench.examiner.decoder().check
 
-    def check(path: Path, sniffed: object) -> object:
+    def check(path: Path, sniffed: object, **how: bool) -> object:
         n_seen.append(path)
         if len(n_seen) > 40:
             held_up.wait(10)
         else:
             time.sleep(0.05)  # 40 a second
-        return real_check(path, sniffed)  # type: ignore[arg-type]
+        return real_check(path, sniffed, **how)  # type: ignore[arg-type]
 
     bench.examiner.decoder().check = check  # type: ignore[method-assign]
     feed = Feed([turn([claim(number) for number in range(200)], connections=4)])

@@ -66,6 +66,14 @@ def _zip(ask: Ask) -> bytes:
     return out.getvalue()
 
 
+def _large_tiff(ask: Ask) -> bytes:
+    return pictures.tiff_large(ask.number(9_000))
+
+
+def _large_jpeg(ask: Ask) -> bytes:
+    return pictures.jpeg_large(ask.number(7000))
+
+
 def _raw_file(make: Callable[[str], bytes]) -> Callable[[Ask], bytes]:
     return lambda ask: make(ask.url)
 
@@ -111,6 +119,9 @@ for _name, _doc, _media_type, _make in (
     ("png_palette", "A PNG with a palette.", "image/png", lambda ask: pictures.png(ask.url, kind="palette")),
     ("png_truncated", "Two thirds of a PNG.", "image/png", lambda ask: _cut(pictures.png(ask.url))),
     ("png_bomb", "A valid PNG of 50,000 x 50,000 pixels in 300 kB.", "image/png", lambda ask: pictures.png_bomb()),
+    ("tiff_large", "A valid TIFF of ARG (9,000) pixels squared.", "image/tiff", _large_tiff),
+    ("jpeg_large", "A progressive JPEG of ARG (7,000) pixels squared.", "image/jpeg", _large_jpeg),
+    ("webp_bomb", "A valid WebP of 16,383 x 16,383 pixels in 34 bytes.", "image/webp", lambda ask: pictures.webp_bomb()),
     ("gif", "A GIF.", "image/gif", lambda ask: pictures.gif(ask.url)),
     ("gif_frames", "A GIF of three frames.", "image/gif", lambda ask: pictures.gif(ask.url, frames=3)),
     ("gif_truncated", "Two thirds of a GIF.", "image/gif", lambda ask: _cut(pictures.gif(ask.url))),

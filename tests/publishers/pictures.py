@@ -16,6 +16,7 @@ from collections.abc import Callable
 from PIL import Image, ImageCms, ImageDraw
 
 SCENES = 8
+WEBP_BOMB = "524946461a000000574542505650384c0e0000002ffebfff0f071011fd0f4444ff03"
 SMALL = (192, 144)  # for the formats that are slow to encode
 
 
@@ -117,6 +118,33 @@ def png_bomb(edge: int = 50_000) -> bytes:
     stream = b"\x78\xda" + block * (rows // block_size) + rest + struct.pack(">I", (rows % 65521) << 16 | 1)
     header = struct.pack(">IIBBBBB", edge, edge, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", header) + _png_chunk(b"IDAT", stream) + _png_chunk(b"IEND", b"")
+
+
+@functools.lru_cache(maxsize=4)
+def tiff_large(edge: int = 9_000, rows: int = 100) -> bytes:
+    """A valid TIFF of `edge` x `edge` grey pixels, packed with deflate, whose strips of `rows` rows are all the same one."""
+    n = edge // rows
+    strip = zlib.compress(random.Random(edge).randbytes(edge) * rows, 1)
+    strip += bytes(len(strip) % 2)
+    lists = struct.pack(f"<{n}I", *(8,) * n) + struct.pack(f"<{n}I", *(len(strip),) * n)
+    at = 8 + len(strip)
+    entries = (
+        (256, 4, 1, edge), (257, 4, 1, edge), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1),
+        (273, 4, n, at), (277, 3, 1, 1), (278, 4, 1, rows), (279, 4, n, at + 4 * n),
+    )  # fmt: skip
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", at + len(lists)) + strip + lists + directory
+
+
+@functools.lru_cache(maxsize=2)
+def jpeg_large(edge: int = 7000) -> bytes:
+    """A progressive JPEG of `edge` x `edge` pixels: 49 MP take 147 MB to decode."""
+    return saved(Image.linear_gradient("L").resize((edge, edge)).convert("RGB"), "JPEG", progressive=True, quality=80)
+
+
+def webp_bomb() -> bytes:
+    """A WebP of 16,383 x 16,383 black pixels in 34 bytes: without loss, one colour, no codes (RFC 9649)."""
+    return bytes.fromhex(WEBP_BOMB)
 
 
 def scene_of(text: str) -> int:

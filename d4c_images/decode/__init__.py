@@ -1,0 +1,12 @@
+"""Opens stored bytes and says what they are, reading every picture in them to its end, in little memory. Judges no image's fate.
+
+`decoder`  the way in: checks a file, makes a smaller one of it
+`need`     how much memory a decode takes
+`room`     how much there is, for all that is decoded at once
+`jpeg`, `jpeg2000`, `png`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
+"""
+
+from d4c_images.decode.decoder import Decoder, Reduced, TakesLong, TooLarge
+from d4c_images.decode.small import original_sha256_of
+
+__all__ = ["Decoder", "Reduced", "TakesLong", "TooLarge", "original_sha256_of"]

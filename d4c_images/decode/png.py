@@ -1,0 +1,175 @@
+"""Reads a PNG to its end in little memory: every checksum, and every byte of its picture data inflated; or makes bands of it.
+
+PNG is the one format whose data say by themselves whether they are whole: each chunk has a CRC-32 and the deflate stream an
+Adler-32 (PNG specification, sections 5.3 and 10.1). What is not looked at is whether colours of a palette exist.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageFile
+
+BLOCK = 1 << 18
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # x, y, steps
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    width: int
+    height: int
+    bits_per_pixel: int
+    interlaced: bool
+
+    def row_bytes(self, width: int) -> int:
+        """Of one row as it is filtered: a byte for the filter's type, then the pixels."""
+        return 1 + (width * self.bits_per_pixel + 7) // 8
+
+    def size_bytes(self) -> int:
+        """Of all picture data, inflated."""
+        if not self.interlaced:
+            return self.row_bytes(self.width) * self.height
+        total = 0
+        for x, y, step_x, step_y in _ADAM7:
+            columns, rows = (self.width - x + step_x - 1) // step_x, (self.height - y + step_y - 1) // step_y
+            total += rows * self.row_bytes(columns) if columns > 0 and rows > 0 else 0
+        return total
+
+
+def read(path: Path) -> None:
+    """Raises `EOFError` where a PNG ends too early, `ValueError` and `zlib.error` where it is damaged."""
+    with path.open("rb") as file:
+        header, at = header_of(file), 0
+        for block in inflated(file, header.size_bytes()):
+            if not header.interlaced:
+                _check_filters(block, at, header.row_bytes(header.width))
+            at += len(block)
+    if at < header.size_bytes():
+        raise EOFError(f"PNG: {at} bytes of picture data, not {header.size_bytes()}")
+
+
+def header_of(file: BinaryIO) -> Header:
+    """Reads up to the end of the header."""
+    start = file.read(33)
+    if len(start) < 33 or start[12:16] != b"IHDR":
+        raise EOFError("PNG: no header")
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", start[16:29])
+    if colour not in _CHANNELS or zlib.crc32(start[12:29]) != int.from_bytes(start[29:], "big"):
+        raise ValueError("PNG: broken header")
+    return Header(width, height, depth * _CHANNELS[colour], interlace == 1)
+
+
+def inflated(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
+    """The filtered rows, in blocks of at most `BLOCK` bytes; the whole file, behind its header, is read.
+
+    What is packed behind `size_bytes` is not unpacked: it belongs to no picture, and may be any amount.
+    """
+    stream, n = zlib.decompressobj(), 0
+    for data in _picture_data(file):
+        while data and not stream.eof and n <= size_bytes:
+            block = stream.decompress(data, BLOCK)
+            n, data = n + len(block), stream.unconsumed_tail
+            yield block
+    while not stream.eof and n <= size_bytes:
+        block = stream.decompress(b"", BLOCK)
+        if not block:
+            raise EOFError("PNG: picture data end too early")
+        n += len(block)
+        yield block
+
+
+def _picture_data(file: BinaryIO) -> Iterator[bytes]:
+    """What the IDAT chunks hold, whose checksums are compared behind them; ends with IEND."""
+    while True:
+        start = file.read(8)
+        if len(start) < 8:
+            raise EOFError("PNG: the file ends without an end")
+        left, kind = int.from_bytes(start[:4], "big"), start[4:]
+        checksum = zlib.crc32(kind)
+        while left:
+            data = file.read(min(left, BLOCK))
+            if not data:
+                raise EOFError("PNG: the file ends within a chunk")
+            left -= len(data)
+            checksum = zlib.crc32(data, checksum)
+            if kind == b"IDAT":
+                yield data
+        told = file.read(4)
+        if len(told) < 4:
+            raise EOFError("PNG: the file ends within a chunk")
+        if int.from_bytes(told, "big") != checksum:
+            raise ValueError(f"PNG: broken chunk {kind!r}")
+        if kind == b"IEND":
+            return
+
+
+def _check_filters(block: bytes, at: int, row_bytes: int) -> None:
+    types = block[-at % row_bytes :: row_bytes]
+    if types and max(types) > 4:
+        raise ValueError("PNG: unknown filter")
+
+
+# bands
+
+BAND_PIXELS = 500_000
+_COLOUR_OF_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}  # colour types of 8 bits that have so many bytes for each pixel
+
+
+def comes_in_bands(file: BinaryIO) -> bool:
+    """Not where it is interlaced, or has six or eight bytes for each pixel."""
+    header = header_of(file)
+    return not header.interlaced and (header.bits_per_pixel + 7) // 8 in _COLOUR_OF_BYTES
+
+
+def bands(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iterator[tuple[int, Image.Image]]:
+    """Some rows at a time: where they begin, and the picture of them. Their number is a `multiple`, but for the last.
+
+    A row may be stored as its difference from the one above (PNG specification, section 9), so each band is put behind the last
+    row of the one before, in a PNG whose pixels have as many bytes; Pillow decodes that, and its bytes are the band's.
+    """
+    header = header_of(file)
+    pixel_bytes = (header.bits_per_pixel + 7) // 8
+    row_bytes = header.row_bytes(header.width)
+    at_once = max(1, BAND_PIXELS // header.width // multiple) * multiple
+    mode, args, palette = picture.mode, picture.tile[0].args, picture.palette
+    raw_mode = args[0] if isinstance(args, tuple) else args
+    above = bytes(row_bytes)
+    for y, rows in _grouped(inflated(file, header.size_bytes()), row_bytes, at_once, header.height):
+        n = len(rows) // row_bytes
+        stored = _png((row_bytes - 1) // pixel_bytes, n + 1, _COLOUR_OF_BYTES[pixel_bytes], above + rows)
+        with Image.open(io.BytesIO(stored), formats=["PNG"]) as machine:
+            plain = machine.tobytes()
+        above = b"\0" + plain[-(row_bytes - 1) :]
+        band = Image.frombytes(mode, (header.width, n), plain[row_bytes - 1 :], "raw", raw_mode)
+        if palette is not None:
+            band.palette = palette.copy()
+        band.info |= {name: picture.info[name] for name in ("transparency",) if name in picture.info}
+        yield y, band
+
+
+def _grouped(blocks: Iterator[bytes], row_bytes: int, at_once: int, height: int) -> Iterator[tuple[int, bytes]]:
+    """Blocks of any size as groups of whole rows, `at_once` but for the last group."""
+    rows, y = bytearray(), 0
+    for block in blocks:
+        rows += block
+        while y < height and len(rows) >= (n := min(at_once, height - y)) * row_bytes:
+            yield y, bytes(rows[: n * row_bytes])
+            del rows[: n * row_bytes]
+            y += n
+    if y < height:
+        raise EOFError("PNG: picture data end too early")
+
+
+def _png(width: int, height: int, colour: int, rows: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )

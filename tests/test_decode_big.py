@@ -1,0 +1,326 @@
+"""Pictures larger than a worker's share of memory, in small: what reads or shrinks them must agree with what Pillow decodes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import struct
+import threading
+import zlib
+from pathlib import Path
+
+import numpy
+import pytest
+import tifffile
+from PIL import Image, ImageChops
+
+from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, png, tiff
+from d4c_images.decode.room import Room
+from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
+from d4c_images.model import ErrorType, Status
+from tests.publishers import pictures
+from tests.test_decode import check, halved, saved, sniffed
+
+SIZE = (1300, 900)  # more than two pieces
+SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", SIZE)))
+
+
+def tight(max_edge: int | None = None, most_bytes: int = tiff.PIECE_BYTES) -> Decoder:
+    """For which everything here is large."""
+    return Decoder(max_edge, Room(own_bytes=tiff.PIECE_BYTES, common_bytes=most_bytes))
+
+
+# TIFF in pieces
+
+
+def tiffs() -> dict[str, bytes]:
+    found = {}
+    modes = {"RGB": SCENE, "L": SCENE.convert("L"), "1": SCENE.convert("1"), "CMYK": SCENE.convert("CMYK"), "P": SCENE.convert("P")}
+    modes |= {"RGBA": SCENE.convert("RGBA"), "I;16": Image.fromarray(numpy.asarray(SCENE.convert("L")).astype(numpy.uint16) * 257)}
+    for (mode, picture), packing in itertools.product(
+        modes.items(), ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4")
+    ):
+        if (packing == "jpeg" and mode not in ("RGB", "L")) or (packing == "group4" and mode != "1"):
+            continue
+        for strip_size in (1, 65536, 1 << 28):  # a row, some rows, the whole
+            if packing in ("raw", "tiff_adobe_deflate") or (strip_size == 65536 and mode != "1"):
+                found[f"{mode} {packing} {strip_size}"] = saved(picture, "TIFF", compression=packing, strip_size=strip_size)
+    pixels = numpy.asarray(SCENE)
+    for name, options in {
+        "tiles": {"tile": (256, 256)},
+        "packed tiles": {"tile": (128, 64), "compression": "zlib", "predictor": True},
+        "big-endian": {"byteorder": ">", "rowsperstrip": 7},
+        "BigTIFF": {"bigtiff": True, "tile": (256, 256), "compression": "zlib"},
+        "two pages": {"rowsperstrip": 32},
+    }.items():
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file, bigtiff=options.pop("bigtiff", False), byteorder=options.pop("byteorder", "<")) as writer:
+            for _ in range(2 if name == "two pages" else 1):
+                writer.write(pixels, photometric="rgb", **options)
+        found[name] = file.getvalue()
+    file = io.BytesIO()
+    planes = pixels.transpose(2, 0, 1)
+    tifffile.imwrite(file, planes, photometric="rgb", planarconfig="separate", compression="zlib", rowsperstrip=64)
+    return found | {"planes": file.getvalue()}
+
+
+TIFFS = tiffs()
+
+
+@pytest.mark.parametrize("name", sorted(TIFFS))
+def test_the_pieces_of_a_tiff_are_its_picture(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "sheet.tif"
+    path.write_bytes(TIFFS[name])
+    with Image.open(path) as picture, path.open("rb") as file:
+        parts = [(piece.x, piece.y, Image.open(io.BytesIO(piece.body))) for piece in tiff.pieces(picture, file, 4)]
+        together = Image.new(picture.mode, picture.size)
+        for x, y, part in parts:
+            together.paste(part, (x, y))
+        if tiff.lies_in_planes(picture):
+            assert len(parts) % 3 == 0
+        else:
+            picture.load()
+            assert together.tobytes() == picture.tobytes()
+    assert len(parts) > 1
+    assert check(tmp_path, TIFFS[name], tight()) == DecodeResult(True, None, None, *SIZE, "image/tiff", "tif")
+
+
+@pytest.mark.parametrize("name", sorted(TIFFS))
+@pytest.mark.parametrize("share", [0.4, 0.9])
+def test_a_cut_tiff_is_never_whole(tmp_path: Path, name: str, share: float) -> None:
+    body = TIFFS[name]
+    cut = body[: int(len(body) * share)]
+    found = check(tmp_path, cut, tight(), of=body)
+    assert (found.ok, found.reason) in ((False, DecodeFault.TRUNCATED), (False, DecodeFault.UNDECODABLE)) or sniffed(cut).truncated
+
+
+def test_a_packed_tiff_with_a_wrong_bit_is_noticed(tmp_path: Path) -> None:
+    for name in ("RGB tiff_adobe_deflate 65536", "RGB tiff_adobe_deflate 268435456", "packed tiles"):
+        body = bytearray(TIFFS[name])
+        body[len(body) // 2] ^= 1
+        assert not check(tmp_path, bytes(body), tight()).ok, name
+
+
+def test_a_strip_that_is_too_large_is_not_decoded_and_says_so(tmp_path: Path) -> None:
+    found = check(tmp_path, saved(SCENE, "TIFF", compression="tiff_lzw", strip_size=1 << 28), tight())
+    assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
+    told = judge_decoded(found)
+    assert (told.status, told.error_type) == (Status.SUCCESS, ErrorType.PARTLY_READ)
+    assert str(told.detail).startswith("not decoded: 1300 x 900 pixels take")
+
+
+# PNG in blocks
+
+PNGS = {
+    mode: saved(SCENE.convert(mode), "PNG") for mode in ("RGB", "RGBA", "L", "LA", "P", "1")
+} | {"16-bit": pictures.png("a sheet", SIZE, kind="16bit"), "4 bits": saved(SCENE.quantize(16), "PNG", bits=4)}
+
+
+def png_of(header: bytes, rows: bytes) -> bytes:
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def interlaced(width: int, height: int) -> bytes:
+    """Of one colour, in Adam7's seven passes."""
+    passes = ((8, 8, 0, 0), (8, 8, 4, 0), (4, 8, 0, 4), (4, 4, 2, 0), (2, 4, 0, 2), (2, 2, 1, 0), (1, 2, 0, 1))
+    rows = b"".join(
+        (b"\0" + bytes(3 * -(-(width - x) // step_x))) * -(-(height - y) // step_y) for step_x, step_y, x, y in passes
+    )  # fmt: skip
+    return png_of(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1), rows)
+
+
+@pytest.mark.parametrize("name", sorted(PNGS))
+def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "sheet.png"
+    path.write_bytes(PNGS[name])
+    png.read(path)
+    with Image.open(path) as picture, path.open("rb") as file:
+        together = Image.new(picture.mode, picture.size)
+        for y, band in png.bands(picture, file, 4):
+            together.paste(band, (0, y))
+        picture.load()
+        assert together.tobytes() == picture.tobytes()
+
+
+@pytest.mark.parametrize("name", sorted(PNGS))
+def test_a_large_png_is_read_to_its_end(tmp_path: Path, name: str) -> None:
+    body = PNGS[name]
+    assert check(tmp_path, body, Decoder(room=Room(1000, 1000))).ok
+    for end in (len(body) // 2, len(body) - 20, len(body) - 12, len(body) - 1):
+        assert check(tmp_path, body[:end], Decoder(room=Room(1000, 1000)), of=body).reason is DecodeFault.TRUNCATED
+    for at in range(40, len(body), len(body) // 7):
+        wrong = bytearray(body)
+        wrong[at] ^= 1
+        assert not check(tmp_path, bytes(wrong), Decoder(room=Room(1000, 1000)), of=body).ok
+
+
+def test_a_large_png_may_be_interlaced(tmp_path: Path) -> None:
+    body = interlaced(203, 101)
+    with Image.open(io.BytesIO(body)) as picture:
+        picture.load()
+    assert check(tmp_path, body, Decoder(room=Room(1000, 1000))).ok
+    lacking = interlaced(203, 102).replace(struct.pack(">II", 203, 102), struct.pack(">II", 203, 190), 1)
+    crc = struct.pack(">I", zlib.crc32(lacking[12:29]))
+    assert not check(tmp_path, lacking[:29] + crc + lacking[33:], Decoder(room=Room(1000, 1000))).ok
+
+
+def test_what_is_packed_behind_a_png_is_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png_of(struct.pack(">IIBBBBB", 10, 10, 8, 0, 0, 0, 0), bytes(50_000_000)))
+    with path.open("rb") as file:
+        assert sum(map(len, png.inflated(file, png.header_of(file).size_bytes()))) <= 110 + png.BLOCK
+
+
+def test_a_header_may_not_be_as_large_as_a_body(tmp_path: Path) -> None:
+    body = PNGS["L"]
+    text = b"iTXtk\0\0\0\0\0" + bytes(9_000_000)
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    found = check(tmp_path, body[:33] + chunk + body[33:])
+    assert (found.ok, found.reason, found.width) == (True, DecodeFault.UNREAD, None)
+
+
+# JPEG in several scans
+
+
+def scans_of(body: bytes) -> list[int]:
+    """Where the headers of its scans begin."""
+    at, found = 2, []
+    while True:
+        at = body.find(b"\xff\xda", at)
+        if at < 0:
+            return found
+        found.append(at)
+        at += 2
+
+
+def test_a_progressive_jpeg_that_is_too_large_is_not_decoded_and_says_so(tmp_path: Path) -> None:
+    body = pictures.jpeg("a sheet", SIZE, kind="progressive")
+    small = Decoder(room=Room(1_000_000, 3_000_000))
+    found = check(tmp_path, body, small)
+    assert (found.ok, found.reason, found.width) == (True, DecodeFault.UNREAD, 1300)
+    scans = scans_of(body)
+    assert len(scans) > 5
+    for cut in (body[: scans[3]] + b"\xff\xd9", body[: scans[-1]] + b"\xff\xd9", body[: len(body) * 2 // 3]):
+        assert check(tmp_path, cut, small, of=body).reason is DecodeFault.TRUNCATED
+
+
+def test_how_much_a_jpeg_takes_depends_on_its_scans() -> None:
+    pixels = SIZE[0] * SIZE[1]
+    for kind, bytes_per_pixel in (("baseline", 0), ("progressive", 3), ("grey", 0), ("cmyk", 0)):
+        frame = jpeg.frame_of(pictures.jpeg("a sheet", SIZE, kind=kind))
+        assert frame is not None
+        assert abs(frame.need_bytes(0) - bytes_per_pixel * pixels) <= pixels / 5
+    baseline = pictures.jpeg("a sheet", SIZE)
+    at = baseline.index(b"\xff\xda")
+    apart = jpeg.frame_of(baseline[:at] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + baseline[at + 14 :])  # one colour in the first scan
+    assert apart is not None
+    assert apart.need_bytes(0) > 3 * pixels
+    assert jpeg.frame_of(b"\xff\xd8\xff\xd9") is None
+
+
+def test_a_large_jpeg_is_read_from_a_mapped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpeg, "MAPPED_BYTES", 1000)
+    monkeypatch.setattr(jpeg, "GIVE_BACK_S", 0.0001)
+    body = pictures.jpeg("a sheet", SIZE)
+    for _ in range(20):
+        assert check(tmp_path, body) == DecodeResult(True, None, None, *SIZE, "image/jpeg", "jpg")
+    assert check(tmp_path, halved(body)).reason is DecodeFault.TRUNCATED
+
+
+def test_a_jpeg_2000_is_read_at_a_lower_resolution(tmp_path: Path) -> None:
+    body = pictures.jp2("a sheet", SIZE)
+    small = Decoder(room=Room(2_000_000, 2_000_000))
+    assert check(tmp_path, body, small) == DecodeResult(True, None, None, *SIZE, "image/jp2", "jp2")
+    for share in (0.3, 0.6, 0.9):
+        cut = body[: int(len(body) * share)]
+        assert not check(tmp_path, cut, small, of=body).ok or sniffed(cut).truncated
+
+
+def test_a_film_is_read_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d4c_images.decode.decoder.MAX_FRAMES", 3)
+    assert check(tmp_path, pictures.gif("a film", frames=3)).reason is None
+    found = check(tmp_path, pictures.gif("a film", frames=4))
+    assert (found.ok, found.reason, found.detail) == (True, DecodeFault.UNREAD, "not decoded: what follows the first 3 pictures")
+
+
+# made smaller
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [(name, TIFFS[name]) for name in ("RGB tiff_lzw 65536", "L raw 1", "P raw 65536", "CMYK raw 65536", "packed tiles", "1 raw 1")]
+    + [(f"{name}.png", body) for name, body in PNGS.items()],
+)
+def test_what_is_made_of_pieces_is_what_pillow_makes_of_the_whole(tmp_path: Path, name: str, body: bytes) -> None:
+    path = tmp_path / "large"
+    path.write_bytes(body)
+    made = []
+    for decoder in (Decoder(150), tight(150, 10_000_000)):
+        reduced = decoder.reduce(path, hashlib.sha256(body).digest(), sniffed(body).media_type)
+        assert reduced is not None
+        made.append(Image.open(io.BytesIO(reduced.body)))
+    assert made[0].size == made[1].size == (150, 104)
+    assert made[0].mode == made[1].mode
+    difference = ImageChops.difference(*made).convert("L").histogram()
+    assert sum(n * value for value, n in enumerate(difference)) / (150 * 104) < 4, name
+
+
+def test_what_cannot_be_made_smaller_in_little_memory_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "large.webp"
+    path.write_bytes(pictures.webp("a picture", SIZE))
+    with pytest.raises(TooLarge, match="not decoded: 1300 x 900 pixels take"):
+        tight(150).reduce(path, bytes(32), "image/webp")
+
+
+# Room
+
+
+def test_what_takes_long_is_told_before(tmp_path: Path) -> None:
+    body = pictures.jpeg("a sheet", SIZE, kind="progressive")
+    path = tmp_path / "sheet.jpg"
+    path.write_bytes(body)
+    decoder = Decoder(room=Room(1_000_000, 10_000_000))
+    with pytest.raises(TakesLong):
+        decoder.check(path, sniffed(body), may_take_long=False)
+    assert decoder.check(path, sniffed(body)).ok
+
+
+def test_decodes_wait_for_room() -> None:
+    room, order = Room(10, 100), []
+
+    def take(need_bytes: int) -> None:
+        with room.taken(need_bytes):
+            order.append(need_bytes)
+
+    with room.taken(6):
+        with room.taken(4):
+            waiting = threading.Thread(target=take, args=(5,))
+            waiting.start()
+            with room.taken(0):
+                order.append(0)
+        waiting.join(0.05)
+        assert order == [0]
+    waiting.join()
+    assert order == [0, 5]
+
+
+def test_one_at_a_time_has_the_common_share() -> None:
+    rooms, order = (Room(10, 100), Room(10, 100)), []
+
+    def take() -> None:
+        with rooms[1].taken(50):
+            order.append("second")
+
+    with rooms[0].taken(100):
+        waiting = threading.Thread(target=take)
+        waiting.start()
+        waiting.join(0.05)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
+    with pytest.raises(ValueError), rooms[0].taken(101):
+        pass

@@ -259,6 +259,15 @@ def test_the_shards_of_another_ledger_are_not_ours(store: PackStore, tmp_path: P
     assert (tmp_path / "packs/mine.tar").read_bytes() == b"a user's"
 
 
+def test_what_others_have_put_into_a_shard_is_no_image_of_ours(store: PackStore, tmp_path: Path) -> None:
+    (place,) = put(store, Keep(written(store), "jpg"))
+    head = shard.head("note", "txt", 4, 0, b"{}")
+    with (tmp_path / FIRST).open("r+b") as file:
+        file.seek(shard.up(end_of(place)))
+        file.write(head + b"note" + shard.padding(4) + shard.END)
+        assert [sample.name for sample in shard.samples(file.fileno(), 0, 10**6)] == [f"{ID}-00.jpg"]
+
+
 def test_whole_images_that_no_row_names_stay_and_a_shard_without_any_goes(store: PackStore, tmp_path: Path) -> None:
     """A ledger may have come from a backup: what it does not know is not thrown away."""
     put(store, Keep(written(store), "jpg"))

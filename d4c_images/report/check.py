@@ -258,7 +258,7 @@ class _Check:
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
-                        self._found(Kind.TORN, f"{path} behind byte {end}: the next download makes it whole")
+                        self._found(Kind.TORN, f"{path} behind byte {end}; what a killed worker has left, a download mends")
         except FileNotFoundError:
             pass  # nothing was in it, and a run has taken it away
         except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from d4c_images.model import Blob
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
+STEM = re.compile(r"\d{1,18}-\d{2,9}")
 
 
 class Sample(NamedTuple):
@@ -71,7 +73,7 @@ def samples(fd: int, start: int, size: int) -> Iterator[Sample]:
     while (about := _member(fd, at, size)) is not None:
         image = _member(fd, up(about[1] + about[2]), size)
         stem, _, extension = about[0].rpartition(".")
-        if image is None or extension != "json" or image[0].rpartition(".")[0] != stem:
+        if image is None or extension != "json" or image[0].rpartition(".")[0] != stem or not STEM.fullmatch(stem):
             return
         sample = Sample(stem, image[0].rpartition(".")[2], image[1], image[2])
         yield sample

@@ -189,7 +189,7 @@ def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: 
     await_end(site.cluster, coordinator)
     await_end(site.cluster, work)
     log = site.log(coordinator)
-    assert log.count("work is left: this job is queued again") == 1, log
+    assert "work is left: this job is queued again" in log
     assert log.count("nothing left to do") == 1
     assert site.log(work).count("nothing is left to do") == 2
     site.is_complete()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
-import queue
 import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from distributed import Worker
@@ -24,9 +24,10 @@ from distributed.security import Security
 
 from d4c_images import __version__
 from d4c_images.errors import D4CError
-from d4c_images.model import Orders, Report, Turn
+from d4c_images.model import Orders, Report
 from d4c_images.runners import child, quiet_dask, words  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.crew import Exit, Terms
+from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.meeting import Invitation, MeetingPlace
 
 LOOK_S = 1.0  # for a coordinator
@@ -109,7 +110,7 @@ class Session:
 
     def __init__(self, invitation: Invitation, leave: Leave, grace_s: float) -> None:
         self._invitation, self._leave, self._grace_s = invitation, leave, grace_s
-        self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._heard_at = time.monotonic()  # the coordinator was there at this time
         self._exit: asyncio.Future[Exit] | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -148,7 +149,7 @@ class Session:
                 self._beating = self._loop.create_task(self._beat(said.silence_s))
                 threading.Thread(target=self._work, args=(said,), name="work", daemon=True).start()
             case Orders():
-                self._orders.put(said)
+                self._inbox.put(said)
             case words.Beat():
                 self._heard_at = max(self._heard_at, said.at)
             case words.Die():
@@ -176,7 +177,7 @@ class Session:
             self._part(Exit.UNFIT)
             return
         self._tell(words.Ready(node, time.time()))
-        feed = _Feed(self._orders, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
+        feed = _Feed(self._inbox, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
         try:
             for report in work(feed):
                 feed.told(report)
@@ -193,45 +194,30 @@ class Session:
 
 
 class _Feed:
-    """Orders as they come in; once this worker is to leave, what makes it end in good order."""
+    """Orders as they come in. Once this worker is to leave: drain, and close when the coordinator knows of it and no turn is left,
+    or when the time is up."""
 
-    def __init__(self, orders: queue.SimpleQueue[Orders], leave: Leave, grace_s: float, say_going: Callable[[], None]) -> None:
-        self._queue, self._leave, self._grace_s, self._say_going = orders, leave, grace_s, say_going
-        self._drain = self._closed = False
+    def __init__(self, inbox: Inbox, leave: Leave, grace_s: float, say_going: Callable[[], None]) -> None:
+        self._inbox, self._leave, self._grace_s, self._say_going = inbox, leave, grace_s, say_going
+        self.is_known_to_end = False  # the coordinator has said that no turn follows
         self._in_hand: set[int] = set()  # leases
         self._give_up_at: float | None = None  # None: not leaving
-
-    @property
-    def is_known_to_end(self) -> bool:
-        """Whether the coordinator sends no more turns."""
-        return self._drain or self._closed
 
     def told(self, report: Report) -> None:
         if report.finished:
             self._in_hand.discard(report.lease_id)
 
     def __call__(self, wait_s: float) -> Orders:
-        turns: list[Turn] = []
-        try:
-            orders = self._queue.get(timeout=wait_s) if wait_s > 0 else self._queue.get_nowait()
-            while True:
-                turns += orders.turns
-                self._drain |= orders.drain
-                self._closed |= orders.closed
-                orders = self._queue.get_nowait()
-        except queue.Empty:
-            pass
-        self._in_hand.update(turn.lease_id for turn in turns)
+        orders = self._inbox(wait_s)
+        self.is_known_to_end |= orders.drain or orders.closed
+        self._in_hand.update(turn.lease_id for turn in orders.turns)
         if self._give_up_at is None and self._leave.wait(0):
             self._give_up_at = time.monotonic() + self._grace_s
             self._say_going()
-        return Orders(tuple(turns), self._drain or self._give_up_at is not None, self._closed or self._is_time_to_go())
-
-    def _is_time_to_go(self) -> bool:
-        """When the coordinator has said that no turn follows and none is in hand; or when the time is up."""
         if self._give_up_at is None:
-            return False
-        return (self.is_known_to_end and not self._in_hand) or time.monotonic() > self._give_up_at
+            return orders
+        is_time_to_go = time.monotonic() > self._give_up_at or (self.is_known_to_end and not self._in_hand)
+        return replace(orders, drain=True, closed=orders.closed or is_time_to_go)
 
 
 class _Worker(Worker):

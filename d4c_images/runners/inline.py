@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 
-from d4c_images.model import Orders, Turn
+from d4c_images.model import Orders
 from d4c_images.run import Event, Joined, Reported
+from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.processes import Work
 
 
@@ -14,15 +15,14 @@ class InlineRunner:
     """One worker beside the steward. What the worker raises is raised by `receive`."""
 
     def __init__(self, work: Work) -> None:
-        self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._said: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._said.put(Joined(0))
-        self._drain = self._closed = False
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
     def send(self, worker: int, orders: Orders) -> None:
-        self._orders.put(orders)
+        self._inbox.put(orders)
 
     def receive(self, timeout_s: float) -> list[Event]:
         events: list[Event] = []
@@ -45,20 +45,7 @@ class InlineRunner:
 
     def _run(self, work: Work) -> None:
         try:
-            for report in work(self._feed):
+            for report in work(self._inbox):
                 self._said.put(Reported(0, report))
         except BaseException as error:
             self._said.put(error)
-
-    def _feed(self, wait_s: float) -> Orders:
-        """Orders that have come in, merged, waiting at most `wait_s` for the first."""
-        turns: list[Turn] = []
-        try:
-            orders = self._orders.get(timeout=wait_s) if wait_s > 0 else self._orders.get_nowait()
-            while True:
-                turns += orders.turns
-                self._drain |= orders.drain
-                self._closed |= orders.closed
-                orders = self._orders.get_nowait()
-        except queue.Empty:
-            return Orders(tuple(turns), self._drain, self._closed)

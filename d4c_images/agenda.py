@@ -1,53 +1,100 @@
-"""When to look at which host, and whose turn it is when there is no room for all. Lends nothing, asks no clock."""
+"""When to look at which host, and who goes first when there is no room for all. Lends nothing, asks no clock.
+
+A run ends with its slowest host, so room goes to the hosts whose images take longest. Every other place goes to the host that has
+waited longest, once that is longer than `PATIENCE_S`: so each gets its turn, at the latest when those before it have had theirs.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 
 from d4c_images.roster import Host
 
+PATIENCE_S = 30.0
+
 
 class Agenda:
-    """Hosts by the time of their next look, first come first served among equals."""
+    """Hosts whose time will come, and those whose time has come."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Host]] = []  # with late deletion
+        self._later: list[tuple[float, int, Host]] = []  # a heap by time, with late deletion
+        self._crowds = (_Crowd(), _Crowd())  # of hosts that have not answered yet; of those that have
         self._order = 0
-        self._crowd: deque[Host] = deque()  # hosts whose time has come while no worker had room
 
     @property
     def is_crowded(self) -> bool:
         """Some hosts wait for room."""
-        return bool(self._crowd)
+        return any(self._crowds)
 
     def add(self, host: Host, when: float) -> None:
-        """Have the host looked at by `when`; an earlier date stands, and so does a place in the crowd."""
-        if host not in self._crowd and (host.due is None or when < host.due):
+        """Have the host looked at by `when`; an earlier date stands, and so does a place among those whose time has come."""
+        if host.waits_since is None and (host.due is None or when < host.due):
             host.due = when
             self._order += 1
-            heapq.heappush(self._heap, (when, self._order, host))
+            heapq.heappush(self._later, (when, self._order, host))
+
+    def drop(self, host: Host) -> None:
+        """Nothing is to be done there any more, or for a while."""
+        host.due = host.waits_since = None
 
     def first(self) -> Host | None:
-        while self._heap and self._heap[0][0] != self._heap[0][2].due:
-            heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
+        """The host whose time comes next."""
+        while self._later and self._later[0][0] != self._later[0][2].due:
+            heapq.heappop(self._later)
+        return self._later[0][2] if self._later else None
 
     def next_at(self) -> float | None:
         host = self.first()
         return host.due if host else None
 
-    def pop(self, now: float) -> Host | None:
-        """The first host whose time has come, those before all others that found no room."""
-        if self._crowd:
-            return self._crowd.popleft()
+    def is_anybody_due(self, now: float) -> bool:
         when = self.next_at()
-        if when is None or when > now:
+        return self.is_crowded or (when is not None and when <= now)
+
+    def pop(self, now: float, *, may_be_new: bool) -> Host | None:
+        """The host that goes first among those whose time has come; one that has not answered yet only where `may_be_new`."""
+        while (host := self.first()) is not None and host.due is not None and host.due <= now:
+            heapq.heappop(self._later)
+            host.due, host.waits_since = None, now
+            self._crowds[host.has_answered].join(host, now)
+        crowds = self._crowds if may_be_new else self._crowds[1:]
+        return next((host for crowd in crowds if (host := crowd.pop(now)) is not None), None)
+
+
+class _Crowd:
+    """Hosts that wait for room, in both orders, with late deletion."""
+
+    def __init__(self) -> None:
+        self._longest: list[tuple[float, int, float, Host]] = []  # by the least time that their images take
+        self._oldest: list[tuple[float, int, Host]] = []  # by the time since when they wait
+        self._n = 0
+        self._n_popped = 0
+
+    def __bool__(self) -> bool:
+        return self._first_oldest() is not None
+
+    def join(self, host: Host, since: float) -> None:
+        self._n += 1
+        heapq.heappush(self._longest, (-host.group.least_s(), self._n, since, host))
+        heapq.heappush(self._oldest, (since, self._n, host))
+
+    def pop(self, now: float) -> Host | None:
+        oldest = self._first_oldest()
+        if oldest is None:
             return None
-        host = heapq.heappop(self._heap)[2]
-        host.due = None
+        self._n_popped += 1
+        assert oldest.waits_since is not None
+        if self._n_popped % 2 and now - oldest.waits_since > PATIENCE_S:
+            heapq.heappop(self._oldest)
+            host = oldest
+        else:
+            while self._longest[0][2] != self._longest[0][3].waits_since:
+                heapq.heappop(self._longest)
+            host = heapq.heappop(self._longest)[3]
+        host.waits_since = None
         return host
 
-    def found_no_room(self, host: Host) -> None:
-        """It is looked at again as soon as there may be some."""
-        self._crowd.appendleft(host)
+    def _first_oldest(self) -> Host | None:
+        while self._oldest and self._oldest[0][0] != self._oldest[0][2].waits_since:
+            heapq.heappop(self._oldest)
+        return self._oldest[0][2] if self._oldest else None

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from d4c_images import documents, robots
+from d4c_images import documents, ratelimit, robots
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
@@ -110,6 +110,9 @@ class Attempts:
                 etag=headers.get("etag"),
                 last_modified=headers.get("last-modified"),
                 robots_tag=robots.noted(headers),
+                hold_s=attempt.hold_s,
+                interval_s=attempt.lane.interval_s,
+                rest_s=max(0.0, attempt.lane.paid_until - self._clock.monotonic()),
                 **what,
             )
         )
@@ -179,10 +182,16 @@ class Attempts:
 
     def _space(self, attempt: Attempt, reply: Reply) -> None:
         """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
-        interval_s = attempt.job.turn.min_interval_s
-        if interval_s:
-            sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
-            attempt.lane.next_start = max(attempt.lane.next_start, sent_at + interval_s)
+        lane, turn = attempt.lane, attempt.job.turn
+        sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
+        wish = ratelimit.wish_of(reply.headers, self._clock.time())
+        lane.interval_s = wish.interval_s
+        lane.has_started(turn, sent_at)
+        lane.has_received(turn, reply.received_bytes, sent_at)
+        attempt.job.received_bytes += reply.received_bytes
+        if wish.hold_s:
+            attempt.hold_s = max(attempt.hold_s, wish.hold_s)
+            self._end_host(lane.host)
 
     def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
         """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""

@@ -29,6 +29,7 @@ class Job:
     n_open: int = 0  # claims under way
     outcomes: list[Outcome] = field(default_factory=list)  # not yet reported
     has_said_half: bool = False
+    received_bytes: int = 0
 
     @property
     def n_left(self) -> int:
@@ -54,6 +55,8 @@ class Lane:
     ready: deque[Attempt] = field(default_factory=deque)  # for their next request
     in_flight: dict[Request, Attempt] = field(default_factory=dict)
     next_start: float = 0.0  # by the monotonic clock
+    paid_until: float = 0.0  # likewise: the time that what has come in takes at the turn's bytes_per_s
+    interval_s: float = 0.0  # between two requests, as the server's answers ask for
     n_troubles: int = 0  # in a row
     n_slow: int = 0  # images that take long to decode, and wait for that
     answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
@@ -61,6 +64,19 @@ class Lane:
     @property
     def host(self) -> str:
         return self.key[0]
+
+    def rests_until(self) -> float:
+        """When the next request may start, by the monotonic clock."""
+        return max(self.next_start, self.paid_until)
+
+    def has_started(self, turn: Turn, at: float) -> None:
+        """A request of this lane goes out."""
+        self.next_start = max(self.next_start, at + max(turn.min_interval_s, self.interval_s))
+
+    def has_received(self, turn: Turn, n_bytes: int, sent_at: float) -> None:
+        """A body has come in."""
+        if turn.bytes_per_s:
+            self.paid_until = max(self.paid_until, sent_at) + n_bytes / turn.bytes_per_s
 
     def has_work(self) -> bool:
         return bool(self.ready) or any(job.unstarted for job in self.jobs)
@@ -81,6 +97,7 @@ class Attempt:
     n_requests: int = 0
     received_bytes: int = 0
     elapsed_s: float = 0.0
+    hold_s: float = 0.0  # what its answers ask for, of the server's limits
     reply: Reply | None = None
     failure: Failure | None = None  # to be told if no other candidate succeeds
     unfinished: Unfinished | None = None  # the rest of this body is asked for next

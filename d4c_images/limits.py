@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -11,15 +12,19 @@ from d4c_images.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """What a host bears. They hold for all processes and nodes of a run together."""
+    """What a host bears, or the hosts of a group together. They hold for all processes and nodes of a run together."""
 
-    connections: int = 2  # of one lane
-    lanes: int = 1  # workers at once
-    min_interval_s: float = 0.0  # between the starts of two requests of one lane
-    bytes_per_s: float | None = None
-    bytes_per_day: float | None = None
+    connections: int = 2  # requests at once
+    min_interval_s: float = 0.0  # between the starts of two requests
+    bytes_per_s: float | None = None  # on average
+    bytes_per_day: float | None = None  # in any 24 hours
     group: str | None = None  # hosts of one operator that share these limits
     source: str | None = None  # who says so
+
+    @property
+    def is_for_one_lane(self) -> bool:
+        """What is measured from one request to the next can only be kept by one worker at a time."""
+        return bool(self.min_interval_s or self.bytes_per_s or self.bytes_per_day)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +36,26 @@ class HostTable:
     changed_default: frozenset[str] = frozenset()  # names that `[default]` sets
 
     def limits(self, host: str) -> HostLimits:
-        """The limits of a host as `Image.host` spells it, the most particular entry first, missing values from `[default]`."""
+        """What the table says of a host as `Image.host` spells it.
+
+        Each value comes from the most particular entry that has it: of the host with its port, of the host, of `*.` over what is
+        above it, of `[default]`.
+        """
         name = host.lower()
         bare = name if name in self.hosts else name.rpartition(":")[0] or name
-        for pattern in (name, bare, *_suffixes(bare)):
-            if pattern in self.hosts:
-                return replace(self.default, **self.hosts[pattern])
-        return self.default
+        values: dict[str, Any] = {}
+        for pattern in reversed((name, bare, *_suffixes(bare))):
+            values |= self.hosts.get(pattern, {})
+        return replace(self.default, **values)
+
+    def group_limits(self, group: str) -> HostLimits:
+        """What the hosts of a group bear together.
+
+        Where its entries differ, the gentlest value of any of them holds for all: hosts that share a server bear no more than the
+        one that is said to bear least.
+        """
+        entries = [self.default, *map(self.limits, self.hosts)]
+        return gentlest(limits for limits in entries if limits.group == group)
 
     def over(self, other: HostTable) -> HostTable:
         """This table's words on top of another's: each value that it sets wins, each that it leaves open stays."""
@@ -46,9 +64,22 @@ class HostTable:
         return HostTable(default, hosts, self.changed_default | other.changed_default)
 
 
+def gentlest(members: Iterable[HostLimits]) -> HostLimits:
+    """Of each limit the gentlest value; names from the first."""
+    first, *others = members
+    all_of_them = [first, *others]
+    return replace(
+        first,
+        connections=min(one.connections for one in all_of_them),
+        min_interval_s=max(one.min_interval_s for one in all_of_them),
+        bytes_per_s=min((one.bytes_per_s for one in all_of_them if one.bytes_per_s is not None), default=None),
+        bytes_per_day=min((one.bytes_per_day for one in all_of_them if one.bytes_per_day is not None), default=None),
+    )
+
+
 def _suffixes(host: str) -> list[str]:
-    labels = host.split(".")
-    return [f"*.{'.'.join(labels[at:])}" for at in range(1, len(labels))]
+    labels = host.removeprefix("*.").split(".")
+    return [f"*.{'.'.join(labels[at:])}" for at in range(0 if host.startswith("*.") else 1, len(labels))]
 
 
 def parse_hosts(toml_text: str) -> HostTable:
@@ -63,11 +94,11 @@ def parse_hosts(toml_text: str) -> HostTable:
     unknown = sorted(set(document) - {"default", "hosts"})
     if unknown:
         raise UsageError(f'hosts file: unknown table [{unknown[0]}]; known are [default] and [hosts."name"]')
-    default = _checked("[default]", document.get("default", {}))
+    default = _checked_entry("[default]", document.get("default", {}))
     entries = document.get("hosts", {})
     if not isinstance(entries, dict):
         raise UsageError("hosts file: [hosts] must be a table of hosts")
-    hosts = {_host_name(host): _checked(f'[hosts."{host}"]', entry) for host, entry in entries.items()}
+    hosts = {_host_name(host): _checked_entry(f'[hosts."{host}"]', entry) for host, entry in entries.items()}
     return HostTable(replace(HostLimits(), **default), hosts, frozenset(default))
 
 
@@ -78,25 +109,30 @@ def _host_name(host: str) -> str:
     return host.lower()
 
 
-_INTEGERS = ("connections", "lanes")
 _TEXTS = ("group", "source")
-_MOST = {"connections": 256, "lanes": 256}
+_MOST_CONNECTIONS = 256
+_LEAST = {"min_interval_s": 0, "bytes_per_s": 1024, "bytes_per_day": 1024}
 
 
-def _checked(where: str, entry: Any) -> dict[str, Any]:
+def _checked_entry(where: str, entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise UsageError(f"hosts file: {where} must be a table (is a host name with dots written without quotes?)")
+    return checked(f"hosts file: {where}", entry)
+
+
+def checked(where: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The values of one entry, each found to be what its name asks for. Raises `UsageError` that begins with `where`."""
     known = [one.name for one in fields(HostLimits)]
     for name, value in entry.items():
         if name not in known:
-            raise UsageError(f"hosts file: {where} has the unknown name {name!r}; known are {', '.join(known)}")
+            raise UsageError(f"{where} has the unknown name {name!r}; known are {', '.join(known)}")
         if name in _TEXTS:
             fits, wanted = isinstance(value, str), "a text"
-        elif name in _INTEGERS:
-            fits, wanted = type(value) is int and 1 <= value <= _MOST[name], f"a whole number from 1 to {_MOST[name]}"
+        elif name == "connections":
+            fits, wanted = type(value) is int and 1 <= value <= _MOST_CONNECTIONS, f"a whole number from 1 to {_MOST_CONNECTIONS}"
         else:
-            least = 0 if name == "min_interval_s" else 1
+            least = _LEAST[name]
             fits, wanted = type(value) in (int, float) and least <= value < 1e18, f"a number of at least {least}"
         if not fits:
-            raise UsageError(f"hosts file: {where} {name} = {value!r} must be {wanted}")
+            raise UsageError(f"{where} {name} = {value!r} must be {wanted}")
     return dict(entry)

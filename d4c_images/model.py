@@ -189,6 +189,8 @@ class Turn:
     min_interval_s: float  # between the starts of two requests of this lane
     expires_at: float  # unix time; nothing is started after it, but a body that broke off may be gone on with
     claims: tuple[Claim, ...]
+    bytes_per_s: float | None = None  # of this lane, on average
+    max_bytes: int | None = None  # nothing is started once the turn has brought so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,9 @@ class Outcome:
     last_modified: str | None = None
     robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
+    hold_s: float = 0.0  # the server allows no request for so long, whatever it has answered (`ratelimit`)
+    interval_s: float = 0.0  # ... or not more than one in so long
+    rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
     hash_matches: bool | None = None  # whether the bytes have the hash that was published for `url_no`; None: nothing to compare
 
 
@@ -318,6 +323,11 @@ class Orders:
     turns: tuple[Turn, ...] = ()
     drain: bool = False  # start nothing more, end what is in flight within the grace, release the rest
     closed: bool = False  # no turn will follow: return when the last one has ended
+    end: frozenset[int] = frozenset()  # leases: start nothing more of these turns
+
+    def then(self, later: Orders) -> Orders:
+        """Both as one."""
+        return Orders(self.turns + later.turns, self.drain or later.drain, self.closed or later.closed, self.end | later.end)
 
 
 @dataclass(frozen=True, slots=True)

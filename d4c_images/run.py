@@ -80,6 +80,7 @@ class Snapshot:
     images: questions.ImageCounts
     hosts: tuple[questions.HostCount, ...]  # those with work left, most first
     blocked: dict[str, float]  # host -> unix time until which nobody asks it
+    paused: frozenset[str] = frozenset()  # hosts, by a person
 
 
 class Watcher:

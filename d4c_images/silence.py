@@ -25,7 +25,7 @@ class Silence:
     def after(self, host_id: int, before: pace.HostPace, news: pace.News, now: float) -> dict[int, pace.HostPace]:
         """New paces after news of one host: its own, and where that has shown an outage, those of others."""
         after = pace.after_batch(before, news, now, self.policy)
-        if news.has_answer:
+        if news.is_reachable:
             self.answered_at = now
             self.outage.answered()
             self._before.clear()

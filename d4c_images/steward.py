@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from sqlite3 import Connection
 
-from d4c_images import crash, pace
-from d4c_images.agenda import Agenda
-from d4c_images.ledger import giving_up, lending, owner, questions
+from d4c_images import conclusions, crash, pace
+from d4c_images.ledger import giving_up, lending, owner, pacing, questions, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
-from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
-from d4c_images.roster import Host, HostLane, Lease, Roster
+from d4c_images.lender import Lender
+from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Verdict
+from d4c_images.roster import Group, Host, Roster
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.silence import Silence
 
-TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
-LONG_TURN_S = 30.0  # a lane's turns shrink when they last longer than this
-SHORT_TURN_S = 10.0  # ... and grow when they last less
-MAX_CLAIMS = 512
 TICK_S = 0.25
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
@@ -48,33 +44,34 @@ class Steward:
         self._clock, self._stop = clock, stop
         self._totals = Totals()
         self._started_at = clock()
-        self._hosts = Roster()
-        self._leases: dict[int, Lease] = {}
-        self._agenda = Agenda()
+        self._hosts = Roster(plan.hosts, plan.only_hosts)
         self._overdue: set[int] = set()  # leases that lasted too long when last looked at
-        self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
         self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
+        self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
+        self._left_then: dict[int, int] = {}  # images left by host, when rates were last observed
+        self._rated_at = self._started_at
         self._is_idle = False
         self._last_snapshot_at = self._started_at
         self._heart = owner.Heart(ledger, clock)
 
     def run(self) -> Ending:
+        wishes.take(self._ledger, self._started_at)
         with self._ledger.transaction() as db:
             still_asked = lending.hosts_of_lost_workers(db, self._run_id)
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
-            self._silence.answered_at = lending.anybody_answered_at(db)
+            pacing.forget_old_bytes(db, self._started_at)
+            self._silence.answered_at = pacing.anybody_answered_at(db)
+            conclusions.go_by_wishes(db, self._hosts)
             for count in questions.hosts_with_work(db):
-                self._know(db, count.host_id, count.host)
-        for host_id in still_asked:
-            if host_id in self._hosts:
-                self._hosts.rest(self._hosts[host_id], self._started_at + self._plan.lost_ask_s)
+                self._know(db, count.host_id, count.host, count.n_left)
+        self._hosts.rest(still_asked, self._started_at + self._plan.lost_ask_s)
         self._watcher.started(self._snapshot())
         ending = self._work()
-        if self._leases:
+        if self._lender.leases:
             self._watcher.draining(ending)
             self._drain()
         self._watcher.ended(self._snapshot(), ending)
@@ -106,136 +103,51 @@ class Steward:
             return Ending.SIGNAL
         if self._plan.deadline is not None and now >= self._plan.deadline:
             return Ending.TIME
-        if self._leases or self._silence.lost:
+        if self._lender.leases or self._silence.lost:
             return None
-        next_at = self._agenda.next_at()
-        if next_at is None and not self._agenda.is_crowded:
-            return Ending.DONE
-        if self._budget() == 0:
+        next_at = self._lender.agenda.next_at()
+        if next_at is None and not self._lender.agenda.is_crowded:
+            return Ending.WAITING if any(host.is_paused(now) and host.n_left for host in self._hosts) else Ending.DONE
+        if self._lender.budget == 0:
             return Ending.LIMIT
         if self._silence.outage.is_hopeless(now, self._plan.max_idle_s):
             return Ending.OUTAGE
-        if next_at is None or self._agenda.is_crowded:  # no worker is there
+        if next_at is None or self._lender.agenda.is_crowded:  # no worker is there
             return None
         return Ending.WAITING if next_at - now > self._plan.max_idle_s else None
 
-    def _budget(self) -> int | None:
-        """How many more images may be lent; None for no limit."""
-        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.lent)
-
     # -- lending
 
-    def _know(self, db: Connection, host_id: int, name: str) -> None:
+    def _know(self, db: Connection, host_id: int, name: str, n_left: int) -> None:
         """Take a host with work into the agenda."""
-        if self._plan.only_hosts and name not in self._plan.only_hosts:
-            return
-        limits = self._plan.hosts.limits(name)
-        host = Host(host_id, name, limits, lending.load_pace(db, host_id), [HostLane() for _ in range(limits.lanes)])
-        lending.save_limits(db, host_id, limits)
-        self._hosts.add(host)
-        self._agenda.add(host, 0.0)
+        host = self._hosts.know(db, host_id, name, self._started_at)
+        if host is not None:
+            host.n_left = n_left
+            self._lender.look_again(host, self._started_at)
 
     def _know_all(self, db: Connection, host_ids: set[int]) -> None:
         for host_id in host_ids:
             if host_id not in self._hosts:
-                self._know(db, host_id, questions.host_name(db, host_id))
+                self._know(db, host_id, questions.host_name(db, host_id), 1)
 
     def _lend(self) -> None:
-        """Give turns to the hosts whose time has come, as far as the workers have room."""
-        now = self._clock()
-        next_at = self._agenda.next_at()
-        if not self._silence.outage.may_ask(now):
-            return
-        if self._budget() == 0 or (not self._agenda.is_crowded and (next_at is None or next_at > now)):
-            return
-        turns: list[tuple[int, Turn]] = []
-        with self._ledger.transaction() as db:
-            while self._budget() != 0 and not (turns and self._silence.outage.down_since is not None):
-                host = self._agenda.pop(now)
-                if host is None:
-                    break
-                if not self._lend_host(db, host, now, turns):
-                    self._agenda.found_no_room(host)
-                    break
-        if turns:
-            self._silence.outage.asked(now)
-        crash.point("lend.committed")
-        for worker, turn in turns:  # only now: what a worker holds is written down first
-            self._runner.send(worker, Orders(turns=(turn,)))
+        """Give turns to the hosts whose time has come, as far as workers have room; some at a time, so that work begins soon."""
+        now, has_lent = self._clock(), True
+        while has_lent and self._lender.wants_to_lend(now):
+            with self._ledger.transaction() as db:
+                turns = self._lender.lend(db, now)
+            crash.point("lend.committed")
+            for worker, turn in turns:  # only now: what a worker holds is written down first
+                self._runner.send(worker, Orders(turns=(turn,)))
+            has_lent = bool(turns)
+            while self._lender.resting:
+                self._tell_blocked([self._lender.resting.pop()], now)
 
-    def _lend_host(self, db: Connection, host: Host, now: float, turns: list[tuple[int, Turn]]) -> bool:
-        """Fill the lanes of one host; False when a lane is free, but no worker has room for it."""
-        in_line_since, host.in_line_since = host.in_line_since, None
-        for number, lane in enumerate(host.lanes):
-            allowed = pace.allowed(host.pace, now)
-            if allowed is None and self._silence.outage.down_since is not None:
-                allowed = 1
-            if allowed == 0:
-                self._agenda.add(host, host.pace.blocked_until or now + TICK_S)
-                return True
-            if allowed is not None and any(other.leases for other in host.lanes):
-                return True  # a probe is under way: its end brings the host back
-            if not lane.leases and now < host.rests_until:
-                self._agenda.add(host, host.rests_until)
-                continue
-            if not lane.leases and self._hosts.is_group_busy(host):
-                host.in_line_since = in_line_since or now
-                continue
-            if lane.leases and not self._may_queue(host, lane):
-                continue
-            worker = self._worker_for(host, lane)
-            if worker is None:
-                return False
-            turn = self._lend_lane(db, host, number, worker, allowed, now)
-            if turn is None:
-                when = lending.earliest(db, host.host_id)
-                if when is not None:
-                    self._agenda.add(host, max(when, now + TICK_S))
-                return True
-            turns.append((worker, turn))
-        return True  # all lanes are busy: an outcome brings the host back
-
-    def _may_queue(self, host: Host, lane: HostLane) -> bool:
-        """Whether a turn may follow the one under way: when that is half done (so that the lane never runs dry), and nobody
-        waits for the place."""
-        if len(lane.leases) > 1 or self._agenda.is_crowded or any(other is not host for other in self._hosts.line(host)):
-            return False
-        if lane.worker not in self._load:  # it leaves
-            return False
-        lease = self._leases[lane.leases[0]]
-        return len(lease.turn.claims) > 1 and 2 * len(lease.outstanding) <= len(lease.turn.claims)
-
-    def _worker_for(self, host: Host, lane: HostLane) -> int | None:
-        """The worker that has the lane already, else the one with the least to do; None when none has room."""
-        if lane.leases:
-            return lane.worker
-        lightest = min(self._load, key=self._load.__getitem__, default=None)
-        if lightest is None:
-            return None
-        has_room = self._load[lightest] + host.limits.connections <= self._plan.max_connections
-        return lightest if has_room or self._load[lightest] == 0 else None
-
-    def _lend_lane(self, db: Connection, host: Host, number: int, worker: int, allowed: int | None, now: float) -> Turn | None:
-        lane = host.lanes[number]
-        lane.claims = lane.claims or 8 * host.limits.connections
-        deadline = self._plan.deadline
-        terms = lending.Terms(
-            lane=number,
-            connections=host.limits.connections,
-            min_interval_s=host.limits.min_interval_s,
-            max_claims=min(claims for claims in (lane.claims, allowed, self._budget()) if claims is not None),
-            expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
-        )
-        turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
-        if turn is None:
-            return None
-        room = max(lane.room, min(host.limits.connections, len(turn.claims)))  # one claim needs one connection
-        self._load[worker] += room - lane.room
-        lane.worker, lane.room = worker, room
-        lane.leases.append(turn.lease_id)
-        self._leases[turn.lease_id] = Lease(turn, host.host_id, worker, {claim.image_id for claim in turn.claims}, now)
-        self._totals.lent += len(turn.claims)
-        return turn
+    def _end(self, groups: Collection[Group]) -> None:
+        """Have workers start nothing more of what was lent to hosts of these groups."""
+        for lease_id, lease in self._lender.leases.items():
+            if lease.host.group in groups:
+                self._runner.send(lease.worker, Orders(end=frozenset((lease_id,))))
 
     # -- settling
 
@@ -245,41 +157,40 @@ class Steward:
         if not reports:
             return
         now = self._clock()
-        blocked = []
         was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
             settled = lending.settle(db, reports, self._retry, now, self._watch)
-            for host_id, news in settled.hosts.items():
-                before = self._hosts[host_id].pace
-                for other_id, new in self._silence.after(host_id, before, news, now).items():
-                    self._set_pace(db, other_id, new, now if other_id == host_id and news.has_answer else None)
-                host = self._hosts[host_id]
-                host.words = news.commonest() or host.words
-                if host.pace.blocked_until is not None and host.pace.blocked_until != before.blocked_until:
-                    blocked.append(host)
+            drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
             self._know_all(db, settled.moved_to)
             crash.point("settle.before_commit")
         crash.point("settle.committed")
         if settled.n_unfolded:
             crash.point("unfold.committed")
+        for host_id, news in settled.hosts.items():
+            if news.has_answer or news.n_bad:
+                self._lender.answered(self._hosts[host_id], news.has_answer)
         for report in reports:
-            self._release(report, now)
-        for host_id in settled.hosts.keys() | settled.moved_to:
-            self._look_again(host_id, now)
+            self._lender.returned(report, now)
+        self._end({host.group for host in drawn.blocked})
+        for host in drawn.stirred:
+            self._lender.look_again(host, now)
+        self._look_again(settled.moved_to, now)
         self._add(settled)
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
             self._watcher.network_down(is_down)
-            for host in self._hosts:
-                self._look_again(host.host_id, now)
-        for host in blocked:
-            self._watcher.host_blocked(host.name, host.pace.blocked_until or now, host.pace.blocked_why or "")
+            self._look_again({host.host_id for host in self._hosts}, now)
+        self._tell_blocked(drawn.blocked, now)
 
-    def _set_pace(self, db: Connection, host_id: int, new: pace.HostPace, answered_at: float | None) -> None:
-        host = self._hosts[host_id]
-        if new != host.pace:
-            host.pace = new
-            lending.save_pace(db, host_id, new, answered_at)
+    def _look_again(self, host_ids: set[int], now: float) -> None:
+        for host_id in host_ids:
+            host = self._hosts.get(host_id)  # None: a host that this run was told to leave alone
+            if host is not None:
+                self._lender.look_again(host, now)
+
+    def _tell_blocked(self, hosts: list[Host], now: float) -> None:
+        for host in hosts:
+            self._watcher.host_blocked(host.name, host.pace.blocked_until or now, host.pace.blocked_why or "")
 
     def _give_up_some(self) -> None:
         """Some images of a host that is given up: many of them must not hold everybody else up."""
@@ -290,11 +201,10 @@ class Steward:
                 self._know_all(db, given.moved_to)
             self._totals.failed += given.n_failed
             host.n_given_up += given.n
-            for other_id in given.moved_to:
-                self._look_again(other_id, now)
+            self._look_again(given.moved_to, now)
             if given.n == 0:
                 del self._silence.lost[host_id]
-                host.due = None  # nothing waits there any more
+                self._lender.agenda.drop(host)
                 self._watcher.host_given_up(host.name, host.n_given_up, host.pace.blocked_why or str(failure.verdict.error_type))
                 host.n_given_up = 0
 
@@ -305,9 +215,9 @@ class Steward:
             case Died():
                 return self._bury(event)
             case Joined():
-                self._load[event.worker] = 0
+                self._lender.joined(event.worker)
             case Leaving():
-                self._load.pop(event.worker, None)
+                self._lender.left(event.worker)
                 self._runner.send(event.worker, Orders(drain=True))
         return []
 
@@ -315,15 +225,15 @@ class Steward:
         """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
         self._totals.worker_deaths += 1
         self._watcher.worker_died(death.why)
-        self._load.pop(death.worker, None)
+        self._lender.left(death.worker)
         reports = []
-        for lease_id, lease in self._leases.items():
+        for lease_id, lease in self._lender.leases.items():
             if lease.worker == death.worker:
+                self._hosts.rest([lease.host.host_id], self._clock() + death.may_ask_s)
                 outcomes = tuple(
                     self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding
                 )
                 reports.append(Report(lease_id, outcomes, finished=True))
-                self._hosts.rest(self._hosts[lease.host_id], self._clock() + death.may_ask_s)
         return reports
 
     def _blame(self, claim: Claim, why: str) -> Outcome:
@@ -332,40 +242,6 @@ class Steward:
             return Outcome(claim.image_id, http_status=OwnCode.WORKER_DIED)
         verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
-
-    def _release(self, report: Report, now: float) -> None:
-        lease = self._leases.get(report.lease_id)
-        if lease is None:
-            return
-        for outcome in report.outcomes:
-            lease.outstanding.discard(outcome.image_id)
-            if outcome.verdict is None:  # it will be lent again, here or to another host's turn
-                self._totals.lent -= 1
-        if not report.finished:
-            return
-        del self._leases[report.lease_id]
-        host = self._hosts[lease.host_id]
-        lane = host.lanes[lease.turn.lane]
-        lane.leases.remove(report.lease_id)
-        if not lane.leases:
-            if lease.worker in self._load:
-                self._load[lease.worker] -= lane.room
-            lane.room = 0
-            self._hosts.rest(host, now + host.limits.min_interval_s)
-            for waiting in self._hosts.line(host):
-                self._look_again(waiting.host_id, now)
-        self._look_again(lease.host_id, now)
-        lasted_s = now - lease.lent_at
-        died = any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes)
-        if died or lasted_s > LONG_TURN_S:
-            lane.claims = max(2 * host.limits.connections, lane.claims // 2)
-        elif lasted_s < SHORT_TURN_S and len(lease.turn.claims) == lane.claims:
-            lane.claims = min(MAX_CLAIMS, lane.claims * 2)
-
-    def _look_again(self, host_id: int, now: float) -> None:
-        host = self._hosts.get(host_id)  # None: a host that this run was told to leave alone
-        if host is not None:
-            self._agenda.add(host, max(now, host.pace.blocked_until or 0.0))
 
     def _add(self, settled: lending.Settled) -> None:
         totals = self._totals
@@ -389,14 +265,31 @@ class Steward:
         self._tell_if_idle(now)
         if self._heart.beat_if_due():
             self._end_hung(now)
+            self._note_rates(now)
         if now - self._last_snapshot_at >= SNAPSHOT_S:
+            if wishes.take(self._ledger, now):
+                self._go_by_wishes(now)
             self._watcher.ticked(self._snapshot())
             self._last_snapshot_at = now
 
+    def _go_by_wishes(self, now: float) -> None:
+        with self._ledger.transaction() as db:
+            changed = conclusions.go_by_wishes(db, self._hosts)
+        self._end({host.group for host in changed})
+        for host in changed:
+            self._lender.look_again(host, now)
+
+    def _note_rates(self, now: float) -> None:
+        """How fast hosts are, for reports: by what has become less since the last time."""
+        rates = conclusions.rates(self._hosts, self._left_then, max(now - self._rated_at, 1.0))
+        self._left_then, self._rated_at = {host.host_id: host.n_left for host in self._hosts}, now
+        with self._ledger.transaction() as db:
+            pacing.save_rates(db, rates)
+
     def _tell_if_idle(self, now: float) -> None:
         """Once for each time that there is nothing to do but wait: who looks at a screen wants to know why nothing happens."""
-        first = self._agenda.first()
-        if self._leases or self._agenda.is_crowded or first is None:
+        first = self._lender.agenda.first()
+        if self._lender.leases or self._lender.agenda.is_crowded or first is None:
             self._is_idle = False
         elif not self._is_idle and first.due is not None and first.due - now >= WORTH_TELLING_S:
             self._is_idle = True
@@ -404,40 +297,40 @@ class Steward:
 
     def _end_hung(self, now: float) -> None:
         """Kill workers that sit on a turn: those that still do at the next look, since a whole job may have been suspended."""
-        overdue = {number for number, lease in self._leases.items() if now > lease.turn.expires_at + self._plan.hang_s}
-        for worker in {self._leases[number].worker for number in overdue & self._overdue}:
+        overdue = {number for number, lease in self._lender.leases.items() if now > lease.turn.expires_at + self._plan.hang_s}
+        for worker in {self._lender.leases[number].worker for number in overdue & self._overdue}:
             self._runner.kill(worker)
         self._overdue = overdue
 
     def _drain(self) -> None:
         """Have workers start nothing more, wait for what is in flight, then take back what is left."""
-        for worker in self._load:
+        for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
         end_at = self._clock() + self._plan.grace_s
-        while self._leases and self._clock() < end_at:
+        while self._lender.leases and self._clock() < end_at:
             self._settle(self._runner.receive(TICK_S))
             self._tick()
-        if self._leases:
-            for worker in {lease.worker for lease in self._leases.values()}:
+        if self._lender.leases:
+            for worker in {lease.worker for lease in self._lender.leases.values()}:
                 self._runner.send(worker, Orders(drain=True, closed=True))
             end_at = self._clock() + CANCEL_S
-            while self._leases and self._clock() < end_at:
+            while self._lender.leases and self._clock() < end_at:
                 self._settle(self._runner.receive(TICK_S))
         with self._ledger.transaction() as db:
-            lending.take_back(db, list(self._leases))
+            lending.take_back(db, list(self._lender.leases))
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
-        blocked = {
-            host.name: host.pace.blocked_until
-            for host in self._hosts
-            if host.pace.blocked_until is not None and host.pace.blocked_until > now
-        }
+        counts = tuple(questions.hosts_with_work(db))
+        n_left = {count.host_id: count.n_left for count in counts}
+        for host in self._hosts:
+            host.n_left = n_left.get(host.host_id, 0)
         return Snapshot(
             now,
             self._started_at,
             replace(self._totals),
             questions.image_counts(db),
-            tuple(questions.hosts_with_work(db)),
-            blocked,
+            counts,
+            {host.name: until for host in self._hosts if (until := host.pace.blocked_until) is not None and until > now},
+            frozenset(host.name for host in self._hosts if host.is_paused(now)),
         )

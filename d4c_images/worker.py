@@ -28,6 +28,7 @@ IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
+LONG_REST_S = 20.0  # a lane that has to rest for longer gives its place back
 
 
 def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> Iterator[Report]:
@@ -51,6 +52,7 @@ class _Worker:
         self._beside = Beside(store, clock.monotonic, fetcher.wake)
         self._attempts = Attempts(store, fetcher, examiner, policy, clock, self._beside, self._end_host)
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._rests: dict[tuple[str, int], float] = {}  # until when lanes rest that had no turn left: the next may be on its way
         self._look_at = 0.0
         self._report_at = 0.0
         self._has_decoder = False
@@ -66,7 +68,7 @@ class _Worker:
                 self._end_turns(orders)
                 self._look_at = now + LOOK_S
                 self._attempts.stirred.update(self._lanes.values())
-            for lane in self._attempts.stirred:
+            for lane in list(self._attempts.stirred):
                 self._start_due(lane, now)
             if self._lanes and not self._has_decoder:  # loaded while the first servers think about their answers
                 self._has_decoder = True
@@ -88,6 +90,7 @@ class _Worker:
             lane = self._lanes.get(key)
             if lane is None:
                 lane = self._lanes[key] = Lane(key, self._fetcher.connections(turn.connections))
+                lane.next_start = self._rests.pop(key, 0.0)
             lane.connections.resize(turn.connections)
             lane.jobs.append(Job(turn, deque(turn.claims)))
 
@@ -95,7 +98,8 @@ class _Worker:
         now = self._clock.time()
         for lane in self._lanes.values():
             for job in lane.jobs:
-                if orders.drain or now >= job.turn.expires_at:
+                has_had_its_bytes = job.turn.max_bytes is not None and job.received_bytes >= job.turn.max_bytes
+                if orders.drain or now >= job.turn.expires_at or job.turn.lease_id in orders.end or has_had_its_bytes:
                     self._end(lane, job, spares_bodies=not orders.drain)
             if orders.drain and orders.closed:
                 for request, attempt in lane.in_flight.items():
@@ -117,12 +121,15 @@ class _Worker:
             turn = lane.jobs[-1].turn
             if len(lane.in_flight) >= turn.connections or lane.n_slow >= MOST_SLOW:
                 return
-            if now < lane.next_start:
-                self._look_at = min(self._look_at, lane.next_start)
+            rests_until = lane.rests_until()
+            if now < rests_until:
+                if rests_until > now + LONG_REST_S:
+                    self._end_host(lane.host)
+                self._look_at = min(self._look_at, rests_until)
                 return
             attempt = lane.ready.popleft() if lane.ready else self._attempts.begin(lane)
             if attempt is not None:
-                lane.next_start = now + turn.min_interval_s
+                lane.has_started(turn, now)
                 self._attempts.ask(attempt)
 
     def _advance(self) -> None:
@@ -155,6 +162,8 @@ class _Worker:
             if finished and not lane.jobs:
                 lane.connections.close()  # before the steward may lend the host to somebody else
                 del self._lanes[lane.key]
+                if lane.rests_until() > now:
+                    self._rests[lane.key] = lane.rests_until()
             for job in finished:
                 yield Report(job.turn.lease_id, tuple(job.outcomes), finished=True)
             for job in lane.jobs:

@@ -114,7 +114,7 @@ def test_workers_are_killed_and_the_run_goes_on(collection: Collection, publishe
     publishers.behave("*.example.org=hang_before_headers")
     process = collection.start("download", *options(collection, publishers))
     for n_deaths in (1, 2):
-        await_true(lambda: publishers.counters()["requests"] == n_deaths * HOSTS * CONNECTIONS, process)  # noqa: B023
+        await_true(lambda: publishers.counters()["requests"] == n_deaths * HOSTS, process)  # noqa: B023
         if n_deaths == 2:
             publishers.behave_well()
         for worker in workers(process.pid):
@@ -124,7 +124,7 @@ def test_workers_are_killed_and_the_run_goes_on(collection: Collection, publishe
     assert output.count("a worker process died (killed by SIGKILL)") == 4, output
     collection.check_invariants()
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("success", 1, N)]
-    assert publishers.counters()["requests"] == N + 2 * HOSTS * CONNECTIONS
+    assert publishers.counters()["requests"] == N + 2 * HOSTS
 
 
 def await_true(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -17,7 +17,7 @@ def presets_text() -> str:
 
 def test_presets_read_and_name_their_sources() -> None:
     presets = parse_hosts(presets_text())
-    assert presets.default == HostLimits(connections=2, lanes=1)
+    assert presets.default == HostLimits(connections=2)
     assert presets.limits("inaturalist-open-data.s3.amazonaws.com").connections > 2
     assert presets.limits("www.tropicos.org").connections == 1
     assert presets.limits("api.gbif.org").connections == 1
@@ -36,7 +36,7 @@ def test_hosts_by_name_suffix_and_default() -> None:
         connections = 5
         group = "example"
         [hosts."*.media.example.org"]
-        lanes = 4
+        bytes_per_s = 5000
         [hosts."h.org:8080"]
         connections = 7
         """
@@ -45,7 +45,8 @@ def test_hosts_by_name_suffix_and_default() -> None:
     assert table.limits("a.b.example.org") == HostLimits(connections=3, min_interval_s=0.5)
     assert table.limits("Media.Example.org") == HostLimits(connections=5, min_interval_s=0.5, group="example")
     assert table.limits("media.example.org:8080").connections == 5
-    assert table.limits("x.media.example.org") == HostLimits(lanes=4, min_interval_s=0.5), "the most particular entry alone"
+    below = HostLimits(connections=3, min_interval_s=0.5, bytes_per_s=5000)
+    assert table.limits("x.media.example.org") == below, "each value from the most particular entry that has it"
     assert table.limits("example.org").connections == 2, "the wildcard stands for the hosts below"
     assert table.limits("notexample.org").connections == 2
     assert table.limits("h.org:8080").connections == 7
@@ -55,13 +56,13 @@ def test_hosts_by_name_suffix_and_default() -> None:
 
 def test_a_users_file_wins_value_by_value() -> None:
     presets = parse_hosts(
-        '[default]\nconnections = 2\n[hosts."a.org"]\nconnections = 1\nmin_interval_s = 2\n[hosts."b.org"]\nlanes = 3'
+        '[default]\nconnections = 2\n[hosts."a.org"]\nconnections = 1\nmin_interval_s = 2\n[hosts."b.org"]\nconnections = 3'
     )
-    mine = parse_hosts('[default]\nlanes = 2\n[hosts."a.org"]\nconnections = 4')
+    mine = parse_hosts('[default]\nmin_interval_s = 1\n[hosts."a.org"]\nconnections = 4')
     table = mine.over(presets)
-    assert table.limits("a.org") == HostLimits(connections=4, lanes=2, min_interval_s=2)
-    assert table.limits("b.org") == HostLimits(connections=2, lanes=3)
-    assert table.limits("c.org") == HostLimits(connections=2, lanes=2)
+    assert table.limits("a.org") == HostLimits(connections=4, min_interval_s=2)
+    assert table.limits("b.org") == HostLimits(connections=3, min_interval_s=1)
+    assert table.limits("c.org") == HostLimits(connections=2, min_interval_s=1)
     assert parse_hosts("").over(presets) == presets
 
 
@@ -77,14 +78,14 @@ def test_a_users_file_wins_value_by_value() -> None:
         ('[hosts."a.org"]\nconnections = 0', "connections = 0 must be a whole number from 1"),
         ('[hosts."a.org"]\nconnections = 2.0', "must be a whole number"),
         ('[hosts."a.org"]\nconnections = true', "must be a whole number"),
-        ('[hosts."a.org"]\nlanes = 1000', "to 256"),
+        ('[hosts."a.org"]\nconnections = 1000', "to 256"),
         ('[hosts."a.org"]\nmin_interval_s = -1', "at least 0"),
         ('[hosts."a.org"]\nmin_interval_s = nan', "at least 0"),
         ('[hosts."a.org"]\nbytes_per_s = 0', "at least 1"),
         ('[hosts."a.org"]\nbytes_per_day = inf', "must be a number"),
         ('[hosts."a.org"]\ngroup = 5', "must be a text"),
-        ('[hosts."http://a.org/"]\nlanes = 1', "no host name"),
-        ('[hosts."a.*.org"]\nlanes = 1', "no host name"),
+        ('[hosts."http://a.org/"]\nconnections = 1', "no host name"),
+        ('[hosts."a.*.org"]\nconnections = 1', "no host name"),
     ],
 )
 def test_a_bad_hosts_file_is_named_in_one_line(text: str, message: str) -> None:
@@ -92,3 +93,33 @@ def test_a_bad_hosts_file_is_named_in_one_line(text: str, message: str) -> None:
         parse_hosts(text)
     assert re.search(message, str(caught.value)), str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_group_has_the_gentlest_limits_of_its_entries() -> None:
+    """Whichever of its hosts are at work; and an entry for one of them does not take it out of the group."""
+    table = parse_hosts(
+        """
+        [hosts."*.deliver.example.org"]
+        group = "deliver"
+        connections = 4
+        bytes_per_day = 50000
+        [hosts."b01.deliver.example.org"]
+        min_interval_s = 2
+        [hosts."old.example.org"]
+        group = "deliver"
+        connections = 3
+        bytes_per_day = 90000
+        [hosts."other.example.org"]
+        connections = 1
+        """
+    )
+    limits = table.group_limits("deliver")
+    assert (limits.connections, limits.min_interval_s, limits.bytes_per_s, limits.bytes_per_day) == (3, 2, None, 50000)
+    assert table.limits("b01.deliver.example.org").group == "deliver"
+    assert limits.group == "deliver"
+
+
+def test_a_default_group_is_one_of_all_hosts() -> None:
+    table = parse_hosts('[default]\ngroup = "one exit"\nconnections = 5\n[hosts."a.org"]\nconnections = 9')
+    assert table.limits("b.org").group == "one exit"
+    assert table.group_limits("one exit").connections == 5

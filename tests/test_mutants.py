@@ -40,6 +40,9 @@ INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_t
 LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
 HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
 
+LENDER = "tests/test_lender.py::test_limits_hold_at_every_moment"
+WIDTH = "tests/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
+
 MUTANTS = (
     Mutant(
         "two photos that are both called the best one join (I6)",
@@ -182,6 +185,22 @@ MUTANTS = (
     Mutant(
         "two keys of one hash are one image",
         "d4c_images/ledger/known.py", "            if stored[image_id].key == key:\n", "            if True:\n", COLLISIONS,
+    ),
+    Mutant(
+        "each host of a group has all its connections (I5)",
+        "d4c_images/roster.py", "for host in self.hosts for lane in", "for host in self.hosts[:1] for lane in", LENDER,
+    ),
+    Mutant(
+        "an interval is kept by several workers (I5)",
+        "d4c_images/lender.py", "        free = 0 if group.limits.is_for_one_lane and group.granted else", "        free =", LENDER,
+    ),
+    Mutant(
+        "an interval ends with its turn (I5)",
+        "d4c_images/worker.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
+    ),
+    Mutant(
+        "errors are as good as pictures to a controller",
+        "d4c_images/pace.py", "if news.n_bad or not news.n_success or 2 * news.n_success < news.n_ok:", "if not news.n_ok:", WIDTH,
     ),
 )  # fmt: skip
 

@@ -6,8 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.model import Failure, Status, Verdict
-from d4c_images.pace import HostPace, News, Policy, after_batch, allowed, retry_wait_s
+from d4c_images.limits import HostLimits
+from d4c_images.model import Failure, OwnCode, Status, Verdict
+from d4c_images.pace import (
+    ONE_EVENT_S,
+    HostPace,
+    News,
+    Policy,
+    Speed,
+    after_batch,
+    allowed,
+    held_back,
+    least_s,
+    retry_wait_s,
+    speed_after,
+)
 
 POLICY = Policy()
 NOW = 1_700_000_000.0
@@ -26,9 +39,9 @@ def after(pace: HostPace, n_ok: int = 0, n_bad: int = 0, retry_after_s: float | 
 
 
 def test_waits_double_and_are_spread() -> None:
-    assert [retry_wait_s(attempt, 60, 3600, 0.0) for attempt in (1, 2, 3, 4)] == [30, 60, 120, 240]
-    assert retry_wait_s(1, 60, 3600, 0.5) == 45
-    assert retry_wait_s(9, 60, 3600, 0.999) <= 3600
+    assert [retry_wait_s(attempt, 60, 3600, 0.5) for attempt in (1, 2, 3, 4)] == [30, 60, 120, 240]
+    assert [retry_wait_s(attempt, 60, 3600, 0.0) for attempt in (1, 2, 3, 4)] == [6, 6, 6, 6], "not at once, all the same"
+    assert retry_wait_s(9, 60, 3600, 0.999) == pytest.approx(3596.4)
 
 
 @given(st.integers(-5, 10_000), st.floats(0.001, 1e4), st.floats(0.001, 1e6), st.floats(0, 1, exclude_max=True))
@@ -170,3 +183,117 @@ def test_no_host_is_shut_for_ever_or_forgotten(batches: list[tuple[int, int, flo
     after_all = max(now, pace.blocked_until or 0)
     assert allowed(pace, after_all) != 0
     assert allowed(after(pace, n_ok=1, now=after_all), after_all) is None
+
+
+def test_a_host_that_never_answers_in_time_is_shut_sooner() -> None:
+    """Ten answers of 500 cost seconds, ten time-outs minutes."""
+    silent = Failure(Verdict(Status.FAILED_TRANSIENT, "timeout", host_trouble=True), OwnCode.STALLED, 0)
+    pace, n = FRESH, 0
+    while allowed(pace, NOW) is None:
+        news = News()
+        news.trouble(silent)
+        pace, n = after_batch(pace, news, NOW, POLICY), n + 1
+    assert n == 4
+    assert after(FRESH, n_ok=1, n_bad=3).blocked_until is None
+
+
+def test_a_wait_that_a_host_of_the_group_asks_for() -> None:
+    pace = held_back(FRESH, 30, NOW, "b01.example.org")
+    assert (pace.blocked_until, pace.blocked_why, pace.block_level) == (NOW + 30, "b01.example.org asked for 30 s", 0)
+
+
+# The width of a group ---------------------------------------------------------------------------------------------------------
+
+OVERLOADS = [
+    Failure(Verdict(Status.FAILED_TRANSIENT, "rate_limited", host_trouble=True), 429, 0),
+    Failure(Verdict(Status.FAILED_TRANSIENT, "server_error", host_trouble=True), 503, 0),
+    Failure(Verdict(Status.FAILED_TRANSIENT, "timeout", host_trouble=True), OwnCode.TIMEOUT, 0),
+    Failure(Verdict(Status.FAILED_TRANSIENT, "server_error", wait_s=5.0, host_trouble=True), 500, 0),
+]
+
+
+def pictures(n: int, took_s: float) -> News:
+    news = News()
+    for _ in range(n):
+        news.success(took_s)
+    return news
+
+
+def test_a_healthy_host_soon_gets_all_that_it_bears() -> None:
+    speed, widths = Speed(), []
+    for _ in range(5):
+        speed = speed_after(speed, pictures(int(speed.width), 0.3), 16, NOW)
+        widths.append(speed.width)
+    assert widths == [2, 4, 8, 16, 16]
+
+
+def test_after_trouble_it_grows_by_one_a_round() -> None:
+    speed = speed_after(Speed(16.0, 0.3), _news(OVERLOADS[0]), 16, NOW)
+    assert speed.width == 8
+    for _ in range(3):
+        speed = speed_after(speed, pictures(int(speed.width), 0.3), 16, NOW + 60)
+    assert 10 < speed.width <= 11
+
+
+@pytest.mark.parametrize("failure", OVERLOADS)
+def test_signs_of_overload_halve_it_once_for_each_event(failure: Failure) -> None:
+    once = speed_after(Speed(8.0), _news(failure), 8, NOW)
+    assert once.width == 4
+    assert speed_after(once, _news(failure), 8, NOW + ONE_EVENT_S / 2).width == 4
+    assert speed_after(once, _news(failure), 8, NOW + ONE_EVENT_S).width == 2
+    assert speed_after(Speed(1.0), _news(failure), 8, NOW).width == 1
+
+
+def test_a_storm_of_fast_errors_is_no_fast_host() -> None:
+    gone, broken = News(n_ok=1000), News()
+    for _ in range(1000):
+        broken.trouble(Failure(Verdict(Status.FAILED_TRANSIENT, "server_error", host_trouble=True), 500, 0))
+    for news in (gone, broken, News(n_ok=1000, n_success=10, success_s=0.01)):
+        assert speed_after(Speed(2.0, 0.5), news, 16, NOW) == Speed(2.0, 0.5)
+
+
+def test_a_host_that_gets_slower_gets_no_more() -> None:
+    speed = Speed(4.0, 0.3)
+    assert speed_after(speed, pictures(4, 1.5), 16, NOW).width == 4
+    assert speed_after(speed, pictures(4, 0.4), 16, NOW).width == 8
+    for _ in range(200):
+        speed = speed_after(speed, pictures(4, 1.5), 16, NOW)
+    assert speed.width == 16, "that is how it is now"
+
+
+NEWS = st.one_of(
+    st.builds(pictures, st.integers(1, 600), st.floats(0.001, 600)),
+    st.builds(lambda failures: _news(*failures), st.lists(st.sampled_from([*OVERLOADS, BUSY]), min_size=1, max_size=20)),
+    st.builds(lambda n: News(n_ok=n), st.integers(0, 500)),
+)
+
+
+@given(st.lists(st.tuples(NEWS, st.integers(1, 256), st.floats(0, 100)), max_size=40))
+def test_the_width_keeps_its_bounds_and_never_grows_on_trouble(batches: list[tuple[News, int, float]]) -> None:
+    speed, now, most = Speed(), NOW, 256
+    for news, limit, pause_s in batches:
+        most, now = min(most, limit), now + pause_s  # limits may be lowered
+        after = speed_after(speed, news, most, now)
+        assert after.width >= 1
+        assert after.width <= max(most, speed.width)
+        assert not news.n_success or news.n_bad or after.width <= most
+        if news.n_bad or not news.n_success:
+            assert after.width <= speed.width
+        assert after.width <= 2 * speed.width
+        speed = after
+
+
+def _news(*failures: Failure) -> News:
+    news = News()
+    for failure in failures:
+        news.trouble(failure)
+    return news
+
+
+def test_the_least_time_of_what_is_left() -> None:
+    assert least_s(100, HostLimits(connections=4), 2.0, 0) == 50
+    assert least_s(100, HostLimits(connections=4, min_interval_s=3), 2.0, 0) == 300
+    assert least_s(100, HostLimits(connections=4, bytes_per_s=1000), 2.0, 5000) == 500
+    assert least_s(100, HostLimits(connections=4, bytes_per_day=864_000_000), 2.0, 5000) == 50
+    assert least_s(100, HostLimits(connections=4, bytes_per_day=86_400), 2.0, 5000) == 500_000
+    assert 0 < least_s(100, HostLimits(), None, 0) < 100

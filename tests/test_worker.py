@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.judge import Policy
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
+from d4c_images.ratelimit import Wish
 from d4c_images.stores import Keep, Place
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker import Clock, work
@@ -330,6 +332,59 @@ def test_no_connection_is_open_once_a_turn_is_told_to_be_finished(bench: Bench, 
             end_at = time.monotonic() + PATIENCE_S  # for the FIN to arrive; the worker does nothing meanwhile
             while publishers.host(HOST)["connections_now"]:
                 assert time.monotonic() < end_at
+
+
+def test_the_interval_outlasts_a_turn(bench: Bench, publishers: Publishers) -> None:
+    """The turn that follows may be on its way when the worker has ended the one before: its first request waits all the same."""
+    turns = [turn([claim(number)], number, min_interval_s=0.3) for number in (1, 2)]
+    given: list[int] = []
+    ended: list[int] = []
+
+    def feed(wait_s: float) -> Orders:
+        if given != ended:
+            return Orders()
+        if not turns:
+            return Orders(closed=True)
+        given.append(turns[0].lease_id)
+        return Orders((turns.pop(0),))
+
+    for report in bench.reports(feed):
+        ended += [report.lease_id] * report.finished
+    first, second = (at for at, *_ in publishers.log())
+    assert second - first > 0.28
+
+
+def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on an answer that is a picture: the rest is given back, and the wait is told."""
+    monkeypatch.setattr("d4c_images.ratelimit.wish_of", lambda headers, now: Wish(30.0, 0.0))
+    outcomes = bench.outcomes(turn([claim(number) for number in range(8)], connections=1))
+    done = [outcome for outcome in outcomes.values() if not is_released(outcome)]
+    assert [status(outcome) for outcome in done] == [(Status.SUCCESS, None)]
+    assert done[0].hold_s == 30.0
+
+
+def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d4c_images.ratelimit.wish_of", lambda headers, now: Wish(0.0, 0.15))
+    outcomes = bench.outcomes(turn([claim(number) for number in range(4)], connections=1))
+    assert {outcome.interval_s for outcome in outcomes.values()} == {0.15}
+    starts = [at for at, *_ in publishers.log()]
+    assert min(after - before for before, after in pairwise(starts)) > 0.13
+
+
+def test_bytes_are_paid_for_before_the_next_request(bench: Bench, publishers: Publishers) -> None:
+    outcomes = bench.outcomes(turn([claim(number) for number in range(4)], connections=1, bytes_per_s=40_000))
+    starts = [at for at, *_ in publishers.log()]
+    assert starts[-1] - starts[0] > 0.9 * sum(outcomes[number].received_bytes for number in range(3)) / 40_000
+
+
+def test_a_turn_ends_with_its_bytes_and_when_it_is_told_to(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave("example.org=slow_first_byte:0.1")
+    outcomes = bench.outcomes(turn([claim(number) for number in range(9)], connections=1, max_bytes=1))
+    assert 1 <= sum(not is_released(outcome) for outcome in outcomes.values()) <= 2
+    given = [Orders((turn([claim(number) for number in range(20, 29)], 2, connections=1),))]
+    later = iter([*given, Orders(), Orders(), Orders(end=frozenset((2,)))])
+    told = [one for report in bench.reports(lambda wait_s: next(later, Orders(closed=True))) for one in report.outcomes]
+    assert 1 <= sum(not is_released(outcome) for outcome in told) <= 3
 
 
 def test_lanes_of_one_host_have_connections_of_their_own(bench: Bench, publishers: Publishers) -> None:

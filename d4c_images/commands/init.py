@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, Stopped, UsageError
-from d4c_images.ledger import owner, questions
+from d4c_images.ledger import owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
 
@@ -155,3 +155,4 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
             raise D4CError("nothing was deleted")
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
+    wishes.forget(path)

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, owner, shards, unfold, untried
+from d4c_images.ledger import evidence, owner, pacing, shards, unfold, untried
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.placeholders import Marked, Watch
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.limits import HostLimits
 from d4c_images.model import Claim, ErrorType, Failure, Outcome, OwnCode, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.pace import HostPace, News
+from d4c_images.pace import News
 
 CANDIDATES = """
 SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type,
@@ -87,6 +86,8 @@ class Terms:
     min_interval_s: float
     max_claims: int
     expires_at: float  # unix time
+    bytes_per_s: float | None = None
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,8 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
             )
         )
     tally.write(db)
-    return Turn(lease_id, host, terms.lane, terms.connections, terms.min_interval_s, terms.expires_at, tuple(claims))
+    pace = (terms.lane, terms.connections, terms.min_interval_s, terms.expires_at)
+    return Turn(lease_id, host, *pace, tuple(claims), terms.bytes_per_s, terms.max_bytes)
 
 
 def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[tuple[Any, ...]]:
@@ -217,44 +219,6 @@ def hosts_of_lost_workers(db: sqlite3.Connection, run_id: int) -> list[int]:
         "SELECT DISTINCT host_id FROM leases JOIN runs USING (run_id) WHERE run_id <> ? AND command = ?", (run_id, owner.CLUSTER)
     )
     return [row[0] for row in rows]
-
-
-def load_pace(db: sqlite3.Connection, host_id: int) -> HostPace:
-    row = db.execute(
-        """SELECT recent_ok, recent_bad, block_level, blocked_until, blocked_why, unreachable_since, n_unreachable
-           FROM host_rows WHERE host_id = ?""",
-        (host_id,),
-    ).fetchone()
-    return HostPace(*row)
-
-
-def save_limits(db: sqlite3.Connection, host_id: int, limits: HostLimits) -> None:
-    """Note the limits that a run goes by, for reports."""
-    db.execute(
-        "UPDATE host_rows SET connections = ?, lanes = ?, min_interval_s = ?, politeness_group = ? WHERE host_id = ?",
-        (limits.connections, limits.lanes, limits.min_interval_s, limits.group, host_id),
-    )
-
-
-def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace, answered_at: float | None = None) -> None:
-    """`answered_at`: when the host has answered, in whatever way; None where it has not."""
-    until = None if pace.blocked_until is None else int(pace.blocked_until)
-    since = None if pace.unreachable_since is None else int(pace.unreachable_since)
-    db.execute(
-        """UPDATE host_rows SET recent_ok = ?, recent_bad = ?, block_level = ?, blocked_until = ?, blocked_why = ?,
-               unreachable_since = ?, n_unreachable = ?, last_answer_at = coalesce(?, last_answer_at)
-           WHERE host_id = ?""",
-        (
-            *(pace.recent_ok, pace.recent_bad, pace.block_level, until, pace.blocked_why, since, pace.n_unreachable),
-            *(None if answered_at is None else int(answered_at), host_id),
-        ),
-    )
-
-
-def anybody_answered_at(db: sqlite3.Connection) -> int | None:
-    """When any host has last answered."""
-    when: int | None = db.execute("SELECT max(last_answer_at) FROM host_rows").fetchone()[0]
-    return when
 
 
 def packed(failure: Failure | None) -> str | None:
@@ -327,6 +291,7 @@ class _Settlement:
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
+        pacing.count_bytes(self._db, ((host_id, int(counts[2])) for host_id, counts in self._host_counts.items()), self._now)
         shards.note(self._db, self._in_shards)
         self._records, self._host_counts, self._stored, self._in_shards = RecordChanges(), {}, [], []
 
@@ -433,7 +398,8 @@ class _Settlement:
         if final or held.last_attempt_at is None:
             self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
         self._sample(held.host_id, outcome)
-        self._count_answer(held.host_id, Failure(verdict, outcome.http_status or 0, outcome.url_no))
+        answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
+        self._count_answer(held.host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
         settled = self._settled
         settled.n_settled += 1
         settled.n_adopted += outcome.adopted
@@ -442,11 +408,13 @@ class _Settlement:
         settled.n_failed += final and not succeeded and not waits_for_another
         settled.n_retry += not final
 
-    def _count_answer(self, host_id: int, answer: Failure) -> None:
-        """For the host's pace; a success is an answer too."""
+    def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0) -> None:
+        """For the host's pace; a success is an answer too, and then its request took `request_s`."""
         news, verdict = self._news(host_id), answer.verdict
         if verdict.host_trouble:
             news.trouble(answer)
+        elif verdict.status == Status.SUCCESS:
+            news.success(request_s)
         else:
             news.n_ok += 1
         if verdict.wait_s is not None:
@@ -470,3 +438,10 @@ class _Settlement:
         counts[2] += outcome.received_bytes
         counts[3] += outcome.elapsed_s
         self._settled.received_bytes += outcome.received_bytes
+        if outcome.received_bytes or outcome.hold_s or outcome.interval_s:
+            news = self._news(host_id)
+            news.received_bytes += outcome.received_bytes
+            news.interval_s = max(news.interval_s, outcome.interval_s)
+            news.rest_s = max(news.rest_s, outcome.rest_s)
+            if outcome.hold_s:
+                news.retry_after_s = max(outcome.hold_s, news.retry_after_s or 0.0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from d4c_images.ledger.reader import Reader
+from d4c_images.limits import HostTable
 from d4c_images.model import ErrorType
 
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
@@ -41,6 +43,17 @@ SELECT * FROM ({HOSTS}) WHERE n_failed > 0 ORDER BY n_failed DESC, host LIMIT ?
 BLOCKED_HOSTS = f"""
 SELECT * FROM ({HOSTS}) WHERE blocked_until > ? ORDER BY n_left DESC, host LIMIT ?
 """  # noqa: S608 - put together from the constants above
+HOST_COUNTS = """
+SELECT host_id, sum(n) AS n_images, sum(n - n_final) AS n_left, coalesce(sum(n) FILTER (WHERE status = 'leased'), 0) AS n_leased
+FROM tallies GROUP BY host_id HAVING n_left >= ?
+"""
+HOSTS_IN_WORK = f"""
+SELECT h.host, h.politeness_group, t.n_images, t.n_left, t.n_leased,
+       h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day, h.width, h.latency_s, h.images_per_s,
+       h.received_bytes, h.n_requests, h.blocked_until, h.blocked_why, h.block_level, h.paused_at, h.paused_until
+FROM ({HOST_COUNTS}) AS t JOIN host_rows AS h ON h.host_id = t.host_id
+"""  # noqa: S608 - put together from the constants above
+WANTED_LIMITS = "SELECT host, limits FROM wanted_limits"
 TRAFFIC = """
 SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coalesce(sum(received_bytes), 0),
        count(*) FILTER (WHERE blocked_until > ?)
@@ -51,7 +64,7 @@ ARCHIVES = "SELECT kind, source, rows_done, offset_bytes, size_bytes, finished_a
 LAST_RUN = """
 SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at, r.ended_at, r.ending,
        EXISTS (SELECT 1 FROM owner AS o WHERE o.run_id = r.run_id) AS owns
-FROM runs AS r ORDER BY r.run_id DESC LIMIT 1
+FROM runs AS r WHERE r.command <> 'hosts' ORDER BY r.run_id DESC LIMIT 1
 """
 
 
@@ -92,6 +105,31 @@ class HostState:
     busy_s: float
     blocked_until: int | None
     blocked_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostInWork:
+    """What the ledger has of a host's limits, pace and images. Limits and width are of its group; None: not worked on yet."""
+
+    host: str
+    group: str | None
+    n_images: int
+    n_left: int
+    n_leased: int
+    connections: int | None
+    min_interval_s: float | None
+    bytes_per_s: float | None
+    bytes_per_day: float | None
+    width: float | None
+    latency_s: float | None
+    images_per_s: float | None  # as observed of late
+    received_bytes: int
+    n_requests: int
+    blocked_until: int | None
+    blocked_why: str | None
+    block_level: int
+    paused_at: int | None
+    paused_until: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +194,16 @@ def worst_hosts(ledger: Reader, limit: int) -> list[HostState]:
 
 def blocked_hosts(ledger: Reader, now: float, limit: int) -> list[HostState]:
     return [HostState(*row) for row in ledger.rows(BLOCKED_HOSTS, (int(now), limit))]
+
+
+def hosts_in_work(ledger: Reader, least_left: int = 1) -> list[HostInWork]:
+    """Hosts with so many images left, or more."""
+    return [HostInWork(*row) for row in ledger.rows(HOSTS_IN_WORK, (least_left,))]
+
+
+def wanted_limits(ledger: Reader) -> HostTable:
+    """What `hosts set` has said."""
+    return HostTable(hosts={host: json.loads(limits) for host, limits in ledger.rows(WANTED_LIMITS)})
 
 
 def traffic(ledger: Reader, now: float) -> Traffic:

@@ -60,9 +60,16 @@ CREATE TABLE host_rows (
     host_id         INTEGER PRIMARY KEY,
     host            TEXT NOT NULL UNIQUE,
     politeness_group TEXT,            -- hosts of one operator that share their limits
-    connections     INTEGER,          -- the limits as last used
-    lanes           INTEGER,
+    connections     INTEGER,          -- the limits as last used: of the group, where there is one
     min_interval_s  REAL,
+    bytes_per_s     REAL,
+    bytes_per_day   REAL,
+    width           REAL,             -- connections that the group gets within its limits (pace.Speed), with what they hang on:
+    latency_s       REAL,
+    narrowed_at     INTEGER,
+    images_per_s    REAL,             -- as observed of late
+    paused_at       INTEGER,          -- by a person; NULL: it is not
+    paused_until    INTEGER,          -- NULL: until a person resumes it
     blocked_until   INTEGER,          -- unix time before which nobody asks this host
     blocked_why     TEXT,
     block_level     INTEGER NOT NULL DEFAULT 0,  -- blocks in a row without a success between them
@@ -76,6 +83,20 @@ CREATE TABLE host_rows (
     received_bytes  INTEGER NOT NULL DEFAULT 0,
     busy_s          REAL NOT NULL DEFAULT 0      -- sum of the requests' durations
 );
+
+-- What hosts have sent, by the hour (unix time / 3600): for limits of bytes in a day. Older hours are forgotten.
+CREATE TABLE host_bytes (
+    host_id  INTEGER NOT NULL,
+    hour     INTEGER NOT NULL,
+    n_bytes  INTEGER NOT NULL,
+    PRIMARY KEY (host_id, hour)
+) WITHOUT ROWID;
+
+-- Limits that a person has set for a host, or for those below a domain (*.example.org): a JSON object of hosts-file names.
+CREATE TABLE wanted_limits (
+    host    TEXT PRIMARY KEY,
+    limits  TEXT NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE rules (
     rule_id  INTEGER PRIMARY KEY,
@@ -375,8 +396,9 @@ SELECT gbif_id, image_no, image_id,
 FROM links;
 
 CREATE VIEW hosts AS
-SELECT h.host, h.politeness_group, h.connections, h.lanes, h.min_interval_s, h.blocked_until, h.blocked_why, h.block_level,
-       h.unreachable_since, h.last_answer_at,
+SELECT h.host, h.politeness_group, h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,
+       h.width, h.latency_s, h.images_per_s, h.paused_at, h.paused_until,
+       h.blocked_until, h.blocked_why, h.block_level, h.unreachable_since, h.last_answer_at,
        h.n_requests, h.n_retries, h.received_bytes, h.busy_s,
        coalesce(sum(t.n), 0) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'pending'), 0) AS n_pending,

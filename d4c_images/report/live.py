@@ -79,6 +79,6 @@ def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
     slowest.add_column("")
     for host, left, eta_s in pace.slowest:
         until = snapshot.blocked.get(host)
-        note = f"left alone until {clock(until)}" if until else ""
+        note = "paused" if host in snapshot.paused else f"left alone until {clock(until)}" if until else ""
         slowest.add_row(host, f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
     return Group(head, counts, slowest) if pace.slowest else Group(head, counts)

@@ -147,6 +147,8 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
         parts.append(f"slowest {host} ({left:,} left{', ' + show_span(eta_s) if eta_s is not None else ''})")
     if snapshot.blocked:
         parts.append(f"{len(snapshot.blocked)} hosts blocked")
+    if snapshot.paused:
+        parts.append(f"{len(snapshot.paused)} hosts paused")
     return "; ".join(parts)
 
 

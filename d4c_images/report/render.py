@@ -18,6 +18,7 @@ from d4c_images.durations import show_size, show_span
 from d4c_images.report.check import SAMPLES, CheckReport
 from d4c_images.report.status import RunState, StatusReport
 
+PAUSED_NAMES = 5
 PAGE_TEXT = 100  # characters of a page's text
 MIN_WIDTH = 20  # of a column on a narrow terminal, where its cells are so long
 
@@ -115,7 +116,11 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
         lines.append(("archive", f"{clean(archive.source)}: {archive.rows_done:,} rows of {archive.kind} {state}"))
     share = f" ({100 * images.success / images.total:.1f} %)" if images.total else ""
     lines.append(("stored", f"{images.success:,} of {images.total:,} images{share}, {show_size(images.stored_bytes)}"))
-    lines.append(("left", f"{images.left:,} images"))
+    lines.append(("left", f"{images.left:,} images{_end(report)}"))
+    if report.paused_hosts:
+        names = ", ".join(map(clean, report.paused_hosts[:PAUSED_NAMES]))
+        more = len(report.paused_hosts) - PAUSED_NAMES
+        lines.append(("paused", f"{names}{f' and {more:,} more' if more > 0 else ''} (hosts resume)"))
     traffic = report.traffic
     lines.append(
         (
@@ -125,6 +130,15 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
         )
     )
     return lines
+
+
+def _end(report: StatusReport) -> str:
+    """Which host will be the last one, and when."""
+    last = report.ends_last
+    if last is None:
+        return ""
+    end = _moment(int(report.made_at + last.eta_s))
+    return f"; {clean(last.host)} ends last: {last.n_left:,} images in about {show_span(last.eta_s)}, {end}"
 
 
 def status_sections(report: StatusReport) -> list[Section]:

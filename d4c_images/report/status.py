@@ -12,6 +12,7 @@ from d4c_images.ledger import overview, owner
 from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, NonImageAnswer, RunRow, Traffic
 from d4c_images.ledger.reader import Reader
 from d4c_images.model import ErrorType, RecordStatus
+from d4c_images.report import hosts
 
 TOP = 15  # hosts in a list; `status --tables` has them all
 
@@ -51,6 +52,15 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True)
+class LastHost:
+    """The host that a run will end with."""
+
+    host: str
+    n_left: int
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReport:
     ledger: Path
     made_at: int  # unix time, as all times here
@@ -65,6 +75,8 @@ class StatusReport:
     traffic: Traffic
     worst_hosts: tuple[HostState, ...]
     blocked_hosts: tuple[HostState, ...]
+    paused_hosts: tuple[str, ...]
+    ends_last: LastHost | None  # None: nothing is left, or nothing can be told of its end
     rejected_rows: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
@@ -82,6 +94,8 @@ def status_report(ledger: Reader, now: float) -> StatusReport:
 
 def _ask(ledger: Reader, now: float) -> StatusReport:
     run = overview.last_run(ledger)
+    lines = hosts.host_lines(overview.hosts_in_work(ledger), hosts.ledgers_limits, now)
+    last = hosts.ends_last(lines)
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
@@ -96,6 +110,8 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         traffic=overview.traffic(ledger, now),
         worst_hosts=tuple(overview.worst_hosts(ledger, TOP)),
         blocked_hosts=tuple(overview.blocked_hosts(ledger, now, TOP)),
+        paused_hosts=tuple(line.host for line in lines if line.state is hosts.State.PAUSED),
+        ends_last=None if last is None else LastHost(last.host, last.n_left, last.eta_s or 0.0),
         rejected_rows=overview.rejects(ledger),
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 
 from d4c_images.errors import D4CError
-from d4c_images.model import Orders, Report, Turn
+from d4c_images.model import Orders, Report
 from d4c_images.run import Died, Event, Joined, Reported
 from d4c_images.runners import child
 
@@ -184,15 +184,13 @@ class _PipeFeed:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._drain = self._closed = False
+        self._lasting = Orders()  # what stays true
 
     def __call__(self, wait_s: float) -> Orders:
         end_at = time.monotonic() + wait_s
-        turns: list[Turn] = []
+        orders = self._lasting
         while self._pipe.poll(max(0.0, end_at - time.monotonic())):
-            orders: Orders = self._pipe.recv()
-            turns += orders.turns
-            self._drain |= orders.drain
-            self._closed |= orders.closed
+            orders = orders.then(self._pipe.recv())
             end_at = 0.0
-        return Orders(tuple(turns), self._drain, self._closed)
+        self._lasting = Orders(drain=orders.drain, closed=orders.closed)
+        return orders

@@ -1,0 +1,250 @@
+"""Who is lent what, when: turns within the limits of groups, the pace of hosts and the room of workers. Settles and sends nothing.
+
+A group's connections are shared out to the lanes of its hosts; a lane is one worker's share, and its turns follow each other. What
+is measured from one request to the next (an interval, bytes) is kept by one lane at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from sqlite3 import Connection
+
+from d4c_images import pace
+from d4c_images.agenda import Agenda
+from d4c_images.ledger import lending, pacing
+from d4c_images.model import OwnCode, Report, Turn
+from d4c_images.roster import Group, Host, HostLane, Lease, Roster
+from d4c_images.run import Plan, Totals
+from d4c_images.silence import Silence
+
+TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
+LONG_TURN_S = 30.0  # a host's turns shrink when they last longer than this
+SHORT_TURN_S = 10.0  # ... and grow when they last less
+LEAST_CLAIMS_EACH = 2
+MAX_CLAIMS = 512
+PROBE_CLAIMS = 2  # of a host that has not answered yet: with the first answer, the turn that follows is lent
+LANE_CONNECTIONS = 8  # of one worker, so that a group with many keeps several workers busy
+NEW_SHARE = 4  # one connection of so many, at most, waits for hosts that have not answered yet
+MAX_TURNS = 64  # in one transaction
+TICK_S = 0.25
+
+
+class Lender:
+    """The state of what is lent in one run."""
+
+    def __init__(self, run_id: int, plan: Plan, hosts: Roster, silence: Silence, totals: Totals) -> None:
+        self._run_id, self._plan, self._hosts, self._silence, self._totals = run_id, plan, hosts, silence, totals
+        self.agenda = Agenda()
+        self.leases: dict[int, Lease] = {}
+        self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
+        self.resting: list[Host] = []  # of groups that have sent all that they may in a day; for whoever tells people
+        self._n_new = 0  # lanes of hosts that have not answered yet
+
+    @property
+    def budget(self) -> int | None:
+        """How many more images may be lent; None for no limit."""
+        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.lent)
+
+    def wants_to_lend(self, now: float) -> bool:
+        return self._silence.outage.may_ask(now) and self.budget != 0 and self.agenda.is_anybody_due(now)
+
+    def joined(self, worker: int) -> None:
+        """A worker takes turns from now on."""
+        self._load[worker] = 0
+
+    def left(self, worker: int) -> None:
+        """It takes no more."""
+        self._load.pop(worker, None)
+
+    @property
+    def workers(self) -> Collection[int]:
+        return self._load.keys()
+
+    def look_again(self, host: Host, now: float) -> None:
+        until = host.paused_until if host.is_paused(now) else host.pace.blocked_until
+        if until is None or until < float("inf"):
+            self.agenda.add(host, max(now, until or 0.0))
+
+    def lend(self, db: Connection, now: float) -> list[tuple[int, Turn]]:
+        """Turns for hosts whose time has come, as far as workers have room, with the worker for each. Some at a time."""
+        turns: list[tuple[int, Turn]] = []
+        while self.budget != 0 and self._room() > 0 and len(turns) < MAX_TURNS:
+            if turns and self._silence.outage.down_since is not None:
+                break
+            host = self.agenda.pop(now, may_be_new=NEW_SHARE * self._n_new < len(self._load) * self._plan.max_connections)
+            if host is None:
+                break
+            turns += self._lend_host(db, host, now)
+        if turns:
+            self._silence.outage.asked(now)
+        return turns
+
+    def returned(self, report: Report, now: float) -> None:
+        """Take back what a report, written down by now, says is no longer out."""
+        lease = self.leases.get(report.lease_id)
+        if lease is None:
+            return
+        for outcome in report.outcomes:
+            lease.outstanding.discard(outcome.image_id)
+            if outcome.verdict is None:  # it will be lent again, here or to another host's turn
+                self._totals.lent -= 1
+        if not report.finished:
+            return
+        del self.leases[report.lease_id]
+        host, lane = lease.host, lease.host.lanes[lease.turn.lane]
+        lane.leases.remove(report.lease_id)
+        self._measure(lane)
+        if not lane.leases:
+            self._close(host, lane, now)
+        self.look_again(host, now)
+        lasted_s = now - lease.lent_at
+        if any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes) or lasted_s > LONG_TURN_S:
+            host.claims_each = max(LEAST_CLAIMS_EACH, host.claims_each // 2)
+        elif lasted_s < SHORT_TURN_S and len(lease.turn.claims) >= host.claims_each * lease.turn.connections:
+            host.claims_each = min(MAX_CLAIMS, host.claims_each * 2)
+
+    def answered(self, host: Host, has_answered: bool) -> None:
+        """Whether the host's latest answers were some: until they are, it gets one connection."""
+        if host.has_answered != has_answered:
+            self._n_new += len(host.lanes) * (-1 if has_answered else 1)
+            host.has_answered = has_answered
+
+    def _room(self) -> int:
+        """Connections that the worker with the least to do can take."""
+        return self._plan.max_connections - min(self._load.values(), default=self._plan.max_connections)
+
+    def _close(self, host: Host, lane: HostLane, now: float) -> None:
+        group = host.group
+        self._n_new -= not host.has_answered
+        del host.lanes[lane.number]
+        group.rests_until = max(group.rests_until, now + max(group.limits.min_interval_s, group.interval_s))
+        for waiting in group.line():
+            self.look_again(waiting, now)
+
+    # one host
+
+    def _lend_host(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
+        """Turns for one host. What keeps it from more brings it back: a date in the agenda, or the end of a turn."""
+        in_line_since, host.in_line_since = host.in_line_since, None
+        turns = list(self._lend_lanes(db, host, in_line_since, now))
+        if in_line_since is not None and host.in_line_since is None and not turns:
+            for waiting in host.group.line():  # it has left its place to them
+                self.look_again(waiting, now)
+        return turns
+
+    def _lend_lanes(self, db: Connection, host: Host, in_line_since: float | None, now: float) -> list[tuple[int, Turn]]:
+        allowed = pace.allowed(host.pace, now)
+        if allowed is None and self._silence.outage.down_since is not None:
+            allowed = 1
+        if host.is_paused(now) or allowed == 0:
+            self.look_again(host, now)
+            return []
+        if host.lanes and allowed is not None:
+            return []  # a probe is under way: its end brings the host back
+        turns = self._follow(db, host, now)
+        while not host.lanes or (host.has_answered and allowed is None):
+            turn = self._open(db, host, allowed, in_line_since, now)
+            if turn is None:
+                break
+            turns.append(turn)
+        return turns
+
+    def _follow(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
+        """A turn behind each that is half done, so that no lane runs dry: unless another host of its group waits for the place."""
+        group, turns = host.group, []
+        has_bytes_to_count = group.limits.bytes_per_s or group.limits.bytes_per_day
+        if not host.has_answered or has_bytes_to_count or group.line():
+            return []
+        for lane in host.lanes.values():
+            if lane.worker not in self._load:  # it leaves
+                continue
+            lease = self.leases[lane.leases[0]]
+            n_claims = len(lease.turn.claims)
+            if len(lane.leases) > 1 or n_claims < 2 or 2 * len(lease.outstanding) > n_claims:
+                continue
+            more = min(group.width - group.granted, LANE_CONNECTIONS - lane.connections)
+            more = min(more, max(0, self._plan.max_connections - self._load[lane.worker]))
+            if now < group.rests_until:  # a worker that is out of touch may have its share still
+                more = min(more, 0)
+            turn = self._turn(db, host, lane, max(1, lane.connections + more), None, now)
+            if turn is not None:
+                turns.append((lane.worker, turn))
+        return turns
+
+    def _open(
+        self, db: Connection, host: Host, allowed: int | None, in_line_since: float | None, now: float
+    ) -> tuple[int, Turn] | None:
+        """A turn in a lane that begins with it."""
+        group = host.group
+        if any(lane.connections < LANE_CONNECTIONS for lane in host.lanes.values()) or self._room() <= 0:
+            return None  # the turn that follows there will be wider
+        line = group.line()
+        n_ahead = sum(in_line_since is None or (one.in_line_since or 0.0) < in_line_since for one in line)
+        free = 0 if group.limits.is_for_one_lane and group.granted else group.width - group.granted
+        if free <= n_ahead:
+            if not host.lanes:
+                host.in_line_since = now if in_line_since is None else in_line_since
+            return None
+        rests_until = max(group.rests_until, group.paid_until)
+        if now < rests_until:
+            self.agenda.add(host, rests_until)
+            return None
+        is_probe = allowed is not None or not host.has_answered
+        connections = 1 if is_probe else min(LANE_CONNECTIONS, max(1, free // (1 + len(line))), self._room())
+        number = next(number for number in range(len(host.lanes) + 1) if number not in host.lanes)
+        lane = HostLane(number, min(self._load, key=self._load.__getitem__))
+        turn = self._turn(db, host, lane, connections, allowed if allowed is not None or host.has_answered else PROBE_CLAIMS, now)
+        return None if turn is None else (lane.worker, turn)
+
+    def _turn(
+        self, db: Connection, host: Host, lane: HostLane, connections: int, most: int | None, now: float
+    ) -> Turn | None:
+        """The next turn of a lane, with at most so many claims; None where nothing waits now."""
+        group, deadline = host.group, self._plan.deadline
+        max_bytes = None
+        if group.limits.bytes_per_day is not None:
+            day = pacing.day_bytes(db, group.member_ids, group.limits.bytes_per_day, now)
+            if day.left == 0:
+                self._rest_for_the_day(db, group, day.again_at)
+                return None
+            max_bytes = day.left
+        terms = lending.Terms(
+            lane=lane.number,
+            connections=connections,
+            min_interval_s=max(group.limits.min_interval_s, group.interval_s),
+            max_claims=min(n for n in (host.claims_each * connections, MAX_CLAIMS, most, self.budget) if n is not None),
+            expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
+            bytes_per_s=group.limits.bytes_per_s,
+            max_bytes=max_bytes,
+        )
+        turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
+        if turn is None:
+            when = lending.earliest(db, host.host_id)
+            if when is not None:
+                self.agenda.add(host, max(when, now + TICK_S))
+            return None
+        if not lane.leases:
+            turn = replace(turn, connections=min(turn.connections, len(turn.claims)))  # one claim needs one
+            host.lanes[lane.number] = lane
+            self._n_new += not host.has_answered
+        lane.leases.append(turn.lease_id)
+        outstanding = {claim.image_id for claim in turn.claims}
+        self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now)
+        self._measure(lane)
+        self._totals.lent += len(turn.claims)
+        return turn
+
+    def _measure(self, lane: HostLane) -> None:
+        """What the lane takes of its group and its worker: requests of an earlier turn may be under way still."""
+        connections = max((self.leases[lease_id].turn.connections for lease_id in lane.leases), default=0)
+        if lane.worker in self._load:
+            self._load[lane.worker] += connections - lane.connections
+        lane.connections = connections
+
+    def _rest_for_the_day(self, db: Connection, group: Group, again_at: float) -> None:
+        for host in group.hosts:
+            host.pace = replace(host.pace, blocked_until=again_at, blocked_why=pace.DAY_IS_OVER)
+            pacing.save_pace(db, host.host_id, host.pace)
+            self.look_again(host, again_at)
+        self.resting.append(group.hosts[0])

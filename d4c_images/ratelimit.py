@@ -1,0 +1,84 @@
+"""What a server says of its limits before they are reached, in `RateLimit` headers of every vintage. Waits for nothing.
+
+Read are the fields of the IETF's drafts (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which have
+changed: `RateLimit: "default";r=0;t=30` with `RateLimit-Policy: "default";q=100;w=60` (draft 10), `RateLimit: limit=100,
+remaining=0, reset=30` (draft 7), `RateLimit-Limit`, `-Remaining` and `-Reset` (draft 6 and before); and what was there before them,
+`X-RateLimit-*` and `X-Rate-Limit-*`, whose reset is a number of seconds from now or, as GitHub has it, since 1970. What cannot be
+read says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+MOST_WAIT_S = 7 * 86400.0  # a mistyped number must not shut a host out for ever
+EPOCH_FROM = 1e9  # seconds: no server thinks of 30 years
+EPOCH_MS_FROM = 1e12
+FREE_SHARE = 0.5  # of a window's requests, before the rest of them is spread over the rest of the window
+
+_NUMBER = re.compile(r"\s*(-?\d{1,18})(?:\.\d*)?\s*(?:[,;]|\Z)")
+_PARAMETER = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(-?\d{1,18})\b", re.IGNORECASE)
+_ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^;,"]*)((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|\Z)')
+
+
+class Wish(NamedTuple):
+    """Seconds, from now; 0 where nothing is asked for."""
+
+    hold_s: float  # no request at all
+    interval_s: float  # between two requests
+
+
+class _Quota(NamedTuple):
+    remaining: int  # requests
+    reset_s: float  # until there are more
+    limit: int | None  # requests in a whole window
+
+
+def wish_of(headers: Mapping[str, str], now: float) -> Wish:
+    """What the headers (names in lower case) of an answer ask for; `now` is unix time.
+
+    No request until the reset where none remains. Once less than half of a window's requests is left, or where it is not known how
+    many there are, the rest is spread over the time until the reset. Of several limits the strictest counts.
+    """
+    hold_s = interval_s = 0.0
+    for quota in _quotas(headers, now):
+        if quota.remaining <= 0:
+            hold_s = max(hold_s, quota.reset_s)
+        elif quota.limit is None or quota.remaining < FREE_SHARE * quota.limit:
+            interval_s = max(interval_s, quota.reset_s / quota.remaining)
+    return Wish(hold_s, interval_s)
+
+
+def _quotas(headers: Mapping[str, str], now: float) -> Iterator[_Quota]:
+    field = headers.get("ratelimit", "")
+    if "remaining" in field.lower():
+        values = {name.lower(): int(value) for name, value in _PARAMETER.findall(field)}
+        yield from _quota(values.get("remaining"), values.get("reset"), values.get("limit"), now)
+    else:
+        limits = {name: values.get("q") for name, values in _items(headers.get("ratelimit-policy", ""))}
+        for name, values in _items(field):
+            yield from _quota(values.get("r"), values.get("t"), limits.get(name), now)
+    for prefix in ("ratelimit", "x-ratelimit", "x-rate-limit"):
+        remaining, reset, limit = (_number(headers.get(f"{prefix}-{name}")) for name in ("remaining", "reset", "limit"))
+        yield from _quota(remaining, reset, limit, now)
+
+
+def _quota(remaining: int | None, reset: int | None, limit: int | None, now: float) -> Iterator[_Quota]:
+    if remaining is None or reset is None:
+        return
+    reset_s = reset / 1000 - now if reset >= EPOCH_MS_FROM else reset - now if reset >= EPOCH_FROM else float(reset)
+    if reset_s > 0:
+        yield _Quota(remaining, min(reset_s, MOST_WAIT_S), limit)
+
+
+def _items(field: str) -> Iterator[tuple[str, dict[str, int]]]:
+    """Name and numeric parameters of each item of a list of structured fields (RFC 9651)."""
+    for name, parameters in _ITEM.findall(field[:2000]):
+        yield name.strip().strip('"'), {key.lower(): int(value) for key, value in _PARAMETER.findall(parameters)}
+
+
+def _number(value: str | None) -> int | None:
+    found = _NUMBER.match(value or "")
+    return int(found[1]) if found else None

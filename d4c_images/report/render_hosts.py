@@ -1,0 +1,50 @@
+"""The list of hosts as a table. Asks no ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from d4c_images.durations import show_size, show_span
+from d4c_images.report.hosts import HostLine
+from d4c_images.report.progress import clock
+from d4c_images.report.render import Column, Section, clean
+
+
+def section(lines: Iterable[HostLine]) -> Section:
+    columns = (
+        Column("host"),
+        Column("left", right=True),
+        Column("ends in", right=True),
+        Column("images/s", right=True),
+        Column("connections", right=True),
+        Column("limits"),
+        Column("state"),
+        Column("why", wide=True),
+    )
+    return Section("Hosts, the one that ends last first", columns, [_cells(one) for one in lines])
+
+
+def _cells(one: HostLine) -> tuple[str, ...]:
+    name = clean(one.host) + (f" ({clean(one.group)})" if one.group else "")
+    until = f" until {clock(one.until)}" if one.until is not None else ""
+    return (
+        name,
+        f"{one.n_left:,}",
+        "" if not one.n_left else "?" if one.eta_s is None else show_span(one.eta_s),
+        f"{one.images_per_s:.2f}" if one.images_per_s and one.n_left else "",
+        f"{one.connections}" if one.width is None else f"{one.width} of {one.connections}",
+        _limits(one),
+        f"{one.state}{until}",
+        clean(one.why or ""),
+    )
+
+
+def _limits(one: HostLine) -> str:
+    parts = []
+    if one.min_interval_s:
+        parts.append(f"every {one.min_interval_s:g} s")
+    if one.bytes_per_s:
+        parts.append(f"{show_size(one.bytes_per_s)}/s")
+    if one.bytes_per_day:
+        parts.append(f"{show_size(one.bytes_per_day)}/day")
+    return ", ".join(parts)

@@ -1,0 +1,147 @@
+"""`hosts`: what it lists, and what it changes, with and without a run at work."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from d4c_images.ledger import owner, wishes
+from d4c_images.ledger.connect import open_ledger
+from tests.patience import PATIENCE_S
+from tests.program import Collection, multimedia, reach
+from tests.publishers.client import Publishers
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Iterator[Collection]:
+    """Three hosts: 30 images, 20 images, one image."""
+    names = ["a.example.org"] * 30 + ["b.example.org"] * 20 + ["c.example.net"]
+    Collection(tmp_path).run(
+        "init", multimedia(tmp_path / "multimedia.txt", [(10_000 + n, f"http://{host}/{n}.jpg") for n, host in enumerate(names)])
+    )
+    return Collection(tmp_path)
+
+
+def listed(collection: Collection, *arguments: object) -> dict[str, dict[str, Any]]:
+    return {line["host"]: line for line in json.loads(collection.run("hosts", *arguments, "--json"))}
+
+
+def test_what_is_listed(collection: Collection) -> None:
+    with closing(sqlite3.connect(collection.ledger)) as db, db:
+        db.execute("UPDATE host_rows SET images_per_s = 10 WHERE host LIKE 'a.%'")
+        db.execute("UPDATE host_rows SET images_per_s = 0.1 WHERE host LIKE 'b.%'")
+        until = int(time.time()) + 1000
+        db.execute("UPDATE host_rows SET blocked_until = ?, blocked_why = 'a reason' WHERE host LIKE 'b.%'", (until,))
+    output = collection.run("hosts")
+    assert "the one that ends last first" in output
+    assert "a reason" in output
+    lines = listed(collection, "list", "*.example.org")
+    assert list(lines) == ["b.example.org", "a.example.org"], "the one that ends last first"
+    assert lines["a.example.org"]["eta_s"] == 3
+    assert 1150 < lines["b.example.org"]["eta_s"] <= 1200
+    assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("left alone", until)
+    assert "b.example.org ends last: 20 images in about 19 min" in collection.run("status") or "20 min" in collection.run("status")
+
+
+def test_pause_and_resume_without_a_run(collection: Collection) -> None:
+    collection.run("hosts", "pause", "*.example.org", "--for", "2h")
+    lines = listed(collection)
+    assert {host: line["state"] for host, line in lines.items()} == {
+        "a.example.org": "paused", "b.example.org": "paused", "c.example.net": "waiting"
+    }  # fmt: skip
+    assert 7100 < lines["a.example.org"]["until"] - time.time() <= 7200
+    collection.run("hosts", "pause", "c.example.net")
+    assert listed(collection)["c.example.net"]["until"] is None
+    assert "paused" in collection.run("status")
+    output = collection.run("download", "--max-idle", "1s", code=75)
+    assert "all that is left has to wait" in output
+    collection.run("hosts", "resume", "*")
+    assert {line["state"] for line in listed(collection).values()} == {"waiting"}
+
+
+def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Collection) -> None:
+    mine = collection.folder / "hosts.toml"
+    mine.write_text('[hosts."*.example.org"]\nconnections = 5\nmin_interval_s = 1\nsource = "a test"\n')
+    assert listed(collection, "--hosts-file", mine)["a.example.org"]["connections"] == 5
+    collection.run("hosts", "set", "A.example.org", "connections=1", "bytes_per_day=24G", "bytes_per_s=100k")
+    collection.run("hosts", "set", "a.example.org", "connections=3")
+    line = listed(collection, "--hosts-file", mine)["a.example.org"]
+    assert (line["connections"], line["min_interval_s"], line["bytes_per_s"], line["bytes_per_day"]) == (3, 1, 102400, 24 * 1024**3)
+    assert listed(collection, "--hosts-file", mine)["b.example.org"]["connections"] == 5
+    collection.run("hosts", "unset", "a.example.org", "bytes_per_s")
+    line = listed(collection)["a.example.org"]
+    assert (line["connections"], line["bytes_per_s"]) == (3, None)
+    collection.run("hosts", "unset", "a.example.org")
+    assert listed(collection)["a.example.org"]["connections"] == 2
+    collection.run("hosts", "set", "*.example.org", "min_interval_s=0.5")
+    assert listed(collection)["b.example.org"]["min_interval_s"] == 0.5
+    assert collection.rows("SELECT host FROM wanted_limits") == [("*.example.org",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["pause"], "needs the name of a host"),
+        (["pause", "nowhere.org"], "knows no host 'nowhere.org'"),
+        (["resume", "a.example.org", "--for", "1h"], "--for says how long to pause"),
+        (["set", "a.example.org"], "needs a limit"),
+        (["set", "a.example.org", "connections=0"], "must be a whole number from 1"),
+        (["set", "a.example.org", "connections=many"], "must be a whole number"),
+        (["set", "a.example.org", "min_interval_s=nan"], "must be a number"),
+        (["set", "a.example.org", "group=mine"], "'group' is none of"),
+        (["set", "a.example.org", "conections=1"], "'conections' is none of"),
+        (["shut", "a.example.org"], "invalid choice"),
+    ],
+)
+def test_what_makes_no_sense(collection: Collection, arguments: list[str], line: str) -> None:
+    output = collection.run("hosts", *arguments, code=2)
+    assert line in output
+    assert "Traceback" not in output
+    assert not wishes.folder_of(collection.ledger).exists()
+
+
+def test_while_a_run_is_at_work(collection: Collection, publishers: Publishers) -> None:
+    """Nobody but the run writes the ledger; it takes the pause up, and ends with the rest."""
+    publishers.behave("*.example.org=slow_first_byte:0.3")
+    process = collection.start("download", *reach(publishers), "--max-idle", "1s", "--no-progress")
+    await_requests(publishers, 5)
+    output = collection.run("hosts", "pause", "a.example.org", "b.example.org")
+    assert "a download takes this up within seconds" in output
+    assert "pid" in output
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 75, output
+    assert collection.rows("SELECT count(*) FROM hosts WHERE paused_at IS NOT NULL") == [(2,)]
+    left = collection.rows("SELECT count(*) FROM images WHERE status <> 'success'")[0][0]
+    assert isinstance(left, int)
+    assert left > 5
+    collection.check_invariants()
+    publishers.behave_well()
+    collection.run("hosts", "resume", "*")
+    collection.run("download", *reach(publishers))
+    assert collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", 51)]
+
+
+def test_a_wish_that_was_left_behind_a_dead_run_is_taken_up_by_the_next(collection: Collection) -> None:
+    ledger = open_ledger(collection.ledger)
+    owner.take(ledger, "download", owner.this_process(), time.time())
+    assert "takes this up" in collection.run("hosts", "pause", "c.example.net")
+    ledger.close()
+    with closing(sqlite3.connect(collection.ledger)) as db, db:
+        db.execute("DELETE FROM owner")
+    collection.run("hosts", "set", "a.example.org", "connections=1")
+    assert listed(collection)["c.example.net"]["state"] == "paused"
+    assert listed(collection)["a.example.org"]["connections"] == 1
+
+
+def await_requests(publishers: Publishers, n: int) -> None:
+    """Each question is an exchange with another process, so this is no busy loop."""
+    end_at = time.monotonic() + PATIENCE_S
+    while publishers.counters()["requests"] < n:
+        assert time.monotonic() < end_at

@@ -1,0 +1,379 @@
+"""Who is lent what, in simulated runs: limits of groups, room of workers, turns for everybody. The workers are the test's own."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d4c_images.ledger import connect, lending, listing, names, owner, pacing, questions, untried, wishes
+from d4c_images.ledger.tally import Tally
+from d4c_images.limits import HostTable, parse_hosts
+from d4c_images.model import Blob, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
+from d4c_images.steward import Steward
+
+STARTED = 1_800_000_000.0
+GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
+SILENCE = Verdict(Status.FAILED_TRANSIENT, "timeout", host_trouble=True)
+
+
+class Simulation:
+    """Workers whose requests take `latency_s` of a simulated clock; those to hosts in `hanging` end in silence after 30 s."""
+
+    def __init__(self, n_workers: int, latency_s: float, hanging: frozenset[str] = frozenset(), size_bytes: int = 0) -> None:
+        self.joining: list[Event] = [Joined(number) for number in range(n_workers)]
+        self.now = STARTED
+        self.under_way: dict[int, tuple[int, Turn]] = {}  # lease -> worker, turn
+        self.turns: list[tuple[float, Turn]] = []
+        self.ended: set[int] = set()
+        self.after_each: Callable[[], None] = lambda: None
+        self._latency_s, self._hanging, self._size_bytes = latency_s, hanging, size_bytes
+        self._due: list[tuple[float, int, Report]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def send(self, worker: int, orders: Orders) -> None:
+        self.ended |= orders.end
+        for turn in orders.turns:
+            self.under_way[turn.lease_id] = worker, turn
+            self.turns.append((self.now, turn))
+            free_at = max((at for at, _, report in self._due if self._lane(report.lease_id) == (turn.host, turn.lane)), default=0.0)
+            start = max(self.now, free_at)
+            for number, claim in enumerate(turn.claims[: self._n_asked(turn)]):
+                rounds = number // turn.connections + 1
+                took_s = 30.0 if turn.host in self._hanging else self._latency_s
+                at = start + rounds * max(took_s, turn.min_interval_s * (turn.connections if number else 0))
+                heapq.heappush(self._due, (at, len(self.turns) * 1000 + number, self._report(turn, claim.image_id, number, took_s)))
+        self.after_each()
+
+    def _lane(self, lease_id: int) -> tuple[str, int] | None:
+        return (turn.host, turn.lane) if (turn := self.under_way.get(lease_id, (0, None))[1]) is not None else None
+
+    def _report(self, turn: Turn, image_id: int, number: int, took_s: float) -> Report:
+        if turn.host in self._hanging:
+            outcome = Outcome(image_id, SILENCE, http_status=OwnCode.STALLED, requests=1, elapsed_s=took_s)
+        else:
+            path = f"{image_id}.jpg"
+            blob = Blob(path, 10, image_id.to_bytes(32), "image/jpeg", 1, 1)
+            verdict = Verdict(Status.SUCCESS)
+            rest_s = (number + 1) * self._size_bytes / turn.bytes_per_s if turn.bytes_per_s else 0.0
+            what = {"requests": 1, "elapsed_s": took_s, "received_bytes": self._size_bytes, "rest_s": rest_s}
+            outcome = Outcome(image_id, verdict, blob=blob, **what)  # type: ignore[arg-type]
+        return self._told(turn, outcome, number)
+
+    def _n_asked(self, turn: Turn) -> int:
+        if turn.max_bytes is None:
+            return len(turn.claims)
+        return min(len(turn.claims), -(-turn.max_bytes // self._size_bytes) + turn.connections - 1)
+
+    def _told(self, turn: Turn, outcome: Outcome, number: int) -> Report:
+        """The last one gives back what the bytes of the turn did not suffice for."""
+        n_asked = self._n_asked(turn)
+        rest = [Outcome(claim.image_id) for claim in turn.claims[n_asked:]] if number + 1 == n_asked else []
+        return Report(turn.lease_id, (outcome, *rest), finished=number + 1 == n_asked)
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        self.now = max(self.now, min(self._due[0][0], self.now + 1.0)) if self._due else self.now + 1.0
+        events, self.joining = self.joining, []
+        while self._due and self._due[0][0] <= self.now:
+            report = heapq.heappop(self._due)[2]
+            if report.finished:
+                self.under_way.pop(report.lease_id)
+            events.append(Reported(0, report))
+        return events
+
+    def kill(self, worker: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@contextmanager
+def ledger_of(images: dict[str, int]) -> Iterator[connect.Ledger]:
+    with tempfile.TemporaryDirectory() as name:
+        ledger = connect.open_ledger(Path(name) / "ledger.sqlite", create=True)
+        hosts = [host for host, count in images.items() for _ in range(count)]
+        random.Random(1).shuffle(hosts)
+        with ledger.transaction() as db:
+            db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
+            host_ids = {host: names.host_id_of(db, host) for host in images}
+            rows = [(n, n, host_ids[host], f"http://{host}/{n}.jpg") for n, host in enumerate(hosts, 1)]
+            db.executemany(
+                "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls) VALUES (?, ?, 0, ?, 1, ?)", rows
+            )
+            db.executemany(
+                "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, 1, ?, 1)", [row[:2] for row in rows]
+            )
+            listing.add(db, np.arange(1, len(rows) + 1), np.array([row[2] for row in rows]))
+            tally = Tally()
+            for row in rows:
+                tally.image(1, row[2], Status.PENDING, None, final=False)
+                tally.record(1, "pending")
+            tally.write(db)
+        owner.take(ledger, "download", owner.this_process(), STARTED)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def run(ledger: connect.Ledger, runner: Simulation, plan: Plan, patience_s: float = 10_000.0) -> Ending:
+    end_at = runner.now + patience_s
+    return Steward(ledger, runner, plan, Watcher(), runner.clock, lambda: runner.now > end_at).run()
+
+
+def counts(ledger: connect.Ledger) -> dict[str, int]:
+    return dict(ledger.connection.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall())
+
+
+TABLE = parse_hosts(
+    """
+    [default]
+    connections = 3
+    [hosts."*.group.org"]
+    group = "shared"
+    connections = 5
+    [hosts."b.group.org"]
+    connections = 20
+    [hosts."wide.org"]
+    connections = 20
+    [hosts."*.calm.org"]
+    group = "calm"
+    connections = 4
+    min_interval_s = 0.1
+    """
+)
+MOST = {"shared": 5, "wide.org": 20, "calm": 4}
+HOSTS = ("a.group.org", "b.group.org", "c.group.org", "wide.org", "a.calm.org", "b.calm.org", "x.org", "y.org")
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(HOSTS), st.integers(1, 60)),
+    st.integers(1, 3),
+    st.integers(1, 24),
+    st.frozensets(st.sampled_from(["x.org", "c.group.org"])),
+)
+def test_limits_hold_at_every_moment(images: dict[str, int], n_workers: int, room: int, hanging: frozenset[str]) -> None:
+    runner = Simulation(n_workers, 0.3, hanging)
+    images = {"a.group.org": 30, "b.group.org": 30, "a.calm.org": 8, "b.calm.org": 8} | images
+
+    def look() -> None:
+        """By all turns that are out, each lane counted with the widest of them."""
+        lanes: dict[tuple[str, int, int], int] = {}
+        for worker, turn in runner.under_way.values():
+            key = (turn.host, turn.lane, worker)
+            lanes[key] = max(lanes.get(key, 0), turn.connections)
+        workers = {(host, lane) for host, lane, _ in lanes}
+        assert len(workers) == len(lanes), "a lane is one worker's"
+        by_group: dict[str, list[int]] = {}
+        for (host, *_), n in lanes.items():
+            by_group.setdefault(TABLE.limits(host).group or host, []).append(n)
+        for group, mine in by_group.items():
+            assert sum(mine) <= MOST.get(group, 3), group
+            assert group != "calm" or len(mine) == 1, "an interval is kept by one lane"
+        for worker in range(n_workers):
+            assert sum(n for key, n in lanes.items() if key[2] == worker) <= room
+
+    runner.after_each = look
+    with ledger_of(images) as ledger:
+        run(ledger, runner, Plan(TABLE, max_connections=room, max_idle_s=5.0))
+        well = sum(n for host, n in images.items() if host not in hanging)
+        assert counts(ledger).get("success", 0) == well, "nobody is forgotten"
+
+
+def test_hosts_that_hang_leave_room_for_others() -> None:
+    """There are more of them than there is room, and each holds what it has for half a minute."""
+    images = {f"dead{n}.org": 50 for n in range(20)} | {"well.org": 300}
+    runner = Simulation(1, 0.1, frozenset(images) - {"well.org"})
+    with ledger_of(images) as ledger:
+        run(ledger, runner, Plan(HostTable(), max_connections=8, max_idle_s=5.0), patience_s=60.0)
+        assert counts(ledger)["success"] == 300
+    dead = [at for at, turn in runner.turns if turn.host != "well.org"]
+    assert 2 <= sum(at < STARTED + 29 for at in dead) <= 2, "a quarter of the room"
+
+
+def test_a_host_that_has_not_answered_gets_one_connection_then_what_it_bears() -> None:
+    runner = Simulation(1, 0.3)
+    with ledger_of({"a.org": 200}) as ledger:
+        assert run(ledger, runner, Plan(parse_hosts("[default]\nconnections = 8"))) is Ending.DONE
+        widths = [turn.connections for _, turn in runner.turns]
+        assert widths[:2] == [1, 2]
+        assert widths[3] == 8
+        assert runner.now < STARTED + 200 * 0.3 / 8 + 3
+        width, latency_s = ledger.connection.execute("SELECT width, latency_s FROM hosts").fetchone()
+        assert (width, round(latency_s, 3)) == (8, 0.3)
+
+
+def test_the_width_outlasts_a_run() -> None:
+    runner = Simulation(1, 0.3)
+    with ledger_of({"a.org": 100}) as ledger:
+        plan = Plan(parse_hosts("[default]\nconnections = 8"), max_images=60)
+        assert run(ledger, runner, plan) is Ending.LIMIT
+        again = Simulation(1, 0.3)
+        again.now = runner.now
+        assert run(ledger, again, Plan(parse_hosts("[default]\nconnections = 8"))) is Ending.DONE
+        assert [turn.connections for _, turn in again.turns[:2]] == [1, 8]
+
+
+def test_a_wait_that_one_host_asks_for_is_one_of_its_group() -> None:
+    """What is under way at its other names is ended, also at another worker; and the next run keeps to it."""
+    runner = Simulation(2, 0.3)
+    table = parse_hosts('[hosts."*.group.org"]\ngroup = "shared"\nconnections = 8\n')
+    real = runner._report
+
+    def report(turn: Turn, image_id: int, number: int, took_s: float) -> Report:
+        if turn.host == "a.group.org" and runner.now > STARTED + 2 and not runner.ended:
+            busy = Verdict(Status.FAILED_TRANSIENT, "rate_limited", wait_s=600.0, host_trouble=True)
+            outcome = Outcome(image_id, busy, http_status=429, requests=1, elapsed_s=took_s)
+            return Report(turn.lease_id, (outcome,), finished=number + 1 == len(turn.claims))
+        return real(turn, image_id, number, took_s)
+
+    runner._report = report  # type: ignore[method-assign]
+    with ledger_of({"a.group.org": 400, "b.group.org": 400, "c.org": 20}) as ledger:
+        assert run(ledger, runner, Plan(table, max_idle_s=60.0)) is Ending.WAITING
+        assert any(turn.host == "b.group.org" for _, turn in runner.turns if turn.lease_id in runner.ended)
+        held = dict(ledger.connection.execute("SELECT host, blocked_until FROM hosts WHERE blocked_until IS NOT NULL"))
+        assert set(held) == {"a.group.org", "b.group.org"}
+        assert min(held.values()) > STARTED + 600
+        again = Simulation(1, 0.3)
+        again.now = runner.now
+        assert run(ledger, again, Plan(table, max_idle_s=60.0)) is Ending.WAITING
+        assert again.turns == []
+
+
+def test_bytes_per_second_are_paid_for_between_turns() -> None:
+    runner = Simulation(2, 0.01, size_bytes=10_000)
+    with ledger_of({"a.org": 100}) as ledger:
+        table = parse_hosts("[default]\nconnections = 4\nbytes_per_s = 20000\n")
+        assert run(ledger, runner, Plan(table)) is Ending.DONE
+    assert all(turn.bytes_per_s == 20_000 for _, turn in runner.turns)
+    last = runner.turns[-1]
+    before = sum(len(turn.claims) for _, turn in runner.turns[:-1]) - len(runner.turns[-2][1].claims)
+    assert last[0] - STARTED >= 0.9 * before * 10_000 / 20_000, "in this simulation, workers do not wait"
+
+
+def test_bytes_per_day_are_counted_over_restarts_and_over_the_group() -> None:
+    table = parse_hosts('[hosts."*.group.org"]\ngroup = "shared"\nbytes_per_day = 400000\n')
+    with ledger_of({"a.group.org": 30, "b.group.org": 30}) as ledger:
+        runner = Simulation(1, 0.1, size_bytes=10_000)
+        assert run(ledger, runner, Plan(table, max_images=25)) is Ending.LIMIT
+        again = Simulation(1, 0.1, size_bytes=10_000)
+        again.now = STARTED + 3600
+        assert run(ledger, again, Plan(table)) is Ending.WAITING
+        assert 40 <= counts(ledger)["success"] <= 42, "what was under way when the last byte came"
+        why, until = ledger.connection.execute("SELECT DISTINCT blocked_why, blocked_until FROM hosts").fetchone()
+        assert "limit of a day" in why
+        assert STARTED + 24 * 3600 <= until <= STARTED + 25 * 3600 + 1
+        later = Simulation(1, 0.1, size_bytes=10_000)
+        later.now = float(until)
+        run(ledger, later, Plan(table))
+        assert counts(ledger)["success"] == 60
+
+
+def test_in_no_24_hours_more_than_a_day() -> None:
+    with ledger_of({"a.org": 1}) as ledger, ledger.transaction() as db:
+        for hour in range(4):
+            pacing.count_bytes(db, [(1, 100)], STARTED + hour * 3600)
+        at = (STARTED // 3600) * 3600
+        assert pacing.day_bytes(db, {1}, 500, STARTED + 4 * 3600).left == 100
+        full = pacing.day_bytes(db, {1}, 400, STARTED + 4 * 3600)
+        assert full == (0, at + 25 * 3600)
+        assert pacing.day_bytes(db, {1}, 150, STARTED + 4 * 3600).again_at == at + 27 * 3600
+        assert pacing.day_bytes(db, {1}, 400, at + 25 * 3600).left == 100
+        pacing.forget_old_bytes(db, at + 25 * 3600)
+        assert db.execute("SELECT count(*) FROM host_bytes").fetchone() == (3,)
+
+
+def test_a_paused_host_is_left_alone_until_somebody_resumes_it() -> None:
+    """While the run goes on: its turns end; the other host is not disturbed."""
+    runner = Simulation(1, 0.3)
+    with ledger_of({"a.org": 300, "b.org": 120}) as ledger:
+        moments = {
+            3.0: wishes.Wish(wishes.PAUSE, ("a.org",)),
+            15.0: wishes.Wish(wishes.RESUME, ("a.org",)),
+        }
+
+        def look() -> None:
+            for moment in [moment for moment in moments if runner.now > STARTED + moment]:
+                wishes.leave(ledger.path, moments.pop(moment))
+
+        runner.after_each = look
+        assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+        assert counts(ledger) == {"success": 420}
+    starts = [at - STARTED for at, turn in runner.turns if turn.host == "a.org"]
+    assert not [at for at in starts if 6 < at < 15]
+    assert runner.ended
+    assert any(6 < at - STARTED < 15 for at, turn in runner.turns if turn.host == "b.org")
+
+
+def test_a_run_with_nothing_but_paused_hosts_ends() -> None:
+    with ledger_of({"a.org": 5}) as ledger:
+        wishes.leave(ledger.path, wishes.Wish(wishes.PAUSE, ("a.org",)))
+        assert run(ledger, Simulation(1, 0.3), Plan(HostTable())) is Ending.WAITING
+        assert ledger.connection.execute("SELECT paused_at IS NULL FROM hosts").fetchone() == (0,)
+        timed = wishes.Wish(wishes.PAUSE, ("a.org",), until=STARTED + 300)
+        wishes.leave(ledger.path, timed)
+        runner = Simulation(1, 0.3)
+        assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+        assert runner.turns[0][0] >= STARTED + 300
+
+
+def test_limits_that_are_set_while_a_run_goes_on() -> None:
+    runner = Simulation(1, 0.3)
+    with ledger_of({"a.org": 400}) as ledger:
+
+        def look() -> None:
+            if len(runner.turns) == 5:
+                wishes.leave(ledger.path, wishes.Wish(wishes.SET, ("a.org",), limits={"connections": 1, "min_interval_s": 0.1}))
+
+        runner.after_each = look
+        assert run(ledger, runner, Plan(parse_hosts("[default]\nconnections = 8"))) is Ending.DONE
+        assert [turn.connections for _, turn in runner.turns][3] == 8
+        assert {(turn.connections, turn.min_interval_s) for _, turn in runner.turns[8:]} == {(1, 0.1)}
+        assert ledger.connection.execute("SELECT connections, min_interval_s FROM hosts").fetchone() == (1, 0.1)
+        assert wishes.take(ledger, STARTED) is False, "it was taken"
+
+
+QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
+    (questions.HOSTS_WITH_WORK, ()),
+    (questions.IMAGES_BY_STATUS, ()),
+    (untried.ANY, (1,)),
+    (untried.OF_HOST, (1,)),
+    (lending.EARLIEST, (1,)),
+    (lending.CANDIDATES, (1, 0, 10)),
+    (pacing.HOST, (1,)),
+    (pacing.SPEED, ("[1, 2]",)),
+    (pacing.HELD, ("[1, 2]", 0)),
+    (pacing.IMAGE_BYTES, ("[1, 2]",)),
+    (pacing.BYTES_BY_HOUR, ("[1, 2]", 0)),
+    (pacing.MEMBERS, ("a group",)),
+]
+SMALL = {"tallies", "t", "host_rows", "h", "one"}  # counters and hosts, as the questions call them
+
+
+@pytest.mark.parametrize(("sql", "parameters"), QUESTIONS)
+def test_what_a_run_asks_reads_no_image_but_those_it_lends(sql: str, parameters: tuple[object, ...]) -> None:
+    """Nothing of it grows with the images that wait: it is answered from counters, by hosts, or from the front of a queue."""
+    with ledger_of({"a.org": 1}) as ledger:
+        plan = [row[3] for row in ledger.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    assert {line.split()[1] for line in plan if line.startswith("SCAN") and "CONSTANT" not in line} <= SMALL, plan
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"what": "pause"}', "[1]"])
+def test_a_file_that_is_no_wish_holds_nobody_up(text: str) -> None:
+    with ledger_of({"a.org": 1}) as ledger:
+        wishes.leave(ledger.path, wishes.Wish(wishes.PAUSE, ("a.org",)))
+        (wishes.folder_of(ledger.path) / "0.json").write_text(text)
+        assert wishes.take(ledger, STARTED) is True
+        assert not list(wishes.folder_of(ledger.path).iterdir())
+        assert ledger.connection.execute("SELECT paused_at FROM hosts").fetchone() == (int(STARTED),)

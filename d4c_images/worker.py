@@ -28,7 +28,7 @@ IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
-LONG_REST_S = 20.0  # a lane that has to rest for longer gives its place back
+LONG_REST_S = 20.0  # a lane that has to rest for longer, and for more than its interval, gives its place back
 
 
 def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> Iterator[Report]:
@@ -123,7 +123,7 @@ class _Worker:
                 return
             rests_until = lane.rests_until()
             if now < rests_until:
-                if rests_until > now + LONG_REST_S:
+                if rests_until > now + max(LONG_REST_S, turn.min_interval_s):
                     self._end_host(lane.host)
                 self._look_at = min(self._look_at, rests_until)
                 return

@@ -51,7 +51,7 @@ class ByHand:
         self.events.append(Reported(0, Report(turn.lease_id, tuple(outcomes), finished=True)))
 
     def happens(self, *events: Event) -> None:
-        self._events += events
+        self.events += events
 
     def sleep(self) -> None:
         self.now += 7200

@@ -9,6 +9,8 @@ QUERIES = {
     "archives": "SELECT archive_id, kind, source, fingerprint, size_bytes, row_limit, rows_done, offset_bytes, rows_admitted,"
     " new_images, new_links, finished_at IS NOT NULL FROM archives ORDER BY archive_id",
     "host_rows": "SELECT * FROM host_rows ORDER BY host_id",
+    "host_bytes": "SELECT * FROM host_bytes ORDER BY host_id, hour",
+    "wanted_limits": "SELECT * FROM wanted_limits ORDER BY host",
     "rules": "SELECT * FROM rules ORDER BY rule_id",
     "texts": "SELECT * FROM texts ORDER BY text_id",
     "image_rows": "SELECT * FROM image_rows ORDER BY image_id",

@@ -3,6 +3,8 @@
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak
 
 BIN = .venv/bin
+# Half of what a test does is to wait for a socket or a process.
+SIDE_BY_SIDE = -n 2 --dist worksteal
 # A run of the tests, the linter and the types needs requirements-dev.lock, a run of the program only requirements.lock.
 RUN_READY = .venv/ready-run
 DEV_READY = .venv/ready-dev
@@ -11,10 +13,10 @@ run: $(RUN_READY)
 	@demo/run.sh
 
 test: lint
-	$(BIN)/python -m pytest -m "not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
 
 test-fast: $(DEV_READY)
-	$(BIN)/python -m pytest -m "not slow and not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not cluster"
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

@@ -206,6 +206,7 @@ def test_a_group_is_one_server_to_ask(make: Make, publishers: Publishers) -> Non
     assert collection.rows("SELECT DISTINCT politeness_group, connections FROM hosts") == [("deliver", 2)]
 
 
+@pytest.mark.slow
 def test_bytes_per_second_are_kept(make: Make, publishers: Publishers) -> None:
     """Of all processes together, from the first byte to the last but one's."""
     collection = make(6, "a.example.org", "b.example.org")

@@ -66,6 +66,7 @@ def test_pause_and_resume_without_a_run(collection: Collection) -> None:
     assert {line["state"] for line in listed(collection).values()} == {"waiting"}
 
 
+@pytest.mark.slow
 def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Collection) -> None:
     mine = collection.folder / "hosts.toml"
     mine.write_text('[hosts."*.example.org"]\nconnections = 5\nmin_interval_s = 1\nsource = "a test"\n')
@@ -107,6 +108,7 @@ def test_what_makes_no_sense(collection: Collection, arguments: list[str], line:
     assert not wishes.folder_of(collection.ledger).exists()
 
 
+@pytest.mark.slow
 def test_while_a_run_is_at_work(collection: Collection, publishers: Publishers) -> None:
     """Nobody but the run writes the ledger; it takes the pause up, and ends with the rest."""
     publishers.behave("*.example.org=slow_first_byte:0.3")

@@ -374,6 +374,7 @@ def test_a_second_archive_after_a_download(tmp_path: Path, publishers: Publisher
     assert collection.rows("SELECT DISTINCT status FROM gbif_ids") == [("done",)]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_between_two_groups(tmp_path: Path) -> None:
     """With the exit code that means run it again; what was read stays, and the same command goes on behind it."""
     collection = Collection(tmp_path)

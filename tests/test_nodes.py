@@ -136,6 +136,7 @@ def listening(pid: int) -> set[int]:
     return {one.laddr.port for one in psutil.Process(pid).net_connections() if one.status == psutil.CONN_LISTEN}
 
 
+@pytest.mark.slow
 def test_no_port_answers_in_the_clear(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace, said: list[str]
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_meeting_place_is_for_one_collection(tmp_path: Path) -> None:
 # -- coming and going
 
 
+@pytest.mark.slow
 def test_the_next_worker_waits_for_the_next_coordinator(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:
@@ -212,6 +214,7 @@ def test_a_worker_that_leaves_says_so_and_has_not_died(
     assert runner.receive(0.2) == []
 
 
+@pytest.mark.slow
 def test_the_deadline_of_a_turn_is_told_by_the_workers_own_clock(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:
@@ -224,6 +227,7 @@ def test_the_deadline_of_a_turn_is_told_by_the_workers_own_clock(
     assert event.report.outcomes[0].elapsed_s == pytest.approx(60, abs=2)
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_ended_and_another_comes(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:
@@ -256,6 +260,7 @@ def test_a_worker_that_cannot_work_goes_home_and_the_run_goes_on(
     assert said[1].endswith("goes away again: the disk is full")
 
 
+@pytest.mark.slow
 def test_nobody_comes(place: MeetingPlace) -> None:
     """Or only what a killed coordinator has left there."""
     security = Security.temporary()

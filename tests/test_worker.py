@@ -371,6 +371,7 @@ def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, publishers: Publish
     assert min(after - before for before, after in pairwise(starts)) > 0.13
 
 
+@pytest.mark.slow
 def test_bytes_are_paid_for_before_the_next_request(bench: Bench, publishers: Publishers) -> None:
     outcomes = bench.outcomes(turn([claim(number) for number in range(4)], connections=1, bytes_per_s=40_000))
     starts = [at for at, *_ in publishers.log()]

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, required=True)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    wide = {"open-bucket.example.org": {"connections": 32, "lanes": args.processes}}
+    wide = {"open-bucket.example.org": {"connections": 32 * args.processes}}
     plan = Plan(HostTable(HostLimits(), wide), max_images=args.images)
     me, disk = owner.this_process(), Settings().ledger_disk
     with open_and_own(args.ledger, "download", me, time.time, print, disk=disk) as ledger:

@@ -91,9 +91,9 @@ MUTANTS = (
     Mutant(
         "a file is renamed before its bytes are on the disk (I1)",
         "d4c_images/stores/local.py",
-        '        self._each(LocalPartial.sync, partials)\n        crash.point("put.synced")\n'
+        '        self._each(FilePartial.sync, partials)\n        crash.point("put.synced")\n'
         "        paths = [self._name(keep) for keep in keeps]\n",
-        "        paths = [self._name(keep) for keep in keeps]\n        self._each(LocalPartial.sync, partials)\n",
+        "        paths = [self._name(keep) for keep in keeps]\n        self._each(FilePartial.sync, partials)\n",
         STORE,
     ),
     Mutant(

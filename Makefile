@@ -1,5 +1,5 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
-.PHONY: run test test-fast test-cluster lint docs picture lock clean
+.PHONY: run test test-fast test-cluster test-sge test-but-sge lint docs picture lock clean
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak
 
 BIN = .venv/bin
@@ -23,8 +23,15 @@ lint: $(DEV_READY)
 	$(BIN)/mypy
 
 # Installs and starts a Grid Engine and a Slurm on this machine, so it needs root, and Debian or Ubuntu.
+# Side by side, since jobs mostly wait.
 test-cluster: $(DEV_READY)
-	$(BIN)/python -m pytest -m cluster -n 2 --dist loadgroup
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sge test-but-sge
+
+test-sge:
+	$(BIN)/python -m pytest -m cluster -k sge
+
+test-but-sge:
+	$(BIN)/python -m pytest -m cluster -k "not sge"
 
 bench-ingest: $(DEV_READY)
 	$(BIN)/python -m bench.ingest

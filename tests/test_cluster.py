@@ -23,8 +23,7 @@ HOSTS = 4
 N = 400
 
 
-# A group for each scheduler: "make test-cluster" has them wait for their jobs side by side.
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CLUSTERS])
+@pytest.fixture(scope="module", params=list(CLUSTERS))
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     up(request.param)
     yield CLUSTERS[request.param]

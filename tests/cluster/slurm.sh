@@ -74,7 +74,7 @@ up() {
     id d4ctest > /dev/null 2>&1 || useradd --create-home --shell /bin/bash d4ctest
     munge_up
     configure
-    pgrep -x slurmctld > /dev/null || setsid /usr/sbin/slurmctld
+    pgrep -x slurmctld > /dev/null || setsid /usr/sbin/slurmctld -c # without jobs that a run before has left behind
     await 30 scontrol ping
     pgrep -x slurmd > /dev/null || setsid /usr/sbin/slurmd -N "$name"
     await 10 pgrep -x slurmd

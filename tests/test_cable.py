@@ -16,7 +16,6 @@ from tests.patience import PATIENCE_S
 from tests.program import Collection, reach
 from tests.publishers.client import Publishers
 from tests.test_nodes import (
-    CONNECTIONS,
     HOSTS,
     SILENCE_S,
     SOON,

@@ -122,14 +122,12 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
     from d4c_images.ledger import shards
+    from d4c_images.stores.mending import mend
 
     token = shards.store_kind(ledger, None).token
-    if (root / "packs").exists():
-        from d4c_images.stores.mending import mend
-
-        n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))
-        if n:
-            print(f"{n:,} images that were packed, but not written down, are looked at again", flush=True)
+    n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))
+    if n:
+        print(f"{n:,} images that were packed, but not written down, are looked at again", flush=True)
 
 
 def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import conclusions, crash, pace
-from d4c_images.ledger import giving_up, lending, owner, pacing, questions, wishes
+from d4c_images.ledger import giving_up, lending, owner, pacing, questions, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
@@ -49,7 +49,7 @@ class Steward:
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
-        self._retry = lending.RetryTerms(plan.max_attempts, self._retry_wait_s)
+        self._retry = settling.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
         self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
         self._left_then: dict[int, int] = {}  # images left by host, when rates were last observed
@@ -159,7 +159,7 @@ class Steward:
         now = self._clock()
         was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
-            settled = lending.settle(db, reports, self._retry, now, self._watch)
+            settled = settling.settle(db, reports, self._retry, now, self._watch)
             drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
             self._know_all(db, settled.moved_to)
             crash.point("settle.before_commit")
@@ -243,7 +243,7 @@ class Steward:
         verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
 
-    def _add(self, settled: lending.Settled) -> None:
+    def _add(self, settled: settling.Settled) -> None:
         totals = self._totals
         totals.settled += settled.n_settled
         self._ledger.n_done += settled.n_settled

@@ -15,7 +15,21 @@ from hypothesis import strategies as st
 from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger import admit, archives, catching_up, hashes, keys, known, labels, lending, owner, records, rollup, texts
+from d4c_images.ledger import (
+    admit,
+    archives,
+    catching_up,
+    hashes,
+    keys,
+    known,
+    labels,
+    lending,
+    owner,
+    records,
+    rollup,
+    settling,
+    texts,
+)
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
 from d4c_images.prepare import chunks
@@ -301,8 +315,8 @@ def settle(ledger: Path, verdicts: dict[int, Verdict]) -> None:
             turn = lending.lend(db, run_id, host_id, host, terms, 4, NOW)
             if turn is not None:
                 outcomes = tuple(Outcome(claim.image_id, verdicts.get(claim.image_id)) for claim in turn.claims)
-                retry = lending.RetryTerms(1, lambda attempts: 60.0)
-                lending.settle(db, [Report(turn.lease_id, outcomes, finished=True)], retry, NOW)
+                retry = settling.RetryTerms(1, lambda attempts: 60.0)
+                settling.settle(db, [Report(turn.lease_id, outcomes, finished=True)], retry, NOW)
     owner.give_back(opened, "ended", NOW)
     opened.close()
 

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import hashes, lending, listing, names, owner, placeholders, shards, unfold, untried
+from d4c_images.ledger import hashes, lending, listing, names, owner, placeholders, settling, shards, unfold, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
@@ -23,7 +23,7 @@ from tests.program import RECOUNT_IMAGES, check_lists
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
-RETRY = lending.RetryTerms(MAX_ATTEMPTS, lambda attempts: 10.0 * attempts)
+RETRY = settling.RetryTerms(MAX_ATTEMPTS, lambda attempts: 10.0 * attempts)
 KINDS = ("success", "raw", "permanent", "transient", "released", "moved", "manifest", "collection")
 PICTURES = st.lists(st.integers(0, 15), max_size=4)  # what a document names
 NOTHING = Verdict(Status.FAILED_PERMANENT, "manifest_error", "nothing")
@@ -318,9 +318,9 @@ class LedgerMachine(RuleBasedStateMachine):
             urls.append(known if number >= 8 else f"https://{HOSTS[number % 3]}/picture/{number}.jpg")
         return tuple(Image(url, (url,), url.split("/")[2], "exact", 1) for url in urls)
 
-    def _settle(self, turn: Turn, outcomes: list[Outcome], *, finished: bool) -> lending.Settled:
+    def _settle(self, turn: Turn, outcomes: list[Outcome], *, finished: bool) -> settling.Settled:
         with self.ledger.transaction() as db:
-            settled = lending.settle(db, [Report(turn.lease_id, tuple(outcomes), finished)], RETRY, self.now)
+            settled = settling.settle(db, [Report(turn.lease_id, tuple(outcomes), finished)], RETRY, self.now)
             before, self.n_images = self.n_images, db.execute("SELECT count(*) FROM image_rows").fetchone()[0]
         assert self.n_images == before or settled.n_unfolded
         return settled

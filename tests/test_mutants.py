@@ -58,11 +58,11 @@ MUTANTS = (
     ),
     Mutant(
         "a settlement counts without a lease (I3)",
-        "d4c_images/ledger/lending.py", "WHERE i.lease_id = ?\n", "WHERE ? IS NOT NULL\n", MACHINE,
+        "d4c_images/ledger/settling.py", "WHERE i.lease_id = ?\n", "WHERE ? IS NOT NULL\n", MACHINE,
     ),
     Mutant(
         "a report is held against rows before the last one's are written (I3)",
-        "d4c_images/ledger/lending.py", "        self._write_settled()  # before", "        pass  # before", LAST_MOMENT,
+        "d4c_images/ledger/settling.py", "        self._write_settled()  # before", "        pass  # before", LAST_MOMENT,
     ),
     Mutant(
         "a heartbeat leaves what is committed in the system's memory",
@@ -82,7 +82,7 @@ MUTANTS = (
     ),
     Mutant(
         "the first try of an image is not rolled up",
-        "d4c_images/ledger/lending.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
+        "d4c_images/ledger/settling.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
     ),
     Mutant(
         "records that share an image are forgotten",
@@ -119,7 +119,7 @@ MUTANTS = (
     ),
     Mutant(
         "the end of what rows name is forgotten (I1)",
-        "d4c_images/ledger/lending.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
+        "d4c_images/ledger/settling.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
     ),
     Mutant(
         "the ends of a body that was gone on with need not meet (I2)",
@@ -179,7 +179,7 @@ MUTANTS = (
     ),
     Mutant(
         "documents come before what is settled with them",
-        "d4c_images/ledger/lending.py",
+        "d4c_images/ledger/settling.py",
         "    settlement.write()\n    settlement.unfold()\n", "    settlement.unfold()\n    settlement.write()\n", UNFOLD,
     ),
     Mutant(

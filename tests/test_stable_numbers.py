@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from d4c_images import prepare
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes, lending, owner
+from d4c_images.ledger import hashes, lending, owner, settling
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.model import Blob, Outcome, Report, Status, Verdict
 from tests.downloads import check_sound
@@ -42,7 +42,7 @@ def download(ledger: Path, verdicts: list[Verdict]) -> None:
                 path = f"{claim.gbif_id}-{claim.image_no:02d}.jpg"
                 blob = Blob(path, 9, claim.image_id.to_bytes(32, "big"), "image/jpeg", 1, 1)
                 outcomes.append(Outcome(claim.image_id, verdict, blob=blob if verdict.status is Status.SUCCESS else None))
-            lending.settle(db, [Report(turn.lease_id, tuple(outcomes), True)], lending.RetryTerms(1, lambda n: 60.0), NOW)
+            settling.settle(db, [Report(turn.lease_id, tuple(outcomes), True)], settling.RetryTerms(1, lambda n: 60.0), NOW)
     owner.give_back(opened, "ended", NOW)
     opened.close()
 

@@ -12,7 +12,7 @@ import pytest
 
 from d4c_images.errors import LedgerError
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes, lending, owner, unfold
+from d4c_images.ledger import hashes, lending, owner, settling, unfold
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.ledger.requeue import requeue_failed
@@ -21,7 +21,7 @@ from tests.downloads import NOW, ask, bare, check_sound, load, row
 from tests.ledger_dump import dump
 
 M = "https://m.example.org/sheet/manifest"
-RETRY = lending.RetryTerms(3, lambda attempts: 60.0)
+RETRY = settling.RetryTerms(3, lambda attempts: 60.0)
 NOTHING = Verdict(Status.FAILED_PERMANENT, "manifest_error", "nothing")
 
 
@@ -74,7 +74,7 @@ class Steward:
             self._settle(other, Outcome(other.claims[0].image_id))
         return turn
 
-    def unfold(self, url: str, unfolding: Unfolding) -> lending.Settled:
+    def unfold(self, url: str, unfolding: Unfolding) -> settling.Settled:
         turn = self.lend(url)
         return self._settle(turn, Outcome(turn.claims[0].image_id, unfolding=unfolding, http_status=200, requests=1))
 
@@ -96,10 +96,10 @@ class Steward:
         assert turn is not None
         return turn
 
-    def _settle(self, turn: Turn, outcome: Outcome) -> lending.Settled:
+    def _settle(self, turn: Turn, outcome: Outcome) -> settling.Settled:
         self.now += 1
         with self.ledger.transaction() as db:
-            return lending.settle(db, [Report(turn.lease_id, (outcome,), finished=True)], RETRY, self.now)
+            return settling.settle(db, [Report(turn.lease_id, (outcome,), finished=True)], RETRY, self.now)
 
 
 @contextmanager
@@ -257,7 +257,7 @@ def test_a_late_worker_changes_nothing(path: Path) -> None:
         before = dump(path)
         outcome = Outcome(turn.claims[0].image_id, unfolding=manifest("a", "b"), http_status=200)
         with run.ledger.transaction() as db:
-            settled = lending.settle(db, [Report(turn.lease_id, (outcome,), finished=True)], RETRY, NOW)
+            settled = settling.settle(db, [Report(turn.lease_id, (outcome,), finished=True)], RETRY, NOW)
         assert (settled.n_late, settled.n_unfolded) == (1, 0)
         assert dump(path) == before
 
@@ -272,7 +272,7 @@ def test_a_record_that_gains_an_image_in_the_transaction_that_stores_it_counts_i
             Report(other.lease_id, (Outcome(2, Verdict(Status.SUCCESS), blob=blob, http_status=200),), finished=True),
         ]
         with run.ledger.transaction() as db:
-            lending.settle(db, reports, RETRY, NOW)
+            settling.settle(db, reports, RETRY, NOW)
     assert ask(path, "SELECT n_images, n_success, status FROM gbif_ids WHERE gbif_id = 1") == [(2, 1, "partial")]
 
 

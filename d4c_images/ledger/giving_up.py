@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from d4c_images.identity import parts
 from d4c_images.ledger import untried
-from d4c_images.ledger.lending import packed
+from d4c_images.ledger.carried import packed
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally

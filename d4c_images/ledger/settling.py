@@ -1,0 +1,316 @@
+"""Settles what became of lent images. Lends nothing and fetches nothing.
+
+Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); the
+record's status follows its images in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from d4c_images.identity import parts
+from d4c_images.ledger import evidence, pacing, shards, unfold
+from d4c_images.ledger.carried import packed
+from d4c_images.ledger.names import host_id_of
+from d4c_images.ledger.placeholders import Marked, Watch
+from d4c_images.ledger.rollup import RecordChanges
+from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.model import ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
+from d4c_images.pace import News
+
+HELD = """
+SELECT i.image_id, i.gbif_id, i.host_id, i.attempts, i.error_type, i.last_attempt_at, i.urls
+FROM json_each(?) AS claimed CROSS JOIN image_rows AS i ON i.image_id = claimed.value
+WHERE i.lease_id = ?
+"""
+SETTLE = """
+UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_lease_id, not_before = :not_before,
+    host_id = :host_id,
+    attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, carried_failure = NULL,
+    http_status = :http_status, error_type = :error_type,
+    error_detail = :error_detail, file_path = :file_path, file_offset = :file_offset, file_size = :file_size, sha256 = :sha256,
+    original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
+    last_modified = :last_modified, robots_tag = :robots_tag, last_attempt_at = :now
+WHERE image_id = :image_id AND lease_id = :lease_id
+"""
+RELEASE = """
+UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
+    lease_id = NULL, not_before = ?, dead_lease_id = CASE WHEN ? THEN lease_id ELSE dead_lease_id END
+WHERE image_id = ? AND lease_id = ?
+"""
+MOVE = """
+UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
+    lease_id = NULL, not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ?
+WHERE image_id = ? AND lease_id = ?
+"""
+COUNT_HOST = """
+UPDATE host_rows SET n_requests = n_requests + ?, n_retries = n_retries + ?, received_bytes = received_bytes + ?,
+    busy_s = busy_s + ?
+WHERE host_id = ?
+"""
+SAMPLE_PAGE = """
+INSERT OR REPLACE INTO page_samples (host_id, error_type, image_id, seen_at, sample) VALUES (?, ?, ?, ?, ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTerms:
+    """When a transient failure comes back. `wait_s(attempts)` gives the seconds after that many attempts."""
+
+    max_attempts: int
+    wait_s: Callable[[int], float]
+
+
+@dataclass(slots=True)
+class Settled:
+    """What `settle` wrote down, for progress and pace."""
+
+    n_settled: int = 0  # outcomes that counted
+    n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
+    n_success: int = 0
+    n_adopted: int = 0
+    n_failed: int = 0  # final failures
+    n_retry: int = 0  # transient failures that will come back
+    stored_bytes: int = 0
+    received_bytes: int = 0
+    hosts: dict[int, News] = field(default_factory=dict)
+    moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
+    n_unfolded: int = 0  # documents that were read
+    ended_leases: set[int] = field(default_factory=set)
+    stored: list[int] = field(default_factory=list)  # images that are there now
+
+
+def settle(
+    db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float, watch: Watch | None = None
+) -> Settled:
+    """Write outcomes down; those whose lease is not held any more change nothing. `watch` then looks for placeholders."""
+    settled = Settled()
+    settlement = _Settlement(db, retry, int(now), settled)
+    for report in reports:
+        settlement.report(report)
+    settlement.write()
+    settlement.unfold()
+    if watch is not None and settled.stored:
+        _count_marked(settled, watch.look(db, settled.stored, int(now)))
+    return settled
+
+
+def _count_marked(settled: Settled, marked: Marked) -> None:
+    settled.n_success -= marked.n
+    settled.n_failed += marked.n
+    settled.stored_bytes -= marked.size_bytes
+
+
+def _is_attempt(outcome: Outcome) -> bool:
+    """Not where the host was not there to be asked: that is the host's, and no image's."""
+    return outcome.verdict is not None and not outcome.verdict.unreachable
+
+
+class _Held(NamedTuple):
+    """A row of `HELD`: an image that is lent under the lease in question."""
+
+    image_id: int
+    gbif_id: int
+    host_id: int
+    attempts: int
+    error_type: str | None
+    last_attempt_at: int | None
+    urls: str
+
+
+class _Settlement:
+    """The state of one `settle` call: differences that are written once at its end."""
+
+    def __init__(self, db: sqlite3.Connection, retry: RetryTerms, now: int, settled: Settled) -> None:
+        self._db = db
+        self._retry = retry
+        self._now = now
+        self._settled = settled
+        self._tally = Tally()
+        self._records = RecordChanges()
+        self._host_counts: dict[int, list[float]] = {}
+        self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
+        self._stored: list[int] = []
+        self._settled_rows: list[dict[str, Any]] = []  # for `SETTLE`
+        self._in_shards: list[tuple[str, int]] = []
+
+    def report(self, report: Report) -> None:
+        outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
+        held = self._db.execute(HELD, (json.dumps(list(outcomes)), report.lease_id)).fetchall()
+        self._settled.n_late += len(outcomes) - len(held)
+        for row in held:
+            self._one(report.lease_id, outcomes[row[0]], _Held(*row))
+        self._write_settled()  # before the next report is held against the rows: it may speak of the same images
+        if report.finished:
+            ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
+            if ended:
+                self._settled.ended_leases.add(report.lease_id)
+
+    def _write_settled(self) -> None:
+        self._db.executemany(SETTLE, self._settled_rows)
+        self._settled_rows.clear()
+
+    def write(self) -> None:
+        self._write_settled()
+        unfold.follow(self._db, self._stored, self._records, self._tally, self._now)
+        self._records.write(self._db, self._tally, self._now)
+        self._tally.write(self._db)
+        self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
+        pacing.count_bytes(self._db, ((host_id, int(counts[2])) for host_id, counts in self._host_counts.items()), self._now)
+        shards.note(self._db, self._in_shards)
+        self._records, self._host_counts, self._stored, self._in_shards = RecordChanges(), {}, [], []
+
+    def unfold(self) -> None:
+        """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
+        for lease_id, outcome, unfolding, held in self._unfoldings:
+            holder = unfold.Holder(held.image_id, held.gbif_id, lease_id, packed(unfolding.failure))
+            done = unfold.unfold(self._db, unfolding, holder, self._now)
+            if done.host_id is not None:
+                waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
+                self._tally.image(1, done.host_id, waiting, held.error_type, final=False)
+                self._settled.moved_to.add(done.host_id)
+                self._news(held.host_id).n_ok += 1
+            else:
+                verdict = done.verdict or unfolding.otherwise
+                ended = replace(outcome, unfolding=None, verdict=verdict, blob=done.blob, url_no=unfolding.url_no)
+                self._attempt(lease_id, ended, verdict, held)
+            self._settled.moved_to |= done.new_host_ids
+            self._settled.n_unfolded += 1
+            self.write()
+
+    def _one(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
+        waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
+        self._tally.image(-1, held.host_id, Status.LEASED, held.error_type, final=False)
+        self._count_requests(held.host_id, outcome, is_retry=_is_attempt(outcome) and held.attempts > 0)
+        if outcome.verdict is not None and not _is_attempt(outcome):
+            not_before = self._now + max(1, round(self._retry.wait_s(1)))
+            self._db.execute(RELEASE, (not_before, False, outcome.image_id, lease_id))
+            self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
+            self._count_answer(held.host_id, Failure(outcome.verdict, outcome.http_status or 0, outcome.url_no))
+        elif outcome.verdict is not None:
+            self._attempt(lease_id, outcome, outcome.verdict, held)
+        elif outcome.move is not None:
+            move = outcome.move
+            new_host_id = host_id_of(self._db, move.host)
+            carried = packed(move.failure)
+            self._db.execute(
+                MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id, lease_id)
+            )
+            self._tally.image(1, new_host_id, waiting, held.error_type, final=False)
+            if move.failure is not None:
+                self._count_answer(held.host_id, move.failure)
+            elif new_host_id != held.host_id:  # it has answered, if only with another address
+                self._news(held.host_id).n_ok += 1
+            self._settled.moved_to.add(new_host_id)
+        elif outcome.unfolding is not None:
+            self._unfoldings.append((lease_id, outcome, outcome.unfolding, held))
+        else:
+            died = outcome.http_status == OwnCode.WORKER_DIED
+            self._db.execute(RELEASE, (0, died, outcome.image_id, lease_id))
+            self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
+
+    def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
+        """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
+        attempts = held.attempts + 1
+        not_before, host_id = None, held.host_id
+        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`unfold.follow`)
+        if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and attempts < self._retry.max_attempts:
+            not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
+            # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
+            host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
+            if host_id != held.host_id:
+                self._settled.moved_to.add(host_id)
+        final = is_final(verdict.status, not_before)
+        blob = outcome.blob
+        self._settled_rows.append(
+            {
+                "status": verdict.status.value,
+                "not_before": not_before,
+                "host_id": host_id,
+                "attempts": attempts,
+                "url_no": outcome.url_no,
+                "http_status": outcome.http_status,
+                "error_type": verdict.error_type,
+                "error_detail": None if verdict.detail is None else verdict.detail[:2000],
+                "file_path": blob.path if blob else None,
+                "file_offset": blob.offset if blob else None,
+                "file_size": blob.size_bytes if blob else None,
+                "sha256": blob.sha256 if blob else None,
+                "original_sha256": blob.original_sha256 if blob else None,
+                "media_type": blob.media_type if blob else None,
+                "width": blob.width if blob else None,
+                "height": blob.height if blob else None,
+                "etag": outcome.etag,
+                "last_modified": outcome.last_modified,
+                "robots_tag": outcome.robots_tag,
+                "now": self._now,
+                "image_id": outcome.image_id,
+                "lease_id": lease_id,
+                "dead_lease_id": lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
+            }
+        )
+        if outcome.hash_matches is not None:
+            url = held.urls.split("\n")[outcome.url_no]
+            evidence.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+        if blob is not None and blob.offset is not None:
+            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
+        size_bytes = blob.size_bytes if blob else 0
+        self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
+        succeeded = verdict.status == Status.SUCCESS
+        if succeeded:
+            self._stored.append(outcome.image_id)
+            self._settled.stored.append(outcome.image_id)
+        if final or held.last_attempt_at is None:
+            self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
+        self._sample(held.host_id, outcome)
+        answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
+        self._count_answer(held.host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
+        settled = self._settled
+        settled.n_settled += 1
+        settled.n_adopted += outcome.adopted
+        settled.stored_bytes += size_bytes
+        settled.n_success += succeeded
+        settled.n_failed += final and not succeeded and not waits_for_another
+        settled.n_retry += not final
+
+    def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0) -> None:
+        """For the host's pace; a success is an answer too, and then its request took `request_s`."""
+        news, verdict = self._news(host_id), answer.verdict
+        if verdict.host_trouble:
+            news.trouble(answer)
+        elif verdict.status == Status.SUCCESS:
+            news.success(request_s)
+        else:
+            news.n_ok += 1
+        if verdict.wait_s is not None:
+            news.retry_after_s = max(verdict.wait_s, news.retry_after_s or 0.0)
+
+    def _sample(self, host_id: int, outcome: Outcome) -> None:
+        verdict = outcome.verdict
+        if verdict and verdict.detail and verdict.error_type in (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE):
+            self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
+
+    def _news(self, host_id: int) -> News:
+        news = self._settled.hosts.get(host_id)
+        if news is None:
+            news = self._settled.hosts[host_id] = News()
+        return news
+
+    def _count_requests(self, host_id: int, outcome: Outcome, *, is_retry: bool) -> None:
+        counts = self._host_counts.setdefault(host_id, [0, 0, 0, 0.0])
+        counts[0] += outcome.requests
+        counts[1] += is_retry
+        counts[2] += outcome.received_bytes
+        counts[3] += outcome.elapsed_s
+        self._settled.received_bytes += outcome.received_bytes
+        if outcome.received_bytes or outcome.hold_s or outcome.interval_s:
+            news = self._news(host_id)
+            news.received_bytes += outcome.received_bytes
+            news.interval_s = max(news.interval_s, outcome.interval_s)
+            news.rest_s = max(news.rest_s, outcome.rest_s)
+            if outcome.hold_s:
+                news.retry_after_s = max(outcome.hold_s, news.retry_after_s or 0.0)

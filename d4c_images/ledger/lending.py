@@ -71,7 +71,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
     claims = []
     hashes = evidence.hashes_of(db, {row[0]: row[3].split("\n") for row in rows})
     for row in rows:
-        image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, carried_failure = row
+        image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, failure = row
         tally.image(-1, host_id, status, error_type, final=False)
         tally.image(1, host_id, Status.LEASED, error_type, final=False)
         claims.append(
@@ -86,7 +86,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
                 redirect_url=redirect_url,
                 hops=hops,
                 may_be_stored=dead_lease_id is not None,
-                failure=carried.unpacked(carried_failure),
+                failure=carried.unpacked(failure),
                 hashes=hashes.get(image_id, ()),
             )
         )

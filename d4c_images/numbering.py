@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -10,29 +11,31 @@ from d4c_images.ledger.chunk import Small
 
 SLOTS = 1 << 19
 
+Value = TypeVar("Value", bound=Hashable)
 
-class Numbering(dict[str, int]):
+
+class Numbering(dict[Value, int], Generic[Value]):
     """Numbers a few values that come again and again, from 0."""
 
     def __init__(self) -> None:
-        self._new: list[str] = []
+        self._new: list[Value] = []
 
-    def __missing__(self, value: str) -> int:
+    def __missing__(self, value: Value) -> int:
         self._new.append(value)
         self[value] = number = len(self)
         return number
 
-    def numbers(self, values: Sequence[str]) -> Small:
+    def numbers(self, values: Sequence[Value]) -> Small:
         """The number of each value."""
         return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
 
-    def take_new(self) -> list[str]:
+    def take_new(self) -> list[Value]:
         """The values that have got their number since the last call."""
         new, self._new = self._new, []
         return new
 
 
-class ManyNumbering:
+class ManyNumbering(Generic[Value]):
     """Numbers many values in no order, from 0.
 
     A big dictionary answers each question from another place of the memory, half a microsecond for a name of an observer. So the
@@ -41,14 +44,14 @@ class ManyNumbering:
     """
 
     def __init__(self) -> None:
-        self._numbering = Numbering()
+        self._numbering: Numbering[Value] = Numbering()
         self._hashes = np.zeros(SLOTS, np.int64)
         self._numbers = np.full(SLOTS, -1, np.int32)
 
     def __len__(self) -> int:
         return len(self._numbering)
 
-    def numbers(self, columns: Sequence[Sequence[str]]) -> Small:
+    def numbers(self, columns: Sequence[Sequence[Value]]) -> Small:
         """The number of each value, column by column. They are given row by row, so they do not hang on where a chunk ends."""
         n, width = len(columns[0]), len(columns)
         hashes = np.empty((n, width), np.int64)
@@ -63,7 +66,7 @@ class ManyNumbering:
         self._hashes[new], self._numbers[new] = hashes[rows, places], numbers[rows, places]
         return np.ascontiguousarray(numbers.T)
 
-    def take_new(self) -> list[str]:
+    def take_new(self) -> list[Value]:
         """The values that have got their number since the last call."""
         return self._numbering.take_new()
 

@@ -7,9 +7,8 @@ from itertools import repeat
 
 import numpy as np
 
-from d4c_images.identity import identify, split_cell, unusable_reason
+from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
 from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, hashes_of
-from d4c_images.model import Image
 from d4c_images.numbering import ManyNumbering, Numbering
 from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
@@ -43,9 +42,9 @@ class _Preparer:
         self._sieve = Sieve(assignment.source.columns, self.rejects) if is_gbif else None
         self._seen = seen
         self._last_gbif_id = 0
-        self._hosts = Numbering()
-        self._rules = Numbering()
-        self._texts = ManyNumbering()
+        self._hosts: Numbering[str] = Numbering()
+        self._rules: Numbering[str] = Numbering()
+        self._texts: ManyNumbering[bytes] = ManyNumbering()
 
     def chunk(self, block: Block) -> Chunk:
         """The chunk of a block of GBIF's own table."""
@@ -67,9 +66,9 @@ class _Preparer:
         if restart:
             self._texts.clear()
         licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
-        references = "\t".join(rows.references)
+        references = b"\t".join(rows.references).decode(errors="replace")
         if '"' in references or " " in references:
-            references = "\t".join(map(_bare, rows.references))
+            references = "\t".join(map(_bare, references.split("\t")))
         gbif_ids = rows.gbif_ids
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
@@ -96,7 +95,7 @@ class _Preparer:
             rights_holders=rights_holders,
             new_hosts=self._hosts.take_new(),
             new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
-            new_texts=list(map(_bare, self._texts.take_new())),
+            new_texts=[_bare(text.decode(errors="replace")) for text in self._texts.take_new()],
             texts_restart=restart,
             reject_counts=reject_counts,
             note_counts=notes,
@@ -105,18 +104,18 @@ class _Preparer:
             evidence=span.evidence,
         )
 
-    def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[Image]]:
+    def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[ImageCells]]:
         """The rows that name an image, and the images; a row with several URLs comes once for each."""
-        images = list(map(identify, rows.identifiers))
+        images = identify_all(rows.identifiers)
         several = {at for at, cell in enumerate(rows.identifiers) if cell.find("://", 8) >= 0}
         if not several and all(images):
             return rows, images  # type: ignore[return-value]
         positions: list[int] = []
-        found: list[Image] = []
+        found: list[ImageCells] = []
         for at, image in enumerate(images):
             cell = rows.identifiers[at]
             pieces = split_cell(cell) if at in several else [cell]
-            mine = [image] if len(pieces) == 1 else [identify(piece) for piece in pieces]
+            mine = [image] if len(pieces) == 1 else identify_all(pieces)
             usable = [one for one in mine if one is not None]
             if not usable:
                 reason = unusable_reason(pieces[0]) or "malformed_url"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from d4c_images.ledger.chunk import Chunk, Seen
     from d4c_images.stating import Assignment
 
-MAX_CHUNKS_AHEAD = 32
+MAX_CHUNKS_AHEAD = 16
 PIPE_BYTES = 1 << 20
 CHILD = """
 import os, pickle, signal, sys

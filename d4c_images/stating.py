@@ -12,7 +12,7 @@ from itertools import groupby, islice
 
 import numpy as np
 
-from d4c_images.identity import unusable_reason
+from d4c_images.identity import ImageCells, unusable_reason
 from d4c_images.identity.variants import joined, picture_of
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.model import Evidence, Image, RecordName
@@ -49,7 +49,7 @@ class Span:
     rows_admitted: int
     row_nos: Numbers
     rows: MediaRows
-    images: Sequence[Image]
+    images: Sequence[ImageCells]
     record_names: list[RecordName] = field(default_factory=list)
     evidence: list[tuple[int, Evidence]] = field(default_factory=list)
 
@@ -117,10 +117,10 @@ class _Builder:
             line_nos=np.array(row_nos, np.int64),
             gbif_ids=np.array([row.gbif_id for row in rows], np.int64),
             identifiers=[],
-            references=[row.reference for row in rows],
-            licenses=[row.license for row in rows],
-            creators=[row.creator for row in rows],
-            rights_holders=[row.rights_holder for row in rows],
+            references=[row.reference.encode(errors="surrogatepass") for row in rows],
+            licenses=[row.license.encode(errors="surrogatepass") for row in rows],
+            creators=[row.creator.encode(errors="surrogatepass") for row in rows],
+            rights_holders=[row.rights_holder.encode(errors="surrogatepass") for row in rows],
         )
         return Span(
             end_row,

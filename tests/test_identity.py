@@ -19,6 +19,7 @@ from d4c_images.identity import (
     unusable_reason,
     usable_url,
 )
+from d4c_images.identity.rule import SHORTCUT_PREFIX, Shortcut
 from d4c_images.identity.url import MALFORMED_URL, NO_IDENTIFIER, NOT_HTTP
 from tests.tabular import rows
 
@@ -81,6 +82,25 @@ def test_plain_urls_take_the_short_way_with_the_same_answer() -> None:
         image = identify(url)
         long_way = identify(" " + url)
         assert image == long_way
+
+
+SHORTCUTS = [(rule.name, one) for rule in RULES for one in rule.shortcuts]
+
+
+def test_each_shortcut_is_found_by_its_prefix() -> None:
+    prefixes = [one.prefix for _, one in SHORTCUTS]
+    assert all(len(prefix) >= SHORTCUT_PREFIX for prefix in prefixes)
+    assert len({prefix[:SHORTCUT_PREFIX] for prefix in prefixes}) == len(prefixes)
+
+
+@pytest.mark.parametrize(("name", "shortcut"), SHORTCUTS)
+@given(data=st.data())
+def test_a_shortcut_gives_the_same_answer(name: str, shortcut: Shortcut, data: st.DataObject) -> None:
+    url = shortcut.prefix + data.draw(st.from_regex(shortcut.photo, fullmatch=True))
+    image = identify(url)
+    assert image == identify(f" {url}")
+    assert image is not None
+    assert image.rule == name
 
 
 PIECES = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from d4c_images import prepare
 from d4c_images.identity import identify
 from d4c_images.ledger import hashes, lending, owner, settling
 from d4c_images.ledger.connect import open_ledger
-from d4c_images.model import Blob, Outcome, Report, Status, Verdict
+from d4c_images.model import Blob, Image, Outcome, Report, Status, Verdict
 from tests.downloads import check_sound
 from tests.ingest_model import Row
 from tests.program import Collection, multimedia, reach
@@ -106,11 +106,11 @@ def test_a_rule_that_learns_better_candidates(tmp_path: Path, monkeypatch: pytes
     download(ledger, [VERDICTS[1], VERDICTS[0]])
     before = numbers(ledger)
 
-    def learned(url: str, *rest: Any) -> Any:
-        image = identify(url, *rest)
-        return image._replace(urls=(image.urls[0].replace("a.example.org", "best.example.org"), *image.urls))
+    def learned(identifiers: Iterable[str]) -> list[Image]:
+        images = map(identify, identifiers)
+        return [one._replace(urls=(one.urls[0].replace("a.example.org", "best.example.org"), *one.urls)) for one in images if one]
 
-    monkeypatch.setattr(prepare, "identify", learned)
+    monkeypatch.setattr(prepare, "identify_all", learned)
     run(ledger, write(tmp_path / "2.txt", [Row(2, urls[2]), Row(2, urls[1]), Row(1, urls[0]), Row(3, urls[0])]))
     stays(before, ledger)
     assert all("best.example.org" in str(urls) for (urls,) in query(ledger, "SELECT urls FROM images"))

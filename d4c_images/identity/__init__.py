@@ -19,7 +19,7 @@ from d4c_images.identity.rule import Example, Rank, Rule
 from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
 
 if TYPE_CHECKING:
-    from d4c_images.identity.naming import identify, merge
+    from d4c_images.identity.naming import ImageCells, identify, identify_all, merge
     from d4c_images.identity.rules import RULES
 
 __all__ = [
@@ -28,10 +28,12 @@ __all__ = [
     "DocumentKind",
     "Example",
     "Fault",
+    "ImageCells",
     "Rank",
     "Rule",
     "Url",
     "identify",
+    "identify_all",
     "merge",
     "names_document",
     "parts",
@@ -41,7 +43,7 @@ __all__ = [
     "usable_url",
 ]
 
-_WITH_ALL_RULES = {"identify": "naming", "merge": "naming", "RULES": "rules"}
+_WITH_ALL_RULES = {"ImageCells": "naming", "identify": "naming", "identify_all": "naming", "merge": "naming", "RULES": "rules"}
 
 
 def __getattr__(name: str) -> Any:

@@ -73,7 +73,7 @@ def _view(url: Url) -> _View | None:
         head, *tail = url.path.rsplit("/", 4)
         words = [unquote(one) for one in tail]
         found = _VIEW("/".join((head, *words))) if len(words) == 4 and not any("/" in word for word in words) else None
-    return found and _View(**found.groupdict())
+    return found and _View._make(found.groups())
 
 
 def _match(url: Url) -> Image | None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from d4c_images.identity import exact
-from d4c_images.identity.rule import SHORTCUT_PREFIX, Rule
+from d4c_images.identity.rule import SHORTCUT_PREFIX, Rule, Shortcut
 from d4c_images.identity.rules import HINTS, MAX_HOSTS, RULES, RULES_OF_HOST, image_of
 from d4c_images.identity.url import Url, parts, usable_url
 from d4c_images.identity.variants import DEFAULT_EDGE, in_order
 from d4c_images.model import Image
 
-_SHORTCUTS = {rule.shortcut.prefix: rule.shortcut.match for rule in RULES if rule.shortcut is not None}
+ImageCells = tuple[str, tuple[str, ...], str, str, int]
+"""The cells of an `Image`, which is such a tuple. Making a plain one costs a third."""
+
+
+
+def _ready(rule: Rule, shortcut: Shortcut) -> tuple[Callable[[str, int], re.Match[str] | None], str, str, str, int]:
+    rest = re.escape(shortcut.prefix[SHORTCUT_PREFIX:]) + shortcut.photo
+    return re.compile(rest).fullmatch, f"{rule.name}:{shortcut.key}", shortcut.host, rule.name, rule.version
+
+
+_SHORTCUTS = {one.prefix[:SHORTCUT_PREFIX]: _ready(rule, one) for rule in RULES for one in rule.shortcuts}
 
 # A URL that is plainly normal already, as nearly all are; everything else takes the longer way through `usable_url`. No `%`,
 # `;` or `#`, no port, no user, no dot segments, no tracking, a plain host: so none of the cases there can apply.
@@ -44,9 +54,25 @@ def identify(identifier: str) -> Image | None:
 
     An ftp URL is an image too; that it is not fetched is a verdict, not a matter of identity.
     """
-    shortcut = _SHORTCUTS.get(identifier[:SHORTCUT_PREFIX])
-    if shortcut is not None and (image := shortcut(identifier)) is not None:
-        return image
+    (cells,) = identify_all((identifier,))
+    return None if cells is None else Image._make(cells)
+
+
+def identify_all(identifiers: Iterable[str]) -> list[ImageCells | None]:
+    """What `identify` says of each of many."""
+    images: list[ImageCells | None] = []
+    for identifier in identifiers:
+        shortcut = _SHORTCUTS.get(identifier[:SHORTCUT_PREFIX])
+        if shortcut is not None:
+            match, prefix, host, name, version = shortcut
+            if photo := match(identifier, SHORTCUT_PREFIX):
+                images.append((prefix + photo[1], (identifier,), host, name, version))
+                continue
+        images.append(_image_of_plain(identifier))
+    return images
+
+
+def _image_of_plain(identifier: str) -> ImageCells | None:
     plain = _plain(identifier)
     if plain is None:
         return _image_of_any(identifier)
@@ -60,7 +86,7 @@ def identify(identifier: str) -> Image | None:
     for hint in HINTS:
         if hint in identifier:
             return image_of(_make(Url, (identifier, scheme, host, path, query)))
-    return _make(Image, (identifier, (identifier,), host, exact.NAME, exact.VERSION))
+    return identifier, (identifier,), host, exact.NAME, exact.VERSION
 
 
 def _image_of_any(identifier: str) -> Image | None:

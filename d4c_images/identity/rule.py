@@ -21,14 +21,16 @@ class Example(NamedTuple):
     best: str = ""  # the first candidate; "" where it is the identifier itself
 
 
-SHORTCUT_PREFIX = 54
+SHORTCUT_PREFIX = 31  # characters, by which a shortcut is found: the shortest one's
 
 
 class Shortcut(NamedTuple):
-    """A quick way to the same answer, for the URLs that most rows of a download hold."""
+    """A quick way to the same answer, for URLs that most rows of a download hold and that nothing has to be done to."""
 
-    prefix: str  # the first `SHORTCUT_PREFIX` characters of such URLs
-    match: Callable[[str], Image | None]  # gets the identifier as it is; None sends it the long way
+    prefix: str  # of such URLs; at least `SHORTCUT_PREFIX` characters
+    photo: str  # a pattern of what follows; what its group matches is the end of the key
+    key: str  # what stands before that in the key, behind the rule's name
+    host: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Rule:
     domains: frozenset[str] = frozenset()  # these and all their subdomains, without ports
     hints: tuple[str, ...] = ()  # literal substrings of path and query
     traps: tuple[tuple[str, str], ...] = ()  # pairs of URLs of two different photos
-    shortcut: Shortcut | None = None
+    shortcuts: tuple[Shortcut, ...] = ()
 
     def claims(self, host: str) -> bool:
         """Whether the host is one of the rule's own."""

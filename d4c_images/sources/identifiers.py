@@ -51,7 +51,7 @@ def identifier_cells(path: Path, every: bool = False) -> Iterator[Cell]:
 
 def _of_gbif(source: Source) -> Iterator[Cell]:
     wanted = {name: at for name, at in source.columns.index.items() if name in ("gbifid", "identifier", "type", "format")}
-    lines = (line for block in source.blocks() for line in block.text()[0].split("\n"))
+    lines = (line for block in source.blocks() for line in block.text().split("\n"))
     for row_no, line in enumerate(lines, 1):
         row = line.split("\t")
         cells = {name: row[at] for name, at in wanted.items() if at < len(row)}

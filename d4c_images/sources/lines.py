@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 from d4c_images.errors import SourceError
 
-BLOCK_BYTES = 1 << 18  # what becomes of it stays in the processor's cache
+BLOCK_BYTES = 1 << 19  # what becomes of it stays in the processor's cache
 MAX_LINE_BYTES = 16 << 20
 
 
@@ -27,17 +27,17 @@ class Block(NamedTuple):
     def end(self) -> int:
         return self.offset + len(self.data)
 
-    def text(self) -> tuple[str, list[int]]:
-        """The lines joined by single line feeds, and the positions of those that are not UTF-8 (bad bytes read as U+FFFD)."""
-        broken: list[int] = []
-        try:
-            text = self.data.decode()
-        except UnicodeDecodeError:
-            text = self.data.decode(errors="replace")
-            broken = [at for at, line in enumerate(self.data.split(b"\n")) if not _is_utf8(line)]
-        if "\r" in text:
-            text = text.replace("\r\n", "\n").removesuffix("\r")
-        return text.removesuffix("\n"), broken
+    def lines(self) -> tuple[bytes, list[int]]:
+        """The lines joined by single line feeds, and the positions of those that are not UTF-8."""
+        data = self.data
+        broken = [] if _is_utf8(data) else [at for at, line in enumerate(data.split(b"\n")) if not _is_utf8(line)]
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        return data.removesuffix(b"\n"), broken
+
+    def text(self) -> str:
+        """The lines joined by single line feeds; bad bytes read as U+FFFD."""
+        return self.lines()[0].decode(errors="replace")
 
     def offsets(self) -> list[int]:
         """Where each line begins."""

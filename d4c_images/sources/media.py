@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import compress, repeat
+from operator import contains
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from d4c_images.sources.lines import Block
 MAX_SAMPLES = 1000  # rows kept per reason and archive; the counts are of all rows
 ROW_START_CHARACTERS = 500
 MAX_GBIF_ID = 2**63 - 1
+_LINE_FEED = ord("\n")
 
 TOO_FEW_CELLS = "too_few_cells"
 TOO_MANY_CELLS = "too_many_cells"
@@ -92,15 +94,15 @@ class Rejects:
 
 
 class MediaRows(NamedTuple):
-    """The rows of a block that may show an image, as columns of equal length."""
+    """The rows of a block that may show an image, as columns of equal length. What is passed on as it is stays in UTF-8."""
 
     line_nos: Numbers  # positions in the block, from 0
     gbif_ids: Numbers
     identifiers: Sequence[str]
-    references: Sequence[str]
-    licenses: Sequence[str]
-    creators: Sequence[str]
-    rights_holders: Sequence[str]
+    references: Sequence[bytes]
+    licenses: Sequence[bytes]
+    creators: Sequence[bytes]
+    rights_holders: Sequence[bytes]
     broken: Sequence[int] = ()  # positions of lines in the block that are not UTF-8
 
     def pick(self, positions: Sequence[int]) -> MediaRows:
@@ -122,51 +124,50 @@ class Sieve:
         self._others = [columns.get(name) for name in ("references", "license", "creator", "rightsHolder")]
 
     def sift(self, block: Block) -> MediaRows:
-        """The usable rows of a block. Cells are as they stand in the file."""
-        text, broken = block.text()
+        """The usable rows of a block. Cells are as they stand in the file; bytes that are not UTF-8 read as U+FFFD."""
+        data, broken = block.lines()
         line_nos = np.arange(block.n_lines)
-        cells = _cells(text, self._width, len(line_nos))
+        cells = _cells(data, self._width, block.n_lines)
         if cells is None:
-            lines = text.split("\n")
+            lines = data.split(b"\n")
             whole = [at for at, line in enumerate(lines) if self._has_all_cells(block, at, line)]
             line_nos = np.array(whole, np.int64)
-            cells = _cells("\n".join([lines[at] for at in whole]), self._width, len(whole)) or []
-        stride = self._width + 1
-        urls = cells[self._identifier :: stride]
-        types = repeat("StillImage", len(urls)) if self._type is None else cells[self._type :: stride]
-        ids = cells[self._gbif_id :: stride]
+            cells = _cells(b"\n".join([lines[at] for at in whole]), self._width, len(whole))
+            assert cells is not None
+        urls = cells.column(self._identifier)
+        types = [b""] * len(urls) if self._type is None else cells.column(self._type)
+        ids = cells.column(self._gbif_id)
         gbif_ids = _numbers(ids)
         usable = np.ones(len(urls), bool)
-        doubtful = [at for at, (kind, url) in enumerate(zip(types, urls, strict=True)) if kind != "StillImage" or not url]
-        for at in range(len(urls)) if gbif_ids is None else doubtful:
-            row = cells[at * stride : at * stride + self._width]
-            if (reason := self._reason(row)) is not None:
-                self.rejects.add(block, int(line_nos[at]), reason, gbif_id_of(ids[at]))
+        doubtful = [at for at, (kind, url) in enumerate(zip(types, urls, strict=True)) if kind != b"StillImage" or not url]
+        if gbif_ids is None:
+            doubtful = list(range(len(urls)))
+        formats = [b""] * len(urls) if self._format is None else cells.column(self._format)
+        for at in doubtful:
+            gbif_id, *said = _texts((ids[at], types[at], formats[at], urls[at]))
+            known_id = gbif_id_of(gbif_id)
+            reason = BAD_GBIF_ID if known_id is None else reason_of_kind(*said)
+            if reason is not None:
+                self.rejects.add(block, int(line_nos[at]), reason, known_id)
                 usable[at] = False
         if gbif_ids is None:
-            gbif_ids = np.array([gbif_id_of(cell) or 0 for cell in ids], np.int64)
-        columns = [None if at is None else cells[at::stride] for at in self._others]
+            gbif_ids = np.array([gbif_id_of(cell) or 0 for cell in _texts(ids)], np.int64)
+        columns = [None if at is None else cells.column(at) for at in self._others]
         if not usable.all():
             line_nos, gbif_ids = line_nos[usable], gbif_ids[usable]
             urls = list(compress(urls, usable))
             columns = [None if column is None else list(compress(column, usable)) for column in columns]
-        others = [[""] * len(urls) if column is None else column for column in columns]
-        return MediaRows._make([line_nos, gbif_ids, urls, *others, broken])
+        others = [[b""] * len(urls) if column is None else column for column in columns]
+        return MediaRows._make([line_nos, gbif_ids, _texts(urls), *others, broken])
 
-    def _has_all_cells(self, block: Block, at: int, line: str) -> bool:
-        n_cells = line.count("\t") + 1
+    def _has_all_cells(self, block: Block, at: int, line: bytes) -> bool:
+        n_cells = line.count(b"\t") + 1
         if n_cells == self._width:
             return True
-        row = line.split("\t", self._gbif_id + 1)
+        row = _texts(line.split(b"\t", self._gbif_id + 1))
         known_id = gbif_id_of(row[self._gbif_id]) if len(row) > self._gbif_id else None
         self.rejects.add(block, at, TOO_FEW_CELLS if n_cells < self._width else TOO_MANY_CELLS, known_id)
         return False
-
-    def _reason(self, row: list[str]) -> str | None:
-        if gbif_id_of(row[self._gbif_id]) is None:
-            return BAD_GBIF_ID
-        media_format = "" if self._format is None else row[self._format]
-        return reason_of_kind("" if self._type is None else row[self._type], media_format, row[self._identifier])
 
 
 def reason_of_kind(kind: str, media_format: str, identifier: str) -> str | None:
@@ -185,25 +186,45 @@ def _start(row: bytes) -> str:
     return row.decode(errors="replace").rstrip("\r\n")[:ROW_START_CHARACTERS]
 
 
-def _cells(text: str, width: int, n_rows: int) -> list[str] | None:
-    """All cells of all rows, with a line feed as a cell of its own between two rows; None where not all rows have `width` cells.
+class _Cells(NamedTuple):
+    """All cells of some rows. Where one row ends and the next begins, `cells` holds the two together."""
 
-    One cut through a whole block takes a third of the time of one for each row.
+    cells: list[bytes]
+    firsts: list[bytes]  # of each row
+    lasts: list[bytes]
+    step: int  # from one row to the next in `cells`
+
+    def column(self, number: int) -> list[bytes]:
+        return self.firsts if number == 0 else self.lasts if number == self.step else self.cells[number :: self.step]
+
+
+def _cells(lines: bytes, width: int, n_rows: int) -> _Cells | None:
+    """The cells of rows that line feeds join; None where not all of them have `width` cells, which are two at least.
+
+    One cut at the tabs of a whole block takes a third of the time of one for each row, and half of that of a cut of text.
     """
+    step = width - 1
     if n_rows == 0:
-        return []
-    cells = text.replace("\n", "\t\n\t").split("\t")
-    if len(cells) == n_rows * (width + 1) - 1 and cells[width :: width + 1].count("\n") == n_rows - 1:
-        return cells
-    return None
-
-
-def _numbers(cells: Sequence[str]) -> Numbers | None:
-    """The GBIF ids in the cells, where all hold one and all are written as GBIF writes them."""
-    digits = "".join(cells)  # int() would also take "1_000" and digits of other scripts
-    if not (digits.isascii() and digits.isdigit() and all(cells)):
+        return _Cells([], [], [], step)
+    cells = lines.split(b"\t")
+    borders = cells[step:-1:step]
+    if len(cells) != n_rows * step + 1 or not all(map(contains, borders, repeat(_LINE_FEED))):
         return None
-    numbers: Numbers = np.fromstring(" ".join(cells), np.int64, sep=" ")
+    # So each border holds one of the `n_rows` - 1 line feeds.
+    ends = b"\n".join([cells[0], *borders, cells[-1]]).split(b"\n")
+    return _Cells(cells, ends[::2], ends[1::2], step)
+
+
+def _texts(cells: Sequence[bytes]) -> list[str]:
+    """Cells decoded: together, since one by one they cost twice as much."""
+    return b"\t".join(cells).decode(errors="replace").split("\t") if cells else []
+
+
+def _numbers(cells: Sequence[bytes]) -> Numbers | None:
+    """The GBIF ids in the cells, where all hold one and all are written as GBIF writes them."""
+    if not (b"".join(cells).isdigit() and all(cells)):  # int() would also take "1_000" and digits of other scripts
+        return None
+    numbers: Numbers = np.fromstring(b" ".join(cells), np.int64, sep=" ")
     return numbers if numbers.min() > 0 and numbers.max() < MAX_GBIF_ID else None  # too great ones are cut down to that
 
 

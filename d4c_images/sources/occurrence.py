@@ -63,7 +63,7 @@ class LabelReader:
         """GBIF's own table."""
         at = self._source.columns["gbifID"]
         for block in self._source.blocks(offset, rows_done + 1):
-            rows = (line.split("\t") for line in block.text()[0].split("\n"))
+            rows = (line.split("\t") for line in block.text().split("\n"))
             named = ((_whole_number(row[at]), row) for row in rows if len(row) > at)
             yield block.row_no - 1 + block.n_lines, block.end, [(no, row) for no, row in named if no is not None]
 

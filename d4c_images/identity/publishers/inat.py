@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import SHORTCUT_PREFIX, Example, Rank, Rule, Shortcut
+from d4c_images.identity.rule import Example, Rank, Rule, Shortcut
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
 
@@ -32,15 +32,6 @@ def _match(url: Url) -> Image | None:
 
 
 _OPEN_HOST = "inaturalist-open-data.s3.amazonaws.com"
-_OPEN_ORIGINAL = re.compile(r"([0-9]+)/original\.(?:jpe?g|png|gif|JPE?G|PNG|GIF)(?:\?[0-9]*)?").fullmatch
-
-
-def _open_original(identifier: str) -> Image | None:
-    """More than half of all rows of GBIF are of this shape, which nothing has to be done to."""
-    photo = _OPEN_ORIGINAL(identifier, SHORTCUT_PREFIX)
-    return photo and tuple.__new__(Image, (f"inat:{photo[1]}", (identifier,), _OPEN_HOST, NAME, VERSION))
-
-
 def _rank(url: Url) -> Rank | None:
     photo = _PHOTO(url.path + url.query)
     if photo is None:
@@ -56,7 +47,15 @@ RULE = Rule(
     hosts=frozenset({_OPEN_HOST, "inaturalist-open-data.s3.us-east-1.amazonaws.com", "static.inaturalist.org"}),
     match=_match,
     rank=_rank,
-    shortcut=Shortcut(f"https://{_OPEN_HOST}/photos/", _open_original),
+    shortcuts=(
+        # More than half of all rows of GBIF are of this shape.
+        Shortcut(
+            f"https://{_OPEN_HOST}/photos/",
+            r"([0-9]+)/original\.(?:jpe?g|png|gif|JPE?G|PNG|GIF)(?:\?[0-9]*)?",
+            "",
+            _OPEN_HOST,
+        ),
+    ),
     source="https://github.com/inaturalist/inaturalist-open-data (photo ids are one series on both hosts)",
     examples=(
         Example(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from d4c_images.identity.pattern import PICTURE, UUID
-from d4c_images.identity.rule import Example, Rank, Rule
+from d4c_images.identity.rule import Example, Rank, Rule, Shortcut
 from d4c_images.identity.url import Url
 from d4c_images.model import Image
 
@@ -93,6 +93,10 @@ RULE = Rule(
     hosts=frozenset(_TABLE),
     match=_match,
     rank=_rank,
+    # One of eleven rows of GBIF.
+    shortcuts=(
+        Shortcut("https://observation.org/photos/", r"([0-9]+\.jpe?g)", "observation.org/photos/", "observation.org"),
+    ),
     source="https://www.gbif.org (multimedia of each publisher's data sets)",
     examples=(
         _row("https://observation.org/photos/24850265.jpg"),

@@ -89,6 +89,11 @@ They wait for the coordinator's job, outlast it, and end when nothing is left, o
 Exit code 0: all is well. 1: the log names what is not.""",
         options=("--no-progress",),
     ),
+    "export": _Template(
+        """Writes the list of what is stored, with licences and labels; changes nothing and may run beside a download:
+  {submit} collection.parquet""",
+        options=("--no-progress",),
+    ),
 }
 COMMANDS = tuple(_TEMPLATES)
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+,:/-]*").fullmatch

@@ -68,8 +68,8 @@ def test_options_are_passed_on_and_the_exit_code_comes_back(script: Path, workpl
     assert (ledger, command) == ("/a b/ledger", command_of(script))
     assert arguments[-len(extra) :] == extra
     given = arguments[: -len(extra)]
-    source = ["x.zip"] if command == "init" else []
-    build_parser(Settings()).parse_args([command, *given, *source])  # what the script itself adds is understood
+    names = {"init": ["x.zip"], "export": ["x.parquet"]}.get(command, [])
+    build_parser(Settings()).parse_args([command, *given, *names])  # what the script itself adds is understood
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)

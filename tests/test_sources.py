@@ -50,7 +50,7 @@ def test_lines_are_cut_at_line_feeds_and_nowhere_else(data: bytes, size: int) ->
     for block in found:
         assert block.row_no == row_no
         assert data[block.offset : block.end] == block.data
-        text, broken = block.text()
+        text, (_, broken) = block.text(), block.lines()
         rows = text.split("\n")
         here = expected[row_no - 1 : row_no - 1 + block.n_lines]
         assert rows == [line.removesuffix(b"\r").decode(errors="replace") for line in here]

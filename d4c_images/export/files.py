@@ -1,0 +1,70 @@
+"""Writes a table of the ledger as CSV and Parquet files. Constant memory, whatever the number of rows; asks no question itself.
+
+Every file is written beside its place and renamed, so a reader sees the old one or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from d4c_images.errors import UsageError
+from d4c_images.ledger.reader import Row
+from d4c_images.ledger.tables import Table
+
+Sink = Callable[[Sequence[Row]], None]
+
+
+def check_name(path: Path) -> None:
+    """Raise `UsageError` where no kind of file is called so."""
+    if path.suffix not in _SINKS:
+        raise UsageError(f"{path}: a table is written as {' or '.join(_SINKS)}")
+
+
+def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) -> None:
+    """All files from one walk over the rows, each as its name ends. Raises `OSError`; then the files of before are still there."""
+    drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in finals]
+    try:
+        with ExitStack() as open_files:
+            sinks = [
+                open_files.enter_context(_SINKS[final.suffix](draft, table)) for draft, final in zip(drafts, finals, strict=True)
+            ]
+            for rows in steps:
+                for sink in sinks:
+                    sink(rows)
+        for draft, final in zip(drafts, finals, strict=True):
+            draft.replace(final)
+    finally:
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _csv(path: Path, table: Table) -> Iterator[Sink]:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file)
+        lines.writerow(table.columns)
+        yield lines.writerows
+
+
+@contextmanager
+def _parquet(path: Path, table: Table) -> Iterator[Sink]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string()}
+    schema = pa.schema([(name, types[kind]) for name, kind in table.columns.items()])
+
+    def sink(rows: Sequence[Row]) -> None:
+        columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+        arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        yield sink
+
+
+_SINKS = {".csv": _csv, ".parquet": _parquet}

@@ -1,0 +1,99 @@
+"""Every link of a record to an image that is stored, with what is known of both: a collection's list. Writes no file.
+
+It is walked in steps along the keys of its tables, each step its own short read, so a running download is not disturbed: what is
+stored while the walk is on may be in it or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.tables import NEXT_STEP, STEP_ROWS, Table
+
+COLLECTION = Table(
+    "collection",
+    "",
+    {
+        "gbif_id": "integer",
+        "image_no": "integer",
+        "image_id": "integer",
+        "file_path": "text",
+        "file_offset": "integer",
+        "file_size": "integer",
+        "sha256": "text",
+        "original_sha256": "text",
+        "media_type": "text",
+        "width": "integer",
+        "height": "integer",
+        "flag": "text",
+        "url": "text",
+        "license": "text",
+        "creator": "text",
+        "rights_holder": "text",
+        "references_url": "text",
+        "dataset": "text",
+        "record_id": "text",
+        "scientific_name": "text",
+        "taxon_key": "integer",
+        "accepted_taxon_key": "integer",
+        "kingdom_key": "integer",
+        "phylum_key": "integer",
+        "class_key": "integer",
+        "order_key": "integer",
+        "family_key": "integer",
+        "genus_key": "integer",
+        "species_key": "integer",
+        "family": "text",
+        "basis_of_record": "text",
+        "dataset_key": "text",
+        "institution_code": "text",
+        "collection_code": "text",
+        "catalog_number": "text",
+    },
+)
+_URL_NO = 13  # of the cells that are asked for; behind all URLs of the image
+
+_SELECT = """
+SELECT k.gbif_id, k.image_no, i.image_id, i.file_path, i.file_offset, i.file_size, nullif(lower(hex(i.sha256)), ''),
+       nullif(lower(hex(i.original_sha256)), ''), i.media_type, i.width, i.height, i.error_type, i.urls, i.url_no,
+       (SELECT text FROM texts WHERE text_id = k.license_id), (SELECT text FROM texts WHERE text_id = k.creator_id),
+       (SELECT text FROM texts WHERE text_id = k.rights_holder_id), k.references_url, n.dataset, n.record_id,
+       l.scientific_name, l.taxon_key, l.accepted_taxon_key, l.kingdom_key, l.phylum_key, l.class_key, l.order_key, l.family_key,
+       l.genus_key, l.species_key, l.family, l.basis_of_record, l.dataset_key, l.institution_code, l.collection_code,
+       l.catalog_number
+FROM {links}
+LEFT JOIN record_names AS n ON n.gbif_id = k.gbif_id
+LEFT JOIN labels AS l ON l.gbif_id = k.gbif_id
+WHERE i.status = 'success' AND {step}
+"""
+FIRST_LINKS = _SELECT.format(
+    links="image_rows AS k JOIN image_rows AS i ON i.image_id = k.image_id",
+    step="k.image_id > :after AND k.image_id <= :upto AND k.row_no IS NOT NULL ORDER BY k.image_id",
+)
+OTHER_LINKS = _SELECT.format(
+    links="link_rows AS k CROSS JOIN image_rows AS i ON i.image_id = k.image_id",
+    step="k.gbif_id > :after AND k.gbif_id <= :upto ORDER BY k.gbif_id, k.image_no",
+)
+LAST_IMAGE_ID = "SELECT coalesce(max(image_id), 0) FROM image_rows"
+
+
+def steps(ledger: Reader, progress: Callable[[int, int], None], step: int = STEP_ROWS) -> Iterator[list[Row]]:
+    """Rows with the columns of `COLLECTION`, some at a time. `progress` hears how many images were looked at, and of how many."""
+    last: int = ledger.rows(LAST_IMAGE_ID)[0][0]
+    for after in range(0, last, step):
+        yield _rows(ledger, FIRST_LINKS, after, min(after + step, last))
+        progress(min(after + step, last), last)
+    after = -(2**63)
+    while (upto := ledger.rows(NEXT_STEP, {"after": after, "step": step})[0][0]) is not None:
+        yield _rows(ledger, OTHER_LINKS, after, upto)
+        after = upto
+
+
+def _rows(ledger: Reader, sql: str, after: int, upto: int) -> list[Row]:
+    return [_with_its_url(row) for row in ledger.rows(sql, {"after": after, "upto": upto})]
+
+
+def _with_its_url(row: Row) -> Row:
+    """With the one URL that the image came from."""
+    return (*row[: _URL_NO - 1], row[_URL_NO - 1].split("\n")[row[_URL_NO]], *row[_URL_NO + 1 :])

@@ -1,0 +1,20 @@
+#!/bin/bash -l
+#SBATCH --job-name=d4c-export
+#SBATCH --output=%x.o%j
+#SBATCH --open-mode=append
+#SBATCH --time=12:00:00
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=1
+#SBATCH --no-requeue
+#
+# Writes the list of what is stored, with licences and labels; changes nothing and may run beside a download:
+#   sbatch jobs/export.sbatch.sh collection.parquet
+
+# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+home=${D4C_HOME:-$PWD}
+PATH=$home/.venv/bin:$PATH
+# shellcheck source=/dev/null
+if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
+
+# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+exec d4c-images export --no-progress "$@"

@@ -1,0 +1,141 @@
+"""The list of a collection: what is in it, as which files, and what becomes of a file that was there before."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from d4c_images.errors import UsageError
+from d4c_images.export import files
+from d4c_images.ledger import collected
+from d4c_images.ledger.reader import Row as LedgerRow
+from d4c_images.ledger.reader import open_reader
+from tests.ingest_model import Row
+from tests.program import Collection, multimedia, reach
+from tests.publishers.client import Publishers
+from tests.sample_ledger import LICENCES, SAMPLES, make_ledger
+from tests.test_ingest import query, run, write
+from tests.test_stable_numbers import VERDICTS, download, row
+
+BY_THE_VIEWS = """
+SELECT o.gbif_id, o.image_no, o.image_id, i.file_path, i.sha256, o.license
+FROM occurrence_images AS o JOIN images AS i ON i.image_id = o.image_id WHERE i.status = 'success'
+"""
+
+
+def listed(ledger: Path, step: int = 1000) -> list[LedgerRow]:
+    with open_reader(ledger) as reader:
+        return [one for rows in collected.steps(reader, lambda done, total: None, step) for one in rows]
+
+
+def cells(rows: list[LedgerRow], *names: str) -> list[tuple[object, ...]]:
+    places = [list(collected.COLLECTION.columns).index(name) for name in names]
+    return [tuple(one[place] for place in places) for one in rows]
+
+
+@settings(deadline=None)
+@given(rows=st.lists(row, min_size=1, max_size=30), step=st.integers(1, 9))
+def test_every_link_to_a_stored_image_is_listed_once(tmp_path_factory: pytest.TempPathFactory, rows: list[Row], step: int) -> None:
+    folder = tmp_path_factory.mktemp("export")
+    run(folder / "ledger", write(folder / "multimedia.txt", rows))
+    download(folder / "ledger", list(VERDICTS))
+    found = cells(listed(folder / "ledger", step), "gbif_id", "image_no", "image_id", "file_path", "sha256", "license")
+    assert sorted(found, key=repr) == sorted(query(folder / "ledger", BY_THE_VIEWS), key=repr)
+
+
+def test_what_a_row_says(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger").close()
+    rows = listed(tmp_path / "ledger")
+    stored = [sample for sample in SAMPLES if sample.body is not None]
+    by_path = {str(path): rest for path, *rest in cells(rows, "file_path", "gbif_id", "sha256", "url", "flag", "license")}
+    assert {path: rest[:3] for path, rest in by_path.items()} == {
+        one.path: [
+            one.gbif_id,
+            hashlib.sha256(one.body or b"").hexdigest(),
+            f"https://{one.host}/{one.gbif_id}/{one.image_no}",
+        ]
+        for one in stored
+    }
+    assert [rest[3] for rest in by_path.values() if rest[3]] == ["raw_unprocessed"]
+    assert {rest[4] for rest in by_path.values()} == {LICENCES[0], LICENCES[1], None}
+    names = cells(rows, "gbif_id", "scientific_name", "family")
+    assert ("Quercus robur L.", "Fagaceae") in {one[1:] for one in names if one[0] == 1000000001}
+
+
+def test_the_url_is_the_one_that_the_image_came_from(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger").close()
+    opened = sqlite3.connect(tmp_path / "ledger")
+    opened.execute("UPDATE image_rows SET urls = 'https://a/best\nhttps://a/second', url_no = 1 WHERE image_id = 1")
+    opened.commit()
+    opened.close()
+    assert dict(cells(listed(tmp_path / "ledger"), "image_id", "url"))[1] == "https://a/second"
+
+
+def test_both_kinds_of_file_hold_the_same(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    collection = Collection(tmp_path)
+    for name in ("list.csv", "deep/list.parquet"):
+        assert "4 rows" in collection.run("export", tmp_path / name)
+    parquet = pq.read_table(tmp_path / "deep" / "list.parquet")
+    with (tmp_path / "list.csv").open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    assert header == parquet.column_names == list(collected.COLLECTION.columns)
+    assert lines == [["" if value is None else str(value) for value in one.values()] for one in parquet.to_pylist()]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_name_that_says_no_kind_of_file_ends_before_anything_is_read(tmp_path: Path) -> None:
+    complaint = Collection(tmp_path).run("export", tmp_path / "list.xlsx", code=2)
+    assert complaint.count("\n") == 1
+    assert ".csv or .parquet" in complaint
+    with pytest.raises(UsageError):
+        files.check_name(Path("list"))
+
+
+def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("of before")
+
+    def broken() -> list[list[LedgerRow]]:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        files.write(collected.COLLECTION, (step for step in broken()), [tmp_path / "list.csv"])
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
+    assert (tmp_path / "list.csv").read_text() == "of before"
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    (tmp_path / "file").write_text("")
+    complaint = Collection(tmp_path).run("export", tmp_path / "file" / "list.csv", code=1)
+    assert complaint.count("\n") == 1
+    assert "cannot write" in complaint
+
+
+def test_the_list_leads_to_the_bytes(tmp_path: Path, publishers: Publishers) -> None:
+    """The program itself, from rows to a list whose files have the hashes that it says."""
+    collection = Collection(tmp_path)
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(n, f"http://a.example.org/{n}.jpg") for n in range(1, 7)]))
+    collection.run("download", *reach(publishers))
+    summary = json.loads(collection.run("export", tmp_path / "list.parquet", "--json", "--no-progress"))
+    rows = pq.read_table(tmp_path / "list.parquet").to_pylist()
+    assert summary["n_rows"] == len(rows) == 6
+    for one in rows:
+        body = (collection.root / one["file_path"]).read_bytes()
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (one["file_size"], one["sha256"])
+
+
+@pytest.mark.parametrize("sql", [collected.FIRST_LINKS, collected.OTHER_LINKS])
+def test_steps_search_by_key(tmp_path: Path, sql: str) -> None:
+    make_ledger(tmp_path / "ledger").close()
+    with open_reader(tmp_path / "ledger") as reader:
+        plan = [line[3] for line in reader.rows(f"EXPLAIN QUERY PLAN {sql}", {"after": 0, "upto": 9})]
+    assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan

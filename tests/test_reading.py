@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from d4c_images import prepare
 from d4c_images.errors import SourceError
-from d4c_images.reading import Reader
+from d4c_images.ledger.chunk import Chunk
+from d4c_images.reading import SLOT_BYTES, SLOTS, Reader
 from d4c_images.sources import open_media
 from d4c_images.stating import Assignment
 
@@ -33,4 +37,40 @@ def test_a_reader_that_died_before_its_work_is_told_of(tmp_path: Path) -> None:
     readers()[0].kill()
     with pytest.raises(SourceError, match="has died"):
         list(reader.chunks(Assignment(open_media(path)[0]), None))
+    assert readers() == []
+
+
+def table(path: Path, identifiers: Iterable[str]) -> Assignment:
+    path.write_text("gbifID\tidentifier\n" + "".join(f"{n}\t{one}\n" for n, one in enumerate(identifiers, 1)))
+    return Assignment(open_media(path)[0])
+
+
+def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
+    return [(chunk.end_row, chunk.urls, chunk.image_keys, chunk.gbif_ids.tolist()) for chunk in chunks]
+
+
+@pytest.mark.parametrize(
+    "identifiers",
+    [
+        [f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(3 * SLOTS * 512)],  # all slots, more than twice
+        [
+            f"https://x.example.org/iiif/2/{'a' * 2000}{n}/info.json" for n in range(1000)
+        ],  # with its guesses, more than a slot holds
+    ],
+    ids=["many chunks", "big chunks"],
+)
+def test_what_arrives_is_what_was_read(tmp_path: Path, identifiers: list[str]) -> None:
+    assignment = table(tmp_path / "multimedia.txt", identifiers)
+    expected = list(prepare.chunks(assignment, None))
+    assert len(expected) > 2 * SLOTS or max(len(pickle.dumps(chunk)) for chunk in expected) > SLOT_BYTES
+    assert rows_of(Reader().chunks(assignment, None)) == rows_of(expected)
+
+
+def test_a_reader_that_dies_at_work_is_told_of(tmp_path: Path) -> None:
+    assignment = table(tmp_path / "multimedia.txt", (f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(20_000)))
+    reading = Reader().chunks(assignment, None)
+    next(reading)
+    readers()[0].kill()
+    with pytest.raises(SourceError, match="has died"):
+        list(reading)
     assert readers() == []

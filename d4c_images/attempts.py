@@ -120,7 +120,11 @@ class Attempts:
     # what comes back
 
     def _run(self, attempt: Attempt, then: Callable[..., None], act: Callable[..., Any], *args: Any) -> None:
-        """Run `act` in a thread, and what takes long of it in another, then `then(attempt, future)`."""
+        """Run `act` in a thread, with the body in its file, and what takes long in another, then `then(attempt, future)`."""
+
+        def flushed() -> Any:
+            attempt.part.flush()
+            return act(*args)
 
         def done(future: Future[Any]) -> None:
             slow = None if future.cancelled() or future.exception() else future.result()
@@ -134,7 +138,7 @@ class Attempts:
             attempt.lane.n_slow -= 1
             self._guarded(attempt, then, attempt, future)
 
-        self._beside.run(act, *args, then=done)
+        self._beside.run(flushed, then=done)
 
     def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
         """One image that surprises us must not end the work on all others."""

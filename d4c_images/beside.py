@@ -71,12 +71,12 @@ class Beside:
         """Have a thread do something whose result nobody waits for."""
         self._decoders.submit(act)
 
-    def run(self, act: Callable[..., Any], *args: Any, then: Callable[[Future[Any]], None]) -> None:
+    def run(self, act: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
         """Run `act` in a thread, then `then` in the loop."""
         self._n_out += 1
         if not self._errands:
             self._errands_since = self._monotonic()
-        self._errands.append(_Errand(partial(act, *args), then, Future()))
+        self._errands.append(_Errand(act, then, Future()))
 
     def run_slowly(self, act: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
         """Run `act` in a thread of its own, after what was given before, then `then` in the loop. It holds nobody else up."""

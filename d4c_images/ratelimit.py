@@ -18,6 +18,7 @@ EPOCH_FROM = 1e9  # seconds: no server thinks of 30 years
 EPOCH_MS_FROM = 1e12
 FREE_SHARE = 0.5  # of a window's requests, before the rest of them is spread over the rest of the window
 
+_PREFIXES = ("ratelimit", "x-ratelimit", "x-rate-limit")
 _NUMBER = re.compile(r"\s*(-?\d{1,18})(?:\.\d*)?\s*(?:[,;]|\Z)")
 _PARAMETER = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(-?\d{1,18})\b", re.IGNORECASE)
 _ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^;,"]*)((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|\Z)')
@@ -43,6 +44,8 @@ def wish_of(headers: Mapping[str, str], now: float) -> Wish:
     many there are, the rest is spread over the time until the reset. Of several limits the strictest counts.
     """
     hold_s = interval_s = 0.0
+    if not any(name.startswith(_PREFIXES) for name in headers):  # as with most answers
+        return Wish(hold_s, interval_s)
     for quota in _quotas(headers, now):
         if quota.remaining <= 0:
             hold_s = max(hold_s, quota.reset_s)
@@ -60,7 +63,7 @@ def _quotas(headers: Mapping[str, str], now: float) -> Iterator[_Quota]:
         limits = {name: values.get("q") for name, values in _items(headers.get("ratelimit-policy", ""))}
         for name, values in _items(field):
             yield from _quota(values.get("r"), values.get("t"), limits.get(name), now)
-    for prefix in ("ratelimit", "x-ratelimit", "x-rate-limit"):
+    for prefix in _PREFIXES:
         remaining, reset, limit = (_number(headers.get(f"{prefix}-{name}")) for name in ("remaining", "reset", "limit"))
         yield from _quota(remaining, reset, limit, now)
 

@@ -127,7 +127,7 @@ def _jpeg_is_truncated(whole: bytes, tail: bytes) -> bool:
     by the rule that an FF in picture data is followed by 00 or a restart marker.
     """
     if whole:
-        return whole.find(b"\xff\xd9", start_of_scan(whole)) < 0
+        return whole.rfind(b"\xff\xd9", start_of_scan(whole)) < 0  # from the end, where it mostly stands
     return b"\xff\x00" in tail and _NO_PICTURE_DATA.search(tail) is None
 
 

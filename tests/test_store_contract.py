@@ -43,6 +43,7 @@ def written(store: Store, gbif_id: int = 1234567890, image_no: int = 0, lease_id
     partial = store.begin(gbif_id, image_no, lease_id)
     for at in range(0, len(body), 10_000):
         partial.write(body[at : at + 10_000])
+    partial.flush()
     return partial
 
 
@@ -100,11 +101,37 @@ def test_nothing_wears_a_final_name_before_it_is_put(store: Store) -> None:
     assert partial.path.name.startswith(".")
 
 
-def test_a_partial_exists_from_its_first_byte_on(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("body", [b"", b"x", bytes(64 * 1024), bytes(64 * 1024 + 1)])
+def test_a_partial_exists_once_it_is_flushed(store: Store, tmp_path: Path, body: bytes) -> None:
     partial = store.begin(1234567890, 0, 7)
+    partial.flush()
     assert files(tmp_path) == []
-    partial.write(b"x")
-    assert len(files(tmp_path)) == 1
+    for piece in (body, b"and", b"more"):
+        partial.write(piece)
+    partial.flush()
+    assert partial.path.read_bytes() == body + b"andmore"
+    partial.write(b" later")
+    partial.flush()
+    assert partial.path.read_bytes() == body + b"andmore later"
+
+
+def test_a_body_that_was_not_flushed_is_put_as_well(store: Store, tmp_path: Path) -> None:
+    partial = store.begin(1234567890, 0, 7)
+    partial.write(b"small")
+    (place,) = put(store, Keep(partial, "jpg"))
+    assert body_at(tmp_path, place, 5) == b"small"
+
+
+def test_what_was_not_flushed_is_forgotten_like_the_rest(store: Store, tmp_path: Path) -> None:
+    partial = store.begin(1234567890, 0, 7)
+    partial.write(b"first try")
+    partial.abort()
+    partial.flush()
+    assert files(tmp_path) == []
+    partial.write(b"second try")
+    partial.rewrite(b"made smaller")
+    (place,) = put(store, Keep(partial, "jpg"))
+    assert body_at(tmp_path, place, 12) == b"made smaller"
 
 
 def test_an_aborted_partial_leaves_nothing_and_may_begin_anew(store: Store, tmp_path: Path) -> None:
@@ -200,10 +227,8 @@ def test_a_disk_that_takes_no_bytes_is_a_store_error_with_the_path(
     store: Store, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(system, "write", failing(code))
-    partial = store.begin(1234567890, 0, 7)
     with pytest.raises(StoreError, match=f"1234567890-00.*{os.strerror(code)}"):
-        partial.write(b"x")
-    partial.abort()
+        written(store, body=b"x")
 
 
 @pytest.mark.parametrize("code", TROUBLES)
@@ -224,7 +249,7 @@ def test_a_file_where_a_folder_should_be_is_a_store_error(store: Store, tmp_path
     (tmp_path / "123").write_text("in the way")
     (tmp_path / "packs").write_text("in the way")
     with pytest.raises(StoreError, match="123"):
-        store.begin(1234567890, 0, 7).write(b"x")
+        written(store, body=b"x")
     with pytest.raises(StoreError, match="123"):
         store.find(1234567890, 0)
 
@@ -242,7 +267,7 @@ def test_a_root_that_goes_away_is_not_made_anew(open_one: Open, tmp_path: Path) 
     root.rename(tmp_path / "elsewhere")
     for _ in range(2):
         with pytest.raises(StoreError, match="images: the folder of images has been moved"):
-            store.begin(1234567890, 0, 7).write(b"x")
+            written(store, body=b"x")
         assert not list(root.rglob("*"))
         root.mkdir(exist_ok=True)
     store.close()

@@ -17,15 +17,18 @@ class Partial(Protocol):
     """A body on its way into the store, under a name that no reader takes for an image.
 
     The name tells image and lease, so the same image under two leases never meets itself. Nothing exists before the first
-    `write`. Every method may raise `StoreError`, naming the path.
+    `write`. Used by one thread at a time. Every method may raise `StoreError`, naming the path.
     """
 
     @property
     def path(self) -> Path:
-        """A local file that holds what has been written so far."""
+        """A local file that holds what has been written, as of the last `flush`."""
 
     def write(self, body: bytes, /) -> None:
-        """Append all of `body`."""
+        """Append all of `body`. A small one may wait in memory: to make a file takes longer than a network loop should wait."""
+
+    def flush(self) -> None:
+        """Have all that was written in the file. Not durable: that is for `Store.put`, which needs no flush."""
 
     def rewrite(self, body: bytes, /) -> None:
         """Hold `body` instead of what was written before."""

@@ -76,6 +76,8 @@ class PackStore:
         return FilePartial(self._top, PARTS, stem_of(gbif_id, image_no), lease_id)
 
     def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
+        for keep in keeps:
+            keep.partial.flush()
         crash.point("put.written")
         bodies = [_Body(ours(keep.partial).path, ours(keep.partial).stem, keep.extension, keep.blob, keep.url) for keep in keeps]
         places = self._append(bodies)

@@ -13,6 +13,8 @@ from pathlib import Path
 from d4c_images.errors import StoreError
 from d4c_images.stores import Partial
 
+HELD_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush`
+
 fsync = os.fsync
 rename = os.replace
 write = os.write
@@ -82,7 +84,7 @@ class Root:
 class FilePartial:
     """The `Partial` of stores on a file system: `<folder>/.<gbif_id>-<NN>.<lease>.part`."""
 
-    __slots__ = ("_fd", "_root", "folder", "path", "stem")
+    __slots__ = ("_fd", "_held", "_root", "folder", "path", "stem")
 
     def __init__(self, root: Root, folder: str, stem: str, lease_id: int) -> None:
         self._root = root
@@ -90,19 +92,30 @@ class FilePartial:
         self.stem = stem
         self.path = root.path / folder / f".{stem}.{lease_id}.part"
         self._fd: int | None = None
+        self._held = b""  # written, but not in the file yet: a small body is there with its first write
 
     def write(self, body: bytes, /) -> None:
-        with naming(self.path):
-            write_all(self._opened(), body)
+        if self._fd is None and not self._held and len(body) <= HELD_BYTES:
+            self._held = body
+            return
+        self.flush()
+        self._append(body)
+
+    def flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._append(held)
 
     def rewrite(self, body: bytes, /) -> None:
+        self._held = b""
         with naming(self.path):
             if self._fd is not None:
                 os.ftruncate(self._fd, 0)
                 os.lseek(self._fd, 0, os.SEEK_SET)
-        self.write(body)
+        self._append(body)
 
     def abort(self) -> None:
+        self._held = b""
         if self._fd is None:
             return
         self._close()
@@ -111,9 +124,14 @@ class FilePartial:
 
     def sync(self) -> None:
         """The bytes are on the disk. On the descriptor that wrote them: an error in writing back is told only there."""
+        self.flush()
         with naming(self.path):
             fsync(self._opened())  # an image of no bytes is nobody's wish, but not for us to refuse
             self._close()
+
+    def _append(self, body: bytes) -> None:
+        with naming(self.path):
+            write_all(self._opened(), body)
 
     def _opened(self) -> int:
         if self._fd is None:

@@ -174,7 +174,7 @@ class Attempts:
             reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
-            attempt.lane.n_troubles = 0
+            attempt.lane.has_got_picture(reply.elapsed_s)
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
         elif documents.may_be_document(reply, verdict):
             asked = attempt.claim.urls[attempt.url_no]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from d4c_images import pace
 from d4c_images.fetch import Connections, Request, Unfinished
 from d4c_images.model import Claim, Failure, Outcome, Reply, Turn
 from d4c_images.stores import Partial
@@ -54,6 +55,7 @@ class Lane:
     jobs: list[Job] = field(default_factory=list)
     ready: deque[Attempt] = field(default_factory=deque)  # for their next request
     in_flight: dict[Request, Attempt] = field(default_factory=dict)
+    speed: pace.Speed = field(default_factory=pace.Speed)  # how wide it is asked, within the turn's connections
     next_start: float = 0.0  # by the monotonic clock
     paid_until: float = 0.0  # likewise: the time that what has come in takes at the turn's bytes_per_s
     interval_s: float = 0.0  # between two requests, as the server's answers ask for
@@ -64,6 +66,26 @@ class Lane:
     @property
     def host(self) -> str:
         return self.key[0]
+
+    def add(self, job: Job) -> None:
+        """The turn that follows: a lane that has grown stays as wide, as far as the turn allows."""
+        turn = job.turn
+        width = turn.connections if turn.at_first is None else max(self.speed.width, turn.at_first)
+        self.speed = replace(self.speed, width=float(width))
+        self.connections.resize(turn.connections)
+        self.jobs.append(job)
+
+    @property
+    def is_full(self) -> bool:
+        """As many requests are under way as there may be."""
+        return len(self.in_flight) >= min(self.jobs[-1].turn.connections, self.speed.width)
+
+    def has_got_picture(self, took_s: float) -> None:
+        """Wider by one, where that is allowed and nothing was in trouble just before."""
+        if not self.n_troubles:
+            news = pace.News(n_ok=1, n_success=1, success_s=took_s)
+            self.speed = pace.speed_after(self.speed, news, self.jobs[-1].turn.connections, now=0.0)
+        self.n_troubles = 0
 
     def rests_until(self) -> float:
         """When the next request may start, by the monotonic clock."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from sqlite3 import Connection
+from typing import NamedTuple
 
 from d4c_images import pace
 from d4c_images.agenda import Agenda
@@ -28,6 +29,13 @@ LANE_CONNECTIONS = 8  # of one worker, so that a group with many keeps several w
 NEW_SHARE = 4  # one connection of so many, at most, waits for hosts that have not answered yet
 MAX_TURNS = 64  # in one transaction
 TICK_S = 0.25
+
+
+class Share(NamedTuple):
+    """What a lane gets of its group's connections."""
+
+    at_first: int
+    most: int  # once pictures come in: the worker need not ask for each
 
 
 class Lender:
@@ -163,11 +171,11 @@ class Lender:
             n_claims = len(lease.turn.claims)
             if len(lane.leases) > 1 or n_claims < 2 or 2 * len(lease.outstanding) > n_claims:
                 continue
-            more = min(group.width - group.granted, LANE_CONNECTIONS - lane.connections)
-            more = min(more, max(0, self._plan.max_connections - self._load[lane.worker]))
+            room = min(LANE_CONNECTIONS - lane.connections, max(0, self._plan.max_connections - self._load[lane.worker]))
             if now < group.rests_until:  # a worker that is out of touch may have its share still
-                more = min(more, 0)
-            turn = self._turn(db, host, lane, max(1, lane.connections + more), None, now)
+                room = 0
+            share = Share(lane.connections + min(room, group.width - group.granted), lane.connections + min(room, group.reach))
+            turn = self._turn(db, host, lane, share, None, now)
             if turn is not None:
                 turns.append((lane.worker, turn))
         return turns
@@ -192,16 +200,16 @@ class Lender:
             return None
         is_probe = allowed is not None or not host.has_answered
         connections = 1 if is_probe else min(LANE_CONNECTIONS, max(1, free // (1 + len(line))), self._room())
+        most = connections if is_probe or line else min(LANE_CONNECTIONS, max(connections, group.reach), self._room())
         number = next(number for number in range(len(host.lanes) + 1) if number not in host.lanes)
         lane = HostLane(number, min(self._load, key=self._load.__getitem__))
-        turn = self._turn(db, host, lane, connections, allowed if allowed is not None or host.has_answered else PROBE_CLAIMS, now)
+        most_claims = allowed if allowed is not None or host.has_answered else PROBE_CLAIMS
+        turn = self._turn(db, host, lane, Share(connections, most), most_claims, now)
         return None if turn is None else (lane.worker, turn)
 
-    def _turn(
-        self, db: Connection, host: Host, lane: HostLane, connections: int, most: int | None, now: float
-    ) -> Turn | None:
+    def _turn(self, db: Connection, host: Host, lane: HostLane, share: Share, most: int | None, now: float) -> Turn | None:
         """The next turn of a lane, with at most so many claims; None where nothing waits now."""
-        group, deadline = host.group, self._plan.deadline
+        group, deadline, connections = host.group, self._plan.deadline, max(1, share.most)
         max_bytes = None
         if group.limits.bytes_per_day is not None:
             day = pacing.day_bytes(db, group.member_ids, group.limits.bytes_per_day, now)
@@ -224,6 +232,8 @@ class Lender:
             if when is not None:
                 self.agenda.add(host, max(when, now + TICK_S))
             return None
+        if share.at_first < connections:
+            turn = replace(turn, at_first=max(1, share.at_first))
         if not lane.leases:
             turn = replace(turn, connections=min(turn.connections, len(turn.claims)))  # one claim needs one
             host.lanes[lane.number] = lane

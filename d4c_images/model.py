@@ -191,6 +191,7 @@ class Turn:
     claims: tuple[Claim, ...]
     bytes_per_s: float | None = None  # of this lane, on average
     max_bytes: int | None = None  # nothing is started once the turn has brought so many
+    at_first: int | None = None  # requests at once to begin with; one more for each picture in time. None: all that it may have
 
 
 @dataclass(frozen=True, slots=True)

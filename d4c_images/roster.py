@@ -54,6 +54,11 @@ class Group:
         return max(1, min(self.limits.connections, int(self.speed.width)))
 
     @property
+    def reach(self) -> int:
+        """How many more of them its lanes may take by themselves while pictures come in: until it was in trouble, all."""
+        return (self.limits.connections if self.speed.narrowed_at is None else self.width) - self.granted
+
+    @property
     def granted(self) -> int:
         return sum(lane.connections for host in self.hosts for lane in host.lanes.values())
 

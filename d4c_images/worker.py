@@ -91,8 +91,7 @@ class _Worker:
             if lane is None:
                 lane = self._lanes[key] = Lane(key, self._fetcher.connections(turn.connections))
                 lane.next_start = self._rests.pop(key, 0.0)
-            lane.connections.resize(turn.connections)
-            lane.jobs.append(Job(turn, deque(turn.claims)))
+            lane.add(Job(turn, deque(turn.claims)))
 
     def _end_turns(self, orders: Orders) -> None:
         now = self._clock.time()
@@ -119,7 +118,7 @@ class _Worker:
     def _start_due(self, lane: Lane, now: float) -> None:
         while self._beside.has_room() and lane.has_work():
             turn = lane.jobs[-1].turn
-            if len(lane.in_flight) >= turn.connections or lane.n_slow >= MOST_SLOW:
+            if lane.is_full or lane.n_slow >= MOST_SLOW:
                 return
             rests_until = lane.rests_until()
             if now < rests_until:

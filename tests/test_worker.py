@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from d4c_images.fetch import Fetcher, Request
 from d4c_images.judge import Policy
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
 from d4c_images.ratelimit import Wish
-from d4c_images.stores import Keep, Place
+from d4c_images.stores import Keep, Place, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker import Clock, work
 from tests.patience import PATIENCE_S
@@ -145,6 +146,20 @@ def test_success_is_told_only_after_the_file_is_kept(bench: Bench, monkeypatch: 
         for outcome in report.outcomes:
             assert outcome.blob is not None
             assert outcome.blob.path in kept
+
+
+def test_the_network_loop_makes_no_file_for_a_small_body(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make a file may take as long as the file system is busy, and all other downloads would wait for that."""
+    writers = set[str]()
+
+    def write(fd: int, body: memoryview) -> int:
+        writers.add(threading.current_thread().name)
+        return os.write(fd, body)
+
+    monkeypatch.setattr(partial, "write", write)
+    bench.outcomes(turn([claim(number) for number in range(5)]))
+    assert writers
+    assert all(name.startswith("decode") for name in writers)
 
 
 # Candidates
@@ -322,6 +337,36 @@ def test_a_lane_never_has_more_connections_than_its_turns_allow(bench: Bench, pu
     assert seen["connections_max"] == n_connections
     assert seen["in_flight_max"] == n_connections
     assert seen["connections"] == n_connections  # the next turn of the lane uses those of the last one
+
+
+@pytest.mark.parametrize(("most", "n_images", "widest"), [(8, 3, 2), (8, 20, 8), (3, 20, 3)])
+def test_a_lane_grows_by_one_with_each_picture(
+    bench: Bench, publishers: Publishers, most: int, n_images: int, widest: int
+) -> None:
+    """1, 2, 4, 8: each round twice as many, up to what the turn allows; the next turn finds the lane as wide as it was."""
+    publishers.behave(f"{HOST}=slow_first_byte:0.05")
+    bench.outcomes(turn([claim(number) for number in range(n_images)], connections=most, at_first=1))
+    assert publishers.host(HOST)["in_flight_max"] == widest
+    starts = [at for at, *_ in publishers.log()]
+    assert starts[1] - starts[0] >= 0.05, "the second one waits for the first"
+
+
+@pytest.mark.parametrize("behaviour", ["http_404", "html_as_jpeg", "http_500"])
+def test_only_pictures_make_a_lane_wider(bench: Bench, publishers: Publishers, behaviour: str) -> None:
+    publishers.behave(f"{HOST}={behaviour}")
+    bench.outcomes(turn([claim(number) for number in range(TROUBLES)], connections=8, at_first=1))
+    assert publishers.host(HOST)["in_flight_max"] == 1
+
+
+def test_a_turn_that_leaves_no_room_to_grow_makes_the_lane_narrow_again(bench: Bench, publishers: Publishers) -> None:
+    publishers.behave(f"{HOST}=slow_first_byte:0.02")
+    wide, narrow = ([claim(number) for number in range(at, at + 12)] for at in (0, 100))
+    given = [Orders((turn(wide, 1, connections=4, at_first=1),)), Orders((turn(narrow, 2, connections=1),), closed=True)]
+    for report in bench.reports(lambda wait_s: given.pop(0) if given else Orders(closed=True)):
+        if report.lease_id == 1 and report.finished:
+            assert publishers.host(HOST)["in_flight_max"] > 1
+            publishers.reset()
+    assert publishers.host(HOST)["in_flight_max"] <= 1
 
 
 def test_no_connection_is_open_once_a_turn_is_told_to_be_finished(bench: Bench, publishers: Publishers) -> None:

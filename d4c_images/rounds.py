@@ -26,6 +26,7 @@ class Rounds:
     job: Job | None
     requeue: bool
     say: Callable[[str], None]
+    is_dismissed: Callable[[], bool]  # somebody may want to be rid of the job
     ask: scheduler.Ask = scheduler.ask
 
     def limits(self, deadline: float | None, grace_s: float, now: float) -> tuple[float | None, float]:
@@ -54,6 +55,9 @@ class Rounds:
     def exit_code(self, idle_rounds: int) -> int:
         """What to exit with when work is left and the ledger is given back; the job may be queued again by then."""
         if self.job is None or not self.requeue:
+            return EXIT_WORK_LEFT
+        if self.is_dismissed():  # a scheduler that itself wants the job to come again sees to that
+            self.say("work is left, but a signal has ended this job: it does not queue itself again")
             return EXIT_WORK_LEFT
         if idle_rounds >= MAX_IDLE_ROUNDS:
             self.say(f"{idle_rounds} rounds in a row got nothing done: this job is not queued again; see 'd4c-images status'")

@@ -61,14 +61,15 @@ class Steward:
     def run(self) -> Ending:
         wishes.take(self._ledger, self._started_at)
         with self._ledger.transaction() as db:
-            still_asked = lending.hosts_of_lost_workers(db, self._run_id)
+            still_asked = lending.asked_by_the_lost(db, self._run_id, self._started_at)
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
+            lending.note_lost(db, still_asked, self._started_at, self._started_at + self._plan.lost_ask_s)
             pacing.forget_old_bytes(db, self._started_at)
             self._silence.answered_at = pacing.anybody_answered_at(db)
             conclusions.go_by_wishes(db, self._hosts)
             for count in questions.hosts_with_work(db):
                 self._know(db, count.host_id, count.host, count.n_left)
-        self._hosts.rest(still_asked, self._started_at + self._plan.lost_ask_s)
+        self._hosts.rest({asked.host_id for asked in still_asked}, self._started_at + self._plan.lost_ask_s)
         self._watcher.started(self._snapshot())
         ending = self._work()
         if self._lender.leases:
@@ -226,15 +227,24 @@ class Steward:
         self._totals.worker_deaths += 1
         self._watcher.worker_died(death.why)
         self._lender.left(death.worker)
-        reports = []
-        for lease_id, lease in self._lender.leases.items():
-            if lease.worker == death.worker:
-                self._hosts.rest([lease.host.host_id], self._clock() + death.may_ask_s)
-                outcomes = tuple(
-                    self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding
-                )
-                reports.append(Report(lease_id, outcomes, finished=True))
-        return reports
+        held = {lease_id: lease for lease_id, lease in self._lender.leases.items() if lease.worker == death.worker}
+        if death.may_ask_s and held:
+            self._note_lost({lease.host.host_id for lease in held.values()}, death.may_ask_s)
+        return [
+            Report(
+                lease_id,
+                tuple(self._blame(claim, death.why) for claim in lease.turn.claims if claim.image_id in lease.outstanding),
+                finished=True,
+            )
+            for lease_id, lease in held.items()
+        ]
+
+    def _note_lost(self, host_ids: set[int], may_ask_s: float) -> None:
+        """Somebody out of reach may ask these hosts for so long: neither this run nor the next one begins a lane there before."""
+        now = self._clock()
+        self._hosts.rest(host_ids, now + may_ask_s)
+        with self._ledger.transaction() as db:
+            lending.note_lost(db, [lending.Asked(self._run_id, host_id) for host_id in host_ids], now, now + may_ask_s)
 
     def _blame(self, claim: Claim, why: str) -> Outcome:
         self._deaths[claim.image_id] += 1
@@ -316,6 +326,8 @@ class Steward:
             end_at = self._clock() + CANCEL_S
             while self._lender.leases and self._clock() < end_at:
                 self._settle(self._runner.receive(TICK_S))
+        if self._lender.leases:
+            self._note_lost({lease.host.host_id for lease in self._lender.leases.values()}, self._plan.lost_ask_s)
         with self._ledger.transaction() as db:
             lending.take_back(db, list(self._lender.leases))
 

@@ -41,7 +41,7 @@ class Sample:
 
 SAMPLES = (
     Sample(1000000001, 0, HOSTS[0], "success", body=b"first image"),
-    Sample(1000000001, 1, HOSTS[0], "success", body=b"second image"),
+    Sample(1000000001, 1, HOSTS[0], "success", body=b"second image", error_type="partly_read"),
     Sample(1000000002, 0, HOSTS[0], "success", body=b"a raw file", extension="dng", error_type="raw_unprocessed"),
     Sample(77, 0, HOSTS[0], "success", body=b"short id", extension="png"),
     Sample(1000000003, 0, HOSTS[0], "pending", not_before=0, attempts=0),

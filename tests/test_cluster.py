@@ -125,7 +125,11 @@ def test_deleted_in_the_middle_and_submitted_again(site: Site) -> None:
     await_true("some images", lambda: site.collection.rows("SELECT 1 FROM images WHERE status = 'success'"))
     site.cluster.cancel(job)
     await_end(site.cluster, job)
-    assert "a signal came" in site.log(job)
+    log = site.log(job)
+    assert "a signal came" in log
+    assert "a signal has ended this job: it does not queue itself again" in log
+    assert "is queued again" not in log
+    assert log.count(" start: ") == 1
     assert site.collection.rows("SELECT count(*) FROM images WHERE status = 'leased'") == [(0,)]
     site.publishers.behave_well()
     site.run("download")
@@ -166,6 +170,7 @@ def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None
     site.cluster.cancel(work)
     await_end(site.cluster, work)
     assert site.log(work).count("2 workers end: this job ends") == 2
+    assert site.log(work).count("it does not queue itself again") == 2
     third = site.submit("work", array="1-1")
     await_end(site.cluster, coordinator)
     await_end(site.cluster, third)

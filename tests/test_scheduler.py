@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images import scheduler
+from d4c_images.commands.session import Stop
 from d4c_images.errors import D4CError
 from d4c_images.ledger import owner
 from d4c_images.ledger.connect import open_ledger
@@ -19,6 +21,7 @@ from d4c_images.settings import Job, Scheduler
 
 SGE = Job(Scheduler.SGE, "812")
 SLURM = Job(Scheduler.SLURM, "17")
+NOBODY = bool  # has sent a signal: False
 START = datetime(2026, 11, 21, 8, 50, 0).timestamp()
 
 QSTAT_J = """==============================================================
@@ -96,7 +99,8 @@ def test_an_answer_that_nobody_can_read_ends_no_run(job: Job, ask: scheduler.Ask
     with pytest.raises(D4CError):
         scheduler.end_of(job, ask)
     said: list[str] = []
-    assert Rounds(job, requeue=True, say=said.append, ask=ask).limits(START + 99, 60, START) == (START + 99, 60)
+    rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
+    assert rounds.limits(START + 99, 60, START) == (START + 99, 60)
     assert len(said) == 1
     assert "the end of this job is not known" in said[0]
 
@@ -127,7 +131,7 @@ def test_a_scheduler_that_is_not_there_or_hangs(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("limit_s", "margin_s", "grace_s"), [(43200, 300, 60), (600, 60, 42), (60, 6, 4.2)])
 def test_a_run_ends_before_its_job(limit_s: int, margin_s: float, grace_s: float) -> None:
-    rounds = Rounds(SGE, requeue=False, say=print, ask=sge(str(limit_s)))
+    rounds = Rounds(SGE, requeue=False, say=print, is_dismissed=NOBODY, ask=sge(str(limit_s)))
     deadline, grace = rounds.limits(None, 60, START)
     assert deadline == pytest.approx(START + limit_s - margin_s)
     assert grace == pytest.approx(grace_s)
@@ -136,9 +140,33 @@ def test_a_run_ends_before_its_job(limit_s: int, margin_s: float, grace_s: float
 
 
 def test_outside_of_a_job_the_user_alone_decides() -> None:
-    rounds = Rounds(None, requeue=True, say=print, ask=lambda command: pytest.fail("nobody to be asked"))
+    rounds = Rounds(None, requeue=True, say=print, is_dismissed=NOBODY, ask=lambda command: pytest.fail("nobody to be asked"))
     assert rounds.limits(None, 60, START) == (None, 60)
     assert rounds.exit_code(0) == 75
+
+
+@pytest.mark.parametrize("job", [SGE, SLURM])
+@pytest.mark.parametrize(
+    ("came", "comes_again"),
+    [
+        ([], True),
+        ([signal.SIGUSR1, signal.SIGUSR1], True),  # s_rt, or --signal=B:USR1@300: time is up, nobody has deleted anything
+        ([signal.SIGUSR2, signal.SIGUSR2], False),  # qdel of a job with -notify
+        ([signal.SIGTERM], False),  # scancel
+        ([signal.SIGUSR1, signal.SIGTERM], False),
+    ],
+)
+def test_a_job_that_somebody_deletes_does_not_come_again(job: Job, came: list[signal.Signals], comes_again: bool) -> None:
+    stop = Stop()
+    with stop.listening():
+        for number in came:
+            signal.raise_signal(number)
+    assert stop() == bool(came)
+    said: list[str] = []
+    rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=stop.is_dismissal, ask=lambda command: "")
+    assert (rounds.exit_code(0) in (0, 99)) == comes_again
+    assert ("this job is queued again" in said[0]) == comes_again
+    assert ("does not queue itself again" in said[0]) == (not comes_again)
 
 
 def refuses(command: Sequence[str]) -> str:
@@ -152,13 +180,13 @@ def test_handing_a_job_back() -> None:
         asked.append(command)
         return ""
 
-    assert Rounds(SGE, requeue=True, say=print, ask=ask).exit_code(0) == 99
+    assert Rounds(SGE, requeue=True, say=print, is_dismissed=NOBODY, ask=ask).exit_code(0) == 99
     assert asked == []
-    assert Rounds(SLURM, requeue=True, say=print, ask=ask).exit_code(2) == 0
+    assert Rounds(SLURM, requeue=True, say=print, is_dismissed=NOBODY, ask=ask).exit_code(2) == 0
     assert asked == [["scontrol", "requeue", "17"]]
-    assert Rounds(SGE, requeue=False, say=print, ask=ask).exit_code(0) == 75
+    assert Rounds(SGE, requeue=False, say=print, is_dismissed=NOBODY, ask=ask).exit_code(0) == 75
     said: list[str] = []
-    assert Rounds(SLURM, requeue=True, say=said.append, ask=refuses).exit_code(0) == 75
+    assert Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=refuses).exit_code(0) == 75
     assert said == ["this job cannot be queued again (requeue is disabled for this job): submit it once more"]
 
 
@@ -177,6 +205,6 @@ def test_rounds_that_do_nothing_are_counted_over_the_jobs_of_one_number(tmp_path
         assert one_round(SGE, 0) == 3 == MAX_IDLE_ROUNDS
         assert one_round(SGE, 1) == 0
     said: list[str] = []
-    assert Rounds(SGE, requeue=True, say=said.append).exit_code(MAX_IDLE_ROUNDS) == 75
+    assert Rounds(SGE, requeue=True, say=said.append, is_dismissed=NOBODY).exit_code(MAX_IDLE_ROUNDS) == 75
     assert "3 rounds in a row got nothing done" in said[0]
 

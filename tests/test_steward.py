@@ -342,3 +342,30 @@ def test_hosts_of_a_cluster_whose_coordinator_died_rest_at_first(ledger: connect
         started = runner.now
         run(ledger, runner, Plan(HostTable()), patience_s=40)
         assert wait_s <= lent_at[0] - started < wait_s + 3
+
+
+@pytest.mark.parametrize("how", ["ends in good order", "is killed", "gets no answer"])
+def test_hosts_of_a_lost_worker_rest_in_the_next_run_too(how: str, ledger: connect.Ledger) -> None:
+    """The run ends within the half minute in which a worker that is out of touch may go on asking."""
+    owner.give_back(ledger, "ended", time.time())
+    owner.take(ledger, owner.CLUSTER, owner.this_process(), time.time())
+    loses = ByHand(lambda turn: None)
+    if how != "gets no answer":
+        loses.at[3] = lambda: loses.happens(Died(0, "node1 is out of touch", may_ask_s=30.0))
+    if how == "is killed":
+        loses.at[5] = lambda: (_ for _ in ()).throw(LedgerLocked("as if killed"))
+        with pytest.raises(LedgerLocked):
+            run(ledger, loses, Plan(HostTable()))
+    else:
+        assert run(ledger, loses, Plan(HostTable(), grace_s=1.0), patience_s=5) is Ending.SIGNAL
+    assert {turn.host for turn in loses.turns} == {"a.example.org", "b.example.org"}
+    lost_at = loses.now
+    lent = []
+    for begins_s in (0, 10, 45):  # the runs after it are of this node alone, and each is told to end after some seconds
+        owner.give_back(ledger, "ended", time.time())
+        owner.take(ledger, "download", owner.this_process(), time.time())
+        runner = ByHand(all_gone)
+        runner.now = lost_at + begins_s
+        run(ledger, runner, Plan(HostTable()), patience_s=8)
+        lent.append(bool(runner.turns))
+    assert lent == [False, False, True]

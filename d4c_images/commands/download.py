@@ -54,7 +54,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def _add_what(what: argparse._ArgumentGroup) -> None:
-    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images")
+    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images, then end for good")
     what.add_argument("--host", action="append", default=[], metavar="NAME", help="only this host; may be repeated")
     what.add_argument(
         "--retry-failed",
@@ -147,7 +147,8 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    rounds = session.rounds(args, settings)
+    stop = session.Stop()
+    rounds = session.rounds(args, settings, stop)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
@@ -161,7 +162,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
         plan = replace(plan, lost_ask_s=silence_s())
     root = session.image_root(args.root)
-    stop = session.Stop()
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
@@ -178,7 +178,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
         return 0
-    return EXIT_WORK_LEFT if ending is Ending.LIMIT else rounds.exit_code(n_idle)
+    return EXIT_WORK_LEFT if args.limit else rounds.exit_code(n_idle)  # a limit is for one run
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:

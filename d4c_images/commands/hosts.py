@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         with session.owned(args.ledger, "hosts", settings) as ledger:
             wishes.take(ledger, time.time())
     except LedgerBusy as busy:
-        print(f"{busy}: a download takes this up within seconds, anything else leaves it to the next one")
+        print(f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})")
     return 0
 
 

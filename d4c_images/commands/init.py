@@ -83,10 +83,10 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
     if args.reset:
         _reset(args.ledger, settings, ask=not args.yes)
-    rounds = session.rounds(args, settings)
+    stop = session.Stop()
+    rounds = session.rounds(args, settings, stop)
     deadline, _ = rounds.limits(None, 0.0, time.time())
     console = Console()
-    stop = session.Stop()
     with stop.listening(), session.owned(args.ledger, "init", settings, create=True) as ledger:
         live = session.wants_progress(args, sys.stdout)
         heart = owner.Heart(ledger, time.time)

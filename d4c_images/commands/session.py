@@ -31,10 +31,15 @@ class Stop:
     """Turns true with the first signal; further ones change nothing, since schedulers send them twice."""
 
     def __init__(self) -> None:
-        self._came = False
+        self._came: set[int] = set()
 
     def __call__(self) -> bool:
-        return self._came
+        return bool(self._came)
+
+    def is_dismissal(self) -> bool:
+        """Whether a signal came that is more than the warning of a soft limit or of a pause (`s_rt` and suspension in Grid Engine,
+        `--signal=B:USR1@300` in Slurm): all others may come from somebody who wants to be rid of the job."""
+        return bool(self._came - {signal.SIGUSR1})
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -46,7 +51,7 @@ class Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._came = True
+        self._came.add(number)
 
 
 def owned(path: Path, command: str, settings: Settings, *, create: bool = False) -> AbstractContextManager[connect.Ledger]:
@@ -72,8 +77,8 @@ def check_extra() -> None:
         raise UsageError("--cluster needs Dask: pip install 'd4c-images[cluster]'")
 
 
-def rounds(args: argparse.Namespace, settings: Settings) -> Rounds:
-    return Rounds(settings.job, args.requeue, partial(print, flush=True))
+def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
+    return Rounds(settings.job, args.requeue, partial(print, flush=True), stop.is_dismissal)
 
 
 def image_root(root: Path) -> Path:

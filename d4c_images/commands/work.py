@@ -47,16 +47,14 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     session.check_extra()
-    rounds = session.rounds(args, settings)
+    stop = session.Stop()
+    rounds = session.rounds(args, settings, stop)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
     place = MeetingPlace(args.cluster)
-    stop = session.Stop()
     with stop.listening():
         crew = Crew(args.processes, Terms(place.folder, grace_s, args.max_wait, place.over()))
         ending = crew.work(lambda: stop() or (deadline is not None and time.time() >= deadline))
     print(f"{args.processes} workers end: {ending.value}", flush=True)
     if ending is Ending.OVER:
         return 0
-    # A signal may be somebody's wish to be rid of the job; a scheduler that wants it to come again sees to that itself.
-    may_come_again = ending is Ending.STOPPED and crew.has_worked and not stop()
-    return rounds.exit_code(0) if may_come_again else EXIT_WORK_LEFT
+    return rounds.exit_code(0) if ending is Ending.STOPPED and crew.has_worked else EXIT_WORK_LEFT

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from d4c_images.ledger import carried, evidence, owner, untried
 from d4c_images.ledger.tally import Tally
@@ -33,6 +34,8 @@ UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' 
 WHERE lease_id = ?
 RETURNING host_id, error_type, status
 """
+LOST_LANE = -1
+"""Of a lease without images: somebody who was lost may still be asking the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,13 @@ class Terms:
     expires_at: float  # unix time
     bytes_per_s: float | None = None
     max_bytes: int | None = None
+
+
+class Asked(NamedTuple):
+    """A host, and the run for which it is asked."""
+
+    run_id: int
+    host_id: int
 
 
 def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
@@ -123,9 +133,21 @@ def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:
     return [row[0] for row in db.execute("SELECT lease_id FROM leases WHERE run_id <> ?", (run_id,))]
 
 
-def hosts_of_lost_workers(db: sqlite3.Connection, run_id: int) -> list[int]:
-    """Hosts that are lent to workers on other nodes by runs that died: those do not always die with their run."""
+def note_lost(db: sqlite3.Connection, asked: Iterable[Asked], now: float, until: float) -> None:
+    """Somebody whose leases are taken back may go on asking these hosts until then: runs to come have to know it as well."""
+    for run_id, host_id in asked:
+        db.execute("DELETE FROM leases WHERE host_id = ? AND lane = ?", (host_id, LOST_LANE))
+        db.execute(
+            "INSERT INTO leases (run_id, host_id, lane, lent_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+            (run_id, host_id, LOST_LANE, int(now), math.ceil(until)),
+        )
+
+
+def asked_by_the_lost(db: sqlite3.Connection, run_id: int, now: float) -> set[Asked]:
+    """Whom workers on other nodes may still be asking for an earlier run: those do not always die with their run."""
     rows = db.execute(
-        "SELECT DISTINCT host_id FROM leases JOIN runs USING (run_id) WHERE run_id <> ? AND command = ?", (run_id, owner.CLUSTER)
+        """SELECT run_id, host_id FROM leases JOIN runs USING (run_id)
+           WHERE run_id <> ? AND command = ? AND (lane <> ? OR expires_at > ?)""",
+        (run_id, owner.CLUSTER, LOST_LANE, now),
     )
-    return [row[0] for row in rows]
+    return {Asked(*row) for row in rows}

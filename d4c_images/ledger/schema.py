@@ -307,7 +307,7 @@ CREATE TABLE leases (
     lease_id    INTEGER PRIMARY KEY AUTOINCREMENT,
     run_id      INTEGER NOT NULL,
     host_id     INTEGER NOT NULL,
-    lane        INTEGER NOT NULL,
+    lane        INTEGER NOT NULL,     -- -1: of a worker that was lost and may ask until expires_at
     lent_at     INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL
 );

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
 from d4c_images.report.check import SAMPLES, CheckReport
-from d4c_images.report.status import RunState, StatusReport
+from d4c_images.report.status import ImageCounts, RunState, StatusReport
 
 PAUSED_NAMES = 5
 PAGE_TEXT = 100  # characters of a page's text
@@ -141,15 +141,18 @@ def _end(report: StatusReport) -> str:
     return f"; {clean(last.host)} ends last: {last.n_left:,} images in about {show_span(last.eta_s)}, {end}"
 
 
+def _flags(images: ImageCounts) -> str:
+    """What a researcher should know of some of the successes."""
+    counts = {"camera raw, kept as it came": images.raw_unprocessed, "not decoded to the end": images.partly_read}
+    told = "; ".join(f"{what}: {n:,}" for what, n in counts.items() if n)
+    return f"of them {told}" if told else ""
+
+
 def status_sections(report: StatusReport) -> list[Section]:
     """The tables of the report; those without rows are left out."""
     images = report.images
     by_status = [
-        (
-            "success",
-            images.success,
-            f"of them camera raw, kept as it came: {images.raw_unprocessed:,}" if images.raw_unprocessed else "",
-        ),
+        ("success", images.success, _flags(images)),
         ("pending", images.pending, "not tried yet"),
         ("leased", images.leased, "lent to a worker"),
         ("failed_transient", images.to_retry, "will be tried again"),

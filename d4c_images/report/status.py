@@ -24,6 +24,7 @@ class ImageCounts:
     total: int
     success: int
     raw_unprocessed: int  # of `success`: camera raw files, kept as they came
+    partly_read: int  # of `success`: not decoded to their end
     failed_permanent: int
     failed_exhausted: int  # transient failures whose attempts are used up
     to_retry: int  # transient failures that will be tried again
@@ -123,6 +124,7 @@ def _image_counts(rows: Sequence[overview.ImagesByStatus], flags: dict[str, int]
         total=sum(n.values()),
         success=n.get("success", 0),
         raw_unprocessed=flags.get(ErrorType.RAW_UNPROCESSED, 0),
+        partly_read=flags.get(ErrorType.PARTLY_READ, 0),
         failed_permanent=n.get("failed_permanent", 0),
         failed_exhausted=exhausted,
         to_retry=n.get("failed_transient", 0) - exhausted,

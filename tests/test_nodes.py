@@ -310,8 +310,10 @@ def init(collection: Collection, n: int) -> None:
     collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
 
 
-def coordinator(collection: Collection, publishers: Publishers, crash_at: str | None = None) -> subprocess.Popen[str]:
-    options = [*reach(publishers), "--retry-wait", "1s", "--cluster", collection.folder / "cluster"]
+def coordinator(
+    collection: Collection, publishers: Publishers, *arguments: object, crash_at: str | None = None
+) -> subprocess.Popen[str]:
+    options = [*reach(publishers), "--retry-wait", "1s", "--cluster", collection.folder / "cluster", *arguments]
     return collection.start("download", *options, crash_at=crash_at)
 
 
@@ -331,6 +333,17 @@ def await_requests(publishers: Publishers, n: int, process: subprocess.Popen[str
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end_at
         time.sleep(0.01)
+
+
+def await_line(words: str, process: subprocess.Popen[str]) -> None:
+    """The next line with these words in what a process prints."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        if words in line:
+            return
+        said.append(line)
+    pytest.fail(f"it has ended without saying '{words}': {''.join(said)}")
 
 
 def no_host_saw_more_than_its_limit(publishers: Publishers) -> None:
@@ -396,7 +409,7 @@ def test_a_killed_coordinator_leaves_workers_that_work_for_the_next(collection: 
     init(collection, n)
     job = start_workers(collection.folder / "cluster", "--processes", 2)
     for crash_at in ("lend.committed:2", "settle.before_commit:2"):
-        run = coordinator(collection, publishers, crash_at)
+        run = coordinator(collection, publishers, crash_at=crash_at)
         output, _ = run.communicate(timeout=PATIENCE_S)
         assert run.returncode == -signal.SIGKILL, output
         collection.check_invariants()
@@ -462,4 +475,44 @@ def test_workers_come_late_and_go_early(collection: Collection, publishers: Publ
     assert second.returncode == 0, text
     is_complete(collection, n)
     assert publishers.counters()["requests"] == n
+    no_host_saw_more_than_its_limit(publishers)
+
+
+def busiest(jobs: list[subprocess.Popen[str]], publishers: Publishers) -> psutil.Process:
+    """The worker with most connections to hosts."""
+
+    def n_connections(worker: psutil.Process) -> int:
+        return sum(bool(one.raddr) and one.raddr.port == publishers.port for one in worker.net_connections())
+
+    return max((children(job)[0] for job in jobs), key=n_connections)
+
+
+@pytest.mark.slow
+def test_shards_of_workers_that_are_killed_and_cut_off(collection: Collection, publishers: Publishers) -> None:
+    """Of three jobs' workers one is killed, and one stands still until it has been given up. What they had packed and not told is
+    cut off or stays unused, and what is named is whole."""
+    n = 300
+    init(collection, n)
+    publishers.behave("*.example.org=slow_first_byte:0.1")
+    jobs = [start_workers(collection.folder / "cluster", "--processes", 1) for _ in range(3)]
+    run = coordinator(collection, publishers, "--store", "pack", "--no-progress")
+    await_line("workers: 3, on nodes: 1", run)
+    await_requests(publishers, 60, run)
+    busiest(jobs, publishers).kill()
+    await_line("out of touch", run)
+    await_requests(publishers, publishers.counters()["requests"] + 40, run)
+    cut_off = busiest(jobs, publishers)
+    cut_off.suspend()
+    await_line("out of touch", run)
+    cut_off.resume()  # with its shard open, and images on their way there
+    output, _ = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, output
+    for job in jobs:
+        text, _ = job.communicate(timeout=PATIENCE_S)
+        assert job.returncode == 0, text
+    is_complete(collection, n)
+    assert collection.rows("SELECT count(*) FROM images WHERE file_offset IS NULL") == [(0,)]
+    found = json.loads(collection.run("check", "--sha256", "--json"))
+    assert (found["n_images"], found["counts"]) == (n, {})
+    print(publishers.counters()["requests"] - n, "requests made twice;", found["n_unused"], "images packed twice")
     no_host_saw_more_than_its_limit(publishers)

@@ -28,10 +28,10 @@ test-cluster: $(DEV_READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sge test-but-sge
 
 test-sge:
-	$(BIN)/python -m pytest -m cluster -k sge
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m cluster -k sge
 
 test-but-sge:
-	$(BIN)/python -m pytest -m cluster -k "not sge"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m cluster -k "not sge"
 
 bench-ingest: $(DEV_READY)
 	$(BIN)/python -m bench.ingest

@@ -1,8 +1,8 @@
-"""How big does a ledger become, and how many files does an image take? No network; nothing is downloaded.
+"""How big does a ledger become, and in how many folders do files stand? No network; nothing is downloaded.
 
-`python -m bench.sizes` makes a GBIF folder of rows like real ones (`tests.rows.big`) with names for each record, has the real `init` take
-it in with `--labels`, and has the real steward write down that every image is stored (`bench.instant`). It prints the bytes of the
-ledger for each image after both, and how many folders the files would stand in. The last line is one JSON object.
+`python -m bench.sizes` makes a GBIF folder of rows like real ones (`tests.rows.big`) with names for each record, has the real
+`init` take it in with `--labels`, and has the real steward write down that every image is stored (`bench.instant`). It prints the
+bytes of the ledger for each image after both, and how many folders the files would stand in. The last line is one JSON object.
 """
 
 from __future__ import annotations

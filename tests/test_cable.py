@@ -62,7 +62,8 @@ def test_the_cable_of_the_coordinator_is_pulled_and_mended(head: str, tmp_path: 
     init(collection, n)
     job = start_workers(tmp_path / "cluster", "--processes", 2)
     publishers.behave("*.example.org=hang_before_headers")
-    options = [*reach(publishers), "--retry-wait", "1s", "--cluster", tmp_path / "cluster", "--interface", THEIRS, "--store", "pack"]
+    options = [*reach(publishers), "--retry-wait", "1s", "--store", "pack"]
+    options += ["--cluster", tmp_path / "cluster", "--interface", THEIRS]
     words = ["ip", "netns", "exec", head, *collection.command("download", *options)]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parent.parent, env=os.environ | SOON

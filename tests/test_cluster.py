@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.schedulers import CLUSTERS, PROJECT, Cluster, await_end, await_true, down, up
+from tests.cluster.schedulers import CLUSTERS, PROJECT, Cluster, await_end, await_true, running
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 
@@ -25,9 +25,8 @@ N = 400
 
 @pytest.fixture(scope="module", params=list(CLUSTERS))
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    up(request.param)
-    yield CLUSTERS[request.param]
-    down(request.param)
+    with running(request.param) as cluster:
+        yield cluster
 
 
 @dataclass

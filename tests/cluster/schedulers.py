@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
+import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -34,12 +37,21 @@ class Cluster(Protocol):
         """Of an ended job, one per task and round."""
 
 
-def up(name: str) -> None:
-    subprocess.run([FOLDER / f"{name}.sh", "up"], check=True)
-
-
-def down(name: str) -> None:
-    subprocess.run([FOLDER / f"{name}.sh", "down"], check=True)
+@contextmanager
+def running(name: str) -> Iterator[Cluster]:
+    """A scheduler that runs; who leaves last ends it. Tests in several processes share it."""
+    lock = Path(tempfile.gettempdir()) / f"d4c-{name}"
+    with lock.with_suffix(".users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        with lock.with_suffix(".up").open("w") as one_at_a_time:
+            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+            subprocess.run([FOLDER / f"{name}.sh", "up"], check=True)
+        yield CLUSTERS[name]
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        subprocess.run([FOLDER / f"{name}.sh", "down"], check=True)
 
 
 def await_true(what: str, condition: Callable[[], object]) -> None:

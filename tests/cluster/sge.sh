@@ -30,6 +30,15 @@ packages() {
     "$(dirname "$0")/install.sh" gridengine-master gridengine-exec gridengine-client
 }
 
+cell() { # what the package makes when it is installed, and not again where somebody has emptied the folder since
+    [ -s "$common/bootstrap" ] && return
+    pkill -x sge_qmaster || true # it would hold the old one
+    rm -rf "$spool/spooldb"
+    install -d -o sgeadmin -g sgeadmin "$SGE_ROOT/$SGE_CELL" "$common" "$spool/spooldb"
+    install -o sgeadmin -g sgeadmin -m 644 /usr/share/gridengine/default-bootstrap "$common/bootstrap"
+    runuser -u sgeadmin -- /usr/share/gridengine/scripts/init_cluster "$SGE_ROOT" "$SGE_CELL" "$spool/spooldb" sgeadmin > /dev/null
+}
+
 start_master() {
     # The name of this machine must come back the same from name to address to name; localhost is made an alias of it.
     getent hosts "$name" > /dev/null || echo "127.0.0.1 $name" >> /etc/hosts
@@ -72,7 +81,7 @@ configure() {
         qconf -Ap "$work/pe"
     fi
     if ! qconf -sql | grep -qx d4c.q; then
-        qconf -sq | sed -e 's/^qname .*/qname d4c.q/' -e "s/^hostlist .*/hostlist $name/" -e 's/^slots .*/slots 16/' \
+        qconf -sq | sed -e 's/^qname .*/qname d4c.q/' -e "s/^hostlist .*/hostlist $name/" -e 's/^slots .*/slots 32/' \
             -e 's/^pe_list .*/pe_list omp/' -e 's#^shell .*#shell /bin/bash#' -e 's/^shell_start_mode .*/shell_start_mode unix_behavior/' \
             -e 's/^notify .*/notify 00:00:08/' -e 's/^load_thresholds .*/load_thresholds NONE/' -e 's/^rerun .*/rerun FALSE/' \
             > "$work/queue"
@@ -85,6 +94,7 @@ ready() { qstat -f -q d4c.q | awk '/^d4c\.q@/ { found = 1; if ($6 ~ /[uE]/) bad 
 
 up() {
     packages
+    cell
     id d4ctest > /dev/null 2>&1 || useradd --create-home --shell /bin/bash d4ctest
     start_master
     configure > /tmp/d4c-sge-configure.log 2>&1 || { tail -5 /tmp/d4c-sge-configure.log >&2; exit 1; }

@@ -60,7 +60,7 @@ ReturnToService=2
 MpiDefault=none
 KillWait=8
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
-NodeName=$name NodeAddr=127.0.0.1 CPUs=16 RealMemory=1000 State=UNKNOWN
+NodeName=$name NodeAddr=127.0.0.1 CPUs=32 RealMemory=1000 State=UNKNOWN
 PartitionName=main Nodes=$name Default=YES MaxTime=1-00:00:00 DefaultTime=01:00:00 State=UP OverSubscribe=NO
 CONF
     # slurmd looks for cgroups even where nothing uses them, and ends where none are mounted.

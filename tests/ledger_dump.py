@@ -31,6 +31,7 @@ QUERIES = {
     "reject_counts": "SELECT * FROM reject_counts ORDER BY archive_id, reason",
     "note_counts": "SELECT * FROM note_counts ORDER BY archive_id, note",
     "leases": "SELECT * FROM leases",
+    "lent": "SELECT * FROM lent ORDER BY image_id",
     "tallies": "SELECT * FROM tallies WHERE n <> 0 ORDER BY host_id, status, error_type",
     "record_tallies": "SELECT * FROM record_tallies WHERE n <> 0 ORDER BY status",
     "placeholders": "SELECT host_id, sha256, state, n_marked FROM placeholders ORDER BY host_id, sha256",

@@ -28,10 +28,10 @@ HEADER = (
 )
 
 RECOUNT_IMAGES = """
-SELECT host_id, status, coalesce(error_type, ''), count(*),
+SELECT host_id, CASE WHEN lease_id IS NULL THEN status ELSE 'leased' END, coalesce(error_type, ''), count(*),
        sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
        coalesce(sum(file_size), 0)
-FROM image_rows GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+FROM image_rows LEFT JOIN lent USING (image_id) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 
 
@@ -132,7 +132,10 @@ def check_lists(rows: Callable[[str], list[tuple[Any, ...]]]) -> None:
         for host_id, block, places in rows("SELECT host_id, block, places FROM untried ORDER BY 1, 2")
         for at in range(0, len(places), 2)
     ]
-    waiting = rows("SELECT host_id, image_id FROM image_rows WHERE status = 'pending' AND not_before IS NULL ORDER BY 1, 2")
+    waiting = rows(
+        """SELECT host_id, image_id FROM image_rows LEFT JOIN lent USING (image_id)
+           WHERE status = 'pending' AND not_before IS NULL AND lease_id IS NULL ORDER BY 1, 2"""
+    )
     assert listed == waiting
 
 

@@ -45,7 +45,7 @@ SAMPLES = (
     Sample(1000000002, 0, HOSTS[0], "success", body=b"a raw file", extension="dng", error_type="raw_unprocessed"),
     Sample(77, 0, HOSTS[0], "success", body=b"short id", extension="png"),
     Sample(1000000003, 0, HOSTS[0], "pending", not_before=0, attempts=0),
-    Sample(1000000004, 0, HOSTS[0], "leased", lease_id=5),
+    Sample(1000000004, 0, HOSTS[0], "pending", not_before=0, lease_id=5),
     Sample(1000000005, 0, HOSTS[1], "failed_permanent", "invalid_content_type", "Log in \x1b[31mfirst\nplease"),
     Sample(1000000005, 1, HOSTS[1], "failed_permanent", "http_404"),
     Sample(1000000006, 0, HOSTS[2], "failed_transient", "timeout", not_before=NOW + 60),
@@ -97,10 +97,10 @@ def add_image(ledger: Ledger, image_id: int, sample: Sample) -> None:
     body = sample.body
     db = ledger.connection
     db.execute(
-        """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, status, urls, not_before, lease_id,
+        """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, status, urls, not_before,
                dead_lease_id, attempts, error_type, error_detail, file_path, file_size, sha256, media_type, width, height,
                last_attempt_at)
-           VALUES (?, ?, ?, (SELECT host_id FROM host_rows WHERE host = ?), 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+           VALUES (?, ?, ?, (SELECT host_id FROM host_rows WHERE host = ?), 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             image_id,
             sample.gbif_id,
@@ -109,7 +109,6 @@ def add_image(ledger: Ledger, image_id: int, sample: Sample) -> None:
             sample.status,
             f"https://{sample.host}/{sample.gbif_id}/{sample.image_no}",
             sample.not_before,
-            sample.lease_id,
             sample.dead_lease_id,
             sample.attempts,
             sample.error_type,
@@ -123,6 +122,8 @@ def add_image(ledger: Ledger, image_id: int, sample: Sample) -> None:
             NOW if sample.attempts else None,
         ),
     )
+    if sample.lease_id is not None:
+        db.execute("INSERT INTO lent (image_id, lease_id) VALUES (?, ?)", (image_id, sample.lease_id))
     db.execute("INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images) VALUES (?, 0)", (sample.gbif_id,))
     db.execute(
         """INSERT INTO link_rows (gbif_id, image_no, image_id, license_id, references_url, archive_id, row_no)

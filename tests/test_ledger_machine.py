@@ -13,11 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import hashes, lending, listing, names, owner, placeholders, settling, shards, unfold, untried
+from d4c_images.ledger import giving_up, hashes, lending, listing, names, owner, placeholders, settling, shards, unfold, untried
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
-from d4c_images.model import Blob, Claim, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
+from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
 
@@ -201,6 +201,13 @@ class LedgerMachine(RuleBasedStateMachine):
             lending.take_back(db, lending.leases_of_others(db, self.ledger.run_id or 0))
         self.open = {}
 
+    @rule(host=st.sampled_from(HOSTS), n=st.integers(1, 6))
+    def give_up(self, host: str, n: int) -> None:
+        """Images of a host that cannot be reached: those that are lent meanwhile are left to their workers."""
+        failure = Failure(Verdict(Status.FAILED_TRANSIENT, "dns"), -4, 0)
+        with self.ledger.transaction() as db:
+            giving_up.give_up(db, names.host_id_of(db, host), host, failure, n, self.now)
+
     @rule(least=st.integers(1, 3))
     def find_placeholders(self, least: int) -> None:
         """All images have the same bytes here."""
@@ -266,9 +273,8 @@ class LedgerMachine(RuleBasedStateMachine):
         db = self.ledger.connection
         assert db.execute("SELECT count(*) FROM image_rows").fetchone() == (self.n_images,)
         wrong = db.execute(
-            """SELECT image_id, status, lease_id, not_before, file_path FROM image_rows
-               WHERE (status = 'leased') <> (lease_id IS NOT NULL)
-                  OR (status IN ('leased', 'success', 'failed_permanent') AND not_before IS NOT NULL)
+            """SELECT image_id, status, not_before, file_path FROM image_rows
+               WHERE (status IN ('success', 'failed_permanent') AND not_before IS NOT NULL)
                   OR (status = 'success') <> (file_path IS NOT NULL AND sha256 IS NOT NULL AND file_size IS NOT NULL)
                   OR attempts > 2"""
         ).fetchall()
@@ -277,8 +283,10 @@ class LedgerMachine(RuleBasedStateMachine):
         followers = {row[0] for row in db.execute(FOLLOWERS)}
         assert stored == self.stored | followers
         check_lists(lambda sql: db.execute(sql).fetchall())
-        held = {row[0] for row in db.execute("SELECT image_id FROM image_rows WHERE status = 'leased'")}
-        assert held == set().union(*self.open.values())
+        held = dict(db.execute("SELECT image_id, lease_id FROM lent"))
+        assert held == {image_id: lease_id for lease_id, image_ids in self.open.items() for image_id in image_ids}
+        leased = db.execute("SELECT image_id, not_before FROM images WHERE status = 'leased' ORDER BY 1").fetchall()
+        assert leased == [(image_id, None) for image_id in sorted(held)]
 
     @invariant()
     def shards_reach_to_the_last_image_that_a_row_names(self) -> None:
@@ -334,8 +342,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
         tables = (
-            *("image_rows", "gbif_ids", "leases", "host_rows", "untried", "link_rows", "image_keys", "documents", "unfolded"),
-            "shards",
+            *("image_rows", "gbif_ids", "leases", "lent", "host_rows", "untried", "link_rows", "image_keys", "documents"),
+            *("unfolded", "shards"),
         )
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
 

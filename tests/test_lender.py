@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import connect, lending, listing, names, owner, pacing, questions, untried, wishes
+from d4c_images.ledger import connect, giving_up, lending, listing, names, owner, pacing, questions, untried, wishes
 from d4c_images.ledger.tally import Tally
 from d4c_images.limits import HostTable, parse_hosts
-from d4c_images.model import Blob, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 
@@ -342,6 +342,22 @@ def test_limits_that_are_set_while_a_run_goes_on() -> None:
         assert {(turn.connections, turn.min_interval_s) for _, turn in runner.turns[8:]} == {(1, 0.1)}
         assert ledger.connection.execute("SELECT connections, min_interval_s FROM hosts").fetchone() == (1, 0.1)
         assert wishes.take(ledger, STARTED) is False, "it was taken"
+
+
+def test_what_is_lent_is_not_given_up_with_its_host() -> None:
+    """Not where it has been in the queue before, either: its row still says so."""
+    failure = Failure(Verdict(Status.FAILED_TRANSIENT, "dns"), OwnCode.DNS, 0)
+    with ledger_of({"a.org": 3}) as ledger, ledger.transaction() as db:
+        terms = lending.Terms(0, 1, 0.0, 1, STARTED + 60)
+        for _ in range(2):
+            turn = lending.lend(db, 1, 1, "a.org", terms, 4, STARTED)
+            assert turn is not None
+            assert [claim.image_id for claim in turn.claims] == [1]
+            if not turn.claims[0].may_be_stored:
+                lending.take_back(db, [turn.lease_id])
+        assert giving_up.give_up(db, 1, "a.org", failure, 10, STARTED).n_failed == 2
+        assert db.execute("SELECT image_id FROM images WHERE status = 'leased'").fetchall() == [(1,)]
+        assert db.execute("SELECT n FROM tallies WHERE status = 'leased'").fetchall() == [(1,)]
 
 
 QUESTIONS: list[tuple[str, tuple[object, ...]]] = [

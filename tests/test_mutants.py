@@ -58,11 +58,12 @@ MUTANTS = (
     ),
     Mutant(
         "a settlement counts without a lease (I3)",
-        "d4c_images/ledger/settling.py", "WHERE i.lease_id = ?\n", "WHERE ? IS NOT NULL\n", MACHINE,
+        "d4c_images/ledger/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", MACHINE,
     ),
     Mutant(
-        "a report is held against rows before the last one's are written (I3)",
-        "d4c_images/ledger/settling.py", "        self._write_settled()  # before", "        pass  # before", LAST_MOMENT,
+        "what is settled stays lent (I3)",
+        "d4c_images/ledger/lent.py",
+        '"DELETE FROM lent WHERE image_id', '"UPDATE lent SET lease_id = lease_id WHERE image_id', LAST_MOMENT,
     ),
     Mutant(
         "a heartbeat leaves what is committed in the system's memory",
@@ -70,7 +71,12 @@ MUTANTS = (
     ),
     Mutant(
         "what is lent stays in the queue",
-        "d4c_images/ledger/lending.py", "lease_id = ?, not_before = NULL WHERE", "lease_id = ? WHERE", MACHINE,
+        "d4c_images/ledger/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", MACHINE,
+    ),
+    Mutant(
+        "what is lent is given up with its host",
+        "d4c_images/ledger/giving_up.py", "AND NOT {IS_LENT} LIMIT", "LIMIT",
+        "tests/test_lender.py::test_what_is_lent_is_not_given_up_with_its_host",
     ),
     Mutant(
         "an untried image that is lent stays in its list",
@@ -78,7 +84,7 @@ MUTANTS = (
     ),
     Mutant(
         "a dead worker's images never come back",
-        "d4c_images/ledger/lending.py", "dead_lease_id = lease_id, not_before = 0", "dead_lease_id = lease_id", MACHINE,
+        "d4c_images/ledger/lending.py", "dead_lease_id = ?, not_before = 0", "dead_lease_id = ?", MACHINE,
     ),
     Mutant(
         "the first try of an image is not rolled up",

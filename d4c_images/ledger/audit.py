@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger import untried
+from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.rollup import RECOUNT, RECOUNT_IMAGES, record_status
 
@@ -24,8 +25,8 @@ SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success'
 """
 SUCCESS = "SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
-BY_NAME = """
-SELECT i.status, i.file_path, i.file_offset, i.lease_id IS NOT NULL, i.dead_lease_id IS NOT NULL,
+BY_NAME = f"""
+SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT NULL,
        EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 2)
 FROM json_each(?) AS wanted
 LEFT JOIN image_rows AS i ON i.image_id = coalesce(
@@ -34,13 +35,10 @@ LEFT JOIN image_rows AS i ON i.image_id = coalesce(
        AND r.image_no = wanted.value ->> 1),
     (SELECT l.image_id FROM link_rows AS l WHERE l.gbif_id = wanted.value ->> 0 AND l.image_no = wanted.value ->> 1))
 ORDER BY wanted.key
-"""
+"""  # noqa: S608 - constants
 LEASES = "SELECT lease_id FROM leases"
 TOKEN = "SELECT token FROM store"
-LOST = """
-SELECT image_id, lease_id FROM image_rows INDEXED BY image_leases
-WHERE lease_id IS NOT NULL AND lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?
-"""
+LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
 TALLIES = (
     "SELECT host_id, status, error_type, n, n_final, size_bytes FROM tallies WHERE n <> 0 OR n_final <> 0 OR size_bytes <> 0"
 )

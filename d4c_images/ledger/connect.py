@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
-from d4c_images.ledger import schema
+from d4c_images.ledger import schema, views
 
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
@@ -173,7 +173,7 @@ def _create_or_migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
-        for statement in _statements(schema.TABLES + schema.VIEWS):
+        for statement in _statements(schema.TABLES + views.VIEWS):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")

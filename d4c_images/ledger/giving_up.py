@@ -14,6 +14,7 @@ from typing import NamedTuple
 from d4c_images.identity import parts
 from d4c_images.ledger import untried
 from d4c_images.ledger.carried import packed
+from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
@@ -21,7 +22,8 @@ from d4c_images.model import Failure, Status
 
 COLUMNS = "i.image_id, i.gbif_id, i.urls, i.url_no, i.status, i.error_type"
 QUEUED = f"""
-SELECT {COLUMNS} FROM image_rows AS i INDEXED BY image_queue WHERE i.host_id = ? AND i.not_before IS NOT NULL LIMIT ?
+SELECT {COLUMNS} FROM image_rows AS i INDEXED BY image_queue
+WHERE i.host_id = ? AND i.not_before IS NOT NULL AND NOT {IS_LENT} LIMIT ?
 """  # noqa: S608 - constants
 UNTRIED = f"""
 SELECT {COLUMNS} FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value WHERE i.status = 'pending'

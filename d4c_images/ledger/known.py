@@ -19,6 +19,7 @@ from d4c_images.ledger.bulk import Floats
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.evidence import Said
 from d4c_images.ledger.keys import KeyIndex
+from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.records import Effect
 from d4c_images.ledger.requeue import REQUEUE
@@ -26,11 +27,11 @@ from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Evidence, Status
 
-STORED_IMAGES = """
-SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
+STORED_IMAGES = f"""
+SELECT i.image_id, i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
        i.url_no, i.redirect_url, i.image_no, i.row_no IS NOT NULL
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
-"""
+"""  # noqa: S608 - constants
 TWIN = "SELECT image_id FROM image_key_twins WHERE image_key = ?"
 INSERT_TWIN = "INSERT INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
 LINKS = """

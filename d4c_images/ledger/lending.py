@@ -9,31 +9,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from d4c_images.ledger import carried, evidence, owner, untried
+from d4c_images.ledger import carried, evidence, lent, owner, untried
+from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Claim, Status, Turn
 
-CANDIDATES = """
+CANDIDATES = f"""
 SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type,
     carried_failure, not_before
-FROM image_rows INDEXED BY image_queue
-WHERE host_id = ? AND not_before <= ?
+FROM image_rows AS i INDEXED BY image_queue
+WHERE host_id = ? AND not_before <= ? AND NOT {IS_LENT}
 ORDER BY not_before, image_id LIMIT ?
-"""
+"""  # noqa: S608 - constants
 UNTRIED = """
 SELECT i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
        i.error_type, i.carried_failure
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 WHERE i.status = 'pending'
 """
-MARK_LEASED = "UPDATE image_rows SET status = 'leased', lease_id = ?, not_before = NULL WHERE image_id = ?"
-EARLIEST = "SELECT min(not_before) FROM image_rows INDEXED BY image_queue WHERE host_id = ? AND not_before IS NOT NULL"
-TAKE_BACK = """
-UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
-    lease_id = NULL, dead_lease_id = lease_id, not_before = 0
-WHERE lease_id = ?
-RETURNING host_id, error_type, status
+EARLIEST = f"""
+SELECT not_before FROM image_rows AS i INDEXED BY image_queue
+WHERE host_id = ? AND not_before IS NOT NULL AND NOT {IS_LENT}
+ORDER BY not_before LIMIT 1
+"""  # noqa: S608 - constants
+LENT = """
+SELECT i.image_id, i.host_id, i.error_type, i.status
+FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
+GIVE_BACK = "UPDATE image_rows SET dead_lease_id = ?, not_before = 0 WHERE image_id = ?"
 LOST_LANE = -1
 """Of a lease without images: somebody who was lost may still be asking the host."""
 
@@ -62,8 +65,8 @@ def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
     """Unix time from which the host's next image may be asked; None where nothing waits."""
     if untried.any_of(db, host_id):
         return 0
-    when: int | None = db.execute(EARLIEST, (host_id,)).fetchone()[0]
-    return when
+    row = db.execute(EARLIEST, (host_id,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
@@ -76,7 +79,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
         (run_id, host_id, terms.lane, int(now), int(terms.expires_at)),
     ).lastrowid
     assert lease_id is not None
-    db.executemany(MARK_LEASED, [(lease_id, row[0]) for row in rows])
+    lent.add(db, lease_id, (row[0] for row in rows))
     tally = Tally()
     claims = []
     hashes = evidence.hashes_of(db, {row[0]: row[3].split("\n") for row in rows})
@@ -117,15 +120,14 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
 def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
     """End leases whose worker is dead: their images wait again, marked as possibly stored. Returns how many images."""
     tally = Tally()
-    n = 0
-    for lease_id in lease_ids:
-        for host_id, error_type, status in db.execute(TAKE_BACK, (lease_id,)).fetchall():
-            tally.image(-1, host_id, Status.LEASED, error_type, final=False)
-            tally.image(1, host_id, status, error_type, final=False)
-            n += 1
-        db.execute("DELETE FROM leases WHERE lease_id = ?", (lease_id,))
+    held = lent.take_all(db, lease_ids)
+    for image_id, host_id, error_type, status in db.execute(LENT, (json.dumps(list(held)),)).fetchall():
+        db.execute(GIVE_BACK, (held[image_id], image_id))
+        tally.image(-1, host_id, Status.LEASED, error_type, final=False)
+        tally.image(1, host_id, status, error_type, final=False)
+    db.executemany("DELETE FROM leases WHERE lease_id = ?", [(lease_id,) for lease_id in lease_ids])
     tally.write(db)
-    return n
+    return len(held)
 
 
 def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.lent import IS_LENT, STATUS
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 
@@ -38,12 +39,12 @@ SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at,
 FROM wanted AS g LEFT JOIN shown AS i ON i.gbif_id = g.gbif_id
 GROUP BY g.gbif_id ORDER BY g.gbif_id
 """
-RECOUNT_IMAGES = """
-SELECT host_id, status, coalesce(error_type, ''), count(*),
-       sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
-       coalesce(sum(file_size), 0), sum(status = 'pending' AND not_before IS NULL) AS n_untried
-FROM image_rows WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
-"""
+RECOUNT_IMAGES = f"""
+SELECT host_id, {STATUS} AS status, coalesce(error_type, ''), count(*),
+       sum(i.status IN ('success', 'failed_permanent') OR (i.status = 'failed_transient' AND not_before IS NULL)),
+       coalesce(sum(file_size), 0), sum(i.status = 'pending' AND not_before IS NULL AND NOT {IS_LENT}) AS n_untried
+FROM image_rows AS i WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
+"""  # noqa: S608 - constants
 
 
 def record_status(n_images: int, n_success: int, n_failed: int, *, tried: bool) -> RecordStatus:

@@ -6,9 +6,10 @@ views over them where the stored form differs (a host as a number, a hash as a B
 Two rules carry the queue:
 
 * A pending image that nobody has tried stands in a list of its host's (`untried`, ledger/untried.py) and has no `not_before`. Once
-  it has been lent, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a leased or settled image has NULL.
-  So the partial index `image_queue` holds only what comes back, and both shrink as work gets done.
-* `image_rows.lease_id IS NOT NULL` means "lent"; `status` is then `leased`.
+  it has come back, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a settled image has NULL. So the
+  partial index `image_queue` holds only what comes back, and both shrink as work gets done.
+* A lent image stands in `lent` and in no list of `untried`; its row, and so its place in the index, is as it was before. `images`,
+  `tallies` and `hosts` call it `leased`.
 
 Every count that a report shows is kept in `tallies`, `record_tallies` and `counters` by the transaction that changes the rows.
 """
@@ -121,7 +122,6 @@ CREATE TABLE image_rows (
     image_key        TEXT,               -- NULL: the same as urls
     urls             TEXT NOT NULL,      -- newline-joined, best first
     not_before       INTEGER,            -- NULL: not in the queue; of a pending image: listed in untried
-    lease_id         INTEGER,
     dead_lease_id    INTEGER,            -- the last lease that died holding it: its file may be there
     attempts         INTEGER NOT NULL DEFAULT 0,
     url_no           INTEGER NOT NULL DEFAULT 0,  -- the candidate that is next, or that decided
@@ -159,7 +159,6 @@ CREATE TABLE untried (
     places   BLOB NOT NULL,
     PRIMARY KEY (host_id, block)
 ) WITHOUT ROWID;
-CREATE INDEX image_leases ON image_rows (lease_id) WHERE lease_id IS NOT NULL;
 
 -- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory
 -- while rows come in and are written here many at a time (ledger/keys.py).
@@ -311,6 +310,11 @@ CREATE TABLE leases (
     lent_at     INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL
 );
+-- The images that are lent. Their rows in image_rows stay as they were until they are settled (ledger/lent.py).
+CREATE TABLE lent (
+    image_id  INTEGER PRIMARY KEY,
+    lease_id  INTEGER NOT NULL
+);
 
 CREATE TABLE tallies (            -- images by host, status and error type
     host_id     INTEGER NOT NULL,
@@ -363,50 +367,4 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
     sample      TEXT NOT NULL,
     PRIMARY KEY (host_id, error_type)
 ) WITHOUT ROWID;
-"""
-
-VIEWS = """
-CREATE VIEW images AS
-SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image_key, i.urls, h.host, i.status,
-       i.http_status, i.error_type, i.error_detail, i.file_path, i.file_offset, i.file_size,
-       nullif(lower(hex(i.sha256)), '') AS sha256,
-       nullif(lower(hex(i.original_sha256)), '') AS original_sha256, i.media_type, i.width, i.height, i.etag, i.last_modified,
-       i.robots_tag, i.attempts, i.last_attempt_at, i.not_before, i.url_no, r.name AS rule, r.version AS rule_version
-FROM image_rows AS i
-JOIN host_rows AS h ON h.host_id = i.host_id
-JOIN rules AS r ON r.rule_id = i.rule_id;
-
-CREATE VIEW links AS
-SELECT g.gbif_id, i.image_no, i.image_id, 1 AS is_first, i.license_id, i.creator_id, i.rights_holder_id, i.references_url,
-       i.archive_id, i.row_no
-FROM gbif_ids AS g
-JOIN image_rows AS i ON i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND i.gbif_id = g.gbif_id
-UNION ALL
-SELECT gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no
-FROM link_rows;
-
-CREATE VIEW occurrence_images AS
-SELECT gbif_id, image_no, image_id,
-       (SELECT text FROM texts WHERE text_id = license_id) AS license,
-       (SELECT text FROM texts WHERE text_id = creator_id) AS creator,
-       (SELECT text FROM texts WHERE text_id = rights_holder_id) AS rights_holder,
-       references_url, archive_id, row_no,
-       (SELECT dataset FROM record_names AS r WHERE r.gbif_id = links.gbif_id) AS dataset,
-       (SELECT record_id FROM record_names AS r WHERE r.gbif_id = links.gbif_id) AS record_id
-FROM links;
-
-CREATE VIEW hosts AS
-SELECT h.host, h.politeness_group, h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,
-       h.width, h.latency_s, h.images_per_s, h.paused_at, h.paused_until,
-       h.blocked_until, h.blocked_why, h.block_level, h.unreachable_since, h.last_answer_at,
-       h.n_requests, h.n_retries, h.received_bytes, h.busy_s,
-       coalesce(sum(t.n), 0) AS n_images,
-       coalesce(sum(t.n) FILTER (WHERE t.status = 'pending'), 0) AS n_pending,
-       coalesce(sum(t.n) FILTER (WHERE t.status = 'leased'), 0) AS n_leased,
-       coalesce(sum(t.n) FILTER (WHERE t.status = 'success'), 0) AS n_success,
-       coalesce(sum(t.n) FILTER (WHERE t.status = 'failed_transient'), 0) AS n_failed_transient,
-       coalesce(sum(t.n) FILTER (WHERE t.status = 'failed_permanent'), 0) AS n_failed_permanent
-FROM host_rows AS h
-LEFT JOIN tallies AS t ON t.host_id = h.host_id
-GROUP BY h.host_id;
 """

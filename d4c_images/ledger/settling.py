@@ -13,40 +13,32 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, pacing, shards, unfold
+from d4c_images.ledger import evidence, lent, pacing, shards, unfold
 from d4c_images.ledger.carried import packed
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.placeholders import Marked, Watch
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
-from d4c_images.model import ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
+from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
 from d4c_images.pace import News
 
 HELD = """
-SELECT i.image_id, i.gbif_id, i.host_id, i.attempts, i.error_type, i.last_attempt_at, i.urls
-FROM json_each(?) AS claimed CROSS JOIN image_rows AS i ON i.image_id = claimed.value
-WHERE i.lease_id = ?
+SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls
+FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
 SETTLE = """
-UPDATE image_rows SET status = :status, lease_id = NULL, dead_lease_id = :dead_lease_id, not_before = :not_before,
-    host_id = :host_id,
-    attempts = :attempts, url_no = :url_no, redirect_url = NULL, hops = 0, carried_failure = NULL,
-    http_status = :http_status, error_type = :error_type,
-    error_detail = :error_detail, file_path = :file_path, file_offset = :file_offset, file_size = :file_size, sha256 = :sha256,
-    original_sha256 = :original_sha256, media_type = :media_type, width = :width, height = :height, etag = :etag,
-    last_modified = :last_modified, robots_tag = :robots_tag, last_attempt_at = :now
-WHERE image_id = :image_id AND lease_id = :lease_id
+UPDATE image_rows SET redirect_url = NULL, hops = 0, carried_failure = NULL,
+    status = ?, host_id = ?, not_before = ?, attempts = ?, last_attempt_at = ?, dead_lease_id = ?, url_no = ?, http_status = ?,
+    error_type = ?, error_detail = ?,
+    file_path = ?, file_offset = ?, file_size = ?, sha256 = ?, original_sha256 = ?, media_type = ?, width = ?, height = ?,
+    etag = ?, last_modified = ?, robots_tag = ?
+WHERE image_id = ?
 """
-RELEASE = """
-UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
-    lease_id = NULL, not_before = ?, dead_lease_id = CASE WHEN ? THEN lease_id ELSE dead_lease_id END
-WHERE image_id = ? AND lease_id = ?
-"""
+RELEASE = "UPDATE image_rows SET not_before = ?, dead_lease_id = coalesce(?, dead_lease_id) WHERE image_id = ?"
 MOVE = """
-UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END,
-    lease_id = NULL, not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ?
-WHERE image_id = ? AND lease_id = ?
+UPDATE image_rows SET not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ? WHERE image_id = ?
 """
+NO_BLOB = (None,) * 8
 COUNT_HOST = """
 UPDATE host_rows SET n_requests = n_requests + ?, n_retries = n_retries + ?, received_bytes = received_bytes + ?,
     busy_s = busy_s + ?
@@ -110,12 +102,19 @@ def _is_attempt(outcome: Outcome) -> bool:
     return outcome.verdict is not None and not outcome.verdict.unreachable
 
 
+def _stored_as(blob: Blob) -> tuple[Any, ...]:
+    """Its columns, in the order of `SETTLE`."""
+    file = (blob.path, blob.offset, blob.size_bytes, blob.sha256, blob.original_sha256)
+    return *file, blob.media_type, blob.width, blob.height
+
+
 class _Held(NamedTuple):
-    """A row of `HELD`: an image that is lent under the lease in question."""
+    """A row of `HELD`: an image that was lent under the lease in question."""
 
     image_id: int
     gbif_id: int
     host_id: int
+    status: str
     attempts: int
     error_type: str | None
     last_attempt_at: int | None
@@ -135,27 +134,23 @@ class _Settlement:
         self._host_counts: dict[int, list[float]] = {}
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
-        self._settled_rows: list[dict[str, Any]] = []  # for `SETTLE`
+        self._settled_rows: list[tuple[Any, ...]] = []  # for `SETTLE`
         self._in_shards: list[tuple[str, int]] = []
 
     def report(self, report: Report) -> None:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
-        held = self._db.execute(HELD, (json.dumps(list(outcomes)), report.lease_id)).fetchall()
-        self._settled.n_late += len(outcomes) - len(held)
-        for row in held:
+        image_ids = lent.take(self._db, report.lease_id, outcomes)
+        self._settled.n_late += len(outcomes) - len(image_ids)
+        for row in self._db.execute(HELD, (json.dumps(image_ids),)).fetchall():
             self._one(report.lease_id, outcomes[row[0]], _Held(*row))
-        self._write_settled()  # before the next report is held against the rows: it may speak of the same images
         if report.finished:
             ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
             if ended:
                 self._settled.ended_leases.add(report.lease_id)
 
-    def _write_settled(self) -> None:
+    def write(self) -> None:
         self._db.executemany(SETTLE, self._settled_rows)
         self._settled_rows.clear()
-
-    def write(self) -> None:
-        self._write_settled()
         unfold.follow(self._db, self._stored, self._records, self._tally, self._now)
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
@@ -167,11 +162,10 @@ class _Settlement:
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
-            holder = unfold.Holder(held.image_id, held.gbif_id, lease_id, packed(unfolding.failure))
+            holder = unfold.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
             done = unfold.unfold(self._db, unfolding, holder, self._now)
             if done.host_id is not None:
-                waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
-                self._tally.image(1, done.host_id, waiting, held.error_type, final=False)
+                self._tally.image(1, done.host_id, held.status, held.error_type, final=False)
                 self._settled.moved_to.add(done.host_id)
                 self._news(held.host_id).n_ok += 1
             else:
@@ -183,13 +177,12 @@ class _Settlement:
             self.write()
 
     def _one(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
-        waiting = Status.PENDING if held.last_attempt_at is None else Status.FAILED_TRANSIENT
         self._tally.image(-1, held.host_id, Status.LEASED, held.error_type, final=False)
         self._count_requests(held.host_id, outcome, is_retry=_is_attempt(outcome) and held.attempts > 0)
         if outcome.verdict is not None and not _is_attempt(outcome):
             not_before = self._now + max(1, round(self._retry.wait_s(1)))
-            self._db.execute(RELEASE, (not_before, False, outcome.image_id, lease_id))
-            self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
+            self._db.execute(RELEASE, (not_before, None, outcome.image_id))
+            self._tally.image(1, held.host_id, held.status, held.error_type, final=False)
             self._count_answer(held.host_id, Failure(outcome.verdict, outcome.http_status or 0, outcome.url_no))
         elif outcome.verdict is not None:
             self._attempt(lease_id, outcome, outcome.verdict, held)
@@ -197,10 +190,8 @@ class _Settlement:
             move = outcome.move
             new_host_id = host_id_of(self._db, move.host)
             carried = packed(move.failure)
-            self._db.execute(
-                MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id, lease_id)
-            )
-            self._tally.image(1, new_host_id, waiting, held.error_type, final=False)
+            self._db.execute(MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
+            self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
                 self._count_answer(held.host_id, move.failure)
             elif new_host_id != held.host_id:  # it has answered, if only with another address
@@ -210,8 +201,8 @@ class _Settlement:
             self._unfoldings.append((lease_id, outcome, outcome.unfolding, held))
         else:
             died = outcome.http_status == OwnCode.WORKER_DIED
-            self._db.execute(RELEASE, (0, died, outcome.image_id, lease_id))
-            self._tally.image(1, held.host_id, waiting, held.error_type, final=False)
+            self._db.execute(RELEASE, (0, lease_id if died else None, outcome.image_id))
+            self._tally.image(1, held.host_id, held.status, held.error_type, final=False)
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
@@ -227,31 +218,15 @@ class _Settlement:
         final = is_final(verdict.status, not_before)
         blob = outcome.blob
         self._settled_rows.append(
-            {
-                "status": verdict.status.value,
-                "not_before": not_before,
-                "host_id": host_id,
-                "attempts": attempts,
-                "url_no": outcome.url_no,
-                "http_status": outcome.http_status,
-                "error_type": verdict.error_type,
-                "error_detail": None if verdict.detail is None else verdict.detail[:2000],
-                "file_path": blob.path if blob else None,
-                "file_offset": blob.offset if blob else None,
-                "file_size": blob.size_bytes if blob else None,
-                "sha256": blob.sha256 if blob else None,
-                "original_sha256": blob.original_sha256 if blob else None,
-                "media_type": blob.media_type if blob else None,
-                "width": blob.width if blob else None,
-                "height": blob.height if blob else None,
-                "etag": outcome.etag,
-                "last_modified": outcome.last_modified,
-                "robots_tag": outcome.robots_tag,
-                "now": self._now,
-                "image_id": outcome.image_id,
-                "lease_id": lease_id,
-                "dead_lease_id": lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
-            }
+            (
+                *(verdict.status.value, host_id, not_before, attempts, self._now),
+                lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
+                *(outcome.url_no, outcome.http_status),
+                *(verdict.error_type, None if verdict.detail is None else verdict.detail[:2000]),
+                *(_stored_as(blob) if blob else NO_BLOB),
+                *(outcome.etag, outcome.last_modified, outcome.robots_tag),
+                outcome.image_id,
+            )
         )
         if outcome.hash_matches is not None:
             url = held.urls.split("\n")[outcome.url_no]

@@ -31,7 +31,7 @@ MAX_CANDIDATES = 40
 MAX_LINKED = 5_000
 
 HELD = """
-SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ? AND lease_id = ?
+SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ?
 """
 BY_HASH = """
 SELECT i.image_id, coalesce(i.image_key, i.urls)
@@ -50,10 +50,9 @@ INSERT_FURTHER_KEY = "INSERT OR IGNORE INTO image_key_twins (image_key, image_id
 CAUGHT_UP = "SELECT keyed_image_id, recorded_image_id, (SELECT coalesce(max(image_id), 0) FROM image_rows) FROM caught_up"
 SET_CAUGHT_UP = "UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?"
 GO_ON = """
-UPDATE image_rows SET status = CASE WHEN last_attempt_at IS NULL THEN 'pending' ELSE 'failed_transient' END, lease_id = NULL,
-    not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0,
+UPDATE image_rows SET not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0,
     carried_failure = ?
-WHERE image_id = ? AND lease_id = ?
+WHERE image_id = ?
 """
 ORIGIN = "SELECT depth, root_id FROM unfolded INDEXED BY unfolded_image WHERE image_id = ? AND is_made"
 N_READ = "SELECT count(*) FROM documents WHERE image_id = ? AND url <> ?"
@@ -125,11 +124,10 @@ NAMED = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
 
 
 class Holder(NamedTuple):
-    """The image that stands for the document, and the lease that it is held under."""
+    """The image that stands for the document."""
 
     image_id: int
     gbif_id: int  # its first record
-    lease_id: int
     carried_failure: str | None  # as its row has it
 
 
@@ -177,7 +175,7 @@ class _Unfolding:
 
     def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int) -> None:
         self._db, self._unfolding, self._holder, self._now = db, unfolding, holder, now
-        self._key, urls = db.execute(HELD, (holder.image_id, holder.lease_id)).fetchone()
+        self._key, urls = db.execute(HELD, (holder.image_id,)).fetchone()
         self._candidates: list[str] = urls.split("\n")
         self._new_host_ids: set[int] = set()
 
@@ -285,7 +283,7 @@ class _Unfolding:
         urls = "\n".join((*ahead, *after))
         host_id = host_id_of(self._db, parts(after[0]).host)
         image_key = None if self._key == urls else self._key
-        goes_on = (image_key, urls, url_no + 1, host_id, holder.carried_failure, holder.image_id, holder.lease_id)
+        goes_on = (image_key, urls, url_no + 1, host_id, holder.carried_failure, holder.image_id)
         self._db.execute(GO_ON, goes_on)
         return Unfolded(host_id)
 

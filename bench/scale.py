@@ -2,9 +2,10 @@
 
 `python -m bench.scale` writes a GBIF table of so many rows, half of them of one host, the rest over 2,000 hosts by Zipf's law, has
 the real `init` take it in, and then runs the real steward with real worker processes and pipes; but the workers say at once that
-each image is stored (`bench.instant`). So the figure is what ledger and steward can do, and no worker is what limits it. Record
-numbers are in no order, so each settled image changes a page of its own of `gbif_ids`: the worst that a download can bring. The
-last line is one JSON object. 50 M rows take some 15 minutes and 15 GB of disk; `--keep` leaves the ledgers for the next time.
+each image is stored (`bench.instant`). So the figure is what ledger and steward can do, and no worker is what limits it. Records
+come in falling order and rows of one host together, as in real tables; with `--shuffled` each settled image changes pages of its
+own, the worst that a download can bring. The last line is one JSON object. 50 M rows take some 15 minutes and 15 GB of disk;
+`--keep` leaves the ledgers for the next time.
 """
 
 from __future__ import annotations

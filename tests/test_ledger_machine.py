@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import giving_up, hashes, lending, listing, names, owner, placeholders, settling, shards, unfold, untried
+from d4c_images.ledger import (
+    giving_up,
+    hashes,
+    lending,
+    listing,
+    names,
+    owner,
+    placeholders,
+    settling,
+    shards,
+    unfold,
+    untried,
+    wishes,
+)
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
@@ -25,6 +39,8 @@ HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
 RETRY = settling.RetryTerms(MAX_ATTEMPTS, lambda attempts: 10.0 * attempts)
 KINDS = ("success", "raw", "permanent", "transient", "released", "moved", "manifest", "collection")
+WISHES = (wishes.PAUSE, wishes.RESUME, wishes.SET, wishes.UNSET)
+LIMITS = ("connections", "min_interval_s")
 PICTURES = st.lists(st.integers(0, 15), max_size=4)  # what a document names
 NOTHING = Verdict(Status.FAILED_PERMANENT, "manifest_error", "nothing")
 
@@ -61,6 +77,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.restart()
         with self.ledger.transaction() as db:
             db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
+        self.paused: dict[str, int | None] = {}  # host -> until
+        self.limits: dict[str, dict[str, float]] = {}
         self.open: dict[int, set[int]] = {}  # live lease -> images without an outcome
         self.stored: set[int] = set()
         self.followers: set[int] = set()  # images that had the file of another one
@@ -201,6 +219,28 @@ class LedgerMachine(RuleBasedStateMachine):
             lending.take_back(db, lending.leases_of_others(db, self.ledger.run_id or 0))
         self.open = {}
 
+    @rule(host=st.sampled_from(HOSTS), what=st.sampled_from(WISHES), value=st.integers(1, 3), twice=st.booleans())
+    def wish(self, host: str, what: str, value: int, twice: bool) -> None:
+        """Somebody wants something of a host. Taken again, after a kill before it was removed, a wish changes nothing."""
+        with self.ledger.transaction() as db:
+            names.host_id_of(db, host)
+        name = LIMITS[value % 2]
+        until = self.now + value if value > 1 else None
+        for _ in range(1 + twice):
+            of_limits = ({name: value}, ()) if what == wishes.SET else ({}, (name,) if value > 1 else ())
+            wishes.leave(self.ledger.path, wishes.Wish(what, (host,), until, *of_limits))
+            assert wishes.take(self.ledger, self.now)
+        assert not wishes.take(self.ledger, self.now)
+        if what == wishes.PAUSE:
+            self.paused[host] = until
+        elif what == wishes.RESUME:
+            self.paused.pop(host, None)
+        elif what == wishes.SET:
+            self.limits.setdefault(host, {})[name] = value
+        else:
+            kept = {other: limit for other, limit in self.limits.pop(host, {}).items() if value > 1 and other != name}
+            self.limits |= {host: kept} if kept else {}
+
     @rule(host=st.sampled_from(HOSTS), n=st.integers(1, 6))
     def give_up(self, host: str, n: int) -> None:
         """Images of a host that cannot be reached: those that are lent meanwhile are left to their workers."""
@@ -287,6 +327,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert held == {image_id: lease_id for lease_id, image_ids in self.open.items() for image_id in image_ids}
         leased = db.execute("SELECT image_id, not_before FROM images WHERE status = 'leased' ORDER BY 1").fetchall()
         assert leased == [(image_id, None) for image_id in sorted(held)]
+
+    @invariant()
+    def wishes_last(self) -> None:
+        """Over restarts too, whatever hosts answer."""
+        db = self.ledger.connection
+        assert dict(db.execute("SELECT host, paused_until FROM hosts WHERE paused_at IS NOT NULL")) == self.paused
+        wanted = {host: json.loads(limits) for host, limits in db.execute("SELECT host, limits FROM wanted_limits")}
+        assert wanted == self.limits
 
     @invariant()
     def shards_reach_to_the_last_image_that_a_row_names(self) -> None:

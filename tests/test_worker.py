@@ -877,7 +877,9 @@ def test_half_a_turn_is_told_at_once(bench: Bench, publishers: Publishers, monke
     publishers.behave(f"{HOST}=http_404")
     claims = [claim(number) for number in range(1, 9)]
     reports = list(bench.reports(Feed([turn(claims, connections=1)])))
-    assert [len(report.outcomes) for report in reports] == [4, 4]
+    first, second = (len(report.outcomes) for report in reports)
+    assert first >= 4  # more where two answers came before the worker looked again
+    assert first + second == 8
 
 
 def test_a_worker_asks_before_it_can_decode(bench: Bench, publishers: Publishers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import connect, giving_up, lending, listing, names, owner, pacing, questions, untried, wishes
+from d4c_images.ledger import connect, giving_up, lending, listing, names, owner, pacing, questions, settling, untried, wishes
 from d4c_images.ledger.tally import Tally
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
@@ -342,6 +342,20 @@ def test_limits_that_are_set_while_a_run_goes_on() -> None:
         assert {(turn.connections, turn.min_interval_s) for _, turn in runner.turns[8:]} == {(1, 0.1)}
         assert ledger.connection.execute("SELECT connections, min_interval_s FROM hosts").fetchone() == (1, 0.1)
         assert wishes.take(ledger, STARTED) is False, "it was taken"
+
+
+def test_an_image_has_one_lease_at_a_time() -> None:
+    """Lent again, it is in nobody else's hands: no other turn gets it, and whoever held it before settles nothing (I3)."""
+    with ledger_of({"a.org": 2}) as ledger, ledger.transaction() as db:
+        terms = lending.Terms(0, 1, 0.0, 1, STARTED + 60)
+        turns = [lending.lend(db, 1, 1, "a.org", terms, 4, STARTED)]
+        assert turns[0] is not None
+        lending.take_back(db, [turns[0].lease_id])
+        turns += [lending.lend(db, 1, 1, "a.org", terms, 4, STARTED) for _ in range(2)]
+        assert [turn.claims[0].image_id for turn in turns if turn is not None] == [1, 1, 2]
+        late = Report(turns[0].lease_id, (Outcome(1, GONE, http_status=404),), finished=True)
+        assert settling.settle(db, [late], settling.RetryTerms(4, lambda attempts: 1.0), STARTED).n_late == 1
+        assert db.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall() == [("leased", 2)]
 
 
 def test_what_is_lent_is_not_given_up_with_its_host() -> None:

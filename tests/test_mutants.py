@@ -40,6 +40,7 @@ INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_t
 LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
 HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
 
+ONE_LEASE = "tests/test_lender.py::test_an_image_has_one_lease_at_a_time"
 LENDER = "tests/test_lender.py::test_limits_hold_at_every_moment"
 WIDTH = "tests/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
@@ -58,7 +59,7 @@ MUTANTS = (
     ),
     Mutant(
         "a settlement counts without a lease (I3)",
-        "d4c_images/ledger/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", MACHINE,
+        "d4c_images/ledger/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", ONE_LEASE,
     ),
     Mutant(
         "what is settled stays lent (I3)",
@@ -71,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         "what is lent stays in the queue",
-        "d4c_images/ledger/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", MACHINE,
+        "d4c_images/ledger/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", ONE_LEASE,
     ),
     Mutant(
         "what is lent is given up with its host",

@@ -35,7 +35,7 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     archive_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-MAX_HELD = 1 << 18  # keys, and records, in memory, besides as many that are being written
+MAX_HELD = 3 << 17  # keys, and records, in memory, those that are being written among them
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"

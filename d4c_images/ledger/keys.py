@@ -86,12 +86,11 @@ class KeyIndex:
         """Write the next part in a transaction of its own; behind the last one, how far the keys are complete."""
         if not self._held.is_frozen:
             return
-        part = self._held.take_part()
+        part = self._held.part()
         with self._ledger.transaction() as db:
             if len(part[0]):
                 bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")
             else:
                 db.execute("UPDATE caught_up SET keyed_image_id = ?", (self._frozen_image_id,))
-        if not len(part[0]):
-            self._held.drop()
+        self._held.drop_part()
         crash.point("keys.part_written")

@@ -160,17 +160,17 @@ class Records:
         """Write the next part in a transaction of its own; behind the last one, up to which image the records are complete."""
         if not self._held.is_frozen:
             return
-        gbif_ids, counts, first_image_ids = self._held.take_part()
-        in_line = counts > 0
-        columns = (gbif_ids[in_line], counts[in_line], first_image_ids[in_line])
+        part = self._held.part()
         with self._ledger.transaction() as db:
-            tally = Tally()
-            tally.record(bulk.insert(db, INSERT_NEW, columns, "({0}, {1}, {2}, {1})"), RecordStatus.PENDING)
-            tally.write(db)
-            if not len(counts):
+            if len(part[0]):
+                in_line = part[1] > 0
+                tally = Tally()
+                n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
+                tally.record(n_new, RecordStatus.PENDING)
+                tally.write(db)
+            else:
                 db.execute(SET_RECORDED, (self._frozen_image_id,))
-        if not len(counts):
-            self._held.drop()
+        self._held.drop_part()
         crash.point("records.part_written")
 
     def _look_at(

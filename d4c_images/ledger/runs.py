@@ -6,6 +6,7 @@ A million at a time, sorted, cost a twentieth of that.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 Column = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 
 
-PARTS = 12
+PARTS = 18
 
 
 class Place(NamedTuple):
@@ -28,20 +29,20 @@ class Place(NamedTuple):
 class SortedRuns:
     """Rows of numbers, by the first column.
 
-    New rows come in runs, each in the order of that column. Once there are enough, `freeze` makes one run of them, which is taken
-    away part by part while new runs come in: so nobody has to wait until all of it is written.
+    New rows come in runs, each in the order of that column. Once there are enough, `freeze` puts all into one order, in which they
+    are taken away part by part while new runs come in: so nobody has to wait until all of it is written, and what is held together
+    stays about as much.
     """
 
     def __init__(self) -> None:
         self._runs: list[tuple[Column, ...]] = []
-        self._frozen: tuple[Column, ...] | None = None
-        self._next = 0  # of the frozen rows: the first that was not taken
+        self._parts: deque[tuple[Column, ...]] | None = None  # of what is frozen: those that are left
         self.n_rows = 0  # in runs that are not frozen
 
     @property
     def is_frozen(self) -> bool:
-        """There are frozen rows, of which not all parts were taken, or not yet dropped."""
-        return self._frozen is not None
+        """There are frozen rows, or they have been dropped, but not yet the empty part behind them."""
+        return self._parts is not None
 
     def add(self, *columns: Column) -> None:
         """Add rows. Rows with the same key keep their order."""
@@ -51,13 +52,12 @@ class SortedRuns:
             self.n_rows += len(order)
 
     def find(self, keys: Iterable[int]) -> dict[int, Place]:
-        """The first row of each key that has one, be it taken already or not."""
+        """The first row of each key that has one here."""
         wanted = np.array(sorted(keys), np.int64)
         found: dict[int, Place] = {}
         if not len(wanted):
             return found
-        runs = self._runs if self._frozen is None else [self._frozen, *self._runs]
-        for run in reversed(runs):
+        for run in reversed([*(self._parts or ()), *self._runs]):
             places = np.searchsorted(run[0], wanted)
             places[places == len(run[0])] = 0
             for at in np.flatnonzero(run[0][places] == wanted).tolist():
@@ -65,24 +65,34 @@ class SortedRuns:
         return found
 
     def freeze(self) -> None:
-        """Make one run of all rows (rows of one key: as they came). There must be no frozen one."""
-        assert self._frozen is None
-        if self._runs:
-            columns = [np.concatenate(column) for column in zip(*self._runs, strict=True)]
-            order = _order(columns[0])
-            self._frozen = tuple(column[order] for column in columns)
-            self._runs, self._next, self.n_rows = [], 0, 0
+        """Put all rows into one order (those of one key: as they came). There must be no frozen ones."""
+        assert self._parts is None
+        if not self._runs:
+            return
+        columns = list(zip(*self._runs, strict=True))
+        self._runs, self.n_rows = [], 0
+        keys = np.concatenate(columns.pop(0))
+        order = _order(keys)
+        orders = np.array_split(order, PARTS) if len(order) > PARTS else [order]
+        pieces = [[keys[some] for some in orders]]
+        del keys
+        while columns:  # one at a time, so that there never are three of each
+            column = np.concatenate(columns.pop(0))
+            pieces.append([column[some] for some in orders])
+        self._parts = deque(zip(*pieces, strict=True))
 
-    def take_part(self) -> list[Column]:
-        """The next of some parts of the frozen rows, as columns in the order of the key; without rows once all were taken."""
-        assert self._frozen is not None
-        n = len(self._frozen[0])
-        start, self._next = self._next, min(n, self._next + -(-n // PARTS))
-        return [column[start : self._next] for column in self._frozen]
+    def part(self) -> tuple[Column, ...]:
+        """The next of the frozen rows, as columns in the order of the key; without rows behind the last of them."""
+        assert self._parts is not None
+        return self._parts[0] if self._parts else (np.empty(0, np.int64),)
 
-    def drop(self) -> None:
-        """Forget the frozen rows."""
-        self._frozen = None
+    def drop_part(self) -> None:
+        """Forget what `part` gave: it is written."""
+        assert self._parts is not None
+        if self._parts:
+            self._parts.popleft()
+        else:
+            self._parts = None
 
 
 def _order(keys: Column) -> npt.NDArray[np.intp]:

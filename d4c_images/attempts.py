@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from d4c_images import documents, ratelimit, robots
+from d4c_images import again, documents, ratelimit, robots
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
@@ -57,11 +57,15 @@ class Attempts:
         job = next(job for job in lane.jobs if job.unstarted)
         claim = job.unstarted.popleft()
         job.n_open += 1
-        part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id)
+        part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id, claim.revision)
         url_no = min(claim.url_no, len(claim.urls) - 1)
         attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
         attempt.failure = claim.failure
         self.open.add(attempt)
+        if claim.stored is not None:
+            place = Place(claim.stored.path, claim.stored.offset)
+            self._run(attempt, self._on_compared, self._store.holds, place, claim.stored.size_bytes)
+            return None
         if claim.may_be_stored:
             self._run(attempt, self._on_looked, self._examiner.look, self._store, claim)
             return None
@@ -76,7 +80,10 @@ class Attempts:
         attempt.is_upgraded = attempt.lane.answers_by_https and url.startswith("http://")
         if attempt.is_upgraded:
             url = "https" + url.removeprefix("http")
-        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished)
+        stored = attempt.claim.stored
+        is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
+        condition = again.condition(stored) if stored is not None and is_conditional else ()
+        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition)
         attempt.unfinished = None
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
@@ -113,6 +120,7 @@ class Attempts:
                 hold_s=attempt.hold_s,
                 interval_s=attempt.lane.interval_s,
                 rest_s=max(0.0, attempt.lane.paid_until - self._clock.monotonic()),
+                is_lost=attempt.is_lost,
                 **what,
             )
         )
@@ -172,17 +180,36 @@ class Attempts:
                 self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1)
                 return
             reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
+        if request.condition and reply.code == 412:  # no answer to a GET that asks by If-None-Match
+            self._ask_unconditionally(attempt)
+            return
+        if request.condition and reply.code == 304:
+            self._is_as_stored(attempt, reply)
+            return
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
             attempt.lane.has_got_picture(reply.elapsed_s)
+            if attempt.claim.stored is not None and not attempt.is_lost and reply.sha256 == attempt.claim.stored.received_sha256:
+                self._is_as_stored(attempt, reply)
+                return
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
-        elif documents.may_be_document(reply, verdict):
+        elif attempt.claim.stored is None and documents.may_be_document(reply, verdict):
             asked = attempt.claim.urls[attempt.url_no]
             self._run(attempt, self._on_read, documents.read, reply, verdict, asked, attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
             self._ask_plainly(attempt)
         else:
             self._failed(attempt, verdict, reply.code)
+
+    def _is_as_stored(self, attempt: Attempt, reply: Reply) -> None:
+        """The server has what is there."""
+        attempt.lane.n_troubles = 0
+        self.settle(attempt, verdict=Verdict(Status.SUCCESS), http_status=reply.code)
+
+    def _ask_unconditionally(self, attempt: Attempt) -> None:
+        attempt.asks_plainly = True
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
 
     def _space(self, attempt: Attempt, reply: Reply) -> None:
         """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
@@ -210,6 +237,13 @@ class Attempts:
         if attempt.failure is not None:
             read = replace(read, otherwise=attempt.failure.verdict, failure=_to_carry(attempt.failure))
         self.settle(attempt, unfolding=read, http_status=code)
+
+    def _on_compared(self, attempt: Attempt, future: Future[bool]) -> None:
+        attempt.is_lost = not future.result()
+        if attempt.claim.may_be_stored:
+            self._run(attempt, self._on_looked, self._examiner.look, self._store, attempt.claim)
+        else:
+            self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
 
     def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
         found = future.result()

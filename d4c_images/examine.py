@@ -118,14 +118,14 @@ def _compared(found: Found, published: PublishedHash, sha256: bytes, path: Path)
 def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = True) -> Found | None:
     """The file that a dead lease has stored for this claim, verified; None where there is none. All other leftovers go."""
     adopted = None
-    for relative in store.find(claim.gbif_id, claim.image_no):
+    for relative in store.find(claim.gbif_id, claim.image_no, claim.revision):
         found = None if adopted else _open_stored(decoder, store.path_of(relative), may_take_long)
         if found is None or not relative.endswith("." + found.extension):
             store.remove(relative)
             continue
         place = store.confirm(relative, found.blob)
         adopted = replace(found, blob=replace(found.blob, path=place.path, offset=place.offset))
-    store.clear_partials(claim.gbif_id, claim.image_no)
+    store.clear_partials(claim.gbif_id, claim.image_no, claim.revision)
     return adopted
 
 

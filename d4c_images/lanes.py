@@ -124,3 +124,5 @@ class Attempt:
     failure: Failure | None = None  # to be told if no other candidate succeeds
     unfinished: Unfinished | None = None  # the rest of this body is asked for next
     n_resumed: int = 0
+    is_lost: bool = False  # what should be stored is not: the bytes are wanted, whatever they are
+    asks_plainly: bool = False  # without a condition: the server has misunderstood it

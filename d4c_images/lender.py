@@ -225,10 +225,11 @@ class Lender:
             expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
             bytes_per_s=group.limits.bytes_per_s,
             max_bytes=max_bytes,
+            refetch=self._plan.refetch,
         )
         turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
         if turn is None:
-            when = lending.earliest(db, host.host_id)
+            when = lending.earliest(db, host.host_id, refetch=self._plan.refetch)
             if when is not None:
                 self.agenda.add(host, max(when, now + TICK_S))
             return None

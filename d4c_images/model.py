@@ -161,6 +161,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored of an image that is asked for again, and what its publisher has said of it."""
+
+    path: str
+    offset: int | None
+    size_bytes: int
+    received_sha256: bytes  # of the bytes as they came: where a smaller JPEG is kept, not of that
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """One image in a turn."""
 
@@ -176,6 +188,8 @@ class Claim:
     may_be_stored: bool = False  # a dead lease held it: its file may be there already
     failure: Failure | None = None  # of this attempt, at another host
     hashes: tuple[PublishedHash, ...] = ()
+    stored: Stored | None = None  # it is there, and its publisher is asked whether it has changed
+    revision: int = 0  # of the bytes that this may bring: how often those before were others
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +315,7 @@ class Outcome:
     verdict: Verdict | None = None
     move: Move | None = None
     unfolding: Unfolding | None = None
-    blob: Blob | None = None
+    blob: Blob | None = None  # of a success; None where what is stored is what the publisher still has
     http_status: int | None = None  # HTTP code or OwnCode of the deciding reply
     url_no: int = 0  # the candidate that decided
     requests: int = 0  # requests made
@@ -314,6 +328,7 @@ class Outcome:
     hold_s: float = 0.0  # the server allows no request for so long, whatever it has answered (`ratelimit`)
     interval_s: float = 0.0  # ... or not more than one in so long
     rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
+    is_lost: bool = False  # of an image that is asked for again: its file was not there, or was another one
     hash_matches: bool | None = None  # whether the bytes have the hash that was published for `url_no`; None: nothing to compare
 
 
@@ -346,5 +361,5 @@ def _pickle_as_call(noun: Any) -> None:
     noun.__reduce__ = lambda self: (noun, of(self))
 
 
-for _noun in (Verdict, Failure, Claim, Turn, Blob, Move, Unfolding, Outcome, Orders, Report):
+for _noun in (Verdict, Failure, Stored, Claim, Turn, Blob, Move, Unfolding, Outcome, Orders, Report):
     _pickle_as_call(_noun)

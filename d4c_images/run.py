@@ -35,6 +35,7 @@ class Plan:
     max_connections: int = 256  # of one worker, over all hosts
     max_images: int | None = None  # lend no more than this many
     only_hosts: frozenset[str] = frozenset()
+    refetch: bool = False  # stored images that wait to be asked for again are lent, too
     deadline: float | None = None  # unix time: lend nothing after it
     grace_s: float = 60.0  # for requests in flight when the run drains
     hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
@@ -68,6 +69,9 @@ class Totals:
     received_bytes: int = 0
     lent: int = 0
     worker_deaths: int = 0
+    same: int = 0  # stored images that were asked for again, and are as they were
+    changed: int = 0  # ... and were not: their new bytes are stored
+    not_again: int = 0  # ... and could not be had
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import conclusions, crash, pace
-from d4c_images.ledger import giving_up, lending, owner, pacing, questions, settling, wishes
+from d4c_images.ledger import giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
@@ -67,7 +67,7 @@ class Steward:
             pacing.forget_old_bytes(db, self._started_at)
             self._silence.answered_at = pacing.anybody_answered_at(db)
             conclusions.go_by_wishes(db, self._hosts)
-            for count in questions.hosts_with_work(db):
+            for count in questions.hosts_with_work(db, refetch=self._plan.refetch):
                 self._know(db, count.host_id, count.host, count.n_left)
         self._hosts.rest({asked.host_id for asked in still_asked}, self._started_at + self._plan.lost_ask_s)
         self._watcher.started(self._snapshot())
@@ -200,6 +200,8 @@ class Steward:
             with self._ledger.transaction() as db:
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES, now)
                 self._know_all(db, given.moved_to)
+                if given.n == 0 and self._plan.refetch:
+                    host.n_given_up += refetching.drop(db, host_id)
             self._totals.failed += given.n_failed
             host.n_given_up += given.n
             self._look_again(given.moved_to, now)
@@ -262,6 +264,9 @@ class Steward:
         totals.failed += settled.n_failed
         totals.retries += settled.n_retry
         totals.late += settled.n_late
+        totals.same += settled.n_same
+        totals.changed += settled.n_changed
+        totals.not_again += settled.n_not_again
         totals.stored_bytes += settled.stored_bytes
         totals.received_bytes += settled.received_bytes
 
@@ -333,7 +338,7 @@ class Steward:
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
-        counts = tuple(questions.hosts_with_work(db))
+        counts = tuple(questions.hosts_with_work(db, refetch=self._plan.refetch))
         n_left = {count.host_id: count.n_left for count in counts}
         for host in self._hosts:
             host.n_left = n_left.get(host.host_id, 0)
@@ -341,7 +346,7 @@ class Steward:
             now,
             self._started_at,
             replace(self._totals),
-            questions.image_counts(db),
+            questions.image_counts(db, refetch=self._plan.refetch),
             counts,
             {host.name: until for host in self._hosts if (until := host.pace.blocked_until) is not None and until > now},
             frozenset(host.name for host in self._hosts if host.is_paused(now)),

@@ -28,7 +28,7 @@ HEADER = (
 )
 
 RECOUNT_IMAGES = """
-SELECT host_id, CASE WHEN lease_id IS NULL THEN status ELSE 'leased' END, coalesce(error_type, ''), count(*),
+SELECT host_id, CASE WHEN lease_id IS NULL OR status = 'success' THEN status ELSE 'leased' END, coalesce(error_type, ''), count(*),
        sum(status IN ('success', 'failed_permanent') OR (status = 'failed_transient' AND not_before IS NULL)),
        coalesce(sum(file_size), 0)
 FROM image_rows LEFT JOIN lent USING (image_id) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3

@@ -33,6 +33,8 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         db.execute("INSERT INTO documents VALUES (1, 'https://example.org/manifest', 'manifest', 300, 200, 1800000000)")
         db.execute("INSERT INTO unfolded VALUES (1, 2, 1, 1, 1, 1)")
         db.execute("UPDATE image_rows SET file_path = 'packs/00c0ffee-000000.tar', file_offset = 1024 WHERE gbif_id = 77")
+        db.execute("INSERT INTO refetch_failures VALUES (2, 1800000000, 'failed_permanent', 404, 'http_404', NULL)")
+        db.execute("INSERT INTO former_rows (image_id, revision, replaced_at) VALUES (1, 0, 1800000000)")
         db.execute("INSERT INTO placeholders VALUES (1, ?, 'allowed', 3, 1800000000)", (bytes(32),))
     writer.close()
     with open_reader(path) as reader:
@@ -41,7 +43,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 def test_there_are_queries_and_tables() -> None:
     assert len(QUERIES) == PAGE.count("```sql") >= 20
-    assert len(TABLES) == 22
+    assert len(TABLES) == 25
 
 
 @pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])

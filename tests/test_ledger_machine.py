@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
@@ -22,6 +23,7 @@ from d4c_images.ledger import (
     names,
     owner,
     placeholders,
+    refetching,
     settling,
     shards,
     unfold,
@@ -55,11 +57,13 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 FOLLOWERS = """
 SELECT i.image_id
 FROM image_rows AS i JOIN unfolded AS u ON u.parent_id = i.image_id JOIN image_rows AS o ON o.image_id = u.image_id
-WHERE i.error_type = 'same_image' AND i.status = 'success' AND o.status = 'success' AND o.file_path = i.file_path
+WHERE i.error_type = 'same_image' AND i.status = 'success' AND o.status = 'success'
+  AND (o.file_path = i.file_path OR i.file_path IN (SELECT file_path FROM former_rows WHERE image_id = o.image_id))
 """
 
 
 PLACEHOLDERS = "SELECT image_id FROM image_rows WHERE error_type = 'placeholder'"
+SET_ASIDE = "SELECT image_id FROM set_aside JOIN image_rows USING (image_id) WHERE status <> 'success'"
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -82,6 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.open: dict[int, set[int]] = {}  # live lease -> images without an outcome
         self.stored: set[int] = set()
         self.followers: set[int] = set()  # images that had the file of another one
+        self.revisions: Counter[int] = Counter()  # how often images were changed by their publishers
         self.n_images = 0
         self.n_records = 0
 
@@ -136,6 +141,11 @@ class LedgerMachine(RuleBasedStateMachine):
             tally.write(db)
         unfold.link_newcomers(self.ledger, chunk=2)
 
+    @rule(seconds=st.integers(0, 100), hosts=st.lists(st.sampled_from(HOSTS), max_size=1))
+    def ask_again(self, seconds: int, hosts: list[str]) -> None:
+        due = refetching.queue(self.ledger, self.now - seconds, hosts, lambda done, total: None, chunk=3)
+        assert due.n == self.ledger.connection.execute("SELECT count(*) FROM refetch_queue").fetchone()[0]
+
     @rule(seconds=st.integers(1, 100))
     def wait(self, seconds: int) -> None:
         self.now += seconds
@@ -144,13 +154,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def lend(self, host: str, n: int) -> object:
         with self.ledger.transaction() as db:
             host_id = names.host_id_of(db, host)
-            terms = lending.Terms(0, 2, 0.0, n, self.now + 60.0)
+            terms = lending.Terms(0, 2, 0.0, n, self.now + 60.0, refetch=True)
             turn = lending.lend(db, self.ledger.run_id or 0, host_id, host, terms, MAX_ATTEMPTS, self.now)
         if turn is None:
             return multiple()
         held = {claim.image_id for claim in turn.claims}
         assert not any(held & other for other in self.open.values()), "an image is lent twice"
-        assert not held & self.stored, "a stored image is lent again"
+        again = {claim.image_id for claim in turn.claims if claim.stored is not None}
+        assert held & self.stored == again, "a stored image is lent again"
         self.open[turn.lease_id] = held
         return turn
 
@@ -170,6 +181,9 @@ class LedgerMachine(RuleBasedStateMachine):
         assert settled.n_late == 0
         still_open -= {outcome.image_id for outcome in outcomes}
         self.stored |= {outcome.image_id for outcome in outcomes if outcome.blob}
+        changed = {outcome.image_id for outcome in outcomes if outcome.blob} & {claim.image_id for claim in claims if claim.stored}
+        self.revisions.update(changed)
+        assert settled.n_changed == len(changed)
 
     @rule(
         target=dead_leases,
@@ -186,6 +200,21 @@ class LedgerMachine(RuleBasedStateMachine):
         self.settle(turn, kinds, other, pictures)
         return self.finish(turn)
 
+    @rule(
+        target=dead_leases, host=st.sampled_from(HOSTS), kinds=st.lists(st.sampled_from(KINDS), min_size=6, max_size=6),
+        other=st.sampled_from(HOSTS),
+    )  # fmt: skip
+    def work_again(self, host: str, kinds: list[str], other: str) -> object:
+        """Some images are stored, and asked for again later, by a worker that dies and by another."""
+        self.admit(host, 2, in_line=True)
+        stored = self.work_a_turn(host, ["success"] * 6, other, [])
+        self.now += 1
+        self.ask_again(0, [])
+        lost = self.lend(host, 6)
+        if isinstance(lost, Turn):
+            self.worker_dies(lost)
+        return multiple(*(turn for turn in (stored, lost, self.work_a_turn(host, kinds, other, [])) if isinstance(turn, Turn)))
+
     @rule(target=dead_leases, turn=consumes(leases))
     def finish(self, turn: Turn) -> Turn:
         still_open = self.open.pop(turn.lease_id, set())
@@ -194,9 +223,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=dead_leases, turn=consumes(leases))
     def worker_dies(self, turn: Turn) -> Turn:
+        lost = self.open.pop(turn.lease_id, set[int]())
         with self.ledger.transaction() as db:
-            lending.take_back(db, [turn.lease_id])
-        self.open.pop(turn.lease_id, None)
+            assert lending.take_back(db, [turn.lease_id]) == len(lost)
+            waiting = {row[0] for row in db.execute("SELECT image_id FROM refetch_queue")}
+        assert lost & self.stored <= waiting
         return turn
 
     @rule(turn=dead_leases, kind=st.sampled_from(KINDS), pictures=PICTURES)
@@ -253,15 +284,18 @@ class LedgerMachine(RuleBasedStateMachine):
         """All images have the same bytes here."""
         self.followers |= {row[0] for row in self.ledger.connection.execute(FOLLOWERS)}
         with mock.patch.object(placeholders, "CELLS", 8):
-            placeholders.find(self.ledger, PlaceholderList(), least, self.now, lambda what, done, total: None)
+            while placeholders.find(self.ledger, PlaceholderList(), least, self.now, lambda what, done, total: None):
+                pass  # what was there before may be one, too
         db = self.ledger.connection
+        self.revisions = Counter(row[0] for row in db.execute("SELECT image_id FROM former_rows"))
         counts = db.execute(
             """SELECT host_id, count(DISTINCT gbif_id) FROM image_rows
-               WHERE status = 'success' AND coalesce(error_type, '') <> 'same_image' GROUP BY 1"""
+               WHERE status = 'success' AND coalesce(error_type, '') <> 'same_image' AND sha256 = zeroblob(32)
+                 AND image_id NOT IN (SELECT image_id FROM lent) AND dead_lease_id IS NULL GROUP BY 1"""
         )
         assert all(n < least for _, n in counts)
         self.stored -= {row[0] for row in db.execute(PLACEHOLDERS)}
-        listed, marked = ({row[0] for row in db.execute(sql)} for sql in ("SELECT image_id FROM set_aside", PLACEHOLDERS))
+        listed, marked = ({row[0] for row in db.execute(sql)} for sql in (SET_ASIDE, PLACEHOLDERS))
         assert listed <= marked <= listed | self.followers
 
     @rule()
@@ -326,7 +360,7 @@ class LedgerMachine(RuleBasedStateMachine):
         held = dict(db.execute("SELECT image_id, lease_id FROM lent"))
         assert held == {image_id: lease_id for lease_id, image_ids in self.open.items() for image_id in image_ids}
         leased = db.execute("SELECT image_id, not_before FROM images WHERE status = 'leased' ORDER BY 1").fetchall()
-        assert leased == [(image_id, None) for image_id in sorted(held)]
+        assert leased == [(image_id, None) for image_id in sorted(held.keys() - stored)]
 
     @invariant()
     def wishes_last(self) -> None:
@@ -344,6 +378,25 @@ class LedgerMachine(RuleBasedStateMachine):
             "SELECT file_path, max(file_offset + file_size) FROM image_rows WHERE file_offset IS NOT NULL GROUP BY 1"
         ):
             assert end <= ends[path]
+
+    @invariant()
+    def what_is_asked_again_is_stored(self) -> None:
+        """It waits once or is lent; and each revision of an image stands in its row, or in order among the former ones."""
+        db = self.ledger.connection
+        waiting = db.execute("SELECT host_id, count(*) FROM refetch_queue GROUP BY 1 ORDER BY 1").fetchall()
+        assert waiting == db.execute("SELECT * FROM refetch_hosts WHERE n_waiting <> 0 ORDER BY 1").fetchall()
+        queued = [row[0] for row in db.execute("SELECT image_id FROM refetch_queue JOIN image_rows USING (image_id)")]
+        assert len(queued) == len(set(queued))
+        assert not set(queued) & set().union(*self.open.values())
+        files: dict[int, list[object]] = {}
+        for image_id, revision, file_path in db.execute("SELECT image_id, revision, file_path FROM former_rows ORDER BY 1, 2"):
+            assert revision == len(files.setdefault(image_id, []))
+            files[image_id].append(file_path)
+        assert {image_id: len(former) for image_id, former in files.items()} == self.revisions
+        for image_id, former in files.items():
+            [(status, file_path)] = db.execute("SELECT status, file_path FROM image_rows WHERE image_id = ?", (image_id,))
+            assert status == "success"
+            assert [*former, file_path] == [_place(image_id, number)[0] for number in range(len(former) + 1)]
 
     @invariant()
     def every_image_is_found_and_shown(self) -> None:
@@ -391,18 +444,36 @@ class LedgerMachine(RuleBasedStateMachine):
         db = self.ledger.connection
         tables = (
             *("image_rows", "gbif_ids", "leases", "lent", "host_rows", "untried", "link_rows", "image_keys", "documents"),
-            *("unfolded", "shards"),
+            *("unfolded", "shards", "refetch_queue", "refetch_hosts", "refetch_failures", "former_rows"),
         )
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
 
 
-def _place(image_id: int) -> tuple[str, int | None]:
+def _place(image_id: int, revision: int = 0) -> tuple[str, int | None]:
     """Half of them in two shards."""
-    return (f"packs/{image_id // 2 % 2}.tar", 10_000 * image_id) if image_id % 2 else (f"1/{image_id}.jpg", None)
+    if image_id % 2:
+        return f"packs/{image_id // 2 % 2}.tar", 10_000 * image_id + 10_000_000 * revision
+    return f"1/{image_id}{f'-r{revision}' if revision else ''}.jpg", None
+
+
+def _again(claim: Claim, kind: str) -> Outcome | None:
+    """Of an image that is stored; None for what is as with the others."""
+    if kind in ("manifest", "collection"):
+        return Outcome(claim.image_id, Verdict(Status.SUCCESS), http_status=304, requests=1)
+    if kind not in ("success", "raw"):
+        return None
+    path, offset = _place(claim.image_id, claim.revision)
+    sha256 = (1000 * claim.image_id + claim.revision).to_bytes(32, "big")
+    blob = Blob(path, 2000 + claim.revision, sha256, "image/jpeg", 10, 10, offset=offset)
+    flag = "raw_unprocessed" if kind == "raw" else None
+    return Outcome(claim.image_id, Verdict(Status.SUCCESS, flag), blob=blob, http_status=200, requests=1)
 
 
 def _outcome(claim: Claim, kind: str, other_host: str, pictures: tuple[Image, ...]) -> Outcome:
     image_id = claim.image_id
+    again = _again(claim, kind) if claim.stored is not None else None
+    if again is not None:
+        return again
     if kind in ("manifest", "collection"):
         unfolding = Unfolding(claim.urls[claim.url_no], claim.url_no, kind, pictures, len(pictures), NOTHING)
         return Outcome(image_id, unfolding=unfolding, http_status=200, requests=1)

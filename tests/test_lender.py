@@ -14,7 +14,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import connect, giving_up, lending, listing, names, owner, pacing, questions, settling, untried, wishes
+from d4c_images.ledger import (
+    connect,
+    giving_up,
+    lending,
+    listing,
+    names,
+    owner,
+    pacing,
+    questions,
+    refetching,
+    settling,
+    untried,
+    wishes,
+)
 from d4c_images.ledger.tally import Tally
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
@@ -375,10 +388,13 @@ def test_what_is_lent_is_not_given_up_with_its_host() -> None:
 
 
 QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
-    (questions.HOSTS_WITH_WORK, ()),
+    (questions.HOSTS_WITH_WORK, (True,)),
     (questions.IMAGES_BY_STATUS, ()),
     (untried.ANY, (1,)),
     (untried.OF_HOST, (1,)),
+    (refetching.ANY, (1,)),
+    (refetching.N_WAITING, ()),
+    (refetching.NEXT, (1, 10)),
     (lending.EARLIEST, (1,)),
     (lending.CANDIDATES, (1, 0, 10)),
     (pacing.HOST, (1,)),
@@ -388,7 +404,7 @@ QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
     (pacing.BYTES_BY_HOUR, ("[1, 2]", 0)),
     (pacing.MEMBERS, ("a group",)),
 ]
-SMALL = {"tallies", "t", "host_rows", "h", "one"}  # counters and hosts, as the questions call them
+SMALL = {"tallies", "t", "host_rows", "h", "one", "refetch_hosts", "q"}  # counters and hosts, by their names there
 
 
 @pytest.mark.parametrize(("sql", "parameters"), QUESTIONS)

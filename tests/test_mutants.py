@@ -158,6 +158,24 @@ MUTANTS = (
         "            records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
     ),
     Mutant(
+        "new bytes of a stored image take the name of those before (I2)",
+        "d4c_images/attempts.py", "job.turn.lease_id, claim.revision)", "job.turn.lease_id)",
+        "tests/test_refetch.py::test_killed_at_a_point[files-put.done]",
+    ),
+    Mutant(
+        "what was stored before its publisher changed it is forgotten",
+        "d4c_images/ledger/refetching.py", "    db.execute(TO_FORMER, (now, outcome.is_lost, image_id))\n", "", MACHINE,
+    ),
+    Mutant(
+        "what was asked for again is forgotten with its worker",
+        "d4c_images/ledger/lending.py", "    refetching.take_back(db, stored)\n", "", MACHINE,
+    ),
+    Mutant(
+        "a 304 tells of bytes that are not there",
+        "d4c_images/ledger/refetching.py", "is_told = outcome.http_status != 304 and (", "is_told = (",
+        "tests/test_refetch.py::test_what_becomes_of_a_stored_image[other_etag_304-other_etag_304]",
+    ),
+    Mutant(
         "an ingest's checkpoint is committed before its rows",
         "d4c_images/ledger/admit.py",
         "            admitted = self._write_rows(db, chunks, int(now))\n",

@@ -20,6 +20,7 @@ from d4c_images.stores import Keep, Place, shard
 from d4c_images.stores import partial as system
 from d4c_images.stores.mending import mend
 from d4c_images.stores.pack import Packing, PackStore
+from d4c_images.stores.partial import Numbers
 from tests.patience import PATIENCE_S
 from tests.test_store_contract import BODY, body_at, failing, files, put, written
 
@@ -28,7 +29,7 @@ FIRST = f"packs/{TOKEN}-000000.tar"
 SECOND = f"packs/{TOKEN}-000001.tar"
 ID = 1234567890
 PROJECT = Path(__file__).parent.parent
-Wanted = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
+Wanted = Callable[[Sequence[Numbers]], Sequence[bool]]
 
 
 @pytest.fixture
@@ -38,11 +39,11 @@ def store(tmp_path: Path) -> Iterator[PackStore]:
     opened.close()
 
 
-def all_of(names: Sequence[tuple[int, int]]) -> list[bool]:
+def all_of(names: Sequence[Numbers]) -> list[bool]:
     return [True] * len(names)
 
 
-def none_of(names: Sequence[tuple[int, int]]) -> list[bool]:
+def none_of(names: Sequence[Numbers]) -> list[bool]:
     return [False] * len(names)
 
 
@@ -219,14 +220,14 @@ def test_what_a_power_cut_has_made_of_the_end_is_cut(store: PackStore, tmp_path:
 def test_what_is_whole_but_not_written_down_is_laid_out_and_taken_over(store: PackStore, tmp_path: Path) -> None:
     (kept,) = put(store, Keep(written(store), "jpg"))
     put(store, *(Keep(written(store, image_no=n), "jpg") for n in (1, 2, 3)))
-    asked: list[tuple[int, int]] = []
+    asked: list[Numbers] = []
 
-    def wanted(names: Sequence[tuple[int, int]]) -> list[bool]:
+    def wanted(names: Sequence[Numbers]) -> list[bool]:
         asked.extend(names)
-        return [image_no != 2 for _, image_no in names]
+        return [image_no != 2 for _, image_no, _ in names]
 
     assert mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, wanted) == 2
-    assert asked == [(ID, 1), (ID, 2), (ID, 3)]
+    assert asked == [(ID, 1, 0), (ID, 2, 0), (ID, 3, 0)]
     assert [name for name in members(tmp_path / FIRST) if "json" not in name] == [f"{ID}-0{n}.jpg" for n in (0, 1, 2)]
     other = PackStore(tmp_path, Packing(TOKEN))
     assert (other.find(ID, 1), other.find(ID, 2)) == ([f"123/456/{ID}-01.jpg"], [])

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
     from d4c_images.stores.pack import Packing
 
+LEAST_REFETCH_S = 86400.0
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
 
 
@@ -62,6 +63,12 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
         const="all",
         choices=("all", "transient"),
         help="first give failed images new attempts: all of them, or only those that failed transiently too often",
+    )
+    what.add_argument(
+        "--refetch",
+        type=arguments.span,
+        metavar="SPAN",
+        help="ask again, with conditional requests, for stored images that nobody has asked for in so long (90d; at least 1d)",
     )
     what.add_argument(
         "--respect-robots-tag",
@@ -154,6 +161,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
+    if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
+        raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
@@ -173,7 +182,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = questions.image_counts(ledger.connection).left
+        left = questions.image_counts(ledger.connection, refetch=plan.refetch).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
@@ -189,6 +198,7 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_connections=args.max_connections,
         max_images=args.limit,
         only_hosts=frozenset(host.lower() for host in args.host),
+        refetch=args.refetch is not None,
         deadline=deadline,
         grace_s=grace_s,
         hang_s=limits.attempt_s + DECODING_S,
@@ -244,6 +254,8 @@ def _work(
             heart = owner.Heart(ledger, time.time)
             n = requeue_failed(ledger, lambda done, total: heart.beat_if_due(), permanent=args.retry_failed == "all")
             print(f"{n:,} failed images get new attempts", flush=True)
+        if args.refetch is not None:
+            _queue_refetches(ledger, time.time() - args.refetch, plan.only_hosts)
         return Steward(ledger, runner, plan, watchers, time.time, stop).run()
     except BaseException as error:
         announcer.died(str(error) or type(error).__name__)
@@ -251,6 +263,15 @@ def _work(
     finally:
         watchers.close()
         notifier.close()
+
+
+def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozenset[str]) -> None:
+    from d4c_images.ledger import refetching
+
+    heart = owner.Heart(ledger, time.time)
+    due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
+    whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
+    print(f"{due.n:,} stored images are asked for again{whole}", flush=True)
 
 
 def _progress(args: argparse.Namespace) -> Watcher:

@@ -31,6 +31,7 @@ class Request:
     key: Any = None
     hops: int = 0  # redirects before this one, handed on to the reply
     goes_on: Unfinished | None = None  # the rest of this body is wanted
+    condition: tuple[str, ...] = ()  # headers that say what is there already: with 304 for an answer, no body comes
     broke_off: Unfinished | None = None  # told with the reply: the body broke off, and its rest may be asked for
     starts_over: bool = False  # told with the reply: the rest is not to be had, so ask for the whole
 
@@ -96,7 +97,7 @@ class Transfer:
             self._memory = memory
         if self._insecure_hosts:
             self._verify(host_of(url) not in self._insecure_hosts)
-        self._ask_for_rest(request.goes_on)
+        self._ask_for_rest(request.goes_on, request.condition)
         if may_wait is not self._may_wait:
             self._may_wait = may_wait
             self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
@@ -115,9 +116,9 @@ class Transfer:
         self.has_multiplexed = self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
         return request, self._reply(request, error, message)
 
-    def _ask_for_rest(self, goes_on: Unfinished | None) -> None:
+    def _ask_for_rest(self, goes_on: Unfinished | None, condition: tuple[str, ...]) -> None:
         """Of a body as it is stored: a range of what is packed for the way is of no use."""
-        extra = () if goes_on is None else ("Accept-Encoding: identity", f"If-Range: {goes_on.validator}")
+        extra = condition if goes_on is None else ("Accept-Encoding: identity", f"If-Range: {goes_on.validator}")
         if goes_on is not None:
             self.curl.setopt(pycurl.RANGE, f"{goes_on.first_byte}-")
         if extra == self._extra:

@@ -24,10 +24,18 @@ SUCCESSES = """
 SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success'
 """
+FORMER = """
+SELECT image_id, file_path, file_offset, file_size, sha256 FROM former_rows
+WHERE image_id > ? AND image_id <= ? AND file_path IS NOT NULL
+"""
 SUCCESS = "SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
 BY_NAME = f"""
 SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT NULL,
-       EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 2)
+       EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 3),
+       EXISTS (SELECT 1 FROM former_rows AS f
+               WHERE f.image_id = i.image_id AND f.file_path = wanted.value ->> 3 AND f.file_offset IS wanted.value ->> 4),
+       CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END
+           = wanted.value ->> 2
 FROM json_each(?) AS wanted
 LEFT JOIN image_rows AS i ON i.image_id = coalesce(
     (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r
@@ -73,8 +81,15 @@ class NamedImage:
     path: str | None
     offset: int | None
     is_leased: bool
-    is_to_adopt: bool  # a dead lease held it: the next download takes its file over
+    has_dead_lease: bool
     is_to_set_aside: bool  # a placeholder whose file is still there
+    is_former: bool  # the file has what was stored before its publisher changed it
+    is_next: bool  # the name is that of the revision that would be stored next
+
+    @property
+    def is_to_adopt(self) -> bool:
+        """A worker that died has kept it: the next download takes it over."""
+        return self.has_dead_lease and self.is_next
 
 
 def database_errors(ledger: Reader, *, full: bool) -> list[str]:
@@ -93,14 +108,19 @@ def stored_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
     return [StoredImage(*row) for row in ledger.rows(SUCCESSES, (after, upto))]
 
 
+def former_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
+    """What was stored for these before their publishers changed them, as far as it was there then."""
+    return [StoredImage(*row) for row in ledger.rows(FORMER, (after, upto))]
+
+
 def stored_image(ledger: Reader, image_id: int) -> StoredImage | None:
     """The row as it is now; None where it is no success any more."""
     rows = ledger.rows(SUCCESS, (image_id,))
     return StoredImage(*rows[0]) if rows else None
 
 
-def named_images(ledger: Reader, names: Sequence[tuple[int, int, str]]) -> list[NamedImage]:
-    """For each (gbif_id, image_no, path), in order, the row that it names."""
+def named_images(ledger: Reader, names: Sequence[tuple[int, int, int, str, int | None]]) -> list[NamedImage]:
+    """For each (gbif_id, image_no, revision, path, offset), in order, the row that it names."""
     if not names:
         return []
     rows = ledger.rows(BY_NAME, (json.dumps(names),))

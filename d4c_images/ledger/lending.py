@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from d4c_images.ledger import carried, evidence, lent, owner, untried
+from d4c_images.ledger import carried, evidence, lent, owner, refetching, untried
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Claim, Status, Turn
@@ -52,6 +52,7 @@ class Terms:
     expires_at: float  # unix time
     bytes_per_s: float | None = None
     max_bytes: int | None = None
+    refetch: bool = False  # stored images that wait to be asked for again come along, where there is room
 
 
 class Asked(NamedTuple):
@@ -61,9 +62,9 @@ class Asked(NamedTuple):
     host_id: int
 
 
-def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
+def earliest(db: sqlite3.Connection, host_id: int, *, refetch: bool = False) -> int | None:
     """Unix time from which the host's next image may be asked; None where nothing waits."""
-    if untried.any_of(db, host_id):
+    if untried.any_of(db, host_id) or (refetch and refetching.any_of(db, host_id)):
         return 0
     row = db.execute(EARLIEST, (host_id,)).fetchone()
     return None if row is None else int(row[0])
@@ -72,7 +73,8 @@ def earliest(db: sqlite3.Connection, host_id: int) -> int | None:
 def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
     """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
     rows = _candidates(db, host_id, terms.max_claims, int(now))
-    if not rows:
+    again = refetching.waiting(db, host_id, terms.max_claims - len(rows)) if terms.refetch else []
+    if not rows and not again:
         return None
     lease_id = db.execute(
         "INSERT INTO leases (run_id, host_id, lane, lent_at, expires_at) VALUES (?, ?, ?, ?, ?)",
@@ -104,6 +106,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
             )
         )
     tally.write(db)
+    claims += refetching.lend(db, lease_id, host_id, again)
     pace = (terms.lane, terms.connections, terms.min_interval_s, terms.expires_at)
     return Turn(lease_id, host, *pace, tuple(claims), terms.bytes_per_s, terms.max_bytes)
 
@@ -120,14 +123,25 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
 def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
     """End leases whose worker is dead: their images wait again, marked as possibly stored. Returns how many images."""
     tally = Tally()
-    held = lent.take_all(db, lease_ids)
+    held, stored = lent.take_all(db, lease_ids), []
+    hosts = {lease_id: host_of(db, lease_id) for lease_id in set(held.values())}
     for image_id, host_id, error_type, status in db.execute(LENT, (json.dumps(list(held)),)).fetchall():
+        if status == Status.SUCCESS:
+            stored.append(refetching.Lost(hosts[held[image_id]], image_id, held[image_id]))
+            continue
         db.execute(GIVE_BACK, (held[image_id], image_id))
         tally.image(-1, host_id, Status.LEASED, error_type, final=False)
         tally.image(1, host_id, status, error_type, final=False)
+    refetching.take_back(db, stored)
     db.executemany("DELETE FROM leases WHERE lease_id = ?", [(lease_id,) for lease_id in lease_ids])
     tally.write(db)
     return len(held)
+
+
+def host_of(db: sqlite3.Connection, lease_id: int) -> int:
+    """The number of the host that was lent under a lease."""
+    host_id: int = db.execute("SELECT host_id FROM leases WHERE lease_id = ?", (lease_id,)).fetchone()[0]
+    return host_id
 
 
 def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:

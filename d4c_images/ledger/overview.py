@@ -60,6 +60,11 @@ SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coal
 FROM host_rows
 """
 REJECTS = "SELECT reason, sum(n) FROM reject_counts GROUP BY reason ORDER BY 2 DESC, 1"
+NOT_AGAIN = """
+SELECT error_type, status, count(*) AS n FROM refetch_failures INDEXED BY refetch_failures_by_type
+GROUP BY status, error_type ORDER BY n DESC, error_type
+"""
+FORMER = "SELECT count(*) FROM former_rows"
 ARCHIVES = "SELECT kind, source, rows_done, offset_bytes, size_bytes, finished_at FROM archives ORDER BY archive_id"
 LAST_RUN = """
 SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at, r.ended_at, r.ending,
@@ -82,6 +87,15 @@ class FailureCount:
     n_images: int
     n_final: int
     n_hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotAgain:
+    """Stored images that could not be had when they were last asked for again."""
+
+    error_type: str | None
+    status: str  # failed_permanent: their publisher has refused them
+    n_images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +195,16 @@ def success_flags(ledger: Reader) -> dict[str, int]:
 
 def failures(ledger: Reader) -> list[FailureCount]:
     return [FailureCount(*row) for row in ledger.rows(FAILURES)]
+
+
+def not_again(ledger: Reader) -> list[NotAgain]:
+    return [NotAgain(*row) for row in ledger.rows(NOT_AGAIN)]
+
+
+def n_former(ledger: Reader) -> int:
+    """How many files there are, or were, that publishers have replaced since."""
+    n: int = ledger.rows(FORMER)[0][0]
+    return n
 
 
 def non_image_answers(ledger: Reader, limit: int) -> list[NonImageAnswer]:

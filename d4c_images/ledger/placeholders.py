@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import shards
+from d4c_images.ledger import refetching, shards
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
-from d4c_images.model import ErrorType, Status
+from d4c_images.model import Blob, ErrorType, Status
 from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 
 MAX_ONCE = 100_000  # hashes that were seen for one record of late, over all hosts: some 20 MB
@@ -43,10 +44,11 @@ SUCCESSES = """
 SELECT image_id, gbif_id, host_id, coalesce(original_sha256, sha256), file_size FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success' AND sha256 IS NOT NULL AND coalesce(error_type, '') <> 'same_image'
 """
-HELD = """
+HELD = f"""
 SELECT i.image_id, i.gbif_id, i.host_id, i.error_type, i.file_path, i.file_offset, i.file_size
-FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value WHERE i.status = 'success'
-"""
+FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
+WHERE i.status = 'success' AND NOT {IS_LENT} AND i.dead_lease_id IS NULL
+"""  # noqa: S608 - constants
 FOLLOWERS = """
 SELECT i.image_id FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image ON u.image_id = stored.value
 CROSS JOIN image_rows AS i ON i.image_id = u.parent_id
@@ -99,6 +101,7 @@ class Marked:
     """What was marked."""
 
     n: int = 0
+    n_back: int = 0  # had other bytes before, and have them again
     size_bytes: int = 0
 
 
@@ -149,6 +152,10 @@ class Watch:
         self._once: OrderedDict[tuple[int, bytes], tuple[int, int]] = OrderedDict()
         self._several: OrderedDict[tuple[int, bytes], _Candidate] = OrderedDict()
 
+    def knows(self, db: sqlite3.Connection, host_id: int, blob: Blob) -> bool:
+        """Whether these bytes are a placeholder of the host, as far as is known by now."""
+        return self._judgement.is_known(db, Stored(0, 0, host_id, blob.original_sha256 or blob.sha256, blob.size_bytes))
+
     def look(self, db: sqlite3.Connection, image_ids: Sequence[int], now: int) -> Marked:
         """Mark those of the images, and of those seen before, that have turned out to be placeholders."""
         found: dict[tuple[int, bytes], list[int]] = {}
@@ -191,7 +198,8 @@ class Watch:
 def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str, bytes], now: int, marked: Marked) -> None:
     """Make successes placeholders, with those that show the same file, and list the files to be set aside.
 
-    `what` is the host's number, its name and the hash. Images that are no success any more stay as they are.
+    `what` is the host's number, its name and the hash. Images that are no success any more stay as they are, and so do those
+    that are asked for again just now. Where there were other bytes before, those are the image again.
     """
     host_id, host, sha256 = what
     tally, records = Tally(), RecordChanges()
@@ -199,21 +207,31 @@ def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str,
     n = 0
     wanted = list(dict.fromkeys(image_ids))
     while wanted:
+        marks: list[int] = []
         rows = db.execute(HELD, (json.dumps(wanted),)).fetchall()
         for image_id, gbif_id, its_host_id, error_type, file_path, file_offset, file_size in rows:
-            db.execute(MARK, (detail, image_id))
             if error_type != ErrorType.SAME_IMAGE:  # else the file is another image's
                 db.execute(LIST_FILE, (image_id, file_path, file_offset, file_size, sha256))
+                if refetching.come_back(db, image_id, sha256, tally):
+                    marked.n_back += 1
+                    continue
+            db.execute(MARK, (detail, image_id))
+            marks.append(image_id)
             tally.image(-1, its_host_id, Status.SUCCESS, error_type, final=True, size_bytes=file_size or 0)
             tally.image(1, its_host_id, Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, final=True)
             records.image(image_id, gbif_id, n_success=-1, n_failed=1)
             marked.size_bytes += file_size or 0
-        n += len(rows)
-        wanted = [row[0] for row in db.execute(FOLLOWERS, (json.dumps([row[0] for row in rows]),))]
+        n += len(marks)
+        wanted = [row[0] for row in db.execute(FOLLOWERS, (json.dumps(marks),))]
     records.write(db, tally, now)
     tally.write(db)
     db.execute(COUNT_MARKED, (n, host_id, sha256))
     marked.n += n
+
+
+def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
+    """Have a file set aside that a stored image was not replaced by."""
+    db.execute(LIST_FILE, (image_id, blob.path, blob.offset, blob.size_bytes, blob.original_sha256 or blob.sha256))
 
 
 def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: Callable[[str, int, int], None]) -> int:
@@ -248,7 +266,7 @@ def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, pr
                 judgement.learn(writing, host_id, sha256, now)
                 mark(writing, chunk, (host_id, host, sha256), now, marked)
             crash.point("placeholders.marked")
-            n += marked.n
+            n += marked.n + marked.n_back
             progress("marked", n, n)
     return n
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from d4c_images.ledger import refetching
+
 IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM tallies GROUP BY status"
 HOSTS_WITH_WORK = """
-SELECT h.host_id, h.host, sum(t.n - t.n_final) AS n_left
-FROM tallies AS t JOIN host_rows AS h ON h.host_id = t.host_id
+SELECT h.host_id, h.host, sum(t.n) AS n_left
+FROM (SELECT host_id, n - n_final AS n FROM tallies UNION ALL SELECT host_id, n_waiting FROM refetch_hosts WHERE ?) AS t
+JOIN host_rows AS h ON h.host_id = t.host_id
 GROUP BY h.host_id HAVING n_left > 0 ORDER BY n_left DESC, h.host
 """
 
@@ -23,10 +26,11 @@ class ImageCounts:
     to_retry: int  # failed before, will be tried again
     pending: int
     leased: int
+    to_refetch: int = 0  # of `success`: asked for again by this run
 
     @property
     def left(self) -> int:
-        return self.to_retry + self.pending + self.leased
+        return self.to_retry + self.pending + self.leased + self.to_refetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class HostCount:
     n_left: int
 
 
-def image_counts(db: sqlite3.Connection) -> ImageCounts:
+def image_counts(db: sqlite3.Connection, *, refetch: bool = False) -> ImageCounts:
+    """`refetch`: those that wait to be asked for again count as left."""
     counts = {status: (n, n_final) for status, n, n_final in db.execute(IMAGES_BY_STATUS)}
     transient, exhausted = counts.get("failed_transient", (0, 0))
     return ImageCounts(
@@ -46,12 +51,13 @@ def image_counts(db: sqlite3.Connection) -> ImageCounts:
         to_retry=transient - exhausted,
         pending=counts.get("pending", (0, 0))[0],
         leased=counts.get("leased", (0, 0))[0],
+        to_refetch=refetching.n_waiting(db) if refetch else 0,
     )
 
 
-def hosts_with_work(db: sqlite3.Connection) -> list[HostCount]:
-    """Hosts that have images left to try, the ones with most of them first."""
-    return [HostCount(*row) for row in db.execute(HOSTS_WITH_WORK)]
+def hosts_with_work(db: sqlite3.Connection, *, refetch: bool = False) -> list[HostCount]:
+    """Hosts that have images left to try, the ones with most of them first; with `refetch` also those to be asked for again."""
+    return [HostCount(*row) for row in db.execute(HOSTS_WITH_WORK, (refetch,))]
 
 
 def host_name(db: sqlite3.Connection, host_id: int) -> str:

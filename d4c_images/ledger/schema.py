@@ -9,7 +9,8 @@ Two rules carry the queue:
   it has come back, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a settled image has NULL. So the
   partial index `image_queue` holds only what comes back, and both shrink as work gets done.
 * A lent image stands in `lent` and in no list of `untried`; its row, and so its place in the index, is as it was before. `images`,
-  `tallies` and `hosts` call it `leased`.
+  `tallies` and `hosts` call it `leased`; but a stored image that is asked for again
+  stays a success.
 
 Every count that a report shows is kept in `tallies`, `record_tallies` and `counters` by the transaction that changes the rows.
 """
@@ -209,6 +210,51 @@ CREATE TABLE gbif_ids (
     first_image_id  INTEGER,
     n_in_line       INTEGER NOT NULL DEFAULT 0
 );
+
+-- Stored images that are to be asked for again (ledger/refetching.py). The rows say which are due: this is made anew from them with
+-- each `--refetch`. `n_waiting` counts the rows of a host.
+CREATE TABLE refetch_queue (
+    host_id       INTEGER NOT NULL,
+    image_id      INTEGER NOT NULL,
+    redirect_url  TEXT,               -- ask this instead of the candidate: a redirect led to this host
+    hops          INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (host_id, image_id)
+) WITHOUT ROWID;
+CREATE TABLE refetch_hosts (
+    host_id    INTEGER PRIMARY KEY,
+    n_waiting  INTEGER NOT NULL
+);
+-- Stored images that could not be had again when they were last asked for; one row each, gone with the next good answer.
+CREATE TABLE refetch_failures (
+    image_id      INTEGER PRIMARY KEY,
+    asked_at      INTEGER NOT NULL,
+    status        TEXT NOT NULL,      -- what an image that is not there yet would have got: failed_transient, failed_permanent
+    http_status   INTEGER,
+    error_type    TEXT,
+    error_detail  TEXT
+);
+CREATE INDEX refetch_failures_by_type ON refetch_failures (status, error_type);
+-- What was stored for an image before its publisher changed it. The files stay, each under its name.
+CREATE TABLE former_rows (
+    image_id         INTEGER NOT NULL,
+    revision         INTEGER NOT NULL,   -- 0 for the first bytes of an image; image_rows has the one after the last of these
+    replaced_at      INTEGER NOT NULL,
+    stored_at        INTEGER,            -- when it was last known to be what the publisher has
+    http_status      INTEGER,
+    error_type       TEXT,
+    error_detail     TEXT,
+    file_path        TEXT,               -- NULL: the file was gone when it was to be compared
+    file_offset      INTEGER,
+    file_size        INTEGER,
+    sha256           BLOB,
+    original_sha256  BLOB,
+    media_type       TEXT,
+    width            INTEGER,
+    height           INTEGER,
+    etag             TEXT,
+    last_modified    TEXT,
+    PRIMARY KEY (image_id, revision)
+) WITHOUT ROWID;
 
 -- IIIF manifests and collections that were read, by the image that stood for them; and what they name besides it.
 CREATE TABLE documents (

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, lent, pacing, shards, unfold
+from d4c_images.ledger import evidence, lending, lent, pacing, placeholders, refetching, shards, unfold
 from d4c_images.ledger.carried import packed
 from d4c_images.ledger.names import host_id_of
-from d4c_images.ledger.placeholders import Marked, Watch
+from d4c_images.ledger.placeholders import Marked
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
 from d4c_images.pace import News
 
 HELD = """
-SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls
+SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.url_no
 FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
 SETTLE = """
@@ -65,6 +65,9 @@ class Settled:
     n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
     n_success: int = 0
     n_adopted: int = 0
+    n_same: int = 0  # stored images whose publisher has the same bytes still
+    n_changed: int = 0  # ... has others: now they are stored
+    n_not_again: int = 0  # ... does not give them any more, or not now
     n_failed: int = 0  # final failures
     n_retry: int = 0  # transient failures that will come back
     stored_bytes: int = 0
@@ -77,11 +80,11 @@ class Settled:
 
 
 def settle(
-    db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float, watch: Watch | None = None
+    db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float, watch: placeholders.Watch | None = None
 ) -> Settled:
     """Write outcomes down; those whose lease is not held any more change nothing. `watch` then looks for placeholders."""
     settled = Settled()
-    settlement = _Settlement(db, retry, int(now), settled)
+    settlement = _Settlement(db, retry, int(now), settled, watch)
     for report in reports:
         settlement.report(report)
     settlement.write()
@@ -119,13 +122,17 @@ class _Held(NamedTuple):
     error_type: str | None
     last_attempt_at: int | None
     urls: str
+    url_no: int
 
 
 class _Settlement:
     """The state of one `settle` call: differences that are written once at its end."""
 
-    def __init__(self, db: sqlite3.Connection, retry: RetryTerms, now: int, settled: Settled) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, retry: RetryTerms, now: int, settled: Settled, watch: placeholders.Watch | None
+    ) -> None:
         self._db = db
+        self._watch = watch
         self._retry = retry
         self._now = now
         self._settled = settled
@@ -142,7 +149,11 @@ class _Settlement:
         image_ids = lent.take(self._db, report.lease_id, outcomes)
         self._settled.n_late += len(outcomes) - len(image_ids)
         for row in self._db.execute(HELD, (json.dumps(image_ids),)).fetchall():
-            self._one(report.lease_id, outcomes[row[0]], _Held(*row))
+            held, outcome = _Held(*row), outcomes[row[0]]
+            if held.status == Status.SUCCESS:
+                self._again(report.lease_id, outcome, held)
+            else:
+                self._one(report.lease_id, outcome, held)
         if report.finished:
             ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
             if ended:
@@ -203,6 +214,48 @@ class _Settlement:
             died = outcome.http_status == OwnCode.WORKER_DIED
             self._db.execute(RELEASE, (0, lease_id if died else None, outcome.image_id))
             self._tally.image(1, held.host_id, held.status, held.error_type, final=False)
+
+    def _again(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
+        """Of an image that is stored, and was asked for again."""
+        host_id, verdict = lending.host_of(self._db, lease_id), outcome.verdict
+        self._count_requests(host_id, outcome, is_retry=False)
+        if verdict is None or verdict.unreachable:
+            new_host_id = refetching.give_back(self._db, lease_id, host_id, outcome)
+            if new_host_id != host_id:
+                self._settled.moved_to.add(new_host_id)
+                self._news(host_id).n_ok += 1
+        elif verdict.status != Status.SUCCESS:
+            refetching.fail(self._db, lease_id, outcome, verdict, self._now)
+            self._settled.n_not_again += 1
+        elif outcome.blob is None:
+            refetching.renew(self._db, outcome, self._now)
+            self._settled.n_same += 1
+        else:
+            self._changed(lease_id, outcome, verdict, held)
+        if verdict is not None:
+            answer = Failure(verdict, outcome.http_status or 0, 0)
+            self._count_answer(host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
+            self._settled.n_settled += not verdict.unreachable
+            self._settled.n_adopted += outcome.adopted
+
+    def _changed(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
+        blob = outcome.blob
+        assert blob is not None
+        if outcome.hash_matches is not None:
+            url = held.urls.split("\n")[held.url_no]
+            evidence.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+        if self._watch is not None and self._watch.knows(self._db, held.host_id, blob):
+            refused = Verdict(Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, f"sha256 {blob.sha256.hex()}")
+            refetching.fail(self._db, lease_id, outcome, refused, self._now)
+            placeholders.list_file(self._db, outcome.image_id, blob)
+            self._settled.n_not_again += 1
+            return
+        if blob.offset is not None:
+            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
+        refetching.replace(self._db, outcome, verdict, self._tally, self._now)
+        self._settled.stored.append(outcome.image_id)
+        self._settled.n_changed += 1
+        self._settled.stored_bytes += blob.size_bytes
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""

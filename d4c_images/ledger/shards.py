@@ -51,7 +51,7 @@ def ends(ledger: Ledger) -> dict[str, int]:
     return dict(ledger.connection.execute(ENDS).fetchall())
 
 
-def wanted(ledger: Ledger, names: Sequence[tuple[int, int]]) -> list[bool]:
-    """Whether the image of each (gbif_id, image_no) is without bytes, and was lent: those that its dead worker has kept will do."""
-    rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "") for name in names]),))
-    return [status not in (None, "success") and bool(leased or died) for status, _, _, leased, died, _ in rows]
+def wanted(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """Whether the image of each (gbif_id, image_no, revision) was lent, and lacks them: its dead worker's bytes will do."""
+    rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))
+    return [bool(is_next and (leased or died)) for *_, leased, died, _, _, is_next in rows]

@@ -16,6 +16,12 @@ FROM image_rows AS i
 JOIN host_rows AS h ON h.host_id = i.host_id
 JOIN rules AS r ON r.rule_id = i.rule_id;
 
+CREATE VIEW former_images AS
+SELECT image_id, revision, replaced_at, stored_at, http_status, error_type, error_detail, file_path, file_offset, file_size,
+       nullif(lower(hex(sha256)), '') AS sha256, nullif(lower(hex(original_sha256)), '') AS original_sha256,
+       media_type, width, height, etag, last_modified
+FROM former_rows;
+
 CREATE VIEW links AS
 SELECT g.gbif_id, i.image_no, i.image_id, 1 AS is_first, i.license_id, i.creator_id, i.rights_holder_id, i.references_url,
        i.archive_id, i.row_no

@@ -32,8 +32,8 @@ from d4c_images.stores.shard import Sample
 SAMPLES = 20  # findings of one kind that are told in full; all are counted
 DEEPEST = 4  # levels of folders; the layout has two
 
-FINAL_NAME = re.compile(r"([1-9]\d{0,17}|0)-(\d{2,9})\.[A-Za-z0-9]+")
-PART_NAME = re.compile(r"\.\d+-\d+\.(\d+)\.part")
+FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
+PART_NAME = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
 LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal", ".owner", ".snapshot", ".snapshot.new")
 CLOCKS_S = 10.0  # by which the clocks of two machines may differ
 
@@ -61,7 +61,7 @@ class Standing(Enum):
     UNKNOWN = auto()
     LEFTOVER = auto()  # a temporary file of a lease that has ended
     IN_WORK = auto()  # of a turn that is out
-    TO_ADOPT = auto()  # stored under a dead lease
+    TO_ADOPT = auto()  # left by a dead lease: the next that is lent the image looks at it
     TO_SET_ASIDE = auto()  # a placeholder's
 
 
@@ -89,10 +89,11 @@ class CheckReport:
     ledger: Path
     root: Path
     n_images: int  # success rows held against their files
+    n_former: int  # what was stored before publishers changed it, likewise
     n_files: int  # files held against the ledger
     n_packed: int  # images in shards, likewise
     n_records: int
-    n_to_adopt: int  # stored, but not yet written down: the next download takes them over. No finding
+    n_to_adopt: int  # left by workers that died: the next download takes them over, or away. No finding
     n_in_work: int  # files of turns that are out. No finding
     n_to_set_aside: int  # files of placeholders that will be taken away. No finding
     n_unused: int  # images in shards that no row names any more: replaced, or kept by a worker that was too late. No finding
@@ -131,6 +132,7 @@ class _Check:
     counts: Counter[Kind] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
+    n_former: int = 0
     n_files: int = 0
     n_packed: int = 0
     n_records: int = 0
@@ -152,6 +154,7 @@ class _Check:
             self.ledger.path,
             self.root,
             self.n_images,
+            self.n_former,
             self.n_files,
             self.n_packed,
             self.n_records,
@@ -192,6 +195,11 @@ class _Check:
                     continue
                 now = audit.stored_image(self.ledger, image.image_id)
                 trouble = None if now is None else self._trouble(now)
+                if trouble is not None:
+                    self._found(trouble.kind, trouble.what)
+            for image in audit.former_images(self.ledger, low, low + audit.STEP_ROWS):
+                self.n_former += 1
+                trouble = self._trouble(image)
                 if trouble is not None:
                     self._found(trouble.kind, trouble.what)
             self.progress(CheckProgress("images", min(top, low + audit.STEP_ROWS), top))
@@ -279,13 +287,13 @@ class _Check:
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
         self.n_packed += len(samples)
         is_new = self._is_newer_than_copy(self.root / path)
-        keys = [(*numbers_of(sample.stem), path) for sample in samples]
+        keys = [(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
         for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
-            if image.status == "success" and (image.path, image.offset) == (path, sample.offset):
+            if image.is_former or (image.status == "success" and (image.path, image.offset) == (path, sample.offset)):
                 continue
             if image.is_leased or is_new:
                 self.n_in_work += 1
-            elif image.is_to_adopt and image.status != "success":
+            elif image.is_to_adopt:
                 self.n_to_adopt += 1
             else:
                 self.n_unused += 1
@@ -310,13 +318,17 @@ class _Check:
         standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
         if parts:
             leases = audit.live_leases(self.ledger)
-            for name, match in parts.items():
-                standings[name] = Standing.IN_WORK if int(match[1]) in leases else Standing.LEFTOVER
-        keys = [(int(match[1]), int(match[2]), prefix + name) for name, match in finals.items()]
+            keys = [(*numbers_of(match[1]), prefix + name, None) for name, match in parts.items()]
+            for (name, match), image in zip(parts.items(), audit.named_images(self.ledger, keys), strict=True):
+                dead = Standing.TO_ADOPT if image.is_to_adopt else Standing.LEFTOVER
+                standings[name] = Standing.IN_WORK if int(match[2]) in leases else dead
+        keys = [(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
         for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
+            if image.is_former or (image.status == "success" and image.path == prefix + name):
+                continue
             if image.is_leased:
                 standings[name] = Standing.IN_WORK
-            elif image.is_to_adopt and image.status != "success":
+            elif image.is_to_adopt:
                 standings[name] = Standing.TO_ADOPT
             elif image.is_to_set_aside:
                 standings[name] = Standing.TO_SET_ASIDE

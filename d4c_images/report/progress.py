@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TextIO
 
 from d4c_images.durations import show_size, show_span
-from d4c_images.run import Ending, Snapshot, Watcher
+from d4c_images.run import Ending, Snapshot, Totals, Watcher
 
 WINDOW_S = 60.0
 LOG_EVERY_S = 60.0
@@ -129,7 +129,17 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
         f"{ending}; {totals.success:,} images stored{adopted}, {totals.failed:,} failed for good, "
         f"{totals.retries:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
         f"({totals.settled / lasted_s:.1f} images/s); "
+        f"{asked_again(totals)}"
         f"{images.left:,} of {images.total:,} left"
+    )
+
+
+def asked_again(totals: Totals) -> str:
+    """What became of stored images; nothing where none was asked for again."""
+    if not totals.same + totals.changed + totals.not_again:
+        return ""
+    return (
+        f"{totals.same:,} asked for again are as they were, {totals.changed:,} had changed, {totals.not_again:,} could not be had; "
     )
 
 

@@ -73,8 +73,9 @@ def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Sectio
 
 def show_check(report: CheckReport, console: Console) -> None:
     """Print what was checked and what was found."""
+    former = f", {report.n_former:,} former ones" if report.n_former else ""
     lines = [
-        ("checked", f"{report.n_images:,} stored images, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
+        ("checked", f"{report.n_images:,} stored images{former}, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
         *_packed(report),
         (
             "in work",
@@ -116,6 +117,8 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
         lines.append(("archive", f"{clean(archive.source)}: {archive.rows_done:,} rows of {archive.kind} {state}"))
     share = f" ({100 * images.success / images.total:.1f} %)" if images.total else ""
     lines.append(("stored", f"{images.success:,} of {images.total:,} images{share}, {show_size(images.stored_bytes)}"))
+    if report.n_former:
+        lines.append(("changed", f"{report.n_former:,} times by their publishers; the bytes before that are kept"))
     lines.append(("left", f"{images.left:,} images{_end(report)}"))
     if report.paused_hosts:
         names = ", ".join(map(clean, report.paused_hosts[:PAUSED_NAMES]))
@@ -170,6 +173,14 @@ def status_sections(report: StatusReport) -> list[Section]:
             "Failures by type",
             (Column("type"), Column("images", right=True), Column("for good", right=True), Column("hosts", right=True)),
             [(row.error_type or "?", f"{row.n_images:,}", f"{row.n_final:,}", f"{row.n_hosts:,}") for row in report.failures],
+        ),
+        Section(
+            "Stored images that could not be had again (download --refetch)",
+            (Column("type"), Column("images", right=True), Column("", wide=True)),
+            [
+                (row.error_type or "?", f"{row.n_images:,}", "refused" if row.status == "failed_permanent" else "may pass")
+                for row in report.not_again
+            ],
         ),
         Section(
             "Answers that are no images",

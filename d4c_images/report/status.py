@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.ledger import overview, owner
-from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, NonImageAnswer, RunRow, Traffic
+from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, NonImageAnswer, NotAgain, RunRow, Traffic
 from d4c_images.ledger.reader import Reader
 from d4c_images.model import ErrorType, RecordStatus
 from d4c_images.report import hosts
@@ -72,6 +72,8 @@ class StatusReport:
     records: dict[str, int]  # every status, with 0 where there is none
     images: ImageCounts
     failures: tuple[FailureCount, ...]
+    not_again: tuple[NotAgain, ...]  # of stored images that were asked for again
+    n_former: int  # what was stored before publishers changed it
     non_image_answers: tuple[NonImageAnswer, ...]
     traffic: Traffic
     worst_hosts: tuple[HostState, ...]
@@ -107,6 +109,8 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         records=dict.fromkeys([status.value for status in RecordStatus], 0) | overview.records_by_status(ledger),
         images=_image_counts(overview.images_by_status(ledger), overview.success_flags(ledger)),
         failures=tuple(overview.failures(ledger)),
+        not_again=tuple(overview.not_again(ledger)),
+        n_former=overview.n_former(ledger),
         non_image_answers=tuple(overview.non_image_answers(ledger, TOP)),
         traffic=overview.traffic(ledger, now),
         worst_hosts=tuple(overview.worst_hosts(ledger, TOP)),

@@ -56,9 +56,13 @@ class Place(NamedTuple):
 
 
 class Store(Protocol):
-    """Keeps the bytes of each (gbif_id, image_no). Safe to use from two threads, and by many processes at once."""
+    """Keeps the bytes of each (gbif_id, image_no). Safe to use from two threads, and by many processes at once.
 
-    def begin(self, gbif_id: int, image_no: int, lease_id: int) -> Partial:
+    Bytes that come instead of others that are to stay are the image's next `revision`; the first ones are 0. To a store, each
+    revision is an image of its own.
+    """
+
+    def begin(self, gbif_id: int, image_no: int, lease_id: int, revision: int = 0) -> Partial:
         """A partial for this image under this lease."""
 
     def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
@@ -72,7 +76,10 @@ class Store(Protocol):
     def path_of(self, relative: str) -> Path:
         """The local file of a path that `find` gave."""
 
-    def find(self, gbif_id: int, image_no: int) -> list[str]:
+    def holds(self, place: Place, size_bytes: int) -> bool:
+        """Whether there is an image of this size."""
+
+    def find(self, gbif_id: int, image_no: int, revision: int = 0) -> list[str]:
         """Relative paths of what dead leases have left as files under a final name of this image; mostly none, or one."""
 
     def confirm(self, relative: str, blob: Blob) -> Place:
@@ -81,7 +88,7 @@ class Store(Protocol):
     def remove(self, relative: str) -> None:
         """Take a stored file away; not an error where it is gone already."""
 
-    def clear_partials(self, gbif_id: int, image_no: int) -> None:
+    def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
         """Remove what dead leases left of this image. Only for who holds its lease."""
 
     def close(self) -> None:

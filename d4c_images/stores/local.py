@@ -1,6 +1,7 @@
 """Images as files under one root, in the layout that existing collections have. Decodes nothing and knows no ledger.
 
     <root>/<id[:3]>/<id[3:6]>/<gbif_id>-<NN>.<ext>           an image
+    <root>/<id[:3]>/<id[3:6]>/<gbif_id>-<NN>-r<R>.<ext>      its bytes since its publisher has changed it for the Rth time
     <root>/<id[:3]>/<id[3:6]>/.<gbif_id>-<NN>.<lease>.part   one on its way
 
 The order of writes is the invariant: bytes, fsync of the file, rename, fsync of the folder. Only then has `put` returned.
@@ -18,6 +19,7 @@ from d4c_images import crash
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, partial
 from d4c_images.stores.partial import FilePartial, Root, clear_partials, names_in, naming, ours, stem_of, sync_path
+from d4c_images.stores.reading import holds
 
 T = TypeVar("T")
 
@@ -39,8 +41,8 @@ class LocalStore:
         self._durable: set[str] = set()  # folders whose own names are known to be on the disk
         self._threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="fsync")
 
-    def begin(self, gbif_id: int, image_no: int, lease_id: int) -> FilePartial:
-        return FilePartial(self._top, folder_of(gbif_id), stem_of(gbif_id, image_no), lease_id)
+    def begin(self, gbif_id: int, image_no: int, lease_id: int, revision: int = 0) -> FilePartial:
+        return FilePartial(self._top, folder_of(gbif_id), stem_of(gbif_id, image_no, revision), lease_id)
 
     def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
         partials = [ours(keep.partial) for keep in keeps]
@@ -58,8 +60,11 @@ class LocalStore:
     def path_of(self, relative: str) -> Path:
         return self._root / relative
 
-    def find(self, gbif_id: int, image_no: int) -> list[str]:
-        return self._finals(folder_of(gbif_id), stem_of(gbif_id, image_no))
+    def holds(self, place: Place, size_bytes: int) -> bool:
+        return holds(self._root, place, size_bytes)
+
+    def find(self, gbif_id: int, image_no: int, revision: int = 0) -> list[str]:
+        return self._finals(folder_of(gbif_id), stem_of(gbif_id, image_no, revision))
 
     def confirm(self, relative: str, blob: Blob) -> Place:
         sync_path(self._root / relative)
@@ -71,8 +76,8 @@ class LocalStore:
         with naming(path), suppress(FileNotFoundError):
             path.unlink()
 
-    def clear_partials(self, gbif_id: int, image_no: int) -> None:
-        clear_partials(self._root / folder_of(gbif_id), stem_of(gbif_id, image_no))
+    def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
+        clear_partials(self._root / folder_of(gbif_id), stem_of(gbif_id, image_no, revision))
 
     def close(self) -> None:
         self._threads.shutdown()

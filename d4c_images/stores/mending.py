@@ -15,10 +15,10 @@ from d4c_images import crash
 from d4c_images.stores import Keep, partial, shard
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import FOLDER, shard_names
-from d4c_images.stores.partial import naming, numbers_of, write_all
+from d4c_images.stores.partial import Numbers, naming, numbers_of, write_all
 from d4c_images.stores.shard import Sample
 
-Wanted = Callable[[Sequence[tuple[int, int]]], Sequence[bool]]
+Wanted = Callable[[Sequence[Numbers]], Sequence[bool]]
 
 GROUP = 32
 CHUNK_BYTES = 1 << 20
@@ -28,7 +28,7 @@ def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int
     """Cut what is torn off the shards of a ledger, and lay out as files what is whole, but was not written down.
 
     `ends` gives the end of the last image that a row names, for each shard's path; nothing before it is touched. Of the whole
-    samples behind it, `wanted` says by (gbif_id, image_no) which shall be files, for the next who holds their lease to verify and
+    samples behind it, `wanted` says by its numbers which shall be files, for the next who holds their lease to verify and
     take over. Others stay in the shard: a ledger that has come from a backup may not know them. Returns how many files were
     made. Raises `StoreError`. Killed, it can be called again.
     """
@@ -71,7 +71,8 @@ def _lay_out(root: Path, fd: int, samples: Sequence[Sample]) -> None:
         for at in range(0, len(samples), GROUP):
             keeps = []
             for sample in samples[at : at + GROUP]:
-                part = store.begin(*numbers_of(sample.stem), 0)
+                numbers = numbers_of(sample.stem)
+                part = store.begin(numbers.gbif_id, numbers.image_no, 0, numbers.revision)
                 for at_byte in range(0, sample.size_bytes, CHUNK_BYTES):
                     part.write(os.pread(fd, min(CHUNK_BYTES, sample.size_bytes - at_byte), sample.offset + at_byte))
                 keeps.append(Keep(part, sample.extension, may_replace=True))

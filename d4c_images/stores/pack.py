@@ -35,6 +35,7 @@ from d4c_images.stores.partial import (
     sync_path,
     write_all,
 )
+from d4c_images.stores.reading import holds
 
 FOLDER = "packs"
 PARTS = "packs/parts"
@@ -72,8 +73,8 @@ class PackStore:
         self._shard: _Shard | None = None
         self._one = threading.Lock()
 
-    def begin(self, gbif_id: int, image_no: int, lease_id: int) -> FilePartial:
-        return FilePartial(self._top, PARTS, stem_of(gbif_id, image_no), lease_id)
+    def begin(self, gbif_id: int, image_no: int, lease_id: int, revision: int = 0) -> FilePartial:
+        return FilePartial(self._top, PARTS, stem_of(gbif_id, image_no, revision), lease_id)
 
     def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
         for keep in keeps:
@@ -90,8 +91,11 @@ class PackStore:
     def path_of(self, relative: str) -> Path:
         return self._root / relative
 
-    def find(self, gbif_id: int, image_no: int) -> list[str]:
-        return self._files.find(gbif_id, image_no)
+    def holds(self, place: Place, size_bytes: int) -> bool:
+        return holds(self._root, place, size_bytes)
+
+    def find(self, gbif_id: int, image_no: int, revision: int = 0) -> list[str]:
+        return self._files.find(gbif_id, image_no, revision)
 
     def confirm(self, relative: str, blob: Blob) -> Place:
         path = self._root / relative
@@ -107,9 +111,9 @@ class PackStore:
             for folder in (self._root / relative).relative_to(self._root).parents[:-1]:
                 (self._root / folder).rmdir()
 
-    def clear_partials(self, gbif_id: int, image_no: int) -> None:
-        clear_partials(self._root / PARTS, stem_of(gbif_id, image_no))
-        self._files.clear_partials(gbif_id, image_no)
+    def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
+        clear_partials(self._root / PARTS, stem_of(gbif_id, image_no, revision))
+        self._files.clear_partials(gbif_id, image_no, revision)
 
     def close(self) -> None:
         with self._one:
@@ -204,7 +208,7 @@ class _Shard:
             if self._fd is None:
                 self._fd = self._create()
         size_bytes = os.fstat(source).st_size
-        told = shard.told(*numbers_of(body.stem), body.blob, body.url)
+        told = shard.told(numbers_of(body.stem), body.blob, body.url)
         before = shard.head(body.stem, body.extension, size_bytes, int(time.time()), told)
         offset = self.end + len(before)
         with naming(self._path):

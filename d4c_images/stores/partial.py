@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from d4c_images.errors import StoreError
 from d4c_images.stores import Partial
@@ -20,14 +21,21 @@ rename = os.replace
 write = os.write
 
 
-def stem_of(gbif_id: int, image_no: int) -> str:
-    return f"{gbif_id}-{image_no:02d}"
+class Numbers(NamedTuple):
+    """What the name of an image's file says."""
+
+    gbif_id: int
+    image_no: int
+    revision: int = 0  # of its bytes
 
 
-def numbers_of(stem: str) -> tuple[int, int]:
-    """gbif_id and image_no."""
-    gbif_id, _, image_no = stem.partition("-")
-    return int(gbif_id), int(image_no)
+def stem_of(gbif_id: int, image_no: int, revision: int = 0) -> str:
+    return f"{gbif_id}-{image_no:02d}" + (f"-r{revision}" if revision else "")
+
+
+def numbers_of(stem: str) -> Numbers:
+    gbif_id, image_no, *revision = stem.split("-")
+    return Numbers(int(gbif_id), int(image_no), int(revision[0].removeprefix("r")) if revision else 0)
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""Reads the bytes of images, from whichever store: files and shards. Changes nothing, and raises nothing but `OSError`."""
+"""Reads the bytes of images, from whichever store: files and shards. Changes nothing. Raises `OSError`, if not said otherwise."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from d4c_images.stores import Place, shard
+from d4c_images.stores.partial import naming
 from d4c_images.stores.shard import Sample
 
 CHUNK_BYTES = 1 << 20
@@ -32,6 +34,19 @@ def sample_at(root: Path, path: str, offset: int) -> Sample | None:
         return shard.sample_at(fd, offset)
     finally:
         os.close(fd)
+
+
+def holds(root: Path, place: Place, size_bytes: int) -> bool:
+    """Whether there is an image of this size. Raises `StoreError` where that cannot be told."""
+    with naming(root / place.path):
+        try:
+            if place.offset is None:
+                found = (root / place.path).stat()
+                return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
+            sample = sample_at(root, place.path, place.offset)
+            return sample is not None and sample.size_bytes == size_bytes
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
 def extension_of(root: Path, place: Place) -> str:

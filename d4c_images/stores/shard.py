@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.model import Blob
+from d4c_images.stores.partial import Numbers
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
-STEM = re.compile(r"\d{1,18}-\d{2,9}")
+STEM = re.compile(r"\d{1,18}-\d{2,9}(?:-r[1-9]\d{0,8})?")
 
 
 class Sample(NamedTuple):
@@ -55,9 +56,11 @@ def head(stem: str, extension: str, size_bytes: int, mtime: int, told: bytes) ->
     return _header(f"{stem}.json", len(told), mtime) + told + padding(len(told)) + _header(f"{stem}.{extension}", size_bytes, mtime)
 
 
-def told(gbif_id: int, image_no: int, blob: Blob | None, url: str | None) -> bytes:
+def told(numbers: Numbers, blob: Blob | None, url: str | None) -> bytes:
     """The JSON of a sample: what the one who fetched it knows. Licences belong to records, and are in the ledger."""
-    values: dict[str, object] = {"gbif_id": gbif_id, "image_no": image_no}
+    values: dict[str, object] = {"gbif_id": numbers.gbif_id, "image_no": numbers.image_no}
+    if numbers.revision:
+        values["revision"] = numbers.revision
     if url is not None:
         values["url"] = url
     if blob is not None:

@@ -12,18 +12,18 @@ import gzip
 import itertools
 import random
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
 from tests.publishers import pictures, site
+from tests.publishers.conditions import etag_of, is_known, not_modified
 from tests.publishers.registry import BEHAVIOURS, add, add_single, behaviour
 from tests.publishers.wire import Ask, End, Pause, Steps, head, page, whole
 
 
 @behaviour
 def ok(ask: Ask) -> Steps:
-    """The right answer, with ranges."""
+    """The right answer, with ranges and an ETag."""
     it = site.thing(ask)
     wanted = ask.headers.get("range", "")
     if wanted.startswith("bytes=") and wanted.removeprefix("bytes=").rstrip("-").isdigit():
@@ -33,8 +33,10 @@ def ok(ask: Ask) -> Steps:
         else:
             span = f"bytes {first}-{size - 1}/{size}"
             yield whole(ask, it.body[first:], it.media_type, 206, content_range=span)
+    elif is_known(ask, etag_of(it.body)):
+        yield not_modified(etag=etag_of(it.body))
     else:
-        yield whole(ask, it.body, it.media_type, etag=f'"{zlib.crc32(it.body):08x}"', accept_ranges="bytes")
+        yield whole(ask, it.body, it.media_type, etag=etag_of(it.body), accept_ranges="bytes")
 
 
 @behaviour

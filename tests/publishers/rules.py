@@ -20,7 +20,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.publishers import bodies, breaks, iiif  # noqa: F401  fill the table
+from tests.publishers import bodies, breaks, conditions, iiif  # noqa: F401  fill the table
 from tests.publishers.evils import TLS_BEHAVIOURS
 from tests.publishers.registry import BEHAVIOURS
 

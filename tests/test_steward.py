@@ -215,6 +215,15 @@ def test_a_host_that_was_given_up_is_asked_again_when_somebody_wants_it(ledger: 
     assert counts(ledger) == {"failed_permanent": 20}
 
 
+def test_new_attempts_for_the_images_of_one_host(ledger: connect.Ledger) -> None:
+    """What somebody says of one host is no reason to ask the others for what they have refused."""
+    run(ledger, ByHand(all_gone), Plan(HostTable()))
+    n = requeue_failed(ledger, lambda done, total: None, permanent=True, only_hosts={"a.example.org"})
+    waiting = ledger.connection.execute("SELECT host, count(*) FROM images WHERE status = 'pending' GROUP BY 1").fetchall()
+    assert waiting == [("a.example.org", 10)]
+    assert n == 10
+
+
 def test_an_outage_of_our_own_network_ends_the_run_and_counts_nothing(tmp_path: Path) -> None:
     rows = [(1_000_000 + n, f"http://{'abcd'[n % 4]}.example.org/{n}.jpg") for n in range(40)]
     Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))

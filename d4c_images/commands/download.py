@@ -62,7 +62,8 @@ def _add_what(what: argparse._ArgumentGroup) -> None:
         nargs="?",
         const="all",
         choices=("all", "transient"),
-        help="first give failed images new attempts: all of them, or only those that failed transiently too often",
+        help="first give failed images new attempts, with --host those of these hosts: all, or only those that failed transiently "
+        "too often",
     )
     what.add_argument(
         "--refetch",
@@ -252,7 +253,12 @@ def _work(
     try:
         if args.retry_failed:
             heart = owner.Heart(ledger, time.time)
-            n = requeue_failed(ledger, lambda done, total: heart.beat_if_due(), permanent=args.retry_failed == "all")
+            n = requeue_failed(
+                ledger,
+                lambda done, total: heart.beat_if_due(),
+                permanent=args.retry_failed == "all",
+                only_hosts=plan.only_hosts,
+            )
             print(f"{n:,} failed images get new attempts", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, time.time() - args.refetch, plan.only_hosts)

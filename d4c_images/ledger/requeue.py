@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from d4c_images.identity import parts
 from d4c_images.ledger.connect import Ledger
@@ -29,9 +29,17 @@ WHERE unreachable_since IS NOT NULL AND host_id IN (SELECT value FROM json_each(
 """
 
 
-def requeue_failed(ledger: Ledger, progress: Callable[[int, int], object], *, permanent: bool, chunk: int = 50_000) -> int:
+def requeue_failed(
+    ledger: Ledger,
+    progress: Callable[[int, int], object],
+    *,
+    permanent: bool,
+    only_hosts: Collection[str] = (),
+    chunk: int = 50_000,
+) -> int:
     """Put images that failed for good back into their hosts' queues; with `permanent` also those that a server refused.
 
+    With `only_hosts` those that are to be asked for at one of these first.
     `progress(done, total)` counts image numbers looked at. Returns how many images wait again.
     """
     top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
@@ -41,7 +49,11 @@ def requeue_failed(ledger: Ledger, progress: Callable[[int, int], object], *, pe
             tally, records, host_ids = Tally(), RecordChanges(), set[int]()
             rows = db.execute(FAILED, (low, low + chunk, permanent)).fetchall()
             for image_id, gbif_id, host_id, status, error_type, urls in rows:
-                first_host_id = host_id_of(db, parts(urls.split("\n", 1)[0]).host)
+                first_host = parts(urls.split("\n", 1)[0]).host
+                if only_hosts and first_host not in only_hosts:
+                    continue
+                n += 1
+                first_host_id = host_id_of(db, first_host)
                 db.execute(REQUEUE, (first_host_id, image_id))
                 host_ids.add(first_host_id)
                 tally.image(-1, host_id, status, error_type, final=True)
@@ -50,6 +62,5 @@ def requeue_failed(ledger: Ledger, progress: Callable[[int, int], object], *, pe
             db.execute(FORGIVE, (json.dumps(sorted(host_ids)),))
             records.write(db, tally, 0)
             tally.write(db)
-        n += len(rows)
         progress(min(low + chunk, top), top)
     return n

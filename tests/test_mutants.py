@@ -203,11 +203,6 @@ MUTANTS = (
         "            self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))\n", "", UNFOLD,
     ),
     Mutant(
-        "documents come before what is settled with them",
-        "d4c_images/ledger/settling.py",
-        "    settlement.write()\n    settlement.unfold()\n", "    settlement.unfold()\n    settlement.write()\n", UNFOLD,
-    ),
-    Mutant(
         "two keys of one hash are one image",
         "d4c_images/ledger/known.py", "            if stored[image_id].key == key:\n", "            if True:\n", COLLISIONS,
     ),

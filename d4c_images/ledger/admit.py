@@ -80,8 +80,8 @@ class Admission:
         self._keys.flush()
         self._records.flush(self._next_image_id - 1)
 
-    def admit(self, chunks: Sequence[Chunk], now: float) -> Admitted:
-        """Write the rows and the checkpoint behind them in one transaction."""
+    def admit(self, chunks: list[Chunk], now: float) -> Admitted:
+        """Write the rows and the checkpoint behind them in one transaction. Takes all chunks but the last off the list."""
         with self._ledger.transaction() as db:
             admitted = self._write_rows(db, chunks, int(now))
             crash.point("admit.before_checkpoint")
@@ -104,13 +104,14 @@ class Admission:
             links=admitted.links,
         )
 
-    def _write_rows(self, db: sqlite3.Connection, chunks: Sequence[Chunk], now: int) -> Admitted:
+    def _write_rows(self, db: sqlite3.Connection, chunks: list[Chunk], now: int) -> Admitted:
         for chunk in chunks:
             archives.add_rejects(db, self._archive_id, chunk.reject_counts, chunk.note_counts, chunk.reject_samples)
             if chunk.record_names:
                 evidence.write_names(db, chunk.record_names)
         n_rows = sum(chunk.rows_admitted for chunk in chunks)
         group = self._gather(db, chunks)
+        del chunks[:-1]  # what they hold is in the group now, and need not be there twice
         if group is None:
             return Admitted(n_rows, 0, 0)
         n = len(group.urls)

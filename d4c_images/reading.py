@@ -1,13 +1,12 @@
 """Reads a source in a child process and hands its chunks over. Knows neither the ledger nor what chunks are for.
 
-Chunks travel in memory that both processes share; a pipe only says where. The child is never more than `SLOTS` chunks ahead, and
-ends when nobody listens any more.
+Chunks travel in a file in memory, which no disk knows; a pipe only says where. The child is never more than `SLOTS` chunks ahead,
+and ends when nobody listens any more.
 """
 
 from __future__ import annotations
 
 import gc
-import mmap
 import os
 import pickle
 import subprocess
@@ -32,8 +31,8 @@ from multiprocessing.connection import Connection
 sys.path = pickle.load(sys.stdin.buffer)
 import d4c_images.prepare  # what takes time is loaded before there is something to read
 from d4c_images.reading import read
-told, freed, shared = map(int, sys.argv[1:])
-read(sys.stdin.buffer, Connection(told, readable=False), Connection(freed, writable=False), shared)
+told, freed, slots = map(int, sys.argv[1:])
+read(sys.stdin.buffer, Connection(told, readable=False), Connection(freed, writable=False), slots)
 """
 
 
@@ -43,10 +42,8 @@ class Reader:
     def __init__(self) -> None:
         self._pipe, told = Pipe(duplex=False)
         freed, self._free = Pipe(duplex=False)
-        shared = os.memfd_create("d4c-images reader")
-        os.ftruncate(shared, SLOTS * SLOT_BYTES)
-        self._slots = mmap.mmap(shared, 0)
-        theirs = told.fileno(), freed.fileno(), shared
+        self._slots = os.memfd_create("d4c-images reader")
+        theirs = told.fileno(), freed.fileno(), self._slots
         # Not `multiprocessing.Process`: that starts a third process to keep watch, of 12 MB, and loads the whole program twice.
         self._child = subprocess.Popen(
             [sys.executable, "-c", CHILD, *map(str, theirs)],
@@ -55,7 +52,6 @@ class Reader:
         )
         told.close()
         freed.close()
-        os.close(shared)
         self._tell(sys.path)
 
     def chunks(self, assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
@@ -77,6 +73,9 @@ class Reader:
         self._child.kill()
         self._pipe.close()
         self._free.close()
+        if self._slots >= 0:
+            os.close(self._slots)
+            self._slots = -1
         self._child.communicate()
 
     def _next(self) -> Chunk | D4CError | None:
@@ -84,8 +83,7 @@ class Reader:
         message = self._pipe.recv()
         if not isinstance(message, slice):
             return message  # type: ignore[no-any-return]
-        with memoryview(self._slots) as slots, slots[message] as pickled:
-            chunk: Chunk = pickle.loads(pickled)
+        chunk: Chunk = pickle.loads(os.pread(self._slots, message.stop - message.start, message.start))
         try:
             self._free.send_bytes(b"")
         except BrokenPipeError:
@@ -101,12 +99,11 @@ class Reader:
             pass  # it has died already; the pipe will say so
 
 
-def read(stdin: IO[bytes], pipe: Connection, freed: Connection, shared: int) -> None:
+def read(stdin: IO[bytes], pipe: Connection, freed: Connection, slots: int) -> None:
     """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
     from d4c_images.prepare import chunks
 
     gc.disable()
-    slots = mmap.mmap(shared, 0)
     n_sent = 0
     try:
         assignment, seen = pickle.load(stdin)
@@ -119,7 +116,7 @@ def read(stdin: IO[bytes], pipe: Connection, freed: Connection, shared: int) -> 
                 if n_sent >= SLOTS:
                     freed.recv_bytes()  # slots become free in their order
                 start = n_sent % SLOTS * SLOT_BYTES
-                slots[start : start + len(pickled)] = pickled
+                os.pwrite(slots, pickled, start)
                 pipe.send(slice(start, start + len(pickled)))
                 n_sent += 1
             pipe.send(None)

@@ -17,7 +17,6 @@ ImageCells = tuple[str, tuple[str, ...], str, str, int]
 """The cells of an `Image`, which is such a tuple. Making a plain one costs a third."""
 
 
-
 def _ready(rule: Rule, shortcut: Shortcut) -> tuple[Callable[[str, int], re.Match[str] | None], str, str, str, int]:
     rest = re.escape(shortcut.prefix[SHORTCUT_PREFIX:]) + shortcut.photo
     return re.compile(rest).fullmatch, f"{rule.name}:{shortcut.key}", shortcut.host, rule.name, rule.version

@@ -32,6 +32,8 @@ def _match(url: Url) -> Image | None:
 
 
 _OPEN_HOST = "inaturalist-open-data.s3.amazonaws.com"
+
+
 def _rank(url: Url) -> Rank | None:
     photo = _PHOTO(url.path + url.query)
     if photo is None:

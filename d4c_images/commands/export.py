@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
@@ -30,27 +29,20 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.export import files
     from d4c_images.ledger import collected
-    from d4c_images.ledger.reader import Row, open_reader
+    from d4c_images.ledger.reader import open_reader
     from d4c_images.report.check import CheckProgress
     from d4c_images.report.check_progress import CheckProgressView
 
     files.check_name(args.file)
     live = session.wants_progress(args, sys.stderr)
-    n_rows = 0
     with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="listing") as view:
-
-        def counted(steps: Iterator[list[Row]]) -> Iterator[Sequence[Row]]:
-            nonlocal n_rows
-            for rows in steps:
-                n_rows += len(rows)
-                yield rows
 
         def show(done: int, total: int) -> None:
             view.show(CheckProgress("images", done, total))
 
         try:
             args.file.absolute().parent.mkdir(parents=True, exist_ok=True)
-            files.write(collected.COLLECTION, counted(collected.steps(ledger, show)), [args.file])
+            n_rows = files.write(collected.COLLECTION, collected.steps(ledger, show), [args.file])
             size_bytes = args.file.stat().st_size
         except OSError as error:
             raise D4CError(f"cannot write {args.file}: {error.strerror or error}") from error

@@ -24,8 +24,12 @@ def check_name(path: Path) -> None:
         raise UsageError(f"{path}: a table is written as {' or '.join(_SINKS)}")
 
 
-def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) -> None:
-    """All files from one walk over the rows, each as its name ends. Raises `OSError`; then the files of before are still there."""
+def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) -> int:
+    """All files from one walk over the rows, each as its name ends; returns how many rows there were.
+
+    Raises `OSError`; then the files of before are still there.
+    """
+    n_rows = 0
     drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in finals]
     try:
         with ExitStack() as open_files:
@@ -33,10 +37,12 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
                 open_files.enter_context(_SINKS[final.suffix](draft, table)) for draft, final in zip(drafts, finals, strict=True)
             ]
             for rows in steps:
+                n_rows += len(rows)
                 for sink in sinks:
                     sink(rows)
         for draft, final in zip(drafts, finals, strict=True):
             draft.replace(final)
+        return n_rows
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)

@@ -132,43 +132,28 @@ def test_unpacking_is_killed_and_finds_what_is_damaged(collection: Collection, p
 
 @pytest.mark.parametrize("point", ["put.appended:2", "put.synced:2", "put.done:2"])
 def test_killed_at_a_point_of_a_worker(collection: Collection, publishers: Publishers, point: str) -> None:
-    """The worker dies at the point; then everything is killed. What is whole in its shard by then is not asked for again."""
+    """The worker dies at the point, its second group told to nobody; then everything is killed."""
     process = collection.start("download", *options(collection, publishers, "--store", "pack"), crash_at=point)
     assert process.stdout is not None
     assert any("a worker process died" in line for line in process.stdout)
     kill_all(process)
     collection.check_invariants()
-    there, asked = whole_samples(collection), requests_by_url(publishers)
+    there, asked = behind_all_rows(collection), requests_by_url(publishers)
     assert there
     finish(collection, publishers)
     assert not (requests_by_url(publishers) - asked).keys() & there
 
 
-def whole_samples(collection: Collection) -> set[str]:
-    """The URLs of the images that are whole in a shard, torn or not."""
-    names: set[str] = set()
-    for path in (collection.root / "packs").glob("*.tar"):
-        try:
-            with tarfile.open(path) as tar:
-                for member in tar:
-                    file = tar.extractfile(member)
-                    if file is not None and len(file.read()) == member.size and not member.name.endswith(".json"):
-                        names.add(Path(member.name).stem)
-        except tarfile.ReadError:
-            pass
-    return set(map(url_of_stem, names))
-
-
-def n_behind_all_rows(collection: Collection) -> int:
-    """How many whole samples stand behind the last that a row names: mostly some, where a settlement was not committed."""
+def behind_all_rows(collection: Collection) -> set[str]:
+    """The URLs of the whole images behind the last that a row names, shard by shard: what mending looks at."""
     ends = dict(collection.rows("SELECT file_path, end_offset FROM shards"))
-    n = 0
+    urls: set[str] = set()
     for path in (collection.root / "packs").glob("*.tar"):
         with path.open("rb") as file:
             end = ends.get(f"packs/{path.name}", 0)
             assert isinstance(end, int)
-            n += len(list(shard.samples(file.fileno(), shard.up(end), path.stat().st_size)))
-    return n
+            urls.update(url_of_stem(one.stem) for one in shard.samples(file.fileno(), shard.up(end), path.stat().st_size))
+    return urls
 
 
 def test_killed_in_a_settlement_and_in_the_mending_of_it(collection: Collection, publishers: Publishers) -> None:
@@ -176,7 +161,7 @@ def test_killed_in_a_settlement_and_in_the_mending_of_it(collection: Collection,
         crash_at = f"settle.before_commit:{n}"
         collection.run("download", *options(collection, publishers, "--store", "pack"), code=-9, crash_at=crash_at)
         collection.check_invariants()
-        if n_behind_all_rows(collection):
+        if behind_all_rows(collection):
             break
     collection.run("download", *options(collection, publishers, "--store", "pack"), code=-9, crash_at="mend.laid_out")
     collection.check_invariants()

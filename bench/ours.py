@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import sqlite3
 import subprocess
 import sys
@@ -25,7 +26,8 @@ def run(task: Task, *options: object) -> Run:
 
 
 def prepare(task: Task) -> None:
-    """Ledger, hosts file and an empty folder of images."""
+    """Ledger, hosts file and an empty folder of images; and our program compiled, as pip leaves it and the peers."""
+    compileall.compile_dir(PROJECT / "d4c_images", quiet=1)
     rows = multimedia(task.folder / "multimedia.txt", enumerate(task.urls, 4_000_000_000))
     subprocess.run([*PROGRAM, "init", rows, "--ledger", ledger_of(task)], check=True, stdout=subprocess.DEVNULL, cwd=PROJECT)
     share = max(1, task.connections // len(task.hosts))

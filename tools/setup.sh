@@ -45,3 +45,5 @@ echo "set-up: installing the packages of $lock"
 "${pip[@]}" install --quiet --require-hashes --only-binary :all: -r "$lock"
 # The build backend is in the lock, so this asks no index.
 "${pip[@]}" install --quiet --no-deps --no-index --no-build-isolation --editable .
+# As an installed package has it: where Python may write none, each process would compile all of it again.
+.venv/bin/python -m compileall -q d4c_images tests bench tools

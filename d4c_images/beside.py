@@ -15,7 +15,7 @@ from d4c_images import crash
 from d4c_images.stores import Keep, Place, Store
 
 GROUP = 32  # images made durable together ...
-GROUP_S = 0.05  # ... or what has come together in this time: a kill costs what is not yet kept
+GROUP_S = 0.05  # ... or what has come together so long after the last group: a kill costs what is not yet kept
 MAX_WAITING = 64  # images fetched, but not yet kept: nothing more is asked for then, since a kill would cost them all ...
 WAITING_S = 0.25  # ... and no more than are decoded in this time
 FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
@@ -54,7 +54,7 @@ class Beside:
         self._errands: list[_Errand] = []
         self._errands_since = 0.0
         self._verified: list[_Kept] = []
-        self._verified_since = 0.0
+        self._put_at = float("-inf")  # when the last group was handed over
         self._putting: list[_Kept] = []
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
@@ -84,8 +84,6 @@ class Beside:
 
     def keep(self, keep: Keep, then: Callable[[Place | None], None]) -> None:
         """Make an image durable with others, then tell its place, or None where a newer lease has taken the partial away."""
-        if not self._verified:
-            self._verified_since = self._monotonic()
         self._verified.append(_Kept(keep, then))
 
     def wait_s(self, now: float) -> float:
@@ -94,7 +92,7 @@ class Beside:
         if self._errands:
             due = self._errands_since + ERRANDS_S
         if self._verified and not self._putting:
-            due = min(due, self._verified_since + GROUP_S)
+            due = min(due, self._put_at + GROUP_S)
         return max(0.0, due - now)
 
     def step(self, *, more_may_come: bool) -> None:
@@ -144,9 +142,11 @@ class Beside:
         """Make a group durable. One group at a time: what comes in meanwhile is the next group."""
         if not self._verified or self._putting:
             return
-        is_young = self._monotonic() < self._verified_since + GROUP_S
-        if (self._n_out or more_may_come) and is_young and len(self._verified) < GROUP:
+        now = self._monotonic()
+        is_soon = now < self._put_at + GROUP_S
+        if (self._n_out or more_may_come) and is_soon and len(self._verified) < GROUP:
             return
+        self._put_at = now
         self._putting, self._verified = self._verified, []
         future = self._keeper.submit(self._store.put, [kept.keep for kept in self._putting])
         future.add_done_callback(lambda future: self._tell(partial(self._on_put, future)))

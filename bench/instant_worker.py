@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from d4c_images.model import Blob, Claim, Outcome, Report, Status, Verdict
-from d4c_images.runners.processes import Feed, Work
+from d4c_images.runners.pipe_worker import Feed, Work
 
 STORED = Verdict(Status.SUCCESS)
 

@@ -5,7 +5,6 @@ Holds no behaviour.
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -15,10 +14,6 @@ from d4c_images.limits import HostTable
 from d4c_images.model import Orders, Report
 from d4c_images.pace import Policy
 from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
-
-# A run ends in good order on each of these, since schedulers differ in which of them they send.
-DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
-
 
 SILENCE_S = 30.0
 """A worker on another node that is out of touch for so long ends by itself, with all its requests, and is taken for dead."""

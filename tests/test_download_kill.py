@@ -149,4 +149,4 @@ def url_of(file: str) -> str:
 def workers(pid: int) -> list[psutil.Process]:
     """The worker processes of a run."""
     children = psutil.Process(pid).children()
-    return [child for child in children if "runners.processes" in " ".join(child.cmdline())]
+    return [child for child in children if "runners.pipe_worker" in " ".join(child.cmdline())]

@@ -33,7 +33,7 @@ from d4c_images.runners.crew import Exit
 from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.dask_worker import security_of
 from d4c_images.runners.meeting import INVITATION, Invitation, MeetingPlace
-from d4c_images.runners.processes import Feed, Work
+from d4c_images.runners.pipe_worker import Feed, Work
 from tests.cluster.nodes import start_workers, workers_at
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach

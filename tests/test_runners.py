@@ -17,7 +17,8 @@ from d4c_images.run import Died, Event, Joined, Reported, Runner
 from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.inline import InlineRunner
 from d4c_images.runners.meeting import MeetingPlace
-from d4c_images.runners.processes import Feed, ProcessRunner, Work
+from d4c_images.runners.pipe_worker import Feed, Work
+from d4c_images.runners.processes import ProcessRunner
 from tests.cluster.nodes import workers_at
 from tests.patience import PATIENCE_S
 

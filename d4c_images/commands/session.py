@@ -20,7 +20,7 @@ from d4c_images.errors import StoreError, UsageError
 from d4c_images.ledger import connect, owner
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
-from d4c_images.run import DRAIN_SIGNALS
+from d4c_images.runners.child import DRAIN_SIGNALS
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:

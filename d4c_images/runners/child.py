@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 
-from d4c_images.run import DRAIN_SIGNALS
+# A run ends in good order on each of these, since schedulers differ in which of them they send.
+DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 
 PR_SET_PDEATHSIG = 1
 

@@ -28,7 +28,7 @@ from d4c_images.model import Orders, Report
 from d4c_images.run import Died, Event, Joined, Leaving, Reported
 from d4c_images.runners import quiet_dask, words
 from d4c_images.runners.meeting import Invitation, MeetingPlace
-from d4c_images.runners.processes import Work
+from d4c_images.runners.pipe_worker import Work
 
 CLOSE_S = 5.0  # for all workers to end, before their connections are cut
 

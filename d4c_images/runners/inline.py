@@ -8,7 +8,7 @@ import threading
 from d4c_images.model import Orders
 from d4c_images.run import Event, Joined, Reported
 from d4c_images.runners.inbox import Inbox
-from d4c_images.runners.processes import Work
+from d4c_images.runners.pipe_worker import Work
 
 
 class InlineRunner:

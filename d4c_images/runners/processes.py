@@ -9,8 +9,6 @@ import queue
 import subprocess
 import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
@@ -19,17 +17,14 @@ from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.run import Died, Event, Joined, Reported
 from d4c_images.runners import child
-
-Feed = Callable[[float], Orders]
-Work = Callable[[Feed], Iterator[Report]]
-"""What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
+from d4c_images.runners.pipe_worker import Work
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 CLOSE_S = 5.0  # for all workers to end, before they are killed
 CHILD = """
 import pickle, sys
 sys.path = pickle.load(sys.stdin.buffer)
-from d4c_images.runners.processes import serve
+from d4c_images.runners.pipe_worker import serve
 serve()
 """
 
@@ -75,14 +70,16 @@ class ProcessRunner:
     def close(self) -> None:
         for number in self._seats:
             self.send(number, Orders(drain=True, closed=True))
-        end_at = time.monotonic() + CLOSE_S
+        killer = threading.Timer(CLOSE_S, self._kill_all)
+        killer.start()
         for seat in self._seats.values():
-            try:
-                seat.process.wait(timeout=max(0.0, end_at - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                seat.process.kill()
-                seat.process.wait()
+            seat.process.wait()  # without a time limit: with one, `subprocess` looks again and again
             _give_up(seat)
+        killer.cancel()
+
+    def _kill_all(self) -> None:
+        for seat in self._seats.values():
+            seat.process.kill()
 
     def _read(self, number: int) -> Iterator[Event]:
         """Everything that one worker has said."""
@@ -152,45 +149,3 @@ def _give_up(seat: _Seat) -> None:
     seat.outbox.put(None)
     seat.postman.join()
     seat.pipe.close()
-
-
-def serve() -> None:
-    """A worker process."""
-    child.settle_in()
-    pipe = Connection(int(sys.argv[1]))
-    try:
-        steward_pid, setup = pickle.load(sys.stdin.buffer)
-    except EOFError:
-        return  # the steward is gone
-    if os.getppid() == steward_pid:
-        _work(pipe, setup)
-
-
-def _work(pipe: Connection, setup: Callable[[], Work]) -> None:
-    try:
-        for report in setup()(_PipeFeed(pipe)):
-            pipe.send(report)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the steward is gone
-    except D4CError as error:
-        pipe.send(error)
-    except BaseException as error:
-        traceback.print_exc()
-        pipe.send(D4CError(f"a worker failed: {type(error).__name__}: {error}"))
-
-
-class _PipeFeed:
-    """Orders from the pipe, merged."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._lasting = Orders()  # what stays true
-
-    def __call__(self, wait_s: float) -> Orders:
-        end_at = time.monotonic() + wait_s
-        orders = self._lasting
-        while self._pipe.poll(max(0.0, end_at - time.monotonic())):
-            orders = orders.then(self._pipe.recv())
-            end_at = 0.0
-        self._lasting = Orders(drain=orders.drain, closed=orders.closed)
-        return orders

@@ -13,7 +13,7 @@ from typing import Any
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.runners.processes import Work
+from d4c_images.runners.pipe_worker import Work
 
 OP = "d4c"  # of a message that carries one of our words
 BEATS = 10  # in the time after which silence means death

@@ -17,7 +17,7 @@ from d4c_images.errors import StoreError
 from d4c_images.model import FetchOptions
 
 if TYPE_CHECKING:
-    from d4c_images.runners.processes import Work
+    from d4c_images.runners.pipe_worker import Work
     from d4c_images.stores.pack import Packing
 
 

@@ -1,0 +1,67 @@
+"""A worker process of `ProcessRunner`: takes orders from a pipe, sends reports back. Knows no runner, and nothing of a run.
+
+It loads what it needs and no more, since the first request of a run waits for that.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+
+from d4c_images.errors import D4CError
+from d4c_images.model import Orders, Report
+from d4c_images.runners import child
+
+Feed = Callable[[float], Orders]
+Work = Callable[[Feed], Iterator[Report]]
+"""What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
+
+
+def serve() -> None:
+    """The process from its first to its last step."""
+    child.settle_in()
+    pipe = Connection(int(sys.argv[1]))
+    try:
+        steward_pid, setup = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return  # the steward is gone
+    if os.getppid() == steward_pid:
+        _work(pipe, setup)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # all is closed by now: to take the rest of Python apart would take as long as an answer
+
+
+def _work(pipe: Connection, setup: Callable[[], Work]) -> None:
+    try:
+        for report in setup()(_PipeFeed(pipe)):
+            pipe.send(report)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the steward is gone
+    except D4CError as error:
+        pipe.send(error)
+    except BaseException as error:
+        traceback.print_exc()
+        pipe.send(D4CError(f"a worker failed: {type(error).__name__}: {error}"))
+
+
+class _PipeFeed:
+    """Orders from the pipe, merged."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lasting = Orders()  # what stays true
+
+    def __call__(self, wait_s: float) -> Orders:
+        end_at = time.monotonic() + wait_s
+        orders = self._lasting
+        while self._pipe.poll(max(0.0, end_at - time.monotonic())):
+            orders = orders.then(self._pipe.recv())
+            end_at = 0.0
+        self._lasting = Orders(drain=orders.drain, closed=orders.closed)
+        return orders

@@ -1,7 +1,7 @@
 """Does a long run grow, in memory, open files or latency, when its publishers fail all the time?
 
-`python -m bench.soak` has the real program download 200,000 images in half an hour from hosts that now and then reset, answer 503,
-send too little, send HTML, or hang. Once every few seconds it looks at the processes and at the ledger. It prints the means of the
+`python -m bench.soak` has the real program download 200,000 images, which takes half an hour, from hosts that now and then reset,
+answer 503, send too little, send HTML, or hang. Once every few seconds it looks at the processes and at the ledger. It prints the means of the
 four quarters of the run (without the first and the last 5 % of its requests) and a straight line through the samples; the last line
 is one JSON object. What is bounded fills for a while: SQLite's cache (64 MB), the steward's hashes of late (100,000, some 30 MB), a
 worker's known folders. What leaks never stops.
@@ -67,20 +67,19 @@ FIGURES: dict[str, Callable[[Sample], float]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--minutes", type=float, default=30.0, help="that the answers' latency makes them take, at least")
+    parser.add_argument("--latency-ms", type=float, default=150.0, metavar="MS", help="of an answer that is none of the slow ones")
     parser.add_argument("--look", type=float, default=5.0, metavar="S", help="seconds between two samples")
     parser.add_argument("--quick", action="store_true", help="a small one that only shows that everything works")
     args = parser.parse_args()
     patience_s, wait_s = 4, 2
     if args.quick:
-        args.images, args.minutes, args.look, patience_s, wait_s = 400, 0.04, 0.1, 1, 1
+        args.images, args.latency_ms, args.look, patience_s, wait_s = 400, 400.0, 0.1, 1, 1
     options = ("--stall-timeout", f"{patience_s}s", "--retry-wait", f"{wait_s}s", "--max-attempts", "3", "--max-idle", "60s")
-    options += ("--for", f"{round(60 + 120 * args.minutes)}s")  # hosts that are taken for sick are left alone, longer each time
-    latency_ms = 1000 * CONNECTIONS * args.minutes * 60 / args.images
+    options += ("--for", f"{60 + args.images // 50}s")  # hosts that are taken for sick are left alone, longer each time
     OUT.mkdir(exist_ok=True)
     rules = [word for rule in FAULTS for word in ("--behave", rule)]
     with (
-        Publishers([*rules, "--latency-ms", str(latency_ms)]) as publishers,
+        Publishers([*rules, "--latency-ms", str(args.latency_ms)]) as publishers,
         tempfile.TemporaryDirectory(dir=OUT, prefix="soak-") as name,
     ):
         urls = [f"https://soak{number % HOSTS}.example.org/images/{number}.jpg" for number in range(args.images)]
@@ -88,7 +87,7 @@ def main() -> None:
         ours.prepare(task)
         samples = watch(task, options, args.look)
         outcome = counts(task)
-    show(samples, outcome, latency_ms)
+    show(samples, outcome, args.latency_ms)
 
 
 def watch(task: Task, options: Sequence[str], look_s: float) -> list[Sample]:

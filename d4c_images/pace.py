@@ -1,8 +1,9 @@
 """When may a host be asked, and how wide? Gets `now` and returns seconds and numbers; has no clock, sleeps not, asks nobody.
 
 A host is shut for a while when too large a share of its recent answers is trouble, never for a number of errors: 500 errors
-among two million successes are a healthy host. After the while it gets one claim as a probe; that opens it or shuts it for
-twice as long. `Retry-After` shuts it for as long as it asks.
+among two million successes are a healthy host. An image that fails again is trouble only where the host has not worked since it
+was shut: what is left of a host at its end are the images that it cannot give. After the while it gets one claim as a probe; that
+opens it or shuts it for twice as long. `Retry-After` shuts it for as long as it asks.
 
 Within its limits, a politeness group gets more connections while pictures come in as fast as before and nothing is in trouble, and
 half of them at signs of overload. Errors never make it faster, however fast they come.
@@ -77,6 +78,7 @@ class News:
     n_unreachable: int = 0  # those of them where it was not there to be asked
     n_silent: int = 0  # ... and where it was, and did not answer in time
     n_overload: int = 0  # ... and those that may mean: too much at once
+    n_again: int = 0  # ... and those of images that have failed before: where the host works, it may be the image
     retry_after_s: float | None = None  # the longest wait that one of the answers asked for
     interval_s: float = 0.0  # between two requests, as its answers ask for
     rest_s: float = 0.0  # until what it has sent is paid for
@@ -98,7 +100,8 @@ class News:
         self.n_success += 1
         self.success_s += took_s
 
-    def trouble(self, failure: Failure) -> None:
+    def trouble(self, failure: Failure, *, is_again: bool = False) -> None:
+        """`is_again`: the image has failed before."""
         verdict = failure.verdict
         self.n_bad += 1
         kind = f"http {failure.code}" if failure.code > 0 and failure.code != 200 else str(verdict.error_type)
@@ -106,6 +109,7 @@ class News:
         if verdict.detail:
             self.words[kind] = verdict.detail[:MOST_WORDS]
         self.n_overload += _may_be_overload(failure)
+        self.n_again += is_again and verdict.error_type != ErrorType.RATE_LIMITED
         self.n_silent += failure.code in (OwnCode.TIMEOUT, OwnCode.STALLED)
         if verdict.unreachable:
             self.n_unreachable += 1
@@ -224,7 +228,10 @@ def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy:
 
 
 def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: Policy) -> HostPace:
-    ok, bad = pace.recent_ok + news.n_ok, pace.recent_bad + n_bad
+    ok = pace.recent_ok + news.n_ok
+    if ok:
+        n_bad = max(0, n_bad - news.n_again)
+    bad = pace.recent_bad + n_bad
     if n_bad and ok == 0:  # each has cost as much time as many answers
         bad += (SILENT_WEIGHT - 1) * news.n_silent
     if n_bad and pace.n_unreachable >= policy.least_unreachable:

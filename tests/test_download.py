@@ -65,6 +65,22 @@ def test_all_of_it(make: Make, publishers: Publishers) -> None:
     assert publishers.counters()["requests"] == 40
 
 
+@pytest.mark.slow
+def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Make, publishers: Publishers) -> None:
+    """More failures than successes, by images that fail each time: the host works, and is not left alone for them."""
+    publishers.behave("*.example.org=close_mid_body 25%")
+    collection = make(100, "a.example.org")
+    output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-attempts", 3)
+    collection.check_invariants()
+    counted = "SELECT sum(status = 'success'), sum(status <> 'success'), sum(attempts) FROM images"
+    ((n_stored, n_failed, n_attempts),) = collection.rows(counted)
+    assert isinstance(n_stored, int)
+    assert isinstance(n_failed, int)
+    assert (n_stored + n_failed, n_attempts) == (100, 100 + 2 * n_failed), "each has had its three attempts"
+    assert n_failed > 20, "with their three attempts half of what a host may have in trouble, and more"
+    assert "left alone" not in output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
 def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int) -> None:
     """Sent to the whole group and twice, as schedulers do."""

@@ -197,6 +197,34 @@ def test_a_host_that_never_answers_in_time_is_shut_sooner() -> None:
     assert after(FRESH, n_ok=1, n_bad=3).blocked_until is None
 
 
+def again(pace: HostPace, n_bad: int, failure: Failure = BUSY) -> HostPace:
+    """Images fail that have failed before."""
+    news = News()
+    for _ in range(n_bad):
+        news.trouble(failure, is_again=True)
+    return after_batch(pace, news, NOW, POLICY)
+
+
+def test_images_that_fail_again_are_no_mark_against_a_host_that_works() -> None:
+    pace = after(FRESH, n_ok=1)
+    for _ in range(1000):
+        pace = again(pace, n_bad=1)
+    assert (pace.recent_ok, pace.recent_bad, pace.blocked_until) == (1, 0, None)
+    pace = after(pace, n_bad=30)
+    assert allowed(pace, NOW) == 0, "images that fail for the first time are one"
+    assert allowed(again(FRESH, n_bad=10), NOW) == 0, "and so is everything where nothing has worked yet"
+    probed = again(pace, n_bad=1)
+    assert probed == pace, "under way when it was shut"
+    shut = after_batch(pace, News(n_bad=1, n_again=1), NOW + 60, POLICY)
+    assert shut.block_level == 2, "or since it was shut"
+
+
+def test_a_server_that_asks_for_less_is_heard_each_time() -> None:
+    limited = Failure(Verdict(Status.FAILED_TRANSIENT, "rate_limited", host_trouble=True), 429, 0)
+    pace = after(FRESH, n_ok=10)
+    assert allowed(again(pace, 10, limited), NOW) == 0
+
+
 def test_a_wait_that_a_host_of_the_group_asks_for() -> None:
     pace = held_back(FRESH, 30, NOW, "b01.example.org")
     assert (pace.blocked_until, pace.blocked_why, pace.block_level) == (NOW + 30, "b01.example.org asked for 30 s", 0)

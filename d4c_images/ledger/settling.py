@@ -204,7 +204,7 @@ class _Settlement:
             self._db.execute(MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
             self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
-                self._count_answer(held.host_id, move.failure)
+                self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)
             elif new_host_id != held.host_id:  # it has answered, if only with another address
                 self._news(held.host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
@@ -296,7 +296,8 @@ class _Settlement:
             self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
         self._sample(held.host_id, outcome)
         answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
-        self._count_answer(held.host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
+        request_s = outcome.elapsed_s / max(1, outcome.requests)
+        self._count_answer(held.host_id, answer, request_s, is_again=held.attempts > 0)
         settled = self._settled
         settled.n_settled += 1
         settled.n_adopted += outcome.adopted
@@ -305,11 +306,11 @@ class _Settlement:
         settled.n_failed += final and not succeeded and not waits_for_another
         settled.n_retry += not final
 
-    def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0) -> None:
+    def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:
         """For the host's pace; a success is an answer too, and then its request took `request_s`."""
         news, verdict = self._news(host_id), answer.verdict
         if verdict.host_trouble:
-            news.trouble(answer)
+            news.trouble(answer, is_again=is_again)
         elif verdict.status == Status.SUCCESS:
             news.success(request_s)
         else:

@@ -23,8 +23,8 @@ from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
 from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 
-MAX_ONCE = 100_000  # hashes that were seen for one record of late, over all hosts: some 20 MB
-MAX_SEVERAL = 2_000  # ... for several
+LATELY = 1 << 18  # hashes that were seen once of late, over all hosts: 4 MB
+MAX_SEVERAL = 2_000  # ... for several records
 CELLS = 1 << 24  # of the first look of `find`: 64 MB, whatever the number of rows
 CHUNK = 50_000
 MARK_CHUNK = 2_000
@@ -144,12 +144,28 @@ class Judgement:
         db.execute(SET_STATE, (host_id, sha256, "placeholder", now))
 
 
+class _Lately:
+    """Which image had these bytes of late. Of fixed size: a newer hash takes the place of an older one now and then."""
+
+    def __init__(self) -> None:
+        self._marks = array("Q", bytes(8 * LATELY))
+        self._images = array("q", bytes(8 * LATELY))
+
+    def swap(self, host_id: int, sha256: bytes, image_id: int) -> int | None:
+        """Remember the image; the one that was remembered for the same bytes, as far as 64 bits of them tell."""
+        place = (int.from_bytes(sha256[:8], "little") + host_id) % LATELY
+        mark = int.from_bytes(sha256[8:16], "little")
+        earlier = self._images[place] if self._marks[place] == mark else 0
+        self._marks[place], self._images[place] = mark, image_id
+        return earlier or None
+
+
 class Watch:
     """Looks at what is being settled. Holds bounded memory: what it forgets, and what came before it, `find` sees."""
 
     def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int = MIN_RECORDS) -> None:
         self._judgement = Judgement(db, listed, min_records)
-        self._once: OrderedDict[tuple[int, bytes], tuple[int, int]] = OrderedDict()
+        self._lately = _Lately()
         self._several: OrderedDict[tuple[int, bytes], _Candidate] = OrderedDict()
 
     def knows(self, db: sqlite3.Connection, host_id: int, blob: Blob) -> bool:
@@ -159,13 +175,12 @@ class Watch:
     def look(self, db: sqlite3.Connection, image_ids: Sequence[int], now: int) -> Marked:
         """Mark those of the images, and of those seen before, that have turned out to be placeholders."""
         found: dict[tuple[int, bytes], list[int]] = {}
-        for row in db.execute(FACTS, (json.dumps(list(image_ids)),)).fetchall():
-            one = Stored(*row)
+        for one in _stored(db, image_ids):
             key = (one.host_id, one.sha256)
             if self._judgement.is_known(db, one):
                 found.setdefault(key, []).append(one.image_id)
             elif not self._judgement.is_allowed(one.sha256):
-                candidate = self._count(key, one)
+                candidate = self._count(db, key, one)
                 if candidate is not None and len(candidate.records) >= self._judgement.least(db, one):
                     self._judgement.learn(db, *key, now)
                     found.setdefault(key, []).extend(candidate.images)
@@ -176,16 +191,14 @@ class Watch:
             mark(db, images, (host_id, self._judgement.host(db, host_id), sha256), now, marked)
         return marked
 
-    def _count(self, key: tuple[int, bytes], one: Stored) -> _Candidate | None:
+    def _count(self, db: sqlite3.Connection, key: tuple[int, bytes], one: Stored) -> _Candidate | None:
         candidate = self._several.get(key)
         if candidate is None:
-            first = self._once.pop(key, None)
-            if first is None:
-                self._once[key] = (one.image_id, one.gbif_id)
-                if len(self._once) > MAX_ONCE:
-                    self._once.popitem(last=False)
+            earlier = self._lately.swap(*key, one.image_id)
+            first = next(iter(_stored(db, [earlier])), None) if earlier else None
+            if first is None or (first.host_id, first.sha256) != key:
                 return None
-            candidate = self._several[key] = _Candidate([first[0]], {first[1]})
+            candidate = self._several[key] = _Candidate([first.image_id], {first.gbif_id})
             if len(self._several) > MAX_SEVERAL:
                 self._several.popitem(last=False)
         self._several.move_to_end(key)
@@ -193,6 +206,11 @@ class Watch:
             candidate.images.append(one.image_id)
         candidate.records.add(one.gbif_id)
         return candidate
+
+
+def _stored(db: sqlite3.Connection, image_ids: Sequence[int]) -> list[Stored]:
+    """Those of the images that are successes with bytes of their own."""
+    return list(map(Stored._make, db.execute(FACTS, (json.dumps(list(image_ids)),))))
 
 
 def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str, bytes], now: int, marked: Marked) -> None:

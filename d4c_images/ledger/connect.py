@@ -16,7 +16,7 @@ from d4c_images.ledger import schema, views
 
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
-CACHE_KIB = 64 * 1024
+CACHE_KIB = 16 * 1024  # four times as much, and the system's cache after it, is 3 % faster: `bench.scale`
 CHECKPOINT_PAGES = 16_000  # 128 MB of log are folded in at once: a page that changed often is written once, for two fsyncs
 
 

@@ -109,7 +109,7 @@ class News:
         if verdict.detail:
             self.words[kind] = verdict.detail[:MOST_WORDS]
         self.n_overload += _may_be_overload(failure)
-        self.n_again += is_again and verdict.error_type != ErrorType.RATE_LIMITED
+        self.n_again += is_again and not verdict.unreachable and verdict.error_type != ErrorType.RATE_LIMITED
         self.n_silent += failure.code in (OwnCode.TIMEOUT, OwnCode.STALLED)
         if verdict.unreachable:
             self.n_unreachable += 1

@@ -219,10 +219,16 @@ def test_images_that_fail_again_are_no_mark_against_a_host_that_works() -> None:
     assert shut.block_level == 2, "or since it was shut"
 
 
-def test_a_server_that_asks_for_less_is_heard_each_time() -> None:
-    limited = Failure(Verdict(Status.FAILED_TRANSIENT, "rate_limited", host_trouble=True), 429, 0)
+@pytest.mark.parametrize(
+    ("failure", "n"),
+    [
+        (Failure(Verdict(Status.FAILED_TRANSIENT, "rate_limited", host_trouble=True), 429, 0), 10),
+        (Failure(Verdict(Status.FAILED_TRANSIENT, "connect", host_trouble=True, unreachable=True), OwnCode.CONNECT, 0), 3),
+    ],
+)
+def test_what_is_about_no_image_counts_each_time(failure: Failure, n: int) -> None:
     pace = after(FRESH, n_ok=10)
-    assert allowed(again(pace, 10, limited), NOW) == 0
+    assert allowed(again(pace, n, failure), NOW) == 0
 
 
 def test_a_wait_that_a_host_of_the_group_asks_for() -> None:

@@ -87,6 +87,11 @@ def timed(
     return Run(wall_s, cpu_s, started_at, stored())
 
 
+def say(name: str, run: Run, at: int, rounds: int) -> None:
+    """How far a series is, for whoever waits for its end."""
+    print(f"round {at + 1} of {rounds}: {name}, {run.wall_s:.1f} s", file=sys.stderr, flush=True)
+
+
 def cpu_s_of(pid: int) -> float:
     """User and system time of a running process so far (proc(5), /proc/pid/stat, fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

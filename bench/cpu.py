@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import ours, peers
-from bench.contest import OUT, PROJECT, Run, Task, count_files, machine, timed
+from bench.contest import OUT, PROJECT, Run, Task, count_files, machine, say, timed
 from bench.race import OURS, Course
 from tests.publishers.client import Publishers
 
@@ -85,10 +85,11 @@ def main() -> None:
 def measure(course: Course, contestants: Mapping[str, Callable[[Task], Run]], rounds: int) -> Case:
     runs: dict[str, list[Run]] = {name: [] for name in contestants}
     arguments = ["--fast", "--latency-ms", str(course.latency_ms), "--image-kb", str(course.image_kb)]
-    for _ in range(rounds):
+    for at in range(rounds):
         for name, run in contestants.items():
             with Publishers(arguments) as publishers, tempfile.TemporaryDirectory(dir=OUT, prefix="cpu-") as folder:
                 runs[name].append(run(course.task(publishers, Path(folder), name)))
+            say(f"{name}, {course.scheme}", runs[name][-1], at, rounds)
     return Case(course, runs)
 
 

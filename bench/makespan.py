@@ -65,10 +65,12 @@ def main() -> None:
     contestants |= {peer.name: peer.run for peer in peers.available(args.peers)}
     OUT.mkdir(exist_ok=True)
     runs: dict[str, list[Run]] = {name: [] for name in contestants}
-    for _ in range(args.rounds):
+    for at in range(args.rounds):
         for name, run in contestants.items():
             with tempfile.TemporaryDirectory(dir=OUT, prefix="makespan-") as folder, Server(Path(folder), hosts) as server:
-                runs[name].append(measure(run, task_of(hosts, server.port, Path(folder), patience_s), hosts, server))
+                done = run(task_of(hosts, server.port, Path(folder), patience_s))
+                runs[name].append(measure(done, hosts, server.counts()))
+            contest.say(name, done, at, args.rounds)
     show(hosts, runs)
 
 
@@ -132,9 +134,7 @@ def run_ours(task: Task, patience_s: float) -> contest.Run:
     return ours.run(task, *patience)
 
 
-def measure(run: Callable[[Task], contest.Run], task: Task, hosts: Sequence[Host], server: Server) -> Run:
-    done = run(task)
-    counts = server.counts()
+def measure(done: contest.Run, hosts: Sequence[Host], counts: Mapping[str, Mapping[str, Any]]) -> Run:
     well = [host.name for host in hosts if host.bound_s]
     return Run(
         makespan_s=max(counts[name]["last_answer_at"] for name in well) - done.started_at,

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import ours, peers
-from bench.contest import OUT, Run, Task, cpu_s_of, machine
+from bench.contest import OUT, Run, Task, cpu_s_of, machine, say
 from tests.publishers import selftest
 from tests.publishers.client import Publishers
 
@@ -118,7 +118,7 @@ def race(courses: Sequence[Course], rounds: int, names: Iterable[str]) -> list[R
     OUT.mkdir(exist_ok=True)
     runs: list[dict[str, list[Run]]] = [{name: [] for name in contestants} for _ in courses]
     server_cpu_s = [0.0 for _ in courses]
-    for _ in range(rounds):
+    for at in range(rounds):
         for number, course in enumerate(courses):
             arguments = ["--fast", "--latency-ms", str(course.latency_ms), "--image-kb", str(course.image_kb)]
             for name, run in contestants.items():
@@ -126,6 +126,7 @@ def race(courses: Sequence[Course], rounds: int, names: Iterable[str]) -> list[R
                     runs[number][name].append(run(course.task(publishers, Path(folder), name)))
                     if name == OURS:
                         server_cpu_s[number] += cpu_s_of(publishers.pid)
+                say(f"{name}, {course.scheme}", runs[number][name][-1], at, rounds)
     return [
         Result(runs[number], course, server_cpu_s[number] / rounds / course.images * 1000) for number, course in enumerate(courses)
     ]

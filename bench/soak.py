@@ -1,9 +1,10 @@
 """Does a long run grow, in memory, open files or latency, when its publishers fail all the time?
 
-`python -m bench.soak` has the real program download 200,000 images, which takes half an hour, from hosts that now and then reset,
-answer 503, send too little, send HTML, or hang. Once every few seconds it looks at the processes and at the ledger. It prints the means of the
-four quarters of the run (without the first and the last 5 % of its requests) and a straight line through the samples; the last line
-is one JSON object. What is bounded fills for a while: SQLite's cache (16 MB), a worker's known folders. What leaks never stops.
+`python -m bench.soak` has the real program download 200,000 images, which takes half an hour, from hosts that now and then
+reset, answer 503, send too little, send HTML, or hang. Once every few seconds it looks at the processes and at the ledger. It
+prints the means of the four quarters of the run (without the first and the last 5 % of its requests) and a straight line
+through the samples; the last line is one JSON object. What is bounded fills for a while: SQLite's cache (16 MB), a worker's
+known folders. What leaks never stops.
 """
 
 from __future__ import annotations

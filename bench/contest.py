@@ -42,6 +42,7 @@ class Task:
     dead: frozenset[str] = frozenset()  # hosts where nobody listens
     patience_s: float = 60.0  # for an answer
     retries: int = 2
+    most_s: float | None = None  # after which one who would wait for hosts that hang is ended: what it has by then counts
 
     @cached_property
     def cacert(self) -> Path:
@@ -72,17 +73,20 @@ def timed(
     stored: Callable[[], int],
     environ: Mapping[str, str] | None = None,
     may_fail: bool = False,
+    most_s: float | None = None,
 ) -> Run:
-    """Run a command to its end; then `stored()` counts what it has stored. What it prints goes to `folder`/log.txt."""
+    """Run a command to its end, or for `most_s`; then `stored()` counts what is there. What it prints goes to `folder`/log.txt."""
     before, started_at, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time(), time.perf_counter()
     with (folder / "log.txt").open("wb") as log:
-        done = subprocess.run(
-            list(map(str, command)), stdout=log, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, **(environ or {})}
-        )
+        words, environ = list(map(str, command)), {**os.environ, **(environ or {})}
+        try:
+            code = subprocess.run(words, stdout=log, stderr=log, cwd=folder, env=environ, timeout=most_s).returncode
+        except subprocess.TimeoutExpired:
+            code = 0
     wall_s, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0 and not may_fail:
+    if code != 0 and not may_fail:
         said = (folder / "log.txt").read_text(errors="replace")[-2000:]
-        sys.exit(f"{command[0]} ended with {done.returncode}:\n{said}")
+        sys.exit(f"{command[0]} ended with {code}:\n{said}")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(wall_s, cpu_s, started_at, stored())
 

@@ -129,7 +129,7 @@ def run_scrapy(task: Task) -> Run:
     (task.folder / "spider.json").write_text(json.dumps(given))
     command = [_python_of("scrapy"), "-m", "scrapy", "runspider", SPIDER]
     environ = _proxy(task) | {"SSL_CERT_FILE": str(task.cacert)}
-    return timed(command, task.folder, lambda: count_files(root), environ)
+    return timed(command, task.folder, lambda: count_files(root), environ, most_s=task.most_s)
 
 
 def _root(task: Task, name: str) -> Path:

@@ -67,7 +67,7 @@ def test_all_of_it(make: Make, publishers: Publishers) -> None:
 
 @pytest.mark.slow
 def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Make, publishers: Publishers) -> None:
-    """More failures than successes, by images that fail each time: the host works, and is not left alone for them."""
+    """In the end most answers are trouble, by images that fail each time: the host works, and is not left alone for them."""
     publishers.behave("*.example.org=close_mid_body 25%")
     collection = make(100, "a.example.org")
     output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-attempts", 3)
@@ -77,7 +77,7 @@ def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Ma
     assert isinstance(n_stored, int)
     assert isinstance(n_failed, int)
     assert (n_stored + n_failed, n_attempts) == (100, 100 + 2 * n_failed), "each has had its three attempts"
-    assert n_failed > 20, "with their three attempts half of what a host may have in trouble, and more"
+    assert n_failed > 20, "enough to be, with all their attempts, as much trouble as there are pictures"
     assert "left alone" not in output
 
 

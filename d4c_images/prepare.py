@@ -107,9 +107,9 @@ class _Preparer:
     def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[ImageCells]]:
         """The rows that name an image, and the images; a row with several URLs comes once for each."""
         images = identify_all(rows.identifiers)
-        several = {at for at, cell in enumerate(rows.identifiers) if cell.find("://", 8) >= 0}
-        if not several and all(images):
+        if all(images) and _is_one_url_each(rows.identifiers):
             return rows, images  # type: ignore[return-value]
+        several = {at for at, cell in enumerate(rows.identifiers) if cell.find("://", 8) >= 0}
         positions: list[int] = []
         found: list[ImageCells] = []
         for at, image in enumerate(images):
@@ -128,6 +128,13 @@ class _Preparer:
             positions += repeat(at, len(usable))
             found += usable
         return rows.pick(positions), found
+
+
+def _is_one_url_each(cells: Sequence[str]) -> bool:
+    """Whether each cell certainly holds one URL alone, counted over all cells together; False also if that is not certain."""
+    joined = "\t" + "\t".join(cells)
+    begun = joined.count("\thttps://") + joined.count("\thttp://")
+    return begun == len(cells) == joined.count("://")
 
 
 def _bare(cell: str) -> str:

@@ -21,7 +21,7 @@ class Example(NamedTuple):
     best: str = ""  # the first candidate; "" where it is the identifier itself
 
 
-SHORTCUT_PREFIX = 31  # characters, by which a shortcut is found: the shortest one's
+SHORTCUT_PREFIX = 27  # characters, by which a shortcut is found: the shortest one's
 
 
 class Shortcut(NamedTuple):

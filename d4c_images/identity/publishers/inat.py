@@ -57,6 +57,12 @@ RULE = Rule(
             "",
             _OPEN_HOST,
         ),
+        Shortcut(
+            "https://static.inaturalist.org/photos/",
+            r"([0-9]+)/original\.(?:jpe?g|png|gif|JPE?G|PNG|GIF)(?:\?[0-9]*)?",
+            "",
+            "static.inaturalist.org",
+        ),
     ),
     source="https://github.com/inaturalist/inaturalist-open-data (photo ids are one series on both hosts)",
     examples=(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Shortcut
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
 
@@ -45,6 +45,7 @@ RULE = Rule(
     hosts=frozenset({"imager.mnhn.fr", *_PHOTO}),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
+    shortcuts=(Shortcut("http://mediaphoto.mnhn.fr/media/", r"([0-9]+[A-Za-z0-9]*)", "media/", "mediaphoto.mnhn.fr"),),
     source="https://science.mnhn.fr (both sizes of a photo); Récolnat's code derives the imagers from them",
     examples=(
         Example("http://mediaphoto.mnhn.fr/media/1441373398150jx5DMS5gNYJfLGkR", "mnhn:media/1441373398150jx5DMS5gNYJfLGkR"),

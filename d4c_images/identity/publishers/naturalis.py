@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Shortcut
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
 
@@ -45,6 +45,9 @@ RULE = Rule(
     hosts=frozenset({"medialib.naturalis.nl", "images.naturalis.nl"}),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
+    shortcuts=(
+        Shortcut(f"{_MEDIA}/", r"([A-Za-z0-9][A-Za-z0-9_.-]*)/format/(?:master|large)/?", "", "medialib.naturalis.nl"),
+    ),
     source="https://github.com/naturalis/nba-docs (multimedia); https://github.com/naturalis/linnaeus_ng (original, thumb, WxH)",
     examples=(
         Example(f"{_MEDIA}/WAG.1530197/format/large", "naturalis:WAG.1530197"),

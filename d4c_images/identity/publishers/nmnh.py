@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Shortcut
 from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
 
@@ -43,14 +43,18 @@ def _read(url: Url) -> Variant | None:
 
 
 _VARIANTS = Variants(NAME, VERSION, _read)
+_HOST = "collections.nmnh.si.edu"
 
 RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Smithsonian National Museum of Natural History (EMu)",
-    hosts=frozenset({"collections.nmnh.si.edu", "collections.mnh.si.edu"}),
+    hosts=frozenset({_HOST, "collections.mnh.si.edu"}),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
+    shortcuts=tuple(
+        Shortcut(f"{scheme}://{_HOST}/media/", r"(?:index\.php)?\?((?:i|irn)=[0-9]+)", "", _HOST) for scheme in ("http", "https")
+    ),
     source="https://github.com/gbif/portal-feedback/issues/6158 (h=2000 beside PixelYDimension 8985 in gbif/pipelines' fixtures)",
     examples=(
         Example("https://collections.nmnh.si.edu/media/?i=12959552", "nmnh:i=12959552"),

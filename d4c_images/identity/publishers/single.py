@@ -20,7 +20,8 @@ VERSION = 1
 
 _PICTURE = rf"[^/?]+\.{PICTURE}"
 # Before 2014 a number; of its sizes the rows name the large one alone.
-_ARTPORTALEN = rf"/MediaLibrary/(?:[0-9]{{4}}/[0-9]{{1,2}}/{UUID}_image|[a-z]+/[0-9]{{4}}/large/[0-9]+)\.jpe?g"
+_ARTPORTALEN_FILE = rf"(?:[0-9]{{4}}/[0-9]{{1,2}}/{UUID}_image|[a-z]+/[0-9]{{4}}/large/[0-9]+)\.jpe?g"
+_ARTPORTALEN = f"/MediaLibrary/{_ARTPORTALEN_FILE}"
 
 _TABLE: dict[str, str] = {
     # Portals of observations: the number, or the UUID, is the photo's.
@@ -82,6 +83,11 @@ def _rank(url: Url) -> Rank | None:
     return _match(url) and (url.scheme != "https",)
 
 
+def _shortcut(prefix: str, photo: str) -> Shortcut:
+    place = prefix.partition("://")[2]
+    return Shortcut(prefix, f"({photo})", place, place.partition("/")[0])
+
+
 def _row(url: str) -> Example:
     return Example(url, "single:" + url.partition("://")[2])
 
@@ -93,9 +99,14 @@ RULE = Rule(
     hosts=frozenset(_TABLE),
     match=_match,
     rank=_rank,
-    # One of eleven rows of GBIF.
+    # Those with the most rows in GBIF; observation.org alone has one of eleven.
     shortcuts=(
-        Shortcut("https://observation.org/photos/", r"([0-9]+\.jpe?g)", "observation.org/photos/", "observation.org"),
+        _shortcut("https://observation.org/photos/", r"[0-9]+\.jpe?g"),
+        _shortcut("https://observation.org/media/photo/", r"[0-9]+\.jpe?g"),
+        _shortcut("https://www.artportalen.se/MediaLibrary/", _ARTPORTALEN_FILE),
+        _shortcut("https://www.artsobservasjoner.no/MediaLibrary/", _ARTPORTALEN_FILE),
+        _shortcut("https://svampe.databasen.org/uploads/", rf"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.{PICTURE}"),
+        _shortcut("http://www.kew.org/herbcatimg/", r"[0-9]+\.jpg"),
     ),
     source="https://www.gbif.org (multimedia of each publisher's data sets)",
     examples=(

@@ -131,11 +131,3 @@ def test_the_list_leads_to_the_bytes(tmp_path: Path, publishers: Publishers) -> 
     for one in rows:
         body = (collection.root / one["file_path"]).read_bytes()
         assert (len(body), hashlib.sha256(body).hexdigest()) == (one["file_size"], one["sha256"])
-
-
-@pytest.mark.parametrize("sql", [collected.FIRST_LINKS, collected.OTHER_LINKS])
-def test_steps_search_by_key(tmp_path: Path, sql: str) -> None:
-    make_ledger(tmp_path / "ledger").close()
-    with open_reader(tmp_path / "ledger") as reader:
-        plan = [line[3] for line in reader.rows(f"EXPLAIN QUERY PLAN {sql}", {"after": 0, "upto": 9})]
-    assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan

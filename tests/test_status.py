@@ -196,14 +196,6 @@ def test_big_tables_are_walked_in_steps(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("sql", [tables.IMAGES.sql, tables.NEXT_STEP, tables.LICENCES_STEP])
-def test_steps_search_by_key(path: Path, sql: str) -> None:
-    with open_reader(path) as ledger:
-        plan = [row[3] for row in ledger.rows(f"EXPLAIN QUERY PLAN {sql}", {"after": 0, "step": 1, "upto": 9})]
-    assert any(line.startswith(("SEARCH i USING INTEGER PRIMARY KEY", "SEARCH link_rows USING")) for line in plan), plan
-    assert not [line for line in plan if line.startswith(("SCAN i", "SCAN link", "SCAN image"))], plan
-
-
 def test_a_place_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with open_reader(path) as ledger, pytest.raises(D4CError, match="cannot write the tables"):

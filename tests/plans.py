@@ -149,17 +149,15 @@ def findings(db: sqlite3.Connection, statement: Statement) -> set[str]:
 
 def _is_a_step(line: str) -> bool:
     """Whether the outermost loop runs over a list that is handed in, a range with two ends, or one row."""
-    constraint = re.search(r"\(([^()]*)\)$", line)
-    is_range = constraint is not None and "<" in constraint[1] and ">" in constraint[1]
+    constraint = line.partition("(")[2]
+    is_range = "<" in constraint and ">" in constraint
     return "VIRTUAL TABLE" in line or line == "SCAN CONSTANT ROW" or "(rowid=?)" in line or is_range or not line
 
 
 def _is_open(line: str) -> bool:
     """A range with one end, behind no column that has a given value."""
-    constraint = re.search(r"\(([^()]*)\)$", line.removesuffix(" LEFT-JOIN"))
-    if constraint is None:
-        return False
-    return "=" not in constraint[1] and not ("<" in constraint[1] and ">" in constraint[1])
+    constraint = line.partition("(")[2]
+    return constraint != "" and "=" not in constraint and not ("<" in constraint and ">" in constraint)
 
 
 def _names_of_tables(sql: str) -> dict[str, str]:

@@ -151,6 +151,7 @@ class _Functions:
 
     def __init__(self, module: ModuleType, tree: ast.Module) -> None:
         self._module = module
+        self._tree = tree
         self._texts = list(self._inside(tree, ()))  # function, expression
 
     def statements(self) -> Iterator[Statement]:
@@ -216,10 +217,9 @@ class _Functions:
 
     def _handed_in(self, name: str) -> set[str]:
         """Parameters of the function, and names of its loops over something that is looked at by itself."""
-        tree = ast.parse(Path(str(self._module.__file__)).read_text(encoding="utf-8"))
         wanted = name.rpartition(".")[2]
         names: set[str] = set()
-        for node in ast.walk(tree):
+        for node in ast.walk(self._tree):
             if isinstance(node, ast.FunctionDef) and node.name == wanted:
                 arguments = node.args
                 names |= {one.arg for one in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]}

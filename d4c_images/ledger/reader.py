@@ -63,6 +63,17 @@ class Reader:
             self._wait_and_forget(attempt)
         raise AssertionError("unreachable")
 
+    def head(self, sql: str, params: Params, n_bytes: int) -> tuple[list[Row], bool]:
+        """The first rows of an answer, at least one and up to about so many characters and bytes; and whether that is all of it."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                return _head(self._connected().execute(sql, params), n_bytes)
+            except sqlite3.DatabaseError as error:
+                if self._in_snapshot or attempt == TRIES or not _is_transient(error):
+                    raise _explain(error, self.path) from error
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
+
     def stream(self, sql: str, params: Params = (), n_rows: int = FETCH_ROWS) -> Iterator[tuple[list[str], list[Row]]]:
         """Column names and rows, at most `n_rows` at a time (once without rows, where the answer is empty).
 
@@ -122,6 +133,17 @@ class Reader:
         except sqlite3.DatabaseError:
             self._connection = None
         time.sleep(WAIT_S * attempt)
+
+
+def _head(cursor: sqlite3.Cursor, n_bytes: int) -> tuple[list[Row], bool]:
+    rows: list[Row] = []
+    for row in cursor:
+        rows.append(row)
+        n_bytes -= sum([len(cell) for cell in row if type(cell) is str or type(cell) is bytes])
+        if n_bytes <= 0:
+            cursor.close()
+            return rows, False
+    return rows, True
 
 
 def open_reader(path: Path) -> Reader:

@@ -200,7 +200,7 @@ def test_steps_are_bounded_and_cost_what_the_rows_cost(tmp_path: Path, one_recor
 @pytest.mark.parametrize("which", ["collection", "images"])
 def test_memory_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, one_record: bool) -> None:
     """Images with a thousand URLs, and long ones, take no more than ordinary ones."""
-    monkeypatch.setattr(tables, "STEP_BYTES", 100_000)
+    monkeypatch.setattr(tables, "STEP_CHARS", 100_000)
     shapes = {
         "ordinary": stored_ledger(tmp_path / "ordinary", 4_000, one_record=one_record),
         "many URLs": stored_ledger(tmp_path / "many", 300, n_urls=1_000, one_record=one_record),

@@ -21,8 +21,8 @@ from d4c_images.ledger.tables import Table
 
 Sink = Callable[[Sequence[Row]], None]
 
-GROUP_ROWS = 100_000  # of a row group: the file's list of groups stays in memory until the end, some 15 kB for each
-GROUP_BYTES = 1 << 25
+GROUP_ROWS = 50_000  # of a row group: the file's list of groups stays in memory until the end, some 15 kB for each
+GROUP_BYTES = 1 << 24
 
 
 def check_name(path: Path) -> None:

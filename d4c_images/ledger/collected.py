@@ -7,6 +7,7 @@ stored while the walk is on may be in it or not.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 from d4c_images.ledger import tables
 from d4c_images.ledger.reader import Reader, Row
@@ -55,6 +56,7 @@ COLLECTION = Table(
 )
 _GBIF_ID, _IMAGE_NO, _IMAGE_ID = range(3)
 _URL_NO = 13  # of the cells that are asked for; behind all URLs of the image
+_TEXTS = itemgetter(*(at + (at >= _URL_NO) for at, kind in enumerate(COLLECTION.columns.values()) if kind == "text"))
 
 _SELECT = """
 SELECT k.gbif_id, k.image_no, i.image_id, i.file_path, i.file_offset, i.file_size, nullif(lower(hex(i.sha256)), ''),
@@ -86,7 +88,7 @@ def steps(ledger: Reader, progress: Progress, step: int = STEP_ROWS) -> Iterator
     after = 0
     while after < last:
         upto = min(after + step, last)
-        rows, is_all = ledger.head(FIRST_LINKS, {"after": after, "upto": upto}, tables.STEP_BYTES)
+        rows, is_all = ledger.head(FIRST_LINKS, {"after": after, "upto": upto}, tables.STEP_CHARS, _TEXTS)
         after = upto if is_all else rows[-1][_IMAGE_ID]
         if rows:
             yield _with_their_urls(rows)
@@ -95,7 +97,7 @@ def steps(ledger: Reader, progress: Progress, step: int = STEP_ROWS) -> Iterator
     for links in tables.link_steps(ledger, step):
         is_all = False
         while not is_all:
-            rows, is_all = ledger.head(OTHER_LINKS, links, tables.STEP_BYTES)
+            rows, is_all = ledger.head(OTHER_LINKS, links, tables.STEP_CHARS, _TEXTS)
             if not is_all:
                 links |= {"gbif_id": rows[-1][_GBIF_ID], "image_no": rows[-1][_IMAGE_NO]}
             if rows:

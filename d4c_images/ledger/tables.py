@@ -2,19 +2,20 @@
 
 Those of `status --tables` are answered from counters: they grow with hosts and error types, and not with images. Images and
 links are walked in steps along their key, each step its own short read, so a running download is not disturbed. A step ends
-after so many rows looked at, or so many bytes.
+after so many rows looked at, or so many characters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from d4c_images.ledger import overview
 from d4c_images.ledger.reader import Reader, Row
 
-STEP_ROWS = 50_000
-STEP_BYTES = 1 << 23
+STEP_ROWS = 10_000
+STEP_CHARS = 1 << 22
 STREAM_ROWS = 2_000  # of a small table at once: a host's sample may have thousands of characters
 
 Progress = Callable[[str, int, int | None], None]
@@ -179,6 +180,11 @@ BEFORE_ALL = (-(2**63), -1)
 BEHIND_ALL = (2**63 - 1, 2**63 - 1)
 
 
+def texts_of(table: Table) -> Callable[[Row], Row]:
+    """Picks the cells of a row that may be long."""
+    return itemgetter(*(place for place, kind in enumerate(table.columns.values()) if kind == "text"))
+
+
 def small(ledger: Reader, name: str) -> tuple[Table, list[Row]]:
     """One of the small tables, whole."""
     table = next(table for table in SMALL if table.name == name)
@@ -196,9 +202,10 @@ def image_steps(
     """All rows of the view `images`, or those of another question to it, by `image_id`, at most `step` at a time."""
     last: int = ledger.rows(LAST_IMAGE_ID)[0][0]
     after = 0
+    texts = texts_of(table)
     while after < last:
         upto = min(after + step, last)
-        rows, is_all = ledger.head(table.sql, {"after": after, "upto": upto}, STEP_BYTES)
+        rows, is_all = ledger.head(table.sql, {"after": after, "upto": upto}, STEP_CHARS, texts)
         after = upto if is_all else rows[-1][0]
         if rows:
             yield rows

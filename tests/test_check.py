@@ -15,7 +15,6 @@ import pytest
 from rich.console import Console
 
 from d4c_images.errors import UsageError
-from d4c_images.ledger import audit
 from d4c_images.ledger.reader import Reader, open_reader
 from d4c_images.ledger.rollup import finalize
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
@@ -432,15 +431,6 @@ def test_as_text_and_json(collection: Collection) -> None:
     values = json.loads(json.dumps(report.as_dict()))
     assert values["counts"] == {"file missing": 1, "file without a row": 1}
     assert values["ok"] is False
-
-
-@pytest.mark.parametrize("sql", [audit.SUCCESSES, audit.SUCCESS, audit.BY_NAME, audit.LOST])
-def test_steps_search_by_key(collection: Collection, sql: str) -> None:
-    with open_reader(collection.ledger) as ledger:
-        values = ("[]",) if "json_each" in sql else (0,) * sql.count("?")
-        plan = [row[3] for row in ledger.rows(f"EXPLAIN QUERY PLAN {sql}", values)]
-    scans = [line for line in plan if line.startswith("SCAN") and "wanted" not in line and line != "SCAN lent"]
-    assert not scans, plan
 
 
 @pytest.mark.slow

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import json
 import sqlite3
+import tracemalloc
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from d4c_images.errors import UsageError
 from d4c_images.export import files
-from d4c_images.ledger import collected
+from d4c_images.ledger import collected, connect, tables
 from d4c_images.ledger.reader import Row as LedgerRow
 from d4c_images.ledger.reader import open_reader
 from tests.ingest_model import Row
@@ -33,7 +35,7 @@ FROM occurrence_images AS o JOIN images AS i ON i.image_id = o.image_id WHERE i.
 
 def listed(ledger: Path, step: int = 1000) -> list[LedgerRow]:
     with open_reader(ledger) as reader:
-        return [one for rows in collected.steps(reader, lambda done, total: None, step) for one in rows]
+        return [one for rows in collected.steps(reader, lambda what, done, total: None, step) for one in rows]
 
 
 def cells(rows: list[LedgerRow], *names: str) -> list[tuple[object, ...]]:
@@ -133,9 +135,109 @@ def test_the_list_leads_to_the_bytes(tmp_path: Path, publishers: Publishers) -> 
         assert (len(body), hashlib.sha256(body).hexdigest()) == (one["file_size"], one["sha256"])
 
 
-@pytest.mark.parametrize("sql", [collected.FIRST_LINKS, collected.OTHER_LINKS])
-def test_steps_search_by_key(tmp_path: Path, sql: str) -> None:
-    make_ledger(tmp_path / "ledger").close()
-    with open_reader(tmp_path / "ledger") as reader:
-        plan = [line[3] for line in reader.rows(f"EXPLAIN QUERY PLAN {sql}", {"after": 0, "upto": 9})]
-    assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_all_images_and_failed_ones(tmp_path: Path) -> None:
+    """What `status --tables` once wrote as images.csv, and why images are not there."""
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    collection = Collection(tmp_path)
+    assert "one for each image, stored or not" in collection.run("export", tmp_path / "all.csv", "--all-images")
+    collection.run("export", tmp_path / "failed.csv", "--failed")
+    images = rows_of(tmp_path / "all.csv")
+    assert [(int(one["gbif_id"]), one["file_path"]) for one in images] == [
+        (one.gbif_id, one.path if one.body is not None else "") for one in SAMPLES
+    ]
+    assert images[0]["sha256"] == hashlib.sha256(b"first image").hexdigest()
+    assert rows_of(tmp_path / "failed.csv") == [one for one in images if one["status"].startswith("failed_")]
+    assert "not allowed with" in collection.run("export", tmp_path / "x.csv", "--failed", "--all-images", code=2)
+
+
+def stored_ledger(path: Path, n: int, *, url: str = "https://example.org/x", n_urls: int = 1, one_record: bool = False) -> Path:
+    """`n` stored images; of a record each, or all of them links of one record."""
+    ledger = connect.open_ledger(path, create=True)
+    with ledger.transaction() as db:
+        db.execute("INSERT INTO host_rows (host) VALUES ('example.org')")
+        db.execute("INSERT INTO rules (name, version) VALUES ('exact', 1)")
+        urls = "\n".join([url] * n_urls)
+        db.executemany(
+            """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, status, urls, file_path, file_size, sha256,
+                   archive_id, row_no)
+               VALUES (?1, ?1, 0, 1, 1, 'success', ?2, '000/000/1.jpg', 9, zeroblob(32), 1, ?3)""",
+            ((image_id, urls, None if one_record else image_id) for image_id in range(1, n + 1)),
+        )
+        if one_record:
+            db.execute("INSERT INTO link_rows (gbif_id, image_no, image_id, archive_id, row_no) "
+                       "SELECT 77, image_id, image_id, 1, image_id FROM image_rows")  # fmt: skip
+    ledger.close()
+    return path
+
+
+@pytest.mark.parametrize("one_record", [False, True])
+def test_steps_are_bounded_and_cost_what_the_rows_cost(tmp_path: Path, one_record: bool) -> None:
+    """Also where all links are of one record."""
+    ticks = []
+    for n in (4_000, 8_000):
+        ledger = stored_ledger(tmp_path / str(n), n, one_record=one_record)
+        with open_reader(ledger) as reader:
+            n_ticks = 0
+
+            def tick() -> int:
+                nonlocal n_ticks
+                n_ticks += 1
+                return 0
+
+            reader._connected().set_progress_handler(tick, 1000)
+            sizes = [len(rows) for rows in collected.steps(reader, lambda what, done, total: None, 500)]
+        assert (sum(sizes), max(sizes)) == (n, 500)
+        ticks.append(n_ticks)
+    assert ticks[1] <= 2.3 * ticks[0]
+
+
+@pytest.mark.parametrize("one_record", [False, True])
+@pytest.mark.parametrize("which", ["collection", "images"])
+def test_memory_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, one_record: bool) -> None:
+    """Images with a thousand URLs, and long ones, take no more than ordinary ones."""
+    monkeypatch.setattr(tables, "STEP_CHARS", 100_000)
+    shapes = {
+        "ordinary": stored_ledger(tmp_path / "ordinary", 4_000, one_record=one_record),
+        "many URLs": stored_ledger(tmp_path / "many", 300, n_urls=1_000, one_record=one_record),
+        "long URLs": stored_ledger(tmp_path / "long", 300, url="https://example.org/" + "x" * 40_000, one_record=one_record),
+    }
+    peaks = {}
+    for shape, ledger in shapes.items():
+        with open_reader(ledger) as reader:
+            tracemalloc.start()
+            steps = tables.image_steps(reader) if which == "images" else collected.steps(reader, lambda what, done, total: None)
+            files.write(tables.IMAGES if which == "images" else collected.COLLECTION, steps, [tmp_path / "list.csv"])
+            peaks[shape] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+    assert max(peaks.values()) <= 1.1 * peaks["ordinary"], peaks
+
+
+def test_row_groups_end_by_rows_and_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many short steps make one group, and long cells make short groups."""
+    monkeypatch.setattr(files, "GROUP_ROWS", 1_000)
+    monkeypatch.setattr(files, "GROUP_BYTES", 1_000_000)
+    two = tables.Table("two", "", {"n": "integer", "text": "text"})
+
+    def groups(n: int, text: str, step: int) -> list[int]:
+        files.write(two, ([(at, text)] * step for at in range(0, n, step)), [tmp_path / "x.parquet"])
+        found = pq.ParquetFile(tmp_path / "x.parquet").metadata
+        return [found.row_group(at).num_rows for at in range(found.num_row_groups)]
+
+    assert groups(2_500, "short", 10) == [1_000, 1_000, 500]
+    assert groups(30, "x" * 100_000, 2) == [10, 10, 10]
+
+
+def test_what_a_killed_export_left_is_swept_by_the_next_one_of_that_name(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    left, other, held = (tmp_path / f".{name}.part" for name in ("list.csv.4711", "other.csv.4711", "list.csv.4712"))
+    for path in (left, other, held):
+        path.write_text("half")
+    with held.open() as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        Collection(tmp_path).run("export", tmp_path / "list.csv")
+    assert {path.name for path in tmp_path.glob(".*.part")} == {other.name, held.name}

@@ -17,18 +17,13 @@ from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
 from d4c_images.ledger import (
     admit,
-    archives,
     catching_up,
     hashes,
-    keys,
-    known,
-    labels,
     lending,
     owner,
     records,
     rollup,
     settling,
-    texts,
 )
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
@@ -453,38 +448,6 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
 
 
 # -- the plans of what is asked of big tables
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        keys.STORED,
-        keys.KEYS_AFTER,
-        records.STORED,
-        catching_up.CATCH_UP,
-        catching_up.TOP_IMAGE,
-        known.STORED_IMAGES,
-        known.TWIN,
-        known.LINKS,
-        known.FILL_LINK,
-        known.FILL_IMAGE,
-        known.NEW_CANDIDATES,
-        texts.TEXT_IDS,
-        labels.KNOWN,
-        archives.SAMPLED,
-        admit.NEXT_IMAGE_ID,
-        "SELECT * FROM occurrence_images WHERE gbif_id = ?",
-        "SELECT * FROM occurrence_images WHERE image_id = ?",
-        rollup.RECOUNT,
-    ],
-)
-def test_big_tables_are_searched_and_never_scanned(tmp_path: Path, sql: str) -> None:
-    ledger = open_ledger(tmp_path / "ledger", create=True)
-    plan = [row[3] for row in ledger.connection.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))]
-    ledger.close()
-    small_ones = ("wanted", "CONSTANT ROW", "links", "g", "rejected_rows", "shown", "(subquery")
-    scans = [line for line in plan if line.startswith("SCAN") and not line.split()[1].startswith(small_ones)]
-    assert not scans, plan
 
 
 def test_chunks_end_where_they_say(tmp_path: Path) -> None:

@@ -189,17 +189,6 @@ def test_an_image_that_shows_anothers_file_goes_with_it(tmp_path: Path) -> None:
     ledger.close()
 
 
-@pytest.mark.parametrize(
-    "sql", [placeholders.FACTS, placeholders.HELD, placeholders.FOLLOWERS, placeholders.SUCCESSES, placeholders.MARKED]
-)
-def test_big_tables_are_searched_by_key(tmp_path: Path, sql: str) -> None:
-    ledger = make_ledger(tmp_path / "ledger", SAMPLES)
-    values = ("[]",) if "json_each" in sql else (0,) * sql.count("?")
-    plan = [row[3] for row in ledger.connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-    assert not [line for line in plan if line.startswith("SCAN") and "wanted" not in line and "stored" not in line], plan
-    ledger.close()
-
-
 def test_the_lists_are_read() -> None:
     text = f"[[placeholder]]\nsha256 = '{SHA256}'\nhost = '*.Example.org'\nnote = 'x'\n[[allowed]]\nsha256 = '{'0' * 64}'\n"
     listed = parse_placeholders(text)

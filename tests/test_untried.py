@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,10 +71,3 @@ def test_where_a_transaction_ends_is_not_to_be_seen(db: sqlite3.Connection) -> N
         rows.append(db.execute("SELECT * FROM untried ORDER BY 1, 2").fetchall())
     assert all(row == rows[0] for row in rows)
     assert {type(places) for _, _, places in rows[0]} == {bytes}
-
-
-@pytest.mark.parametrize("sql", [untried.OF_HOST, untried.OF_BLOCK, untried.ANY, untried.DROP])
-def test_a_host_is_searched(tmp_path: Path, db: sqlite3.Connection, sql: str) -> None:
-    plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))]
-    assert not [line for line in plan if line.startswith("SCAN") and "CONSTANT" not in line], plan
-    assert not [line for line in plan if "TEMP B-TREE" in line], plan

@@ -1,4 +1,4 @@
-"""`export`: writes the list of a collection. Copies no image."""
+"""`export`: writes the list of a collection, or of all its images. Copies no image."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError
 from d4c_images.settings import Settings
 
+COLLECTION, ALL, FAILED = "collection", "all images", "failed images"
+COUNTED = {
+    COLLECTION: "one for each image of each record",
+    ALL: "one for each image, stored or not",
+    FAILED: "one for each image that has failed",
+}
+
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser = arguments.command(
@@ -22,13 +29,25 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         settings,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv; written beside it first, then renamed")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--all-images",
+        dest="which",
+        action="store_const",
+        const=ALL,
+        default=COLLECTION,
+        help="instead a row for each image, stored or not, with its status and errors: the columns of the view images",
+    )
+    which.add_argument(
+        "--failed", dest="which", action="store_const", const=FAILED, help="instead a row for each image that has failed, likewise"
+    )
     parser.add_argument("--json", action="store_true", help="the summary for scripts")
     arguments.add_progress(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.export import files
-    from d4c_images.ledger import collected
+    from d4c_images.ledger import collected, tables
     from d4c_images.ledger.reader import open_reader
     from d4c_images.report.check import CheckProgress
     from d4c_images.report.check_progress import CheckProgressView
@@ -37,17 +56,20 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     live = session.wants_progress(args, sys.stderr)
     with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="listing") as view:
 
-        def show(done: int, total: int) -> None:
-            view.show(CheckProgress("images", done, total))
+        def show(what: str, done: int, total: int | None) -> None:
+            view.show(CheckProgress(what, done, total))
 
+        table = {COLLECTION: collected.COLLECTION, ALL: tables.IMAGES, FAILED: tables.FAILED_IMAGES}[args.which]
+        of_links = args.which == COLLECTION
+        steps = collected.steps(ledger, show) if of_links else tables.image_steps(ledger, table=table, progress=show)
         try:
             args.file.absolute().parent.mkdir(parents=True, exist_ok=True)
-            n_rows = files.write(collected.COLLECTION, collected.steps(ledger, show), [args.file])
+            n_rows = files.write(table, steps, [args.file])
             size_bytes = args.file.stat().st_size
         except OSError as error:
             raise D4CError(f"cannot write {args.file}: {error.strerror or error}") from error
     if args.json:
         print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
     else:
-        print(f"{args.file}: {n_rows:,} rows, one for each image of each record ({size_bytes / 1e6:,.1f} MB)")
+        print(f"{args.file}: {n_rows:,} rows, {COUNTED[args.which]} ({size_bytes / 1e6:,.1f} MB)")
     return 0

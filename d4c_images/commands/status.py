@@ -21,7 +21,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         settings,
     )
     parser.add_argument("--json", action="store_true", help="the same for scripts")
-    parser.add_argument("--tables", type=Path, metavar="DIR", help="write the tables as CSV and Parquet into this folder")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        metavar="DIR",
+        help="write the tables as CSV and Parquet into this folder: what grows with hosts, not with images (for those see export)",
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

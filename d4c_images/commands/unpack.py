@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
@@ -40,7 +42,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     if args.to.resolve().is_relative_to(args.root.resolve()):
         raise UsageError(f"--to {args.to} is in the collection itself, where files without a row would be findings of check")
-    gbif_ids = args.gbif_id + (_ids(args.ids) if args.ids is not None else [])
+    gbif_ids = array("q", args.gbif_id)
+    gbif_ids.extend(_ids(args.ids) if args.ids is not None else ())
     selects = bool(args.gbif_id) or args.ids is not None
     live = session.wants_progress(args, sys.stderr)
     with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
@@ -62,10 +65,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if done.n_troubles else 0
 
 
-def _ids(path: Path) -> list[int]:
+def _ids(path: Path) -> Sequence[int]:
+    """Eight bytes for each gbifID."""
     try:
-        return [int(line) for line in path.read_text(encoding="utf-8").split()]
+        with path.open(encoding="utf-8") as lines:
+            return array("q", (int(word) for line in lines for word in line.split()))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the gbifIDs in {path}: {error}") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{path} has something else than gbifIDs: {error}") from None

@@ -1,14 +1,18 @@
-"""Writes a table of the ledger as CSV and Parquet files. Constant memory, whatever the number of rows; asks no question itself.
+"""Writes a table of the ledger as CSV and Parquet files. Asks no question itself.
 
-Every file is written beside its place and renamed, so a reader sees the old one or the new one, whole.
+Memory is bounded, whatever the number of rows and whatever is in them: a step of rows comes in at a time, and a row group of a
+Parquet file ends after so many rows or bytes. Every file is written beside its place and renamed, so a reader sees the old
+one or the new one, whole.
 """
 
 from __future__ import annotations
 
 import csv
+import fcntl
+import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from d4c_images.errors import UsageError
@@ -16,6 +20,9 @@ from d4c_images.ledger.reader import Row
 from d4c_images.ledger.tables import Table
 
 Sink = Callable[[Sequence[Row]], None]
+
+GROUP_ROWS = 50_000  # of a row group: the file's list of groups stays in memory until the end, some 15 kB for each
+GROUP_BYTES = 1 << 24
 
 
 def check_name(path: Path) -> None:
@@ -33,6 +40,9 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
     drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in finals]
     try:
         with ExitStack() as open_files:
+            for draft, final in zip(drafts, finals, strict=True):
+                _sweep(final)
+                open_files.enter_context(_held(draft))
             sinks = [
                 open_files.enter_context(_SINKS[final.suffix](draft, table)) for draft, final in zip(drafts, finals, strict=True)
             ]
@@ -46,6 +56,23 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
+
+
+def _sweep(final: Path) -> None:
+    """Remove what a killed process has left of this file: a draft that nobody holds."""
+    for left in final.parent.glob(f".{glob.escape(final.name)}.*.part"):
+        with suppress(OSError), left.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+@contextmanager
+def _held(draft: Path) -> Iterator[None]:
+    """Make a draft, and keep others from sweeping it as long as this process lives."""
+    with draft.open("wb") as file:
+        with suppress(OSError):  # a file system without locks: nobody else can get one there either
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 @contextmanager
@@ -63,14 +90,23 @@ def _parquet(path: Path, table: Table) -> Iterator[Sink]:
 
     types = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string()}
     schema = pa.schema([(name, types[kind]) for name, kind in table.columns.items()])
+    waiting: list[pa.Table] = []  # for the next row group
 
     def sink(rows: Sequence[Row]) -> None:
         columns = list(zip(*rows, strict=True)) or [()] * len(schema)
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
-        writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        waiting.append(pa.Table.from_arrays(arrays, schema=schema))
+        if sum(len(one) for one in waiting) >= GROUP_ROWS or sum(one.nbytes for one in waiting) >= GROUP_BYTES:
+            flush()
+
+    def flush() -> None:
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
+            waiting.clear()
 
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         yield sink
+        flush()
 
 
 _SINKS = {".csv": _csv, ".parquet": _parquet}

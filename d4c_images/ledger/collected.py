@@ -6,10 +6,12 @@ stored while the walk is on may be in it or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from operator import itemgetter
 
+from d4c_images.ledger import tables
 from d4c_images.ledger.reader import Reader, Row
-from d4c_images.ledger.tables import NEXT_STEP, STEP_ROWS, Table
+from d4c_images.ledger.tables import STEP_ROWS, Progress, Table
 
 COLLECTION = Table(
     "collection",
@@ -52,7 +54,9 @@ COLLECTION = Table(
         "catalog_number": "text",
     },
 )
+_GBIF_ID, _IMAGE_NO, _IMAGE_ID = range(3)
 _URL_NO = 13  # of the cells that are asked for; behind all URLs of the image
+_TEXTS = itemgetter(*(at + (at >= _URL_NO) for at, kind in enumerate(COLLECTION.columns.values()) if kind == "text"))
 
 _SELECT = """
 SELECT k.gbif_id, k.image_no, i.image_id, i.file_path, i.file_offset, i.file_size, nullif(lower(hex(i.sha256)), ''),
@@ -73,27 +77,40 @@ FIRST_LINKS = _SELECT.format(
 )
 OTHER_LINKS = _SELECT.format(
     links="link_rows AS k CROSS JOIN image_rows AS i ON i.image_id = k.image_id",
-    step="k.gbif_id > :after AND k.gbif_id <= :upto ORDER BY k.gbif_id, k.image_no",
+    step="""(k.gbif_id, k.image_no) > (:gbif_id, :image_no) AND (k.gbif_id, k.image_no) <= (:last_gbif_id, :last_image_no)
+ORDER BY k.gbif_id, k.image_no""",
 )
-LAST_IMAGE_ID = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 
 
-def steps(ledger: Reader, progress: Callable[[int, int], None], step: int = STEP_ROWS) -> Iterator[list[Row]]:
-    """Rows with the columns of `COLLECTION`, some at a time. `progress` hears how many images were looked at, and of how many."""
-    last: int = ledger.rows(LAST_IMAGE_ID)[0][0]
-    for after in range(0, last, step):
-        yield _rows(ledger, FIRST_LINKS, after, min(after + step, last))
-        progress(min(after + step, last), last)
-    after = -(2**63)
-    while (upto := ledger.rows(NEXT_STEP, {"after": after, "step": step})[0][0]) is not None:
-        yield _rows(ledger, OTHER_LINKS, after, upto)
-        after = upto
+def steps(ledger: Reader, progress: Progress, step: int = STEP_ROWS) -> Iterator[list[Row]]:
+    """Rows with the columns of `COLLECTION`, some at a time: those of at most `step` links, and of no more than some megabytes."""
+    last: int = ledger.rows(tables.LAST_IMAGE_ID)[0][0]
+    after = 0
+    while after < last:
+        upto = min(after + step, last)
+        rows, is_all = ledger.head(FIRST_LINKS, {"after": after, "upto": upto}, tables.STEP_CHARS, _TEXTS)
+        after = upto if is_all else rows[-1][_IMAGE_ID]
+        if rows:
+            yield _with_their_urls(rows)
+        progress("images", after, last)
+    n_links = 0
+    for links in tables.link_steps(ledger, step):
+        is_all = False
+        while not is_all:
+            rows, is_all = ledger.head(OTHER_LINKS, links, tables.STEP_CHARS, _TEXTS)
+            if not is_all:
+                links |= {"gbif_id": rows[-1][_GBIF_ID], "image_no": rows[-1][_IMAGE_NO]}
+            if rows:
+                yield _with_their_urls(rows)
+        n_links += step
+        progress("links", n_links, None)
 
 
-def _rows(ledger: Reader, sql: str, after: int, upto: int) -> list[Row]:
-    return [_with_its_url(row) for row in ledger.rows(sql, {"after": after, "upto": upto})]
+def _with_their_urls(rows: list[Row]) -> list[Row]:
+    """With the one URL that each image came from. Takes the rows away, so that no long list of URLs is held twice."""
+    rows.reverse()
+    return [_with_its_url(rows.pop()) for _ in range(len(rows))]
 
 
 def _with_its_url(row: Row) -> Row:
-    """With the one URL that the image came from."""
-    return (*row[: _URL_NO - 1], row[_URL_NO - 1].split("\n")[row[_URL_NO]], *row[_URL_NO + 1 :])
+    return (*row[: _URL_NO - 1], row[_URL_NO - 1].split("\n", row[_URL_NO] + 1)[row[_URL_NO]], *row[_URL_NO + 1 :])

@@ -124,6 +124,7 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
         _create_or_migrate(connection)
+        _drop_statistics(connection)
     except sqlite3.DatabaseError as error:
         if connection is not None:
             connection.close()
@@ -178,6 +179,17 @@ def _create_or_migrate(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+def _drop_statistics(connection: sqlite3.Connection) -> None:
+    """Undo an ANALYZE of an earlier day: figures of a ledger that was small then make SQLite read all of it now (docs/adr/0044)."""
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE name IN ('sqlite_stat1', 'sqlite_stat4')").fetchall()
+    if tables:
+        connection.execute("BEGIN IMMEDIATE")
+        for (table,) in tables:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA writable_schema = RESET")  # has the schema read again, without the figures
 
 
 def _statements(script: str) -> Iterator[str]:

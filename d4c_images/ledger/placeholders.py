@@ -66,7 +66,7 @@ TO_SET_ASIDE = """
 SELECT s.image_id, s.file_path, s.file_offset, s.file_size, s.sha256,
        i.status = 'failed_permanent' AND i.error_type = 'placeholder' AS is_placeholder,
        i.status = 'success' AND i.file_path = s.file_path AS is_an_image
-FROM set_aside AS s JOIN image_rows AS i ON i.image_id = s.image_id ORDER BY s.image_id LIMIT ?
+FROM set_aside AS s CROSS JOIN image_rows AS i ON i.image_id = s.image_id ORDER BY s.image_id LIMIT ?
 """
 FORGET_FILE = "DELETE FROM set_aside WHERE image_id = ?"
 MARKED = """

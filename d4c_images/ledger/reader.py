@@ -63,6 +63,19 @@ class Reader:
             self._wait_and_forget(attempt)
         raise AssertionError("unreachable")
 
+    def head(self, sql: str, params: Params, n_chars: int, texts: Callable[[Row], Row]) -> tuple[list[Row], bool]:
+        """The first rows of an answer, and whether that is all of it: at least one, until the cells that `texts` picks have so
+        many characters. Where these are the cells that may be long, memory is bounded.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                return _head(self._connected().execute(sql, params), n_chars, texts)
+            except sqlite3.DatabaseError as error:
+                if self._in_snapshot or attempt == TRIES or not _is_transient(error):
+                    raise _explain(error, self.path) from error
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
+
     def stream(self, sql: str, params: Params = (), n_rows: int = FETCH_ROWS) -> Iterator[tuple[list[str], list[Row]]]:
         """Column names and rows, at most `n_rows` at a time (once without rows, where the answer is empty).
 
@@ -122,6 +135,17 @@ class Reader:
         except sqlite3.DatabaseError:
             self._connection = None
         time.sleep(WAIT_S * attempt)
+
+
+def _head(cursor: sqlite3.Cursor, n_chars: int, texts: Callable[[Row], Row]) -> tuple[list[Row], bool]:
+    rows: list[Row] = []
+    for row in cursor:
+        rows.append(row)
+        n_chars -= sum(map(len, filter(None, texts(row))))
+        if n_chars <= 0:
+            cursor.close()
+            return rows, False
+    return rows, True
 
 
 def open_reader(path: Path) -> Reader:

@@ -1,18 +1,25 @@
-"""The tables that people take away, as named questions: for `status --tables` and for notebooks. Writes no file.
+"""The tables that people take away, as named questions: for `status --tables`, for `export` and for notebooks. Writes no file.
 
-Small ones are answered from counters. Big ones are walked in steps along their key, each step its own short read, so a running
-download is not disturbed.
+Those of `status --tables` are answered from counters: they grow with hosts and error types, and not with images. Images and
+links are walked in steps along their key, each step its own short read, so a running download is not disturbed. A step ends
+after so many rows looked at, or so many characters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from d4c_images.ledger import overview
 from d4c_images.ledger.reader import Reader, Row
 
-STEP_ROWS = 50_000
+STEP_ROWS = 10_000
+STEP_CHARS = 1 << 22
+STREAM_ROWS = 2_000  # of a small table at once: a host's sample may have thousands of characters
+
+Progress = Callable[[str, int, int | None], None]
+"""What is counted, how many were looked at, and of how many; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ SMALL = (
 
 IMAGES = Table(
     "images",
-    "SELECT * FROM images WHERE image_id > :after ORDER BY image_id LIMIT :step",
+    "SELECT * FROM images WHERE image_id > :after AND image_id <= :upto ORDER BY image_id",
     {
         "image_id": "integer",
         "gbif_id": "integer",
@@ -144,16 +151,38 @@ IMAGES = Table(
     },
 )
 
+FAILED_IMAGES = Table(
+    "failed_images",
+    """SELECT * FROM images
+       WHERE image_id > :after AND image_id <= :upto AND status IN ('failed_permanent', 'failed_transient') ORDER BY image_id""",
+    IMAGES.columns,
+)
+LAST_IMAGE_ID = "SELECT coalesce(max(image_id), 0) FROM image_rows"
+
 LICENCES = Table("licences", "", {"license": "text", "n_links": "integer"})
 LICENCES_OF_IMAGES = """
 SELECT license_id, count(*) FROM image_rows WHERE image_id > :after AND image_id <= :upto AND row_no IS NOT NULL
 GROUP BY license_id
 """
-NEXT_STEP = """
-SELECT max(gbif_id) FROM (SELECT gbif_id FROM link_rows WHERE gbif_id > :after ORDER BY gbif_id LIMIT :step)
+# The key of the link `step` rows behind the one with this key; no row where there are not so many left.
+LINK_STEP = """
+SELECT gbif_id, image_no FROM link_rows WHERE (gbif_id, image_no) > (:gbif_id, :image_no)
+ORDER BY gbif_id, image_no LIMIT 1 OFFSET :step - 1
 """
-LICENCES_STEP = "SELECT license_id, count(*) FROM link_rows WHERE gbif_id > :after AND gbif_id <= :upto GROUP BY license_id"
+LICENCES_STEP = """
+SELECT license_id, count(*) FROM link_rows
+WHERE (gbif_id, image_no) > (:gbif_id, :image_no) AND (gbif_id, image_no) <= (:last_gbif_id, :last_image_no)
+GROUP BY license_id
+"""
 LICENCE_TEXT = "SELECT text FROM texts WHERE text_id = ?"
+
+BEFORE_ALL = (-(2**63), -1)
+BEHIND_ALL = (2**63 - 1, 2**63 - 1)
+
+
+def texts_of(table: Table) -> Callable[[Row], Row]:
+    """Picks the cells of a row that may be long."""
+    return itemgetter(*(place for place, kind in enumerate(table.columns.values()) if kind == "text"))
 
 
 def small(ledger: Reader, name: str) -> tuple[Table, list[Row]]:
@@ -162,28 +191,46 @@ def small(ledger: Reader, name: str) -> tuple[Table, list[Row]]:
     return table, ledger.rows(table.sql)
 
 
-def image_steps(ledger: Reader, step: int = STEP_ROWS) -> Iterator[list[Row]]:
-    """All rows of the view `images`, by `image_id`, at most `step` at a time."""
+def small_steps(ledger: Reader, table: Table) -> Iterator[list[Row]]:
+    """One of the small tables, some rows at a time: a million hosts make a million rows."""
+    return (rows for _, rows in ledger.stream(table.sql, n_rows=STREAM_ROWS))
+
+
+def image_steps(
+    ledger: Reader, step: int = STEP_ROWS, table: Table = IMAGES, progress: Progress = lambda what, done, total: None
+) -> Iterator[list[Row]]:
+    """All rows of the view `images`, or those of another question to it, by `image_id`, at most `step` at a time."""
+    last: int = ledger.rows(LAST_IMAGE_ID)[0][0]
     after = 0
-    while rows := ledger.rows(IMAGES.sql, {"after": after, "step": step}):
-        yield rows
-        after = rows[-1][0]
+    texts = texts_of(table)
+    while after < last:
+        upto = min(after + step, last)
+        rows, is_all = ledger.head(table.sql, {"after": after, "upto": upto}, STEP_CHARS, texts)
+        after = upto if is_all else rows[-1][0]
+        if rows:
+            yield rows
+        progress("images", after, last)
+
+
+def link_steps(ledger: Reader, step: int = STEP_ROWS) -> Iterator[dict[str, int]]:
+    """Parameters for ranges of `link_rows` of at most `step` rows: by record and number, since one record may have them all."""
+    after = BEFORE_ALL
+    while after != BEHIND_ALL:
+        found = ledger.rows(LINK_STEP, {"gbif_id": after[0], "image_no": after[1], "step": step})
+        upto = found[0] if found else BEHIND_ALL
+        yield {"gbif_id": after[0], "image_no": after[1], "last_gbif_id": upto[0], "last_image_no": upto[1]}
+        after = upto
 
 
 def licence_counts(ledger: Reader, step: int = STEP_ROWS) -> list[Row]:
     """Licences as the archive gives them (None where it gives none), with the number of links, most frequent first."""
     counts: dict[int | None, int] = {}
-    top = ledger.rows("SELECT coalesce(max(image_id), 0) FROM image_rows")[0][0]
+    top = ledger.rows(LAST_IMAGE_ID)[0][0]
     for low in range(0, top, step):
         for license_id, n in ledger.rows(LICENCES_OF_IMAGES, {"after": low, "upto": low + step}):
             counts[license_id] = counts.get(license_id, 0) + n
-    after: int | None = -(2**63)
-    while True:
-        upto = ledger.rows(NEXT_STEP, {"after": after, "step": step})[0][0]
-        if upto is None:
-            break
-        for license_id, n in ledger.rows(LICENCES_STEP, {"after": after, "upto": upto}):
+    for links in link_steps(ledger, step):
+        for license_id, n in ledger.rows(LICENCES_STEP, links):
             counts[license_id] = counts.get(license_id, 0) + n
-        after = upto
     named = [(None if key is None else ledger.rows(LICENCE_TEXT, (key,))[0][0], n) for key, n in counts.items()]
     return sorted(named, key=lambda row: (-row[1], row[0] or ""))

@@ -1,4 +1,7 @@
-"""Writes the report's tables into a folder, each as CSV and as Parquet. Constant memory, whatever the number of images."""
+"""Writes the report's tables into a folder, each as CSV and as Parquet. Writes no list of images: `export` does that.
+
+The tables grow with hosts, not with images. Constant memory, whatever the number of hosts.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,7 @@ def write_tables(ledger: Reader, folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for table in tables.SMALL:
-            yield from _write(folder, table, [ledger.rows(table.sql)])
-        yield from _write(folder, tables.LICENCES, [tables.licence_counts(ledger)])
-        yield from _write(folder, tables.IMAGES, tables.image_steps(ledger))
+            yield from _write(folder, table, tables.small_steps(ledger, table))
     except OSError as error:
         raise D4CError(f"cannot write the tables into {folder}: {error.strerror or error}") from error
 

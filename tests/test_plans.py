@@ -1,0 +1,235 @@
+"""The plan of every statement: what grows with the ledger stands here by name, with the reason why it may (docs/adr/0044)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from d4c_images import cli
+from d4c_images.ledger import connect
+from tests import plans, statements
+from tests.plans import STATISTICS, findings, ledger_with
+from tests.program import multimedia, reach
+from tests.publishers.client import Publishers
+from tests.statements import Statement, all_statements, normal
+
+# By statement: what its plan reads, and why that is no harm. An entry that no plan needs any more is a failure too.
+ALLOWED = {
+    # One row is all that is looked for.
+    "ledger.evidence.ANY": ("SCAN variants", "EXISTS: ends at the first row"),
+    "ledger.known.ARE_THERE_PICTURE_LINKS": ("SCAN picture_links", "EXISTS: ends at the first row"),
+    # What is lent at one moment: turns that are out, times their images.
+    "ledger.audit.LOST": ("SCAN lent", "what is lent at one moment, with a LIMIT"),
+    "ledger.lent.TAKE_ALL": ("SCAN lent", "what is lent at one moment; once for a run that died"),
+    # Files and bytes that are few by nature.
+    "ledger.placeholders.STATES": ("SCAN placeholders", "one row for a placeholder that was found; read once by a download"),
+    "ledger.placeholders.OVERVIEW": ("SCAN placeholders", "the answer of a command that lists them"),
+    "ledger.placeholders.allow": ("SCAN placeholders", "one row for a placeholder that was found; once by a command"),
+    "ledger.placeholders.TO_SET_ASIDE": ("SCAN set_aside", "in the order of its key, with a LIMIT"),
+    "ledger.shards.ENDS": ("SCAN shards", "one row for each tar file; read once by a download"),
+    "ledger.refetching.N_WAITING": ("SCAN refetch_hosts", "one row for each host that is asked again"),
+    # `check` reads all that it compares.
+    "ledger.audit.HOST_NAMES": ("SCAN host_rows", "only if a counter is wrong, to name its host"),
+    "ledger.audit.TALLIES": ("SCAN tallies", "the counters that are compared"),
+    "ledger.untried.COUNT": ("SCAN untried", "the lists that are compared; 512 images to a row"),
+    # Counters by host: rows by the number of hosts, not of images.
+    "ledger.places.n_stored": ("SCAN tallies", "once by a command, over counters by host"),
+    "ledger.tables.SMALL.failures_by_host": ("SCAN tallies", "the table is by host; streamed"),
+    "ledger.tables.SMALL.hosts": ("SCAN host_rows", "the table is by host; streamed"),
+    "ledger.tables.SMALL.images_by_status": ("SCAN tallies", "once by a command, over counters by host"),
+    "ledger.tables.SMALL.non_image_answers": ("SCAN tallies", "once by a command, over counters by host"),
+    "ledger.unfold.NAMED": ("SORT for ORDER BY", "what one document names; bounded when it is read"),
+    "ledger.places.SHOWN_BY": ("SORT for ORDER BY", "the images of one record"),
+}
+# To be mended; whoever does so takes the entry away.
+PENDING = {
+    "ledger.audit.COUNT_RECORDS": ("SCAN gbif_ids", "all records in one read"),
+    "ledger.catching_up.CATCH_UP": ("SEARCH to the end of image_rows", "one transaction"),
+    "ledger.keys.KeyIndex.tell": ("SCAN image_keys", "all keys before the first row of an init"),
+    "ledger.records.Records.tell": ("SCAN gbif_ids", "all records before the first row of an init"),
+    "ledger.labels.count": ("SCAN labels", "a figure at the end of init"),
+    "ledger.overview.BLOCKED_HOSTS": ("SCAN host_rows, SCAN tallies", "all hosts for a list of a few"),
+    "ledger.overview.FAILURES": ("SCAN tallies", "all hosts"),
+    "ledger.overview.FLAGS": ("SCAN tallies", "all hosts"),
+    "ledger.overview.FORMER": ("SCAN former_rows", "a count of all"),
+    "ledger.overview.HOSTS": ("SCAN host_rows, SCAN tallies", "all hosts"),
+    "ledger.overview.HOSTS_IN_WORK": ("SCAN tallies", "all hosts"),
+    "ledger.overview.HOST_COUNTS": ("SCAN tallies", "all hosts"),
+    "ledger.overview.IMAGES": ("SCAN tallies", "all hosts"),
+    "ledger.overview.LAST_RUN": ("AUTOMATIC INDEX on owner", "of one row"),
+    "ledger.overview.NON_IMAGE_ANSWERS": ("SCAN tallies", "all hosts for a list of a few"),
+    "ledger.overview.NOT_AGAIN": ("SCAN refetch_failures", "a count of all"),
+    "ledger.overview.TRAFFIC": ("SCAN host_rows", "all hosts"),
+    "ledger.overview.WORST_HOSTS": ("SCAN host_rows, SCAN tallies", "all hosts for a list of a few"),
+    "ledger.pacing.MEMBERS": ("SCAN host_rows", "all hosts for each group"),
+    "ledger.pacing.forget_old_bytes": ("SCAN host_bytes", "all hours of all hosts"),
+    "ledger.questions.HOSTS_WITH_WORK": ("SCAN tallies, SCAN refetch_hosts", "all hosts"),
+    "ledger.questions.IMAGES_BY_STATUS": ("SCAN tallies", "all hosts"),
+    "ledger.rollup.RECOUNT": (
+        "AUTOMATIC INDEX on image_rows, SCAN image_rows, SCAN image_rows for each g",
+        "an index of all images for each chunk of records",
+    ),
+    "ledger.rollup._recount_tallies": ("SCAN gbif_ids", "all records in one read"),
+    "ledger.rollup.finalize": ("SCAN gbif_ids", "all records, for a total"),
+}
+LISTED = {name: set(found.split(", ")) for name, (found, _) in {**ALLOWED, **PENDING}.items()}
+
+WITH_A_PLAN = [one for one in all_statements() if one.has_a_plan]
+
+
+def found_in(statement: Statement) -> set[str]:
+    return {line for statistics in STATISTICS for line in findings(ledger_with(statistics), statement)}
+
+
+def test_all_statements_are_known() -> None:
+    assert statements.unknown() == [], "say in tests/statements.py what this puts together"
+    assert len(WITH_A_PLAN) > 200
+
+
+@pytest.mark.parametrize("statistics", STATISTICS, ids=lambda one: one.name)
+def test_no_plan_grows_with_the_ledger_unnoticed(statistics: plans.Statistics) -> None:
+    db = ledger_with(statistics)
+    wrong = {}
+    for statement in WITH_A_PLAN:
+        if found := findings(db, statement) - LISTED.get(statement.name, set()):
+            wrong[statement.name] = (sorted(found), [line for _, line in plans.plan(db, statement.complete)])
+    assert not wrong
+
+
+def test_what_is_listed_is_still_needed() -> None:
+    found: dict[str, set[str]] = {}
+    for statement in WITH_A_PLAN:
+        if statement.name in LISTED:
+            found.setdefault(statement.name, set()).update(found_in(statement))
+    assert {name: unused for name, lines in LISTED.items() if (unused := lines - found.get(name, set()))} == {}
+
+
+@pytest.mark.parametrize("column", ["gbif_id", "image_id"])
+def test_who_asks_for_one_record_or_one_image_searches(column: str) -> None:
+    assert found_in(Statement("x", f"SELECT * FROM occurrence_images WHERE {column} = ?")) == set()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT image_id FROM image_rows WHERE urls = ?", {"SCAN image_rows"}),
+        ("SELECT image_id FROM images WHERE gbif_id = ?", {"SCAN image_rows"}),
+        ("SELECT k.image_id FROM image_rows AS k WHERE k.image_id > ?", {"SEARCH to the end of image_rows"}),
+        ("SELECT image_id FROM image_rows WHERE image_id > ? LIMIT 9", set()),
+        ("SELECT image_id FROM image_rows WHERE image_id > ? AND image_id <= ?", set()),
+        (
+            "SELECT count(*) FROM lent AS l CROSS JOIN set_aside AS s ON s.file_size = l.lease_id",
+            {"AUTOMATIC INDEX on set_aside", "SCAN lent"},
+        ),
+        ("SELECT sum(n) FROM tallies WHERE status = 'success'", {"SCAN tallies"}),
+        (
+            "WITH few AS MATERIALIZED (SELECT value AS id FROM json_each(?)) SELECT * FROM few AS a CROSS JOIN few AS b",
+            {"SCAN b for each a"},
+        ),
+        ("SELECT urls FROM image_rows WHERE host_id = ? AND not_before < ? ORDER BY attempts", {"SORT for ORDER BY"}),
+        ("SELECT max(image_id) FROM image_rows", set()),
+        ("UPDATE image_rows SET host_id = 1 WHERE gbif_id = ?", {"SCAN image_rows"}),
+        ("DELETE FROM lent WHERE lease_id = ?", {"SCAN lent"}),
+        ("SELECT * FROM runs", set()),
+    ],
+)
+def test_what_a_plan_is_found_to_read(sql: str, expected: set[str]) -> None:
+    assert findings(ledger_with(STATISTICS[1]), Statement("x", sql)) == expected
+
+
+def test_statistics_of_an_earlier_day_are_dropped_by_the_next_writer(tmp_path: Path) -> None:
+    """With those of a ledger of one image, SQLite reads all images instead of searching for one."""
+    opened = connect.open_ledger(tmp_path / "ledger", create=True)
+    opened.close()
+    with sqlite3.connect(tmp_path / "ledger") as db:
+        db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (1, 1)")
+        db.execute("ANALYZE")
+    db.close()
+    opened = connect.open_ledger(tmp_path / "ledger")
+    sql = "SELECT g.n_images FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value"
+    plan = [line for _, line in plans.plan(opened.connection, sql)]
+    left = opened.connection.execute("SELECT name FROM sqlite_schema WHERE name LIKE 'sqlite_stat%'").fetchall()
+    opened.close()
+    assert (plan[1], left) == ("SEARCH g USING INTEGER PRIMARY KEY (rowid=?)", [])
+
+
+class Recording(sqlite3.Connection):
+    """Notes the text of each statement, as the program wrote it."""
+
+    heard: ClassVar[set[str]] = set()
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        self.heard.add(normal(sql))
+        return super().execute(sql, *parameters)
+
+    def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        self.heard.add(normal(sql))
+        return super().executemany(sql, *parameters)
+
+    def executescript(self, sql: str) -> sqlite3.Cursor:
+        raise AssertionError("it would commit the open transaction")
+
+    def cursor(self, *arguments: Any) -> Any:
+        raise AssertionError("a cursor whose statements nobody hears")
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """The statements that this process runs until the end of the test."""
+    connect_of_before = sqlite3.connect
+
+    def recorded(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        return connect_of_before(*arguments, **{"factory": Recording, **options})
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
+    Recording.heard = set()
+    yield Recording.heard
+    Recording.heard = set()
+
+
+def is_known(sql: str, known: set[str], prefixes: Sequence[str]) -> bool:
+    return sql in known or any(sql.startswith(prefix) for prefix in prefixes)
+
+
+@pytest.mark.slow
+def test_no_command_runs_a_statement_that_is_not_known(tmp_path: Path, publishers: Publishers, heard: set[str]) -> None:
+    """All commands, in this process: what they send to SQLite was found in the source, so its plan is tested."""
+    rows = [(n, f"http://{'ab'[n % 2]}.example.org/{n}.jpg") for n in range(1, 40)]
+    rows += [(n, "http://a.example.org/same.jpg") for n in range(50, 80)] + [(90, f"http://c.example.org/{n}") for n in range(5)]
+    manifest = "http://d.example.org/sheet/manifest"
+    first, second = multimedia(tmp_path / "first.txt", rows), multimedia(tmp_path / "second.txt", [*rows[20:], (99, manifest)])
+    publishers.behave("b.example.org=http_404 30%", "c.example.org=html_as_jpeg", "d.example.org=manifest_multi")
+    ledger, root, lead = str(tmp_path / "ledger"), str(tmp_path / "images"), reach(publishers)
+
+    def run(*words: str, codes: Sequence[int] = (0,), rooted: bool = False) -> None:
+        assert cli.main([*words, "--ledger", ledger, *(["--root", root] if rooted else [])]) in codes, words
+
+    run("init", str(first))
+    run("hosts", "set", "*", "connections=2")
+    run("hosts", "pause", "c.example.org")
+    run("download", "--limit", "5", *lead, codes=(0, 75), rooted=True)
+    run("hosts", "resume", "c.example.org")
+    run("init", str(second))
+    run("download", *lead, "--store", "pack", codes=(0, 75), rooted=True)
+    run("download", *lead, "--retry-failed", codes=(0, 75), rooted=True)
+    with closing(sqlite3.connect(ledger, factory=sqlite3.Connection)) as db:
+        db.execute("UPDATE image_rows SET last_attempt_at = last_attempt_at - 200000")
+        db.commit()
+    run("download", *lead, "--refetch", "1d", codes=(0, 75), rooted=True)
+    run("init", "--finalize-only")
+    for words in (["status"], ["status", "--json", "--tables", str(tmp_path / "tables")], ["hosts"], ["placeholders"]):
+        run(*words)
+    run("check", "--sha256", "--full", codes=(0, 1), rooted=True)
+    run("export", str(tmp_path / "list.csv"))
+    run("unpack", "--to", str(tmp_path / "out"), rooted=True)
+    run("unpack", "--to", str(tmp_path / "out"), "--gbif-id", "1", rooted=True)
+    known = {normal(one.sql) for one in all_statements()}
+    prefixes = [sql for sql in known if sql.endswith("VALUES")]
+    assert sorted(sql for sql in heard if not is_known(sql, known, prefixes)) == []
+    n_planned = len({normal(one.sql) for one in WITH_A_PLAN} & heard)
+    assert n_planned > 100, "the commands run most of what there is"

@@ -7,25 +7,32 @@ import re
 import shutil
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from d4c_images.cli import main
 from d4c_images.errors import LedgerBusy, LedgerError
 from d4c_images.ledger import connect, migrations, owner, schema, versions
 from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.ledger.writing import open_and_own
+from d4c_images.report import migration_progress
+from d4c_images.report.status import status_report
 from d4c_images.settings import Disk
 from tests import migrating, old_ledgers
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
 from tests.test_owner import HOLD
+from tests.test_reader import not_root
 
 FINALIZE = ("init", "--finalize-only", "--ledger", "ledger.sqlite")
 MIGRATE = ("migrate", "--no-progress", "--ledger", "ledger.sqlite")
@@ -102,6 +109,27 @@ def test_readers_read_an_older_ledger_and_leave_it_alone(path: Path, tmp_path: P
     capsys.readouterr()
 
 
+def test_an_older_ledger_in_a_folder_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
+    for parent in tmp_path.parents[:3]:  # as pytest makes them: for nobody else
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(stat.S_IMODE(parent.stat().st_mode) | 0o055)
+    path.chmod(0o444)
+    tmp_path.chmod(0o555)
+    before = path.read_bytes()
+    with not_root():
+        assert not os.access(tmp_path, os.W_OK, effective_ids=True)
+        with open_reader(path) as ledger:
+            assert status_report(ledger, 0.0).as_dict()["images"]
+            with pytest.raises(LedgerError, match="is of ledger version 1"):
+                ledger.rows("SELECT * FROM ledger_migrations")
+        for terms in (None, migrations.Terms()):
+            with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be opened for writing"):
+                open_and_own(path, "migrate", owner.this_process(), lambda: 1.0, print, terms=terms).__enter__()
+    tmp_path.chmod(0o755)
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in tmp_path.glob("ledger*")) == ["ledger.sqlite"]
+
+
 def test_a_question_that_an_older_ledger_has_no_answer_to(path: Path) -> None:
     words = "is of ledger version 1, this d4c-images needs version .* for this .*: 'd4c-images migrate --ledger .*' migrates it"
     with open_reader(path) as ledger:
@@ -125,6 +153,7 @@ def test_a_large_ledger_is_migrated_by_request_only(
     assert old_ledgers.user_version(path) == schema.SCHEMA_VERSION
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_deleted_is_not_migrated_before(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "AUTOMATIC_BYTES", 100_000)
     assert main(["init", "multimedia.txt", "--reset", "--yes", "--ledger", "ledger.sqlite"]) == 0
@@ -245,6 +274,45 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
     assert tried
 
 
+def test_it_shows_that_it_lives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy takes minutes: without signs of life the next run would take the ledger over."""
+    monkeypatch.setattr(migrations.backup, "PAGES_PER_STEP", 1)
+    times = iter(range(1_000, 1_000_000, 10))
+    beats: list[int] = []
+
+    def note(progress: migrations.Progress) -> None:
+        beats.append(ledger.connection.execute("SELECT heartbeat_at FROM runs ORDER BY run_id DESC").fetchone()[0])
+
+    with closing(connect.open_ledger(path)) as ledger:
+        owner.take(ledger, "migrate", owner.this_process(), 1.0)
+        migrations.migrate(ledger, migrations.Terms(show=note), lambda: float(next(times)), print)
+    assert len(beats) > 20
+    assert all(later - earlier <= 2 * owner.HEARTBEAT_S for earlier, later in pairwise(beats[1:]))
+    assert beats[-1] - beats[1] > 100
+
+
+def test_how_it_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(migration_progress.time, "monotonic", lambda: now)
+    for live in (False, True):
+        with migration_progress.MigrationProgress(Console(force_terminal=live, width=100), live=live) as view:
+            for done in range(0, 1_000, 10):
+                now += 1.0
+                view.show(migrations.Progress("backup" if done < 500 else "version 3, image_rows", done, 1_000))
+        out = capsys.readouterr().out
+        if not live:
+            lines = [line[20:] for line in out.splitlines()]
+            rows = "version 3, image_rows"
+            assert lines == ["backup: 29.0%, ETA 1 min 11 s", f"{rows}: 59.0%, ETA 41 s", f"{rows}: 89.0%, ETA 11 s"]
+
+
+def test_the_statements_of_all_tables_are_those_of_the_schema() -> None:
+    """What a migration creates for a table, its indexes and first rows too, is all that a new ledger gets for it."""
+    tables = [name.partition(" ")[2] for name in versions.SHAPES[schema.SCHEMA_VERSION] if name.startswith("table ")]
+    found = [statement for table in tables for statement in migrations._statements_of(table)]
+    assert sorted(found) == sorted(schema.statements(schema.TABLES))
+
+
 POINTS = ("backup.before_rename", "backup.after_rename", "migrate.before_begun", "migrate.begun")
 
 
@@ -292,9 +360,9 @@ ENDED = {"migrate.after_end"}
 NOT_BEGUN = {"backup.after_rename", "migrate.before_begun"}
 
 
-def later(folder: Path, *arguments: str, crash_at: str | None = None) -> subprocess.CompletedProcess[str]:
+def later(folder: Path, *arguments: str, crash_at: str | None = None, disk: str = "local") -> subprocess.CompletedProcess[str]:
     """The program of version 3."""
-    environ = {**os.environ, "PYTHONPATH": str(PROJECT)} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT), "D4C_LEDGER_DISK": disk} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
     command = [sys.executable, "-m", "tests.migrating", *arguments, "--ledger", str(folder / "ledger.sqlite")]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=PATIENCE_S, check=False)
 
@@ -355,6 +423,25 @@ def test_killed_between_rows(
     assert done.returncode == 0, done.stderr
     assert (old_ledgers.rows(path), old_ledgers.objects(path)) == undisturbed
     assert later(tmp_path, "status").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["migrate.begun", "migrate.before_chunk:3", "migrate.after_step:4"])
+def test_killed_between_rows_on_a_shared_disk(
+    point: str, undisturbed: tuple[old_ledgers.Rows, dict[str, str]], path: Path, tmp_path: Path
+) -> None:
+    """Readers see no copy of what is half migrated."""
+    with_texts(path)
+    assert later(tmp_path, "migrate", crash_at=point, disk="shared").returncode == -signal.SIGKILL
+    assert not snapshot_of(path).exists()
+    for command in ("status", "download"):
+        refused = later(tmp_path, command, disk="shared")
+        assert refused.returncode == 1
+        assert "is in the middle of a migration to ledger version 3" in refused.stderr
+    done = later(tmp_path, "migrate", disk="shared")
+    assert done.returncode == 0, done.stderr
+    assert (old_ledgers.rows(path), old_ledgers.objects(path)) == undisturbed
+    assert later(tmp_path, "status", disk="shared").returncode == 0
 
 
 @pytest.fixture

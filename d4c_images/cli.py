@@ -8,7 +8,21 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from d4c_images import __version__
-from d4c_images.commands import check, download, export, hosts, identify, init, job, notify_test, placeholders, status, unpack, work
+from d4c_images.commands import (
+    check,
+    download,
+    export,
+    hosts,
+    identify,
+    init,
+    job,
+    migrate,
+    notify_test,
+    placeholders,
+    status,
+    unpack,
+    work,
+)
 from d4c_images.errors import D4CError
 from d4c_images.settings import Settings, load_settings
 
@@ -16,7 +30,7 @@ EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same comm
 Options beat the environment, the environment beats .env, .env beats the defaults."""
 
 
-COMMANDS = (init, download, work, status, hosts, check, placeholders, unpack, export, identify, job, notify_test)
+COMMANDS = (init, download, work, status, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

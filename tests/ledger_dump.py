@@ -44,7 +44,7 @@ QUERIES = {
     "shards": "SELECT * FROM shards ORDER BY file_path",
     "page_samples": "SELECT * FROM page_samples",
 }
-LEFT_OUT = {"runs", "owner"}
+LEFT_OUT = {"runs", "owner", "ledger_migrations"}
 
 
 def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:

@@ -40,6 +40,8 @@ INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_t
 LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
 HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
 
+MIGRATIONS = "tests/test_migrations.py::test_killed_between_rows"
+
 ONE_LEASE = "tests/test_lender.py::test_an_image_has_one_lease_at_a_time"
 LENDER = "tests/test_lender.py::test_limits_hold_at_every_moment"
 WIDTH = "tests/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
@@ -222,13 +224,30 @@ MUTANTS = (
         "errors are as good as pictures to a controller",
         "d4c_images/pace.py", "if news.n_bad or not news.n_success or 2 * news.n_success < news.n_ok:", "if not news.n_ok:", WIDTH,
     ),
+    Mutant(
+        "a ledger whose rows are being migrated looks like one of the old version",
+        "d4c_images/ledger/migrations.py",
+        '            db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")\n            if in_one:\n',
+        '            if in_one:\n                db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")\n',
+        f"{MIGRATIONS}[migrate.begun]",
+    ),
+    Mutant(
+        "a ledger whose rows are being migrated looks like one of the new version",
+        "d4c_images/ledger/shape.py", "        return Found(version, under_way=True)\n", "        return Found(version)\n",
+        f"{MIGRATIONS}[migrate.after_chunk:5]",
+    ),
+    Mutant(
+        "how far a migration has come is not written with its rows (I7)",
+        "d4c_images/ledger/migrations.py", "                _note(db, place.version, place.number, upto)\n", "",
+        f"{MIGRATIONS}[migrate.after_chunk]",
+    ),
 )  # fmt: skip
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_the_guards_turn_red(mutant: Mutant, tmp_path: Path) -> None:
-    for name in ("d4c_images", "tests"):
+    for name in ("d4c_images", "tests", "tools"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     path = tmp_path / mutant.file

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, Stopped, UsageError
-from d4c_images.ledger import owner, questions, wishes
+from d4c_images.ledger import migrations, owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
 
@@ -143,7 +143,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     """Delete a ledger of ours that nobody uses; images stay."""
     if not path.exists():
         return
-    with session.owned(path, "init --reset", settings) as ledger:
+    with session.owned(path, "init --reset", settings, terms=migrations.Terms(leave_as_is=True)) as ledger:
         images = questions.image_counts(ledger.connection)
     if ask:
         if not sys.stdin.isatty():

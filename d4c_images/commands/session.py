@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images.durations import parse_moment
 from d4c_images.errors import StoreError, UsageError
-from d4c_images.ledger import connect, owner
+from d4c_images.ledger import connect, migrations, owner
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
 from d4c_images.runners.child import DRAIN_SIGNALS
@@ -54,11 +54,13 @@ class Stop:
         self._came.add(number)
 
 
-def owned(path: Path, command: str, settings: Settings, *, create: bool = False) -> AbstractContextManager[connect.Ledger]:
-    """The ledger, opened for writing and owned by this process until the end of the block."""
+def owned(
+    path: Path, command: str, settings: Settings, *, create: bool = False, terms: migrations.Terms | None = None
+) -> AbstractContextManager[connect.Ledger]:
+    """The ledger, opened for writing and owned by this process until the end of the block; `terms` are those of a migration."""
     me = owner.this_process(settings.job_id)
     say = partial(print, file=sys.stderr, flush=True)
-    return open_and_own(path, command, me, time.time, say, disk=settings.ledger_disk, create=create)
+    return open_and_own(path, command, me, time.time, say, disk=settings.ledger_disk, create=create, terms=terms)
 
 
 def deadline(args: argparse.Namespace, now: datetime) -> float | None:

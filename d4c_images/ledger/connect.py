@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
-from d4c_images.ledger import schema, views
+from d4c_images.ledger import schema, shape, views
 
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
@@ -103,27 +103,31 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = False) -> Ledger:
     """Open an existing ledger for writing, or make a new one with `create`. On a shared disk it is held until it is closed.
 
-    Raises `UsageError` where there is no such file, `LedgerError` where the file is not a ledger of this program or belongs to a
-    newer version of it.
+    It may be of an older version: `migrations` brings it up to date, once it is owned. Raises `UsageError` if there is no such
+    file, and `LedgerError`, before anything is written, if it is no ledger of this program, if it is a newer version's, or if its
+    tables are those of no version.
     """
     exists = path.exists() and path.stat().st_size > 0
     if not exists and not create:
         raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'")
     if not exists and not path.absolute().parent.is_dir():
         raise UsageError(f"cannot make the ledger {path}: there is no folder {path.absolute().parent}")
+    if exists:
+        shape.inspect(path, may_be_new=True)
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         if on_shared_disk:  # before the first read: a write-ahead log left here is then folded in without shared memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        check_identity(connection, path, may_be_new=True)
+        found = shape.judge(connection, path, may_be_new=True)
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
         connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if on_shared_disk else 'WAL'}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if on_shared_disk else 'NORMAL'}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute("PRAGMA temp_store = MEMORY")
-        _create_or_migrate(connection)
+        if found.version == 0:
+            _create(connection)
         _drop_statistics(connection)
     except sqlite3.DatabaseError as error:
         if connection is not None:
@@ -134,21 +138,6 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
             connection.close()
         raise
     return Ledger(path, connection)
-
-
-def check_identity(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> None:
-    """Raise `LedgerError` unless the file is a ledger of ours in a version that we understand."""
-    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
-    if may_be_new and is_empty and application_id in (0, schema.APPLICATION_ID) and version == 0:
-        return
-    if application_id != schema.APPLICATION_ID:
-        raise LedgerError(f"{path} is an SQLite file, but no ledger of d4c-images")
-    if version > schema.SCHEMA_VERSION:
-        raise LedgerError(
-            f"{path} was written by a newer d4c-images (schema {version}, known here {schema.SCHEMA_VERSION}): upgrade first"
-        )
 
 
 def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
@@ -170,11 +159,11 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     return LedgerError(f"{path}: {text}")
 
 
-def _create_or_migrate(connection: sqlite3.Connection) -> None:
+def _create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        for statement in _statements(schema.TABLES + views.VIEWS):
+    if version == 0:  # nobody else has made it in the meantime
+        for statement in schema.statements(schema.TABLES + views.VIEWS):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
@@ -190,13 +179,3 @@ def _drop_statistics(connection: sqlite3.Connection) -> None:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("COMMIT")
         connection.execute("PRAGMA writable_schema = RESET")  # has the schema read again, without the figures
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The single statements of a script; `executescript` would commit the open transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -129,6 +129,12 @@ def holder(path: Path) -> Holder | None:
         raise LedgerError(f"{reservation_of(path)} cannot be read: {error.strerror}") from error
 
 
+def is_held(path: Path, me: Process, now: float) -> bool:
+    """Whether a living process has reserved the ledger."""
+    found = holder(path)
+    return found is not None and found.lives(me, now)
+
+
 class Reservation:
     """This process has the ledger: a file beside it says so to every node. Made by linking, which only one process can win."""
 

@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from d4c_images.errors import LedgerError, UsageError
-from d4c_images.ledger import owner, placement, snapshot
-from d4c_images.ledger.connect import check_identity, explain
+from d4c_images.ledger import migrations, owner, placement, schema, shape, snapshot
+from d4c_images.ledger.connect import explain
 
 BUSY_TIMEOUT_S = 10.0
 TRIES = 3
@@ -29,7 +29,6 @@ TRANSIENT = (
     "disk image is malformed",
     "database schema has changed",
 )
-MAGIC = b"SQLite format 3\0"
 
 Params = Sequence[object] | Mapping[str, object]
 Row = tuple[Any, ...]
@@ -59,7 +58,7 @@ class Reader:
                 return [column[0] for column in cursor.description or ()], cursor.fetchall()
             except sqlite3.DatabaseError as error:
                 if self._in_snapshot or attempt == TRIES or not _is_transient(error):
-                    raise _explain(error, self.path) from error
+                    raise self._explained(error) from error
             self._wait_and_forget(attempt)
         raise AssertionError("unreachable")
 
@@ -91,7 +90,7 @@ class Reader:
                 if rows:
                     yield names, rows
         except sqlite3.DatabaseError as error:
-            raise _explain(error, self.path) from error
+            raise self._explained(error) from error
 
     def at_one_moment(self, ask: Callable[[], T]) -> T:
         """What `ask` returns; all its reads see one state of the ledger, whatever a run commits meanwhile."""
@@ -105,7 +104,7 @@ class Reader:
                 if not isinstance(cause, sqlite3.DatabaseError):
                     raise
                 if attempt == TRIES or not _is_transient(cause):
-                    raise _explain(cause, self.path) from cause
+                    raise self._explained(cause) from cause
             finally:
                 self._in_snapshot = False
                 if self._connection is not None and self._connection.in_transaction:
@@ -126,8 +125,16 @@ class Reader:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = _connect(self._file)
+            self._connection = _connect(self._file, self.path)
         return self._connection
+
+    def _explained(self, error: sqlite3.DatabaseError) -> LedgerError:
+        text = str(error)
+        if "no such table" in text or "no such column" in text:
+            version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]
+            if version < schema.SCHEMA_VERSION:
+                return shape.outdated(self.path, version, f" for this ({text})")
+        return _explain(error, self.path)
 
     def _wait_and_forget(self, attempt: int) -> None:
         try:
@@ -151,18 +158,22 @@ def _head(cursor: sqlite3.Cursor, n_chars: int, texts: Callable[[Row], Row]) -> 
 def open_reader(path: Path) -> Reader:
     """Open a ledger for reading.
 
-    Raises `UsageError` where there is no such file, `LedgerError` where it is no ledger of this program or a newer version's.
+    It may be of an older version, as long as what is there means what it means now; a question that needs more is refused, naming
+    the version. Raises `UsageError` if there is no such file, `LedgerError` if it is no ledger of this program or a newer
+    version's.
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
+            magic = file.read(len(shape.MAGIC))
     except FileNotFoundError:
         raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
-    if magic != MAGIC:
+    if magic != shape.MAGIC:
         raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
-    reader = Reader(path, _copy(path))
+    copy = _copy(path)
+    shape.inspect(copy or path)  # a file that is not ours stays as it is, and none comes to be beside it
+    reader = Reader(path, copy)
     reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # a passing I/O error is met here, with its three tries
     return reader
 
@@ -180,33 +191,42 @@ def _copy(path: Path) -> Path | None:
     return None
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection to a ledger that has been checked to be one of ours."""
+def _connect(file: Path, path: Path) -> sqlite3.Connection:
+    """A connection to a ledger that has been checked to be one of ours. `file` is that of `path`, or its copy for readers."""
     try:
-        return _checked(path, "mode=ro")
+        return _checked(file, path, "mode=ro")
     except sqlite3.OperationalError as error:
         # Without the right to make the two files beside it, a ledger in WAL mode opens only if it is taken for a still one.
-        wal = Path(f"{path}-wal")
+        wal = Path(f"{file}-wal")
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise
         if wal.exists() and wal.stat().st_size > 0:
             raise LedgerError(
                 f"{path} has a write-ahead log, and its folder cannot be written: copy both files elsewhere and read them there"
             ) from error
-        return _checked(path, "mode=ro&immutable=1")
+        return _checked(file, path, "mode=ro&immutable=1")
 
 
-def _checked(path: Path, options: str) -> sqlite3.Connection:
+def _checked(file: Path, path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+        f"file:{quote(str(file.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
     )
     try:
-        check_identity(connection, path)
+        _check_readable(connection, path)
         connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `LedgerError` as `shape.judge` does, and if the ledger must be migrated before it can be read."""
+    found = shape.judge(connection, path)
+    if found.under_way:
+        raise shape.unfinished(path, found.version)
+    if not migrations.is_readable(found.version):
+        raise shape.outdated(path, found.version, "")
 
 
 def _is_transient(error: sqlite3.DatabaseError) -> bool:

@@ -1,4 +1,4 @@
-"""The tables of the ledger, and how an older ledger becomes a newer one. Holds no questions and changes no rows.
+"""The tables of the ledger, and the number of their version. Holds no questions and changes no rows.
 
 Tables are laid out for 10^8 images; the names that other people's SQL hangs on (`images`, `hosts`, `occurrence_images`) are
 views over them where the stored form differs (a host as a number, a hash as a BLOB). `gbif_ids` and `rejected_rows` are tables.
@@ -13,12 +13,25 @@ Two rules carry the queue:
   stays a success.
 
 Every count that a report shows is kept in `tallies`, `record_tallies` and `counters` by the transaction that changes the rows.
+
+`SCHEMA_VERSION` is the ledger's `PRAGMA user_version`. Whoever changes a table, an index or a view (a comment is no change) does
+three things, and tests are red until all three are done (docs/adr/0039):
+
+1. raise `SCHEMA_VERSION`, once for a release;
+2. add to `migrations.MIGRATIONS` how a ledger of the version before becomes one: for a new table that is its name;
+3. `python -m tools.keep_ledger`, which writes down the new shape (ledger/versions.py) and keeps a small ledger of it
+   (tests/ledgers/).
+
+`runs` and `owner` stay as they are for good: a ledger is owned before it is migrated. So do the columns of `ledger_migrations`.
 """
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+
 APPLICATION_ID = 0x64346349  # "d4cI"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TABLES = """
 CREATE TABLE runs (
@@ -413,4 +426,28 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
     sample      TEXT NOT NULL,
     PRIMARY KEY (host_id, error_type)
 ) WITHOUT ROWID;
+
+-- Migrations of this ledger to a newer version (ledger/migrations.py). One that is under way says how far it has come.
+CREATE TABLE ledger_migrations (
+    migration_id  INTEGER PRIMARY KEY,
+    from_version  INTEGER NOT NULL,
+    to_version    INTEGER NOT NULL,
+    program       TEXT NOT NULL,      -- version of the d4c-images that did it
+    backup        TEXT,               -- where the ledger was copied to before; NULL: nowhere
+    began_at      INTEGER NOT NULL,
+    finished_at   INTEGER,            -- NULL: under way, or interrupted; nobody else may use the ledger then
+    at_version    INTEGER,            -- the step that is next: of the migration to this version ...
+    at_step       INTEGER,            -- ... its number, from 0
+    at_key        INTEGER             -- rows up to this key are done; NULL: none
+);
 """
+
+
+def statements(script: str) -> Iterator[str]:
+    """The single statements of a script; `executescript` would commit the open transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

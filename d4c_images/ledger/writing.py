@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from d4c_images.errors import LedgerLocked, LedgerLost
-from d4c_images.ledger import connect, owner, placement
+from d4c_images.errors import LedgerLocked, LedgerLost, Stopped
+from d4c_images.ledger import connect, migrations, owner, placement, shape
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placement import Reservation
@@ -50,14 +50,18 @@ def open_and_own(
     *,
     disk: Disk | None = None,
     create: bool = False,
+    terms: migrations.Terms | None = None,
 ) -> Iterator[Ledger]:
     """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
 
-    `disk` is for those who know better than the kernel's name of the file system. Raises what `connect.open_ledger` and
-    `owner.take` raise, and `LedgerError` where a shared disk has no working locks.
+    `disk` is for those who know better than the kernel's name of the file system. An older ledger is migrated, on these terms, if
+    there are any; without them only if that takes seconds. Raises what `connect.open_ledger`, `owner.take` and `migrations.migrate`
+    raise, and `LedgerError` if a shared disk has no working locks.
     """
     folder = path.absolute().parent
     shared = folder.is_dir() and (disk or placement.disk_of(path)) is Disk.SHARED
+    if not (shared and placement.is_held(path, process, clock())):  # else what is read may be torn, and it is refused below anyway
+        migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
     reservation = None
     if shared and (create or path.exists()):
         placement.check_locks(folder)
@@ -66,10 +70,13 @@ def open_and_own(
         ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
         try:
             owner.take(ledger, command, process, clock())
-            catch_up(ledger)
-            if reservation is not None:
-                ledger.guard = _Hold(ledger, reservation, clock, say)
             with _ending(ledger, clock):
+                ledger.guard = reservation  # no copies for readers of what is in the middle of a migration
+                if terms is None or not terms.leave_as_is:
+                    migrations.migrate(ledger, terms, clock, say)
+                    catch_up(ledger)
+                if reservation is not None:
+                    ledger.guard = _Hold(ledger, reservation, clock, say)
                 yield ledger
         finally:
             ledger.close()
@@ -83,6 +90,9 @@ def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
     """Write down how the run has ended, whichever way it does."""
     try:
         yield
+    except Stopped as stopped:
+        owner.give_back(ledger, str(stopped)[:500], clock())
+        raise
     except (LedgerLost, LedgerLocked):  # nothing can be written: what we claim is left to the next run, as if we had died
         raise
     except BaseException as error:

@@ -1,0 +1,46 @@
+"""`migrate`: brings a ledger of an older version up to date, after a backup. Changes no image and no file of the collection."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from d4c_images.commands import arguments, session
+from d4c_images.errors import UsageError
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "migrate",
+        run,
+        "Bring a ledger of an older version up to date. Copies it first; run it again to go on after an interruption.",
+        settings,
+    )
+    backup = parser.add_mutually_exclusive_group()
+    backup.add_argument("--backup", type=Path, metavar="FILE", help="where to copy the ledger to; by default beside it")
+    backup.add_argument("--no-backup", action="store_true", help="make no copy: you have one, or can do without")
+    arguments.add_progress(parser)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from rich.console import Console
+
+    from d4c_images.ledger import migrations, schema, shape
+    from d4c_images.report.migration_progress import MigrationProgress
+
+    if not args.ledger.exists():
+        raise UsageError(f"no ledger at {args.ledger}")
+    found = shape.inspect(args.ledger)
+    if found is not None and found.version == schema.SCHEMA_VERSION and not found.under_way:
+        print(f"{args.ledger} is of ledger version {found.version}, the current one: nothing to do")
+        return 0
+    stop = session.Stop()
+    live = session.wants_progress(args, sys.stdout)
+    with stop.listening(), MigrationProgress(Console(), live=live) as view:
+        terms = migrations.Terms(args.backup, args.no_backup, show=view.show, stop=stop)
+        with session.owned(args.ledger, "migrate", settings, terms=terms):
+            pass
+    return 0

@@ -1,0 +1,40 @@
+"""`python -m tests.migrating COMMAND...`: the program as a later version could be, for tests that kill it while it changes rows.
+
+Version 3 gives each image a number of its own, which a walk fills in small chunks, and a table that replaces another one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from d4c_images.cli import main
+from d4c_images.ledger import migrations, schema, versions
+from d4c_images.ledger.migrations import Column, Migration, Script, Tables, Walk
+from tools import keep_ledger
+
+CHUNK_ROWS = 5
+FILL = "UPDATE image_rows SET checked_at = coalesce(checked_at, 0) + image_id WHERE image_id > :after AND image_id <= :upto"
+COPY = "INSERT INTO words SELECT text_id, text FROM texts WHERE text_id > :after AND text_id <= :upto"
+STEPS = (
+    Column("image_rows", "checked_at INTEGER"),
+    Walk("image_rows", "image_id", FILL, 0.1, CHUNK_ROWS),
+    Tables(("words",)),
+    Walk("texts", "text_id", COPY, 0.1, 1),
+    Script("DROP TABLE texts;\nALTER TABLE words RENAME TO texts;\n"),
+)
+
+
+def become_version_3() -> None:
+    schema.SCHEMA_VERSION = 3
+    schema.TABLES = schema.TABLES.replace(
+        "row_no           INTEGER\n);", "row_no           INTEGER, -- the last one so far\n checked_at INTEGER);"
+    ).replace("text     TEXT NOT NULL UNIQUE", "text     TEXT UNIQUE -- may be missing")
+    versions.SHAPES[3] = keep_ledger.current()
+    words = "CREATE TABLE words (text_id INTEGER PRIMARY KEY, text TEXT UNIQUE);\n"
+    schema.TABLES += words
+    migrations.MIGRATIONS = (*migrations.MIGRATIONS, Migration(3, STEPS))
+
+
+if __name__ == "__main__":
+    become_version_3()
+    sys.exit(main())

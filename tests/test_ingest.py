@@ -26,6 +26,7 @@ from d4c_images.ledger import (
     lending,
     owner,
     records,
+    recount,
     rollup,
     settling,
     texts,
@@ -475,7 +476,7 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
         admit.NEXT_IMAGE_ID,
         "SELECT * FROM occurrence_images WHERE gbif_id = ?",
         "SELECT * FROM occurrence_images WHERE image_id = ?",
-        rollup.RECOUNT,
+        recount.LINES,
     ],
 )
 def test_big_tables_are_searched_and_never_scanned(tmp_path: Path, sql: str) -> None:

@@ -82,12 +82,6 @@ class Cells:
         return Cell(*(column[at] for column in self._columns))
 
 
-class Progress(NamedTuple):
-    what: str
-    done: int
-    total: int
-
-
 class CounterRecount:
     """One recount. `steps` is to be exhausted before anything else is asked."""
 
@@ -101,13 +95,13 @@ class CounterRecount:
         self._lost_hosts: set[int] = set()
         self._n_lost_rules = 0
 
-    def steps(self) -> Iterator[Progress]:
-        """Count on, a bounded number of rows at a time."""
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """Count on, a bounded number of rows at a time: how many rows are counted, images and records, and of how many."""
         top: int = self._ask(recount.TOP_IMAGE, ())[0][0]
+        total: int = top + self._ask(N_RECORDS, ())[0][0]
         while (step := recount.next_images(self._ask, self._image_id)) is not None:
             self._add_images(step)
-            yield Progress("counters", min(self._image_id, top), top)
-        total: int = self._ask(N_RECORDS, ())[0][0]
+            yield min(self._image_id, top), total
         while True:
             n, upto, _, *by_status = self._ask(recount.MEASURE, (self._after, STEP_ROWS))[0]
             if n == 0:
@@ -116,7 +110,7 @@ class CounterRecount:
             self._n_records += n
             for status, number in zip(self._records, by_status, strict=True):
                 self._records[status] += number
-            yield Progress("gbifIDs", self._n_records, max(total, self._n_records))
+            yield top + self._n_records, max(total, top + self._n_records)
 
     def untrue(self) -> Iterator[str]:
         """A line on each counter that differs. To be asked last, and once: what was counted is used up."""

@@ -292,7 +292,7 @@ class _Check:
         def count() -> None:
             counting = CounterRecount(self.ledger.rows)
             for step in counting.steps():
-                self.progress(CheckProgress("counters", step.done, step.total))
+                self.progress(CheckProgress("counters", *step))
             self._compare(counting)
 
         # Not to be gone on with: what was counted in one moment is of no use in another.
@@ -318,7 +318,7 @@ class _Check:
         for step in counting.steps():
             if not is_unchanged():
                 return False
-            progress = CheckProgress("counters", step.done, step.total)
+            progress = CheckProgress("counters", *step)
             counted = counting.as_json() if self.state.is_due() else None
             if counted is None:
                 self.progress(progress)

@@ -6,21 +6,25 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from d4c_images import cli
+from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger import audit
 from d4c_images.ledger.reader import Reader, open_reader
 from d4c_images.ledger.rollup import finalize
-from d4c_images.report import check_state
+from d4c_images.report import check_progress, check_state
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
 from d4c_images.report.render import show_check
 from d4c_images.stores import Keep, Place
@@ -208,16 +212,67 @@ def test_the_ledger_alone_needs_no_files_and_ends_with_counts_of_its_rows(collec
     done = run_check(collection, "--ledger-only")
     assert (done.returncode, done.stderr) == (0, "")
     assert "the ledger alone: 10 images, 7 gbifIDs" in done.stdout
-    found = json.loads(run_check(collection, "--ledger-only", "--json").stdout)
+    assert re.search(r"images +failed_transient +2\n", done.stdout)
+    with open_reader(collection.ledger) as ledger:
+        found = check(ledger, None, CheckOptions(ledger_only=True)).as_dict()
     assert found["root"] is None
     assert found["images_by_status"] == {
         "pending": 1, "leased": 1, "success": 4, "failed_transient": 2, "failed_permanent": 2,
     }  # fmt: skip
     assert found["records_by_status"] == {"pending": 1, "partial": 2, "done": 3, "failed": 1}
     wrong_record(collection)
-    assert run_check(collection, "--ledger-only").returncode == 1
-    refused = run_check(collection, "--ledger-only", "--sha256")
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    found_one = run_check(collection, "--ledger-only", "--json")
+    assert found_one.returncode == 1
+    assert json.loads(found_one.stdout)["counts"] == {"record untrue": 1}
+
+
+def test_the_ledger_alone_and_all_hashes_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", "--ledger-only", "--sha256"]) == 2
+    assert "--ledger-only looks at no file" in capsys.readouterr().err
+
+
+def test_a_signal_ends_a_check_which_then_goes_on(collection: Collection, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["check", "--ledger", str(collection.ledger), "--root", str(collection.root)]
+    signals = iter([False] * 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session.Stop, "__call__", lambda _: next(signals, True))
+        assert cli.main(arguments) == 75
+    assert "run the same command again, and it goes on from here" in capsys.readouterr().err
+    assert check_state.state_path(collection.ledger).exists()
+    assert cli.main(arguments) == 0
+    assert "going on where an earlier check has stopped" in capsys.readouterr().err
+
+
+def test_progress_in_a_job_log_has_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(check_progress.time, "monotonic", lambda: now[0])
+    view = check_progress.CheckProgressView(live=False)
+    assert view.line() is None
+    view.show(CheckProgress("records", 400, 1000))  # what an earlier run has done
+    now[0] += 10
+    view.show(CheckProgress("records", 600, 1000))
+    assert str(view.line()).endswith("checking the records: 600 of 1,000 (60.0 %), 20/s, ETA 20 s")
+    view.show(CheckProgress("files", 7, None))
+    now[0] += 90
+    assert str(view.line()).endswith("checking the files: 7, for 1 min 30 s")
+
+
+def test_a_job_log_gets_a_line_while_one_statement_runs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(check_progress, "LOG_EVERY_S", 0.001)
+    written = threading.Event()
+    line = check_progress.CheckProgressView.line
+
+    def once(self: check_progress.CheckProgressView) -> str | None:
+        text = line(self)
+        if text:
+            written.set()
+        return text
+
+    monkeypatch.setattr(check_progress.CheckProgressView, "line", once)
+    with check_progress.CheckProgressView(live=False) as view:
+        view.show(CheckProgress("database", 0, 17_000, " MB"))
+        assert written.wait(PATIENCE_S)
+    assert "checking the database: 0 of 17,000 MB (0.0 %)" in capfd.readouterr().err
 
 
 def test_a_check_of_files_goes_on_where_it_was_stopped(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

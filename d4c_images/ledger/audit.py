@@ -82,8 +82,8 @@ class NamedImage:
 def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: None, *, full: bool) -> list[str]:
     """What SQLite finds wrong with the file itself; empty if nothing is.
 
-    One statement, which reads the whole file and counts no rows. `alive` hears of its virtual machine's instructions, in
-    millions, while it looks at the rows; what it raises ends the statement.
+    One statement, which reads the whole file twice. `alive` is called often during the second time, when it looks at the rows;
+    what it raises ends the statement.
     """
     with ledger.watching(WATCH_INSTRUCTIONS, alive):
         rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")

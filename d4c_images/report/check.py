@@ -14,9 +14,10 @@ import hashlib
 import os
 import re
 import stat
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from itertools import islice
@@ -29,6 +30,7 @@ from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.recount import Position
+from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.stores import Place, reading, shard
 from d4c_images.stores.pack import FOLDER as PACKS
@@ -42,6 +44,9 @@ DEEPEST = 4  # levels of folders; the layout has two
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
 PART_NAME = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
 LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal", ".owner", ".snapshot", ".snapshot.new", SUFFIX)
+PASSES = 2  # SQLite's checks read each page twice: first the trees, then the rows
+MB = 1_000_000
+WATCH_EVERY_S = 1.0
 CLOCKS_S = 10.0  # by which the clocks of two machines may differ
 
 
@@ -264,12 +269,18 @@ class _Check:
     def _check_database(self) -> None:
         if "database" in self.done:
             return
-        self.progress(CheckProgress("database", 0, None))
+        began, n_mb = _bytes_read(), PASSES * _size_of(self.ledger) // MB
 
-        def alive(n: int) -> None:
-            self.progress(CheckProgress("database", n, None, " million instructions of SQLite"))
+        def show(*_: object) -> None:
+            read = _bytes_read()
+            known = began is not None and read is not None
+            done = min((read - began) // MB, n_mb) if read is not None and began is not None else 0
+            self.progress(CheckProgress("database", done, n_mb if known else None, " MB"))
 
-        for line in audit.database_errors(self.ledger, alive, full=self.options.full):
+        show()
+        with _calling(show, WATCH_EVERY_S):
+            lines = audit.database_errors(self.ledger, show, full=self.options.full)
+        for line in lines:
             self._found(Kind.DATABASE, line)
 
     def _check_ledger(self) -> None:
@@ -540,6 +551,37 @@ class _Check:
 def _parts(prefix: str) -> tuple[str, ...]:
     """Of "123/456/"; in the order of the walk a folder comes before those in it, as a tuple before a longer one."""
     return tuple(prefix.split("/")[:-1])
+
+
+def _size_of(ledger: Reader) -> int:
+    return (ledger.path if ledger.copied_at is None else snapshot_of(ledger.path)).stat().st_size
+
+
+def _bytes_read() -> int | None:
+    """What this process has read so far, from the cache or from the disk; None if the system does not say."""
+    try:
+        return int(Path("/proc/self/io").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+@contextmanager
+def _calling(show: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call `show` now and then from another thread: one statement of SQLite keeps this one for minutes."""
+    is_over = threading.Event()
+
+    def call() -> None:
+        while not is_over.wait(every_s):
+            with suppress(Stopped):  # for the thread that does the work
+                show()
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _sha256(pieces: Iterator[bytes]) -> bytes:

@@ -87,9 +87,11 @@ class CheckProgressView:
         of_total = ""
         if progress.total is not None:
             share = f" ({100 * progress.done / progress.total:.1f} %)" if progress.total else ""
-            of_total = f" of {progress.total:,}{share}"
+            of_total = f" of {progress.total:,}{progress.unit}{share}"
+        else:
+            of_total = progress.unit
         rate = f", {(progress.done - first) / (now - since):,.0f}/s" if now > since and progress.done > first else ""
-        return f"{progress.done:,}{of_total}{progress.unit}{rate}"
+        return f"{progress.done:,}{of_total}{rate}"
 
     def _write_log(self) -> None:
         while not self._is_over.wait(LOG_EVERY_S):

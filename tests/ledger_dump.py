@@ -43,6 +43,8 @@ QUERIES = {
     "store": "SELECT kind FROM store",
     "shards": "SELECT * FROM shards ORDER BY file_path",
     "page_samples": "SELECT * FROM page_samples",
+    "checkpoints": "SELECT name, position FROM checkpoints ORDER BY name",
+    "recounted_tallies": "SELECT * FROM recounted_tallies ORDER BY host_id, status, error_type",
 }
 LEFT_OUT = {"runs", "owner", "ledger_migrations"}
 

@@ -1,12 +1,14 @@
-"""`check`: holds ledger and files against each other. Changes nothing."""
+"""`check`: holds ledger and files against each other. Changes neither."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from functools import partial
 
 from d4c_images.commands import arguments, session
+from d4c_images.errors import Stopped, UsageError
 from d4c_images.settings import Settings
 
 
@@ -15,12 +17,17 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "check",
         run,
-        "Hold ledger and files against each other, both ways. Changes nothing; exit code 1 on findings.",
+        "Hold ledger and files against each other, both ways. Changes neither; exit code 1 on findings. Run it again to go on "
+        "after an interruption.",
         settings,
         root=True,
     )
     parser.add_argument("--sha256", action="store_true", help="read every file and compare its hash")
     parser.add_argument("--full", action="store_true", help="SQLite's full integrity check instead of the quick one")
+    parser.add_argument(
+        "--ledger-only", action="store_true", help="look at no file: the database, its counters, its records; ends with row counts"
+    )
+    parser.add_argument("--restart", action="store_true", help="begin anew, not where an earlier check was stopped")
     parser.add_argument("--json", action="store_true", help="the findings for scripts")
     arguments.add_progress(parser)
 
@@ -33,9 +40,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.report.render import show_check
 
+    options = checking.CheckOptions(args.sha256, args.full, args.ledger_only, args.restart)
+    if args.ledger_only and args.sha256:
+        raise UsageError("--ledger-only looks at no file, and --sha256 reads them all: give one of them")
+    stop = session.Stop()
     live = session.wants_progress(args, sys.stderr)
-    with open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:
-        report = checking.check(ledger, args.root, checking.CheckOptions(sha256=args.sha256, full=args.full), view.show)
+    with stop.listening(), open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:
+
+        def show(progress: checking.CheckProgress) -> None:
+            view.show(progress)
+            if stop():
+                raise Stopped("a signal came: the check has stopped; run the same command again, and it goes on from here")
+
+        report = checking.check(ledger, args.root, options, show, partial(print, file=sys.stderr, flush=True))
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

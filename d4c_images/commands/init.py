@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from d4c_images.ingest import Progress
     from d4c_images.ledger.rollup import RollUpProgress
     from d4c_images.reading import Reader
+    from d4c_images.report.check_progress import CheckProgressView
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -55,7 +56,11 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--finalize-only", action="store_true", help="recount the status of every record from its images")
+    parser.add_argument(
+        "--finalize-only",
+        action="store_true",
+        help="recount the status of every record from its images; run it again to go on after an interruption",
+    )
     arguments.add_requeue(parser)
     arguments.add_progress(parser)
 
@@ -119,24 +124,52 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.ledger import lending
-    from d4c_images.ledger.rollup import finalize
+    from d4c_images.ledger.rollup import FINALIZE, finalize
+    from d4c_images.report.check_progress import CheckProgressView
 
-    last, told = time.monotonic(), 0
-
-    def show(progress: RollUpProgress) -> None:
-        nonlocal last, told
-        heart.beat_if_due()
-        if time.monotonic() - last >= 30 or told < progress.records == progress.total:
-            last, told = time.monotonic(), progress.records
-            print(f"{progress.records:,} of {progress.total:,} records, {progress.corrected:,} corrected", flush=True)
-
-    with session.owned(args.ledger, "init --finalize-only", settings) as ledger:
+    stop = session.Stop()
+    rounds = session.rounds(args, settings, stop)
+    deadline, _ = rounds.limits(None, 0.0, time.time())
+    live = session.wants_progress(args, sys.stderr)
+    with stop.listening(), session.owned(args.ledger, FINALIZE, settings) as ledger:
         heart = owner.Heart(ledger, time.time)
         with ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
-        done = finalize(ledger, show)
+        with CheckProgressView(live=live, doing="recounting the") as view:
+
+            def after_each_chunk(progress: RollUpProgress) -> None:
+                _show_roll_up(progress, view, is_first=not ledger.n_done)
+                heart.beat_if_due()
+                ledger.n_done += 1
+                why = "a signal came" if stop() else "the time is up" if deadline and time.time() >= deadline else None
+                if why is not None:
+                    where = f"stopped after {progress.records:,} of {progress.total:,} records and {progress.images:,} images"
+                    raise Stopped(f"{why}: {where}, all committed; run the same command again")
+
+            try:
+                done = finalize(ledger, after_each_chunk)
+            except Stopped as stopped:
+                ledger.ending = str(stopped)
+                n_idle = idle_rounds(ledger, FINALIZE, settings.job)
+            else:
+                ledger.n_done = done.records
+    if ledger.ending != "ended":
+        print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
+        return rounds.exit_code(n_idle)
     print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
     return 0
+
+
+def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first: bool) -> None:
+    from d4c_images.report.check import CheckProgress
+
+    if is_first and progress.records_before is not None:
+        before = f"{progress.records_before:,} records and {progress.images_before:,} images"
+        print(f"going on where an earlier run has stopped: {before} were counted", flush=True)
+    if progress.images:
+        view.show(CheckProgress("images", progress.images, progress.n_images))
+    else:
+        view.show(CheckProgress("records", progress.records, progress.total))
 
 
 def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
@@ -153,6 +186,6 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
         answer = input(f"Delete {path} with {images.total:,} images, {images.success:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    for suffix in ("", "-wal", "-shm", "-journal", ".check"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     wishes.forget(path)

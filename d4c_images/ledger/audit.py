@@ -7,18 +7,17 @@ statement, or inside `Reader.at_one_moment` by a function of this module.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from d4c_images.ledger import untried
 from d4c_images.ledger.lent import IS_LENT
+from d4c_images.ledger.places import image_named
 from d4c_images.ledger.reader import Reader
-from d4c_images.ledger.rollup import RECOUNT, RECOUNT_IMAGES, record_status
+from d4c_images.ledger.recount import TOP_IMAGE, recount_one
 
 STEP_ROWS = 5_000
+WATCH_INSTRUCTIONS = 1_000_000
 
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 SUCCESSES = """
 SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
@@ -37,29 +36,17 @@ SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT N
        CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END
            = wanted.value ->> 2
 FROM json_each(?) AS wanted
-LEFT JOIN image_rows AS i ON i.image_id = coalesce(
-    (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r
-     WHERE g.gbif_id = wanted.value ->> 0 AND r.image_id >= g.first_image_id AND r.image_id < g.first_image_id + g.n_in_line
-       AND r.image_no = wanted.value ->> 1),
-    (SELECT l.image_id FROM link_rows AS l WHERE l.gbif_id = wanted.value ->> 0 AND l.image_no = wanted.value ->> 1))
+LEFT JOIN image_rows AS i ON i.image_id = {image_named("wanted.value ->> 0", "wanted.value ->> 1")}
 ORDER BY wanted.key
 """  # noqa: S608 - constants
 LEASES = "SELECT lease_id FROM leases"
 TOKEN = "SELECT token FROM store"
 LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
-TALLIES = (
-    "SELECT host_id, status, error_type, n, n_final, size_bytes FROM tallies WHERE n <> 0 OR n_final <> 0 OR size_bytes <> 0"
-)
-HOST_NAMES = "SELECT host_id, host FROM host_rows"
-RECORD_TALLIES = "SELECT status, n FROM record_tallies WHERE n <> 0"
-COUNT_RECORDS = """
-SELECT coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'partial'), 0), coalesce(sum(status = 'done'), 0),
-       coalesce(sum(status = 'failed'), 0), count(*)
-FROM gbif_ids
-"""
-NOT_YET_RECORDED = """
-SELECT max(0, (SELECT coalesce(max(image_id), 0) FROM image_rows) - recorded_image_id) FROM caught_up
-"""
+FOREIGN_KEYS = "PRAGMA foreign_key_check(owner)"
+DATA_VERSION = "PRAGMA data_version"
+# In a ledger whose records are in no order each image is looked up: the inner pages of its tree (14 MB at 50 M rows) should stay.
+BIG_CACHE = "PRAGMA cache_size = -32768"
+LAST_RUN = "SELECT coalesce(max(run_id), 0) FROM runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +79,14 @@ class NamedImage:
         return self.has_dead_lease and self.is_next
 
 
-def database_errors(ledger: Reader, *, full: bool) -> list[str]:
-    """What SQLite finds wrong with the file itself; empty where nothing is."""
-    rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
+def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: None, *, full: bool) -> list[str]:
+    """What SQLite finds wrong with the file itself; empty if nothing is.
+
+    One statement, which reads the whole file twice. `alive` is called often during the second time, when it looks at the rows;
+    what it raises ends the statement.
+    """
+    with ledger.watching(WATCH_INSTRUCTIONS, alive):
+        rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
     return [] if rows == [("ok",)] else [row[0] for row in rows]
 
 
@@ -148,68 +140,35 @@ def n_records(ledger: Reader) -> int:
     return n
 
 
-def untrue_records(ledger: Reader, step: int = STEP_ROWS) -> Iterator[tuple[int, list[str]]]:
-    """For each step, how many records were recounted and a line on each whose counts or status differ from its images."""
-    last = -(2**63)
-    while rows := ledger.rows(RECOUNT, (last, step)):
-        last = rows[-1][0]
-        untrue = []
-        for gbif_id, n_images, n_success, n_failed, old, _, links, success, failed, tried, _ in rows:
-            status = record_status(links, success, failed, tried=tried > 0)
-            if (n_images, n_success, n_failed, old) != (links, success, failed, status):
-                untrue.append(
-                    f"gbifID {gbif_id}: {old}, {n_images} images, {n_success} stored, {n_failed} failed; "
-                    f"by its images {status.value}, {links}, {success}, {failed}"
-                )
-        yield len(rows), untrue
+def last_run(ledger: Reader) -> int:
+    run_id: int = ledger.rows(LAST_RUN)[0][0]
+    return run_id
 
 
-def untrue_counters(ledger: Reader, progress: Callable[[int], None], step: int = 40 * STEP_ROWS) -> list[str]:
-    """A line on each counter that differs from a recount. `progress` gets the image_id reached.
-
-    A running download cannot fold its write-ahead log back meanwhile, so the log grows.
-    """
-    return ledger.at_one_moment(lambda: [*_untrue_tallies(ledger, progress, step), *_untrue_record_tallies(ledger)])
+def begin(ledger: Reader) -> None:
+    """Make reads of a whole ledger quicker."""
+    ledger.rows(BIG_CACHE)
 
 
-def _untrue_tallies(ledger: Reader, progress: Callable[[int], None], step: int) -> list[str]:
-    counted: dict[tuple[int, str, str], list[int]] = {}
-    waiting: Counter[int] = Counter()
-    top = top_image(ledger)
-    for low in range(0, top, step):
-        for host_id, status, error_type, *figures, n_untried in ledger.rows(RECOUNT_IMAGES, (low, low + step)):
-            waiting[host_id] += n_untried
-            cell = counted.setdefault((host_id, status, error_type), [0, 0, 0])
-            cell[:] = [old + new for old, new in zip(cell, figures, strict=True)]
-        progress(min(top, low + step))
-    kept = {(host_id, status, error_type): figures for host_id, status, error_type, *figures in ledger.rows(TALLIES)}
-    wrong = sorted(key for key in kept.keys() | counted.keys() if kept.get(key, [0, 0, 0]) != counted.get(key, [0, 0, 0]))
-    listed: Counter[int] = Counter(dict(ledger.rows(untried.COUNT)))
-    unlisted = sorted(host_id for host_id in waiting.keys() | listed.keys() if waiting[host_id] != listed[host_id])
-    hosts: dict[int, str] = dict(ledger.rows(HOST_NAMES)) if wrong or unlisted else {}
-    nothing = [0, 0, 0]
-    return [
-        f"{hosts.get(key[0], key[0])}, {key[1]}, {key[2] or 'no error'}: images, final ones and bytes by the counters "
-        f"{kept.get(key, nothing)}, by the rows {counted.get(key, nothing)}"
-        for key in wrong
-    ] + [
-        f"{hosts.get(host_id, host_id)}: untried images by its lists {listed[host_id]}, by the rows {waiting[host_id]}"
-        for host_id in unlisted
-    ]
+def data_version(ledger: Reader) -> int:
+    """Another number once somebody else has committed something, as long as the connection is the same."""
+    version: int = ledger.rows(DATA_VERSION)[0][0]
+    return version
 
 
-def _untrue_record_tallies(ledger: Reader) -> list[str]:
-    *by_status, total = ledger.rows(COUNT_RECORDS)[0]
-    counted = {status: n for status, n in zip(("pending", "partial", "done", "failed"), by_status, strict=True) if n}
-    if sum(by_status) != total:
-        return [f"gbif_ids: {total - sum(by_status)} rows have an unknown status"]
-    kept: dict[str, int] = dict(ledger.rows(RECORD_TALLIES))
-    # While rows come in, new records are counted at once and written later (ledger/records.py); each shows one of these images.
-    ahead = kept.get("pending", 0) - counted.get("pending", 0)
-    if 0 < ahead <= ledger.rows(NOT_YET_RECORDED)[0][0]:
-        kept["pending"] -= ahead
-    return [
-        f"gbifIDs that are {status}: counter {kept.get(status, 0)}, rows {counted.get(status, 0)}"
-        for status in sorted(kept.keys() | counted.keys())
-        if kept.get(status, 0) != counted.get(status, 0)
-    ]
+def lost_references(ledger: Reader) -> list[str]:
+    """Of the small tables; those of the images are found by `CounterRecount`."""
+    rows = ledger.rows(FOREIGN_KEYS)
+    return [f"{table}, row {row}: what it refers to in {parent} does not exist" for table, row, parent, _ in rows]
+
+
+def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
+    """A line on a record whose counts or status differ from its images, both seen at one moment; None if they do not."""
+    record = ledger.at_one_moment(lambda: recount_one(ledger.rows, gbif_id))
+    if record is None or record.is_true:
+        return None
+    _, n_images, n_success, n_failed, status, _, counts = record
+    return (
+        f"gbifID {gbif_id}: {status}, {n_images} images, {n_success} stored, {n_failed} failed; "
+        f"by its images {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
+    )

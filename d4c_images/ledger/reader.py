@@ -9,12 +9,13 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from d4c_images.errors import LedgerError, UsageError
+from d4c_images.errors import D4CError, LedgerError, UsageError
 from d4c_images.ledger import migrations, owner, placement, schema, shape, snapshot
 from d4c_images.ledger.connect import explain
 
@@ -111,6 +112,30 @@ class Reader:
                     self._connection.execute("ROLLBACK")
             self._wait_and_forget(attempt)
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def watching(self, instructions: int, alive: Callable[[int], None]) -> Iterator[None]:
+        """Call `alive` whenever SQLite has run so many instructions, with how often that was. What it raises ends the block."""
+        n_calls = 0
+        raised: list[D4CError] = []
+
+        def on_progress() -> int:
+            nonlocal n_calls
+            n_calls += 1
+            try:
+                alive(n_calls)
+            except D4CError as error:
+                raised.append(error)
+            return len(raised)
+
+        connection = self._connected()
+        connection.set_progress_handler(on_progress, instructions)
+        try:
+            yield
+        except LedgerError as error:
+            raise raised[0] if raised else error from None
+        finally:
+            connection.set_progress_handler(None, 0)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -427,6 +427,21 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
     PRIMARY KEY (host_id, error_type)
 ) WITHOUT ROWID;
 
+-- Statements that take long and are made in committed chunks: how far each has come. Gone when it has ended.
+CREATE TABLE checkpoints (
+    name      TEXT PRIMARY KEY,      -- finalize
+    run_id    INTEGER NOT NULL,      -- that wrote it: true as long as no other kind of run has owned the ledger since
+    position  TEXT NOT NULL          -- JSON
+) WITHOUT ROWID;
+CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (ledger/rollup.py) has ended; empty else
+    host_id     INTEGER NOT NULL,
+    status      TEXT NOT NULL,
+    error_type  TEXT NOT NULL,
+    n           INTEGER NOT NULL,
+    n_final     INTEGER NOT NULL DEFAULT 0,
+    size_bytes  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (host_id, status, error_type)
+) WITHOUT ROWID;
 -- Migrations of this ledger to a newer version (ledger/migrations.py). One that is under way says how far it has come.
 CREATE TABLE ledger_migrations (
     migration_id  INTEGER PRIMARY KEY,

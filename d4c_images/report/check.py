@@ -1,4 +1,7 @@
-"""Holds ledger and files against each other, both ways. Changes nothing; memory does not grow with the collection.
+"""Holds ledger and files against each other, both ways. Changes neither; memory does not grow with the collection.
+
+It is done in parts: the database file, the counters, the records, the leases, the rows and their files, the files and their rows.
+After each step it marks how far it has come (`check_state`), and the next check goes on from the last mark that was saved.
 
 Safe beside a running download, in which files appear and rows change between two looks. A row is read before its file is looked
 at, a folder before the rows that its files name; whatever looks wrong is looked at again before it becomes a finding.
@@ -11,18 +14,24 @@ import hashlib
 import os
 import re
 import stat
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from d4c_images.errors import UsageError
-from d4c_images.ledger import audit
+from d4c_images.errors import Stopped, UsageError
+from d4c_images.ledger import audit, recount
 from d4c_images.ledger.audit import StoredImage
+from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.reader import Reader
+from d4c_images.ledger.recount import Position
+from d4c_images.ledger.snapshot import snapshot_of
+from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.stores import Place, reading, shard
 from d4c_images.stores.pack import FOLDER as PACKS
 from d4c_images.stores.pack import SHARD_NAME
@@ -34,7 +43,10 @@ DEEPEST = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
 PART_NAME = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
-LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal", ".owner", ".snapshot", ".snapshot.new")
+LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal", ".owner", ".snapshot", ".snapshot.new", SUFFIX)
+PASSES = 2  # SQLite's checks read each page twice: first the trees, then the rows
+MB = 1_000_000
+WATCH_EVERY_S = 1.0
 CLOCKS_S = 10.0  # by which the clocks of two machines may differ
 
 
@@ -45,6 +57,7 @@ class Kind(StrEnum):
     COUNTER = "counter untrue"
     RECORD = "record untrue"
     LOST_LEASE = "lent by nobody"
+    REFERENCE = "reference to nothing"
     NO_PATH = "success without a file name"
     MISSING = "file missing"
     SIZE = "file of another size"
@@ -75,6 +88,8 @@ class Finding:
 class CheckOptions:
     sha256: bool = False  # read every file
     full: bool = False  # SQLite's full check
+    ledger_only: bool = False  # look at no file
+    restart: bool = False  # do not go on where an earlier check has stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +97,13 @@ class CheckProgress:
     what: str
     done: int
     total: int | None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
     ledger: Path
-    root: Path
+    root: Path | None  # None: no file was looked at
     n_images: int  # success rows held against their files
     n_former: int  # what was stored before publishers changed it, likewise
     n_files: int  # files held against the ledger
@@ -100,6 +116,9 @@ class CheckReport:
     unused_bytes: int
     counts: dict[Kind, int]
     samples: tuple[Finding, ...]
+    images_by_status: dict[str, int]  # rows; empty if the file itself is damaged
+    records_by_status: dict[str, int]  # likewise, of gbif_ids
+    went_on: str | None = None  # where an earlier check had stopped
 
     @property
     def ok(self) -> bool:
@@ -108,19 +127,34 @@ class CheckReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = dataclasses.asdict(self)
-        return values | {"ledger": str(self.ledger), "root": str(self.root), "ok": self.ok}
+        return values | {"ledger": str(self.ledger), "root": None if self.root is None else str(self.root), "ok": self.ok}
 
 
 def check(
     ledger: Reader,
-    root: Path,
+    root: Path | None,
     options: CheckOptions = CheckOptions(),
     progress: Callable[[CheckProgress], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> CheckReport:
-    """Check everything; raises `UsageError` where `root` is no folder, `LedgerError` where the ledger cannot be read at all."""
-    if not root.is_dir():
+    """Check everything, or the ledger alone; `say` gets a line if this goes on where an earlier check has stopped.
+
+    Raises `UsageError` if `root` is no folder, `LedgerError` if the ledger cannot be read at all. `Stopped`, raised by `progress`,
+    ends it; the next check goes on from there.
+    """
+    if options.ledger_only:
+        root = None
+    elif root is None or not root.is_dir():
         raise UsageError(f"there is no image root {root}")
-    return _Check(ledger, root, options, progress).run()
+    where = None if root is None else str(root.absolute())
+    state = CheckState(ledger, {"root": where, "sha256": options.sha256, "full": options.full})
+    return _Check(ledger, root or Path(), options, progress, state).run(say)
+
+
+NUMBERS = (
+    *("n_images", "n_former", "n_files", "n_packed", "n_records", "n_to_adopt", "n_in_work", "n_to_set_aside", "n_unused"),
+    "unused_bytes",
+)
 
 
 @dataclass(slots=True)
@@ -129,6 +163,7 @@ class _Check:
     root: Path
     options: CheckOptions
     progress: Callable[[CheckProgress], None]
+    state: CheckState
     counts: Counter[Kind] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
@@ -141,30 +176,34 @@ class _Check:
     n_to_set_aside: int = 0
     n_unused: int = 0
     unused_bytes: int = 0
+    images_by_status: dict[str, int] = field(default_factory=dict)
+    records_by_status: dict[str, int] = field(default_factory=dict)
+    done: list[str] = field(default_factory=list)  # parts
+    at: dict[str, Any] = field(default_factory=dict)  # where the part that is under way stands
 
-    def run(self) -> CheckReport:
-        self.progress(CheckProgress("database", 0, None))
-        for line in audit.database_errors(self.ledger, full=self.options.full):
-            self._found(Kind.DATABASE, line)
-        if not self.counts:  # in a damaged file, what its rows say proves nothing
-            self._check_ledger()
-            self._check_rows()
-            self._check_folders()
+    def run(self, say: Callable[[str], None]) -> CheckReport:
+        audit.begin(self.ledger)
+        went_on = self._go_on()
+        if went_on is not None:
+            say(f"going on where an earlier check has stopped ({went_on}); --restart begins anew")
+        with self._kept_when_stopped():
+            with self._part("database"):
+                self._check_database()
+            if Kind.DATABASE not in self.counts:  # in a damaged file, what its rows say proves nothing
+                self._check_ledger()
+                if not self.options.ledger_only:
+                    self._check_rows()
+                    self._check_folders()
+        self.state.forget()
         return CheckReport(
-            self.ledger.path,
-            self.root,
-            self.n_images,
-            self.n_former,
-            self.n_files,
-            self.n_packed,
-            self.n_records,
-            self.n_to_adopt,
-            self.n_in_work,
-            self.n_to_set_aside,
-            self.n_unused,
-            self.unused_bytes,
-            dict(self.counts),
-            tuple(self.samples),
+            ledger=self.ledger.path,
+            root=None if self.options.ledger_only else self.root,
+            **{name: getattr(self, name) for name in NUMBERS},
+            counts=dict(self.counts),
+            samples=tuple(self.samples),
+            images_by_status=self.images_by_status,
+            records_by_status=self.records_by_status,
+            went_on=went_on,
         )
 
     def _found(self, kind: Kind, what: str) -> None:
@@ -172,37 +211,184 @@ class _Check:
         if self.counts[kind] <= SAMPLES:
             self.samples.append(Finding(kind, what))
 
+    # How far it has come
+
+    def _go_on(self) -> str | None:
+        """Take up what an earlier check has marked; returns in words where that was."""
+        mark = None if self.options.restart else self.state.load()
+        if mark is None:
+            return None
+        for name in NUMBERS:
+            setattr(self, name, mark[name])
+        self.images_by_status, self.records_by_status = mark["images_by_status"], mark["records_by_status"]
+        self.counts.update({Kind(kind): n for kind, n in mark["counts"].items()})
+        self.samples += [Finding(Kind(kind), what) for kind, what in mark["samples"]]
+        self.done, self.at = mark["done"], mark["at"]
+        words: str = mark["words"]
+        return words
+
+    def _reached(self, progress: CheckProgress, **at: Any) -> None:
+        """A step is done: everything up to here is counted, and nothing behind it."""
+        of_total = "" if progress.total is None else f" of {progress.total:,}"
+        self._mark(f"{progress.what}: {progress.done:,}{of_total}", at)
+        self.progress(progress)
+
+    def _mark(self, words: str, at: dict[str, Any]) -> None:
+        self.at = at
+        self.state.mark(
+            {name: getattr(self, name) for name in NUMBERS}
+            | {
+                "images_by_status": self.images_by_status,
+                "records_by_status": self.records_by_status,
+                "counts": {kind.value: n for kind, n in self.counts.items()},
+                "samples": [[finding.kind.value, finding.what] for finding in self.samples],
+                "done": list(self.done),
+                "at": at,
+                "words": words,
+            }
+        )
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Marks a part as done behind it. (What is in the block sees to it that it is not done twice.)"""
+        yield
+        if name not in self.done:
+            self.done.append(name)
+            self._mark(f"after the {name}", {})
+
+    @contextmanager
+    def _kept_when_stopped(self) -> Iterator[None]:
+        try:
+            yield
+        except (Stopped, KeyboardInterrupt):
+            self.state.save()
+            raise
+
+    # The parts
+
+    def _check_database(self) -> None:
+        if "database" in self.done:
+            return
+        began, n_mb = _bytes_read(), PASSES * _size_of(self.ledger) // MB
+
+        def show(*_: object) -> None:
+            read = _bytes_read()
+            known = began is not None and read is not None
+            done = min((read - began) // MB, n_mb) if read is not None and began is not None else 0
+            self.progress(CheckProgress("database", done, n_mb if known else None, " MB"))
+
+        show()
+        with _calling(show, WATCH_EVERY_S):
+            lines = audit.database_errors(self.ledger, show, full=self.options.full)
+        for line in lines:
+            self._found(Kind.DATABASE, line)
+
     def _check_ledger(self) -> None:
-        top = audit.top_image(self.ledger)
-        for line in audit.untrue_counters(self.ledger, lambda done: self.progress(CheckProgress("counters", done, top))):
+        with self._part("counters"):
+            self._check_counters()
+        with self._part("records"):
+            self._check_records()
+        with self._part("leases"):
+            if "leases" not in self.done:
+                for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
+                    self._found(Kind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+                for line in audit.lost_references(self.ledger):
+                    self._found(Kind.REFERENCE, line)
+
+    def _check_counters(self) -> None:
+        """Counters and rows must be seen at one moment: while nothing is written, or else in one read transaction."""
+        if "counters" in self.done or self._counted_while_nothing_is_written():
+            return
+
+        def count() -> None:
+            counting = CounterRecount(self.ledger.rows)
+            for step in counting.steps():
+                self.progress(CheckProgress("counters", *step))
+            self._compare(counting)
+
+        # Not to be gone on with: what was counted in one moment is of no use in another.
+        before = self.counts.copy(), self.samples.copy()
+
+        def count_anew() -> None:  # it is tried again after a passing I/O error
+            self.counts, self.samples = before[0].copy(), before[1].copy()
+            count()
+
+        self.ledger.at_one_moment(count_anew)
+
+    def _counted_while_nothing_is_written(self) -> bool:
+        """Each step is a read of its own, so that no run is held up; False as soon as something has been written."""
+        before, version = fingerprint(self.ledger), audit.data_version(self.ledger)
+        kept = self.at.get("counters")
+        counting = CounterRecount(self.ledger.rows)
+        if kept and kept["fingerprint"] == before:
+            counting = CounterRecount.of_json(self.ledger.rows, kept["counted"])
+
+        def is_unchanged() -> bool:
+            return fingerprint(self.ledger) == before and audit.data_version(self.ledger) == version
+
+        for step in counting.steps():
+            if not is_unchanged():
+                return False
+            progress = CheckProgress("counters", *step)
+            counted = counting.as_json() if self.state.is_due() else None
+            if counted is None:
+                self.progress(progress)
+            else:
+                self._reached(progress, counters={"fingerprint": before, "counted": counted})
+        found = self.counts.copy(), self.samples.copy()
+        self._compare(counting)
+        if not is_unchanged():
+            self.counts, self.samples = found
+            return False
+        return True
+
+    def _compare(self, counting: CounterRecount) -> None:
+        self.images_by_status, self.records_by_status = counting.images_by_status(), counting.records_by_status()
+        for line in counting.lost_references():
+            self._found(Kind.REFERENCE, line)
+        for line in counting.untrue():
             self._found(Kind.COUNTER, line)
+
+    def _check_records(self) -> None:
+        """Every record against its images, in short reads. What seems untrue is counted once more, by itself and at one moment."""
+        if "records" in self.done:
+            return
         total = audit.n_records(self.ledger)
-        for n, untrue in audit.untrue_records(self.ledger):
-            self.n_records += n
-            for line in untrue:
-                self._found(Kind.RECORD, line)
-            self.progress(CheckProgress("records", self.n_records, total))
-        for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
-            self._found(Kind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+        position = Position.of_json(self.at["record"]) if "record" in self.at else Position()
+        for step in recount.record_steps(self.ledger.rows, position):
+            self.n_records += step.n_records
+            for record in step.untrue:
+                line = audit.record_trouble(self.ledger, record.gbif_id)
+                if line is not None:
+                    self._found(Kind.RECORD, line)
+            progress = CheckProgress("records", self.n_records, max(total, self.n_records))
+            self._reached(progress, record=step.position.as_json())
 
     def _check_rows(self) -> None:
         """Every success row against its file."""
+        if "images" in self.done:
+            return
         top = audit.top_image(self.ledger)
-        for low in range(0, top, audit.STEP_ROWS):
-            for image in audit.stored_images(self.ledger, low, low + audit.STEP_ROWS):
-                self.n_images += 1
-                if self._trouble(image) is None:
-                    continue
-                now = audit.stored_image(self.ledger, image.image_id)
-                trouble = None if now is None else self._trouble(now)
-                if trouble is not None:
-                    self._found(trouble.kind, trouble.what)
-            for image in audit.former_images(self.ledger, low, low + audit.STEP_ROWS):
-                self.n_former += 1
-                trouble = self._trouble(image)
-                if trouble is not None:
-                    self._found(trouble.kind, trouble.what)
-            self.progress(CheckProgress("images", min(top, low + audit.STEP_ROWS), top))
+        with self._part("images"):
+            for low in range(self.at.get("image_id", 0), top, audit.STEP_ROWS):
+                upto = low + audit.STEP_ROWS
+                self._check_some_rows(low, upto)
+                self._reached(CheckProgress("images", min(top, upto), top), image_id=upto)
+
+    def _check_some_rows(self, low: int, upto: int) -> None:
+        for image in audit.stored_images(self.ledger, low, upto):
+            self.n_images += 1
+            if self._trouble(image) is None:
+                continue
+            now = audit.stored_image(self.ledger, image.image_id)
+            trouble = None if now is None else self._trouble(now)
+            if trouble is not None:
+                self._found(trouble.kind, trouble.what)
+        for image in audit.former_images(self.ledger, low, upto):
+            self.n_former += 1
+            trouble = self._trouble(image)
+            if trouble is not None:
+                self._found(trouble.kind, trouble.what)
 
     def _trouble(self, image: StoredImage) -> Finding | None:
         if image.path is None or image.size_bytes is None or image.sha256 is None:
@@ -235,16 +421,18 @@ class _Check:
     def _check_folders(self) -> None:
         """Every file against the ledger."""
         ledger_files = {Path(f"{self.ledger.path.absolute()}{suffix}") for suffix in LEDGER_SUFFIXES}
-        for prefix, names in self._walk("", 0):
+        after = self.at.get("folder")
+        for prefix, names in self._walk("", 0, None if after is None else _parts(after)):
             names = [name for name in names if (self.root / prefix / name).absolute() not in ledger_files]
-            self.n_files += len(names)
+            n_files = len(names)
             if prefix == f"{PACKS}/":
                 for name in filter(SHARD_NAME.fullmatch, names):
                     self._check_shard(prefix + name)
                 names = [name for name in names if not SHARD_NAME.fullmatch(name)]
             for name, standing in self._look(prefix, names).items():
                 self._note(prefix, name, standing)
-            self.progress(CheckProgress("files", self.n_files, None))
+            self.n_files += n_files
+            self._reached(CheckProgress("files", self.n_files, None), folder=prefix)
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
         if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
@@ -336,8 +524,14 @@ class _Check:
                 standings[name] = Standing.UNKNOWN
         return standings
 
-    def _walk(self, prefix: str, depth: int) -> Iterator[tuple[str, list[str]]]:
-        """Each folder under the root, as "123/456/", with the names of its files, in order; one folder at a time in memory."""
+    def _walk(self, prefix: str, depth: int, after: tuple[str, ...] | None) -> Iterator[tuple[str, list[str]]]:
+        """Each folder under the root, as "123/456/", with the names of its files, in order; one folder at a time in memory.
+
+        `after` is the last folder of those to be left out: it, and all that come before it.
+        """
+        parts = _parts(prefix)
+        if after is not None and parts < after[: len(parts)]:
+            return  # with all below it
         try:
             with os.scandir(self.root / prefix) as entries:
                 found = sorted((entry.name, entry.is_dir()) for entry in entries)
@@ -346,11 +540,48 @@ class _Check:
         except OSError as error:
             self._found(Kind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
             return
-        yield prefix, [name for name, is_folder in found if not is_folder]
+        if after is None or parts > after:
+            yield prefix, [name for name, is_folder in found if not is_folder]
         for name, is_folder in found:
             # Hidden folders and lost+found belong to the file system, such as its snapshots.
             if is_folder and depth < DEEPEST and not name.startswith(".") and name != "lost+found":
-                yield from self._walk(f"{prefix}{name}/", depth + 1)
+                yield from self._walk(f"{prefix}{name}/", depth + 1, after)
+
+
+def _parts(prefix: str) -> tuple[str, ...]:
+    """Of "123/456/"; in the order of the walk a folder comes before those in it, as a tuple before a longer one."""
+    return tuple(prefix.split("/")[:-1])
+
+
+def _size_of(ledger: Reader) -> int:
+    return (ledger.path if ledger.copied_at is None else snapshot_of(ledger.path)).stat().st_size
+
+
+def _bytes_read() -> int | None:
+    """What this process has read so far, from the cache or from the disk; None if the system does not say."""
+    try:
+        return int(Path("/proc/self/io").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+@contextmanager
+def _calling(show: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Call `show` now and then from another thread: one statement of SQLite keeps this one for minutes."""
+    is_over = threading.Event()
+
+    def call() -> None:
+        while not is_over.wait(every_s):
+            with suppress(Stopped):  # for the thread that does the work
+                show()
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _sha256(pieces: Iterator[bytes]) -> bytes:

@@ -6,32 +6,39 @@ Changes nothing.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from d4c_images.durations import show_span
 from d4c_images.report.check import CheckProgress
 
 LOG_EVERY_S = 30.0
 
 
 class CheckProgressView:
-    """Use as a context; `show` takes what `check` tells. On standard error, so that `--json` stays whole."""
+    """Use as a context; `show` takes what `check` reports. On standard error, so that `--json` stays whole."""
 
     def __init__(self, *, live: bool, doing: str = "checking the") -> None:
         self._doing = doing
-        self._told_at = time.monotonic()
+        self._first: dict[str, tuple[float, int]] = {}  # of each part: when it was first seen, and how far it was
+        self._last: tuple[CheckProgress, float] | None = None
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
+        self._is_over = threading.Event()
+        self._log: threading.Thread | None = None
         if live:
             self._bars = Progress(
                 TextColumn("{task.description:<9}"),
                 BarColumn(),
                 TextColumn("{task.fields[figures]}"),
                 TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -39,19 +46,55 @@ class CheckProgressView:
     def __enter__(self) -> Self:
         if self._bars is not None:
             self._bars.start()
+        else:  # a thread, since one statement of SQLite may take minutes
+            self._log = threading.Thread(target=self._write_log, daemon=True)
+            self._log.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._is_over.set()
         if self._bars is not None:
             self._bars.stop()
+        if self._log is not None:
+            self._log.join()
 
     def show(self, progress: CheckProgress) -> None:
-        of_total = "" if progress.total is None else f" of {progress.total:,}"
-        figures = f"{progress.done:,}{of_total}" if progress.done or progress.total else ""
+        now = time.monotonic()
+        self._first.setdefault(progress.what, (now, progress.done))
+        self._last = (progress, now)
         if self._bars is not None:
+            figures = self.figures(progress, now)
             if progress.what not in self._tasks:
                 self._tasks[progress.what] = self._bars.add_task(progress.what, total=progress.total, figures=figures)
             self._bars.update(self._tasks[progress.what], completed=progress.done, total=progress.total, figures=figures)
-        elif time.monotonic() - self._told_at >= LOG_EVERY_S:
-            self._told_at = time.monotonic()
-            print(f"{self._doing} {progress.what}: {figures}", file=sys.stderr, flush=True)
+
+    def line(self) -> str | None:
+        """For a job log; None before there is anything to say."""
+        if self._last is None:
+            return None
+        progress, at = self._last
+        since, first = self._first[progress.what]
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self._doing} {progress.what}: {self.figures(progress, at)}"
+        if progress.total is None:
+            return f"{line}, for {show_span(time.monotonic() - since)}"
+        rate = (progress.done - first) / max(at - since, 1e-9)
+        left = f"ETA {show_span((progress.total - progress.done) / rate)}" if rate > 0 else "ETA unknown"
+        return f"{line}, {left}"
+
+    def figures(self, progress: CheckProgress, now: float) -> str:
+        """How far it is, and how fast it goes: what an earlier run has done says nothing of this run's speed."""
+        since, first = self._first[progress.what]
+        of_total = ""
+        if progress.total is not None:
+            share = f" ({100 * progress.done / progress.total:.1f} %)" if progress.total else ""
+            of_total = f" of {progress.total:,}{progress.unit}{share}"
+        else:
+            of_total = progress.unit
+        rate = f", {(progress.done - first) / (now - since):,.0f}/s" if now > since and progress.done > first else ""
+        return f"{progress.done:,}{of_total}{rate}"
+
+    def _write_log(self) -> None:
+        while not self._is_over.wait(LOG_EVERY_S):
+            line = self.line()
+            if line is not None:
+                print(line, file=sys.stderr, flush=True)

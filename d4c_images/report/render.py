@@ -74,7 +74,8 @@ def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Sectio
 def show_check(report: CheckReport, console: Console) -> None:
     """Print what was checked and what was found."""
     former = f", {report.n_former:,} former ones" if report.n_former else ""
-    lines = [
+    n_rows = sum(report.images_by_status.values())
+    checked = [
         ("checked", f"{report.n_images:,} stored images{former}, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
         *_packed(report),
         (
@@ -82,6 +83,11 @@ def show_check(report: CheckReport, console: Console) -> None:
             f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
             f"{report.n_to_set_aside:,} of placeholders to be set aside",
         ),
+    ]
+    if report.root is None:
+        checked = [("checked", f"the ledger alone: {n_rows:,} images, {report.n_records:,} gbifIDs")]
+    lines = [
+        *checked,
         ("findings", f"{sum(report.counts.values()):,}" if report.counts else "none"),
     ]
     counts = Section(
@@ -94,8 +100,12 @@ def show_check(report: CheckReport, console: Console) -> None:
         (Column("kind"), Column("what", wide=True)),
         [(finding.kind.value, clean(finding.what)) for finding in report.samples],
     )
-    sections = [section for section in (counts, samples) if section.rows]
-    show(f"d4c-images check of {report.ledger} and {report.root}", lines, sections, console)
+    rows: list[tuple[str, ...]] = [("images", status, f"{n:,}") for status, n in report.images_by_status.items()]
+    rows += [("gbif_ids", status, f"{n:,}") for status, n in report.records_by_status.items()]
+    by_status = Section("Rows by status", (Column("table"), Column("status"), Column("rows", right=True)), rows)
+    sections = [section for section in (counts, samples, by_status) if section.rows]
+    files = "" if report.root is None else f" and {report.root}"
+    show(f"d4c-images check of {report.ledger}{files}", lines, sections, console)
 
 
 def _packed(report: CheckReport) -> list[tuple[str, str]]:

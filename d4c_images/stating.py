@@ -24,9 +24,10 @@ from d4c_images.sources.records import Record
 
 SPAN_ROWS = 2_000
 MAX_SPAN_ROWS = 10_000
-SPAN_BYTES = 8 << 20  # of the rows as they stand in the file, and of what is made of their URLs
-MAX_SPAN_BYTES = 32 << 20
-VARIANT_BYTES = 500  # what is made of one URL
+SPAN_BYTES = 2 << 20  # of the rows as they stand in the file, and of what is made of their URLs
+MAX_SPAN_BYTES = 16 << 20
+VARIANT_BYTES = 500  # what is made of one URL ...
+VARIANT_COPIES = 4  # ... besides copies of it, and guesses that are about as long
 
 SEVERAL_URLS = "several_urls"
 UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
@@ -103,7 +104,8 @@ class _Builder:
         self._n_bytes += n_bytes
         if not isinstance(row, str):
             self._rows.append(row)
-            self._n_bytes += VARIANT_BYTES * sum(len(statement.variants) for statement in row.statements)
+            variants = (variant for statement in row.statements for variant in statement.variants)
+            self._n_bytes += sum(VARIANT_BYTES + VARIANT_COPIES * len(variant.url) for variant in variants)
             for note in row.cut:
                 self._rejects.note(note)
 

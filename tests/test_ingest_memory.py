@@ -112,7 +112,7 @@ def many_hosts(n: int) -> Iterator[Cells]:
 
 
 def one_image(n: int) -> Iterator[Cells]:
-    return ({"identifier": f"https://a.example.org/iiif/2/a/full/{j},/0/default.jpg"} for j in range(1_000 * n))
+    return ({"identifier": f"https://a.example.org/iiif/2/a/full/{j},/0/default.jpg"} for j in range(300 * n))
 
 
 SHAPES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import sqlite3
 import sys
@@ -12,17 +13,20 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d4c_images import ingest as ingest_module
-from d4c_images import prepare
+from d4c_images import prepare, stating
 from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.identity.variants import Statement, joined
 from d4c_images.ingest import ingest_labels
-from d4c_images.ledger import admit, labels
+from d4c_images.ledger import admit, labels, owner
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.names import host_ids_of
 from d4c_images.ledger.runs import MAX_RUNS, SortedRuns
-from d4c_images.sources import open_source
+from d4c_images.sources import lines, open_media, open_source
+from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
 from tests.ingest_model import Row
 from tests.ledger_dump import differences
 from tests.test_ingest import NOW, query, quiet, run, settle, write
@@ -327,3 +331,99 @@ def test_rows_of_one_record_are_joined_in_linear_time() -> None:
         rows = [Statement((), frozenset({f"guid {j}", f"more {j // 2}", "all of them"})) for j in range(n)]
         costs.append(opcodes(lambda rows=rows: joined(rows)))  # type: ignore[misc]
     assert costs[1] <= GROWTH * costs[0]
+
+
+# -- cells and lines of any length
+
+
+def test_long_texts_are_cut_and_noted(tmp_path: Path) -> None:
+    rows = [
+        Row(1, "https://a.example.org/1.jpg", license="l" * MAX_TEXT_BYTES, creator="é" * MAX_TEXT_BYTES),
+        Row(2, "https://a.example.org/2.jpg", rights_holder="r" * 100_000, references="https://a.example.org/" + "p" * 100_000),
+        Row(3, "https://a.example.org/3.jpg", type="x" * 100_000),
+    ]
+    summary = run(tmp_path / "ledger", write(tmp_path / "rows.txt", rows))
+    assert summary.notes == {"creator_cut": 1, "references_cut": 1, "rights_holder_cut": 1}
+    assert summary.rejects == {"type_other": 1}
+    texts = dict(query(tmp_path / "ledger", "SELECT text_id, text FROM texts"))
+    assert sorted(map(str, texts.values())) == ["l" * MAX_TEXT_BYTES, "r" * MAX_TEXT_BYTES + "…", "é" * (MAX_TEXT_BYTES // 2) + "…"]
+
+
+def test_a_list_of_urls_is_cut_between_two_of_them(tmp_path: Path) -> None:
+    urls = [f"https://a.example.org/{j}.jpg" for j in range(20_000)]
+    summary = run(tmp_path / "ledger", write(tmp_path / "rows.txt", [Row(1, "|".join(urls)), Row(2, urls[0])]))
+    assert summary.notes == {"identifier_cut": 1, "several_urls": 1}
+    kept = [str(url) for (url,) in query(tmp_path / "ledger", "SELECT urls FROM image_rows ORDER BY image_id")]
+    assert kept == urls[: len(kept)]
+    assert len("|".join(kept)) < MAX_CELL_BYTES < len("|".join(urls[: len(kept) + 2]))
+
+
+@pytest.mark.parametrize("read_bytes", [1000, 4096])
+def test_lines_of_any_length_keep_their_places(read_bytes: int) -> None:
+    """Blocks and their offsets are those of the stream, whatever was left out."""
+    long = [b"a" * 30_000 + b"\t" + b"b" * 20, b"\t" * 30_000, b"x" * 50_000]
+    lines_of_file = [b"1\t2", long[0], b"3\t4", b"5\t6", long[1], long[0], b"7\t8", long[2]]
+    stream = b"".join(line + b"\n" for line in lines_of_file)[:-1]
+    starts = [0]
+    for line in lines_of_file:
+        starts.append(starts[-1] + len(line) + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines, "BLOCK_BYTES", read_bytes)
+        patch.setattr(lines, "MAX_LINE_BYTES", 10_000)
+        patch.setattr(lines, "KEPT_CELL_BYTES", 500)
+        found = list(lines.blocks(io.BytesIO(stream), 0, 1))
+    assert found[-1].end == len(stream)
+    for block in found:
+        assert block.offset == starts[block.row_no - 1]
+        assert len(block.data) <= 10_000 + 2 * read_bytes
+        if block.n_lines == 1 and block.cut_bytes:
+            line = lines_of_file[block.row_no - 1]
+            assert block.is_too_long == (line == long[1])
+            if not block.is_too_long:
+                assert block.data == b"\t".join(cell[:500] for cell in line.split(b"\t")) + b"\n"
+        else:
+            assert block.data.rstrip(b"\n").split(b"\n") == lines_of_file[block.row_no - 1 : block.row_no - 1 + block.n_lines]
+    assert sum(block.n_lines for block in found) == len(lines_of_file)
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 40))
+def test_a_long_line_is_seen(lengths: list[int], limit: int) -> None:
+    data = b"\n".join(b"x" * n for n in lengths)
+    assert lines.has_long_line(data, limit) == any(n > limit for n in lengths)
+
+
+def test_a_long_line_of_a_publisher_costs_itself_only(tmp_path: Path) -> None:
+    path = tmp_path / "media.csv"
+    first, long = "1,https://a.example.org/1.jpg,me\n", "2,https://a.example.org/2.jpg," + "x" * 5_000_000 + "\n"
+    path.write_text("occurrenceID,identifier,creator\n" + first + long + '3,https://a.example.org/3.jpg,"quoted"\n')
+    ledger = open_ledger(tmp_path / "ledger", create=True)
+    owner.take(ledger, "init", owner.this_process(), NOW)
+    summary = ingest_module.ingest(ledger, open_media(path)[0], None, quiet, lambda: NOW, in_process=True)
+    ledger.close()
+    assert (summary.rows, summary.images, summary.rejects) == (3, 2, {"row_too_long": 1})
+    ((row_no, offset),) = query(tmp_path / "ledger", "SELECT row_no, byte_offset FROM rejected_rows")
+    assert (row_no, offset) == (2, len("occurrenceID,identifier,creator\n" + first))
+    assert query(tmp_path / "ledger", "SELECT rows_done, offset_bytes FROM archives") == [(3, path.stat().st_size)]
+
+
+def test_transactions_and_spans_close_by_bytes(tmp_path: Path) -> None:
+    rows = [Row(j + 1, f"https://a.example.org/{j}.jpg", creator=f"{j}" + "x" * 10_000) for j in range(100)]
+    source = open_source(write(tmp_path / "rows.txt", rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest_module, "BYTES_PER_TRANSACTION", 200_000)
+        patch.setattr(lines, "BLOCK_BYTES", 30_000)
+        groups = list(ingest_module._groups(prepare.chunks(ingest_module.Assignment(source), None)))
+    assert len(groups) >= 4
+    assert all(sum(chunk.size_bytes for chunk in group) < 300_000 for group in groups)
+
+
+@pytest.mark.parametrize("span_bytes", [stating.SPAN_BYTES, 2_000])
+def test_spans_of_bytes_end_between_records(tmp_path: Path, span_bytes: int) -> None:
+    path = tmp_path / "media.csv"
+    body = "".join(f"{j // 3},https://a.example.org/{j}.jpg,{'x' * 300}\n" for j in range(300))
+    path.write_text("occurrenceID,identifier,title\n" + body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stating, "SPAN_BYTES", span_bytes)
+        ends = [chunk.end_row for chunk in prepare.chunks(ingest_module.Assignment(open_media(path)[0]), None)]
+    assert all(end % 3 == 0 for end in ends)
+    assert len(ends) > 50 if span_bytes == 2_000 else len(ends) == 1

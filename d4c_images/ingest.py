@@ -92,7 +92,7 @@ def ingest(
                     progress(Progress(last.end_row, last.end_offset, source.size_bytes))
                     reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
             admission.flush()
-        _link_newcomers(ledger, archive)
+        unfold.link_newcomers(ledger)
         crash.point("ingest.before_finish")
         if reached_end:
             with ledger.transaction() as db:
@@ -146,14 +146,6 @@ def _label_checkpoint(ledger: Ledger, archive: archives.Archive, n_rows: int, up
     with ledger.transaction() as db:
         archives.checkpoint(db, archive.archive_id, upto.rows, upto.bytes_done, admitted=n_rows, images=0, links=0)
     return upto
-
-
-def _link_newcomers(ledger: Ledger, archive: archives.Archive) -> None:
-    """Link what documents have brought to records that show them since. Only if this archive has linked an image that was there:
-    to look at all documents takes longer, the more there are."""
-    counts = archives.counts(ledger.connection, archive.archive_id)
-    if counts.links > counts.images:
-        unfold.link_newcomers(ledger)
 
 
 def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> IngestSummary:

@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
@@ -24,6 +25,7 @@ from d4c_images.sources.occurrence import LabelReader
 from d4c_images.stating import Assignment
 
 ROWS_PER_TRANSACTION = 20_000
+BYTES_PER_TRANSACTION = 16 << 20  # of texts in memory: ordinary rows have a third of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def ingest(
         assignment = Assignment(
             source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
         )
-        seen = admission.seen()
+        seen = admission.seen(source.size_bytes - archive.offset_bytes)
         reading = chunks(assignment, seen) if in_process else (reader or Reader()).chunks(assignment, seen)
         reached_end = True
         with folding.in_background(ledger):
@@ -109,18 +111,41 @@ def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress],
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, fingerprint, source.size_bytes, None)
     if not archive.finished:
-        reader = LabelReader(source)
-        for end_row, end, rows in reader.rows(archive.offset_bytes, archive.rows_done):
-            with ledger.transaction() as db:
-                known = labels.known_records(db, [gbif_id for gbif_id, _ in rows])
-                admitted = [(gbif_id, row) for gbif_id, row in rows if gbif_id in known]
-                labels.write_labels(db, {gbif_id: reader.labels(row) for gbif_id, row in admitted})
-                archives.checkpoint(db, archive.archive_id, end_row, end, admitted=len(admitted), images=0, links=0)
-                crash.point("labels.before_commit")
-            progress(Progress(end_row, end, source.size_bytes))
+        _gather_labels(ledger, source, archive, progress)
         with ledger.transaction() as db:
             archives.finish(db, archive.archive_id, clock())
-    return labels.count(ledger.connection)
+    return archives.counts(ledger.connection, archive.archive_id).admitted
+
+
+def _gather_labels(ledger: Ledger, source: Source, archive: archives.Archive, progress: Callable[[Progress], None]) -> None:
+    reader = LabelReader(source)
+    held = labels.HeldLabels()
+    done = Progress(archive.rows_done, archive.offset_bytes, source.size_bytes)
+    end_row, end = archive.rows_done, archive.offset_bytes
+    for end_row, end, rows in reader.rows(archive.offset_bytes, archive.rows_done):
+        known = labels.known_records(ledger.connection, [gbif_id for gbif_id, _ in rows])
+        held.add((gbif_id, reader.labels(row)) for gbif_id, row in rows if gbif_id in known)
+        if held.size_bytes >= labels.HELD_BYTES:
+            _write_labels(ledger, held, partial(progress, done))
+            done = _label_checkpoint(ledger, archive, held.take_count(), Progress(end_row, end, source.size_bytes))
+        progress(done)  # as a sign of life, too
+    _write_labels(ledger, held, partial(progress, done))
+    progress(_label_checkpoint(ledger, archive, held.take_count(), Progress(end_row, end, source.size_bytes)))
+
+
+def _write_labels(ledger: Ledger, held: labels.HeldLabels, alive: Callable[[], None]) -> None:
+    for some in held.take():
+        with ledger.transaction() as db:
+            labels.write_labels(db, some)
+            crash.point("labels.before_commit")
+        alive()
+
+
+def _label_checkpoint(ledger: Ledger, archive: archives.Archive, n_rows: int, upto: Progress) -> Progress:
+    """Note that the table is in the ledger up to here. Belongs behind the last of the labels that were held."""
+    with ledger.transaction() as db:
+        archives.checkpoint(db, archive.archive_id, upto.rows, upto.bytes_done, admitted=n_rows, images=0, links=0)
+    return upto
 
 
 def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> IngestSummary:
@@ -141,13 +166,15 @@ def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> Inges
 def _groups(reading: Iterable[Chunk]) -> Iterator[list[Chunk]]:
     """Chunks by the transaction."""
     group: list[Chunk] = []
-    n_rows = 0
+    n_rows = n_bytes = 0
     for chunk in reading:
         n_rows += len(chunk.row_nos) + sum(chunk.reject_counts.values())
+        n_bytes += chunk.size_bytes
         group.append(chunk)
-        if n_rows >= ROWS_PER_TRANSACTION:
+        del chunk  # the reader makes the next one while this group is written
+        if n_rows >= ROWS_PER_TRANSACTION or n_bytes >= BYTES_PER_TRANSACTION:
             yield group
-            group, n_rows = [], 0
+            group, n_rows, n_bytes = [], 0, 0
     if group:
         yield group
 

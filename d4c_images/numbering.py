@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from sys import getsizeof
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -19,9 +20,11 @@ class Numbering(dict[Value, int], Generic[Value]):
 
     def __init__(self) -> None:
         self._new: list[Value] = []
+        self.size_bytes = 0  # of the values, in memory
 
     def __missing__(self, value: Value) -> int:
         self._new.append(value)
+        self.size_bytes += getsizeof(value)
         self[value] = number = len(self)
         return number
 
@@ -33,6 +36,11 @@ class Numbering(dict[Value, int], Generic[Value]):
         """The values that have got their number since the last call."""
         new, self._new = self._new, []
         return new
+
+    def clear(self) -> None:
+        """Forget all: numbers begin at 0 again."""
+        super().clear()
+        self.size_bytes = 0
 
 
 class ManyNumbering(Generic[Value]):
@@ -50,6 +58,11 @@ class ManyNumbering(Generic[Value]):
 
     def __len__(self) -> int:
         return len(self._numbering)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the values, in memory."""
+        return self._numbering.size_bytes
 
     def numbers(self, columns: Sequence[Sequence[Value]]) -> Small:
         """The number of each value, column by column. They are given row by row, so they do not hang on where a chunk ends."""

@@ -14,7 +14,10 @@ from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
 from d4c_images.stating import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
 
-MAX_TEXTS = 1 << 17  # texts that are remembered before all are forgotten
+# What is remembered before all of it is forgotten.
+MAX_TEXTS = 1 << 17
+MAX_TEXT_BYTES = 24 << 20
+MAX_HOSTS = 1 << 16
 
 
 def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
@@ -62,9 +65,12 @@ class _Preparer:
         keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
-        restart = len(self._texts) > MAX_TEXTS
-        if restart:
+        texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > MAX_TEXT_BYTES
+        if texts_restart:
             self._texts.clear()
+        hosts_restart = len(self._hosts) > MAX_HOSTS
+        if hosts_restart:
+            self._hosts.clear()
         licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
         references = b"\t".join(rows.references).decode(errors="replace")
         if '"' in references or " " in references:
@@ -96,7 +102,8 @@ class _Preparer:
             new_hosts=self._hosts.take_new(),
             new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
             new_texts=[_bare(text.decode(errors="replace")) for text in self._texts.take_new()],
-            texts_restart=restart,
+            texts_restart=texts_restart,
+            hosts_restart=hosts_restart,
             reject_counts=reject_counts,
             note_counts=notes,
             reject_samples=samples,

@@ -13,8 +13,9 @@ from itertools import groupby, islice
 import numpy as np
 
 from d4c_images.identity import ImageCells, unusable_reason
+from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.identity.variants import joined, picture_of
-from d4c_images.ledger.chunk import Numbers
+from d4c_images.ledger.chunk import TOO_MANY_URLS, Numbers
 from d4c_images.model import Evidence, Image, RecordName
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
@@ -23,6 +24,10 @@ from d4c_images.sources.records import Record
 
 SPAN_ROWS = 2_000
 MAX_SPAN_ROWS = 10_000
+SPAN_BYTES = 2 << 20  # of the rows as they stand in the file, and of what is made of their URLs
+MAX_SPAN_BYTES = 16 << 20
+VARIANT_BYTES = 500  # what is made of one URL ...
+VARIANT_COPIES = 4  # ... besides copies of it, and guesses that are about as long
 
 SEVERAL_URLS = "several_urls"
 UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
@@ -69,7 +74,7 @@ def spans(assignment: Assignment, rejects: Rejects) -> Iterator[Span]:
             yield builder.take(last.row_no, record.offset)
         if isinstance(row, str):
             rejects.add_row(record.row_no, record.offset, record.raw, row, reader.gbif_id(record))
-        builder.add(row)
+        builder.add(row, record.end - record.offset)
         last = record
     if last is not None:
         yield builder.take(last.row_no, last.end)
@@ -81,23 +86,28 @@ class _Builder:
     def __init__(self, rejects: Rejects) -> None:
         self._rejects = rejects
         self._rows: list[MediaRow] = []
-        self._n_seen = 0
+        self._n_seen = self._n_bytes = 0
 
     def ends_before(self, gbif_id: int | None) -> bool:
         """Whether the span is to end before a row of this record: between two records, where that is not too far away.
 
         It hangs on nothing but the rows since the span began, so that a run which begins there cuts at the same places.
         """
-        if self._n_seen < SPAN_ROWS:
+        if self._n_seen < SPAN_ROWS and self._n_bytes < SPAN_BYTES:
             return False
         is_other = not self._rows or gbif_id not in (None, self._rows[-1].gbif_id)
-        return is_other or self._n_seen >= MAX_SPAN_ROWS
+        return is_other or self._n_seen >= MAX_SPAN_ROWS or self._n_bytes >= MAX_SPAN_BYTES
 
-    def add(self, row: MediaRow | str) -> None:
-        """Take a row; one that shows no picture only counts."""
+    def add(self, row: MediaRow | str, n_bytes: int) -> None:
+        """Take a row that stands in so many bytes; one that shows no picture only counts."""
         self._n_seen += 1
+        self._n_bytes += n_bytes
         if not isinstance(row, str):
             self._rows.append(row)
+            variants = (variant for statement in row.statements for variant in statement.variants)
+            self._n_bytes += sum(VARIANT_BYTES + VARIANT_COPIES * len(variant.url) for variant in variants)
+            for note in row.cut:
+                self._rejects.note(note)
 
     def take(self, end_row: int, end_offset: int) -> Span:
         """The span up to a place; begins a new one."""
@@ -107,7 +117,7 @@ class _Builder:
             for row, image, said in self._pictures(list(together)):
                 evidence += [(len(admitted), one) for one in said]
                 admitted.append((row, image))
-        self._rows, self._n_seen = [], 0
+        self._rows, self._n_seen, self._n_bytes = [], 0, 0
         rows = [row for row, _ in admitted]
         names = dict.fromkeys(row.name for row in rows if row.name is not None)
         row_nos = [row.record.row_no for row in rows]
@@ -153,8 +163,17 @@ class _Builder:
                 reason = unusable_reason(row.statements[0].variants[0].url) or "malformed_url"
                 self._reject(row, reason)
                 continue
-            made[group[0]] = found[0]
-            yield row, *found
+            image, said = self._kept(*found)
+            made[group[0]] = image
+            yield row, image, said
+
+    def _kept(self, image: Image, said: list[Evidence]) -> tuple[Image, list[Evidence]]:
+        """An image with no more candidates than the ledger keeps, and what is said of those."""
+        if len(image.urls) <= MAX_CANDIDATES:
+            return image, said
+        self._rejects.note(TOO_MANY_URLS)
+        urls = image.urls[:MAX_CANDIDATES]
+        return image._replace(urls=urls), [one for one in said if one.url in urls]
 
     def _several(self, row: MediaRow) -> Iterator[tuple[MediaRow, Image, list[Evidence]]]:
         """The images of a row that lists several."""

@@ -268,10 +268,13 @@ def test_another_process_reads_and_the_ledger_is_the_same(tmp_path: Path) -> Non
 
 
 def test_an_error_of_the_reading_process_arrives(tmp_path: Path) -> None:
-    source = tmp_path / "multimedia.txt"
-    source.write_bytes(table([Row(1, "https://a.example.org/1.jpg")]) + b"x" * (lines.MAX_LINE_BYTES + 2 * lines.BLOCK_BYTES))
-    with pytest.raises(SourceError, match=r"row 2 at byte .* is longer than 16 MiB"):
-        run(tmp_path / "ledger", source, in_process=False)
+    path = tmp_path / "download.zip"
+    data = table(Row(n, f"https://a.example.org/{n}.jpg") for n in range(1, 5_000))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("multimedia.txt", data)
+    zip_that_ends_early(path, "multimedia.txt", data, 0.7)
+    with pytest.raises(SourceDamaged, match="the zip file is damaged"):
+        run(tmp_path / "ledger", path, in_process=False)
 
 
 def test_a_ledger_with_rows_of_a_damaged_zip_takes_no_more(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ from tests.program import Collection
 from tests.rows import big
 
 MAX_BYTES = 200_000_000
+USUAL_BYTES = 165_000_000  # what ordinary rows take: below that, nothing has grown
 
 
 class Watch:
@@ -45,14 +48,18 @@ class Watch:
             pass  # it has ended meanwhile
 
 
-def peak_bytes(folder: Path, rows: int) -> int:
-    folder.mkdir()
-    big.write(folder / "multimedia.txt", rows)
-    process = Collection(folder).start("init", folder / "multimedia.txt")
+def peak_of(collection: Collection, *arguments: object) -> int:
+    process = collection.start("init", *arguments)
     with Watch(process.pid) as watch:
         output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, output
     return watch.most_bytes
+
+
+def peak_bytes(folder: Path, rows: int) -> int:
+    folder.mkdir()
+    big.write(folder / "multimedia.txt", rows)
+    return peak_of(Collection(folder), folder / "multimedia.txt")
 
 
 @pytest.mark.slow
@@ -60,3 +67,119 @@ def test_memory_stays_small(tmp_path: Path) -> None:
     peak = peak_bytes(tmp_path / "many", 300_000)
     print(f"{peak / 1e6:.0f} MB at most")
     assert 20_000_000 < peak < MAX_BYTES
+
+
+# -- rows of every shape, at two sizes
+
+Cells = Mapping[str, str]
+MB = 1_000_000
+
+
+def megabyte_creators(n: int) -> Iterator[Cells]:
+    return ({"identifier": f"https://a.example.org/{j}.jpg", "creator": f"{j}" + "x" * MB} for j in range(n))
+
+
+def megabyte_texts(n: int) -> Iterator[Cells]:
+    """In letters of three bytes, in every column."""
+    text = "\u6f22" * 100_000
+    names = ("references", "creator", "license", "rightsHolder", "title", "description", "type", "format")
+    return ({"identifier": f"https://a.example.org/{j}.jpg", **dict.fromkeys(names, f"{j}{text}")} for j in range(n))
+
+
+def megabyte_urls(n: int) -> Iterator[Cells]:
+    return ({"identifier": f"https://a.example.org/{j}/" + "x" * MB} for j in range(n))
+
+
+def long_urls(n: int) -> Iterator[Cells]:
+    """As long as they may be; with the candidates that are made of them, several times that."""
+    return ({"identifier": f"https://a.example.org/iiif/2/{j}{'x' * 8_000}/info.json"} for j in range(50 * n))
+
+
+def megabyte_lists(n: int) -> Iterator[Cells]:
+    return ({"identifier": "|".join(f"http://h{j}.org/{k}" for k in range(50_000))} for j in range(n // 4))
+
+
+def texts_of_some_kilobytes(n: int) -> Iterator[Cells]:
+    return ({"identifier": f"https://a.example.org/{j}.jpg", "creator": f"{j}" + "x" * 15_000} for j in range(60 * n))
+
+
+def many_texts(n: int) -> Iterator[Cells]:
+    return ({"identifier": f"https://a.example.org/{j}.jpg", "creator": f"a name, number {j}"} for j in range(2_000 * n))
+
+
+def many_hosts(n: int) -> Iterator[Cells]:
+    return ({"identifier": f"https://host{j}.example.org/1.jpg"} for j in range(1_500 * n))
+
+
+def one_image(n: int) -> Iterator[Cells]:
+    return ({"identifier": f"https://a.example.org/iiif/2/a/full/{j},/0/default.jpg"} for j in range(300 * n))
+
+
+SHAPES = (
+    megabyte_creators,
+    megabyte_texts,
+    megabyte_urls,
+    long_urls,
+    megabyte_lists,
+    texts_of_some_kilobytes,
+    many_texts,
+    many_hosts,
+    one_image,
+)
+PUBLISHERS_HEADER = "occurrenceID,identifier,type,format,references,title,description,creator,license,rightsHolder\n"
+
+
+def write_rows(path: Path, rows: Iterable[Cells], *, as_publisher: bool = False) -> Path:
+    """A table of GBIF, a zip with one in it, or a publisher's table with quotes."""
+    names = (PUBLISHERS_HEADER.strip().split(",") if as_publisher else big.HEADER.strip().split("\t"))[1:]
+    packed = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) if path.suffix == ".zip" else None
+    with packed or nullcontext(), packed.open("multimedia.txt", "w", force_zip64=True) if packed else path.open("wb") as out:
+        out.write((PUBLISHERS_HEADER if as_publisher else big.HEADER).encode())
+        for number, row in enumerate(rows, 1):
+            cells = [str(number), *({"type": "StillImage", **row}.get(name, "") for name in names)]
+            line = ",".join(f'"{cell}"' for cell in cells) if as_publisher else "\t".join(cells)
+            out.write(line.encode() + b"\n")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["multimedia.txt", "download.zip", "media.csv"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_memory_does_not_depend_on_what_the_rows_hold(tmp_path: Path, shape: Callable[[int], Iterator[Cells]], name: str) -> None:
+    peaks = []
+    for n in (100, 200):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        source = write_rows(folder / name, shape(n), as_publisher=name == "media.csv")
+        peaks.append(peak_of(Collection(folder), source))
+        source.unlink()
+    print(f"{shape.__name__} {name}: {peaks[0] / 1e6:.0f} and {peaks[1] / 1e6:.0f} MB at most")
+    assert peaks[1] <= MAX_BYTES
+    assert peaks[1] <= 1.1 * peaks[0] or peaks[1] < USUAL_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["multimedia.txt", "download.zip", "media.csv"])
+@pytest.mark.parametrize("cell", ["creator", "identifier", "quote"])
+def test_one_row_of_300_megabytes(tmp_path: Path, name: str, cell: str) -> None:
+    """A cell, or a file whose line ends are lost behind a quote. The rows around it are there."""
+    long = {"quote": {"creator": "x" * 300 * MB}}.get(cell, {cell: "https://a.example.org/" + "x" * 300 * MB})
+    rows = [{"identifier": "https://a.example.org/1.jpg"}, {"identifier": "https://a.example.org/2.jpg", **long}]
+    source = write_rows(tmp_path / name, [*rows, {"identifier": "https://a.example.org/3.jpg"}], as_publisher=name == "media.csv")
+    collection = Collection(tmp_path)
+    assert peak_of(collection, source) <= MAX_BYTES
+    n_images = 2 if name == "media.csv" or cell == "identifier" else 3
+    assert collection.rows("SELECT count(*) FROM images") == [(n_images,)]
+    if n_images == 2:
+        ((offset, row_no, reason),) = collection.rows("SELECT byte_offset, row_no, reason FROM rejected_rows")
+        assert (offset, row_no) == (len(PUBLISHERS_HEADER if name == "media.csv" else big.HEADER) + len_of_first(name), 2)
+        assert reason == ("row_too_long" if name == "media.csv" else "malformed_url")
+    else:
+        assert collection.rows("SELECT note, n FROM note_counts") == [("creator_cut", 1)]
+
+
+def len_of_first(name: str) -> int:
+    """Bytes of the first row of `test_one_row_of_300_megabytes`."""
+    n_cells = PUBLISHERS_HEADER.count(",") + 1 if name == "media.csv" else big.HEADER.count("\t") + 1
+    texts = len("1" + "StillImage" + "https://a.example.org/1.jpg")
+    return texts + n_cells + (2 * n_cells if name == "media.csv" else 0)

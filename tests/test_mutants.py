@@ -53,7 +53,7 @@ MUTANTS = (
     ),
     Mutant(
         "what later rows say of a URL is not united with what is known",
-        "d4c_images/ledger/known.py", "known = evidence.united(known, said)", "known = dict(said)", VARIANTS,
+        "d4c_images/ledger/known.py", "self.candidates.add(urls, evidence.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
     ),
     Mutant(
         "a row of a publisher's table ends one byte before its end",

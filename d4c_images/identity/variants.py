@@ -25,6 +25,7 @@ OFFLINE = "offline"
 EDGES = {BEST: 10_000_000, ACCESS: 1_000_000, GOOD: 1600, MEDIUM: 800, LOWER: 400, THUMBNAIL: 200}
 """The long edge, in pixels, that a variant is taken to have where nobody says. The first two beat every stated size."""
 DEFAULT_EDGE = EDGES[ACCESS]
+MAX_JOINED = 64  # rows of one picture: an identifier that more rows share is none of a picture
 SAME_SHAPE = 0.03  # how far the proportions of two variants of one picture may differ
 
 _ROLES = (
@@ -157,7 +158,7 @@ DISAGREE = "rows disagree"
 
 def joined(statements: Sequence[Statement]) -> list[list[int]]:
     """The rows of one record by picture: positions, each row in one group, in the order of the groups' first rows."""
-    group_of = list(range(len(statements)))
+    groups = [[at] for at in range(len(statements))]  # the group of each row; rows of one group share the list
     holders: dict[str, list[int]] = {}
     for at, statement in enumerate(statements):
         for guid in statement.guids:
@@ -166,14 +167,13 @@ def joined(statements: Sequence[Statement]) -> list[list[int]]:
         if statement.derived_from in holders:
             holders[statement.derived_from].append(at)
     for members in sorted(holders.values()):
-        together = sorted({other for at in members for other in range(len(statements)) if group_of[other] == group_of[at]})
-        if len(together) > 1 and _is_one_picture([statements[at] for at in together]):
+        if len(members) == 1 or len(set(members)) > MAX_JOINED:
+            continue
+        together = sorted({other for at in members for other in groups[at]})
+        if 1 < len(together) <= MAX_JOINED and _is_one_picture([statements[at] for at in together]):
             for at in together:
-                group_of[at] = group_of[together[0]]
-    groups: dict[int, list[int]] = {}
-    for at, group in enumerate(group_of):
-        groups.setdefault(group, []).append(at)
-    return sorted(groups.values())
+                groups[at] = together
+    return [group for at, group in enumerate(groups) if group[0] == at]
 
 
 def _is_one_picture(statements: Sequence[Statement]) -> bool:

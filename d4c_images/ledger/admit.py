@@ -11,17 +11,17 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress
+from operator import itemgetter
 
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import archives, bulk, evidence, known, listing
+from d4c_images.ledger import archives, bulk, evidence, known, listing, names
 from d4c_images.ledger.bulk import NOTHING, Floats
-from d4c_images.ledger.chunk import Chunk, Numbers, Seen, SeenFilter
+from d4c_images.ledger.chunk import EVERYTHING_MAY_BE_KNOWN, FILTER_BITS, TOO_MANY_URLS, Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.known import Flags, Group
-from d4c_images.ledger.names import host_id_of, rule_id_of
 from d4c_images.ledger.records import Arrivals, Effect, Records
 from d4c_images.ledger.tally import Tally
 from d4c_images.ledger.texts import TextIds
@@ -36,6 +36,8 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 MAX_HELD = 3 << 17  # keys, and records, in memory, those that are being written among them
+ROW_BYTES = 250  # what a row of a source takes, about
+ROWS_WORTH_A_FILTER = 8  # images of the ledger for each row to come: beyond that, looking every row up costs less
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
@@ -61,19 +63,26 @@ class Admission:
         self._archive_id = archive_id
         self._keys = KeyIndex(ledger)
         self._records = Records(ledger)
-        self._host_ids: list[int] = []
-        self._rule_ids: list[int] = []
+        self._host_ids = np.empty(0, np.int64)
+        self._rule_ids = np.empty(0, np.int64)
         self._texts = TextIds()
         self._next_image_id: int = ledger.connection.execute(NEXT_IMAGE_ID).fetchone()[0]
 
-    def seen(self) -> Seen | None:
-        """What the ledger knows already; None where that is nothing."""
-        if self._next_image_id == 1:
+    def seen(self, bytes_left: int) -> Seen | None:
+        """What the ledger knows already, for a source that has so much left to read; None if that is nothing.
+
+        To read all keys and ids takes 0.8 µs per image; without them each row is looked up, for a few µs. So a small source is
+        admitted at a price that does not depend on the ledger's size. In a very large ledger a filter would hold nothing back.
+        """
+        n_images = self._next_image_id - 1
+        if n_images == 0:
             return None
-        seen = Seen(SeenFilter(), SeenFilter())
-        self._keys.tell(seen.key_hashes)
-        self._records.tell(seen.gbif_ids)
-        return seen
+        if n_images > min(bytes_left // ROW_BYTES * ROWS_WORTH_A_FILTER, FILTER_BITS // 2):
+            return EVERYTHING_MAY_BE_KNOWN
+        key_hashes, gbif_ids = SeenFilter(), SeenFilter()
+        self._keys.tell(key_hashes)
+        self._records.tell(gbif_ids)
+        return Seen(key_hashes, gbif_ids)
 
     def flush(self) -> None:
         """Write what is held in memory. To be called at the end; a process that dies without it loses nothing."""
@@ -124,7 +133,9 @@ class Admission:
         repeated: set[int] = set()
         effects: dict[int, Effect] = {}
         if old:
-            known.add_candidates(db, group, matches, tally)
+            n_beyond = known.add_candidates(db, group, matches, tally)
+            if n_beyond:
+                archives.add_rejects(db, self._archive_id, {}, {TOO_MANY_URLS: n_beyond}, ())
             repeated, effects = known.repeated_links(db, group, matches, image_ids)
         arrivals = Arrivals(group.gbif_ids, group.record_starts, group.maybe_known_records, image_ids, old, repeated, effects)
         image_nos, linked = self._records.add(db, arrivals, tally, now)
@@ -137,9 +148,8 @@ class Admission:
             evidence.write(db, int(image_ids[at]), said)
         new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
         listing.add(db, new_ids, host_ids)
-        for host_id, n_images in enumerate(np.bincount(host_ids).tolist()):
-            if n_images:
-                tally.image(n_images, host_id, Status.PENDING, None, final=False)
+        for host_id, n_images in zip(*_counted(host_ids), strict=True):
+            tally.image(n_images, host_id, Status.PENDING, None, final=False)
         tally.write(db)
         self._keys.add(group.key_hashes[is_new], new_ids)
         self._next_image_id += len(new_ids)
@@ -197,14 +207,25 @@ class Admission:
             )
             for at in linked
         ]
+        rows.sort(key=itemgetter(0, 1))
         db.executemany(INSERT_LINK, rows)
+
+    def _learn_hosts(self, db: sqlite3.Connection, chunk: Chunk) -> Numbers:
+        """The ledger's number of each host that the maker of chunks has numbered."""
+        if chunk.hosts_restart:
+            self._host_ids = self._host_ids[:0]
+        if chunk.new_hosts:
+            self._host_ids = np.append(self._host_ids, np.array(names.host_ids_of(db, chunk.new_hosts), np.int64))
+        return self._host_ids
 
     def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group | None:
         """The chunks' columns end to end, in the ledger's numbers; None where no row is to be admitted."""
         texts: list[list[Floats]] = []
+        hosts: list[Numbers] = []
         for chunk in chunks:
-            self._host_ids += [host_id_of(db, host) for host in chunk.new_hosts]
-            self._rule_ids += [rule_id_of(db, name, version) for name, version in chunk.new_rules]
+            hosts.append(self._learn_hosts(db, chunk)[chunk.hosts])
+            rule_ids = [names.rule_id_of(db, name, version) for name, version in chunk.new_rules]
+            self._rule_ids = np.append(self._rule_ids, np.array(rule_ids, np.int64)) if rule_ids else self._rule_ids
             self._texts.learn(db, chunk.new_texts, restart=chunk.texts_restart)
             text_ids = self._texts.ids
             texts.append([text_ids[numbers] for numbers in (chunk.licenses, chunk.creators, chunk.rights_holders)])
@@ -225,14 +246,20 @@ class Admission:
             maybe_known_records=maybe_known_records,
             urls=_spread(chunk.urls for chunk in chunks),
             image_keys=_spread(chunk.image_keys for chunk in chunks),
-            host_ids=np.array(self._host_ids)[np.concatenate([chunk.hosts for chunk in chunks])],
-            rule_ids=np.array(self._rule_ids)[np.concatenate([chunk.rules for chunk in chunks])],
+            host_ids=np.concatenate(hosts),
+            rule_ids=self._rule_ids[np.concatenate([chunk.rules for chunk in chunks])],
             references=_spread(chunk.references for chunk in chunks),
             license_ids=license_ids,
             creator_ids=creator_ids,
             rights_holder_ids=rights_holder_ids,
             evidence=_evidence(starts, chunks),
         )
+
+
+def _counted(numbers: Numbers) -> tuple[list[int], list[int]]:
+    """The numbers that are there, and how often each is."""
+    found, times = np.unique(numbers, return_counts=True)
+    return found.tolist(), times.tolist()
 
 
 def _evidence(starts: Sequence[int], chunks: Sequence[Chunk]) -> dict[int, dict[str, Evidence]]:

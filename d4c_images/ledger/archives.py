@@ -29,7 +29,7 @@ ON CONFLICT (archive_id, note) DO UPDATE SET n = n + excluded.n
 KEEP_REJECTS = "INSERT INTO rejected_rows (archive_id, row_no, byte_offset, reason, row_start, gbif_id) VALUES"
 REJECTS = "SELECT reason, n FROM reject_counts WHERE archive_id = ? ORDER BY n DESC, reason"
 NOTES = "SELECT note, n FROM note_counts WHERE archive_id = ? ORDER BY n DESC, note"
-SAMPLED = "SELECT reason, count(*) FROM rejected_rows WHERE archive_id = ? GROUP BY reason"
+SAMPLED = "SELECT reason, n FROM reject_counts WHERE archive_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def add_rejects(
 
 
 def sampled(db: sqlite3.Connection, archive_id: int) -> dict[str, int]:
-    """How many rejected rows of each reason are kept."""
+    """How many rows were rejected for each reason: the first ones of them are kept."""
     return dict(db.execute(SAMPLED, (archive_id,)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from d4c_images.model import Evidence, RecordName, Reject
 
 FILTER_BITS = 1 << 26
 TRACES = 1 << 18
+
+TOO_MANY_URLS = "too_many_urls"  # a note: the row's image has more URLs than are kept
 
 Numbers = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
@@ -45,6 +48,7 @@ class Chunk:
     creators: Small
     rights_holders: Small
     new_hosts: list[str]
+    hosts_restart: bool  # all hosts from before are forgotten: numbers begin at 0 again with `new_hosts`
     new_rules: list[tuple[str, int]]
     new_texts: list[str]
     texts_restart: bool  # all texts from before are forgotten: numbers begin at 0 again with `new_texts`
@@ -53,6 +57,12 @@ class Chunk:
     reject_samples: list[Reject]
     record_names: Sequence[RecordName] = ()  # of records that publishers have named
     evidence: Sequence[tuple[int, Evidence]] = ()  # position in the columns, and what is said of a candidate of its image
+
+    @property
+    def size_bytes(self) -> int:
+        """What its texts take in memory, about."""
+        texts = (self.urls, self.image_keys, self.references, *self.new_texts)
+        return sum(map(getsizeof, texts)) + sum(len(said.url) for _, said in self.evidence)
 
 
 def hashes_of(keys: Sequence[str]) -> Numbers:
@@ -94,9 +104,19 @@ class SeenFilter:
         return np.flatnonzero(may_be_known)
 
 
+class NoFilter:
+    """Says of every number that it may have come before."""
+
+    def add(self, numbers: Numbers) -> Numbers:
+        return np.arange(len(numbers))
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the ledger knows, for whoever makes chunks."""
 
-    key_hashes: SeenFilter
-    gbif_ids: SeenFilter
+    key_hashes: SeenFilter | NoFilter
+    gbif_ids: SeenFilter | NoFilter
+
+
+EVERYTHING_MAY_BE_KNOWN = Seen(NoFilter(), NoFilter())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from d4c_images.errors import SourceError
 from d4c_images.model import Evidence, PublishedHash, RecordName
@@ -21,6 +21,7 @@ ON CONFLICT (image_id, url) DO UPDATE SET role = excluded.role, edge = excluded.
     hash_matches = CASE WHEN hash_value IS excluded.hash_value THEN hash_matches END
 """
 
+FORGET = "DELETE FROM variants WHERE image_id = ? AND url = ?"
 ANY = "SELECT 1 FROM variants LIMIT 1"
 HASHES = """
 SELECT v.image_id, v.url, v.hash_function, v.hash_value
@@ -52,6 +53,11 @@ def of_image(db: sqlite3.Connection, image_id: int) -> dict[str, Evidence]:
 def write(db: sqlite3.Connection, image_id: int, said: Said) -> None:
     """Write all that is said of an image."""
     db.executemany(PUT, [(image_id, *one) for one in said.values()])
+
+
+def forget(db: sqlite3.Connection, image_id: int, urls: Iterable[str]) -> None:
+    """Drop what is said of URLs that are no candidates of an image any more."""
+    db.executemany(FORGET, [(image_id, url) for url in sorted(urls)])
 
 
 def hashes_of(db: sqlite3.Connection, urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[PublishedHash, ...]]:

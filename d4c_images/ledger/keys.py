@@ -6,7 +6,6 @@ The newest hashes are held in memory (`runs`). What was held when a process died
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -47,12 +46,11 @@ class KeyIndex:
         while rows := cursor.fetchmany(LOAD_ROWS):
             seen.add(np.array(rows, np.int64)[:, 0])
 
-    def find(self, hashes: Iterable[int]) -> dict[int, int]:
-        """The image of each hash that has one."""
-        wanted = set(hashes)
-        found: dict[int, int] = dict(self._ledger.connection.execute(STORED, (json.dumps(list(wanted)),)))
-        for key_hash, place in self._held.find(wanted - found.keys()).items():
-            found[key_hash] = int(place.columns[1][place.at])
+    def find(self, hashes: Numbers) -> dict[int, int]:
+        """The image of each hash that has one. The hashes are in order, and each stands there once."""
+        found: dict[int, int] = dict(self._ledger.connection.execute(STORED, (json.dumps(hashes.tolist()),)))
+        for key_hash, place in self._held.find(hashes).items():
+            found.setdefault(key_hash, int(place.columns[1][place.at]))
         return found
 
     def add(self, hashes: Numbers, image_ids: Numbers) -> None:

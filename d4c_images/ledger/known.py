@@ -1,6 +1,7 @@
 """Rows that show an image which has come before, in the same transaction or earlier. Writes no new image, record or link.
 
-Few rows of a download are of this kind, so they are looked at one by one, and looked up together.
+They are looked up together, and those that say nothing new (all of them when the same rows come again) are passed over quickly. The
+URLs that rows bring for one image are gathered over the whole transaction and written once: some images come in thousands of rows.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from d4c_images.identity import merge, parts
+from d4c_images.identity import parts
+from d4c_images.identity.candidates import Candidates
 from d4c_images.ledger import evidence, untried
 from d4c_images.ledger.bulk import Floats
 from d4c_images.ledger.chunk import Numbers
-from d4c_images.ledger.evidence import Said
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.names import host_id_of
@@ -29,7 +30,8 @@ from d4c_images.model import Evidence, Status
 
 STORED_IMAGES = f"""
 SELECT i.image_id, i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
-       i.url_no, i.redirect_url, i.image_no, i.row_no IS NOT NULL
+       i.url_no, i.redirect_url, i.image_no, i.row_no IS NOT NULL,
+       i.row_no IS NULL OR i.license_id IS NULL OR i.creator_id IS NULL OR i.rights_holder_id IS NULL OR i.references_url IS NULL
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """  # noqa: S608 - constants
 TWIN = "SELECT image_id FROM image_key_twins WHERE image_key = ?"
@@ -110,6 +112,7 @@ class StoredImage:
     redirect_url: str | None
     image_no: int
     is_linked: bool  # its row holds the link to its first record
+    has_gaps: bool  # that link, as far as its row says, has an empty cell
 
     @property
     def key(self) -> str:
@@ -118,6 +121,15 @@ class StoredImage:
     @property
     def is_final(self) -> bool:
         return is_final(self.status, self.not_before)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Nothing has been asked yet."""
+        return self.status == Status.PENDING and self.url_no == 0 and self.redirect_url is None
+
+    @property
+    def has_failed(self) -> bool:
+        return self.status in (Status.FAILED_PERMANENT, Status.FAILED_TRANSIENT)
 
 
 @dataclass(slots=True)
@@ -146,31 +158,24 @@ def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
     matches = Matches()
     if not len(group.maybe_known):
         return matches
-    positions: list[int] = group.maybe_known.tolist()
-    hashes: list[int] = group.key_hashes[group.maybe_known].tolist()
-    wanted = np.unique(group.key_hashes[group.maybe_known])
-    image_of = keys.find(wanted.tolist())
-    is_wanted = np.zeros(TRACES, bool)
-    is_wanted[wanted % TRACES] = True
-    alike = np.flatnonzero(is_wanted[group.key_hashes % TRACES])  # and a few more, which do no harm
-    first_at: dict[int, int] = {}
-    for key_hash, at in zip(group.key_hashes[alike].tolist(), alike.tolist(), strict=True):
-        first_at.setdefault(key_hash, at)
+    wanted, first_at = _first_positions(group)
+    image_of = keys.find(wanted)
+    doubtful = group.key_hashes[group.maybe_known]
+    firsts = first_at[np.searchsorted(wanted, doubtful)]
+    is_stored = np.isin(doubtful, np.fromiter(image_of, np.int64, len(image_of)))
+    old = np.flatnonzero(is_stored | (firsts != group.maybe_known))
     stored = stored_images(db, image_of.values())
-    for at, key_hash in zip(positions, hashes, strict=True):
+    rows = zip(group.maybe_known[old].tolist(), doubtful[old].tolist(), firsts[old].tolist(), strict=True)
+    for at, key_hash, first in rows:
         key = group.key(at)
         image_id = image_of.get(key_hash)
         if image_id is not None:
             if stored[image_id].key == key:
                 matches.stored[at] = stored[image_id]
                 continue
-        else:
-            first = first_at[key_hash]
-            if first == at:
-                continue
-            if group.key(first) == key:
-                matches.earlier[at] = first
-                continue
+        elif group.key(first) == key:
+            matches.earlier[at] = first
+            continue
         if key in matches.new_twins:
             matches.earlier[at] = matches.new_twins[key]
             continue
@@ -184,6 +189,16 @@ def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
     return matches
 
 
+def _first_positions(group: Group) -> tuple[Numbers, Numbers]:
+    """The hashes that may have come before, in order, and the first position of each in the group."""
+    wanted = np.unique(group.key_hashes[group.maybe_known])
+    is_wanted = np.zeros(TRACES, bool)
+    is_wanted[wanted % TRACES] = True
+    alike = np.flatnonzero(is_wanted[group.key_hashes % TRACES])  # and a few more, which do no harm
+    hashes, at = np.unique(group.key_hashes[alike], return_index=True)
+    return wanted, alike[at[np.searchsorted(hashes, wanted)]]
+
+
 def stored_images(db: sqlite3.Connection, image_ids: Iterable[int]) -> dict[int, StoredImage]:
     return {row[0]: StoredImage(*row) for row in db.execute(STORED_IMAGES, (json.dumps(list(image_ids)),))}
 
@@ -192,47 +207,97 @@ def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Numbers) ->
     db.executemany(INSERT_TWIN, [(key, int(image_ids[at])) for key, at in matches.new_twins.items()])
 
 
-def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally: Tally) -> None:
-    """Give each image the URLs that its later rows bring. A failed image that gains one gets a new chance."""
-    records = RecordChanges()
+def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally: Tally) -> int:
+    """Give each image the URLs that its later rows bring; returns how many rows had one too many (`candidates.MAX_CANDIDATES`).
+
+    A failed image that gains one gets a new chance.
+    """
+    growing: dict[tuple[bool, int], _Growing] = {}
+    n_beyond = 0
     for at in matches.positions():
-        if at in matches.earlier:
-            _add_to_row(db, group, matches.earlier[at], at)
+        image, first = matches.stored.get(at), matches.earlier.get(at, at)
+        more, said = group.urls[at], group.evidence.pop(at, None) or {}
+        ours = group.urls[first] if image is None else image.urls
+        if not said and more == ours:
+            continue
+        name = (True, first) if image is None else (False, image.image_id)
+        one = growing.get(name)
+        if one is None:
+            if not said and set(more.split("\n")) <= set(ours.split("\n")):
+                continue
+            one = growing[name] = _of_row(group, first) if image is None else _of_stored(db, image)
+        n_beyond += one.add(db, more.split("\n"), said)
+    records = RecordChanges()
+    for (is_row, first), grown in growing.items():
+        if is_row:
+            _write_to_row(group, first, grown)
         else:
-            _add_to_stored(db, matches.stored[at], group.urls[at].split("\n"), group.evidence.pop(at, {}), tally, records)
+            _write_to_stored(db, grown, tally, records)
     records.write(db, tally, 0)
+    return n_beyond
 
 
-def _add_to_row(db: sqlite3.Connection, group: Group, first: int, at: int) -> None:
-    ours, more, said = group.urls[first].split("\n"), group.urls[at].split("\n"), group.evidence.pop(at, {})
-    if not said and set(more) <= set(ours):
-        return
-    if said:
-        group.evidence[first] = evidence.united(group.evidence.get(first, {}), said)
-    key, merged = group.key(first), merge(ours, more, evidence.edges(group.evidence.get(first, {})))
-    group.urls[first] = "\n".join(merged)
-    group.image_keys[first] = "" if key == group.urls[first] else key
-    group.host_ids[first] = host_id_of(db, parts(merged[0]).host)
+@dataclass(slots=True)
+class _Growing:
+    """An image whose candidates change in this transaction."""
+
+    candidates: Candidates
+    known: dict[str, Evidence]  # what is said of the candidates
+    host_id: int  # of the best one
+    image: StoredImage | None = None  # None: a row of this group brings it
+    gains: bool = False  # a candidate that it had not before
+    forgotten: set[str] = field(default_factory=set)  # candidates that are not kept, of which something was said
+
+    def add(self, db: sqlite3.Connection, urls: list[str], said: dict[str, Evidence]) -> bool:
+        """Take what one row says; returns whether there were more URLs than are kept."""
+        known = self.known
+        if said:
+            known = evidence.united(known, said)
+        best = self.candidates.best
+        gains, dropped = self.candidates.add(urls, evidence.edges(known))
+        self.forgotten.update(url for url in dropped if known.pop(url, None))
+        self.known = known
+        if gains and self.image is not None and self.image.has_failed:
+            self.gains = True
+        if self.candidates.best != best:
+            self.host_id = host_id_of(db, parts(self.candidates.best).host)
+        return bool(dropped)
 
 
-def _add_to_stored(
-    db: sqlite3.Connection, image: StoredImage, more: list[str], said: Said, tally: Tally, records: RecordChanges
-) -> None:
-    ours = image.urls.split("\n")
-    is_richer = not set(more) <= set(ours)
-    if not said and not is_richer:
-        return
+def _of_row(group: Group, first: int) -> _Growing:
+    known = group.evidence.get(first, {})
+    return _Growing(Candidates(group.urls[first].split("\n"), evidence.edges(known)), known, int(group.host_ids[first]))
+
+
+def _of_stored(db: sqlite3.Connection, image: StoredImage) -> _Growing:
     known = evidence.of_image(db, image.image_id)
-    if said:
-        known = evidence.united(known, said)
-        evidence.write(db, image.image_id, known)
-    merged = merge(ours, more, evidence.edges(known))
-    if list(merged) == ours:
+    urls = image.urls.split("\n")
+    # What has been asked, or brought the file, is named by its place in the list.
+    is_free = image.is_untouched or image.has_failed
+    candidates = Candidates(urls, evidence.edges(known), None if is_free else urls[image.url_no])
+    return _Growing(candidates, known, host_id_of(db, parts(candidates.best).host), image)
+
+
+def _write_to_row(group: Group, first: int, one: _Growing) -> None:
+    key = group.key(first)
+    group.urls[first] = "\n".join(one.candidates.urls)
+    group.image_keys[first] = "" if key == group.urls[first] else key
+    group.host_ids[first] = one.host_id
+    if one.known:
+        group.evidence[first] = one.known
+
+
+def _write_to_stored(db: sqlite3.Connection, one: _Growing, tally: Tally, records: RecordChanges) -> None:
+    image, merged = one.image, one.candidates.urls
+    assert image is not None
+    evidence.write(db, image.image_id, one.known)
+    evidence.forget(db, image.image_id, one.forgotten - one.known.keys())
+    ours = image.urls.split("\n")
+    if merged == ours:
         return
-    first_host_id = host_id_of(db, parts(merged[0]).host)
-    failed = is_richer and image.status in (Status.FAILED_PERMANENT, Status.FAILED_TRANSIENT)
-    untouched = image.status == Status.PENDING and image.url_no == 0 and image.redirect_url is None
-    url_no, host_id = (0, first_host_id) if untouched or failed else (merged.index(ours[image.url_no]), image.host_id)
+    failed = one.gains
+    restarts = image.is_untouched or failed
+    url_no, host_id = (0, one.host_id) if restarts else (_place_of(merged, ours[image.url_no]), image.host_id)
     image.image_key, image.urls, image.url_no = image.key, "\n".join(merged), url_no
     db.execute(NEW_CANDIDATES, (image.image_key, image.urls, url_no, host_id, image.image_id))
     if failed:
@@ -249,6 +314,11 @@ def _add_to_stored(
         image.status, image.error_type, image.not_before, image.redirect_url = Status.PENDING, None, 0, None
 
 
+def _place_of(urls: list[str], url: str) -> int:
+    """Where the candidate stands now that has decided; a failed image may have lost it, and begins with the best one."""
+    return urls.index(url) if url in urls else 0
+
+
 def repeated_links(
     db: sqlite3.Connection, group: Group, matches: Matches, image_ids: Numbers
 ) -> tuple[set[int], dict[int, Effect]]:
@@ -258,27 +328,33 @@ def repeated_links(
     """
     repeated: set[int] = set()
     effects: dict[int, Effect] = {}
+    positions = matches.positions()
+    gbif_ids: list[int] = group.gbif_ids[positions].tolist()
+    ids: list[int] = image_ids[positions].tolist()
+    has_texts = _has_texts(group, positions)
     others = [
-        (group.gbif_id(at), image.image_id) for at, image in matches.stored.items() if image.gbif_id != group.gbif_id(at)
+        (gbif_id, image_id)
+        for at, gbif_id, image_id in zip(positions, gbif_ids, ids, strict=True)
+        if (image := matches.stored.get(at)) is not None and image.gbif_id != gbif_id
     ]
-    in_ledger = (
-        {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(others),))} if others else {}
-    )
+    in_ledger = _links(db, others)
     in_group = {(group.gbif_id(first), int(image_ids[first])): first for first in matches.earlier.values()}
-    fills = []
-    for at in matches.positions():
-        gbif_id = group.gbif_id(at)
-        pair = (gbif_id, int(image_ids[at]))
+    fills, own_fills = [], []
+    for at, gbif_id, image_id, says_something in zip(positions, gbif_ids, ids, has_texts, strict=True):
         image = matches.stored.get(at)
+        pair = (gbif_id, image_id)
         if image is not None and image.gbif_id == gbif_id:
             repeated.add(at)
+            if not (says_something and image.has_gaps):
+                continue
             if image.is_linked:
-                db.execute(FILL_IMAGE, (*group.provenance(at), image.image_id))
+                own_fills.append((*group.provenance(at), image_id))
             else:
                 fills.append((*group.provenance(at), gbif_id, image.image_no))
         elif pair in in_ledger:
             repeated.add(at)
-            fills.append((*group.provenance(at), gbif_id, in_ledger[pair]))
+            if says_something:
+                fills.append((*group.provenance(at), gbif_id, in_ledger[pair]))
         elif pair in in_group:
             repeated.add(at)
             _fill(group, in_group[pair], at)
@@ -289,8 +365,24 @@ def repeated_links(
                 effect.n_success += image.status == Status.SUCCESS
                 effect.n_failed += image.is_final and image.status != Status.SUCCESS
                 effect.tried |= image.last_attempt_at is not None
+    db.executemany(FILL_IMAGE, own_fills)
     db.executemany(FILL_LINK, fills)
     return repeated, effects
+
+
+def _links(db: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """The links of some records to some images: their `image_no`."""
+    if not pairs:
+        return {}
+    return {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(sorted(set(pairs))),))}
+
+
+def _has_texts(group: Group, positions: Sequence[int]) -> list[bool]:
+    """Whether a row has a licence, a creator, a rights holder or a page to refer to."""
+    texts = np.stack((group.license_ids, group.creator_ids, group.rights_holder_ids))[:, positions]
+    is_there: Flags = ~np.isnan(texts)
+    has_any: list[bool] = np.logical_or.reduce(is_there).tolist()
+    return [has or bool(group.references[at]) for has, at in zip(has_any, positions, strict=True)]
 
 
 def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, linked: Sequence[int]) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
+
+KNOWN_HOSTS = "SELECT h.host, h.host_id FROM json_each(?) AS wanted CROSS JOIN host_rows AS h ON h.host = wanted.value"
+NEXT_HOST_ID = "SELECT coalesce(max(host_id), 0) + 1 FROM host_rows"
 
 
 def rule_id_of(db: sqlite3.Connection, name: str, version: int) -> int:
@@ -21,3 +26,14 @@ def host_id_of(db: sqlite3.Connection, host: str) -> int:
         row = db.execute("INSERT INTO host_rows (host) VALUES (?) RETURNING host_id", (host,)).fetchone()
     number: int = row[0]
     return number
+
+
+def host_ids_of(db: sqlite3.Connection, hosts: Sequence[str]) -> list[int]:
+    """The numbers of many hosts. New ones are made in their order."""
+    known: dict[str, int] = dict(db.execute(KNOWN_HOSTS, (json.dumps(sorted(set(hosts))),)))
+    new = [host for host in dict.fromkeys(hosts) if host not in known]
+    if new:
+        first_id: int = db.execute(NEXT_HOST_ID).fetchone()[0]
+        known.update(zip(new, range(first_id, first_id + len(new)), strict=True))
+        db.executemany("INSERT INTO host_rows (host_id, host) VALUES (?, ?)", [(known[host], host) for host in new])
+    return [known[host] for host in hosts]

@@ -77,10 +77,12 @@ class _Record:
     n_in_line: int = 0
     is_stored: bool = False
     held: Place | None = None
+    has_grown: bool = False
 
     def show(self, image_id: int, *, is_new: bool) -> bool:
         """Take one image more; returns whether it stands in line with the record's first one."""
         self.n_images += 1
+        self.has_grown = True
         if not is_new:
             return False
         if self.n_in_line == 0:
@@ -118,17 +120,31 @@ class Records:
     def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[Numbers, list[int]]:
         """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""
         n = len(arrivals.gbif_ids)
-        gbif_ids, image_ids, starts = arrivals.gbif_ids, arrivals.image_ids, arrivals.starts
+        gbif_ids, starts = arrivals.gbif_ids, arrivals.starts
         counts = np.diff(starts, append=n)
         image_nos: Numbers = np.arange(n) - np.repeat(starts, counts)
-        is_plain = np.ones(len(starts), bool)
-        is_plain[np.searchsorted(starts, arrivals.old_images, "right") - 1] = False
+        has_old = np.zeros(len(starts), bool)
+        has_old[np.searchsorted(starts, arrivals.old_images, "right") - 1] = True
+        is_plain = ~has_old
         is_plain[np.searchsorted(starts, arrivals.maybe_known)] = False
-        plain = starts[is_plain]
-        self._held.add(gbif_ids[plain], *_small(counts[is_plain], image_ids[plain]))
-        doubtful = zip(starts[~is_plain].tolist(), counts[~is_plain].tolist(), strict=True)
+        self._hold(arrivals, counts, is_plain)
+        left = ~is_plain
+        if arrivals.repeated:
+            left &= ~_all_repeated(arrivals, counts)
+        known = self._known(np.unique(gbif_ids[starts[left]]))
+        is_new = left & ~has_old & _is_single_and_unknown(gbif_ids[starts], left, known)
+        left &= ~is_new
+        doubtful = zip(starts[left].tolist(), counts[left].tolist(), strict=True)
         spans = [range(start, start + count) for start, count in doubtful]
-        return image_nos, self._look_at(db, arrivals, spans, image_nos, tally, now)
+        links = self._look_at(arrivals, spans, image_nos, known)
+        self._write(db, known.values(), arrivals.effects, tally, now)
+        self._hold(arrivals, counts, is_new)
+        return image_nos, links
+
+    def _hold(self, arrivals: Arrivals, counts: Numbers, which: npt.NDArray[np.bool_]) -> None:
+        """Take records that are new, and whose images are new and stand one after another."""
+        starts = arrivals.starts[which]
+        self._held.add(arrivals.gbif_ids[starts], *_small(counts[which], arrivals.image_ids[starts]))
 
     def pour(self, last_image_id: int, at_least: int) -> None:
         """Write a part of what is held, once it is so much. Killed on the way, `catch_up` makes it again.
@@ -174,12 +190,11 @@ class Records:
         crash.point("records.part_written")
 
     def _look_at(
-        self, db: sqlite3.Connection, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, tally: Tally, now: int
+        self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]
     ) -> list[int]:
-        """Records that may have come before, or that show an old image. Returns positions whose link is not in line."""
+        """Records that have come before, or that show an old image. Returns positions whose link is not in line."""
         old_images = set(arrivals.old_images)
         gbif_ids: list[int] = arrivals.gbif_ids[[span[0] for span in spans]].tolist()
-        records = self._known(set(gbif_ids))
         links: list[int] = []
         for gbif_id, span in zip(gbif_ids, spans, strict=True):
             record = records.setdefault(gbif_id, _Record(gbif_id))
@@ -188,16 +203,17 @@ class Records:
                     image_nos[at] = record.n_images
                     if not record.show(int(arrivals.image_ids[at]), is_new=at not in old_images):
                         links.append(at)
-        self._write(db, records.values(), arrivals.effects, tally, now)
         return links
 
-    def _known(self, gbif_ids: set[int]) -> dict[int, _Record]:
+    def _known(self, gbif_ids: Numbers) -> dict[int, _Record]:
+        """The records that have come before. The ids are in order, and each stands there once."""
         known = {}
-        for row in self._ledger.connection.execute(STORED, (json.dumps(list(gbif_ids)),)):
+        for row in self._ledger.connection.execute(STORED, (json.dumps(gbif_ids.tolist()),)):
             known[row[0]] = _Record(*row)
-        for gbif_id, held in self._held.find(gbif_ids - known.keys()).items():
-            n, first_image_id = (int(column[held.at]) for column in held.columns[1:])
-            known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_id, n_in_line=n, held=held)
+        for gbif_id, held in self._held.find(gbif_ids).items():
+            if gbif_id not in known:
+                n, first_image_id = (int(column[held.at]) for column in held.columns[1:])
+                known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_id, n_in_line=n, held=held)
         return known
 
     def _write(
@@ -205,6 +221,8 @@ class Records:
     ) -> None:
         puts, plain = [], []
         for record in records:
+            if not record.has_grown:
+                continue
             in_memory = not record.is_stored and record.n_in_line == record.n_images
             if in_memory and record.held is None:
                 plain.append((record.gbif_id, record.n_images, record.first_image_id or 0))
@@ -233,6 +251,25 @@ class Records:
         if plain:
             new, counts, first_image_ids = np.array(plain, np.int64).T
             self._held.add(new, *_small(counts, first_image_ids))
+
+
+def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:
+    """Which records have nothing but rows that are there already."""
+    is_repeated = np.zeros(len(arrivals.gbif_ids), np.int64)
+    is_repeated[list(arrivals.repeated)] = 1
+    all_are: npt.NDArray[np.bool_] = np.add.reduceat(is_repeated, arrivals.starts) == counts
+    return all_are
+
+
+def _is_single_and_unknown(
+    gbif_ids: Numbers, among: npt.NDArray[np.bool_], known: Mapping[int, _Record]
+) -> npt.NDArray[np.bool_]:
+    """Which of `among` stand for a record that has not come before, and that no other one of them stands for."""
+    result = np.zeros(len(gbif_ids), bool)
+    ids, places, times = np.unique(gbif_ids[among], return_inverse=True, return_counts=True)
+    is_unknown = ~np.isin(ids, np.fromiter(known, np.int64, len(known)))
+    result[among] = (is_unknown & (times == 1))[places]
+    return result
 
 
 def _small(*columns: Numbers) -> list[npt.NDArray[np.uint32]]:

@@ -7,7 +7,6 @@ A million at a time, sorted, cost a twentieth of that.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,10 @@ import numpy.typing as npt
 Column = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 
 
+Keys = npt.NDArray[np.int64]
+
 PARTS = 18
+MAX_RUNS = 40  # a key is looked for in each of them; transactions of ordinary rows make half as many before they are frozen
 
 
 class Place(NamedTuple):
@@ -50,10 +52,20 @@ class SortedRuns:
             order = _order(columns[0])
             self._runs.append(tuple(column[order] for column in columns))
             self.n_rows += len(order)
+            if len(self._runs) > MAX_RUNS:
+                self._join_runs()
 
-    def find(self, keys: Iterable[int]) -> dict[int, Place]:
-        """The first row of each key that has one here."""
-        wanted = np.array(sorted(keys), np.int64)
+    def _join_runs(self) -> None:
+        """Make one run of the newest ones, so that runs grow with their number: each row is sorted again a few times in all."""
+        first = len(self._runs) - 2
+        while first > 0 and len(self._runs[first - 1][0]) <= sum(len(run[0]) for run in self._runs[first:]):
+            first -= 1
+        columns = [np.concatenate(column) for column in zip(*self._runs[first:], strict=True)]
+        order = _order(columns[0])
+        self._runs[first:] = [tuple(column[order] for column in columns)]
+
+    def find(self, wanted: Keys) -> dict[int, Place]:
+        """The first row of each key that has one here. The keys are in order; a place holds until the next call of `add`."""
         found: dict[int, Place] = {}
         if not len(wanted):
             return found

@@ -59,7 +59,7 @@ class Source:
         assert self.layout is not None
         offset = max(offset, self.header_bytes)
         with self._opened(offset) as stream:
-            yield from records(stream, self.layout, offset, row_no, self.name)
+            yield from records(stream, self.layout, offset, row_no)
 
     @contextmanager
     def _opened(self, offset: int) -> Iterator[IO[bytes]]:

@@ -1,18 +1,19 @@
-"""Blocks of whole lines from a byte stream. Cuts at line feeds and nowhere else; knows nothing of columns.
+"""Blocks of whole lines from a byte stream. Cuts at line feeds and nowhere else; knows nothing of columns but their tabs.
+
+A line of any length takes bounded memory: of one that is longer than `MAX_LINE_BYTES` only the start of each cell is kept.
 
 `str.splitlines` would also cut at U+2028, form feeds and the like, which GBIF's files hold in the middle of cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import IO, NamedTuple
 
-from d4c_images.errors import SourceError
-
 BLOCK_BYTES = 1 << 19  # what becomes of it stays in the processor's cache
-MAX_LINE_BYTES = 16 << 20
+MAX_LINE_BYTES = 4 << 20
+KEPT_CELL_BYTES = (1 << 18) + 64  # of each cell of a longer line: more than anybody takes, so that a cell shows that it was cut
 
 
 class Block(NamedTuple):
@@ -22,10 +23,12 @@ class Block(NamedTuple):
     offset: int  # of the first line, in bytes of the unpacked stream
     n_lines: int
     data: bytes  # ends with a line feed, except at the end of a stream that lacks the last one
+    cut_bytes: int = 0  # of its only line, what is not in `data`
+    is_too_long: bool = False  # its only line is too long even so: it cannot be read
 
     @property
     def end(self) -> int:
-        return self.offset + len(self.data)
+        return self.offset + len(self.data) + self.cut_bytes
 
     def lines(self) -> tuple[bytes, list[int]]:
         """The lines joined by single line feeds, and the positions of those that are not UTF-8."""
@@ -45,6 +48,8 @@ class Block(NamedTuple):
 
     def head(self, n_lines: int) -> Block:
         """The first lines only."""
+        if n_lines >= self.n_lines:
+            return self
         end = 0
         for _ in range(n_lines):
             end = self.data.find(b"\n", end) + 1
@@ -54,20 +59,26 @@ class Block(NamedTuple):
 
 
 def blocks(stream: IO[bytes], offset: int, row_no: int) -> Iterator[Block]:
-    """All lines from here to the end of the stream, which stands at `offset`, the beginning of row `row_no`.
-
-    Raises `SourceError` on a line that no table can have.
-    """
+    """All lines from here to the end of the stream, which stands at `offset`, the beginning of row `row_no`."""
     pieces: list[bytes] = []
     held = 0
+    long_line: _LongLine | None = None
     while data := stream.read(BLOCK_BYTES):
-        cut = data.rfind(b"\n") + 1
+        cut = data.find(b"\n") + 1 if long_line else data.rfind(b"\n") + 1
+        if long_line is not None:
+            long_line.take(data[: cut or None])
+            if cut == 0:
+                continue
+            yield (block := long_line.block(row_no, offset))
+            row_no, offset, long_line = row_no + 1, block.end, None
+            data = data[cut:]
+            cut = data.rfind(b"\n") + 1
         if cut == 0:
             pieces.append(data)
             held += len(data)
             if held > MAX_LINE_BYTES:
-                limit = MAX_LINE_BYTES >> 20
-                raise SourceError(f"row {row_no:,} at byte {offset:,} is longer than {limit} MiB: this is no table of GBIF")
+                long_line = _LongLine(pieces)
+                pieces, held = [], 0
             continue
         lines = b"".join([*pieces, data[:cut]])
         block = Block(row_no, offset, lines.count(b"\n"), lines)
@@ -76,9 +87,54 @@ def blocks(stream: IO[bytes], offset: int, row_no: int) -> Iterator[Block]:
         offset = block.end
         pieces = [data[cut:]]
         held = len(pieces[0])
+    if long_line is not None:
+        yield long_line.block(row_no, offset)
+        return
     last = b"".join(pieces)
     if last:
         yield Block(row_no, offset, 1, last)
+
+
+def has_long_line(data: bytes, n_bytes: int) -> bool:
+    """Whether one of the lines has more than so many bytes; looks at few of them."""
+    at = 0
+    while len(data) - at > n_bytes:
+        at = data.rfind(b"\n", at, at + n_bytes + 1) + 1
+        if at == 0:
+            return True
+    return False
+
+
+class _LongLine:
+    """A line that cannot be held whole: the first bytes of each cell, as long as these do not become too many either."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._cell_bytes = 0  # kept of the last cell
+        self._read_bytes = 0
+        for piece in pieces:
+            self.take(piece)
+
+    def take(self, data: bytes) -> None:
+        self._read_bytes += len(data)
+        at = 0
+        while at < len(data) and self._kept_bytes <= MAX_LINE_BYTES:
+            end = data.find(b"\t", at)
+            cell = data[at : len(data) if end < 0 else end][: KEPT_CELL_BYTES - self._cell_bytes]
+            self._cell_bytes += len(cell)
+            if end >= 0:
+                cell, self._cell_bytes = cell + b"\t", 0
+            self._kept.append(cell)
+            self._kept_bytes += len(cell)
+            at = len(data) if end < 0 else end + 1
+
+    def block(self, row_no: int, offset: int) -> Block:
+        is_too_long = self._kept_bytes > MAX_LINE_BYTES
+        data = b"".join(self._kept[:1000] if is_too_long else self._kept)
+        if not is_too_long and not data.endswith(b"\n"):
+            data += b"\n"
+        return Block(row_no, offset, 1, data, self._read_bytes - len(data), is_too_long)
 
 
 def _is_utf8(line: bytes) -> bool:

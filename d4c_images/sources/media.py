@@ -16,13 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from d4c_images.identity import identify
+from d4c_images.identity import identify, split_cell
 from d4c_images.model import Reject
 from d4c_images.sources.header import Columns
-from d4c_images.sources.lines import Block
+from d4c_images.sources.lines import Block, has_long_line
 
 MAX_SAMPLES = 1000  # rows kept per reason and archive; the counts are of all rows
 ROW_START_CHARACTERS = 500
+MAX_TEXT_BYTES = 16 << 10  # of a licence, a creator, ...: longer cells hold something else, and a download may hold many of them
+MAX_CELL_BYTES = 1 << 18  # of a cell with URLs
+MAX_KIND_CHARACTERS = 1_000  # of a type or a format
+CUT_MARK = "\u2026"  # stands at the end of a text that was cut
 MAX_GBIF_ID = 2**63 - 1
 _LINE_FEED = ord("\n")
 
@@ -30,14 +34,18 @@ TOO_FEW_CELLS = "too_few_cells"
 TOO_MANY_CELLS = "too_many_cells"
 BAD_GBIF_ID = "bad_gbif_id"
 NO_IDENTIFIER = "no_identifier"
+ROW_TOO_LONG = "row_too_long"
 TYPE_SOUND = "type_sound"
 TYPE_MOVING_IMAGE = "type_moving_image"
 TYPE_OTHER = "type_other"
 INTERACTIVE_NOT_IIIF = "interactive_not_iiif"
 
 BROKEN_UTF8 = "broken_utf8"
+IDENTIFIER_CUT = "identifier_cut"
+TEXTS_CUT = ("references_cut", "license_cut", "creator_cut", "rights_holder_cut")
 
 Numbers = npt.NDArray[np.int64]
+_NONE: Numbers = np.empty(0, np.int64)
 
 # Terms of the DCMI type vocabulary, as GBIF writes them (`StillImage`) or as a URI, a prefixed name or words.
 _IMAGES = frozenset(("", "stillimage", "image", "jpeg", "jpg", "png", "tiff", "gif"))  # some write the format here
@@ -82,6 +90,22 @@ class Rejects:
         self._sampled[reason] += 1
         return True
 
+    def cut(self, text: bytes, note: str) -> bytes:
+        """A cell of text that is not too long, or its start, with a mark and a note."""
+        if len(text) <= MAX_TEXT_BYTES:
+            return text
+        self.note(note)
+        return text[:MAX_TEXT_BYTES].decode(errors="ignore").encode() + CUT_MARK.encode()
+
+    def cut_list(self, cell: bytes) -> bytes:
+        """A cell of URLs that is not too long, or those of its URLs that stand before the limit, with a note."""
+        if len(cell) <= MAX_CELL_BYTES:
+            return cell
+        text, is_cut = cut_urls(cell[: MAX_CELL_BYTES + 1].decode(errors="replace"))
+        if is_cut:
+            self.note(IDENTIFIER_CUT)
+        return text.encode()
+
     def note(self, note: str, n: int = 1) -> None:
         if n:
             self.notes[note] += n
@@ -125,6 +149,9 @@ class Sieve:
 
     def sift(self, block: Block) -> MediaRows:
         """The usable rows of a block. Cells are as they stand in the file; bytes that are not UTF-8 read as U+FFFD."""
+        if block.is_too_long:
+            self.rejects.add(block, 0, ROW_TOO_LONG, None)
+            return MediaRows._make([_NONE, _NONE, [], [], [], [], [], ()])
         data, broken = block.lines()
         line_nos = np.arange(block.n_lines)
         cells = _cells(data, self._width, block.n_lines)
@@ -134,7 +161,10 @@ class Sieve:
             line_nos = np.array(whole, np.int64)
             cells = _cells(b"\n".join([lines[at] for at in whole]), self._width, len(whole))
             assert cells is not None
+        is_cut = has_long_line(data, MAX_TEXT_BYTES)
         urls = cells.column(self._identifier)
+        if is_cut:
+            urls = list(map(self.rejects.cut_list, urls))
         types = [b""] * len(urls) if self._type is None else cells.column(self._type)
         ids = cells.column(self._gbif_id)
         gbif_ids = _numbers(ids)
@@ -158,6 +188,11 @@ class Sieve:
             urls = list(compress(urls, usable))
             columns = [None if column is None else list(compress(column, usable)) for column in columns]
         others = [[b""] * len(urls) if column is None else column for column in columns]
+        if is_cut:
+            others = [
+                [self.rejects.cut(cell, note) for cell in column]
+                for column, note in zip(others, TEXTS_CUT, strict=True)
+            ]
         return MediaRows._make([line_nos, gbif_ids, _texts(urls), *others, broken])
 
     def _has_all_cells(self, block: Block, at: int, line: bytes) -> bool:
@@ -172,7 +207,8 @@ class Sieve:
 
 def reason_of_kind(kind: str, media_format: str, identifier: str) -> str | None:
     """Why a row with these cells shows no image by its own word, or None where it may show one."""
-    kind, media_format, identifier = _term(kind), media_format.strip(), identifier.strip()
+    kind, media_format = _term(kind[:MAX_KIND_CHARACTERS]), media_format[:MAX_KIND_CHARACTERS].strip()
+    identifier = identifier.strip()
     if kind == "interactiveresource":
         return None if _is_iiif(identifier, media_format) else INTERACTIVE_NOT_IIIF
     if kind not in _IMAGES:
@@ -182,8 +218,19 @@ def reason_of_kind(kind: str, media_format: str, identifier: str) -> str | None:
     return None if identifier else NO_IDENTIFIER
 
 
+def cut_urls(cell: str) -> tuple[str, bool]:
+    """A cell of URLs that is not too long, or those of its URLs that are whole before the limit, and whether it was cut.
+
+    Of one URL that is so long by itself the start comes back, which is still too long to be one.
+    """
+    if len(cell) <= MAX_CELL_BYTES:
+        return cell, False
+    pieces = split_cell(cell[:MAX_CELL_BYTES])
+    return (cell[:MAX_CELL_BYTES], False) if len(pieces) == 1 else ("|".join(pieces[:-1]), True)
+
+
 def _start(row: bytes) -> str:
-    return row.decode(errors="replace").rstrip("\r\n")[:ROW_START_CHARACTERS]
+    return row[: 4 * ROW_START_CHARACTERS].decode(errors="replace").rstrip("\r\n")[:ROW_START_CHARACTERS]
 
 
 class _Cells(NamedTuple):

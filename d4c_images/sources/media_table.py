@@ -15,7 +15,21 @@ from d4c_images.identity import split_cell, variants
 from d4c_images.identity.variants import Statement, Variant
 from d4c_images.model import RecordName
 from d4c_images.sources.layout import Layout
-from d4c_images.sources.media import BAD_GBIF_ID, NO_IDENTIFIER, TYPE_MOVING_IMAGE, TYPE_SOUND, gbif_id_of, reason_of_kind
+from d4c_images.sources.media import (
+    BAD_GBIF_ID,
+    CUT_MARK,
+    IDENTIFIER_CUT,
+    MAX_CELL_BYTES,
+    MAX_TEXT_BYTES,
+    NO_IDENTIFIER,
+    ROW_START_CHARACTERS,
+    TEXTS_CUT,
+    TYPE_MOVING_IMAGE,
+    TYPE_SOUND,
+    cut_urls,
+    gbif_id_of,
+    reason_of_kind,
+)
 from d4c_images.sources.records import Record
 
 BAD_RECORD_ID = "bad_record_id"
@@ -24,6 +38,8 @@ NOT_ONLINE = "not_online"
 
 FIRST_NUMBER, N_NUMBERS = 10**17, 9 * 10**17
 MAX_RECORD_ID = 500
+MAX_WORDS = 1_000  # characters of a title or an identifier that are kept as they are
+KEPT_ROW_BYTES = 4 * ROW_START_CHARACTERS
 
 _COLUMN_ROLES = (
     ("bestqualityaccessuri", variants.BEST),
@@ -46,7 +62,7 @@ _LIST_END = re.compile(r"[\s|;,]+$")
 class MediaRow(NamedTuple):
     """One row that may show pictures."""
 
-    record: Record
+    record: Record  # without its cells, and of the raw row no more than a sample shows
     gbif_id: int
     name: RecordName | None  # None where `gbif_id` is GBIF's own
     statements: tuple[Statement, ...]  # more than one where a cell lists several pictures
@@ -54,6 +70,7 @@ class MediaRow(NamedTuple):
     license: str
     creator: str
     rights_holder: str
+    cut: tuple[str, ...] = ()  # notes: which of the texts were too long
 
 
 class MediaReader:
@@ -70,7 +87,7 @@ class MediaReader:
         """What a row says; the reason where it shows no picture."""
         if record.reason is not None:
             return record.reason
-        cells = record.cells
+        cells, cut = (record.cells, False) if len(record.raw) <= MAX_CELL_BYTES else self._with_short_lists(record.cells)
         name = name_of(cells, self._layout, self._dataset)
         if name is None:
             return BAD_GBIF_ID if self._layout.ids_are_gbif else BAD_RECORD_ID
@@ -78,8 +95,8 @@ class MediaReader:
         if isinstance(statements, str):
             return statements
         get = self._cell
-        return MediaRow(
-            record,
+        row = MediaRow(
+            record._replace(cells=[], raw=record.raw[:KEPT_ROW_BYTES]),
             name.gbif_id,
             None if self._layout.ids_are_gbif else name,
             statements,
@@ -87,7 +104,18 @@ class MediaReader:
             license=get(cells, "license", "webstatement", "usageterms", "rights", "accessrights"),
             creator=get(cells, "creator", "photographer", "contributor", "agent"),
             rights_holder=get(cells, "rightsholder", "owner"),
+            cut=(IDENTIFIER_CUT,) if cut else (),
         )
+        return row if len(record.raw) <= MAX_TEXT_BYTES else _cut(row)
+
+    def _with_short_lists(self, cells: Sequence[str]) -> tuple[list[str], bool]:
+        """The cells, those of URLs not too long, and whether a list of URLs was cut."""
+        cells, is_cut = list(cells), False
+        for name in ("associatedmedia", "accessuri", "mediaurl", "identifier"):
+            for at in self._layout.cells.get(name, ()):
+                cells[at], one = cut_urls(cells[at])
+                is_cut |= one
+        return cells, is_cut
 
     def gbif_id(self, record: Record) -> int | None:
         """GBIF's number of a rejected row, where there is one and it can be told."""
@@ -156,6 +184,42 @@ class MediaReader:
                 tuple(get(cells, word) for word in _WORDS),
             ),
         )
+
+
+def _cut(row: MediaRow) -> MediaRow:
+    """The row with texts that are not too long."""
+    texts, notes = [], []
+    for text, note in zip((row.reference, row.license, row.creator, row.rights_holder), TEXTS_CUT, strict=True):
+        data = text.encode(errors="surrogatepass")
+        if len(data) > MAX_TEXT_BYTES:
+            notes.append(note)
+            text = data[:MAX_TEXT_BYTES].decode(errors="ignore") + CUT_MARK
+        texts.append(text)
+    reference, license_, creator, rights_holder = texts
+    statements = tuple(map(_with_short_words, row.statements))
+    return row._replace(
+        reference=reference,
+        license=license_,
+        creator=creator,
+        rights_holder=rights_holder,
+        statements=statements,
+        cut=(*row.cut, *notes),
+    )
+
+
+def _with_short_words(statement: Statement) -> Statement:
+    """A statement whose texts are compared and no more, so that a digest does for a long one."""
+    return statement._replace(
+        guids=frozenset(map(_short, statement.guids)),
+        derived_from=_short(statement.derived_from),
+        words=tuple(map(_short, statement.words)),
+    )
+
+
+def _short(text: str) -> str:
+    if len(text) <= MAX_WORDS:
+        return text
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def name_of(cells: Sequence[str], layout: Layout, dataset: str) -> RecordName | None:

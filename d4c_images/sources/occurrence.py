@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 
 from d4c_images.sources.archive import Source
 from d4c_images.sources.layout import term
 from d4c_images.sources.media_table import name_of
+from d4c_images.sources.records import Record
 
 RECORDS_AT_ONCE = 5_000
+BYTES_AT_ONCE = 4 << 20
+MAX_LABEL_CHARACTERS = 2_000  # of a name or a code; what is longer is none, and only its start is kept
 
 LABELS = (
     ("scientificName", False),
@@ -54,8 +56,7 @@ class LabelReader:
         if layout is None:
             yield from self._lines(offset, rows_done)
             return
-        records = self._source.records(offset, rows_done + 1)
-        while some := list(islice(records, RECORDS_AT_ONCE)):
+        for some in _some(self._source.records(offset, rows_done + 1)):
             named = ((name_of(record.cells, layout, dataset), record.cells) for record in some if record.reason is None)
             yield some[-1].row_no, some[-1].end, [(name.gbif_id, cells) for name, cells in named if name is not None]
 
@@ -72,9 +73,23 @@ class LabelReader:
         return tuple(_value(row, at, is_number) for at, is_number in self._cells)
 
 
+def _some(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Many rows at a time, but no more than a few MiB of them."""
+    some: list[Record] = []
+    n_bytes = 0
+    for record in records:
+        some.append(record)
+        n_bytes += len(record.raw)
+        if len(some) >= RECORDS_AT_ONCE or n_bytes >= BYTES_AT_ONCE:
+            yield some
+            some, n_bytes = [], 0
+    if some:
+        yield some
+
+
 def _value(row: Sequence[str], at: int | None, is_number: bool) -> str | int | None:
     cell = "" if at is None or at >= len(row) else row[at].strip()
-    return _whole_number(cell) if is_number else cell or None
+    return _whole_number(cell) if is_number else cell[:MAX_LABEL_CHARACTERS] or None
 
 
 def _whole_number(cell: str) -> int | None:

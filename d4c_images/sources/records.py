@@ -13,18 +13,18 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from d4c_images.errors import SourceError
 from d4c_images.sources.layout import Layout
 from d4c_images.sources.lines import MAX_LINE_BYTES
 
-MAX_CELL_CHARACTERS = 1 << 20
 MAX_RECORD_LINES = 200
-MAX_RECORD_BYTES = 4 << 20
+MAX_RECORD_BYTES = 4 << 20  # before another line is taken, which may be as long
 READ_BYTES = 1 << 18
+KEPT_BYTES = 1 << 12  # of a line that is too long
 
 TOO_FEW_CELLS = "too_few_cells"
 TOO_MANY_CELLS = "too_many_cells"
 UNBALANCED_QUOTES = "unbalanced_quotes"
+ROW_TOO_LONG = "row_too_long"
 
 
 class Record(NamedTuple):
@@ -39,10 +39,10 @@ class Record(NamedTuple):
     is_broken: bool = False  # not all of it is UTF-8
 
 
-def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int, name: str) -> Iterator[Record]:
+def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int) -> Iterator[Record]:
     """All rows from here to the end of the stream, which stands at `offset`, the beginning of `row_no`; empty lines are none."""
-    csv.field_size_limit(MAX_CELL_CHARACTERS)
-    feed = _Feed(stream, name)
+    csv.field_size_limit(MAX_RECORD_BYTES + MAX_LINE_BYTES)
+    feed = _Feed(stream)
     while True:
         feed.begin()
         try:
@@ -50,7 +50,7 @@ def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int, name: s
         except StopIteration:
             return
         raw = b"".join(feed.taken)
-        end = offset + len(raw)
+        end = offset + len(raw) + feed.skipped_bytes
         if raw.strip():
             broken = b"\xef\xbf\xbd" not in raw and any("\ufffd" in cell for cell in cells)
             yield Record(row_no, offset, end, cells, raw, reason, broken)
@@ -62,6 +62,8 @@ def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], str | None]:
     """The cells of the next row, or why there are none. Takes one line at least."""
     quote = layout.quote
     line = next(feed)
+    if feed.skipped_bytes:
+        return [], ROW_TOO_LONG
     if not quote or quote not in line:
         return _fitted(line.rstrip("\r\n").split(layout.delimiter), layout)
     feed.give_back(0)
@@ -109,43 +111,71 @@ class _TooLongError(Exception):
     pass
 
 
-class _Feed:
-    """Lines of a stream as text; remembers those of the row that is being read, and takes them back."""
+class _Line(NamedTuple):
+    data: bytes
+    skipped_bytes: int = 0  # of what follows in the same line
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
+
+class _Feed:
+    """Lines of a stream as text; remembers those of the row that is being read, and takes them back.
+
+    Of a line that is too long for any row, only the start is kept.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._name = name
-        self._waiting: deque[bytes] = deque()
-        self.taken: list[bytes] = []
+        self._waiting: deque[_Line] = deque()
+        self._taken: list[_Line] = []
         self._n_bytes = 0
 
     def __iter__(self) -> _Feed:
         return self
 
     def __next__(self) -> str:
-        if len(self.taken) >= MAX_RECORD_LINES or self._n_bytes > MAX_RECORD_BYTES:
+        if len(self._taken) >= MAX_RECORD_LINES or self._n_bytes > MAX_RECORD_BYTES:
             raise _TooLongError
-        line = self._waiting.popleft() if self._waiting else self._stream.readline(MAX_LINE_BYTES)
-        if not line:
+        line = self._waiting.popleft() if self._waiting else self._read()
+        if not line.data:
             raise StopIteration
-        if len(line) >= MAX_LINE_BYTES:
-            raise SourceError(f"{self._name}: a line is longer than {MAX_LINE_BYTES >> 20} MiB: this is no table of media")
-        self.taken.append(line)
-        self._n_bytes += len(line)
-        return line.decode(errors="replace")
+        if line.skipped_bytes and self._taken:  # a row by itself, not the rest of another one
+            self._waiting.appendleft(line)
+            raise _TooLongError
+        self._taken.append(line)
+        self._n_bytes += len(line.data)
+        return line.data.decode(errors="replace")
+
+    def _read(self) -> _Line:
+        data = self._stream.readline(MAX_LINE_BYTES)
+        if len(data) < MAX_LINE_BYTES or data.endswith(b"\n"):
+            return _Line(data)
+        skipped_bytes = len(data) - KEPT_BYTES
+        while more := self._stream.readline(READ_BYTES):
+            skipped_bytes += len(more)
+            if more.endswith(b"\n"):
+                break
+        return _Line(data[:KEPT_BYTES], skipped_bytes)
+
+    @property
+    def taken(self) -> list[bytes]:
+        return [line.data for line in self._taken]
+
+    @property
+    def skipped_bytes(self) -> int:
+        """Of the row that is being read, what was not kept."""
+        return sum(line.skipped_bytes for line in self._taken)
 
     def begin(self) -> None:
-        self.taken = []
+        self._taken = []
         self._n_bytes = 0
 
     def give_back(self, kept: int) -> None:
         """Keep the first lines of those that were taken; the others come again."""
-        self._waiting.extendleft(reversed(self.taken[kept:]))
-        self.taken = self.taken[:kept]
-        self._n_bytes = sum(map(len, self.taken))
+        self._waiting.extendleft(reversed(self._taken[kept:]))
+        self._taken = self._taken[:kept]
+        self._n_bytes = sum(len(line.data) for line in self._taken)
 
     def texts(self) -> list[str]:
-        return [line.decode(errors="replace") for line in self.taken]
+        return [line.data.decode(errors="replace") for line in self._taken]
 
 
 class Recoded(io.RawIOBase):

@@ -1,0 +1,72 @@
+"""The URLs of one image while rows bring more of them: the best are kept, in order. Pure; knows no rows and no ledger.
+
+A IIIF image can stand in an archive under thousands of sizes. Each attempt asks the candidates one after another, and nobody asks
+the forty-first, so the list is bounded. What is kept depends on the rows before and on their order alone, never on how many rows
+were handed over at once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
+
+from d4c_images.identity.rule import Rank
+from d4c_images.identity.rules import rank_of
+from d4c_images.identity.url import parts
+from d4c_images.identity.variants import DEFAULT_EDGE
+
+MAX_CANDIDATES = 40
+"""URLs that are kept of one image."""
+
+Place = tuple[int, Rank, str]
+"""The smaller, the better: the long edge (negative), the rank by the rule of the host, the URL."""
+
+
+class Candidates:
+    """The best URLs of one image; adding one costs the same however many were there before."""
+
+    def __init__(self, urls: Iterable[str], edges: Mapping[str, int], pinned: str | None = None) -> None:
+        """`edges` says how big publishers say some of the URLs are. `pinned` stays, however bad it is."""
+        self._pinned = pinned
+        self._places = {url: _place(url, edges) for url in urls}
+        self._order = sorted(self._places.values())
+
+    def __contains__(self, url: str) -> bool:
+        return url in self._places
+
+    @property
+    def urls(self) -> list[str]:
+        """All that are kept, best first."""
+        return [url for *_, url in self._order]
+
+    @property
+    def best(self) -> str:
+        return self._order[0][2]
+
+    def unpin(self) -> None:
+        self._pinned = None
+
+    def add(self, urls: Iterable[str], edges: Mapping[str, int]) -> tuple[bool, list[str]]:
+        """Take what one row brings. Returns whether a new URL is kept, and the URLs, old or new, that are not kept any more."""
+        for url in edges:
+            if url in self._places and self._places[url][0] != -edges[url]:
+                del self._order[bisect_left(self._order, self._places[url])]
+                self._put(url, edges)
+        new = [url for url in dict.fromkeys(urls) if url not in self._places]
+        for url in new:
+            self._put(url, edges)
+        dropped = []
+        while len(self._order) > MAX_CANDIDATES:
+            at = -2 if self._order[-1][2] == self._pinned else -1
+            url = self._order.pop(at)[2]
+            del self._places[url]
+            dropped.append(url)
+        return any(url in self._places for url in new), dropped
+
+    def _put(self, url: str, edges: Mapping[str, int]) -> None:
+        self._places[url] = place = _place(url, edges)
+        insort(self._order, place)
+
+
+def _place(url: str, edges: Mapping[str, int]) -> Place:
+    return -edges.get(url, DEFAULT_EDGE), rank_of(parts(url)), url

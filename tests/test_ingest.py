@@ -461,7 +461,7 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
         keys.STORED,
         keys.KEYS_AFTER,
         records.STORED,
-        catching_up.CATCH_UP,
+        catching_up.ROWS_AFTER,
         catching_up.TOP_IMAGE,
         known.STORED_IMAGES,
         known.TWIN,

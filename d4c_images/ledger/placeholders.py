@@ -103,6 +103,7 @@ class Marked:
     n: int = 0
     n_back: int = 0  # had other bytes before, and have them again
     size_bytes: int = 0
+    records: RecordChanges = field(default_factory=RecordChanges)  # of the transaction
 
 
 @dataclass(slots=True)
@@ -220,7 +221,7 @@ def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str,
     that are asked for again just now. Where there were other bytes before, those are the image again.
     """
     host_id, host, sha256 = what
-    tally, records = Tally(), RecordChanges()
+    tally, records = Tally(), marked.records
     detail = f"the bytes that {host} sends for other images, too; sha256 {sha256.hex()}"
     n = 0
     wanted = list(dict.fromkeys(image_ids))

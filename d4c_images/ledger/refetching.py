@@ -38,7 +38,7 @@ N_WAITING = "SELECT coalesce(sum(n_waiting), 0) FROM refetch_hosts"
 NEXT = """
 SELECT i.status, i.image_id, i.gbif_id, i.image_no, i.urls, i.url_no, q.redirect_url, q.hops, i.dead_lease_id, i.file_path,
        i.file_offset, i.file_size, coalesce(i.original_sha256, i.sha256), i.etag, i.last_modified,
-       (SELECT count(*) FROM former_rows AS f WHERE f.image_id = i.image_id)
+       (SELECT coalesce(max(revision) + 1, 0) FROM former_rows AS f WHERE f.image_id = i.image_id)
 FROM (SELECT * FROM refetch_queue WHERE host_id = ? LIMIT ?) AS q CROSS JOIN image_rows AS i ON i.image_id = q.image_id
 """
 TAKE_OUT = "DELETE FROM refetch_queue WHERE host_id = ? AND image_id = ?"
@@ -58,8 +58,9 @@ WHERE image_id = :image_id
 TO_FORMER = """
 INSERT INTO former_rows (image_id, revision, replaced_at, stored_at, http_status, error_type, error_detail, file_path, file_offset,
     file_size, sha256, original_sha256, media_type, width, height, etag, last_modified)
-SELECT image_id, (SELECT count(*) FROM former_rows AS f WHERE f.image_id = i.image_id), ?, last_attempt_at, http_status, error_type,
-    error_detail, CASE WHEN ? THEN NULL ELSE file_path END, file_offset, file_size, sha256, original_sha256, media_type, width,
+SELECT image_id, (SELECT coalesce(max(revision) + 1, 0) FROM former_rows AS f WHERE f.image_id = i.image_id), ?, last_attempt_at,
+    http_status, error_type, error_detail,
+    CASE WHEN ? THEN NULL ELSE file_path END, file_offset, file_size, sha256, original_sha256, media_type, width,
     height, etag, last_modified
 FROM image_rows AS i WHERE image_id = ?
 """
@@ -136,10 +137,11 @@ def any_of(db: sqlite3.Connection, host_id: int) -> bool:
     return bool(db.execute(ANY, (host_id,)).fetchone()[0])
 
 
-def drop(db: sqlite3.Connection, host_id: int) -> int:
-    """Ask for nothing more of a host that is given up: the next re-fetch will. Returns how many images waited."""
-    db.execute("DELETE FROM refetch_hosts WHERE host_id = ?", (host_id,))
-    return db.execute("DELETE FROM refetch_queue WHERE host_id = ?", (host_id,)).rowcount
+def drop(db: sqlite3.Connection, host_id: int, n: int) -> int:
+    """Ask for up to `n` images less of a host that is given up: the next re-fetch will. Returns how many; 0 when none waits."""
+    image_ids = [row[0] for row in db.execute("SELECT image_id FROM refetch_queue WHERE host_id = ? LIMIT ?", (host_id, n))]
+    _take_out(db, host_id, image_ids)
+    return len(image_ids)
 
 
 def waiting(db: sqlite3.Connection, host_id: int, n: int) -> list[tuple[Any, ...]]:

@@ -413,4 +413,23 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
     sample      TEXT NOT NULL,
     PRIMARY KEY (host_id, error_type)
 ) WITHOUT ROWID;
+
+-- Changes of images that have yet to be counted for the records that show them, because those are too many for one transaction
+-- (ledger/following.py). A change has been counted for the image's first record and for all others up to after_gbif_id.
+CREATE TABLE record_changes (
+    change_id      INTEGER PRIMARY KEY,
+    image_id       INTEGER NOT NULL,
+    n_success      INTEGER NOT NULL,  -- what is to be added to the counts of each record
+    n_failed       INTEGER NOT NULL,
+    changed_at     INTEGER NOT NULL,
+    after_gbif_id  INTEGER NOT NULL
+);
+CREATE INDEX record_changes_by_image ON record_changes (image_id);
+-- Images that stood for documents, whose records have yet to be linked with what the documents name; likewise.
+CREATE TABLE link_changes (
+    parent_id      INTEGER NOT NULL,
+    after_gbif_id  INTEGER NOT NULL,  -- records with greater numbers,
+    upto_gbif_id   INTEGER NOT NULL,  -- and no greater than this
+    PRIMARY KEY (parent_id, after_gbif_id)
+) WITHOUT ROWID;
 """

@@ -23,6 +23,11 @@ class _Hold:
         self._last_beat_at = clock()
         self._clock = clock
         self._snapshots = Snapshots(ledger.path, ledger.connection, clock, self._beat_if_due, say)
+        self._has_begun = False
+
+    def begin_copies(self) -> None:
+        """Only now: what a killed process has left to do is done, and readers are to see it."""
+        self._has_begun = True
         self._snapshots.refresh_if_due()
 
     def check(self) -> None:
@@ -31,7 +36,8 @@ class _Hold:
     def beat(self, now: float) -> None:
         self._last_beat_at = now
         self._reservation.beat(now)
-        self._snapshots.refresh_if_due()
+        if self._has_begun:
+            self._snapshots.refresh_if_due()
 
     def _beat_if_due(self) -> None:
         now = self._clock()
@@ -66,9 +72,11 @@ def open_and_own(
         ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
         try:
             owner.take(ledger, command, process, clock())
-            catch_up(ledger)
-            if reservation is not None:
-                ledger.guard = _Hold(ledger, reservation, clock, say)
+            hold = None if reservation is None else _Hold(ledger, reservation, clock, say)
+            ledger.guard = hold
+            catch_up(ledger, owner.Heart(ledger, clock).beat_if_due)
+            if hold is not None:
+                hold.begin_copies()
             with _ending(ledger, clock):
                 yield ledger
         finally:

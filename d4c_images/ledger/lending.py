@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import carried, evidence, lent, owner, refetching, untried
+from d4c_images.ledger import bounded, carried, evidence, lent, owner, refetching, untried
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.tally import Tally
@@ -44,6 +44,7 @@ SELECT t.image_id, t.lease_id FROM lent AS t CROSS JOIN leases AS l ON l.lease_i
 WHERE l.run_id <> ? AND t.image_id > ? ORDER BY t.image_id LIMIT ?
 """
 TAKE_BACK_AT_ONCE = 5_000
+TURN_BYTES = 4 << 20  # of URLs, which all go to the worker: an image may have many, and long ones
 LOST_LANE = -1
 """Of a lease without images: somebody who was lost may still be asking the host."""
 
@@ -120,11 +121,18 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
 
 def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[tuple[Any, ...]]:
     """Up to `n` images that may be asked for now: those given back or moved here, then untried ones, then retries."""
-    due = db.execute(CANDIDATES, (host_id, now, n)).fetchall()
+    due, _ = bounded.some(db.execute(CANDIDATES, (host_id, now, n)), _size, n, TURN_BYTES)
     given_back = [row[:-1] for row in due if row[-1] == 0]
     image_ids = untried.take(db, host_id, n - len(given_back)) if len(given_back) < n else []
-    rows = given_back + db.execute(UNTRIED, (json.dumps(image_ids),)).fetchall()
-    return rows + [row[:-1] for row in due[len(given_back) :]][: n - len(rows)]
+    fresh, is_all = bounded.some(db.execute(UNTRIED, (json.dumps(image_ids),)), _size, n, TURN_BYTES)
+    if not is_all:
+        untried.put_back(db, host_id, image_ids[len(fresh) :])
+        return given_back + fresh
+    return given_back + fresh + [row[:-1] for row in due[len(given_back) :]][: n - len(given_back) - len(fresh)]
+
+
+def _size(row: tuple[Any, ...]) -> int:
+    return len(row[3])
 
 
 def take_back_left(ledger: Ledger, run_id: int, beat: Callable[[], object]) -> int:

@@ -12,8 +12,14 @@ BYTES = 8 << 20
 Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
-def some(rows: Iterable[Row], size: Callable[[Row], int], most: int = ROWS, most_bytes: int = BYTES) -> tuple[list[Row], bool]:
-    """The first rows, at least one of them, and whether those are all. `size` is that of a row in bytes, or near it."""
+def some(
+    rows: Iterable[Row], size: Callable[[Row], int], most: int | None = None, most_bytes: int | None = None
+) -> tuple[list[Row], bool]:
+    """The first rows, at least one of them, and whether those are all. `size` is that of a row in bytes, or near it.
+
+    No more than `most` (else `ROWS`) and `most_bytes` (else `BYTES`).
+    """
+    most, most_bytes = most or ROWS, most_bytes or BYTES
     taken: list[Row] = []
     n_bytes = 0
     for row in rows:

@@ -159,7 +159,7 @@ class Unfolded:
 class Room:
     """How many links a transaction may still make."""
 
-    n_links: int = LINKS_AT_ONCE
+    n_links: int = field(default_factory=lambda: LINKS_AT_ONCE)
 
 
 def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> Unfolded:

@@ -44,6 +44,7 @@ QUERIES = {
     "shards": "SELECT * FROM shards ORDER BY file_path",
     "page_samples": "SELECT * FROM page_samples",
     "record_changes": "SELECT image_id, n_success, n_failed, after_gbif_id FROM record_changes ORDER BY change_id",
+    "follower_changes": "SELECT * FROM follower_changes ORDER BY image_id",
     "link_changes": "SELECT * FROM link_changes ORDER BY parent_id, after_gbif_id",
 }
 LEFT_OUT = {"runs", "owner"}

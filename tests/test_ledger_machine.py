@@ -57,7 +57,8 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 """
 
 # So that what is divided is divided all the time.
-SMALL = ((untried, "BLOCK", 4), (rollup, "AT_ONCE", 1), (unfold, "LINKS_AT_ONCE", 2), (following, "PIECE", 2))
+SMALL = ((untried, "BLOCK", 4), (rollup, "AT_ONCE", 1), (unfold, "LINKS_AT_ONCE", 2), (unfold, "PARENTS_AT_ONCE", 1))
+SMALL += ((following, "PIECE", 2),)
 
 # Their document names nothing but other images: they have the file of one of those.
 FOLLOWERS = """
@@ -234,6 +235,21 @@ class LedgerMachine(RuleBasedStateMachine):
             self.worker_dies(lost)
         return multiple(*(turn for turn in (stored, lost, self.work_a_turn(host, kinds, other, [])) if isinstance(turn, Turn)))
 
+    @rule(host=st.sampled_from(HOSTS), shares=st.lists(st.integers(1, 2), min_size=2, max_size=2), marks=st.booleans())
+    def work_on_shared_images(self, host: str, shares: list[int], marks: bool) -> None:
+        """They are stored; before all their records know, another record gains them by a document, or they are placeholders."""
+        self.admit(host, 2, in_line=True)
+        image_ids = [self.n_images - 1, self.n_images]
+        for image_id, n in zip(image_ids, shares, strict=True):
+            for _ in range(n):
+                self.admit_shared(image_id - 1)
+        self.work_a_turn(host, ["success"] * 6, host, [])
+        if marks:
+            self.find_placeholders(1)
+        else:
+            self.admit(HOSTS[0], 1, in_line=True)
+            self.work_a_turn(HOSTS[0], ["manifest"] * 6, host, [-image_id for image_id in image_ids])
+
     @rule(target=dead_leases, turn=consumes(leases))
     def finish(self, turn: Turn) -> Turn:
         still_open = self.open.pop(turn.lease_id, set())
@@ -350,8 +366,7 @@ class LedgerMachine(RuleBasedStateMachine):
         to_come: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         for gbif_id, n_success, n_failed in db.execute(TO_COME):
             to_come[gbif_id] = [one + more for one, more in zip(to_come[gbif_id], (0, n_success, n_failed), strict=True)]
-        sql, bounds = following.behind(-10, 10_000)
-        assert {row[0] for row in db.execute(sql, bounds)} == to_come.keys()
+        assert following.behind(db.execute, -10, 10_000) == to_come.keys()
         kept = db.execute(
             "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1"
         ).fetchall()
@@ -458,13 +473,14 @@ class LedgerMachine(RuleBasedStateMachine):
     # how it is done
 
     def _pictures(self, numbers: list[int]) -> tuple[Image, ...]:
-        """New ones by their number; from 8 on those of images that are there."""
+        """New ones by their number; from 8 on those of images that are there, or below 0 of the image with this number."""
         urls = []
         for number in numbers:
             [(known,)] = self.ledger.connection.execute(
-                "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?", (1 + number * 7 % self.n_images,)
+                "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?",
+                (-number if number < 0 else 1 + number * 7 % self.n_images,),
             )
-            urls.append(known if number >= 8 else f"https://{HOSTS[number % 3]}/picture/{number}.jpg")
+            urls.append(known if number >= 8 or number < 0 else f"https://{HOSTS[number % 3]}/picture/{number}.jpg")
         return tuple(Image(url, (url,), url.split("/")[2], "exact", 1) for url in urls)
 
     def _settle(self, turn: Turn, outcomes: list[Outcome], *, finished: bool) -> settling.Settled:
@@ -484,7 +500,7 @@ class LedgerMachine(RuleBasedStateMachine):
         db = self.ledger.connection
         tables = (
             *("image_rows", "gbif_ids", "leases", "lent", "host_rows", "untried", "link_rows", "image_keys", "documents"),
-            *("unfolded", "shards", "record_changes", "link_changes"),
+            *("unfolded", "shards", "record_changes", "link_changes", "follower_changes"),
             *("refetch_queue", "refetch_hosts", "refetch_failures", "former_rows"),
         )
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]

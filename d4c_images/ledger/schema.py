@@ -432,4 +432,9 @@ CREATE TABLE link_changes (
     upto_gbif_id   INTEGER NOT NULL,  -- and no greater than this
     PRIMARY KEY (parent_id, after_gbif_id)
 ) WITHOUT ROWID;
+-- Stored images for which images that stood for documents may wait (same_image), more than one transaction looks at.
+CREATE TABLE follower_changes (
+    image_id         INTEGER PRIMARY KEY,
+    after_parent_id  INTEGER NOT NULL
+);
 """

@@ -32,6 +32,8 @@ MAX_CANDIDATES = 40
 MAX_LINKED = 5_000
 LINKS_AT_ONCE = 5_000
 """Links that the documents of one transaction make; the rest is left to `following`."""
+PARENTS_AT_ONCE = 5_000
+"""Images that may wait for those that a transaction stores, and are looked at in it; likewise."""
 LAST_OF_ALL = 2**63 - 1  # no gbif_id is greater
 
 HELD = """
@@ -123,12 +125,16 @@ STORED = """
 SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256, file_offset FROM image_rows
 WHERE image_id = ? AND status = 'success'
 """
-FOLLOWERS = """
-SELECT u.image_id, i.image_id, i.gbif_id, i.host_id
-FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image ON u.image_id = stored.value
-CROSS JOIN image_rows AS i ON i.image_id = u.parent_id
-WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_detail = 'image ' || u.image_id
+# Images that stood for a document which names this one, in order; read from the index alone.
+PARENTS = """
+SELECT u.image_id, u.parent_id FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image
+ON u.image_id = stored.value AND u.parent_id > ? LIMIT ?
 """
+FOLLOWERS = """
+SELECT i.image_id, i.gbif_id, i.host_id FROM json_each(?) AS parents CROSS JOIN image_rows AS i ON i.image_id = parents.value
+WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_detail = ?
+"""
+LEAVE_FOLLOWERS = "INSERT OR REPLACE INTO follower_changes (image_id, after_parent_id) VALUES (?, ?)"
 FOLLOW = """
 UPDATE image_rows SET status = 'success', file_path = ?, file_size = ?, sha256 = ?, media_type = ?, width = ?, height = ?,
     original_sha256 = ?, file_offset = ?, last_attempt_at = ?
@@ -170,14 +176,41 @@ def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: in
 def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges, tally: Tally, now: int) -> None:
     """Images that have just been stored are there, too, for holders whose documents named nothing else."""
     while stored:
-        rows = db.execute(FOLLOWERS, (json.dumps(stored),)).fetchall()
-        for image_id, follower_id, gbif_id, host_id in rows:
-            _, *blob = db.execute(STORED, (image_id,)).fetchone()
-            db.execute(FOLLOW, (*blob, now, follower_id))
-            tally.image(-1, host_id, Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, final=True)
-            tally.image(1, host_id, Status.SUCCESS, ErrorType.SAME_IMAGE, final=True, size_bytes=blob[1])
-            records.image(follower_id, gbif_id, n_success=1, n_failed=-1)
-        stored = [follower_id for _, follower_id, _, _ in rows]
+        pairs = db.execute(PARENTS, (json.dumps(stored), 0, PARENTS_AT_ONCE + 1)).fetchall()
+        if len(pairs) > PARENTS_AT_ONCE:
+            db.executemany(LEAVE_FOLLOWERS, [(image_id, 0) for image_id in stored])
+            return
+        parents: defaultdict[int, list[int]] = defaultdict(list)
+        for image_id, parent_id in pairs:
+            parents[image_id].append(parent_id)
+        stored = [one for image_id, ids in parents.items() for one in _follow(db, image_id, ids, records, tally, now)]
+
+
+def follow_some(db: sqlite3.Connection, image_id: int, after: int, n: int, now: int) -> int | None:
+    """As `follow`, for the next `n` images that may wait for a stored one. Returns the last of them; None if there are no more."""
+    parents = [row[1] for row in db.execute(PARENTS, (json.dumps([image_id]), after, n))]
+    records, tally = RecordChanges(), Tally()
+    follow(db, _follow(db, image_id, parents, records, tally, now), records, tally, now)
+    records.write(db, tally, now)
+    tally.write(db)
+    return parents[-1] if len(parents) == n else None
+
+
+def _follow(
+    db: sqlite3.Connection, image_id: int, parents: Sequence[int], records: RecordChanges, tally: Tally, now: int
+) -> list[int]:
+    """Those of the images that wait for a stored one become what it is."""
+    rows = db.execute(FOLLOWERS, (json.dumps(parents), f"image {image_id}")).fetchall()
+    stored = db.execute(STORED, (image_id,)).fetchone() if rows else None
+    if stored is None:
+        return []
+    _, *blob = stored
+    for follower_id, gbif_id, host_id in rows:
+        db.execute(FOLLOW, (*blob, now, follower_id))
+        tally.image(-1, host_id, Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, final=True)
+        tally.image(1, host_id, Status.SUCCESS, ErrorType.SAME_IMAGE, final=True, size_bytes=blob[1])
+        records.image(follower_id, gbif_id, n_success=1, n_failed=-1)
+    return [row[0] for row in rows]
 
 
 class _Unfolding:

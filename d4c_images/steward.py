@@ -77,6 +77,7 @@ class Steward:
         if self._lender.leases:
             self._watcher.draining(ending)
             self._drain()
+        following.drain(self._ledger, self._heart_between.beat_if_due)  # last: what workers have brought comes first on a signal
         self._watcher.ended(self._snapshot(), ending)
         return ending
 
@@ -159,7 +160,7 @@ class Steward:
         reports = [report for event in events for report in self._reports_of(event)]
         for portion in settling.portions(reports):
             self._settle_portion(portion)
-            following.drain(self._ledger, self._heart_between.beat_if_due)
+            following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
 
     def _settle_portion(self, reports: list[Report]) -> None:
         """In one transaction; then draw the conclusions for the hosts."""
@@ -207,7 +208,7 @@ class Steward:
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES, now)
                 self._know_all(db, given.moved_to)
                 n_dropped = refetching.drop(db, host_id, GIVE_UP_IMAGES) if given.n == 0 and self._plan.refetch else 0
-            following.drain(self._ledger, self._heart_between.beat_if_due)
+            following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
             self._totals.failed += given.n_failed
             host.n_given_up += given.n + n_dropped
             self._look_again(given.moved_to, now)

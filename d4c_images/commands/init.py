@@ -132,6 +132,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
 
     with session.owned(args.ledger, "init --finalize-only", settings) as ledger:
         heart = owner.Heart(ledger, time.time)
+        lending.take_back_left(ledger, ledger.run_id or 0, heart.beat_if_due)
         with ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
         done = finalize(ledger, show)

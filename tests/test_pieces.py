@@ -237,6 +237,23 @@ def test_an_image_that_changes_again_while_its_records_wait(tmp_path: Path, mete
     check_sound(path)
 
 
+def test_what_happens_to_an_image_is_counted_in_its_order(tmp_path: Path, meter: Meter) -> None:
+    """There is room for the second change at once, but not before the first one."""
+    rows = [row(1000 * image + number, f"https://{HOST}/{image}.jpg") for image in (1, 2) for number in range(61)]
+    load(tmp_path / "ledger", bare(tmp_path / "rows.txt", rows))
+    with owned(tmp_path / "ledger") as ledger:
+        turn = lend(ledger)
+        assert turn is not None
+        settle(ledger, turn, [stored(1), stored(2)])
+        assert ask(tmp_path / "ledger", "SELECT image_id FROM record_changes") == [(2,)]
+        with ledger.transaction() as db:
+            placeholders.mark(db, [2], (1, HOST, bytes(32)), NOW, placeholders.Marked())
+        assert ask(tmp_path / "ledger", "SELECT min(n_success), min(n_failed) FROM gbif_ids") == [(0, 0)]
+        following.drain(ledger, lambda: None)
+    assert statuses(tmp_path / "ledger") == {"done": 61, "failed": 61}
+    check_sound(tmp_path / "ledger")
+
+
 def test_the_work_of_a_shared_image_grows_with_its_records(tmp_path: Path) -> None:
     steps = []
     for n in (3_000, 6_000):

@@ -14,7 +14,7 @@ from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import archives, folding, labels, unfold
+from d4c_images.ledger import archives, folding, following, labels
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
@@ -83,16 +83,17 @@ def ingest(
         )
         seen = admission.seen(source.size_bytes - archive.offset_bytes)
         reading = chunks(assignment, seen) if in_process else (reader or Reader()).chunks(assignment, seen)
-        reached_end = True
+        reached_end, reached = True, Progress(archive.rows_done, archive.offset_bytes, source.size_bytes)
         with folding.in_background(ledger):
             with _spoiling(ledger, archive, clock), closing(reading), _no_collections():
                 for group in _groups(reading):
                     admission.admit(group, clock())
                     last = group[-1]
-                    progress(Progress(last.end_row, last.end_offset, source.size_bytes))
+                    reached = Progress(last.end_row, last.end_offset, source.size_bytes)
+                    progress(reached)
                     reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
             admission.flush()
-        unfold.link_newcomers(ledger)
+        following.drain(ledger, lambda: progress(reached))
         crash.point("ingest.before_finish")
         if reached_end:
             with ledger.transaction() as db:

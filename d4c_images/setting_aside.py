@@ -17,7 +17,7 @@ from d4c_images.ledger.placeholders import Claimed, Restored
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.stores.aside import Aside
 
-CHUNK = 1_000
+CHUNK = 200  # files are removed one by one, and a shared disk takes its time
 OPEN_FILES = 100
 
 
@@ -39,7 +39,7 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
     return n
 
 
-def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int) -> int:
+def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int, progress: placeholders.Progress) -> int:
     """Make the images with these bytes successes again, without asking anybody. Returns how many."""
     kept = aside.find(sha256)
 
@@ -48,7 +48,7 @@ def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int) -
             raise D4CError(f"the bytes of {sha256.hex()} are not kept any more: download --retry-failed fetches them anew")
         return _put(store, kept, images)
 
-    return placeholders.allow(ledger, sha256, now, restore)
+    return placeholders.allow(ledger, sha256, now, restore, progress)
 
 
 def _put(store: Store, kept: Path, images: Sequence[Claimed]) -> list[Restored]:

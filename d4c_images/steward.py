@@ -13,7 +13,7 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import conclusions, crash, pace
-from d4c_images.ledger import giving_up, lending, owner, pacing, questions, refetching, settling, wishes
+from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
@@ -57,9 +57,11 @@ class Steward:
         self._is_idle = False
         self._last_snapshot_at = self._started_at
         self._heart = owner.Heart(ledger, clock)
+        self._heart_between = owner.Heart(ledger, clock)  # between the pieces of what takes long
 
     def run(self) -> Ending:
         wishes.take(self._ledger, self._started_at)
+        lending.take_back_left(self._ledger, self._run_id, self._heart_between.beat_if_due)
         with self._ledger.transaction() as db:
             still_asked = lending.asked_by_the_lost(db, self._run_id, self._started_at)
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
@@ -75,6 +77,7 @@ class Steward:
         if self._lender.leases:
             self._watcher.draining(ending)
             self._drain()
+        following.drain(self._ledger, self._heart_between.beat_if_due)  # last: what workers have brought comes first on a signal
         self._watcher.ended(self._snapshot(), ending)
         return ending
 
@@ -153,10 +156,14 @@ class Steward:
     # -- settling
 
     def _settle(self, events: list[Event]) -> None:
-        """Write down what has come in, in one transaction, and draw the conclusions for the hosts."""
+        """Write down what has come in: in one transaction mostly, and in pieces what is too much for one."""
         reports = [report for event in events for report in self._reports_of(event)]
-        if not reports:
-            return
+        for portion in settling.portions(reports):
+            self._settle_portion(portion)
+            following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
+
+    def _settle_portion(self, reports: list[Report]) -> None:
+        """In one transaction; then draw the conclusions for the hosts."""
         now = self._clock()
         was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
@@ -200,12 +207,12 @@ class Steward:
             with self._ledger.transaction() as db:
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES, now)
                 self._know_all(db, given.moved_to)
-                if given.n == 0 and self._plan.refetch:
-                    host.n_given_up += refetching.drop(db, host_id)
+                n_dropped = refetching.drop(db, host_id, GIVE_UP_IMAGES) if given.n == 0 and self._plan.refetch else 0
+            following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
             self._totals.failed += given.n_failed
-            host.n_given_up += given.n
+            host.n_given_up += given.n + n_dropped
             self._look_again(given.moved_to, now)
-            if given.n == 0:
+            if given.n + n_dropped == 0:
                 del self._silence.lost[host_id]
                 self._lender.agenda.drop(host)
                 self._watcher.host_given_up(host.name, host.n_given_up, host.pace.blocked_why or str(failure.verdict.error_type))

@@ -45,6 +45,9 @@ QUERIES = {
     "page_samples": "SELECT * FROM page_samples",
     "checkpoints": "SELECT name, position FROM checkpoints ORDER BY name",
     "recounted_tallies": "SELECT * FROM recounted_tallies ORDER BY host_id, status, error_type",
+    "record_changes": "SELECT image_id, n_success, n_failed, after_gbif_id FROM record_changes ORDER BY change_id",
+    "follower_changes": "SELECT * FROM follower_changes ORDER BY image_id",
+    "link_changes": "SELECT * FROM link_changes ORDER BY parent_id, after_gbif_id",
 }
 LEFT_OUT = {"runs", "owner", "ledger_migrations"}
 

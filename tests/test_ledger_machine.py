@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from d4c_images.ledger import (
+    following,
     giving_up,
     hashes,
     lending,
@@ -24,6 +26,7 @@ from d4c_images.ledger import (
     owner,
     placeholders,
     refetching,
+    rollup,
     settling,
     shards,
     unfold,
@@ -53,6 +56,10 @@ SELECT l.gbif_id, count(*), sum(i.status = 'success'),
 FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER BY l.gbif_id
 """
 
+# So that what is divided is divided all the time.
+SMALL = ((untried, "BLOCK", 4), (rollup, "AT_ONCE", 1), (unfold, "LINKS_AT_ONCE", 2), (unfold, "PARENTS_AT_ONCE", 1))
+SMALL += ((following, "PIECE", 2),)
+
 # Their document names nothing but other images: they have the file of one of those.
 FOLLOWERS = """
 SELECT i.image_id
@@ -62,6 +69,11 @@ WHERE i.error_type = 'same_image' AND i.status = 'success' AND o.status = 'succe
 """
 
 
+# What is left for later: changes of images that have not reached some of their records.
+TO_COME = """
+SELECT l.gbif_id, c.n_success, c.n_failed FROM record_changes AS c JOIN image_rows AS i USING (image_id)
+JOIN links AS l ON l.image_id = c.image_id AND l.gbif_id > c.after_gbif_id AND l.gbif_id <> i.gbif_id
+"""
 PLACEHOLDERS = "SELECT image_id FROM image_rows WHERE error_type = 'placeholder'"
 SET_ASIDE = "SELECT image_id FROM set_aside JOIN image_rows USING (image_id) WHERE status <> 'success'"
 
@@ -73,8 +85,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.small_blocks = mock.patch.object(untried, "BLOCK", 4)
-        self.small_blocks.start()
+        self.small = ExitStack()
+        for module, name, size in SMALL:
+            self.small.enter_context(mock.patch.object(module, name, size))
         self.ledger = open_ledger(Path(self.folder.name) / "ledger.sqlite", create=True)
         self.now = 1_000_000
         self.process = 0
@@ -91,7 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.n_records = 0
 
     def teardown(self) -> None:
-        self.small_blocks.stop()
+        self.small.close()
         self.ledger.close()
         self.folder.cleanup()
 
@@ -139,7 +152,14 @@ class LedgerMachine(RuleBasedStateMachine):
             tally = Tally()
             tally.record(1, "pending")
             tally.write(db)
-        unfold.link_newcomers(self.ledger, chunk=2)
+            unfold.note_newcomers(db, [(self.n_records, image_id)])
+
+    @rule(pieces=st.integers(0, 3))
+    def follow(self, pieces: int) -> None:
+        """Some of what is left for later is done; or all of it, as whoever opens the ledger does."""
+        stops = iter([False] * pieces + [True])
+        done = following.drain(self.ledger, lambda: None, lambda: pieces < 3 and next(stops))
+        assert done == (not following.is_left(self.ledger.connection))
 
     @rule(seconds=st.integers(0, 100), hosts=st.lists(st.sampled_from(HOSTS), max_size=1))
     def ask_again(self, seconds: int, hosts: list[str]) -> None:
@@ -214,6 +234,21 @@ class LedgerMachine(RuleBasedStateMachine):
         if isinstance(lost, Turn):
             self.worker_dies(lost)
         return multiple(*(turn for turn in (stored, lost, self.work_a_turn(host, kinds, other, [])) if isinstance(turn, Turn)))
+
+    @rule(host=st.sampled_from(HOSTS), shares=st.lists(st.integers(1, 2), min_size=2, max_size=2), marks=st.booleans())
+    def work_on_shared_images(self, host: str, shares: list[int], marks: bool) -> None:
+        """They are stored; before all their records know, another record gains them by a document, or they are placeholders."""
+        self.admit(host, 2, in_line=True)
+        image_ids = [self.n_images - 1, self.n_images]
+        for image_id, n in zip(image_ids, shares, strict=True):
+            for _ in range(n):
+                self.admit_shared(image_id - 1)
+        self.work_a_turn(host, ["success"] * 6, host, [])
+        if marks:
+            self.find_placeholders(1)
+        else:
+            self.admit(HOSTS[0], 1, in_line=True)
+            self.work_a_turn(HOSTS[0], ["manifest"] * 6, host, [-image_id for image_id in image_ids])
 
     @rule(target=dead_leases, turn=consumes(leases))
     def finish(self, turn: Turn) -> Turn:
@@ -311,6 +346,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def recount(self) -> None:
         """The roll-up finds nothing to mend."""
         if not self.open:
+            following.drain(self.ledger, lambda: None)
             assert finalize(self.ledger, lambda progress: None, chunk=2).corrected == 0
 
     # what must hold
@@ -325,21 +361,32 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def records_follow_their_images(self) -> None:
+        """But for what is to come: each change that has not reached a record yet is exactly what is missing in its counts."""
         db = self.ledger.connection
+        to_come: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for gbif_id, n_success, n_failed in db.execute(TO_COME):
+            to_come[gbif_id] = [one + more for one, more in zip(to_come[gbif_id], (0, n_success, n_failed), strict=True)]
+        assert following.behind(db.execute, -10, 10_000) == to_come.keys()
         kept = db.execute(
             "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1"
         ).fetchall()
         for (gbif_id, *counts, status, completed_at), (same_id, *recount, tried) in zip(
             kept, db.execute(RECOUNT_RECORDS).fetchall(), strict=True
         ):
-            assert (gbif_id, counts) == (same_id, recount)
+            is_behind = gbif_id in to_come
+            assert (gbif_id, [one + more for one, more in zip(counts, to_come.get(gbif_id, (0, 0, 0)), strict=True)]) == (
+                same_id,
+                recount,
+            )
             n_images, n_success, n_failed = counts
+            assert min(n_success, n_failed) >= 0
+            assert n_success + n_failed <= n_images
             if n_success == n_images:
                 assert status == "done"
             elif n_success + n_failed == n_images:
                 assert status == "failed"
             else:
-                assert status == ("partial" if tried else "pending")
+                assert status == ("partial" if tried else "pending") or (is_behind and status == "pending")
             assert (completed_at is not None) == (status in ("done", "failed"))
 
     @invariant()
@@ -412,19 +459,28 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(len(set(images)) == len(images) for images in shown.values())
         firsts = db.execute("SELECT image_id, gbif_id, image_no FROM image_rows").fetchall()
         assert all(shown[gbif_id][image_no] == image_id for image_id, gbif_id, image_no in firsts)
-        for parent_id, image_id in db.execute("SELECT parent_id, image_id FROM unfolded"):
-            assert all(image_id in images for images in shown.values() if parent_id in images)
+        left = db.execute("SELECT parent_id, after_gbif_id, upto_gbif_id FROM link_changes").fetchall()
+        above: defaultdict[int, set[int]] = defaultdict(set)  # what a document below another one names comes with that, too
+        pairs = db.execute("SELECT parent_id, image_id FROM unfolded").fetchall()
+        for parent_id, image_id in pairs * len(pairs):
+            above[image_id] |= {parent_id} | above[parent_id]
+        for parent_id, image_id in pairs:
+            waits = above[parent_id] | {parent_id}
+            for gbif_id, images in shown.items():
+                if parent_id in images and image_id not in images:
+                    assert any(parent in waits and after < gbif_id <= upto for parent, after, upto in left)
 
     # how it is done
 
     def _pictures(self, numbers: list[int]) -> tuple[Image, ...]:
-        """New ones by their number; from 8 on those of images that are there."""
+        """New ones by their number; from 8 on those of images that are there, or below 0 of the image with this number."""
         urls = []
         for number in numbers:
             [(known,)] = self.ledger.connection.execute(
-                "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?", (1 + number * 7 % self.n_images,)
+                "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?",
+                (-number if number < 0 else 1 + number * 7 % self.n_images,),
             )
-            urls.append(known if number >= 8 else f"https://{HOSTS[number % 3]}/picture/{number}.jpg")
+            urls.append(known if number >= 8 or number < 0 else f"https://{HOSTS[number % 3]}/picture/{number}.jpg")
         return tuple(Image(url, (url,), url.split("/")[2], "exact", 1) for url in urls)
 
     def _settle(self, turn: Turn, outcomes: list[Outcome], *, finished: bool) -> settling.Settled:
@@ -444,7 +500,8 @@ class LedgerMachine(RuleBasedStateMachine):
         db = self.ledger.connection
         tables = (
             *("image_rows", "gbif_ids", "leases", "lent", "host_rows", "untried", "link_rows", "image_keys", "documents"),
-            *("unfolded", "shards", "refetch_queue", "refetch_hosts", "refetch_failures", "former_rows"),
+            *("unfolded", "shards", "record_changes", "link_changes", "follower_changes"),
+            *("refetch_queue", "refetch_hosts", "refetch_failures", "former_rows"),
         )
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
 

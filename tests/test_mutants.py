@@ -37,6 +37,7 @@ COLLISIONS = "tests/test_ingest_collisions.py"
 VARIANTS = "tests/test_variants.py"
 ARCHIVES = "tests/test_archives.py::test_a_limit_at_each_row_leaves_the_rest_for_later"
 INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
+LEFT = "tests/test_pieces.py::test_what_a_killed_process_has_left_is_done_first_by_the_next_one"
 LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
 HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
 
@@ -95,7 +96,8 @@ MUTANTS = (
     ),
     Mutant(
         "records that share an image are forgotten",
-        "d4c_images/ledger/rollup.py", "        links += db.execute(SHARED_BY,", "        db.execute(SHARED_BY,", MACHINE,
+        "d4c_images/ledger/rollup.py",
+        "                counts.add(gbif_id, *self._images[image_id], now)\n", "                pass\n", MACHINE,
     ),
     Mutant(
         "a file is renamed before its bytes are on the disk (I1)",
@@ -193,7 +195,34 @@ MUTANTS = (
     ),
     Mutant(
         "an image that a record gains is not counted",
-        "d4c_images/ledger/unfold.py", "        n_success += sum(", "        sum(", MACHINE,
+        "d4c_images/ledger/unfold.py", "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
+    ),
+    Mutant(
+        "a record counts what an image that it gains has yet to bring it",
+        "d4c_images/ledger/unfold.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
+    ),
+    Mutant(
+        "an image changes twice for a record before it has changed once",
+        "d4c_images/ledger/rollup.py", "> self._room or image_id in behind:", "> self._room:",
+        "tests/test_pieces.py::test_what_happens_to_an_image_is_counted_in_its_order",
+    ),
+    Mutant(
+        "what a killed process has left for later is forgotten",
+        "d4c_images/ledger/catching_up.py", "    following.drain(ledger, beat)\n", "",
+        "tests/test_pieces.py::test_a_document_on_very_many_records_is_linked_in_pieces",
+    ),
+    Mutant(
+        "a piece is applied twice",
+        "d4c_images/ledger/following.py", "(REACHED, (gbif_ids[-1], change_id))", "(REACHED, (gbif_ids[-2], change_id))", LEFT,
+    ),
+    Mutant(
+        "a piece and the place that it has reached are committed one after the other",
+        "d4c_images/ledger/following.py",
+        "            db.execute(REACHED, (gbif_ids[-1], change_id))\n            break\n",
+        "            counts.write(db, tally)\n            tally.write(db)\n            db.execute('COMMIT')\n"
+        "            crash.point('following.before_commit')\n            db.execute('BEGIN')\n"
+        "            db.execute(REACHED, (gbif_ids[-1], change_id))\n            return True\n",
+        "tests/test_pieces_kill.py::test_killed_between_the_pieces[following.before_commit:2]",
     ),
     Mutant(
         "pictures of documents are made again each time",

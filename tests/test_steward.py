@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images.errors import LedgerLocked
-from d4c_images.ledger import connect, owner
+from d4c_images.ledger import connect, following, owner, rollup
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
@@ -378,3 +378,35 @@ def test_hosts_of_a_lost_worker_rest_in_the_next_run_too(how: str, ledger: conne
         run(ledger, runner, Plan(HostTable()), patience_s=8)
         lent.append(bool(runner.turns))
     assert lent == [False, False, True]
+
+
+def test_the_records_of_a_shared_image_follow_between_settlements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And on a signal only when all that workers have brought is written down."""
+    shared = "http://a.example.org/shared.jpg"
+    rows = [(1_000_000 + n, shared) for n in range(300)] + [(2_000_000 + n, f"http://a.example.org/{n}.jpg") for n in range(5)]
+    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    monkeypatch.setattr(rollup, "AT_ONCE", 20)
+    monkeypatch.setattr(following, "PIECE", 20)
+    has_stopped = [False]
+
+    def fail(turn: Turn) -> list[Outcome]:
+        has_stopped[0] = True
+        return [Outcome(claim.image_id, GONE, http_status=404) for claim in turn.claims]
+
+    with closing(connect.open_ledger(tmp_path / "ledger.sqlite")) as opened:
+        owner.take(opened, "download", owner.this_process(), time.time())
+        runner = ByHand(fail)
+        steward = Steward(opened, runner, Plan(hosts=parse_hosts("")), Watcher(), runner.clock, lambda: has_stopped[0])
+        drained: list[bool] = []
+        drain = following.drain
+
+        def watched(*args: object) -> bool:
+            drained.append(drain(*args))  # type: ignore[arg-type]
+            return drained[-1]
+
+        monkeypatch.setattr(following, "drain", watched)
+        assert steward.run() == Ending.SIGNAL
+        assert drained == [False, True]
+        counts = dict(opened.connection.execute("SELECT status, count(*) FROM gbif_ids GROUP BY 1"))
+        assert counts["failed"] >= 300, "all records of the shared image"
+        assert not following.is_left(opened.connection)

@@ -224,7 +224,9 @@ def test_a_record_that_comes_later_shows_all_pictures(path: Path) -> None:
     assert ask(path, "SELECT gbif_id, status FROM gbif_ids") == [(1, "done"), (8, "partial"), (9, "done")]
     ledger = dump(path)
     with closing(open_ledger(path)) as opened:
-        unfold.link_newcomers(opened)
+        with opened.transaction() as db:
+            unfold.leave_links(db, 1, -1, 10)
+        catch_up(opened)
     assert dump(path) == ledger, "doing it again changes nothing"
     check_sound(path)
 
@@ -402,7 +404,7 @@ def test_a_locked_ledger_takes_no_part_of_a_document(path: Path, monkeypatch: py
 
     with steward(path) as run:
         turn, before = run.lend(M), dump(path)
-        monkeypatch.setattr(unfold, "_link", fails)
+        monkeypatch.setattr(unfold._Linking, "write", fails)
         with pytest.raises(LedgerError):
             run._settle(turn, Outcome(1, unfolding=manifest("a", "b"), http_status=200))
         monkeypatch.undo()

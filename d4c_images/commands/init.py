@@ -133,6 +133,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     live = session.wants_progress(args, sys.stderr)
     with stop.listening(), session.owned(args.ledger, FINALIZE, settings) as ledger:
         heart = owner.Heart(ledger, time.time)
+        lending.take_back_left(ledger, ledger.run_id or 0, heart.beat_if_due)
         with ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
         with CheckProgressView(live=live, doing="recounting the") as view:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         for sha256 in allowed:
             store = open_store(root, session.packing(ledger))
             try:
-                n = allow(ledger, store, Aside(root), sha256, int(time.time()))
+                n = allow(ledger, store, Aside(root), sha256, int(time.time()), show)
             finally:
                 store.close()
             print(f"{n:,} images are successes again: {sha256.hex()} is no placeholder", flush=True)

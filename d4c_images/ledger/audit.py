@@ -163,9 +163,14 @@ def lost_references(ledger: Reader) -> list[str]:
 
 
 def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
-    """A line on a record whose counts or status differ from its images, both seen at one moment; None if they do not."""
-    record = ledger.at_one_moment(lambda: recount_one(ledger.rows, gbif_id))
-    if record is None or record.is_true:
+    """A line on a record whose counts or status differ from its images, both seen at one moment; None if they do not.
+
+    Nor is it trouble if a change of one of its images has yet to be counted for it (`following`).
+    """
+    record, behind = ledger.at_one_moment(
+        lambda: (recount_one(ledger.rows, gbif_id), following.behind(ledger.rows, gbif_id, gbif_id))
+    )
+    if record is None or record.is_true or behind:
         return None
     _, n_images, n_success, n_failed, status, _, counts = record
     return (

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import untried
+from d4c_images.ledger import bounded, untried
 from d4c_images.ledger.carried import packed
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
@@ -61,13 +62,10 @@ class _Waiting(NamedTuple):
 
 
 def give_up(db: sqlite3.Connection, host_id: int, host: str, failure: Failure, n: int, now: float) -> GivenUp:
-    """Up to `n` images; none is left in the host's queue when nothing was done."""
+    """Up to `n` images, fewer of them if their URLs are very long; none is left in the host's queue when nothing was done."""
     given, tally, records = GivenUp(), Tally(), RecordChanges()
-    rows = db.execute(QUEUED, (host_id, n)).fetchall()
-    if len(rows) < n:
-        rows += db.execute(UNTRIED, (json.dumps(untried.take(db, host_id, n - len(rows))),)).fetchall()
     verdict = failure.verdict
-    for row in map(_Waiting._make, rows):
+    for row in _waiting(db, host_id, n):
         tally.image(-1, host_id, row.status, row.error_type, final=False)
         elsewhere = _elsewhere(row, host)
         if elsewhere is None:
@@ -85,6 +83,18 @@ def give_up(db: sqlite3.Connection, host_id: int, host: str, failure: Failure, n
     records.write(db, tally, int(now))
     tally.write(db)
     return given
+
+
+def _waiting(db: sqlite3.Connection, host_id: int, n: int) -> Iterable[_Waiting]:
+    """Images that wait at a host; those that nobody has tried are taken out of their list."""
+    rows, is_all = bounded.some(db.execute(QUEUED, (host_id, n)), lambda row: len(row[2]))
+    if is_all and len(rows) < n:
+        image_ids = untried.take(db, host_id, n - len(rows))
+        more, is_all = bounded.some(db.execute(UNTRIED, (json.dumps(image_ids),)), lambda row: len(row[2]))
+        if not is_all:
+            untried.put_back(db, host_id, image_ids[len(more) :])
+        rows += more
+    return map(_Waiting._make, rows)
 
 
 def _elsewhere(row: _Waiting, host: str) -> tuple[int, str] | None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from d4c_images.identity import parts
 from d4c_images.identity.candidates import Candidates
-from d4c_images.ledger import evidence, untried
+from d4c_images.ledger import evidence, unfold, untried
 from d4c_images.ledger.bulk import Floats
 from d4c_images.ledger.chunk import Numbers
 from d4c_images.ledger.keys import KeyIndex
@@ -340,6 +340,7 @@ def repeated_links(
     in_ledger = _links(db, others)
     in_group = {(group.gbif_id(first), int(image_ids[first])): first for first in matches.earlier.values()}
     fills, own_fills = [], []
+    behind = unfold.Behind(db, {image_id for _, image_id in others})
     for at, gbif_id, image_id, says_something in zip(positions, gbif_ids, ids, has_texts, strict=True):
         image = matches.stored.get(at)
         pair = (gbif_id, image_id)
@@ -362,8 +363,9 @@ def repeated_links(
             in_group[pair] = at
             if image is not None:
                 effect = effects.setdefault(gbif_id, Effect())
-                effect.n_success += image.status == Status.SUCCESS
-                effect.n_failed += image.is_final and image.status != Status.SUCCESS
+                n_success, n_failed = behind.to_come(image.image_id, gbif_id)
+                effect.n_success += (image.status == Status.SUCCESS) - n_success
+                effect.n_failed += (image.is_final and image.status != Status.SUCCESS) - n_failed
                 effect.tried |= image.last_attempt_at is not None
     db.executemany(FILL_IMAGE, own_fills)
     db.executemany(FILL_LINK, fills)
@@ -386,13 +388,18 @@ def _has_texts(group: Group, positions: Sequence[int]) -> list[bool]:
 
 
 def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, linked: Sequence[int]) -> None:
-    """Remember which links are to the picture that a document's image has become: found by a further key (`unfold`)."""
+    """Remember which links are to the picture that a document's image has become: found by a further key (`unfold`).
+
+    Records that have come to show a document are noted as well: they are to be linked with what it has brought.
+    """
     stored = matches.stored
     by_picture = [at for at in linked if at in stored and stored[at].key != group.key(at)]
     db.executemany(INSERT_PICTURE_LINK, [(group.gbif_id(at), stored[at].image_id) for at in by_picture])
+    newcomers = [(group.gbif_id(at), stored[at].image_id) for at in linked if at in stored and stored[at].key == group.key(at)]
     if stored and db.execute(ARE_THERE_PICTURE_LINKS).fetchone()[0]:
         by_itself = [(group.gbif_id(at), image.image_id) for at, image in stored.items() if image.key == group.key(at)]
-        db.executemany(DROP_PICTURE_LINK, by_itself)
+        newcomers += [pair for pair in by_itself if db.execute(DROP_PICTURE_LINK, pair).rowcount]
+    unfold.note_newcomers(db, newcomers)
 
 
 def _fill(group: Group, first: int, at: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from d4c_images.ledger import carried, evidence, lent, owner, refetching, untried
+from d4c_images import crash
+from d4c_images.ledger import bounded, carried, evidence, lent, owner, refetching, untried
+from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Claim, Status, Turn
@@ -37,6 +39,12 @@ SELECT i.image_id, i.host_id, i.error_type, i.status
 FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
 GIVE_BACK = "UPDATE image_rows SET dead_lease_id = ?, not_before = 0 WHERE image_id = ?"
+LEFT = """
+SELECT t.image_id, t.lease_id FROM lent AS t CROSS JOIN leases AS l ON l.lease_id = t.lease_id
+WHERE l.run_id <> ? AND t.image_id > ? ORDER BY t.image_id LIMIT ?
+"""
+TAKE_BACK_AT_ONCE = 5_000
+TURN_BYTES = 4 << 20  # of URLs, which all go to the worker: an image may have many, and long ones
 LOST_LANE = -1
 """Of a lease without images: somebody who was lost may still be asking the host."""
 
@@ -113,17 +121,47 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
 
 def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[tuple[Any, ...]]:
     """Up to `n` images that may be asked for now: those given back or moved here, then untried ones, then retries."""
-    due = db.execute(CANDIDATES, (host_id, now, n)).fetchall()
+    due, _ = bounded.some(db.execute(CANDIDATES, (host_id, now, n)), _size, n, TURN_BYTES)
     given_back = [row[:-1] for row in due if row[-1] == 0]
     image_ids = untried.take(db, host_id, n - len(given_back)) if len(given_back) < n else []
-    rows = given_back + db.execute(UNTRIED, (json.dumps(image_ids),)).fetchall()
-    return rows + [row[:-1] for row in due[len(given_back) :]][: n - len(rows)]
+    fresh, is_all = bounded.some(db.execute(UNTRIED, (json.dumps(image_ids),)), _size, n, TURN_BYTES)
+    if not is_all:
+        untried.put_back(db, host_id, image_ids[len(fresh) :])
+        return given_back + fresh
+    return given_back + fresh + [row[:-1] for row in due[len(given_back) :]][: n - len(given_back) - len(fresh)]
+
+
+def _size(row: tuple[Any, ...]) -> int:
+    return len(row[3])
+
+
+def take_back_left(ledger: Ledger, run_id: int, beat: Callable[[], object]) -> int:
+    """Take back the images that earlier runs have left lent, in committed pieces. Returns how many.
+
+    Their leases stay, and end with `take_back`: they say who may still be asking whom (`asked_by_the_lost`).
+    """
+    n, last = 0, 0
+    while rows := ledger.connection.execute(LEFT, (run_id, last, TAKE_BACK_AT_ONCE)).fetchall():
+        with ledger.transaction() as db:
+            _give_back(db, lent.take_some(db, [row[0] for row in rows]))
+        crash.point("take_back.piece")
+        n, last = n + len(rows), rows[-1][0]
+        beat()
+    return n
 
 
 def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
     """End leases whose worker is dead: their images wait again, marked as possibly stored. Returns how many images."""
+    held = lent.take_all(db, lease_ids)
+    _give_back(db, held)
+    db.executemany("DELETE FROM leases WHERE lease_id = ?", [(lease_id,) for lease_id in lease_ids])
+    return len(held)
+
+
+def _give_back(db: sqlite3.Connection, held: dict[int, int]) -> None:
+    """Images, with the leases that they were lent under, wait again."""
     tally = Tally()
-    held, stored = lent.take_all(db, lease_ids), []
+    stored = []
     hosts = {lease_id: host_of(db, lease_id) for lease_id in set(held.values())}
     for image_id, host_id, error_type, status in db.execute(LENT, (json.dumps(list(held)),)).fetchall():
         if status == Status.SUCCESS:
@@ -133,9 +171,7 @@ def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
         tally.image(-1, host_id, Status.LEASED, error_type, final=False)
         tally.image(1, host_id, status, error_type, final=False)
     refetching.take_back(db, stored)
-    db.executemany("DELETE FROM leases WHERE lease_id = ?", [(lease_id,) for lease_id in lease_ids])
     tally.write(db)
-    return len(held)
 
 
 def host_of(db: sqlite3.Connection, lease_id: int) -> int:

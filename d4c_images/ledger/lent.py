@@ -17,6 +17,7 @@ STATUS = f"CASE WHEN i.status <> 'success' AND {IS_LENT} THEN 'leased' ELSE i.st
 
 ADD = "INSERT INTO lent (image_id, lease_id) VALUES (?, ?)"
 TAKE = "DELETE FROM lent WHERE image_id IN (SELECT value FROM json_each(?)) AND lease_id = ? RETURNING image_id"
+TAKE_SOME = "DELETE FROM lent WHERE image_id IN (SELECT value FROM json_each(?)) RETURNING image_id, lease_id"
 TAKE_ALL = "DELETE FROM lent WHERE lease_id IN (SELECT value FROM json_each(?)) RETURNING image_id, lease_id"
 
 
@@ -33,3 +34,8 @@ def take(db: sqlite3.Connection, lease_id: int, image_ids: Iterable[int]) -> lis
 def take_all(db: sqlite3.Connection, lease_ids: Iterable[int]) -> dict[int, int]:
     """Take off the list what is lent under these leases: image -> lease."""
     return dict(db.execute(TAKE_ALL, (json.dumps(list(lease_ids)),)).fetchall())
+
+
+def take_some(db: sqlite3.Connection, image_ids: Iterable[int]) -> dict[int, int]:
+    """Take images off the list, whatever lease they are lent under: image -> lease."""
+    return dict(db.execute(TAKE_SOME, (json.dumps(list(image_ids)),)).fetchall())

@@ -10,12 +10,14 @@ import json
 import sqlite3
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import refetching, shards
+from d4c_images.ledger import following, refetching, shards
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.rollup import RecordChanges
@@ -28,6 +30,9 @@ MAX_SEVERAL = 2_000  # ... for several records
 CELLS = 1 << 24  # of the first look of `find`: 64 MB, whatever the number of rows
 CHUNK = 50_000
 MARK_CHUNK = 2_000
+RESTORE_CHUNK = 100  # files are written before the rows: a kill costs no more than those of one transaction
+MAX_HELD = 500_000  # records of hashes that may be placeholders, and placeholders: some 100 bytes each
+MAX_SHARES = 1 << 12
 
 STATES = "SELECT host_id, sha256, state FROM placeholders"
 SET_STATE = """
@@ -103,6 +108,7 @@ class Marked:
     n: int = 0
     n_back: int = 0  # had other bytes before, and have them again
     size_bytes: int = 0
+    records: RecordChanges = field(default_factory=RecordChanges)  # of the transaction
 
 
 @dataclass(slots=True)
@@ -220,7 +226,7 @@ def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str,
     that are asked for again just now. Where there were other bytes before, those are the image again.
     """
     host_id, host, sha256 = what
-    tally, records = Tally(), RecordChanges()
+    tally, records = Tally(), marked.records
     detail = f"the bytes that {host} sends for other images, too; sha256 {sha256.hex()}"
     n = 0
     wanted = list(dict.fromkeys(image_ids))
@@ -252,45 +258,100 @@ def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
     db.execute(LIST_FILE, (image_id, blob.path, blob.offset, blob.size_bytes, blob.original_sha256 or blob.sha256))
 
 
-def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: Callable[[str, int, int], None]) -> int:
-    """Look at all successes, twice, and mark placeholders in committed chunks. Returns how many were marked.
+Progress = Callable[[str, int, int], None]
+"""Hears what is being done, how far it has come, and of how much."""
 
-    The first look counts hashes in cells, so that the second has to remember only what may be one. Reading loses nothing by a
-    kill, and what was marked stays marked. `progress(what, done, total)` is called for each chunk.
+Hashes = set[tuple[int, bytes]]  # of hosts' bytes
+
+
+def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: Progress) -> int:
+    """Look at all successes, and mark placeholders in committed chunks. Returns how many were marked.
+
+    Reading loses nothing by a kill, and what was marked stays marked. If more hashes have to be remembered than the memory is for,
+    they are looked at a half at a time, and so on.
     """
-    db = ledger.connection
-    judgement = Judgement(db, listed, min_records)
-    cells = array("I", bytes(4 * CELLS))
-    for one in _successes(db, lambda done, top: progress("counting", done, top)):
-        cells[_cell(one)] += 1
-    candidates: dict[tuple[int, bytes], tuple[array[int], set[int], int]] = {}
-    for one in _successes(db, lambda done, top: progress("comparing", done, top)):
-        known, suspected = judgement.is_known(db, one), judgement.suspected_from(db, one)
-        if judgement.is_allowed(one.sha256) or not (known or suspected or cells[_cell(one)] >= min_records):
-            continue
-        least = 1 if known else judgement.least(db, one)
-        images, records, _ = candidates.setdefault((one.host_id, one.sha256), (array("q"), set(), least))
-        images.append(one.image_id)
-        if len(records) < least:
-            records.add(one.gbif_id)
-    n = 0
-    for (host_id, sha256), (images, records, least) in candidates.items():
-        if len(records) < least:
-            continue
-        host = judgement.host(db, host_id)
-        for chunk in _chunks(images):
-            marked = Marked()
-            with ledger.transaction() as writing:
-                judgement.learn(writing, host_id, sha256, now)
-                mark(writing, chunk, (host_id, host, sha256), now, marked)
-            crash.point("placeholders.marked")
-            n += marked.n + marked.n_back
-            progress("marked", n, n)
+    judgement = Judgement(ledger.connection, listed, min_records)
+    shares, n = [_Share(0, 1)], 0
+    while shares:
+        share = shares.pop()
+        found = _common(ledger.connection, judgement, share, min_records, progress)
+        if found is None:
+            shares += [_Share(share.number, 2 * share.n), _Share(share.number + share.n, 2 * share.n)]
+        elif found:
+            n += _mark_all(ledger, judgement, found, now, progress)
     return n
 
 
-def _chunks(images: array[int]) -> Iterable[list[int]]:
-    return (list(images[at : at + MARK_CHUNK]) for at in range(0, len(images), MARK_CHUNK))
+class _Share(NamedTuple):
+    """Every `n`-th of all hashes."""
+
+    number: int
+    n: int
+
+    def has(self, one: Stored) -> bool:
+        return self.n == 1 or int.from_bytes(one.sha256[16:24], "little") % self.n == self.number
+
+
+def _common(
+    db: sqlite3.Connection, judgement: Judgement, share: _Share, min_records: int, progress: Progress
+) -> Hashes | None:
+    """The placeholders among a share of the hashes; None if too many had to be remembered.
+
+    The first look counts hashes in cells, so that the second has to remember only what may be one.
+    """
+    cells = array("I", bytes(4 * CELLS))
+    for one in _successes(db, lambda done, top: progress("counting", done, top)):
+        if share.has(one):
+            cells[_cell(one)] += 1
+    found: Hashes = set()
+    records: dict[tuple[int, bytes], set[int]] = {}
+    n_held = 0
+    for one in _successes(db, lambda done, top: progress("comparing", done, top)):
+        key = (one.host_id, one.sha256)
+        if key in found or not share.has(one) or judgement.is_allowed(one.sha256):
+            continue
+        known, suspected = judgement.is_known(db, one), judgement.suspected_from(db, one)
+        if not (known or suspected or cells[_cell(one)] >= min_records):
+            continue
+        held = records.setdefault(key, set())
+        n_held += one.gbif_id not in held
+        held.add(one.gbif_id)
+        if known or len(held) >= judgement.least(db, one):
+            found.add(key)
+            n_held -= len(records.pop(key))
+        if n_held + len(found) > MAX_HELD and share.n < MAX_SHARES:
+            return None
+    return found
+
+
+def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, progress: Progress) -> int:
+    """Mark all images with these bytes, some to a transaction."""
+    n = 0
+    successes = _successes(ledger.connection, lambda done, top: progress("marking", done, top))
+    for chunk in _chunks(one for one in successes if _key(one) in found):
+        images: dict[tuple[int, bytes], list[int]] = {}
+        for one in chunk:
+            images.setdefault(_key(one), []).append(one.image_id)
+        marked = Marked()
+        with ledger.transaction() as db:
+            for (host_id, sha256), image_ids in images.items():
+                judgement.learn(db, host_id, sha256, now)
+                mark(db, image_ids, (host_id, judgement.host(db, host_id), sha256), now, marked)
+        crash.point("placeholders.marked")
+        n += marked.n + marked.n_back
+        following.drain(ledger, partial(progress, "marked", n, n))
+        progress("marked", n, n)
+    return n
+
+
+def _key(one: Stored) -> tuple[int, bytes]:
+    return one.host_id, one.sha256
+
+
+def _chunks(images: Iterable[Stored]) -> Iterator[list[Stored]]:
+    images = iter(images)
+    while chunk := list(islice(images, MARK_CHUNK)):
+        yield chunk
 
 
 def _cell(one: Stored) -> int:
@@ -345,7 +406,7 @@ class Restored(NamedTuple):
 Restore = Callable[[Sequence[Claimed]], Sequence[Restored]]
 
 
-def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore) -> int:
+def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore, progress: Progress = lambda *_: None) -> int:
     """Take a placeholder back: its images become successes again, in committed chunks. Returns how many.
 
     `restore` gives the place of each image's bytes, once they are durable. Raises what `restore` raises; then nothing of that
@@ -359,9 +420,12 @@ def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore) -> int:
     n = 0
     for low in range(0, top, CHUNK):
         rows = [Claimed(*row) for row in db.execute(MARKED, (low, low + CHUNK, sha256))]
-        for at in range(0, len(rows), MARK_CHUNK):
-            _restore(ledger, rows[at : at + MARK_CHUNK], restore, now)
-        n += len(rows)
+        for at in range(0, len(rows), RESTORE_CHUNK):
+            _restore(ledger, rows[at : at + RESTORE_CHUNK], restore, now)
+            following.drain(ledger, partial(progress, "restored", n, n))
+            n += len(rows[at : at + RESTORE_CHUNK])
+            progress("restored", n, n)
+        progress("looked at", min(top, low + CHUNK), top)
     return n
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, lent
+from d4c_images.ledger import bounded, evidence, lent
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
@@ -27,6 +27,7 @@ WHERE i.image_id > ? AND i.image_id <= ? AND i.status = 'success' AND coalesce(i
   AND i.file_path IS NOT NULL AND i.sha256 IS NOT NULL AND NOT {IS_LENT} AND coalesce(i.last_attempt_at, 0) < ?
   AND NOT EXISTS (SELECT 1 FROM refetch_failures AS f
                   WHERE f.image_id = i.image_id AND f.status = 'failed_permanent' AND f.asked_at >= ?)
+ORDER BY i.image_id
 """  # noqa: S608 - constants
 QUEUE = "INSERT OR IGNORE INTO refetch_queue (host_id, image_id, redirect_url, hops) VALUES (?, ?, ?, ?)"
 COUNT = """
@@ -34,11 +35,13 @@ INSERT INTO refetch_hosts (host_id, n_waiting) VALUES (?, ?)
 ON CONFLICT (host_id) DO UPDATE SET n_waiting = n_waiting + excluded.n_waiting
 """
 ANY = "SELECT EXISTS (SELECT 1 FROM refetch_queue WHERE host_id = ?)"
+ANYBODY = "SELECT host_id, image_id FROM refetch_queue ORDER BY host_id, image_id LIMIT ?"
+FORGET_UPTO = "DELETE FROM refetch_queue WHERE (host_id, image_id) <= (?, ?)"
 N_WAITING = "SELECT coalesce(sum(n_waiting), 0) FROM refetch_hosts"
 NEXT = """
 SELECT i.status, i.image_id, i.gbif_id, i.image_no, i.urls, i.url_no, q.redirect_url, q.hops, i.dead_lease_id, i.file_path,
        i.file_offset, i.file_size, coalesce(i.original_sha256, i.sha256), i.etag, i.last_modified,
-       (SELECT count(*) FROM former_rows AS f WHERE f.image_id = i.image_id)
+       (SELECT coalesce(max(revision) + 1, 0) FROM former_rows AS f WHERE f.image_id = i.image_id)
 FROM (SELECT * FROM refetch_queue WHERE host_id = ? LIMIT ?) AS q CROSS JOIN image_rows AS i ON i.image_id = q.image_id
 """
 TAKE_OUT = "DELETE FROM refetch_queue WHERE host_id = ? AND image_id = ?"
@@ -58,8 +61,9 @@ WHERE image_id = :image_id
 TO_FORMER = """
 INSERT INTO former_rows (image_id, revision, replaced_at, stored_at, http_status, error_type, error_detail, file_path, file_offset,
     file_size, sha256, original_sha256, media_type, width, height, etag, last_modified)
-SELECT image_id, (SELECT count(*) FROM former_rows AS f WHERE f.image_id = i.image_id), ?, last_attempt_at, http_status, error_type,
-    error_detail, CASE WHEN ? THEN NULL ELSE file_path END, file_offset, file_size, sha256, original_sha256, media_type, width,
+SELECT image_id, (SELECT coalesce(max(revision) + 1, 0) FROM former_rows AS f WHERE f.image_id = i.image_id), ?, last_attempt_at,
+    http_status, error_type, error_detail,
+    CASE WHEN ? THEN NULL ELSE file_path END, file_offset, file_size, sha256, original_sha256, media_type, width,
     height, etag, last_modified
 FROM image_rows AS i WHERE image_id = ?
 """
@@ -107,23 +111,32 @@ def queue(
     What waited is forgotten first. Killed, it can be called again. `progress(done, total)` counts image numbers looked at.
     """
     top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
-    with ledger.transaction() as db:
-        db.execute("DELETE FROM refetch_queue")
-        db.execute("DELETE FROM refetch_hosts")
-    n = n_unconditional = 0
-    for low in range(0, top, chunk):
-        with ledger.transaction() as db:
-            waiting: list[tuple[int, int, str | None, int]] = []
-            rows = db.execute(DUE, (low, low + chunk, int(before), int(before))).fetchall()
-            for image_id, urls, url_no, is_unconditional in rows:
-                host = parts(urls.split("\n")[url_no]).host
-                if not only_hosts or host in only_hosts:
-                    waiting.append((host_id_of(db, host), image_id, None, 0))
-                    n_unconditional += is_unconditional
-            _wait(db, waiting)
-        n += len(waiting)
-        progress(min(low + chunk, top), top)
+    _forget_all(ledger, lambda: progress(0, top))
+    n = n_unconditional = low = 0
+    while low < top:
+        high = min(low + chunk, top)
+        due, is_all = bounded.some(ledger.connection.execute(DUE, (low, high, int(before), int(before))), lambda row: len(row[1]))
+        asked = [(row, parts(row[1].split("\n")[row[2]]).host) for row in due]
+        asked = [(row, host) for row, host in asked if not only_hosts or host in only_hosts]
+        if asked:
+            with ledger.transaction() as db:
+                _wait(db, [(host_id_of(db, host), row[0], None, 0) for row, host in asked])
+        n += len(asked)
+        n_unconditional += sum(row[3] for row, _ in asked)
+        low = high if is_all else due[-1][0]
+        progress(low, top)
     return Due(n, n_unconditional)
+
+
+def _forget_all(ledger: Ledger, beat: Callable[[], object]) -> None:
+    """Nobody waits any more; in committed pieces."""
+    while rows := ledger.connection.execute(ANYBODY, (bounded.ROWS,)).fetchall():
+        with ledger.transaction() as db:
+            db.execute(FORGET_UPTO, rows[-1])
+            db.executemany(COUNT, [(host_id, -n) for host_id, n in Counter(host_id for host_id, _ in rows).items()])
+        beat()
+    with ledger.transaction() as db:
+        db.execute("DELETE FROM refetch_hosts")
 
 
 def n_waiting(db: sqlite3.Connection) -> int:
@@ -136,17 +149,18 @@ def any_of(db: sqlite3.Connection, host_id: int) -> bool:
     return bool(db.execute(ANY, (host_id,)).fetchone()[0])
 
 
-def drop(db: sqlite3.Connection, host_id: int) -> int:
-    """Ask for nothing more of a host that is given up: the next re-fetch will. Returns how many images waited."""
-    db.execute("DELETE FROM refetch_hosts WHERE host_id = ?", (host_id,))
-    return db.execute("DELETE FROM refetch_queue WHERE host_id = ?", (host_id,)).rowcount
+def drop(db: sqlite3.Connection, host_id: int, n: int) -> int:
+    """Ask for up to `n` images less of a host that is given up: the next re-fetch will. Returns how many; 0 when none waits."""
+    image_ids = [row[0] for row in db.execute("SELECT image_id FROM refetch_queue WHERE host_id = ? LIMIT ?", (host_id, n))]
+    _take_out(db, host_id, image_ids)
+    return len(image_ids)
 
 
 def waiting(db: sqlite3.Connection, host_id: int, n: int) -> list[tuple[Any, ...]]:
     """Up to `n` images of a host that wait, for `lend`."""
     if n <= 0:
         return []
-    rows = db.execute(NEXT, (host_id, n)).fetchall()
+    rows, _ = bounded.some(db.execute(NEXT, (host_id, n)), lambda row: len(row[4]))
     stored = [row[1:] for row in rows if row[0] == Status.SUCCESS]
     if len(stored) == len(rows):
         return stored

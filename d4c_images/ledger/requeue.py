@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any
 
 from d4c_images.identity import parts
+from d4c_images.ledger import bounded, following
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
@@ -13,9 +17,10 @@ from d4c_images.ledger.tally import Tally
 from d4c_images.model import Status
 
 FAILED = """
-SELECT image_id, gbif_id, host_id, status, error_type, urls FROM image_rows
+SELECT image_id, gbif_id, host_id, status, error_type, substr(urls, 1, instr(urls || char(10), char(10)) - 1) FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND not_before IS NULL
   AND (status = 'failed_transient' OR (status = 'failed_permanent' AND ?))
+ORDER BY image_id
 """
 REQUEUE = """
 UPDATE image_rows SET status = 'pending', not_before = 0, attempts = 0, url_no = 0, redirect_url = NULL, hops = 0,
@@ -43,24 +48,31 @@ def requeue_failed(
     `progress(done, total)` counts image numbers looked at. Returns how many images wait again.
     """
     top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
-    n = 0
-    for low in range(0, top, chunk):
-        with ledger.transaction() as db:
-            tally, records, host_ids = Tally(), RecordChanges(), set[int]()
-            rows = db.execute(FAILED, (low, low + chunk, permanent)).fetchall()
-            for image_id, gbif_id, host_id, status, error_type, urls in rows:
-                first_host = parts(urls.split("\n", 1)[0]).host
-                if only_hosts and first_host not in only_hosts:
-                    continue
-                n += 1
-                first_host_id = host_id_of(db, first_host)
-                db.execute(REQUEUE, (first_host_id, image_id))
-                host_ids.add(first_host_id)
-                tally.image(-1, host_id, status, error_type, final=True)
-                tally.image(1, first_host_id, Status.PENDING, None, final=False)
-                records.image(image_id, gbif_id, n_success=0, n_failed=-1)
-            db.execute(FORGIVE, (json.dumps(sorted(host_ids)),))
-            records.write(db, tally, 0)
-            tally.write(db)
-        progress(min(low + chunk, top), top)
+    n = low = 0
+    while low < top:
+        high = min(low + chunk, top)
+        failed, is_all = bounded.some(ledger.connection.execute(FAILED, (low, high, permanent)), lambda row: len(row[-1]))
+        wanted = [(row, host) for row in failed if (host := parts(row[-1]).host) in only_hosts or not only_hosts]
+        if wanted:
+            with ledger.transaction() as db:
+                _requeue(db, wanted)
+            n += len(wanted)
+            following.drain(ledger, partial(progress, low, top))
+        low = high if is_all else failed[-1][0]
+        progress(low, top)
     return n
+
+
+def _requeue(db: sqlite3.Connection, images: Sequence[tuple[tuple[Any, ...], str]]) -> None:
+    """Rows of `FAILED`, each with the host that is to be asked for it first."""
+    tally, records, host_ids = Tally(), RecordChanges(), set[int]()
+    for (image_id, gbif_id, host_id, status, error_type, _), first_host in images:
+        first_host_id = host_id_of(db, first_host)
+        db.execute(REQUEUE, (first_host_id, image_id))
+        host_ids.add(first_host_id)
+        tally.image(-1, host_id, status, error_type, final=True)
+        tally.image(1, first_host_id, Status.PENDING, None, final=False)
+        records.image(image_id, gbif_id, n_success=0, n_failed=-1)
+    db.execute(FORGIVE, (json.dumps(sorted(host_ids)),))
+    records.write(db, tally, 0)
+    tally.write(db)

@@ -20,11 +20,21 @@ FINALIZE = "init --finalize-only"
 """The command of a run that recounts."""
 HOSTS_PER_CHUNK = 10_000
 
-SHARED_BY = """
-SELECT l.image_id, l.gbif_id FROM json_each(?) AS wanted
-CROSS JOIN link_rows AS l INDEXED BY link_shared ON l.image_id = wanted.value
-WHERE l.is_first = 0
+AT_ONCE = 5_000
+"""Records, beside the images' first ones, that one transaction updates; the rest follows in pieces (ledger/following.py)."""
+
+SHARED = """
+SELECT wanted.value FROM json_each(?) AS wanted
+WHERE EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = wanted.value AND l.is_first = 0)
 """
+# An index of a table without row numbers holds its primary key: this reads nothing but the index, in order.
+SHOWN_BY = """
+SELECT gbif_id FROM link_rows INDEXED BY link_shared
+WHERE image_id = ? AND gbif_id > ? AND gbif_id <> ? ORDER BY gbif_id LIMIT ?
+"""
+BEFORE_ALL = -(2**63)  # less than any gbif_id
+WAITING = "SELECT image_id FROM record_changes WHERE image_id IN (SELECT value FROM json_each(?))"
+LEAVE = "INSERT INTO record_changes (image_id, n_success, n_failed, changed_at, after_gbif_id) VALUES (?, ?, ?, ?, ?)"
 RECORDS = """
 SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
@@ -62,11 +72,16 @@ DELETE FROM tallies WHERE host_id > ? AND host_id <= ? AND NOT EXISTS (
     WHERE r.host_id = tallies.host_id AND r.status = tallies.status AND r.error_type = tallies.error_type)
 """
 class RecordChanges:
-    """What one transaction changes of the records' counts; `write` finds every record that shows the images."""
+    """What one transaction changes of the records' counts.
+
+    `write` updates each image's first record, and the other records that show it while they are no more than `AT_ONCE` in all.
+    What that leaves out is written down in `record_changes` and follows in pieces.
+    """
 
     def __init__(self) -> None:
         self._images: dict[int, tuple[int, int]] = {}
         self._first: dict[int, int] = {}
+        self._room = AT_ONCE  # for the whole transaction, however often it writes
 
     def image(self, image_id: int, gbif_id: int, *, n_success: int, n_failed: int) -> None:
         """An image has been tried: count it for its records. `gbif_id` is the first record that shows it."""
@@ -77,19 +92,50 @@ class RecordChanges:
     def write(self, db: sqlite3.Connection, tally: Tally, now: int) -> None:
         if not self._images:
             return
-        changes: dict[int, list[int]] = {}
-        links = list(self._first.items())
-        links += db.execute(SHARED_BY, (json.dumps(list(self._images)),)).fetchall()
-        for image_id, gbif_id in links:
-            change = changes.setdefault(gbif_id, [0, 0])
-            change[0] += self._images[image_id][0]
-            change[1] += self._images[image_id][1]
+        counts = CountChanges()
+        for image_id, gbif_id in self._first.items():
+            counts.add(gbif_id, *self._images[image_id], now)
+        shared = [row[0] for row in db.execute(SHARED, (json.dumps(list(self._images)),))]
+        # What has happened to an image is counted in its order.
+        behind = {row[0] for row in db.execute(WAITING, (json.dumps(shared),))} if shared else set()
+        for image_id in shared:
+            gbif_ids = shown_by(db, image_id, BEFORE_ALL, self._first[image_id], self._room + 1)
+            if len(gbif_ids) > self._room or image_id in behind:
+                db.execute(LEAVE, (image_id, *self._images[image_id], now, BEFORE_ALL))
+                continue
+            self._room -= len(gbif_ids)
+            for gbif_id in gbif_ids:
+                counts.add(gbif_id, *self._images[image_id], now)
+        counts.write(db, tally)
+        self._images, self._first = {}, {}
+
+
+def shown_by(db: sqlite3.Connection, image_id: int, after: int, first_gbif_id: int, n: int) -> list[int]:
+    """Up to `n` records that show an image, in order, beyond the record `after` and except its first one."""
+    return [row[0] for row in db.execute(SHOWN_BY, (image_id, after, first_gbif_id, n))]
+
+
+class CountChanges:
+    """Differences of records' counts, by record. Each record that is named has an image that was tried."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, list[int]] = {}  # n_success, n_failed, when
+
+    def add(self, gbif_id: int, n_success: int, n_failed: int, at: int) -> None:
+        change = self._records.setdefault(gbif_id, [0, 0, at])
+        change[0] += n_success
+        change[1] += n_failed
+        change[2] = max(change[2], at)
+
+    def write(self, db: sqlite3.Connection, tally: Tally) -> None:
         updates = []
-        for gbif_id, n_images, n_success, n_failed, old in db.execute(RECORDS, (json.dumps(list(changes)),)):
-            success, failed = changes[gbif_id]
+        for gbif_id, n_images, n_success, n_failed, old in db.execute(RECORDS, (json.dumps(list(self._records)),)):
+            success, failed, at = self._records[gbif_id]
             status = record_status(n_images, n_success + success, n_failed + failed, tried=True)
+            if status == old and not success and not failed:
+                continue
             ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-            updates.append((n_success + success, n_failed + failed, status.value, now if ended else None, gbif_id))
+            updates.append((n_success + success, n_failed + failed, status.value, at if ended else None, gbif_id))
             if status != old:
                 tally.record(-1, old)
                 tally.record(1, status)

@@ -455,6 +455,29 @@ CREATE TABLE ledger_migrations (
     at_step       INTEGER,            -- ... its number, from 0
     at_key        INTEGER             -- rows up to this key are done; NULL: none
 );
+-- Changes of images that have yet to be counted for the records that show them, because those are too many for one transaction
+-- (ledger/following.py). A change has been counted for the image's first record and for all others up to after_gbif_id.
+CREATE TABLE record_changes (
+    change_id      INTEGER PRIMARY KEY,
+    image_id       INTEGER NOT NULL,
+    n_success      INTEGER NOT NULL,  -- what is to be added to the counts of each record
+    n_failed       INTEGER NOT NULL,
+    changed_at     INTEGER NOT NULL,
+    after_gbif_id  INTEGER NOT NULL
+);
+CREATE INDEX record_changes_by_image ON record_changes (image_id);
+-- Images that stood for documents, whose records have yet to be linked with what the documents name; likewise.
+CREATE TABLE link_changes (
+    parent_id      INTEGER NOT NULL,
+    after_gbif_id  INTEGER NOT NULL,  -- records with greater numbers,
+    upto_gbif_id   INTEGER NOT NULL,  -- and no greater than this
+    PRIMARY KEY (parent_id, after_gbif_id)
+) WITHOUT ROWID;
+-- Stored images for which images that stood for documents may wait (same_image), more than one transaction looks at.
+CREATE TABLE follower_changes (
+    image_id         INTEGER PRIMARY KEY,
+    after_parent_id  INTEGER NOT NULL
+);
 """
 
 

@@ -1,14 +1,15 @@
 """Settles what became of lent images. Lends nothing and fetches nothing.
 
 Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); the
-record's status follows its images in the same transaction.
+record's status follows its images in the same transaction, except that of records that show an image together with very many
+others (ledger/following.py).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -47,6 +48,9 @@ WHERE host_id = ?
 SAMPLE_PAGE = """
 INSERT OR REPLACE INTO page_samples (host_id, error_type, image_id, seen_at, sample) VALUES (?, ?, ?, ?, ?)
 """
+PORTION_ROWS = 20_000
+PORTION_BYTES = 8 << 20
+ROWS_OF_A_PICTURE = 4  # the image, its key, where it comes from, a link
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,38 @@ class Settled:
     n_unfolded: int = 0  # documents that were read
     ended_leases: set[int] = field(default_factory=set)
     stored: list[int] = field(default_factory=list)  # images that are there now
+
+
+def portions(reports: Iterable[Report]) -> Iterator[list[Report]]:
+    """The reports, so that no transaction has to settle more than about `PORTION_ROWS` rows or `PORTION_BYTES`.
+
+    A report that is more is divided: its lease ends with the last part.
+    """
+    portion: list[Report] = []
+    n_rows = n_bytes = 0
+    for report in reports:
+        outcomes: list[Outcome] = []
+        for outcome in report.outcomes:
+            rows, size_bytes = _weight(outcome)
+            if (n_rows or n_bytes) and (n_rows + rows > PORTION_ROWS or n_bytes + size_bytes > PORTION_BYTES):
+                if outcomes:
+                    portion.append(replace(report, outcomes=tuple(outcomes), finished=False))
+                yield portion
+                portion, outcomes, n_rows, n_bytes = [], [], 0, 0
+            outcomes.append(outcome)
+            n_rows, n_bytes = n_rows + rows, n_bytes + size_bytes
+        portion.append(report if len(outcomes) == len(report.outcomes) else replace(report, outcomes=tuple(outcomes)))
+    if portion:
+        yield portion
+
+
+def _weight(outcome: Outcome) -> tuple[int, int]:
+    """Rows and bytes that an outcome changes, roughly."""
+    detail = outcome.verdict.detail if outcome.verdict else None
+    if outcome.unfolding is None:
+        return 1, len(detail or "")
+    images = outcome.unfolding.images
+    return 20 + ROWS_OF_A_PICTURE * len(images), sum(len(image.key) + sum(map(len, image.urls)) for image in images)
 
 
 def settle(
@@ -137,7 +173,7 @@ class _Settlement:
         self._now = now
         self._settled = settled
         self._tally = Tally()
-        self._records = RecordChanges()
+        self._records, self._room = RecordChanges(), unfold.Room()
         self._host_counts: dict[int, list[float]] = {}
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
@@ -168,13 +204,13 @@ class _Settlement:
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
         pacing.count_bytes(self._db, ((host_id, int(counts[2])) for host_id, counts in self._host_counts.items()), self._now)
         shards.note(self._db, self._in_shards)
-        self._records, self._host_counts, self._stored, self._in_shards = RecordChanges(), {}, [], []
+        self._host_counts, self._stored, self._in_shards = {}, [], []
 
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
             holder = unfold.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
-            done = unfold.unfold(self._db, unfolding, holder, self._now)
+            done = unfold.unfold(self._db, unfolding, holder, self._now, self._room)
             if done.host_id is not None:
                 self._tally.image(1, done.host_id, held.status, held.error_type, final=False)
                 self._settled.moved_to.add(done.host_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 MIN_AGE_S = 60.0
 WORK_PER_COPY = 20
-PAGES_PER_STEP = 20_000
+PAGES_PER_STEP = 5_000  # 40 MB: on the disk before the next ones, so that no single step takes long
 
 
 def snapshot_of(path: Path) -> Path:
@@ -52,12 +52,16 @@ class Snapshots:
         new = self._path.with_name(f"{self._path.name}.snapshot.new")
         new.unlink(missing_ok=True)
         try:
-            with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+            with closing(sqlite3.connect(new, isolation_level=None)) as copy, new.open("rb+") as file:
+
+                def after_step(status: int, remaining: int, total: int) -> None:
+                    os.fsync(file.fileno())
+                    self._beat()
+
                 copy.execute("PRAGMA journal_mode = OFF")
                 copy.execute("PRAGMA synchronous = OFF")
                 # Steps are safe: the only connection that could write in between is the one that copies.
-                self._connection.backup(copy, pages=PAGES_PER_STEP, progress=lambda *_: self._beat())
-            with new.open("rb+") as file:
+                self._connection.backup(copy, pages=PAGES_PER_STEP, progress=after_step)
                 os.fsync(file.fileno())
             new.replace(snapshot_of(self._path))
         except BaseException:

@@ -1,8 +1,9 @@
 """What a IIIF document names becomes images: found again or new, linked to every record that shows the document. Reads no document.
 
 The image that stood for a document (the *holder*) stands from now on for the first picture of it that no other image is; the others
-become rows of their own behind the record's last `image_no`. All of it happens in the settlement's transaction, and doing it again
-changes nothing: an image is found by its key, a link by its record, and the holder by the key that it has taken on.
+become rows of their own behind the record's last `image_no`. All of it happens in the settlement's transaction, except links to
+very many records, which follow in pieces (`following`). Doing it again changes nothing: an image is found by its key, a link by its
+record, and the holder by the key that it has taken on.
 
 What a document names stands behind it among the holder's candidates, and is asked from there on; so each document is read once by
 itself, and documents that name each other come to an end.
@@ -12,16 +13,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
-from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.hashes import key_hash
 from d4c_images.ledger.names import host_id_of, rule_id_of
-from d4c_images.ledger.rollup import RecordChanges, record_status
+from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, record_status
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
 
@@ -29,6 +30,11 @@ MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of
 MAX_MADE = 2_000  # images that one row of an archive may bring
 MAX_CANDIDATES = 40
 MAX_LINKED = 5_000
+LINKS_AT_ONCE = 5_000
+"""Links that the documents of one transaction make; the rest is left to `following`."""
+PARENTS_AT_ONCE = 5_000
+"""Images that may wait for those that a transaction stores, and are looked at in it; likewise."""
+LAST_OF_ALL = 2**63 - 1  # no gbif_id is greater
 
 HELD = """
 SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ?
@@ -64,21 +70,40 @@ ON CONFLICT (parent_id, image_id) DO UPDATE SET position = excluded.position
 INSERT_DOCUMENT = """
 INSERT OR REPLACE INTO documents (image_id, url, kind, n_named, n_taken, read_at) VALUES (?, ?, ?, ?, ?, ?)
 """
-# The link of a record to the holder, which says under which licence the further images come too.
+# The links of records to the holder, which say under which licence the further images come too.
 LINKS = """
-SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no
-FROM link_rows AS l INDEXED BY link_shared WHERE image_id = :image_id
-  AND NOT EXISTS (SELECT 1 FROM picture_links AS p WHERE p.gbif_id = l.gbif_id AND p.image_id = l.image_id)
-UNION ALL
-SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, coalesce(archive_id, 0), coalesce(row_no, 0)
+SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no,
+       EXISTS (SELECT 1 FROM picture_links AS p WHERE p.gbif_id = l.gbif_id AND p.image_id = l.image_id)
+FROM link_rows AS l INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? ORDER BY gbif_id LIMIT ?
+"""
+# The first of them, where its image's row holds it.
+LINK_IN_LINE = """
+SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, coalesce(archive_id, 0), coalesce(row_no, 0), 0
 FROM image_rows AS i WHERE image_id = :image_id
   AND NOT EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = :image_id AND l.gbif_id = i.gbif_id)
 """
-SHOWN = "SELECT image_id FROM links WHERE gbif_id = ?"
+LINK_OF = """
+SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no, 0
+FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id = ?
+"""
+IS_SHARED = "SELECT EXISTS (SELECT 1 FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id <> ?)"
+LEAVE_LINKS = """
+INSERT INTO link_changes (parent_id, after_gbif_id, upto_gbif_id) VALUES (?, ?, ?)
+ON CONFLICT (parent_id, after_gbif_id) DO UPDATE SET upto_gbif_id = max(upto_gbif_id, excluded.upto_gbif_id)
+"""
+IS_PARENT = "SELECT EXISTS (SELECT 1 FROM unfolded WHERE parent_id = ?)"
+SHOWN = """
+SELECT wanted.value FROM json_each(?) AS wanted
+WHERE EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = wanted.value AND l.gbif_id = ?)
+"""
+BEHIND = """
+SELECT c.image_id, c.after_gbif_id, c.n_success, c.n_failed FROM json_each(?) AS wanted
+CROSS JOIN record_changes AS c INDEXED BY record_changes_by_image ON c.image_id = wanted.value
+"""
 RECORD = "SELECT n_images, n_success, n_failed, status, completed_at FROM gbif_ids WHERE gbif_id = ?"
 GROW = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
 STATES = """
-SELECT i.image_id, i.status, i.not_before, i.last_attempt_at FROM json_each(?) AS wanted
+SELECT i.image_id, i.gbif_id, i.status, i.not_before, i.last_attempt_at FROM json_each(?) AS wanted
 CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """
 INSERT_LINK = """
@@ -86,10 +111,7 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     row_no)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-NUMBER = """
-UPDATE image_rows SET image_no = (SELECT image_no FROM link_rows WHERE gbif_id = image_rows.gbif_id AND image_id = :image_id)
-WHERE image_id = :image_id
-"""
+NUMBER = "UPDATE image_rows SET image_no = ? WHERE image_id = ?"
 BELOW = """
 WITH RECURSIVE below (image_id) AS (
     SELECT value FROM json_each(?)
@@ -103,22 +125,20 @@ STORED = """
 SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256, file_offset FROM image_rows
 WHERE image_id = ? AND status = 'success'
 """
-FOLLOWERS = """
-SELECT u.image_id, i.image_id, i.gbif_id, i.host_id
-FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image ON u.image_id = stored.value
-CROSS JOIN image_rows AS i ON i.image_id = u.parent_id
-WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_detail = 'image ' || u.image_id
+# Images that stood for a document which names this one, in order; read from the index alone.
+PARENTS = """
+SELECT u.image_id, u.parent_id FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image
+ON u.image_id = stored.value AND u.parent_id > ? LIMIT ?
 """
+FOLLOWERS = """
+SELECT i.image_id, i.gbif_id, i.host_id FROM json_each(?) AS parents CROSS JOIN image_rows AS i ON i.image_id = parents.value
+WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_detail = ?
+"""
+LEAVE_FOLLOWERS = "INSERT OR REPLACE INTO follower_changes (image_id, after_parent_id) VALUES (?, ?)"
 FOLLOW = """
 UPDATE image_rows SET status = 'success', file_path = ?, file_size = ?, sha256 = ?, media_type = ?, width = ?, height = ?,
     original_sha256 = ?, file_offset = ?, last_attempt_at = ?
 WHERE image_id = ?
-"""
-SHARED_PARENTS = """
-SELECT DISTINCT u.parent_id FROM unfolded AS u
-WHERE u.parent_id > ?
-  AND EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = u.parent_id AND l.is_first = 0)
-ORDER BY u.parent_id LIMIT ?
 """
 NAMED = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
 
@@ -141,40 +161,63 @@ class Unfolded:
     new_host_ids: set[int] = field(default_factory=set)  # hosts whose queue has grown
 
 
-def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int) -> Unfolded:
+@dataclass(slots=True)
+class Room:
+    """How many links a transaction may still make."""
+
+    n_links: int = field(default_factory=lambda: LINKS_AT_ONCE)
+
+
+def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> Unfolded:
     """Take in what a document names. What this transaction has settled before must be written (`RecordChanges.write`)."""
-    return _Unfolding(db, unfolding, holder, now).run()
+    return _Unfolding(db, unfolding, holder, now, room).run()
 
 
 def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges, tally: Tally, now: int) -> None:
     """Images that have just been stored are there, too, for holders whose documents named nothing else."""
     while stored:
-        rows = db.execute(FOLLOWERS, (json.dumps(stored),)).fetchall()
-        for image_id, follower_id, gbif_id, host_id in rows:
-            _, *blob = db.execute(STORED, (image_id,)).fetchone()
-            db.execute(FOLLOW, (*blob, now, follower_id))
-            tally.image(-1, host_id, Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, final=True)
-            tally.image(1, host_id, Status.SUCCESS, ErrorType.SAME_IMAGE, final=True, size_bytes=blob[1])
-            records.image(follower_id, gbif_id, n_success=1, n_failed=-1)
-        stored = [follower_id for _, follower_id, _, _ in rows]
+        pairs = db.execute(PARENTS, (json.dumps(stored), 0, PARENTS_AT_ONCE + 1)).fetchall()
+        if len(pairs) > PARENTS_AT_ONCE:
+            db.executemany(LEAVE_FOLLOWERS, [(image_id, 0) for image_id in stored])
+            return
+        parents: defaultdict[int, list[int]] = defaultdict(list)
+        for image_id, parent_id in pairs:
+            parents[image_id].append(parent_id)
+        stored = [one for image_id, ids in parents.items() for one in _follow(db, image_id, ids, records, tally, now)]
 
 
-def link_newcomers(ledger: Ledger, chunk: int = 500, progress: Callable[[int], None] = lambda image_id: None) -> None:
-    """Link what documents have brought to records that have come to show those documents since. Safe to kill and to repeat."""
-    last = 0
-    while parents := ledger.connection.execute(SHARED_PARENTS, (last, chunk)).fetchall():
-        with ledger.transaction() as db:
-            for (parent_id,) in parents:
-                _link(db, parent_id, [row[0] for row in db.execute(NAMED, (parent_id,))], frozenset(), None)
-        last = parents[-1][0]
-        progress(last)
+def follow_some(db: sqlite3.Connection, image_id: int, after: int, n: int, now: int) -> int | None:
+    """As `follow`, for the next `n` images that may wait for a stored one. Returns the last of them; None if there are no more."""
+    parents = [row[1] for row in db.execute(PARENTS, (json.dumps([image_id]), after, n))]
+    records, tally = RecordChanges(), Tally()
+    follow(db, _follow(db, image_id, parents, records, tally, now), records, tally, now)
+    records.write(db, tally, now)
+    tally.write(db)
+    return parents[-1] if len(parents) == n else None
+
+
+def _follow(
+    db: sqlite3.Connection, image_id: int, parents: Sequence[int], records: RecordChanges, tally: Tally, now: int
+) -> list[int]:
+    """Those of the images that wait for a stored one become what it is."""
+    rows = db.execute(FOLLOWERS, (json.dumps(parents), f"image {image_id}")).fetchall()
+    stored = db.execute(STORED, (image_id,)).fetchone() if rows else None
+    if stored is None:
+        return []
+    _, *blob = stored
+    for follower_id, gbif_id, host_id in rows:
+        db.execute(FOLLOW, (*blob, now, follower_id))
+        tally.image(-1, host_id, Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, final=True)
+        tally.image(1, host_id, Status.SUCCESS, ErrorType.SAME_IMAGE, final=True, size_bytes=blob[1])
+        records.image(follower_id, gbif_id, n_success=1, n_failed=-1)
+    return [row[0] for row in rows]
 
 
 class _Unfolding:
     """One document on its way into the ledger."""
 
-    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int) -> None:
-        self._db, self._unfolding, self._holder, self._now = db, unfolding, holder, now
+    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> None:
+        self._db, self._unfolding, self._holder, self._now, self._room = db, unfolding, holder, now, room
         self._key, urls = db.execute(HELD, (holder.image_id,)).fetchone()
         self._candidates: list[str] = urls.split("\n")
         self._new_host_ids: set[int] = set()
@@ -241,12 +284,35 @@ class _Unfolding:
         crash.point("unfold.images_written")
         db.executemany(INSERT_UNFOLDED, rows)
         further = [row[1] for row in rows]
-        _link(db, holder.image_id, further, made, holder.gbif_id)
+        self._link(further, made)
         n_taken = sum(image.key in there for image in unfolding.images)
         document = (holder.image_id, unfolding.url, unfolding.kind, unfolding.n_named, n_taken, self._now)
         db.execute(INSERT_DOCUMENT, document)
         crash.point("unfold.links_written")
         return further
+
+    def _link(self, further: Sequence[int], made: Collection[int]) -> None:
+        """Link what the document names to the holder's records, as far as there is room; at least new images to the first one."""
+        db, holder, room = self._db, self._holder, self._room
+        linking = _Linking(db, holder.image_id, further, made)
+        if not linking.wanted:
+            return
+        link = db.execute(LINK_OF, (holder.image_id, holder.gbif_id)).fetchone()
+        link = link or db.execute(LINK_IN_LINE, {"image_id": holder.image_id}).fetchone()
+        is_tight = len(linking.wanted) > room.n_links
+        linking.link(link, only=made if is_tight else None)
+        linking.write()
+        room.n_links = max(0, room.n_links - len(linking.wanted))
+        if is_tight or db.execute(IS_SHARED, (holder.image_id, holder.gbif_id)).fetchone()[0]:
+            n = room.n_links // len(linking.wanted)
+            links = [] if is_tight else db.execute(LINKS, (holder.image_id, BEFORE_ALL, LAST_OF_ALL, n + 1)).fetchall()
+            if is_tight or len(links) > n:
+                leave_links(db, holder.image_id, BEFORE_ALL, LAST_OF_ALL)
+                return
+            for link in links:
+                linking.link(link)
+            linking.write()
+            room.n_links -= len(links) * len(linking.wanted)
 
     def _make(self, image: Image) -> int:
         """A new image in its host's queue. Its `image_no` comes with its link."""
@@ -307,40 +373,102 @@ def find(db: sqlite3.Connection, keys: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _link(db: sqlite3.Connection, parent_id: int, image_ids: Sequence[int], made: Iterable[int], first_gbif_id: int | None) -> None:
-    """Link images, and what their own documents have brought, to each record that shows `parent_id`, where they are not yet.
+def leave_links(db: sqlite3.Connection, parent_id: int, after: int, upto: int) -> None:
+    """Have the records that show an image, those behind `after` up to `upto`, linked later with what its documents have brought."""
+    db.execute(LEAVE_LINKS, (parent_id, after, upto))
 
-    `made` are images without a link, which get their first one with the record `first_gbif_id`.
+
+def note_newcomers(db: sqlite3.Connection, links: Iterable[tuple[int, int]]) -> None:
+    """Records have come to show images (gbif_id, image_id): those that stood for documents have brought more than themselves."""
+    for gbif_id, image_id in links:
+        if db.execute(IS_PARENT, (image_id,)).fetchone()[0]:
+            leave_links(db, image_id, gbif_id - 1, gbif_id)
+
+
+def link_some(db: sqlite3.Connection, parent_id: int, after: int, upto: int, n_links: int) -> int | None:
+    """Link the next records that show `parent_id`, behind `after`, with what its documents have brought, where they are not yet.
+
+    About `n_links` links are made. Returns the record that was reached; None where all were, up to the record `upto`.
     """
-    wanted = [row[0] for row in db.execute(BELOW, (json.dumps(list(image_ids)), MAX_LINKED)) if row[0] != parent_id]
-    if not wanted:
-        return
-    states = {row[0]: row[1:] for row in db.execute(STATES, (json.dumps(wanted),))}
-    made = set(made)
-    tally = Tally()
-    for gbif_id, *provenance in db.execute(LINKS, {"image_id": parent_id}).fetchall():
-        shown = {row[0] for row in db.execute(SHOWN, (gbif_id,))}
-        new = [image_id for image_id in wanted if image_id not in shown]
+    linking = _Linking(db, parent_id, [row[0] for row in db.execute(NAMED, (parent_id,))], ())
+    if not linking.wanted:
+        return None
+    n = max(1, n_links // len(linking.wanted))
+    links = db.execute(LINKS, (parent_id, after, upto, n)).fetchall()
+    in_line = db.execute(LINK_IN_LINE, {"image_id": parent_id}).fetchall() if after == BEFORE_ALL else []
+    for link in in_line + links:
+        linking.link(link)
+    linking.write()
+    return links[-1][0] if len(links) == n else None
+
+
+class Behind:
+    """Changes of some images that have not reached all their records yet (`following`)."""
+
+    def __init__(self, db: sqlite3.Connection, image_ids: Collection[int]) -> None:
+        self._changes: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        if image_ids:
+            for image_id, after, n_success, n_failed in db.execute(BEHIND, (json.dumps(list(image_ids)),)):
+                self._changes[image_id].append((after, n_success, n_failed))
+
+    def to_come(self, image_id: int, gbif_id: int) -> tuple[int, int]:
+        """The successes and failures that are still to be added to the counts of a record that shows the image from now on."""
+        n_success = n_failed = 0
+        for after, success, failed in self._changes.get(image_id, ()):
+            if after < gbif_id:
+                n_success += success
+                n_failed += failed
+        return n_success, n_failed
+
+
+class _Linking:
+    """Links images, and what their own documents have brought, to records that show the image `parent_id`.
+
+    `made` are images without a link yet; they get their first one with their first record.
+    """
+
+    def __init__(self, db: sqlite3.Connection, parent_id: int, image_ids: Sequence[int], made: Collection[int]) -> None:
+        self._db, self._made, self._tally = db, set(made), Tally()
+        below = db.execute(BELOW, (json.dumps(list(image_ids)), MAX_LINKED)) if image_ids else ()
+        self.wanted = [row[0] for row in below if row[0] != parent_id]
+        self._json = json.dumps(self.wanted)
+        self._states = {row[0]: row[1:] for row in db.execute(STATES, (self._json,))}
+        self._behind = Behind(db, self.wanted)
+
+    def link(self, link: tuple[Any, ...], only: Collection[int] | None = None) -> None:
+        """Link the record of a row of `LINKS`, unless it shows the picture and not the document; with `only` just these images."""
+        gbif_id, *provenance, is_of_picture = link
+        if is_of_picture:
+            return
+        shown = {row[0] for row in self._db.execute(SHOWN, (self._json, gbif_id))}
+        new = [one for one in self.wanted if one not in shown and (one in self._made or self._states[one][0] != gbif_id)]
+        if only is not None:
+            new = [one for one in new if one in only]
         if not new:
-            continue
-        n_images, n_success, n_failed, status, completed_at = db.execute(RECORD, (gbif_id,)).fetchone()
-        is_first = gbif_id == first_gbif_id
-        db.executemany(
-            INSERT_LINK,
-            [
-                (gbif_id, image_no, image_id, is_first and image_id in made, *provenance)
-                for image_no, image_id in enumerate(new, start=n_images)
-            ],
-        )
-        if is_first:
-            db.executemany(NUMBER, [{"image_id": image_id} for image_id in new if image_id in made])
-        tally.record(-1, status)
-        n_images += len(new)
-        n_success += sum(states[one][0] == Status.SUCCESS for one in new)
-        n_failed += sum(states[one][0] != Status.SUCCESS and is_final(*states[one][:2]) for one in new)
-        tried = status != RecordStatus.PENDING or any(states[one][2] is not None for one in new)
-        status = record_status(n_images, n_success, n_failed, tried=tried).value
-        tally.record(1, status)
+            return
+        n_images = self._grow(gbif_id, new)
+        numbered = list(enumerate(new, start=n_images))
+        firsts = {one for one in new if one in self._made and self._states[one][0] == gbif_id}
+        self._db.executemany(INSERT_LINK, [(gbif_id, no, one, one in firsts, *provenance) for no, one in numbered])
+        self._db.executemany(NUMBER, [(no, one) for no, one in numbered if one in firsts])
+        self._made -= firsts
+
+    def _grow(self, gbif_id: int, new: Sequence[int]) -> int:
+        """Count images that a record gains; returns how many it had."""
+        n_images, n_success, n_failed, old, completed_at = self._db.execute(RECORD, (gbif_id,)).fetchone()
+        tried = old != RecordStatus.PENDING
+        for one in new:
+            _, status, not_before, last_attempt_at = self._states[one]
+            to_come = self._behind.to_come(one, gbif_id)
+            n_success += (status == Status.SUCCESS) - to_come[0]
+            n_failed += (status != Status.SUCCESS and is_final(status, not_before)) - to_come[1]
+            tried |= last_attempt_at is not None
+        status = record_status(n_images + len(new), n_success, n_failed, tried=tried).value
+        self._tally.record(-1, old)
+        self._tally.record(1, status)
         ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-        db.execute(GROW, (n_images, n_success, n_failed, status, completed_at if ended else None, gbif_id))
-    tally.write(db)
+        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status, completed_at if ended else None, gbif_id))
+        return int(n_images)
+
+    def write(self) -> None:
+        self._tally.write(self._db)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 BLOCK = 512  # so that a full row stays inside its page of 8 KiB
 PLACE_BYTES = 2
@@ -37,6 +38,13 @@ def take(db: sqlite3.Connection, host_id: int, n: int) -> list[int]:
     db.execute(DROP, (host_id, last_block))
     _put(db, host_id, last_block, left)
     return taken
+
+
+def put_back(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> None:
+    """Images that were taken out, and are not to be tried yet after all."""
+    for block, numbers in groupby(sorted(image_ids), key=lambda image_id: image_id // BLOCK):
+        places = {*_places(db, host_id, block), *(image_id % BLOCK for image_id in numbers)}
+        _put(db, host_id, block, _packed(sorted(places)))
 
 
 def move(db: sqlite3.Connection, image_id: int, host_id: int, new_host_id: int) -> None:

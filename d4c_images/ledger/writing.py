@@ -23,6 +23,11 @@ class _Hold:
         self._last_beat_at = clock()
         self._clock = clock
         self._snapshots = Snapshots(ledger.path, ledger.connection, clock, self._beat_if_due, say)
+        self._has_begun = False
+
+    def begin_copies(self) -> None:
+        """Only now: what a killed process has left to do is done, and readers are to see it."""
+        self._has_begun = True
         self._snapshots.refresh_if_due()
 
     def check(self) -> None:
@@ -31,7 +36,8 @@ class _Hold:
     def beat(self, now: float) -> None:
         self._last_beat_at = now
         self._reservation.beat(now)
-        self._snapshots.refresh_if_due()
+        if self._has_begun:
+            self._snapshots.refresh_if_due()
 
     def _beat_if_due(self) -> None:
         now = self._clock()
@@ -72,11 +78,15 @@ def open_and_own(
             owner.take(ledger, command, process, clock())
             with _ending(ledger, clock):
                 ledger.guard = reservation  # no copies for readers of what is in the middle of a migration
-                if terms is None or not terms.leave_as_is:
+                is_kept = terms is None or not terms.leave_as_is
+                if is_kept:
                     migrations.migrate(ledger, terms, clock, say)
-                    catch_up(ledger)
-                if reservation is not None:
-                    ledger.guard = _Hold(ledger, reservation, clock, say)
+                hold = None if reservation is None else _Hold(ledger, reservation, clock, say)
+                ledger.guard = hold
+                if is_kept:
+                    catch_up(ledger, owner.Heart(ledger, clock).beat_if_due)
+                if hold is not None:
+                    hold.begin_copies()
                 yield ledger
         finally:
             ledger.close()

@@ -32,15 +32,17 @@ class Cost:
     rss_mb: float
     code: int | None  # exit code; None: it was ended after its time limit, and would have cost more
     output: str = ""  # the end of what it printed
+    sys_s: float = 0.0  # of cpu_s: in the kernel
+    others_cpu_s: float = 0.0  # of cpu_s: of the processes that it has started, as last seen
 
 
-def cost(command: Sequence[object], most_s: float | None = None) -> Cost:
-    """Run a command in the project's folder to its end, or for `most_s` seconds."""
+def cost(command: Sequence[object], most_s: float | None = None, script: str | None = None) -> Cost:
+    """Run a command in the project's folder to its end, or for `most_s` seconds. `script` is what it reads."""
     started = time.perf_counter()
     process = subprocess.Popen(
         list(map(str, command)),
         cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if script is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -51,6 +53,9 @@ def cost(command: Sequence[object], most_s: float | None = None) -> Cost:
     said: list[str] = []
     reading = threading.Thread(target=lambda: said.append(process.stdout.read()[-TAIL_CHARACTERS:]), daemon=True)  # type: ignore[union-attr]
     reading.start()
+    if process.stdin is not None:
+        process.stdin.write(script or "")
+        process.stdin.close()
     watch = Watch(process.pid, None if most_s is None else started + most_s)
     watch.start()
     _, status, usage = os.wait4(process.pid, 0)
@@ -62,12 +67,12 @@ def cost(command: Sequence[object], most_s: float | None = None) -> Cost:
     process.stdout.close()
     code = None if watch.timed_out else process.returncode
     cpu_s = max(usage.ru_utime + usage.ru_stime, watch.cpu_s if watch.timed_out else 0.0)
-    return Cost(wall_s, cpu_s, watch.most_bytes / 1e6, code, "".join(said))
+    return Cost(wall_s, cpu_s, watch.most_bytes / 1e6, code, "".join(said), usage.ru_stime, watch.others_cpu_s)
 
 
-def must(command: Sequence[object], codes: Sequence[int] = (0,)) -> Cost:
+def must(command: Sequence[object], codes: Sequence[int] = (0,), script: str | None = None) -> Cost:
     """The cost of a command that has to end well."""
-    spent = cost(command)
+    spent = cost(command, script=script)
     if spent.code not in codes:
         sys.exit(f"{' '.join(map(str, command))} ended with {spent.code}:\n{spent.output}")
     return spent
@@ -82,21 +87,23 @@ class Watch(threading.Thread):
         self._end_at = end_at
         self.ended = threading.Event()
         self.most_bytes = 0
-        self.cpu_s = 0.0
+        self.cpu_s = self.others_cpu_s = 0.0
         self.timed_out = False
 
     def run(self) -> None:
         while not self.ended.wait(LOOK_S):
-            sizes, cpu_s = 0, 0.0
+            sizes, cpu_s, others_s = 0, 0.0, 0.0
             for process in self._family():
                 try:
                     with process.oneshot():
                         sizes += process.memory_info().rss
                         times = process.cpu_times()
                     cpu_s += times.user + times.system
+                    others_s += (times.user + times.system) * (process.pid != self._process.pid)
                 except psutil.Error:
                     pass  # it has ended meanwhile
             self.most_bytes, self.cpu_s = max(self.most_bytes, sizes), max(self.cpu_s, cpu_s)
+            self.others_cpu_s = max(self.others_cpu_s, others_s)
             if self._end_at is not None and time.perf_counter() > self._end_at:
                 self.timed_out = True
                 try:

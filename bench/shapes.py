@@ -55,7 +55,7 @@ class Bench:
     floor_s: float = 1.0
     shape_s: float = 75.0  # for one shape: no larger size is begun after that
     command_s: float = 120.0  # for one command, which is ended then
-    rounds: int = 3
+    rounds: int = 3  # with 0 nothing is taken off for the start of a command
     largest: int | None = None
 
 
@@ -208,7 +208,8 @@ def measure(shape: Shape, bench: Bench) -> Measured:
     """At doubling sizes, until every command costs enough, or the shape's largest size or time is reached."""
     started = time.perf_counter()
     tinies = [one_size(shape, TINY, bench) for _ in range(bench.rounds)]
-    tiny = {name: sorted((one[name] for one in tinies if name in one), key=_cpu)[len(tinies) // 2] for name in tinies[0]}
+    names = dict.fromkeys(name for one in tinies for name in one)
+    tiny = {name: sorted((one[name] for one in tinies if name in one), key=_cpu)[len(tinies) // 2] for name in names}
     measured, n = Measured(shape, tiny), shape.least
     largest = min(shape.most, bench.largest or shape.most)
     n = min(n, largest)
@@ -343,13 +344,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="for a shape that grows too fast")
     parser.add_argument("--verbose", action="store_true", help="print all figures")
     parser.add_argument("--list", action="store_true", help="say what shapes there are")
-    parser.add_argument("--quick", action="store_true", help="two small shapes, which only shows that everything works")
+    parser.add_argument("--quick", action="store_true", help="one small shape, which only shows that everything works")
     args = parser.parse_args()
     if args.list:
         print("\n".join(f"{shape.name:20} {shape.says}" for shape in SHAPES.values()))
         return
     if args.quick:
-        args.only, args.largest, args.rounds = ["one_record"], 100, 1
+        args.only, args.largest, args.rounds = ["one_record"], 100, 0
     bench = Bench(args.floor, args.shape_s, rounds=args.rounds, largest=args.largest)
     results = measure_all(args.only or SHAPES, bench, 60 * args.most_minutes)
     show(results)

@@ -4,6 +4,11 @@
 last line, one JSON object. `.import` writes every cell of every row into one plain table without an index or a check, in one
 transaction: the yardstick is what SQLite needs to take the text in. `init` identifies, de-duplicates, links, counts, commits in
 chunks and can be killed at any moment. Its clock includes start-up; its memory is the peak of all its processes together.
+
+How to read the figures. The ratio of wall clocks differs from machine to machine (1.4 to 1.9 were seen), so what may decide is
+printed too: the CPU of the writing and of the reading process and how long each waits, and the block of `machine:` lines
+(`bench.probe`). A writer that waits little is what limits `init`: then the ratio of CPU counts, and a faster core helps both alike.
+A writer that waits while the reader does not: the reader limits. Both wait: the disk, or a second core that is not there.
 """
 
 from __future__ import annotations
@@ -17,21 +22,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
+from bench.cost import Cost, must
 from bench.identity import cost_us, identifiers_of_ingest
+from bench.probe import probe
 from d4c_images.identity import identify
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUT = PROJECT / "bench" / "out"
-LOOK_S = 0.05  # between two looks at the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,13 @@ class Run:
     wall_s: float
     rss_mb: float  # peak of the sum over all processes; pages that they share count once for each
     size_mb: float  # of the database
+    cpu_s: float  # user and system, of all processes
+    sys_s: float  # of it: in the kernel
+    reader_s: float  # of it: of the process that reads and identifies; 0 of one that does all by itself
+
+    @property
+    def writer_s(self) -> float:
+        return self.cpu_s - self.reader_s
 
 
 def main() -> None:
@@ -77,14 +87,31 @@ def show(args: argparse.Namespace, pairs: list[tuple[Run, Run]], many: Run | Non
     print(f"of it, saying which image a row is about: {identify_us:.2f} µs of CPU a row (python -m bench.identity has more)")
     commit = subprocess.run(["git", "-C", PROJECT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit}")
+    ours, theirs = (min(runs, key=lambda run: run.wall_s) for runs in zip(*pairs, strict=True))
+    shares = f"writer {share(ours.writer_s, ours.wall_s)}, reader {share(ours.reader_s, ours.wall_s)}"
+    print(f"init, the quickest: {shares}; kernel {ours.sys_s:.1f} s")
+    print(f".import, the quickest: {share(theirs.cpu_s, theirs.wall_s)}; kernel {theirs.sys_s:.1f} s")
+    ratio_of_cpu = ours.writer_s / theirs.cpu_s
+    print(f"CPU of the writer alone against .import: {ratio_of_cpu:.2f}; what the ratio has above that is waiting and start-up")
+    measured = probe(OUT)
+    print("\n".join(measured.lines()))
     result = {
         "bench": "ingest",
         "ratio_to_sqlite_import": round(statistics.median(ratios), 3),
+        "ratio_of_cpu": round(ratio_of_cpu, 3),
+        "writer_waits": round(1 - ours.writer_s / ours.wall_s, 2),
+        "reader_waits": round(1 - ours.reader_s / ours.wall_s, 2),
+        "import_waits": round(1 - theirs.cpu_s / theirs.wall_s, 2),
+        "machine": measured.as_dict(),
         "identify_us": round(identify_us, 2),
         "rss_mb_2m": round(max(ours.rss_mb for ours, _ in pairs), 1),
         "rss_mb_20m": round(many.rss_mb, 1) if many is not None else None,
     }
     print(json.dumps(result))
+
+
+def share(cpu_s: float, wall_s: float) -> str:
+    return f"{cpu_s:.1f} s of CPU in {wall_s:.1f} s, so it waits {max(0.0, 1 - cpu_s / wall_s):.0%}"
 
 
 def add(table: Table, name: str, rows: int, wall_s: float, run: Run) -> None:
@@ -99,49 +126,21 @@ def make(path: Path, rows: int) -> Path:
 
 def run_init(folder: Path, rows: Path) -> Run:
     ledger = folder / "ledger.sqlite"
-    run = watched([sys.executable, "-m", "d4c_images", "init", str(rows), "--ledger", str(ledger), "--no-progress"], ledger)
-    ledger.unlink()
-    return run
+    spent = must([sys.executable, "-m", "d4c_images", "init", rows, "--ledger", ledger, "--no-progress"])
+    return _run(spent, ledger)
 
 
 def run_import(folder: Path, rows: Path) -> Run:
     database = folder / "import.sqlite"
     script = f'.mode ascii\n.separator "\\t" "\\n"\n.import \'{rows}\' multimedia\n'
-    run = watched(["sqlite3", str(database)], database, script)
+    return _run(must(["sqlite3", database], script=script), database)
+
+
+def _run(spent: Cost, database: Path) -> Run:
+    """With the size of the database, which is not needed any more."""
+    size_mb = database.stat().st_size / 1e6
     database.unlink()
-    return run
-
-
-def watched(command: list[str], database: Path, script: str | None = None) -> Run:
-    """Run a command to its end and look at the memory of it and its children all the while."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=PROJECT)
-    peak = [0]
-    watching = threading.Thread(target=_watch, args=(process, peak))
-    watching.start()
-    process.communicate(script)
-    wall_s = time.perf_counter() - start
-    watching.join()
-    if process.returncode != 0:
-        sys.exit(f"bench.ingest: {command[0]} ended with {process.returncode}")
-    return Run(wall_s, peak[0] / 1e6, database.stat().st_size / 1e6)
-
-
-def _watch(process: subprocess.Popen[str], peak: list[int]) -> None:
-    while process.poll() is None:
-        try:
-            family = psutil.Process(process.pid)
-            peak[0] = max(peak[0], sum(_rss(one) for one in [family, *family.children(recursive=True)]))
-        except psutil.Error:
-            pass
-        time.sleep(LOOK_S)
-
-
-def _rss(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+    return Run(spent.wall_s, spent.rss_mb, size_mb, spent.cpu_s, spent.sys_s, spent.others_cpu_s)
 
 
 if __name__ == "__main__":

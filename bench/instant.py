@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from bench.instant_worker import set_up
+from d4c_images.commands import presets
 from d4c_images.ledger import owner
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.limits import HostLimits, HostTable
@@ -42,9 +43,11 @@ def main() -> None:
     parser.add_argument("ledger", type=Path)
     parser.add_argument("--images", type=int, required=True)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--presets", action="store_true", help="within the limits that come with the program")
     args = parser.parse_args()
     wide = {"open-bucket.example.org": {"connections": 32 * args.processes}}
-    plan = Plan(HostTable(HostLimits(), wide), max_images=args.images)
+    table = presets.host_table(None) if args.presets else HostTable(HostLimits(), wide)
+    plan = Plan(table, max_images=args.images)
     me, disk = owner.this_process(), Settings().ledger_disk
     with open_and_own(args.ledger, "download", me, time.time, print, disk=disk) as ledger:
         runner = Watched(args.processes, set_up)

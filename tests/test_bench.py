@@ -18,10 +18,16 @@ FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhtt
 @pytest.mark.parametrize(
     ("name", "arguments", "figures"),
     [
-        ("ingest", ["--quick"], {"ratio_to_sqlite_import", "rss_mb_2m", "rss_mb_20m"}),
+        ("ingest", ["--quick"], {"ratio_to_sqlite_import", "rss_mb_2m", "rss_mb_20m", "machine", "ratio_of_cpu"}),
         ("fetch", ["--quick", "--no-img2dataset"], {"share_of_ideal", "cpu_ms_per_image"}),
         ("race", ["--quick"], {"share_of_ideal", "best_peer_share"}),
-        ("scale", ["--quick"], {"images_per_s_5000", "start_s_5000", "rss_mb_5000"}),
+        (
+            "scale",
+            ["--quick"],
+            {"images_per_s_5000", "start_s_5000", "rss_mb_5000", "status_s_5000", "hosts_s_5000", "worst_shape_growth"}
+            | {f"{name}_rows_per_s_5000" for name in ("finalize", "check", "export", "placeholders", "init_again")},
+        ),
+        ("shapes", ["--quick"], {"worst_shape_growth", "worst_shape", "worst_shape_memory", "shapes_above"}),
         ("cpu", ["--quick"], {"ratio_to_img2dataset", "ratio_to_curl_plus_decode", "cases"}),
         ("makespan", ["--quick"], {"ratio_to_bound", "limit_violations", "best_peer_ratio"}),
         ("soak", ["--quick"], {"rss_mb_ratio", "open_files_ratio", "latency_ms_ratio"}),

@@ -46,7 +46,7 @@ class Agenda:
     def add(self, host_id: int, when: float, least_s: float, *, has_answered: bool) -> None:
         """Have the host looked at by `when`; an earlier date stands, and so does a place among those whose time has come."""
         if host_id >= len(self._place):
-            self._grow(host_id + 1)
+            self.grow(host_id + 1)
         place = self._place[host_id]
         if place == NOWHERE or (place == LATER and when < self._when[host_id]):
             self._place[host_id] = LATER
@@ -64,7 +64,7 @@ class Agenda:
         import numpy as np
 
         numbers, times = np.array(host_ids, np.int32), np.array(whens)
-        self._grow(int(numbers.max()) + 1)
+        self.grow(int(numbers.max()) + 1)
         np.frombuffer(self._place, np.uint8)[numbers] = LATER
         np.frombuffer(self._when)[numbers] = times
         np.frombuffer(self._least_s)[numbers] = least_s
@@ -148,8 +148,9 @@ class Agenda:
         result: npt.NDArray[np.bool_] = is_here & (np.frombuffer(self._when)[host_ids] == whens)
         return result
 
-    def _grow(self, n: int) -> None:
-        more = max(n, 64) - len(self._place)
+    def grow(self, n: int) -> None:
+        """Have room for hosts with numbers below `n`."""
+        more = n - len(self._place)
         if more > 0:
             more = max(more, len(self._place) // 8)
             self._place.extend(bytes(more))

@@ -109,7 +109,7 @@ class Lender:
 
     def call(self, group: Group, now: float) -> None:
         """Have as many hosts of the group's line come as there are connections for; one of them, if all have to wait."""
-        while group.line and len(group.called) < group.n_to_call(now):
+        while group.is_shared and group.line and len(group.called) < group.n_to_call(now):
             host_id = self._hosts.call(group)
             host = self._hosts.get(host_id)
             is_known = host.has_answered if host is not None else self.agenda.is_known(host_id)
@@ -138,8 +138,8 @@ class Lender:
 
     def _waits_in_line(self, host_id: int, now: float) -> bool:
         """Whether a host whose time has come has to wait for others of its group. One that has lanes may have more of them."""
-        group, host = self._hosts.shared_group(host_id), self._hosts.get(host_id)
-        if group is None or (host is not None and host.lanes):
+        group = self._hosts.shared_group(host_id)
+        if group is None or ((host := self._hosts.get(host_id)) is not None and host.lanes):
             return False
         if host_id in group.called:
             group.called.discard(host_id)

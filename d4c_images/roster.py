@@ -117,7 +117,7 @@ class Group:
     @property
     def n_waiting(self) -> int:
         """Hosts that wait for a connection."""
-        return len(self.line) + len(self.called)
+        return len(self.line) + len(self.called) if self.is_shared else 0
 
     def opens_at(self) -> float:
         """When a lane may begin, as far as its waits go."""
@@ -193,6 +193,7 @@ class Roster:
         self._changed: set[int] = set()  # hosts whose images have become more or less
         self._left_then: dict[int, int] = {}  # what they had left when rates were last observed
         self._shed_at = KEEP
+        self.n_with_work = 0  # hosts of ours with images left
 
     def __len__(self) -> int:
         """How many hosts are loaded."""
@@ -351,6 +352,7 @@ class Roster:
 
     def _count(self, host_id: int, n_left: int) -> None:
         before = self.n_left[host_id]
+        self.n_with_work += (n_left > 0) - (before > 0)
         self._left_then.setdefault(host_id, before)
         self.n_left[host_id] = n_left
         group, host = self.shared_group(host_id), self._loaded.get(host_id)
@@ -364,9 +366,6 @@ class Roster:
         then, self._left_then = self._left_then, {}
         done = ((host_id, before - self.n_left[host_id]) for host_id, before in then.items() if self.n_left[host_id])
         return [(host_id, n / span_s) for host_id, n in done if n > 0]
-
-    def n_with_work(self) -> int:
-        return len(self.n_left) - self.n_left.count(0)
 
     def top(self, least_s: array[float], n: int) -> list[int]:
         """The hosts with most images left, and those whose images take longest: up to `n` of each. Most images first."""

@@ -381,7 +381,7 @@ class Steward:
             replace(self._totals),
             questions.image_counts(db, refetch=self._plan.refetch),
             tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
-            self._hosts.n_with_work(),
+            self._hosts.n_with_work,
             {state.host: until for state in states.values() if (until := state.blocked_until) > now},
             frozenset(state.host for state in states.values() if state.paused_until > now),
             questions.n_blocked(db, now) + self._hosts.n_held(now),

@@ -37,6 +37,9 @@ class Survey:
         roster = self._roster
         roster.go_by(db)
         roster.known_groups = pacing.load_groups(db)
+        n = pacing.last_host_id(db) + 1  # room for all at once: arrays that grow leave holes behind
+        roster.grow(n)
+        self._agenda.grow(n)
         for rows in pacing.all_hosts(db, pace.UNKNOWN_LATENCY_S, refetch=roster.scope.refetch):
             self._step(rows)
             yield rows[-1][0]
@@ -46,7 +49,6 @@ class Survey:
     def _step(self, rows: list[pacing.HostRow]) -> None:
         roster, now, book = self._roster, self._now, self._roster.book
         only, kinds, answered_at = roster.scope.only, self._kinds, self._answered_at
-        roster.grow(rows[-1][0] + 1)
         host_ids, whens, least_s = array("i"), array("d"), array("d")
         for row in rows:  # a million of them, now and then: no method is called that need not be
             host_id, host, n_left, latency_s, image_bytes, blocked_until, _, paused_until, _, _, last_answer_at, _, _ = row
@@ -63,6 +65,7 @@ class Survey:
             when = max(now, blocked_until, paused_until)
             if n_left > 0 and is_ours:
                 roster.n_left[host_id] = n_left
+                roster.n_with_work += 1
                 if when < math.inf:
                     host_ids.append(host_id)
                     whens.append(when)
@@ -75,6 +78,7 @@ class Survey:
         number = roster.number_of(group)
         roster.group_no[row.host_id] = number if is_ours else NOT_OURS
         roster.n_left[row.host_id] = row.n_left if is_ours else 0
+        roster.n_with_work += roster.n_left[row.host_id] > 0
         members = self._members.get(number)
         if members is None:
             members = self._members[number] = _Members()

@@ -93,9 +93,17 @@ class Lender:
             if self._hosts.n_left[host_id]:
                 self._add(host_id, now)
         elif (self.agenda.due(host_id) or now) < until:
-            self.agenda.drop(host_id)
+            self.drop(host_id, now)
             if self._hosts.n_left[host_id] and until < float("inf"):
                 self._add(host_id, until)
+
+    def drop(self, host_id: int, now: float) -> None:
+        """Nothing is to be done at a host, at least for a while: a connection that is kept for it goes to the next one."""
+        self.agenda.drop(host_id)
+        group = self._hosts.shared_group(host_id)
+        if group is not None:
+            group.called.discard(host_id)
+            self.call(group, now)
 
     def _add(self, host_id: int, when: float) -> None:
         """Of a host that is not loaded: how long it takes is what it took when it was last in the agenda."""

@@ -226,7 +226,7 @@ class Steward:
             self._lender.look_again(host, now)
         for host, failure in done:
             del self._silence.lost[host.host_id]
-            self._lender.agenda.drop(host.host_id)
+            self._lender.drop(host.host_id, now)
             self._watcher.host_given_up(host.name, host.n_given_up, host.blocked_why or str(failure.verdict.error_type))
             host.n_given_up = 0
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from d4c_images.errors import UsageError
+
+MAX_DOMAINS = 50_000  # whose limits are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +32,64 @@ class HostLimits:
 
 @dataclass(frozen=True, slots=True)
 class HostTable:
-    """Limits by host name; `*.example.org` stands for every host below `example.org`."""
+    """Limits by host name, or by a pattern: `*.example.org` for every host below `example.org`, `*` for every host."""
 
     default: HostLimits = field(default_factory=HostLimits)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed_default: frozenset[str] = frozenset()  # names that `[default]` sets
 
     def limits(self, host: str) -> HostLimits:
-        """What the table says of a host as `Image.host` spells it.
+        """What the table says of a host as `Image.host` spells it; `LimitBook` answers the same for many hosts faster.
 
-        Each value comes from the most particular entry that has it: of the host with its port, of the host, of `*.` over what is
-        above it, of `[default]`.
+        Each value comes from the most particular entry that has it: of the host with its port, of the host, of another pattern, of
+        `*.` over what is above it, of `*`, of `[default]`.
         """
+        return LimitBook(self).limits(host)
+
+    def group_limits(self, group: str) -> HostLimits:
+        """What the hosts of a group bear together: see `LimitBook.group_limits`."""
+        return LimitBook(self).group_limits(group)
+
+    def over(self, other: HostTable) -> HostTable:
+        """This table's words on top of another's: each value that it sets wins, each that it leaves open stays."""
+        default = replace(other.default, **{name: getattr(self.default, name) for name in self.changed_default})
+        hosts = {host: {**other.hosts.get(host, {}), **self.hosts.get(host, {})} for host in {**other.hosts, **self.hosts}}
+        return HostTable(default, hosts, self.changed_default | other.changed_default)
+
+
+class LimitBook:
+    """The limits of hosts and groups by a table, under what people want. Remembers what it has been asked.
+
+    A value that somebody wants beats the table, however particular the table's entry is. The memory is bounded: it holds the
+    domains that were asked for recently, and one `HostLimits` for each combination of entries.
+    """
+
+    def __init__(self, table: HostTable, wanted: HostTable | None = None) -> None:
+        self._layers = [_Entries(table.hosts)] + ([_Entries(wanted.hosts)] if wanted is not None else [])  # the last one wins
+        self._default = table.default
+        self.kinds: list[HostLimits] = []  # each combination that has been met, by its number
+        self._kind_of: dict[HostLimits, int] = {}
+        self._by_domain: dict[str, int] = {}
+        self._groups: dict[str, HostLimits] | None = None
+        self._has_globs = any(layer.globs for layer in self._layers)
+        self._named = frozenset(name for layer in self._layers for name in layer.entries)
+
+    def limits(self, host: str) -> HostLimits:
+        """What a host bears, if it is asked alone."""
+        return self.kinds[self.kind(host)]
+
+    def kind(self, host: str) -> int:
+        """The number of a host's limits in `kinds`."""
         name = host.lower()
-        bare = name if name in self.hosts else name.rpartition(":")[0] or name
-        values: dict[str, Any] = {}
-        for pattern in reversed((name, bare, *_suffixes(bare))):
-            values |= self.hosts.get(pattern, {})
-        return replace(self.default, **values)
+        domain = name.partition(".")[2]
+        if self._has_globs or ":" in name or "*" in name or name in self._named:
+            return self._find(name)
+        kind = self._by_domain.get(domain)
+        if kind is None:
+            if len(self._by_domain) >= MAX_DOMAINS:
+                self._by_domain.clear()
+            kind = self._by_domain[domain] = self._find(name)
+        return kind
 
     def group_limits(self, group: str) -> HostLimits:
         """What the hosts of a group bear together.
@@ -54,14 +97,57 @@ class HostTable:
         Where its entries differ, the gentlest value of any of them holds for all: hosts that share a server bear no more than the
         one that is said to bear least.
         """
-        entries = [self.default, *map(self.limits, self.hosts)]
-        return gentlest(limits for limits in entries if limits.group == group)
+        if self._groups is None:
+            members: dict[str, list[HostLimits]] = {}
+            for name in dict.fromkeys(["", *(name for layer in self._layers for name in layer.entries)]):
+                limits = self.limits(name)
+                if limits.group is not None:
+                    members.setdefault(limits.group, []).append(limits)
+            self._groups = {name: gentlest(some) for name, some in members.items()}
+        return self._groups[group]
 
-    def over(self, other: HostTable) -> HostTable:
-        """This table's words on top of another's: each value that it sets wins, each that it leaves open stays."""
-        default = replace(other.default, **{name: getattr(self.default, name) for name in self.changed_default})
-        hosts = {host: {**other.hosts.get(host, {}), **self.hosts.get(host, {})} for host in {**other.hosts, **self.hosts}}
-        return HostTable(default, hosts, self.changed_default | other.changed_default)
+    def shared_limits(self, host: str) -> HostLimits:
+        """The limits that hold for a host: those of its group, where it has one."""
+        limits = self.limits(host)
+        return limits if limits.group is None else self.group_limits(limits.group)
+
+    def _find(self, name: str) -> int:
+        values: dict[str, Any] = {}
+        for layer in self._layers:
+            values |= layer.values(name)
+        limits = replace(self._default, **values)
+        kind = self._kind_of.get(limits)
+        if kind is None:
+            kind = self._kind_of[limits] = len(self.kinds)
+            self.kinds.append(limits)
+        return kind
+
+
+class _Entries:
+    """The entries of one table, with those for patterns in the middle of names found out."""
+
+    def __init__(self, entries: dict[str, dict[str, Any]]) -> None:
+        self.entries = entries
+        globs = [name for name in entries if is_pattern(name) and name != "*" and not is_domain(name)]
+        self.globs = sorted(globs, key=lambda name: (-len(name.replace("*", "")), name))  # the most particular first
+
+    def values(self, name: str) -> dict[str, Any]:
+        bare = name if name in self.entries else name.rpartition(":")[0] or name
+        globs = [glob for glob in self.globs if fnmatchcase(name, glob) or fnmatchcase(bare, glob)]
+        values: dict[str, Any] = {}
+        for pattern in reversed((name, bare, *globs, *_suffixes(bare), "*")):
+            values |= self.entries.get(pattern, {})
+        return values
+
+
+def is_pattern(name: str) -> bool:
+    """Whether it stands for hosts that have names like it (`fnmatch`), and not for the one host with that name."""
+    return "*" in name or "?" in name or ("[" in name and not name.startswith("["))  # [2001:db8::1] is an address
+
+
+def is_domain(name: str) -> bool:
+    """Whether it stands for all hosts below a domain."""
+    return name.startswith("*.") and not is_pattern(name[2:])
 
 
 def gentlest(members: Iterable[HostLimits]) -> HostLimits:
@@ -104,6 +190,8 @@ def parse_hosts(toml_text: str) -> HostTable:
 
 def _host_name(host: str) -> str:
     bare = host.removeprefix("*.")
+    if host == "*":
+        return host
     if not bare or "*" in bare or "/" in bare:
         raise UsageError(f'hosts file: "{host}" is no host name; write "media.example.org" or "*.example.org"')
     return host.lower()

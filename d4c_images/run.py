@@ -77,9 +77,12 @@ class Snapshot:
     started_at: float
     totals: Totals
     images: questions.ImageCounts
-    hosts: tuple[questions.HostCount, ...]  # those with work left, most first
-    blocked: dict[str, float]  # host -> unix time until which nobody asks it
-    paused: frozenset[str] = frozenset()  # hosts, by a person
+    hosts: tuple[questions.HostCount, ...]  # of those with work left: who has most, first, and who ends last
+    n_hosts: int  # with work left
+    blocked: dict[str, float]  # of `hosts`: unix time until which nobody asks it
+    paused: frozenset[str] = frozenset()  # of `hosts`, by a person
+    n_blocked: int = 0  # of all hosts
+    n_paused: int = 0
 
 
 class Watcher:

@@ -6,6 +6,7 @@ from the ledger, so a new steward goes on where a killed one stopped.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -17,10 +18,11 @@ from d4c_images.ledger import following, giving_up, lending, owner, pacing, ques
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
-from d4c_images.model import Claim, ErrorType, Orders, Outcome, OwnCode, Report, Status, Verdict
-from d4c_images.roster import Group, Host, Roster
+from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict
+from d4c_images.roster import Group, Host, Roster, Scope
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.silence import Silence
+from d4c_images.survey import Survey
 
 TICK_S = 0.25
 GATHER_S = 1.0
@@ -28,6 +30,8 @@ SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3
 WORTH_TELLING_S = 5.0  # a wait of everybody
 GIVE_UP_IMAGES = 2_000  # in one transaction
+GIVE_UP_HOSTS = 100  # likewise
+TOP_HOSTS = 100  # that those who watch are shown: with most images left, and as many that end last
 CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
 
 
@@ -44,7 +48,7 @@ class Steward:
         self._clock, self._stop = clock, stop
         self._totals = Totals()
         self._started_at = clock()
-        self._hosts = Roster(plan.hosts, plan.only_hosts)
+        self._hosts = Roster(plan.hosts, Scope(plan.only_hosts, plan.refetch))
         self._overdue: set[int] = set()  # leases that lasted too long when last looked at
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
@@ -52,7 +56,6 @@ class Steward:
         self._retry = settling.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
         self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
-        self._left_then: dict[int, int] = {}  # images left by host, when rates were last observed
         self._rated_at = self._started_at
         self._is_idle = False
         self._last_snapshot_at = self._started_at
@@ -60,18 +63,15 @@ class Steward:
         self._heart_between = owner.Heart(ledger, clock)  # between the pieces of what takes long
 
     def run(self) -> Ending:
-        wishes.take(self._ledger, self._started_at)
+        wishes.take_all(self._ledger, self._started_at, self._heart_between.beat_if_due)
         lending.take_back_left(self._ledger, self._run_id, self._heart_between.beat_if_due)
         with self._ledger.transaction() as db:
             still_asked = lending.asked_by_the_lost(db, self._run_id, self._started_at)
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
             lending.note_lost(db, still_asked, self._started_at, self._started_at + self._plan.lost_ask_s)
-            pacing.forget_old_bytes(db, self._started_at)
-            self._silence.answered_at = pacing.anybody_answered_at(db)
-            conclusions.go_by_wishes(db, self._hosts)
-            for count in questions.hosts_with_work(db, refetch=self._plan.refetch):
-                self._know(db, count.host_id, count.host, count.n_left)
+        self._survey()
         self._hosts.rest({asked.host_id for asked in still_asked}, self._started_at + self._plan.lost_ask_s)
+        self._lender.begin(self._started_at)
         self._watcher.started(self._snapshot())
         ending = self._work()
         if self._lender.leases:
@@ -80,6 +80,16 @@ class Steward:
         following.drain(self._ledger, self._heart_between.beat_if_due)  # last: what workers have brought comes first on a signal
         self._watcher.ended(self._snapshot(), ending)
         return ending
+
+    def _survey(self) -> None:
+        """Take all hosts with work into the agenda, some at a time."""
+        survey, low = Survey(self._hosts, self._lender.agenda, self._started_at), 0
+        for high in survey.steps(self._ledger.connection):
+            with self._ledger.transaction() as db:
+                pacing.forget_old_bytes(db, self._started_at, low, high)
+            low = high
+            self._heart.beat_if_due()
+        self._silence.answered_at = survey.answered_at
 
     def _work(self) -> Ending:
         while True:
@@ -95,7 +105,7 @@ class Steward:
 
     def _receive(self) -> list[Event]:
         """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
-        events = self._runner.receive(0.0 if self._silence.lost else TICK_S)
+        events = self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S)
         end_at = self._clock() + GATHER_S
         while self._ledger.guard is not None and events and not self._stop() and self._clock() < end_at:
             events += self._runner.receive(TICK_S)
@@ -111,7 +121,7 @@ class Steward:
             return None
         next_at = self._lender.agenda.next_at()
         if next_at is None and not self._lender.agenda.is_crowded:
-            return Ending.WAITING if any(host.is_paused(now) and host.n_left for host in self._hosts) else Ending.DONE
+            return Ending.WAITING if self._is_any_paused(now) else Ending.DONE
         if self._lender.budget == 0:
             return Ending.LIMIT
         if self._silence.outage.is_hopeless(now, self._plan.max_idle_s):
@@ -122,21 +132,15 @@ class Steward:
 
     # -- lending
 
-    def _know(self, db: Connection, host_id: int, name: str, n_left: int) -> None:
-        """Take a host with work into the agenda."""
-        host = self._hosts.know(db, host_id, name, self._started_at)
-        if host is not None:
-            host.n_left = n_left
-            self._lender.look_again(host, self._started_at)
-
-    def _know_all(self, db: Connection, host_ids: set[int]) -> None:
-        for host_id in host_ids:
-            if host_id not in self._hosts:
-                self._know(db, host_id, questions.host_name(db, host_id), 1)
+    def _is_any_paused(self, now: float) -> bool:
+        """Whether images are left that nothing but a person's word holds back. Asked once, at the end."""
+        paused = questions.paused_with_work(self._ledger.connection, now, refetch=self._plan.refetch)
+        return any(self._hosts.is_ours(host_id) for host_id in paused)
 
     def _lend(self) -> None:
         """Give turns to the hosts whose time has come, as far as workers have room; some at a time, so that work begins soon."""
         now, has_lent = self._clock(), True
+        self._lender.is_behind = False
         while has_lent and self._lender.wants_to_lend(now):
             with self._ledger.transaction() as db:
                 turns = self._lender.lend(db, now)
@@ -149,6 +153,8 @@ class Steward:
 
     def _end(self, groups: Collection[Group]) -> None:
         """Have workers start nothing more of what was lent to hosts of these groups."""
+        if not groups:
+            return
         for lease_id, lease in self._lender.leases.items():
             if lease.host.group in groups:
                 self._runner.send(lease.worker, Orders(end=frozenset((lease_id,))))
@@ -169,54 +175,70 @@ class Steward:
         with self._ledger.transaction() as db:
             settled = settling.settle(db, reports, self._retry, now, self._watch)
             drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
-            self._know_all(db, settled.moved_to)
+            grown = self._know(db, settled.moved_to, now)
             crash.point("settle.before_commit")
         crash.point("settle.committed")
         if settled.n_unfolded:
             crash.point("unfold.committed")
         for host_id, news in settled.hosts.items():
-            if news.has_answer or news.n_bad:
-                self._lender.answered(self._hosts[host_id], news.has_answer)
+            host = self._hosts.get(host_id)
+            if host is not None and (news.has_answer or news.n_bad):
+                self._lender.answered(host, news.has_answer)
         for report in reports:
+            if (lease := self._lender.leases.get(report.lease_id)) is not None:
+                self._hosts.changed(lease.host.host_id)
             self._lender.returned(report, now)
         self._end({host.group for host in drawn.blocked})
-        for host in drawn.stirred:
+        for group in drawn.widened:
+            self._lender.call(group, now)
+        for host in drawn.stirred.union(grown):
             self._lender.look_again(host, now)
-        self._look_again(settled.moved_to, now)
         self._add(settled)
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
             self._watcher.network_down(is_down)
-            self._look_again({host.host_id for host in self._hosts}, now)
+            for host in list(self._hosts):
+                self._lender.look_again(host, now)
         self._tell_blocked(drawn.blocked, now)
 
-    def _look_again(self, host_ids: set[int], now: float) -> None:
-        for host_id in host_ids:
-            host = self._hosts.get(host_id)  # None: a host that this run was told to leave alone
-            if host is not None:
-                self._lender.look_again(host, now)
+    def _know(self, db: Connection, host_ids: Collection[int], now: float) -> list[Host]:
+        """Hosts whose queue has grown; not those that this run leaves alone."""
+        hosts = (self._hosts.know(db, host_id, now) for host_id in host_ids)
+        return [host for host in hosts if host is not None]
 
     def _tell_blocked(self, hosts: list[Host], now: float) -> None:
         for host in hosts:
-            self._watcher.host_blocked(host.name, host.pace.blocked_until or now, host.pace.blocked_why or "")
+            self._watcher.host_blocked(host.name, host.blocked_until or now, host.blocked_why or "")
 
     def _give_up_some(self) -> None:
-        """Some images of a host that is given up: many of them must not hold everybody else up."""
-        for host_id, failure in list(self._silence.lost.items())[:1]:
-            host, now = self._hosts[host_id], self._clock()
-            with self._ledger.transaction() as db:
-                given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES, now)
-                self._know_all(db, given.moved_to)
-                n_dropped = refetching.drop(db, host_id, GIVE_UP_IMAGES) if given.n == 0 and self._plan.refetch else 0
-            following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
-            self._totals.failed += given.n_failed
-            host.n_given_up += given.n + n_dropped
-            self._look_again(given.moved_to, now)
-            if given.n + n_dropped == 0:
-                del self._silence.lost[host_id]
-                self._lender.agenda.drop(host)
-                self._watcher.host_given_up(host.name, host.n_given_up, host.pace.blocked_why or str(failure.verdict.error_type))
-                host.n_given_up = 0
+        """Some images of hosts that are given up: many of them must not hold everybody else up."""
+        if not self._silence.lost:
+            return
+        now, n_images, done, grown = self._clock(), 0, list[tuple[Host, Failure]](), set[Host]()
+        with self._ledger.transaction() as db:
+            for host_id, failure in itertools.islice(self._silence.lost.items(), GIVE_UP_HOSTS):
+                host = self._hosts.load(db, host_id, now)
+                given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES - n_images, now)
+                grown |= set(self._know(db, given.moved_to, now))
+                self._totals.failed += given.n_failed
+                self._hosts.changed(host_id)
+                n_dropped = 0
+                if given.n == 0 and self._plan.refetch:
+                    n_dropped = refetching.drop(db, host_id, GIVE_UP_IMAGES - n_images)
+                host.n_given_up += given.n + n_dropped
+                n_images += given.n + n_dropped
+                if given.n + n_dropped == 0:
+                    done.append((host, failure))
+                if n_images >= GIVE_UP_IMAGES:
+                    break
+        following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
+        for host in grown:
+            self._lender.look_again(host, now)
+        for host, failure in done:
+            del self._silence.lost[host.host_id]
+            self._lender.drop(host.host_id, now)
+            self._watcher.host_given_up(host.name, host.n_given_up, host.blocked_why or str(failure.verdict.error_type))
+            host.n_given_up = 0
 
     def _reports_of(self, event: Event) -> list[Report]:
         match event:
@@ -289,22 +311,35 @@ class Steward:
             self._end_hung(now)
             self._note_rates(now)
         if now - self._last_snapshot_at >= SNAPSHOT_S:
-            if wishes.take(self._ledger, now):
-                self._go_by_wishes(now)
+            taken = wishes.take_all(self._ledger, now, self._heart.beat_if_due)
+            if taken:
+                self._go_by_wishes(taken, now)
             self._watcher.ticked(self._snapshot())
             self._last_snapshot_at = now
 
-    def _go_by_wishes(self, now: float) -> None:
+    def _go_by_wishes(self, taken: Collection[wishes.Wish], now: float) -> None:
+        groups: set[Group] = set()
         with self._ledger.transaction() as db:
-            changed = conclusions.go_by_wishes(db, self._hosts)
-        self._end({host.group for host in changed})
-        for host in changed:
-            self._lender.look_again(host, now)
+            if any(wish.what in (wishes.SET, wishes.UNSET) for wish in taken):
+                changed = conclusions.go_by_limits(db, self._hosts, now)
+                groups |= {host.group for host in changed}
+                for host in changed:
+                    self._lender.look_again(host, now)
+        names = {name for wish in taken if wish.what in (wishes.PAUSE, wishes.RESUME) for name in wish.hosts}
+        for host_id, until in self._hosts.take_pauses(wishes.pauses(self._ledger, names, self._heart.beat_if_due)):
+            self._lender.paused(host_id, until, now)
+            paused = self._hosts.get(host_id)
+            if paused is not None and paused.is_paused(now):
+                groups.add(paused.group)
+        self._end(groups)
+        for group in self._hosts.shared:
+            self._lender.call(group, now)
 
     def _note_rates(self, now: float) -> None:
         """How fast hosts are, for reports: by what has become less since the last time."""
-        rates = conclusions.rates(self._hosts, self._left_then, max(now - self._rated_at, 1.0))
-        self._left_then, self._rated_at = {host.host_id: host.n_left for host in self._hosts}, now
+        self._hosts.recount(self._ledger.connection)
+        rates = self._hosts.rates(max(now - self._rated_at, 1.0))
+        self._rated_at = now
         with self._ledger.transaction() as db:
             pacing.save_rates(db, rates)
 
@@ -313,9 +348,11 @@ class Steward:
         first = self._lender.agenda.first()
         if self._lender.leases or self._lender.agenda.is_crowded or first is None:
             self._is_idle = False
-        elif not self._is_idle and first.due is not None and first.due - now >= WORTH_TELLING_S:
+        elif not self._is_idle and first[0] - now >= WORTH_TELLING_S:
             self._is_idle = True
-            self._watcher.idle(first.due, first.name, first.pace.blocked_why or first.words)
+            with self._ledger.transaction() as db:
+                host = self._hosts.load(db, first[1], now)
+            self._watcher.idle(first[0], host.name, host.blocked_why or host.words)
 
     def _end_hung(self, now: float) -> None:
         """Kill workers that sit on a turn: those that still do at the next look, since a whole job may have been suspended."""
@@ -345,16 +382,18 @@ class Steward:
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
-        counts = tuple(questions.hosts_with_work(db, refetch=self._plan.refetch))
-        n_left = {count.host_id: count.n_left for count in counts}
-        for host in self._hosts:
-            host.n_left = n_left.get(host.host_id, 0)
+        self._hosts.recount(db)
+        host_ids = self._hosts.top(self._lender.agenda.least_s, TOP_HOSTS)
+        states = questions.host_states(db, host_ids)
         return Snapshot(
             now,
             self._started_at,
             replace(self._totals),
             questions.image_counts(db, refetch=self._plan.refetch),
-            counts,
-            {host.name: until for host in self._hosts if (until := host.pace.blocked_until) is not None and until > now},
-            frozenset(host.name for host in self._hosts if host.is_paused(now)),
+            tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
+            self._hosts.n_with_work,
+            {state.host: until for state in states.values() if (until := state.blocked_until) > now},
+            frozenset(state.host for state in states.values() if state.paused_until > now),
+            questions.n_blocked(db, now) + self._hosts.n_held(now),
+            questions.n_paused(db, now),
         )

@@ -2,66 +2,107 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from array import array
+
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.agenda import PATIENCE_S, Agenda
-from d4c_images.limits import HostLimits
-from d4c_images.pace import HostPace, Speed
-from d4c_images.roster import Group, Host
+from d4c_images.compact_heap import LEAST_PRUNED
 
 
-def host(number: int, n_left: int, *, has_answered: bool = True) -> Host:
-    group = Group(f"h{number}", HostLimits(connections=2), Speed(latency_s=1.0))
-    one = Host(number, f"h{number}", group, HostPace(), n_left, has_answered=has_answered)
-    group.hosts.append(one)
-    return one
+def add(agenda: Agenda, number: int, when: float, least_s: float = 1.0, *, has_answered: bool = True) -> None:
+    agenda.add(number, when, least_s, has_answered=has_answered)
 
 
 def test_the_host_that_ends_last_goes_first() -> None:
     agenda = Agenda()
-    for number, n_left in enumerate([5, 500, 50]):
-        agenda.add(host(number, n_left), 10.0)
-    agenda.add(host(9, 9999), 11.0)
-    order = [one.n_left for _ in range(3) if (one := agenda.pop(10.5, may_be_new=True)) is not None]
-    assert order == [500, 50, 5]
+    for number, least_s in enumerate([5.0, 500.0, 50.0], 1):
+        add(agenda, number, 10.0, least_s)
+    add(agenda, 9, 11.0, 9999.0)
+    assert [agenda.pop(10.5, may_be_new=True) for _ in range(3)] == [2, 3, 1]
     assert agenda.pop(10.5, may_be_new=True) is None, "its time has not come"
     assert agenda.next_at() == 11.0
 
 
 def test_hosts_that_have_not_answered_wait_for_their_own_room() -> None:
     agenda = Agenda()
-    new, known = host(1, 10**6, has_answered=False), host(2, 1)
-    agenda.add(new, 0.0)
-    agenda.add(known, 0.0)
-    assert agenda.pop(1.0, may_be_new=False) is known
+    add(agenda, 1, 0.0, 1e6, has_answered=False)
+    add(agenda, 2, 0.0)
+    assert agenda.pop(1.0, may_be_new=False) == 2
     assert agenda.pop(1.0, may_be_new=False) is None
     assert agenda.is_crowded
-    assert agenda.pop(1.0, may_be_new=True) is new
+    assert agenda.pop(1.0, may_be_new=True) == 1
     assert not agenda.is_crowded
 
 
 def test_who_is_dropped_does_not_come_back() -> None:
     agenda = Agenda()
-    one, other = host(1, 10), host(2, 5)
-    agenda.add(one, 5.0)
-    agenda.add(other, 0.0)
-    assert agenda.pop(0.0, may_be_new=False) is other
-    agenda.drop(one)
+    add(agenda, 1, 5.0)
+    add(agenda, 2, 0.0)
+    assert agenda.pop(0.0, may_be_new=False) == 2
+    agenda.drop(1)
     assert agenda.first() is None
-    agenda.add(one, 3.0)
-    assert agenda.pop(3.0, may_be_new=False) is one
+    add(agenda, 1, 3.0)
+    assert agenda.pop(3.0, may_be_new=False) == 1
+
+
+def test_many_at_once_are_as_one_by_one() -> None:
+    """Those whose time has come, by how long they take; the others when theirs comes; and who is added again, only once."""
+    agenda, n = Agenda(), 20_000
+    host_ids = np.arange(1, n + 1, dtype=np.int32)
+    least_s = np.random.default_rng(1).permutation(n).astype(float)
+    whens = np.where(host_ids % 2, 0.0, 100.0)
+    agenda.add_all(array("i", host_ids), array("d", whens), array("d", least_s))
+    for number in (1, 2, 3):
+        add(agenda, number, 50.0, 7.0)
+    first = [agenda.pop(1.0, may_be_new=True) for _ in range(n // 2)]
+    assert first == [number for number in (1 + np.argsort(-least_s)).tolist() if number % 2]
+    assert agenda.pop(1.0, may_be_new=True) is None
+    assert (agenda.next_at(), agenda.is_crowded) == (50.0, False)
+    second = [agenda.pop(100.0, may_be_new=True) for _ in range(n // 2)]
+    assert sorted(filter(None, second)) == list(range(2, n + 1, 2))
+    assert agenda.pop(200.0, may_be_new=True) is None
+
+
+def test_what_no_longer_counts_is_not_kept() -> None:
+    """Hosts that come and go, again and again, where most wait for ever."""
+    agenda = Agenda()
+    for number in range(1, 501):
+        add(agenda, number, 0.0, 1e9)
+    for n in range(30_000):
+        add(agenda, 3000 + n % 100, float(n))
+        assert agenda.pop(float(n), may_be_new=False)
+    heaps = [agenda._later, *(heap for crowd in agenda._crowds for heap in (crowd._longest, crowd._oldest))]
+    assert max(map(len, heaps)) <= 2 * LEAST_PRUNED
+
+
+@pytest.mark.slow
+def test_a_million_hosts_that_wait_take_some_dozen_bytes_each() -> None:
+    peaks = []
+    for n in (200_000, 400_000):
+        tracemalloc.start()
+        agenda = Agenda()
+        agenda.add_all(array("i", range(1, n + 1)), array("d", bytes(8 * n)), array("d", np.random.default_rng(1).random(n)))
+        assert agenda.pop(1.0, may_be_new=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 150 * 400_000
+    assert peaks[1] < 2.3 * peaks[0]
 
 
 @given(st.lists(st.integers(1, 10**8), min_size=2, max_size=60), st.integers(1, 4), st.floats(1.0, 60.0))
 def test_no_host_starves(sizes: list[int], room: int, turn_s: float) -> None:
     """For ever more hosts than room, all of which want another turn at once: each waits no longer than until all others had two."""
     agenda, now = Agenda(), 0.0
-    hosts = [host(number, n_left) for number, n_left in enumerate(sizes)]
+    hosts = list(range(1, len(sizes) + 1))
     waiting_since = dict.fromkeys(hosts, 0.0)
     longest_s = PATIENCE_S + turn_s * (2 * len(hosts) / room + 2)
     for one in hosts:
-        agenda.add(one, now)
+        add(agenda, one, now, sizes[one - 1])
     for _ in range(4 * len(hosts)):
         lent = [one for _ in range(room) if (one := agenda.pop(now, may_be_new=True)) is not None]
         assert lent
@@ -70,5 +111,5 @@ def test_no_host_starves(sizes: list[int], room: int, turn_s: float) -> None:
         now += turn_s
         for one in lent:
             waiting_since[one] = now
-            agenda.add(one, now)
+            add(agenda, one, now, sizes[one - 1])
     assert max(now - since for since in waiting_since.values()) <= longest_s

@@ -24,7 +24,10 @@ MODULES = {path.relative_to(PROJECT).as_posix(): ast.parse(path.read_text(encodi
 # within the other layers, modules may use each other.
 LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash"},
-    1: {"identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"},
+    1: {
+        *("identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"),
+        "compact_heap",
+    },
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
     3: {
         "ingest",
@@ -41,6 +44,7 @@ LAYERS = {
         "lanes",
         "steward",
         "roster",
+        "survey",
         "agenda",
         "lender",
         "conclusions",

@@ -298,11 +298,12 @@ def test_in_no_24_hours_more_than_a_day() -> None:
         for hour in range(4):
             pacing.count_bytes(db, [(1, 100)], STARTED + hour * 3600)
         at = (STARTED // 3600) * 3600
-        assert pacing.day_bytes(db, {1}, 500, STARTED + 4 * 3600).left == 100
-        full = pacing.day_bytes(db, {1}, 400, STARTED + 4 * 3600)
+        by_hour = dict(pacing.bytes_by_hour(db, 1, STARTED + 4 * 3600))
+        assert pacing.day_bytes(by_hour, 500, STARTED + 4 * 3600).left == 100
+        full = pacing.day_bytes(by_hour, 400, STARTED + 4 * 3600)
         assert full == (0, at + 25 * 3600)
-        assert pacing.day_bytes(db, {1}, 150, STARTED + 4 * 3600).again_at == at + 27 * 3600
-        assert pacing.day_bytes(db, {1}, 400, at + 25 * 3600).left == 100
+        assert pacing.day_bytes(by_hour, 150, STARTED + 4 * 3600).again_at == at + 27 * 3600
+        assert pacing.day_bytes(by_hour, 400, at + 25 * 3600).left == 100
         pacing.forget_old_bytes(db, at + 25 * 3600)
         assert db.execute("SELECT count(*) FROM host_bytes").fetchone() == (3,)
 
@@ -388,7 +389,11 @@ def test_what_is_lent_is_not_given_up_with_its_host() -> None:
 
 
 QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
-    (questions.HOSTS_WITH_WORK, (True,)),
+    (questions.N_LEFT, (True, "[1, 2]")),
+    (questions.STATES, ("[1, 2]",)),
+    (questions.N_BLOCKED, (0,)),
+    (questions.N_PAUSED, (0,)),
+    (questions.PAUSED, (0,)),
     (questions.IMAGES_BY_STATUS, ()),
     (untried.ANY, (1,)),
     (untried.OF_HOST, (1,)),
@@ -398,13 +403,14 @@ QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
     (lending.EARLIEST, (1,)),
     (lending.CANDIDATES, (1, 0, 10)),
     (pacing.HOST, (1,)),
-    (pacing.SPEED, ("[1, 2]",)),
-    (pacing.HELD, ("[1, 2]", 0)),
-    (pacing.IMAGE_BYTES, ("[1, 2]",)),
-    (pacing.BYTES_BY_HOUR, ("[1, 2]", 0)),
-    (pacing.MEMBERS, ("a group",)),
+    (pacing.HOSTS, (True, 0.5, 0, 100)),
+    (pacing.GROUPS, ()),
+    (pacing.BYTES_BY_HOUR, (1, 0)),
+    (pacing.BLOCKED_FOR, ("a reason",)),
+    (pacing.PAUSES, (0, 100)),
+    (pacing.PAUSE_OF, ("a.org",)),
 ]
-SMALL = {"tallies", "t", "host_rows", "h", "one", "refetch_hosts", "q"}  # counters and hosts, by their names there
+SMALL = {"image_totals", "politeness_groups", "host_rows", "one", "refetch_hosts", "q"}  # counters and hosts, by their names there
 
 
 @pytest.mark.parametrize(("sql", "parameters"), QUESTIONS)

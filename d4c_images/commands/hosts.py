@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, presets, session
 from d4c_images.durations import parse_size
 from d4c_images.errors import LedgerBusy, UsageError
-from d4c_images.ledger import wishes
-from d4c_images.limits import HostLimits, HostTable, checked
+from d4c_images.ledger import owner, wishes
+from d4c_images.limits import HostTable, LimitBook, checked
 from d4c_images.settings import Settings
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from d4c_images.ledger.reader import Reader
+    from d4c_images.report.hosts import Choice, HostLine
+
+SHOWN = 100  # hosts of a list, where no number is given
+LINES_A_TABLE = 5000
+EXAMPLES = 3  # names of hosts that a pattern stands for
 LIST, ACTIONS = "list", ("list", wishes.PAUSE, wishes.RESUME, wishes.SET, wishes.UNSET)
 SETTABLE = ("connections", "min_interval_s", "bytes_per_s", "bytes_per_day")
 
@@ -41,11 +53,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "words",
         nargs="*",
         metavar="NAME",
-        help="hosts, `*` for any part of a name (quote it); after set and unset also limits: connections=1 min_interval_s=2 "
-        "bytes_per_s=100k bytes_per_day=24G; unset without one takes all back",
+        help="hosts, `*` for any part of a name (quote it), also of hosts to come for set and unset; after these also limits: "
+        "connections=1 min_interval_s=2 bytes_per_s=100k bytes_per_day=24G; unset without one takes all back",
     )
     parser.add_argument("--for", dest="span", type=arguments.span, metavar="SPAN", help="of a pause; else until resume")
-    parser.add_argument("--all", action="store_true", help="also list hosts with nothing left")
+    parser.add_argument("--all", action="store_true", help="list all hosts, also those with nothing left")
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help=f"list up to N hosts; else {SHOWN}, with --json all")
     parser.add_argument("--json", action="store_true", help="the list for scripts")
     parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
 
@@ -59,69 +72,86 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"hosts {args.action} needs the name of a host")
     if args.span is not None and args.action != wishes.PAUSE:
         raise UsageError("--for says how long to pause")
-    known = _known_names(args.ledger)
-    hosts = _named(names, known, below_domains=args.action in (wishes.SET, wishes.UNSET))
+    names = list(dict.fromkeys(map(str.lower, names)))
+    meant = _meant(args.ledger, names)
     words = [word for word in args.words if _is_limit(word, args.action)]
     limits = _limits(words) if args.action == wishes.SET else {}
     unset = tuple(words) if args.action == wishes.UNSET else ()
     until = None if args.span is None else time.time() + args.span
-    wishes.leave(args.ledger, wishes.Wish(args.action, tuple(hosts), until, limits, unset))
-    print(f"{args.action}: {', '.join(hosts)}")
+    wishes.leave(args.ledger, wishes.Wish(args.action, tuple(names), until, limits, unset))
+    print(f"{args.action}: {meant}")
     try:
         with session.owned(args.ledger, "hosts", settings) as ledger:
-            wishes.take(ledger, time.time())
+            wishes.take_all(ledger, time.time(), owner.Heart(ledger, time.time).beat_if_due)
     except LedgerBusy as busy:
         print(f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})")
     return 0
 
 
 def _list(args: argparse.Namespace, table: HostTable) -> int:
-    from rich.console import Console
-
-    from d4c_images.ledger import overview
     from d4c_images.ledger.reader import open_reader
     from d4c_images.report import hosts as report
-    from d4c_images.report.render import show
-    from d4c_images.report.render_hosts import section
 
+    now, choice = time.time(), report.Choice([name.lower() for name in args.words], 0 if args.all else 1)
     with open_reader(args.ledger) as ledger:
-        least_left = 0 if args.all else 1
-        rows, wanted = ledger.at_one_moment(lambda: (overview.hosts_in_work(ledger, least_left), overview.wanted_limits(ledger)))
-    table = wanted.over(table)
-
-    def limits_of(host: overview.HostInWork) -> HostLimits:
-        limits = table.limits(host.host)
-        return limits if limits.group is None else table.group_limits(limits.group)
-
-    shown = set(report.matching((row.host for row in rows), args.words or ("*",)))
-    lines = report.host_lines((row for row in rows if row.host in shown), limits_of, time.time())
-    if args.json:
-        print(json.dumps([line.as_dict() for line in lines], indent=2))
-    else:
-        show(f"d4c-images hosts of {args.ledger}", [], [section(lines)], Console())
+        book, host_ids = ledger.at_one_moment(lambda: _in_order(ledger, table, choice, now))
+        limit = args.limit or (len(host_ids) if args.all or args.json else SHOWN)
+        lines = report.lines(ledger, book, host_ids[:limit].tolist(), now)
+        if args.json:
+            _print_json(lines)
+        else:
+            _print_tables(f"d4c-images hosts of {args.ledger}", lines)
+            if len(host_ids) > limit:
+                print(f"{len(host_ids) - limit:,} more: --limit N or --all lists them")
     return 0
 
 
-def _known_names(path: Path) -> list[str]:
+def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
+    from d4c_images.ledger import overview
+    from d4c_images.report.hosts import in_order
+
+    book = LimitBook(table, overview.wanted_limits(ledger))
+    return book, in_order(ledger, book, choice, now)
+
+
+def _print_json(lines: Iterable[HostLine]) -> None:
+    """One list, of which only a line is in memory at a time."""
+    print("[", end="")
+    mark = "\n"
+    for line in lines:
+        print(mark + textwrap.indent(json.dumps(line.as_dict(), indent=2), "  "), end="")
+        mark = ",\n"
+    print("\n]" if mark != "\n" else "]")
+
+
+def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
+    """A table, or several where a million hosts are to be listed."""
+    from rich.console import Console
+
+    from d4c_images.report.render import show
+    from d4c_images.report.render_hosts import section
+
+    console, first = Console(), list(itertools.islice(lines, LINES_A_TABLE))
+    show(title, [], [section(first)], console)
+    while some := list(itertools.islice(lines, LINES_A_TABLE)):
+        show("", [], [section(some, "Further hosts")], console)
+
+
+def _meant(path: Path, names: Sequence[str]) -> str:
+    """Which hosts the names and patterns stand for now, in a few words."""
     from d4c_images.ledger import overview
     from d4c_images.ledger.reader import open_reader
 
+    n, examples = 0, list[str]()
     with open_reader(path) as ledger:
-        return [row.host for row in overview.hosts_in_work(ledger, least_left=0)]
-
-
-def _named(names: Sequence[str], known: Sequence[str], *, below_domains: bool) -> list[str]:
-    """The hosts that are meant. Limits may also be those of all hosts below a domain, as in the hosts file."""
-    from d4c_images.report.hosts import matching
-
-    hosts: list[str] = []
-    for name in map(str.lower, names):
-        found = matching(known, [name])
-        if not found:
-            raise UsageError(f"the ledger knows no host '{name}'")
-        is_domain = below_domains and name.startswith("*.") and "*" not in name[2:]
-        hosts += [name] if is_domain else found
-    return list(dict.fromkeys(hosts))
+        for name in names:
+            some = overview.some_named(ledger, name, EXAMPLES)
+            if not some:
+                raise UsageError(f"the ledger knows no host '{name}'")
+            n += len(some) if len(some) < EXAMPLES else overview.n_named(ledger, name)
+            examples += some
+    shown = ", ".join(list(dict.fromkeys(examples))[:EXAMPLES])
+    return shown if n <= EXAMPLES else f"{n:,} hosts ({shown}, ...)"
 
 
 def _is_limit(word: str, action: str) -> bool:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from d4c_images.ledger import following
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.places import image_named
 from d4c_images.ledger.reader import Reader

@@ -49,7 +49,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Any statements that take no longer for more rows: DROP and RENAME of tables and columns that a `Walk` has replaced."""
+    """Any statements that take no longer for more images: DROP and RENAME of tables and columns that a `Walk` has replaced,
+    and what is filled by host."""
 
     statements: str
 
@@ -86,7 +87,37 @@ class Migration:
     steps: tuple[Step, ...]
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, (Tables(("ledger_migrations",)),)),)
+def _of_schema(*names: str) -> str:
+    """The statements of the schema that create these indexes and triggers."""
+    created = re.compile(rf"\s*(?:--[^\n]*\n\s*)*CREATE (?:INDEX|TRIGGER) (?:{'|'.join(names)})\b")
+    return "".join(filter(created.match, schema.statements(schema.TABLES)))
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        2,
+        (
+            Tables(
+                (
+                    *("ledger_migrations", "checkpoints", "recounted_tallies"),
+                    *("record_changes", "link_changes", "follower_changes", "politeness_groups", "image_totals"),
+                )
+            ),
+            # Sums over hosts, and the documents of an init that was killed before its end: rows that are few beside the images.
+            Script(
+                """
+                INSERT INTO image_totals (status, error_type, n, n_final, size_bytes)
+                SELECT status, error_type, sum(n), sum(n_final), sum(size_bytes) FROM tallies GROUP BY status, error_type;
+                INSERT INTO link_changes (parent_id, after_gbif_id, upto_gbif_id)
+                SELECT DISTINCT u.parent_id, -9223372036854775808, 9223372036854775807 FROM unfolded AS u
+                WHERE EXISTS (
+                    SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = u.parent_id AND l.is_first = 0);
+                """
+            ),
+            Script(_of_schema("tallies_insert", "tallies_update", "tallies_delete", "host_blocked", "host_grouped", "host_paused")),
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,62 +3,115 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from d4c_images.ledger.reader import Reader
-from d4c_images.limits import HostTable
+from d4c_images.ledger import pacing
+from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.views import BLOCKED_UNTIL, BLOCKED_WHY
+from d4c_images.limits import HostTable, is_pattern
 from d4c_images.model import ErrorType
 
+HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
 
 RECORDS = "SELECT status, n FROM record_tallies"
-IMAGES = "SELECT status, sum(n), sum(n_final), sum(size_bytes) FROM tallies GROUP BY status"
-FLAGS = "SELECT error_type, sum(n) FROM tallies WHERE status = 'success' AND error_type <> '' GROUP BY error_type"
+IMAGES = "SELECT status, sum(n), sum(n_final), sum(size_bytes) FROM image_totals GROUP BY status"
+FLAGS = "SELECT error_type, n FROM image_totals WHERE status = 'success' AND error_type <> ''"
+N_FAILED = "SELECT coalesce(sum(n), 0) FROM image_totals WHERE status IN ('failed_permanent', 'failed_transient')"
 FAILURES = """
 SELECT error_type, sum(n) AS n_images, sum(n_final) AS n_final, count(DISTINCT host_id) AS n_hosts
 FROM tallies WHERE status IN ('failed_permanent', 'failed_transient') AND n > 0
 GROUP BY error_type ORDER BY n_images DESC, error_type
 """
 NON_IMAGE_ANSWERS = f"""
-SELECT h.host, t.error_type, sum(t.n) AS n_images, s.sample
-FROM tallies AS t
-JOIN host_rows AS h ON h.host_id = t.host_id
+SELECT h.host, t.error_type, t.n_images, s.sample
+FROM (SELECT host_id, error_type, sum(n) AS n_images FROM tallies
+      WHERE error_type IN ({", ".join(f"'{kind}'" for kind in NON_IMAGE)}) AND status IN ('failed_permanent', 'failed_transient')
+      GROUP BY host_id, error_type HAVING n_images > 0 ORDER BY n_images DESC, host_id LIMIT ?) AS t
+CROSS JOIN host_rows AS h ON h.host_id = t.host_id
 LEFT JOIN page_samples AS s ON s.host_id = t.host_id AND s.error_type = t.error_type
-WHERE t.error_type IN ({", ".join(f"'{kind}'" for kind in NON_IMAGE)}) AND t.status IN ('failed_permanent', 'failed_transient')
-GROUP BY t.host_id, t.error_type HAVING n_images > 0
-ORDER BY n_images DESC, h.host, t.error_type LIMIT ?
+ORDER BY t.n_images DESC, h.host, t.error_type
 """  # noqa: S608 - only names from our own enumeration
-HOSTS = """
+HOSTS = f"""
 SELECT h.host, sum(t.n) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'success'), 0) AS n_success,
        coalesce(sum(t.n_final) FILTER (WHERE t.status <> 'success'), 0) AS n_failed,
        sum(t.n - t.n_final) AS n_left,
-       h.n_requests, h.n_retries, h.received_bytes, h.busy_s, h.blocked_until, h.blocked_why
-FROM host_rows AS h JOIN tallies AS t ON t.host_id = h.host_id
+       h.n_requests, h.n_retries, h.received_bytes, h.busy_s, {BLOCKED_UNTIL} AS blocked_until, {BLOCKED_WHY} AS blocked_why
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
+LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
+JOIN tallies AS t ON t.host_id = h.host_id
 GROUP BY h.host_id
+"""  # noqa: S608 - constants
+WORST_HOSTS = """
+SELECT host_id FROM tallies WHERE status IN ('failed_permanent', 'failed_transient')
+GROUP BY host_id HAVING sum(n_final) > 0 ORDER BY sum(n_final) DESC, host_id LIMIT ?
 """
-WORST_HOSTS = f"""
-SELECT * FROM ({HOSTS}) WHERE n_failed > 0 ORDER BY n_failed DESC, host LIMIT ?
-"""  # noqa: S608 - put together from the constants above
+LEFT_ALONE = """
+SELECT host_id FROM host_rows INDEXED BY host_blocked WHERE blocked_until > :now
+UNION SELECT h.host_id FROM politeness_groups AS p
+      CROSS JOIN host_rows AS h INDEXED BY host_grouped ON h.politeness_group = p.name AND h.politeness_group IS NOT NULL
+      WHERE p.held_until > :now
+"""
 BLOCKED_HOSTS = f"""
-SELECT * FROM ({HOSTS}) WHERE blocked_until > ? ORDER BY n_left DESC, host LIMIT ?
+SELECT host_id FROM ({LEFT_ALONE}) AS b
+ORDER BY (SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = b.host_id) DESC, host_id LIMIT :n
 """  # noqa: S608 - put together from the constants above
-HOST_COUNTS = """
-SELECT host_id, sum(n) AS n_images, sum(n - n_final) AS n_left, coalesce(sum(n) FILTER (WHERE status = 'leased'), 0) AS n_leased
-FROM tallies GROUP BY host_id HAVING n_left >= ?
+# What a host still has to wait for, in seconds; NULL: until somebody resumes it.
+WAITS_S = f"""
+CASE WHEN h.paused_at IS NOT NULL AND h.paused_until IS NULL THEN NULL
+     WHEN h.paused_at IS NOT NULL AND h.paused_until > :now THEN h.paused_until - :now
+     ELSE max(0, coalesce({BLOCKED_UNTIL}, 0) - :now) END
 """
-HOSTS_IN_WORK = f"""
-SELECT h.host, h.politeness_group, t.n_images, t.n_left, t.n_leased,
-       h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day, h.width, h.latency_s, h.images_per_s,
-       h.received_bytes, h.n_requests, h.blocked_until, h.blocked_why, h.block_level, h.paused_at, h.paused_until
-FROM ({HOST_COUNTS}) AS t JOIN host_rows AS h ON h.host_id = t.host_id
+IMAGE_BYTES = "h.received_bytes * 1.0 / max(1, h.n_requests)"
+# As `report.hosts` reckons the end of each host by the limits of the last run; those that nothing is known of cannot be reckoned.
+ENDS_LAST = f"""
+SELECT h.host, sum(t.n - t.n_final) AS n_left, {WAITS_S} + sum(t.n - t.n_final) * CASE
+    WHEN h.images_per_s > 0 THEN 1 / h.images_per_s
+    ELSE max(coalesce(p.latency_s, h.latency_s) / coalesce(h.connections, :connections), coalesce(h.min_interval_s, 0),
+             coalesce({IMAGE_BYTES} / h.bytes_per_s, 0), coalesce({IMAGE_BYTES} * 86400 / h.bytes_per_day, 0)) END AS eta_s
+FROM host_rows AS h LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
+CROSS JOIN tallies AS t ON t.host_id = h.host_id
+WHERE h.images_per_s > 0 OR h.latency_s IS NOT NULL OR p.latency_s IS NOT NULL
+GROUP BY h.host_id HAVING n_left > 0 AND eta_s IS NOT NULL ORDER BY eta_s DESC, h.host_id LIMIT 1
 """  # noqa: S608 - put together from the constants above
+PAUSED = """
+FROM host_rows AS h INDEXED BY host_paused
+WHERE h.paused_at IS NOT NULL AND (h.paused_until IS NULL OR h.paused_until > ?)
+  AND (SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id) > 0
+"""
+N_PAUSED = f"SELECT count(*) {PAUSED}"
+PAUSED_HOSTS = f"SELECT h.host {PAUSED} ORDER BY h.host_id LIMIT ?"
+# Of each host what its end is reckoned by, some at a time in the order of their numbers.
+ENDS = f"""
+SELECT h.host_id, h.host, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_left,
+       h.images_per_s, coalesce(p.latency_s, h.latency_s) AS latency_s, {IMAGE_BYTES} AS image_bytes, {WAITS_S} AS waits_s
+FROM host_rows AS h LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
+WHERE h.host_id > :low AND h.host_id <= :high
+"""  # noqa: S608 - put together from the constants above
+NAMED = " AND EXISTS (SELECT 1 FROM json_each(:globs) AS one WHERE h.host GLOB one.value)"
+LAST_HOST_ID = "SELECT coalesce(max(host_id), 0) FROM host_rows"
+HOSTS_IN_WORK = f"""
+SELECT h.host, h.politeness_group,
+       coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_images,
+       coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_left,
+       coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id AND t.status = 'leased'), 0) AS n_leased,
+       h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,
+       coalesce(p.width, h.width), coalesce(p.latency_s, h.latency_s), h.images_per_s,
+       h.received_bytes, h.n_requests, {BLOCKED_UNTIL}, {BLOCKED_WHY}, h.block_level, h.paused_at, h.paused_until
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
+LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
+"""  # noqa: S608 - put together from the constants above
+N_NAMED = "SELECT count(*) FROM host_rows AS h WHERE TRUE" + NAMED  # noqa: S608 - constants
+SOME_NAMED = "SELECT h.host FROM host_rows AS h WHERE TRUE" + NAMED + " LIMIT :n"  # noqa: S608 - constants
+HOST_IDS = "SELECT h.host_id, h.host FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
 WANTED_LIMITS = "SELECT host, limits FROM wanted_limits"
 TRAFFIC = """
-SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coalesce(sum(received_bytes), 0),
-       count(*) FILTER (WHERE blocked_until > ?)
-FROM host_rows
+SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coalesce(sum(received_bytes), 0) FROM host_rows
 """
+N_BLOCKED = f"SELECT count(*) FROM ({LEFT_ALONE})"  # noqa: S608 - a constant
 REJECTS = "SELECT reason, sum(n) FROM reject_counts GROUP BY reason ORDER BY 2 DESC, 1"
 NOT_AGAIN = """
 SELECT error_type, status, count(*) AS n FROM refetch_failures INDEXED BY refetch_failures_by_type
@@ -147,6 +200,15 @@ class HostInWork:
 
 
 @dataclass(frozen=True, slots=True)
+class LastHost:
+    """The host that a run will end with."""
+
+    host: str
+    n_left: int
+    eta_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     n_hosts: int
     n_requests: int
@@ -194,7 +256,12 @@ def success_flags(ledger: Reader) -> dict[str, int]:
 
 
 def failures(ledger: Reader) -> list[FailureCount]:
-    return [FailureCount(*row) for row in ledger.rows(FAILURES)]
+    return [FailureCount(*row) for row in ledger.rows(FAILURES)] if _has_failures(ledger) else []
+
+
+def _has_failures(ledger: Reader) -> bool:
+    """Else nobody need look at the tallies of all hosts for them."""
+    return bool(ledger.rows(N_FAILED)[0][0])
 
 
 def not_again(ledger: Reader) -> list[NotAgain]:
@@ -208,21 +275,80 @@ def n_former(ledger: Reader) -> int:
 
 
 def non_image_answers(ledger: Reader, limit: int) -> list[NonImageAnswer]:
-    return [NonImageAnswer(*row) for row in ledger.rows(NON_IMAGE_ANSWERS, (limit,))]
+    return [NonImageAnswer(*row) for row in ledger.rows(NON_IMAGE_ANSWERS, (limit,))] if _has_failures(ledger) else []
 
 
 def worst_hosts(ledger: Reader, limit: int) -> list[HostState]:
     """Hosts with the most final failures."""
-    return [HostState(*row) for row in ledger.rows(WORST_HOSTS, (limit,))]
+    rows = ledger.rows(WORST_HOSTS, (limit,)) if _has_failures(ledger) else []
+    return sorted(_states(ledger, rows), key=lambda one: (-one.n_failed, one.host))
 
 
 def blocked_hosts(ledger: Reader, now: float, limit: int) -> list[HostState]:
-    return [HostState(*row) for row in ledger.rows(BLOCKED_HOSTS, (int(now), limit))]
+    rows = ledger.rows(BLOCKED_HOSTS, {"now": now, "n": limit})
+    return sorted(_states(ledger, rows), key=lambda one: (-one.n_left, one.host))
 
 
-def hosts_in_work(ledger: Reader, least_left: int = 1) -> list[HostInWork]:
-    """Hosts with so many images left, or more."""
-    return [HostInWork(*row) for row in ledger.rows(HOSTS_IN_WORK, (least_left,))]
+def _states(ledger: Reader, rows: Sequence[Row]) -> list[HostState]:
+    return [HostState(*row) for row in ledger.rows(HOSTS, (json.dumps([row[0] for row in rows]),))]
+
+
+def hosts_in_work(ledger: Reader, host_ids: Sequence[int]) -> list[HostInWork]:
+    """These hosts, in this order."""
+    return [HostInWork(*row) for row in ledger.rows(HOSTS_IN_WORK, (json.dumps(list(host_ids)),))]
+
+
+def ends_last(ledger: Reader, connections: int, now: float) -> LastHost | None:
+    """Of the hosts whose end can be told; `connections` are those of a host that no run has worked on yet."""
+    rows = ledger.rows(ENDS_LAST, {"connections": connections, "now": now})
+    return LastHost(*rows[0]) if rows else None
+
+
+def paused_hosts(ledger: Reader, now: float, limit: int) -> tuple[int, tuple[str, ...]]:
+    """How many hosts with images left a person has paused, and some of their names."""
+    n: int = ledger.rows(N_PAUSED, (now,))[0][0]
+    return n, tuple(row[0] for row in ledger.rows(PAUSED_HOSTS, (now, limit)))
+
+
+class Ends(NamedTuple):
+    """What the ends of some hosts are reckoned by, column by column."""
+
+    host_id: tuple[int, ...]
+    host: tuple[str, ...]
+    n_left: tuple[int, ...]
+    images_per_s: tuple[float | None, ...]
+    latency_s: tuple[float | None, ...]
+    image_bytes: tuple[float, ...]
+    waits_s: tuple[float | None, ...]  # None: until somebody resumes it
+
+
+def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:
+    """Of all hosts, or those with these names or with names like these patterns: some at a time, in the order of their numbers."""
+    globs = json.dumps([_glob(name) for name in names])
+    top = ledger.rows(LAST_HOST_ID)[0][0]
+    for low in range(0, top, HOSTS_A_STEP):
+        rows = ledger.rows(ENDS + (NAMED if names else ""), {"now": now, "low": low, "high": low + HOSTS_A_STEP, "globs": globs})
+        if rows:
+            yield Ends(*zip(*rows, strict=True))
+
+
+def n_named(ledger: Reader, name: str) -> int:
+    """How many hosts have this name, or names like this pattern."""
+    if not is_pattern(name):
+        return len(ledger.rows(HOST_IDS, (json.dumps([name]),)))
+    n: int = ledger.rows(N_NAMED, {"globs": json.dumps([_glob(name)])})[0][0]
+    return n
+
+
+def some_named(ledger: Reader, name: str, limit: int) -> list[str]:
+    """Names of some of them."""
+    if not is_pattern(name):
+        return [row[1] for row in ledger.rows(HOST_IDS, (json.dumps([name]),))]
+    return [row[0] for row in ledger.rows(SOME_NAMED, {"globs": json.dumps([_glob(name)]), "n": limit})]
+
+
+def _glob(name: str) -> str:
+    return pacing.glob_of(name) if is_pattern(name) else name.replace("[", "[[]")
 
 
 def wanted_limits(ledger: Reader) -> HostTable:
@@ -231,7 +357,9 @@ def wanted_limits(ledger: Reader) -> HostTable:
 
 
 def traffic(ledger: Reader, now: float) -> Traffic:
-    return Traffic(*ledger.rows(TRAFFIC, (int(now),))[0])
+    n_hosts, n_requests, n_retries, received_bytes = ledger.rows(TRAFFIC)[0]
+    n_blocked = ledger.rows(N_BLOCKED, {"now": now})[0][0]
+    return Traffic(n_hosts, n_requests, n_retries, received_bytes, n_blocked)
 
 
 def rejects(ledger: Reader) -> dict[str, int]:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from d4c_images.ledger import refetching
 
-IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM tallies GROUP BY status"
-HOSTS_WITH_WORK = """
-SELECT h.host_id, h.host, sum(t.n) AS n_left
-FROM (SELECT host_id, n - n_final AS n FROM tallies UNION ALL SELECT host_id, n_waiting FROM refetch_hosts WHERE ?) AS t
-JOIN host_rows AS h ON h.host_id = t.host_id
-GROUP BY h.host_id HAVING n_left > 0 ORDER BY n_left DESC, h.host
+IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM image_totals GROUP BY status"
+N_LEFT = """
+SELECT one.value, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = one.value), 0)
+    + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = one.value AND ?), 0)
+FROM json_each(?) AS one
+"""
+STATES = """
+SELECT h.host_id, h.host, max(coalesce(h.blocked_until, 0), coalesce(p.held_until, 0)),
+    CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
+LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
+"""
+N_BLOCKED = "SELECT count(*) FROM host_rows INDEXED BY host_blocked WHERE blocked_until > ?"
+N_PAUSED = """
+SELECT count(*) FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)
+"""
+PAUSED = """
+SELECT host_id FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)
 """
 
 
@@ -55,9 +69,40 @@ def image_counts(db: sqlite3.Connection, *, refetch: bool = False) -> ImageCount
     )
 
 
-def hosts_with_work(db: sqlite3.Connection, *, refetch: bool = False) -> list[HostCount]:
-    """Hosts that have images left to try, the ones with most of them first; with `refetch` also those to be asked for again."""
-    return [HostCount(*row) for row in db.execute(HOSTS_WITH_WORK, (refetch,))]
+def n_left(db: sqlite3.Connection, host_ids: Iterable[int], *, refetch: bool = False) -> list[tuple[int, int]]:
+    """How many images each of these hosts has left to try; with `refetch` also those to be asked for again."""
+    return db.execute(N_LEFT, (refetch, json.dumps(list(host_ids)))).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """Whether a host may be asked."""
+
+    host: str
+    blocked_until: float  # with all of its group, where it has one; 0: it is not
+    paused_until: float  # 0: it is not; infinity: until somebody says so
+
+
+def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostState]:
+    return {row[0]: HostState(*row[1:]) for row in db.execute(STATES, (json.dumps(list(host_ids)),))}
+
+
+def n_blocked(db: sqlite3.Connection, now: float) -> int:
+    """Hosts that are left alone now, without those that wait for another one of their group."""
+    n: int = db.execute(N_BLOCKED, (now,)).fetchone()[0]
+    return n
+
+
+def n_paused(db: sqlite3.Connection, now: float) -> int:
+    n: int = db.execute(N_PAUSED, (now,)).fetchone()[0]
+    return n
+
+
+def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> Iterator[int]:
+    """Hosts that a person has paused, and that have images left."""
+    cursor = db.execute(PAUSED, (now,))
+    while some := [row[0] for row in cursor.fetchmany(1000)]:
+        yield from (host_id for host_id, n in n_left(db, some, refetch=refetch) if n)
 
 
 def host_name(db: sqlite3.Connection, host_id: int) -> str:

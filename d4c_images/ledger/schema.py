@@ -99,6 +99,10 @@ CREATE TABLE host_rows (
     busy_s          REAL NOT NULL DEFAULT 0      -- sum of the requests' durations
 );
 
+CREATE INDEX host_blocked ON host_rows (blocked_until) WHERE blocked_until IS NOT NULL;
+CREATE INDEX host_grouped ON host_rows (politeness_group) WHERE politeness_group IS NOT NULL;
+CREATE INDEX host_paused ON host_rows (paused_until) WHERE paused_at IS NOT NULL;
+
 -- What hosts have sent, by the hour (unix time / 3600): for limits of bytes in a day. Older hours are forgotten.
 CREATE TABLE host_bytes (
     host_id  INTEGER NOT NULL,
@@ -107,7 +111,8 @@ CREATE TABLE host_bytes (
     PRIMARY KEY (host_id, hour)
 ) WITHOUT ROWID;
 
--- Limits that a person has set for a host, or for those below a domain (*.example.org): a JSON object of hosts-file names.
+-- Limits that a person has set for a host, or for those that a pattern stands for (*.example.org, img*.example.org, *): a JSON
+-- object of hosts-file names.
 CREATE TABLE wanted_limits (
     host    TEXT PRIMARY KEY,
     limits  TEXT NOT NULL
@@ -478,6 +483,40 @@ CREATE TABLE follower_changes (
     image_id         INTEGER PRIMARY KEY,
     after_parent_id  INTEGER NOT NULL
 );
+-- What is remembered of a politeness group, once for all its hosts (ledger/pacing.py). A host without a group has it in host_rows.
+CREATE TABLE politeness_groups (
+    name         TEXT PRIMARY KEY,
+    width        REAL,                -- as in host_rows
+    latency_s    REAL,
+    narrowed_at  INTEGER,
+    held_until   INTEGER,             -- unix time before which nobody asks any of its hosts: one of them has asked for it
+    held_why     TEXT
+) WITHOUT ROWID;
+
+-- The sums of `tallies` over all hosts. Triggers keep them, so whoever writes tallies need not think of them.
+CREATE TABLE image_totals (
+    status      TEXT NOT NULL,
+    error_type  TEXT NOT NULL,
+    n           INTEGER NOT NULL,
+    n_final     INTEGER NOT NULL,
+    size_bytes  INTEGER NOT NULL,
+    PRIMARY KEY (status, error_type)
+) WITHOUT ROWID;
+CREATE TRIGGER tallies_insert AFTER INSERT ON tallies BEGIN
+    INSERT INTO image_totals (status, error_type, n, n_final, size_bytes)
+    VALUES (NEW.status, NEW.error_type, NEW.n, NEW.n_final, NEW.size_bytes)
+    ON CONFLICT (status, error_type) DO UPDATE SET
+        n = n + excluded.n, n_final = n_final + excluded.n_final, size_bytes = size_bytes + excluded.size_bytes;
+END;
+CREATE TRIGGER tallies_update AFTER UPDATE ON tallies BEGIN
+    UPDATE image_totals SET n = n + NEW.n - OLD.n, n_final = n_final + NEW.n_final - OLD.n_final,
+        size_bytes = size_bytes + NEW.size_bytes - OLD.size_bytes
+    WHERE status = NEW.status AND error_type = NEW.error_type;
+END;
+CREATE TRIGGER tallies_delete AFTER DELETE ON tallies BEGIN
+    UPDATE image_totals SET n = n - OLD.n, n_final = n_final - OLD.n_final, size_bytes = size_bytes - OLD.size_bytes
+    WHERE status = OLD.status AND error_type = OLD.error_type;
+END;
 """
 
 

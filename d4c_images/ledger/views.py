@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from d4c_images.ledger.lent import IS_LENT, STATUS
 
+# Of a host `h` and its group `p`, if it has one: a wait holds for both.
+BLOCKED_UNTIL = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_until ELSE h.blocked_until END"
+BLOCKED_WHY = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_why ELSE h.blocked_why END"
+
 VIEWS = f"""
 CREATE VIEW images AS
 SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image_key, i.urls, h.host, {STATUS} AS status,
@@ -43,8 +47,10 @@ FROM links;
 
 CREATE VIEW hosts AS
 SELECT h.host, h.politeness_group, h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,
-       h.width, h.latency_s, h.images_per_s, h.paused_at, h.paused_until,
-       h.blocked_until, h.blocked_why, h.block_level, h.unreachable_since, h.last_answer_at,
+       coalesce(p.width, h.width) AS width, coalesce(p.latency_s, h.latency_s) AS latency_s, h.images_per_s,
+       h.paused_at, h.paused_until,
+       {BLOCKED_UNTIL} AS blocked_until, {BLOCKED_WHY} AS blocked_why, h.block_level,
+       h.unreachable_since, h.last_answer_at,
        h.n_requests, h.n_retries, h.received_bytes, h.busy_s,
        coalesce(sum(t.n), 0) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'pending'), 0) AS n_pending,
@@ -53,6 +59,7 @@ SELECT h.host, h.politeness_group, h.connections, h.min_interval_s, h.bytes_per_
        coalesce(sum(t.n) FILTER (WHERE t.status = 'failed_transient'), 0) AS n_failed_transient,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'failed_permanent'), 0) AS n_failed_permanent
 FROM host_rows AS h
+LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 LEFT JOIN tallies AS t ON t.host_id = h.host_id
 GROUP BY h.host_id;
 """  # noqa: S608 - constants

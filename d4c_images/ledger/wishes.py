@@ -1,8 +1,9 @@
 """What a person wants of hosts, left beside the ledger for the one process that writes it. Touches no host itself.
 
 The ledger has one writer, which may be at work for days on another node. So a wish is a file in a folder beside the ledger, written
-under another name first; the writer takes wishes in the order in which they were left, in a transaction, and removes them after
-it. Each says how things are to be, not what is to change: to take one twice, after a kill in between, changes nothing.
+under another name first; the writer takes wishes in the order in which they were left, in short transactions, and removes each
+after its last one. Each says how things are to be, not what is to change: to take one twice, after a kill in between, changes
+nothing.
 """
 
 from __future__ import annotations
@@ -11,21 +12,24 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import LedgerError
 from d4c_images.ledger import pacing
 from d4c_images.ledger.connect import Ledger
+from d4c_images.limits import is_domain, is_pattern
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
+HOSTS_A_STEP = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One of `pause`, `resume`, `set` and `unset`, for some hosts; limits also for all hosts below a domain."""
+    """One of `pause`, `resume`, `set` and `unset`, for some hosts: by their names, and by patterns as in `limits.HostTable`."""
 
     what: str
     hosts: tuple[str, ...]
@@ -53,16 +57,32 @@ def leave(ledger: Path, wish: Wish) -> None:
 
 def take(ledger: Ledger, now: float) -> bool:
     """Write down all wishes that are there. Says whether there were any."""
-    paths = _waiting(ledger.path)
-    if not paths:
-        return False
-    wishes = [wish for path in paths if (wish := _read(path)) is not None]
-    with ledger.transaction() as db:
-        for wish in wishes:
-            _fulfil(db, wish, now)
-    for path in paths:
+    return bool(take_all(ledger, now, lambda: None))
+
+
+def take_all(ledger: Ledger, now: float, alive: Callable[[], object]) -> list[Wish]:
+    """Write down all wishes that are there, one after the other, and say which they were. `alive()` is called in between."""
+    taken = []
+    for path in _waiting(ledger.path):
+        wish = _read(path)
+        if wish is not None:
+            _fulfil(ledger, wish, now, alive)
+            taken.append(wish)
         path.unlink(missing_ok=True)
-    return True
+        alive()
+    return taken
+
+
+def pauses(ledger: Ledger, hosts: Collection[str], alive: Callable[[], object]) -> Iterator[tuple[int, float | None]]:
+    """Hosts with these names, or with names like these patterns, and until when each is paused. `alive()` is called in between."""
+    db = ledger.connection
+    for name in hosts:
+        if not is_pattern(name) and (pause := pacing.pause_of(db, name)) is not None:
+            yield pause
+    if any(map(is_pattern, hosts)):  # those that are not meant are as they were
+        for low in range(0, pacing.last_host_id(db), HOSTS_A_STEP):
+            yield from pacing.pauses(db, low, low + HOSTS_A_STEP)
+            alive()
 
 
 def forget(ledger: Path) -> None:
@@ -87,13 +107,38 @@ def _read(path: Path) -> Wish | None:
         return None
 
 
-def _fulfil(db: sqlite3.Connection, wish: Wish, now: float) -> None:
-    for host in wish.hosts:
-        if wish.what == PAUSE:
-            pacing.pause(db, host, now, wish.until)
-        elif wish.what == RESUME:
-            pacing.resume(db, host)
-        elif wish.what == SET:
-            pacing.want_limits(db, host, wish.limits)
-        elif wish.what == UNSET:
-            pacing.want_no_limits(db, host, wish.names)
+def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object]) -> None:
+    """In steps that are committed each: a pause of a million hosts is no transaction of minutes."""
+    if wish.what in (SET, UNSET):
+        with ledger.transaction() as db:
+            for host in wish.hosts:
+                _limit(db, wish, host)
+        return
+    names = [host for host in wish.hosts if not is_pattern(host)]
+    for at in range(0, len(names), HOSTS_A_STEP):
+        with ledger.transaction() as db:
+            if wish.what == PAUSE:
+                pacing.pause(db, names[at : at + HOSTS_A_STEP], now, wish.until)
+            elif wish.what == RESUME:
+                pacing.resume(db, names[at : at + HOSTS_A_STEP])
+        alive()
+    for pattern in filter(is_pattern, wish.hosts):
+        for low in range(0, pacing.last_host_id(ledger.connection), HOSTS_A_STEP):
+            with ledger.transaction() as db:
+                if wish.what == PAUSE:
+                    pacing.pause_many(db, pattern, low, low + HOSTS_A_STEP, now, wish.until)
+                elif wish.what == RESUME:
+                    pacing.resume_many(db, pattern, low, low + HOSTS_A_STEP)
+            alive()
+
+
+def _limit(db: sqlite3.Connection, wish: Wish, host: str) -> None:
+    """What is set for a pattern is one entry. To take it back takes back those that it stands for, too, unless it is a domain's."""
+    if wish.what == SET:
+        pacing.want_limits(db, host, wish.limits)
+        return
+    names = [host]
+    if is_pattern(host) and not is_domain(host):
+        names = [name for name in pacing.all_wanted(db) if fnmatchcase(name, host)]
+    for name in names:
+        pacing.want_no_limits(db, name, wish.names)

@@ -34,7 +34,7 @@ class Announcer(Watcher):
         self._moved_at = self._now = snapshot.now
         self._send(
             f":arrow_forward: {self._title}: started, {images.left:,} of {images.total:,} images left "
-            f"at {len(snapshot.hosts):,} hosts"
+            f"at {snapshot.n_hosts:,} hosts"
         )
 
     def ticked(self, snapshot: Snapshot) -> None:
@@ -75,5 +75,5 @@ class Announcer(Watcher):
             self._stalled = True
             self._send(
                 f":hourglass: {self._title}: no image for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
-                f"{len(snapshot.blocked)} hosts blocked"
+                f"{snapshot.n_blocked:,} hosts blocked"
             )

@@ -7,16 +7,21 @@ time that the limits allow.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from d4c_images import pace
+from d4c_images.ledger import overview
 from d4c_images.ledger.overview import HostInWork
-from d4c_images.limits import HostLimits
+from d4c_images.ledger.reader import Reader
+from d4c_images.limits import HostLimits, LimitBook
 
 
 class State(StrEnum):
@@ -25,6 +30,14 @@ class State(StrEnum):
     LEFT_ALONE = "left alone"  # it has asked for it, or is in trouble
     WORKING = "working"
     WAITING = "waiting"  # for a run, for room, for its next try
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which hosts are listed."""
+
+    names: Sequence[str] = ()  # names and patterns; none: all
+    least_left: int = 1  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +63,44 @@ class HostLine:
         return dataclasses.asdict(self)
 
 
-def host_lines(hosts: Iterable[HostInWork], limits_of: Callable[[HostInWork], HostLimits], now: float) -> list[HostLine]:
-    """The host that ends last comes first, those with nothing left come last."""
-    lines = [_line(host, limits_of(host), now) for host in hosts]
-    return sorted(lines, key=lambda one: (not one.n_left, -(math.inf if one.eta_s is None else one.eta_s), -one.n_left, one.host))
+def in_order(ledger: Reader, book: LimitBook, choice: Choice, now: float) -> npt.NDArray[np.int32]:
+    """The numbers of the hosts, the one that ends last first, those with nothing left last. Some 20 bytes a host are held."""
+    ids, lefts, etas = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0)]
+    for ends in overview.ends(ledger, choice.names, now):
+        kinds = np.array(list(map(book.kind, ends.host)))
+        n_left = np.array(ends.n_left, np.int64)
+        is_wanted = n_left >= choice.least_left
+        ids.append(np.array(ends.host_id, np.int32)[is_wanted])
+        lefts.append(n_left[is_wanted])
+        etas.append(_etas_s(ends, kinds, book, n_left)[is_wanted])
+    host_ids, n_left, eta_s = np.concatenate(ids), np.concatenate(lefts), np.concatenate(etas)
+    order: npt.NDArray[np.int32] = host_ids[np.lexsort((host_ids, -n_left, -eta_s, n_left == 0))]
+    return order
 
 
-def matching(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """The names that one of the patterns (`*` for anything) stands for."""
-    wanted = [pattern.lower() for pattern in patterns]
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in wanted)]
+def lines(ledger: Reader, book: LimitBook, host_ids: Iterable[int], now: float, step: int = 1000) -> Iterator[HostLine]:
+    """What there is to say of these hosts, in this order; some are asked for at a time."""
+    numbers = iter(host_ids)
+    while some := list(itertools.islice(numbers, step)):
+        for host in overview.hosts_in_work(ledger, some):
+            yield _line(host, book.shared_limits(host.host), now)
 
 
-def ledgers_limits(host: HostInWork) -> HostLimits:
-    """As the last run went by them."""
-    limits = HostLimits(bytes_per_s=host.bytes_per_s, bytes_per_day=host.bytes_per_day, group=host.group)
-    if host.connections is None:
-        return limits
-    return dataclasses.replace(limits, connections=host.connections, min_interval_s=host.min_interval_s or 0.0)
-
-
-def ends_last(lines: Iterable[HostLine]) -> HostLine | None:
-    """Of the hosts whose end can be told."""
-    return max((one for one in lines if one.n_left and one.eta_s is not None), key=lambda one: one.eta_s or 0.0, default=None)
+def _etas_s(
+    ends: overview.Ends, kinds: npt.NDArray[np.int64], book: LimitBook, n_left: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """As `_eta_s`, of many hosts at once; infinity: not known."""
+    limits = [one if one.group is None else book.group_limits(one.group) for one in book.kinds]
+    connections = np.array([one.connections for one in limits])[kinds]
+    interval_s = np.array([one.min_interval_s for one in limits])[kinds]
+    byte_s = np.array([max(1 / (one.bytes_per_s or 1e99), 86400 / (one.bytes_per_day or 1e99)) for one in limits])[kinds]
+    rates, latency_s = np.array(ends.images_per_s, float), np.array(ends.latency_s, float)  # NaN where there is none
+    each_s = np.maximum(latency_s / connections, np.maximum(interval_s, np.array(ends.image_bytes) * byte_s))
+    with np.errstate(divide="ignore"):
+        each_s = np.where(rates > 0, 1 / rates, each_s)
+    eta_s = np.array(ends.waits_s, float) + n_left * each_s
+    result: npt.NDArray[np.float64] = np.where(np.isnan(eta_s), math.inf, eta_s)
+    return result
 
 
 def _line(host: HostInWork, limits: HostLimits, now: float) -> HostLine:

@@ -68,7 +68,7 @@ class LogProgress(Watcher):
         images = snapshot.images
         self.say(
             snapshot.now,
-            f"start: {images.left:,} of {images.total:,} images left at {len(snapshot.hosts):,} hosts, "
+            f"start: {images.left:,} of {images.total:,} images left at {snapshot.n_hosts:,} hosts, "
             f"{images.success:,} stored, {images.failed:,} failed for good",
         )
         self._next_at = snapshot.now + LOG_EVERY_S
@@ -155,10 +155,10 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
     if pace.slowest:
         host, left, eta_s = pace.slowest[0]
         parts.append(f"slowest {host} ({left:,} left{', ' + show_span(eta_s) if eta_s is not None else ''})")
-    if snapshot.blocked:
-        parts.append(f"{len(snapshot.blocked)} hosts blocked")
-    if snapshot.paused:
-        parts.append(f"{len(snapshot.paused)} hosts paused")
+    if snapshot.n_blocked:
+        parts.append(f"{snapshot.n_blocked:,} hosts blocked")
+    if snapshot.n_paused:
+        parts.append(f"{snapshot.n_paused:,} hosts paused")
     return "; ".join(parts)
 
 

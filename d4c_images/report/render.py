@@ -132,7 +132,7 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     lines.append(("left", f"{images.left:,} images{_end(report)}"))
     if report.paused_hosts:
         names = ", ".join(map(clean, report.paused_hosts[:PAUSED_NAMES]))
-        more = len(report.paused_hosts) - PAUSED_NAMES
+        more = report.n_paused_hosts - PAUSED_NAMES
         lines.append(("paused", f"{names}{f' and {more:,} more' if more > 0 else ''} (hosts resume)"))
     traffic = report.traffic
     lines.append(

@@ -10,7 +10,7 @@ from d4c_images.report.progress import clock
 from d4c_images.report.render import Column, Section, clean
 
 
-def section(lines: Iterable[HostLine]) -> Section:
+def section(lines: Iterable[HostLine], title: str = "Hosts, the one that ends last first") -> Section:
     columns = (
         Column("host"),
         Column("left", right=True),
@@ -21,7 +21,7 @@ def section(lines: Iterable[HostLine]) -> Section:
         Column("state"),
         Column("why", wide=True),
     )
-    return Section("Hosts, the one that ends last first", columns, [_cells(one) for one in lines])
+    return Section(title, columns, [_cells(one) for one in lines])
 
 
 def _cells(one: HostLine) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.ledger import overview, owner
-from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, NonImageAnswer, NotAgain, RunRow, Traffic
+from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
 from d4c_images.ledger.reader import Reader
+from d4c_images.limits import HostLimits
 from d4c_images.model import ErrorType, RecordStatus
-from d4c_images.report import hosts
 
+PAUSED_NAMES = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all
 
 
@@ -53,15 +54,6 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True)
-class LastHost:
-    """The host that a run will end with."""
-
-    host: str
-    n_left: int
-    eta_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class StatusReport:
     ledger: Path
     made_at: int  # unix time, as all times here
@@ -78,7 +70,8 @@ class StatusReport:
     traffic: Traffic
     worst_hosts: tuple[HostState, ...]
     blocked_hosts: tuple[HostState, ...]
-    paused_hosts: tuple[str, ...]
+    paused_hosts: tuple[str, ...]  # some of them
+    n_paused_hosts: int
     ends_last: LastHost | None  # None: nothing is left, or nothing can be told of its end
     rejected_rows: dict[str, int]
 
@@ -97,8 +90,7 @@ def status_report(ledger: Reader, now: float) -> StatusReport:
 
 def _ask(ledger: Reader, now: float) -> StatusReport:
     run = overview.last_run(ledger)
-    lines = hosts.host_lines(overview.hosts_in_work(ledger), hosts.ledgers_limits, now)
-    last = hosts.ends_last(lines)
+    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_NAMES)
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
@@ -115,8 +107,9 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         traffic=overview.traffic(ledger, now),
         worst_hosts=tuple(overview.worst_hosts(ledger, TOP)),
         blocked_hosts=tuple(overview.blocked_hosts(ledger, now, TOP)),
-        paused_hosts=tuple(line.host for line in lines if line.state is hosts.State.PAUSED),
-        ends_last=None if last is None else LastHost(last.host, last.n_left, last.eta_s or 0.0),
+        paused_hosts=paused,
+        n_paused_hosts=n_paused,
+        ends_last=overview.ends_last(ledger, HostLimits().connections, now),
         rejected_rows=overview.rejects(ledger),
     )
 

@@ -23,6 +23,10 @@ SMALL_TABLES = {
     "owner": "one row",
     "archives": "one row for each stream",
     "caught_up": "one row",
+    "ledger_migrations": "one row for each migration",
+    "checkpoints": "one row for each command that goes on after a kill",
+    "politeness_groups": "one row for each group of hosts that share limits",
+    "image_totals": "one row for each status and error type",
     "store": "one row",
     "rules": "one row for each rule of identity and version",
     "wanted_limits": "what a person has typed",
@@ -71,7 +75,7 @@ STATISTICS = (
 def ledger_with(statistics: Statistics) -> sqlite3.Connection:
     """An empty ledger in memory whose planner believes these figures."""
     db = sqlite3.connect(":memory:", isolation_level=None)
-    for sql in connect._statements(schema.TABLES + views.VIEWS):
+    for sql in schema.statements(schema.TABLES + views.VIEWS):
         db.execute(sql)
     for statement in statements.all_statements():
         if statements.TEMPORARY.match(statement.sql):

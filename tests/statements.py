@@ -37,7 +37,7 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
         "PRAGMA synchronous = FULL",
         "PRAGMA synchronous = NORMAL",
     ),
-    "ledger.connect._create_or_migrate": (),  # definitions of schema.py and views.py, one by one
+    "ledger.connect._create": (),  # definitions of schema.py and views.py, one by one
     "ledger.connect._drop_statistics": ("DROP TABLE sqlite_stat1", "DROP TABLE sqlite_stat4"),
     "ledger.bulk.insert": (),  # the constants that end with VALUES, with their values
     "ledger.placeholders.allow": ("SELECT host_id, sha256, state FROM placeholders WHERE sha256 = ?",),
@@ -109,7 +109,7 @@ def _short(module: ModuleType) -> str:
 def _constants(module: ModuleType, tree: ast.Module) -> Iterator[Statement]:
     """What is assigned at the top of a module, inside tuples, mappings and dataclasses too."""
     if _short(module) in SCRIPTS:
-        for sql in connect._statements(vars(module).get("TABLES", "") + vars(module).get("VIEWS", "")):
+        for sql in schema.statements(vars(module).get("TABLES", "") + vars(module).get("VIEWS", "")):
             yield Statement(_short(module), sql)
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []

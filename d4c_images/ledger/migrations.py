@@ -367,7 +367,10 @@ def _create(db: sqlite3.Connection, names: Sequence[str]) -> None:
                 db.execute(statement)
 
 
-OF_TABLE = re.compile(r"\s*(?:--[^\n]*\n\s*)*(?:CREATE TABLE|INSERT INTO|CREATE (?:UNIQUE )?INDEX \w+ ON) (\w+)")
+OF_TABLE = re.compile(
+    r"\s*(?:--[^\n]*\n\s*)*"
+    r"(?:CREATE TABLE|INSERT INTO|CREATE (?:UNIQUE )?INDEX \w+ ON|CREATE TRIGGER \w+ AFTER \w+ ON) (\w+)"
+)
 
 
 def _statements_of(table: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from d4c_images.ledger import bulk
 from d4c_images.ledger.bulk import NOTHING, Floats
 
 TEXT_IDS = "SELECT t.text, t.text_id FROM json_each(?) AS wanted CROSS JOIN texts AS t ON t.text = wanted.value"
+TEXT_ID = "SELECT text_id FROM texts WHERE text = ?"
 
 
 class TextIds:
@@ -33,6 +34,9 @@ class TextIds:
             return
         wanted = dict.fromkeys(text for text in texts if text)
         known: dict[str, int] = dict(db.execute(TEXT_IDS, (json.dumps(list(wanted)),)))
+        for text in wanted:
+            if "\0" in text and (row := db.execute(TEXT_ID, (text,)).fetchone()):  # a text in JSON ends at a NUL
+                known[text] = row[0]
         new = [text for text in wanted if text not in known]
         if new:
             first_id = db.execute("SELECT coalesce(max(text_id), 0) + 1 FROM texts").fetchone()[0]

@@ -46,7 +46,7 @@ bench-cpu: $(DEV_READY)
 	$(BIN)/python -m bench.cpu
 
 bench-scale: $(DEV_READY)
-	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.scale --shapes
 
 bench-soak: $(DEV_READY)
 	$(BIN)/python -m bench.soak

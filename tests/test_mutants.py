@@ -67,7 +67,7 @@ MUTANTS = (
     Mutant(
         "what is settled stays lent (I3)",
         "d4c_images/ledger/lent.py",
-        '"DELETE FROM lent WHERE image_id', '"UPDATE lent SET lease_id = lease_id WHERE image_id', LAST_MOMENT,
+        'TAKE = "DELETE FROM lent WHERE image_id', 'TAKE = "UPDATE lent SET lease_id = lease_id WHERE image_id', LAST_MOMENT,
     ),
     Mutant(
         "a heartbeat leaves what is committed in the system's memory",
@@ -239,11 +239,11 @@ MUTANTS = (
     ),
     Mutant(
         "each host of a group has all its connections (I5)",
-        "d4c_images/roster.py", "for host in self.hosts for lane in", "for host in self.hosts[:1] for lane in", LENDER,
+        "d4c_images/lender.py", "host.group.granted += connections - lane.connections", "host.group.granted += 0", LENDER,
     ),
     Mutant(
         "an interval is kept by several workers (I5)",
-        "d4c_images/lender.py", "        free = 0 if group.limits.is_for_one_lane and group.granted else", "        free =", LENDER,
+        "d4c_images/roster.py", "return 0 if self.limits.is_for_one_lane and self.granted else", "return", LENDER,
     ),
     Mutant(
         "an interval ends with its turn (I5)",

@@ -56,6 +56,7 @@ ALLOWED = {
     "ledger.overview.ENDS_LAST": ("SCAN host_rows", "the host that ends last, in one pass over hosts"),
     "ledger.overview.LEFT_ALONE": ("SEARCH to the end of host_rows", "hosts that are left alone just now"),
     "ledger.overview.N_BLOCKED": ("SEARCH to the end of host_rows", "hosts that are left alone just now"),
+    "ledger.questions.IN_TALLIES": ("SCAN tallies", "once before a ledger is deleted, over counters by host"),
     "ledger.overview.N_NAMED": ("SCAN host_rows", "hosts that a person's pattern stands for"),
     "ledger.overview.N_PAUSED": ("SCAN host_rows", "hosts that are paused"),
     "ledger.overview.PAUSED_HOSTS": ("SCAN host_rows", "hosts that are paused, with a LIMIT"),

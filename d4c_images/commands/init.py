@@ -178,13 +178,13 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     if not path.exists():
         return
     with session.owned(path, "init --reset", settings, terms=migrations.Terms(leave_as_is=True)) as ledger:
-        images = questions.image_counts(ledger.connection)
+        n_images, n_stored = questions.images_and_stored(ledger.connection)
     if ask:
         if not sys.stdin.isatty():
             raise UsageError(
-                f"--reset would delete {path} ({images.total:,} images, {images.success:,} stored): add --yes to mean it"
+                f"--reset would delete {path} ({n_images:,} images, {n_stored:,} stored): add --yes to mean it"
             )
-        answer = input(f"Delete {path} with {images.total:,} images, {images.success:,} of them stored? The files stay. [y/N] ")
+        answer = input(f"Delete {path} with {n_images:,} images, {n_stored:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
     for suffix in ("", "-wal", "-shm", "-journal", ".check"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from d4c_images.ledger import refetching
 
+IN_TALLIES = "SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE status = 'success'), 0) FROM tallies"
 IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM image_totals GROUP BY status"
 N_LEFT = """
 SELECT one.value, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = one.value), 0)
@@ -52,6 +53,12 @@ class HostCount:
     host_id: int
     host: str
     n_left: int
+
+
+def images_and_stored(db: sqlite3.Connection) -> tuple[int, int]:
+    """How many images there are, and how many are stored, by counters that ledgers of every version have."""
+    n, n_stored = db.execute(IN_TALLIES).fetchone()
+    return n, n_stored
 
 
 def image_counts(db: sqlite3.Connection, *, refetch: bool = False) -> ImageCounts:

@@ -306,7 +306,7 @@ class _Check:
                 self.progress(CheckProgress("counters", *step))
             self._compare(counting)
 
-        # Not to be gone on with: what was counted in one moment is of no use in another.
+        # Not to be resumed: what was counted in one moment is of no use in another.
         before = self.counts.copy(), self.samples.copy()
 
         def count_anew() -> None:  # it is tried again after a passing I/O error

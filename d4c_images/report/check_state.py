@@ -57,7 +57,7 @@ class CheckState:
                 mark: dict[str, Any] = kept["mark"]
                 return mark
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # none there, or none of ours
+            pass  # there is none, or it is not ours
         return None
 
     def mark(self, mark: dict[str, Any]) -> None:

@@ -92,7 +92,7 @@ def one_record_of_shared_images(n: int) -> list[Row]:
 
 
 def many_hosts(n: int) -> list[Row]:
-    return [Row(j + 1, f"https://h{j}.example.org/1.jpg") for j in range(n)]
+    return [Row(j + 1, f"https://h{j}.of{n}.example.org/1.jpg") for j in range(n)]  # identity remembers hosts
 
 
 def no_order(n: int) -> list[Row]:

@@ -16,6 +16,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -69,6 +70,7 @@ class Machine:
     sqlite_python: str
     sqlite_program: str
     options_of_one_only: tuple[str, ...]  # SQLite's compile options that the library (+) or the program (-) alone has
+    python_build: str  # what of PGO and LTO the interpreter was compiled with: without them it is 10 to 20 % slower
     byte_code_share: float  # modules of this package with byte code
     libc: str
     huge_pages: str
@@ -88,7 +90,8 @@ class Machine:
             f"memory {self.copy_gb_s:.1f} GB/s, two at once {self.two_copies:.2f} x",
             f"machine: {self.file_system}, fsync {self.fsync_ms:.1f} ms, {self.write_mb_s:.0f} MB/s written and synced, "
             f"dirty_ratio {self.dirty_ratio}",
-            f"machine: byte code of {self.byte_code_share:.0%} of the modules, {self.libc}, arenas {self.arenas}, "
+            f"machine: Python built with {self.python_build}, byte code of {self.byte_code_share:.0%} of the modules",
+            f"machine: {self.libc}, arenas {self.arenas}, "
             f"huge pages {self.huge_pages}",
             f"machine: SQLite {self.sqlite_python} in Python, {self.sqlite_program} as a program{only}",
         ]
@@ -124,6 +127,7 @@ def probe(folder: Path) -> Machine:
             *(f"+{option}" for option in sorted(library_options - program_options)),
             *(f"-{option}" for option in sorted(program_options - library_options)),
         ),
+        python_build=_python_build(),
         byte_code_share=_byte_code_share(),
         libc=" ".join(platform.libc_ver()),
         huge_pages=_chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
@@ -177,6 +181,14 @@ def _program() -> tuple[str, set[str]]:
 def _worth_comparing(options: set[str]) -> set[str]:
     """Without extensions and the like, which cost nothing."""
     return {option for option in options if not option.startswith(("COMPILER", "ENABLE_", "HAVE_", "ATOMIC", "SYSTEM_"))}
+
+
+def _python_build() -> str:
+    flags = {
+        "PGO": "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""),
+        "LTO": "-flto" in (sysconfig.get_config_var("PY_CORE_LDFLAGS") or ""),
+    }
+    return " and ".join(name for name, has_it in flags.items() if has_it) or "neither PGO nor LTO"
 
 
 def _byte_code_share() -> float:

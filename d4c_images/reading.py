@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from d4c_images.ledger.chunk import Chunk, Seen
     from d4c_images.stating import Assignment
 
-SLOTS = 16  # more than a transaction takes in at once, so that neither has to wait for the other
+SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
 SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
 CHILD = """
 import os, pickle, signal, sys

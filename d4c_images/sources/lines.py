@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import IO, NamedTuple
 
-BLOCK_BYTES = 1 << 19  # what becomes of it stays in the processor's cache
+BLOCK_BYTES = 1 << 18  # what becomes of it stays in the processor's cache
 MAX_LINE_BYTES = 4 << 20
 KEPT_CELL_BYTES = (1 << 18) + 64  # of each cell of a longer line: more than anybody takes, so that a cell shows that it was cut
 

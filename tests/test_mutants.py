@@ -158,8 +158,8 @@ MUTANTS = (
     ),
     Mutant(
         "a placeholder stays a success of its records",
-        "d4c_images/ledger/placeholders.py",
-        "            records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
+        "d4c_images/ledger/marking.py",
+        "            self._marked.records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
     ),
     Mutant(
         "new bytes of a stored image take the name of those before (I2)",

@@ -17,6 +17,7 @@ from d4c_images.ledger import (
     following,
     giving_up,
     lending,
+    marking,
     owner,
     placeholders,
     refetching,
@@ -229,7 +230,7 @@ def test_an_image_that_changes_again_while_its_records_wait(tmp_path: Path, mete
         settle(ledger, turn, [stored(1)])
         following.drain(ledger, lambda: None, stops_after(3))
         with ledger.transaction() as db:
-            placeholders.mark(db, [1], (1, HOST, bytes(32)), NOW, placeholders.Marked())
+            marking.mark(db, [1], marking.placeholder(1, HOST, bytes(32)), NOW, marking.Marked())
         following.drain(ledger, lambda: None, stops_after(3))
         assert len(ask(path, "SELECT * FROM record_changes")) == 2
         assert requeue_failed(ledger, lambda done, total: None, permanent=True) == 1
@@ -247,7 +248,7 @@ def test_what_happens_to_an_image_is_counted_in_its_order(tmp_path: Path, meter:
         settle(ledger, turn, [stored(1), stored(2)])
         assert ask(tmp_path / "ledger", "SELECT image_id FROM record_changes") == [(2,)]
         with ledger.transaction() as db:
-            placeholders.mark(db, [2], (1, HOST, bytes(32)), NOW, placeholders.Marked())
+            marking.mark(db, [2], marking.placeholder(1, HOST, bytes(32)), NOW, marking.Marked())
         assert ask(tmp_path / "ledger", "SELECT min(n_success), min(n_failed) FROM gbif_ids") == [(0, 0)]
         following.drain(ledger, lambda: None)
     assert statuses(tmp_path / "ledger") == {"done": 61, "failed": 61}
@@ -347,6 +348,84 @@ def test_very_many_documents_that_wait_for_one_picture(tmp_path: Path, meter: Me
     load(tmp_path / "ledger", bare(tmp_path / "more.txt", [row(5, "https://a.example.org/5.jpg")]))
     meter.check(at_least=300)
     assert statuses(tmp_path / "ledger") == {"done": 301, "pending": 1}
+    check_sound(tmp_path / "ledger")
+
+
+def _many_that_show_one_file(folder: Path, n: int, width: int = 0) -> Path:
+    """`n` images that stood for documents, whose only picture is another image; `width`: characters more in the URL of each."""
+    sheets = [f"https://m.example.org/{number}/manifest{'?' * bool(width)}{'x' * width}" for number in range(n)]
+    rows = [row(1000 + number, sheet) for number, sheet in enumerate(sheets)]
+    path = folder / "ledger"
+    load(path, bare(folder / "rows.txt", [row(1, "https://i.example.org/iiif/3/cover/info.json"), *rows]))
+    with owned(path) as ledger:
+        for host in ("i.example.org", "m.example.org"):
+            while (turn := lend(ledger, host=host)) is not None:
+                outcomes = [stored(one.image_id) for one in turn.claims]
+                if host == "m.example.org":
+                    outcomes = [Outcome(one.image_id, unfolding=pictures("cover"), http_status=200) for one in turn.claims]
+                settle(ledger, turn, outcomes)
+                following.drain(ledger, lambda: None)
+        ledger.connection.execute("INSERT INTO placeholders VALUES (1, ?, 'placeholder', 0, 0)", (bytes(32),))
+    assert ask(path, "SELECT count(*) FROM image_rows WHERE error_type = 'same_image' AND status = 'success'") == [(n,)]
+    return path
+
+
+PLACEHOLDERS = "SELECT count(*) FROM image_rows WHERE error_type = 'placeholder'"
+
+
+def mark_cover(ledger: Ledger) -> None:
+    with ledger.transaction() as db:
+        marking.mark(db, [1], marking.placeholder(1, "i.example.org", bytes(32)), NOW, marking.Marked())
+
+
+def test_very_many_images_that_show_the_file_of_a_placeholder(tmp_path: Path, meter: Meter) -> None:
+    """They are marked in pieces, with a beat after each; after a kill the next run goes on where this one stopped."""
+    path = _many_that_show_one_file(tmp_path, 6 * SMALL)
+    with owned(path) as ledger:
+        meter.begin()
+        mark_cover(ledger)
+        assert placeholders.to_set_aside(ledger, 1) == [], "no file goes while an image shows it"
+        with pytest.raises(Killed):
+            following.drain(ledger, after(9))  # the records that show the picture itself are counted first
+    [(after_parent_id,)] = ask(path, "SELECT after_parent_id FROM follower_changes")
+    assert after_parent_id > 2 * SMALL
+    [(n,)] = ask(path, PLACEHOLDERS)
+    assert 3 * SMALL < n < 6 * SMALL
+    beats: list[int] = []
+    with owned(path) as ledger:
+        catching_up.catch_up(ledger, lambda: beats.append(1))
+        assert [file.image_id for file in placeholders.to_set_aside(ledger, 9)] == [1]
+    assert len(beats) >= 2
+    meter.check(at_least=6 * SMALL)
+    assert ask(path, PLACEHOLDERS) == [(6 * SMALL + 1,)]
+    assert ask(path, "SELECT n_marked FROM placeholders") == [(6 * SMALL + 1,)], "none twice"
+    assert statuses(path) == {"failed": 6 * SMALL + 1}
+    check_sound(path)
+
+
+def test_images_that_show_the_file_of_a_placeholder_are_marked_by_bytes_too(tmp_path: Path, meter: Meter) -> None:
+    path = _many_that_show_one_file(tmp_path, SMALL, width=1_000)
+    with pytest.MonkeyPatch.context() as patch, owned(path) as ledger:
+        patch.setattr(bounded, "BYTES", 20_000)
+        meter.begin()
+        mark_cover(ledger)
+        following.drain(ledger, lambda: None)
+    assert len(meter.rows) >= 5
+    assert max(meter.rows) < 2 * SMALL
+    assert ask(path, PLACEHOLDERS) == [(SMALL + 1,)]
+    check_sound(path)
+
+
+def test_placeholders_are_marked_by_bytes_too(tmp_path: Path, meter: Meter) -> None:
+    rows = [row(1000 + number, f"https://{HOST}/{number}.jpg?{'x' * 1000}") for number in range(SMALL)]
+    load(tmp_path / "ledger", bare(tmp_path / "rows.txt", rows))
+    with pytest.MonkeyPatch.context() as patch, owned(tmp_path / "ledger") as ledger:
+        settle_all(ledger, stored)
+        patch.setattr(bounded, "BYTES", 20_000)
+        meter.begin()
+        assert placeholders.find(ledger, PlaceholderList(), 10, NOW, lambda what, done, total: None) == SMALL
+    assert len(meter.rows) >= 5
+    assert max(meter.rows) <= 20 * 6
     check_sound(tmp_path / "ledger")
 
 

@@ -28,6 +28,8 @@ ALLOWED = {
     "ledger.lent.TAKE_ALL": ("SCAN lent", "what is lent at one moment; once for a run that died"),
     # Files and bytes that are few by nature.
     "ledger.placeholders.STATES": ("SCAN placeholders", "one row for a placeholder that was found; read once by a download"),
+    "ledger.placeholders.N_MARKED": ("SCAN placeholders", "one row for a placeholder that was found; once for 2,000 images"),
+    "ledger.marking.COUNT_ELSEWHERE": ("SCAN placeholders", "one row for a placeholder that was found; once for a piece"),
     "ledger.placeholders.OVERVIEW": ("SCAN placeholders", "the answer of a command that lists them"),
     "ledger.placeholders.allow": ("SCAN placeholders", "one row for a placeholder that was found; once by a command"),
     "ledger.placeholders.TO_SET_ASIDE": ("SCAN set_aside", "in the order of its key, with a LIMIT"),

@@ -1,9 +1,10 @@
 """Works off, in committed pieces, what a transaction has left for later because it concerns too many records. Settles nothing.
 
 Three things are left: changes of an image that very many records show (`record_changes`), links of such records to what a document
-names (`link_changes`), and images that wait for one that very many documents name (`follower_changes`). They are walked in the
-order of their numbers, and each piece is committed with the place that it has reached: a kill loses nothing, and none is applied
-twice. Whoever opens the ledger for writing first works off what a killed process has left (`catching_up`).
+names (`link_changes`), and images that show, or wait for, the picture that very many documents name (`follower_changes`): they
+become a success or a placeholder as it does. All are walked in the order of their numbers, and each piece is committed with the
+place that it has reached: a kill loses nothing, and none is applied twice. Whoever opens the ledger for writing first works off
+what a killed process has left (`catching_up`).
 
 A record that comes to show an image takes over the counts that the other records with higher numbers have just then
 (`unfold.Behind`), so new links may come at any time.
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from d4c_images import crash
-from d4c_images.ledger import unfold
+from d4c_images.ledger import marking, unfold
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.rollup import CountChanges, shown_by
 from d4c_images.ledger.tally import Tally
@@ -33,7 +34,8 @@ COUNTED = "DELETE FROM record_changes WHERE change_id = ?"
 PARENT = "SELECT parent_id, after_gbif_id, upto_gbif_id FROM link_changes ORDER BY parent_id, after_gbif_id LIMIT 1"
 LINKED = "DELETE FROM link_changes WHERE parent_id = ? AND after_gbif_id = ?"
 STORED = """
-SELECT f.image_id, f.after_parent_id, i.last_attempt_at
+SELECT f.image_id, f.after_parent_id, coalesce(i.last_attempt_at, 0),
+       i.status = 'failed_permanent' AND coalesce(i.error_type, '') = 'placeholder'
 FROM follower_changes AS f CROSS JOIN image_rows AS i ON i.image_id = f.image_id ORDER BY f.image_id LIMIT 1
 """
 FOLLOWED_UPTO = "UPDATE follower_changes SET after_parent_id = ? WHERE image_id = ?"
@@ -102,16 +104,20 @@ def _count_some(db: sqlite3.Connection) -> bool:
 
 
 def _follow_some(db: sqlite3.Connection) -> bool:
-    """Have the next images become what the stored ones are that they wait for. False if no stored image is left."""
+    """Have the next images become what those are that they wait for, or show. False if there is none left to look at."""
     began, is_left = db.total_changes, False
     while db.total_changes - began < PIECE and (row := db.execute(STORED).fetchone()):
-        image_id, after, at = row
-        reached = unfold.follow_some(db, image_id, after, PIECE, at or 0)
+        image_id, after, at, is_placeholder = row
+        is_left = True
+        if is_placeholder:
+            db.execute(FOLLOWED, (image_id,))
+            marking.mark_showing(db, image_id, after, at)  # leaves what there is no room for
+            break
+        reached = unfold.follow_some(db, image_id, after, PIECE, at)
         if reached is None:
             db.execute(FOLLOWED, (image_id,))
         else:
             db.execute(FOLLOWED_UPTO, (reached, image_id))
-        is_left = True
     return is_left
 
 

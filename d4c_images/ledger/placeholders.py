@@ -1,7 +1,7 @@
 """Finds the same bytes for many records of one host, and marks their images as placeholders. Touches no file.
 
-While a download settles, `Watch` counts the hashes of late; a pass over all rows (`find`) sees the rest. Both mark rows with
-`mark`, in whose transaction the files to be set aside are listed: until they are, `check` finds them in that list.
+While a download settles, `Watch` counts recent hashes; a pass over all rows (`find`) sees the rest. Both have rows marked
+(`marking`) in a transaction that also lists the files to be set aside: until they are, `check` finds them in that list.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import following, refetching, shards
+from d4c_images.ledger import bounded, following, marking, shards
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.lent import IS_LENT
+from d4c_images.ledger.marking import Marked, mark, placeholder
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
@@ -39,7 +39,7 @@ SET_STATE = """
 INSERT INTO placeholders (host_id, sha256, state, n_marked, found_at) VALUES (?, ?, ?, 0, ?)
 ON CONFLICT (host_id, sha256) DO UPDATE SET state = excluded.state
 """
-COUNT_MARKED = "UPDATE placeholders SET n_marked = n_marked + ? WHERE host_id = ? AND sha256 = ?"
+N_MARKED = "SELECT coalesce(sum(n_marked), 0) FROM placeholders"
 FACTS = """
 SELECT i.image_id, i.gbif_id, i.host_id, coalesce(i.original_sha256, i.sha256), i.file_size
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
@@ -49,23 +49,8 @@ SUCCESSES = """
 SELECT image_id, gbif_id, host_id, coalesce(original_sha256, sha256), file_size FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success' AND sha256 IS NOT NULL AND coalesce(error_type, '') <> 'same_image'
 """
-HELD = f"""
-SELECT i.image_id, i.gbif_id, i.host_id, i.error_type, i.file_path, i.file_offset, i.file_size
-FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
-WHERE i.status = 'success' AND NOT {IS_LENT} AND i.dead_lease_id IS NULL
-"""  # noqa: S608 - constants
-FOLLOWERS = """
-SELECT i.image_id FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image ON u.image_id = stored.value
-CROSS JOIN image_rows AS i ON i.image_id = u.parent_id
-WHERE i.error_type = 'same_image' AND i.status = 'success' AND i.error_detail = 'image ' || u.image_id
-"""
-MARK = """
-UPDATE image_rows SET status = 'failed_permanent', error_type = 'placeholder', error_detail = ?, file_path = NULL,
-    file_offset = NULL, file_size = NULL
-WHERE image_id = ?
-"""
-LIST_FILE = """
-INSERT OR REPLACE INTO set_aside (image_id, file_path, file_offset, file_size, sha256) VALUES (?, ?, ?, ?, ?)
+SIZES = """
+SELECT i.image_id, length(i.urls) FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """
 TO_SET_ASIDE = """
 SELECT s.image_id, s.file_path, s.file_offset, s.file_size, s.sha256,
@@ -99,16 +84,6 @@ class Stored(NamedTuple):
     host_id: int
     sha256: bytes
     size_bytes: int | None
-
-
-@dataclass(slots=True)
-class Marked:
-    """What was marked."""
-
-    n: int = 0
-    n_back: int = 0  # had other bytes before, and have them again
-    size_bytes: int = 0
-    records: RecordChanges = field(default_factory=RecordChanges)  # of the transaction
 
 
 @dataclass(slots=True)
@@ -194,7 +169,7 @@ class Watch:
         marked = Marked()
         for (host_id, sha256), images in found.items():
             self._judgement.learn(db, host_id, sha256, now)
-            mark(db, images, (host_id, self._judgement.host(db, host_id), sha256), now, marked)
+            mark(db, images, placeholder(host_id, self._judgement.host(db, host_id), sha256), now, marked)
         return marked
 
     def _count(self, db: sqlite3.Connection, key: tuple[int, bytes], one: Stored) -> _Candidate | None:
@@ -219,43 +194,9 @@ def _stored(db: sqlite3.Connection, image_ids: Sequence[int]) -> list[Stored]:
     return list(map(Stored._make, db.execute(FACTS, (json.dumps(list(image_ids)),))))
 
 
-def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: tuple[int, str, bytes], now: int, marked: Marked) -> None:
-    """Make successes placeholders, with those that show the same file, and list the files to be set aside.
-
-    `what` is the host's number, its name and the hash. Images that are no success any more stay as they are, and so do those
-    that are asked for again just now. Where there were other bytes before, those are the image again.
-    """
-    host_id, host, sha256 = what
-    tally, records = Tally(), marked.records
-    detail = f"the bytes that {host} sends for other images, too; sha256 {sha256.hex()}"
-    n = 0
-    wanted = list(dict.fromkeys(image_ids))
-    while wanted:
-        marks: list[int] = []
-        rows = db.execute(HELD, (json.dumps(wanted),)).fetchall()
-        for image_id, gbif_id, its_host_id, error_type, file_path, file_offset, file_size in rows:
-            if error_type != ErrorType.SAME_IMAGE:  # else the file is another image's
-                db.execute(LIST_FILE, (image_id, file_path, file_offset, file_size, sha256))
-                if refetching.come_back(db, image_id, sha256, tally):
-                    marked.n_back += 1
-                    continue
-            db.execute(MARK, (detail, image_id))
-            marks.append(image_id)
-            tally.image(-1, its_host_id, Status.SUCCESS, error_type, final=True, size_bytes=file_size or 0)
-            tally.image(1, its_host_id, Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, final=True)
-            records.image(image_id, gbif_id, n_success=-1, n_failed=1)
-            marked.size_bytes += file_size or 0
-        n += len(marks)
-        wanted = [row[0] for row in db.execute(FOLLOWERS, (json.dumps(marks),))]
-    records.write(db, tally, now)
-    tally.write(db)
-    db.execute(COUNT_MARKED, (n, host_id, sha256))
-    marked.n += n
-
-
 def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
     """Have a file set aside that a stored image was not replaced by."""
-    db.execute(LIST_FILE, (image_id, blob.path, blob.offset, blob.size_bytes, blob.original_sha256 or blob.sha256))
+    marking.list_file(db, image_id, (blob.path, blob.offset, blob.size_bytes), blob.original_sha256 or blob.sha256)
 
 
 Progress = Callable[[str, int, int], None]
@@ -325,10 +266,11 @@ def _common(
 
 
 def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, progress: Progress) -> int:
-    """Mark all images with these bytes, some to a transaction."""
-    n = 0
+    """Mark all images with these bytes, some to a transaction, and those that show the same files."""
+    before: int = ledger.connection.execute(N_MARKED).fetchone()[0]
+    n = n_back = 0
     successes = _successes(ledger.connection, lambda done, top: progress("marking", done, top))
-    for chunk in _chunks(one for one in successes if _key(one) in found):
+    for chunk in _chunks(ledger.connection, (one for one in successes if _key(one) in found)):
         images: dict[tuple[int, bytes], list[int]] = {}
         for one in chunk:
             images.setdefault(_key(one), []).append(one.image_id)
@@ -336,10 +278,11 @@ def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, pro
         with ledger.transaction() as db:
             for (host_id, sha256), image_ids in images.items():
                 judgement.learn(db, host_id, sha256, now)
-                mark(db, image_ids, (host_id, judgement.host(db, host_id), sha256), now, marked)
+                mark(db, image_ids, placeholder(host_id, judgement.host(db, host_id), sha256), now, marked)
         crash.point("placeholders.marked")
-        n += marked.n + marked.n_back
+        n_back += marked.n_back
         following.drain(ledger, partial(progress, "marked", n, n))
+        n = ledger.connection.execute(N_MARKED).fetchone()[0] - before + n_back
         progress("marked", n, n)
     return n
 
@@ -348,10 +291,19 @@ def _key(one: Stored) -> tuple[int, bytes]:
     return one.host_id, one.sha256
 
 
-def _chunks(images: Iterable[Stored]) -> Iterator[list[Stored]]:
+def _chunks(db: sqlite3.Connection, images: Iterable[Stored]) -> Iterator[list[Stored]]:
+    """As many as one transaction marks: their rows are written anew, with all their URLs."""
     images = iter(images)
-    while chunk := list(islice(images, MARK_CHUNK)):
-        yield chunk
+    while some := list(islice(images, MARK_CHUNK)):
+        sizes: dict[int, int] = dict(db.execute(SIZES, (json.dumps([one.image_id for one in some]),)))
+        while some:
+            chunk, _ = bounded.some(some, partial(_size, sizes))
+            some = some[len(chunk) :]
+            yield chunk
+
+
+def _size(sizes: dict[int, int], one: Stored) -> int:
+    return sizes[one.image_id]
 
 
 def _cell(one: Stored) -> int:
@@ -378,6 +330,9 @@ class ToSetAside(NamedTuple):
 
 
 def to_set_aside(ledger: Ledger, n: int) -> list[ToSetAside]:
+    """Up to `n` files; none while an image may still show one of them."""
+    if following.is_left(ledger.connection):
+        return []
     return [ToSetAside._make(row) for row in ledger.connection.execute(TO_SET_ASIDE, (n,))]
 
 

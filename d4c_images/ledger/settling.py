@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from d4c_images.identity import parts
 from d4c_images.ledger import evidence, lending, lent, pacing, placeholders, refetching, shards, unfold
 from d4c_images.ledger.carried import packed
+from d4c_images.ledger.marking import Marked
 from d4c_images.ledger.names import host_id_of
-from d4c_images.ledger.placeholders import Marked
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict

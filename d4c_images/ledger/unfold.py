@@ -178,7 +178,8 @@ def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges
     while stored:
         pairs = db.execute(PARENTS, (json.dumps(stored), 0, PARENTS_AT_ONCE + 1)).fetchall()
         if len(pairs) > PARENTS_AT_ONCE:
-            db.executemany(LEAVE_FOLLOWERS, [(image_id, 0) for image_id in stored])
+            for image_id in stored:
+                leave_followers(db, image_id, 0)
             return
         parents: defaultdict[int, list[int]] = defaultdict(list)
         for image_id, parent_id in pairs:
@@ -194,6 +195,11 @@ def follow_some(db: sqlite3.Connection, image_id: int, after: int, n: int, now: 
     records.write(db, tally, now)
     tally.write(db)
     return parents[-1] if len(parents) == n else None
+
+
+def leave_followers(db: sqlite3.Connection, image_id: int, after: int) -> None:
+    """Have the images that may show what this one does, those after `after`, become later what it is now (`following`)."""
+    db.execute(LEAVE_FOLLOWERS, (image_id, after))
 
 
 def _follow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from d4c_images.ledger import (
     catching_up,
     following,
     giving_up,
+    keys,
     lending,
     marking,
     owner,
@@ -456,6 +457,40 @@ def test_records_that_a_killed_process_held_are_made_in_pieces(tmp_path: Path, m
         meter.check(at_least=n_records)
     assert ask(path, "SELECT * FROM gbif_ids") == before
     check_sound(path)
+
+
+def test_keys_that_a_killed_process_held_are_made_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by bytes as well as by rows, with a beat after each piece; a kill costs the keys since the last flush."""
+    n, width = 400, 1_000
+    rows = [row(1000 + number, f"https://{HOST}/{number}.jpg?{'x' * width}") for number in range(n)]
+    path = tmp_path / "ledger"
+    load(path, bare(tmp_path / "rows.txt", rows))
+    before = ask(path, "SELECT * FROM image_keys ORDER BY 1")
+    monkeypatch.setattr(keys, "FLUSH_ROWS", SMALL)
+    monkeypatch.setattr(bounded, "BYTES", 20 * width)
+    read: list[int] = []
+    hashes_of = keys.hashes_of
+
+    def reading(some: Sequence[str]) -> object:
+        read.append(len(some))
+        return hashes_of(some)
+
+    monkeypatch.setattr(keys, "hashes_of", reading)
+    with owned(path) as ledger:
+        ledger.connection.execute("DELETE FROM image_keys")
+        ledger.connection.execute("UPDATE caught_up SET keyed_image_id = 0")
+        with pytest.raises(Killed):
+            catching_up.catch_up(ledger, after(40))
+    assert max(read) <= 20
+    [(reached,)] = ask(path, "SELECT keyed_image_id FROM caught_up")
+    assert reached >= SMALL
+    read.clear()
+    beats: list[int] = []
+    with owned(path) as ledger:
+        catching_up.catch_up(ledger, lambda: beats.append(1))
+    assert sum(read) == n - reached, "none is read again"
+    assert len(beats) >= len(read)
+    assert ask(path, "SELECT * FROM image_keys ORDER BY 1") == before
 
 
 def test_one_record_of_very_many_images(tmp_path: Path, meter: Meter) -> None:

@@ -43,7 +43,7 @@ def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
     if top > keyed:
         from d4c_images.ledger.keys import KeyIndex  # loads numpy
 
-        KeyIndex(ledger)
+        KeyIndex(ledger, beat)
     following.drain(ledger, beat)
 
 
@@ -54,7 +54,7 @@ def _catch_up_records(ledger: Ledger, recorded: int, top: int, beat: Callable[[]
     stays as it is.
     """
     records: list[tuple[int, int, int, int]] = []
-    for gbif_id, images in groupby(_rows_after(ledger, recorded), key=itemgetter(1)):
+    for gbif_id, images in groupby(_rows_after(ledger, recorded, beat), key=itemgetter(1)):
         first, last, n = _span(images)
         records.append((gbif_id, n, first, n))
         if len(records) == PIECE:
@@ -73,10 +73,11 @@ def _span(images: Iterator[tuple[int, int]]) -> tuple[int, int, int]:
     return first, last, n
 
 
-def _rows_after(ledger: Ledger, last: int) -> Iterator[tuple[int, int]]:
+def _rows_after(ledger: Ledger, last: int, beat: Callable[[], object]) -> Iterator[tuple[int, int]]:
     while rows := ledger.connection.execute(ROWS_AFTER, (last, PAGE)).fetchall():
         yield from rows
         last = rows[-1][0]
+        beat()
 
 
 def _write(ledger: Ledger, records: list[tuple[int, int, int, int]], upto: int) -> None:

@@ -6,16 +6,19 @@ The newest hashes are held in memory (`runs`). What was held when a process died
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import bulk
+from d4c_images.ledger import bounded, bulk
 from d4c_images.ledger.chunk import Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.runs import SortedRuns
 
 LOAD_ROWS = 50_000
+FLUSH_ROWS = 3 << 17
+"""Keys that are held while catching up: a kill costs no more than these."""
 
 STORED = """
 SELECT k.key_hash, k.image_id FROM json_each(?) AS wanted CROSS JOIN image_keys AS k ON k.key_hash = wanted.value
@@ -29,16 +32,26 @@ INSERT_KEYS = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES"
 class KeyIndex:
     """Image ids by hash of the key: the first image of each hash."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Catches up first with images that an earlier process has not lived to write here."""
+    def __init__(self, ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
+        """Catches up first with images that an earlier process died before writing here, with `beat` between the pieces."""
         self._ledger = ledger
         self._held = SortedRuns()
         self._frozen_image_id = 0  # the last image that had been added when they were frozen
         self._last_image_id: int = ledger.connection.execute("SELECT keyed_image_id FROM caught_up").fetchone()[0]
-        while rows := ledger.connection.execute(KEYS_AFTER, (self._last_image_id, LOAD_ROWS)).fetchall():
-            image_ids, keys = zip(*rows, strict=True)
-            self.add(hashes_of(keys), np.array(image_ids))
-        self.flush()
+        self._catch_up(beat)
+
+    def _catch_up(self, beat: Callable[[], object]) -> None:
+        is_all = False
+        while not is_all:
+            keys_after = self._ledger.connection.execute(KEYS_AFTER, (self._last_image_id, LOAD_ROWS))
+            rows, is_all = bounded.some(keys_after, lambda row: len(row[1]), LOAD_ROWS)
+            is_all = is_all and len(rows) < LOAD_ROWS
+            if rows:
+                image_ids, keys = zip(*rows, strict=True)
+                self.add(hashes_of(keys), np.array(image_ids))
+            if is_all or self._held.n_rows >= FLUSH_ROWS:
+                self.flush(beat)
+            beat()
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all hashes."""
@@ -66,19 +79,20 @@ class KeyIndex:
             self._freeze()
         self._pour_part()
 
-    def flush(self) -> None:
-        """Write all that is held."""
-        self._pour_all()
+    def flush(self, beat: Callable[[], object] = lambda: None) -> None:
+        """Write all that is held, with `beat` after each transaction."""
+        self._pour_all(beat)
         self._freeze()
-        self._pour_all()
+        self._pour_all(beat)
 
     def _freeze(self) -> None:
         self._held.freeze()
         self._frozen_image_id = self._last_image_id
 
-    def _pour_all(self) -> None:
+    def _pour_all(self, beat: Callable[[], object] = lambda: None) -> None:
         while self._held.is_frozen:
             self._pour_part()
+            beat()
 
     def _pour_part(self) -> None:
         """Write the next part in a transaction of its own; behind the last one, how far the keys are complete."""

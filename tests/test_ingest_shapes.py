@@ -6,11 +6,13 @@ import io
 import random
 import sqlite3
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,6 +34,7 @@ from tests.ledger_dump import differences
 from tests.test_ingest import NOW, query, quiet, run, settle, write
 
 GROWTH = 2.3
+BASE_BYTES = 1 << 19
 
 
 @dataclass
@@ -169,6 +172,40 @@ def test_the_url_that_brought_the_file_stays(tmp_path: Path) -> None:
     ((url_no,),) = query(ledger, "SELECT url_no FROM image_rows WHERE image_id = 1")
     assert urls_of(ledger)[int(str(url_no))] == tiny
     assert len(urls_of(ledger)) == MAX_CANDIDATES
+
+
+@pytest.mark.parametrize("brings", ["no URL that is new", "new URLs"])
+def test_the_urls_of_many_images_are_not_in_memory_together(tmp_path: Path, brings: str) -> None:
+    """The images have 30 long ones each, which one transaction comes across again."""
+    n, ledger = 60, tmp_path / "ledger"
+    iiif = "https://iiif.example.org/iiif/2/img{}/full/{},/0/default.jpg"
+    run(ledger, write(tmp_path / "1.txt", [Row(j + 1, iiif.format(j, 100)) for j in range(n)]))
+    long = [f"https://iiif.example.org/{number:02}.jpg?{'x' * 1_900}" for number in range(30)]  # each image is given these
+    db = sqlite3.connect(ledger)
+    db.execute("UPDATE image_rows SET image_key = coalesce(image_key, urls), urls = urls || char(10) || ?", ("\n".join(long),))
+    db.commit()
+    db.close()
+    size = 100 if brings == "no URL that is new" else 200
+    again = write(tmp_path / "2.txt", [Row(1000 + j, iiif.format(j, size)) for j in range(n)])
+    peak_bytes, admit_rows = 0, admit.Admission.admit
+
+    def admitting(*arguments: Any) -> admit.Admitted:
+        nonlocal peak_bytes
+        tracemalloc.start()
+        try:
+            return admit_rows(*arguments)
+        finally:
+            peak_bytes = max(peak_bytes, tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(admit.Admission, "admit", admitting)
+        summary = run(ledger, again)
+    assert (summary.images, summary.links) == (0, n)
+    lists = [str(urls).split("\n") for (urls,) in query(ledger, "SELECT urls FROM image_rows ORDER BY image_id")]
+    assert all(iiif.format(j, size) in urls and len(urls) > 30 for j, urls in enumerate(lists))
+    n_bytes = n * len("\n".join(long))
+    assert 0 < peak_bytes < BASE_BYTES + n_bytes // 4, (peak_bytes, n_bytes)
 
 
 # -- a small source and a large ledger

@@ -235,7 +235,8 @@ MUTANTS = (
     ),
     Mutant(
         "two keys of one hash are one image",
-        "d4c_images/ledger/known.py", "            if stored[image_id].key == key:\n", "            if True:\n", COLLISIONS,
+        "d4c_images/ledger/known.py",
+        "                is_own = group.key(at) == key\n", "                is_own = True\n", COLLISIONS,
     ),
     Mutant(
         "each host of a group has all its connections (I5)",

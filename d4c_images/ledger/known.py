@@ -2,13 +2,14 @@
 
 They are looked up together, and those that say nothing new (all of them when the same rows come again) are passed over quickly. The
 URLs that rows bring for one image are gathered over the whole transaction and written once: some images come in thousands of rows.
+Of the images in the ledger, only one at a time has its URLs in memory: each may have many long ones.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,11 +30,13 @@ from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Evidence, Status
 
 STORED_IMAGES = f"""
-SELECT i.image_id, i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, i.last_attempt_at, i.image_key, i.urls,
+SELECT i.image_id, i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, i.last_attempt_at,
        i.url_no, i.redirect_url, i.image_no, i.row_no IS NOT NULL,
-       i.row_no IS NULL OR i.license_id IS NULL OR i.creator_id IS NULL OR i.rights_holder_id IS NULL OR i.references_url IS NULL
+       i.row_no IS NULL OR i.license_id IS NULL OR i.creator_id IS NULL OR i.rights_holder_id IS NULL OR i.references_url IS NULL,
+       coalesce(i.image_key, i.urls), i.urls
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """  # noqa: S608 - constants
+KEY_AND_URLS = "SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ?"
 TWIN = "SELECT image_id FROM image_key_twins WHERE image_key = ?"
 INSERT_TWIN = "INSERT INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
 LINKS = """
@@ -97,7 +100,7 @@ class Group:
 
 @dataclass(slots=True)
 class StoredImage:
-    """An image of the ledger, as far as admission has to do with it."""
+    """An image of the ledger, as far as admission has to do with it; its key and its URLs, which may be long, stay there."""
 
     image_id: int
     gbif_id: int
@@ -106,17 +109,11 @@ class StoredImage:
     error_type: str | None
     not_before: int | None
     last_attempt_at: int | None
-    image_key: str | None
-    urls: str
     url_no: int
     redirect_url: str | None
     image_no: int
     is_linked: bool  # its row holds the link to its first record
     has_gaps: bool  # that link, as far as its row says, has an empty cell
-
-    @property
-    def key(self) -> str:
-        return self.image_key or self.urls
 
     @property
     def is_final(self) -> bool:
@@ -137,6 +134,9 @@ class Matches:
     """Which rows of a group show an image that has come before."""
 
     stored: dict[int, StoredImage] = field(default_factory=dict)  # by position: an image of the ledger
+    by_own_key: set[int] = field(default_factory=set)  # those of these positions that name the image itself, not by a further key
+    same_urls: set[int] = field(default_factory=set)  # ... that have the URLs of the image
+    no_new_url: set[int] = field(default_factory=set)  # ... that have some of the URLs of the image, and no other one
     earlier: dict[int, int] = field(default_factory=dict)  # by position: the position that brings the image
     new_twins: dict[str, int] = field(default_factory=dict)  # by key: the position of a new image whose hash is another key's
 
@@ -164,16 +164,18 @@ def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
     firsts = first_at[np.searchsorted(wanted, doubtful)]
     is_stored = np.isin(doubtful, np.fromiter(image_of, np.int64, len(image_of)))
     old = np.flatnonzero(is_stored | (firsts != group.maybe_known))
-    stored = stored_images(db, image_of.values())
-    rows = zip(group.maybe_known[old].tolist(), doubtful[old].tolist(), firsts[old].tolist(), strict=True)
+    rows = list(zip(group.maybe_known[old].tolist(), doubtful[old].tolist(), firsts[old].tolist(), strict=True))
+    positions: dict[int, list[int]] = {}
+    for at, key_hash, _ in rows:
+        if key_hash in image_of:
+            positions.setdefault(image_of[key_hash], []).append(at)
+    comparison = _Comparison(db, group, matches)
+    comparison.with_images(positions, by_key=True)
     for at, key_hash, first in rows:
+        if at in matches.stored:
+            continue
         key = group.key(at)
-        image_id = image_of.get(key_hash)
-        if image_id is not None:
-            if stored[image_id].key == key:
-                matches.stored[at] = stored[image_id]
-                continue
-        elif group.key(first) == key:
+        if key_hash not in image_of and group.key(first) == key:
             matches.earlier[at] = first
             continue
         if key in matches.new_twins:
@@ -183,10 +185,38 @@ def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
         if twin is None:
             matches.new_twins[key] = at
         else:
-            if twin[0] not in stored:
-                stored |= stored_images(db, twin)
-            matches.stored[at] = stored[twin[0]]
+            comparison.with_images({twin[0]: [at]}, by_key=False)
     return matches
+
+
+class _Comparison:
+    """Compares rows of a group with images of the ledger, and keeps nothing of these images that is long."""
+
+    def __init__(self, db: sqlite3.Connection, group: Group, matches: Matches) -> None:
+        self._db, self._group, self._matches = db, group, matches
+        self._images: dict[int, StoredImage] = {}
+
+    def with_images(self, positions: Mapping[int, Sequence[int]], *, by_key: bool) -> None:
+        """Match the rows at these positions, by image; with `by_key` only those that have the image's own key."""
+        group, matches = self._group, self._matches
+        for image_id, *facts, key, urls in self._db.execute(STORED_IMAGES, (json.dumps(list(positions)),)):
+            image = self._images.get(image_id)
+            if image is None:
+                image = self._images[image_id] = StoredImage(image_id, *facts)
+            ours: set[str] = set()
+            for at in positions[image_id]:
+                is_own = group.key(at) == key
+                if by_key and not is_own:
+                    continue
+                matches.stored[at] = image
+                if is_own:
+                    matches.by_own_key.add(at)
+                if group.urls[at] == urls:
+                    matches.same_urls.add(at)
+                    continue
+                ours = ours or set(urls.split("\n"))
+                if ours.issuperset(group.urls[at].split("\n")):
+                    matches.no_new_url.add(at)
 
 
 def _first_positions(group: Group) -> tuple[Numbers, Numbers]:
@@ -199,10 +229,6 @@ def _first_positions(group: Group) -> tuple[Numbers, Numbers]:
     return wanted, alike[at[np.searchsorted(hashes, wanted)]]
 
 
-def stored_images(db: sqlite3.Connection, image_ids: Iterable[int]) -> dict[int, StoredImage]:
-    return {row[0]: StoredImage(*row) for row in db.execute(STORED_IMAGES, (json.dumps(list(image_ids)),))}
-
-
 def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Numbers) -> None:
     db.executemany(INSERT_TWIN, [(key, int(image_ids[at])) for key, at in matches.new_twins.items()])
 
@@ -212,27 +238,33 @@ def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally
 
     A failed image that gains one gets a new chance.
     """
-    growing: dict[tuple[bool, int], _Growing] = {}
-    n_beyond = 0
+    coming: dict[int, list[tuple[int, dict[str, Evidence]]]] = {}  # by image of the ledger: positions, and what is said there
+    growing: dict[int, _Growing] = {}  # by position: an image of this group
     for at in matches.positions():
-        image, first = matches.stored.get(at), matches.earlier.get(at, at)
-        more, said = group.urls[at], group.evidence.pop(at, None) or {}
-        ours = group.urls[first] if image is None else image.urls
+        image, said = matches.stored.get(at), group.evidence.pop(at, None) or {}
+        if image is not None:
+            if said or at not in matches.same_urls:
+                coming.setdefault(image.image_id, []).append((at, said))
+            continue
+        first = matches.earlier[at]
+        more, ours = group.urls[at], group.urls[first]
         if not said and more == ours:
             continue
-        name = (True, first) if image is None else (False, image.image_id)
-        one = growing.get(name)
+        one = growing.get(first)
         if one is None:
             if not said and set(more.split("\n")) <= set(ours.split("\n")):
                 continue
-            one = growing[name] = _of_row(group, first) if image is None else _of_stored(db, image)
-        n_beyond += one.add(db, more.split("\n"), said)
+            one = growing[first] = _of_row(group, first)
+        one.add(db, more.split("\n"), said)
+    n_beyond = sum(one.n_beyond for one in growing.values())
+    for first, grown in growing.items():
+        _write_to_row(group, first, grown)
     records = RecordChanges()
-    for (is_row, first), grown in growing.items():
-        if is_row:
-            _write_to_row(group, first, grown)
-        else:
-            _write_to_stored(db, grown, tally, records)
+    for rows in coming.values():
+        stored = _grown(db, group, matches, rows)
+        if stored is not None:
+            n_beyond += stored.n_beyond
+            _write_to_stored(db, stored, tally, records)
     records.write(db, tally, 0)
     return n_beyond
 
@@ -245,11 +277,14 @@ class _Growing:
     known: dict[str, Evidence]  # what is said of the candidates
     host_id: int  # of the best one
     image: StoredImage | None = None  # None: a row of this group brings it
+    key: str = ""  # of that image
+    urls: str = ""  # ... as they were
     gains: bool = False  # a candidate that it had not before
+    n_beyond: int = 0  # rows that had more URLs than are kept
     forgotten: set[str] = field(default_factory=set)  # candidates that are not kept, of which something was said
 
-    def add(self, db: sqlite3.Connection, urls: list[str], said: dict[str, Evidence]) -> bool:
-        """Take what one row says; returns whether there were more URLs than are kept."""
+    def add(self, db: sqlite3.Connection, urls: list[str], said: dict[str, Evidence]) -> None:
+        """Take what one row says."""
         known = self.known
         if said:
             known = evidence.united(known, said)
@@ -261,7 +296,7 @@ class _Growing:
             self.gains = True
         if self.candidates.best != best:
             self.host_id = host_id_of(db, parts(self.candidates.best).host)
-        return bool(dropped)
+        self.n_beyond += bool(dropped)
 
 
 def _of_row(group: Group, first: int) -> _Growing:
@@ -269,13 +304,28 @@ def _of_row(group: Group, first: int) -> _Growing:
     return _Growing(Candidates(group.urls[first].split("\n"), evidence.edges(known)), known, int(group.host_ids[first]))
 
 
+def _grown(
+    db: sqlite3.Connection, group: Group, matches: Matches, rows: Sequence[tuple[int, dict[str, Evidence]]]
+) -> _Growing | None:
+    """An image of the ledger with what these rows bring for it; None if that is nothing."""
+    grown = None
+    for at, said in rows:
+        if grown is None:
+            if not said and at in matches.no_new_url:
+                continue
+            grown = _of_stored(db, matches.stored[at])
+        grown.add(db, group.urls[at].split("\n"), said)
+    return grown
+
+
 def _of_stored(db: sqlite3.Connection, image: StoredImage) -> _Growing:
     known = evidence.of_image(db, image.image_id)
-    urls = image.urls.split("\n")
+    key, urls = db.execute(KEY_AND_URLS, (image.image_id,)).fetchone()
+    candidates_before = urls.split("\n")
     # What has been asked, or brought the file, is named by its place in the list.
     is_free = image.is_untouched or image.has_failed
-    candidates = Candidates(urls, evidence.edges(known), None if is_free else urls[image.url_no])
-    return _Growing(candidates, known, host_id_of(db, parts(candidates.best).host), image)
+    candidates = Candidates(candidates_before, evidence.edges(known), None if is_free else candidates_before[image.url_no])
+    return _Growing(candidates, known, host_id_of(db, parts(candidates.best).host), image, key, urls)
 
 
 def _write_to_row(group: Group, first: int, one: _Growing) -> None:
@@ -292,14 +342,14 @@ def _write_to_stored(db: sqlite3.Connection, one: _Growing, tally: Tally, record
     assert image is not None
     evidence.write(db, image.image_id, one.known)
     evidence.forget(db, image.image_id, one.forgotten - one.known.keys())
-    ours = image.urls.split("\n")
+    ours = one.urls.split("\n")
     if merged == ours:
         return
     failed = one.gains
     restarts = image.is_untouched or failed
     url_no, host_id = (0, one.host_id) if restarts else (_place_of(merged, ours[image.url_no]), image.host_id)
-    image.image_key, image.urls, image.url_no = image.key, "\n".join(merged), url_no
-    db.execute(NEW_CANDIDATES, (image.image_key, image.urls, url_no, host_id, image.image_id))
+    image.url_no = url_no
+    db.execute(NEW_CANDIDATES, (one.key, "\n".join(merged), url_no, host_id, image.image_id))
     if failed:
         db.execute(REQUEUE, (host_id, image.image_id))
         if image.is_final:
@@ -392,12 +442,12 @@ def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, l
 
     Records that have come to show a document are noted as well: they are to be linked with what it has brought.
     """
-    stored = matches.stored
-    by_picture = [at for at in linked if at in stored and stored[at].key != group.key(at)]
+    stored, by_own_key = matches.stored, matches.by_own_key
+    by_picture = [at for at in linked if at in stored and at not in by_own_key]
     db.executemany(INSERT_PICTURE_LINK, [(group.gbif_id(at), stored[at].image_id) for at in by_picture])
-    newcomers = [(group.gbif_id(at), stored[at].image_id) for at in linked if at in stored and stored[at].key == group.key(at)]
+    newcomers = [(group.gbif_id(at), stored[at].image_id) for at in linked if at in by_own_key]
     if stored and db.execute(ARE_THERE_PICTURE_LINKS).fetchone()[0]:
-        by_itself = [(group.gbif_id(at), image.image_id) for at, image in stored.items() if image.key == group.key(at)]
+        by_itself = [(group.gbif_id(at), stored[at].image_id) for at in sorted(by_own_key)]
         newcomers += [pair for pair in by_itself if db.execute(DROP_PICTURE_LINK, pair).rowcount]
     unfold.note_newcomers(db, newcomers)
 

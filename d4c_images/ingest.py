@@ -101,8 +101,10 @@ def ingest(
     return _summary(ledger, source, archive)
 
 
-def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress], None], clock: Callable[[], float]) -> int:
-    """Label the ledger's records from an occurrence table, from where an earlier call has stopped; returns how many have some.
+def ingest_labels(
+    ledger: Ledger, source: Source, progress: Callable[[Progress], None], clock: Callable[[], float]
+) -> archives.ArchiveCounts:
+    """Label the ledger's records from an occurrence table, from where an earlier call has stopped; `admitted` rows have labels.
 
     A table that was read to its end is read again only where records have come since. Raises as `ingest` does.
     """
@@ -115,7 +117,7 @@ def ingest_labels(ledger: Ledger, source: Source, progress: Callable[[Progress],
         _gather_labels(ledger, source, archive, progress)
         with ledger.transaction() as db:
             archives.finish(db, archive.archive_id, clock())
-    return archives.counts(ledger.connection, archive.archive_id).admitted
+    return archives.counts(ledger.connection, archive.archive_id)
 
 
 def _gather_labels(ledger: Ledger, source: Source, archive: archives.Archive, progress: Callable[[Progress], None]) -> None:
@@ -128,10 +130,13 @@ def _gather_labels(ledger: Ledger, source: Source, archive: archives.Archive, pr
         held.add((gbif_id, reader.labels(row)) for gbif_id, row in rows if gbif_id in known)
         if held.size_bytes >= labels.HELD_BYTES:
             _write_labels(ledger, held, partial(progress, done))
-            done = _label_checkpoint(ledger, archive, held.take_count(), Progress(end_row, end, source.size_bytes))
+            done = Progress(end_row, end, source.size_bytes)
+            _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
         progress(done)  # as a sign of life, too
     _write_labels(ledger, held, partial(progress, done))
-    progress(_label_checkpoint(ledger, archive, held.take_count(), Progress(end_row, end, source.size_bytes)))
+    done = Progress(end_row, end, source.size_bytes)
+    _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
+    progress(done)
 
 
 def _write_labels(ledger: Ledger, held: labels.HeldLabels, alive: Callable[[], None]) -> None:
@@ -142,11 +147,13 @@ def _write_labels(ledger: Ledger, held: labels.HeldLabels, alive: Callable[[], N
         alive()
 
 
-def _label_checkpoint(ledger: Ledger, archive: archives.Archive, n_rows: int, upto: Progress) -> Progress:
+def _label_checkpoint(
+    ledger: Ledger, archive: archives.Archive, n_rows: int, notes: Mapping[str, int], upto: Progress
+) -> None:
     """Note that the table is in the ledger up to here. Belongs behind the last of the labels that were held."""
     with ledger.transaction() as db:
         archives.checkpoint(db, archive.archive_id, upto.rows, upto.bytes_done, admitted=n_rows, images=0, links=0)
-    return upto
+        archives.add_rejects(db, archive.archive_id, {}, notes, ())
 
 
 def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> IngestSummary:

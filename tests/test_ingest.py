@@ -426,8 +426,8 @@ def test_labels_of_records_that_have_images(tmp_path: Path) -> None:
     opened = open_ledger(ledger)
     source = open_source(ROWS / "multimedia.txt", "occurrence")
     with sizes(100, 1, 1):  # five of the 28 records have no image
-        assert ingest_labels(opened, source, quiet, lambda: NOW) == 23
-    assert ingest_labels(opened, source, quiet, lambda: NOW) == 23
+        assert ingest_labels(opened, source, quiet, lambda: NOW).admitted == 23
+    assert ingest_labels(opened, source, quiet, lambda: NOW).admitted == 23
     opened.close()
     named = query(
         ledger, "SELECT count(*) FROM labels JOIN gbif_ids USING (gbif_id) WHERE scientific_name <> '' AND dataset_key <> ''"
@@ -440,14 +440,49 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
     run(ledger, write(tmp_path / "multimedia.txt", [Row(7, URLS[6])]))
     (tmp_path / "occurrence.txt").write_text("family\ttaxonKey\tgbifID\nPoaceae\t12\t7\nFabaceae\t13\t8\nrubbish\n")
     opened = open_ledger(ledger)
-    assert ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW) == 1
+    assert ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW).admitted == 1
     opened.close()
     assert query(ledger, "SELECT gbif_id, family, taxon_key, scientific_name FROM labels") == [(7, "Poaceae", 12, None)]
     # Records that come later are labelled by the same table.
     run(ledger, write(tmp_path / "more.txt", [Row(8, URLS[7])]))
     opened = open_ledger(ledger)
-    assert ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW) == 2
+    assert ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW).admitted == 2
     opened.close()
+
+
+def test_long_labels_are_cut_and_noted(tmp_path: Path) -> None:
+    """Also in several pieces, and once for each cell however often the table is read from a checkpoint."""
+    ledger = tmp_path / "ledger"
+    run(ledger, write(tmp_path / "multimedia.txt", [Row(number, URLS[number]) for number in range(1, 7)]))
+    rows = [(number, "x" * (3_000 if number % 2 else 5), "9" * (1_000_000 if number == 4 else 3)) for number in range(1, 9)]
+    lines = [f"{number}\tBellis {name}\tC{catalog_number}" for number, name, catalog_number in rows]
+    table = "gbifID\tscientificName\tcatalogNumber\n" + "\n".join(lines) + "\n"
+    (tmp_path / "occurrence.txt").write_text(table)
+    opened = open_ledger(ledger)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("d4c_images.ledger.labels.HELD_BYTES", 1)
+        patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 4_000)
+        counts = ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW)
+    opened.close()
+    assert counts.notes == {"scientific_name_cut": 3, "catalog_number_cut": 1}, "records 7 and 8 have no image"
+    names = query(ledger, "SELECT scientific_name, catalog_number FROM labels ORDER BY gbif_id")
+    assert names[0] == (f"Bellis {'x' * (2_000 - 7)}…", "C999")
+    assert names[3] == ("Bellis xxxxx", f"C{'9' * (2_000 - 1)}…")
+
+
+def test_a_row_of_labels_that_is_too_long_is_noted(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    run(ledger, write(tmp_path / "multimedia.txt", [Row(7, URLS[6]), Row(8, URLS[7])]))
+    cells = "\t".join(["y" * 2_000] * 20)
+    (tmp_path / "occurrence.txt").write_text(f"gbifID\tfamily\n7\t{cells}\n8\tPoaceae\n")
+    opened = open_ledger(ledger)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 1_000)
+        patch.setattr("d4c_images.sources.lines.MAX_LINE_BYTES", 10_000)
+        counts = ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW)
+    opened.close()
+    assert (counts.admitted, counts.notes) == (1, {"row_too_long": 1})
+    assert query(ledger, "SELECT gbif_id, family FROM labels") == [(8, "Poaceae")]
 
 
 # -- the plans of what is asked of big tables

@@ -264,7 +264,7 @@ def pages_of_log(folder: Path, ids: Sequence[int]) -> int:
     (folder / "occurrence.txt").write_text(f"gbifID\tscientificName\tcatalogNumber\n{text}")
     ledger = open_ledger(folder / "ledger")
     ledger.connection.execute("PRAGMA wal_autocheckpoint = 0")
-    assert ingest_labels(ledger, open_source(folder, "occurrence"), quiet, lambda: NOW) == len(ids)
+    assert ingest_labels(ledger, open_source(folder, "occurrence"), quiet, lambda: NOW).admitted == len(ids)
     n_bytes = (folder / "ledger-wal").stat().st_size
     ledger.close()
     return n_bytes // 8192
@@ -304,7 +304,7 @@ def test_labels_that_were_held_are_read_again(tmp_path: Path) -> None:
         patch.setattr("d4c_images.crash.point", die)
         with pytest.raises(KeyboardInterrupt):
             ingest_labels(ledger, open_source(tmp_path, "occurrence"), quiet, lambda: NOW)
-        assert ingest_labels(ledger, open_source(tmp_path, "occurrence"), quiet, lambda: NOW) == 4_000
+        assert ingest_labels(ledger, open_source(tmp_path, "occurrence"), quiet, lambda: NOW).admitted == 4_000
     ledger.close()
     assert query(tmp_path / "ledger", "SELECT count(*), sum(family = 'F' || gbif_id) FROM labels") == [(2_000, 2_000)]
 

@@ -80,7 +80,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     from rich.console import Console
 
     from d4c_images.ingest import ingest, ingest_labels
-    from d4c_images.report.ingest_progress import IngestProgress, summary_lines
+    from d4c_images.report.ingest_progress import IngestProgress, note_lines, summary_lines
     from d4c_images.sources import open_labels, open_media
 
     # A bad source ends here, before anything is touched.
@@ -112,8 +112,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
                 print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
-                    n_labels = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
-                print(f"{labels.name}: labels of {n_labels:,} records", flush=True)
+                    counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
+                print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
             return 0
         except Stopped as stopped:
             ledger.ending = str(stopped)

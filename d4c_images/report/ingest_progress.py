@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -83,8 +84,11 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
         lines.append(f"{sum(summary.rejects.values()):,} rows were not admitted (table rejected_rows shows them):")
         lines += [f"  {n:>12,}  {reason}" for reason, n in summary.rejects.items()]
     if summary.notes:
-        lines.append("admitted, but worth a word:")
-        lines += [f"  {n:>12,}  {note}" for note, n in summary.notes.items()]
+        lines += ["admitted, but worth a word:", *note_lines(summary.notes)]
     if not summary.finished:
         lines.append("there are more rows beyond the limit")
     return lines
+
+
+def note_lines(notes: Mapping[str, int]) -> list[str]:
+    return [f"  {n:>12,}  {note}" for note, n in notes.items()]

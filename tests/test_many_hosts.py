@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
+import io
 import json
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from d4c_images import cli
 from d4c_images.ledger import connect, overview, pacing, wishes
 from d4c_images.ledger.reader import Reader, open_reader
 from d4c_images.limits import HostTable, LimitBook, parse_hosts
@@ -19,6 +23,7 @@ from d4c_images.report.status import status_report
 from d4c_images.roster import KEEP, Group, Line
 from d4c_images.run import Ending, Plan, Watcher
 from d4c_images.steward import Steward
+from tests.counting import work_of
 from tests.program import Collection, multimedia
 from tests.test_lender import STARTED, Simulation, counts, ledger_of, run
 
@@ -244,6 +249,55 @@ def test_reports_cost_as_much_for_each_host() -> None:
         seen.append(len(steps))
     assert seen[1] <= 2.3 * seen[0]
     assert peaks[1] <= 2.3 * peaks[0] + 200_000  # 430 bytes a host, and what the interpreter keeps for itself
+
+
+class Counted(io.TextIOBase):
+    """Takes text, and keeps only the numbers of its characters and lines."""
+
+    n_characters = n_lines = 0
+
+    def write(self, text: str) -> int:
+        self.n_characters += len(text)
+        self.n_lines += text.count("\n")
+        return len(text)
+
+
+def test_a_host_costs_little_in_the_list_for_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written as it is read: a few dozen calls for each host, a line each, and memory for a step of them."""
+    monkeypatch.setattr(overview, "HOSTS_A_STEP", 500)
+    works = []
+    for n in (1100, 2200):
+        with ledger_of(alone(n)) as ledger:
+            ledger.connection.execute("UPDATE host_rows SET latency_s = 0.1, images_per_s = iif(host_id % 2, 1.5, NULL)")
+            words, sink = ["hosts", "--json", "--ledger", str(ledger.path)], Counted()
+            monkeypatch.setattr(sys, "stdout", sink)
+            if not works:
+                assert cli.main(words) == 0  # loads what it needs
+                sink = Counted()
+                monkeypatch.setattr(sys, "stdout", sink)
+            works.append(work_of(lambda words=words: cli.main(words)))  # type: ignore[misc]
+            monkeypatch.undo()
+            monkeypatch.setattr(overview, "HOSTS_A_STEP", 500)
+        assert sink.n_lines == n + 2
+        assert sink.n_characters < 400 * n
+    small, large = works
+    assert large.calls - small.calls <= 1100 * 60, "it was 470 for each host"
+    assert large.peak_bytes - small.peak_bytes <= 1100 * 100
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_the_list_for_scripts_is_json(capsys: pytest.CaptureFixture[str], n: int) -> None:
+    with ledger_of({"a.org": 3} | alone(n)) as ledger:
+        words = ["h*.org"]
+        assert cli.main(["hosts", "list", *words, "--json", "--ledger", str(ledger.path)]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert [(line["host"], line["state"], line["n_left"], line["eta_s"]) for line in listed] == [
+            (f"h{number}.org", "waiting", 1, None) for number in range(n)
+        ]
+        with open_reader(ledger.path) as reader:
+            book = LimitBook(HostTable(), overview.wanted_limits(reader))
+            order = in_order(reader, book, Choice(words), STARTED)
+            assert listed == [dataclasses.asdict(line) for line in lines(reader, book, order.tolist(), STARTED)]
 
 
 def test_a_line_keeps_its_order() -> None:

@@ -60,7 +60,10 @@ class HostLine:
     eta_s: float | None  # seconds until its last image; None: not known
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in FIELDS}
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(HostLine))
 
 
 def in_order(ledger: Reader, book: LimitBook, choice: Choice, now: float) -> npt.NDArray[np.int32]:

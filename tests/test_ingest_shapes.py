@@ -23,12 +23,13 @@ from d4c_images import prepare, stating
 from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.identity.variants import Statement, joined
 from d4c_images.ingest import ingest_labels
-from d4c_images.ledger import admit, labels, owner
+from d4c_images.ledger import admit, labels, owner, writing
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.ledger.names import host_ids_of
 from d4c_images.ledger.runs import MAX_RUNS, SortedRuns
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
+from tests import counting
 from tests.ingest_model import Row
 from tests.ledger_dump import differences
 from tests.test_ingest import NOW, query, quiet, run, settle, write
@@ -224,6 +225,39 @@ def test_a_small_source_costs_the_same_in_a_large_ledger(tmp_path: Path) -> None
     print(small, large)
     assert large.steps <= 1.1 * small.steps + 5
     assert large.calls <= 1.1 * small.calls
+
+
+def small_init(folder: Path, ledger: Path, number: int) -> counting.Work:
+    """What the `number`-th of them costs, from opening the ledger to closing it. Some rows are known, some records grow."""
+    known = [Row(j * 7919 % 1_000_003 + 1, f"https://a.example.org/{j}.jpg") for j in range(5 * number, 5 * number + 5)]
+    grown = [Row(row.gbif_id, f"https://b.example.org/{number}/{row.gbif_id}.jpg") for row in known]
+    new = [Row(10**7 + 10 * number + j, f"https://c{number}.example.org/{j}.jpg") for j in range(5)]
+    source = write(folder / "small.txt", [*known, *grown, *new])
+    counter = counting.Counter(python=False)
+    counter.start()
+    try:
+        with writing.open_and_own(ledger, "init", owner.this_process(), lambda: NOW + number, print) as opened:
+            summary = ingest_module.ingest(opened, open_source(source), None, quiet, lambda: NOW, in_process=True)
+    finally:
+        work = counter.stop()
+    assert (summary.images, summary.links) == (10, 10)
+    return work
+
+
+@pytest.mark.slow
+def test_thirty_small_sources_in_a_row_cost_the_same_each_in_a_ledger_of_any_size(tmp_path: Path) -> None:
+    works = {}
+    for n in (2_000, 4_000):
+        ledger = tmp_path / str(n)
+        run(ledger, write(tmp_path / f"{n}.txt", no_order(n)))
+        works[n] = [small_init(tmp_path, ledger, number) for number in range(1, 31)]
+    small, large = works.values()
+    for one, other in zip(small, large, strict=True):
+        assert other.steps <= 1.1 * one.steps + 500
+        assert other.statements <= one.statements + 3
+    for some in (small, large):
+        assert some[29].steps <= 1.1 * some[1].steps + 500
+        assert some[29].statements <= some[1].statements + 3
 
 
 @pytest.mark.parametrize("worth", [0, 10**9])

@@ -9,8 +9,9 @@ import json
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -21,7 +22,7 @@ from d4c_images.limits import HostTable, LimitBook, parse_hosts
 from d4c_images.report.hosts import Choice, in_order, lines
 from d4c_images.report.status import status_report
 from d4c_images.roster import KEEP, Group, Line
-from d4c_images.run import Ending, Plan, Watcher
+from d4c_images.run import Ending, Event, Plan, Watcher
 from d4c_images.steward import Steward
 from tests.counting import work_of
 from tests.program import Collection, multimedia
@@ -79,6 +80,55 @@ def test_a_run_costs_as_much_for_each_host_however_many_there_are(shape: Callabl
     small, large = (cost(shape(n), Plan(table)) for n in (300, 600))
     for what in small:
         assert large[what] <= 2.3 * small[what], what
+
+
+class LendingMeter:
+    """Counts what lending takes from the first turns of a run to its end: steps and statements of SQLite, calls of Python."""
+
+    def __init__(self, ledger: connect.Ledger, runner: Simulation, end_at: float) -> None:
+        self.calls = self.n_before = 0
+        self._ledger, self._runner, self._end_at = ledger, runner, end_at
+        self._seen: dict[str, int] = {}
+        self._stack = ExitStack()
+        self._receive, runner.receive = runner.receive, self._receiving  # type: ignore[method-assign]
+
+    def _receiving(self, timeout_s: float) -> list[Event]:
+        if self._runner.turns and not self._seen:
+            self.n_before = self._n_lent()
+            self._seen = self._stack.enter_context(counting(self._ledger))
+            sys.setprofile(self._called)
+        return self._receive(timeout_s)
+
+    def _called(self, _frame: FrameType, event: str, _what: object) -> None:
+        self.calls += event in ("call", "c_call")
+
+    def _n_lent(self) -> int:
+        return sum(len(turn.claims) for _, turn in self._runner.turns)
+
+    def is_over(self) -> bool:
+        if self._runner.now > self._end_at:
+            sys.setprofile(None)
+            self._stack.close()
+        return self._runner.now > self._end_at
+
+    def for_an_image(self) -> dict[str, float]:
+        n = self._n_lent() - self.n_before
+        assert n > 100
+        return {what: number / n for what, number in (*self._seen.items(), ("calls", self.calls))}
+
+
+@pytest.mark.slow
+def test_an_image_costs_as_much_in_a_group_of_100_000_hosts() -> None:
+    costs = []
+    for n in (10_000, 100_000):
+        with ledger_of(farms(n)) as ledger:
+            runner = Simulation(2, 0.1)
+            meter = LendingMeter(ledger, runner, runner.now + 30)
+            assert Steward(ledger, runner, Plan(FLICKR), Watcher(), runner.clock, meter.is_over).run() is Ending.SIGNAL
+        costs.append(meter.for_an_image())
+    few, many = costs
+    for what in few:
+        assert many[what] <= 1.1 * few[what] + 0.1, what
 
 
 def test_a_run_begins_without_a_statement_for_each_host() -> None:

@@ -118,6 +118,7 @@ def _follow_some(db: sqlite3.Connection) -> bool:
             db.execute(FOLLOWED, (image_id,))
         else:
             db.execute(FOLLOWED_UPTO, (reached, image_id))
+            break
     return is_left
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
+from d4c_images.ledger import bounded
 from d4c_images.ledger.hashes import key_hash
 from d4c_images.ledger.names import host_id_of, rule_id_of
 from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, record_status
@@ -131,7 +132,8 @@ SELECT u.image_id, u.parent_id FROM json_each(?) AS stored CROSS JOIN unfolded A
 ON u.image_id = stored.value AND u.parent_id > ? LIMIT ?
 """
 FOLLOWERS = """
-SELECT i.image_id, i.gbif_id, i.host_id FROM json_each(?) AS parents CROSS JOIN image_rows AS i ON i.image_id = parents.value
+SELECT i.image_id, i.gbif_id, i.host_id, length(i.urls)
+FROM json_each(?) AS parents CROSS JOIN image_rows AS i ON i.image_id = parents.value
 WHERE i.error_type = 'same_image' AND i.status = 'failed_transient' AND i.error_detail = ?
 """
 LEAVE_FOLLOWERS = "INSERT OR REPLACE INTO follower_changes (image_id, after_parent_id) VALUES (?, ?)"
@@ -175,6 +177,7 @@ def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: in
 
 def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges, tally: Tally, now: int) -> None:
     """Images that have just been stored are there, too, for holders whose documents named nothing else."""
+    room = bounded.BYTES
     while stored:
         pairs = db.execute(PARENTS, (json.dumps(stored), 0, PARENTS_AT_ONCE + 1)).fetchall()
         if len(pairs) > PARENTS_AT_ONCE:
@@ -184,17 +187,39 @@ def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges
         parents: defaultdict[int, list[int]] = defaultdict(list)
         for image_id, parent_id in pairs:
             parents[image_id].append(parent_id)
-        stored = [one for image_id, ids in parents.items() for one in _follow(db, image_id, ids, records, tally, now)]
+        stored = []
+        for image_id, ids in parents.items():
+            rows, are_all = _waiting(db, image_id, ids, room)
+            if not are_all:
+                leave_followers(db, image_id, rows[-1][0] if rows else 0)
+            room -= sum(row[-1] for row in rows)
+            stored += _follow(db, image_id, rows, records, tally, now)
 
 
 def follow_some(db: sqlite3.Connection, image_id: int, after: int, n: int, now: int) -> int | None:
-    """As `follow`, for the next `n` images that may wait for a stored one. Returns the last of them; None if there are no more."""
+    """As `follow`, for the next `n` images that may wait for a stored one, or fewer if their rows are long.
+
+    Returns the last of them; None if there are no more.
+    """
     parents = [row[1] for row in db.execute(PARENTS, (json.dumps([image_id]), after, n))]
+    rows, are_all = _waiting(db, image_id, parents, bounded.BYTES)
     records, tally = RecordChanges(), Tally()
-    follow(db, _follow(db, image_id, parents, records, tally, now), records, tally, now)
+    follow(db, _follow(db, image_id, rows, records, tally, now), records, tally, now)
     records.write(db, tally, now)
     tally.write(db)
+    if not are_all:
+        return int(rows[-1][0])
     return parents[-1] if len(parents) == n else None
+
+
+def _waiting(
+    db: sqlite3.Connection, image_id: int, parents: Sequence[int], most_bytes: int
+) -> tuple[list[tuple[int, int, int, int]], bool]:
+    """Those of the images that wait for this one, as far as there is room for their rows, and whether those are all."""
+    if most_bytes <= 0:
+        return [], False
+    found = db.execute(FOLLOWERS, (json.dumps(parents), f"image {image_id}"))
+    return bounded.some(found, lambda row: row[-1], len(parents), most_bytes)
 
 
 def leave_followers(db: sqlite3.Connection, image_id: int, after: int) -> None:
@@ -203,15 +228,19 @@ def leave_followers(db: sqlite3.Connection, image_id: int, after: int) -> None:
 
 
 def _follow(
-    db: sqlite3.Connection, image_id: int, parents: Sequence[int], records: RecordChanges, tally: Tally, now: int
+    db: sqlite3.Connection,
+    image_id: int,
+    rows: Sequence[tuple[int, int, int, int]],
+    records: RecordChanges,
+    tally: Tally,
+    now: int,
 ) -> list[int]:
-    """Those of the images that wait for a stored one become what it is."""
-    rows = db.execute(FOLLOWERS, (json.dumps(parents), f"image {image_id}")).fetchall()
+    """Images that wait for a stored one, given as rows of `FOLLOWERS`, become what it is."""
     stored = db.execute(STORED, (image_id,)).fetchone() if rows else None
     if stored is None:
         return []
     _, *blob = stored
-    for follower_id, gbif_id, host_id in rows:
+    for follower_id, gbif_id, host_id, _ in rows:
         db.execute(FOLLOW, (*blob, now, follower_id))
         tally.image(-1, host_id, Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, final=True)
         tally.image(1, host_id, Status.SUCCESS, ErrorType.SAME_IMAGE, final=True, size_bytes=blob[1])

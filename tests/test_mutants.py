@@ -33,6 +33,7 @@ STORE = "tests/test_store_contract.py"
 PACKS = "tests/test_packs.py"
 KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
 UNFOLD = "tests/test_unfold.py"
+SHOWING = "tests/test_pieces.py::test_very_many_images_that_show_the_file_of_a_placeholder"
 COLLISIONS = "tests/test_ingest_collisions.py"
 VARIANTS = "tests/test_variants.py"
 ARCHIVES = "tests/test_archives.py::test_a_limit_at_each_row_leaves_the_rest_for_later"
@@ -160,6 +161,16 @@ MUTANTS = (
         "a placeholder stays a success of its records",
         "d4c_images/ledger/marking.py",
         "            self._marked.records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
+    ),
+    Mutant(
+        "images that show the file of a placeholder are forgotten when they are many",
+        "d4c_images/ledger/marking.py",
+        "                unfold.leave_followers(self._db, image_id, after)\n", "", SHOWING,
+    ),
+    Mutant(
+        "a file is set aside while images show it",
+        "d4c_images/ledger/placeholders.py",
+        "    if following.is_left(ledger.connection):\n        return []\n", "", SHOWING,
     ),
     Mutant(
         "new bytes of a stored image take the name of those before (I2)",

@@ -426,6 +426,33 @@ def test_very_many_images_that_show_the_file_of_a_placeholder(tmp_path: Path, me
     check_sound(path)
 
 
+def test_very_many_images_that_show_what_another_one_shows(tmp_path: Path, meter: Meter) -> None:
+    """Of a placeholder, through an image at another host: all are counted as that placeholder's."""
+    n = 3 * SMALL
+    path = many_images(tmp_path, n)
+    with owned(path) as ledger:
+        settle_all(ledger, stored)
+        db = ledger.connection
+        same = "UPDATE image_rows SET error_type = 'same_image', error_detail = 'image ' || ?1 WHERE image_id = ?2"
+        followers = [(1, 2), *((2, image_id) for image_id in range(3, n + 1))]
+        db.executemany(same, followers)
+        db.executemany("INSERT INTO unfolded VALUES (?2, ?1, 0, 0, 1, ?2)", followers)
+        db.execute("INSERT INTO placeholders VALUES (99, ?, 'placeholder', 0, 0)", (bytes(32),))
+        finalize(ledger, lambda progress: None)
+        meter.begin()
+        with ledger.transaction() as writing:
+            marking.mark(writing, [1], marking.placeholder(99, HOST, bytes(32)), NOW, marking.Marked())
+        assert [row[0] for row in ask(path, "SELECT image_id FROM follower_changes")] == [2]
+        following.drain(ledger, lambda: None)
+        meter.check(at_least=n)
+        assert finalize(ledger, lambda progress: None).corrected == 0
+    assert ask(path, PLACEHOLDERS) == [(n,)]
+    assert ask(path, "SELECT n_marked FROM placeholders") == [(n,)]
+    assert ask(path, "SELECT image_id FROM set_aside") == [(1,)]
+    assert statuses(path) == {"failed": n}
+    check_sound(path)
+
+
 def test_images_that_show_the_file_of_a_placeholder_are_marked_by_bytes_too(tmp_path: Path, meter: Meter) -> None:
     path = _many_that_show_one_file(tmp_path, SMALL, width=1_000)
     with pytest.MonkeyPatch.context() as patch, owned(path) as ledger:

@@ -172,7 +172,7 @@ def _limits(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _number(text: str, *, in_bytes: bool) -> int | float | str:
-    """A whole number where it is one; what is no number is told by the check."""
+    """A whole number if it is one. Text that is no number stays as it is, for the check to refuse."""
     try:
         return int(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which image has a given key's hash? Finds candidates by hash; whether the keys are the same is for the caller to see.
+"""Which image has a given key's hash? Finds candidates by hash; the caller checks whether the keys are the same.
 
 The newest hashes are held in memory (`runs`). What was held when a process died is made again from the images.
 """

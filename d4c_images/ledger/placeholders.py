@@ -25,7 +25,7 @@ from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
 from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 
-LATELY = 1 << 18  # hashes that were seen once of late, over all hosts: 4 MB
+RECENT = 1 << 18  # hashes seen once recently, over all hosts: 4 MB
 MAX_SEVERAL = 2_000  # ... for several records
 CELLS = 1 << 24  # of the first look of `find`: 64 MB, whatever the number of rows
 CHUNK = 50_000
@@ -125,16 +125,16 @@ class Judgement:
         db.execute(SET_STATE, (host_id, sha256, "placeholder", now))
 
 
-class _Lately:
-    """Which image had these bytes of late. Of fixed size: a newer hash takes the place of an older one now and then."""
+class _Recent:
+    """Which image had these bytes recently. Of fixed size: now and then a newer hash overwrites an older one."""
 
     def __init__(self) -> None:
-        self._marks = array("Q", bytes(8 * LATELY))
-        self._images = array("q", bytes(8 * LATELY))
+        self._marks = array("Q", bytes(8 * RECENT))
+        self._images = array("q", bytes(8 * RECENT))
 
     def swap(self, host_id: int, sha256: bytes, image_id: int) -> int | None:
         """Remember the image; the one that was remembered for the same bytes, as far as 64 bits of them tell."""
-        place = (int.from_bytes(sha256[:8], "little") + host_id) % LATELY
+        place = (int.from_bytes(sha256[:8], "little") + host_id) % RECENT
         mark = int.from_bytes(sha256[8:16], "little")
         earlier = self._images[place] if self._marks[place] == mark else 0
         self._marks[place], self._images[place] = mark, image_id
@@ -146,7 +146,7 @@ class Watch:
 
     def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int = MIN_RECORDS) -> None:
         self._judgement = Judgement(db, listed, min_records)
-        self._lately = _Lately()
+        self._recent = _Recent()
         self._several: OrderedDict[tuple[int, bytes], _Candidate] = OrderedDict()
 
     def knows(self, db: sqlite3.Connection, host_id: int, blob: Blob) -> bool:
@@ -175,7 +175,7 @@ class Watch:
     def _count(self, db: sqlite3.Connection, key: tuple[int, bytes], one: Stored) -> _Candidate | None:
         candidate = self._several.get(key)
         if candidate is None:
-            earlier = self._lately.swap(*key, one.image_id)
+            earlier = self._recent.swap(*key, one.image_id)
             first = next(iter(_stored(db, [earlier])), None) if earlier else None
             if first is None or (first.host_id, first.sha256) != key:
                 return None

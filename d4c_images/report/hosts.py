@@ -1,7 +1,7 @@
 """Hosts by when they will end: limits, pace, state and what is left of each. Changes nothing.
 
-A run ends with its slowest host. When that is, is told by the pace that was observed of late; where there is none, by the least
-time that the limits allow.
+A run ends with its slowest host. When that is follows from the pace observed recently or, without one, from the least time that the
+limits allow.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _etas_s(
     connections = np.array([one.connections for one in limits])[kinds]
     interval_s = np.array([one.min_interval_s for one in limits])[kinds]
     byte_s = np.array([max(1 / (one.bytes_per_s or 1e99), 86400 / (one.bytes_per_day or 1e99)) for one in limits])[kinds]
-    rates, latency_s = np.array(ends.images_per_s, float), np.array(ends.latency_s, float)  # NaN where there is none
+    rates, latency_s = np.array(ends.images_per_s, float), np.array(ends.latency_s, float)  # NaN if there is none
     each_s = np.maximum(latency_s / connections, np.maximum(interval_s, np.array(ends.image_bytes) * byte_s))
     with np.errstate(divide="ignore"):
         each_s = np.where(rates > 0, 1 / rates, each_s)

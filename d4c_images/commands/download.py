@@ -144,6 +144,12 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         help="as curl's option: connect elsewhere, keep the URL; may be repeated",
     )
     how.add_argument(
+        "--allow-private-hosts",
+        action=argparse.BooleanOptionalAction,
+        default=settings.allow_private_hosts,
+        help="ask URLs that lead to loopback, private or other addresses that are not public; else they fail as private_address",
+    )
+    how.add_argument(
         "--insecure-host",
         action="append",
         default=[],
@@ -301,6 +307,7 @@ def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions
         cacert=args.cacert and args.cacert.absolute(),
         insecure_hosts=frozenset(host.lower() for host in args.insecure_host),
         from_address=_mail_address(settings.contact),
+        allow_private_hosts=args.allow_private_hosts,
     )
 
 

@@ -219,7 +219,7 @@ class Limits:
     total_s: float = 600.0
     stall_s: float = 30.0  # this long below `stall_bytes_per_s` is a stall
     stall_bytes_per_s: int = 256
-    max_bytes: int = 2 * 1024**3
+    max_bytes: int = 2 * 10**9
     max_redirects: int = 10
     resume_from_bytes: int = 1024**2  # a body that breaks off after so much is gone on with, where the server can do that ...
     resumes: int = 3  # ... so often at most in one attempt

@@ -134,8 +134,16 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         help="keep each image as a file, or many of them in tar files of about a gigabyte; by default as the last time, at first "
         "as files",
     )
-    how.add_argument("--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G")
-    how.add_argument("--max-size", type=arguments.size, default="2G", metavar="SIZE", help="of one body")
+    how.add_argument(
+        "--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G, 1,000,000,000 bytes"
+    )
+    how.add_argument(
+        "--max-size",
+        type=arguments.size,
+        default="2G",
+        metavar="SIZE",
+        help="of one body; 2G is 2,000,000,000 bytes, 2GiB is 2,147,483,648",
+    )
     how.add_argument(
         "--connect-to",
         action="append",

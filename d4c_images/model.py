@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from d4c_images import __version__
 
-USER_AGENT = f"d4c-images/{__version__}"  # whoever has a contact adds it
+USER_AGENT = f"d4c-images/{__version__}"  # `contact.user_agent` adds who is asking
 
 
 class Status(StrEnum):

@@ -235,6 +235,7 @@ def knowing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Knowing]:
         ("10.1.2.3",), ("127.0.0.1",), ("169.254.169.254",), ("100.64.0.1",), ("0.0.0.0",), ("[::1]",), ("[::ffff:127.0.0.1]",),
         ("[64:ff9b::7f00:1]",), ("[2002:7f00:1::]",), ("[fd00::1]", "10.1.2.3"),
     ],
+    ids=" ".join,
 )  # fmt: skip
 def test_a_name_that_leads_there_is_refused_before_a_socket_is_opened(knowing: Knowing, addresses: tuple[str, ...]) -> None:
     reply = knowing.get("http://museum.test/1.jpg", *addresses)
@@ -291,6 +292,19 @@ def test_no_variable_of_the_environment_gets_past_the_route(
 def test_with_the_switch_it_is_asked(monkeypatch: pytest.MonkeyPatch, publishers: Publishers) -> None:
     allowing = Knowing(monkeypatch, allow_private_hosts=True)
     assert allowing.get(f"http://127.0.0.1:{publishers.port}/counters").code == 200
+    allowing.fetcher.close()
+
+
+def test_no_file_stays_open(monkeypatch: pytest.MonkeyPatch, publishers: Publishers) -> None:
+    """libcurl takes a copy of the socket that it is given."""
+    allowing = Knowing(monkeypatch, allow_private_hosts=True)
+    url = f"http://127.0.0.1:{publishers.port}/counters"
+    assert allowing.get(url).code == 200
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        assert allowing.get(url).code == 200
+    assert len(allowing.opened) == 6
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     allowing.fetcher.close()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pycurl
@@ -35,8 +34,7 @@ class Address(NamedTuple):
     addr: Any  # as the module `socket` writes addresses
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """How one request gets to its server."""
 
     connect_to: str | None = None  # as libcurl's option, for any host

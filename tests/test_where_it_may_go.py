@@ -80,7 +80,7 @@ SPELLINGS = {
     "reserved": ("255.255.255.255", "4294967295"),
     None: (
         "example.org", "8.8.8.8", "134744072", "[2001:4860:4860::8888]", "1.2.3.4.5", "localhost.example.org", "mylocalhost",
-        "127.0.0.1.example.org", "10.example.org", "deadbeef.example.org", "face.org",
+        "[1:2]", "127.0.0.1.example.org", "10.example.org", "deadbeef.example.org", "face.org",
     ),
 }  # fmt: skip
 
@@ -330,6 +330,8 @@ def test_what_would_lead_there_fails_for_good_and_nothing_of_an_answer_is_kept(t
     assert rows == [(1, "success", None, 200, 0), *refused]
     details = collection.rows("SELECT error_detail FROM images WHERE error_type = 'private_address'")
     assert all("--allow-private-hosts" in str(detail) for (detail,) in details)
+    asked = collection.rows("SELECT host FROM hosts WHERE n_requests > 0 ORDER BY 1")
+    assert asked == [("good.example.org",), ("redirect.example.org",)]
     hosts = publishers.counters()["hosts"]
     assert sorted(hosts) == ["good.example.org", "redirect.example.org"]
     collection.check_invariants()

@@ -80,10 +80,13 @@ def why_not_public_host(host: str) -> str | None:
 
     A URL has no need of a translated address, whatever is within.
     """
-    name = host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
     if host.startswith("["):
-        return why_not_public(name) or ("IPv4-translated" if _is_translated(name) else None)
-    name = name.lower().rstrip(".")
+        try:
+            literal = IPv6Address(host.partition("]")[0][1:])
+        except ValueError:
+            return None  # of no use to libcurl either
+        return why_not_public(str(literal)) or ("IPv4-translated" if literal in _NAT64 else None)
+    name = host.partition(":")[0].lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
         return "loopback"
     address = _spelled(name)
@@ -96,7 +99,3 @@ def _spelled(name: str) -> str | None:
         return socket.inet_ntoa(socket.inet_aton(name))
     except (OSError, UnicodeError):
         return None
-
-
-def _is_translated(address: str) -> bool:
-    return IPv6Address(address) in _NAT64

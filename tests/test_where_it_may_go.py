@@ -151,27 +151,74 @@ def test_entries_that_curl_passes_over_are_passed_over() -> None:
     assert ConnectTo.read("a.org:80:b.org") == ("a.org", "80", "b.org", "")
 
 
-@pytest.mark.parametrize(
-    ("variables", "url", "proxy"),
-    [
-        ({"http_proxy": "p:1"}, "http://a.org", "p:1"),
-        ({"HTTP_PROXY": "p:1"}, "http://a.org", ""),
-        ({"HTTPS_PROXY": "p:1"}, "https://a.org", "p:1"),
-        ({"HTTPS_PROXY": "P:1", "https_proxy": "p:1"}, "https://a.org", "p:1"),
-        ({"http_proxy": "", "all_proxy": "p:1"}, "http://a.org", ""),
-        ({"ALL_PROXY": "p:1"}, "http://a.org", "p:1"),
-        ({"all_proxy": "p:1", "no_proxy": "*"}, "http://a.org", ""),
-        ({"all_proxy": "p:1", "no_proxy": "b.org, .A.org"}, "http://a.org", ""),
-        ({"all_proxy": "p:1", "NO_PROXY": "a.org"}, "http://x.a.org", ""),
-        ({"all_proxy": "p:1", "no_proxy": "a.org"}, "http://ba.org", "p:1"),
-        ({"all_proxy": "p:1", "no_proxy": "10.0.0.0/8 ::1"}, "http://10.2.3.4", ""),
-        ({"all_proxy": "p:1", "no_proxy": "10.0.0.0/8,[::1]"}, "http://[::1]", ""),
-        ({"all_proxy": "p:1", "no_proxy": "0.0.0.0/0, ,."}, "http://a.org", "p:1"),
-    ],
+PROXY, PROXY_PORT = "http://127.0.0.1:7777", 7777
+PROXY_NAMES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
+SPARED = (
+    "*", " *", "a.org,*", "*.a.org", "a.org", ".a.org", "a.org.", "A.ORG", "org", "x.a.org", "a.org:80",
+    "b.org a.org", "b.org , a.org", ",a.org", ".", ",", "10.0.0.0/8", "10.2.3.4", "10.2.3.4/32",
+    "10.2.3.5/8", "10.0.0.0/33", "0.0.0.0/0", "::1", "[::1]", "::/0", "::1/64",
+)  # fmt: skip
+ENVIRONMENTS = (
+    *({name: PROXY} for name in PROXY_NAMES[:6]),
+    {"http_proxy": "", "all_proxy": PROXY},
+    {"all_proxy": PROXY, "no_proxy": "", "NO_PROXY": "a.org"},
+    *({"all_proxy": PROXY, "no_proxy": spared} for spared in SPARED),
 )
-def test_proxies_are_chosen_as_curl_does(variables: dict[str, str], url: str, proxy: str) -> None:
-    scheme, _, name = url.partition("://")
-    assert Proxies.of(variables).proxy(scheme, name) == proxy
+
+
+@pytest.mark.parametrize("variables", ENVIRONMENTS, ids=str)
+def test_proxies_are_chosen_as_libcurl_does(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first socket that libcurl asks for, by the same variables, is one to the proxy or not. It gets none."""
+    for name in PROXY_NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    hosts = [(scheme, host) for scheme in ("http", "https") for host in ("a.org", "x.a.org", "ba.org", "10.2.3.4", "[::1]")]
+    ours = {(scheme, host): Proxies.of(variables).proxy(scheme, host) for scheme, host in hosts}
+    assert ours == {(scheme, host): PROXY if first_port(scheme, host) == PROXY_PORT else "" for scheme, host in hosts}
+
+
+def first_port(scheme: str, host: str) -> int:
+    port: int = first_address(f"{scheme}://{host}", ())[1]
+    return port
+
+
+CONNECT_TO = (
+    ("a.org:80:b.org:77",), ("A.org:80:b.org:77",), ("a.org:443:b.org:77",), ("a.org::b.org:",),
+    ("a.org:80::77",), ("::b.org:",), (":::77",), ("[::1]::10.9.9.9:", ":80:b.org:6"),
+    ("b.org:80:b.org:1", "a.org:80:b.org:2", "::b.org:3"), ("a.org:80::", "::b.org:3"), ("::[::1]:9",),
+    ("[::1]:80:b.org:5",), ("a.org:80:b.org",), ("10.2.3.4:8080:b.org:7",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("entries", CONNECT_TO, ids=" ".join)
+def test_connect_to_leads_where_libcurl_would_be_led(entries: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXY_NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for url in ("http://a.org", "https://a.org", "http://a.org:8080", "http://[::1]", "http://10.2.3.4:8080", "http://x.a.org:77"):
+        own = Routes(FetchOptions(connect_to=entries, allow_private_hosts=True), Proxies()).of(url).connect_to
+        assert first_address(url, () if own is None else (own,)) == first_address(url, entries)
+
+
+def first_address(url: str, connect_to: tuple[str, ...]) -> tuple[Any, ...]:
+    """Of the socket that libcurl asks for first. It gets none."""
+    addresses: list[tuple[Any, ...]] = []
+
+    def refuse(purpose: int, address: route.Address) -> int:
+        addresses.append(address.addr)
+        return int(pycurl.SOCKET_BAD)
+
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, url)
+    curl.setopt(pycurl.CONNECT_TO, list(connect_to))
+    ports = (80, 443, 8080, *range(1, 8), 77)
+    names = {"a.org": "127.0.0.1", "x.a.org": "127.0.0.2", "ba.org": "127.0.0.3", "b.org": "127.0.0.4"}
+    curl.setopt(pycurl.RESOLVE, [f"{name}:{port}:{address}" for name, address in names.items() for port in ports])
+    curl.setopt(pycurl.OPENSOCKETFUNCTION, refuse)
+    with pytest.raises(pycurl.error):
+        curl.perform()
+    curl.close()
+    return addresses[0]
 
 
 # The hook --------------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
+_LIST = re.compile(r"[ \t]*(?:[^ \t,]*[ \t]*,+[ \t]*)*[^ \t,]*")  # what follows a blank without a comma counts no more
+
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
@@ -20,12 +22,16 @@ class Proxies:
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Proxies:
         def first(*names: str) -> str:
-            return next((variables[name] for name in names if name in variables), "")
+            return next((variables[name] for name in names if variables.get(name)), "")  # empty is the same as not set
 
         others = ("all_proxy", "ALL_PROXY")
         found = {"http": first("http_proxy", *others), "https": first("https_proxy", "HTTPS_PROXY", *others)}
-        spared = tuple(re.findall(r"[^\s,]+", first("no_proxy", "NO_PROXY").lower()))
-        return cls({scheme: proxy for scheme, proxy in found.items() if proxy}, spared)
+        spared = first("no_proxy", "NO_PROXY").lower()
+        if spared == "*":  # within a list it means nothing
+            return cls()
+        listed = _LIST.match(spared)
+        names = tuple(re.findall(r"[^ \t,]+", listed[0])) if listed else ()
+        return cls({scheme: proxy for scheme, proxy in found.items() if proxy}, names)
 
     def proxy(self, scheme: str, name: str) -> str:
         """The proxy for a host without its port, or "" for none."""
@@ -38,8 +44,9 @@ def _covers(spared: str, name: str) -> bool:
         address = ip_address(name.strip("[]"))
     except ValueError:
         domain = spared.strip(".")
-        return spared == "*" or name == domain or name.endswith(f".{domain}")
+        return name == domain or name.endswith(f".{domain}")
     try:
-        return spared == "*" or address in ip_network(spared.strip("[]"), strict=False)
+        network = ip_network(spared, strict=False)
     except ValueError:
         return False
+    return network.prefixlen > 0 and address in network

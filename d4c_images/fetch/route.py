@@ -58,7 +58,7 @@ class ConnectTo(NamedTuple):
         return None if found is None else cls(found[1].lower(), found[2], found[3], found[4] or "")
 
     def fits(self, name: str, port: str) -> bool:
-        return self.host in ("", name) and self.port in ("", port) and bool(self.to_host or self.to_port)
+        return self.host in ("", name) and self.port in ("", port)
 
 
 class Routes:

@@ -161,7 +161,7 @@ class Attempts:
 
     def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
         attempt.reply = reply
-        attempt.n_requests += 1
+        attempt.n_requests += reply.code != OwnCode.PRIVATE_ADDRESS
         attempt.received_bytes += reply.received_bytes
         attempt.elapsed_s += reply.elapsed_s
         self._space(attempt, reply)

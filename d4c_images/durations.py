@@ -9,7 +9,7 @@ from d4c_images.errors import UsageError
 
 _SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i)?)?b?", re.ASCII | re.IGNORECASE)
 
 
 def parse_span(text: str) -> float:
@@ -50,11 +50,12 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `500M`, `2G`, `1048576` (powers of 1024). Raises `UsageError`."""
+    """Bytes of `1048576`, `500M` and `2GB` (powers of 1000, as in `show_size`), `2GiB` and `2Gi` (1024). Raises `UsageError`."""
     size = _SIZE.fullmatch(text.strip())
     if not size:
         raise UsageError(f"'{text}' is no size: write 500M or 2G")
-    return int(float(size[1]) * 1024 ** " kmgt".index(size[2].lower() or " "))
+    base = 1024 if size[3] else 1000
+    return round(float(size[1]) * float(base ** " kmgt".index((size[2] or " ").lower())))
 
 
 def show_span(seconds: float) -> str:

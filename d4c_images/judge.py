@@ -80,6 +80,7 @@ _OWN_CODES: dict[int, Verdict] = {
     OwnCode.BAD_REDIRECT: Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, try_next=True),
     OwnCode.BAD_ENCODING: Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER),
     OwnCode.BAD_URL: Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, try_next=True),
+    OwnCode.PRIVATE_ADDRESS: Verdict(Status.FAILED_PERMANENT, ErrorType.PRIVATE_ADDRESS, try_next=True),
     OwnCode.CANCELLED: Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER),
     OwnCode.OTHER: Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER),
 }

@@ -199,7 +199,7 @@ def _host_name(host: str) -> str:
 
 _TEXTS = ("group", "source")
 _MOST_CONNECTIONS = 256
-_LEAST = {"min_interval_s": 0, "bytes_per_s": 1024, "bytes_per_day": 1024}
+_LEAST = {"min_interval_s": 0, "bytes_per_s": 1000, "bytes_per_day": 1000}
 
 
 def _checked_entry(where: str, entry: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from d4c_images import __version__
 
-USER_AGENT = f"d4c-images/{__version__}"  # whoever has a contact adds it
+USER_AGENT = f"d4c-images/{__version__}"  # `contact.user_agent` adds who is asking
 
 
 class Status(StrEnum):
@@ -52,6 +52,8 @@ class ErrorType(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     PLACEHOLDER = "placeholder"
     TOO_LARGE = "too_large"
+    PRIVATE_ADDRESS = "private_address"
+    """The URL leads to an address that is not public, which nobody outside may send us to: it was not asked."""
     ROBOTS_TAG = "robots_tag"
     """The publisher wants it in no training set, and this run was told to respect that."""
     NO_URL = "no_url"
@@ -87,6 +89,7 @@ class OwnCode(IntEnum):
     BAD_URL = -11
     CANCELLED = -12  # the turn ended first; says nothing about the image
     WORKER_DIED = -13  # the process that held the claim ended without a word
+    PRIVATE_ADDRESS = -14  # not public, so no connection was tried
     OTHER = -99
 
 
@@ -216,7 +219,7 @@ class Limits:
     total_s: float = 600.0
     stall_s: float = 30.0  # this long below `stall_bytes_per_s` is a stall
     stall_bytes_per_s: int = 256
-    max_bytes: int = 2 * 1024**3
+    max_bytes: int = 2 * 10**9
     max_redirects: int = 10
     resume_from_bytes: int = 1024**2  # a body that breaks off after so much is gone on with, where the server can do that ...
     resumes: int = 3  # ... so often at most in one attempt
@@ -229,7 +232,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """How all requests are made. Proxies come from the standard environment variables, which libcurl reads itself."""
+    """How all requests are made. Proxies come from the environment of the process that makes them."""
 
     limits: Limits = field(default_factory=Limits)
     user_agent: str = USER_AGENT
@@ -237,6 +240,7 @@ class FetchOptions:
     cacert: Path | None = None  # replaces the bundle of the machine
     insecure_hosts: frozenset[str] = frozenset()  # hosts, as the ledger writes them, whose certificates are not verified
     from_address: str | None = None  # an e-mail address, for the header From
+    allow_private_hosts: bool = False  # URLs may lead to addresses that are not public
 
 
 @dataclass(frozen=True, slots=True)

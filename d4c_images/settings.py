@@ -22,10 +22,16 @@ NAMES = {
     "D4C_ROOT": "root",
     "D4C_CONTACT": "contact",
     "D4C_HOSTS_FILE": "hosts_file",
+    "D4C_ALLOW_PRIVATE_HOSTS": "allow_private_hosts",
     "D4C_PROCESSES": "processes",
     "SLACK_WEBHOOK_URL": "slack_webhook_url",
 }
 """What a user may set, and the field of `Settings` that holds it; `.env.example` lists the same names."""
+
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
+"""Those that curl reads; `.env` does not set them."""
+
+YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 CORES_GRANTED = ("NSLOTS", "SLURM_CPUS_PER_TASK")
 """How Grid Engine and Slurm tell a job its cores."""
@@ -60,6 +66,7 @@ class Settings:
     root: Path = Path("images")
     contact: str | None = None  # a mail address or page for the User-Agent, so that a publisher can reach us
     hosts_file: Path | None = None
+    allow_private_hosts: bool = False  # URLs may lead to addresses that are not public
     processes: int = 1  # worker processes
     slack_webhook_url: str | None = field(default=None, repr=False)
     job: Job | None = None  # of the scheduler, where there is one
@@ -81,10 +88,17 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Pat
         root=_path(values, "D4C_ROOT") or default.root,
         contact=_one_line(values, "D4C_CONTACT"),
         hosts_file=_path(values, "D4C_HOSTS_FILE"),
+        allow_private_hosts=_yes(values, "D4C_ALLOW_PRIVATE_HOSTS"),
         processes=processes or granted_cores(environment),
         slack_webhook_url=_web_address(values, "SLACK_WEBHOOK_URL"),
         job=_job(environment),
     )
+
+
+def proxy_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Those of the environment that name proxies, as they stand."""
+    environment = os.environ if environ is None else environ
+    return {name: environment[name] for name in PROXY_VARIABLES if name in environment}
 
 
 def _job(environment: Mapping[str, str]) -> Job | None:
@@ -128,6 +142,13 @@ def _count(values: Mapping[str, str], name: str) -> int | None:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise UsageError(f"{name}={text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def _yes(values: Mapping[str, str], name: str) -> bool:
+    text = values.get(name, "").strip().lower()
+    if text not in ("", *YES, *NO):
+        raise UsageError(f"{name}={text!r} is neither yes nor no")
+    return text in YES
 
 
 def _disk(values: Mapping[str, str], name: str) -> Disk | None:

@@ -41,11 +41,18 @@ def test_what_is_no_moment(text: str) -> None:
 
 
 def test_sizes() -> None:
-    assert [parse_size(text) for text in ("1048576", "500M", "2G", "1.5k", "3MiB")] == [
-        1048576, 500 * 1024**2, 2 * 1024**3, 1536, 3 * 1024**2,
-    ]  # fmt: skip
+    """Decimal, as quotas are set and as `show_size` shows them; binary only if it says so."""
+    decimal = {"1048576": 1048576, "512B": 512, "500M": 500_000_000, "20G": 20_000_000_000, "2GB": 2e9, "1.5k": 1500, "1 T": 10**12}
+    binary = {"3MiB": 3 * 1024**2, "1kib": 1024, "2Gi": 2 * 1024**3, "1.5KiB": 1536, "1TiB": 1024**4}
+    exact = {"4.35G": 4_350_000_000, "1.1k": 1100, "0.29M": 290_000}
+    expected = decimal | binary | exact
+    assert {text: parse_size(text) for text in expected} == expected
+
+
+@pytest.mark.parametrize("text", ["big", "", "2iB", "2i", "-1G", "2GG", "1e9", "²G", "G"])
+def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError):
-        parse_size("big")
+        parse_size(text)
 
 
 def test_shown_in_two_units_at_most() -> None:

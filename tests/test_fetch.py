@@ -104,7 +104,7 @@ def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     """The very bytes of a request."""
     listener = socket.create_server(("127.0.0.1", 0))
     options = FetchOptions(LIMITS, user_agent="d4c-images/1 (+mailto:x@example.org)", from_address="x@example.org")
-    fetcher = Fetcher(options)
+    fetcher = Fetcher(replace(options, allow_private_hosts=True))
     connections = fetcher.connections(1)
     connections.start(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/a%20b.jpg?x=1", Memory()))
     client = None
@@ -520,7 +520,7 @@ def test_tls_sessions_are_taken_up_again(fetcher: Make, publishers: Publishers) 
 
 def test_addresses_are_remembered(fetcher: Make, publishers: Publishers) -> None:
     """A name that nobody but this worker's memory knows."""
-    one = fetcher(connect_to=())
+    one = fetcher(connect_to=(), allow_private_hosts=True)
     url = f"http://nobody-knows.invalid:{publishers.port}/counters"
     teller = one.transfer()
     teller.curl.setopt(pycurl.RESOLVE, [f"nobody-knows.invalid:{publishers.port}:127.0.0.1"])
@@ -536,7 +536,7 @@ def test_addresses_are_remembered(fetcher: Make, publishers: Publishers) -> None
 
 def test_where_one_address_is_deaf_the_other_is_asked(fetcher: Make, publishers: Publishers) -> None:
     """A name with an IPv6 address and an IPv4 one; nobody listens on the first."""
-    one = fetcher(connect_to=())
+    one = fetcher(connect_to=(), allow_private_hosts=True)
     teller = one.transfer()
     teller.curl.setopt(pycurl.RESOLVE, [f"both.invalid:{publishers.port}:[::1],127.0.0.1"])
     one.spare(teller)
@@ -598,10 +598,10 @@ def test_proxies_are_those_of_the_environment(fetcher: Make, publishers: Publish
         thread.start()
         for name in ("http_proxy", "https_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.server_address[1]}")
+        monkeypatch.setenv("no_proxy", "direct.example")
         one = fetcher(connect_to=())
         assert get(one, "http://plain.example/1.jpg").size_bytes == 4
         assert get(one, "https://secure.example/1.jpg").code == 200, "through a tunnel, certificate and all"
-        monkeypatch.setenv("no_proxy", "direct.example")
         assert get(one, "http://direct.example/1.jpg").code == OwnCode.DNS
         assert proxy.asked == ["GET http://plain.example/1.jpg HTTP/1.1", "CONNECT secure.example:443 HTTP/1.1"]
         proxy.shutdown()

@@ -74,7 +74,7 @@ def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Colle
     collection.run("hosts", "set", "A.example.org", "connections=1", "bytes_per_day=24G", "bytes_per_s=100k")
     collection.run("hosts", "set", "a.example.org", "connections=3")
     line = listed(collection, "--hosts-file", mine)["a.example.org"]
-    assert (line["connections"], line["min_interval_s"], line["bytes_per_s"], line["bytes_per_day"]) == (3, 1, 102400, 24 * 1024**3)
+    assert (line["connections"], line["min_interval_s"], line["bytes_per_s"], line["bytes_per_day"]) == (3, 1, 100_000, 24 * 10**9)
     assert listed(collection, "--hosts-file", mine)["b.example.org"]["connections"] == 5
     collection.run("hosts", "unset", "a.example.org", "bytes_per_s")
     line = listed(collection)["a.example.org"]

@@ -48,7 +48,13 @@ ONE_LEASE = "tests/test_lender.py::test_an_image_has_one_lease_at_a_time"
 LENDER = "tests/test_lender.py::test_limits_hold_at_every_moment"
 WIDTH = "tests/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
+SOCKETS = "tests/test_where_it_may_go.py::test_a_name_that_leads_there_is_refused_before_a_socket_is_opened[127.0.0.1]"
+
 MUTANTS = (
+    Mutant(
+        "a name may lead to any address (I9)",
+        "d4c_images/fetch/route.py", "        if not self._route.is_trusted:\n", "        if False:\n", SOCKETS,
+    ),
     Mutant(
         "two photos that are both called the best one join (I6)",
         "d4c_images/identity/variants.py", "        if one.role == other.role:\n", "        if False:\n", VARIANTS,

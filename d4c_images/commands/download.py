@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import secrets
 import socket
 import sys
@@ -16,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import pace
+from d4c_images import contact, pace
 from d4c_images.commands import arguments, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, UsageError
 from d4c_images.ledger import connect, owner, questions
-from d4c_images.model import USER_AGENT, FetchOptions, Limits
+from d4c_images.model import FetchOptions, Limits
 from d4c_images.rounds import idle_rounds
 from d4c_images.run import Ending, Plan, Runner, Watcher
 from d4c_images.runners.meeting import MeetingPlace
@@ -134,14 +133,28 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         help="keep each image as a file, or many of them in tar files of about a gigabyte; by default as the last time, at first "
         "as files",
     )
-    how.add_argument("--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G")
-    how.add_argument("--max-size", type=arguments.size, default="2G", metavar="SIZE", help="of one body")
+    how.add_argument(
+        "--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G, 1,000,000,000 bytes"
+    )
+    how.add_argument(
+        "--max-size",
+        type=arguments.size,
+        default="2G",
+        metavar="SIZE",
+        help="of one body; 2G is 2,000,000,000 bytes, 2GiB is 2,147,483,648",
+    )
     how.add_argument(
         "--connect-to",
         action="append",
         default=[],
         metavar="HOST:PORT:HOST:PORT",
         help="as curl's option: connect elsewhere, keep the URL; may be repeated",
+    )
+    how.add_argument(
+        "--allow-private-hosts",
+        action=argparse.BooleanOptionalAction,
+        default=settings.allow_private_hosts,
+        help="ask URLs that lead to loopback, private or other addresses that are not public; else they fail as private_address",
     )
     how.add_argument(
         "--insecure-host",
@@ -164,6 +177,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     plan = _plan(args, fetch.limits, deadline, grace_s)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
+    if settings.contact is None:
+        print(contact.MISSING, file=sys.stderr, flush=True)
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
@@ -294,25 +309,16 @@ def _progress(args: argparse.Namespace) -> Watcher:
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
     limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
+    who = None if settings.contact is None else contact.read(settings.contact)
     return FetchOptions(
         limits=limits,
-        user_agent=_user_agent(settings.contact),
+        user_agent=contact.user_agent(who),
         connect_to=tuple(args.connect_to),
         cacert=args.cacert and args.cacert.absolute(),
         insecure_hosts=frozenset(host.lower() for host in args.insecure_host),
-        from_address=_mail_address(settings.contact),
+        from_address=None if who is None else who.mail,
+        allow_private_hosts=args.allow_private_hosts,
     )
-
-
-def _user_agent(contact: str | None) -> str:
-    """Honest, and with an address where the publisher can reach us."""
-    return f"{USER_AGENT} (+{contact})" if contact else USER_AGENT
-
-
-def _mail_address(contact: str | None) -> str | None:
-    """For the header From, which holds nothing else."""
-    address = (contact or "").strip().removeprefix("mailto:")
-    return address if re.fullmatch(r"[^\s@<>,;:]+@[^\s@<>,;:]+\.[^\s@<>,;:]+", address) else None
 
 
 def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:

@@ -54,7 +54,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         nargs="*",
         metavar="NAME",
         help="hosts, `*` for any part of a name (quote it), also of hosts to come for set and unset; after these also limits: "
-        "connections=1 min_interval_s=2 bytes_per_s=100k bytes_per_day=24G; unset without one takes all back",
+        "connections=1 min_interval_s=2 bytes_per_s=100k bytes_per_day=24G (24,000,000,000; 24GiB means powers of 1024); unset "
+        "without one takes all back",
     )
     parser.add_argument("--for", dest="span", type=arguments.span, metavar="SPAN", help="of a pause; else until resume")
     parser.add_argument("--all", action="store_true", help="list all hosts, also those with nothing left")

@@ -40,15 +40,19 @@ class Connections:
         """Begin a request; the caller has not more than `most` under way."""
         url = requestable(request.url)
         if url is None:
-            self._refuse(request, "not an http(s) URL with a host")
+            self._refuse(request, OwnCode.BAD_URL, "not an http(s) URL with a host")
+            return
+        route = self._fetcher.routes.of(url)
+        if route.refusal is not None:
+            self._refuse(request, OwnCode.PRIVATE_ADDRESS, route.refusal)
             return
         transfer = self._fetcher.transfer()
         origin = origin_of(url)
         try:
-            transfer.begin(request, url, self._fetcher.memory(origin), origin in self._fetcher.multiplexed)
+            transfer.begin(request, url, route, self._fetcher.memory(origin), may_wait=origin in self._fetcher.multiplexed)
         except pycurl.error as error:
             self._fetcher.spare(transfer)
-            self._refuse(request, str(error.args[-1]))
+            self._refuse(request, OwnCode.BAD_URL, str(error.args[-1]))
             return
         transfer.home = self
         self._busy[request] = transfer
@@ -88,6 +92,6 @@ class Connections:
             self._fetcher.loop.drop(self._multi)
             self._multi = self._opened()
 
-    def _refuse(self, request: Request, why: str) -> None:
-        reply = Reply(OwnCode.BAD_URL, request.url, request.url, error=why, hops=request.hops)
+    def _refuse(self, request: Request, code: OwnCode, why: str) -> None:
+        reply = Reply(code, request.url, request.url, error=why, hops=request.hops)
         self._fetcher.ready.append((request, reply))

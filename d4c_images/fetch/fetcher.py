@@ -13,9 +13,12 @@ import pycurl
 from d4c_images.errors import UsageError
 from d4c_images.fetch.connections import Connections
 from d4c_images.fetch.loop import Loop
+from d4c_images.fetch.proxies import Proxies
+from d4c_images.fetch.route import Routes
 from d4c_images.fetch.transfer import Request, Transfer
 from d4c_images.fetch.urls import origin_of
 from d4c_images.model import FetchOptions, Reply
+from d4c_images.settings import proxy_variables
 
 REMEMBERED = 512  # origins, of some 12 KB each
 
@@ -28,6 +31,7 @@ class Fetcher:
         if not cacert.is_file():
             raise UsageError(f"no such file of CA certificates: {cacert}")
         self.options = options
+        self.routes = Routes(options, Proxies.of(proxy_variables()))
         self.ready: list[tuple[Request, Reply]] = []  # replies that nobody has been told of
         self.loop = Loop()
         self.multiplexed: set[str] = set()  # origins that speak HTTP/2: their requests wait for a connection that they can share

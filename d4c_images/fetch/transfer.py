@@ -11,6 +11,7 @@ import pycurl
 from d4c_images.errors import StoreError
 from d4c_images.fetch.body import Body, Sink, Unfinished, content_range, unfinished
 from d4c_images.fetch.codes import own_code
+from d4c_images.fetch.route import Gate, Route
 from d4c_images.fetch.urls import host_of, target_of
 from d4c_images.model import FetchOptions, OwnCode, Reply
 
@@ -72,15 +73,14 @@ class Transfer:
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._limits.stall_s)))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, self._limits.stall_bytes_per_s)
         curl.setopt(pycurl.MAXFILESIZE_LARGE, self._limits.max_bytes)
-        if options.connect_to:
-            curl.setopt(pycurl.CONNECT_TO, list(options.connect_to))
+        self._gate = Gate(curl)
         curl.setopt(pycurl.WRITEFUNCTION, self._receive)
         curl.setopt(pycurl.HEADERFUNCTION, self._header)
 
     def close(self) -> None:
         self.curl.close()
 
-    def begin(self, request: Request, url: str, memory: pycurl.CurlShare, may_wait: bool) -> None:
+    def begin(self, request: Request, url: str, route: Route, memory: pycurl.CurlShare, *, may_wait: bool) -> None:
         """Make ready for a request. `may_wait`: for a connection under way that it can share, instead of another one."""
         self.request, self.url = request, url
         self._lines: list[bytes] = []
@@ -90,6 +90,7 @@ class Transfer:
         self._own: OwnCode | None = None
         self._fault: OSError | StoreError | None = None
         request.broke_off, request.starts_over = None, False
+        self._gate.take(route)
         if memory is not self._memory:
             if self._memory is not None:
                 self.curl.unsetopt(pycurl.SHARE)
@@ -146,6 +147,8 @@ class Transfer:
             text = None
         elif error == pycurl.E_WRITE_ERROR and self._kept is False:
             text = None  # an error page of which we have read enough
+        elif error == pycurl.E_COULDNT_CONNECT and (refusal := self._gate.refusal):
+            code, text = OwnCode.PRIVATE_ADDRESS, refusal
         elif error != pycurl.E_OK:
             code = own_code(error, message)
         elif code in REDIRECTS:

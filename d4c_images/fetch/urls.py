@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 from urllib.parse import urljoin
 
 from d4c_images.identity import parts, usable_url
+
+_CLEAR = re.compile(
+    r"https?://(?:[^/?#@\\&]*@)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?(?:[/?#]|\Z)", re.ASCII | re.IGNORECASE
+).match
 
 
 @functools.lru_cache(maxsize=1024)  # asked several times for each request, in a row
@@ -22,10 +27,13 @@ def origin_of(url: str) -> str:
 
 
 def requestable(url: str) -> str | None:
-    """`url` in the ASCII that a request line wants, untouched where it is that already; None where it is no http(s) URL."""
+    """`url` in the ASCII that a request line wants, untouched where it is that already; None where it is no http(s) URL.
+
+    Untouched only if nobody can read another host in it than we do: to libcurl, `http://a.org\\@b.org/` is of b.org.
+    """
     if host_of(url) is None:
         return None
-    return url if url.isascii() and url.isprintable() and " " not in url else usable_url(url)
+    return url if _CLEAR(url) and url.isascii() and url.isprintable() and " " not in url else usable_url(url)
 
 
 def target_of(url: str, location: str) -> str | None:

@@ -302,6 +302,8 @@ class Lender:
             return None
         if share.at_first < connections:
             turn = replace(turn, at_first=max(1, share.at_first))
+        if group.is_shared:
+            turn = replace(turn, group=group.name)
         if not lane.leases:
             turn = replace(turn, connections=min(turn.connections, len(turn.claims)))  # one claim needs one
             host.lanes[lane.number] = lane

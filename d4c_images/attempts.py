@@ -62,7 +62,7 @@ class Attempts:
         part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id, claim.revision)
         url_no = min(claim.url_no, len(claim.urls) - 1)
         attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
-        attempt.failure = claim.failure
+        attempt.failure, attempt.cookies = claim.failure, claim.cookies
         self.open.add(attempt)
         if claim.stored is not None:
             place = Place(claim.stored.path, claim.stored.offset)
@@ -339,7 +339,8 @@ class Attempts:
         """Have the ledger remember where to go on, and not before when."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
-        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, _to_carry(attempt.failure), wait_s))
+        failure, cookies = _to_carry(attempt.failure), attempt.cookies if redirect_url else ()
+        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure, wait_s, cookies))
 
     def _ask_plainly(self, attempt: Attempt) -> None:
         """By http, as its URL says: not all of the host's URLs are to be had by https."""

@@ -189,6 +189,7 @@ class Claim:
     failure: Failure | None = None  # of this attempt, at another host
     hashes: tuple[PublishedHash, ...] = ()
     stored: Stored | None = None  # it is there, and its publisher is asked whether it has changed
+    cookies: tuple[str, ...] = ()  # of the chain of redirects that led here
     revision: int = 0  # of the bytes that this may bring: how often those before were others
 
 
@@ -290,6 +291,7 @@ class Move:
     hops: int = 0
     failure: Failure | None = None  # what this attempt has met with so far, should nothing better come
     wait_s: float = 0.0  # the redirect has asked not to be followed earlier
+    cookies: tuple[str, ...] = ()  # of this chain of redirects; no ledger ever has them
 
 
 @dataclass(frozen=True, slots=True)

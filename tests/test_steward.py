@@ -346,6 +346,32 @@ def test_a_move_waits_as_long_as_the_redirect_has_asked(ledger: connect.Ledger) 
     assert min(there) - min(turn.expires_at for turn in runner.turns) >= 100.5
 
 
+def test_cookies_of_a_chain_go_along_to_the_next_host_and_no_further(ledger: connect.Ledger) -> None:
+    """Also where the claim is given back there at first; not into the ledger; not to another attempt, nor to another image."""
+
+    def answer(turn: Turn) -> list[Outcome]:
+        if turn.host != "c.example.org":
+            return [
+                Outcome(
+                    claim.image_id, move=Move("c.example.org", 0, "http://c.example.org/", 1, cookies=(f"key={claim.image_id}",))
+                )
+                for claim in turn.claims
+            ]
+        if len([turn for turn in runner.turns if turn.host == "c.example.org"]) == 1:
+            return [Outcome(claim.image_id) for claim in turn.claims]
+        busy = Verdict(Status.FAILED_TRANSIENT, "timeout")
+        return [Outcome(claim.image_id, GONE if claim.attempt > 1 else busy, requests=1) for claim in turn.claims]
+
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable(), retry_base_s=1.0, retry_cap_s=1.0)) is Ending.DONE
+    there = [claim for turn in runner.turns if turn.host == "c.example.org" for claim in turn.claims]
+    assert {claim.cookies == (f"key={claim.image_id}",) for claim in there if claim.attempt == 1} == {True}
+    again = [claim for turn in runner.turns for claim in turn.claims if claim.attempt > 1]
+    assert again
+    assert {claim.cookies for claim in again if claim.redirect_url is None} <= {()}
+    assert "key=" not in "".join(ledger.connection.iterdump())
+
+
 def lent_to(runner: ByHand, worker: int) -> list[Turn]:
     return [turn for to, orders in runner.told if to == worker for turn in orders.turns]
 

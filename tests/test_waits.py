@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -209,12 +210,12 @@ def test_what_comes_in_during_a_named_wait_leads_to_no_request(late: bytes, tmp_
         if asked.path == "/1.jpg":
             assert is_named.wait(PATIENCE_S)
             return late
-        is_named.set()
         return answer(429, "Retry-After: 600")
 
     with worker_at(answers, tmp_path) as (server, outcomes):
         first = Claim(1, 1, 0, (f"http://{HOST}/1.jpg", f"http://{HOST}/1b.jpg"), attempt=1)
-        told = outcomes(Orders((turn(1, first, claim(2), claim(3), connections=2),)))
+        given = Orders((turn(1, first, claim(2), claim(3), connections=2),))
+        told = outcomes(given, heard=lambda outcome: outcome.hold_s and is_named.set())
         assert sorted(server.paths) == ["/1.jpg", "/2.jpg"]
     assert sorted(outcome.image_id for outcome in told) == [1, 2, 3]
 
@@ -256,6 +257,18 @@ def test_a_gate_that_wants_its_cookie_back_lets_us_through(tmp_path: Path) -> No
     assert [outcome.requests for outcome in told] == [2, 2], "the next image has a chain of its own"
     assert all(outcome.blob for outcome in told)
     assert len(server.asked) == 4
+
+
+def test_cookies_go_along_where_the_chain_leads_to_another_host(tmp_path: Path) -> None:
+    """Which of them are sent there is for the rules of cookies to say."""
+    sets = answer(302, f"Location: http://www.{HOST}/1.jpg", "Set-Cookie: all=1; Path=/; Domain=example.org", "Set-Cookie: mine=1")
+    with worker_at(lambda asked: sets if asked.host == HOST else answer(404), tmp_path) as (server, outcomes):
+        (moved,) = outcomes(Orders((turn(1, claim(1)),)))
+        assert moved.move is not None
+        assert len(moved.move.cookies) == 2
+        there = replace(claim(1), redirect_url=moved.move.redirect_url, hops=1, cookies=moved.move.cookies)
+        outcomes(Orders((turn(2, there, host=f"www.{HOST}"),)))
+        assert server.asked[-1].headers["cookie"] == "all=1"
 
 
 def test_the_next_candidate_and_the_next_attempt_have_no_cookies(tmp_path: Path) -> None:

@@ -315,6 +315,27 @@ def test_other_workers_hear_of_a_named_wait_before_it_is_written_down(
     assert {turn.group for turn in runner.turns} == {"shared"}
 
 
+def test_what_is_given_back_tells_of_a_wait_that_still_holds(ledger: connect.Ledger) -> None:
+    """A worker knows of it, and this run may not: nothing is lent there in vain again and again."""
+    runner = ByHand(lambda turn: [Outcome(claim.image_id, hold_s=599.0) for claim in turn.claims])
+    assert run(ledger, runner, Plan(HostTable(), max_idle_s=60.0)) is Ending.WAITING
+    assert [turn.host for turn in runner.turns] == ["a.example.org", "b.example.org"]
+    assert counts(ledger) == {"pending": 20}
+
+
+def test_a_redirect_to_a_host_that_waits_is_followed_when_it_may_be_asked(ledger: connect.Ledger) -> None:
+    def answer(turn: Turn) -> list[Outcome]:
+        if turn.host == "a.example.org":
+            return [Outcome(claim.image_id, move=Move("b.example.org", 0, "http://b.example.org/", 1)) for claim in turn.claims]
+        asked_at.append(runner.now)
+        return wait_of(turn) if len(asked_at) == 1 else all_gone(turn)
+
+    asked_at: list[float] = []
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    assert asked_at[1] - asked_at[0] >= 600
+
+
 def test_a_wait_is_never_cut_on_its_way_into_the_ledger(ledger: connect.Ledger) -> None:
     """The next run knows whole seconds: it asks later than was named, and never earlier."""
     runner = ByHand(lambda turn: wait_of(turn) if turn.host.startswith("a") else all_gone(turn))

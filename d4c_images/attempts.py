@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from d4c_images import again, documents, ratelimit, robots
+from d4c_images import again, documents, ratelimit, robots, waits
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
@@ -33,6 +33,7 @@ from d4c_images.model import (
 )  # fmt: skip
 from d4c_images.stores import Keep, Place, Store
 
+MOST_WAITS = 1024  # of groups; those that are over are forgotten then
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 
 # A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
@@ -51,6 +52,7 @@ class Attempts:
         self._beside, self._end_host = beside, end_host
         self.open: set[Attempt] = set()  # without an outcome yet
         self.stirred: set[Lane] = set()  # lanes where something has happened
+        self._waits: dict[str, float] = {}  # group -> until when, by the monotonic clock, its hosts have asked not to be asked
 
     def begin(self, lane: Lane) -> Attempt | None:
         """An attempt at the lane's next claim, to be asked for; None where it can do without a request for now."""
@@ -60,7 +62,7 @@ class Attempts:
         part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id, claim.revision)
         url_no = min(claim.url_no, len(claim.urls) - 1)
         attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
-        attempt.failure = claim.failure
+        attempt.failure, attempt.cookies = claim.failure, claim.cookies
         self.open.add(attempt)
         if claim.stored is not None:
             place = Place(claim.stored.path, claim.stored.offset)
@@ -83,7 +85,7 @@ class Attempts:
         stored = attempt.claim.stored
         is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
         condition = again.condition(stored) if stored is not None and is_conditional else ()
-        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition)
+        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition, attempt.cookies)
         attempt.unfinished = None
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
@@ -107,6 +109,7 @@ class Attempts:
         attempt.job.n_open -= 1
         self.open.remove(attempt)
         self.stirred.add(attempt.lane)
+        attempt.job.has_named_wait |= attempt.hold_s > 0.0
         headers = attempt.reply.headers if attempt.reply else {}
         attempt.job.outcomes.append(
             Outcome(
@@ -161,6 +164,7 @@ class Attempts:
 
     def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
         attempt.reply = reply
+        attempt.cookies = request.cookies
         attempt.n_requests += reply.code != OwnCode.PRIVATE_ADDRESS
         attempt.received_bytes += reply.received_bytes
         attempt.elapsed_s += reply.elapsed_s
@@ -177,7 +181,8 @@ class Attempts:
                 self._ask_plainly(attempt)
                 return
             if attempt.hops < self._fetcher.options.limits.max_redirects:
-                self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1)
+                wait_s = waits.retry_after_s(reply.headers, self._clock.time()) or 0.0  # of the redirected request, whoever gets it
+                self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1, wait_s)
                 return
             reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
         if request.condition and reply.code == 412:  # no answer to a GET that asks by If-None-Match
@@ -215,14 +220,27 @@ class Attempts:
         """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
         lane, turn = attempt.lane, attempt.job.turn
         sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
-        wish = ratelimit.wish_of(reply.headers, self._clock.time())
+        now = self._clock.time()
+        wish = ratelimit.wish_of(reply.headers, now)
         lane.interval_s = wish.interval_s
         lane.has_started(turn, sent_at)
         lane.has_received(turn, reply.received_bytes, sent_at)
         attempt.job.received_bytes += reply.received_bytes
-        if wish.hold_s:
-            attempt.hold_s = max(attempt.hold_s, wish.hold_s)
-            self._end_host(lane.host)
+        wait_s = max(wish.hold_s, waits.retry_after_s(reply.headers, now) or 0.0)
+        if wait_s:
+            self._wait(attempt, wait_s)
+
+    def _wait(self, attempt: Attempt, wait_s: float) -> None:
+        """The host wants no request for so long: the gate is shut here and now, whatever the ledger knows by then."""
+        now, group = self._clock.monotonic(), attempt.lane.group
+        attempt.hold_s = max(attempt.hold_s, wait_s)
+        if len(self._waits) > MOST_WAITS:
+            self._waits = {name: until for name, until in self._waits.items() if until > now}
+        self._waits[group] = max(self._waits.get(group, 0.0), now + wait_s)
+
+    def waits_until(self, lane: Lane) -> float:
+        """Until when, by the monotonic clock, nothing may be asked there: a host of the lane's group has named that."""
+        return self._waits.get(lane.group, 0.0)
 
     def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
         """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
@@ -296,6 +314,7 @@ class Attempts:
     def _ask_next(self, attempt: Attempt) -> None:
         """Go on with the next candidate, if there is one."""
         attempt.part.abort()
+        attempt.cookies = ()
         url_no = attempt.url_no + 1
         if url_no < len(attempt.claim.urls):
             self._go_on(attempt, attempt.claim.urls[url_no], url_no, 0)
@@ -308,19 +327,20 @@ class Attempts:
             raise ValueError("no candidate left, and none has failed")
         self.settle(attempt, verdict=failure.verdict, http_status=failure.code, url_no=failure.url_no)
 
-    def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int) -> None:
+    def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int, wait_s: float = 0.0) -> None:
         """Ask `url` next: here, where it is on this host, else in its own host's queue."""
         attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
         if host_of(url) in (None, attempt.lane.host):
             attempt.lane.ready.append(attempt)
         else:
-            self._move(attempt)
+            self._move(attempt, wait_s)
 
-    def _move(self, attempt: Attempt) -> None:
-        """Have the ledger remember where to go on."""
+    def _move(self, attempt: Attempt, wait_s: float = 0.0) -> None:
+        """Have the ledger remember where to go on, and not before when."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
-        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, _to_carry(attempt.failure)))
+        failure, cookies = _to_carry(attempt.failure), attempt.cookies if redirect_url else ()
+        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure, wait_s, cookies))
 
     def _ask_plainly(self, attempt: Attempt) -> None:
         """By http, as its URL says: not all of the host's URLs are to be had by https."""

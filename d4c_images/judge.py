@@ -8,20 +8,17 @@ the same image may be asked; what says that the host is in trouble counts agains
 from __future__ import annotations
 
 import codecs
-import email.utils
 import html
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from d4c_images import robots
 from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict, http_error
 from d4c_images.sniff import Kind, Sniffed, encoding_of_mark, sniff
+from d4c_images.waits import retry_after_s
 
 MAX_DETAIL = 2000
-MAX_RETRY_AFTER_S = 7 * 86400.0
 _MOST_PAGE_BYTES = 65536
 
 
@@ -87,7 +84,8 @@ _OWN_CODES: dict[int, Verdict] = {
 
 
 def judge(reply: Reply, policy: Policy, now: float) -> Verdict:
-    """What one reply means for its image; `now` (unix time) is what a `Retry-After` date is measured against.
+    """What one reply means for its image; `now` (unix time) is our own clock, for a `Retry-After` date of a server
+    that does not tell its own.
 
     A `SUCCESS` here says only that the bytes look sound: the decoder has the last word (`judge_decoded`). Redirects are
     followed by the caller; one that arrives here led nowhere.
@@ -181,26 +179,6 @@ def judge_decoded(result: DecodeResult) -> Verdict:
     if result.reason is DecodeFault.TOO_MANY_PIXELS:
         return Verdict(Status.FAILED_PERMANENT, ErrorType.TOO_LARGE, detail, try_next=True)
     return Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE, detail, try_next=True)
-
-
-def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds that `Retry-After` asks to wait (RFC 9110 section 10.2.3: seconds, or a date in any of three forms).
-
-    0 where the time has passed already; at most a week, since a mistyped year must not shut a host out for ever; None where
-    there is no such header or it cannot be read.
-    """
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", value):
-        return min(max(0.0, float(value)), MAX_RETRY_AFTER_S)
-    try:
-        date = email.utils.parsedate_tz(value)
-        if date is None:
-            return None
-        year, month, day, hour, minute, second = date[:6]
-        wait_s = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp() - (date[9] or 0) - now
-    except (ValueError, OverflowError, IndexError, TypeError):  # a date that no calendar has
-        return None
-    return min(max(0.0, wait_s), MAX_RETRY_AFTER_S)
 
 
 # The text of a page ----------------------------------------------------------------------------------------------------------

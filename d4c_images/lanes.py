@@ -31,6 +31,8 @@ class Job:
     outcomes: list[Outcome] = field(default_factory=list)  # not yet reported
     has_said_half: bool = False
     received_bytes: int = 0
+    is_over: bool = False  # nothing more is asked of it, not even the rest of a body
+    has_named_wait: bool = False  # an answer to it has named one, which has not been reported yet
 
     @property
     def n_left(self) -> int:
@@ -61,6 +63,7 @@ class Lane:
     interval_s: float = 0.0  # between two requests, as the server's answers ask for
     n_troubles: int = 0  # in a row
     n_slow: int = 0  # images that take long to decode, and wait for that
+    group: str = ""  # hosts that share its waits; of a host alone, its name
     answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
 
     @property
@@ -70,6 +73,7 @@ class Lane:
     def add(self, job: Job) -> None:
         """The turn that follows: a lane that has grown stays as wide, as far as the turn allows."""
         turn = job.turn
+        self.group = turn.group or turn.host
         width = turn.connections if turn.at_first is None else max(self.speed.width, turn.at_first)
         self.speed = replace(self.speed, width=float(width))
         self.connections.resize(turn.connections)
@@ -119,7 +123,8 @@ class Attempt:
     n_requests: int = 0
     received_bytes: int = 0
     elapsed_s: float = 0.0
-    hold_s: float = 0.0  # what its answers ask for, of the server's limits
+    hold_s: float = 0.0  # the longest wait that its answers have named
+    cookies: tuple[str, ...] = ()  # of this chain of redirects
     reply: Reply | None = None
     failure: Failure | None = None  # to be told if no other candidate succeeds
     unfinished: Unfinished | None = None  # the rest of this body is asked for next

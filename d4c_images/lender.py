@@ -17,7 +17,7 @@ from typing import NamedTuple
 from d4c_images import pace
 from d4c_images.agenda import NOWHERE, Agenda
 from d4c_images.ledger import lending, pacing
-from d4c_images.model import OwnCode, Report, Turn
+from d4c_images.model import Claim, OwnCode, Report, Turn
 from d4c_images.roster import Group, Host, HostLane, Lease, Roster
 from d4c_images.run import Plan, Totals
 from d4c_images.silence import Silence
@@ -33,6 +33,8 @@ NEW_SHARE = 4  # one connection of so many, at most, waits for hosts that have n
 MAX_TURNS = 64  # in one transaction
 MAX_LOOKS = 512  # likewise: hosts that are looked at, most of them in vain where there are so many
 TICK_S = 0.25
+MOST_CHAINS = 1000  # of redirects over several hosts whose cookies are remembered
+MOST_COOKIES = 16_384  # characters of one of them
 
 
 class Share(NamedTuple):
@@ -51,6 +53,7 @@ class Lender:
         self.leases: dict[int, Lease] = {}
         self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
         self.resting: list[Host] = []  # of groups that have sent all that they may in a day; for whoever tells people
+        self._cookies: dict[int, tuple[str, ...]] = {}  # image -> those of a chain of redirects that goes on at another host
         self._n_new = 0  # lanes of hosts that have not answered yet
         self.is_behind = False  # there are more hosts to look at than could be looked at
 
@@ -170,6 +173,10 @@ class Lender:
             lease.outstanding.discard(outcome.image_id)
             if outcome.verdict is None:  # it will be lent again, here or to another host's turn
                 self._totals.lent -= 1
+            if outcome.move is not None:
+                self._remember(outcome.image_id, outcome.move.cookies)
+            elif self._cookies and (outcome.verdict or outcome.unfolding):
+                self._cookies.pop(outcome.image_id, None)
         if not report.finished:
             return
         del self.leases[report.lease_id]
@@ -184,6 +191,14 @@ class Lender:
             host.claims_each = max(LEAST_CLAIMS_EACH, host.claims_each // 2)
         elif lasted_s < SHORT_TURN_S and len(lease.turn.claims) >= host.claims_each * lease.turn.connections:
             host.claims_each = min(MAX_CLAIMS, host.claims_each * 2)
+
+    def _remember(self, image_id: int, cookies: tuple[str, ...]) -> None:
+        """Until the image has had its attempt. Not in the ledger: whoever starts anew gets new ones."""
+        self._cookies.pop(image_id, None)
+        if cookies and sum(map(len, cookies)) <= MOST_COOKIES:
+            if len(self._cookies) == MOST_CHAINS:
+                del self._cookies[next(iter(self._cookies))]
+            self._cookies[image_id] = cookies
 
     def answered(self, host: Host, has_answered: bool) -> None:
         """Whether the host's latest answers were some: until they are, it gets one connection."""
@@ -302,6 +317,10 @@ class Lender:
             return None
         if share.at_first < connections:
             turn = replace(turn, at_first=max(1, share.at_first))
+        if group.is_shared:
+            turn = replace(turn, group=group.name)
+        if self._cookies:
+            turn = replace(turn, claims=tuple(self._with_cookies(claim) for claim in turn.claims))
         if not lane.leases:
             turn = replace(turn, connections=min(turn.connections, len(turn.claims)))  # one claim needs one
             host.lanes[lane.number] = lane
@@ -312,6 +331,10 @@ class Lender:
         self._measure(host, lane)
         self._totals.lent += len(turn.claims)
         return turn
+
+    def _with_cookies(self, claim: Claim) -> Claim:
+        cookies = self._cookies.get(claim.image_id)
+        return claim if cookies is None or claim.redirect_url is None else replace(claim, cookies=cookies)
 
     def _measure(self, host: Host, lane: HostLane) -> None:
         """What the lane takes of its group and its worker: requests of an earlier turn may be under way still."""

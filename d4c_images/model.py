@@ -192,6 +192,7 @@ class Claim:
     failure: Failure | None = None  # of this attempt, at another host
     hashes: tuple[PublishedHash, ...] = ()
     stored: Stored | None = None  # it is there, and its publisher is asked whether it has changed
+    cookies: tuple[str, ...] = ()  # of the chain of redirects that led here
     revision: int = 0  # of the bytes that this may bring: how often those before were others
 
 
@@ -209,6 +210,7 @@ class Turn:
     bytes_per_s: float | None = None  # of this lane, on average
     max_bytes: int | None = None  # nothing is started once the turn has brought so many
     at_first: int | None = None  # requests at once to begin with; one more for each picture in time. None: all that it may have
+    group: str | None = None  # hosts with which this one shares its limits: a wait that one of them names is one of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,8 @@ class Move:
     redirect_url: str | None = None
     hops: int = 0
     failure: Failure | None = None  # what this attempt has met with so far, should nothing better come
+    wait_s: float = 0.0  # the redirect has asked not to be followed earlier
+    cookies: tuple[str, ...] = ()  # of this chain of redirects; no ledger ever has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +333,7 @@ class Outcome:
     last_modified: str | None = None
     robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
-    hold_s: float = 0.0  # the server allows no request for so long, whatever it has answered (`ratelimit`)
+    hold_s: float = 0.0  # the server wants no request for so long, whatever it has answered (`waits`, `ratelimit`)
     interval_s: float = 0.0  # ... or not more than one in so long
     rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
     is_lost: bool = False  # of an image that is asked for again: its file was not there, or was another one

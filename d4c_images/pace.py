@@ -257,7 +257,7 @@ def _block_s(pace: HostPace, policy: Policy) -> float:
 
 
 def _blocked(pace: HostPace, why: str, now: float, policy: Policy) -> HostPace:
-    until = now + _block_s(pace, policy)
+    until = max(now + _block_s(pace, policy), pace.blocked_until or 0.0)  # a wait that the host has named is not cut short
     return replace(pace, recent_ok=0.0, recent_bad=0.0, block_level=pace.block_level + 1, blocked_until=until, blocked_why=why)
 
 

@@ -13,13 +13,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from d4c_images.waits import seconds_until
+
 MOST_WAIT_S = 7 * 86400.0  # a mistyped number must not shut a host out for ever
 EPOCH_FROM = 1e9  # seconds: no server thinks of 30 years
 EPOCH_MS_FROM = 1e12
 FREE_SHARE = 0.5  # of a window's requests, before the rest of them is spread over the rest of the window
 
 _PREFIXES = ("ratelimit", "x-ratelimit", "x-rate-limit")
-_NUMBER = re.compile(r"\s*(-?\d{1,18})(?:\.\d*)?\s*(?:[,;]|\Z)")
+_NUMBER = re.compile(r"\s*(-?\d{1,18})(?:\.(\d*))?\s*(?:[,;]|\Z)")
 _PARAMETER = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(-?\d{1,18})\b", re.IGNORECASE)
 _ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^;,"]*)((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|\Z)')
 
@@ -38,7 +40,8 @@ class _Quota(NamedTuple):
 
 
 def wish_of(headers: Mapping[str, str], now: float) -> Wish:
-    """What the headers (names in lower case) of an answer ask for; `now` is unix time.
+    """What the headers (names in lower case) of an answer ask for; `now` (unix time) is our own clock, for servers that do not tell
+    theirs.
 
     No request until the reset where none remains. Once less than half of a window's requests is left, or where it is not known how
     many there are, the rest is spread over the time until the reset. Of several limits the strictest counts.
@@ -58,21 +61,25 @@ def _quotas(headers: Mapping[str, str], now: float) -> Iterator[_Quota]:
     field = headers.get("ratelimit", "")
     if "remaining" in field.lower():
         values = {name.lower(): int(value) for name, value in _PARAMETER.findall(field)}
-        yield from _quota(values.get("remaining"), values.get("reset"), values.get("limit"), now)
+        yield from _quota(values.get("remaining"), _in_s(values.get("reset"), headers, now), values.get("limit"))
     else:
         limits = {name: values.get("q") for name, values in _items(headers.get("ratelimit-policy", ""))}
         for name, values in _items(field):
-            yield from _quota(values.get("r"), values.get("t"), limits.get(name), now)
+            yield from _quota(values.get("r"), _in_s(values.get("t"), headers, now), limits.get(name))
     for prefix in _PREFIXES:
         remaining, reset, limit = (_number(headers.get(f"{prefix}-{name}")) for name in ("remaining", "reset", "limit"))
-        yield from _quota(remaining, reset, limit, now)
+        yield from _quota(remaining, _in_s(reset, headers, now), limit)
 
 
-def _quota(remaining: int | None, reset: int | None, limit: int | None, now: float) -> Iterator[_Quota]:
-    if remaining is None or reset is None:
-        return
-    reset_s = reset / 1000 - now if reset >= EPOCH_MS_FROM else reset - now if reset >= EPOCH_FROM else float(reset)
-    if reset_s > 0:
+def _in_s(reset: int | None, headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until a reset that is given in seconds from now, or as a time."""
+    if reset is None or reset < EPOCH_FROM:
+        return reset
+    return seconds_until(reset / 1000 if reset >= EPOCH_MS_FROM else reset, headers, now)
+
+
+def _quota(remaining: int | None, reset_s: float | None, limit: int | None) -> Iterator[_Quota]:
+    if remaining is not None and reset_s is not None and reset_s > 0:
         yield _Quota(remaining, min(reset_s, MOST_WAIT_S), limit)
 
 
@@ -83,5 +90,6 @@ def _items(field: str) -> Iterator[tuple[str, dict[str, int]]]:
 
 
 def _number(value: str | None) -> int | None:
+    """Rounded up: no wait is cut short."""
     found = _NUMBER.match(value or "")
-    return int(found[1]) if found else None
+    return int(found[1]) + bool((found[2] or "").strip("0")) if found else None

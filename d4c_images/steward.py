@@ -105,10 +105,17 @@ class Steward:
 
     def _receive(self) -> list[Event]:
         """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
-        events = self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S)
+        events = self._heeded(self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S))
         end_at = self._clock() + GATHER_S
         while self._ledger.guard is not None and events and not self._stop() and self._clock() < end_at:
-            events += self._runner.receive(TICK_S)
+            events += self._heeded(self._runner.receive(TICK_S))
+        return events
+
+    def _heeded(self, events: list[Event]) -> list[Event]:
+        """Before anything is written down: where a host has named a wait, other workers start nothing more there."""
+        reports = [event.report for event in events if isinstance(event, Reported)]
+        waiting = {report.lease_id for report in reports if any(outcome.hold_s for outcome in report.outcomes)}
+        self._end({lease.host.group for lease_id in waiting if (lease := self._lender.leases.get(lease_id)) is not None})
         return events
 
     def _ending(self) -> Ending | None:

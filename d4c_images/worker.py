@@ -28,6 +28,7 @@ IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
+TOLD_AGAIN_S = 1.0  # by which a wait is shorter when it is told with what is given back: it is no new one
 LONG_REST_S = 20.0  # a lane that has to rest for longer, and for more than its interval, gives its place back
 
 
@@ -64,6 +65,7 @@ class _Worker:
             if now >= self._look_at or not self._lanes:
                 orders = feed(0.0 if self._lanes else IDLE_S)
                 closed = orders.closed
+                now = self._clock.monotonic()  # it may have waited
                 self._take(orders)
                 self._end_turns(orders)
                 self._look_at = now + LOOK_S
@@ -98,8 +100,9 @@ class _Worker:
         for lane in self._lanes.values():
             for job in lane.jobs:
                 has_had_its_bytes = job.turn.max_bytes is not None and job.received_bytes >= job.turn.max_bytes
-                if orders.drain or now >= job.turn.expires_at or job.turn.lease_id in orders.end or has_had_its_bytes:
-                    self._end(lane, job, spares_bodies=not orders.drain)
+                is_ended = orders.drain or job.turn.lease_id in orders.end
+                if is_ended or now >= job.turn.expires_at or has_had_its_bytes:
+                    self._end(lane, job, spares_bodies=not is_ended)
             if orders.drain and orders.closed:
                 for request, attempt in lane.in_flight.items():
                     lane.connections.cancel(request)
@@ -108,14 +111,20 @@ class _Worker:
 
     def _end(self, lane: Lane, job: Job, *, spares_bodies: bool) -> None:
         """Start nothing more of this turn, but for the rest of bodies that broke off, where those are spared."""
-        job.outcomes += [Outcome(claim.image_id) for claim in job.unstarted]
-        job.unstarted.clear()
+        job.is_over |= not spares_bodies
+        if job.unstarted:
+            wait_s = self._attempts.waits_until(lane) - self._clock.monotonic() - TOLD_AGAIN_S
+            job.outcomes += [Outcome(claim.image_id, hold_s=max(0.0, wait_s)) for claim in job.unstarted]
+            job.has_named_wait |= wait_s > 0.0
+            job.unstarted.clear()
         for attempt in [attempt for attempt in lane.ready if attempt.job is job]:
             if attempt.unfinished is None or not spares_bodies:
                 lane.ready.remove(attempt)
                 self._attempts.hand_back(attempt)
 
     def _start_due(self, lane: Lane, now: float) -> None:
+        if now < self._attempts.waits_until(lane):  # a turn may have been on its way when the host named it
+            self._end_lane(lane)
         while self._beside.has_room() and lane.has_work():
             turn = lane.jobs[-1].turn
             if lane.is_full or lane.n_slow >= MOST_SLOW:
@@ -127,9 +136,11 @@ class _Worker:
                 self._look_at = min(self._look_at, rests_until)
                 return
             attempt = lane.ready.popleft() if lane.ready else self._attempts.begin(lane)
-            if attempt is not None:
-                lane.has_started(turn, now)
+            if attempt is not None and attempt.job.is_over:
+                self._attempts.hand_back(attempt)
+            elif attempt is not None:
                 self._attempts.ask(attempt)
+                lane.has_started(turn, self._clock.monotonic())
 
     def _advance(self) -> None:
         now = self._clock.monotonic()
@@ -143,10 +154,13 @@ class _Worker:
     def _end_host(self, host: str) -> None:
         for lane in self._lanes.values():
             if lane.host == host:
-                lane.n_troubles = 0
                 self._attempts.stirred.add(lane)
-                for job in lane.jobs:
-                    self._end(lane, job, spares_bodies=False)
+                self._end_lane(lane)
+
+    def _end_lane(self, lane: Lane) -> None:
+        lane.n_troubles = 0
+        for job in lane.jobs:
+            self._end(lane, job, spares_bodies=False)
 
     def _reports(self) -> Iterator[Report]:
         now = self._clock.monotonic()
@@ -166,8 +180,9 @@ class _Worker:
             for job in finished:
                 yield Report(job.turn.lease_id, tuple(job.outcomes), finished=True)
             for job in lane.jobs:
-                is_news = job.is_half_done and not job.has_said_half  # at once: then the steward lends the turn that follows
-                if job.outcomes and (is_due or is_news):
-                    job.has_said_half |= is_news
+                is_half = job.is_half_done and not job.has_said_half  # at once: then the steward lends the turn that follows
+                if job.outcomes and (is_due or is_half or job.has_named_wait):  # ... or has other workers keep to the wait
+                    job.has_said_half |= is_half
+                    job.has_named_wait = False
                     outcomes, job.outcomes = tuple(job.outcomes), []
                     yield Report(job.turn.lease_id, outcomes)

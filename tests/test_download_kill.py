@@ -73,6 +73,20 @@ def test_killed_at_a_point_of_a_worker(collection: Collection, publishers: Publi
     finish(collection, publishers)
 
 
+def test_a_named_wait_outlasts_a_kill(tmp_path: Path, publishers: Publishers) -> None:
+    """By the server's clock: the answer leaves it after the request has come, and the next one comes no earlier than it says."""
+    publishers.behave("busy.example.org=http_503_seconds:3 x1")
+    collection = Collection(tmp_path)
+    rows = [(FIRST_ID + number, f"http://busy.example.org/{number}.jpg") for number in range(6)]
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    (tmp_path / "hosts.toml").write_text("[default]\nconnections = 1\nsource = 'a test'\n")
+    collection.run("download", *options(collection, publishers), code=-9, crash_at="settle.committed")
+    collection.run("download", *options(collection, publishers))
+    assert collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", 6)]
+    first, second = [at for at, *_ in publishers.log()][:2]
+    assert second - first >= 3.0
+
+
 def test_killed_at_any_moment(collection: Collection, publishers: Publishers) -> None:
     """Many kills in a row: whatever has its file by then is not asked again, and nothing else is asked twice.
 

@@ -26,7 +26,7 @@ LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash", "contact"},
     1: {
         *("identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"),
-        "compact_heap",
+        *("compact_heap", "waits"),
     },
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
     3: {

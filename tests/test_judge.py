@@ -1,4 +1,4 @@
-"""What does an answer mean? One row per answer, then the reading of pages and of Retry-After."""
+"""What does an answer mean? One row per answer, then the reading of pages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.judge import (
-    MAX_RETRY_AFTER_S,
     DecodeFault,
     DecodeResult,
     Policy,
     judge,
     judge_decoded,
     readable_text,
-    retry_after_s,
 )
 from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict
+from d4c_images.waits import MAX_RETRY_AFTER_S
 from tests.publishers import pictures, rawfiles
 from tests.tabular import rows
 
@@ -123,32 +122,6 @@ def test_no_answer_raises_or_says_too_much(code: int, body: bytes, content_type:
 )
 def test_what_the_decoder_found(result: DecodeResult, verdict: Verdict) -> None:
     assert judge_decoded(result) == verdict
-
-
-@pytest.mark.parametrize(
-    ("value", "wait_s"),
-    [
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("1.5", 1.5),
-        ("-5", 0.0),
-        ("99999999999999", MAX_RETRY_AFTER_S),
-        ("Sun, 06 Nov 1994 08:49:37 GMT", 60.0),
-        ("Sunday, 06-Nov-94 08:49:37 GMT", 60.0),
-        ("Sun Nov  6 08:49:37 1994", 60.0),
-        ("Sun, 06 Nov 1994 10:49:37 +0200", 60.0),
-        ("Sat, 05 Nov 1994 08:49:37 GMT", 0.0),
-        ("Sun, 06 Nov 2994 08:49:37 GMT", MAX_RETRY_AFTER_S),
-        ("Sun, 99 Nov 1994 08:49:37 GMT", None),
-        ("soon", None),
-        ("1e5", None),
-        ("٣", None),
-        ("", None),
-    ],
-)
-def test_retry_after(value: str, wait_s: float | None) -> None:
-    assert retry_after_s({"retry-after": value}, NOW) == wait_s
-    assert retry_after_s({}, NOW) is None
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ MIGRATIONS = "tests/test_migrations.py::test_killed_between_rows"
 
 ONE_LEASE = "tests/test_lender.py::test_an_image_has_one_lease_at_a_time"
 LENDER = "tests/test_lender.py::test_limits_hold_at_every_moment"
+WAITS = "tests/test_waits.py::test_a_turn_that_arrives_during_a_named_wait_is_given_back_untried"
+DISTANCES = "tests/test_distances.py::test_nothing_is_asked_too_early"
 WIDTH = "tests/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
 SOCKETS = "tests/test_where_it_may_go.py::test_a_name_that_leads_there_is_refused_before_a_socket_is_opened[127.0.0.1]"
@@ -266,6 +268,38 @@ MUTANTS = (
     Mutant(
         "an interval ends with its turn (I5)",
         "d4c_images/worker.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
+    ),
+    Mutant(
+        "a turn that arrives during a named wait is worked (I8)",
+        "d4c_images/worker.py", "if now < self._attempts.waits_until(lane):", "if False:", WAITS,
+    ),
+    Mutant(
+        "a wait is one of its host, not of its group (I8)",
+        "d4c_images/lanes.py", "self.group = turn.group or turn.host", "self.group = turn.host", WAITS,
+    ),
+    Mutant(
+        "trouble cuts a named wait short (I8)",
+        "d4c_images/pace.py", "max(now + _block_s(pace, policy), pace.blocked_until or 0.0)", "now + _block_s(pace, policy)",
+        "tests/test_pace.py::test_troubles_do_not_cut_a_named_wait_short",
+    ),
+    Mutant(
+        "a wait is cut on its way into the ledger (I8)",
+        "d4c_images/ledger/pacing.py", "math.ceil(until)", "int(until)",
+        "tests/test_steward.py::test_a_wait_is_never_cut_on_its_way_into_the_ledger",
+    ),
+    Mutant(
+        "other workers hear of a wait when it is written down (I8)",
+        "d4c_images/steward.py", "if any(outcome.hold_s for outcome in report.outcomes)", "if False",
+        "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
+    ),
+    Mutant(
+        "a wait of a group is not looked at before lending (I8)",
+        "d4c_images/lender.py", " or now < host.group.held_until:", ":", DISTANCES,
+    ),
+    Mutant(
+        "cookies outlive their request",
+        "d4c_images/fetch/transfer.py", '        self.curl.setopt(pycurl.COOKIELIST, "ALL")', "        pass",
+        "tests/test_heads.py::test_a_request_tells_which_cookies_are_there_and_another_one_does_not_send_them",
     ),
     Mutant(
         "errors are as good as pictures to a controller",

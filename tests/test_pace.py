@@ -155,6 +155,14 @@ def test_the_longer_wait_wins() -> None:
     assert after(held, n_bad=1, retry_after_s=5, now=NOW + 1).blocked_until == NOW + 300
 
 
+def test_troubles_do_not_cut_a_named_wait_short() -> None:
+    """Those of requests that were under way when the host named it."""
+    held = after(FRESH, n_bad=1, retry_after_s=600)
+    shut = after(held, n_bad=10, now=NOW + 1)
+    assert (shut.block_level, shut.blocked_until) == (1, NOW + 600)
+    assert allowed(shut, NOW + 599) == 0
+
+
 def test_a_probe_answered_by_retry_after_keeps_the_level() -> None:
     blocked = after(FRESH, n_bad=10)
     pace = after(blocked, n_bad=1, retry_after_s=500, now=NOW + 60)

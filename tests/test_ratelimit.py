@@ -38,7 +38,10 @@ TABLE: list[tuple[dict[str, str], Wish]] = [
     ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1799999999"}, NOTHING),
     ({"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "4999", "x-ratelimit-reset": "1800003600"}, NOTHING),
     ({"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "100", "x-ratelimit-reset": "1800003600"}, Wish(0, 36)),
-    ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": "12.7"}, Wish(12, 0)),
+    ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": "12.7"}, Wish(13, 0)),  # never cut short
+    # by the clock of the server that says so, here an hour ahead
+    ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800003602", "date": "Fri, 15 Jan 2027 09:00:00 GMT"}, Wish(2, 0)),
+    ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1800003602", "date": "a while ago"}, Wish(3602, 0)),
     # nonsense
     ({}, NOTHING),
     ({"ratelimit": ""}, NOTHING),

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from d4c_images.errors import LedgerLocked
-from d4c_images.ledger import connect, following, owner, rollup
+from d4c_images.ledger import connect, following, owner, pacing, rollup, settling
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.pace import Policy
+from d4c_images.pace import Policy, Speed
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
@@ -285,6 +286,111 @@ def test_who_watches_hears_why_nothing_happens(ledger: connect.Ledger) -> None:
     wait_s, why = listener.heard[0]
     assert 5 <= wait_s <= 60
     assert "dns (Could not resolve host)" in why
+
+
+def wait_of(turn: Turn) -> list[Outcome]:
+    """The host wants no request for ten minutes."""
+    busy = Verdict(Status.FAILED_TRANSIENT, "rate_limited", wait_s=600.0, host_trouble=True)
+    return [Outcome(claim.image_id, busy, http_status=429, requests=1, hold_s=600.0) for claim in turn.claims]
+
+
+def test_other_workers_hear_of_a_named_wait_before_it_is_written_down(
+    ledger: connect.Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit may take long, or wait for more to write down: meanwhile they would go on asking."""
+    runner = ByHand(lambda turn: None if turn.host.startswith("a") else wait_of(turn))
+    real, ended_then = settling.settle, list[frozenset[int]]()
+
+    def settle(*args: Any) -> settling.Settled:
+        ended_then.append(frozenset().union(*(orders.end for _, orders in runner.told)))
+        return real(*args)
+
+    monkeypatch.setattr(settling, "settle", settle)
+    table = parse_hosts('[hosts."*.example.org"]\ngroup = "shared"\nconnections = 8\n')
+    with ledger.transaction() as db:
+        pacing.save_group_speed(db, "shared", Speed(8.0))
+    run(ledger, runner, Plan(table, max_idle_s=60.0), patience_s=30.0)
+    (mine,) = {turn.lease_id for turn in runner.turns if turn.host.startswith("a")}
+    assert mine in ended_then[0]
+    assert {turn.group for turn in runner.turns} == {"shared"}
+
+
+def test_what_is_given_back_tells_of_a_wait_that_still_holds(ledger: connect.Ledger) -> None:
+    """A worker knows of it, and this run may not: nothing is lent there in vain again and again."""
+    runner = ByHand(lambda turn: [Outcome(claim.image_id, hold_s=599.0) for claim in turn.claims])
+    assert run(ledger, runner, Plan(HostTable(), max_idle_s=60.0)) is Ending.WAITING
+    assert [turn.host for turn in runner.turns] == ["a.example.org", "b.example.org"]
+    assert counts(ledger) == {"pending": 20}
+
+
+def test_a_redirect_to_a_host_that_waits_is_followed_when_it_may_be_asked(ledger: connect.Ledger) -> None:
+    def answer(turn: Turn) -> list[Outcome]:
+        if turn.host == "a.example.org":
+            return [Outcome(claim.image_id, move=Move("b.example.org", 0, "http://b.example.org/", 1)) for claim in turn.claims]
+        asked_at.append(runner.now)
+        return wait_of(turn) if len(asked_at) == 1 else all_gone(turn)
+
+    asked_at: list[float] = []
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    assert asked_at[1] - asked_at[0] >= 600
+
+
+def test_a_wait_is_never_cut_on_its_way_into_the_ledger(ledger: connect.Ledger) -> None:
+    """The next run knows whole seconds: it asks later than was named, and never earlier."""
+    runner = ByHand(lambda turn: wait_of(turn) if turn.host.startswith("a") else all_gone(turn))
+    runner.now = 1_800_000_000.8
+    run(ledger, runner, Plan(HostTable(), max_idle_s=60.0))
+    said_at = max(turn.expires_at - 120.0 for turn in runner.turns if turn.host.startswith("a"))
+    with ledger.transaction() as db:
+        pacing.pause(db, ["b.example.org"], runner.now, 1_900_000_000.3)
+        pacing.save_hold(db, "shared", 1_900_000_000.3, "it says so")
+    rows = dict(ledger.connection.execute("SELECT host, coalesce(paused_until, blocked_until) FROM host_rows"))
+    assert said_at + 600 <= rows["a.example.org"] <= said_at + 603
+    assert rows["b.example.org"] == 1_900_000_001
+    assert pacing.load_groups(ledger.connection)["shared"].held_until == 1_900_000_001
+    with ledger.transaction() as db:
+        pacing.pause_many(db, "*", 0, 100, runner.now, 1_900_000_000.3)
+    assert {until for _, until in pacing.pauses(ledger.connection, 0, 100)} == {1_900_000_001}
+
+
+def test_a_move_waits_as_long_as_the_redirect_has_asked(ledger: connect.Ledger) -> None:
+    def answer(turn: Turn) -> list[Outcome]:
+        if turn.host == "c.example.org":
+            return all_gone(turn)
+        moved = Move("c.example.org", 0, "http://c.example.org/", 1, wait_s=100.5)
+        return [Outcome(claim.image_id, move=moved, requests=1) for claim in turn.claims]
+
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
+    there = [turn.expires_at for turn in runner.turns if turn.host == "c.example.org"]
+    assert min(there) - min(turn.expires_at for turn in runner.turns) >= 100.5
+
+
+def test_cookies_of_a_chain_go_along_to_the_next_host_and_no_further(ledger: connect.Ledger) -> None:
+    """Also where the claim is given back there at first; not into the ledger; not to another attempt, nor to another image."""
+
+    def answer(turn: Turn) -> list[Outcome]:
+        if turn.host != "c.example.org":
+            return [
+                Outcome(
+                    claim.image_id, move=Move("c.example.org", 0, "http://c.example.org/", 1, cookies=(f"key={claim.image_id}",))
+                )
+                for claim in turn.claims
+            ]
+        if len([turn for turn in runner.turns if turn.host == "c.example.org"]) == 1:
+            return [Outcome(claim.image_id) for claim in turn.claims]
+        busy = Verdict(Status.FAILED_TRANSIENT, "timeout")
+        return [Outcome(claim.image_id, GONE if claim.attempt > 1 else busy, requests=1) for claim in turn.claims]
+
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable(), retry_base_s=1.0, retry_cap_s=1.0)) is Ending.DONE
+    there = [claim for turn in runner.turns if turn.host == "c.example.org" for claim in turn.claims]
+    assert {claim.cookies == (f"key={claim.image_id}",) for claim in there if claim.attempt == 1} == {True}
+    again = [claim for turn in runner.turns for claim in turn.claims if claim.attempt > 1]
+    assert again
+    assert {claim.cookies for claim in again if claim.redirect_url is None} <= {()}
+    assert "key=" not in "".join(ledger.connection.iterdump())
 
 
 def lent_to(runner: ByHand, worker: int) -> list[Turn]:

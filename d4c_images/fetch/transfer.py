@@ -20,7 +20,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Originals matter: no format is named that would have a server make something else of what it has.
 ACCEPT = "Accept: image/*,*/*;q=0.5"
 ENCODINGS = "gzip, deflate, br"
-SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location", "retry-after"})
+SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location"})
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +33,7 @@ class Request:
     hops: int = 0  # redirects before this one, handed on to the reply
     goes_on: Unfinished | None = None  # the rest of this body is wanted
     condition: tuple[str, ...] = ()  # headers that say what is there already: with 304 for an answer, no body comes
+    cookies: tuple[str, ...] = ()  # to begin with; with the reply, those that are there then (lines of Netscape's format)
     broke_off: Unfinished | None = None  # told with the reply: the body broke off, and its rest may be asked for
     starts_over: bool = False  # told with the reply: the rest is not to be had, so ask for the whole
 
@@ -73,6 +74,7 @@ class Transfer:
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._limits.stall_s)))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, self._limits.stall_bytes_per_s)
         curl.setopt(pycurl.MAXFILESIZE_LARGE, self._limits.max_bytes)
+        curl.setopt(pycurl.COOKIEFILE, "")  # reads no file, but has libcurl keep cookies, by its rules of who may be sent which
         self._gate = Gate(curl)
         curl.setopt(pycurl.WRITEFUNCTION, self._receive)
         curl.setopt(pycurl.HEADERFUNCTION, self._header)
@@ -84,6 +86,7 @@ class Transfer:
         """Make ready for a request. `may_wait`: for a connection under way that it can share, instead of another one."""
         self.request, self.url = request, url
         self._lines: list[bytes] = []
+        self._has_whole_head = False
         self._kept: bool | None = None  # None: no body yet
         self._body = request.goes_on.body if request.goes_on else Body(request.sink)
         self._overlap = b""  # still to be met with
@@ -99,6 +102,9 @@ class Transfer:
         if self._insecure_hosts:
             self._verify(host_of(url) not in self._insecure_hosts)
         self._ask_for_rest(request.goes_on, request.condition)
+        self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forget those of the request before
+        for cookie in request.cookies:
+            self.curl.setopt(pycurl.COOKIELIST, cookie)
         if may_wait is not self._may_wait:
             self._may_wait = may_wait
             self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
@@ -140,16 +146,19 @@ class Transfer:
 
     def _reply(self, request: Request, error: int, message: str) -> Reply:
         headers = _parsed(self._lines)
+        if request.cookies or "set-cookie" in headers:
+            request.cookies = tuple(self.curl.getinfo(pycurl.INFO_COOKIELIST))
         code, text, redirect_url = self.curl.getinfo(pycurl.RESPONSE_CODE), message or None, None
+        is_decided = self._is_decided_by_head(code)
+        if request.starts_over or is_decided:
+            text = None
         if self._own is not None:
             code = self._own
         elif request.starts_over:
-            text = None
-        elif error == pycurl.E_WRITE_ERROR and self._kept is False:
-            text = None  # an error page of which we have read enough
+            pass
         elif error == pycurl.E_COULDNT_CONNECT and (refusal := self._gate.refusal):
             code, text = OwnCode.PRIVATE_ADDRESS, refusal
-        elif error != pycurl.E_OK:
+        elif error != pycurl.E_OK and not is_decided:
             code = own_code(error, message)
         elif code in REDIRECTS:
             redirect_url = target_of(request.url, headers.get("location", ""))
@@ -178,6 +187,10 @@ class Transfer:
             received_bytes=self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         )
 
+    def _is_decided_by_head(self, code: int) -> bool:
+        """Whether the answer says all that counts without its body, which may break off, be endless, or lie about its coding."""
+        return self._has_whole_head and code >= 300 and code == code_of(self._lines)
+
     def _look_ahead(self, request: Request, code: int, headers: Mapping[str, str]) -> None:
         """Whether the body can be gone on with, now that it has ended like this."""
         said, goes_on = code_of(self._lines), request.goes_on
@@ -201,6 +214,9 @@ class Transfer:
     def _header(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):  # a new answer: what came before was a 1xx
             self._lines = []
+            self._has_whole_head = False
+        elif not line.strip():
+            self._has_whole_head = True
         self._lines.append(line)
 
     def _receive(self, chunk: bytes) -> int | None:

@@ -118,7 +118,7 @@ def as_saved(limits: HostLimits) -> tuple[object, ...]:
 
 def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace, answered_at: float | None = None) -> None:
     """`answered_at`: when the host has answered, in whatever way; None where it has not."""
-    until = None if pace.blocked_until is None else math.ceil(pace.blocked_until)  # nobody asks earlier than they may
+    until = _whole(pace.blocked_until)
     since = None if pace.unreachable_since is None else int(pace.unreachable_since)
     db.execute(
         SAVE_PACE,
@@ -159,7 +159,12 @@ def save_group_speed(db: sqlite3.Connection, name: str, speed: Speed) -> None:
 
 def save_hold(db: sqlite3.Connection, name: str, until: float | None, why: str | None) -> None:
     """Nobody asks any host of the group until then; None: the group may be asked."""
-    db.execute(SAVE_HOLD, (name, None if until is None else math.ceil(until), why))
+    db.execute(SAVE_HOLD, (name, _whole(until), why))
+
+
+def _whole(until: float | None) -> int | None:
+    """The end of a wait as the ledger keeps it: nobody asks earlier than they may."""
+    return None if until is None else math.ceil(until)
 
 
 # Bytes ------------------------------------------------------------------------------------------------------------------------
@@ -258,7 +263,7 @@ PAUSE_OF = "SELECT host_id, paused_at, paused_until FROM host_rows WHERE host = 
 
 def pause(db: sqlite3.Connection, hosts: Iterable[str], now: float, until: float | None) -> None:
     """Nobody asks these hosts until then; None: until `resume`."""
-    db.executemany(PAUSE, [(int(now), None if until is None else int(until), host) for host in hosts])
+    db.executemany(PAUSE, [(int(now), _whole(until), host) for host in hosts])
 
 
 def resume(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
@@ -267,7 +272,7 @@ def resume(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
 
 def pause_many(db: sqlite3.Connection, pattern: str, low: int, high: int, now: float, until: float | None) -> None:
     """The same for all hosts with names like the pattern (`glob_of`), among those with numbers behind `low` up to `high`."""
-    whole = None if until is None else int(until)
+    whole = _whole(until)
     db.execute(PAUSE_MANY, (int(now), whole, low, high, glob_of(pattern), whole))
 
 

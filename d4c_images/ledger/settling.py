@@ -8,6 +8,7 @@ others (ledger/following.py).
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ WHERE image_id = ?
 """
 RELEASE = "UPDATE image_rows SET not_before = ?, dead_lease_id = coalesce(?, dead_lease_id) WHERE image_id = ?"
 MOVE = """
-UPDATE image_rows SET not_before = 0, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ? WHERE image_id = ?
+UPDATE image_rows SET not_before = ?, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ? WHERE image_id = ?
 """
 NO_BLOB = (None,) * 8
 COUNT_HOST = """
@@ -237,7 +238,8 @@ class _Settlement:
             move = outcome.move
             new_host_id = host_id_of(self._db, move.host)
             carried = packed(move.failure)
-            self._db.execute(MOVE, (new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
+            not_before = self._now + 1 + math.ceil(move.wait_s) if move.wait_s else 0
+            self._db.execute(MOVE, (not_before, new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
             self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
                 self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)

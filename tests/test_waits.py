@@ -1,0 +1,289 @@
+"""Waits that a host names: how long they are, and that nothing is asked before they are over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from d4c_images.examine import Examiner
+from d4c_images.fetch import Fetcher
+from d4c_images.judge import Policy
+from d4c_images.lanes import Clock
+from d4c_images.model import Claim, FetchOptions, Limits, Orders, Outcome, Turn
+from d4c_images.stores.local import LocalStore
+from d4c_images.waits import MAX_RETRY_AFTER_S, retry_after_s
+from d4c_images.worker import work
+from tests.patience import PATIENCE_S
+from tests.publishers import pictures
+from tests.scripted import Answer, Asked, Scripted, answer
+
+NOW = 784111777.0 - 60  # a minute before RFC 9110's example date
+HOST = "example.org"
+
+
+@pytest.mark.parametrize(
+    ("value", "wait_s"),
+    [
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("1.5", 1.5),
+        ("-5", 0.0),
+        ("99999999999999", MAX_RETRY_AFTER_S),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 60.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 60.0),
+        ("Sun Nov  6 08:49:37 1994", 60.0),
+        ("Sun, 06 Nov 1994 10:49:37 +0200", 60.0),
+        ("Sat, 05 Nov 1994 08:49:37 GMT", 0.0),
+        ("Sun, 06 Nov 2994 08:49:37 GMT", MAX_RETRY_AFTER_S),
+        ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+        ("soon", None),
+        ("1e5", None),
+        ("٣", None),
+        ("", None),
+        ("2, 30", 30.0),
+        ("-3, 0.5", 0.5),
+        ("5, Sun, 06 Nov 1994 08:49:37 GMT", 60.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT, 99", 99.0),
+    ],
+)
+def test_retry_after(value: str, wait_s: float | None) -> None:
+    assert retry_after_s({"retry-after": value}, NOW) == wait_s
+    assert retry_after_s({}, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "date", "wait_s"),
+    [
+        ("Sun, 06 Nov 1994 09:48:39 GMT", "Sun, 06 Nov 1994 09:48:37 GMT", 2.0),  # an hour ahead
+        ("Sun, 06 Nov 1994 07:48:39 GMT", "Sun, 06 Nov 1994 07:48:37 GMT", 2.0),  # an hour behind
+        ("Sun, 06 Nov 1994 09:00:00 GMT", "Sun, 06 Nov 1994 09:48:37 GMT", 0.0),  # over, by its own clock
+        ("Thu, 01 Jan 1970 00:10:00 GMT", "Thu, 01 Jan 1970 00:05:00 GMT", 300.0),  # a clock that was never set
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", 60.0),  # no clock's: it makes no sense of the other
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 2094 08:49:37 GMT", 60.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "yesterday", 60.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 99 Nov 1994 08:49:37 GMT", 60.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "", 60.0),
+        ("7", "Sun, 06 Nov 2094 08:49:37 GMT", 7.0),
+    ],
+)
+def test_a_date_is_measured_by_the_clock_of_the_server(retry_after: str, date: str, wait_s: float) -> None:
+    assert retry_after_s({"retry-after": retry_after, "date": date}, NOW) == wait_s
+
+
+# At a worker
+
+
+@contextmanager
+def worker_at(answers: Answer, root: Path, clock: Clock | None = None) -> Iterator[tuple[Scripted, Callable[..., list[Outcome]]]]:
+    """A server, and a worker that is given orders, one after the other: the next once all turns of those before have ended."""
+    with Scripted(answers) as server:
+        fetcher = Fetcher(FetchOptions(Limits(connect_s=4.0, total_s=20.0, stall_s=4.0), connect_to=(server.connect_to,)))
+        store = LocalStore(root)
+
+        def outcomes(
+            *orders: Orders | Callable[[], Orders], heard: Callable[[Outcome], object] = lambda outcome: None
+        ) -> list[Outcome]:
+            waiting, ended, told = list(orders), [0, 0], list[Outcome]()
+
+            def feed(wait_s: float) -> Orders:
+                if ended[0] < ended[1]:
+                    return Orders()
+                if not waiting:
+                    return Orders(closed=True)
+                now = waiting.pop(0)
+                now = now if isinstance(now, Orders) else now()
+                ended[1] += len(now.turns)
+                return now
+
+            for report in work(feed, store, fetcher, Examiner(), Policy(), clock or Clock()):
+                ended[0] += report.finished
+                told += report.outcomes
+                for outcome in report.outcomes:
+                    heard(outcome)
+            return told
+
+        try:
+            yield server, outcomes
+        finally:
+            store.close()
+            fetcher.close()
+
+
+def claim(number: int, url: str = "") -> Claim:
+    return Claim(number, 1_000_000_000 + number, 0, (url or f"http://{HOST}/{number}.jpg",), attempt=1)
+
+
+def turn(lease_id: int, *claims: Claim, **more: object) -> Turn:
+    given = {"host": HOST, "lane": 0, "connections": 1, "min_interval_s": 0.0, "expires_at": 9e12, **more}
+    return Turn(lease_id, claims=claims, **given)  # type: ignore[arg-type]
+
+
+def is_untried(outcome: Outcome) -> bool:
+    return outcome.verdict is None and outcome.move is None and outcome.requests == 0
+
+
+JPEG = pictures.jpeg("a")
+PEACE = [
+    answer(429, "Retry-After: 600"),
+    answer(503, "Retry-After: 600", body=b"later"),
+    answer(500, "Retry-After: 600"),
+    answer(403, "Retry-After: 600"),
+    answer(404, "Retry-After: 600"),
+    answer(408, "Retry-After: 600"),
+    answer(429, "Retry-After: 600", length=500, body=b"later"),  # breaks off
+    answer(200, "Retry-After: 600", "Content-Type: image/jpeg", body=JPEG),
+    answer(202, "Retry-After: 600"),
+    answer(302, "Retry-After: 600", "Location: /elsewhere.jpg"),
+    answer(429, "Retry-After: 2", "Retry-After: 600"),
+    answer(200, "RateLimit-Remaining: 0", "RateLimit-Reset: 600", "Content-Type: image/jpeg", body=JPEG),
+]
+
+
+@pytest.mark.parametrize("first", PEACE)
+def test_a_turn_that_arrives_during_a_named_wait_is_given_back_untried(first: bytes, tmp_path: Path) -> None:
+    """Whatever the answer was: the lane's next turn, another lane, and another host of the group were on their way."""
+    with worker_at(lambda asked: first, tmp_path) as (server, outcomes):
+        shared = {"group": "shared"}
+        other = turn(4, claim(5, "http://other.org/5.jpg"), host="other.org", **shared)
+        told = outcomes(
+            Orders((turn(1, claim(1), **shared),)),
+            Orders((turn(2, claim(2), claim(3), **shared),)),
+            Orders((turn(3, claim(4), lane=1, **shared), other)),
+        )
+        assert server.paths == ["/1.jpg"]
+    assert told[0].hold_s == 600.0
+    assert all(is_untried(outcome) for outcome in told[1:])
+    assert sorted(outcome.image_id for outcome in told[1:]) == [2, 3, 4, 5]
+    assert all(598.0 < outcome.hold_s < 599.5 for outcome in told[1:]), "whoever lends them is told again how long"
+
+
+def test_hosts_of_other_groups_are_asked_meanwhile(tmp_path: Path) -> None:
+    def answers(asked: Asked) -> bytes:
+        return answer(429, "Retry-After: 600") if asked.host == HOST else answer(404)
+
+    with worker_at(answers, tmp_path) as (server, outcomes):
+        outcomes(Orders((turn(1, claim(1)),)), Orders((turn(2, claim(2, "http://other.org/2.jpg"), host="other.org"),)))
+        assert server.paths == ["/1.jpg", "/2.jpg"]
+
+
+def test_a_wait_is_over_when_it_is(tmp_path: Path) -> None:
+    """By the monotonic clock: what the wall clock does meanwhile is of no account."""
+    times = {"monotonic": 1000.0, "wall": 1_800_000_000.0}
+    clock = Clock(lambda: times["monotonic"], lambda: times["wall"])
+
+    def jump(asked: Asked) -> bytes:
+        times["wall"] += 86400.0
+        return answer(503, "Retry-After: 0.5")
+
+    def later(lease_id: int, at: float) -> Callable[[], Orders]:
+        def orders() -> Orders:
+            times["monotonic"] = at
+            return Orders((turn(lease_id, claim(lease_id)),))
+
+        return orders
+
+    with worker_at(jump, tmp_path, clock) as (server, outcomes):
+        told = outcomes(later(1, 1000.0), later(2, 1000.4), later(3, 1000.499), later(4, 1000.501))
+        assert server.paths == ["/1.jpg", "/4.jpg"]
+    assert [is_untried(outcome) for outcome in told] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        answer(302, "Location: /elsewhere.jpg"),
+        answer(302, "Location: /elsewhere.jpg", body=bytes(400_000)),
+        answer(404),  # the next candidate would be asked
+        answer(200, "Content-Type: image/jpeg", 'ETag: "a"', "Accept-Ranges: bytes", body=bytes(1_200_000), length=2_000_000),
+    ],
+)
+def test_what_comes_in_during_a_named_wait_leads_to_no_request(late: bytes, tmp_path: Path) -> None:
+    """One request was under way when another one's answer named the wait: where it leads on, it waits as well."""
+    is_named = threading.Event()
+
+    def answers(asked: Asked) -> bytes:
+        if asked.path == "/1.jpg":
+            assert is_named.wait(PATIENCE_S)
+            return late
+        return answer(429, "Retry-After: 600")
+
+    with worker_at(answers, tmp_path) as (server, outcomes):
+        first = Claim(1, 1, 0, (f"http://{HOST}/1.jpg", f"http://{HOST}/1b.jpg"), attempt=1)
+        given = Orders((turn(1, first, claim(2), claim(3), connections=2),))
+        told = outcomes(given, heard=lambda outcome: outcome.hold_s and is_named.set())
+        assert sorted(server.paths) == ["/1.jpg", "/2.jpg"]
+    assert sorted(outcome.image_id for outcome in told) == [1, 2, 3]
+
+
+def test_a_redirect_to_another_host_says_when_it_may_be_followed(tmp_path: Path) -> None:
+    with worker_at(lambda asked: answer(307, "Retry-After: 30", "Location: http://other.org/1.jpg"), tmp_path) as (_, outcomes):
+        (told,) = outcomes(Orders((turn(1, claim(1)),)))
+    assert told.move is not None
+    assert (told.move.host, told.move.wait_s, told.hold_s) == ("other.org", 30.0, 30.0)
+
+
+def test_a_named_wait_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the rest of the turn has come to an end, and before the next report is due: other workers ask that host, too."""
+    monkeypatch.setattr("d4c_images.worker.REPORT_S", 1e9)
+    is_told = threading.Event()
+
+    def answers(asked: Asked) -> bytes:
+        if asked.path == "/1.jpg":
+            assert is_told.wait(PATIENCE_S)
+        return answer(429, "Retry-After: 600") if asked.path == "/9.jpg" else answer(404)
+
+    with worker_at(answers, tmp_path) as (_, outcomes):
+        turn_9 = turn(1, claim(1), *(claim(number) for number in range(5, 15)), connections=2)
+        outcomes(Orders((turn_9,)), heard=lambda outcome: is_told.set() if outcome.hold_s else None)
+    assert is_told.is_set()
+
+
+# Chains of redirects
+
+
+def test_a_gate_that_wants_its_cookie_back_lets_us_through(tmp_path: Path) -> None:
+    def gate(asked: Asked) -> bytes:
+        if "pass=1" in asked.headers.get("cookie", ""):
+            return answer(200, "Content-Type: image/jpeg", body=JPEG)
+        return answer(302, f"Location: http://{HOST}{asked.path}", "Set-Cookie: pass=1")
+
+    with worker_at(gate, tmp_path) as (server, outcomes):
+        told = outcomes(Orders((turn(1, claim(1), claim(2)),)))
+    assert [outcome.requests for outcome in told] == [2, 2], "the next image has a chain of its own"
+    assert all(outcome.blob for outcome in told)
+    assert len(server.asked) == 4
+
+
+def test_cookies_go_along_where_the_chain_leads_to_another_host(tmp_path: Path) -> None:
+    """Which of them are sent there is for the rules of cookies to say."""
+    sets = answer(302, f"Location: http://www.{HOST}/1.jpg", "Set-Cookie: all=1; Path=/; Domain=example.org", "Set-Cookie: mine=1")
+    with worker_at(lambda asked: sets if asked.host == HOST else answer(404), tmp_path) as (server, outcomes):
+        (moved,) = outcomes(Orders((turn(1, claim(1)),)))
+        assert moved.move is not None
+        assert len(moved.move.cookies) == 2
+        there = replace(claim(1), redirect_url=moved.move.redirect_url, hops=1, cookies=moved.move.cookies)
+        outcomes(Orders((turn(2, there, host=f"www.{HOST}"),)))
+        assert server.asked[-1].headers["cookie"] == "all=1"
+
+
+def test_the_next_candidate_and_the_next_attempt_have_no_cookies(tmp_path: Path) -> None:
+    with worker_at(lambda asked: answer(404, "Set-Cookie: seen=1"), tmp_path) as (server, outcomes):
+        first = Claim(1, 1, 0, (f"http://{HOST}/1.jpg", f"http://{HOST}/1b.jpg"), attempt=1)
+        outcomes(Orders((turn(1, first),)), Orders((turn(2, first),)))
+    assert [asked.headers.get("cookie") for asked in server.asked] == [None] * 4
+
+
+def test_a_redirect_whose_body_is_large_or_torn_is_followed(tmp_path: Path) -> None:
+    def answers(asked: Asked) -> bytes:
+        if asked.path == "/there.jpg":
+            return answer(200, "Content-Type: image/jpeg", body=JPEG)
+        return answer(302, "Location: /there.jpg", body=bytes(500_000), length=800_000)
+
+    with worker_at(answers, tmp_path) as (_, outcomes):
+        (told,) = outcomes(Orders((turn(1, claim(1)),)))
+    assert told.blob is not None

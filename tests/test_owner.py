@@ -1,17 +1,22 @@
 """One run at a time: the living are respected, the dead give up their claim, and who was taken for dead stops."""
 
 import os
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger import connect, owner, schema
+from d4c_images.ledger.liveness import LOOK_S, SILENCE_S
+from tests.waiting import Waiting
 
 HOLD = """
 import sys, time
@@ -64,7 +69,9 @@ def test_a_number_used_again_is_not_the_old_process(path: Path) -> None:
     """Our own number with another start time: such a claim is a dead process's."""
     ledger = connect.open_ledger(path)
     me = owner.this_process()
-    owner.take(ledger, "download", owner.Process(me.host, me.pid, "another boot/1"), 100.0)
+    assert me.started is not None
+    boot, _, namespace = me.started.split("/")
+    owner.take(ledger, "download", owner.Process(me.host, me.pid, f"{boot}/1/{namespace}"), 100.0)
     owner.take(ledger, "download", me, 101.0)
     ledger.close()
 
@@ -102,16 +109,47 @@ def test_what_is_committed_is_on_the_disk_after_a_heartbeat(path: Path, tmp_path
     ledger.close()
 
 
-def test_another_host_is_alive_while_it_gives_signs(path: Path) -> None:
+@pytest.mark.parametrize("their_clock", [0.0, 3600.0, -3600.0])
+@pytest.mark.parametrize("host", ["node17", socket.gethostname()])
+def test_another_machine_is_alive_while_it_gives_signs(path: Path, host: str, their_clock: float) -> None:
+    """Whatever its clock says, and whatever it is called."""
     first, second = connect.open_ledger(path), connect.open_ledger(path)
-    owner.take(first, "download", owner.Process("node17", 4711, "x"), 1000.0)
-    owner.beat(first, 1100.0)
-    with pytest.raises(LedgerBusy, match="node17, pid 4711"):
-        owner.take(second, "download", owner.this_process(), 1100.0 + owner.SILENCE_S - 1)
-    owner.take(second, "download", owner.this_process(), 1100.0 + owner.SILENCE_S + 1)
+    me = owner.this_process()
+    owner.take(first, "download", owner.Process(host, me.pid, "boot-17/1/1"), 1000.0 + their_clock)
+
+    def lives_for_ten_minutes(waited_s: float) -> None:
+        if waited_s < 600 and waited_s % owner.HEARTBEAT_S < LOOK_S:
+            owner.beat(first, 1000.0 + their_clock + waited_s)
+
+    waiting = Waiting(lives_for_ten_minutes)
+    while waiting.now < 580:
+        with pytest.raises(LedgerBusy, match=f"in use by 'download' on host {re.escape(host)}, pid {me.pid}, since"):
+            owner.take(second, "download", me, 1000.0, patience=waiting.patience())
+    owner.take(second, "download", me, 1000.0, patience=waiting.patience())
+    assert waiting.now <= 600 + SILENCE_S + 2 * LOOK_S
     with pytest.raises(LedgerLost, match="taken this ledger over"), first.transaction() as db:
         db.execute("DELETE FROM runs")
-    assert second.connection.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+    assert second.connection.execute("SELECT ending FROM runs").fetchall() == [("died",), (None,)]
+    first.close()
+    second.close()
+
+
+def test_a_sign_of_life_at_the_last_moment_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes after the last look, before the claim is written down."""
+    first, second = connect.open_ledger(path), connect.open_ledger(path)
+    owner.take(first, "download", owner.Process("node17", 4711, "boot-17/1/1"), 1000.0)
+    await_end = owner.await_end
+
+    def then_beats(*arguments: Any) -> Any:
+        found = await_end(*arguments)
+        owner.beat(first, 1100.0)
+        return found
+
+    monkeypatch.setattr(owner, "await_end", then_beats)
+    with pytest.raises(LedgerBusy, match="host node17"):
+        owner.take(second, "download", owner.this_process(), 1000.0, patience=Waiting().patience())
+    with first.transaction():
+        pass
     first.close()
     second.close()
 

@@ -1,4 +1,4 @@
-"""The clock of a run: unix time that no one sets while the run lasts. Waits for nothing itself.
+"""The clock of a run: unix time that nobody sets while the run lasts, and that goes back in no ledger. Waits for nothing itself.
 
 A wall clock is set now and then, by NTP or by hand, by seconds or by a day. What this program waits for or measures by itself must
 not change with it: a clock set back by an hour would stop all requests for an hour, one set forward would end every wait at once.
@@ -7,7 +7,8 @@ not change with it: a clock set back by an hour would stop all requests for an h
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LEAST_STEP_S = 1.0  # by less than this, two readings of two clocks may differ without anybody having set one
 
@@ -17,11 +18,12 @@ def elapsed() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-@dataclass(frozen=True, slots=True)
 class SteadyClock:
     """Unix time when it was made, and from there on by `elapsed`. It pickles: other processes of this machine read the same."""
 
-    ahead_s: float  # of `elapsed`
+    def __init__(self, ahead_s: float) -> None:
+        """`ahead_s`: of `elapsed`."""
+        self.ahead_s = ahead_s
 
     @classmethod
     def set_by_wall(cls) -> SteadyClock:
@@ -30,13 +32,28 @@ class SteadyClock:
     def __call__(self) -> float:
         return self.ahead_s + elapsed()
 
+    @contextmanager
+    def leading(self, lead_s: float) -> Iterator[None]:
+        """Be ahead by so much in this block: what was written down must not lie in the future only because a clock was set back."""
+        self.ahead_s += lead_s
+        try:
+            yield
+        finally:
+            self.ahead_s -= lead_s
+
     def from_wall(self, moment: float) -> float:
         """What this clock shows when the wall clock, as it is set now, shows `moment`."""
         return moment - self._step_s()
 
+    def to_wall(self, moment: float) -> float:
+        """What the wall clock, as it is set now, shows when this clock shows `moment`."""
+        return moment + self._step_s()
+
     def for_others(self, moment: float) -> float:
-        """The time by the wall clock before which a process that starts later must not do what this one must not do before
-        `moment`: later than that if the wall clock was set forward, and never earlier."""
+        """The time to write down for a wait until `moment` that somebody else has named, and that a run to come must keep.
+
+        That run begins by the wall clock, if this was set forward.
+        """
         return moment + max(0.0, self._step_s())
 
     def _step_s(self) -> float:

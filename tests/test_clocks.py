@@ -117,3 +117,21 @@ def test_a_run_whose_wall_clock_is_set(step_s: float, disk: str, tmp_path: Path,
     collection.check_invariants()
     run = json.loads(collection.run("status", "--json"))["run"]
     assert run["ended_at"] - run["started_at"] < 600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step_s", [HOUR, DAY])
+def test_a_clock_that_is_set_back_between_two_runs(step_s: float, tmp_path: Path, publishers: Publishers) -> None:
+    """What the first run has written down to be tried again in a second is not a day away for the next one."""
+    settable = Settable(tmp_path, "local")
+    collection = settable.collection
+    rows = [(5_000_000_000 + number, f"http://shaky.example.org/photos/{number}.jpg") for number in range(5)]
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    publishers.behave("shaky.example.org=http_500 x1/url")
+    settable.set_clock(step_s)
+    arguments = [*reach(publishers), "--processes", 1, "--no-progress", "--for", "30m"]
+    collection.run("download", *arguments, "--retry-wait", "5s", "--max-idle", "0.1s", code=75)
+    settable.set_clock(0.0)
+    output = collection.run("download", *arguments, "--max-idle", "60s")
+    assert "nothing left to do; 5 images stored" in output
+    collection.check_invariants()

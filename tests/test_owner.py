@@ -213,3 +213,22 @@ def test_a_full_disk(path: Path) -> None:
     assert ledger.connection.execute("SELECT count(*) FROM texts").fetchone() == (0,)
     owner.give_back(ledger, "ended", 2.0)
     ledger.close()
+
+
+@pytest.mark.parametrize("step_s", [3600.0, 86400.0])
+def test_time_goes_on_in_a_ledger_whose_clock_was_set_back(path: Path, step_s: float) -> None:
+    """Waits that an earlier run has written down are as long as they were meant to be."""
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 100_000.0)
+    owner.beat(ledger, 100_050.0)
+    owner.give_back(ledger, "ended", 100_060.0)
+    assert ledger.lead_s == 0
+    owner.take(ledger, "download", owner.this_process(), 100_061.0 - step_s)
+    assert ledger.lead_s == step_s - 1
+    owner.beat(ledger, 100_050.0 - step_s)
+    owner.give_back(ledger, "ended", 100_090.0 - step_s)
+    times = ledger.connection.execute("SELECT started_at, heartbeat_at, ended_at FROM runs ORDER BY run_id").fetchall()
+    assert times == [(100_000, 100_060, 100_060), (100_060, 100_061, 100_061)]
+    owner.take(ledger, "download", owner.this_process(), 200_000.0)
+    assert ledger.lead_s == 0
+    ledger.close()

@@ -173,6 +173,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     root = session.image_root(args.root)
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
+        plan = replace(plan, deadline=session.ends_at(deadline, ledger))
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
         with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours

@@ -96,6 +96,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
         args.ledger, "init", settings, session.wait(stop, deadline, rounds), create=True
     ) as ledger:
         live = session.wants_progress(args, sys.stdout)
+        deadline = session.ends_at(deadline, ledger)
         heart = owner.Heart(ledger, clocks.now)
 
         def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
@@ -134,6 +135,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     deadline, _ = rounds.limits(None, 0.0, clocks.now())
     live = session.wants_progress(args, sys.stderr)
     with stop.listening(), session.owned(args.ledger, FINALIZE, settings, session.wait(stop, deadline, rounds)) as ledger:
+        deadline = session.ends_at(deadline, ledger)
         heart = owner.Heart(ledger, clocks.now)
         lending.take_back_left(ledger, ledger.run_id or 0, heart.beat_if_due)
         with ledger.transaction() as db:

@@ -97,9 +97,10 @@ def owned(
     """
     me, disk, patience = owner.this_process(settings.job_id), settings.ledger_disk, wait.patience
     try:
-        with open_and_own(
-            path, command, me, clocks.now, say, disk=disk, create=create, terms=terms, patience=patience
-        ) as ledger:
+        with (
+            open_and_own(path, command, me, clocks.now, say, disk=disk, create=create, terms=terms, patience=patience) as ledger,
+            clocks.now.leading(ledger.lead_s),
+        ):
             yield ledger
     except LedgerAwaited as awaited:
         if wait.rounds is not None:
@@ -115,6 +116,11 @@ def deadline(args: argparse.Namespace, now: datetime) -> float | None:
     if args.span is not None:
         moments.append(now.timestamp() + args.span)
     return min(moments, default=None)
+
+
+def ends_at(deadline: float | None, ledger: connect.Ledger) -> float | None:
+    """A deadline by the clock as it is once the ledger is owned."""
+    return None if deadline is None else deadline + ledger.lead_s
 
 
 def check_extra() -> None:

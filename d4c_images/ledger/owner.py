@@ -24,6 +24,13 @@ FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id
 """
 
 
+LATEST = "SELECT coalesce(max(heartbeat_at), 0) FROM runs"
+BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?) WHERE run_id = ?"  # it changes, whatever the clock says
+GIVE_BACK = """
+UPDATE runs SET ended_at = max(heartbeat_at, ?1), heartbeat_at = max(heartbeat_at, ?1), ending = ?2, n_done = ?3 WHERE run_id = ?4
+"""
+
+
 def take(
     ledger: Ledger,
     command: str,
@@ -36,7 +43,8 @@ def take(
     """Make `process` the owner of the ledger and return its run id. `dead`: a process that is known to be dead already.
 
     Raises `LedgerBusy`, naming host and pid, while another living run owns it; whether one lives that cannot be seen from here is
-    found out by waiting (`liveness`).
+    found out by waiting (`liveness`). Time goes on from the last sign of life of any run, if the clock is behind that
+    (`Ledger.lead_s`): waits that were written down then are as long as they were meant to be.
     """
 
     def find() -> Holder | None:
@@ -52,6 +60,8 @@ def take(
             db.execute(
                 "UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), int(found.token))
             )
+        ledger.lead_s = max(0.0, db.execute(LATEST).fetchone()[0] - now)
+        now += ledger.lead_s
         cursor = db.execute(
             "INSERT INTO runs (command, host, pid, pid_started, job_id, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (command, process.host, process.pid, process.started, process.job_id, int(now), int(now)),
@@ -73,7 +83,7 @@ def beat(ledger: Ledger, now: float) -> None:
     """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
     ledger.check_place()
     with ledger.transaction() as db:
-        db.execute("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?", (int(now), ledger.run_id))
+        db.execute(BEAT, (int(now), ledger.run_id))
     if ledger.guard is not None:
         ledger.guard.beat(now)
 
@@ -100,10 +110,7 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
     """End the run; the ledger is free. Raises `LedgerLost` as `beat` does."""
     ledger.check_place()
     with ledger.transaction() as db:
-        db.execute(
-            "UPDATE runs SET ended_at = ?, heartbeat_at = ?, ending = ?, n_done = ? WHERE run_id = ?",
-            (int(now), int(now), ending, ledger.n_done, ledger.run_id),
-        )
+        db.execute(GIVE_BACK, (int(now), ending, ledger.n_done, ledger.run_id))
         db.execute("DELETE FROM owner")
     ledger.run_id = None
 

@@ -103,7 +103,7 @@ class LogProgress(Watcher):
         self.say(snapshot.now, "end: " + summary(snapshot, ending))
 
     def say(self, now: float | None, text: str) -> None:
-        stamp = datetime.fromtimestamp(clocks.now() if now is None else now)
+        stamp = datetime.fromtimestamp(clocks.now.to_wall(clocks.now() if now is None else now))
         print(f"{stamp:%Y-%m-%d %H:%M:%S} {text}", file=self._out, flush=True)
 
 
@@ -164,5 +164,5 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
 
 
 def clock(when: float) -> str:
-    moment = datetime.fromtimestamp(when)
+    moment = datetime.fromtimestamp(clocks.now.to_wall(when))
     return f"{moment:%H:%M:%S}" if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d %H:%M}"

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from d4c_images import clocks
 from d4c_images.clocks import SteadyClock
+from d4c_images.ledger import wishes
+from d4c_images.ledger.connect import open_ledger
 from d4c_images.limits import HostTable
 from d4c_images.roster import Roster, Scope
 from tests.patience import PATIENCE_S
@@ -66,6 +69,18 @@ def test_a_pause_lasts_as_long_as_its_person_wants(step_s: float, monkeypatch: p
     monkeypatch.setattr(time, "time", lambda: real() + step_s)
     ((_, until),) = roster.take_pauses([(1, time.time() + 600)])
     assert until == pytest.approx(clocks.now() + 600, abs=60)
+
+
+def test_what_a_person_wants_last_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock is set back between two words about one host, and nobody has taken up the first."""
+    path, real = tmp_path / "ledger.sqlite", time.time_ns
+    with closing(open_ledger(path, create=True)) as ledger:
+        ledger.connection.execute("INSERT INTO host_rows (host) VALUES ('a.example.org')")
+        wishes.leave(path, wishes.Wish(wishes.PAUSE, ("a.example.org",)))
+        monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600_000_000_000)
+        wishes.leave(path, wishes.Wish(wishes.RESUME, ("a.example.org",)))
+        wishes.take(ledger, 1.0)
+        assert ledger.connection.execute("SELECT paused_at FROM host_rows").fetchone() == (None,)
 
 
 class Settable:

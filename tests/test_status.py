@@ -90,11 +90,11 @@ def test_run_states(path: Path) -> None:
     with_owner.connection.execute("UPDATE runs SET pid_started = ? WHERE run_id = 2", (f"{boot}/1/{namespace}",))
     run = report_of(path, now + 20).run
     assert run is not None
-    assert (run.state, run.heartbeat_age_s) == ("dead", 20)
+    assert (run.state, run.heartbeat_age_s, run.is_certain) == ("dead", 20, True)
     with_owner.connection.execute("UPDATE runs SET pid_started = 'another boot/1/1' WHERE run_id = 2")
     run = report_of(path, now + 20).run
     assert run is not None
-    assert run.state == "running", "on another node, whatever its name, signs of life are all there is"
+    assert (run.state, run.is_certain) == ("running", False), "on another node, whatever its name, signs of life are all there is"
     run = report_of(path, now + 3600).run
     assert run is not None
     assert run.state == "dead"

@@ -40,7 +40,10 @@ class ImageCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The latest run. `state` is running, ended or dead (it has not ended, but nothing is heard of it)."""
+    """The latest run. `state` is running, ended or dead (it has not ended, but nothing is heard of it).
+
+    Without `is_certain` that is a guess by two clocks: the run's process cannot be seen from here.
+    """
 
     state: str
     command: str
@@ -51,6 +54,7 @@ class RunState:
     heartbeat_age_s: int
     ended_at: int | None
     ending: str | None
+    is_certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,10 @@ def _image_counts(rows: Sequence[overview.ImagesByStatus], flags: dict[str, int]
 
 def _run_state(run: RunRow, now: float) -> RunState:
     silence_s = max(0, int(now) - run.heartbeat_at)
-    alive = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    if alive is None:  # one look cannot tell; whoever wants to write waits for the next sign of life
-        alive = silence_s < liveness.SILENCE_S
+    seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
+    alive = silence_s < liveness.SILENCE_S if seen is None else seen  # a command that writes waits for the next sign of life
     state = ("running" if alive else "dead") if run.owns else "ended"
-    return RunState(state, run.command, run.host, run.pid, run.job_id, run.started_at, silence_s, run.ended_at, run.ending)
+    who = (run.command, run.host, run.pid, run.job_id)
+    return RunState(
+        state, *who, run.started_at, silence_s, run.ended_at, run.ending, is_certain=seen is not None or not run.owns
+    )

@@ -56,8 +56,8 @@ class Stop:
         self._came.add(number)
 
 
-say: Callable[[str], None] = partial(print, file=sys.stderr, flush=True)
-
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

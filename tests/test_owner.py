@@ -29,6 +29,9 @@ sys.stdin.read()
 """
 
 
+DEAD = [None, *(owner.Process("node17", number, f"boot-{number}/1/1", "812") for number in range(3))]
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "ledger.sqlite"
@@ -212,6 +215,18 @@ def test_a_full_disk(path: Path) -> None:
         db.executemany("INSERT INTO texts (text) VALUES (?)", rows)
     assert ledger.connection.execute("SELECT count(*) FROM texts").fetchone() == (0,)
     owner.give_back(ledger, "ended", 2.0)
+    ledger.close()
+
+
+def test_a_run_whose_node_died_has_not_been_idle(path: Path) -> None:
+    """What it has got done was written down with its heartbeats: a chain of jobs does not end after three nodes."""
+    ledger = connect.open_ledger(path)
+    for number in range(3):
+        owner.take(ledger, "download", owner.Process("node17", number, f"boot-{number}/1/1", "812"), 1000.0, dead=DEAD[number])
+        ledger.n_done = 5
+        owner.beat(ledger, 1100.0 + number)
+    owner.take(ledger, "download", owner.this_process("812"), 2000.0, dead=DEAD[3])
+    assert owner.idle_runs(ledger, "download", "812") == 0
     ledger.close()
 
 

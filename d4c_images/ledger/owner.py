@@ -25,7 +25,7 @@ FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id
 
 
 LATEST = "SELECT coalesce(max(heartbeat_at), 0) FROM runs"
-BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?) WHERE run_id = ?"  # it changes, whatever the clock says
+BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?), n_done = ? WHERE run_id = ?"  # it changes, whatever the clock says
 GIVE_BACK = """
 UPDATE runs SET ended_at = max(heartbeat_at, ?1), heartbeat_at = max(heartbeat_at, ?1), ending = ?2, n_done = ?3 WHERE run_id = ?4
 """
@@ -83,7 +83,7 @@ def beat(ledger: Ledger, now: float) -> None:
     """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
     ledger.check_place()
     with ledger.transaction() as db:
-        db.execute(BEAT, (int(now), ledger.run_id))
+        db.execute(BEAT, (int(now), ledger.n_done, ledger.run_id))
     if ledger.guard is not None:
         ledger.guard.beat(now)
 

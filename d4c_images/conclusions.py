@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
-from d4c_images import pace
+from d4c_images import clocks, pace
 from d4c_images.ledger import pacing
 from d4c_images.pace import News
 from d4c_images.roster import Group, Host, Roster
@@ -30,7 +30,8 @@ def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, 
         until = host.pace.blocked_until
         for other_id, new in silence.after(host_id, host.pace, news, now).items():
             other = hosts.load(db, other_id, now)
-            _set_pace(db, other, new, now if other_id == host_id and news.is_reachable else None)
+            answered_at = now if other_id == host_id and news.is_reachable else None
+            _set_pace(db, other, new, answered_at, is_named=other_id == host_id and bool(news.retry_after_s))
             drawn.stirred.add(other)
         host.words = news.commonest() or host.words
         if host.pace.blocked_until is not None and host.pace.blocked_until != until:
@@ -47,7 +48,7 @@ def _share(db: Connection, host: Host, news: News, now: float) -> None:
         return
     group.held_until = now + news.retry_after_s
     group.held_why = f"{host.name} asked for {news.retry_after_s:.0f} s"
-    pacing.save_hold(db, group.name, group.held_until, group.held_why)
+    pacing.save_hold(db, group.name, clocks.now.for_others(group.held_until), group.held_why)
 
 
 def _measure(db: Connection, host: Host, news: News, now: float, drawn: Drawn) -> None:
@@ -73,9 +74,12 @@ def _measure(db: Connection, host: Host, news: News, now: float, drawn: Drawn) -
         group.image_bytes += (news.received_bytes / news.n_success - group.image_bytes) / 16
 
 
-def _set_pace(db: Connection, host: Host, new: pace.HostPace, answered_at: float | None) -> None:
+def _set_pace(db: Connection, host: Host, new: pace.HostPace, answered_at: float | None, *, is_named: bool = False) -> None:
+    """`is_named`: the host itself has asked for the wait, which a run that starts later must keep by its own clock."""
     if new != host.pace:
         host.pace = new
+        if is_named and new.blocked_until is not None:
+            new = replace(new, blocked_until=clocks.now.for_others(new.blocked_until))
         pacing.save_pace(db, host.host_id, new, answered_at)
 
 

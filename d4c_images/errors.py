@@ -6,6 +6,7 @@
     |  |- SourceDamaged       exit 1   ... and what was read of it before cannot be trusted
     |- LedgerError            exit 1   no ledger of ours, a newer schema, unreadable
     |  |- LedgerBusy          exit 1   another run owns it
+    |  |  |- LedgerAwaited    exit 75  ... or may still do so: the time was up before that was known
     |  |- LedgerLocked        exit 75  somebody's transaction or query holds the file: nothing committed is lost, run again
     |  |- LedgerLost          exit 1   another process has taken it over from us
     |- StoreError             exit 1   the image root cannot be written, the disk is full, a quota is used up
@@ -47,6 +48,10 @@ class LedgerError(D4CError):
 
 class LedgerBusy(LedgerError):
     pass
+
+
+class LedgerAwaited(LedgerBusy):
+    exit_code = EXIT_WORK_LEFT
 
 
 class LedgerLocked(LedgerError):

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from d4c_images import pace
+from d4c_images import clocks, pace
 from d4c_images.fetch import Connections, Request, Unfinished
 from d4c_images.model import Claim, Failure, Outcome, Reply, Turn
 from d4c_images.stores import Partial
@@ -18,7 +18,8 @@ class Clock:
     """Where the time comes from."""
 
     monotonic: Callable[[], float] = time.monotonic
-    time: Callable[[], float] = time.time
+    time: Callable[[], float] = time.time  # for what servers say
+    steady: Callable[[], float] = clocks.now  # for the ends of turns: the coordinator's clock, or one that it knows
 
 
 @dataclass(eq=False, slots=True)

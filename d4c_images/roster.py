@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from d4c_images import pace
+from d4c_images import clocks, pace
 from d4c_images.ledger import pacing, questions
 from d4c_images.limits import HostLimits, HostTable, LimitBook
 from d4c_images.model import Turn
@@ -309,7 +309,7 @@ class Roster:
             rest = self._rests.pop(host_id, _Rest(0.0, 0.0))
             group = Group(known.name, self.book.limits(known.name), known.speed, known.image_bytes, n_left=self.n_left[host_id])
             group.rests_until, group.interval_s = rest
-        host = Host(host_id, known.name, group, known.pace, paused_until=known.paused_until)
+        host = Host(host_id, known.name, group, known.pace, paused_until=_pause(known.paused_until))
         host.has_answered = bool(self._answered[host_id])
         self._loaded[host_id] = host
         if pacing.as_saved(group.limits) != known.limits:
@@ -396,9 +396,10 @@ class Roster:
 
     def take_pauses(self, pauses: Iterable[tuple[int, float | None]]) -> Iterator[tuple[int, float | None]]:
         """Hosts of ours that are paused until another moment than before, as far as that is known of them."""
-        for host_id, until in pauses:
+        for host_id, wanted in pauses:
             if not self.is_ours(host_id):
                 continue
+            until = _pause(wanted)
             host = self._loaded.get(host_id)
             if host is None or host.paused_until != until:
                 if host is not None:
@@ -423,6 +424,11 @@ class Roster:
             for hour, n_bytes in pacing.bytes_by_hour(db, host_id, now):
                 by_hour[hour] = by_hour.get(hour, 0) + n_bytes
         return by_hour
+
+
+def _pause(until: float | None) -> float | None:
+    """The end of a pause, which a person has named by the wall clock."""
+    return None if until is None else clocks.now.from_wall(until)
 
 
 def _most(values: array[int] | array[float], n: int) -> list[int]:

@@ -29,6 +29,11 @@ class Rounds:
     is_dismissed: Callable[[], bool]  # somebody may want to be rid of the job
     ask: scheduler.Ask = scheduler.ask
 
+    @property
+    def awaited_job(self) -> str | None:
+        """This job, if it is to be queued again: its number stays the same, and its last run may have been on a node that died."""
+        return self.job.job_id if self.job is not None and self.requeue else None
+
     def limits(self, deadline: float | None, grace_s: float, now: float) -> tuple[float | None, float]:
         """The unix time at which to start nothing more, and the seconds from there on for what is in flight.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from sqlite3 import Connection
 
-from d4c_images import conclusions, crash, pace
+from d4c_images import clocks, conclusions, crash, pace
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
@@ -141,7 +141,8 @@ class Steward:
 
     def _is_any_paused(self, now: float) -> bool:
         """Whether images are left that nothing but a person's word holds back. Asked once, at the end."""
-        paused = questions.paused_with_work(self._ledger.connection, now, refetch=self._plan.refetch)
+        wall = clocks.now.to_wall(now)
+        paused = questions.paused_with_work(self._ledger.connection, wall, refetch=self._plan.refetch)
         return any(self._hosts.is_ours(host_id) for host_id in paused)
 
     def _lend(self) -> None:
@@ -389,6 +390,7 @@ class Steward:
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
+        wall = clocks.now.to_wall(now)  # by which people name the ends of pauses
         self._hosts.recount(db)
         host_ids = self._hosts.top(self._lender.agenda.least_s, TOP_HOSTS)
         states = questions.host_states(db, host_ids)
@@ -400,7 +402,7 @@ class Steward:
             tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
             {state.host: until for state in states.values() if (until := state.blocked_until) > now},
-            frozenset(state.host for state in states.values() if state.paused_until > now),
+            frozenset(state.host for state in states.values() if state.paused_until > wall),
             questions.n_blocked(db, now) + self._hosts.n_held(now),
-            questions.n_paused(db, now),
+            questions.n_paused(db, wall),
         )

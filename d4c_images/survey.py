@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from d4c_images import pace
+from d4c_images import clocks, pace
 from d4c_images.agenda import Agenda
 from d4c_images.ledger import pacing
 from d4c_images.limits import HostLimits
@@ -24,6 +24,7 @@ class Survey:
 
     def __init__(self, roster: Roster, agenda: Agenda, now: float) -> None:
         self._roster, self._agenda, self._now = roster, agenda, now
+        self._pauses_off_s = clocks.now.from_wall(0.0)  # people name the ends of pauses by the wall clock
         self._answered_at = 0
         self._members: dict[int, _Members] = {}  # by the number of their group
         self._kinds: list[_Kind] = []  # as in `LimitBook.kinds`
@@ -48,7 +49,7 @@ class Survey:
 
     def _step(self, rows: list[pacing.HostRow]) -> None:
         roster, now, book = self._roster, self._now, self._roster.book
-        only, kinds, answered_at = roster.scope.only, self._kinds, self._answered_at
+        only, kinds, answered_at, off_s = roster.scope.only, self._kinds, self._answered_at, self._pauses_off_s
         host_ids, whens, least_s = array("i"), array("d"), array("d")
         for row in rows:  # a million of them, now and then: no method is called that need not be
             host_id, host, n_left, latency_s, image_bytes, blocked_until, _, paused_until, _, _, last_answer_at, _, _ = row
@@ -62,7 +63,7 @@ class Survey:
                 self._join(row, each.group, is_ours)
                 continue
             roster.group_no[host_id] = ALONE if is_ours else NOT_OURS
-            when = max(now, blocked_until, paused_until)
+            when = max(now, blocked_until, paused_until + off_s)
             if n_left > 0 and is_ours:
                 roster.n_left[host_id] = n_left
                 roster.n_with_work += 1
@@ -82,7 +83,8 @@ class Survey:
         members = self._members.get(number)
         if members is None:
             members = self._members[number] = _Members()
-        members.add(row, row.n_left if is_ours else 0, max(self._now, row.blocked_until, row.paused_until), self._now)
+        when = max(self._now, row.blocked_until, row.paused_until + self._pauses_off_s)
+        members.add(row, row.n_left if is_ours else 0, when, self._now)
 
     def _close(self, group: Group, members: _Members) -> None:
         """What its members have been through is the group's; they wait for each other, those with most images first."""

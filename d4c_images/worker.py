@@ -96,7 +96,7 @@ class _Worker:
             lane.add(Job(turn, deque(turn.claims)))
 
     def _end_turns(self, orders: Orders) -> None:
-        now = self._clock.time()
+        now = self._clock.steady()
         for lane in self._lanes.values():
             for job in lane.jobs:
                 has_had_its_bytes = job.turn.max_bytes is not None and job.received_bytes >= job.turn.max_bytes

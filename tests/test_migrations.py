@@ -276,14 +276,14 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
 def test_it_shows_that_it_lives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy takes minutes: without signs of life the next run would take the ledger over."""
     monkeypatch.setattr(migrations.backup, "PAGES_PER_STEP", 1)
-    times = iter(range(1_000, 1_000_000, 10))
+    times = iter(range(2_000_000_000, 2_001_000_000, 10))  # later than anything in the ledger
     beats: list[int] = []
 
     def note(progress: migrations.Progress) -> None:
         beats.append(ledger.connection.execute("SELECT heartbeat_at FROM runs ORDER BY run_id DESC").fetchone()[0])
 
     with closing(connect.open_ledger(path)) as ledger:
-        owner.take(ledger, "migrate", owner.this_process(), 1.0)
+        owner.take(ledger, "migrate", owner.this_process(), 2_000_000_000.0)
         migrations.migrate(ledger, migrations.Terms(show=note), lambda: float(next(times)), print)
     assert len(beats) > 20
     assert all(later - earlier <= 2 * owner.HEARTBEAT_S for earlier, later in pairwise(beats[1:]))

@@ -41,6 +41,8 @@ INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_t
 LEFT = "tests/test_pieces.py::test_what_a_killed_process_has_left_is_done_first_by_the_next_one"
 LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
 HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
+LIVENESS = "tests/test_liveness.py"
+AT_THE_LAST_MOMENT = "tests/test_owner.py::test_a_sign_of_life_at_the_last_moment_counts"
 
 MIGRATIONS = "tests/test_migrations.py::test_killed_between_rows"
 
@@ -81,6 +83,22 @@ MUTANTS = (
     Mutant(
         "a heartbeat leaves what is committed in the system's memory",
         "d4c_images/ledger/owner.py", "        self._ledger.sync()\n", "", HEARTBEAT,
+    ),
+    Mutant(
+        "two nodes of one name are one machine",
+        "d4c_images/ledger/liveness.py", "_kernel(other.started) != _kernel(me.started)", "other.host != me.host", LIVENESS,
+    ),
+    Mutant(
+        "time in which nobody looked makes a holder dead",
+        "d4c_images/ledger/liveness.py", "min(now - self._looked_at, MOST_STEP_S)", "now - self._looked_at", LIVENESS,
+    ),
+    Mutant(
+        "a sign of life is judged by its age",
+        "d4c_images/ledger/liveness.py", "holder != before", "holder.beat_at > before.beat_at + 1e9", LIVENESS,
+    ),
+    Mutant(
+        "a ledger is taken over from one that has just shown itself",
+        "d4c_images/ledger/owner.py", "found != gone and ", "gone is None and ", AT_THE_LAST_MOMENT,
     ),
     Mutant(
         "what is lent stays in the queue",

@@ -26,6 +26,8 @@ from distributed import Client
 from distributed.comm.core import connect
 from distributed.security import Security
 
+from d4c_images import clocks
+from d4c_images.clocks import SteadyClock
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import Orders, Outcome, Report, Turn
 from d4c_images.run import Died, Event, Joined, Leaving, Reported
@@ -55,15 +57,14 @@ def set_up_echo() -> Work:
             orders = feed(0.02)
             closed = orders.closed
             for turn in orders.turns:
-                yield Report(turn.lease_id, (Outcome(0, elapsed_s=turn.expires_at - time.time()),), finished=True)
+                yield Report(turn.lease_id, (Outcome(0, elapsed_s=turn.expires_at - clocks.now()),), finished=True)
 
     return work
 
 
 def set_up_fast_clock() -> Work:
     """A worker on a node whose clock is an hour ahead."""
-    real = time.time
-    time.time = lambda: real() + 3600
+    clocks.now = SteadyClock(clocks.now.ahead_s + 3600)
     return set_up_echo()
 
 

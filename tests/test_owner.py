@@ -1,17 +1,22 @@
 """One run at a time: the living are respected, the dead give up their claim, and who was taken for dead stops."""
 
 import os
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger import connect, owner, schema
+from d4c_images.ledger.liveness import LOOK_S, SILENCE_S
+from tests.waiting import Waiting
 
 HOLD = """
 import sys, time
@@ -22,6 +27,9 @@ owner.take(ledger, "download", owner.this_process("812"), time.time())
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+DEAD = [None, *(owner.Process("node17", number, f"boot-{number}/1/1", "812") for number in range(3))]
 
 
 @pytest.fixture
@@ -64,7 +72,9 @@ def test_a_number_used_again_is_not_the_old_process(path: Path) -> None:
     """Our own number with another start time: such a claim is a dead process's."""
     ledger = connect.open_ledger(path)
     me = owner.this_process()
-    owner.take(ledger, "download", owner.Process(me.host, me.pid, "another boot/1"), 100.0)
+    assert me.started is not None
+    boot, _, namespace = me.started.split("/")
+    owner.take(ledger, "download", owner.Process(me.host, me.pid, f"{boot}/1/{namespace}"), 100.0)
     owner.take(ledger, "download", me, 101.0)
     ledger.close()
 
@@ -102,16 +112,47 @@ def test_what_is_committed_is_on_the_disk_after_a_heartbeat(path: Path, tmp_path
     ledger.close()
 
 
-def test_another_host_is_alive_while_it_gives_signs(path: Path) -> None:
+@pytest.mark.parametrize("their_clock", [0.0, 3600.0, -3600.0])
+@pytest.mark.parametrize("host", ["node17", socket.gethostname()])
+def test_another_machine_is_alive_while_it_gives_signs(path: Path, host: str, their_clock: float) -> None:
+    """Whatever its clock says, and whatever it is called."""
     first, second = connect.open_ledger(path), connect.open_ledger(path)
-    owner.take(first, "download", owner.Process("node17", 4711, "x"), 1000.0)
-    owner.beat(first, 1100.0)
-    with pytest.raises(LedgerBusy, match="node17, pid 4711"):
-        owner.take(second, "download", owner.this_process(), 1100.0 + owner.SILENCE_S - 1)
-    owner.take(second, "download", owner.this_process(), 1100.0 + owner.SILENCE_S + 1)
+    me = owner.this_process()
+    owner.take(first, "download", owner.Process(host, me.pid, "boot-17/1/1"), 1000.0 + their_clock)
+
+    def lives_for_ten_minutes(waited_s: float) -> None:
+        if waited_s < 600 and waited_s % owner.HEARTBEAT_S < LOOK_S:
+            owner.beat(first, 1000.0 + their_clock + waited_s)
+
+    waiting = Waiting(lives_for_ten_minutes)
+    while waiting.now < 580:
+        with pytest.raises(LedgerBusy, match=f"in use by 'download' on host {re.escape(host)}, pid {me.pid}, since"):
+            owner.take(second, "download", me, 1000.0, patience=waiting.patience())
+    owner.take(second, "download", me, 1000.0, patience=waiting.patience())
+    assert waiting.now <= 600 + SILENCE_S + 2 * LOOK_S
     with pytest.raises(LedgerLost, match="taken this ledger over"), first.transaction() as db:
         db.execute("DELETE FROM runs")
-    assert second.connection.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+    assert second.connection.execute("SELECT ending FROM runs").fetchall() == [("died",), (None,)]
+    first.close()
+    second.close()
+
+
+def test_a_sign_of_life_at_the_last_moment_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes after the last look, before the claim is written down."""
+    first, second = connect.open_ledger(path), connect.open_ledger(path)
+    owner.take(first, "download", owner.Process("node17", 4711, "boot-17/1/1"), 1000.0)
+    await_end = owner.await_end
+
+    def then_beats(*arguments: Any) -> Any:
+        found = await_end(*arguments)
+        owner.beat(first, 1100.0)
+        return found
+
+    monkeypatch.setattr(owner, "await_end", then_beats)
+    with pytest.raises(LedgerBusy, match="host node17"):
+        owner.take(second, "download", owner.this_process(), 1000.0, patience=Waiting().patience())
+    with first.transaction():
+        pass
     first.close()
     second.close()
 
@@ -174,4 +215,35 @@ def test_a_full_disk(path: Path) -> None:
         db.executemany("INSERT INTO texts (text) VALUES (?)", rows)
     assert ledger.connection.execute("SELECT count(*) FROM texts").fetchone() == (0,)
     owner.give_back(ledger, "ended", 2.0)
+    ledger.close()
+
+
+def test_a_run_whose_node_died_has_not_been_idle(path: Path) -> None:
+    """What it has got done was written down with its heartbeats: a chain of jobs does not end after three nodes."""
+    ledger = connect.open_ledger(path)
+    for number in range(3):
+        owner.take(ledger, "download", owner.Process("node17", number, f"boot-{number}/1/1", "812"), 1000.0, dead=DEAD[number])
+        ledger.n_done = 5
+        owner.beat(ledger, 1100.0 + number)
+    owner.take(ledger, "download", owner.this_process("812"), 2000.0, dead=DEAD[3])
+    assert owner.idle_runs(ledger, "download", "812") == 0
+    ledger.close()
+
+
+@pytest.mark.parametrize("step_s", [3600.0, 86400.0])
+def test_time_goes_on_in_a_ledger_whose_clock_was_set_back(path: Path, step_s: float) -> None:
+    """Waits that an earlier run has written down are as long as they were meant to be."""
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 100_000.0)
+    owner.beat(ledger, 100_050.0)
+    owner.give_back(ledger, "ended", 100_060.0)
+    assert ledger.lead_s == 0
+    owner.take(ledger, "download", owner.this_process(), 100_061.0 - step_s)
+    assert ledger.lead_s == step_s - 1
+    owner.beat(ledger, 100_050.0 - step_s)
+    owner.give_back(ledger, "ended", 100_090.0 - step_s)
+    times = ledger.connection.execute("SELECT started_at, heartbeat_at, ended_at FROM runs ORDER BY run_id").fetchall()
+    assert times == [(100_000, 100_060, 100_060), (100_060, 100_061, 100_061)]
+    owner.take(ledger, "download", owner.this_process(), 200_000.0)
+    assert ledger.lead_s == 0
     ledger.close()

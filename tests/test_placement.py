@@ -14,21 +14,25 @@ import json
 import re
 import socket
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger import owner, placement
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.placement import Holder, Reservation, check_locks, disk_of, file_system, holder, reservation_of
+from d4c_images.ledger.connect import Ledger, open_ledger
+from d4c_images.ledger.liveness import SILENCE_S, Holder
+from d4c_images.ledger.placement import Reservation, check_locks, disk_of, file_system, holder, reservation_of
 from d4c_images.ledger.reader import open_reader
 from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.settings import Disk
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.waiting import Waiting
 
 ME = owner.this_process("77")
 ELSEWHERE = owner.Process("node9", 4711, "boot/1", "812")
@@ -95,16 +99,16 @@ def test_locks_that_fail_or_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 # -- reservations
 
 
-def reserve(path: Path, process: owner.Process = ME, now: float = 1000.0) -> Reservation:
-    return Reservation(path, "download", process, now)
+def reserve(path: Path, process: owner.Process = ME, each: Callable[[float], None] = lambda waited_s: None) -> Reservation:
+    return Reservation(path, "download", process, 1000.0, Waiting(each).patience())
 
 
-def test_a_reserved_ledger_names_its_holder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("their_clock", [0.0, 3600.0, -3600.0])
+def test_a_reserved_ledger_names_its_holder(their_clock: float, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     theirs = reserve(ledger, ELSEWHERE)
-    theirs.beat(1100.0)
-    with pytest.raises(LedgerBusy, match=r"in use by 'download' on host node9, pid 4711, job 812, since .*sign of life 100 s ago"):
-        reserve(ledger, now=1200.0)
+    with pytest.raises(LedgerBusy, match=r"in use by 'download' on host node9, pid 4711, job 812, since "):
+        reserve(ledger, each=lambda waited_s: theirs.beat(their_clock + waited_s))
     theirs.give_back()
     assert holder(ledger) is None
     mine = reserve(ledger)
@@ -118,7 +122,8 @@ def test_a_reserved_ledger_names_its_holder(tmp_path: Path) -> None:
 def test_a_dead_one_is_taken_over_and_stops_when_it_comes_back(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     elder = reserve(ledger, ELSEWHERE)
-    mine = reserve(ledger, now=1000.0 + owner.SILENCE_S + 1)
+    mine = reserve(ledger)
+    assert mine.dead == ELSEWHERE
     with pytest.raises(LedgerLost, match=f"taken this ledger over .'download' on host {re.escape(socket.gethostname())}"):
         elder.check()
     with pytest.raises(LedgerLost):
@@ -139,22 +144,45 @@ def test_two_that_see_the_same_dead_one(tmp_path: Path, monkeypatch: pytest.Monk
     """The second one comes between the first one's look and its hand."""
     ledger = tmp_path / "ledger.sqlite"
     reserve(ledger, ELSEWHERE)
-    late = 1000.0 + owner.SILENCE_S + 1
-    looked = placement.holder
+    looked = placement.await_end
     rivals: list[Reservation] = []
 
-    def looks_slowly(path: Path) -> Holder | None:
-        found = looked(path)
+    def decides_slowly(*arguments: Any) -> Holder | None:
+        found = looked(*arguments)
         if not rivals:
-            monkeypatch.setattr(placement, "holder", looked)
-            rivals.append(reserve(ledger, owner.Process("node10", 1, None), late))
+            monkeypatch.setattr(placement, "await_end", looked)
+            rivals.append(reserve(ledger, owner.Process("node10", 1, None)))
         return found
 
-    monkeypatch.setattr(placement, "holder", looks_slowly)
+    monkeypatch.setattr(placement, "await_end", decides_slowly)
     with pytest.raises(LedgerBusy, match="at this very moment"):
-        reserve(ledger, now=late)
+        reserve(ledger)
     rivals[0].check()
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite.owner"]
+
+
+def test_one_that_was_taken_for_dead_and_shows_itself_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    theirs, looked = reserve(ledger, ELSEWHERE), placement.await_end
+
+    def then_beats(*arguments: Any) -> Holder | None:
+        found = looked(*arguments)
+        theirs.beat(1100.0)
+        return found
+
+    monkeypatch.setattr(placement, "await_end", then_beats)
+    with pytest.raises(LedgerBusy, match="at this very moment"):
+        reserve(ledger)
+    theirs.check()
+
+
+def test_one_that_is_taken_while_nobody_seemed_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    theirs = [reserve(ledger, ELSEWHERE)]
+    monkeypatch.setattr(placement, "await_end", lambda *_: None)
+    with pytest.raises(LedgerBusy, match="at this very moment"):
+        reserve(ledger)
+    theirs[0].check()
 
 
 # -- a ledger on a shared disk
@@ -225,6 +253,22 @@ def test_no_room_for_a_copy_ends_no_run(tmp_path: Path) -> None:
         owner.beat(ledger, time.time())
     assert len(said) == 1
     assert "the copy of" in said[0]
+
+
+def test_a_run_that_died_on_another_node_is_waited_for_once(tmp_path: Path) -> None:
+    """By its mark; the row in the ledger is of the same run."""
+    path, waiting = tmp_path / "ledger.sqlite", Waiting()
+    reserve(path, ELSEWHERE)
+    died = open_ledger(path, create=True, on_shared_disk=True)
+    owner.take(died, "download", ELSEWHERE, 1000.0)
+    died.connection.close()  # the node is gone, and its locks with it
+    with open_and_own(path, "download", ME, time.time, print, disk=Disk.SHARED, patience=waiting.patience()) as mine:
+        assert mine.connection.execute("SELECT host, ending FROM runs ORDER BY run_id").fetchall() == [
+            ("node9", "died"),
+            (ME.host, None),
+        ]
+    assert SILENCE_S <= waiting.now < SILENCE_S + 10
+    assert len(waiting.said) == 1
 
 
 def test_who_has_lost_the_ledger_writes_nothing_more(tmp_path: Path) -> None:

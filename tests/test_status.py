@@ -79,18 +79,22 @@ def test_a_block_that_is_over_is_none(path: Path) -> None:
 def test_run_states(path: Path) -> None:
     now = time.time()
     with_owner = connect.open_ledger(path)
+    with_owner.connection.execute("UPDATE runs SET heartbeat_at = started_at - 365 * 86400")  # else time went on from there
     owner.take(with_owner, "download", owner.this_process("77"), now)
     run = report_of(path, now + 1).run
     assert run is not None
     assert (run.state, run.pid, run.host, run.job_id) == ("running", os.getpid(), socket.gethostname(), "77")
-    with_owner.connection.execute("UPDATE runs SET pid_started = 'another boot/1' WHERE run_id = 2")
+    started = owner.this_process().started
+    assert started is not None
+    boot, _, namespace = started.split("/")
+    with_owner.connection.execute("UPDATE runs SET pid_started = ? WHERE run_id = 2", (f"{boot}/1/{namespace}",))
     run = report_of(path, now + 20).run
     assert run is not None
-    assert (run.state, run.heartbeat_age_s) == ("dead", 20)
-    with_owner.connection.execute("UPDATE runs SET host = 'node9' WHERE run_id = 2")
+    assert (run.state, run.heartbeat_age_s, run.is_certain) == ("dead", 20, True)
+    with_owner.connection.execute("UPDATE runs SET pid_started = 'another boot/1/1' WHERE run_id = 2")
     run = report_of(path, now + 20).run
     assert run is not None
-    assert run.state == "running", "on another node, signs of life are all there is"
+    assert (run.state, run.is_certain) == ("running", False), "on another node, whatever its name, signs of life are all there is"
     run = report_of(path, now + 3600).run
     assert run is not None
     assert run.state == "dead"

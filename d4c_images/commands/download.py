@@ -6,7 +6,6 @@ import argparse
 import secrets
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import contact, pace
+from d4c_images import clocks, contact, pace
 from d4c_images.commands import arguments, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, UsageError
 from d4c_images.ledger import connect, owner, questions
@@ -170,7 +169,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
-    deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
+    deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
     if args.cacert is not None and not args.cacert.is_file():
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
@@ -188,7 +187,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         plan = replace(plan, lost_ask_s=silence_s())
     root = session.image_root(args.root)
     command = "download" if args.cluster is None else owner.CLUSTER
-    with stop.listening(), session.owned(args.ledger, command, settings) as ledger:
+    with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
+        plan = replace(plan, deadline=session.ends_at(deadline, ledger))
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
         with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours
@@ -233,7 +233,7 @@ def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: 
     if args.cluster is None:
         from d4c_images.runners.processes import ProcessRunner
 
-        with closing(ProcessRunner(args.processes, setup)) as runner:
+        with closing(ProcessRunner(args.processes, replace(setup, clock=clocks.now))) as runner:
             yield runner
         return
     from d4c_images.runners.dask import DaskRunner
@@ -267,7 +267,7 @@ def _work(
     watchers.add(announcer)
     try:
         if args.retry_failed:
-            heart = owner.Heart(ledger, time.time)
+            heart = owner.Heart(ledger, clocks.now)
             n = requeue_failed(
                 ledger,
                 lambda done, total: heart.beat_if_due(),
@@ -276,8 +276,8 @@ def _work(
             )
             print(f"{n:,} failed images get new attempts", flush=True)
         if args.refetch is not None:
-            _queue_refetches(ledger, time.time() - args.refetch, plan.only_hosts)
-        return Steward(ledger, runner, plan, watchers, time.time, stop).run()
+            _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
+        return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
     except BaseException as error:
         announcer.died(str(error) or type(error).__name__)
         raise
@@ -289,7 +289,7 @@ def _work(
 def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozenset[str]) -> None:
     from d4c_images.ledger import refetching
 
-    heart = owner.Heart(ledger, time.time)
+    heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
     whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
     print(f"{due.n:,} stored images are asked for again{whole}", flush=True)

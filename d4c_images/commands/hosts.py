@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d4c_images import clocks
 from d4c_images.commands import arguments, presets, session
 from d4c_images.durations import parse_size
 from d4c_images.errors import LedgerBusy, UsageError
@@ -82,8 +83,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     wishes.leave(args.ledger, wishes.Wish(args.action, tuple(names), until, limits, unset))
     print(f"{args.action}: {meant}")
     try:
-        with session.owned(args.ledger, "hosts", settings) as ledger:
-            wishes.take_all(ledger, time.time(), owner.Heart(ledger, time.time).beat_if_due)
+        with session.owned(args.ledger, "hosts", settings, session.NOT_AT_ALL) as ledger:
+            wishes.take_all(ledger, time.time(), owner.Heart(ledger, clocks.now).beat_if_due)
     except LedgerBusy as busy:
         print(f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})")
     return 0

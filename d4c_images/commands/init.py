@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -12,6 +11,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images import clocks
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, Stopped, UsageError
 from d4c_images.ledger import migrations, owner, questions, wishes
@@ -90,17 +90,20 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
         _reset(args.ledger, settings, ask=not args.yes)
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
-    deadline, _ = rounds.limits(None, 0.0, time.time())
+    deadline, _ = rounds.limits(None, 0.0, clocks.now())
     console = Console()
-    with stop.listening(), session.owned(args.ledger, "init", settings, create=True) as ledger:
+    with stop.listening(), session.owned(
+        args.ledger, "init", settings, session.wait(stop, deadline, rounds), create=True
+    ) as ledger:
         live = session.wants_progress(args, sys.stdout)
-        heart = owner.Heart(ledger, time.time)
+        deadline = session.ends_at(deadline, ledger)
+        heart = owner.Heart(ledger, clocks.now)
 
         def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
             show(progress)
             heart.beat_if_due()
             ledger.n_done = progress.rows
-            why = "a signal came" if stop() else "the time is up" if deadline and time.time() >= deadline else None
+            why = "a signal came" if stop() else "the time is up" if deadline and clocks.now() >= deadline else None
             if why is not None:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
@@ -108,11 +111,11 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
                 with IngestProgress(console, "media rows", live=live) as view:
                     show = partial(after_each_group, view.show)
-                    summary = ingest(ledger, source, args.limit, show, time.time, reader=own_reader)
+                    summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
                 print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
-                    counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), time.time)
+                    counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), clocks.now)
                 print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
             return 0
         except Stopped as stopped:
@@ -129,10 +132,11 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
 
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
-    deadline, _ = rounds.limits(None, 0.0, time.time())
+    deadline, _ = rounds.limits(None, 0.0, clocks.now())
     live = session.wants_progress(args, sys.stderr)
-    with stop.listening(), session.owned(args.ledger, FINALIZE, settings) as ledger:
-        heart = owner.Heart(ledger, time.time)
+    with stop.listening(), session.owned(args.ledger, FINALIZE, settings, session.wait(stop, deadline, rounds)) as ledger:
+        deadline = session.ends_at(deadline, ledger)
+        heart = owner.Heart(ledger, clocks.now)
         lending.take_back_left(ledger, ledger.run_id or 0, heart.beat_if_due)
         with ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, ledger.run_id or 0))
@@ -142,7 +146,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 _show_roll_up(progress, view, is_first=not ledger.n_done)
                 heart.beat_if_due()
                 ledger.n_done += 1
-                why = "a signal came" if stop() else "the time is up" if deadline and time.time() >= deadline else None
+                why = "a signal came" if stop() else "the time is up" if deadline and clocks.now() >= deadline else None
                 if why is not None:
                     where = f"stopped after {progress.records:,} of {progress.total:,} records and {progress.images:,} images"
                     raise Stopped(f"{why}: {where}, all committed; run the same command again")

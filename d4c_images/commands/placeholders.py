@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from d4c_images import clocks
 from d4c_images.commands import arguments, presets, session
 from d4c_images.ledger import owner
 from d4c_images.placeholder_list import sha256_of
@@ -45,17 +46,17 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print(f"{what}: {done:,} of {total:,} images", flush=True)
 
     with session.owned(args.ledger, "placeholders", settings) as ledger:
-        heart = owner.Heart(ledger, time.time)
+        heart = owner.Heart(ledger, clocks.now)
         session.set_files_aside(ledger, root, lambda: False)
         for sha256 in allowed:
             store = open_store(root, session.packing(ledger))
             try:
-                n = allow(ledger, store, Aside(root), sha256, int(time.time()), show)
+                n = allow(ledger, store, Aside(root), sha256, int(clocks.now()), show)
             finally:
                 store.close()
             print(f"{n:,} images are successes again: {sha256.hex()} is no placeholder", flush=True)
         if not allowed:
-            n = marking.find(ledger, listed, args.records, int(time.time()), show)
+            n = marking.find(ledger, listed, args.records, int(clocks.now()), show)
             print(f"{n:,} images were found to be placeholders", flush=True)
             session.set_files_aside(ledger, root, lambda: False)
         for host, sha256_hex, state, n_marked in marking.overview(ledger):

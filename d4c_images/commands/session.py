@@ -7,17 +7,19 @@ import importlib.util
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from d4c_images import clocks
 from d4c_images.durations import parse_moment
-from d4c_images.errors import StoreError, UsageError
+from d4c_images.errors import LedgerAwaited, StoreError, UsageError
 from d4c_images.ledger import connect, migrations, owner
+from d4c_images.ledger.liveness import Patience
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
 from d4c_images.runners.child import DRAIN_SIGNALS
@@ -54,13 +56,56 @@ class Stop:
         self._came.add(number)
 
 
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How a command waits for a ledger whose holder may be dead, and what becomes of its job if that takes too long."""
+
+    patience: Patience
+    rounds: Rounds | None = None
+
+
+AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder lives: minutes at most
+NOT_AT_ALL = Wait(Patience(is_over=lambda: "not waited for"))
+
+
+def wait(stop: Callable[[], bool], deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
+    """As needed, until a signal comes or the time is up; a job that is queued again waits for its own earlier run in any case."""
+
+    def is_over() -> str | None:
+        return "a signal came" if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
+
+    return Wait(Patience(say, is_over, None if rounds is None else rounds.awaited_job), rounds)
+
+
+@contextmanager
 def owned(
-    path: Path, command: str, settings: Settings, *, create: bool = False, terms: migrations.Terms | None = None
-) -> AbstractContextManager[connect.Ledger]:
-    """The ledger, opened for writing and owned by this process until the end of the block; `terms` are those of a migration."""
-    me = owner.this_process(settings.job_id)
-    say = partial(print, file=sys.stderr, flush=True)
-    return open_and_own(path, command, me, time.time, say, disk=settings.ledger_disk, create=create, terms=terms)
+    path: Path,
+    command: str,
+    settings: Settings,
+    wait: Wait = AS_NEEDED,
+    *,
+    create: bool = False,
+    terms: migrations.Terms | None = None,
+) -> Iterator[connect.Ledger]:
+    """The ledger, opened for writing and owned by this process until the end of the block; `terms` are those of a migration.
+
+    A job whose time ends while it waits is queued again, like one that leaves work: `LedgerAwaited` has its exit code.
+    """
+    me, disk, patience = owner.this_process(settings.job_id), settings.ledger_disk, wait.patience
+    try:
+        with (
+            open_and_own(path, command, me, clocks.now, say, disk=disk, create=create, terms=terms, patience=patience) as ledger,
+            clocks.now.leading(ledger.lead_s),
+        ):
+            yield ledger
+    except LedgerAwaited as awaited:
+        if wait.rounds is not None:
+            awaited.exit_code = wait.rounds.exit_code(0)
+        raise
 
 
 def deadline(args: argparse.Namespace, now: datetime) -> float | None:
@@ -71,6 +116,11 @@ def deadline(args: argparse.Namespace, now: datetime) -> float | None:
     if args.span is not None:
         moments.append(now.timestamp() + args.span)
     return min(moments, default=None)
+
+
+def ends_at(deadline: float | None, ledger: connect.Ledger) -> float | None:
+    """A deadline by the clock as it is once the ledger is owned."""
+    return None if deadline is None else deadline + ledger.lead_s
 
 
 def check_extra() -> None:
@@ -104,7 +154,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
         from d4c_images.stores.aside import Aside
         from d4c_images.stores.local import LocalStore
 
-        store, heart = LocalStore(root), owner.Heart(ledger, time.time)
+        store, heart = LocalStore(root), owner.Heart(ledger, clocks.now)
 
         def is_over() -> bool:
             heart.beat_if_due()

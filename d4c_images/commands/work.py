@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import time
 from datetime import datetime
 from pathlib import Path
 
+from d4c_images import clocks
 from d4c_images.commands import arguments, session
 from d4c_images.errors import EXIT_WORK_LEFT
 from d4c_images.runners.crew import Crew, Ending, Terms
@@ -49,11 +49,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     session.check_extra()
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
-    deadline, grace_s = rounds.limits(session.deadline(args, datetime.now()), args.grace, time.time())
+    deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
     place = MeetingPlace(args.cluster)
     with stop.listening():
         crew = Crew(args.processes, Terms(place.folder, grace_s, args.max_wait, place.over()))
-        ending = crew.work(lambda: stop() or (deadline is not None and time.time() >= deadline))
+        ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
     print(f"{args.processes} workers end: {ending.value}", flush=True)
     if ending is Ending.OVER:
         return 0

@@ -40,6 +40,7 @@ class Ledger:
         self.run_id: int | None = None
         self.guard: Guard | None = None
         self.ending = "ended"  # what `runs` will say of this run
+        self.lead_s = 0.0  # by which the times in it are ahead of the clock: that was set back since they were written down
         self.n_done = 0  # likewise: images settled, or rows read in
 
     @contextmanager

@@ -6,57 +6,62 @@ the run checks it (`Ledger.transaction`), so a run that was taken for dead stops
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 
 from d4c_images.errors import LedgerBusy
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, this_process
 
-SILENCE_S = 180  # a run on another host that has shown no sign of life for so long is taken for dead
+__all__ = ["Process", "this_process"]
+
 HEARTBEAT_S = 15
 CLUSTER = "download --cluster"
 """The command of a run whose workers are on other nodes."""
 
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process as the ledger names it. `started` tells it from a later one with the same number."""
-
-    host: str
-    pid: int
-    started: str | None
-    job_id: str | None = None
+OWNER = """
+SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at
+FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id
+"""
 
 
-def this_process(job_id: str | None = None) -> Process:
-    pid = os.getpid()
-    return Process(socket.gethostname(), pid, _started(pid), job_id)
+LATEST = "SELECT coalesce(max(heartbeat_at), 0) FROM runs"
+BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?), n_done = ? WHERE run_id = ?"  # it changes, whatever the clock says
+GIVE_BACK = """
+UPDATE runs SET ended_at = max(heartbeat_at, ?1), heartbeat_at = max(heartbeat_at, ?1), ending = ?2, n_done = ?3 WHERE run_id = ?4
+"""
 
 
-def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
-    """Make `process` the owner of the ledger and return its run id.
+def take(
+    ledger: Ledger,
+    command: str,
+    process: Process,
+    now: float,
+    *,
+    patience: Patience = AS_NEEDED,
+    dead: Process | None = None,
+) -> int:
+    """Make `process` the owner of the ledger and return its run id. `dead`: a process that is known to be dead already.
 
-    Raises `LedgerBusy`, naming host and pid, while another living run owns it. A run on this host is alive while its process is;
-    one on another host while its heartbeat is younger than `SILENCE_S`.
+    Raises `LedgerBusy`, naming host and pid, while another living run owns it; whether one lives that cannot be seen from here is
+    found out by waiting (`liveness`). Time goes on from the last sign of life of any run, if the clock is behind that
+    (`Ledger.lead_s`): waits that were written down then are as long as they were meant to be.
     """
+
+    def find() -> Holder | None:
+        found = holder(ledger)
+        return None if found is not None and found.process == dead else found
+
+    gone = await_end(find, process, ledger.path, patience)
     with ledger.transaction() as db:
-        row = db.execute(
-            """SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at
-               FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id"""
-        ).fetchone()
-        if row is not None:
-            run_id, other_command, host, pid, pid_started, job_id, started_at, heartbeat_at = row
-            silence_s = max(0.0, now - heartbeat_at)
-            other = Process(host, pid, pid_started, job_id)
-            if is_alive(other, process, silence_s):
-                raise LedgerBusy(f"{ledger.path} is in use by {described(other_command, other, started_at, silence_s)}")
+        found = holder(ledger)
+        if found is not None and found != gone and found.process != dead:  # it was not dead, or somebody else was quicker
+            raise LedgerBusy(f"{ledger.path} is in use by {found.described()}")
+        if found is not None:
             db.execute(
-                "UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), run_id)
+                "UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), int(found.token))
             )
+        ledger.lead_s = max(0.0, db.execute(LATEST).fetchone()[0] - now)
+        now += ledger.lead_s
         cursor = db.execute(
             "INSERT INTO runs (command, host, pid, pid_started, job_id, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (command, process.host, process.pid, process.started, process.job_id, int(now), int(now)),
@@ -68,11 +73,17 @@ def take(ledger: Ledger, command: str, process: Process, now: float) -> int:
     return new_run_id
 
 
+def holder(ledger: Ledger) -> Holder | None:
+    """The run that owns the ledger, dead or alive."""
+    row = ledger.connection.execute(OWNER).fetchone()
+    return None if row is None else Holder(str(row[0]), *row[1:])
+
+
 def beat(ledger: Ledger, now: float) -> None:
     """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
     ledger.check_place()
     with ledger.transaction() as db:
-        db.execute("UPDATE runs SET heartbeat_at = ? WHERE run_id = ?", (int(now), ledger.run_id))
+        db.execute(BEAT, (int(now), ledger.n_done, ledger.run_id))
     if ledger.guard is not None:
         ledger.guard.beat(now)
 
@@ -99,10 +110,7 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
     """End the run; the ledger is free. Raises `LedgerLost` as `beat` does."""
     ledger.check_place()
     with ledger.transaction() as db:
-        db.execute(
-            "UPDATE runs SET ended_at = ?, heartbeat_at = ?, ending = ?, n_done = ? WHERE run_id = ?",
-            (int(now), int(now), ending, ledger.n_done, ledger.run_id),
-        )
+        db.execute(GIVE_BACK, (int(now), ending, ledger.n_done, ledger.run_id))
         db.execute("DELETE FROM owner")
     ledger.run_id = None
 
@@ -117,30 +125,3 @@ def idle_runs(ledger: Ledger, command: str, job_id: str) -> int:
             break
         n += 1
     return n
-
-
-def described(command: str, process: Process, since: float, silence_s: float) -> str:
-    """Who has a ledger, for the line that refuses somebody else."""
-    job = f", job {process.job_id}" if process.job_id else ""
-    return (
-        f"'{command}' on host {process.host}, pid {process.pid}{job}, since {datetime.fromtimestamp(since):%Y-%m-%d %H:%M:%S} "
-        f"(last sign of life {silence_s:.0f} s ago)"
-    )
-
-
-def is_alive(other: Process, me: Process, silence_s: float) -> bool:
-    """Whether a run's process lives, as far as `me` can tell; `silence_s` is the age of its last heartbeat."""
-    if other.host != me.host:
-        return silence_s < SILENCE_S
-    return _started(other.pid) is not None and (other.started is None or _started(other.pid) == other.started)
-
-
-def _started(pid: int) -> str | None:
-    """Boot id and start time of a process (field 22 of /proc/PID/stat, see proc(5)); None where there is none, or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"

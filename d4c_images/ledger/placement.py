@@ -15,11 +15,11 @@ import os
 import subprocess
 import sys
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
-from d4c_images.ledger.owner import Process, described, is_alive
+from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
 from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.settings import Disk
 
@@ -86,70 +86,45 @@ def check_locks(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """What the reservation says of the process that has the ledger."""
-
-    token: str  # another one for each reservation
-    command: str
-    host: str
-    pid: int
-    started: str | None
-    job_id: str | None
-    since: float
-    beat_at: float
-
-    @property
-    def process(self) -> Process:
-        return Process(self.host, self.pid, self.started, self.job_id)
-
-    def described(self, now: float) -> str:
-        return described(self.command, self.process, self.since, self._silence_s(now))
-
-    def lives(self, me: Process, now: float) -> bool:
-        return is_alive(self.process, me, self._silence_s(now))
-
-    def _silence_s(self, now: float) -> float:
-        return max(0.0, now - self.beat_at)
-
-
 def reservation_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.owner")
 
 
 def holder(path: Path) -> Holder | None:
     """Who has reserved the ledger, dead or alive; None where nobody has."""
+    return _read(reservation_of(path))
+
+
+def _read(file: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(reservation_of(path).read_text(encoding="utf-8")))
+        return Holder(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         return None  # torn by a crash of its node: nobody that could be asked
     except OSError as error:
-        raise LedgerError(f"{reservation_of(path)} cannot be read: {error.strerror}") from error
+        raise LedgerError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def is_held(path: Path, me: Process, now: float) -> bool:
-    """Whether a living process has reserved the ledger."""
+def may_be_held(path: Path, me: Process) -> bool:
+    """Whether a process has reserved the ledger that is not known to be dead."""
     found = holder(path)
-    return found is not None and found.lives(me, now)
+    return found is not None and lives(found.process, me) is not False
 
 
 class Reservation:
     """This process has the ledger: a file beside it says so to every node. Made by linking, which only one process can win."""
 
-    def __init__(self, path: Path, command: str, process: Process, now: float) -> None:
-        """Raises `LedgerBusy`, naming host, pid and job, while another living process has it."""
+    def __init__(self, path: Path, command: str, process: Process, now: float, patience: Patience = AS_NEEDED) -> None:
+        """Raises `LedgerBusy`, naming host, pid and job, while another living process has it (`liveness.await_end`)."""
         self._path = path
         self._file = reservation_of(path)
         self._mine = Holder(
             uuid.uuid4().hex, command, process.host, process.pid, process.started, process.job_id, now, now
         )
-        other = holder(path)
-        if other is not None and other.lives(process, now):
-            raise LedgerBusy(f"{path} is in use by {other.described(now)}")
+        self._dead = await_end(lambda: holder(path), process, path, patience)
         if self._file.exists():
-            self._put_aside(other)
+            self._put_aside(self._dead)
         new = self._write(self._mine)
         try:
             os.link(new, self._file)
@@ -157,6 +132,11 @@ class Reservation:
             raise LedgerBusy(f"{path} has been taken by another process at this very moment") from None
         finally:
             new.unlink()
+
+    @property
+    def dead(self) -> Process | None:
+        """Whose place this process has taken, if anybody's."""
+        return None if self._dead is None else self._dead.process
 
     def check(self) -> None:
         """Raise `LedgerLost` where somebody else has the ledger by now: this process was taken for dead."""
@@ -187,8 +167,8 @@ class Reservation:
             self._file.rename(aside)
         except FileNotFoundError:
             return
-        removed = json.loads(aside.read_text(encoding="utf-8")).get("token") if other is not None else None
-        if other is not None and removed != other.token:  # it was a living one after all: give it its place again
+        removed = _read(aside)
+        if removed is not None and removed != other:  # it was a living one after all: give it its place again
             os.link(aside, self._file)
             aside.unlink()
             raise LedgerBusy(f"{self._path} has been taken by another process at this very moment")

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from d4c_images.errors import D4CError, LedgerError, UsageError
-from d4c_images.ledger import migrations, owner, placement, schema, shape, snapshot
+from d4c_images.ledger import liveness, migrations, placement, schema, shape, snapshot
 from d4c_images.ledger.connect import explain
 
 BUSY_TIMEOUT_S = 10.0
@@ -208,11 +208,10 @@ def _copy(path: Path) -> Path | None:
     holder, copy = placement.holder(path), snapshot.snapshot_of(path)
     if holder is None:
         return None
-    now = time.time()
     if copy.exists():
         return copy
-    if holder.lives(owner.this_process(), now):
-        raise LedgerError(f"{path} is in use by {holder.described(now)}; its copy for readers is not there yet: try again soon")
+    if liveness.lives(holder.process, liveness.this_process()) is not False:  # the next that writes finds out
+        raise LedgerError(f"{path} is in use by {holder.described()}; its copy for readers is not there yet: try again soon")
     return None
 
 

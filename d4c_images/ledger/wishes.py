@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +26,7 @@ from d4c_images.limits import is_domain, is_pattern
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
 HOSTS_A_STEP = 20_000
+NAME = re.compile(r"([0-9]{20})-[0-9]+\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ def folder_of(ledger: Path) -> Path:
 def leave(ledger: Path, wish: Wish) -> None:
     """Raises `LedgerError` where nothing can be written beside the ledger."""
     folder = folder_of(ledger)
-    name = f"{time.time_ns():020}-{os.getpid()}"
+    last = max((int(found[1]) for path in _waiting(ledger) if (found := NAME.fullmatch(path.name))), default=0)
+    name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # behind those that wait, should the clock have been set back
     try:
         folder.mkdir(exist_ok=True)
         new = folder / f"{name}.new"

@@ -10,6 +10,7 @@ from d4c_images.errors import LedgerLocked, LedgerLost, Stopped
 from d4c_images.ledger import connect, migrations, owner, placement, shape
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.liveness import AS_NEEDED, Patience
 from d4c_images.ledger.placement import Reservation
 from d4c_images.ledger.snapshot import Snapshots
 from d4c_images.settings import Disk
@@ -57,6 +58,7 @@ def open_and_own(
     disk: Disk | None = None,
     create: bool = False,
     terms: migrations.Terms | None = None,
+    patience: Patience = AS_NEEDED,
 ) -> Iterator[Ledger]:
     """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
 
@@ -66,16 +68,20 @@ def open_and_own(
     """
     folder = path.absolute().parent
     shared = folder.is_dir() and (disk or placement.disk_of(path)) is Disk.SHARED
-    if not (shared and placement.is_held(path, process, clock())):  # else what is read may be torn, and it is refused below anyway
+    may_be_torn = shared and placement.may_be_held(path, process)  # what is read while another node writes
+    if not may_be_torn:
         migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
     reservation = None
     if shared and (create or path.exists()):
         placement.check_locks(folder)
-        reservation = Reservation(path, command, process, clock())
+        reservation = Reservation(path, command, process, clock(), patience)
     try:
+        if may_be_torn:
+            migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
         ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
         try:
-            owner.take(ledger, command, process, clock())
+            dead = None if reservation is None else reservation.dead
+            owner.take(ledger, command, process, clock(), patience=patience, dead=dead)
             with _ending(ledger, clock):
                 ledger.guard = reservation  # no copies for readers of what is in the middle of a migration
                 is_kept = terms is None or not terms.leave_as_is

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from d4c_images import clocks
 from d4c_images.ledger import audit
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.snapshot import snapshot_of
@@ -36,7 +36,7 @@ def fingerprint(ledger: Reader) -> list[object]:
 class CheckState:
     """Keeps the state of one check. `terms` are what two runs must have in common for one to go on where the other has stopped."""
 
-    def __init__(self, ledger: Reader, terms: dict[str, object], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, ledger: Reader, terms: dict[str, object], clock: Callable[[], float] = clocks.now) -> None:
         self._ledger, self._clock = ledger, clock
         self._path = state_path(ledger.path)
         found = ledger.path.stat()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
 
+from d4c_images import clocks
 from d4c_images.durations import show_size, show_span
 from d4c_images.run import Ending, Snapshot, Totals, Watcher
 
@@ -102,7 +103,7 @@ class LogProgress(Watcher):
         self.say(snapshot.now, "end: " + summary(snapshot, ending))
 
     def say(self, now: float | None, text: str) -> None:
-        stamp = datetime.now() if now is None else datetime.fromtimestamp(now)
+        stamp = datetime.fromtimestamp(clocks.now.to_wall(clocks.now() if now is None else now))
         print(f"{stamp:%Y-%m-%d %H:%M:%S} {text}", file=self._out, flush=True)
 
 
@@ -163,5 +164,5 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
 
 
 def clock(when: float) -> str:
-    moment = datetime.fromtimestamp(when)
+    moment = datetime.fromtimestamp(clocks.now.to_wall(when))
     return f"{moment:%H:%M:%S}" if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d %H:%M}"

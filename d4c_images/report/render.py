@@ -257,10 +257,11 @@ def _part_read(offset_bytes: int, size_bytes: int | None) -> str:
 def _run(run: RunState) -> str:
     job = f", job {clean(run.job_id)}" if run.job_id else ""
     who = f"'{clean(run.command)}' on {clean(run.host)}, pid {run.pid}{job}"
+    guess = "" if run.is_certain else "probably "
     if run.state == "running":
-        return f"running: {who}, since {_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
+        return f"{guess}running: {who}, since {_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
     if run.state == "dead":
-        return f"dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
+        return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
     ended = _moment(run.ended_at) if run.ended_at else "?"
     return f"{who}, {_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"
 

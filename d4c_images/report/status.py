@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d4c_images.ledger import overview, owner
+from d4c_images.ledger import liveness, overview
 from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
 from d4c_images.ledger.reader import Reader
 from d4c_images.limits import HostLimits
@@ -40,7 +40,10 @@ class ImageCounts:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The latest run. `state` is running, ended or dead (it has not ended, but nothing is heard of it)."""
+    """The latest run. `state` is running, ended or dead (it has not ended, but nothing is heard of it).
+
+    Without `is_certain` that is a guess by two clocks: the run's process cannot be seen from here.
+    """
 
     state: str
     command: str
@@ -51,6 +54,7 @@ class RunState:
     heartbeat_age_s: int
     ended_at: int | None
     ending: str | None
+    is_certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,10 @@ def _image_counts(rows: Sequence[overview.ImagesByStatus], flags: dict[str, int]
 
 def _run_state(run: RunRow, now: float) -> RunState:
     silence_s = max(0, int(now) - run.heartbeat_at)
-    alive = owner.is_alive(owner.Process(run.host, run.pid, run.pid_started), owner.this_process(), silence_s)
+    seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
+    alive = silence_s < liveness.SILENCE_S if seen is None else seen  # a command that writes waits for the next sign of life
     state = ("running" if alive else "dead") if run.owns else "ended"
-    return RunState(state, run.command, run.host, run.pid, run.job_id, run.started_at, silence_s, run.ended_at, run.ending)
+    who = (run.command, run.host, run.pid, run.job_id)
+    return RunState(
+        state, *who, run.started_at, silence_s, run.ended_at, run.ending, is_certain=seen is not None or not run.owns
+    )

@@ -22,7 +22,7 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
-from d4c_images import __version__
+from d4c_images import __version__, clocks
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.run import Died, Event, Joined, Leaving, Reported
@@ -166,7 +166,7 @@ class DaskRunner:
                 guest.heard_at = time.monotonic()
                 self._tell(worker, said)
             case words.Ready():
-                guest.node, guest.clock_ahead_s = said.node, said.clock - time.time()
+                guest.node, guest.clock_ahead_s = said.node, said.clock - clocks.now()
                 self._events.put(Joined(guest.number))
                 self._count()
             case words.Unfit():

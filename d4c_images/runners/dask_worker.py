@@ -22,7 +22,7 @@ from distributed import Worker
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images import __version__
+from d4c_images import __version__, clocks
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners import child, quiet_dask, words  # noqa: F401 (Dask as we want it)
@@ -176,7 +176,7 @@ class Session:
             self._tell(words.Unfit(node, str(error)))
             self._part(Exit.UNFIT)
             return
-        self._tell(words.Ready(node, time.time()))
+        self._tell(words.Ready(node, clocks.now()))
         feed = _Feed(self._inbox, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
         try:
             for report in work(feed):

@@ -48,7 +48,7 @@ class Ready:
     """A worker has what it needs and takes turns."""
 
     node: str
-    clock: float  # unix time there
+    clock: float  # what its steady clock shows
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images import clocks
+from d4c_images.clocks import SteadyClock
 from d4c_images.errors import StoreError
 from d4c_images.model import FetchOptions
 
@@ -34,6 +36,7 @@ class WorkerSetup:
     max_edge: int | None
     packing: Packing | None = None  # None: files
     respects_robots_tag: bool = False
+    clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: one of its own
     sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
@@ -51,7 +54,8 @@ class WorkerSetup:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = Policy(respects_robots_tag=self.respects_robots_tag)
-        return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=Clock())
+        clock = Clock(steady=self.clock or clocks.now)
+        return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=clock)
 
 
 @contextmanager

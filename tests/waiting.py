@@ -1,0 +1,23 @@
+"""Waits that take no time: a clock that only sleeping moves, and what others do meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from d4c_images.ledger.liveness import Patience
+
+
+class Waiting:
+    """`each` is called after each sleep, with the seconds waited so far."""
+
+    def __init__(self, each: Callable[[float], None] = lambda waited_s: None) -> None:
+        self.now = 0.0
+        self.said: list[str] = []
+        self._each = each
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self._each(self.now)
+
+    def patience(self, job_id: str | None = None, is_over: Callable[[], str | None] = lambda: None) -> Patience:
+        return Patience(self.said.append, is_over, job_id, lambda: self.now, self.sleep)

@@ -176,10 +176,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with stop.listening(), session.owned(args.ledger, command, settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
-        with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours
+        token = session.sweep_marks(ledger, root)
+        with _runner(args, root, fetch, packing, token) as runner:  # first: its workers load their parts while we load ours
+            session.sweep_parts(ledger, root)
             session.mend_shards(ledger, root)
             session.set_files_aside(ledger, root, stop)
             ending = _work(args, settings, ledger, runner, plan, stop)
+        session.sweep_parts(ledger, root)
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
@@ -211,8 +214,8 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
 
 
 @contextmanager
-def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None) -> Iterator[Runner]:
-    from d4c_images.runners.worker_setup import WorkerSetup, sign_in
+def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None, token: str) -> Iterator[Runner]:
+    from d4c_images.runners.worker_setup import WorkerSetup
 
     setup = WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag)
     if args.cluster is None:
@@ -222,9 +225,10 @@ def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: 
             yield runner
         return
     from d4c_images.runners.dask import DaskRunner
+    from d4c_images.stores import marks
 
     place, say = MeetingPlace(args.cluster), partial(print, flush=True)
-    with sign_in(root) as sign:
+    with marks.signed(root, token) as sign:
         setup = replace(setup, sign=sign)
         with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
             yield runner

@@ -46,6 +46,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     with session.owned(args.ledger, "placeholders", settings) as ledger:
         heart = owner.Heart(ledger, time.time)
+        session.sweep_marks(ledger, root)
+        session.sweep_parts(ledger, root)
         session.set_files_aside(ledger, root, lambda: False)
         for sha256 in allowed:
             store = open_store(root, session.packing(ledger))

@@ -126,6 +126,26 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
     return Packing(kind.token, shard_bytes or SHARD_BYTES) if kind.kind == "pack" else None
 
 
+def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
+    """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
+    from d4c_images.ledger.shards import store_kind
+    from d4c_images.stores import marks
+
+    token = store_kind(ledger, None).token
+    marks.sweep(root, token)
+    for folder in {root.absolute(), ledger.path.absolute().parent}:
+        marks.sweep_drafts(folder)
+    return token
+
+
+def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
+    """Remove what killed workers have left of images on their way into shards. Only while no worker of this ledger has any work."""
+    from d4c_images.ledger import shards
+    from d4c_images.stores import marks
+
+    marks.sweep_parts(root, partial(shards.known, ledger))
+
+
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
     from d4c_images.ledger import shards

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import resource
-import secrets
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,17 +49,6 @@ class WorkerSetup:
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = Policy(respects_robots_tag=self.respects_robots_tag)
         return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=Clock())
-
-
-@contextmanager
-def sign_in(root: Path) -> Iterator[str]:
-    """The name of a file in the root by which workers on other nodes see that they have the same root before them."""
-    sign = root / f".d4c-images.{secrets.token_hex(8)}.sign"
-    sign.touch()
-    try:
-        yield sign.name
-    finally:
-        sign.unlink(missing_ok=True)
 
 
 def await_sign(sign: Path) -> None:

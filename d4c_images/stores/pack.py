@@ -24,9 +24,9 @@ from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, Store, partial, shard
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.partial import (
+    PARTS,
     FilePartial,
     Root,
-    clear_partials,
     names_in,
     naming,
     numbers_of,
@@ -38,7 +38,6 @@ from d4c_images.stores.partial import (
 from d4c_images.stores.reading import holds
 
 FOLDER = "packs"
-PARTS = "packs/parts"
 SHARD_BYTES = 10**9
 COPY_BYTES = 1 << 20
 SHARD_NAME = re.compile(r"([0-9a-f]{8})-(\d+)\.tar")
@@ -112,7 +111,6 @@ class PackStore:
                 (self._root / folder).rmdir()
 
     def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
-        clear_partials(self._root / PARTS, stem_of(gbif_id, image_no, revision))
         self._files.clear_partials(gbif_id, image_no, revision)
 
     def close(self) -> None:

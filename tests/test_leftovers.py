@@ -1,0 +1,173 @@
+"""What killed processes leave beside the images: swept by the next who owns the ledger, never taken from somebody who lives."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from d4c_images import cli
+from d4c_images.ledger.shards import store_kind
+from d4c_images.stores import marks
+from d4c_images.stores.local import LocalStore
+from d4c_images.stores.pack import Packing, PackStore
+from tests.program import Collection, kill_all, multimedia, reach
+from tests.publishers.client import Publishers
+from tests.sample_ledger import make_files, make_ledger
+from tests.test_download_kill import await_true
+
+TOKEN, OTHER = "0123abcd", "76543210"
+OLD_SIGN = ".d4c-images.0123456789abcdef.sign"
+KNOWN, UNKNOWN = "1000000003-00", "4000000000-00"  # of an image of the sample ledger, and of none
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a ledger and its images."""
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    (tmp_path / "images").mkdir()
+    make_files(tmp_path / "images")
+    return tmp_path
+
+
+@pytest.fixture
+def token(place: Path) -> Iterator[str]:
+    ledger = make_ledger(place / "other.sqlite")
+    yield store_kind(ledger, None).token
+    ledger.close()
+
+
+def run(place: Path, *arguments: str) -> int:
+    return cli.main([*arguments, "--ledger", str(place / "ledger.sqlite"), "--root", str(place / "images")])
+
+
+def hidden(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob(".*") if path.is_file()}
+
+
+def test_the_next_owner_sweeps_marks_and_parts(place: Path) -> None:
+    root = place / "images"
+    (root / "packs/parts").mkdir(parents=True)
+    strangers = {f".d4c-images.{OTHER}.00000001.sign", f".{UNKNOWN}.5.part", ".htaccess"}
+    for name in (OLD_SIGN, ".d4c-images.4711.probe", ".all.csv.4711.part", *strangers - {f".{UNKNOWN}.5.part"}):
+        (root / name).touch()
+    for name in (f".{KNOWN}.5.part", f".{UNKNOWN}.5.part"):
+        (root / "packs/parts" / name).write_bytes(b"x")
+    (place / ".failed.parquet.4711.part").touch()
+    assert run(place, "placeholders") == 0
+    assert hidden(place) - {name for name in hidden(place) if name.endswith(".root")} == strangers
+
+
+def test_only_the_marks_of_this_ledger_go(tmp_path: Path) -> None:
+    with marks.signed(tmp_path, TOKEN) as mine, marks.signed(tmp_path, OTHER) as theirs:
+        assert {mine, theirs} == hidden(tmp_path)
+        marks.sweep(tmp_path, TOKEN)
+        assert hidden(tmp_path) == {theirs}
+    assert hidden(tmp_path) == set()
+
+
+def test_an_export_sweeps_those_that_were_killed_and_leaves_those_that_are_at_work(place: Path) -> None:
+    (place / ".other.csv.4711.part").touch()
+    living = place / ".third.parquet.4712.part"
+    with living.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert cli.main(["export", str(place / "all.csv"), "--ledger", str(place / "ledger.sqlite")]) == 0
+        assert hidden(place) == {living.name}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_store_clears_what_the_other_kind_of_store_has_left(packed: bool, tmp_path: Path) -> None:
+    stores = PackStore(tmp_path, Packing(TOKEN)), LocalStore(tmp_path)
+    for store in stores:
+        part = store.begin(123456789, 0, 7)
+        part.write(b"x")
+        part.flush()
+    assert len(list(tmp_path.rglob(".*.part"))) == 2
+    stores[0 if packed else 1].clear_partials(123456789, 0)
+    assert hidden(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        OLD_SIGN,
+        f".d4c-images.{TOKEN}.00000001.sign",
+        ".d4c-images.4711.probe",
+        ".d4c-images.4711.lock-probe",
+        ".all.csv.4711.part",
+        ".all.parquet.4711.part",
+        "ledger.sqlite.owner.0123456789abcdef0123456789abcdef",
+        "ledger.sqlite.owner.0123456789abcdef0123456789abcdef.new",
+        "ledger.sqlite.snapshot.new",
+        "ledger.sqlite.snapshot.new-journal",
+        "ledger.sqlite.check.4711.new",
+        "ledger.sqlite.v1.backup",
+        "ledger.sqlite.v1.backup.2.new-wal",
+        "ledger.sqlite.wishes/00000001759400000000-4711.new",
+    ],
+)
+def test_no_mark_of_ours_is_a_stranger(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The ledger lies in the image root, so that what stands beside it is seen as well."""
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    make_files(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    arguments = ["check", "--json", "--ledger", str(tmp_path / "ledger.sqlite"), "--root", str(tmp_path)]
+    assert cli.main(arguments) == 0, capsys.readouterr().out
+    assert json.loads(capsys.readouterr().out)["n_files"] == 4
+
+
+@pytest.mark.parametrize("name", ["ledger.sqlite2", "ledger.sqlite.old", ".d4c-images.x", "all.csv"])
+def test_what_is_not_ours_is_still_found(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    make_files(tmp_path)
+    (tmp_path / name).write_bytes(b"x")
+    assert cli.main(["check", "--json", "--ledger", str(tmp_path / "ledger.sqlite"), "--root", str(tmp_path)]) == 1
+    assert json.loads(capsys.readouterr().out)["counts"] == {"file without a row": 1}
+
+
+# -- whole downloads
+
+
+N = 12
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    collection = Collection(tmp_path)
+    rows = [(8_000_000_000 + n, f"http://left{n % 2}.example.org/photos/{n}.jpg") for n in range(N)]
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    return collection
+
+
+def is_clean(collection: Collection) -> None:
+    collection.check_invariants()
+    collection.run("check")
+    assert hidden(collection.root) - {path.name for path in collection.root.glob(".*.root")} == set()
+
+
+@pytest.mark.slow
+def test_the_sign_of_a_killed_coordinator(collection: Collection, publishers: Publishers) -> None:
+    """It was killed while it waited for workers."""
+    process = collection.start("download", *reach(publishers), "--cluster", collection.folder / "cluster")
+    await_true(lambda: (collection.folder / "cluster/scheduler.json").exists(), process)
+    kill_all(process)
+    assert list(collection.root.glob(".*.sign"))
+    collection.run("check")
+    collection.run("download", *reach(publishers))
+    is_clean(collection)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [("pack", "files"), ("files", "pack")])
+def test_killed_with_one_store_and_gone_on_with_the_other(
+    first: str, then: str, collection: Collection, publishers: Publishers
+) -> None:
+    process = collection.start("download", *reach(publishers), "--store", first, "--processes", 1, crash_at="put.written")
+    await_true(lambda: bool(list(collection.root.rglob(".*-*.*.part"))), process)
+    kill_all(process)
+    collection.run("download", *reach(publishers), "--store", then)
+    is_clean(collection)

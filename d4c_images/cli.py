@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from d4c_images import __version__
+from d4c_images import __version__, signals
 from d4c_images.commands import (
     check,
     download,
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         args = build_parser(settings).parse_args(argv)
+        if not args.drains:
+            signals.leave_to_default()
         command: Callable[[argparse.Namespace, Settings], int] = args.run
         return command(args, settings)
     except D4CError as error:

@@ -43,6 +43,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "comes; the same command goes on where it stopped.",
         settings,
         root=True,
+        drains=True,
     )
     _add_what(parser.add_argument_group("what"))
     _add_how_long(parser.add_argument_group("how long"))

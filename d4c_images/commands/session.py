@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from d4c_images import signals
 from d4c_images.durations import parse_moment
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.ledger import connect, migrations, owner
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
-from d4c_images.runners.child import DRAIN_SIGNALS
 from d4c_images.settings import Settings
+from d4c_images.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
     from d4c_images.stores.pack import Packing
@@ -44,6 +45,7 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         old = {number: signal.signal(number, self._on_signal) for number in DRAIN_SIGNALS}
+        self._came |= signals.noted()
         try:
             yield
         finally:

@@ -23,6 +23,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "ends when nothing is left.",
         settings,
         ledger=False,
+        drains=True,
     )
     parser.add_argument(
         "--cluster",

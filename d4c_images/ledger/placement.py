@@ -18,6 +18,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from d4c_images import signals
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger.owner import Process, described, is_alive
 from d4c_images.ledger.snapshot import snapshot_of
@@ -76,7 +77,8 @@ def check_locks(folder: Path) -> None:
                 raise LedgerError(
                     f"file locks do not work in {folder} ({file_system(folder)}: {error.strerror}), and SQLite needs them: {REMEDY}"
                 ) from error
-            second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
+            with signals.blocked():
+                second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
             if second.returncode == 3:
                 where = f"{folder} ({file_system(folder)})"
                 raise LedgerError(f"file locks in {where} let two processes in at once, which would ruin the ledger: {REMEDY}")

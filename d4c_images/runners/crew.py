@@ -11,8 +11,8 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import IO
 
+from d4c_images import child
 from d4c_images.errors import D4CError
-from d4c_images.runners import child
 
 LOOK_S = 0.2
 MAX_DEATHS = 10  # in a row

@@ -22,10 +22,10 @@ from distributed import Worker
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images import __version__
+from d4c_images import __version__, child
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.runners import child, quiet_dask, words  # noqa: F401 (Dask as we want it)
+from d4c_images.runners import quiet_dask, words  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.crew import Exit, Terms
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.meeting import Invitation, MeetingPlace

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d4c_images import pace
-from d4c_images.commands import arguments, presets, session
+from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, UsageError
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
@@ -110,6 +110,11 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         help="worker processes; by default one per core that the scheduler granted",
     )
     how.add_argument(
+        "--new-root",
+        metavar="CODE",
+        help="go on in another image root than that of the last run; the refusal to do so says the code, which is good once",
+    )
+    how.add_argument(
         "--cluster",
         type=Path,
         metavar="DIR",
@@ -172,9 +177,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         from d4c_images.runners.quiet_dask import silence_s
 
         plan = replace(plan, lost_ask_s=silence_s())
-    root = session.image_root(args.root)
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings) as ledger:
+        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import signal
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images import signals
 from d4c_images.durations import parse_moment
-from d4c_images.errors import StoreError, UsageError
+from d4c_images.errors import UsageError
 from d4c_images.ledger import connect, migrations, owner
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
@@ -83,18 +82,6 @@ def check_extra() -> None:
 
 def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
     return Rounds(settings.job, args.requeue, partial(print, flush=True), stop.is_dismissal)
-
-
-def image_root(root: Path) -> Path:
-    """The root, made where it is missing, after trying to write into it. Raises `StoreError`."""
-    probe = root / f".d4c-images.{os.getpid()}.probe"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(f"the image root {root} cannot be written: {error.strerror}") from None
-    return root
 
 
 def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import pace
+from d4c_images import open_files, pace
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, UsageError
 from d4c_images.ledger import connect, owner, questions
@@ -28,6 +28,7 @@ from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
+    from d4c_images.runners.worker_setup import WorkerSetup
     from d4c_images.stores.pack import Packing
 
 LEAST_REFETCH_S = 86400.0
@@ -168,6 +169,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
+    room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
+    if room.connections < plan.max_connections:
+        print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
+        plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
     for host in sorted(fetch.insecure_hosts):
@@ -183,7 +188,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
-        with _runner(args, root, fetch, packing, token) as runner:  # first: its workers load their parts while we load ours
+        setup = _setup(args, root, fetch, packing, plan)
+        with _runner(args, root, setup, token) as runner:  # first: its workers load their parts while we load ours
             session.sweep_parts(ledger, root)
             session.mend_shards(ledger, root)
             session.set_files_aside(ledger, root, stop)
@@ -219,11 +225,16 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
     )
 
 
-@contextmanager
-def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None, token: str) -> Iterator[Runner]:
+def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None, plan: Plan) -> WorkerSetup:
     from d4c_images.runners.worker_setup import WorkerSetup
 
-    setup = WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag)
+    return WorkerSetup(
+        root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections
+    )
+
+
+@contextmanager
+def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str) -> Iterator[Runner]:
     if args.cluster is None:
         from d4c_images.runners.processes import ProcessRunner
 

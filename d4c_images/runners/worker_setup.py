@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import time
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images.errors import StoreError
+from d4c_images import open_files
+from d4c_images.errors import StoreError, UsageError
 from d4c_images.model import FetchOptions
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import Packing
 
 
-MAX_OPEN_FILES = 1 << 16
 SIGN_S = 10.0
 
 
@@ -31,6 +30,7 @@ class WorkerSetup:
     max_edge: int | None
     packing: Packing | None = None  # None: files
     respects_robots_tag: bool = False
+    connections: int = 1  # that it must be able to have open at once
     sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
@@ -42,10 +42,12 @@ class WorkerSetup:
 
         if self.sign is not None:
             await_sign(self.root / self.sign)
-        # A connection and a file for each request: many systems grant 1,024 open files at first, and more to who asks.
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        room = open_files.budget(open_files.raise_limit())
+        if room.connections < self.connections:
+            raise UsageError(
+                f"a worker on {socket.gethostname()} may open {room.n_files} files, enough for {room.connections} connections of "
+                f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
+            )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = Policy(respects_robots_tag=self.respects_robots_tag)
         return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=Clock())

@@ -96,7 +96,8 @@ def _parquet(path: Path, table: Table) -> Iterator[Sink]:
             writer.write_table(pa.concat_tables(waiting))
             waiting.clear()
 
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # Not by its path, which pyarrow would take for UTF-8.
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         yield sink
         flush()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from d4c_images import cli
-from d4c_images.errors import D4CError, printable
+from d4c_images.errors import D4CError, LedgerBusy, printable
+from d4c_images.ledger import naming
+from d4c_images.ledger.owner import this_process
+from d4c_images.ledger.placement import Reservation
 from tests.program import multimedia
 
 LATIN = os.fsdecode(b"Universit\xe4t")
@@ -26,6 +30,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
 # -- paths that are no UTF-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all.csv", "all.parquet"])
 def test_everything_lies_in_a_folder_whose_name_is_not_utf8(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / LATIN
@@ -53,6 +58,46 @@ def test_an_error_names_it_in_a_way_that_can_be_stored_and_shown(tmp_path: Path,
     assert r"Universit\xe4t" in one_line(capsys)
     assert str(D4CError(LATIN)) == printable(LATIN) == r"Universit\xe4t"
     assert printable("Universität \ud800") == r"Universität \ud800"
+
+
+# -- file systems without hard links
+
+
+@pytest.fixture
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(src: object, dst: object, **_: object) -> NoReturn:
+        raise PermissionError(errno.EPERM, "Operation not permitted", src, None, dst)
+
+    monkeypatch.setattr(os, "link", link)
+
+
+def reserve(path: Path) -> Reservation:
+    return Reservation(path, "download", this_process(), time.time())
+
+
+@pytest.mark.usefixtures("no_links")
+def test_a_ledger_without_hard_links_is_reserved_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    first = reserve(path)
+    first.check()
+    with pytest.raises(LedgerBusy, match=f"pid {os.getpid()}"):
+        reserve(path)
+    first.beat(time.time())
+    first.check()
+    first.give_back()
+    reserve(path).give_back()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_links")
+def test_of_two_that_make_the_same_name_one_wins(tmp_path: Path) -> None:
+    one, other, final = tmp_path / "one", tmp_path / "other", tmp_path / "final"
+    one.write_text("one")
+    other.write_text("other")
+    naming.place(one, final)
+    with pytest.raises(FileExistsError):
+        naming.place(other, final)
+    assert final.read_text() == "one"
 
 
 # -- errors of the machine, wherever they come

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from d4c_images import signals
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
+from d4c_images.ledger import naming
 from d4c_images.ledger.owner import Process, described, is_alive
 from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.settings import Disk
@@ -154,7 +155,7 @@ class Reservation:
             self._put_aside(other)
         new = self._write(self._mine)
         try:
-            os.link(new, self._file)
+            naming.place(new, self._file)
         except FileExistsError:
             raise LedgerBusy(f"{path} has been taken by another process at this very moment") from None
         finally:
@@ -191,7 +192,7 @@ class Reservation:
             return
         removed = json.loads(aside.read_text(encoding="utf-8")).get("token") if other is not None else None
         if other is not None and removed != other.token:  # it was a living one after all: give it its place again
-            os.link(aside, self._file)
+            naming.place(aside, self._file)
             aside.unlink()
             raise LedgerBusy(f"{self._path} has been taken by another process at this very moment")
         aside.unlink()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import open_files, pace
 from d4c_images.commands import arguments, image_root, presets, session
-from d4c_images.errors import EXIT_WORK_LEFT, UsageError
+from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.model import USER_AGENT, FetchOptions, Limits
 from d4c_images.rounds import idle_rounds
@@ -179,6 +179,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
         session.check_extra()
+        from d4c_images.runners import dask_settings
+
+        dask_settings.check()
         from d4c_images.runners.quiet_dask import silence_s
 
         plan = replace(plan, lost_ask_s=silence_s())
@@ -253,8 +256,12 @@ def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str
 
 def _send_home(cluster: Path | None) -> None:
     """Nothing is left: workers need not wait for the next coordinator."""
-    if cluster is not None:
+    if cluster is None:
+        return
+    try:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
+    except D4CError as error:  # the work is done all the same
+        print(f"workers are not told that nothing is left: {error}", file=sys.stderr, flush=True)
 
 
 def _work(

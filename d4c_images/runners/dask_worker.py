@@ -40,9 +40,15 @@ def main() -> int:
     leave = Leave()
     try:
         return wait_and_work(terms, leave)
+    except OtherVersion:
+        return Exit.OTHER_VERSION  # the parent says so, once for all
     except D4CError as error:
         print(f"d4c-images: {error}", file=sys.stderr, flush=True)
         return Exit.UNFIT
+
+
+class OtherVersion(D4CError):
+    """The coordinator's is another than ours."""
 
 
 def wait_and_work(terms: Terms, leave: Leave) -> Exit:
@@ -51,7 +57,7 @@ def wait_and_work(terms: Terms, leave: Leave) -> Exit:
     while time.monotonic() < end_at:
         if place.over() not in (None, terms.over_before):
             return Exit.OVER
-        invitation = place.invitation()
+        invitation = invitation_at(place)
         if invitation is not None:
             trouble = asyncio.run(what_is_in_the_way(invitation))
             if trouble is None:
@@ -62,6 +68,15 @@ def wait_and_work(terms: Terms, leave: Leave) -> Exit:
         if leave.wait(LOOK_S):
             return Exit.IDLE
     return Exit.IDLE
+
+
+def invitation_at(place: MeetingPlace) -> Invitation | None:
+    """Raises `OtherVersion` where it is written otherwise than we write it."""
+    try:
+        return place.invitation()
+    except D4CError as error:
+        other = place.other_version()
+        raise error if other is None else OtherVersion(other) from None
 
 
 def security_of(invitation: Invitation) -> Security:
@@ -77,7 +92,7 @@ def security_of(invitation: Invitation) -> Security:
 async def what_is_in_the_way(invitation: Invitation) -> str | None:
     """A coordinator that was killed leaves its invitation behind, and Dask would try for ever.
 
-    None where it can be reached. Raises `D4CError` where its version is another.
+    None where it can be reached. Raises `OtherVersion` where its version is another.
     """
     try:
         comm = await connect(invitation.address, timeout=CONNECT_S, **security_of(invitation).get_connection_args("worker"))
@@ -85,7 +100,7 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
         return str(error.__cause__ or error)
     await comm.close()
     if invitation.version != __version__:
-        raise D4CError(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
+        raise OtherVersion(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
     return None
 
 
@@ -124,7 +139,7 @@ class Session:
         self._worker.stream_handlers[words.OP] = self._hear
         try:
             await self._worker
-        except (OSError, ValueError, TimeoutError):  # it has gone in this moment
+        except (OSError, ValueError, RuntimeError):  # it has gone in this moment
             return Exit.AGAIN
         code = await self._exit
         if self._beating is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from d4c_images import cli
 from d4c_images.errors import D4CError, LedgerBusy, printable
-from d4c_images.ledger import naming
+from d4c_images.ledger import naming, placement
 from d4c_images.ledger.owner import this_process
 from d4c_images.ledger.placement import Reservation
 from tests.program import multimedia
@@ -98,6 +98,28 @@ def test_of_two_that_make_the_same_name_one_wins(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         naming.place(other, final)
     assert final.read_text() == "one"
+
+
+# -- disks without locks
+
+
+@pytest.mark.parametrize("disk", ["local", "shared", ""])
+def test_a_disk_without_locks_is_named_at_once(
+    disk: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever somebody has said of it, or the kernel."""
+
+    def lockf(*_: object) -> NoReturn:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setenv("D4C_LEDGER_DISK", disk)
+    monkeypatch.setattr(placement.fcntl, "lockf", lockf)
+    table = multimedia(tmp_path / "multimedia.txt", [])
+    assert cli.main(["init", str(table), "--ledger", str(tmp_path / "ledger.sqlite")]) == 1
+    said = one_line(capsys)
+    assert "file locks do not work" in said
+    assert "No locks available" in said
+    assert list(tmp_path.iterdir()) == [table]
 
 
 # -- errors of the machine, wherever they come

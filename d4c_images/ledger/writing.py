@@ -66,6 +66,8 @@ def open_and_own(
     """
     folder = path.absolute().parent
     shared = folder.is_dir() and (disk or placement.disk_of(path)) is Disk.SHARED
+    if not shared and folder.is_dir() and (create or path.exists()):
+        placement.check_locks(folder, Disk.LOCAL)
     if not (shared and placement.is_held(path, process, clock())):  # else what is read may be torn, and it is refused below anyway
         migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
     reservation = None

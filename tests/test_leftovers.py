@@ -6,12 +6,16 @@ import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from d4c_images import cli
 from d4c_images.ledger.shards import store_kind
-from d4c_images.stores import marks
+from d4c_images.model import Report
+from d4c_images.runners.dask_worker import Leave
+from d4c_images.runners.meeting import Invitation
+from d4c_images.stores import marks, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import Packing, PackStore
 from tests.program import Collection, kill_all, multimedia, reach
@@ -127,6 +131,39 @@ def test_what_is_not_ours_is_still_found(name: str, tmp_path: Path, capsys: pyte
     (tmp_path / name).write_bytes(b"x")
     assert cli.main(["check", "--json", "--ledger", str(tmp_path / "ledger.sqlite"), "--root", str(tmp_path)]) == 1
     assert json.loads(capsys.readouterr().out)["counts"] == {"file without a row": 1}
+
+
+def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its coordinator was heard of too long ago when it goes on in the middle of an answer: others have had its images since."""
+    from d4c_images.runners import dask_worker, words
+
+    class Ended(BaseException):
+        pass
+
+    def end(why: str) -> NoReturn:
+        raise Ended(why)
+
+    monkeypatch.setattr(dask_worker, "end_at_once", end)
+    monkeypatch.setattr(partial, "_guard", partial._guard)  # as it is, again after this
+    session = dask_worker.Session(Invitation("1", "ledger", "1", "tls://x:1", "", ""), dask_worker.Leave.__new__(Leave), 1.0)
+    told: list[object] = []
+    monkeypatch.setattr(session, "_tell", told.append)
+    monkeypatch.setattr(session, "_part", lambda code: None)
+    store, files = LocalStore(tmp_path), []
+
+    def work(feed: object) -> Iterator[Report]:
+        for number in range(2):
+            part = store.begin(123456789, number, 7)
+            part.write(b"x")
+            part.flush()
+            files.append(part.path)
+            session._heard_at -= 60.0  # as if it had been stopped for a minute
+        yield Report(7, ())
+
+    session._work(words.Setup(lambda: work, 30.0))
+    assert "Ended: the coordinator has not been heard of for 30 s" in str(told[-1])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == files
+    assert len(files) == 1
 
 
 # -- whole downloads

@@ -29,6 +29,7 @@ from d4c_images.runners import quiet_dask, words  # noqa: F401 (Dask as we want 
 from d4c_images.runners.crew import Exit, Terms
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.meeting import Invitation, MeetingPlace
+from d4c_images.stores import partial
 
 LOOK_S = 1.0  # for a coordinator
 CONNECT_S = 20.0
@@ -150,11 +151,13 @@ class Session:
 
     async def _beat(self, silence_s: float) -> None:
         while True:
-            now = time.monotonic()
-            if now > self._heard_at + silence_s:
-                end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
-            self._say(words.Beat(now))
+            self._end_if_silent(silence_s)
+            self._say(words.Beat(time.monotonic()))
             await asyncio.sleep(silence_s / words.BEATS)
+
+    def _end_if_silent(self, silence_s: float) -> None:
+        if time.monotonic() > self._heard_at + silence_s:
+            end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
 
     def _hear(self, word: bytes) -> None:
         said: words.ToWorker = pickle.loads(word)
@@ -191,6 +194,7 @@ class Session:
             self._tell(words.Unfit(node, str(error)))
             self._part(Exit.UNFIT)
             return
+        partial.guard(lambda: self._end_if_silent(setup.silence_s))
         self._tell(words.Ready(node, time.time()))
         feed = _Feed(self._inbox, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
         try:

@@ -6,7 +6,7 @@ The system calls that carry invariant I1 are called by their names here, so that
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,19 @@ HELD_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush
 fsync = os.fsync
 rename = os.replace
 write = os.write
+
+
+_guard: Callable[[], object] | None = None
+
+
+def guard(check: Callable[[], object]) -> None:
+    """Have `check` called in this process before a file for a body is made.
+
+    For workers that may be stopped and go on when others have long done their work: who clears what they had left before cannot
+    clear what they would make then. So `check` ends the process in that case.
+    """
+    global _guard
+    _guard = check
 
 
 class Numbers(NamedTuple):
@@ -148,6 +161,8 @@ class FilePartial:
         return self._fd
 
     def _create(self) -> int:
+        if _guard is not None:
+            _guard()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
             return os.open(self.path, flags, 0o666)

@@ -77,14 +77,14 @@ class _Seen:
 
     @property
     def _was_left(self) -> bool:
-        """It has the mark of a time before the ledger went on in another one."""
+        """It has the mark of another time: the ledger went on in another one, or has come from a backup."""
         return self.known is not None and self.mark not in (None, self.known.mark)
 
     @property
     def refusal(self) -> str:
         why = f"of {self.n_stored} stored images {self.n_stored - self.n_here} are not there"
         if self._was_left:
-            why = "it was used before that"
+            why = "it has the mark of another time"
         elif not self.n_stored:
             why = "it was not used before"
         last = "" if self.known is None or self.known.path == self.path else f", which was {self.known.path} in the last run"

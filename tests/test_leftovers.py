@@ -82,16 +82,19 @@ def test_an_export_sweeps_those_that_were_killed_and_leaves_those_that_are_at_wo
         assert hidden(place) == {living.name}
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_store_clears_what_the_other_kind_of_store_has_left(packed: bool, tmp_path: Path) -> None:
-    stores = PackStore(tmp_path, Packing(TOKEN)), LocalStore(tmp_path)
-    for store in stores:
-        part = store.begin(123456789, 0, 7)
+def test_parts_of_two_ledgers_in_one_root(tmp_path: Path) -> None:
+    """Of the same image, under leases of the same number."""
+    for token in (TOKEN, OTHER):
+        part = PackStore(tmp_path, Packing(token)).begin(123456789, 0, 7)
         part.write(b"x")
         part.flush()
-    assert len(list(tmp_path.rglob(".*.part"))) == 2
-    stores[0 if packed else 1].clear_partials(123456789, 0)
-    assert hidden(tmp_path) == set()
+    (tmp_path / "packs/parts/.123456789-00.7.part").touch()  # as first commits wrote it
+    (tmp_path / "packs/parts/.123456788-00.7.part").touch()
+    marks.sweep_parts(tmp_path, TOKEN, lambda names: [numbers.gbif_id == 123456789 for numbers in names])
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".*.part")}
+    assert left == {f"packs/parts/{OTHER}/.123456789-00.7.part", "packs/parts/.123456788-00.7.part"}
+    PackStore(tmp_path, Packing(OTHER)).clear_partials(123456789, 0)
+    assert {path.name for path in tmp_path.rglob(".*.part")} == {".123456788-00.7.part"}
 
 
 @pytest.mark.parametrize(

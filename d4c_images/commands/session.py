@@ -132,7 +132,7 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
     from d4c_images.ledger import shards
     from d4c_images.stores import marks
 
-    marks.sweep_parts(root, partial(shards.known, ledger))
+    marks.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
 
 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from d4c_images import crash
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, partial
-from d4c_images.stores.partial import PARTS, FilePartial, Root, clear_partials, names_in, naming, ours, stem_of, sync_path
+from d4c_images.stores.partial import FilePartial, Root, clear_partials, names_in, naming, ours, stem_of, sync_path
 from d4c_images.stores.reading import holds
 
 T = TypeVar("T")
@@ -77,9 +77,7 @@ class LocalStore:
             path.unlink()
 
     def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
-        stem = stem_of(gbif_id, image_no, revision)
-        clear_partials(self._root / folder_of(gbif_id), stem)
-        clear_partials(self._root / PARTS, stem)  # the dead lease may have been of a run that made shards
+        clear_partials(self._root / folder_of(gbif_id), stem_of(gbif_id, image_no, revision))
 
     def close(self) -> None:
         self._threads.shutdown()

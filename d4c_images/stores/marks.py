@@ -86,21 +86,22 @@ def sweep_drafts(folder: Path) -> None:
                 (folder / name).unlink()
 
 
-def sweep_parts(root: Path, is_ours: IsOurs) -> int:
-    """Remove what killed workers have left of images on their way into shards, whatever the store of today; returns how many.
+def sweep_parts(root: Path, token: str, is_ours: IsOurs) -> None:
+    """Remove what killed workers have left of images on their way into shards, whatever the store of today.
 
-    `is_ours` says by their numbers for which of them this ledger has an image. For the ledger's owner, while no
-    worker has anything to do. Bodies on their way into files lie beside those: they go when their image is lent again.
+    `is_ours` says by their numbers which images this ledger has: those of programs before the first release lie where all ledgers'
+    did. For the ledger's owner, while no worker has anything to do. Bodies on their way into files lie beside those: they go when
+    their image is lent again.
     """
-    parts = [(name, numbers_of(found[1])) for name in names_in(root / PARTS) if (found := PART.fullmatch(name))]
-    n = 0
-    for at in range(0, len(parts), AT_ONCE):
-        some = parts[at : at + AT_ONCE]
+    for name in names_in(root / PARTS / token):
+        if PART.fullmatch(name):
+            _remove(root / PARTS / token / name)
+    old = [(name, numbers_of(found[1])) for name in names_in(root / PARTS) if (found := PART.fullmatch(name))]
+    for at in range(0, len(old), AT_ONCE):
+        some = old[at : at + AT_ONCE]
         for (name, _), goes in zip(some, is_ours([numbers for _, numbers in some]), strict=True):
             if goes:
                 _remove(root / PARTS / name)
-                n += 1
-    return n
 
 
 def _remove(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from d4c_images.errors import StoreError
 from d4c_images.stores import Partial
 
-PARTS = "packs/parts"  # bodies on their way into shards: no ledger names them, so one folder has them all
+PARTS = "packs/parts"  # bodies on their way into shards, in a folder for each ledger; at first they lay here themselves
 HELD_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush`
 
 fsync = os.fsync

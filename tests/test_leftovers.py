@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -63,6 +64,22 @@ def test_the_next_owner_sweeps_marks_and_parts(place: Path) -> None:
     (place / ".failed.parquet.4711.part").touch()
     assert run(place, "placeholders") == 0
     assert hidden(place) - {name for name in hidden(place) if name.endswith(".root")} == strangers
+
+
+def test_a_body_beside_the_files_goes_although_nobody_is_lent_its_image_again(place: Path) -> None:
+    """By the lease under which it was begun; the file of another lease may be somebody's who lives."""
+    with sqlite3.connect(place / "ledger.sqlite") as db:
+        ((gbif_id, image_no, lease_id),) = db.execute(
+            "SELECT gbif_id, image_no, lease_id FROM lent JOIN image_rows USING (image_id)"
+        ).fetchall()
+    db.close()
+    folder = place / "images" / str(gbif_id)[:3] / str(gbif_id)[3:6]
+    folder.mkdir(parents=True, exist_ok=True)
+    mine, other = (folder / f".{gbif_id}-{image_no:02}.{lease}.part" for lease in (lease_id, lease_id + 1))
+    mine.touch()
+    other.touch()
+    assert run(place, "placeholders") == 0
+    assert (mine.exists(), other.exists()) == (False, True)
 
 
 def test_only_the_marks_of_this_ledger_go(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ ALLOWED = {
     "ledger.following.PARENT": ("SCAN link_changes", "the first row alone"),
     "ledger.following.STORED": ("SCAN follower_changes", "the first row alone"),
     "ledger.lending.LEFT": ("BLOOM FILTER on leases", "one row for each turn that is out"),
+    "ledger.left_behind.LEFT": ("BLOOM FILTER on leases", "likewise"),
     # Hosts: not images, and by a partial index that holds the few in question, or at a person's request.
     "ledger.overview.ENDS_LAST": ("SCAN host_rows", "the host that ends last, in one pass over hosts"),
     "ledger.overview.LEFT_ALONE": ("SEARCH to the end of host_rows", "hosts that are left alone just now"),

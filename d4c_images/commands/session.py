@@ -128,10 +128,20 @@ def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
 
 
 def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
-    """Remove what killed workers have left of images on their way into shards. Only while no worker of this ledger has any work."""
-    from d4c_images.ledger import shards
-    from d4c_images.stores import marks
+    """Remove what killed workers have left of images on their way. Only while no worker of this ledger has any work.
 
+    What they were lent says where; an image that nobody is lent again would keep it for good.
+    """
+    from d4c_images.ledger import left_behind, shards
+    from d4c_images.stores import marks
+    from d4c_images.stores.local import sweep_part
+    from d4c_images.stores.partial import Numbers
+
+    heart = owner.Heart(ledger, time.time)
+    for some in left_behind.by_earlier_runs(ledger):
+        for left in some:
+            sweep_part(root, Numbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
+        heart.beat_if_due()
     marks.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
 
 

@@ -90,8 +90,8 @@ def sweep_parts(root: Path, token: str, is_ours: IsOurs) -> None:
     """Remove what killed workers have left of images on their way into shards, whatever the store of today.
 
     `is_ours` says by their numbers which images this ledger has: those of programs before the first release lie where all ledgers'
-    did. For the ledger's owner, while no worker has anything to do. Bodies on their way into files lie beside those: they go when
-    their image is lent again.
+    did. For the ledger's owner, while no worker has anything to do. Bodies on their way into files lie beside those
+    (`local.sweep_part`).
     """
     for name in names_in(root / PARTS / token):
         if PART.fullmatch(name):

@@ -47,6 +47,10 @@ def stem_of(gbif_id: int, image_no: int, revision: int = 0) -> str:
     return f"{gbif_id}-{image_no:02d}" + (f"-r{revision}" if revision else "")
 
 
+def part_name(stem: str, lease_id: int) -> str:
+    return f".{stem}.{lease_id}.part"
+
+
 def numbers_of(stem: str) -> Numbers:
     gbif_id, image_no, *revision = stem.split("-")
     return Numbers(int(gbif_id), int(image_no), int(revision[0].removeprefix("r")) if revision else 0)
@@ -112,7 +116,7 @@ class FilePartial:
         self._root = root
         self.folder = folder
         self.stem = stem
-        self.path = root.path / folder / f".{stem}.{lease_id}.part"
+        self.path = root.path / folder / part_name(stem, lease_id)
         self._fd: int | None = None
         self._held = b""  # written, but not in the file yet: a small body is there with its first write
 

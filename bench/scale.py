@@ -202,7 +202,7 @@ class Commands:
         for draft in [listed, *OUT.glob(f".{listed.name}.*.part")]:
             draft.unlink(missing_ok=True)
         root = self.ledger.with_suffix(".images")
-        root.mkdir(exist_ok=True)
+        shapes.take_for_root(self.ledger, root)
         self.program("placeholders", self.rows, "placeholders", "--root", root)
         shutil.rmtree(root)
         table = self.ledger.with_suffix(".again.txt")

@@ -38,6 +38,9 @@ from rich.table import Table
 from bench.contest import OUT, machine
 from bench.cost import Cost, cost, must
 from bench.shape_rows import SHAPES, Shape
+from d4c_images.commands import image_root
+from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.shards import store_kind
 
 MOST_GROWTH = 2.3
 MOST_MEMORY = 1.10
@@ -149,6 +152,7 @@ class Workshop:
             self.program("check ledger", "check", "--ledger-only")
         self.program("export", "export", self.folder / "list.parquet")
         self.program("export csv", "export", self.folder / "list.csv")
+        take_for_root(self.ledger, self.root)
         self.program("placeholders", "placeholders", "--root", self.root)
         self.program("finalize", "init", "--finalize-only")
         self.program("hosts set", "hosts", "set", "*", "connections=1")
@@ -194,6 +198,15 @@ class Workshop:
                 os.truncate(file.fileno(), size)
         db.close()
         return True
+
+
+def take_for_root(path: Path, root: Path) -> None:
+    """Have a ledger whose stored images have no files take this root for its own, as somebody would who means it."""
+    ledger = open_ledger(path)
+    try:
+        image_root.claim(ledger, root, store_kind(ledger, None).token)
+    finally:
+        ledger.close()
 
 
 @cache

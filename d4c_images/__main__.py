@@ -8,6 +8,9 @@ import sys
 
 
 def main() -> int:
+    from d4c_images import signals
+
+    signals.note()  # before what takes long to load
     from d4c_images.cli import main as run
 
     return run()

@@ -11,13 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from d4c_images import crash
+from d4c_images import crash, open_files
 from d4c_images.stores import Keep, Place, Store
 
 GROUP = 32  # images made durable together ...
 GROUP_S = 0.05  # ... or what has come together so long after the last group: a kill costs what is not yet kept
-MAX_WAITING = 64  # images fetched, but not yet kept: nothing more is asked for then, since a kill would cost them all ...
-WAITING_S = 0.25  # ... and no more than are decoded in this time
+WAITING_S = 0.25  # nothing more is asked for while more images wait than are decoded in this time
 FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
 DECODE_THREADS = 2
 ERRANDS_S = 0.01  # short work for the threads is gathered for so long ...
@@ -50,6 +49,7 @@ class Beside:
 
     def __init__(self, store: Store, monotonic: Callable[[], float], ring: Callable[[], None]) -> None:
         self._store, self._monotonic, self._ring = store, monotonic, ring
+        self._max_waiting = open_files.budget(open_files.granted()).waiting  # images fetched, but not yet kept
         self._n_out = 0  # errands in a thread, or on the way there
         self._errands: list[_Errand] = []
         self._errands_since = 0.0
@@ -65,7 +65,7 @@ class Beside:
     def has_room(self) -> bool:
         """Whether more may be fetched: what is fetched must soon be kept."""
         n_decoded_soon = max(2 * DECODE_THREADS, round(DECODE_THREADS * WAITING_S / self._examine_s))
-        return self._n_out < n_decoded_soon and self._n_out + len(self._verified) + len(self._putting) < MAX_WAITING
+        return self._n_out < n_decoded_soon and self._n_out + len(self._verified) + len(self._putting) < self._max_waiting
 
     def load(self, act: Callable[[], object]) -> None:
         """Have a thread do something whose result nobody waits for."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from d4c_images import __version__
+from d4c_images import __version__, signals
 from d4c_images.commands import (
     check,
     download,
@@ -23,7 +25,7 @@ from d4c_images.commands import (
     unpack,
     work,
 )
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings, load_settings
 
 EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same command again; 2 usage; 1 anything else.
@@ -35,10 +37,13 @@ COMMANDS = (init, download, work, status, hosts, check, placeholders, unpack, ex
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
+    _show_what_can_be_shown()
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         settings = load_settings()
         args = build_parser(settings).parse_args(argv)
+        if not args.drains:
+            signals.leave_to_default()
         command: Callable[[argparse.Namespace, Settings], int] = args.run
         return command(args, settings)
     except D4CError as error:
@@ -52,11 +57,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("d4c-images: interrupted; nothing committed is lost", file=sys.stderr)
         return 130
+    except (OSError, MemoryError) as error:  # of the machine, at a place where nobody has thought of it
+        if debug:
+            traceback.print_exc()
+        print(f"d4c-images: {_said_by_the_machine(error)}", file=sys.stderr)
+        return 1
     except Exception as error:
         if debug:
             raise
         print(f"d4c-images: internal error: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
         return 1
+
+
+def _show_what_can_be_shown() -> None:
+    """A name that the terminal's encoding lacks, or that is no UTF-8, ends no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _said_by_the_machine(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "this process may take no more memory"
+    names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return ": ".join([*names, error.strerror or str(error)])
 
 
 def build_parser(settings: Settings) -> argparse.ArgumentParser:

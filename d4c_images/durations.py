@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from d4c_images.errors import UsageError
@@ -29,24 +30,41 @@ def parse_span(text: str) -> float:
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """The moment of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`."""
+    """The moment of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`.
+
+    What the clock shows twice, when it is set back, is the first of them that is still to come.
+    """
     text = text.strip()
     if re.fullmatch(r"\d{1,2}:\d\d", text, re.ASCII):
         try:
             hour, minute = map(int, text.split(":"))
-            moment = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+            today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
         except ValueError:
             raise UsageError(f"'{text}' is no time of day") from None
-        return moment if moment > now else moment + timedelta(days=1)
+        return _next((today, today + timedelta(days=1)), now) or today + timedelta(days=1)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"'{text}' is no moment: write 18:30 or 2027-01-31T18:30") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=now.tzinfo)
-    if moment <= now:
+    coming = _next((moment,), now)
+    if coming is None:
         raise UsageError(f"'{text}' is in the past")
-    return moment
+    return coming
+
+
+def _next(shown: Iterable[datetime], now: datetime) -> datetime | None:
+    """The first moment after `now` at which the clock shows one of these, which are in order.
+
+    A time that is left out when the clock is set forward is as long after midnight as it says.
+    """
+    for moment in shown:
+        first, second = moment.replace(fold=0), moment.replace(fold=1)
+        for one in (first, second) if first.timestamp() < second.timestamp() else (first,):
+            if one.timestamp() > now.timestamp():
+                return one
+    return None
 
 
 def parse_size(text: str) -> int:

@@ -17,8 +17,21 @@ Every one takes a single message, so that it pickles and unpickles unchanged.
 
 from __future__ import annotations
 
+import re
+
 EXIT_WORK_LEFT = 75
 """EX_TEMPFAIL of sysexits.h: run the same command again."""
+
+
+def printable(text: str) -> str:
+    """A text that may name a path whose bytes are no UTF-8, so that it can be stored and shown: such a byte as `\\xe9`.
+
+    Python holds those bytes as lone surrogates (PEP 383).
+    """
+    if text.isascii():
+        return text
+    shown = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+    return shown.encode(errors="backslashreplace").decode()
 
 
 class D4CError(Exception):
@@ -27,7 +40,7 @@ class D4CError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
 
 
 class UsageError(D4CError):

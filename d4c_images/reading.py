@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Generator
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, TYPE_CHECKING
 
+from d4c_images import child
 from d4c_images.errors import D4CError, SourceError
 
 if TYPE_CHECKING:
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
 SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
 CHILD = """
-import os, pickle, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
+import os, pickle, sys
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
-sys.path = pickle.load(sys.stdin.buffer)
+try:
+    sys.path = pickle.load(sys.stdin.buffer)
+except EOFError:
+    sys.exit()  # the parent is gone
+from d4c_images.child import settle_in
+settle_in()
 import d4c_images.prepare  # what takes time is loaded before there is something to read
 from d4c_images.reading import read
 told, freed, slots = map(int, sys.argv[1:])
@@ -44,12 +48,7 @@ class Reader:
         freed, self._free = Pipe(duplex=False)
         self._slots = os.memfd_create("d4c-images reader")
         theirs = told.fileno(), freed.fileno(), self._slots
-        # Not `multiprocessing.Process`: that starts a third process to keep watch, of 12 MB, and loads the whole program twice.
-        self._child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, theirs)],
-            stdin=subprocess.PIPE,
-            pass_fds=theirs,
-        )
+        self._child = child.start(["-c", CHILD, *map(str, theirs)], *theirs)
         told.close()
         freed.close()
         self._tell(sys.path)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from xml.etree import ElementTree
 
+from d4c_images import signals
 from d4c_images.durations import parse_span
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.settings import Job, Scheduler
@@ -32,7 +33,8 @@ Ask = Callable[[Sequence[str]], str]
 
 def ask(command: Sequence[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        with signals.blocked():  # a signal to all processes of the job is no reason to have no answer
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
         raise D4CError(f"'{' '.join(command)}' gave no answer within {PATIENCE_S:.0f} s") from None
     except OSError as error:

@@ -45,7 +45,7 @@ QUERIES = {
     "store": "SELECT kind FROM store",
     "shards": "SELECT * FROM shards ORDER BY file_path",
     "page_samples": "SELECT * FROM page_samples",
-    "checkpoints": "SELECT name, position FROM checkpoints ORDER BY name",
+    "checkpoints": "SELECT name, position FROM checkpoints WHERE name <> 'root' ORDER BY name",
     "recounted_tallies": "SELECT * FROM recounted_tallies ORDER BY host_id, status, error_type",
     "record_changes": "SELECT image_id, n_success, n_failed, after_gbif_id FROM record_changes ORDER BY change_id",
     "follower_changes": "SELECT * FROM follower_changes ORDER BY image_id",

@@ -63,7 +63,7 @@ class Collection:
         return self.folder / "images"
 
     def command(self, name: str, *arguments: object) -> list[str]:
-        root = ["--root", str(self.root)] if name in ("download", "check", "unpack") else []
+        root = ["--root", str(self.root)] if name in ("download", "check", "unpack", "placeholders") else []
         return [*PROGRAM, name, *map(str, arguments), "--ledger", str(self.ledger), *root]
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:

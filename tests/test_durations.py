@@ -1,4 +1,6 @@
-from datetime import datetime
+import time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,6 +34,48 @@ def test_a_time_of_day_is_the_next_one() -> None:
     assert parse_moment("18:30", NOW) == datetime(2026, 11, 21, 18, 30)
     assert parse_moment("06:00", NOW) == datetime(2026, 11, 22, 6, 0)
     assert parse_moment("2027-01-31T18:30", NOW) == datetime(2027, 1, 31, 18, 30)
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "wanted"),  # all in UTC but the text: clocks go from 03:00 back to 02:00 at 01:00 UTC
+    [
+        ("2026-10-25T00:30", "02:45", "2026-10-25T00:45"),  # 02:30, the first time
+        ("2026-10-25T00:50", "02:15", "2026-10-25T01:15"),  # 02:50, the first time: 02:15 comes again
+        ("2026-10-25T01:10", "02:45", "2026-10-25T01:45"),  # 02:10, the second time
+        ("2026-10-25T01:50", "02:15", "2026-10-26T01:15"),  # 02:50, the second time
+        ("2026-10-25T01:10", "2026-10-25T02:45", "2026-10-25T01:45"),
+        ("2026-10-25T00:50", "2026-10-25T02:15", "2026-10-25T01:15"),
+        ("2026-10-25T00:10", "2026-10-25T02:15:00+01:00", "2026-10-25T01:15"),
+        ("2026-10-24T20:00", "02:15", "2026-10-25T00:15"),
+        ("2026-10-24T00:20", "02:15", "2026-10-25T00:15"),
+        # ... and from 02:00 to 03:00 at 01:00 UTC
+        ("2027-03-27T20:00", "02:30", "2027-03-28T01:30"),
+        ("2027-03-27T02:00", "02:30", "2027-03-28T01:30"),
+        ("2027-03-28T00:30", "02:30", "2027-03-28T01:30"),
+        ("2027-03-28T00:30", "2027-03-28T02:30", "2027-03-28T01:30"),
+        ("2027-03-28T01:10", "03:30", "2027-03-28T01:30"),
+        ("2027-03-28T02:00", "02:30", "2027-03-29T00:30"),
+    ],
+)
+@pytest.mark.parametrize("is_naive", [True, False])
+def test_when_clocks_are_set(now: str, text: str, wanted: str, is_naive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the machine's clock, too: `datetime.now()` has no zone."""
+    moment = datetime.fromisoformat(f"{now}:00Z")
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        here = datetime.fromtimestamp(moment.timestamp(), None if is_naive else BERLIN)
+        found = parse_moment(text, here).timestamp()
+    time.tzset()
+    assert datetime.fromtimestamp(found, UTC).isoformat() == f"{wanted}:00+00:00"
+
+
+def test_what_the_clock_has_shown_twice_is_in_the_past() -> None:
+    with pytest.raises(UsageError, match="in the past"):
+        parse_moment("2026-10-25T02:15", datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=BERLIN))
 
 
 @pytest.mark.parametrize("text", ["25:00", "tomorrow", "2020-01-01T00:00", ""])

@@ -54,6 +54,7 @@ ALLOWED = {
     "ledger.following.PARENT": ("SCAN link_changes", "the first row alone"),
     "ledger.following.STORED": ("SCAN follower_changes", "the first row alone"),
     "ledger.lending.LEFT": ("BLOOM FILTER on leases", "one row for each turn that is out"),
+    "ledger.left_behind.LEFT": ("BLOOM FILTER on leases", "likewise"),
     # Hosts: not images, and by a partial index that holds the few in question, or at a person's request.
     "ledger.overview.ENDS_LAST": ("SCAN host_rows", "the host that ends last, in one pass over hosts"),
     "ledger.overview.LEFT_ALONE": ("SEARCH to the end of host_rows", "hosts that are left alone just now"),
@@ -229,8 +230,9 @@ def test_no_command_runs_a_statement_that_is_not_known(tmp_path: Path, publisher
         db.commit()
     run("download", *lead, "--refetch", "1d", codes=(0, 75), rooted=True)
     run("init", "--finalize-only")
-    for words in (["status"], ["status", "--json", "--tables", str(tmp_path / "tables")], ["hosts"], ["placeholders"]):
+    for words in (["status"], ["status", "--json", "--tables", str(tmp_path / "tables")], ["hosts"]):
         run(*words)
+    run("placeholders", rooted=True)
     run("check", "--sha256", "--full", codes=(0, 1), rooted=True)
     run("export", str(tmp_path / "list.csv"))
     run("unpack", "--to", str(tmp_path / "out"), rooted=True)

@@ -32,11 +32,13 @@ def command(
     *,
     ledger: bool = True,
     root: bool = False,
+    drains: bool = False,
 ) -> argparse.ArgumentParser:
+    """`drains`: on a signal the command ends in good order, by a `session.Stop`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name, help=text.split(".")[0].lower(), description=text, formatter_class=_Help
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, drains=drains)
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
     if ledger:
         parser.add_argument("--ledger", type=Path, default=settings.ledger, metavar="FILE", help="the SQLite ledger")

@@ -21,6 +21,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "after an interruption.",
         settings,
         root=True,
+        drains=True,
     )
     parser.add_argument("--sha256", action="store_true", help="read every file and compare its hash")
     parser.add_argument("--full", action="store_true", help="SQLite's full integrity check instead of the quick one")

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks, contact, pace
-from d4c_images.commands import arguments, presets, session
-from d4c_images.errors import EXIT_WORK_LEFT, UsageError
+from d4c_images import clocks, contact, open_files, pace
+from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger import connect, owner, questions
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.rounds import idle_rounds
@@ -26,6 +26,7 @@ from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
+    from d4c_images.runners.worker_setup import WorkerSetup
     from d4c_images.stores.pack import Packing
 
 LEAST_REFETCH_S = 86400.0
@@ -41,6 +42,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "comes; the same command goes on where it stopped.",
         settings,
         root=True,
+        drains=True,
     )
     _add_what(parser.add_argument_group("what"))
     _add_how_long(parser.add_argument_group("how long"))
@@ -105,6 +107,11 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         default=settings.processes,
         metavar="N",
         help="worker processes; by default one per core that the scheduler granted",
+    )
+    how.add_argument(
+        "--new-root",
+        metavar="CODE",
+        help="go on in another image root than that of the last run; the refusal to do so says the code, which is good once",
     )
     how.add_argument(
         "--cluster",
@@ -174,6 +181,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
+    room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
+    if room.connections < plan.max_connections:
+        print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
+        plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
     if settings.contact is None:
@@ -182,19 +193,26 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
         session.check_extra()
+        from d4c_images.runners import dask_settings
+
+        dask_settings.check()
         from d4c_images.runners.quiet_dask import silence_s
 
         plan = replace(plan, lost_ask_s=silence_s())
-    root = session.image_root(args.root)
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
+        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
         packing = session.packing(ledger, args.store, args.shard_size)
-        with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours
+        token = session.sweep_marks(ledger, root)
+        setup = _setup(args, root, fetch, packing, plan)
+        with _runner(args, root, setup, token) as runner:  # first: its workers load their parts while we load ours
+            session.sweep_parts(ledger, root)
             session.mend_shards(ledger, root)
             session.set_files_aside(ledger, root, stop)
             ending = _work(args, settings, ledger, runner, plan, stop)
+        session.sweep_parts(ledger, root)
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
@@ -225,11 +243,16 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
     )
 
 
-@contextmanager
-def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None) -> Iterator[Runner]:
-    from d4c_images.runners.worker_setup import WorkerSetup, sign_in
+def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None, plan: Plan) -> WorkerSetup:
+    from d4c_images.runners.worker_setup import WorkerSetup
 
-    setup = WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag)
+    return WorkerSetup(
+        root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections
+    )
+
+
+@contextmanager
+def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str) -> Iterator[Runner]:
     if args.cluster is None:
         from d4c_images.runners.processes import ProcessRunner
 
@@ -237,9 +260,10 @@ def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: 
             yield runner
         return
     from d4c_images.runners.dask import DaskRunner
+    from d4c_images.stores import marks
 
     place, say = MeetingPlace(args.cluster), partial(print, flush=True)
-    with sign_in(root) as sign:
+    with marks.signed(root, token) as sign:
         setup = replace(setup, sign=sign)
         with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
             yield runner
@@ -247,8 +271,12 @@ def _runner(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: 
 
 def _send_home(cluster: Path | None) -> None:
     """Nothing is left: workers need not wait for the next coordinator."""
-    if cluster is not None:
+    if cluster is None:
+        return
+    try:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
+    except D4CError as error:  # the work is done all the same
+        print(f"workers are not told that nothing is left: {error}", file=sys.stderr, flush=True)
 
 
 def _work(

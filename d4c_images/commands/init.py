@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks
+from d4c_images import clocks, signals
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, Stopped, UsageError
 from d4c_images.ledger import migrations, owner, questions, wishes
@@ -33,6 +33,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "Read a GBIF download or a publisher's archive into the ledger. One row per distinct image; run it again to go on after "
         "an interruption.",
         settings,
+        drains=True,
     )
     parser.add_argument(
         "source",
@@ -188,7 +189,8 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
             raise UsageError(
                 f"--reset would delete {path} ({n_images:,} images, {n_stored:,} stored): add --yes to mean it"
             )
-        answer = input(f"Delete {path} with {n_images:,} images, {n_stored:,} of them stored? The files stay. [y/N] ")
+        with signals.at_a_prompt():
+            answer = input(f"Delete {path} with {n_images:,} images, {n_stored:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
     for suffix in ("", "-wal", "-shm", "-journal", ".check"):

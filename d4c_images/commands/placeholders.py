@@ -6,7 +6,7 @@ import argparse
 import time
 
 from d4c_images import clocks
-from d4c_images.commands import arguments, presets, session
+from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.ledger import owner
 from d4c_images.placeholder_list import sha256_of
 from d4c_images.settings import Settings
@@ -35,7 +35,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.stores.pack import open_store
 
     allowed, listed = [sha256_of(text) for text in args.allow], presets.placeholder_list(args.placeholders_file)
-    root = session.image_root(args.root)
     last = time.monotonic()
 
     def show(what: str, done: int, total: int) -> None:
@@ -47,6 +46,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     with session.owned(args.ledger, "placeholders", settings) as ledger:
         heart = owner.Heart(ledger, clocks.now)
+        root = image_root.claim(ledger, args.root)
+        session.sweep_marks(ledger, root)
+        session.sweep_parts(ledger, root)
         session.set_files_aside(ledger, root, lambda: False)
         for sha256 in allowed:
             store = open_store(root, session.packing(ledger))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,15 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from d4c_images import clocks
+from d4c_images import clocks, signals
 from d4c_images.durations import parse_moment
-from d4c_images.errors import LedgerAwaited, StoreError, UsageError
+from d4c_images.errors import LedgerAwaited, UsageError
 from d4c_images.ledger import connect, migrations, owner
 from d4c_images.ledger.liveness import Patience
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
-from d4c_images.runners.child import DRAIN_SIGNALS
 from d4c_images.settings import Settings
+from d4c_images.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
     from d4c_images.stores.pack import Packing
@@ -46,6 +45,7 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         old = {number: signal.signal(number, self._on_signal) for number in DRAIN_SIGNALS}
+        self._came |= signals.noted()
         try:
             yield
         finally:
@@ -133,18 +133,6 @@ def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
     return Rounds(settings.job, args.requeue, partial(print, flush=True), stop.is_dismissal)
 
 
-def image_root(root: Path) -> Path:
-    """The root, made where it is missing, after trying to write into it. Raises `StoreError`."""
-    probe = root / f".d4c-images.{os.getpid()}.probe"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise StoreError(f"the image root {root} cannot be written: {error.strerror}") from None
-    return root
-
-
 def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:
     """Take the files of placeholders out of the collection. Loads nothing where there are none."""
     from d4c_images.ledger.placeholders import to_set_aside
@@ -174,6 +162,36 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
 
     kind = store_kind(ledger, wished)
     return Packing(kind.token, shard_bytes or SHARD_BYTES) if kind.kind == "pack" else None
+
+
+def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
+    """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
+    from d4c_images.ledger.shards import store_kind
+    from d4c_images.stores import marks
+
+    token = store_kind(ledger, None).token
+    marks.sweep(root, token)
+    for folder in {root.absolute(), ledger.path.absolute().parent}:
+        marks.sweep_drafts(folder)
+    return token
+
+
+def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
+    """Remove what killed workers have left of images on their way. Only while no worker of this ledger has any work.
+
+    What they were lent says where; an image that nobody is lent again would keep it for good.
+    """
+    from d4c_images.ledger import left_behind, shards
+    from d4c_images.stores import marks
+    from d4c_images.stores.local import sweep_part
+    from d4c_images.stores.partial import Numbers
+
+    heart = owner.Heart(ledger, clocks.now)
+    for some in left_behind.by_earlier_runs(ledger):
+        for left in some:
+            sweep_part(root, Numbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
+        heart.beat_if_due()
+    marks.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
 
 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from d4c_images.commands import arguments, session
+from d4c_images.commands import arguments, image_root, session
 from d4c_images.errors import UsageError
 from d4c_images.settings import Settings
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         def show(done: Unpacked) -> None:
             view.show(CheckProgress("images", done.n_seen, total))
 
-        done = unpack(images, args.root, session.image_root(args.to), show)
+        done = unpack(images, args.root, image_root.writable(args.to), show)
     if args.json:
         print(json.dumps(done.as_dict(), indent=2))
     else:

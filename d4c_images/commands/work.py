@@ -23,6 +23,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "ends when nothing is left.",
         settings,
         ledger=False,
+        drains=True,
     )
     parser.add_argument(
         "--cluster",
@@ -52,8 +53,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
     place = MeetingPlace(args.cluster)
     with stop.listening():
-        crew = Crew(args.processes, Terms(place.folder, grace_s, args.max_wait, place.over()))
+        over_before = place.over()
+        crew = Crew(args.processes, Terms(place.folder, grace_s, args.max_wait, over_before))
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
+    over = place.over()
+    if ending is Ending.NOBODY and over is not None:
+        print(f"{args.processes} workers end: no coordinator has come since the last one found nothing left", flush=True)
+        return 0
+    if over not in (None, over_before):
+        ending = Ending.OVER
     print(f"{args.processes} workers end: {ending.value}", flush=True)
     if ending is Ending.OVER:
         return 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from d4c_images.errors import UsageError
 from d4c_images.ledger.reader import Row
 from d4c_images.ledger.tables import Table
+from d4c_images.stores import marks
 
 Sink = Callable[[Sequence[Row]], None]
 
@@ -41,7 +41,7 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
     try:
         with ExitStack() as open_files:
             for draft, final in zip(drafts, finals, strict=True):
-                _sweep(final)
+                marks.sweep_drafts(final.parent)
                 open_files.enter_context(_held(draft))
             sinks = [
                 open_files.enter_context(_SINKS[final.suffix](draft, table)) for draft, final in zip(drafts, finals, strict=True)
@@ -56,14 +56,6 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
     finally:
         for draft in drafts:
             draft.unlink(missing_ok=True)
-
-
-def _sweep(final: Path) -> None:
-    """Remove what a killed process has left of this file: a draft that nobody holds."""
-    for left in final.parent.glob(f".{glob.escape(final.name)}.*.part"):
-        with suppress(OSError), left.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
 
 
 @contextmanager
@@ -104,7 +96,8 @@ def _parquet(path: Path, table: Table) -> Iterator[Sink]:
             writer.write_table(pa.concat_tables(waiting))
             waiting.clear()
 
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # Not by its path, which pyarrow would take for UTF-8.
+    with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         yield sink
         flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ class Fetcher:
         self.ready: list[tuple[Request, Reply]] = []  # replies that nobody has been told of
         self.loop = Loop()
         self.multiplexed: set[str] = set()  # origins that speak HTTP/2: their requests wait for a connection that they can share
-        self._cacert = str(cacert)
+        self._cacert = os.fsencode(cacert)  # pycurl takes texts to be ASCII
         self._spare: list[Transfer] = []
         self._memories: OrderedDict[str, pycurl.CurlShare] = OrderedDict()
 

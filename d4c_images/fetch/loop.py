@@ -10,6 +10,8 @@ from functools import partial
 
 import pycurl
 
+from d4c_images.errors import D4CError
+
 
 class Loop:
     """Drives multi handles. Not for use from several threads, except `ring`."""
@@ -25,7 +27,10 @@ class Loop:
 
     def multi(self) -> pycurl.CurlMulti:
         """A new multi handle that is driven from now on, until it is dropped."""
-        multi = pycurl.CurlMulti()
+        try:
+            multi = pycurl.CurlMulti()
+        except pycurl.error as error:
+            raise D4CError(f"no connections can be opened: {error.args[-1]} (too few open files? see ulimit -n)") from error
         self._multis.add(multi)
         multi.setopt(pycurl.M_SOCKETFUNCTION, partial(self._watch, multi))
         multi.setopt(pycurl.M_TIMERFUNCTION, partial(self._set_timer, multi))

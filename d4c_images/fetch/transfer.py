@@ -52,7 +52,7 @@ class Transfer:
     request: Request
     url: str
 
-    def __init__(self, options: FetchOptions, cacert: str) -> None:
+    def __init__(self, options: FetchOptions, cacert: bytes) -> None:
         self._limits = options.limits
         self._insecure_hosts = options.insecure_hosts
         self._memory: pycurl.CurlShare | None = None

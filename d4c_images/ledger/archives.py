@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from d4c_images.errors import SourceError
+from d4c_images.errors import SourceError, printable
 from d4c_images.ledger import bulk
 from d4c_images.model import Reject
 
@@ -68,7 +68,7 @@ def find_or_begin(
         raise SourceError(f"the ledger holds rows of {damaged[0]}, which was damaged: begin anew with a sound one (init --reset)")
     row = db.execute(FIND, (kind, fingerprint)).fetchone()
     if row is None:
-        archive_id = db.execute(BEGIN, (kind, source, fingerprint, size_bytes, row_limit)).lastrowid
+        archive_id = db.execute(BEGIN, (kind, printable(source), fingerprint, size_bytes, row_limit)).lastrowid
         assert archive_id is not None
         return Archive(archive_id, row_limit, 0, 0, finished=False)
     archive_id, _, rows_done, offset_bytes, finished_at = row

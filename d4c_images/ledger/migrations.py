@@ -21,7 +21,7 @@ from pathlib import Path
 
 from d4c_images import __version__, crash
 from d4c_images.durations import show_size
-from d4c_images.errors import LedgerError, Stopped
+from d4c_images.errors import LedgerError, Stopped, printable
 from d4c_images.ledger import backup, owner, schema, shape, versions, views
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.shape import Found
@@ -203,7 +203,7 @@ class _Work:
             "from_version": version,
             "to_version": schema.SCHEMA_VERSION,
             "program": __version__,
-            "backup": str(copy.absolute()) if copy else None,
+            "backup": printable(str(copy.absolute())) if copy else None,
             "began_at": int(self._clock()),
         }
         in_one = not any(isinstance(place.step, Walk) for place in places)

@@ -18,7 +18,9 @@ import uuid
 from dataclasses import asdict
 from pathlib import Path
 
+from d4c_images import signals
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
+from d4c_images.ledger import naming
 from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
 from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.settings import Disk
@@ -65,8 +67,11 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> str:
     return kind
 
 
-def check_locks(folder: Path) -> None:
-    """Raise `LedgerError`, naming the remedy, where locks do not keep a second process out of a file in this folder."""
+def check_locks(folder: Path, disk: Disk = Disk.SHARED) -> None:
+    """Raise `LedgerError`, naming the remedy, where locks do not keep a second process out of a file in this folder.
+
+    On a disk of this machine they do if there are any. (If there are none, SQLite takes the file for a busy one, for minutes.)
+    """
     probe = folder / f".d4c-images.{os.getpid()}.lock-probe"
     try:
         with probe.open("w+b") as file:
@@ -76,7 +81,10 @@ def check_locks(folder: Path) -> None:
                 raise LedgerError(
                     f"file locks do not work in {folder} ({file_system(folder)}: {error.strerror}), and SQLite needs them: {REMEDY}"
                 ) from error
-            second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
+            if disk is Disk.LOCAL:
+                return
+            with signals.blocked():
+                second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
             if second.returncode == 3:
                 where = f"{folder} ({file_system(folder)})"
                 raise LedgerError(f"file locks in {where} let two processes in at once, which would ruin the ledger: {REMEDY}")
@@ -127,7 +135,7 @@ class Reservation:
             self._put_aside(self._dead)
         new = self._write(self._mine)
         try:
-            os.link(new, self._file)
+            naming.place(new, self._file)
         except FileExistsError:
             raise LedgerBusy(f"{path} has been taken by another process at this very moment") from None
         finally:
@@ -169,7 +177,7 @@ class Reservation:
             return
         removed = _read(aside)
         if removed is not None and removed != other:  # it was a living one after all: give it its place again
-            os.link(aside, self._file)
+            naming.place(aside, self._file)
             aside.unlink()
             raise LedgerBusy(f"{self._path} has been taken by another process at this very moment")
         aside.unlink()

@@ -6,6 +6,7 @@ a fresh connection, up to three times in all.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,7 +234,7 @@ def _connect(file: Path, path: Path) -> sqlite3.Connection:
 
 def _checked(file: Path, path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(str(file.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+        f"file:{quote(os.fsencode(file.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
     )
     try:
         _check_readable(connection, path)

@@ -8,6 +8,7 @@ and `ANALYZE` adds statistics. Views of ours are ignored too, since each migrati
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ def inspect(path: Path, *, may_be_new: bool = False) -> Found | None:
     # Without a log the file alone says all; taken for a still one, it is read without locks and without files beside it. A log
     # that is there has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
     options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
-    uri = f"file:{quote(str(path.absolute()))}?{options}"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
             return judge(connection, path, may_be_new=may_be_new)

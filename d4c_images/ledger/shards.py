@@ -51,6 +51,12 @@ def ends(ledger: Ledger) -> dict[str, int]:
     return dict(ledger.connection.execute(ENDS).fetchall())
 
 
+def known(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """Whether there is an image of each (gbif_id, image_no, revision)."""
+    rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))
+    return [status is not None for status, *_ in rows]
+
+
 def wanted(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
     """Whether the image of each (gbif_id, image_no, revision) was lent, and lacks them: its dead worker's bytes will do."""
     rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))

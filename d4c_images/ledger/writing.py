@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from d4c_images.errors import LedgerLocked, LedgerLost, Stopped
+from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, printable
 from d4c_images.ledger import connect, migrations, owner, placement, shape
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.ledger.connect import Ledger
@@ -68,6 +68,8 @@ def open_and_own(
     """
     folder = path.absolute().parent
     shared = folder.is_dir() and (disk or placement.disk_of(path)) is Disk.SHARED
+    if not shared and folder.is_dir() and (create or path.exists()):
+        placement.check_locks(folder, Disk.LOCAL)
     may_be_torn = shared and placement.may_be_held(path, process)  # what is read while another node writes
     if not may_be_torn:
         migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
@@ -112,7 +114,7 @@ def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
     except (LedgerLost, LedgerLocked):  # nothing can be written: what we claim is left to the next run, as if we had died
         raise
     except BaseException as error:
-        owner.give_back(ledger, f"died: {error}"[:500], clock())
+        owner.give_back(ledger, printable(f"died: {error}")[:500], clock())
         raise
     else:
         owner.give_back(ledger, ledger.ending, clock())

@@ -25,14 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit, recount
+from d4c_images.ledger import audit, recount, wishes
 from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.recount import Position
 from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
-from d4c_images.stores import Place, reading, shard
+from d4c_images.stores import Place, marks, reading, shard
+from d4c_images.stores.marks import PART
 from d4c_images.stores.pack import FOLDER as PACKS
 from d4c_images.stores.pack import SHARD_NAME
 from d4c_images.stores.partial import numbers_of
@@ -42,8 +43,8 @@ SAMPLES = 20  # findings of one kind that are told in full; all are counted
 DEEPEST = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
-PART_NAME = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
-LEDGER_SUFFIXES = ("", "-wal", "-shm", "-journal", ".owner", ".snapshot", ".snapshot.new", SUFFIX)
+# What stands beside a ledger, behind its name: the files of SQLite, the reservation, copies, the state of a check; whole or half.
+BESIDE_LEDGER = re.compile(rf"(?:\.(?:owner|snapshot|v\d+\.backup|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?")
 PASSES = 2  # SQLite's checks read each page twice: first the trees, then the rows
 MB = 1_000_000
 WATCH_EVERY_S = 1.0
@@ -420,10 +421,9 @@ class _Check:
 
     def _check_folders(self) -> None:
         """Every file against the ledger."""
-        ledger_files = {Path(f"{self.ledger.path.absolute()}{suffix}") for suffix in LEDGER_SUFFIXES}
         after = self.at.get("folder")
         for prefix, names in self._walk("", 0, None if after is None else _parts(after)):
-            names = [name for name in names if (self.root / prefix / name).absolute() not in ledger_files]
+            names = [name for name in names if not self._is_ours(prefix, name)]
             n_files = len(names)
             if prefix == f"{PACKS}/":
                 for name in filter(SHARD_NAME.fullmatch, names):
@@ -433,6 +433,14 @@ class _Check:
                 self._note(prefix, name, standing)
             self.n_files += n_files
             self._reached(CheckProgress("files", self.n_files, None), folder=prefix)
+
+    def _is_ours(self, prefix: str, name: str) -> bool:
+        """The ledger, what stands beside it, and the marks of runs: no images, and no strangers."""
+        ledger = self.ledger.path.absolute()
+        folder = (self.root / prefix).absolute()
+        if folder == ledger.parent and name.startswith(ledger.name):
+            return BESIDE_LEDGER.fullmatch(name, len(ledger.name)) is not None
+        return marks.is_mark(name) or folder == wishes.folder_of(ledger)
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
         if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
@@ -501,7 +509,7 @@ class _Check:
 
     def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
         """How files stand that are not simply those of a success row."""
-        parts = {name: match for name in names if (match := PART_NAME.fullmatch(name))}
+        parts = {name: match for name in names if (match := PART.fullmatch(name))}
         finals = {name: match for name in names if (match := FINAL_NAME.fullmatch(name))}
         standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
         if parts:

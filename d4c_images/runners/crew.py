@@ -11,8 +11,9 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import IO
 
+from d4c_images import child
 from d4c_images.errors import D4CError
-from d4c_images.runners import child
+from d4c_images.runners.meeting import MeetingPlace
 
 LOOK_S = 0.2
 MAX_DEATHS = 10  # in a row
@@ -27,6 +28,8 @@ class Exit(IntEnum):
     UNFIT = 1  # it cannot work here, and has said why
     AGAIN = 10  # it has worked; the next one waits for the next coordinator
     IDLE = 11  # it has met no coordinator
+    OTHER_VERSION = 12  # than the coordinator's
+    NO_DASK = 13  # which cannot be loaded with the settings that are here
 
 
 class Ending(Enum):
@@ -72,6 +75,16 @@ class Crew:
             self._dismiss()
 
     def _ending(self, code: int) -> Ending | None:
+        place = MeetingPlace(self._terms.folder)
+        if code != Exit.OVER and place.over() not in (None, self._terms.over_before):
+            return Ending.OVER  # whatever has become of it while its coordinator ended
+        if code == Exit.OTHER_VERSION:
+            raise D4CError(place.other_version() or "the coordinator was of another version than this worker")
+        if code == Exit.NO_DASK:
+            from d4c_images.runners import dask_settings
+
+            dask_settings.check()
+            raise D4CError("Dask cannot be loaded in a worker process, although it can be loaded here")
         if code == Exit.UNFIT:
             raise D4CError("this node's workers cannot go on; the line above says why")
         self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
@@ -88,7 +101,7 @@ class Crew:
         return self._start()
 
     def _start(self) -> _Member:
-        process = child.start(["-m", "d4c_images.runners.dask_worker"])
+        process = child.start(["-m", "d4c_images.runners.dask_start"])
         assert process.stdin is not None
         try:
             pickle.dump(self._terms, process.stdin)

@@ -22,13 +22,14 @@ from distributed import Worker
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images import __version__, clocks
+from d4c_images import __version__, child, clocks
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.runners import child, quiet_dask, words  # noqa: F401 (Dask as we want it)
+from d4c_images.runners import quiet_dask, words  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.crew import Exit, Terms
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.meeting import Invitation, MeetingPlace
+from d4c_images.stores import partial
 
 LOOK_S = 1.0  # for a coordinator
 CONNECT_S = 20.0
@@ -40,9 +41,15 @@ def main() -> int:
     leave = Leave()
     try:
         return wait_and_work(terms, leave)
+    except OtherVersion:
+        return Exit.OTHER_VERSION  # the parent says so, once for all
     except D4CError as error:
         print(f"d4c-images: {error}", file=sys.stderr, flush=True)
         return Exit.UNFIT
+
+
+class OtherVersion(D4CError):
+    """The coordinator's is another than ours."""
 
 
 def wait_and_work(terms: Terms, leave: Leave) -> Exit:
@@ -51,7 +58,7 @@ def wait_and_work(terms: Terms, leave: Leave) -> Exit:
     while time.monotonic() < end_at:
         if place.over() not in (None, terms.over_before):
             return Exit.OVER
-        invitation = place.invitation()
+        invitation = invitation_at(place)
         if invitation is not None:
             trouble = asyncio.run(what_is_in_the_way(invitation))
             if trouble is None:
@@ -62,6 +69,15 @@ def wait_and_work(terms: Terms, leave: Leave) -> Exit:
         if leave.wait(LOOK_S):
             return Exit.IDLE
     return Exit.IDLE
+
+
+def invitation_at(place: MeetingPlace) -> Invitation | None:
+    """Raises `OtherVersion` where it is written otherwise than we write it."""
+    try:
+        return place.invitation()
+    except D4CError as error:
+        other = place.other_version()
+        raise error if other is None else OtherVersion(other) from None
 
 
 def security_of(invitation: Invitation) -> Security:
@@ -77,7 +93,7 @@ def security_of(invitation: Invitation) -> Security:
 async def what_is_in_the_way(invitation: Invitation) -> str | None:
     """A coordinator that was killed leaves its invitation behind, and Dask would try for ever.
 
-    None where it can be reached. Raises `D4CError` where its version is another.
+    None where it can be reached. Raises `OtherVersion` where its version is another.
     """
     try:
         comm = await connect(invitation.address, timeout=CONNECT_S, **security_of(invitation).get_connection_args("worker"))
@@ -85,7 +101,7 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
         return str(error.__cause__ or error)
     await comm.close()
     if invitation.version != __version__:
-        raise D4CError(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
+        raise OtherVersion(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
     return None
 
 
@@ -124,7 +140,7 @@ class Session:
         self._worker.stream_handlers[words.OP] = self._hear
         try:
             await self._worker
-        except (OSError, ValueError, TimeoutError):  # it has gone in this moment
+        except (OSError, ValueError, RuntimeError):  # it has gone in this moment
             return Exit.AGAIN
         code = await self._exit
         if self._beating is not None:
@@ -135,11 +151,13 @@ class Session:
 
     async def _beat(self, silence_s: float) -> None:
         while True:
-            now = time.monotonic()
-            if now > self._heard_at + silence_s:
-                end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
-            self._say(words.Beat(now))
+            self._end_if_silent(silence_s)
+            self._say(words.Beat(time.monotonic()))
             await asyncio.sleep(silence_s / words.BEATS)
+
+    def _end_if_silent(self, silence_s: float) -> None:
+        if time.monotonic() > self._heard_at + silence_s:
+            end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
 
     def _hear(self, word: bytes) -> None:
         said: words.ToWorker = pickle.loads(word)
@@ -176,6 +194,7 @@ class Session:
             self._tell(words.Unfit(node, str(error)))
             self._part(Exit.UNFIT)
             return
+        partial.guard(lambda: self._end_if_silent(setup.silence_s))
         self._tell(words.Ready(node, clocks.now()))
         feed = _Feed(self._inbox, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
         try:

@@ -13,6 +13,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from d4c_images import __version__
 from d4c_images.errors import D4CError, UsageError
 
 INVITATION = "scheduler.json"
@@ -49,27 +50,39 @@ class MeetingPlace:
 
     def invite(self, invitation: Invitation) -> None:
         """Raises `UsageError` where the coordinator of another collection uses the folder."""
-        other = self.invitation()
-        if other is not None and other.ledger != invitation.ledger:
-            raise UsageError(f"{self.folder / INVITATION} is that of {other.ledger}: each collection needs a folder of its own")
-        (self.folder / OVER).unlink(missing_ok=True)
+        other = self._values()
+        if other is not None and other.get("ledger") != invitation.ledger:
+            raise UsageError(
+                f"{self.folder / INVITATION} is that of {other.get('ledger')}: each collection needs a folder of its own"
+            )
+        self._remove(OVER)
         self._write(INVITATION, json.dumps(asdict(invitation), indent=1))
 
     def invitation(self) -> Invitation | None:
         """Of the coordinator that is there, or of one that died."""
-        text = self._read(INVITATION)
-        if text is None:
+        values = self._values()
+        if values is None:
             return None
         try:
-            return Invitation(**json.loads(text))
-        except (TypeError, ValueError):
-            raise D4CError(f"{self.folder / INVITATION} is no file of ours") from None
+            return Invitation(**values)
+        except TypeError:
+            raise D4CError(self.other_version() or self._not_ours()) from None
+
+    def other_version(self) -> str | None:
+        """What to say if the coordinator is of another version than we are, which it may write otherwise than we do."""
+        version = (self._values() or {}).get("version")
+        if version in (None, __version__):
+            return None
+        return f"the coordinator is d4c-images {version}, this worker {__version__}: all nodes need the same one"
 
     def withdraw(self, run: str) -> None:
         """The coordinator `run` has ended; another one may have come meanwhile."""
-        there = self.invitation()
-        if there is not None and there.run == run:
-            (self.folder / INVITATION).unlink(missing_ok=True)
+        try:
+            there = self._values()
+            if there is not None and there.get("run") == run:
+                self._remove(INVITATION)
+        except D4CError:
+            pass  # workers find out that nobody answers
 
     def say_over(self, run: str) -> None:
         """Nothing is left to do: workers go home."""
@@ -78,6 +91,27 @@ class MeetingPlace:
     def over(self) -> str | None:
         """The coordinator that found nothing left to do; None while there is work, as far as is known."""
         return self._read(OVER)
+
+    def _values(self) -> dict[str, str] | None:
+        text = self._read(INVITATION)
+        if text is None:
+            return None
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise D4CError(self._not_ours())
+        return values
+
+    def _not_ours(self) -> str:
+        return f"{self.folder / INVITATION} is no file of ours"
+
+    def _remove(self, name: str) -> None:
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise D4CError(f"{self.folder / name} cannot be removed: {error.strerror}") from None
 
     def _read(self, name: str) -> str | None:
         try:

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
+from d4c_images import child
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.runners import child
 
 Feed = Callable[[float], Orders]
 Work = Callable[[Feed], Iterator[Report]]

@@ -13,17 +13,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 
+from d4c_images import child
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.run import Died, Event, Joined, Reported
-from d4c_images.runners import child
 from d4c_images.runners.pipe_worker import Work
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 CLOSE_S = 5.0  # for all workers to end, before they are killed
 CHILD = """
 import pickle, sys
-sys.path = pickle.load(sys.stdin.buffer)
+try:
+    sys.path = pickle.load(sys.stdin.buffer)
+except EOFError:
+    sys.exit()  # the steward is gone
 from d4c_images.runners.pipe_worker import serve
 serve()
 """

@@ -26,4 +26,13 @@ logging.getLogger("distributed").setLevel(logging.ERROR)  # our own log says who
 
 def silence_s() -> float:
     """How long a worker that is out of touch with the coordinator may go on, and after which it is taken for dead."""
-    return float(parse_timedelta(dask.config.get("distributed.scheduler.worker-ttl")))
+    return seconds_of("distributed.scheduler.worker-ttl")
+
+
+def seconds_of(name: str) -> float:
+    """A time among Dask's settings. Raises `ValueError`, or whatever else nonsense leads to there."""
+    value = dask.config.get(name)
+    seconds = parse_timedelta(value)
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise ValueError(f"{value!r} is no time to wait")
+    return float(seconds)

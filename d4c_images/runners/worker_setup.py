@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import resource
-import secrets
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks
+from d4c_images import clocks, open_files
 from d4c_images.clocks import SteadyClock
-from d4c_images.errors import StoreError
+from d4c_images.errors import StoreError, UsageError
 from d4c_images.model import FetchOptions
 
 if TYPE_CHECKING:
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import Packing
 
 
-MAX_OPEN_FILES = 1 << 16
 SIGN_S = 10.0
 
 
@@ -37,6 +32,7 @@ class WorkerSetup:
     packing: Packing | None = None  # None: files
     respects_robots_tag: bool = False
     clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: one of its own
+    connections: int = 1  # that it must be able to have open at once
     sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
@@ -48,25 +44,16 @@ class WorkerSetup:
 
         if self.sign is not None:
             await_sign(self.root / self.sign)
-        # A connection and a file for each request: many systems grant 1,024 open files at first, and more to who asks.
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        room = open_files.budget(open_files.raise_limit())
+        if room.connections < self.connections:
+            raise UsageError(
+                f"a worker on {socket.gethostname()} may open {room.n_files} files, enough for {room.connections} connections of "
+                f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
+            )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = Policy(respects_robots_tag=self.respects_robots_tag)
         clock = Clock(steady=self.clock or clocks.now)
         return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=clock)
-
-
-@contextmanager
-def sign_in(root: Path) -> Iterator[str]:
-    """The name of a file in the root by which workers on other nodes see that they have the same root before them."""
-    sign = root / f".d4c-images.{secrets.token_hex(8)}.sign"
-    sign.touch()
-    try:
-        yield sign.name
-    finally:
-        sign.unlink(missing_ok=True)
 
 
 def await_sign(sign: Path) -> None:

@@ -18,7 +18,18 @@ from typing import TypeVar
 from d4c_images import crash
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, partial
-from d4c_images.stores.partial import FilePartial, Root, clear_partials, names_in, naming, ours, stem_of, sync_path
+from d4c_images.stores.partial import (
+    FilePartial,
+    Numbers,
+    Root,
+    clear_partials,
+    names_in,
+    naming,
+    ours,
+    part_name,
+    stem_of,
+    sync_path,
+)
 from d4c_images.stores.reading import holds
 
 T = TypeVar("T")
@@ -30,6 +41,13 @@ KNOWN_FOLDERS = 20_000  # remembered as durable; forgetting one costs an fsync
 def folder_of(gbif_id: int) -> str:
     digits = str(gbif_id)
     return "/".join(part for part in (digits[:3], digits[3:6]) if part)
+
+
+def sweep_part(root: Path, numbers: Numbers, lease_id: int) -> None:
+    """Remove what somebody has left of an image under a lease that nobody holds any more."""
+    part = root / folder_of(numbers.gbif_id) / part_name(stem_of(*numbers), lease_id)
+    with naming(part), suppress(FileNotFoundError, NotADirectoryError):
+        part.unlink()
 
 
 class LocalStore:

@@ -1,7 +1,7 @@
 """Images as members of tar shards, for disks that count files. Knows no ledger, and cuts no shard (`stores.mending`).
 
     <root>/packs/<token>-<number>.tar                 a shard (`stores.shard`); the token is that of the ledger
-    <root>/packs/parts/.<gbif_id>-<NN>.<lease>.part   an image on its way
+    <root>/packs/parts/<token>/.<gbif_id>-<NN>.<lease>.part   an image on its way
 
 Each store makes shards of its own, under a number that nobody else can have, and only ever appends to the newest of them. The
 order of writes is the invariant: bytes into the shard, fsync of the shard, and of its folder where it is new. Only then has `put`
@@ -24,6 +24,7 @@ from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, Store, partial, shard
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.partial import (
+    PARTS,
     FilePartial,
     Root,
     clear_partials,
@@ -38,7 +39,6 @@ from d4c_images.stores.partial import (
 from d4c_images.stores.reading import holds
 
 FOLDER = "packs"
-PARTS = "packs/parts"
 SHARD_BYTES = 10**9
 COPY_BYTES = 1 << 20
 SHARD_NAME = re.compile(r"([0-9a-f]{8})-(\d+)\.tar")
@@ -69,12 +69,13 @@ class PackStore:
         self._top = Root(root)
         self._root = root
         self._packing = packing
+        self._parts = f"{PARTS}/{packing.token}"
         self._files = LocalStore(root)
         self._shard: _Shard | None = None
         self._one = threading.Lock()
 
     def begin(self, gbif_id: int, image_no: int, lease_id: int, revision: int = 0) -> FilePartial:
-        return FilePartial(self._top, PARTS, stem_of(gbif_id, image_no, revision), lease_id)
+        return FilePartial(self._top, self._parts, stem_of(gbif_id, image_no, revision), lease_id)
 
     def put(self, keeps: Sequence[Keep]) -> list[Place | None]:
         for keep in keeps:
@@ -112,7 +113,7 @@ class PackStore:
                 (self._root / folder).rmdir()
 
     def clear_partials(self, gbif_id: int, image_no: int, revision: int = 0) -> None:
-        clear_partials(self._root / PARTS, stem_of(gbif_id, image_no, revision))
+        clear_partials(self._root / self._parts, stem_of(gbif_id, image_no, revision))
         self._files.clear_partials(gbif_id, image_no, revision)
 
     def close(self) -> None:

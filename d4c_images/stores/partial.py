@@ -6,7 +6,7 @@ The system calls that carry invariant I1 are called by their names here, so that
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,11 +14,25 @@ from typing import NamedTuple
 from d4c_images.errors import StoreError
 from d4c_images.stores import Partial
 
+PARTS = "packs/parts"  # bodies on their way into shards, in a folder for each ledger; at first they lay here themselves
 HELD_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush`
 
 fsync = os.fsync
 rename = os.replace
 write = os.write
+
+
+_guard: Callable[[], object] | None = None
+
+
+def guard(check: Callable[[], object]) -> None:
+    """Have `check` called in this process before a file for a body is made.
+
+    For workers that may be stopped and go on when others have long done their work: who clears what they had left before cannot
+    clear what they would make then. So `check` ends the process in that case.
+    """
+    global _guard
+    _guard = check
 
 
 class Numbers(NamedTuple):
@@ -31,6 +45,10 @@ class Numbers(NamedTuple):
 
 def stem_of(gbif_id: int, image_no: int, revision: int = 0) -> str:
     return f"{gbif_id}-{image_no:02d}" + (f"-r{revision}" if revision else "")
+
+
+def part_name(stem: str, lease_id: int) -> str:
+    return f".{stem}.{lease_id}.part"
 
 
 def numbers_of(stem: str) -> Numbers:
@@ -98,7 +116,7 @@ class FilePartial:
         self._root = root
         self.folder = folder
         self.stem = stem
-        self.path = root.path / folder / f".{stem}.{lease_id}.part"
+        self.path = root.path / folder / part_name(stem, lease_id)
         self._fd: int | None = None
         self._held = b""  # written, but not in the file yet: a small body is there with its first write
 
@@ -147,6 +165,8 @@ class FilePartial:
         return self._fd
 
     def _create(self) -> int:
+        if _guard is not None:
+            _guard()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
             return os.open(self.path, flags, 0o666)

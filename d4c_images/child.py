@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
-# A run ends in good order on each of these, since schedulers differ in which of them they send.
-DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
+from d4c_images import signals
+from d4c_images.signals import DRAIN_SIGNALS
 
 PR_SET_PDEATHSIG = 1
 
@@ -19,11 +19,8 @@ def start(arguments: list[str], *fds: int) -> subprocess.Popen[bytes]:
     Not `multiprocessing.Process`: that starts one more process to keep watch, and loads the steward's program into each.
     Signals wait until the child is ready to pass over them.
     """
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, DRAIN_SIGNALS)
-    try:
+    with signals.blocked():
         return subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, pass_fds=fds)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def settle_in() -> None:

@@ -1,0 +1,25 @@
+"""How a worker process of a cluster begins: with Dask, if it can be loaded. Does no work itself; its parent says what was wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from d4c_images import child
+from d4c_images.errors import UsageError
+from d4c_images.runners import dask_settings
+from d4c_images.runners.crew import Exit
+
+
+def main() -> int:
+    child.settle_in()
+    try:
+        dask_settings.check()
+    except UsageError:
+        return Exit.NO_DASK
+    from d4c_images.runners import dask_worker
+
+    return dask_worker.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

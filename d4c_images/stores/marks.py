@@ -1,0 +1,110 @@
+"""Names of this program's own files that are no images, and what becomes of those that a killed run leaves. Knows no ledger.
+
+    <root>/.d4c-images.<token>.<random>.sign    there while a coordinator runs: its workers look for it
+    <root>/.d4c-images.<token>.root             which image root this is (ledger.roots): it stays
+    <root>/.d4c-images.<pid>.probe              there for a moment: whether the root can be written
+    .<name>.csv.<pid>.part                      a table that is being written (export.files)
+    .d4c-images.<pid>.lock-probe                there for a moment, in the folder of the ledger
+
+The token is that of the ledger: collections that share a root never touch each other's files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from d4c_images.errors import StoreError
+from d4c_images.stores.partial import PARTS, Numbers, names_in, naming, numbers_of, sync_path
+
+SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as first commits wrote it
+ROOT = re.compile(r"\.d4c-images\.[0-9a-f]{8}\.root(?:\.new)?")
+PROBE = re.compile(r"\.d4c-images\.\d+\.(?:lock-)?probe")
+DRAFT = re.compile(r"\..+\.(?:csv|parquet)\.\d+\.part")
+PART = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
+AT_ONCE = 1_000
+
+IsOurs = Callable[[Sequence[Numbers]], Sequence[bool]]
+
+
+def is_mark(name: str) -> bool:
+    """Whether a file of this name is one of ours, and no image on its way."""
+    return any(kind.fullmatch(name) for kind in (SIGN, ROOT, PROBE, DRAFT))
+
+
+@contextmanager
+def signed(root: Path, token: str) -> Iterator[str]:
+    """The name of a file in the root by which workers on other nodes see that they have the same root before them."""
+    sign = root / f".d4c-images.{token}.{secrets.token_hex(4)}.sign"
+    with naming(sign):
+        sign.touch()
+    try:
+        yield sign.name
+    finally:
+        _remove(sign)
+
+
+def mark_of(root: Path, token: str) -> str | None:
+    """What the root is marked with for this ledger; None where it has no mark, or is not there."""
+    try:
+        return (root / f".d4c-images.{token}.root").read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{root}: {error.strerror}") from error
+
+
+def mark(root: Path, token: str, text: str) -> None:
+    """Durable: a root that has lost its mark in a power cut would be taken for another one."""
+    final = root / f".d4c-images.{token}.root"
+    new = final.with_name(f"{final.name}.new")
+    with naming(final):
+        new.write_text(f"{text}\n", encoding="utf-8")
+        sync_path(new)
+        new.replace(final)
+        sync_path(root)
+
+
+def sweep(root: Path, token: str) -> None:
+    """Remove the marks that killed runs of this ledger have left in the root. For the ledger's owner, before it makes one."""
+    for name in names_in(root):
+        found = SIGN.fullmatch(name)
+        if PROBE.fullmatch(name) or (found and found[1] in (None, token)):
+            _remove(root / name)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove tables that killed processes have left half written: those that nobody holds a lock on."""
+    for name in names_in(folder):
+        if DRAFT.fullmatch(name):
+            with suppress(OSError), (folder / name).open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (folder / name).unlink()
+
+
+def sweep_parts(root: Path, token: str, is_ours: IsOurs) -> None:
+    """Remove what killed workers have left of images on their way into shards, whatever the store of today.
+
+    `is_ours` says by their numbers which images this ledger has: those of programs before the first release lie where all ledgers'
+    did. For the ledger's owner, while no worker has anything to do. Bodies on their way into files lie beside those
+    (`local.sweep_part`).
+    """
+    for name in names_in(root / PARTS / token):
+        if PART.fullmatch(name):
+            _remove(root / PARTS / token / name)
+    old = [(name, numbers_of(found[1])) for name in names_in(root / PARTS) if (found := PART.fullmatch(name))]
+    for at in range(0, len(old), AT_ONCE):
+        some = old[at : at + AT_ONCE]
+        for (name, _), goes in zip(some, is_ours([numbers for _, numbers in some]), strict=True):
+            if goes:
+                _remove(root / PARTS / name)
+
+
+def _remove(path: Path) -> None:
+    """A mark in the wrong place harms nobody: that it cannot be removed ends no run."""
+    with suppress(OSError):
+        path.unlink()

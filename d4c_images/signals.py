@@ -26,9 +26,11 @@ def note() -> None:
             _before[number] = signal.signal(number, _note)
 
 
-def noted() -> frozenset[int]:
-    """Signals that have come before anybody listened."""
-    return frozenset(_came)
+def take() -> set[int]:
+    """The signals that have come before anybody listened, for the one who listens now."""
+    came = set(_came)
+    _came.clear()
+    return came
 
 
 def leave_to_default() -> None:

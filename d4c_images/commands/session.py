@@ -45,7 +45,7 @@ class Stop:
     @contextmanager
     def listening(self) -> Iterator[None]:
         old = {number: signal.signal(number, self._on_signal) for number in DRAIN_SIGNALS}
-        self._came |= signals.noted()
+        self._came |= signals.take()
         try:
             yield
         finally:

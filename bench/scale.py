@@ -131,10 +131,10 @@ def main() -> None:
         args.rows, args.images, args.rounds = [5_000], 1_000, 1
     OUT.mkdir(exist_ok=True)
     sizes = [] if args.shapes == "only" else [measure(rows, args) for rows in args.rows]
-    results = {} if args.shapes is None else shapes.measure_all(args.only or shapes.SHAPES, bench_of(args), 60 * args.most_minutes)
-    if sizes:
+    if sizes:  # before the shapes, which may take long
         show(sizes, args.images)
         show_commands(sizes)
+    results = {} if args.shapes is None else shapes.measure_all(args.only or shapes.SHAPES, bench_of(args), 60 * args.most_minutes)
     if results:
         shapes.show(results)
     print(machine())

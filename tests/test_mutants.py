@@ -311,8 +311,8 @@ MUTANTS = (
         "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
     ),
     Mutant(
-        "a wait of a group is not looked at before lending (I8)",
-        "d4c_images/lender.py", " or now < host.group.held_until:", ":", DISTANCES,
+        "a wait that one host names is not its group's (I8)",
+        "d4c_images/conclusions.py", "group.held_until = now + news.retry_after_s", "group.held_until = now", DISTANCES,
     ),
     Mutant(
         "cookies outlive their request",

@@ -177,8 +177,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     plan = _plan(args, fetch.limits, deadline, grace_s)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
-    if settings.contact is None:
-        print(contact.MISSING, file=sys.stderr, flush=True)
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
@@ -190,6 +188,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings) as ledger:
         _check_hosts(ledger, plan.only_hosts)
+        if settings.contact is None:  # said once it is certain that somebody is going to be asked
+            print(contact.MISSING, file=sys.stderr, flush=True)
         packing = session.packing(ledger, args.store, args.shard_size)
         with _runner(args, root, fetch, packing) as runner:  # first: its workers load their parts while we load ours
             session.mend_shards(ledger, root)

@@ -187,8 +187,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
-    if settings.contact is None:
-        print(contact.MISSING, file=sys.stderr, flush=True)
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
@@ -204,6 +202,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
         root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
+        if settings.contact is None:  # said once it is certain that somebody is going to be asked
+            print(contact.MISSING, file=sys.stderr, flush=True)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)

@@ -90,13 +90,13 @@ def test_only_the_marks_of_this_ledger_go(tmp_path: Path) -> None:
     assert hidden(tmp_path) == set()
 
 
-def test_an_export_sweeps_those_that_were_killed_and_leaves_those_that_are_at_work(place: Path) -> None:
-    (place / ".other.csv.4711.part").touch()
-    living = place / ".third.parquet.4712.part"
+def test_a_table_that_is_being_written_is_left_alone(place: Path) -> None:
+    (place / ".dead.csv.4711.part").touch()
+    living = place / ".living.parquet.4712.part"
     with living.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert cli.main(["export", str(place / "all.csv"), "--ledger", str(place / "ledger.sqlite")]) == 0
-        assert hidden(place) == {living.name}
+        assert run(place, "placeholders") == 0
+        assert {path.name for path in place.glob(".*.part")} == {living.name}
 
 
 def test_parts_of_two_ledgers_in_one_root(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
     try:
         with ExitStack() as open_files:
             for draft, final in zip(drafts, finals, strict=True):
-                marks.sweep_drafts(final.parent)
+                marks.sweep_drafts(final.parent, f"{final.name}.")
                 open_files.enter_context(_held(draft))
             sinks = [
                 open_files.enter_context(_SINKS[final.suffix](draft, table)) for draft, final in zip(drafts, finals, strict=True)

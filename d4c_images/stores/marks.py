@@ -77,10 +77,10 @@ def sweep(root: Path, token: str) -> None:
             _remove(root / name)
 
 
-def sweep_drafts(folder: Path) -> None:
-    """Remove tables that killed processes have left half written: those that nobody holds a lock on."""
+def sweep_drafts(folder: Path, of: str = "") -> None:
+    """Remove tables that killed processes have left half written, all or those `of` one name: those that nobody holds a lock on."""
     for name in names_in(folder):
-        if DRAFT.fullmatch(name):
+        if DRAFT.fullmatch(name) and name.startswith(f".{of}"):
             with suppress(OSError), (folder / name).open("r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 (folder / name).unlink()

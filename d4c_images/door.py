@@ -28,7 +28,7 @@ KEPT = 128  # images that met the page, of a host that is not shut: they come ba
 STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
 FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
 MISSING = frozenset((404, 410))  # such an answer says itself that it is about the image
-_TOKEN = re.compile(r"[^\s<>\"'(),;:!?|]+")
+_TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-.'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
 
@@ -86,8 +86,7 @@ def kind_of(code: int, verdict: Verdict) -> Kind:
     is_refused = 400 <= code < 500 and verdict.error_type == f"http_{code}"
     if is_refused or verdict.error_type == ErrorType.INVALID_CONTENT_TYPE:
         return Kind.PAGE
-    # Too much at once is a matter of pace.
-    return Kind.PAGE if verdict.sign is not None and verdict.sign is not Sign.QUOTA and code >= 200 else Kind.NEITHER
+    return Kind.PAGE if verdict.sign is not None and code >= 200 else Kind.NEITHER
 
 
 def may_be_shut(code: int, sign: Sign | None, *, has_given: bool) -> bool:
@@ -99,6 +98,8 @@ def _least(code: int, sign: Sign | None, *, has_given: bool) -> int | None:
     """The table: pages in a row that show it, before anything is known of how pictures and pages come at this host."""
     if code in MISSING:
         return UNSIGNED if sign in STRONG else None
+    if sign is Sign.QUOTA and (code == 429 or code >= 500):
+        return UNSIGNED  # too much at once is a matter of pace first
     if sign in STRONG:
         return SIGNED if has_given else SIGNED_AT_FIRST
     if sign is not None:
@@ -209,7 +210,7 @@ _HELPS = {
     Sign.BOT_CHECK: _ASK,
     Sign.BLOCKED: _ASK,
     Sign.QUOTA: "set lower limits for it (hosts set), or ask its operator for more",
-    Sign.MAINTENANCE: "it is asked again by itself",
+    Sign.MAINTENANCE: "wait, since it is asked again by itself",
     Sign.LOG_IN: "ask its operator for access without one",
     Sign.TERMS: "ask its operator for access without that",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from d4c_images import signs
 from d4c_images.door import KEPT, SIGNED, SIGNED_AT_FIRST, UNSIGNED, Answer, Door, Kind, in_words, kind_of, page_of
 from d4c_images.judge import Policy, judge
-from d4c_images.model import ErrorType, Reply, Sign, Status, Verdict
+from d4c_images.lanes import Job, Lane
+from d4c_images.model import ErrorType, Reply, Sign, Status, Turn, Verdict
 
 ROWS = [line.split("\t") for line in (Path(__file__).parent / "tables" / "signs.tsv").read_text(encoding="utf-8").splitlines()[1:]]
 
@@ -58,6 +60,7 @@ TABLE = [
     (200, Sign.BOT_CHECK, SIGNED_AT_FIRST, SIGNED),
     (503, Sign.MAINTENANCE, SIGNED_AT_FIRST, SIGNED),
     (200, Sign.QUOTA, SIGNED_AT_FIRST, SIGNED),
+    (429, Sign.QUOTA, UNSIGNED, UNSIGNED),
     (200, Sign.LOG_IN, UNSIGNED, SIGNED),
     (403, Sign.TERMS, UNSIGNED, SIGNED),
 ]
@@ -134,7 +137,7 @@ def test_which_pages_are_alike(one: tuple[int, str | None], other: tuple[int, st
         (403, Verdict(Status.FAILED_PERMANENT, "http_403"), Kind.PAGE),
         (200, Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE), Kind.PAGE),
         (403, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), Kind.NEITHER),
-        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.QUOTA), Kind.NEITHER),
+        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.QUOTA), Kind.PAGE),
         (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.BOT_CHECK), Kind.PAGE),
         (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), Kind.NEITHER),
         (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, sign=Sign.MAINTENANCE), Kind.PAGE),
@@ -168,3 +171,17 @@ def test_one_sentence_says_what_it_says_and_what_helps(sign: Sign | None) -> Non
     assert '(http 403: "Words Words' in sentence
     assert sentence.endswith("`hosts resume a.org` asks it again at once")
     assert len(sentence) < 400
+
+
+@pytest.mark.parametrize(
+    ("code", "sign", "gives_back"),
+    [(403, None, True), (403, Sign.BOT_CHECK, True), (404, None, False), (200, None, False), (200, Sign.LOG_IN, True)],
+)
+def test_a_worker_gives_the_rest_of_a_turn_back_once_in_a_row(code: int, sign: Sign | None, gives_back: bool) -> None:
+    """It does not decide; it asks no more until the steward has."""
+    lane = Lane(("a.org", 0), None)  # type: ignore[arg-type]
+    verdict = answer(1, code, sign).verdict
+    assert [lane.has_met_page(code, verdict) for _ in range(30)].count(True) == gives_back
+    lane.jobs = [Job(Turn(1, "a.org", 0, 1, 0.0, 0.0, ()), deque())]
+    lane.has_got_picture(0.1)
+    assert [lane.has_met_page(code, verdict) for _ in range(30)].count(True) == (gives_back or code == 200)

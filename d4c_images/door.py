@@ -29,7 +29,7 @@ STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
 FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
 MISSING = frozenset((404, 410))  # such an answer says itself that it is about the image
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
-_WORD = re.compile(r"[^\W\d_]+(?:[-.'’][^\W\d_]+)*\.*")
+_WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
 
 

@@ -117,6 +117,7 @@ def test_late_pictures_hide_nothing() -> None:
         ((403, "Access Denied id 17"), (403, "Access Denied id 4711"), True),
         ((403, "<Code>AccessDenied</Code><Id>0A1B2C</Id>"), (403, "<Code>AccessDenied</Code><Id>FF00</Id>"), True),
         ((403, "/media/quercus_robur.jpg is forbidden"), (403, "/media/abies_alba.jpg is forbidden"), True),
+        ((403, "Sorry, abies.jpg is not for you"), (403, "Sorry, quercus.jpg is not for you"), True),
         ((403, "Forbidden"), (200, "Forbidden"), False),
         ((403, "Forbidden"), (401, "Forbidden"), True),
         ((403, "You may not see this picture of a beetle"), (403, "Come back after the museum has opened its doors"), False),

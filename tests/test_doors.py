@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -167,11 +168,25 @@ def states(ledger: connect.Ledger) -> dict[tuple[str, str | None], int]:
     return {(status, error): n for status, error, n in ledger.connection.execute(sql)}
 
 
-SIZES = [pytest.param(1_000, id="a slice"), pytest.param(100_000, marks=pytest.mark.slow, id="whole")]
+def sized(cases: dict[str, tuple[Any, ...]], *whole: str) -> list[Any]:
+    """Each case as a slice of 1,000 images, and those that are named with 100,000."""
+    slices = [pytest.param(*values, 1_000, id=name) for name, values in cases.items()]
+    return slices + [pytest.param(*cases[name], 100_000, marks=pytest.mark.slow, id=f"{name}, whole") for name in whole]
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("page", [CHALLENGE, BOT_CHECK, MAINTENANCE, QUOTA, LOG_IN, PLAIN], ids=lambda page: page[2][6:40])
+PAGES = {
+    "challenge": (CHALLENGE,),
+    "bot check": (BOT_CHECK,),
+    "maintenance": (MAINTENANCE,),
+    "quota": (QUOTA,),
+    "log-in": (LOG_IN,),
+    "plain": (PLAIN,),
+    "maintenance by 503": ((503, {}, MAINTENANCE[2]),),
+    "quota by 429": ((429, {}, b"Too many requests: your daily quota is used up"),),
+}
+
+
+@pytest.mark.parametrize(("page", "n"), sized(PAGES, "challenge", "plain"))
 def test_a_door_that_shuts_for_an_hour(page: Page, n: int) -> None:
     """After 60 pictures. Nothing is lost, no image pays for it, and few requests are in vain."""
     shut_at: list[float] = []
@@ -196,10 +211,16 @@ def test_a_door_that_shuts_for_an_hour(page: Page, n: int) -> None:
         assert ledger.connection.execute("SELECT count(*) FROM shut_doors").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("page", [CHALLENGE, PLAIN], ids=["signed", "plain"])
-@pytest.mark.parametrize("n_given", [0, 60])
-def test_a_door_that_never_opens(page: Page, n: int, n_given: int) -> None:
+NEVER = {
+    "signed": (CHALLENGE, 0),
+    "signed, after 60": (CHALLENGE, 60),
+    "plain": (PLAIN, 0),
+    "plain, after 60": (PLAIN, 60),
+}
+
+
+@pytest.mark.parametrize(("page", "n_given", "n"), sized(NEVER, "plain", "signed, after 60"))
+def test_a_door_that_never_opens(page: Page, n_given: int, n: int) -> None:
     """It is asked once a day in the end, then given up: its images fail for the time being, with a reason of their own."""
     given: set[int] = set()
 
@@ -227,11 +248,16 @@ def test_a_door_that_never_opens(page: Page, n: int, n_given: int) -> None:
         assert record_states == {key: m for key, m in {"done": n - left, "failed": left}.items() if m}
 
 
-@pytest.mark.parametrize("n", SIZES)
+HEALTHY = {
+    "404 for all": (lambda image_id: NOT_FOUND,),
+    "403 of a bucket": (denied,),
+    "a page instead": (lambda image_id: (200, {}, b"<html><title>No picture</title><body>We have no picture"),),
+}
+
+
 @pytest.mark.parametrize(
-    "page",
-    [lambda image_id: NOT_FOUND, denied, lambda image_id: (200, {}, b"<html><title>No picture</title><body>We have no picture")],
-    ids=["404 for all", "403 of a bucket", "a page instead"],
+    ("page", "n"),
+    sized(HEALTHY, "404 for all", "403 of a bucket"),
 )
 @pytest.mark.parametrize(
     "is_missing", [lambda n: hash((n, 7)) % 10 < 3, lambda n: n % 10 < 3], ids=["at random", "in rows of three"]
@@ -251,10 +277,15 @@ def test_a_healthy_host_with_missing_images(page: Callable[[int], Page], n: int,
         assert max(gaps) < 60.0
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("n_given", [0, 60])
-@pytest.mark.parametrize("page", [NOT_FOUND, (410, {}, b"gone")], ids=["404", "410"])
-def test_a_host_whose_images_are_all_gone(page: Page, n: int, n_given: int) -> None:
+GONE = {
+    "404": (NOT_FOUND, 0),
+    "404, after 60": (NOT_FOUND, 60),
+    "410": ((410, {}, b"gone"), 0),
+}
+
+
+@pytest.mark.parametrize(("page", "n_given", "n"), sized(GONE, "404, after 60"))
+def test_a_host_whose_images_are_all_gone(page: Page, n_given: int, n: int) -> None:
     publisher = Publisher(lambda image_id, when: None if publisher.n_requests < n_given else page)
     with ledger_of({"a.org": n}) as ledger:
         ending, heard = run(ledger, publisher)
@@ -263,9 +294,8 @@ def test_a_host_whose_images_are_all_gone(page: Page, n: int, n_given: int) -> N
         assert publisher.n_requests == n
 
 
-@pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("first", [0, 0.35], ids=["at the beginning", "in the middle"])
-def test_missing_images_in_one_row(n: int, first: float) -> None:
+@pytest.mark.parametrize(("first", "n"), sized({"at the beginning": (0.0,), "in the middle": (0.35,)}, "in the middle"))
+def test_missing_images_in_one_row(first: float, n: int) -> None:
     """A whole collection is missing from a bucket: the host rests now and then, for less and less of the row."""
     missing = range(int(first * n) + 1, int((first + 0.3) * n) + 1)
     publisher = Publisher(lambda image_id, when: denied(image_id) if image_id in missing else None, hurry=1.2)

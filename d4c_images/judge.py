@@ -13,8 +13,8 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from d4c_images import robots
-from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict, http_error
+from d4c_images import robots, signs
+from d4c_images.model import ErrorType, OwnCode, Reply, Sign, Status, Verdict, http_error
 from d4c_images.sniff import Kind, Sniffed, encoding_of_mark, sniff
 from d4c_images.waits import retry_after_s
 
@@ -31,6 +31,7 @@ class Policy:
     overloaded: frozenset[int] = frozenset((503, 509, 529))  # the whole host, not only this image
     timed_out: frozenset[int] = frozenset((408, 425))
     unfinished: frozenset[int] = frozenset((206,))  # a part, though the whole was asked for
+    missing: frozenset[int] = frozenset((404, 410))  # says that it is about the image: words on its page say nothing else
     later: frozenset[int] = frozenset((202,))  # accepted, being prepared
     limited_by_retry_after: frozenset[int] = frozenset((403,))  # with Retry-After no refusal but a rate limit
     respects_robots_tag: bool = False  # what says `noai` or `noimageai` is not kept
@@ -57,13 +58,6 @@ class DecodeResult:
     extension: str | None = None  # without a dot
     raw: bool = False  # a camera's raw file
 
-
-# A page that says this speaks of us and not of the image (after iDigBio's media fetcher, which calls it BLOCKED).
-_BLOCKED = re.compile(
-    r"\bip(?: address)?\b.{0,40}\b(?:block|bann|blacklist)|too many requests|rate.?limit|unusual traffic|captcha"
-    r"|are (?:you )?(?:a )?(?:human|robot)|security check",
-    re.IGNORECASE,
-)
 
 _OWN_CODES: dict[int, Verdict] = {
     OwnCode.TIMEOUT: Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT, host_trouble=True),
@@ -125,18 +119,29 @@ def _judge_body(reply: Reply, sniffed: Sniffed) -> Verdict:
     if sniffed.kind is Kind.OTHER:
         return Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE, sniffed.media_type, try_next=True)
     text = _page_text(reply)
-    blocked = _BLOCKED.search(text) is not None
+    certain, sign = _signs(reply, text)
     return Verdict(
-        Status.FAILED_PERMANENT,
+        Status.FAILED_TRANSIENT if certain else Status.FAILED_PERMANENT,
         ErrorType.INVALID_CONTENT_TYPE,
         text or sniffed.media_type,
-        host_trouble=blocked,
-        try_next=not blocked,
+        host_trouble=sign in signs.SPEAKS_OF_US,
+        try_next=sign not in signs.SPEAKS_OF_US,
+        sign=sign,
     )
 
 
 def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
-    code, detail = reply.code, _detail(reply)
+    detail = _detail(reply)
+    certain, sign = _signs(reply, None if reply.code in policy.missing else detail)
+    verdict = _judge_code(reply.code, policy, wait_s, detail)
+    if sign is None or verdict.status is not Status.FAILED_PERMANENT:
+        return replace(verdict, sign=sign)
+    is_about_us = sign in signs.SPEAKS_OF_US
+    status = Status.FAILED_TRANSIENT if certain else verdict.status
+    return replace(verdict, status=status, host_trouble=is_about_us, try_next=not is_about_us, sign=sign)
+
+
+def _judge_code(code: int, policy: Policy, wait_s: float | None, detail: str | None) -> Verdict:
     if code in policy.rate_limited or (code in policy.limited_by_retry_after and wait_s is not None):
         return Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, detail, wait_s, host_trouble=True)
     if code in policy.overloaded or (500 <= code < 600 and wait_s is not None):
@@ -149,8 +154,13 @@ def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
         return Verdict(Status.FAILED_TRANSIENT, ErrorType.TRUNCATED, detail)
     if code in policy.later:
         return Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, detail)
-    blocked = detail is not None and _BLOCKED.search(detail) is not None
-    return Verdict(Status.FAILED_PERMANENT, http_error(code), detail, host_trouble=blocked, try_next=not blocked)
+    return Verdict(Status.FAILED_PERMANENT, http_error(code), detail, try_next=True)
+
+
+def _signs(reply: Reply, text: str | None) -> tuple[Sign | None, Sign | None]:
+    """The sign that is certain, if there is one; and the one to go by."""
+    certain = signs.in_headers(reply.headers)
+    return certain, certain or (signs.in_text(text) if text else None)
 
 
 def _detail(reply: Reply) -> str | None:

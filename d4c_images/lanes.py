@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from d4c_images import clocks, pace
+from d4c_images import clocks, door, pace
 from d4c_images.fetch import Connections, Request, Unfinished
-from d4c_images.model import Claim, Failure, Outcome, Reply, Turn
+from d4c_images.model import Claim, Failure, Outcome, Reply, Turn, Verdict
 from d4c_images.stores import Partial
 
 
@@ -63,6 +63,9 @@ class Lane:
     paid_until: float = 0.0  # likewise: the time that what has come in takes at the turn's bytes_per_s
     interval_s: float = 0.0  # between two requests, as the server's answers ask for
     n_troubles: int = 0  # in a row
+    has_given: bool = False  # a picture
+    page: door.Page | None = None  # that different images have brought
+    n_same: int = 0  # of them, in a row
     n_slow: int = 0  # images that take long to decode, and wait for that
     group: str = ""  # hosts that share its waits; of a host alone, its name
     answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
@@ -90,7 +93,17 @@ class Lane:
         if not self.n_troubles:
             news = pace.News(n_ok=1, n_success=1, success_s=took_s)
             self.speed = pace.speed_after(self.speed, news, self.jobs[-1].turn.connections, now=0.0)
-        self.n_troubles = 0
+        self.n_troubles, self.n_same, self.has_given = 0, 0, True
+
+    def has_met_page(self, code: int, verdict: Verdict) -> bool:
+        """Something else has come. Says whether it is time to hear first what the steward makes of so many alike."""
+        if door.kind_of(code, verdict) is not door.Kind.PAGE or not door.may_be_shut(code, verdict.sign, has_given=self.has_given):
+            return False
+        page = door.page_of(code, verdict.detail)
+        if self.page is None or not self.page.is_like(page):
+            self.page, self.n_same = page, 0
+        self.n_same += 1
+        return self.n_same == door.UNSIGNED
 
     def rests_until(self) -> float:
         """When the next request may start, by the monotonic clock."""

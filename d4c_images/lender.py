@@ -171,7 +171,7 @@ class Lender:
             return
         for outcome in report.outcomes:
             lease.outstanding.discard(outcome.image_id)
-            if outcome.verdict is None:  # it will be lent again, here or to another host's turn
+            if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or to another host's turn
                 self._totals.lent -= 1
             if outcome.move is not None:
                 self._remember(outcome.image_id, outcome.move.cookies)
@@ -308,6 +308,7 @@ class Lender:
             bytes_per_s=group.limits.bytes_per_s,
             max_bytes=max_bytes,
             refetch=self._plan.refetch,
+            from_end=most == 1 and host.pace.block_level % 2 == 1,  # probes take turns: what one archive lacks, another may have
         )
         turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
         if turn is None:

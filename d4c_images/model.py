@@ -57,6 +57,8 @@ class ErrorType(StrEnum):
     ROBOTS_TAG = "robots_tag"
     """The publisher wants it in no training set, and this run was told to respect that."""
     NO_URL = "no_url"
+    SHUT_OUT = "shut_out"
+    """The host answers with one page whatever it is asked for (a bot check, a quota, a log-in): it says nothing of the image."""
     OTHER = "other"
     SAME_IMAGE = "same_image"
     """All that a document names is there as other images: not there yet, or, as a flag on success rows, the file is that one's."""
@@ -66,6 +68,17 @@ class ErrorType(StrEnum):
     """A flag on success rows: whole by its structure, but something in it takes more memory to decode than a run has."""
     HASH_MISMATCH = "hash_mismatch"
     """A flag on success rows: the publisher tells of other bytes behind this URL."""
+
+
+class Sign(StrEnum):
+    """What a page that came instead of a picture says of us or of its host, as far as is known (`signs`)."""
+
+    BOT_CHECK = "bot_check"
+    BLOCKED = "blocked"
+    QUOTA = "quota"
+    MAINTENANCE = "maintenance"
+    LOG_IN = "log_in"
+    TERMS = "terms"
 
 
 def http_error(code: int) -> str:
@@ -152,6 +165,8 @@ class Verdict:
     host_trouble: bool = False  # says something about the host, not only about this image
     try_next: bool = False  # the next candidate of the same image may be asked in this attempt
     unreachable: bool = False  # the host was not there to be asked: no attempt of this image
+    sign: Sign | None = None  # of a page that may speak of us or of the host
+    is_shut_out: bool = False  # the host answers everything with this page: no attempt of this image
 
 
 @dataclass(frozen=True, slots=True)

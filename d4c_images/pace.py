@@ -40,9 +40,12 @@ class Policy:
     least_bad_alone: float = 10.0  # enough without a single success
     first_block_s: float = 60.0  # doubled with each block in a row
     most_block_s: float = 3600.0
+    first_shut_s: float = 30.0  # ... of a host that answers everything with one page; doubled likewise
+    most_shut_s: float = 86400.0  # then it is asked once a day
     least_unreachable: int = 3  # in a row, without an answer between them
     give_up_s: float = 86400.0  # a host that could not be reached for so long, while others answered, is given up
     give_up_alone_s: float = 7 * 86400.0  # ... and where nobody else has answered since, so that our network may be at fault
+    give_up_shut_s: float = 7 * 86400.0  # ... that has answered everything with one page for so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class News:
     troubles: Counter[str] = field(default_factory=Counter)
     words: dict[str, str] = field(default_factory=dict)  # the host's own, or libcurl's, of the latest trouble of a kind
     not_reached: Failure | None = None  # the latest
+    shut_why: str | None = None  # it answers everything with one page
 
     @property
     def is_reachable(self) -> bool:
@@ -196,7 +200,10 @@ def after_batch(pace: HostPace, news: News, now: float, policy: Policy) -> HostP
     if news.n_ok + news.n_bad and not (is_shut and now < (pace.blocked_until or now)):
         has_said = news.retry_after_s is not None and news.retry_after_s >= _block_s(pace, policy)
         pace = unreached(pace, news, now)
-        if is_shut:
+        if news.shut_why is not None:
+            shut_s = _doubled_s(pace, policy.first_shut_s, policy.most_shut_s)
+            pace = _blocked(pace, news.shut_why, now, shut_s)
+        elif is_shut:
             pace = _after_probe(pace, news, has_said, now, policy)
         else:
             pace = _count(pace, news, 0 if has_said else news.n_bad, now, policy)
@@ -224,7 +231,8 @@ def is_lost(pace: HostPace, anybody_answered_at: float | None, now: float, polic
 def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy: Policy) -> HostPace:
     if news.n_ok:
         return HostPace(recent_ok=float(news.n_ok))
-    return pace if has_said else _blocked(pace, f"still in trouble after a wait: {news.commonest()}", now, policy)
+    why = f"still in trouble after a wait: {news.commonest()}"
+    return pace if has_said else _blocked(pace, why, now, _block_s(pace, policy))
 
 
 def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: Policy) -> HostPace:
@@ -235,10 +243,10 @@ def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: Policy) -
     if n_bad and ok == 0:  # each has cost as much time as many answers
         bad += (SILENT_WEIGHT - 1) * news.n_silent
     if n_bad and pace.n_unreachable >= policy.least_unreachable:
-        return _blocked(pace, f"cannot be reached: {news.commonest()}", now, policy)
+        return _blocked(pace, f"cannot be reached: {news.commonest()}", now, _block_s(pace, policy))
     if n_bad and _is_sick(ok, bad, policy):
         why = f"{bad:.0f} of {ok + bad:.0f} recent answers were trouble, lately {news.commonest()}"
-        return _blocked(pace, why, now, policy)
+        return _blocked(pace, why, now, _block_s(pace, policy))
     while ok + bad > policy.window:
         ok, bad = ok / 2, bad / 2
     if pace.blocked_until is not None and now >= pace.blocked_until:
@@ -253,11 +261,15 @@ def _is_sick(ok: float, bad: float, policy: Policy) -> bool:
 
 
 def _block_s(pace: HostPace, policy: Policy) -> float:
-    return min(policy.most_block_s, policy.first_block_s * 2.0 ** min(pace.block_level, 30))
+    return _doubled_s(pace, policy.first_block_s, policy.most_block_s)
 
 
-def _blocked(pace: HostPace, why: str, now: float, policy: Policy) -> HostPace:
-    until = max(now + _block_s(pace, policy), pace.blocked_until or 0.0)  # a wait that the host has named is not cut short
+def _doubled_s(pace: HostPace, first_s: float, most_s: float) -> float:
+    return min(most_s, first_s * 2.0 ** min(pace.block_level, 30))
+
+
+def _blocked(pace: HostPace, why: str, now: float, block_s: float) -> HostPace:
+    until = max(now + block_s, pace.blocked_until or 0.0)  # a wait that the host has named is not cut short
     return replace(pace, recent_ok=0.0, recent_bad=0.0, block_level=pace.block_level + 1, blocked_until=until, blocked_why=why)
 
 

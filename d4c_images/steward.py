@@ -14,6 +14,7 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import clocks, conclusions, crash, pace
+from d4c_images.doors import Doors
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
@@ -55,6 +56,7 @@ class Steward:
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
         self._retry = settling.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
+        self._doors = Doors(plan.breaker)
         self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
         self._rated_at = self._started_at
         self._is_idle = False
@@ -69,6 +71,7 @@ class Steward:
             still_asked = lending.asked_by_the_lost(db, self._run_id, self._started_at)
             lending.take_back(db, lending.leases_of_others(db, self._run_id))
             lending.note_lost(db, still_asked, self._started_at, self._started_at + self._plan.lost_ask_s)
+        self._doors.begin(self._ledger.connection)
         self._survey()
         self._hosts.rest({asked.host_id for asked in still_asked}, self._started_at + self._plan.lost_ask_s)
         self._lender.begin(self._started_at)
@@ -181,9 +184,11 @@ class Steward:
         now = self._clock()
         was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
+            reports, seen = self._doors.read(db, reports, self._lender.leases, now)
             settled = settling.settle(db, reports, self._retry, now, self._watch)
+            self._doors.tell(seen, settled.hosts)
             drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
-            grown = self._know(db, settled.moved_to, now)
+            grown = self._know(db, settled.moved_to | seen.moved_to, now)
             crash.point("settle.before_commit")
         crash.point("settle.committed")
         if settled.n_unfolded:
@@ -202,12 +207,17 @@ class Steward:
         for host in drawn.stirred.union(grown):
             self._lender.look_again(host, now)
         self._add(settled)
+        self._totals.failed -= seen.n_back
+        self._silence.lost |= seen.lost
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
             self._watcher.network_down(is_down)
             for host in list(self._hosts):
                 self._lender.look_again(host, now)
         self._tell_blocked(drawn.blocked, now)
+        for host_id in seen.for_people:
+            if (host := self._hosts.get(host_id)) is not None:
+                self._watcher.host_shut(host.name, seen.shut[host_id])
 
     def _know(self, db: Connection, host_ids: Collection[int], now: float) -> list[Host]:
         """Hosts whose queue has grown; not those that this run leaves alone."""
@@ -339,9 +349,19 @@ class Steward:
             paused = self._hosts.get(host_id)
             if paused is not None and paused.is_paused(now):
                 groups.add(paused.group)
+        if any(wish.what == wishes.RESUME for wish in taken):
+            self._ask_again(self._doors.forget_opened(self._ledger.connection), now)
         self._end(groups)
         for group in self._hosts.shared:
             self._lender.call(group, now)
+
+    def _ask_again(self, host_ids: Collection[int], now: float) -> None:
+        """Hosts that were shut, until somebody said that they may be asked."""
+        with self._ledger.transaction() as db:
+            for host_id in filter(self._hosts.is_ours, host_ids):
+                host = self._hosts.load(db, host_id, now)
+                host.pace = pace.HostPace()
+                self._lender.look_again(host, now)
 
     def _note_rates(self, now: float) -> None:
         """How fast hosts are, for reports: by what has become less since the last time."""

@@ -45,7 +45,7 @@ echo "A publishers' server answers on this machine for every host that the rows 
 
 run $bin/d4c-images init tests/rows/multimedia.txt --ledger $folder/ledger.sqlite
 run $bin/d4c-images download --ledger $folder/ledger.sqlite --root $folder/images \
-    --connect-to "$connect_to" --cacert $folder/ca.pem --hosts-file demo/hosts.toml --retry-wait 1s
+    --connect-to "$connect_to" --cacert $folder/ca.pem --hosts-file demo/hosts.toml --retry-wait 1s --give-up-after 0s
 run $bin/d4c-images status --ledger $folder/ledger.sqlite
 run $bin/d4c-images check --ledger $folder/ledger.sqlite --root $folder/images --sha256
 echo

@@ -36,6 +36,7 @@ QUERIES = {
     "record_tallies": "SELECT * FROM record_tallies WHERE n <> 0 ORDER BY status",
     "image_totals": "SELECT * FROM image_totals WHERE n <> 0 ORDER BY status, error_type",
     "politeness_groups": "SELECT * FROM politeness_groups ORDER BY name",
+    "shut_doors": "SELECT * FROM shut_doors ORDER BY host_id",
     "placeholders": "SELECT host_id, sha256, state, n_marked FROM placeholders ORDER BY host_id, sha256",
     "set_aside": "SELECT * FROM set_aside ORDER BY image_id",
     "refetch_queue": "SELECT * FROM refetch_queue ORDER BY host_id, image_id",

@@ -26,7 +26,7 @@ LAYERS = {
     0: {"model", "errors", "settings", "durations", "crash", "clocks", "contact", "signals", "child", "open_files"},
     1: {
         *("identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"),
-        *("compact_heap", "waits"),
+        *("compact_heap", "waits", "door", "signs"),
     },
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
     3: {
@@ -54,7 +54,7 @@ LAYERS = {
         "silence",
         "report",
         "export",
-        "rounds",
+        *("rounds", "doors"),
     },
     4: {"runners", "job_scripts", "commands", "cli", "__main__", "__init__"},
 }

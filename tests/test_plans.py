@@ -35,6 +35,8 @@ ALLOWED = {
     "ledger.placeholders.TO_SET_ASIDE": ("SCAN set_aside", "in the order of its key, with a LIMIT"),
     "ledger.shards.ENDS": ("SCAN shards", "one row for each tar file; read once by a download"),
     "ledger.refetching.N_WAITING": ("SCAN refetch_hosts", "one row for each host that is asked again"),
+    "ledger.doors.ALL": ("SCAN shut_doors", "hosts that show one page for everything; read once by a download"),
+    "ledger.doors.NAMED": ("SCAN shut_doors", "likewise, for a person's pattern"),
     # `check` reads all that it compares.
     "ledger.untried.COUNT": ("SCAN untried", "the lists that are compared; 512 images to a row"),
     # Counters by host: rows by the number of hosts, not of images.

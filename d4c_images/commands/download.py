@@ -95,7 +95,8 @@ def _add_how_long(when: argparse._ArgumentGroup) -> None:
         type=arguments.span,
         default="1d",
         metavar="SPAN",
-        help="give a host up that could not be reached for so long while others answered (seven times as long where none did)",
+        help="give a host up that could not be reached for so long while others answered; seven times as long if none did, or if "
+        "the host answers everything with the same page",
     )
     arguments.add_requeue(when)
 
@@ -239,7 +240,9 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_idle_s=args.max_idle,
         placeholders=presets.placeholder_list(args.placeholders_file),
         placeholder_records=args.placeholder_records,
-        breaker=pace.Policy(give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after),
+        breaker=pace.Policy(
+            give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after, give_up_shut_s=7 * args.give_up_after
+        ),
     )
 
 

@@ -23,6 +23,12 @@ FROM image_rows AS i INDEXED BY image_queue
 WHERE host_id = ? AND not_before <= ? AND NOT {IS_LENT}
 ORDER BY not_before, image_id LIMIT ?
 """  # noqa: S608 - constants
+LAST_GIVEN_BACK = f"""
+SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, carried_failure
+FROM image_rows AS i INDEXED BY image_queue
+WHERE host_id = ? AND not_before <= 0 AND NOT {IS_LENT}
+ORDER BY not_before DESC, image_id DESC LIMIT 1
+"""  # noqa: S608 - constants
 UNTRIED = """
 SELECT i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
        i.error_type, i.carried_failure
@@ -61,6 +67,7 @@ class Terms:
     bytes_per_s: float | None = None
     max_bytes: int | None = None
     refetch: bool = False  # stored images that wait to be asked for again come along, where there is room
+    from_end: bool = False  # one image that has not been asked for, the last one, if there is one
 
 
 class Asked(NamedTuple):
@@ -80,7 +87,8 @@ def earliest(db: sqlite3.Connection, host_id: int, *, refetch: bool = False) -> 
 
 def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
     """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
-    rows = _candidates(db, host_id, terms.max_claims, int(now))
+    rows = _last(db, host_id) if terms.from_end else []
+    rows = rows or _candidates(db, host_id, terms.max_claims, int(now))
     again = refetching.waiting(db, host_id, terms.max_claims - len(rows)) if terms.refetch else []
     if not rows and not again:
         return None
@@ -129,6 +137,11 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
         untried.put_back(db, host_id, image_ids[len(fresh) :])
         return given_back + fresh
     return given_back + fresh + [row[:-1] for row in due[len(given_back) :]][: n - len(given_back) - len(fresh)]
+
+
+def _last(db: sqlite3.Connection, host_id: int) -> list[tuple[Any, ...]]:
+    rows = db.execute(UNTRIED, (json.dumps(untried.take_last(db, host_id)),)).fetchall()
+    return rows or db.execute(LAST_GIVEN_BACK, (host_id,)).fetchall()
 
 
 def _size(row: tuple[Any, ...]) -> int:

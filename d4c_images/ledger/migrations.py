@@ -100,7 +100,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             Tables(
                 (
                     *("ledger_migrations", "checkpoints", "recounted_tallies"),
-                    *("record_changes", "link_changes", "follower_changes", "politeness_groups", "image_totals"),
+                    *("record_changes", "link_changes", "follower_changes", "politeness_groups", "shut_doors", "image_totals"),
                 )
             ),
             # Sums over hosts, and the documents of an init that was killed before its end: rows that are few beside the images.

@@ -493,6 +493,18 @@ CREATE TABLE politeness_groups (
     held_why     TEXT
 ) WITHOUT ROWID;
 
+-- Hosts that answer different images with one page (d4c_images.door), and images that it has failed before that was understood.
+CREATE TABLE shut_doors (
+    host_id      INTEGER PRIMARY KEY,
+    n_row        INTEGER NOT NULL,    -- images in a row that brought the page
+    sign         TEXT,                -- d4c_images.model.Sign; NULL: none is known
+    http_status  INTEGER NOT NULL,
+    page         TEXT NOT NULL,       -- its readable text, up to 2,000 characters
+    suspects     TEXT NOT NULL,       -- JSON: pairs of an image and the candidate that its attempt began with
+    shut_at      INTEGER,             -- NULL: it is open, as far as is known
+    n_probes     INTEGER NOT NULL     -- since then, in vain
+);
+
 -- The sums of `tallies` over all hosts. Triggers keep them, so whoever writes tallies need not think of them.
 CREATE TABLE image_totals (
     status      TEXT NOT NULL,

@@ -257,7 +257,7 @@ class _Settlement:
         """Of an image that is stored, and was asked for again."""
         host_id, verdict = lending.host_of(self._db, lease_id), outcome.verdict
         self._count_requests(host_id, outcome, is_retry=False)
-        if verdict is None or verdict.unreachable:
+        if verdict is None or verdict.unreachable or verdict.is_shut_out:
             new_host_id = refetching.give_back(self._db, lease_id, host_id, outcome)
             if new_host_id != host_id:
                 self._settled.moved_to.add(new_host_id)
@@ -273,7 +273,7 @@ class _Settlement:
         if verdict is not None:
             answer = Failure(verdict, outcome.http_status or 0, 0)
             self._count_answer(host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
-            self._settled.n_settled += not verdict.unreachable
+            self._settled.n_settled += not (verdict.unreachable or verdict.is_shut_out)
             self._settled.n_adopted += outcome.adopted
 
     def _changed(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
@@ -297,11 +297,13 @@ class _Settlement:
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
-        attempts = held.attempts + 1
+        attempts = held.attempts + (not verdict.is_shut_out)
         not_before, host_id = None, held.host_id
         waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`unfold.follow`)
-        if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and attempts < self._retry.max_attempts:
-            not_before = self._now + max(1, round(self._retry.wait_s(attempts)))
+        may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
+        if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and may_come_back:
+            wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits
+            not_before = self._now + max(1, round(wait_s))
             # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
             host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
             if host_id != held.host_id:
@@ -337,12 +339,12 @@ class _Settlement:
         request_s = outcome.elapsed_s / max(1, outcome.requests)
         self._count_answer(held.host_id, answer, request_s, is_again=held.attempts > 0)
         settled = self._settled
-        settled.n_settled += 1
+        settled.n_settled += not verdict.is_shut_out
         settled.n_adopted += outcome.adopted
         settled.stored_bytes += size_bytes
         settled.n_success += succeeded
         settled.n_failed += final and not succeeded and not waits_for_another
-        settled.n_retry += not final
+        settled.n_retry += not final and not verdict.is_shut_out
 
     def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:
         """For the host's pace; a success is an answer too, and then its request took `request_s`."""

@@ -16,9 +16,11 @@ BLOCK = 512  # so that a full row stays inside its page of 8 KiB
 PLACE_BYTES = 2
 
 OF_HOST = "SELECT block, places FROM untried WHERE host_id = ? ORDER BY block"
+LAST_OF_HOST = "SELECT block, places FROM untried WHERE host_id = ? ORDER BY block DESC LIMIT 1"
 OF_BLOCK = "SELECT places FROM untried WHERE host_id = ? AND block = ?"
 ANY = "SELECT EXISTS (SELECT 1 FROM untried WHERE host_id = ?)"
 PUT = "INSERT OR REPLACE INTO untried (host_id, block, places) VALUES (?, ?, ?)"
+DROP_ONE = "DELETE FROM untried WHERE host_id = ? AND block = ?"
 DROP = "DELETE FROM untried WHERE host_id = ? AND block <= ?"
 COUNT = f"SELECT host_id, sum(length(places)) / {PLACE_BYTES} FROM untried GROUP BY host_id"  # noqa: S608 - a constant
 
@@ -40,6 +42,17 @@ def take(db: sqlite3.Connection, host_id: int, n: int) -> list[int]:
     return taken
 
 
+def take_last(db: sqlite3.Connection, host_id: int) -> list[int]:
+    """Take out the image of a host with the highest number, if there is one."""
+    row = db.execute(LAST_OF_HOST, (host_id,)).fetchone()
+    if row is None:
+        return []
+    block, places = row
+    db.execute(DROP_ONE, (host_id, block))
+    _put(db, host_id, block, places[:-PLACE_BYTES])
+    return [block * BLOCK + _unpacked(places)[-1]]
+
+
 def put_back(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> None:
     """Images that were taken out, and are not to be tried yet after all."""
     for block, numbers in groupby(sorted(image_ids), key=lambda image_id: image_id // BLOCK):
@@ -53,7 +66,7 @@ def move(db: sqlite3.Connection, image_id: int, host_id: int, new_host_id: int) 
     places = _places(db, host_id, block)
     if place not in places:
         return
-    db.execute("DELETE FROM untried WHERE host_id = ? AND block = ?", (host_id, block))
+    db.execute(DROP_ONE, (host_id, block))
     _put(db, host_id, block, _packed([other for other in places if other != place]))
     _put(db, new_host_id, block, _packed(sorted({*_places(db, new_host_id, block), place})))
 

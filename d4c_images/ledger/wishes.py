@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import LedgerError
-from d4c_images.ledger import pacing
+from d4c_images.ledger import doors, pacing
 from d4c_images.ledger.connect import Ledger
 from d4c_images.limits import is_domain, is_pattern
 
@@ -124,8 +124,12 @@ def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object])
                 pacing.pause(db, names[at : at + HOSTS_A_STEP], now, wish.until)
             elif wish.what == RESUME:
                 pacing.resume(db, names[at : at + HOSTS_A_STEP])
+                doors.open_named(db, names[at : at + HOSTS_A_STEP])
         alive()
     for pattern in filter(is_pattern, wish.hosts):
+        if wish.what == RESUME:
+            with ledger.transaction() as db:
+                doors.open_like(db, pacing.glob_of(pattern))
         for low in range(0, pacing.last_host_id(ledger.connection), HOSTS_A_STEP):
             with ledger.transaction() as db:
                 if wish.what == PAUSE:

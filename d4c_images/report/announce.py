@@ -1,6 +1,7 @@
 """Turns the events of a run into messages for a notifier. Sends nothing itself and never raises.
 
-A message is worth a person's attention: start, milestones, a host blocked for long, a stall, the end.
+A message is worth a person's attention: start, milestones, a host blocked for long or shutting us out, a stall,
+the end.
 """
 
 from __future__ import annotations
@@ -52,6 +53,12 @@ class Announcer(Watcher):
         if until - self._now >= LONG_BLOCK_S and host not in self._told:
             self._told.add(host)
             self._send(f":no_entry: {self._title}: {host} is left alone for {show_span(until - self._now)}: {why}")
+
+    def host_shut(self, host: str, why: str) -> None:
+        """It answers everything with one page: that is for a person, however short the first wait is."""
+        if host not in self._told:
+            self._told.add(host)
+            self._send(f":no_entry: {self._title}: {host} is left alone: {why}")
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self._send(f":no_entry: {self._title}: {given_up(host, n_images, why)}")

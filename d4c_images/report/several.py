@@ -26,6 +26,10 @@ class Watchers(Watcher):
         for watcher in self._all:
             watcher.host_blocked(host, until, why)
 
+    def host_shut(self, host: str, why: str) -> None:
+        for watcher in self._all:
+            watcher.host_shut(host, why)
+
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         for watcher in self._all:
             watcher.host_given_up(host, n_images, why)

@@ -10,8 +10,9 @@ www.kew.org=jpeg_as_octets
 # A refusal by policy, for some.
 mediaphoto.mnhn.fr=http_403 20%
 repo.rbge.org.uk=http_401 50%
-# A viewer's page instead of the picture; a page that says no under 200.
+# A viewer's page instead of the picture.
 data.landcareresearch.co.nz=html_as_jpeg
+# A page under 200 that says that we are blocked: the host is given up, since the demo is to end soon.
 www.tropicos.org=access_denied_200
 # Gone.
 images.ala.org.au=http_404

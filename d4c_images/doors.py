@@ -1,0 +1,203 @@
+"""Hosts that answer different images with one page: reads reports before they are settled, and has such images wait. Lends nothing.
+
+`door` decides by the answers of one host; here they are brought into order, images that were failed before it was understood get
+their attempts back, and what has to outlast a kill is written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from sqlite3 import Connection
+
+from d4c_images import door as rules
+from d4c_images.door import Answer, Door, Kind
+from d4c_images.ledger import doors as table
+from d4c_images.model import Claim, ErrorType, Failure, Outcome, Report, Status, Verdict
+from d4c_images.pace import News, Policy
+from d4c_images.roster import Lease
+
+KEEP = 20_000  # hosts that are remembered; of more than that, those that were met first are forgotten unless they are shut
+LEAST_PROBES = 3  # in vain, before a host is given up: not the first one after a pause of weeks
+
+
+@dataclass(slots=True)
+class Seen:
+    """What some reports have shown."""
+
+    shut: dict[int, str] = field(default_factory=dict)  # hosts that are to be left alone, and why
+    for_people: set[int] = field(default_factory=set)  # those of them that a person should see to
+    lost: dict[int, Failure] = field(default_factory=dict)  # ... for too long already: they are given up
+    n_back: int = 0  # images that were final failures and are none any more
+    moved_to: set[int] = field(default_factory=set)  # hosts whose queues have grown
+    shut_out: dict[int, set[int]] = field(default_factory=dict)  # by host: images of these reports that say nothing of themselves
+
+
+class Doors:
+    """The state of one run; what matters of it is in the ledger."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._least_probes = LEAST_PROBES if policy.give_up_shut_s else 0
+        self._doors: dict[int, Door] = {}
+        self._changed: set[int] = set()
+
+    def begin(self, db: Connection) -> None:
+        self._doors.update(table.load_all(db))
+
+    def forget_opened(self, db: Connection) -> list[int]:
+        """Somebody has had hosts asked again. Which of them were shut, by their numbers."""
+        kept = dict(table.load_all(db))
+        opened = [host_id for host_id, door in self._doors.items() if door.is_shut and host_id not in kept]
+        for host_id in opened:
+            del self._doors[host_id]
+        return opened
+
+    def read(self, db: Connection, reports: list[Report], leases: Mapping[int, Lease], now: float) -> tuple[list[Report], Seen]:
+        """The reports as they are to be settled. The outcomes of a report stand in the order in which its answers came."""
+        seen, gave = Seen(), set[int]()
+        for report in reports:
+            lease = leases.get(report.lease_id)
+            if lease is not None:
+                self._look(db, report, _Look(lease, seen, gave, now))
+        for host_id in seen.shut:
+            self._recall(db, host_id, seen, now)
+        for host_id in self._changed:
+            table.save(db, host_id, self._doors[host_id])
+        self._changed.clear()
+        if not seen.shut_out:
+            return reports, seen
+        return [_rewritten(report, leases.get(report.lease_id), seen) for report in reports], seen
+
+    def tell(self, seen: Seen, news_of: Mapping[int, News]) -> None:
+        """Have the pace of hosts know it."""
+        for host_id, why in seen.shut.items():
+            if host_id in news_of:
+                news_of[host_id].shut_why = why
+
+    def _look(self, db: Connection, report: Report, look: _Look) -> None:
+        host_id = look.lease.host.host_id
+        for outcome in report.outcomes:
+            verdict = outcome.verdict
+            if verdict is None or verdict.status is Status.SUCCESS:
+                if (verdict is not None or outcome.unfolding is not None) and outcome.requests:
+                    if host_id in self._doors:
+                        self._picture(host_id, look)
+                    else:
+                        look.gave.add(host_id)
+            elif rules.kind_of(outcome.http_status or 0, verdict) is Kind.PAGE:
+                self._page(db, host_id, outcome, verdict, look)
+
+    def _picture(self, host_id: int, look: _Look) -> None:
+        door = self._doors[host_id]
+        if door.is_shut and (look.is_late or host_id in look.seen.shut):
+            return
+        was_known = door.is_shut or (door.n_row > 1 and door.may_shut)
+        was_mixed = door.is_mixed
+        door.picture()
+        if was_known or was_mixed != door.is_mixed:
+            self._changed.add(host_id)
+
+    def _page(self, db: Connection, host_id: int, outcome: Outcome, verdict: Verdict, look: _Look) -> None:
+        code = outcome.http_status or 0
+        door = self._doors.get(host_id)
+        is_evidence = rules.may_be_shut(code, verdict.sign, has_given=True)
+        if door is None:
+            if not is_evidence:
+                return
+            door = self._meet(db, host_id, has_given=host_id in look.gave)
+        claim = look.claim(outcome.image_id)
+        url_no, is_stored = (claim.url_no, claim.stored is not None) if claim else (outcome.url_no, False)
+        answer = Answer(outcome.image_id, url_no, code, verdict, is_stored)
+        if door.is_shut:
+            self._shut(host_id, door, answer, look)
+            return
+        if not is_evidence:
+            return
+        is_shut = door.met(answer, look.now)
+        if is_shut:
+            look.seen.shut_out.setdefault(host_id, set()).update(suspect.image_id for suspect in door.suspects)
+            self._shut(host_id, door, answer, look)
+        if is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):
+            self._changed.add(host_id)
+
+    def _shut(self, host_id: int, door: Door, answer: Answer, look: _Look) -> None:
+        """One more answer of a host that is shut."""
+        is_probe = not look.is_late and host_id not in look.seen.shut and door.shut_at != look.now
+        if door.is_about_images(answer):
+            if is_probe:
+                door.open()
+                self._changed.add(host_id)
+            return
+        look.seen.shut_out.setdefault(host_id, set()).add(answer.image_id)
+        if is_probe:
+            door.n_probes += 1
+            door.sign, door.code, door.text = answer.verdict.sign, answer.code, answer.verdict.detail or ""
+        look.seen.shut.setdefault(host_id, rules.in_words(door, look.lease.host.name))
+        self._changed.add(host_id)
+        if door.sign in rules.STRONG or door.n_probes:
+            look.seen.for_people.add(host_id)
+        if look.now - (door.shut_at or look.now) >= self._policy.give_up_shut_s and door.n_probes >= self._least_probes:
+            look.seen.lost[host_id] = Failure(_shut_out(answer.verdict), answer.code, 0)
+
+    def _meet(self, db: Connection, host_id: int, *, has_given: bool) -> Door:
+        if len(self._doors) >= KEEP:
+            old = next((known for known, door in self._doors.items() if not door.is_shut), None)
+            if old is not None:
+                del self._doors[old]
+                self._changed.discard(old)
+        door = self._doors[host_id] = Door(has_given or table.has_given(db, host_id))
+        return door
+
+    def _recall(self, db: Connection, host_id: int, seen: Seen, now: float) -> None:
+        """Images that the page has failed in earlier reports come back."""
+        door = self._doors[host_id]
+        if not door.suspects:
+            return
+        back = table.come_back(db, host_id, door.suspects, int(now))
+        seen.n_back += back.n_final
+        seen.moved_to |= back.host_ids
+        door.suspects.clear()
+
+
+@dataclass(slots=True)
+class _Look:
+    """One report, as it is being read."""
+
+    lease: Lease
+    seen: Seen
+    gave: set[int]  # hosts that have given a picture, and are not remembered
+    now: float
+    _claims: dict[int, Claim] | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """By a request that was under way when the host was shut."""
+        return self.now < (self.lease.host.pace.blocked_until or 0.0)
+
+    def claim(self, image_id: int) -> Claim | None:
+        if self._claims is None:
+            self._claims = {claim.image_id: claim for claim in self.lease.turn.claims}
+        return self._claims.get(image_id)
+
+
+def _shut_out(verdict: Verdict) -> Verdict:
+    return replace(
+        verdict, status=Status.FAILED_TRANSIENT, error_type=ErrorType.SHUT_OUT, host_trouble=True, try_next=False, is_shut_out=True
+    )
+
+
+def _rewritten(report: Report, lease: Lease | None, seen: Seen) -> Report:
+    shut_out = None if lease is None else seen.shut_out.get(lease.host.host_id)
+    if lease is None or not shut_out:
+        return report
+    begins_with = {claim.image_id: claim.url_no for claim in lease.turn.claims}
+    return replace(
+        report,
+        outcomes=tuple(
+            replace(outcome, verdict=_shut_out(outcome.verdict), url_no=begins_with.get(outcome.image_id, outcome.url_no))
+            if outcome.verdict is not None and outcome.image_id in shut_out and outcome.verdict.status is not Status.SUCCESS
+            else outcome
+            for outcome in report.outcomes
+        ),
+    )

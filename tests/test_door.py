@@ -1,0 +1,188 @@
+"""The table: status class, the same page, pictures before or between, signs. And what tells one page from another."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from d4c_images import signs
+from d4c_images.door import KEPT, SIGNED, SIGNED_AT_FIRST, UNSIGNED, Answer, Door, Kind, in_words, kind_of, page_of
+from d4c_images.judge import Policy, judge
+from d4c_images.lanes import Job, Lane
+from d4c_images.model import ErrorType, Reply, Sign, Status, Turn, Verdict
+
+ROWS = [line.split("\t") for line in (Path(__file__).parent / "tables" / "signs.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+
+
+@pytest.mark.parametrize(("wanted", "text"), ROWS, ids=[text[:40] for _, text in ROWS])
+def test_signs_in_texts(wanted: str, text: str) -> None:
+    assert signs.in_text(text) == (Sign(wanted) if wanted else None)
+
+
+def test_a_long_page_may_speak_of_anything() -> None:
+    assert signs.in_text("Quercus robur " + 200 * "label " + "protected by captcha") is None
+    assert signs.in_text("Just a moment... " + 200 * "label ") == Sign.BOT_CHECK
+
+
+@pytest.mark.parametrize(
+    ("headers", "sign"),
+    [
+        ({"cf-mitigated": "challenge"}, Sign.BOT_CHECK),
+        ({"x-amzn-waf-action": "captcha"}, Sign.BOT_CHECK),
+        ({"x-vercel-mitigated": "deny"}, Sign.BLOCKED),
+        ({"server": "cloudflare", "cf-ray": "8f1"}, None),
+        ({"cf-mitigated": ""}, None),
+    ],
+)
+def test_signs_in_headers(headers: dict[str, str], sign: Sign | None) -> None:
+    assert signs.in_headers(headers) == sign
+
+
+def test_a_certain_sign_fails_no_image_for_good() -> None:
+    reply = Reply(403, "http://a/", "http://a/", {"cf-mitigated": "challenge"}, head=b"<html>no", tail=b"<html>no", size_bytes=8)
+    verdict = judge(reply, Policy(), 0.0)
+    assert (verdict.status, verdict.error_type, verdict.sign) == (Status.FAILED_TRANSIENT, "http_403", Sign.BOT_CHECK)
+    assert (verdict.host_trouble, verdict.try_next) == (True, False)
+
+
+# Status class, sign: how many in a row show that the host is shut, where it has never given a picture and where it has.
+TABLE = [
+    (403, None, UNSIGNED, UNSIGNED),
+    (401, None, UNSIGNED, UNSIGNED),
+    (451, None, UNSIGNED, UNSIGNED),
+    (200, None, None, UNSIGNED),
+    (404, None, None, None),
+    (410, None, None, None),
+    (404, Sign.BOT_CHECK, UNSIGNED, UNSIGNED),
+    (403, Sign.BOT_CHECK, SIGNED_AT_FIRST, SIGNED),
+    (200, Sign.BOT_CHECK, SIGNED_AT_FIRST, SIGNED),
+    (503, Sign.MAINTENANCE, SIGNED_AT_FIRST, SIGNED),
+    (200, Sign.QUOTA, SIGNED_AT_FIRST, SIGNED),
+    (429, Sign.QUOTA, UNSIGNED, UNSIGNED),
+    (200, Sign.LOG_IN, UNSIGNED, SIGNED),
+    (403, Sign.TERMS, UNSIGNED, SIGNED),
+]
+
+
+def answer(image_id: int, code: int, sign: Sign | None = None, text: str = "No access") -> Answer:
+    error = ErrorType.INVALID_CONTENT_TYPE if code == 200 else ErrorType.SERVER_ERROR if code >= 500 else f"http_{code}"
+    return Answer(image_id, 0, code, Verdict(Status.FAILED_PERMANENT, error, text, sign=sign))
+
+
+def met(door: Door, first: int, n: int, code: int, sign: Sign | None = None, text: str = "No access") -> int | None:
+    """After how many pages the host is shut."""
+    return next((at + 1 for at in range(n) if door.met(answer(first + at, code, sign, text), 1000.0)), None)
+
+
+@pytest.mark.parametrize(("code", "sign", "never", "before"), TABLE)
+def test_how_many_in_a_row(code: int, sign: Sign | None, never: int | None, before: int | None) -> None:
+    assert met(Door(has_given=False), 1, 500, code, sign) == never
+    assert met(Door(has_given=True), 1, 500, code, sign) == before
+
+
+@pytest.mark.parametrize(("code", "sign"), [(403, None), (200, None), (403, Sign.BOT_CHECK), (200, Sign.LOG_IN)])
+def test_a_page_between_pictures_is_about_images(code: int, sign: Sign | None) -> None:
+    """And then only a row that is longer than any of missing images shows that the host is shut."""
+    door, image_id = Door(has_given=True), 0
+    for _ in range(100):
+        for _ in range(2):
+            image_id += 1
+            assert not door.met(answer(image_id, code, sign), 1000.0)
+        door.picture()
+    assert door.is_mixed
+    assert met(door, image_id, 500, code, sign) == 101
+    assert len(door.suspects) == KEPT
+
+
+def test_the_same_image_again_is_no_other_image() -> None:
+    door = Door(has_given=True)
+    assert not any(door.met(answer(1, 403), 1000.0) for _ in range(50))
+
+
+def test_late_pictures_hide_nothing() -> None:
+    """Those that were under way when the host was shut come between its first pages."""
+    door = Door(has_given=True)
+    for image_id in range(1, 7):
+        assert not door.met(answer(image_id, 403), 1000.0)
+        door.picture()
+    assert met(door, 7, 50, 403) == UNSIGNED
+    assert len(door.suspects) == 6 + UNSIGNED
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_like"),
+    [
+        ((403, "Access Denied id 17"), (403, "Access Denied id 4711"), True),
+        ((403, "<Code>AccessDenied</Code><Id>0A1B2C</Id>"), (403, "<Code>AccessDenied</Code><Id>FF00</Id>"), True),
+        ((403, "/media/quercus_robur.jpg is forbidden"), (403, "/media/abies_alba.jpg is forbidden"), True),
+        ((403, "Sorry, abies.jpg is not for you"), (403, "Sorry, quercus.jpg is not for you"), True),
+        ((403, "Forbidden"), (200, "Forbidden"), False),
+        ((403, "Forbidden"), (401, "Forbidden"), True),
+        ((403, "You may not see this picture of a beetle"), (403, "Come back after the museum has opened its doors"), False),
+        ((403, None), (403, None), True),
+        ((403, None), (403, "Forbidden"), False),
+        ((403, "with a body of image/png, 912 bytes"), (403, "with a body of image/png, 7 bytes"), False),
+        ((200, "Quercus robur L. Herbarium sheet of Smith"), (200, "Abies alba Mill. Herbarium sheet taken by Jones"), False),
+    ],
+)  # fmt: skip
+def test_which_pages_are_alike(one: tuple[int, str | None], other: tuple[int, str | None], is_like: bool) -> None:
+    assert page_of(*one).is_like(page_of(*other)) is is_like
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "kind"),
+    [
+        (200, Verdict(Status.SUCCESS), Kind.PICTURE),
+        (403, Verdict(Status.FAILED_PERMANENT, "http_403"), Kind.PAGE),
+        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE), Kind.PAGE),
+        (403, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), Kind.NEITHER),
+        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.QUOTA), Kind.PAGE),
+        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.BOT_CHECK), Kind.PAGE),
+        (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), Kind.NEITHER),
+        (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, sign=Sign.MAINTENANCE), Kind.PAGE),
+        (-1, Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT), Kind.NEITHER),
+        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE), Kind.NEITHER),
+        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.ROBOTS_TAG), Kind.NEITHER),
+    ],
+)
+def test_what_counts_as_a_page(code: int, verdict: Verdict, kind: Kind) -> None:
+    assert kind_of(code, verdict) is kind
+
+
+def test_a_host_that_opens_soon_may_have_been_open_all_the_time() -> None:
+    """The next row has to be longer; where it was shut for long, it begins anew."""
+    door = Door(has_given=True)
+    assert met(door, 1, 50, 403) == UNSIGNED
+    door.picture()
+    assert not door.is_shut
+    assert met(door, 100, 50, 403) == 3 * UNSIGNED
+    door.n_probes = 5
+    door.picture()
+    assert met(door, 200, 50, 403) == UNSIGNED
+
+
+@pytest.mark.parametrize("sign", [None, *Sign])
+def test_one_sentence_says_what_it_says_and_what_helps(sign: Sign | None) -> None:
+    door = Door(has_given=True)
+    met(door, 1, 10, 403, sign, "Words " * 100)
+    sentence = in_words(door, "a.org")
+    assert sentence.startswith("it ")
+    assert '(http 403: "Words Words' in sentence
+    assert sentence.endswith("`hosts resume a.org` asks it again at once")
+    assert len(sentence) < 400
+
+
+@pytest.mark.parametrize(
+    ("code", "sign", "gives_back"),
+    [(403, None, True), (403, Sign.BOT_CHECK, True), (404, None, False), (200, None, False), (200, Sign.LOG_IN, True)],
+)
+def test_a_worker_gives_the_rest_of_a_turn_back_once_in_a_row(code: int, sign: Sign | None, gives_back: bool) -> None:
+    """It does not decide; it asks no more until the steward has."""
+    lane = Lane(("a.org", 0), None)  # type: ignore[arg-type]
+    verdict = answer(1, code, sign).verdict
+    assert [lane.has_met_page(code, verdict) for _ in range(30)].count(True) == gives_back
+    lane.jobs = [Job(Turn(1, "a.org", 0, 1, 0.0, 0.0, ()), deque())]
+    lane.has_got_picture(0.1)
+    assert [lane.has_met_page(code, verdict) for _ in range(30)].count(True) == (gives_back or code == 200)

@@ -1,0 +1,401 @@
+"""Hosts that answer different images with one page, simulated: those that are shut wait, missing images are not held back."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from d4c_images.judge import Policy, judge
+from d4c_images.ledger import connect, refetching, wishes
+from d4c_images.limits import parse_hosts
+from d4c_images.model import Blob, Orders, Outcome, Reply, Report, Status, Turn, Verdict
+from d4c_images.report.announce import Announcer
+from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
+from d4c_images.steward import Steward
+from tests.test_lender import STARTED, Simulation, ledger_of
+
+HOUR, DAY = 3600.0, 86400.0
+LATENCY_S = 0.05
+BRAKE = 10  # same pages in a row after which a worker gives the rest of a turn back
+CHALLENGE = (
+    403,
+    {"cf-mitigated": "challenge", "content-type": "text/html"},
+    b"<html><head><title>Just a moment...</title></head><body><noscript>Enable JavaScript to continue</noscript></body>",
+)
+BOT_CHECK = (
+    200,
+    {},
+    b"<html><title>Making sure you're not a bot!</title><body><h1>Making sure you're not a bot!</h1><p>Loading...</p>",
+)
+MAINTENANCE = (200, {}, b"<html><title>Museum</title><body>This site is currently under maintenance. Please come again.</body>")
+QUOTA = (403, {"content-type": "application/json"}, b'{"error": {"code": 403, "message": "Download quota exceeded for this day"}}')
+LOG_IN = (200, {}, b"<html><title>Log in</title><body><form>User name, password</form></body>")
+PLAIN = (403, {}, b"<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1><hr>nginx</body></html>")
+NOT_FOUND = (
+    404,
+    {},
+    b"<html><title>Not found</title><body>Not found. <a href=/login>Log in</a> or contact us (captcha).</body></html>",
+)
+Page = tuple[int, dict[str, str], bytes]
+
+
+def denied(image_id: int) -> Page:
+    """What a bucket answers whoever may not list it, for a key that it does not have."""
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message>'
+        f"<RequestId>{image_id * 7919:016X}</RequestId><HostId>{image_id * 104729:x}/Kd8s+fQ0t7vZ{image_id}=</HostId></Error>"
+    )
+    return 403, {"content-type": "application/xml"}, body.encode()
+
+
+def verdict_of(page: Page) -> Verdict:
+    code, headers, body = page
+    return judge(Reply(code, "http://a/", "http://a/", headers, head=body, tail=body[-1024:], size_bytes=len(body)), Policy(), 0.0)
+
+
+@dataclass
+class Publisher(Simulation):
+    """One host; `answer(image_id, when)` gives the page for an image, None for its picture."""
+
+    answer: Callable[[int, float], Page | None]
+    n_workers: int = 2
+    latency_s: float = LATENCY_S
+    hurry: float = 4.0  # times as fast from one look to the next, while nothing is under way
+    n_requests: int = 0
+    asked_at: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.n_workers, self.latency_s)
+        self._verdicts: dict[bytes, Verdict] = {}
+        self._n, self._idle_s = 0, 0.25
+
+    def send(self, worker: int, orders: Orders) -> None:
+        """Answers are worked out at once, and come in one by one. What a steward ends is what has not been asked yet."""
+        for lease_id in orders.end:
+            self._end(lease_id)
+        for turn in orders.turns:
+            self.under_way[turn.lease_id] = worker, turn
+            self.turns.append((self.now, turn))
+            self._ask(turn)
+
+    def _ask(self, turn: Turn) -> None:
+        n_same, brake_at = 0, None
+        for number, claim in enumerate(turn.claims):
+            at = self.now + (number // turn.connections + 1) * self.latency_s
+            page = self.answer(claim.image_id, at) if brake_at is None or at <= brake_at else None
+            if brake_at is not None and at > brake_at:
+                outcome = Outcome(claim.image_id)
+                at = brake_at + self.latency_s
+            else:
+                outcome = self._outcome(claim.image_id, page)
+                n_same = n_same + 1 if page is not None and page[0] not in (404, 410) else 0
+                if n_same == BRAKE and brake_at is None:
+                    brake_at = at
+            self._n += 1
+            report = Report(turn.lease_id, (outcome,), finished=number + 1 == len(turn.claims))
+            heapq.heappush(self._due, (at, self._n, report))
+
+    def _end(self, lease_id: int) -> None:
+        self._due = [
+            (at, n, Report(lease_id, (Outcome(report.outcomes[0].image_id),), report.finished))
+            if report.lease_id == lease_id and at > self.now + self.latency_s
+            else (at, n, report)
+            for at, n, report in self._due
+        ]
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        """Half a second of answers at once; where none is under way, time passes faster the longer that lasts."""
+        self._idle_s = 0.25 if self._due else min(DAY / 24, self.hurry * self._idle_s)
+        self.now = max(self.now, self._due[0][0]) + 0.5 if self._due else self.now + self._idle_s
+        events, self.joining = self.joining, []
+        while self._due and self._due[0][0] <= self.now:
+            at, _, report = heapq.heappop(self._due)
+            if report.finished:
+                self.under_way.pop(report.lease_id, None)
+            outcome = report.outcomes[0]
+            if outcome.requests:
+                self.n_requests += 1
+                self.asked_at.append(at)
+            events.append(Reported(0, report))
+        return events
+
+    def _outcome(self, image_id: int, page: Page | None) -> Outcome:
+        if page is None:
+            blob = Blob(f"{image_id}.jpg", 10, image_id.to_bytes(32), "image/jpeg", 1, 1)
+            return Outcome(image_id, Verdict(Status.SUCCESS), blob=blob, http_status=200, requests=1, elapsed_s=self.latency_s)
+        verdict = self._verdicts.get(page[2])
+        if verdict is None:
+            verdict = verdict_of(page)
+            if len(self._verdicts) < 100:
+                self._verdicts[page[2]] = verdict
+        return Outcome(image_id, verdict, http_status=page[0], requests=1, elapsed_s=self.latency_s)
+
+
+class Hearing(Watcher):
+    """What people are told of hosts."""
+
+    def __init__(self) -> None:
+        self.blocked: list[tuple[float, str]] = []
+        self.given_up: list[tuple[int, str]] = []
+        self.shut: list[str] = []
+
+    def host_blocked(self, host: str, until: float, why: str) -> None:
+        self.blocked.append((until, why))
+
+    def host_shut(self, host: str, why: str) -> None:
+        self.shut.append(why)
+
+    def host_given_up(self, host: str, n_images: int, why: str) -> None:
+        self.given_up.append((n_images, why))
+
+
+TABLE = parse_hosts("[default]\nconnections = 8\n")
+
+
+def run(ledger: connect.Ledger, publisher: Publisher, *, days: float = 30.0, idle_s: float = 2 * DAY) -> tuple[Ending, Hearing]:
+    end_at, heard = publisher.now + days * DAY, Hearing()
+    plan = Plan(TABLE, max_idle_s=idle_s, max_connections=8)
+    return Steward(ledger, publisher, plan, heard, publisher.clock, lambda: publisher.now > end_at).run(), heard
+
+
+def states(ledger: connect.Ledger) -> dict[tuple[str, str | None], int]:
+    sql = "SELECT status, error_type, count(*) FROM images GROUP BY 1, 2"
+    return {(status, error): n for status, error, n in ledger.connection.execute(sql)}
+
+
+def sized(cases: dict[str, tuple[Any, ...]], *whole: str) -> list[Any]:
+    """Each case as a slice of 1,000 images, and those that are named with 100,000."""
+    slices = [pytest.param(*values, 1_000, id=name) for name, values in cases.items()]
+    return slices + [pytest.param(*cases[name], 100_000, marks=pytest.mark.slow, id=f"{name}, whole") for name in whole]
+
+
+PAGES = {
+    "challenge": (CHALLENGE,),
+    "bot check": (BOT_CHECK,),
+    "maintenance": (MAINTENANCE,),
+    "quota": (QUOTA,),
+    "log-in": (LOG_IN,),
+    "plain": (PLAIN,),
+    "maintenance by 503": ((503, {}, MAINTENANCE[2]),),
+    "quota by 429": ((429, {}, b"Too many requests: your daily quota is used up"),),
+}
+
+
+@pytest.mark.parametrize(("page", "n"), sized(PAGES, "challenge", "plain"))
+def test_a_door_that_shuts_for_an_hour(page: Page, n: int) -> None:
+    """After 60 pictures. Nothing is lost, no image pays for it, and few requests are in vain."""
+    shut_at: list[float] = []
+    given: set[int] = set()
+
+    def answer(image_id: int, when: float) -> Page | None:
+        if len(given) >= 60 and not shut_at:
+            shut_at.append(when)
+        if shut_at and when < shut_at[0] + HOUR:
+            return page
+        given.add(image_id)
+        return None
+
+    publisher = Publisher(answer)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert (ending, states(ledger)) == (Ending.DONE, {("success", None): n})
+        assert publisher.n_requests - n <= 200
+        assert ledger.connection.execute("SELECT max(attempts), min(attempts) FROM images").fetchone() == (1, 1)
+        assert "hosts resume a.org" in heard.blocked[0][1]
+        assert heard.blocked[0][1] in heard.shut
+        assert ledger.connection.execute("SELECT count(*) FROM shut_doors").fetchone() == (0,)
+
+
+NEVER = {
+    "signed": (CHALLENGE, 0),
+    "signed, after 60": (CHALLENGE, 60),
+    "plain": (PLAIN, 0),
+    "plain, after 60": (PLAIN, 60),
+}
+
+
+@pytest.mark.parametrize(("page", "n_given", "n"), sized(NEVER, "plain", "signed, after 60"))
+def test_a_door_that_never_opens(page: Page, n_given: int, n: int) -> None:
+    """It is asked once a day in the end, then given up: its images fail for the time being, with a reason of their own."""
+    given: set[int] = set()
+
+    def answer(image_id: int, when: float) -> Page | None:
+        if len(given) >= n_given:
+            return page
+        given.add(image_id)
+        return None
+
+    publisher = Publisher(answer)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert ending is Ending.DONE
+        left = n - len(given)
+        assert states(ledger) == {
+            key: m for key, m in {("success", None): n - left, ("failed_transient", "shut_out"): left}.items() if m
+        }
+        assert publisher.n_requests - len(given) <= 200
+        last = [at for at in publisher.asked_at if at > STARTED + 3 * DAY]
+        assert all(b - a > 0.9 * DAY for a, b in itertools.pairwise(last)), "a probe a day"
+        assert 7 * DAY <= publisher.asked_at[-1] - STARTED < 9 * DAY
+        assert [m for m, _ in heard.given_up] == [left]
+        assert ledger.connection.execute("SELECT max(attempts) FROM images WHERE status <> 'success'").fetchone() == (0,)
+        record_states = dict(ledger.connection.execute("SELECT status, count(*) FROM gbif_ids GROUP BY 1"))
+        assert record_states == {key: m for key, m in {"done": n - left, "failed": left}.items() if m}
+
+
+HEALTHY = {
+    "404 for all": (lambda image_id: NOT_FOUND,),
+    "403 of a bucket": (denied,),
+    "a page instead": (lambda image_id: (200, {}, b"<html><title>No picture</title><body>We have no picture"),),
+}
+
+
+@pytest.mark.parametrize(
+    ("page", "n"),
+    sized(HEALTHY, "404 for all", "403 of a bucket"),
+)
+@pytest.mark.parametrize(
+    "is_missing", [lambda n: hash((n, 7)) % 10 < 3, lambda n: n % 10 < 3], ids=["at random", "in rows of three"]
+)
+def test_a_healthy_host_with_missing_images(page: Callable[[int], Page], n: int, is_missing: Callable[[int], bool]) -> None:
+    """They are missing, whatever page says so: nothing waits, and nothing is asked twice."""
+    publisher = Publisher(lambda image_id, when: page(image_id) if is_missing(image_id) else None)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert ending is Ending.DONE
+        assert sum(m for (status, _), m in states(ledger).items() if status == "failed_permanent") == sum(
+            map(is_missing, range(1, n + 1))
+        )
+        assert publisher.n_requests == n
+        assert heard.blocked == heard.shut == []
+        gaps = [b - a for a, b in zip(publisher.asked_at, publisher.asked_at[1:], strict=False)]
+        assert max(gaps) < 60.0
+
+
+GONE = {
+    "404": (NOT_FOUND, 0),
+    "404, after 60": (NOT_FOUND, 60),
+    "410": ((410, {}, b"gone"), 0),
+}
+
+
+@pytest.mark.parametrize(("page", "n_given", "n"), sized(GONE, "404, after 60"))
+def test_a_host_whose_images_are_all_gone(page: Page, n_given: int, n: int) -> None:
+    publisher = Publisher(lambda image_id, when: None if publisher.n_requests < n_given else page)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert (ending, heard.blocked) == (Ending.DONE, [])
+        assert set(states(ledger)) - {("success", None)} == {("failed_permanent", f"http_{page[0]}")}
+        assert publisher.n_requests == n
+
+
+@pytest.mark.parametrize(("first", "n"), sized({"at the beginning": (0.0,), "in the middle": (0.35,)}))
+def test_missing_images_in_one_row(first: float, n: int) -> None:
+    """A whole collection is missing from a bucket: the host rests now and then, for less and less of the row."""
+    missing = range(int(first * n) + 1, int((first + 0.3) * n) + 1)
+    publisher = Publisher(lambda image_id, when: denied(image_id) if image_id in missing else None, hurry=1.2)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, _ = run(ledger, publisher)
+        assert ending is Ending.DONE
+        assert states(ledger) == {("success", None): n - len(missing), ("failed_permanent", "http_403"): len(missing)}
+        assert publisher.n_requests - n <= 1000
+        assert max(b - a for a, b in itertools.pairwise(publisher.asked_at)) <= 60.0
+
+
+def test_a_kill_forgets_nothing() -> None:
+    """The pages that come before it is understood, in a run each: the images come back all the same."""
+    with ledger_of({"a.org": 200}) as ledger:
+        for n_asked in (60, 64, 68):  # no more images than this: then it ends
+            publisher = Publisher(lambda image_id, when: PLAIN if image_id > 60 else None, n_workers=1)
+            publisher.now = STARTED + n_asked
+            plan = Plan(TABLE, max_images=n_asked - counted(ledger), max_idle_s=0.0)
+            Steward(ledger, publisher, plan, Watcher(), publisher.clock, lambda: False).run()
+        assert states(ledger) == {("success", None): 60, ("failed_permanent", "http_403"): 8, ("pending", None): 132}
+        publisher = Publisher(lambda image_id, when: PLAIN if when < STARTED + HOUR else None)
+        publisher.now = STARTED + 100
+        ending, _ = run(ledger, publisher)
+        assert (ending, states(ledger)) == (Ending.DONE, {("success", None): 200})
+        assert ledger.connection.execute("SELECT max(attempts), n_failed FROM images, gbif_ids").fetchone() == (1, 0)
+
+
+def counted(ledger: connect.Ledger) -> int:
+    n: int = ledger.connection.execute("SELECT count(*) FROM image_rows WHERE attempts > 0").fetchone()[0]
+    return n
+
+
+def test_the_wait_outlasts_a_run() -> None:
+    with ledger_of({"a.org": 100}) as ledger:
+        publisher = Publisher(lambda image_id, when: CHALLENGE)
+        assert run(ledger, publisher, idle_s=900.0)[0] is Ending.WAITING
+        n, until = publisher.n_requests, ledger.connection.execute("SELECT blocked_until FROM hosts").fetchone()[0]
+        assert n <= 15
+        again = Publisher(lambda image_id, when: CHALLENGE)
+        again.now = publisher.now + 1.0
+        assert run(ledger, again, idle_s=10.0)[0] is Ending.WAITING
+        assert again.n_requests == 0
+        later = Publisher(lambda image_id, when: CHALLENGE)
+        later.now = float(until)
+        assert run(ledger, later, idle_s=10.0)[0] is Ending.WAITING
+        assert later.n_requests == 1, "a probe, which leaves it alone for twice as long"
+        assert (
+            ledger.connection.execute("SELECT blocked_until FROM hosts").fetchone()[0] - until
+            >= 2 * (until - publisher.asked_at[-1]) - 5
+        )
+
+
+@pytest.mark.parametrize("name", ["a.org", "*.org"])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_person_has_a_shut_host_asked_again(name: str, is_running: bool) -> None:
+    """At once, in the run that is under way as in the next one."""
+    resumed_at: list[float] = []
+
+    def answer(image_id: int, when: float) -> Page | None:
+        return None if resumed_at else CHALLENGE
+
+    publisher = Publisher(answer)
+    with ledger_of({"a.org": 110}) as ledger:
+        wish = wishes.Wish(wishes.RESUME, (name,))
+
+        def resume() -> bool:
+            if publisher.now > STARTED + 3 * HOUR and not resumed_at:
+                wishes.leave(ledger.path, wish)
+                resumed_at.append(publisher.now)
+            return publisher.now > STARTED + DAY
+
+        if is_running:
+            ending = Steward(ledger, publisher, Plan(TABLE, max_idle_s=DAY), Watcher(), publisher.clock, resume).run()
+        else:
+            assert run(ledger, publisher, idle_s=900.0)[0] is Ending.WAITING
+            publisher.joining = [Joined(0)]
+            wishes.leave(ledger.path, wish)
+            resumed_at.append(publisher.now)
+            ending, _ = run(ledger, publisher)
+        assert (ending, states(ledger)) == (Ending.DONE, {("success", None): 110})
+        assert publisher.now - resumed_at[0] < 0.2 * HOUR
+
+
+def test_stored_images_that_are_asked_for_again_stay_as_they_are() -> None:
+    with ledger_of({"a.org": 50}) as ledger:
+        run(ledger, Publisher(lambda image_id, when: None))
+        refetching.queue(ledger, STARTED + DAY, (), lambda done, total: None)
+        publisher = Publisher(lambda image_id, when: CHALLENGE)
+        publisher.now = STARTED + DAY
+        plan = Plan(TABLE, refetch=True, max_idle_s=900.0)
+        Steward(ledger, publisher, plan, Watcher(), publisher.clock, lambda: False).run()
+        assert states(ledger) == {("success", None): 50}
+        assert publisher.n_requests <= 30
+        assert ledger.connection.execute("SELECT count(*) FROM refetch_queue").fetchone()[0] >= 48
+
+
+def test_people_are_told_once() -> None:
+    sent: list[str] = []
+    announcer = Announcer(sent.append, "herbarium", 1000)
+    for _ in range(3):
+        announcer.host_shut("a.org", "it shows a bot check")
+    announcer.host_blocked("a.org", STARTED + DAY, "it shows a bot check")
+    assert sent == [":no_entry: herbarium: a.org is left alone: it shows a bot check"]

@@ -62,7 +62,7 @@ def test_another_folder_is_refused_until_it_is_meant(ledger: Ledger, tmp_path: P
 
 
 def test_an_old_copy_is_not_the_collection(ledger: Ledger, tmp_path: Path) -> None:
-    """It has the mark, and lacks what was stored since."""
+    """It lacks what was stored since."""
     image_root.claim(ledger, tmp_path / "images")
     shutil.copytree(tmp_path / "images", tmp_path / "copied")
     for path in (tmp_path / "copied/100").rglob("*.*"):
@@ -91,7 +91,7 @@ def test_a_ledger_of_an_earlier_version_knows_its_root_by_the_images(ledger: Led
 
 
 def test_a_collection_that_was_moved_is_the_same(ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By its images and its mark; by the images alone if these were copied without hidden files."""
+    """By its images, whether it was renamed or copied."""
     image_root.claim(ledger, tmp_path / "images")
     (tmp_path / "images").rename(tmp_path / "moved")
     image_root.claim(ledger, tmp_path / "moved")

@@ -19,15 +19,13 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     that the refusal asks for. It is good once: a job that is queued again with it is refused like any other.
     """
     from d4c_images.ledger import roots, shards
-    from d4c_images.stores import marks
 
-    token, known = shards.store_kind(ledger, None).token, roots.known(ledger)
-    path, mark = str(root.absolute()), marks.mark_of(root, token)
-    if known == KnownRoot(path, mark or ""):
+    known, path, inode = roots.known(ledger), str(root.absolute()), _inode(root)
+    if known is not None and (path, inode) == (known.path, known.inode) and not os.path.ismount(root):
         return writable(root)
     stored = roots.sample(ledger)
-    seen = _Seen(path, mark, known, len(stored), sum(os.path.lexists(root / image) for image in stored))
-    code = token if known is None else known.mark
+    seen = _Seen(path, inode, known, len(stored), sum(os.path.lexists(root / image) for image in stored))
+    code = shards.store_kind(ledger, None).token if known is None else known.code
     if not seen.is_the_same and confirmation != code:
         raise UsageError(
             f"{seen.refusal}. Is its disk mounted? Nothing was asked or written; to store images there from now on: "
@@ -35,12 +33,12 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
         )
     if not seen.is_the_same:
         print(f"images are stored in {root} from now on; those that are stored already are not moved there", flush=True)
-    elif known is not None:
+    elif known is not None and known.path != path:
         print(f"the image root is {root} now; it was {known.path}, and the same images are there", flush=True)
     writable(root)
-    now = KnownRoot(path, secrets.token_hex(4))
-    marks.mark(root, token, now.mark)
-    roots.note(ledger, now)
+    left = () if known is None else known.left if seen.is_the_same else (*known.left, known.inode)
+    inode = root.stat().st_ino
+    roots.note(ledger, KnownRoot(path, inode, secrets.token_hex(4), tuple(one for one in left if one != inode)))
     return root
 
 
@@ -56,35 +54,42 @@ def writable(root: Path) -> Path:
     return root
 
 
+def _inode(root: Path) -> int | None:
+    try:
+        return root.stat().st_ino
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What speaks for a folder that is not, by path and mark, that of the last run."""
+    """What speaks for a folder that is not, by path and inode, that of the last run. (All mounted disks may have one inode.)"""
 
     path: str
-    mark: str | None
+    inode: int | None
     known: KnownRoot | None
     n_stored: int  # images that were looked for
     n_here: int
 
     @property
     def is_the_same(self) -> bool:
-        """With the right mark it may still be an old copy; without any it may be one that was made without hidden files."""
+        """Its images say so; while there are none, its path."""
         if self._was_left:
             return False
         if self.n_stored:
             return 2 * self.n_here > self.n_stored
-        return self.known is None or self.mark == self.known.mark
+        return self.known is None or self.path == self.known.path
 
     @property
     def _was_left(self) -> bool:
-        """It has the mark of another time: the ledger went on in another one, or has come from a backup."""
-        return self.known is not None and self.mark not in (None, self.known.mark)
+        """The ledger went on in another one, on purpose."""
+        return self.known is not None and self.inode in self.known.left
 
     @property
     def refusal(self) -> str:
         why = f"of {self.n_stored} stored images {self.n_stored - self.n_here} are not there"
         if self._was_left:
-            why = "it has the mark of another time"
+            why = "it was given up for that one"
         elif not self.n_stored:
             why = "it was not used before"
         last = "" if self.known is None or self.known.path == self.path else f", which was {self.known.path} in the last run"

@@ -21,7 +21,9 @@ WINDOWS, WINDOW_ROWS, SAMPLES = 32, 1_000, 2
 
 class KnownRoot(NamedTuple):
     path: str
-    mark: str  # what its file `.d4c-images.<token>.root` says
+    inode: int  # of the folder; the same on all nodes that share its file system, another one where that is not mounted
+    code: str  # by which somebody may confirm that the next one is meant
+    left: tuple[int, ...] = ()  # inodes of folders that were given up for others on purpose
 
 
 def known(ledger: Ledger) -> KnownRoot | None:
@@ -30,7 +32,7 @@ def known(ledger: Ledger) -> KnownRoot | None:
     if row is None:
         return None
     values = json.loads(row[0])
-    return KnownRoot(values["path"], values["mark"])
+    return KnownRoot(values["path"], values["inode"], values["code"], tuple(values["left"]))
 
 
 def note(ledger: Ledger, root: KnownRoot) -> None:

@@ -1,7 +1,6 @@
 """Names of this program's own files that are no images, and what becomes of those that a killed run leaves. Knows no ledger.
 
     <root>/.d4c-images.<token>.<random>.sign    there while a coordinator runs: its workers look for it
-    <root>/.d4c-images.<token>.root             which image root this is (ledger.roots): it stays
     <root>/.d4c-images.<pid>.probe              there for a moment: whether the root can be written
     .<name>.csv.<pid>.part                      a table that is being written (export.files)
     .d4c-images.<pid>.lock-probe                there for a moment, in the folder of the ledger
@@ -18,11 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from d4c_images.errors import StoreError
-from d4c_images.stores.partial import PARTS, Numbers, names_in, naming, numbers_of, sync_path
+from d4c_images.stores.partial import PARTS, Numbers, names_in, naming, numbers_of
 
 SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as first commits wrote it
-ROOT = re.compile(r"\.d4c-images\.[0-9a-f]{8}\.root(?:\.new)?")
 PROBE = re.compile(r"\.d4c-images\.\d+\.(?:lock-)?probe")
 DRAFT = re.compile(r"\..+\.(?:csv|parquet)\.\d+\.part")
 PART = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
@@ -33,7 +30,7 @@ IsOurs = Callable[[Sequence[Numbers]], Sequence[bool]]
 
 def is_mark(name: str) -> bool:
     """Whether a file of this name is one of ours, and no image on its way."""
-    return any(kind.fullmatch(name) for kind in (SIGN, ROOT, PROBE, DRAFT))
+    return any(kind.fullmatch(name) for kind in (SIGN, PROBE, DRAFT))
 
 
 @contextmanager
@@ -46,27 +43,6 @@ def signed(root: Path, token: str) -> Iterator[str]:
         yield sign.name
     finally:
         _remove(sign)
-
-
-def mark_of(root: Path, token: str) -> str | None:
-    """What the root is marked with for this ledger; None where it has no mark, or is not there."""
-    try:
-        return (root / f".d4c-images.{token}.root").read_text(encoding="utf-8", errors="replace").strip()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(f"{root}: {error.strerror}") from error
-
-
-def mark(root: Path, token: str, text: str) -> None:
-    """Durable: a root that has lost its mark in a power cut would be taken for another one."""
-    final = root / f".d4c-images.{token}.root"
-    new = final.with_name(f"{final.name}.new")
-    with naming(final):
-        new.write_text(f"{text}\n", encoding="utf-8")
-        sync_path(new)
-        new.replace(final)
-        sync_path(root)
 
 
 def sweep(root: Path, token: str) -> None:

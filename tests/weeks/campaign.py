@@ -1,0 +1,460 @@
+"""Runs the program for weeks of the compressed clock, job after job, in all that can befall it, and says which promises it broke.
+
+The program is the real one: its steward, worker processes, ledger and folder of images, with the options and the environment that
+the job scripts give it. The servers are real, too, and keep their own books.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from tests.patience import PATIENCE_S
+from tests.program import PROJECT, Collection, multimedia
+from tests.weeks import plan, troubles
+from tests.weeks.clock import FILE, Clock
+from tests.weeks.plan import FIRST_ID, Fate, Host, Kind
+from tests.weeks.troubles import JUMPS_S, End, Job, Weather
+
+SITE = Path(__file__).parent / "site"
+LOOK_S = 0.02  # of the machine
+QUIET_S = 2.0  # likewise: a trouble comes after so long, if there are not so many requests
+UNSETTLED_S = 1.0  # likewise: what was answered so shortly before a kill may not have been written down
+TROUBLE_S = 1.2  # likewise: of an outage, a suspension, a clock that is wrong
+FULL_BYTES = 1_000  # that a file may have on a full disk
+DOOR_ANSWERS = 200  # of a shut door, at most
+MOST_RATE = 100_000.0  # images a second that nobody can have seen
+SCONTROL = '#!/bin/sh\necho "$@" >> "$D4C_WEEKS_SCONTROL"\n'
+DISKS = (End.DISK_FULL, End.LEDGER_DISK_FULL, End.DISK_DEAD)
+ALLOWED = {
+    Fate.STORED: {"success"},
+    Fate.GONE: {"failed_permanent"},
+    Fate.KEPT: {"success", "pending", "failed_transient"},
+    Fate.AWAY: {"failed_transient", "failed_permanent"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    seed: int
+    size: plan.Size
+    speed: float = 60.0
+    days: float = 14.0  # at least; at most twice as many
+    job_s: float = 1800.0
+    rest_s: float = 8 * 3600.0  # between jobs that nothing befalls
+    rounds: int = 1  # of all troubles
+    requests: int = 40  # in a job, until its trouble comes
+    processes: int = 2
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the table says."""
+
+    n_jobs: int = 0
+    n_resubmitted: int = 0  # by a person
+    n_at_limit: int = 0  # ended by the scheduler, since they outlived their time
+    befell: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+
+class Servers:
+    """The hosts, as a process of its own that dies with this one."""
+
+    def __init__(self, plan_path: Path, clock_path: Path) -> None:
+        command = [sys.executable, "-m", "tests.weeks.server", str(plan_path)]
+        environ = os.environ | {FILE: str(clock_path)}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT, env=environ
+        )
+        assert self._process.stdout is not None
+        ports = json.loads(self._process.stdout.readline())
+        self.port: int = ports["port"]
+        self._control = socket.create_connection(("127.0.0.1", ports["control"]), timeout=PATIENCE_S)
+        self._lines: IO[str] = self._control.makefile("rw")
+
+    def tell(self, command: str, argument: object = None) -> Any:
+        self._lines.write(json.dumps([command, argument]) + "\n")
+        self._lines.flush()
+        return json.loads(self._lines.readline())
+
+    def close(self) -> None:
+        self._lines.close()
+        self._control.close()
+        self._process.terminate()
+        self._process.wait(timeout=PATIENCE_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+
+class Campaign:
+    """One rehearsal. `run()` returns what was broken; nothing, if all is well."""
+
+    def __init__(self, options: Options, folder: Path, say: Callable[[str], None]) -> None:
+        self.options, self.folder, self._say = options, folder, say
+        self._chance = random.Random(options.seed)
+        self.hosts = plan.hosts(options.size, self._chance)
+        self.clock = Clock.make(folder / "clock", options.speed)
+        self.environ = os.environ | {FILE: str(folder / "clock"), "PYTHONPATH": f"{SITE}{os.pathsep}{PROJECT}"}
+        self.collection = Collection(folder, self.environ)
+        self.figures = Figures()
+        self.books: dict[str, Any] = {}
+        self._began_at = self.clock.monotonic()
+        self._job_id = 4711
+        self._fates: dict[str, tuple[Host, Fate]] = {}
+        self._servers: Servers
+
+    @property
+    def days(self) -> float:
+        return (self.clock.monotonic() - self._began_at) / 86400
+
+    def run(self) -> list[str]:
+        self._prepare()
+        try:
+            self._all_jobs()
+            self.books = self._servers.tell("books")
+        finally:
+            self._servers.close()
+        self._judge()
+        return self.figures.broken
+
+    # -- before
+
+    def _prepare(self) -> None:
+        (self.folder / "plan.json").write_text(json.dumps([asdict(host) for host in self.hosts]))
+        urls = [url for host in self.hosts for url in host.urls()]
+        self._fates = {url: (host, host.fate(url)) for host in self.hosts for url in host.urls()}
+        self._chance.shuffle(urls)
+        rows = multimedia(self.folder / "multimedia.txt", enumerate(urls, FIRST_ID))
+        self._write_hosts_file()
+        (self.folder / "bin").mkdir()
+        (self.folder / "bin" / "scontrol").write_text(SCONTROL)
+        (self.folder / "bin" / "scontrol").chmod(0o755)
+        self._servers = Servers(self.folder / "plan.json", self.folder / "clock")
+        speed = self.options.speed
+        self.event(f"seed {self.options.seed}: {len(urls):,} images at {len(self.hosts)} hosts, {speed:g} times as fast")
+        self.collection.run("init", rows)
+
+    def _write_hosts_file(self) -> None:
+        lines = ["[default]", "connections = 1", "source = 'a rehearsal'"]
+        for host in self.hosts:
+            lines += [f'[hosts."{host.name}"]', f"connections = {host.connections}", f"min_interval_s = {host.min_interval_s}"]
+            lines += [f"group = '{host.group}'"] if host.group else []
+        (self.folder / "hosts.toml").write_text("\n".join(lines) + "\n")
+
+    # -- jobs
+
+    def _all_jobs(self) -> None:
+        options = self.options
+        for _ in range(options.rounds):
+            for job in troubles.jobs(self._chance, options.requests):
+                self._job(job)
+        while self.days < 2 * options.days:
+            code = self._job(troubles.plain(options.rest_s))
+            if code == 0 or (self.days >= options.days and not self._n_open()):
+                return
+        self.broken(f"{self._n_open()} images that can be had were not had within {self.days:.0f} days")
+
+    def _n_open(self) -> int:
+        """Images that have not come to the end that they must come to."""
+        images = self.collection.rows("SELECT urls, status FROM images")
+        return sum(status not in ALLOWED[self._fates[str(url)][1]] for url, status in images)
+
+    def _job(self, job: Job) -> int:
+        """From its start until the next one may begin."""
+        self.figures.n_jobs += 1
+        number = self.figures.n_jobs
+        self._servers.tell("mark", f"job {number}")
+        log_path = self.folder / f"job-{number}.log"
+        before: int = self._servers.tell("count")
+        with self._disk(job), log_path.open("w") as log:
+            process = self._start(job, log)
+            try:
+                code = self._watch(job, process, before)
+            finally:
+                _kill(process)
+        self.clock.jump(0.0)
+        n = self._servers.tell("count") - before
+        log_text = log_path.read_text(errors="replace")
+        self.event(f"job {number} ended with {code} after {n} requests ({job.end}): {_last_line(log_text)}")
+        self._look_at_log(number, job, code, n, log_text)
+        if not self._is_queued_again() and code not in (0, -signal.SIGKILL):
+            self._job_id += 1
+            self.figures.n_resubmitted += job.end is End.BY_ITSELF
+        self.clock.put_forward(job.rest_s)
+        return code
+
+    def _start(self, job: Job, log: IO[str]) -> subprocess.Popen[str]:
+        slurm = {
+            "SLURM_JOB_ID": str(self._job_id),
+            "SLURM_JOB_END_TIME": str(int(self.clock.time() + self.options.job_s)),
+            "D4C_WEEKS_SCONTROL": str(self.folder / "scontrol"),
+            "D4C_CONTACT": "rehearsal@example.org",
+            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        crash = {"D4C_CRASH_AT": job.crash_at} if job.crash_at else {}
+        dead = [word for host in self.hosts if host.kind is Kind.DEAD for word in ("--connect-to", f"{host.name}:80:127.0.0.1:1")]
+        command = self.collection.command(
+            "download", "--requeue", "--no-progress", "--processes", self.options.processes, "--grace", "60s",
+            "--hosts-file", self.folder / "hosts.toml", "--stall-timeout", "1s", "--connect-timeout", "2s", "--timeout", "10s",
+            *dead, "--connect-to", f"::127.0.0.1:{self._servers.port}",
+        )  # fmt: skip
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, text=True, cwd=self.folder, env=self.environ | slurm | crash, start_new_session=True
+        )
+
+    def _is_queued_again(self) -> bool:
+        """Whether the job has asked the scheduler for that."""
+        try:
+            asked = (self.folder / "scontrol").read_text()
+            (self.folder / "scontrol").unlink()
+        except FileNotFoundError:
+            return False
+        return "requeue" in asked
+
+    def _watch(self, job: Job, process: subprocess.Popen[str], before: int) -> int:
+        """Live through the job's weather, and see it to its end."""
+        ends_at = self.clock.monotonic() + self.options.job_s
+        if job.weather is not None and self._await(process, before + job.after_requests, ends_at):
+            self._befall(job.weather, process)
+            before = self._servers.tell("count")
+        comes_in_time = job.end not in (End.BY_ITSELF, End.NOT_MOUNTED)
+        if comes_in_time and self._await(process, before + job.after_requests, ends_at):
+            began_at = self.clock.monotonic()
+            self._end(job, process)
+            if job.end in DISKS:  # what a worker has read since then may not have come to the ledger
+                self._wait(process, PATIENCE_S)
+                self._servers.tell("forget", self.clock.monotonic() - began_at + UNSETTLED_S * self.clock.speed)
+        while process.poll() is None and self.clock.monotonic() < ends_at:
+            time.sleep(LOOK_S)
+        if process.poll() is None:  # as Slurm does it
+            self.figures.n_at_limit += 1
+            self.event("the job has outlived its time: SIGTERM, then SIGKILL")
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(UNSETTLED_S)
+            except subprocess.TimeoutExpired:
+                self._kill(process)
+        return process.wait(PATIENCE_S)
+
+    def _await(self, process: subprocess.Popen[str], n_requests: int, ends_at: float) -> bool:
+        """Whether the job still lives when its trouble comes: after so many requests, or when little happens."""
+        quiet_at = time.monotonic() + QUIET_S
+        while process.poll() is None and self.clock.monotonic() < ends_at:
+            if self._servers.tell("count") >= n_requests or time.monotonic() >= quiet_at:
+                return process.poll() is None
+            time.sleep(LOOK_S)
+        return False
+
+    # -- what befalls a job
+
+    def _befall(self, weather: Weather, process: subprocess.Popen[str]) -> None:
+        self.figures.befell[weather] += 1
+        self.event(weather)
+        match weather:
+            case Weather.OUTAGE:
+                self._servers.tell("down")
+                self._wait(process, 2 * TROUBLE_S)
+                self._servers.tell("up")
+            case Weather.SUSPENDED:
+                os.killpg(process.pid, signal.SIGSTOP)
+                time.sleep(TROUBLE_S)
+                os.killpg(process.pid, signal.SIGCONT)
+            case Weather.WORKER_KILLED:
+                for worker in _workers(process.pid)[:1]:
+                    worker.kill()
+                self._servers.tell("forget", UNSETTLED_S * self.clock.speed)
+            case _:
+                self.clock.jump(JUMPS_S[weather])
+                self._wait(process, TROUBLE_S)
+                self.clock.jump(0.0)
+
+    def _end(self, job: Job, process: subprocess.Popen[str]) -> None:
+        self.figures.befell[job.end] += 1
+        match job.end:
+            case End.KILLED:
+                self._kill(process)
+            case End.CRASH_STEWARD | End.CRASH_WORKER:
+                self._await_crash(job, process)
+            case End.SIGTERM | End.SIGUSR1 | End.SIGINT:
+                self.event(job.end)
+                process.send_signal(signal.Signals[job.end])
+            case End.DISK_FULL:
+                self.event("no file of the images can grow beyond a kilobyte (RLIMIT_FSIZE)")
+                for worker in _workers(process.pid):
+                    _limit_files(worker.pid, FULL_BYTES)
+            case End.LEDGER_DISK_FULL:
+                self.event("no file of the ledger can grow (RLIMIT_FSIZE)")
+                log = Path(f"{self.collection.ledger}-wal")
+                _limit_files(process.pid, log.stat().st_size if log.exists() else FULL_BYTES)
+            case End.DISK_DEAD:
+                self.event("the folder of images is gone, and a file is in its place")
+                self.collection.root.rename(self._away)
+                self.collection.root.write_text("no folder\n")
+
+    def _await_crash(self, job: Job, process: subprocess.Popen[str]) -> None:
+        """The steward has killed itself by now; when a worker has, all others follow, before a new one makes up for it."""
+        first = {worker.pid for worker in _workers(process.pid)}
+        end_at = time.monotonic() + QUIET_S
+        while process.poll() is None and time.monotonic() < end_at:
+            if job.end is End.CRASH_WORKER and first - {worker.pid for worker in _workers(process.pid)}:
+                break
+            time.sleep(LOOK_S)
+        self.event(f"killed at {job.crash_at}" if process.poll() is not None else f"killed ({job.crash_at})")
+        self._kill(process)
+
+    def _kill(self, process: subprocess.Popen[str]) -> None:
+        _kill(process)
+        self._servers.tell("forget", UNSETTLED_S * self.clock.speed)
+
+    @staticmethod
+    def _wait(process: subprocess.Popen[str], seconds: float) -> None:
+        """Of the machine, if the job does not end before."""
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+
+    @property
+    def _away(self) -> Path:
+        return self.folder / "images.away"
+
+    @contextmanager
+    def _disk(self, job: Job) -> Iterator[None]:
+        """The folder of images, as the job finds it; afterwards the disk is well again."""
+        root = self.collection.root
+        if job.end is End.NOT_MOUNTED and root.exists():
+            self.figures.befell[job.end] += 1
+            self.event("an empty folder is where the images were")
+            root.rename(self._away)
+            root.mkdir()
+        yield
+        if self._away.exists():
+            if root.is_dir():
+                strangers = [path for path in root.rglob("*") if path.is_file()]
+                if strangers:
+                    self.broken(f"{len(strangers)} files were written where the disk of the images was not mounted")
+                for path in strangers:
+                    path.unlink()
+                for path in sorted(root.rglob("*"), reverse=True):
+                    path.rmdir()
+                root.rmdir()
+            else:
+                root.unlink()
+            self._away.rename(root)
+
+    # -- what has come of it
+
+    def _look_at_log(self, number: int, job: Job, code: int, n_requests: int, text: str) -> None:
+        codes = {0, 75}
+        match job.end:
+            case End.KILLED | End.CRASH_STEWARD | End.CRASH_WORKER:
+                codes |= {-signal.SIGKILL}
+            case End.DISK_FULL | End.LEDGER_DISK_FULL | End.DISK_DEAD:
+                codes |= {1}
+            case End.NOT_MOUNTED:
+                codes = {1, 2}
+                if n_requests:
+                    self.broken(f"job {number}: {n_requests} requests, though the disk of the images was not mounted")
+        if self.figures.n_at_limit:
+            codes |= {-signal.SIGKILL}
+        if code not in codes:
+            self.broken(f"job {number} ({job.end}) ended with {code}: {_last_line(text)}")
+        for bad in ("Traceback", "internal error"):
+            if bad in text:
+                self.broken(f"job {number}: its log says '{bad}': {_last_line(text)}")
+        for rate in re.findall(r"(-?[\d,.]+) images/s", text):
+            if not 0 <= float(rate.replace(",", "")) < MOST_RATE:
+                self.broken(f"job {number}: its log says {rate} images/s")
+
+    def _judge(self) -> None:
+        """All at the end: the servers' books, the ledger, the files."""
+        for what, n in self.books["n_broken"].items():
+            self.broken(f"{n} times, by the servers' books: {what}")
+        for broken in self.books["broken"]:
+            self._say(f"    {broken['what']}: {broken['text']}")
+        self._judge_images()
+        for host in self.hosts:
+            n_door = self.books["hosts"][host.name]["door"]
+            if n_door > DOOR_ANSWERS:
+                self.broken(f"{host.name} was asked {n_door} times while its door was shut ({host.kind}, {host.page})")
+        process = self.collection.start("check", "--sha256", "--no-progress")
+        text, _ = process.communicate(timeout=PATIENCE_S)
+        self.event(f"check ended with {process.returncode}")
+        if process.returncode != 0:
+            self.broken(f"check ended with {process.returncode}:\n{text}")
+        try:
+            self.collection.check_invariants()
+        except AssertionError as error:
+            self.broken(f"an invariant does not hold: {error}")
+
+    def _judge_images(self) -> None:
+        wrong: Counter[tuple[Kind, Fate, str, str]] = Counter()
+        examples: dict[tuple[Kind, Fate, str, str], str] = {}
+        n = 0
+        for urls, status, error_type in self.collection.rows("SELECT urls, status, error_type FROM images"):
+            n += 1
+            host, fate = self._fates[str(urls)]
+            if status not in ALLOWED[fate]:
+                case = (host.kind, fate, str(status), str(error_type))
+                wrong[case] += 1
+                examples.setdefault(case, str(urls))
+        if n != len(self._fates):
+            self.broken(f"the ledger has {n:,} images, {len(self._fates):,} were brought in")
+        for (kind, fate, status, error_type), n_wrong in sorted(wrong.items()):
+            example = examples[kind, fate, status, error_type]
+            self.broken(f"{n_wrong} images that should be {fate} are {status} ({error_type}), at hosts of kind {kind}: {example}")
+
+    def broken(self, text: str) -> None:
+        self.figures.broken.append(text)
+        self.event(f"BROKEN: {text}")
+
+    def event(self, text: str) -> None:
+        day, seconds = divmod(self.clock.monotonic() - self._began_at, 86400)
+        self._say(f"day {day + 1:.0f} {seconds // 3600:02.0f}:{seconds % 3600 // 60:02.0f}  {text}")
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    try:
+        children = psutil.Process(pid).children()
+        return [child for child in children if "runners.pipe_worker" in " ".join(child.cmdline())]
+    except psutil.Error:
+        return []
+
+
+def _limit_files(pid: int, size_bytes: int) -> None:
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
+    except ProcessLookupError:
+        pass  # it has just ended
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """The program with all its workers, at once."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(PATIENCE_S)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "(it said nothing)"

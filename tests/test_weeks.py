@@ -27,7 +27,7 @@ SEED = 11
 
 
 def broken(book: Book) -> list[str]:
-    return [one.what for one in book.told]
+    return [one.what for one in book.reported]
 
 
 @pytest.mark.parametrize(("at", "is_early"), [(100.001, True), (159.999, True), (160.0, False), (161.0, False)])
@@ -76,7 +76,7 @@ def test_distances_are_looked_at_in_a_row() -> None:
     for number in range(5):
         book.asked(18.0 * number, "too fast")
     assert broken(book) == ["interval"] * 2
-    assert "4 requests in 54.00 s" in book.told[0].text
+    assert "4 requests in 54.00 s" in book.reported[0].text
 
 
 def test_connections_are_counted() -> None:
@@ -153,18 +153,18 @@ def test_the_servers_see_who_is_rude(tmp_path: Path) -> None:
             return answer.status
 
         assert [ask(one), ask(one)] == [200, 503]
-        assert servers.tell("books")["n_broken"] == {}
+        assert servers.call("books")["n_broken"] == {}
         assert ask(one) == 200
-        assert servers.tell("books")["n_broken"] == {"wait": 1}
-        servers.tell("forget", 3600.0)
+        assert servers.call("books")["n_broken"] == {"wait": 1}
+        servers.call("forget", 3600.0)
         with closing(HTTPConnection("127.0.0.1", servers.port)) as other:
             ask(other)
-        assert servers.tell("books")["n_broken"] == {"wait": 1, "connections": 1}
+        assert servers.call("books")["n_broken"] == {"wait": 1, "connections": 1}
         one.close()
         with closing(HTTPConnection("127.0.0.1", servers.port)) as other:
-            servers.tell("forget", 3600.0)
+            servers.call("forget", 3600.0)
             ask(other)
-        assert servers.tell("books")["n_broken"] == {"wait": 1, "connections": 1}
+        assert servers.call("books")["n_broken"] == {"wait": 1, "connections": 1}
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,10 +41,12 @@ def main() -> None:
     args = parser.parse_args()
     seed = random.randrange(10_000) if args.seed is None else args.seed
     if args.quick:
-        args.hosts, args.images, args.days, args.rounds = 20, 500, 3.0, 1
+        args.hosts, args.images, args.days, args.rounds = 20, 500, 2.0, 1
     size = Size(args.hosts, args.images, busy_s=240.0 if args.quick else 14_400.0, long_wait_s=200 if args.quick else 900)
     requests = max(20, args.images // (60 * args.rounds))
-    options = Options(seed, size, args.speed, args.days, 900.0 if args.quick else 3600.0, rounds=args.rounds, requests=requests)
+    options = Options(seed, size, args.speed, args.days, rounds=args.rounds, requests=requests)
+    if args.quick:
+        options = replace(options, job_s=900.0, quiet_s=1.0, trouble_s=0.7)
     OUT.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=OUT, prefix="weeks-"))
     campaign, began_at = Campaign(options, folder, partial(print, flush=True)), time.monotonic()
@@ -72,7 +75,7 @@ def show(campaign: Campaign, took_s: float) -> None:
     rows = (
         ("hosts; images", f"{len(campaign.hosts):,}; {sum(host.images for host in campaign.hosts):,}"),
         ("jobs; resubmitted by a person; ended at their limit", f"{figures.n_jobs}; {figures.n_resubmitted}; {figures.n_at_limit}"),
-        ("troubles", ", ".join(f"{n} {what}" for what, n in sorted(figures.befell.items()))),
+        ("troubles", ", ".join(f"{n} {what}" for what, n in sorted(figures.troubles.items()))),
         ("requests; whole pictures; of them sent again", f"{books['requests']:,}; {n_pictures:,}; {n_again:,}"),
         ("waits named; lost with a kill", f"{books['waits']:,}; {books['forgotten']:,}"),
         ("asked before a named wait was over", f"{broken.get('wait', 0):,}"),

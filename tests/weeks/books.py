@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 IN_A_ROW = 10  # distances that are looked at together
-MOST_TOLD = 20  # broken promises of one book that are told in full
+MOST_REPORTED = 20  # broken promises of one book that are reported in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Book:
     n_waits: int = 0
     n_forgotten: int = 0  # waits that nobody can have written down
     n_broken: dict[str, int] = field(default_factory=dict)
-    told: list[Broken] = field(default_factory=list)
+    reported: list[Broken] = field(default_factory=list)
     _waits: list[Wait] = field(default_factory=list)
     _last: deque[float] = field(default_factory=lambda: deque(maxlen=IN_A_ROW))
 
@@ -99,5 +99,5 @@ class Book:
 
     def _break(self, what: str, at: float, text: str) -> None:
         self.n_broken[what] = self.n_broken.get(what, 0) + 1
-        if len(self.told) < MOST_TOLD:
-            self.told.append(Broken(what, at, text))
+        if len(self.reported) < MOST_REPORTED:
+            self.reported.append(Broken(what, at, text))

@@ -1,4 +1,4 @@
-"""Runs the program for weeks of the compressed clock, job after job, in all that can befall it, and says which promises it broke.
+"""Runs the program for weeks of the compressed clock, job after job, through seeded troubles, and says which promises it broke.
 
 The program is the real one: its steward, worker processes, ledger and folder of images, with the options and the environment that
 the job scripts give it. The servers are real, too, and keep their own books.
@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,24 +30,22 @@ from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia
 from tests.weeks import plan, troubles
 from tests.weeks.clock import FILE, Clock
-from tests.weeks.plan import FIRST_ID, Fate, Host, Kind
-from tests.weeks.troubles import JUMPS_S, End, Job, Weather
+from tests.weeks.plan import FIRST_ID, Expected, Host, Kind
+from tests.weeks.troubles import JUMPS_S, Disturbance, End, Job
 
 SITE = Path(__file__).parent / "site"
 LOOK_S = 0.02  # of the machine
-QUIET_S = 2.0  # likewise: a trouble comes after so long, if there are not so many requests
 UNSETTLED_S = 1.0  # likewise: what was answered so shortly before a kill may not have been written down
-TROUBLE_S = 1.2  # likewise: of an outage, a suspension, a clock that is wrong
 FULL_BYTES = 1_000  # that a file may have on a full disk
 DOOR_ANSWERS = 200  # of a shut door, at most
 MOST_RATE = 100_000.0  # images a second that nobody can have seen
 SCONTROL = '#!/bin/sh\necho "$@" >> "$D4C_WEEKS_SCONTROL"\n'
 DISKS = (End.DISK_FULL, End.LEDGER_DISK_FULL, End.DISK_DEAD)
 ALLOWED = {
-    Fate.STORED: {"success"},
-    Fate.GONE: {"failed_permanent"},
-    Fate.KEPT: {"success", "pending", "failed_transient"},
-    Fate.AWAY: {"failed_transient", "failed_permanent"},
+    Expected.STORED: {"success"},
+    Expected.GONE: {"failed_permanent"},
+    Expected.KEPT: {"success", "pending", "failed_transient"},
+    Expected.AWAY: {"failed_transient", "failed_permanent"},
 }
 
 
@@ -56,11 +55,31 @@ class Options:
     size: plan.Size
     speed: float = 60.0
     days: float = 14.0  # at least; at most twice as many
-    job_s: float = 1800.0
-    rest_s: float = 8 * 3600.0  # between jobs that nothing befalls
+    job_s: float = 3600.0
+    rest_s: float = 8 * 3600.0  # between jobs without troubles
     rounds: int = 1  # of all troubles
     requests: int = 40  # in a job, until its trouble comes
+    quiet_s: float = 2.0  # of the machine: the trouble comes after so long if there are not so many requests
+    trouble_s: float = 1.2  # likewise: a suspension, a wrong clock; an outage takes twice as long
     processes: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that has ended."""
+
+    number: int
+    job: Job
+    code: int
+    n_requests: int
+    log: str
+    was_at_limit: bool
+    is_queued_again: bool
+
+    @property
+    def last_line(self) -> str:
+        lines = self.log.strip().splitlines()
+        return lines[-1] if lines else "(it said nothing)"
 
 
 @dataclass(slots=True)
@@ -70,7 +89,7 @@ class Figures:
     n_jobs: int = 0
     n_resubmitted: int = 0  # by a person
     n_at_limit: int = 0  # ended by the scheduler, since they outlived their time
-    befell: Counter[str] = field(default_factory=Counter)
+    troubles: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
 
@@ -89,7 +108,7 @@ class Servers:
         self._control = socket.create_connection(("127.0.0.1", ports["control"]), timeout=PATIENCE_S)
         self._lines: IO[str] = self._control.makefile("rw")
 
-    def tell(self, command: str, argument: object = None) -> Any:
+    def call(self, command: str, argument: object = None) -> Any:
         self._lines.write(json.dumps([command, argument]) + "\n")
         self._lines.flush()
         return json.loads(self._lines.readline())
@@ -118,7 +137,7 @@ class Campaign:
         self.books: dict[str, Any] = {}
         self._began_at = self.clock.monotonic()
         self._job_id = 4711
-        self._fates: dict[str, tuple[Host, Fate]] = {}
+        self._expected: dict[str, tuple[Host, Expected]] = {}
         self._servers: Servers
 
     @property
@@ -129,7 +148,7 @@ class Campaign:
         self._prepare()
         try:
             self._all_jobs()
-            self.books = self._servers.tell("books")
+            self.books = self._servers.call("books")
         finally:
             self._servers.close()
         self._judge()
@@ -140,7 +159,7 @@ class Campaign:
     def _prepare(self) -> None:
         (self.folder / "plan.json").write_text(json.dumps([asdict(host) for host in self.hosts]))
         urls = [url for host in self.hosts for url in host.urls()]
-        self._fates = {url: (host, host.fate(url)) for host in self.hosts for url in host.urls()}
+        self._expected = {url: (host, host.expected(url)) for host in self.hosts for url in host.urls()}
         self._chance.shuffle(urls)
         rows = multimedia(self.folder / "multimedia.txt", enumerate(urls, FIRST_ID))
         self._write_hosts_file()
@@ -167,23 +186,24 @@ class Campaign:
             for job in troubles.jobs(self._chance, options.requests):
                 self._job(job)
         while self.days < 2 * options.days:
-            code = self._job(troubles.plain(options.rest_s))
-            if code == 0 or (self.days >= options.days and not self._n_open()):
+            ended = self._job(troubles.plain(options.rest_s))
+            has_done_all = ended.code == 0 and not ended.is_queued_again
+            if has_done_all or (self.days >= options.days and not self._n_open()):
                 return
         self.broken(f"{self._n_open()} images that can be had were not had within {self.days:.0f} days")
 
     def _n_open(self) -> int:
         """Images that have not come to the end that they must come to."""
         images = self.collection.rows("SELECT urls, status FROM images")
-        return sum(status not in ALLOWED[self._fates[str(url)][1]] for url, status in images)
+        return sum(status not in ALLOWED[self._expected[str(url)][1]] for url, status in images)
 
-    def _job(self, job: Job) -> int:
+    def _job(self, job: Job) -> Ended:
         """From its start until the next one may begin."""
         self.figures.n_jobs += 1
-        number = self.figures.n_jobs
-        self._servers.tell("mark", f"job {number}")
+        number, n_at_limit = self.figures.n_jobs, self.figures.n_at_limit
+        self._servers.call("mark", f"job {number}")
         log_path = self.folder / f"job-{number}.log"
-        before: int = self._servers.tell("count")
+        before: int = self._servers.call("count")
         with self._disk(job), log_path.open("w") as log:
             process = self._start(job, log)
             try:
@@ -191,15 +211,23 @@ class Campaign:
             finally:
                 _kill(process)
         self.clock.jump(0.0)
-        n = self._servers.tell("count") - before
-        log_text = log_path.read_text(errors="replace")
-        self.event(f"job {number} ended with {code} after {n} requests ({job.end}): {_last_line(log_text)}")
-        self._look_at_log(number, job, code, n, log_text)
-        if not self._is_queued_again() and code not in (0, -signal.SIGKILL):
+        ended = Ended(
+            number,
+            job,
+            code,
+            self._servers.call("count") - before,
+            log_path.read_text(errors="replace"),
+            self.figures.n_at_limit > n_at_limit,
+            self._is_queued_again(),
+        )
+        queued = ", queued again" if ended.is_queued_again else ""
+        self.event(f"job {number} ({job.end}) ended with {code}{queued} after {ended.n_requests} requests: {ended.last_line}")
+        self._look_at(ended)
+        if not ended.is_queued_again and code not in (0, -signal.SIGKILL):
             self._job_id += 1
             self.figures.n_resubmitted += job.end is End.BY_ITSELF
         self.clock.put_forward(job.rest_s)
-        return code
+        return ended
 
     def _start(self, job: Job, log: IO[str]) -> subprocess.Popen[str]:
         slurm = {
@@ -212,7 +240,7 @@ class Campaign:
         crash = {"D4C_CRASH_AT": job.crash_at} if job.crash_at else {}
         dead = [word for host in self.hosts if host.kind is Kind.DEAD for word in ("--connect-to", f"{host.name}:80:127.0.0.1:1")]
         command = self.collection.command(
-            "download", "--requeue", "--no-progress", "--processes", self.options.processes, "--grace", "60s",
+            "download", "--requeue", "--no-progress", "--processes", self.options.processes, "--grace", "60s", "--max-idle", "2m",
             "--hosts-file", self.folder / "hosts.toml", "--stall-timeout", "1s", "--connect-timeout", "2s", "--timeout", "10s",
             *dead, "--connect-to", f"::127.0.0.1:{self._servers.port}",
         )  # fmt: skip
@@ -230,18 +258,18 @@ class Campaign:
         return "requeue" in asked
 
     def _watch(self, job: Job, process: subprocess.Popen[str], before: int) -> int:
-        """Live through the job's weather, and see it to its end."""
+        """Live through the job's disturbance, and see it to its end."""
         ends_at = self.clock.monotonic() + self.options.job_s
-        if job.weather is not None and self._await(process, before + job.after_requests, ends_at):
-            self._befall(job.weather, process)
-            before = self._servers.tell("count")
+        if job.disturbance is not None and self._await(process, before + job.after_requests, ends_at):
+            self._disturb(job.disturbance, process)
+            before = self._servers.call("count")
         comes_in_time = job.end not in (End.BY_ITSELF, End.NOT_MOUNTED)
         if comes_in_time and self._await(process, before + job.after_requests, ends_at):
             began_at = self.clock.monotonic()
             self._end(job, process)
             if job.end in DISKS:  # what a worker has read since then may not have come to the ledger
                 self._wait(process, PATIENCE_S)
-                self._servers.tell("forget", self.clock.monotonic() - began_at + UNSETTLED_S * self.clock.speed)
+                self._servers.call("forget", self.clock.monotonic() - began_at + UNSETTLED_S * self.clock.speed)
         while process.poll() is None and self.clock.monotonic() < ends_at:
             time.sleep(LOOK_S)
         if process.poll() is None:  # as Slurm does it
@@ -256,38 +284,38 @@ class Campaign:
 
     def _await(self, process: subprocess.Popen[str], n_requests: int, ends_at: float) -> bool:
         """Whether the job still lives when its trouble comes: after so many requests, or when little happens."""
-        quiet_at = time.monotonic() + QUIET_S
+        quiet_at = time.monotonic() + self.options.quiet_s
         while process.poll() is None and self.clock.monotonic() < ends_at:
-            if self._servers.tell("count") >= n_requests or time.monotonic() >= quiet_at:
+            if self._servers.call("count") >= n_requests or time.monotonic() >= quiet_at:
                 return process.poll() is None
             time.sleep(LOOK_S)
         return False
 
-    # -- what befalls a job
+    # -- troubles
 
-    def _befall(self, weather: Weather, process: subprocess.Popen[str]) -> None:
-        self.figures.befell[weather] += 1
-        self.event(weather)
-        match weather:
-            case Weather.OUTAGE:
-                self._servers.tell("down")
-                self._wait(process, 2 * TROUBLE_S)
-                self._servers.tell("up")
-            case Weather.SUSPENDED:
+    def _disturb(self, disturbance: Disturbance, process: subprocess.Popen[str]) -> None:
+        self.figures.troubles[disturbance] += 1
+        self.event(disturbance)
+        match disturbance:
+            case Disturbance.OUTAGE:
+                self._servers.call("down")
+                self._wait(process, 2 * self.options.trouble_s)
+                self._servers.call("up")
+            case Disturbance.SUSPENDED:
                 os.killpg(process.pid, signal.SIGSTOP)
-                time.sleep(TROUBLE_S)
+                time.sleep(self.options.trouble_s)
                 os.killpg(process.pid, signal.SIGCONT)
-            case Weather.WORKER_KILLED:
+            case Disturbance.WORKER_KILLED:
                 for worker in _workers(process.pid)[:1]:
                     worker.kill()
-                self._servers.tell("forget", UNSETTLED_S * self.clock.speed)
+                self._servers.call("forget", UNSETTLED_S * self.clock.speed)
             case _:
-                self.clock.jump(JUMPS_S[weather])
-                self._wait(process, TROUBLE_S)
+                self.clock.jump(JUMPS_S[disturbance])
+                self._wait(process, self.options.trouble_s)
                 self.clock.jump(0.0)
 
     def _end(self, job: Job, process: subprocess.Popen[str]) -> None:
-        self.figures.befell[job.end] += 1
+        self.figures.troubles[job.end] += 1
         match job.end:
             case End.KILLED:
                 self._kill(process)
@@ -312,7 +340,7 @@ class Campaign:
     def _await_crash(self, job: Job, process: subprocess.Popen[str]) -> None:
         """The steward has killed itself by now; when a worker has, all others follow, before a new one makes up for it."""
         first = {worker.pid for worker in _workers(process.pid)}
-        end_at = time.monotonic() + QUIET_S
+        end_at = time.monotonic() + self.options.quiet_s
         while process.poll() is None and time.monotonic() < end_at:
             if job.end is End.CRASH_WORKER and first - {worker.pid for worker in _workers(process.pid)}:
                 break
@@ -322,7 +350,7 @@ class Campaign:
 
     def _kill(self, process: subprocess.Popen[str]) -> None:
         _kill(process)
-        self._servers.tell("forget", UNSETTLED_S * self.clock.speed)
+        self._servers.call("forget", UNSETTLED_S * self.clock.speed)
 
     @staticmethod
     def _wait(process: subprocess.Popen[str], seconds: float) -> None:
@@ -341,7 +369,7 @@ class Campaign:
         """The folder of images, as the job finds it; afterwards the disk is well again."""
         root = self.collection.root
         if job.end is End.NOT_MOUNTED and root.exists():
-            self.figures.befell[job.end] += 1
+            self.figures.troubles[job.end] += 1
             self.event("an empty folder is where the images were")
             root.rename(self._away)
             root.mkdir()
@@ -362,25 +390,25 @@ class Campaign:
 
     # -- what has come of it
 
-    def _look_at_log(self, number: int, job: Job, code: int, n_requests: int, text: str) -> None:
-        codes = {0, 75}
-        match job.end:
+    def _look_at(self, ended: Ended) -> None:
+        number, codes = ended.number, {0, 75}
+        match ended.job.end:
             case End.KILLED | End.CRASH_STEWARD | End.CRASH_WORKER:
                 codes |= {-signal.SIGKILL}
             case End.DISK_FULL | End.LEDGER_DISK_FULL | End.DISK_DEAD:
                 codes |= {1}
             case End.NOT_MOUNTED:
                 codes = {1, 2}
-                if n_requests:
-                    self.broken(f"job {number}: {n_requests} requests, though the disk of the images was not mounted")
-        if self.figures.n_at_limit:
+                if ended.n_requests:
+                    self.broken(f"job {number}: {ended.n_requests} requests, though the disk of the images was not mounted")
+        if ended.was_at_limit:
             codes |= {-signal.SIGKILL}
-        if code not in codes:
-            self.broken(f"job {number} ({job.end}) ended with {code}: {_last_line(text)}")
+        if ended.code not in codes:
+            self.broken(f"job {number} ({ended.job.end}) ended with {ended.code}: {ended.last_line}")
         for bad in ("Traceback", "internal error"):
-            if bad in text:
-                self.broken(f"job {number}: its log says '{bad}': {_last_line(text)}")
-        for rate in re.findall(r"(-?[\d,.]+) images/s", text):
+            if bad in ended.log:
+                self.broken(f"job {number}: its log says '{bad}': {ended.last_line}")
+        for rate in re.findall(r"(-?[\d,.]+) images/s", ended.log):
             if not 0 <= float(rate.replace(",", "")) < MOST_RATE:
                 self.broken(f"job {number}: its log says {rate} images/s")
 
@@ -396,31 +424,34 @@ class Campaign:
             if n_door > DOOR_ANSWERS:
                 self.broken(f"{host.name} was asked {n_door} times while its door was shut ({host.kind}, {host.page})")
         process = self.collection.start("check", "--sha256", "--no-progress")
-        text, _ = process.communicate(timeout=PATIENCE_S)
+        text, _ = process.communicate(timeout=10 * PATIENCE_S)
         self.event(f"check ended with {process.returncode}")
         if process.returncode != 0:
             self.broken(f"check ended with {process.returncode}:\n{text}")
         try:
             self.collection.check_invariants()
         except AssertionError as error:
-            self.broken(f"an invariant does not hold: {error}")
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self.broken(f"an invariant does not hold ({where.name}, line {where.lineno}): {where.line}")
 
     def _judge_images(self) -> None:
-        wrong: Counter[tuple[Kind, Fate, str, str]] = Counter()
-        examples: dict[tuple[Kind, Fate, str, str], str] = {}
+        wrong: Counter[tuple[Kind, Expected, str, str]] = Counter()
+        examples: dict[tuple[Kind, Expected, str, str], str] = {}
         n = 0
         for urls, status, error_type in self.collection.rows("SELECT urls, status, error_type FROM images"):
             n += 1
-            host, fate = self._fates[str(urls)]
-            if status not in ALLOWED[fate]:
-                case = (host.kind, fate, str(status), str(error_type))
+            host, expected = self._expected[str(urls)]
+            if status not in ALLOWED[expected]:
+                case = (host.kind, expected, str(status), str(error_type))
                 wrong[case] += 1
                 examples.setdefault(case, str(urls))
-        if n != len(self._fates):
-            self.broken(f"the ledger has {n:,} images, {len(self._fates):,} were brought in")
-        for (kind, fate, status, error_type), n_wrong in sorted(wrong.items()):
-            example = examples[kind, fate, status, error_type]
-            self.broken(f"{n_wrong} images that should be {fate} are {status} ({error_type}), at hosts of kind {kind}: {example}")
+        if n != len(self._expected):
+            self.broken(f"the ledger has {n:,} images, {len(self._expected):,} were brought in")
+        for (kind, expected, status, error_type), n_wrong in sorted(wrong.items()):
+            example = examples[kind, expected, status, error_type]
+            self.broken(
+                f"{n_wrong} images that should be {expected} are {status} ({error_type}), at hosts of kind {kind}: {example}"
+            )
 
     def broken(self, text: str) -> None:
         self.figures.broken.append(text)
@@ -453,8 +484,3 @@ def _kill(process: subprocess.Popen[str]) -> None:
     except ProcessLookupError:
         pass
     process.wait(PATIENCE_S)
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "(it said nothing)"

@@ -59,8 +59,8 @@ def with_wait(host: Host, url: str, wait_s: float, unix: float) -> Answer:
     """An answer of a host that names waits; `unix` is its true time of day."""
     match host.kind:
         case Kind.QUOTA:
-            more = ("RateLimit-Limit: 20", "RateLimit-Remaining: 0", f"RateLimit-Reset: {wait_s:.0f}")
-            return picture(url, *more)._replace(until_unix=unix + round(wait_s), why=f"RateLimit-Reset: {wait_s:.0f}")
+            limits = ("RateLimit-Limit: 20", "RateLimit-Remaining: 0", f"RateLimit-Reset: {wait_s:.0f}")
+            return picture(url, *limits)._replace(until_unix=unix + round(wait_s), why=f"RateLimit-Reset: {wait_s:.0f}")
         case Kind.DATE:
             local = unix + host.skew_s
             again = math.ceil(local + wait_s)
@@ -69,7 +69,7 @@ def with_wait(host: Host, url: str, wait_s: float, unix: float) -> Answer:
             body = _http("429 Too Many Requests", "text/plain", b"slow down", *more)
             why = f"429 with Retry-After: {words} ({wait_s:.0f} s, its clock {host.skew_s:+.0f} s)"
             return Answer(body, until_unix=again - host.skew_s, why=why)
-        case Kind.LAME:
+        case Kind.BROKEN_BODY:
             head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 500\r\nRetry-After: {wait_s:.0f}\r\n\r\n"
             why = f"503 with Retry-After: {wait_s:.0f} and a body that breaks off"
             return Answer(head.encode() + b"sorry", closes=True, until_unix=unix + round(wait_s), why=why)

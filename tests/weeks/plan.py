@@ -19,7 +19,7 @@ class Kind(StrEnum):
     FLAKY = "flaky"  # an inner error, a reset or half a body at the first request for an image
     SECONDS = "seconds"  # 503 with Retry-After in seconds
     DATE = "date"  # 429 with Retry-After as a date, by a clock that may be wrong
-    LAME = "lame"  # 503 with Retry-After whose body breaks off
+    BROKEN_BODY = "broken_body"  # 503 with Retry-After whose body breaks off
     QUOTA = "quota"  # a picture, and no request remains until the reset
     INTERVAL = "interval"  # may be asked once in so many seconds
     DOOR = "door"  # shuts for a while
@@ -31,7 +31,7 @@ class Kind(StrEnum):
     DEAD = "dead"  # nobody listens there
 
 
-class Fate(StrEnum):
+class Expected(StrEnum):
     """What has to become of an image in the end."""
 
     STORED = "stored"
@@ -44,7 +44,7 @@ ODD = (Kind.DOOR, Kind.NEVER, Kind.MISSING_404, Kind.MISSING_403, Kind.GONE, Kin
 """One of each in a hundred hosts."""
 
 COMMON = (
-    *(Kind.WELL, Kind.SECONDS, Kind.WELL, Kind.DATE, Kind.FLAKY, Kind.LAME, Kind.WELL),
+    *(Kind.WELL, Kind.SECONDS, Kind.WELL, Kind.DATE, Kind.FLAKY, Kind.BROKEN_BODY, Kind.WELL),
     *(Kind.QUOTA, Kind.INTERVAL, Kind.SECONDS, Kind.WELL, Kind.FLAKY),
 )
 """All others, in turn."""
@@ -76,17 +76,17 @@ class Host:
     def urls(self) -> Iterator[str]:
         return (f"http://{self.name}/images/{number}.jpg" for number in range(self.images))
 
-    def fate(self, url: str) -> Fate:
+    def expected(self, url: str) -> Expected:
         match self.kind:
             case Kind.GONE:
-                return Fate.GONE
+                return Expected.GONE
             case Kind.MISSING_404 | Kind.MISSING_403:
-                return Fate.GONE if zlib.crc32(url.encode()) < MISSING_SHARE * 2**32 else Fate.STORED
+                return Expected.GONE if zlib.crc32(url.encode()) < MISSING_SHARE * 2**32 else Expected.STORED
             case Kind.NEVER:
-                return Fate.KEPT
+                return Expected.KEPT
             case Kind.DEAD | Kind.HANGING:
-                return Fate.AWAY
-        return Fate.STORED
+                return Expected.AWAY
+        return Expected.STORED
 
 
 @dataclass(frozen=True, slots=True)

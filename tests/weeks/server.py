@@ -26,7 +26,7 @@ from tests.weeks.plan import Host, Kind
 
 JITTER_S = 0.15  # of the machine: by which arrivals lie nearer to each other than what was sent, on a busy one
 ON_ITS_WAY_S = 0.3  # likewise: until an answer that has gone out is read
-NAMING = (Kind.SECONDS, Kind.DATE, Kind.LAME, Kind.QUOTA)
+NAMING = (Kind.SECONDS, Kind.DATE, Kind.BROKEN_BODY, Kind.QUOTA)
 MOST_TROUBLE = 2  # answers that an image gets which cost it an attempt
 
 
@@ -70,7 +70,7 @@ class Hosts:
                 return None
             case Kind.GONE:
                 return pages.not_there()
-            case Kind.MISSING_404 | Kind.MISSING_403 if host.fate(url) == "gone":
+            case Kind.MISSING_404 | Kind.MISSING_403 if host.expected(url) == "gone":
                 return pages.not_there() if host.kind is Kind.MISSING_404 else pages.no_access()
             case Kind.DOOR | Kind.NEVER if self._is_shut(state):
                 state.n_door += 1
@@ -100,7 +100,7 @@ class Hosts:
             "waits": sum(book.n_waits for book in books),
             "forgotten": sum(book.n_forgotten for book in books),
             "n_broken": dict(sum((Counter(book.n_broken) for book in books), Counter())),
-            "broken": [asdict(broken) for book in books for broken in book.told],
+            "broken": [asdict(broken) for book in books for broken in book.reported],
             "hosts": {
                 name: {
                     "requests": state.n_requests,
@@ -168,9 +168,9 @@ class Connection(asyncio.Protocol):
 
     def _n_open(self, state: State) -> int:
         """Connections to the host; those that their client has closed are none any more, though nobody has read it yet."""
-        return sum(1 for one in state.connections if one is self or not one.is_left())
+        return sum(1 for one in state.connections if one is self or not one.is_closed_by_client())
 
-    def is_left(self) -> bool:
+    def is_closed_by_client(self) -> bool:
         """Whether the client has closed its end."""
         fd = self._transport.get_extra_info("socket").fileno()
         if fd < 0:

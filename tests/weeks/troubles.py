@@ -1,4 +1,4 @@
-"""What befalls the jobs of a rehearsal, by a seed. Does nothing of it itself."""
+"""What happens to the jobs of a rehearsal, by a seed. Does none of it itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Weather(StrEnum):
+class Disturbance(StrEnum):
     """What a job lives through."""
 
     OUTAGE = "outage"
@@ -36,10 +36,10 @@ class End(StrEnum):
 
 
 JUMPS_S = {
-    Weather.CLOCK_AHEAD_HOUR: 3600.0,
-    Weather.CLOCK_AHEAD_DAY: 86400.0,
-    Weather.CLOCK_BACK_HOUR: -3600.0,
-    Weather.CLOCK_BACK_DAY: -86400.0,
+    Disturbance.CLOCK_AHEAD_HOUR: 3600.0,
+    Disturbance.CLOCK_AHEAD_DAY: 86400.0,
+    Disturbance.CLOCK_BACK_HOUR: -3600.0,
+    Disturbance.CLOCK_BACK_DAY: -86400.0,
 }
 STEWARD_POINTS = ("lend.committed", "settle.before_commit", "settle.committed")
 WORKER_POINTS = ("put.written", "put.synced", "put.named", "put.done")
@@ -49,28 +49,30 @@ WORKER_POINTS = ("put.written", "put.synced", "put.named", "put.done")
 class Job:
     """One job of the batch scheduler."""
 
-    weather: Weather | None
+    disturbance: Disturbance | None
     end: End
     crash_at: str | None = None
-    after_requests: int = 0  # of this job, until its weather, and as many again until its end
+    after_requests: int = 0  # of this job, until its disturbance, and as many again until its end
     rest_s: float = 0.0  # until the next one begins
 
 
 def jobs(chance: random.Random, n_requests: int) -> list[Job]:
     """Every trouble once, in any order; `n_requests` is about what a job gets done before its end."""
     ends = list(End)
-    weathers: list[Weather | None] = [*Weather]
-    weathers += [None] * (len(ends) - len(weathers))
+    disturbances: list[Disturbance | None] = [*Disturbance]
+    disturbances += [None] * (len(ends) - len(disturbances))
     chance.shuffle(ends)
-    chance.shuffle(weathers)
-    return [_job(weather, end, chance, n_requests) for weather, end in zip(weathers, ends, strict=True)]
+    ends.remove(End.NOT_MOUNTED)
+    ends.insert(chance.randrange(len(ends) // 2, len(ends)), End.NOT_MOUNTED)  # later, when there are images to be missed
+    chance.shuffle(disturbances)
+    return [_job(disturbance, end, chance, n_requests) for disturbance, end in zip(disturbances, ends, strict=True)]
 
 
 def plain(rest_s: float) -> Job:
     return Job(None, End.BY_ITSELF, rest_s=rest_s)
 
 
-def _job(weather: Weather | None, end: End, chance: random.Random, n_requests: int) -> Job:
+def _job(disturbance: Disturbance | None, end: End, chance: random.Random, n_requests: int) -> Job:
     crash_at = None
     if end is End.CRASH_STEWARD:
         crash_at = f"{chance.choice(STEWARD_POINTS)}:{chance.randrange(2, 9)}"
@@ -79,4 +81,4 @@ def _job(weather: Weather | None, end: End, chance: random.Random, n_requests: i
     after = chance.randrange(max(1, n_requests // 4), n_requests + 1)
     # A node that has died is often the job's again at once: then what was named before has to hold.
     rest_s = 0.0 if chance.random() < 0.5 else chance.uniform(600.0, 6 * 3600.0)
-    return Job(weather, end, crash_at, after, rest_s)
+    return Job(disturbance, end, crash_at, after, rest_s)

@@ -40,8 +40,8 @@ def install(clock: Clock) -> None:
     time.time = clock.time
     time.time_ns = lambda: int(clock.time() * 1e9)
     time.clock_gettime = clock_gettime
-    time.sleep = lambda seconds: machine_sleep(seconds / clock.speed)
-    connection.wait = wait
+    time.sleep = lambda seconds: machine_sleep(float(seconds) / clock.speed)
+    connection.wait = wait  # type: ignore[assignment]
 
 
 if FILE in os.environ:

@@ -34,14 +34,14 @@ def broken(book: Book) -> list[str]:
 def test_a_wait_holds_to_its_end(at: float, is_early: bool) -> None:
     book = Book(Terms(connections=1, on_its_way_s=10.0))
     book.asked(99.0, "a")
-    book.named(100.0, 160.0, "503", n_open=1)
+    book.named(100.0, 160.0, "h", "503", n_open=1)
     book.asked(at, "b")
     assert broken(book) == ["wait"] * is_early
 
 
 def test_what_was_on_its_way_is_no_breach() -> None:
     book = Book(Terms(connections=2, on_its_way_s=10.0))
-    book.named(100.0, 160.0, "503", n_open=2)
+    book.named(100.0, 160.0, "h", "503", n_open=2)
     book.asked(109.0, "sent before the answer was read")
     assert broken(book) == []
     book.asked(111.0, "sent after it")
@@ -50,20 +50,30 @@ def test_what_was_on_its_way_is_no_breach() -> None:
 
 def test_a_shorter_wait_does_not_end_a_longer_one() -> None:
     book = Book(Terms(connections=1))
-    book.named(100.0, 160.0, "503", n_open=1)
-    book.named(101.0, 103.0, "503", n_open=1)
+    book.named(100.0, 160.0, "h", "503", n_open=1)
+    book.named(101.0, 103.0, "h", "503", n_open=1)
     book.asked(104.0, "a")
     assert broken(book) == ["wait"]
 
 
 def test_what_died_with_its_reader_is_forgotten() -> None:
     book = Book(Terms(connections=1))
-    book.named(100.0, 160.0, "written down", n_open=1)
-    book.named(140.0, 190.0, "read by one who was killed at 141", n_open=1)
-    book.forget(since=135.0)
+    book.named(100.0, 160.0, "h", "long ago", n_open=1)
+    book.named(140.0, 190.0, "i", "read by one who was killed at 141", n_open=1)
+    book.forget(since=135.0, noted={"h": 160.0})
     book.asked(165.0, "a")
     assert broken(book) == []
     assert book.n_forgotten == 1
+
+
+def test_what_is_written_down_outlives_its_reader() -> None:
+    """Also if it was cut to whole seconds: then one who goes by it is early."""
+    book = Book(Terms(connections=1))
+    book.named(100.0, 160.7, "h", "503", n_open=1)
+    book.forget(since=90.0, noted={"h": 160.0})
+    book.asked(160.2, "a")
+    assert broken(book) == ["wait"]
+    assert "0.50 s early" in book.reported[0].text
 
 
 def test_distances_are_looked_at_in_a_row() -> None:
@@ -156,13 +166,13 @@ def test_the_servers_see_who_is_rude(tmp_path: Path) -> None:
         assert servers.call("books")["n_broken"] == {}
         assert ask(one) == 200
         assert servers.call("books")["n_broken"] == {"wait": 1}
-        servers.call("forget", 3600.0)
+        servers.call("forget", [3600.0, {}])
         with closing(HTTPConnection("127.0.0.1", servers.port)) as other:
             ask(other)
         assert servers.call("books")["n_broken"] == {"wait": 1, "connections": 1}
         one.close()
         with closing(HTTPConnection("127.0.0.1", servers.port)) as other:
-            servers.call("forget", 3600.0)
+            servers.call("forget", [3600.0, {}])
             ask(other)
         assert servers.call("books")["n_broken"] == {"wait": 1, "connections": 1}
 

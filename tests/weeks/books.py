@@ -10,8 +10,10 @@ sent: any k + 1 requests in a row must span k intervals less that.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+ROUNDED_S = 5.0  # a wait that was written down less exactly than this is another one
 IN_A_ROW = 10  # distances that are looked at together
 MOST_REPORTED = 20  # broken promises of one book that are reported in full
 
@@ -30,6 +32,7 @@ class Terms:
 class Wait:
     """Nobody asks before `until`."""
 
+    host: str
     named_at: float
     until: float
     why: str
@@ -85,15 +88,18 @@ class Book:
         if n_open > self.terms.connections:
             self._break("connections", at, f"{who}: {n_open} connections, {self.terms.connections} were agreed")
 
-    def named(self, at: float, until: float, why: str, n_open: int) -> None:
-        """An answer that goes out now names a wait; `n_open` connections are open."""
+    def named(self, at: float, until: float, host: str, why: str, n_open: int) -> None:
+        """An answer of a host that goes out now names a wait; `n_open` connections are open."""
         self.n_waits += 1
-        judged_from = at if n_open <= 1 and self.terms.connections == 1 else at + self.terms.on_its_way_s
-        self._waits.append(Wait(at, until, why, judged_from))
+        judged_from = at if n_open == 1 and self.terms.connections == 1 else at + self.terms.on_its_way_s
+        self._waits.append(Wait(host, at, until, why, judged_from))
 
-    def forget(self, since: float) -> None:
-        """Whoever had read the waits that were named since then is dead, and has not written them down."""
-        kept = [wait for wait in self._waits if wait.named_at < since]
+    def forget(self, since: float, noted: Mapping[str, float]) -> None:
+        """Their reader was killed: waits that were named since then do not count, except as far as they are written down.
+
+        `noted` says until when each host is left alone, as the dead have written it.
+        """
+        kept = [wait for wait in self._waits if wait.named_at < since or noted.get(wait.host, 0.0) >= wait.until - ROUNDED_S]
         self.n_forgotten += len(self._waits) - len(kept)
         self._waits = kept
 

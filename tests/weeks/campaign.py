@@ -35,8 +35,10 @@ from tests.weeks.troubles import JUMPS_S, Disturbance, End, Job
 
 SITE = Path(__file__).parent / "site"
 LOOK_S = 0.02  # of the machine
-UNSETTLED_S = 1.0  # likewise: what was answered so shortly before a kill may not have been written down
+UNSETTLED_S = 10.0  # likewise: what was answered so shortly before a kill need not have been written down
+TERM_S = 1.0  # likewise: from a scheduler's SIGTERM to its SIGKILL
 FULL_BYTES = 1_000  # that a file may have on a full disk
+PAUSE_S = 7200.0
 DOOR_ANSWERS = 200  # of a shut door, at most
 MOST_RATE = 100_000.0  # images a second that nobody can have seen
 SCONTROL = '#!/bin/sh\necho "$@" >> "$D4C_WEEKS_SCONTROL"\n'
@@ -269,7 +271,7 @@ class Campaign:
             self._end(job, process)
             if job.end in DISKS:  # what a worker has read since then may not have come to the ledger
                 self._wait(process, PATIENCE_S)
-                self._servers.call("forget", self.clock.monotonic() - began_at + UNSETTLED_S * self.clock.speed)
+                self._forget(self.clock.monotonic() - began_at)
         while process.poll() is None and self.clock.monotonic() < ends_at:
             time.sleep(LOOK_S)
         if process.poll() is None:  # as Slurm does it
@@ -277,7 +279,7 @@ class Campaign:
             self.event("the job has outlived its time: SIGTERM, then SIGKILL")
             os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.wait(UNSETTLED_S)
+                process.wait(TERM_S)
             except subprocess.TimeoutExpired:
                 self._kill(process)
         return process.wait(PATIENCE_S)
@@ -308,11 +310,24 @@ class Campaign:
             case Disturbance.WORKER_KILLED:
                 for worker in _workers(process.pid)[:1]:
                     worker.kill()
-                self._servers.call("forget", UNSETTLED_S * self.clock.speed)
+                    psutil.wait_procs([worker], timeout=PATIENCE_S)
+                self._forget()
+            case Disturbance.PAUSED:
+                self._pause()
             case _:
                 self.clock.jump(JUMPS_S[disturbance])
                 self._wait(process, self.options.trouble_s)
                 self.clock.jump(0.0)
+
+    def _pause(self) -> None:
+        """As a person does it who was asked to."""
+        host = self._chance.choice([host for host in self.hosts if host.kind in (Kind.WELL, Kind.INTERVAL)])
+        until = self.clock.monotonic() + PAUSE_S
+        process = self.collection.start("hosts", "pause", host.name, "--for", f"{PAUSE_S:.0f}s")
+        text, _ = process.communicate(timeout=PATIENCE_S)
+        if process.returncode != 0:
+            self.broken(f"hosts pause ended with {process.returncode}: {text}")
+        self._servers.call("pause", [host.name, until])
 
     def _end(self, job: Job, process: subprocess.Popen[str]) -> None:
         self.figures.troubles[job.end] += 1
@@ -350,7 +365,13 @@ class Campaign:
 
     def _kill(self, process: subprocess.Popen[str]) -> None:
         _kill(process)
-        self._servers.call("forget", UNSETTLED_S * self.clock.speed)
+        self._forget()
+
+    def _forget(self, seconds: float = 0.0) -> None:
+        """What was answered within so long before now, and a bit more, counts only as far as it is in the ledger."""
+        rows = self.collection.rows("SELECT host, max(coalesce(blocked_until, 0), coalesce(paused_until, 0)) FROM hosts")
+        noted = {str(host): until for host, until in rows if until}
+        self._servers.call("forget", [seconds + UNSETTLED_S * self.clock.speed, noted])
 
     @staticmethod
     def _wait(process: subprocess.Popen[str], seconds: float) -> None:
@@ -470,6 +491,13 @@ def _workers(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
 def _limit_files(pid: int, size_bytes: int) -> None:
     try:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
@@ -478,9 +506,11 @@ def _limit_files(pid: int, size_bytes: int) -> None:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """The program with all its workers, at once."""
+    """The program with all its workers, at once. Returns when all of them, and their sockets, are gone."""
+    members = [one for one in psutil.process_iter() if one.pid != process.pid and _session_of(one.pid) == process.pid]
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
     process.wait(PATIENCE_S)
+    psutil.wait_procs(members, timeout=PATIENCE_S)

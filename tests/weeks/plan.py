@@ -120,7 +120,7 @@ def _host(name: str, kind: Kind, images: int, size: Size, chance: random.Random)
     connections = chance.choice((1, 1, 2, 4)) if kind is not Kind.INTERVAL else 1
     interval_s = 0.0
     if kind is Kind.INTERVAL:
-        interval_s = min(40.0, max(12.0, size.busy_s / images))
+        interval_s = min(40.0, max(24.0, size.busy_s / images))
         images = min(images, round(size.busy_s / interval_s))
     every = chance.randrange(8, 16)
     wait_s = max(2, min(chance.choice((7, 20, 45, 90, 240)), int(size.busy_s * every / max(images, 1))))

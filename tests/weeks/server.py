@@ -24,8 +24,8 @@ from tests.weeks.clock import FILE, Clock
 from tests.weeks.pages import Answer
 from tests.weeks.plan import Host, Kind
 
-JITTER_S = 0.15  # of the machine: by which arrivals lie nearer to each other than what was sent, on a busy one
-ON_ITS_WAY_S = 0.3  # likewise: until an answer that has gone out is read
+JITTER_S = 0.3  # of the machine: by which arrivals lie nearer to each other than what was sent, on a busy one
+ON_ITS_WAY_S = 1.0  # likewise: until an answer that has gone out is read
 NAMING = (Kind.SECONDS, Kind.DATE, Kind.BROKEN_BODY, Kind.QUOTA)
 MOST_TROUBLE = 2  # answers that an image gets which cost it an attempt
 
@@ -186,15 +186,15 @@ class Connection(asyncio.Protocol):
             peeking.detach()
 
     def _answer(self, state: State, path: str) -> None:
-        if self._transport.is_closing():
-            return
+        if self._transport.is_closing() or self.is_closed_by_client():
+            return  # nobody reads what it would say
         answer = self._hosts.answer(state, path)
         if answer is None:
             return
         if answer.until_unix is not None:
             clock = self._hosts.clock
             why = f"'{answer.why}' ({self._hosts.mark})"
-            state.book.named(clock.monotonic(), clock.monotonic_at(answer.until_unix), why, self._n_open(state))
+            state.book.named(clock.monotonic(), clock.monotonic_at(answer.until_unix), state.host.name, why, self._n_open(state))
         self._transport.write(answer.body)
         if answer.is_whole_picture:
             state.n_pictures += 1
@@ -241,8 +241,14 @@ async def control(hosts: Hosts, front: Front, reader: asyncio.StreamReader, writ
             case "mark":
                 hosts.mark = argument
             case "forget":
+                seconds, noted = argument
+                noted_until = {name: hosts.clock.monotonic_at(unix) for name, unix in noted.items()}
                 for state in hosts.states.values():
-                    state.book.forget(hosts.clock.monotonic() - argument)
+                    state.book.forget(hosts.clock.monotonic() - seconds, noted_until)
+            case "pause":
+                name, until = argument
+                book = hosts.states[name].book
+                book.named(hosts.clock.monotonic(), until, name, "a person's pause", n_open=book.terms.connections + 1)
             case "up":
                 await front.up()
             case "down":

@@ -17,6 +17,7 @@ class Disturbance(StrEnum):
     CLOCK_BACK_DAY = "clock a day back"
     SUSPENDED = "suspended"
     WORKER_KILLED = "worker killed"
+    PAUSED = "a host paused by a person"
 
 
 class End(StrEnum):

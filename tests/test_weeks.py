@@ -99,7 +99,7 @@ def test_connections_are_counted() -> None:
 
 
 def test_a_seed_makes_the_same_hosts() -> None:
-    size = plan.Size(hosts=100, images=5_000, busy_s=3600.0, long_wait_s=300)
+    size = plan.Size(hosts=100, images=5_000, busy_s=3600.0, long_wait_s=300, work_s=60.0)
     hosts = plan.hosts(size, random.Random(SEED))
     assert hosts == plan.hosts(size, random.Random(SEED))
     assert hosts != plan.hosts(size, random.Random(SEED + 1))
@@ -109,7 +109,7 @@ def test_a_seed_makes_the_same_hosts() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_small_one_has_every_kind_of_host(seed: int) -> None:
-    hosts = plan.hosts(plan.Size(hosts=20, images=500, busy_s=240.0, long_wait_s=200), random.Random(seed))
+    hosts = plan.hosts(plan.Size(hosts=20, images=500, busy_s=240.0, long_wait_s=200, work_s=15.0), random.Random(seed))
     assert {host.kind for host in hosts} == set(Kind)
     assert all(host.images > host.door_after for host in hosts if host.kind in (Kind.DOOR, Kind.NEVER))
 

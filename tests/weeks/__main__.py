@@ -42,11 +42,12 @@ def main() -> None:
     seed = random.randrange(10_000) if args.seed is None else args.seed
     if args.quick:
         args.hosts, args.images, args.days, args.rounds = 20, 500, 2.0, 1
-    size = Size(args.hosts, args.images, busy_s=240.0 if args.quick else 14_400.0, long_wait_s=200 if args.quick else 900)
+    size = Size(args.hosts, args.images, busy_s=14_400.0, long_wait_s=900, work_s=240.0)
     requests = max(20, args.images // (60 * args.rounds))
     options = Options(seed, size, args.speed, args.days, rounds=args.rounds, requests=requests)
     if args.quick:
-        options = replace(options, job_s=900.0, quiet_s=1.0, trouble_s=0.7)
+        size = replace(size, busy_s=240.0, long_wait_s=200, work_s=15.0)
+        options = replace(options, size=size, job_s=900.0, quiet_s=1.0, trouble_s=0.7)
     OUT.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=OUT, prefix="weeks-"))
     campaign, began_at = Campaign(options, folder, partial(print, flush=True)), time.monotonic()

@@ -37,7 +37,8 @@ SITE = Path(__file__).parent / "site"
 LOOK_S = 0.02  # of the machine
 UNSETTLED_S = 10.0  # likewise: what was answered so shortly before a kill need not have been written down
 TERM_S = 1.0  # likewise: from a scheduler's SIGTERM to its SIGKILL
-FULL_BYTES = 1_000  # that a file may have on a full disk
+FULL_BYTES = 1_000  # that an image may have on a full disk
+FULL_LEDGER_BYTES = 64 * 1024  # ... and each file of the ledger, and the log of the job
 PAUSE_S = 7200.0
 DOOR_ANSWERS = 200  # of a shut door, at most
 MOST_RATE = 100_000.0  # images a second that nobody can have seen
@@ -140,6 +141,7 @@ class Campaign:
         self._began_at = self.clock.monotonic()
         self._job_id = 4711
         self._expected: dict[str, tuple[Host, Expected]] = {}
+        self._log_path = folder / "job-0.log"
         self._servers: Servers
 
     @property
@@ -204,9 +206,9 @@ class Campaign:
         self.figures.n_jobs += 1
         number, n_at_limit = self.figures.n_jobs, self.figures.n_at_limit
         self._servers.call("mark", f"job {number}")
-        log_path = self.folder / f"job-{number}.log"
+        self._log_path = self.folder / f"job-{number}.log"
         before: int = self._servers.call("count")
-        with self._disk(job), log_path.open("w") as log:
+        with self._disk(job), self._log_path.open("w") as log:
             process = self._start(job, log)
             try:
                 code = self._watch(job, process, before)
@@ -218,7 +220,7 @@ class Campaign:
             job,
             code,
             self._servers.call("count") - before,
-            log_path.read_text(errors="replace"),
+            self._log_path.read_text(errors="replace"),
             self.figures.n_at_limit > n_at_limit,
             self._is_queued_again(),
         )
@@ -310,7 +312,7 @@ class Campaign:
             case Disturbance.WORKER_KILLED:
                 for worker in _workers(process.pid)[:1]:
                     worker.kill()
-                    psutil.wait_procs([worker], timeout=PATIENCE_S)
+                    _await_gone([worker])
                 self._forget()
             case Disturbance.PAUSED:
                 self._pause()
@@ -321,7 +323,8 @@ class Campaign:
 
     def _pause(self) -> None:
         """As a person does it who was asked to."""
-        host = self._chance.choice([host for host in self.hosts if host.kind in (Kind.WELL, Kind.INTERVAL)])
+        chance = random.Random(f"{self.options.seed} {self.figures.n_jobs}")
+        host = chance.choice([host for host in self.hosts if host.kind in (Kind.WELL, Kind.INTERVAL)])
         until = self.clock.monotonic() + PAUSE_S
         process = self.collection.start("hosts", "pause", host.name, "--for", f"{PAUSE_S:.0f}s")
         text, _ = process.communicate(timeout=PATIENCE_S)
@@ -344,9 +347,8 @@ class Campaign:
                 for worker in _workers(process.pid):
                     _limit_files(worker.pid, FULL_BYTES)
             case End.LEDGER_DISK_FULL:
-                self.event("no file of the ledger can grow (RLIMIT_FSIZE)")
-                log = Path(f"{self.collection.ledger}-wal")
-                _limit_files(process.pid, log.stat().st_size if log.exists() else FULL_BYTES)
+                self.event("no file of the ledger can grow beyond some kilobytes (RLIMIT_FSIZE)")
+                _limit_files(process.pid, FULL_LEDGER_BYTES + self._log_path.stat().st_size)
             case End.DISK_DEAD:
                 self.event("the folder of images is gone, and a file is in its place")
                 self.collection.root.rename(self._away)
@@ -491,6 +493,22 @@ def _workers(pid: int) -> list[psutil.Process]:
         return []
 
 
+def _await_gone(processes: list[psutil.Process]) -> None:
+    """Until they have ended; in a container, nobody may ever ask what with."""
+    end_at = time.monotonic() + PATIENCE_S
+    while any(_lives(one) for one in processes):
+        if time.monotonic() > end_at:
+            raise TimeoutError(f"{processes} live on after SIGKILL")
+        time.sleep(LOOK_S)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _session_of(pid: int) -> int | None:
     try:
         return os.getsid(pid)
@@ -513,4 +531,4 @@ def _kill(process: subprocess.Popen[str]) -> None:
     except ProcessLookupError:
         pass
     process.wait(PATIENCE_S)
-    psutil.wait_procs(members, timeout=PATIENCE_S)
+    _await_gone(members)

@@ -49,6 +49,7 @@ COMMON = (
 )
 """All others, in turn."""
 
+MOST_LATENCY_S = 0.3  # of the machine
 MISSING_SHARE = 0.3
 SKEWS_S = (0.0, 3600.0, -3600.0, 90.0, 86400.0)
 DOOR_PAGES = ("challenge", "bot_check", "quota")
@@ -97,6 +98,7 @@ class Size:
     images: int
     busy_s: float  # that a host may need for all its images, with all that it asks for
     long_wait_s: int  # about the first wait that a host names
+    work_s: float  # of the machine: that a big host needs for its answers alone
 
 
 def hosts(size: Size, chance: random.Random) -> list[Host]:
@@ -130,7 +132,7 @@ def _host(name: str, kind: Kind, images: int, size: Size, chance: random.Random)
         images=images,
         connections=connections,
         min_interval_s=round(interval_s, 1),
-        latency_s=chance.choice((0.005, 0.02, 0.05)),
+        latency_s=round(min(MOST_LATENCY_S, chance.uniform(0.3, 1.0) * size.work_s * connections / images), 4),
         every=every,
         wait_s=wait_s,
         first_wait_s=round(size.long_wait_s * chance.uniform(0.5, 2.0)),

@@ -47,7 +47,7 @@ def main() -> None:
     options = Options(seed, size, args.speed, args.days, rounds=args.rounds, requests=requests)
     if args.quick:
         size = replace(size, busy_s=240.0, long_wait_s=200, work_s=15.0)
-        options = replace(options, size=size, job_s=900.0, quiet_s=1.0, trouble_s=0.7)
+        options = replace(options, size=size, job_s=900.0, quiet_s=0.7, trouble_s=0.5, max_idle="45s")
     OUT.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=OUT, prefix="weeks-"))
     campaign, began_at = Campaign(options, folder, partial(print, flush=True)), time.monotonic()

@@ -49,6 +49,7 @@ ALLOWED = {
     Expected.GONE: {"failed_permanent"},
     Expected.KEPT: {"success", "pending", "failed_transient"},
     Expected.AWAY: {"failed_transient", "failed_permanent"},
+    Expected.SILENT: {"pending", "failed_transient"},
 }
 
 
@@ -64,6 +65,7 @@ class Options:
     requests: int = 40  # in a job, until its trouble comes
     quiet_s: float = 2.0  # of the machine: the trouble comes after so long if there are not so many requests
     trouble_s: float = 1.2  # likewise: a suspension, a wrong clock; an outage takes twice as long
+    max_idle: str = "2m"
     processes: int = 2
 
 
@@ -244,8 +246,9 @@ class Campaign:
         crash = {"D4C_CRASH_AT": job.crash_at} if job.crash_at else {}
         dead = [word for host in self.hosts if host.kind is Kind.DEAD for word in ("--connect-to", f"{host.name}:80:127.0.0.1:1")]
         command = self.collection.command(
-            "download", "--requeue", "--no-progress", "--processes", self.options.processes, "--grace", "60s", "--max-idle", "2m",
+            "download", "--requeue", "--no-progress", "--processes", self.options.processes, "--grace", "60s",
             "--hosts-file", self.folder / "hosts.toml", "--stall-timeout", "1s", "--connect-timeout", "2s", "--timeout", "10s",
+            "--max-idle", self.options.max_idle,
             *dead, "--connect-to", f"::127.0.0.1:{self._servers.port}",
         )  # fmt: skip
         return subprocess.Popen(
@@ -453,9 +456,9 @@ class Campaign:
             self.broken(f"check ended with {process.returncode}:\n{text}")
         try:
             self.collection.check_invariants()
-        except AssertionError as error:
+        except (AssertionError, OSError) as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            self.broken(f"an invariant does not hold ({where.name}, line {where.lineno}): {where.line}")
+            self.broken(f"an invariant does not hold ({where.name}, line {where.lineno}): {where.line} {error}")
 
     def _judge_images(self) -> None:
         wrong: Counter[tuple[Kind, Expected, str, str]] = Counter()

@@ -16,7 +16,7 @@ FIRST_ID = 4_000_000_000
 
 class Kind(StrEnum):
     WELL = "well"
-    FLAKY = "flaky"  # an inner error, a reset or half a body at the first request for an image
+    FLAKY = "flaky"  # an inner error or half a body at the first request for one image in five
     SECONDS = "seconds"  # 503 with Retry-After in seconds
     DATE = "date"  # 429 with Retry-After as a date, by a clock that may be wrong
     BROKEN_BODY = "broken_body"  # 503 with Retry-After whose body breaks off
@@ -37,7 +37,8 @@ class Expected(StrEnum):
     STORED = "stored"
     GONE = "gone"  # failed for good
     KEPT = "kept back"  # behind a shut door: stored or waiting, but never failed for good
-    AWAY = "away"  # not stored
+    AWAY = "away"  # given up
+    SILENT = "silent"  # not stored: waiting, or out of attempts
 
 
 ODD = (Kind.DOOR, Kind.NEVER, Kind.MISSING_404, Kind.MISSING_403, Kind.GONE, Kind.HANGING, Kind.DEAD)
@@ -51,8 +52,14 @@ COMMON = (
 
 MOST_LATENCY_S = 0.3  # of the machine
 MISSING_SHARE = 0.3
+FLAKY_SHARE = 0.2
 SKEWS_S = (0.0, 3600.0, -3600.0, 90.0, 86400.0)
 DOOR_PAGES = ("challenge", "bot_check", "quota")
+
+
+def is_one_of(url: str, share: float) -> bool:
+    """Whether a URL is among so many of them, which never change."""
+    return zlib.crc32(url.encode()) < share * 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +89,13 @@ class Host:
             case Kind.GONE:
                 return Expected.GONE
             case Kind.MISSING_404 | Kind.MISSING_403:
-                return Expected.GONE if zlib.crc32(url.encode()) < MISSING_SHARE * 2**32 else Expected.STORED
+                return Expected.GONE if is_one_of(url, MISSING_SHARE) else Expected.STORED
             case Kind.NEVER:
                 return Expected.KEPT
-            case Kind.DEAD | Kind.HANGING:
+            case Kind.DEAD:
                 return Expected.AWAY
+            case Kind.HANGING:
+                return Expected.SILENT
         return Expected.STORED
 
 
@@ -124,7 +133,7 @@ def _host(name: str, kind: Kind, images: int, size: Size, chance: random.Random)
     if kind is Kind.INTERVAL:
         interval_s = min(40.0, max(24.0, size.busy_s / images))
         images = min(images, round(size.busy_s / interval_s))
-    every = chance.randrange(8, 16)
+    every = chance.randrange(4, 9)
     wait_s = max(2, min(chance.choice((7, 20, 45, 90, 240)), int(size.busy_s * every / max(images, 1))))
     return Host(
         name=name,

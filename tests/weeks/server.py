@@ -22,7 +22,7 @@ from tests.weeks import pages
 from tests.weeks.books import Book, Terms
 from tests.weeks.clock import FILE, Clock
 from tests.weeks.pages import Answer
-from tests.weeks.plan import Host, Kind
+from tests.weeks.plan import FLAKY_SHARE, Host, Kind, is_one_of
 
 JITTER_S = 0.3  # of the machine: by which arrivals lie nearer to each other than what was sent, on a busy one
 ON_ITS_WAY_S = 1.0  # likewise: until an answer that has gone out is read
@@ -75,7 +75,7 @@ class Hosts:
             case Kind.DOOR | Kind.NEVER if self._is_shut(state):
                 state.n_door += 1
                 return pages.shut_door(host.page, state.n_door)
-            case Kind.FLAKY if not state.troubles[path] and not state.pictures[path]:
+            case Kind.FLAKY if is_one_of(url, FLAKY_SHARE) and not state.troubles[path]:
                 state.troubles[path] += 1
                 return pages.inner_error() if state.n_requests % 2 else pages.half_a_picture(url)
         is_due = host.kind in NAMING and state.n_requests % host.every == 0

@@ -1,0 +1,1 @@
+"""A rehearsal of weeks: `make campaign-weeks`. See `README.md`."""

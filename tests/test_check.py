@@ -612,7 +612,8 @@ def test_as_text_and_json(collection: Collection) -> None:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
+@pytest.mark.parametrize("images_of_a_record", [1, 10], ids=["many folders", "one folder"])
+def test_memory_does_not_grow_with_the_collection(tmp_path: Path, images_of_a_record: int) -> None:
     """40,000 images against 12,000, each more than two steps: the peak of Python's memory is about the same."""
     import tracemalloc
 
@@ -620,7 +621,9 @@ def test_memory_does_not_grow_with_the_collection(tmp_path: Path) -> None:
     for n in (12_000, 40_000):
         folder = tmp_path / str(n)
         folder.mkdir()
-        samples = tuple(Sample(1_000_000_000 + k * 1000, 0, HOSTS[0], "success", body=b"x") for k in range(n))
+        names = ((k // images_of_a_record, k % images_of_a_record) for k in range(n))
+        apart = 1000 if images_of_a_record == 1 else 1
+        samples = tuple(Sample(1_000_000_000 + k * apart, no, HOSTS[0], "success", body=b"x") for k, no in names)
         ledger = make_ledger(folder / "ledger", ())
         with ledger.transaction():
             for image_id, sample in enumerate(samples, start=1):

@@ -423,16 +423,22 @@ class _Check:
         """Every file against the ledger."""
         after = self.at.get("folder")
         for prefix, names in self._walk("", 0, None if after is None else _parts(after)):
-            names = [name for name in names if not self._is_ours(prefix, name)]
-            n_files = len(names)
-            if prefix == f"{PACKS}/":
-                for name in filter(SHARD_NAME.fullmatch, names):
-                    self._check_shard(prefix + name)
-                names = [name for name in names if not SHARD_NAME.fullmatch(name)]
-            for name, standing in self._look(prefix, names).items():
-                self._note(prefix, name, standing)
-            self.n_files += n_files
+            for some in names:
+                self._check_files(prefix, some)
+                self.progress(CheckProgress("files", self.n_files, None))
             self._reached(CheckProgress("files", self.n_files, None), folder=prefix)
+
+    def _check_files(self, prefix: str, names: list[str]) -> None:
+        """Some files of one folder."""
+        names = [name for name in names if not self._is_ours(prefix, name)]
+        n_files = len(names)
+        if prefix == f"{PACKS}/":
+            for name in filter(SHARD_NAME.fullmatch, names):
+                self._check_shard(prefix + name)
+            names = [name for name in names if not SHARD_NAME.fullmatch(name)]
+        for name, standing in self._look(prefix, names).items():
+            self._note(prefix, name, standing)
+        self.n_files += n_files
 
     def _is_ours(self, prefix: str, name: str) -> bool:
         """The ledger, what stands beside it, and the marks of runs: no images, and no strangers."""
@@ -532,28 +538,41 @@ class _Check:
                 standings[name] = Standing.UNKNOWN
         return standings
 
-    def _walk(self, prefix: str, depth: int, after: tuple[str, ...] | None) -> Iterator[tuple[str, list[str]]]:
-        """Each folder under the root, as "123/456/", with the names of its files, in order; one folder at a time in memory.
+    def _walk(self, prefix: str, depth: int, after: tuple[str, ...] | None) -> Iterator[tuple[str, Iterator[list[str]]]]:
+        """Each folder under the root, as "123/456/", in order, with the names of its files, some at a time.
 
-        `after` is the last folder of those to be left out: it, and all that come before it.
+        `after` is the last folder of those to be left out: it, and all that come before it. A record with a million images has as
+        many files in one folder, so they are taken as the system lists them, and only those that are taken together are in order.
         """
         parts = _parts(prefix)
         if after is not None and parts < after[: len(parts)]:
             return  # with all below it
+        folders: list[str] = []
+        names = self._files(prefix, folders)
+        if after is None or parts > after:
+            yield prefix, names
+        for _ in names:  # to its end, for the folders
+            pass
+        for name in sorted(folders):
+            # Hidden folders and lost+found belong to the file system, such as its snapshots.
+            if depth < DEEPEST and not name.startswith(".") and name != "lost+found":
+                yield from self._walk(f"{prefix}{name}/", depth + 1, after)
+
+    def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
+        """The names of the files of a folder, some at a time; those of folders are added to `folders`."""
+        names: list[str] = []
         try:
             with os.scandir(self.root / prefix) as entries:
-                found = sorted((entry.name, entry.is_dir()) for entry in entries)
+                for entry in entries:
+                    (folders if entry.is_dir() else names).append(entry.name)
+                    if len(names) == audit.STEP_ROWS:
+                        yield sorted(names)
+                        names = []
         except FileNotFoundError:
-            return
+            pass  # removed meanwhile
         except OSError as error:
             self._found(Kind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
-            return
-        if after is None or parts > after:
-            yield prefix, [name for name, is_folder in found if not is_folder]
-        for name, is_folder in found:
-            # Hidden folders and lost+found belong to the file system, such as its snapshots.
-            if is_folder and depth < DEEPEST and not name.startswith(".") and name != "lost+found":
-                yield from self._walk(f"{prefix}{name}/", depth + 1, after)
+        yield sorted(names)
 
 
 def _parts(prefix: str) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class Transfer:
         self._ask_for_rest(request.goes_on, request.condition)
         self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forget those of the request before
         for cookie in request.cookies:
-            self.curl.setopt(pycurl.COOKIELIST, cookie)
+            self.curl.setopt(pycurl.COOKIELIST, cookie.encode("latin-1"))
         if may_wait is not self._may_wait:
             self._may_wait = may_wait
             self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
@@ -147,7 +147,8 @@ class Transfer:
     def _reply(self, request: Request, error: int, message: str) -> Reply:
         headers = _parsed(self._lines)
         if request.cookies or "set-cookie" in headers:
-            request.cookies = tuple(self.curl.getinfo(pycurl.INFO_COOKIELIST))
+            lines = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)  # `getinfo` takes them to be UTF-8
+            request.cookies = tuple(line.decode("latin-1") for line in lines)
         code, text, redirect_url = self.curl.getinfo(pycurl.RESPONSE_CODE), message or None, None
         is_decided = self._is_decided_by_head(code)
         if request.starts_over or is_decided:

@@ -388,6 +388,17 @@ def test_what_would_lead_there_fails_for_good_and_nothing_of_an_answer_is_kept(t
 
 
 @pytest.mark.slow
+def test_many_images_of_a_host_that_nobody_asks_are_done_in_few_turns(tmp_path: Path) -> None:
+    """It has not answered, and never will: two images a turn would take hours for a million."""
+    collection = Collection(tmp_path)
+    rows = [(7_100_000_000 + n, f"http://10.1.2.3/{n}.jpg") for n in range(2_000)]
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.run("download")
+    assert collection.rows("SELECT error_type, count(*) FROM images GROUP BY 1") == [("private_address", 2_000)]
+    assert collection.rows("SELECT seq FROM sqlite_sequence WHERE name = 'leases'")[0][0] < 100
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["option", "environment"])
 def test_the_operator_may_open_it(tmp_path: Path, publishers: Publishers, word: str) -> None:
     """And `--retry-failed` brings back what was refused before. The server has no image of that name, but it was asked."""

@@ -30,7 +30,7 @@ IsOurs = Callable[[Sequence[Numbers]], Sequence[bool]]
 
 def is_mark(name: str) -> bool:
     """Whether a file of this name is one of ours, and no image on its way."""
-    return any(kind.fullmatch(name) for kind in (SIGN, PROBE, DRAFT))
+    return name.startswith(".") and any(kind.fullmatch(name) for kind in (SIGN, PROBE, DRAFT))
 
 
 @contextmanager

@@ -30,8 +30,7 @@ def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, 
         until = host.pace.blocked_until
         for other_id, new in silence.after(host_id, host.pace, news, now).items():
             other = hosts.load(db, other_id, now)
-            answered_at = now if other_id == host_id and news.is_reachable else None
-            _set_pace(db, other, new, answered_at, is_named=other_id == host_id and bool(news.retry_after_s))
+            _set_pace(db, other, new, now if other_id == host_id and news.is_reachable else None)
             drawn.stirred.add(other)
         host.words = news.commonest() or host.words
         if host.pace.blocked_until is not None and host.pace.blocked_until != until:
@@ -74,11 +73,11 @@ def _measure(db: Connection, host: Host, news: News, now: float, drawn: Drawn) -
         group.image_bytes += (news.received_bytes / news.n_success - group.image_bytes) / 16
 
 
-def _set_pace(db: Connection, host: Host, new: pace.HostPace, answered_at: float | None, *, is_named: bool = False) -> None:
-    """`is_named`: the host itself has asked for the wait, which a run that starts later must keep by its own clock."""
+def _set_pace(db: Connection, host: Host, new: pace.HostPace, answered_at: float | None) -> None:
+    """A run that starts later keeps a wait by its own clock: the host itself may have asked for it."""
     if new != host.pace:
         host.pace = new
-        if is_named and new.blocked_until is not None:
+        if new.blocked_until is not None:
             new = replace(new, blocked_until=clocks.now.for_others(new.blocked_until))
         pacing.save_pace(db, host.host_id, new, answered_at)
 

@@ -77,6 +77,7 @@ class News:
     n_ok: int = 0  # answers of a host that works, a 404 among them
     n_success: int = 0  # those of them that brought a picture
     success_s: float = 0.0  # sum of what each of their requests took
+    n_unasked: int = 0  # images that nobody was asked for, since their addresses are not public
     n_bad: int = 0  # verdicts with `host_trouble`
     n_unreachable: int = 0  # those of them where it was not there to be asked
     n_silent: int = 0  # ... and where it was, and did not answer in time
@@ -97,7 +98,8 @@ class News:
 
     @property
     def has_answer(self) -> bool:
-        return self.n_ok > 0 or self.n_bad > self.n_unreachable + self.n_silent
+        """Or has none to give: then there is nothing to be careful about."""
+        return self.n_ok > 0 or self.n_bad > self.n_unreachable + self.n_silent or (self.n_unasked > 0 and not self.n_bad)
 
     def success(self, took_s: float) -> None:
         self.n_ok += 1

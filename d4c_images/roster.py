@@ -13,7 +13,7 @@ import heapq
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from d4c_images import clocks, pace
@@ -190,6 +190,7 @@ class Roster:
         self._answered = bytearray()  # by host: 1 where it had answered when it was forgotten
         self._in_line = bytearray()  # by host: 1 where it stands in the line of its group
         self._rests: dict[int, _Rest] = {}  # of hosts that are not loaded
+        self._waits: dict[int, float] = {}  # likewise: until when, if the ledger says later (`SteadyClock.for_others`)
         self._changed: set[int] = set()  # hosts whose images have become more or less
         self._left_then: dict[int, int] = {}  # what they had left when rates were last observed
         self._shed_at = KEEP
@@ -310,6 +311,9 @@ class Roster:
             group = Group(known.name, self.book.limits(known.name), known.speed, known.image_bytes, n_left=self.n_left[host_id])
             group.rests_until, group.interval_s = rest
         host = Host(host_id, known.name, group, known.pace, paused_until=_pause(known.paused_until))
+        until = self._waits.pop(host_id, None)
+        if until is not None and host.pace.blocked_until is not None:
+            host.pace = replace(host.pace, blocked_until=until)
         host.has_answered = bool(self._answered[host_id])
         self._loaded[host_id] = host
         if pacing.as_saved(group.limits) != known.limits:
@@ -325,6 +329,9 @@ class Roster:
             if len(self._rests) > 2 * KEEP:
                 self._rests = {number: rest for number, rest in self._rests.items() if rest.until > now - FORGET_RESTS_S}
             self._rests[host.host_id] = _Rest(max(group.opens_at(), now if group.interval_s else 0.0), group.interval_s)
+        until = host.pace.blocked_until
+        if until is not None and until > now and clocks.now.for_others(until) > until:
+            self._waits[host.host_id] = until
         self._answered[host.host_id] = host.has_answered
         del self._loaded[host.host_id]
 

@@ -27,12 +27,12 @@ _TEXTS: tuple[tuple[Sign, str], ...] = (
         r"|are (?:you )?(?:a )?(?:human|robot)|captcha|unusual traffic|security check|ddos protection"
         r"|enable javascript and cookies|verify(?:ing)? (?:that )?you are"
         r"|pardon our interruption|attention required!|proof.of.work|robot check|vous êtes un (?:humain|robot)|kein roboter"
-        r"|no (?:eres|soy) un robot",
+        r"|no (?:eres|soy) un robot|human verification|client challenge|ddos.guard|request is being verified",
     ),
     (
         Sign.BLOCKED,
         r"\bip(?: address)?\b.{0,40}\b(?:block|bann|blacklist)|you (?:have been|are|were) (?:blocked|banned)"
-        r"|(?:request|access) (?:has been |was )?blocked|incapsula incident",
+        r"|(?:request|access|page) (?:has been |was |is )?blocked|incapsula incident|requested url was rejected|website firewall",
     ),
     (
         Sign.QUOTA,

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import clocks
+from d4c_images import clocks, conclusions, pace
 from d4c_images.clocks import SteadyClock
 from d4c_images.ledger import wishes
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.limits import HostTable
 from d4c_images.roster import Roster, Scope
+from d4c_images.silence import Silence
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.test_lender import ledger_of
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -69,6 +71,22 @@ def test_a_pause_lasts_as_long_as_its_person_wants(step_s: float, monkeypatch: p
     monkeypatch.setattr(time, "time", lambda: real() + step_s)
     ((_, until),) = roster.take_pauses([(1, time.time() + 600)])
     assert until == pytest.approx(clocks.now() + 600, abs=60)
+
+
+def test_a_named_wait_is_no_longer_for_a_host_that_was_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run keeps it by the wall clock, which was set forward; this one does not."""
+    with ledger_of({"a.org": 1}) as ledger:
+        db, roster, now, real = ledger.connection, Roster(HostTable(), Scope()), clocks.now(), time.time
+        roster.know(db, 1, now)
+        monkeypatch.setattr(time, "time", lambda: real() + DAY)
+        silence = Silence(pace.Policy(), None)
+        for news in (pace.News(n_bad=1, retry_after_s=600.0), pace.News(n_ok=1)):  # the second one was under way
+            conclusions.draw(db, roster, silence, {1: news}, now)
+            (until,) = db.execute("SELECT blocked_until FROM host_rows WHERE host_id = 1").fetchone()
+            assert until == pytest.approx(now + 600 + DAY, abs=60)
+        roster.forget(roster.load(db, 1, now), now)
+        assert not len(roster)
+        assert roster.load(db, 1, now).pace.blocked_until == pytest.approx(now + 600, abs=1)
 
 
 def test_what_a_person_wants_last_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from d4c_images.judge import Policy, judge
 from d4c_images.ledger import connect, refetching, wishes
+from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import parse_hosts
 from d4c_images.model import Blob, Orders, Outcome, Reply, Report, Status, Turn, Verdict
 from d4c_images.report.announce import Announcer
@@ -246,6 +247,19 @@ def test_a_door_that_never_opens(page: Page, n_given: int, n: int) -> None:
         assert ledger.connection.execute("SELECT max(attempts) FROM images WHERE status <> 'success'").fetchone() == (0,)
         record_states = dict(ledger.connection.execute("SELECT status, count(*) FROM gbif_ids GROUP BY 1"))
         assert record_states == {key: m for key, m in {"done": n - left, "failed": left}.items() if m}
+
+
+def test_a_host_that_was_given_up_gets_its_probes_again_with_its_images() -> None:
+    """Its door opens only after somebody has asked for another try."""
+    first, then = (Publisher(lambda image_id, when: PLAIN if when < STARTED + 10.5 * DAY else None) for _ in range(2))
+    with ledger_of({"a.org": 100}) as ledger:
+        run(ledger, first)
+        assert states(ledger) == {("failed_transient", "shut_out"): 100}
+        assert first.now < STARTED + 9 * DAY
+        then.now = first.now
+        requeue_failed(ledger, lambda done, total: None, permanent=False)
+        run(ledger, then)
+        assert states(ledger) == {("success", None): 100}
 
 
 HEALTHY = {

@@ -45,6 +45,20 @@ def test_the_head_decides(code: int) -> None:
     assert {reply.redirect_url for reply in replies} == {"http://example.org/there.jpg" if code in range(301, 309) else None}
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "Content-Length: 99999999999999999999999", "Content-Length: -5", "Content-Length: abc", "Content-Length: 5, 6",
+        "Transfer-Encoding: banana", f"Content-Encoding: {', '.join(['gzip'] * 6)}", "no header",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("code", [404, 429, 503])
+def test_a_refusal_is_one_although_its_head_ends_in_nonsense(code: int, spoilt: str) -> None:
+    with Scripted(lambda asked: f"HTTP/1.1 {code} So\r\nRetry-After: 2\r\n{spoilt}\r\n\r\nlater".encode()) as server:
+        (reply,) = asked_for(["/1"], server)
+    assert (reply.code, reply.headers["retry-after"]) == (code, "2")
+
+
 def asked_for(paths: list[str], server: Scripted) -> list[Reply]:
     fetcher = Fetcher(FetchOptions(LIMITS, connect_to=(server.connect_to,)))
     connections = fetcher.connections(len(paths))

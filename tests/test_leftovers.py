@@ -61,9 +61,19 @@ def test_the_next_owner_sweeps_marks_and_parts(place: Path) -> None:
         (root / name).touch()
     for name in (f".{KNOWN}.5.part", f".{UNKNOWN}.5.part"):
         (root / "packs/parts" / name).write_bytes(b"x")
-    (place / ".failed.parquet.4711.part").touch()
+    for name in (".failed.parquet.4711.part", ".d4c-images.4711.lock-probe"):
+        (place / name).touch()
     assert run(place, "placeholders") == 0
     assert hidden(place) == strangers
+
+
+def test_the_next_owner_sweeps_reservations_that_were_not_put_in_their_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D4C_LEDGER_DISK", "shared")
+    left, other = (place / f"{name}.owner.0123456789abcdef.new" for name in ("ledger.sqlite", "other.sqlite"))
+    left.touch()
+    other.touch()
+    assert run(place, "placeholders") == 0
+    assert (left.exists(), other.exists()) == (False, True)
 
 
 def test_a_body_beside_the_files_goes_although_nobody_is_lent_its_image_again(place: Path) -> None:

@@ -297,7 +297,7 @@ MUTANTS = (
     ),
     Mutant(
         "trouble cuts a named wait short (I8)",
-        "d4c_images/pace.py", "max(now + _block_s(pace, policy), pace.blocked_until or 0.0)", "now + _block_s(pace, policy)",
+        "d4c_images/pace.py", "max(now + block_s, pace.blocked_until or 0.0)", "now + block_s",
         "tests/test_pace.py::test_troubles_do_not_cut_a_named_wait_short",
     ),
     Mutant(

@@ -165,7 +165,7 @@ def test_killed_in_a_settlement_and_in_the_mending_of_it(collection: Collection,
             break
     collection.run("download", *options(collection, publishers, "--store", "pack"), code=-9, crash_at="mend.laid_out")
     collection.check_invariants()
-    there, asked = {url_of_stem(path.stem) for path in collection.root.glob("*/*/[0-9]*")}, requests_by_url(publishers)
+    there, asked = {url_of_stem(path.stem) for path in collection.root.glob("[0-9]*/*/[0-9]*")}, requests_by_url(publishers)
     assert there
     finish(collection, publishers)
     assert not (requests_by_url(publishers) - asked).keys() & there

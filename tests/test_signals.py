@@ -10,13 +10,14 @@ import pytest
 
 from d4c_images import signals
 from d4c_images.errors import EXIT_WORK_LEFT
+from tests.old_ledgers import unpack
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
 
 # Python runs this before the program, in each process; only the first one is to send anything.
 HOOK = """
-import os, sys
+import os, signal, sys
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
@@ -25,6 +26,7 @@ class Finder:
             os.killpg(0, {number})
 
 if sys.orig_argv[1:3] == ["-m", "d4c_images"]:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
     sys.meta_path.insert(0, Finder())
 """
 
@@ -80,6 +82,18 @@ def test_in_the_first_second_of_download(module: str, number: signal.Signals, tm
     ended(struck(tmp_path, module, number).start("download", *reach(publishers)))
     assert publishers.counters()["requests"] == before
     Collection(tmp_path).run("download", *reach(publishers))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["d4c_images.cli", "d4c_images.report.migration_progress", "d4c_images.ledger.backup"])
+def test_in_the_first_second_of_migrate(module: str, tmp_path: Path) -> None:
+    """A small ledger may be done before anybody asks for a signal."""
+    unpack(1, tmp_path)
+    process = struck(tmp_path, module, signal.SIGTERM).start("migrate")
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode in (0, EXIT_WORK_LEFT), output
+    assert "Traceback" not in output
+    Collection(tmp_path).run("migrate")
 
 
 @pytest.mark.slow

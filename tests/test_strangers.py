@@ -54,6 +54,13 @@ def test_an_invitation_that_is_written_otherwise_is_another_versions(place: Meet
     assert "the coordinator is d4c-images 9.9.9, this worker " in line
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"[]", b"{", b""])
+def test_an_invitation_that_nobody_of_ours_has_written(content: bytes, place: MeetingPlace) -> None:
+    (place.folder / INVITATION).write_bytes(content)
+    with pytest.raises(D4CError, match="no file of ours"):
+        place.invitation()
+
+
 def test_what_a_dead_coordinator_of_another_version_has_left_hinders_nobody(place: MeetingPlace) -> None:
     write_otherwise(place)
     place.invite(OTHER)

@@ -271,6 +271,21 @@ def test_cookies_go_along_where_the_chain_leads_to_another_host(tmp_path: Path) 
         assert server.asked[-1].headers["cookie"] == "all=1"
 
 
+@pytest.mark.parametrize("value", ["1\xe4", "\xff\xfe", "\xc3\xa4"])
+def test_a_cookie_may_have_any_bytes(tmp_path: Path, value: str) -> None:
+    """They come back as they were sent, and end no worker."""
+
+    def gate(asked: Asked) -> bytes:
+        if f"pass={value}" in asked.headers.get("cookie", ""):
+            return answer(200, "Content-Type: image/jpeg", body=JPEG)
+        return answer(302, f"Location: http://{HOST}{asked.path}", f"Set-Cookie: pass={value}")
+
+    with worker_at(gate, tmp_path) as (_, outcomes):
+        (told,) = outcomes(Orders((turn(1, claim(1)),)))
+    assert told.blob
+    assert told.requests == 2
+
+
 def test_the_next_candidate_and_the_next_attempt_have_no_cookies(tmp_path: Path) -> None:
     with worker_at(lambda asked: answer(404, "Set-Cookie: seen=1"), tmp_path) as (server, outcomes):
         first = Claim(1, 1, 0, (f"http://{HOST}/1.jpg", f"http://{HOST}/1b.jpg"), attempt=1)

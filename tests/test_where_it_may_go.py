@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, St
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.scripted import Scripted, answer
+from tests.test_fetch import Memory, wait_for
 
 NOT_PUBLIC = {
     "unspecified": ("0.0.0.0", "0.0.0.1", "0.255.255.255", "::"),
@@ -385,6 +388,17 @@ def test_what_would_lead_there_fails_for_good_and_nothing_of_an_answer_is_kept(t
 
 
 @pytest.mark.slow
+def test_many_images_of_a_host_that_nobody_asks_are_done_in_few_turns(tmp_path: Path) -> None:
+    """It has not answered, and never will: two images a turn would take hours for a million."""
+    collection = Collection(tmp_path)
+    rows = [(7_100_000_000 + n, f"http://10.1.2.3/{n}.jpg") for n in range(2_000)]
+    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.run("download")
+    assert collection.rows("SELECT error_type, count(*) FROM images GROUP BY 1") == [("private_address", 2_000)]
+    assert collection.rows("SELECT seq FROM sqlite_sequence WHERE name = 'leases'")[0][0] < 100
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["option", "environment"])
 def test_the_operator_may_open_it(tmp_path: Path, publishers: Publishers, word: str) -> None:
     """And `--retry-failed` brings back what was refused before. The server has no image of that name, but it was asked."""
@@ -397,3 +411,19 @@ def test_the_operator_may_open_it(tmp_path: Path, publishers: Publishers, word: 
     options = ["--allow-private-hosts"] if word == "option" else []
     collection.run("download", "--retry-failed", *options)
     assert collection.rows("SELECT error_type FROM images") == [("http_404",)]
+
+
+def test_a_proxy_need_not_be_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its password, mostly."""
+    for name in PROXY_NAMES:
+        monkeypatch.delenv(name, raising=False)
+    with Scripted(lambda asked: answer(404)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://jörg:geheim%C3%9F@{proxy.connect_to.removeprefix('::')}")
+        fetcher = Fetcher(FetchOptions())
+        connections = fetcher.connections(1)
+        connections.start(Request("http://example.org/1.jpg", Memory()))
+        ((_, reply),) = wait_for(fetcher)
+        connections.close()
+        fetcher.close()
+    assert reply.code == 404
+    assert proxy.asked[0].headers["proxy-authorization"] == f"Basic {b64encode('jörg:geheimß'.encode()).decode()}"

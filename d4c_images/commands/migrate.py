@@ -18,6 +18,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         run,
         "Bring a ledger of an older version up to date. Copies it first; run it again to go on after an interruption.",
         settings,
+        drains=True,
     )
     backup = parser.add_mutually_exclusive_group()
     backup.add_argument("--backup", type=Path, metavar="FILE", help="where to copy the ledger to; by default beside it")

@@ -170,8 +170,8 @@ def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
     from d4c_images.stores import marks
 
     token = store_kind(ledger, None).token
-    marks.sweep(root, token)
     for folder in {root.absolute(), ledger.path.absolute().parent}:
+        marks.sweep(folder, token)
         marks.sweep_drafts(folder)
     return token
 

@@ -7,6 +7,7 @@ the proxies are resolved here, and libcurl gets what applies to the request at h
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from typing import Any, NamedTuple
@@ -110,9 +111,9 @@ class Gate:
         if route is self._route or route == self._route:
             return
         if route.connect_to != self._route.connect_to:
-            self._curl.setopt(pycurl.CONNECT_TO, [] if route.connect_to is None else [route.connect_to])
+            self._curl.setopt(pycurl.CONNECT_TO, [] if route.connect_to is None else [os.fsencode(route.connect_to)])
         if route.proxy != self._route.proxy:
-            self._curl.setopt(pycurl.PROXY, route.proxy)
+            self._curl.setopt(pycurl.PROXY, os.fsencode(route.proxy))  # pycurl takes texts to be ASCII
         self._route = route
 
     @property

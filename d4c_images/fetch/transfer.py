@@ -20,6 +20,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Originals matter: no format is named that would have a server make something else of what it has.
 ACCEPT = "Accept: image/*,*/*;q=0.5"
 ENCODINGS = "gzip, deflate, br"
+SPOILT = frozenset({8, pycurl.E_FILESIZE_EXCEEDED, pycurl.E_BAD_CONTENT_ENCODING})  # 8: WEIRD_SERVER_REPLY
 SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location"})
 
 
@@ -104,7 +105,7 @@ class Transfer:
         self._ask_for_rest(request.goes_on, request.condition)
         self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forget those of the request before
         for cookie in request.cookies:
-            self.curl.setopt(pycurl.COOKIELIST, cookie)
+            self.curl.setopt(pycurl.COOKIELIST, cookie.encode("latin-1"))
         if may_wait is not self._may_wait:
             self._may_wait = may_wait
             self.curl.setopt(pycurl.PIPEWAIT, int(may_wait))
@@ -147,9 +148,10 @@ class Transfer:
     def _reply(self, request: Request, error: int, message: str) -> Reply:
         headers = _parsed(self._lines)
         if request.cookies or "set-cookie" in headers:
-            request.cookies = tuple(self.curl.getinfo(pycurl.INFO_COOKIELIST))
+            lines = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)  # `getinfo` takes them to be UTF-8
+            request.cookies = tuple(line.decode("latin-1") for line in lines)
         code, text, redirect_url = self.curl.getinfo(pycurl.RESPONSE_CODE), message or None, None
-        is_decided = self._is_decided_by_head(code)
+        is_decided = self._is_decided_by_head(code, error)
         if request.starts_over or is_decided:
             text = None
         if self._own is not None:
@@ -187,9 +189,13 @@ class Transfer:
             received_bytes=self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         )
 
-    def _is_decided_by_head(self, code: int) -> bool:
-        """Whether the answer says all that counts without its body, which may break off, be endless, or lie about its coding."""
-        return self._has_whole_head and code >= 300 and code == code_of(self._lines)
+    def _is_decided_by_head(self, code: int, error: int) -> bool:
+        """Whether the answer says all that counts without its body, which may break off, be endless, or lie about its coding.
+
+        So it does if libcurl reads no further than to a header with which the body could not be read.
+        """
+        is_enough = self._has_whole_head or (code >= 400 and error in SPOILT)
+        return is_enough and code >= 300 and code == code_of(self._lines)
 
     def _look_ahead(self, request: Request, code: int, headers: Mapping[str, str]) -> None:
         """Whether the body can be gone on with, now that it has ended like this."""

@@ -10,11 +10,13 @@ A file system that is not known to be local counts as shared: FUSE, and whatever
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import os
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -138,10 +140,11 @@ class Reservation:
         new = self._write(self._mine)
         try:
             naming.place(new, self._file)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # it has swept ours
             raise LedgerBusy(f"{path} has been taken by another process at this very moment") from None
         finally:
-            new.unlink()
+            new.unlink(missing_ok=True)
+        self._sweep()
 
     @property
     def dead(self) -> Process | None:
@@ -183,6 +186,12 @@ class Reservation:
             aside.unlink()
             raise LedgerBusy(f"{self._path} has been taken by another process at this very moment")
         aside.unlink()
+
+    def _sweep(self) -> None:
+        """Remove what killed processes had written, and not yet put in its place."""
+        for left in self._file.parent.glob(f"{glob.escape(self._file.name)}.*.new"):
+            with suppress(OSError):
+                left.unlink()
 
     def _write(self, holder: Holder) -> Path:
         new = self._file.with_name(f"{self._file.name}.{holder.token}.new")

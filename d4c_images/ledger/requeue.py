@@ -33,6 +33,9 @@ UPDATE host_rows SET blocked_until = NULL, blocked_why = NULL, block_level = 0, 
 WHERE unreachable_since IS NOT NULL AND host_id IN (SELECT value FROM json_each(?))
 """
 
+# One that was given up since it had shut us out for so long gets as many probes as before, and not a single one.
+FORGIVE_SHUT = "UPDATE shut_doors SET n_probes = 0 WHERE host_id IN (SELECT value FROM json_each(?))"
+
 
 def requeue_failed(
     ledger: Ledger,
@@ -73,6 +76,7 @@ def _requeue(db: sqlite3.Connection, images: Sequence[tuple[tuple[Any, ...], str
         tally.image(-1, host_id, status, error_type, final=True)
         tally.image(1, first_host_id, Status.PENDING, None, final=False)
         records.image(image_id, gbif_id, n_success=0, n_failed=-1)
-    db.execute(FORGIVE, (json.dumps(sorted(host_ids)),))
+    for forgive in (FORGIVE, FORGIVE_SHUT):
+        db.execute(forgive, (json.dumps(sorted(host_ids)),))
     records.write(db, tally, 0)
     tally.write(db)

@@ -353,7 +353,9 @@ class _Settlement:
             news.trouble(answer, is_again=is_again)
         elif verdict.status == Status.SUCCESS:
             news.success(request_s)
-        elif answer.code != OwnCode.PRIVATE_ADDRESS:  # then nobody was asked
+        elif answer.code == OwnCode.PRIVATE_ADDRESS:
+            news.n_unasked += 1
+        else:
             news.n_ok += 1
         if verdict.wait_s is not None:
             news.retry_after_s = max(verdict.wait_s, news.retry_after_s or 0.0)

@@ -44,7 +44,7 @@ DEEPEST = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
 # What stands beside a ledger, behind its name: the files of SQLite, the reservation, copies, the state of a check; whole or half.
-BESIDE_LEDGER = re.compile(rf"(?:\.(?:owner|snapshot|v\d+\.backup|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?")
+BESIDE_LEDGER = rf"(?:\.(?:owner|snapshot|v\d+\.backup|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?"
 PASSES = 2  # SQLite's checks read each page twice: first the trees, then the rows
 MB = 1_000_000
 WATCH_EVERY_S = 1.0
@@ -430,7 +430,7 @@ class _Check:
 
     def _check_files(self, prefix: str, names: list[str]) -> None:
         """Some files of one folder."""
-        names = [name for name in names if not self._is_ours(prefix, name)]
+        names = self._not_ours(prefix, names)
         n_files = len(names)
         if prefix == f"{PACKS}/":
             for name in filter(SHARD_NAME.fullmatch, names):
@@ -440,13 +440,16 @@ class _Check:
             self._note(prefix, name, standing)
         self.n_files += n_files
 
-    def _is_ours(self, prefix: str, name: str) -> bool:
-        """The ledger, what stands beside it, and the marks of runs: no images, and no strangers."""
-        ledger = self.ledger.path.absolute()
-        folder = (self.root / prefix).absolute()
-        if folder == ledger.parent and name.startswith(ledger.name):
-            return BESIDE_LEDGER.fullmatch(name, len(ledger.name)) is not None
-        return marks.is_mark(name) or folder == wishes.folder_of(ledger)
+    def _not_ours(self, prefix: str, names: list[str]) -> list[str]:
+        """Without the ledger, what stands beside it, and the marks of runs: those are no images, and no strangers."""
+        ledger, folder = self.ledger.path.absolute(), (self.root / prefix).absolute()
+        if folder == wishes.folder_of(ledger):
+            return []
+        names = [name for name in names if not marks.is_mark(name)]
+        if folder == ledger.parent:
+            own = re.compile(re.escape(ledger.name) + BESIDE_LEDGER)
+            names = [name for name in names if not own.fullmatch(name)]
+        return names
 
     def _note(self, prefix: str, name: str, standing: Standing) -> None:
         if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):

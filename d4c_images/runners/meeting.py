@@ -115,7 +115,7 @@ class MeetingPlace:
 
     def _read(self, name: str) -> str | None:
         try:
-            return (self.folder / name).read_text(encoding="utf-8")
+            return (self.folder / name).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:  # network file systems have their moments: the file is looked at again

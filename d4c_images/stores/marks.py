@@ -30,7 +30,7 @@ IsOurs = Callable[[Sequence[Numbers]], Sequence[bool]]
 
 def is_mark(name: str) -> bool:
     """Whether a file of this name is one of ours, and no image on its way."""
-    return any(kind.fullmatch(name) for kind in (SIGN, PROBE, DRAFT))
+    return name.startswith(".") and any(kind.fullmatch(name) for kind in (SIGN, PROBE, DRAFT))
 
 
 @contextmanager
@@ -45,12 +45,12 @@ def signed(root: Path, token: str) -> Iterator[str]:
         _remove(sign)
 
 
-def sweep(root: Path, token: str) -> None:
-    """Remove the marks that killed runs of this ledger have left in the root. For the ledger's owner, before it makes one."""
-    for name in names_in(root):
+def sweep(folder: Path, token: str) -> None:
+    """Remove the marks that killed runs of this ledger have left, in its root or beside it. For its owner, before it makes one."""
+    for name in names_in(folder):
         found = SIGN.fullmatch(name)
         if PROBE.fullmatch(name) or (found and found[1] in (None, token)):
-            _remove(root / name)
+            _remove(folder / name)
 
 
 def sweep_drafts(folder: Path, of: str = "") -> None:

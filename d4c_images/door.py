@@ -123,6 +123,7 @@ class Door:
     text: str = ""  # likewise
     shut_at: float | None = None  # unix time; None: it is open, as far as is known
     n_probes: int = 0  # since then, in vain
+    named_until: float = 0.0  # unix time; the end of the latest wait that the host itself has named
     _last: int = 0  # the image that brought the page last
 
     @property

@@ -14,7 +14,7 @@ from d4c_images import door as rules
 from d4c_images.door import Answer, Door, Kind
 from d4c_images.ledger import doors as table
 from d4c_images.model import Claim, ErrorType, Failure, Outcome, Report, Status, Verdict
-from d4c_images.pace import News, Policy
+from d4c_images.pace import ASKED, DAY_IS_OVER, News, Policy
 from d4c_images.roster import Lease
 
 KEEP = 20_000  # hosts that are remembered; of more than that, those that were met first are forgotten unless they are shut
@@ -79,6 +79,8 @@ class Doors:
         host_id = look.lease.host.host_id
         for outcome in report.outcomes:
             verdict = outcome.verdict
+            if outcome.hold_s:
+                look.named_until = max(look.named_until, look.now + outcome.hold_s)
             if verdict is None or verdict.status is Status.SUCCESS:
                 if (verdict is not None or outcome.unfolding is not None) and outcome.requests:
                     if host_id in self._doors:
@@ -87,6 +89,10 @@ class Doors:
                         look.gave.add(host_id)
             elif rules.kind_of(outcome.http_status or 0, verdict) is Kind.PAGE:
                 self._page(db, host_id, outcome, verdict, look)
+        if look.named_until and (door := self._doors.get(host_id)) is not None:
+            door.named_until = max(door.named_until, look.named_until)
+            if door.is_shut:
+                self._changed.add(host_id)
 
     def _picture(self, host_id: int, look: _Look) -> None:
         door = self._doors[host_id]
@@ -116,6 +122,7 @@ class Doors:
             return
         is_shut = door.met(answer, look.now)
         if is_shut:
+            look.named_until = max(look.named_until, look.named_before)
             look.seen.shut_out.setdefault(host_id, set()).update(suspect.image_id for suspect in door.suspects)
             self._shut(host_id, door, answer, look)
         if is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):
@@ -168,12 +175,20 @@ class _Look:
     seen: Seen
     gave: set[int]  # hosts that have given a picture, and are not remembered
     now: float
+    named_until: float = 0.0  # the end of the longest wait that the host has named
     _claims: dict[int, Claim] | None = None
 
     @property
     def is_late(self) -> bool:
         """By a request that was under way when the host was shut."""
         return self.now < (self.lease.host.pace.blocked_until or 0.0)
+
+    @property
+    def named_before(self) -> float:
+        """The end of the wait that the host has named in earlier reports, as long as no block of ours has come over it."""
+        pace = self.lease.host.pace
+        is_named = (not pace.block_level and pace.blocked_why != DAY_IS_OVER) or ASKED in (pace.blocked_why or "")
+        return pace.blocked_until or 0.0 if is_named else 0.0
 
     def claim(self, image_id: int) -> Claim | None:
         if self._claims is None:

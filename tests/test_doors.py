@@ -133,7 +133,8 @@ class Publisher(Simulation):
             verdict = verdict_of(page)
             if len(self._verdicts) < 100:
                 self._verdicts[page[2]] = verdict
-        return Outcome(image_id, verdict, http_status=page[0], requests=1, elapsed_s=self.latency_s)
+        hold_s = float(page[1].get("retry-after", 0))
+        return Outcome(image_id, verdict, http_status=page[0], requests=1, elapsed_s=self.latency_s, hold_s=hold_s)
 
 
 class Hearing(Watcher):
@@ -377,6 +378,38 @@ def test_a_person_has_a_shut_host_asked_again(name: str, is_running: bool) -> No
             ending, _ = run(ledger, publisher)
         assert (ending, states(ledger)) == (Ending.DONE, {("success", None): 110})
         assert publisher.now - resumed_at[0] < 0.2 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("code", "wait_s", "name"), [(403, 7200, "a.org"), (200, 300, "*.org"), (403, 20, "a.org")], ids=["long", "short", "past"]
+)
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_wait_that_a_shut_host_has_named_is_kept_when_a_person_has_it_asked(
+    code: int, wait_s: int, name: str, is_running: bool
+) -> None:
+    """Our own waits end, also where they are longer than its own."""
+    page = (code, {"retry-after": str(wait_s), **CHALLENGE[1]}, CHALLENGE[2])
+    publisher, resumed_at = Publisher(lambda image_id, when: page, hurry=1.2), list[float]()
+    with ledger_of({"a.org": 110}) as ledger:
+
+        def resume() -> bool:
+            """Soon behind a probe, when our own wait is the longer one."""
+            is_soon = len(publisher.asked_at) >= 6 and publisher.now - publisher.asked_at[-1] > 30.0
+            if is_soon and not resumed_at:
+                wishes.leave(ledger.path, wishes.Wish(wishes.RESUME, (name,)))
+                resumed_at.append(publisher.now)
+            return len(resumed_at) > 0 and (not is_running or publisher.now > resumed_at[0] + 3 * HOUR)
+
+        Steward(ledger, publisher, Plan(TABLE, max_idle_s=DAY), Watcher(), publisher.clock, resume).run()
+        if not is_running:
+            again = Publisher(lambda image_id, when: page, hurry=1.2)
+            again.now = publisher.now + 1.0
+            Steward(ledger, again, Plan(TABLE, max_idle_s=DAY), Watcher(), again.clock, lambda: len(again.asked_at) > 0).run()
+            publisher.asked_at += again.asked_at
+        before = max(at for at in publisher.asked_at if at <= resumed_at[0])
+        next_at = min(at for at in publisher.asked_at if at > resumed_at[0])
+        assert next_at >= before + wait_s
+        assert next_at <= max(before + wait_s, resumed_at[0]) + 30.0 + 0.25 * wait_s
 
 
 def test_stored_images_that_are_asked_for_again_stay_as_they_are() -> None:

@@ -28,6 +28,8 @@ KEPT = 128  # images that met the page, of a host that is not shut: they come ba
 STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
 FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
 MISSING = frozenset((404, 410))  # such an answer says itself that it is about the image
+REDIRECT = 302  # stands for all redirects to a host that is shut
+TO = "to "  # begins what is told of such a redirect; then the name of that host
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
@@ -224,4 +226,5 @@ def in_words(door: Door, host: str) -> str:
     code = f"http {door.code}"
     shown = f'{code}: "{text}"' if text else code
     helps = f"look at one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
-    return f"it {says} ({shown}); {helps}; `hosts resume {host}` asks it again at once"
+    hosts = f"{host} {door.text.removeprefix(TO).partition(':')[0]}" if door.code == REDIRECT else host
+    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` asks it again at once"

@@ -13,11 +13,11 @@ import pytest
 from d4c_images.judge import Policy, judge
 from d4c_images.ledger import connect, refetching, wishes
 from d4c_images.limits import parse_hosts
-from d4c_images.model import Blob, Orders, Outcome, Reply, Report, Status, Turn, Verdict
+from d4c_images.model import Blob, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
 from d4c_images.report.announce import Announcer
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
-from tests.test_lender import STARTED, Simulation, ledger_of
+from tests.test_lender import STARTED, Simulation, counts, ledger_of
 
 HOUR, DAY = 3600.0, 86400.0
 LATENCY_S = 0.05
@@ -35,6 +35,7 @@ BOT_CHECK = (
 MAINTENANCE = (200, {}, b"<html><title>Museum</title><body>This site is currently under maintenance. Please come again.</body>")
 QUOTA = (403, {"content-type": "application/json"}, b'{"error": {"code": 403, "message": "Download quota exceeded for this day"}}')
 LOG_IN = (200, {}, b"<html><title>Log in</title><body><form>User name, password</form></body>")
+TERMS = (200, {}, b"<html><title>Images</title><body>Please accept the terms of use to go on. <button>I accept</button>")
 PLAIN = (403, {}, b"<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1><hr>nginx</body></html>")
 NOT_FOUND = (
     404,
@@ -378,6 +379,89 @@ def test_a_person_has_a_shut_host_asked_again(name: str, is_running: bool) -> No
             ending, _ = run(ledger, publisher)
         assert (ending, states(ledger)) == (Ending.DONE, {("success", None): 110})
         assert publisher.now - resumed_at[0] < 0.2 * HOUR
+
+
+@dataclass
+class Redirecting(Publisher):
+    """A museum's host has its pictures; `answer` is what the host has that it redirects to: those that `is_redirected` names."""
+
+    is_redirected: Callable[[int, float], bool] = lambda image_id, when: True
+    n_redirects: int = 0
+
+    def _ask(self, turn: Turn) -> None:
+        if turn.host != "a.org":
+            super()._ask(turn)
+            return
+        for number, claim in enumerate(turn.claims):
+            at = self.now + (number // turn.connections + 1) * self.latency_s
+            if self.is_redirected(claim.image_id, at):
+                move = Move("login.org", claim.url_no, f"http://login.org/?for={claim.image_id}", 1)
+                outcome = Outcome(claim.image_id, move=move, requests=1, elapsed_s=self.latency_s)
+            else:
+                outcome = self._outcome(claim.image_id, None)
+            self._n += 1
+            heapq.heappush(self._due, (at, self._n, Report(turn.lease_id, (outcome,), finished=number + 1 == len(turn.claims))))
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        events = super().receive(timeout_s)
+        outcomes = [outcome for event in events if isinstance(event, Reported) for outcome in event.report.outcomes]
+        self.n_redirects += sum(outcome.move is not None and outcome.requests for outcome in outcomes)
+        return events
+
+
+WALLS = {"log-in": (LOG_IN,), "bot check": (BOT_CHECK,), "refusal": (PLAIN,), "terms": (TERMS,)}
+
+
+@pytest.mark.parametrize("n_given", [0, 60])
+@pytest.mark.parametrize(("page", "n"), sized(WALLS, "log-in"))
+def test_a_host_that_redirects_everything_to_a_page_elsewhere(page: Page, n: int, n_given: int) -> None:
+    """For an hour. The page is an answer of the host that redirects, too: both are left alone, and no image is lost."""
+    n, given, shut_at = max(n, 5_000), set[int](), list[float]()
+
+    def is_redirected(image_id: int, when: float) -> bool:
+        if len(given) >= n_given and not shut_at:
+            shut_at.append(when)
+        if shut_at and when < shut_at[0] + HOUR:
+            return True
+        given.add(image_id)
+        return False
+
+    publisher = Redirecting(lambda image_id, when: page if when < shut_at[0] + HOUR else None, is_redirected=is_redirected)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert (ending, states(ledger)) == (Ending.DONE, {("success", None): n})
+        assert publisher.n_redirects <= 300
+        assert ledger.connection.execute("SELECT max(attempts), min(attempts) FROM images").fetchone() == (1, 1)
+        why = next(why for _, why in heard.blocked if "resume a.org" in why)
+        assert "to login.org: " in why
+        assert "`hosts resume a.org login.org`" in why
+
+
+@pytest.mark.parametrize(
+    "page", [(200, {}, b"<html><title>No picture</title><body>We have no picture"), NOT_FOUND, None], ids=["page", "404", "picture"]
+)
+def test_a_healthy_host_that_redirects_for_missing_images(page: Page | None) -> None:
+    n = 1_000
+    is_missing = [hash((number, 7)) % 10 < 3 for number in range(n + 1)]
+    publisher = Redirecting(lambda image_id, when: page, is_redirected=lambda image_id, when: is_missing[image_id])
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert (ending, heard.blocked, heard.shut) == (Ending.DONE, [], [])
+        n_missing = sum(is_missing[1:])
+        assert publisher.n_redirects == n_missing
+        assert publisher.n_requests == n + n_missing
+        assert counts(ledger) == ({"success": n} if page is None else {"success": n - n_missing, "failed_permanent": n_missing})
+
+
+def test_redirects_to_a_host_that_is_shut_between_pictures() -> None:
+    """What is redirected is missing. The other images go on as if nothing were."""
+    n = 1_000
+    publisher = Redirecting(lambda image_id, when: PLAIN, is_redirected=lambda image_id, when: image_id % 10 < 3)
+    with ledger_of({"a.org": n}) as ledger:
+        run(ledger, publisher, idle_s=HOUR)
+        assert counts(ledger)["success"] == n - n // 10 * 3
+        [(blocked_until,)] = ledger.connection.execute("SELECT blocked_until FROM hosts WHERE host = 'a.org'")
+        assert blocked_until is None
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,8 @@ class Doors:
 
     def _moved(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> None:
         """A redirect to a host that is shut says no more of the image than the page there. Another one ends a row of them."""
+        if move.refusal is not None and rules.kind_of(move.refusal.code, move.refusal.verdict) is Kind.PAGE:
+            self._page(db, outcome, move.refusal.code, move.refusal.verdict, look)  # the image itself goes on all the same
         if not outcome.requests or move.redirect_url is None:
             return
         there = self._doors.get(self._shut_names.get(move.host, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from d4c_images.judge import Policy, judge
 from d4c_images.ledger import connect, refetching, wishes
 from d4c_images.limits import parse_hosts
-from d4c_images.model import Blob, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
+from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
 from d4c_images.report.announce import Announcer
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
@@ -462,6 +462,38 @@ def test_redirects_to_a_host_that_is_shut_between_pictures() -> None:
         assert counts(ledger)["success"] == n - n // 10 * 3
         [(blocked_until,)] = ledger.connection.execute("SELECT blocked_until FROM hosts WHERE host = 'a.org'")
         assert blocked_until is None
+
+
+def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
+    """The images that were refused go on there at once, and the others wait: better pictures may come."""
+
+    class Refusing(Publisher):
+        def _outcome(self, image_id: int, page: Page | None) -> Outcome:
+            outcome = super()._outcome(image_id, page)
+            if page is None or outcome.verdict is None:
+                return outcome
+            refusal = Failure(outcome.verdict, page[0], 0)
+            return replace(outcome, verdict=None, move=Move("b.org", 1, refusal=refusal))
+
+    n, n_given = 2_000, 60
+    at_a: Callable[[int, float], Page | None] = lambda image_id, when: PLAIN if n_given < image_id else None  # noqa: E731
+    publisher = Refusing(at_a)
+    with ledger_of({"a.org": n}) as ledger:
+        with ledger.transaction() as db:
+            db.execute("UPDATE image_rows SET urls = urls || char(10) || replace(urls, 'a.org', 'b.org')")
+        ask = publisher._ask
+
+        def ask_either(turn: Turn) -> None:
+            publisher.answer = at_a if turn.host == "a.org" else lambda image_id, when: None
+            ask(turn)
+
+        publisher._ask = ask_either  # type: ignore[method-assign]
+        run(ledger, publisher, days=0.5)
+        n_moved = counts(ledger)["success"] - n_given
+        assert 10 <= n_moved <= 200
+        assert counts(ledger) == {"success": n_given + n_moved, "pending": n - n_given - n_moved}
+        [(why,)] = ledger.connection.execute("SELECT blocked_why FROM hosts WHERE host = 'a.org'")
+        assert "answers different images with one page" in why
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def _least(code: int, sign: Sign | None, *, has_given: bool) -> int | None:
     """The table: pages in a row that show it, before anything is known of how pictures and pages come at this host."""
     if code in MISSING:
         return UNSIGNED if sign in STRONG else None
+    if code == REDIRECT:
+        return UNSIGNED  # the sign is another host's
     if sign is Sign.QUOTA and (code == 429 or code >= 500):
         return UNSIGNED  # too much at once is a matter of pace first
     if sign in STRONG:
@@ -123,6 +125,7 @@ class Door:
     sign: Sign | None = None
     code: int = 0  # of the latest such answer
     text: str = ""  # likewise
+    is_led_to: bool = False  # by redirects of hosts that have given pictures: a page with a sign comes instead of those
     shut_at: float | None = None  # unix time; None: it is open, as far as is known
     n_probes: int = 0  # since then, in vain
     named_until: float = 0.0  # unix time; the end of the latest wait that the host itself has named
@@ -185,7 +188,8 @@ class Door:
 
     def _enough(self) -> int | None:
         """How many images in a row show that the host is shut; None: no number does."""
-        least = _least(self.code, self.sign, has_given=self.has_given)
+        has_given = self.has_given or (self.is_led_to and self.sign is not None)
+        least = _least(self.code, self.sign, has_given=has_given)
         return None if least is None else max(least, MIXED if self.is_mixed else 0, LONGER * self.longest)
 
     def _forget(self) -> None:

@@ -12,6 +12,7 @@ from sqlite3 import Connection
 
 from d4c_images import door as rules
 from d4c_images.door import Answer, Door, Kind
+from d4c_images.identity import parts
 from d4c_images.judge import MAX_DETAIL
 from d4c_images.ledger import doors as table
 from d4c_images.ledger import pacing
@@ -135,6 +136,8 @@ class Doors:
                 return
             door = self._meet(db, host_id, has_given=host_id in look.gave)
         claim = look.claim(outcome.image_id)
+        if verdict.sign is not None and not door.is_led_to and claim is not None and claim.redirect_url is not None:
+            door.is_led_to = table.has_given_by_name(db, parts(claim.urls[claim.url_no]).host)
         url_no, is_stored = (claim.url_no, claim.stored is not None) if claim else (outcome.url_no, False)
         answer = Answer(outcome.image_id, url_no, code, verdict, is_stored)
         if door.is_shut:

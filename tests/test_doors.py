@@ -453,12 +453,14 @@ def test_a_healthy_host_that_redirects_for_missing_images(page: Page | None) -> 
         assert counts(ledger) == ({"success": n} if page is None else {"success": n - n_missing, "failed_permanent": n_missing})
 
 
-def test_redirects_to_a_host_that_is_shut_between_pictures() -> None:
+@pytest.mark.parametrize("page", [PLAIN, LOG_IN, CHALLENGE], ids=["refusal", "log-in", "challenge"])
+def test_redirects_to_a_host_that_is_shut_between_pictures(page: Page) -> None:
     """What is redirected is missing. The other images go on as if nothing were."""
     n = 1_000
-    publisher = Redirecting(lambda image_id, when: PLAIN, is_redirected=lambda image_id, when: image_id % 10 < 3)
+    publisher = Redirecting(lambda image_id, when: page, is_redirected=lambda image_id, when: image_id % 10 < 3)
     with ledger_of({"a.org": n}) as ledger:
-        run(ledger, publisher, idle_s=HOUR)
+        _, heard = run(ledger, publisher, idle_s=HOUR)
+        assert not any("resume a.org" in why for why in heard.shut)
         assert counts(ledger)["success"] == n - n // 10 * 3
         [(blocked_until,)] = ledger.connection.execute("SELECT blocked_until FROM hosts WHERE host = 'a.org'")
         assert blocked_until is None

@@ -64,6 +64,11 @@ def has_given(db: sqlite3.Connection, host_id: int) -> bool:
     return bool(db.execute(HAS_GIVEN, (host_id,)).fetchone()[0])
 
 
+def has_given_by_name(db: sqlite3.Connection, host: str) -> bool:
+    row = db.execute(ID_OF, (host,)).fetchone()
+    return row is not None and has_given(db, row[0])
+
+
 def save(db: sqlite3.Connection, host_id: int, door: Door) -> None:
     """Remember a host over a kill; one that has nothing to remember is forgotten."""
     if door.is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):

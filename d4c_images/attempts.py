@@ -290,7 +290,8 @@ class Attempts:
 
     def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
         lane = attempt.lane
-        attempt.failure = _more_hopeful(attempt.failure, Failure(verdict, code, attempt.url_no))
+        attempt.refusal = Failure(verdict, code, attempt.url_no)
+        attempt.failure = _more_hopeful(attempt.failure, attempt.refusal)
         is_last_chance = attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable
         if attempt.unfinished is not None:
             attempt.n_resumed += 1
@@ -340,7 +341,8 @@ class Attempts:
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
         failure, cookies = _to_carry(attempt.failure), attempt.cookies if redirect_url else ()
-        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure, wait_s, cookies))
+        refusal = None if redirect_url else attempt.refusal
+        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure, wait_s, cookies, refusal))
 
     def _ask_plainly(self, attempt: Attempt) -> None:
         """By http, as its URL says: not all of the host's URLs are to be had by https."""

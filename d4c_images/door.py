@@ -28,6 +28,8 @@ KEPT = 128  # images that met the page, of a host that is not shut: they come ba
 STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
 FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
 MISSING = frozenset((404, 410))  # such an answer says itself that it is about the image
+REDIRECT = 302  # stands for all redirects to a host that is shut
+TO = "to "  # begins what is told of such a redirect; then the name of that host
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
@@ -98,6 +100,8 @@ def _least(code: int, sign: Sign | None, *, has_given: bool) -> int | None:
     """The table: pages in a row that show it, before anything is known of how pictures and pages come at this host."""
     if code in MISSING:
         return UNSIGNED if sign in STRONG else None
+    if code == REDIRECT:
+        return UNSIGNED  # the sign is another host's
     if sign is Sign.QUOTA and (code == 429 or code >= 500):
         return UNSIGNED  # too much at once is a matter of pace first
     if sign in STRONG:
@@ -121,8 +125,10 @@ class Door:
     sign: Sign | None = None
     code: int = 0  # of the latest such answer
     text: str = ""  # likewise
+    is_led_to: bool = False  # by redirects of hosts that have given pictures: a page with a sign comes instead of those
     shut_at: float | None = None  # unix time; None: it is open, as far as is known
     n_probes: int = 0  # since then, in vain
+    named_until: float = 0.0  # unix time; the end of the latest wait that the host itself has named
     _last: int = 0  # the image that brought the page last
 
     @property
@@ -182,7 +188,8 @@ class Door:
 
     def _enough(self) -> int | None:
         """How many images in a row show that the host is shut; None: no number does."""
-        least = _least(self.code, self.sign, has_given=self.has_given)
+        has_given = self.has_given or (self.is_led_to and self.sign is not None)
+        least = _least(self.code, self.sign, has_given=has_given)
         return None if least is None else max(least, MIXED if self.is_mixed else 0, LONGER * self.longest)
 
     def _forget(self) -> None:
@@ -223,4 +230,5 @@ def in_words(door: Door, host: str) -> str:
     code = f"http {door.code}"
     shown = f'{code}: "{text}"' if text else code
     helps = f"look at one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
-    return f"it {says} ({shown}); {helps}; `hosts resume {host}` asks it again at once"
+    hosts = f"{host} {door.text.removeprefix(TO).partition(':')[0]}" if door.code == REDIRECT else host
+    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` asks it again at once"

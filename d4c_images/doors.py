@@ -12,9 +12,12 @@ from sqlite3 import Connection
 
 from d4c_images import door as rules
 from d4c_images.door import Answer, Door, Kind
+from d4c_images.identity import parts
+from d4c_images.judge import MAX_DETAIL
 from d4c_images.ledger import doors as table
-from d4c_images.model import Claim, ErrorType, Failure, Outcome, Report, Status, Verdict
-from d4c_images.pace import News, Policy
+from d4c_images.ledger import pacing
+from d4c_images.model import Claim, ErrorType, Failure, Move, Outcome, Report, Status, Verdict
+from d4c_images.pace import ASKED, DAY_IS_OVER, News, Policy
 from d4c_images.roster import Lease
 
 KEEP = 20_000  # hosts that are remembered; of more than that, those that were met first are forgotten unless they are shut
@@ -30,6 +33,7 @@ class Seen:
     lost: dict[int, Failure] = field(default_factory=dict)  # ... for too long already: they are given up
     n_back: int = 0  # images that were final failures and are none any more
     moved_to: set[int] = field(default_factory=set)  # hosts whose queues have grown
+    redirected: dict[int, Verdict] = field(default_factory=dict)  # by image: what a redirect to a host that is shut comes to
     shut_out: dict[int, set[int]] = field(default_factory=dict)  # by host: images of these reports that say nothing of themselves
 
 
@@ -41,9 +45,11 @@ class Doors:
         self._least_probes = LEAST_PROBES if policy.give_up_shut_s else 0
         self._doors: dict[int, Door] = {}
         self._changed: set[int] = set()
+        self._shut_names: dict[str, int] = {}  # numbers of hosts that are shut, or have been
 
     def begin(self, db: Connection) -> None:
         self._doors.update(table.load_all(db))
+        self._shut_names = {pacing.load(db, host_id).name: host_id for host_id, door in self._doors.items() if door.is_shut}
 
     def forget_opened(self, db: Connection) -> list[int]:
         """Somebody has had hosts asked again. Which of them were shut, by their numbers."""
@@ -79,14 +85,22 @@ class Doors:
         host_id = look.lease.host.host_id
         for outcome in report.outcomes:
             verdict = outcome.verdict
-            if verdict is None or verdict.status is Status.SUCCESS:
+            if outcome.hold_s:
+                look.named_until = max(look.named_until, look.now + outcome.hold_s)
+            if outcome.move is not None:
+                self._moved(db, host_id, outcome, outcome.move, look)
+            elif verdict is None or verdict.status is Status.SUCCESS:
                 if (verdict is not None or outcome.unfolding is not None) and outcome.requests:
                     if host_id in self._doors:
                         self._picture(host_id, look)
                     else:
                         look.gave.add(host_id)
             elif rules.kind_of(outcome.http_status or 0, verdict) is Kind.PAGE:
-                self._page(db, host_id, outcome, verdict, look)
+                self._page(db, outcome, outcome.http_status or 0, verdict, look)
+        if look.named_until and (door := self._doors.get(host_id)) is not None:
+            door.named_until = max(door.named_until, look.named_until)
+            if door.is_shut:
+                self._changed.add(host_id)
 
     def _picture(self, host_id: int, look: _Look) -> None:
         door = self._doors[host_id]
@@ -98,8 +112,23 @@ class Doors:
         if was_known or was_mixed != door.is_mixed:
             self._changed.add(host_id)
 
-    def _page(self, db: Connection, host_id: int, outcome: Outcome, verdict: Verdict, look: _Look) -> None:
-        code = outcome.http_status or 0
+    def _moved(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> None:
+        """A redirect to a host that is shut says no more of the image than the page there. Another one ends a row of them."""
+        if move.refusal is not None and rules.kind_of(move.refusal.code, move.refusal.verdict) is Kind.PAGE:
+            self._page(db, outcome, move.refusal.code, move.refusal.verdict, look)  # the image itself goes on all the same
+        if not outcome.requests or move.redirect_url is None:
+            return
+        there = self._doors.get(self._shut_names.get(move.host, 0))
+        if there is not None and there.is_shut:
+            detail = f"{rules.TO}{move.host}: {there.text}"[:MAX_DETAIL]
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, detail, sign=there.sign)
+            look.seen.redirected[outcome.image_id] = verdict
+            self._page(db, outcome, rules.REDIRECT, verdict, look)
+        elif (door := self._doors.get(host_id)) is not None and door.code == rules.REDIRECT:
+            self._picture(host_id, look)
+
+    def _page(self, db: Connection, outcome: Outcome, code: int, verdict: Verdict, look: _Look) -> None:
+        host_id = look.lease.host.host_id
         door = self._doors.get(host_id)
         is_evidence = rules.may_be_shut(code, verdict.sign, has_given=True)
         if door is None:
@@ -107,6 +136,8 @@ class Doors:
                 return
             door = self._meet(db, host_id, has_given=host_id in look.gave)
         claim = look.claim(outcome.image_id)
+        if verdict.sign is not None and not door.is_led_to and claim is not None and claim.redirect_url is not None:
+            door.is_led_to = table.has_given_by_name(db, parts(claim.urls[claim.url_no]).host)
         url_no, is_stored = (claim.url_no, claim.stored is not None) if claim else (outcome.url_no, False)
         answer = Answer(outcome.image_id, url_no, code, verdict, is_stored)
         if door.is_shut:
@@ -116,6 +147,8 @@ class Doors:
             return
         is_shut = door.met(answer, look.now)
         if is_shut:
+            self._shut_names[look.lease.host.name] = host_id
+            look.named_until = max(look.named_until, look.named_before)
             look.seen.shut_out.setdefault(host_id, set()).update(suspect.image_id for suspect in door.suspects)
             self._shut(host_id, door, answer, look)
         if is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):
@@ -129,7 +162,8 @@ class Doors:
                 door.open()
                 self._changed.add(host_id)
             return
-        look.seen.shut_out.setdefault(host_id, set()).add(answer.image_id)
+        if not is_probe or answer.code != rules.REDIRECT:  # a probe that is redirected goes on: somebody must ask there, too
+            look.seen.shut_out.setdefault(host_id, set()).add(answer.image_id)
         if is_probe:
             door.n_probes += 1
             door.sign, door.code, door.text = answer.verdict.sign, answer.code, answer.verdict.detail or ""
@@ -168,12 +202,20 @@ class _Look:
     seen: Seen
     gave: set[int]  # hosts that have given a picture, and are not remembered
     now: float
+    named_until: float = 0.0  # the end of the longest wait that the host has named
     _claims: dict[int, Claim] | None = None
 
     @property
     def is_late(self) -> bool:
         """By a request that was under way when the host was shut."""
         return self.now < (self.lease.host.pace.blocked_until or 0.0)
+
+    @property
+    def named_before(self) -> float:
+        """The end of the wait that the host has named in earlier reports, as long as no block of ours has come over it."""
+        pace = self.lease.host.pace
+        is_named = (not pace.block_level and pace.blocked_why != DAY_IS_OVER) or ASKED in (pace.blocked_why or "")
+        return pace.blocked_until or 0.0 if is_named else 0.0
 
     def claim(self, image_id: int) -> Claim | None:
         if self._claims is None:
@@ -195,9 +237,17 @@ def _rewritten(report: Report, lease: Lease | None, seen: Seen) -> Report:
     return replace(
         report,
         outcomes=tuple(
-            replace(outcome, verdict=_shut_out(outcome.verdict), url_no=begins_with.get(outcome.image_id, outcome.url_no))
-            if outcome.verdict is not None and outcome.image_id in shut_out and outcome.verdict.status is not Status.SUCCESS
-            else outcome
+            _waiting(outcome, begins_with.get(outcome.image_id, outcome.url_no), seen) if outcome.image_id in shut_out else outcome
             for outcome in report.outcomes
         ),
     )
+
+
+def _waiting(outcome: Outcome, url_no: int, seen: Seen) -> Outcome:
+    """The outcome of an image whose host is shut."""
+    if outcome.move is not None and outcome.image_id in seen.redirected:
+        verdict = _shut_out(seen.redirected[outcome.image_id])
+        return replace(outcome, move=None, verdict=verdict, http_status=rules.REDIRECT, url_no=url_no)
+    if outcome.verdict is None or outcome.verdict.status is Status.SUCCESS:
+        return outcome
+    return replace(outcome, verdict=_shut_out(outcome.verdict), url_no=url_no)

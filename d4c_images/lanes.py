@@ -141,6 +141,7 @@ class Attempt:
     cookies: tuple[str, ...] = ()  # of this chain of redirects
     reply: Reply | None = None
     failure: Failure | None = None  # to be told if no other candidate succeeds
+    refusal: Failure | None = None  # of the latest candidate
     unfinished: Unfinished | None = None  # the rest of this body is asked for next
     n_resumed: int = 0
     is_lost: bool = False  # what should be stored is not: the bytes are wanted, whatever they are

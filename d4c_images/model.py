@@ -311,6 +311,7 @@ class Move:
     failure: Failure | None = None  # what this attempt has met with so far, should nothing better come
     wait_s: float = 0.0  # the redirect has asked not to be followed earlier
     cookies: tuple[str, ...] = ()  # of this chain of redirects; no ledger ever has them
+    refusal: Failure | None = field(default=None, compare=False)  # why it is the next candidate's turn: no ledger has that, either
 
 
 @dataclass(frozen=True, slots=True)

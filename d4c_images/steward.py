@@ -360,7 +360,7 @@ class Steward:
         with self._ledger.transaction() as db:
             for host_id in filter(self._hosts.is_ours, host_ids):
                 host = self._hosts.load(db, host_id, now)
-                host.pace = pace.HostPace()
+                host.pace = pacing.load(db, host_id).pace  # with the wait that it has named itself, if there is one
                 self._lender.look_again(host, now)
 
     def _note_rates(self, now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,11 +14,11 @@ from d4c_images.judge import Policy, judge
 from d4c_images.ledger import connect, refetching, wishes
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import parse_hosts
-from d4c_images.model import Blob, Orders, Outcome, Reply, Report, Status, Turn, Verdict
+from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
 from d4c_images.report.announce import Announcer
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
-from tests.test_lender import STARTED, Simulation, ledger_of
+from tests.test_lender import STARTED, Simulation, counts, ledger_of
 
 HOUR, DAY = 3600.0, 86400.0
 LATENCY_S = 0.05
@@ -36,6 +36,7 @@ BOT_CHECK = (
 MAINTENANCE = (200, {}, b"<html><title>Museum</title><body>This site is currently under maintenance. Please come again.</body>")
 QUOTA = (403, {"content-type": "application/json"}, b'{"error": {"code": 403, "message": "Download quota exceeded for this day"}}')
 LOG_IN = (200, {}, b"<html><title>Log in</title><body><form>User name, password</form></body>")
+TERMS = (200, {}, b"<html><title>Images</title><body>Please accept the terms of use to go on. <button>I accept</button>")
 PLAIN = (403, {}, b"<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1><hr>nginx</body></html>")
 NOT_FOUND = (
     404,
@@ -134,7 +135,8 @@ class Publisher(Simulation):
             verdict = verdict_of(page)
             if len(self._verdicts) < 100:
                 self._verdicts[page[2]] = verdict
-        return Outcome(image_id, verdict, http_status=page[0], requests=1, elapsed_s=self.latency_s)
+        hold_s = float(page[1].get("retry-after", 0))
+        return Outcome(image_id, verdict, http_status=page[0], requests=1, elapsed_s=self.latency_s, hold_s=hold_s)
 
 
 class Hearing(Watcher):
@@ -391,6 +393,155 @@ def test_a_person_has_a_shut_host_asked_again(name: str, is_running: bool) -> No
             ending, _ = run(ledger, publisher)
         assert (ending, states(ledger)) == (Ending.DONE, {("success", None): 110})
         assert publisher.now - resumed_at[0] < 0.2 * HOUR
+
+
+@dataclass
+class Redirecting(Publisher):
+    """A museum's host has its pictures; `answer` is what the host has that it redirects to: those that `is_redirected` names."""
+
+    is_redirected: Callable[[int, float], bool] = lambda image_id, when: True
+    n_redirects: int = 0
+
+    def _ask(self, turn: Turn) -> None:
+        if turn.host != "a.org":
+            super()._ask(turn)
+            return
+        for number, claim in enumerate(turn.claims):
+            at = self.now + (number // turn.connections + 1) * self.latency_s
+            if self.is_redirected(claim.image_id, at):
+                move = Move("login.org", claim.url_no, f"http://login.org/?for={claim.image_id}", 1)
+                outcome = Outcome(claim.image_id, move=move, requests=1, elapsed_s=self.latency_s)
+            else:
+                outcome = self._outcome(claim.image_id, None)
+            self._n += 1
+            heapq.heappush(self._due, (at, self._n, Report(turn.lease_id, (outcome,), finished=number + 1 == len(turn.claims))))
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        events = super().receive(timeout_s)
+        outcomes = [outcome for event in events if isinstance(event, Reported) for outcome in event.report.outcomes]
+        self.n_redirects += sum(outcome.move is not None and outcome.requests for outcome in outcomes)
+        return events
+
+
+WALLS = {"log-in": (LOG_IN,), "bot check": (BOT_CHECK,), "refusal": (PLAIN,), "terms": (TERMS,)}
+
+
+@pytest.mark.parametrize("n_given", [0, 60])
+@pytest.mark.parametrize(("page", "n"), sized(WALLS, "log-in"))
+def test_a_host_that_redirects_everything_to_a_page_elsewhere(page: Page, n: int, n_given: int) -> None:
+    """For an hour. The page is an answer of the host that redirects, too: both are left alone, and no image is lost."""
+    n, given, shut_at = max(n, 5_000), set[int](), list[float]()
+
+    def is_redirected(image_id: int, when: float) -> bool:
+        if len(given) >= n_given and not shut_at:
+            shut_at.append(when)
+        if shut_at and when < shut_at[0] + HOUR:
+            return True
+        given.add(image_id)
+        return False
+
+    publisher = Redirecting(lambda image_id, when: page if when < shut_at[0] + HOUR else None, is_redirected=is_redirected)
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert (ending, states(ledger)) == (Ending.DONE, {("success", None): n})
+        assert publisher.n_redirects <= 300
+        assert ledger.connection.execute("SELECT max(attempts), min(attempts) FROM images").fetchone() == (1, 1)
+        why = next(why for _, why in heard.blocked if "resume a.org" in why)
+        assert "to login.org: " in why
+        assert "`hosts resume a.org login.org`" in why
+
+
+@pytest.mark.parametrize(
+    "page", [(200, {}, b"<html><title>No picture</title><body>We have no picture"), NOT_FOUND, None], ids=["page", "404", "picture"]
+)
+def test_a_healthy_host_that_redirects_for_missing_images(page: Page | None) -> None:
+    n = 1_000
+    is_missing = [hash((number, 7)) % 10 < 3 for number in range(n + 1)]
+    publisher = Redirecting(lambda image_id, when: page, is_redirected=lambda image_id, when: is_missing[image_id])
+    with ledger_of({"a.org": n}) as ledger:
+        ending, heard = run(ledger, publisher)
+        assert (ending, heard.blocked, heard.shut) == (Ending.DONE, [], [])
+        n_missing = sum(is_missing[1:])
+        assert publisher.n_redirects == n_missing
+        assert publisher.n_requests == n + n_missing
+        assert counts(ledger) == ({"success": n} if page is None else {"success": n - n_missing, "failed_permanent": n_missing})
+
+
+@pytest.mark.parametrize("page", [PLAIN, LOG_IN, CHALLENGE], ids=["refusal", "log-in", "challenge"])
+def test_redirects_to_a_host_that_is_shut_between_pictures(page: Page) -> None:
+    """What is redirected is missing. The other images go on as if nothing were."""
+    n = 1_000
+    publisher = Redirecting(lambda image_id, when: page, is_redirected=lambda image_id, when: image_id % 10 < 3)
+    with ledger_of({"a.org": n}) as ledger:
+        _, heard = run(ledger, publisher, idle_s=HOUR)
+        assert not any("resume a.org" in why for why in heard.shut)
+        assert counts(ledger)["success"] == n - n // 10 * 3
+        [(blocked_until,)] = ledger.connection.execute("SELECT blocked_until FROM hosts WHERE host = 'a.org'")
+        assert blocked_until is None
+
+
+def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
+    """The images that were refused go on there at once, and the others wait: better pictures may come."""
+
+    class Refusing(Publisher):
+        def _outcome(self, image_id: int, page: Page | None) -> Outcome:
+            outcome = super()._outcome(image_id, page)
+            if page is None or outcome.verdict is None:
+                return outcome
+            refusal = Failure(outcome.verdict, page[0], 0)
+            return replace(outcome, verdict=None, move=Move("b.org", 1, refusal=refusal))
+
+    n, n_given = 2_000, 60
+    at_a: Callable[[int, float], Page | None] = lambda image_id, when: PLAIN if n_given < image_id else None  # noqa: E731
+    publisher = Refusing(at_a)
+    with ledger_of({"a.org": n}) as ledger:
+        with ledger.transaction() as db:
+            db.execute("UPDATE image_rows SET urls = urls || char(10) || replace(urls, 'a.org', 'b.org')")
+        ask = publisher._ask
+
+        def ask_either(turn: Turn) -> None:
+            publisher.answer = at_a if turn.host == "a.org" else lambda image_id, when: None
+            ask(turn)
+
+        publisher._ask = ask_either  # type: ignore[method-assign]
+        run(ledger, publisher, days=0.5)
+        n_moved = counts(ledger)["success"] - n_given
+        assert 10 <= n_moved <= 200
+        assert counts(ledger) == {"success": n_given + n_moved, "pending": n - n_given - n_moved}
+        [(why,)] = ledger.connection.execute("SELECT blocked_why FROM hosts WHERE host = 'a.org'")
+        assert "answers different images with one page" in why
+
+
+@pytest.mark.parametrize(
+    ("code", "wait_s", "name"), [(403, 7200, "a.org"), (200, 300, "*.org"), (403, 20, "a.org")], ids=["long", "short", "past"]
+)
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_wait_that_a_shut_host_has_named_is_kept_when_a_person_has_it_asked(
+    code: int, wait_s: int, name: str, is_running: bool
+) -> None:
+    """Our own waits end, also where they are longer than its own."""
+    page = (code, {"retry-after": str(wait_s), **CHALLENGE[1]}, CHALLENGE[2])
+    publisher, resumed_at = Publisher(lambda image_id, when: page, hurry=1.2), list[float]()
+    with ledger_of({"a.org": 110}) as ledger:
+
+        def resume() -> bool:
+            """Soon behind a probe, when our own wait is the longer one."""
+            is_soon = len(publisher.asked_at) >= 6 and publisher.now - publisher.asked_at[-1] > 30.0
+            if is_soon and not resumed_at:
+                wishes.leave(ledger.path, wishes.Wish(wishes.RESUME, (name,)))
+                resumed_at.append(publisher.now)
+            return len(resumed_at) > 0 and (not is_running or publisher.now > resumed_at[0] + 3 * HOUR)
+
+        Steward(ledger, publisher, Plan(TABLE, max_idle_s=DAY), Watcher(), publisher.clock, resume).run()
+        if not is_running:
+            again = Publisher(lambda image_id, when: page, hurry=1.2)
+            again.now = publisher.now + 1.0
+            Steward(ledger, again, Plan(TABLE, max_idle_s=DAY), Watcher(), again.clock, lambda: len(again.asked_at) > 0).run()
+            publisher.asked_at += again.asked_at
+        before = max(at for at in publisher.asked_at if at <= resumed_at[0])
+        next_at = min(at for at in publisher.asked_at if at > resumed_at[0])
+        assert next_at >= before + wait_s
+        assert next_at <= max(before + wait_s, resumed_at[0]) + 30.0 + 0.25 * wait_s
 
 
 def test_stored_images_that_are_asked_for_again_stay_as_they_are() -> None:

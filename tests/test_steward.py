@@ -6,16 +6,17 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from d4c_images.errors import LedgerLocked
-from d4c_images.ledger import connect, following, owner, pacing, rollup, settling
+from d4c_images.ledger import connect, following, owner, pacing, refetching, rollup, settling
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
-from d4c_images.model import Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
+from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.pace import Policy, Speed
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Watcher
 from d4c_images.steward import Steward
@@ -365,6 +366,35 @@ def test_a_move_waits_as_long_as_the_redirect_has_asked(ledger: connect.Ledger) 
     assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
     there = [turn.expires_at for turn in runner.turns if turn.host == "c.example.org"]
     assert min(there) - min(turn.expires_at for turn in runner.turns) >= 100.5
+
+
+def test_a_move_of_a_stored_image_waits_as_long_as_the_redirect_has_asked(ledger: connect.Ledger) -> None:
+    """In the queue of the host that has named the wait; then it is passed on without another request there."""
+    jpeg = Blob("1.jpg", 10, bytes(32), "image/jpeg", 1, 1)
+    moved = Move("c.example.org", 0, "http://c.example.org/", 1, wait_s=100.5, cookies=("pass=1",))
+
+    def answer(turn: Turn) -> list[Outcome]:
+        if turn.host == "c.example.org" or turn.claims[0].stored is None:
+            blob = None if turn.host == "c.example.org" else jpeg
+            return [Outcome(claim.image_id, Verdict(Status.SUCCESS), blob=blob, requests=1) for claim in turn.claims]
+        return [
+            Outcome(claim.image_id, move=replace(moved, wait_s=0.0))
+            if claim.redirect_url
+            else Outcome(claim.image_id, move=moved, requests=1, hold_s=100.5)
+            for claim in turn.claims
+        ]
+
+    assert run(ledger, ByHand(answer), Plan(HostTable())) is Ending.DONE
+    refetching.queue(ledger, time.time() + 86400, (), lambda done, total: None)
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable(), refetch=True, max_idle_s=3600.0)) is Ending.DONE
+    asked = {claim.image_id: turn.expires_at for turn in reversed(runner.turns) for claim in turn.claims if not claim.redirect_url}
+    there = {claim.image_id: (turn, claim) for turn in runner.turns for claim in turn.claims if turn.host == "c.example.org"}
+    assert asked.keys() == there.keys()
+    assert len(there) == 20
+    assert min(turn.expires_at - asked[image_id] for image_id, (turn, _) in there.items()) >= 100.5
+    assert {(claim.redirect_url, claim.cookies) for _, claim in there.values()} == {("http://c.example.org/", ("pass=1",))}
+    assert refetching.n_waiting(ledger.connection) == 0
 
 
 def test_cookies_of_a_chain_go_along_to_the_next_host_and_no_further(ledger: connect.Ledger) -> None:

@@ -223,6 +223,8 @@ def test_a_candidate_on_another_host_waits_in_that_hosts_queue(bench: Bench, pub
     publishers.behave(f"{HOST}=http_404")
     outcome = bench.outcome(claim(1, f"http://{HOST}/1.jpg", "https://other.example/1.jpg"))
     assert outcome.move == Move("other.example", 1)
+    assert outcome.move.refusal is not None
+    assert (outcome.move.refusal.code, outcome.move.refusal.verdict.error_type) == (404, "http_404"), "for whoever watches the host"
     assert outcome.verdict is None
     assert publishers.host("other.example")["requests"] == 0
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from d4c_images import clocks
 from d4c_images.door import Door, Suspect, as_suspects, page_of
 from d4c_images.identity import parts
 from d4c_images.ledger.lent import IS_LENT
@@ -15,10 +17,10 @@ from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import ErrorType, Sign, Status
 
-ALL = "SELECT host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes FROM shut_doors"
+ALL = "SELECT host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until FROM shut_doors"
 SAVE = """
-INSERT OR REPLACE INTO shut_doors (host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO shut_doors (host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 FORGET = "DELETE FROM shut_doors WHERE host_id = ?"
 HAS_GIVEN = "SELECT EXISTS (SELECT 1 FROM tallies WHERE host_id = ? AND status = 'success' AND n > 0)"
@@ -31,12 +33,13 @@ COME_BACK = """
 UPDATE image_rows SET status = 'failed_transient', error_type = ?, attempts = attempts - 1, not_before = ?, host_id = ?, url_no = ?
 WHERE image_id = ?
 """
-# Hosts that are left alone because of what this table says of them.
-OPEN = """
-UPDATE host_rows SET blocked_until = NULL, blocked_why = NULL, block_level = 0
-WHERE host_id = ? AND EXISTS (SELECT 1 FROM shut_doors AS d WHERE d.host_id = host_rows.host_id AND d.shut_at IS NOT NULL)
+# Of a host that is shut: the end of the wait that it has named, if that is to come.
+NAMED_WAIT = """
+SELECT CASE WHEN named_until > ? THEN named_until END FROM shut_doors WHERE host_id = ? AND shut_at IS NOT NULL
 """
+OPEN = "UPDATE host_rows SET blocked_until = ?, blocked_why = ?, block_level = 0 WHERE host_id = ?"
 NAMED = "SELECT d.host_id FROM shut_doors AS d CROSS JOIN host_rows AS h ON h.host_id = d.host_id WHERE h.host GLOB ?"
+ITS_OWN_WISH = "it has asked for this wait itself"
 ID_OF = "SELECT host_id FROM host_rows WHERE host = ?"
 
 
@@ -49,9 +52,10 @@ class Return(NamedTuple):
 
 
 def load_all(db: sqlite3.Connection) -> Iterator[tuple[int, Door]]:
-    for host_id, n_row, sign, code, text, suspects, shut_at, n_probes in db.execute(ALL):
+    for host_id, n_row, sign, code, text, suspects, shut_at, n_probes, named_until in db.execute(ALL):
         door = Door(has_given(db, host_id), page_of(code, text), n_row, sign=Sign(sign) if sign else None, code=code, text=text)
         door.suspects, door.shut_at, door.n_probes = as_suspects(json.loads(suspects)), shut_at, n_probes
+        door.named_until = float(named_until or 0)
         yield host_id, door
 
 
@@ -60,12 +64,18 @@ def has_given(db: sqlite3.Connection, host_id: int) -> bool:
     return bool(db.execute(HAS_GIVEN, (host_id,)).fetchone()[0])
 
 
+def has_given_by_name(db: sqlite3.Connection, host: str) -> bool:
+    row = db.execute(ID_OF, (host,)).fetchone()
+    return row is not None and has_given(db, row[0])
+
+
 def save(db: sqlite3.Connection, host_id: int, door: Door) -> None:
     """Remember a host over a kill; one that has nothing to remember is forgotten."""
     if door.is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):
         shut_at = None if door.shut_at is None else int(door.shut_at)
         what = (door.n_row, door.sign, door.code, door.text, json.dumps(list(door.suspects)), shut_at, door.n_probes)
-        db.execute(SAVE, (host_id, *what))
+        named_until = math.ceil(clocks.now.for_others(door.named_until)) if door.named_until else None
+        db.execute(SAVE, (host_id, *what, named_until))
     else:
         db.execute(FORGET, (host_id,))
 
@@ -94,20 +104,22 @@ def _rows(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> lis
     return db.execute(SUSPECTS, (json.dumps(list(image_ids)), host_id)).fetchall()
 
 
-def open_named(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
-    """Somebody says that these hosts may be asked again: what was known of their pages is forgotten."""
+def open_named(db: sqlite3.Connection, hosts: Iterable[str], now: float) -> None:
+    """Somebody says that these hosts may be asked again: what was known of their pages is forgotten. Their own waits are kept."""
     for host in hosts:
         row = db.execute(ID_OF, (host,)).fetchone()
         if row is not None:
-            _open(db, row[0])
+            _open(db, row[0], now)
 
 
-def open_like(db: sqlite3.Connection, glob: str) -> None:
+def open_like(db: sqlite3.Connection, glob: str, now: float) -> None:
     """The same for hosts with names like a pattern of SQLite's GLOB."""
     for (host_id,) in db.execute(NAMED, (glob,)).fetchall():
-        _open(db, host_id)
+        _open(db, host_id, now)
 
 
-def _open(db: sqlite3.Connection, host_id: int) -> None:
-    db.execute(OPEN, (host_id,))
+def _open(db: sqlite3.Connection, host_id: int, now: float) -> None:
+    wait = db.execute(NAMED_WAIT, (now, host_id)).fetchone()
+    if wait is not None:
+        db.execute(OPEN, (wait[0], None if wait[0] is None else ITS_OWN_WISH, host_id))
     db.execute(FORGET, (host_id,))

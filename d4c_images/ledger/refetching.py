@@ -202,9 +202,12 @@ def take_back(db: sqlite3.Connection, images: Sequence[Lost]) -> None:
 
 
 def give_back(db: sqlite3.Connection, lease_id: int, host_id: int, outcome: Outcome) -> int:
-    """An image without an answer yet waits again, here or where its `move` leads. Returns the number of that host."""
+    """An image without an answer yet waits again, here or where its `move` leads. Returns the number of that host.
+
+    A redirect that names a wait is followed after it: until then the image waits at the host that has named it, which rests for it.
+    """
     move = outcome.move or Move("", 0)
-    new_host_id = host_id_of(db, move.host) if move.host else host_id
+    new_host_id = host_id_of(db, move.host) if move.host and not move.wait_s else host_id
     _note_death(db, lease_id, outcome)
     _wait(db, [(new_host_id, outcome.image_id, move.redirect_url, move.hops)])
     return new_host_id

@@ -502,7 +502,8 @@ CREATE TABLE shut_doors (
     page         TEXT NOT NULL,       -- its readable text, up to 2,000 characters
     suspects     TEXT NOT NULL,       -- JSON: pairs of an image and the candidate that its attempt began with
     shut_at      INTEGER,             -- NULL: it is open, as far as is known
-    n_probes     INTEGER NOT NULL     -- since then, in vain
+    n_probes     INTEGER NOT NULL,    -- since then, in vain
+    named_until  INTEGER              -- the end of the latest wait that the host itself has named, which nobody lifts
 );
 
 -- The sums of `tallies` over all hosts. Triggers keep them, so whoever writes tallies need not think of them.

@@ -261,7 +261,7 @@ class _Settlement:
             new_host_id = refetching.give_back(self._db, lease_id, host_id, outcome)
             if new_host_id != host_id:
                 self._settled.moved_to.add(new_host_id)
-                self._news(host_id).n_ok += 1
+                self._news(host_id).n_ok += outcome.requests > 0  # else it has only been passed on, after a wait
         elif verdict.status != Status.SUCCESS:
             refetching.fail(self._db, lease_id, outcome, verdict, self._now)
             self._settled.n_not_again += 1

@@ -126,7 +126,7 @@ SHAPES: dict[int, dict[str, str]] = {
         "table runs": "5c2c3cb60853",
         "table set_aside": "e1029b59d6c3",
         "table shards": "4ab16768320f",
-        "table shut_doors": "fd6f2e026341",
+        "table shut_doors": "85fb25c2d66a",
         "table store": "751b9af293e7",
         "table tallies": "fbac743c603c",
         "table texts": "ae2180f03539",

@@ -124,12 +124,12 @@ def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object])
                 pacing.pause(db, names[at : at + HOSTS_A_STEP], now, wish.until)
             elif wish.what == RESUME:
                 pacing.resume(db, names[at : at + HOSTS_A_STEP])
-                doors.open_named(db, names[at : at + HOSTS_A_STEP])
+                doors.open_named(db, names[at : at + HOSTS_A_STEP], now)
         alive()
     for pattern in filter(is_pattern, wish.hosts):
         if wish.what == RESUME:
             with ledger.transaction() as db:
-                doors.open_like(db, pacing.glob_of(pattern))
+                doors.open_like(db, pacing.glob_of(pattern), now)
         for low in range(0, pacing.last_host_id(ledger.connection), HOSTS_A_STEP):
             with ledger.transaction() as db:
                 if wish.what == PAUSE:

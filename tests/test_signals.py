@@ -106,6 +106,7 @@ def test_in_the_first_second_of_a_command_that_does_not_listen(tmp_path: Path) -
 
 
 def test_at_a_prompt_ctrl_c_leaves() -> None:
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # also if these tests run in the background of a shell
     before = signal.getsignal(signal.SIGINT)
     signals.note()
     try:
@@ -117,4 +118,5 @@ def test_at_a_prompt_ctrl_c_leaves() -> None:
         assert signal.getsignal(signal.SIGINT) is not before, "signals are noted again"
     finally:
         signals.leave_to_default()
-    assert signal.getsignal(signal.SIGINT) is before
+        after = signal.signal(signal.SIGINT, ours)
+    assert after is before

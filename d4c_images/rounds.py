@@ -32,7 +32,7 @@ class Rounds:
     @property
     def awaited_job(self) -> str | None:
         """This job, if it is to be queued again: its number stays the same, and its last run may have been on a node that died."""
-        return self.job.job_id if self.job is not None and self.requeue else None
+        return self.job.name if self.job is not None and self.requeue else None
 
     def limits(self, deadline: float | None, grace_s: float, now: float) -> tuple[float | None, float]:
         """The unix time at which to start nothing more, and the seconds from there on for what is in flight.
@@ -80,4 +80,4 @@ def idle_rounds(ledger: Ledger, command: str, job: Job | None) -> int:
     """How many of the job's rounds in a row have got nothing done, the present one included."""
     if ledger.n_done or job is None:
         return 0
-    return 1 + owner.idle_runs(ledger, command, job.job_id)
+    return 1 + owner.idle_runs(ledger, command, job.name)

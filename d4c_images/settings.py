@@ -58,6 +58,11 @@ class Job:
     task_id: str | None = None  # of an array of Grid Engine; a task of Slurm has a job id of its own
     end_at: float | None = None  # unix time, where the environment says it
 
+    @property
+    def name(self) -> str:
+        """Tells it from every other job, tasks of one array included: "28.2", as Grid Engine writes it."""
+        return self.job_id if self.task_id is None else f"{self.job_id}.{self.task_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -73,7 +78,7 @@ class Settings:
 
     @property
     def job_id(self) -> str | None:
-        return None if self.job is None else self.job.job_id
+        return None if self.job is None else self.job.name
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:

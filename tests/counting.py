@@ -6,6 +6,7 @@ processes do nothing is seen.
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import sys
 import tracemalloc
@@ -59,6 +60,7 @@ class Counter:
 
         sqlite3.connect = counting
         if self._python:
+            gc.collect()  # else it depends on the tests before this one when garbage of ours goes
             tracemalloc.start()
             sys.setprofile(called)
 

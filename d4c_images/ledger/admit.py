@@ -16,7 +16,7 @@ from operator import itemgetter
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import archives, bulk, evidence, known, listing, names
+from d4c_images.ledger import archives, bulk, evidence, known, listing, names, owner
 from d4c_images.ledger.bulk import NOTHING, Floats
 from d4c_images.ledger.chunk import EVERYTHING_MAY_BE_KNOWN, FILTER_BITS, TOO_MANY_URLS, Chunk, Numbers, Seen, SeenFilter
 from d4c_images.ledger.connect import Ledger
@@ -42,7 +42,6 @@ ROWS_WORTH_A_FILTER = 8  # images of the ledger for each row to come: beyond tha
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
 NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
-BEAT = "UPDATE runs SET heartbeat_at = ? WHERE run_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class Admission:
             admitted = self._write_rows(db, chunks, int(now))
             crash.point("admit.before_checkpoint")
             self._write_checkpoint(db, chunks[-1], admitted)
-            db.execute(BEAT, (int(now), self._ledger.run_id))
+            owner.sign(self._ledger, now)
             crash.point("admit.before_commit")
         crash.point("admit.after_commit")
         self._keys.pour(MAX_HELD)

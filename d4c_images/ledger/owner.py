@@ -79,11 +79,16 @@ def holder(ledger: Ledger) -> Holder | None:
     return None if row is None else Holder(str(row[0]), *row[1:])
 
 
+def sign(ledger: Ledger, now: float) -> None:
+    """Leave a sign of life in the transaction that is open."""
+    ledger.connection.execute(BEAT, (int(now), ledger.n_done, ledger.run_id))
+
+
 def beat(ledger: Ledger, now: float) -> None:
     """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
     ledger.check_place()
-    with ledger.transaction() as db:
-        db.execute(BEAT, (int(now), ledger.n_done, ledger.run_id))
+    with ledger.transaction():
+        sign(ledger, now)
     if ledger.guard is not None:
         ledger.guard.beat(now)
 

@@ -104,7 +104,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
             show(progress)
             heart.beat_if_due()
             ledger.n_done = progress.rows
-            why = "a signal came" if stop() else "the time is up" if deadline and clocks.now() >= deadline else None
+            why = session.why_to_stop(stop, deadline)
             if why is not None:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
@@ -147,7 +147,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 _show_roll_up(progress, view, is_first=not ledger.n_done)
                 heart.beat_if_due()
                 ledger.n_done += 1
-                why = "a signal came" if stop() else "the time is up" if deadline and clocks.now() >= deadline else None
+                why = session.why_to_stop(stop, deadline)
                 if why is not None:
                     where = f"stopped after {progress.records:,} of {progress.total:,} records and {progress.images:,} images"
                     raise Stopped(f"{why}: {where}, all committed; run the same command again")

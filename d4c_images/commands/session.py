@@ -72,13 +72,15 @@ AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder lives: m
 NOT_AT_ALL = Wait(Patience(is_over=lambda: "not waited for"))
 
 
+def why_to_stop(stop: Callable[[], bool], deadline: float | None) -> str | None:
+    """None: go on."""
+    return "a signal came" if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
+
+
 def wait(stop: Callable[[], bool], deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
     """As needed, until a signal comes or the time is up; a job that is queued again waits for its own earlier run in any case."""
 
-    def is_over() -> str | None:
-        return "a signal came" if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
-
-    return Wait(Patience(say, is_over, None if rounds is None else rounds.awaited_job), rounds)
+    return Wait(Patience(say, partial(why_to_stop, stop, deadline), None if rounds is None else rounds.awaited_job), rounds)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
 FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
 MISSING = frozenset((404, 410))  # such an answer says itself that it is about the image
 REDIRECT = 302  # stands for all redirects to a host that is shut
-TO = "to "  # begins what is told of such a redirect; then the name of that host
+TO = "to "  # begins the text about such a redirect; then the name of that host
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
@@ -141,9 +141,9 @@ class Door:
         return self.n_rows >= MIXED_ROWS and self.n_pictures >= MIXED_PICTURES
 
     @property
-    def may_shut(self) -> bool:
-        """Whether more of the same would show that the host is shut."""
-        return self._enough() is not None
+    def is_to_keep(self) -> bool:
+        """Whether the next run must know of it: it is shut, or more of the same would show that it is."""
+        return self.is_shut or (self.n_row > 1 and not self.is_mixed and self._enough() is not None)
 
     def picture(self) -> None:
         """A picture has come, by a request that was made while the host was not known to be shut, or as a probe."""

@@ -106,10 +106,9 @@ class Doors:
         door = self._doors[host_id]
         if door.is_shut and (look.is_late or host_id in look.seen.shut):
             return
-        was_known = door.is_shut or (door.n_row > 1 and door.may_shut)
-        was_mixed = door.is_mixed
+        was_kept = door.is_to_keep
         door.picture()
-        if was_known or was_mixed != door.is_mixed:
+        if was_kept:
             self._changed.add(host_id)
 
     def _moved(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> None:
@@ -135,6 +134,7 @@ class Doors:
             if not is_evidence:
                 return
             door = self._meet(db, host_id, has_given=host_id in look.gave)
+        was_kept = door.is_to_keep
         claim = look.claim(outcome.image_id)
         if verdict.sign is not None and not door.is_led_to and claim is not None and claim.redirect_url is not None:
             door.is_led_to = table.has_given_by_name(db, parts(claim.urls[claim.url_no]).host)
@@ -145,13 +145,12 @@ class Doors:
             return
         if not is_evidence:
             return
-        is_shut = door.met(answer, look.now)
-        if is_shut:
+        if door.met(answer, look.now):
             self._shut_names[look.lease.host.name] = host_id
             look.named_until = max(look.named_until, look.named_before)
             look.seen.shut_out.setdefault(host_id, set()).update(suspect.image_id for suspect in door.suspects)
             self._shut(host_id, door, answer, look)
-        if is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):
+        if was_kept or door.is_to_keep:
             self._changed.add(host_id)
 
     def _shut(self, host_id: int, door: Door, answer: Answer, look: _Look) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from d4c_images import clocks
 from d4c_images.door import Door, Suspect, as_suspects, page_of
 from d4c_images.identity import parts
+from d4c_images.ledger import pacing
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
@@ -71,10 +71,10 @@ def has_given_by_name(db: sqlite3.Connection, host: str) -> bool:
 
 def save(db: sqlite3.Connection, host_id: int, door: Door) -> None:
     """Remember a host over a kill; one that has nothing to remember is forgotten."""
-    if door.is_shut or (door.n_row > 1 and not door.is_mixed and door.may_shut):
+    if door.is_to_keep:
         shut_at = None if door.shut_at is None else int(door.shut_at)
         what = (door.n_row, door.sign, door.code, door.text, json.dumps(list(door.suspects)), shut_at, door.n_probes)
-        named_until = math.ceil(clocks.now.for_others(door.named_until)) if door.named_until else None
+        named_until = pacing.whole(clocks.now.for_others(door.named_until) if door.named_until else None)
         db.execute(SAVE, (host_id, *what, named_until))
     else:
         db.execute(FORGET, (host_id,))

@@ -92,7 +92,7 @@ def load(db: sqlite3.Connection, host_id: int) -> Known:
     return Known(
         name,
         HostPace(*row[1:8]),
-        None if paused_at is None else float("inf") if paused_until is None else paused_until,
+        _pause_end(paused_at, paused_until),
         Speed() if width is None else Speed(width, latency_s, narrowed_at),
         row[13] / row[14] if row[14] else 0.0,
         row[15:],
@@ -118,7 +118,7 @@ def as_saved(limits: HostLimits) -> tuple[object, ...]:
 
 def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace, answered_at: float | None = None) -> None:
     """`answered_at`: when the host has answered, in whatever way; None where it has not."""
-    until = _whole(pace.blocked_until)
+    until = whole(pace.blocked_until)
     since = None if pace.unreachable_since is None else int(pace.unreachable_since)
     db.execute(
         SAVE_PACE,
@@ -159,10 +159,10 @@ def save_group_speed(db: sqlite3.Connection, name: str, speed: Speed) -> None:
 
 def save_hold(db: sqlite3.Connection, name: str, until: float | None, why: str | None) -> None:
     """Nobody asks any host of the group until then; None: the group may be asked."""
-    db.execute(SAVE_HOLD, (name, _whole(until), why))
+    db.execute(SAVE_HOLD, (name, whole(until), why))
 
 
-def _whole(until: float | None) -> int | None:
+def whole(until: float | None) -> int | None:
     """The end of a wait as the ledger keeps it: nobody asks earlier than they may."""
     return None if until is None else math.ceil(until)
 
@@ -263,7 +263,7 @@ PAUSE_OF = "SELECT host_id, paused_at, paused_until FROM host_rows WHERE host = 
 
 def pause(db: sqlite3.Connection, hosts: Iterable[str], now: float, until: float | None) -> None:
     """Nobody asks these hosts until then; None: until `resume`."""
-    db.executemany(PAUSE, [(int(now), _whole(until), host) for host in hosts])
+    db.executemany(PAUSE, [(int(now), whole(until), host) for host in hosts])
 
 
 def resume(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
@@ -272,8 +272,8 @@ def resume(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
 
 def pause_many(db: sqlite3.Connection, pattern: str, low: int, high: int, now: float, until: float | None) -> None:
     """The same for all hosts with names like the pattern (`glob_of`), among those with numbers behind `low` up to `high`."""
-    whole = _whole(until)
-    db.execute(PAUSE_MANY, (int(now), whole, low, high, glob_of(pattern), whole))
+    end = whole(until)
+    db.execute(PAUSE_MANY, (int(now), end, low, high, glob_of(pattern), end))
 
 
 def resume_many(db: sqlite3.Connection, pattern: str, low: int, high: int) -> None:
@@ -291,8 +291,13 @@ def pause_of(db: sqlite3.Connection, host: str) -> tuple[int, float | None] | No
 
 
 def _pause(row: tuple[int, int | None, int | None]) -> tuple[int, float | None]:
-    host_id, paused_at, until = row
-    return host_id, None if paused_at is None else float("inf") if until is None else until
+    host_id, *pause = row
+    return host_id, _pause_end(*pause)
+
+
+def _pause_end(paused_at: int | None, until: int | None) -> float | None:
+    """None: not paused; infinity: until somebody says so."""
+    return None if paused_at is None else float("inf") if until is None else until
 
 
 def blocked_for(db: sqlite3.Connection, why: str) -> list[int]:

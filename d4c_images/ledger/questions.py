@@ -23,12 +23,9 @@ FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
 LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 """
 N_BLOCKED = "SELECT count(*) FROM host_rows INDEXED BY host_blocked WHERE blocked_until > ?"
-N_PAUSED = """
-SELECT count(*) FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)
-"""
-PAUSED = """
-SELECT host_id FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)
-"""
+ARE_PAUSED = "FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)"
+N_PAUSED = f"SELECT count(*) {ARE_PAUSED}"
+PAUSED = f"SELECT host_id {ARE_PAUSED}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,15 @@ from d4c_images.signals import DRAIN_SIGNALS
 
 PR_SET_PDEATHSIG = 1
 
+WITH_OUR_PATH = """
+import pickle, sys
+try:
+    sys.path = pickle.load(sys.stdin.buffer)
+except EOFError:
+    sys.exit()  # the parent is gone
+"""
+"""What a child's code begins with: it looks for modules where its parent does, which sends that first."""
+
 
 def start(arguments: list[str], *fds: int) -> subprocess.Popen[bytes]:
     """A Python process with a pipe to its standard input, and with these file descriptors.

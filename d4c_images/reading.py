@@ -23,14 +23,10 @@ if TYPE_CHECKING:
 
 SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
 SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
-CHILD = """
-import os, pickle, sys
+CHILD = f"""{child.WITH_OUR_PATH}
+import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
-try:
-    sys.path = pickle.load(sys.stdin.buffer)
-except EOFError:
-    sys.exit()  # the parent is gone
 from d4c_images.child import settle_in
 settle_in()
 import d4c_images.prepare  # what takes time is loaded before there is something to read

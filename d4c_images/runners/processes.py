@@ -21,12 +21,7 @@ from d4c_images.runners.pipe_worker import Work
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 CLOSE_S = 5.0  # for all workers to end, before they are killed
-CHILD = """
-import pickle, sys
-try:
-    sys.path = pickle.load(sys.stdin.buffer)
-except EOFError:
-    sys.exit()  # the steward is gone
+CHILD = f"""{child.WITH_OUR_PATH}
 from d4c_images.runners.pipe_worker import serve
 serve()
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger import following
-from d4c_images.ledger.lent import IS_LENT
+from d4c_images.ledger.lent import IS_LENT, NEXT_REVISION
 from d4c_images.ledger.places import image_named
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.recount import TOP_IMAGE, recount_one
@@ -34,8 +34,7 @@ SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT N
        EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 3),
        EXISTS (SELECT 1 FROM former_rows AS f
                WHERE f.image_id = i.image_id AND f.file_path = wanted.value ->> 3 AND f.file_offset IS wanted.value ->> 4),
-       CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END
-           = wanted.value ->> 2
+       {NEXT_REVISION} = wanted.value ->> 2
 FROM json_each(?) AS wanted
 LEFT JOIN image_rows AS i ON i.image_id = {image_named("wanted.value ->> 0", "wanted.value ->> 1")}
 ORDER BY wanted.key

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.lent import NEXT_REVISION
 
-LEFT = """
+LEFT = f"""
 SELECT t.image_id, i.gbif_id, i.image_no,
-       CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END,
-       t.lease_id
+       {NEXT_REVISION}, t.lease_id
 FROM lent AS t CROSS JOIN leases AS l ON l.lease_id = t.lease_id CROSS JOIN image_rows AS i ON i.image_id = t.image_id
 WHERE l.run_id <> ? AND t.image_id > ? ORDER BY t.image_id LIMIT ?
-"""
+"""  # noqa: S608 - a constant
 AT_ONCE = 5_000
 
 

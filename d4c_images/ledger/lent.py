@@ -14,6 +14,9 @@ from collections.abc import Iterable
 # About the row `i` of `image_rows`.
 IS_LENT = "EXISTS (SELECT 1 FROM lent WHERE lent.image_id = i.image_id)"
 STATUS = f"CASE WHEN i.status <> 'success' AND {IS_LENT} THEN 'leased' ELSE i.status END"
+# Under which revision bytes are stored that come for it next.
+NEXT_REVISION = """
+CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END"""
 
 ADD = "INSERT INTO lent (image_id, lease_id) VALUES (?, ?)"
 TAKE = "DELETE FROM lent WHERE image_id IN (SELECT value FROM json_each(?)) AND lease_id = ? RETURNING image_id"

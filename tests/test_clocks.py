@@ -97,7 +97,7 @@ def test_what_a_person_wants_last_counts(tmp_path: Path, monkeypatch: pytest.Mon
         wishes.leave(path, wishes.Wish(wishes.PAUSE, ("a.example.org",)))
         monkeypatch.setattr(time, "time_ns", lambda: real() - 3_600_000_000_000)
         wishes.leave(path, wishes.Wish(wishes.RESUME, ("a.example.org",)))
-        wishes.take(ledger, 1.0)
+        wishes.take_all(ledger, 1.0)
         assert ledger.connection.execute("SELECT paused_at FROM host_rows").fetchone() == (None,)
 
 

@@ -295,8 +295,8 @@ class LedgerMachine(RuleBasedStateMachine):
         for _ in range(1 + twice):
             of_limits = ({name: value}, ()) if what == wishes.SET else ({}, (name,) if value > 1 else ())
             wishes.leave(self.ledger.path, wishes.Wish(what, (host,), until, *of_limits))
-            assert wishes.take(self.ledger, self.now)
-        assert not wishes.take(self.ledger, self.now)
+            assert wishes.take_all(self.ledger, self.now)
+        assert not wishes.take_all(self.ledger, self.now)
         if what == wishes.PAUSE:
             self.paused[host] = until
         elif what == wishes.RESUME:

@@ -43,9 +43,6 @@ class Candidates:
     def best(self) -> str:
         return self._order[0][2]
 
-    def unpin(self) -> None:
-        self._pinned = None
-
     def add(self, urls: Iterable[str], edges: Mapping[str, int]) -> tuple[bool, list[str]]:
         """Take what one row brings. Returns whether a new URL is kept, and the URLs, old or new, that are not kept any more."""
         for url in edges:

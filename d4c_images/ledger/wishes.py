@@ -58,12 +58,7 @@ def leave(ledger: Path, wish: Wish) -> None:
         raise LedgerError(f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}") from None
 
 
-def take(ledger: Ledger, now: float) -> bool:
-    """Write down all wishes that are there. Says whether there were any."""
-    return bool(take_all(ledger, now, lambda: None))
-
-
-def take_all(ledger: Ledger, now: float, alive: Callable[[], object]) -> list[Wish]:
+def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:
     """Write down all wishes that are there, one after the other, and say which they were. `alive()` is called in between."""
     taken = []
     for path in _waiting(ledger.path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -58,6 +59,23 @@ def denied(image_id: int) -> Page:
 def verdict_of(page: Page) -> Verdict:
     code, headers, body = page
     return judge(Reply(code, "http://a/", "http://a/", headers, head=body, tail=body[-1024:], size_bytes=len(body)), Policy(), 0.0)
+
+
+class ShutDoor:
+    """Pictures for so many images, then one page, for so many seconds: what a `Publisher` answers."""
+
+    def __init__(self, page: Page, n_given: int, shut_s: float = math.inf) -> None:
+        self._page, self._n_given, self._shut_s = page, n_given, shut_s
+        self._shut_at: float | None = None
+        self.given: set[int] = set()
+
+    def __call__(self, image_id: int, when: float) -> Page | None:
+        if self._shut_at is None and len(self.given) >= self._n_given:
+            self._shut_at = when
+        if self._shut_at is not None and when < self._shut_at + self._shut_s:
+            return self._page
+        self.given.add(image_id)
+        return None
 
 
 @dataclass
@@ -192,18 +210,7 @@ PAGES = {
 @pytest.mark.parametrize(("page", "n"), sized(PAGES, "challenge", "plain"))
 def test_a_door_that_shuts_for_an_hour(page: Page, n: int) -> None:
     """After 60 pictures. Nothing is lost, no image pays for it, and few requests are in vain."""
-    shut_at: list[float] = []
-    given: set[int] = set()
-
-    def answer(image_id: int, when: float) -> Page | None:
-        if len(given) >= 60 and not shut_at:
-            shut_at.append(when)
-        if shut_at and when < shut_at[0] + HOUR:
-            return page
-        given.add(image_id)
-        return None
-
-    publisher = Publisher(answer)
+    publisher = Publisher(ShutDoor(page, 60, HOUR))
     with ledger_of({"a.org": n}) as ledger:
         ending, heard = run(ledger, publisher)
         assert (ending, states(ledger)) == (Ending.DONE, {("success", None): n})
@@ -225,15 +232,8 @@ NEVER = {
 @pytest.mark.parametrize(("page", "n_given", "n"), sized(NEVER, "plain", "signed, after 60"))
 def test_a_door_that_never_opens(page: Page, n_given: int, n: int) -> None:
     """It is asked once a day in the end, then given up: its images fail for the time being, with a reason of their own."""
-    given: set[int] = set()
-
-    def answer(image_id: int, when: float) -> Page | None:
-        if len(given) >= n_given:
-            return page
-        given.add(image_id)
-        return None
-
-    publisher = Publisher(answer)
+    door = ShutDoor(page, n_given)
+    publisher, given = Publisher(door), door.given
     with ledger_of({"a.org": n}) as ledger:
         ending, heard = run(ledger, publisher)
         assert ending is Ending.DONE

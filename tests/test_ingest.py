@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from d4c_images.ledger import (
     rollup,
     settling,
 )
+from d4c_images.ledger.archives import ArchiveCounts
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
 from d4c_images.prepare import chunks
@@ -450,6 +451,17 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
     opened.close()
 
 
+def label(ledger: Path, folder: Path, limits: Mapping[str, int]) -> ArchiveCounts:
+    """Take in the labels of an occurrence table, within these limits."""
+    opened = open_ledger(ledger)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in limits.items():
+            patch.setattr(f"d4c_images.{name}", value)
+        counts = ingest_labels(opened, open_source(folder, "occurrence"), quiet, lambda: NOW)
+    opened.close()
+    return counts
+
+
 def test_long_labels_are_cut_and_noted(tmp_path: Path) -> None:
     """Also in several pieces, and once for each cell however often the table is read from a checkpoint."""
     ledger = tmp_path / "ledger"
@@ -458,12 +470,7 @@ def test_long_labels_are_cut_and_noted(tmp_path: Path) -> None:
     lines = [f"{number}\tBellis {name}\tC{catalog_number}" for number, name, catalog_number in rows]
     table = "gbifID\tscientificName\tcatalogNumber\n" + "\n".join(lines) + "\n"
     (tmp_path / "occurrence.txt").write_text(table)
-    opened = open_ledger(ledger)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("d4c_images.ledger.labels.HELD_BYTES", 1)
-        patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 4_000)
-        counts = ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW)
-    opened.close()
+    counts = label(ledger, tmp_path, {"ledger.labels.HELD_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
     assert counts.notes == {"scientific_name_cut": 3, "catalog_number_cut": 1}, "records 7 and 8 have no image"
     names = query(ledger, "SELECT scientific_name, catalog_number FROM labels ORDER BY gbif_id")
     assert names[0] == (f"Bellis {'x' * (2_000 - 7)}…", "C999")
@@ -475,12 +482,7 @@ def test_a_row_of_labels_that_is_too_long_is_noted(tmp_path: Path) -> None:
     run(ledger, write(tmp_path / "multimedia.txt", [Row(7, URLS[6]), Row(8, URLS[7])]))
     cells = "\t".join(["y" * 2_000] * 20)
     (tmp_path / "occurrence.txt").write_text(f"gbifID\tfamily\n7\t{cells}\n8\tPoaceae\n")
-    opened = open_ledger(ledger)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 1_000)
-        patch.setattr("d4c_images.sources.lines.MAX_LINE_BYTES", 10_000)
-        counts = ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW)
-    opened.close()
+    counts = label(ledger, tmp_path, {"sources.lines.BLOCK_BYTES": 1_000, "sources.lines.MAX_LINE_BYTES": 10_000})
     assert (counts.admitted, counts.notes) == (1, {"row_too_long": 1})
     assert query(ledger, "SELECT gbif_id, family FROM labels") == [(8, "Poaceae")]
 

@@ -35,7 +35,7 @@ def read(text: str) -> Contact:
         return Contact(text)
     raise UsageError(
         f"D4C_CONTACT={text!r} is neither a mail address (you@example.edu) nor a web page (https://example.edu/images), in ASCII: "
-        "publishers' servers are told it, so that somebody can write to you instead of blocking you"
+        "it is sent to publishers' servers, so that somebody can write to you instead of blocking you"
     )
 
 

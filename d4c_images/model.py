@@ -220,7 +220,7 @@ class Turn:
     lane: int  # turns of one (host, lane) follow each other and never overlap on two workers
     connections: int  # at most so many requests of this lane at once
     min_interval_s: float  # between the starts of two requests of this lane
-    expires_at: float  # by the worker's steady clock; nothing is started after it, but a body that broke off may be gone on with
+    expires_at: float  # by the worker's steady clock; nothing is started after it, but a body that broke off may be resumed
     claims: tuple[Claim, ...]
     bytes_per_s: float | None = None  # of this lane, on average
     max_bytes: int | None = None  # nothing is started once the turn has brought so many

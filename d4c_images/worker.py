@@ -28,7 +28,7 @@ IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
-TOLD_AGAIN_S = 1.0  # by which a wait is shorter when it is told with what is given back: it is no new one
+SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported with what is given back: it is no new one
 LONG_REST_S = 20.0  # a lane that has to rest for longer, and for more than its interval, gives its place back
 
 
@@ -113,7 +113,7 @@ class _Worker:
         """Start nothing more of this turn, but for the rest of bodies that broke off, where those are spared."""
         job.is_over |= not spares_bodies
         if job.unstarted:
-            wait_s = self._attempts.waits_until(lane) - self._clock.monotonic() - TOLD_AGAIN_S
+            wait_s = self._attempts.waits_until(lane) - self._clock.monotonic() - SAID_AGAIN_S
             job.outcomes += [Outcome(claim.image_id, hold_s=max(0.0, wait_s)) for claim in job.unstarted]
             job.has_named_wait |= wait_s > 0.0
             job.unstarted.clear()

@@ -20,7 +20,7 @@ from d4c_images.decode import Decoder, NotReduced, original_sha256_of
 from d4c_images.decode.room import Room
 from d4c_images.examine import Found, examine, look
 from d4c_images.model import Claim, ErrorType, PublishedHash, Reply, Status
-from d4c_images.stores import Keep
+from d4c_images.stores import Keep, Partial
 from d4c_images.stores.local import LocalStore
 from tests import plain_files
 from tests.plain_files import Array, Tags
@@ -533,6 +533,44 @@ def test_a_profile_of_the_pictures_own_channels_stays(tmp_path: Path) -> None:
         assert profile_of(tmp_path / "a", body) == profile
 
 
+def dcf_exif(index: bytes, colour_space: int) -> bytes:
+    """EXIF with a directory for the camera, and in that one for interoperability."""
+    directories = [(0x8769, 4, 26), (0xA001, 3, colour_space << 16), (0xA005, 4, 56), (1, 2, int.from_bytes(index, "big"))]
+    first, colour, link, inner = (struct.pack(">HHII", tag, kind, 4 if kind == 2 else 1, value) for tag, kind, value in directories)
+    return b"MM\0*" + struct.pack(">IH", 8, 1) + first + bytes(4) + b"\0\2" + colour + link + bytes(4) + b"\0\1" + inner + bytes(4)
+
+
+def in_srgb(picture: Image.Image) -> Array:
+    """As a viewer shows it."""
+    own = ImageCms.ImageCmsProfile(io.BytesIO(picture.info["icc_profile"]))
+    shown = ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return numpy.asarray(shown).astype(int)
+
+
+def of_adobe_rgb(colours: Array) -> Array:
+    """In sRGB: by the primaries of both, under D65 (Adobe RGB (1998), section 4.3.5.3; IEC 61966-2-1)."""
+    to_xyz = [[0.57667, 0.18556, 0.18823], [0.29734, 0.62736, 0.07529], [0.02703, 0.07069, 0.99134]]
+    to_srgb = [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+    light = ((colours / 255) ** 2.19921875 @ numpy.array(to_xyz).T @ numpy.array(to_srgb).T).clip(0, 1)
+    return numpy.asarray(255 * numpy.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+
+
+def test_adobe_rgb_of_a_camera_gets_its_profile(tmp_path: Path) -> None:
+    path = tmp_path / "_IMG.jpg"
+    path.write_bytes(segment(0xE1, b"Exif\0\0" + dcf_exif(b"R03\0", 0xFFFF)))
+    made = Decoder(max_edge=WIDTH).reduce(path, bytes(32), "image/jpeg")
+    assert made is not None
+    with Image.open(io.BytesIO(made.body)) as picture:
+        assert_shows(in_srgb(picture), of_adobe_rgb(THREE), 8)
+    for body in (
+        segment(0xE1, b"Exif\0\0" + dcf_exif(b"R98\0", 1)),
+        segment(0xE1, b"Exif\0\0" + dcf_exif(b"R03\0", 1)),
+        segment(0xE1, b"Exif\0\0" + dcf_exif(b"R03\0", 0xFFFF)[:60]),
+    ):
+        assert profile_of(path, body) is None
+    assert profile_of(path, icc(SRGB, segment(0xE1, b"Exif\0\0" + dcf_exif(b"R03\0", 0xFFFF)))) == SRGB
+
+
 def test_curves_that_are_as_good_as_those_of_srgb_are_no_reason(tmp_path: Path) -> None:
     srgb = struct.pack(">8I", 31269, 32899, 63999, 33001, 30000, 60000, 15000, 5999)
     for chunks in (
@@ -550,6 +588,14 @@ def test_a_gif_that_covers_its_screen_in_part_is_seen_on_white(tmp_path: Path) -
     body[6:10] = struct.pack("<HH", WIDTH, HEIGHT + BLOCK)
     found = smaller(tmp_path / "a.gif", bytes(body), Decoder(max_edge=HEIGHT + BLOCK))
     assert found[-BLOCK // 2 :].min() >= 253
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO"])
+def test_of_several_pictures_the_first_is_made_smaller(tmp_path: Path, form: str) -> None:
+    first = blocks(1, 3, 1, scale=2) * 255  # so large that a JPEG of several pictures does not stay as it is
+    pages = [Image.fromarray(page.astype(numpy.uint8)) for page in (first, 255 - first, first // 2)]
+    body = saved(pages[0], form, save_all=True, append_images=pages[1:], lossless=True, quality=100)
+    assert_shows(smaller(tmp_path / "a", body), first[::2, ::2], 10)
 
 
 # In pieces
@@ -667,20 +713,41 @@ def test_a_machine_that_fails_is_no_word_about_a_picture(
         smaller(tmp_path / "a.png", png_8())
 
 
-def test_what_is_left_as_it_is_is_flagged_and_says_why(tmp_path: Path) -> None:
-    body = LEFT["floating point, one of them none"]
-    store = LocalStore(tmp_path)
+def partial_of(store: LocalStore, body: bytes) -> tuple[Partial, Reply]:
     partial = store.begin(1000000001, 0, 1)
     partial.write(body)
     partial.flush()
     sha256 = hashlib.sha256(body).digest()
-    reply = Reply(200, "u", "u", path=partial.path, size_bytes=len(body), sha256=sha256, head=body[:65536], tail=body[-1024:])
+    head, tail = body[:65536], body[-1024:]
+    return partial, Reply(200, "u", "u", path=partial.path, size_bytes=len(body), sha256=sha256, head=head, tail=tail)
+
+
+@pytest.mark.parametrize("name", ["PNG, eXIf that is no TIFF", "JPEG, -1/0", "TIFF, resolution -1/0"])
+def test_what_was_made_is_an_ordinary_success(tmp_path: Path, name: str) -> None:
+    store = LocalStore(tmp_path)
+    body, turn = ODD[name]
+    partial, reply = partial_of(store, body)
+    found = examine(ROOMY, reply, partial)
+    assert isinstance(found, Found)
+    assert (found.verdict.status, found.verdict.error_type, found.extension) == (Status.SUCCESS, None, "jpg")
+    assert found.blob.original_sha256 == reply.sha256
+    assert (found.blob.width, found.blob.height) == ((HEIGHT, WIDTH) if turn == 6 else (WIDTH, HEIGHT))
+    with Image.open(partial.path) as picture:
+        assert picture.size == (found.blob.width, found.blob.height)
+    partial.abort()
+    store.close()
+
+
+def test_what_is_left_as_it_is_is_flagged_and_says_why(tmp_path: Path) -> None:
+    body = LEFT["floating point, one of them none"]
+    store = LocalStore(tmp_path)
+    partial, reply = partial_of(store, body)
     for published, flag in ((None, ErrorType.PARTLY_READ), (PublishedHash(0, "sha256", "00" * 32), ErrorType.HASH_MISMATCH)):
         found = examine(ROOMY, reply, partial, published)
         assert isinstance(found, Found)
         assert (found.verdict.status, found.verdict.error_type) == (Status.SUCCESS, flag)
         assert str(found.verdict.detail).startswith("kept as it came: its samples are signed, 32-bit or floating-point numbers")
-        assert (found.extension, found.blob.sha256, found.blob.original_sha256) == ("tif", sha256, sha256)
+        assert (found.extension, found.blob.sha256, found.blob.original_sha256) == ("tif", reply.sha256, reply.sha256)
         assert partial.path.read_bytes() == body
     store.put([Keep(partial, "tif")])
     adopted = look(ROOMY, store, Claim(1, 1000000001, 0, ("u",), 1, may_be_stored=True))

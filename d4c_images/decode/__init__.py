@@ -4,6 +4,7 @@
 `need`     how much memory a decode takes
 `room`     how much there is, for all that is decoded at once
 `samples`  what a picture's numbers mean, and whether a smaller one can be made of them
+`adobe_rgb`  the one profile that pictures name and do not have
 `jpeg`, `jpeg2000`, `png`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
 """
 

@@ -7,6 +7,7 @@ them (docs/adr/0052). What is not known here to come out right raises `NotReduce
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from d4c_images.decode import png
+from d4c_images.decode import adobe_rgb, png
 
+# What Pillow raises on broken metadata.
+UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error)
 _HEAD_BYTES = 1 << 16
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 
@@ -45,7 +48,7 @@ def samples_of(picture: ImageFile.ImageFile, path: Path) -> Samples:
     if isinstance(picture, JpegImageFile):
         if picture.mode == "CMYK" and "adobe" not in picture.info:
             raise NotReduced("it has four channels, and nothing says whether they are inks or inverted inks")
-        return Samples(profile=_profile_of(picture, _channels(picture.mode)))
+        return Samples(profile=_profile_of(picture, _channels(picture.mode)) or _named_by_exif(picture))
     of = {"PNG": _of_png, "JPEG2000": _of_jpeg_2000, "AVIF": _of_heif, "HEIF": _of_heif, "BMP": _of_bmp}.get(picture.format or "")
     if of is not None:
         return of(picture, path)
@@ -68,6 +71,15 @@ def _sound(profile: object, channels: bytes) -> bytes | None:
     if not isinstance(profile, bytes) or len(profile) < 132 or int.from_bytes(profile[:4], "big") > len(profile):
         return None
     return profile if profile[36:40] == b"acsp" and profile[16:20] == channels and profile[12:16] not in _NO_DEVICE else None
+
+
+def _named_by_exif(picture: JpegImageFile) -> bytes | None:
+    if picture.mode != "RGB" or "icc_profile" in picture.info:
+        return None
+    try:
+        return adobe_rgb.profile() if adobe_rgb.is_meant(picture.getexif()) else None
+    except UNREADABLE:
+        return None
 
 
 _NO_DEVICE = (b"link", b"abst", b"nmcl")  # classes of profiles that describe no picture's colours

@@ -7,7 +7,6 @@ What is known only once the picture has been decoded raises `NotReduced`, too.
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import png, tiff
-from d4c_images.decode.samples import NotReduced, Samples, samples_of
+from d4c_images.decode.samples import UNREADABLE, NotReduced, Samples, samples_of
 
 COMMENT = b"d4c-images original-sha256="
 MOST_FACTOR = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
@@ -79,7 +78,7 @@ def orientation_of(picture: Image.Image, path: Path) -> int:
             picture.info["exif"] = b"Exif\0\0" + exif
     try:
         said = int(_orientation_tag(picture))
-    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error):
+    except UNREADABLE:
         return 1
     return said if said in _UPRIGHT else 1
 

@@ -184,6 +184,16 @@ def test_inks_and_lab(
     assert_shows(smaller(tmp_path / "a.tif", body), TURNS[turn](expected), 10 if is_lab else 6)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("bits", "compression"), [(8, None), (8, "zlib"), (16, "zlib")])
+def test_colours_in_planes(tmp_path: Path, bits: int, compression: str | None, order: str) -> None:
+    for channels in (3, 4):
+        samples = blocks(1, channels, bits)
+        expected = of_grey(samples, bits) if channels == 3 else of_inks(samples, bits)
+        body = planes(samples.astype(f"u{bits // 8}"), compression, order)
+        assert_shows(smaller(tmp_path / "a.tif", body), expected)
+
+
 PNG_KINDS = [(bits, 0) for bits in (1, 2, 4, 8, 16)] + [(bits, 3) for bits in (1, 2, 4, 8)] + [
     (bits, colour) for bits in (8, 16) for colour in (2, 4, 6)
 ]  # fmt: skip
@@ -239,9 +249,11 @@ def tagged(samples: Array, bits: int, photometric: int, order: str = "<", **more
     return plain_files.tiff(samples, bits, {262: ("H", [photometric])} | tags, order)
 
 
-def planes_of_16_bits() -> bytes:
+def planes(samples: Array, compression: str | None, order: str = "<") -> bytes:
     file = io.BytesIO()
-    tifffile.imwrite(file, THREE_16.astype(numpy.uint16).transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    options: dict[str, Any] = {"compression": compression, "byteorder": order}
+    photometric = "rgb" if samples.shape[2] == 3 else "separated"
+    tifffile.imwrite(file, samples.transpose(2, 0, 1), photometric=photometric, planarconfig="separate", **options)
     return file.getvalue()
 
 
@@ -250,10 +262,10 @@ def without_adobe_marker(body: bytes) -> bytes:
     return body[:at] + body[at + 2 + int.from_bytes(body[at + 2 : at + 4], "big") :]
 
 
-def jp2_of(colr: bytes) -> bytes:
+def jp2_of(colr: bytes, more: bytes = b"") -> bytes:
     body = pictures.jp2("a picture")
     old = struct.pack(">I", 15) + b"colr\x01\0\0" + struct.pack(">I", 16)
-    new = struct.pack(">I", 8 + len(colr)) + b"colr" + colr
+    new = struct.pack(">I", 8 + len(colr)) + b"colr" + colr + more
     at = body.index(b"jp2h") - 4
     longer = struct.pack(">I", int.from_bytes(body[at : at + 4], "big") + len(new) - len(old))
     assert old in body
@@ -307,7 +319,7 @@ LEFT = {
     "16 bits that end elsewhere": tagged(GREY_16, 16, 1, _281=("H", [40000])),
     "16 bits that begin elsewhere": tagged(GREY_16, 16, 1, _280=("H", [300])),
     "16 bits, each byte from its lowest bit": tagged(GREY_16, 16, 1, _266=("H", [2])),
-    "16 bits in planes": planes_of_16_bits(),
+    "16 bits in planes": planes(THREE_16.astype(numpy.uint16), None),
     "no photometric interpretation": plain_files.tiff(GREY_8, 8, {}),
     "a preview": tagged(THREE, 8, 2, _254=("I", [1])),
     "a mask": tagged(blocks(1, 1, 1), 1, 1, _254=("I", [4])),
@@ -332,6 +344,7 @@ LEFT = {
     "a GIF of parts": gif_whose_first_frame_is_a_part(),
     "JPEG 2000 in L*a*b*": jp2_of(b"\x01\0\0" + struct.pack(">I", 14)),
     "JPEG 2000 with a profile of other channels": jp2_of(b"\x02\0\0" + SRGB.replace(b"RGB ", b"CMYK", 1)),
+    "JPEG 2000 with a palette": jp2_of(b"\1\0\0\0\0\0\x10", struct.pack(">I4sHBBB", 13, b"pclr", 1, 1, 7, 0)),
     "AVIF in P3": pictures.avif("a picture").replace(b"colrnclx\0\1", b"colrnclx\0\x0c", 1),
     "AVIF of a high dynamic range": pictures.avif("a picture").replace(b"colrnclx\0\1\0\x0d", b"colrnclx\0\x09\0\x10", 1),
     "BMP with a profile": bmp_with_profile(),
@@ -569,6 +582,23 @@ def test_adobe_rgb_of_a_camera_gets_its_profile(tmp_path: Path) -> None:
     ):
         assert profile_of(path, body) is None
     assert profile_of(path, icc(SRGB, segment(0xE1, b"Exif\0\0" + dcf_exif(b"R03\0", 0xFFFF)))) == SRGB
+
+
+@pytest.mark.parametrize("is_bare", [False, True])
+def test_jpeg_2000_of_any_depth(tmp_path: Path, is_bare: bool) -> None:
+    for samples, bits, mode in ((GREY_8, 8, "L"), (GREY_16, 16, "I;16"), (THREE, 8, "RGB"), (FOUR // 2, 8, "RGBA")):
+        picture = Image.frombytes(mode, (WIDTH, HEIGHT), samples.astype(f"<u{bits // 8}").tobytes())
+        body = saved(picture, "JPEG2000", no_jp2=is_bare)
+        if is_bare and mode == "RGBA":
+            with pytest.raises(NotReduced, match="nothing says whether that is an alpha channel"):
+                smaller(tmp_path / "a.jp2", body)
+            continue
+        expected = of_grey(samples[..., :3], bits)
+        expected = on_white(expected, samples[..., 3:] / 255) if mode == "RGBA" else expected
+        assert_shows(smaller(tmp_path / "a.jp2", body), expected)
+    body = saved(Image.frombytes("I;16", (WIDTH, HEIGHT), GREY_12.astype("<u2").tobytes()), "JPEG2000", no_jp2=is_bare)
+    with pytest.raises(NotReduced, match="stay in the lower half"):
+        smaller(tmp_path / "a.jp2", body)
 
 
 def test_curves_that_are_as_good_as_those_of_srgb_are_no_reason(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def _of_tiff(picture: TiffImageFile) -> Samples:
     if set(tags.all(_FORMAT, (1,))) != {1}:
         raise NotReduced("its samples are signed or floating-point numbers, and nothing says which are black and white")
     in_planes = tags.first(_PLANAR, 1) == 2 and tags.first(_SAMPLES, 1) > 1
-    is_odd = (photometric not in (_RGB, _SEPARATED) or bits != 8) if in_planes else bits > 8 and tags.first(_FILL_ORDER, 1) != 1
-    if is_odd:
+    misread = photometric not in (_RGB, _SEPARATED) or (bits != 8 and compression == _PLAIN)  # if in planes
+    if (in_planes and misread) or (bits > 8 and tags.first(_FILL_ORDER, 1) != 1):
         raise NotReduced("its samples are stored in an unusual order")
     _weigh_photometric(tags, photometric, compression)
     extra = tags.all(_EXTRA, ())
@@ -197,14 +197,13 @@ def _weigh_curve(said: dict[bytes, bytes]) -> None:
 
 def _of_jpeg_2000(picture: Image.Image, path: Path) -> Samples:
     """By the boxes of its header (ISO 15444-1, annex I). Pillow reads none of its profiles."""
-    said: dict[bytes, bytes] = {}
     with path.open("rb") as file:
-        for kind, body in _boxes(file, 0, path.stat().st_size):
-            said.setdefault(kind, body)
-    bits, colour = said.get(b"ihdr", b"")[10:11], said.get(b"colr", b"")
-    profile = None
-    if bits and bits[0] & 0x80:  # signed, or of several depths
+        said = _header_of_jpeg_2000(file, path.stat().st_size)
+    bits, colour, profile = said[b"ihdr"][10], said.get(b"colr", b""), None
+    if bits & 0x80:
         raise NotReduced("its samples are signed, or of several depths")
+    if b"pclr" in said:  # Pillow counts equal colours as one
+        raise NotReduced("its colours are those of a palette within a JPEG 2000 file")
     if colour[:1] in (b"\x02", b"\x03"):
         profile = _sound(colour[3:], _channels(picture.mode))
         if profile is None:
@@ -212,7 +211,18 @@ def _of_jpeg_2000(picture: Image.Image, path: Path) -> Samples:
     elif colour and (colour[:1] != b"\x01" or int.from_bytes(colour[3:7], "big") not in (16, 17, 18)):  # sRGB, grey, sYCC
         raise NotReduced("its colours are in a space that is not read")
     has_alpha = picture.mode in ("LA", "RGBA", "PA")
-    return Samples(is_deep=not bits or bits[0] > 7, alpha_is_named=not has_alpha or b"cdef" in said, profile=profile)
+    return Samples(is_deep=bits > 7, alpha_is_named=not has_alpha or b"cdef" in said, profile=profile)
+
+
+def _header_of_jpeg_2000(file: BinaryIO, size_bytes: int) -> dict[bytes, bytes]:
+    """Its boxes by type, the first of each; of a bare codestream only what an image header would say (A.5.1)."""
+    start = file.read(43)
+    if start[:4] == b"\xff\x4f\xff\x51":
+        return {b"ihdr": bytes(10) + start[42:43]}
+    found: dict[bytes, bytes] = {}
+    for kind, body in _boxes(file, 0, size_bytes):
+        found.setdefault(kind, body)
+    return found
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:

@@ -681,6 +681,13 @@ def test_a_png_in_bands_is_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert_shows(smaller(tmp_path / "a.png", body, TIGHT), at_once)
 
 
+def test_a_tiff_that_cannot_be_cut_is_made_as_a_whole_if_that_fits(tmp_path: Path) -> None:
+    body = saved(Image.fromarray(large(3, 8).astype(numpy.uint8)), "TIFF", compression="tiff_lzw", strip_size=1 << 28)
+    assert_shows(smaller(tmp_path / "a.tif", body, TIGHT), blocks(2, 3, 8).astype(float))
+    with pytest.raises(NotReduced, match="not decoded: 1024 x 768 pixels take 9 MB, more than 9"):
+        smaller(tmp_path / "a.tif", body, Decoder(WIDTH, Room(own_bytes=1000, common_bytes=9_000_000)))
+
+
 def test_what_only_its_samples_say_is_seen_in_pieces_too(tmp_path: Path) -> None:
     hidden = large(4, 8)
     hidden[..., 3] = 0

@@ -298,7 +298,9 @@ class Decoder:
         else:
             need_bytes = need.of_whole(picture, path) + 4 * picture.width * picture.height  # in other colours
             if not self._fits(need_bytes) and small.comes_in_pieces(picture, path):
-                return self._shrunk_by_pieces(picture, path, wish, may_take_long)
+                made = self._shrunk_by_pieces(picture, path, wish, may_take_long)
+                if made is not None:
+                    return made
         if need_bytes > self._room.common_bytes:
             raise TooLarge(self._unread(picture, need_bytes))
         with self._room_for(need_bytes, may_take_long):
@@ -318,7 +320,8 @@ class Decoder:
 
     def _shrunk_by_pieces(
         self, picture: ImageFile.ImageFile, path: Path, wish: small.Wanted, may_take_long: bool
-    ) -> Image.Image:
+    ) -> Image.Image | None:
+        """None if it cannot be cut."""
         by = small.factor(picture, wish.max_edge)
         if by < small.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._room.common_bytes // 2:
             by *= 2
@@ -330,8 +333,8 @@ class Decoder:
         with self._room_for(need_bytes, may_take_long), path.open("rb") as file:
             try:
                 return small.made_of_pieces(picture, file, by, wish)
-            except tiff.Uncut as error:
-                raise TooLarge(str(error)) from error
+            except tiff.Uncut:
+                return None
 
 
 def _check_raw(path: Path, sniffed: Sniffed) -> DecodeResult:

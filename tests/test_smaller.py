@@ -176,7 +176,7 @@ def test_inks_and_lab(
 ) -> None:
     if is_lab:
         expected = 60 + blocks(seed, 3, 8) // 2  # not at the edge of sRGB, where a step of a* is large
-        samples, bits, tags = lab_of(expected), 8, {262: ("H", [8])}
+        samples, bits, tags = lab_of(expected), 8, {262: ("H", [8]), 34675: ("Q", list(SRGB))}  # which says nothing of L*a*b*
     else:
         samples, tags = blocks(seed, 4, bits), {262: ("H", [5])}
         expected = of_inks(samples, bits)
@@ -503,6 +503,7 @@ def inks_of(form: str, profile: bytes | None) -> bytes:
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
 def test_inks_are_seen_as_their_profile_says(tmp_path: Path, form: str) -> None:
     assert_shows(smaller(tmp_path / "a", inks_of(form, ink_profile())), BY_PROFILE, 8)
+    assert profile_of(tmp_path / "a", inks_of(form, ink_profile())) is None  # what was made is in sRGB
     for nothing in (None, SRGB, b"no profile", ink_profile()[:100]):
         assert_shows(smaller(tmp_path / "a", inks_of(form, nothing)), of_inks(FULL_OR_EMPTY, 8), 8)
     cut = struct.pack(">I", 600) + ink_profile()[4:600]  # its header is sound, its table is not
@@ -536,6 +537,7 @@ def test_a_profile_of_the_pictures_own_channels_stays(tmp_path: Path) -> None:
         saved(Image.fromarray(THREE.astype(numpy.uint8)), "WEBP", icc_profile=wide): wide,
         saved(Image.fromarray(THREE.astype(numpy.uint8)), "AVIF", icc_profile=wide): wide,
         in_grey: GREY_PROFILE,
+        tagged(lab_of(THREE), 8, 8, _34675=("Q", list(wide))): None,
         png_8(iccp(GREY_PROFILE)): None,
         icc(changed(SRGB, 16, b"CMYK")): None,
         icc(changed(SRGB, 36, b"none")): None,
@@ -611,6 +613,11 @@ def test_curves_that_are_as_good_as_those_of_srgb_are_no_reason(tmp_path: Path) 
         [(b"cICP", b"\1\x0d\0\1")],
     ):
         assert_shows(smaller(tmp_path / "a.png", png_8(*chunks)), THREE.astype(float))
+
+
+def test_a_jpeg_of_red_green_and_blue_is_no_ycbcr(tmp_path: Path) -> None:
+    picture = Image.fromarray(blocks(1, 3, 8, scale=2).astype(numpy.uint8))
+    assert_shows(smaller(tmp_path / "a.jpg", saved(picture, "JPEG", keep_rgb=True, quality=95)), THREE.astype(float))
 
 
 def test_a_gif_that_covers_its_screen_in_part_is_seen_on_white(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def samples_of(picture: ImageFile.ImageFile, path: Path) -> Samples:
 
 def _channels(mode: str) -> bytes:
     """In the words of a profile (ICC.1, table 19)."""
-    return b"GRAY" if mode in _GREY_MODES else b"CMYK" if mode == "CMYK" else b"RGB "
+    return b"GRAY" if mode in _GREY_MODES else {"CMYK": b"CMYK", "LAB": b"Lab "}.get(mode, b"RGB ")
 
 
 def _profile_of(picture: Image.Image, channels: bytes) -> bytes | None:

@@ -127,8 +127,8 @@ def _finished(picture: Image.Image, wish: Wanted, orientation: int) -> Image.Ima
     if orientation != 1:
         picture = picture.transpose(_UPRIGHT[orientation])
     picture.info = {}
-    if samples.profile is not None and picture.mode == ("L" if samples.profile[16:20] == b"GRAY" else "RGB"):
-        picture.info["icc_profile"] = samples.profile
+    if samples.profile is not None and samples.profile[16:20] == {"L": b"GRAY", "RGB": b"RGB "}[picture.mode]:
+        picture.info["icc_profile"] = samples.profile  # and not one by which it has been converted
     return picture
 
 
@@ -212,7 +212,8 @@ def _from_inks(picture: Image.Image, profile: bytes | None) -> Image.Image:
     if picture.mode == "CMYK" and profile is None:
         return picture.convert("RGB")
     try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
+        is_lab = picture.mode == "LAB"
+        own = ImageCms.createProfile("LAB") if is_lab else ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
         made = ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
         raise NotReduced("its colour profile cannot be used") from error

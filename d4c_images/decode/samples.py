@@ -42,7 +42,7 @@ class Samples:
 def samples_of(picture: ImageFile.ImageFile, path: Path) -> Samples:
     """Of a picture that has been opened, and not yet loaded. Raises `NotReduced`."""
     if picture.mode in ("I", "F"):
-        raise NotReduced("its samples are signed, 32-bit or floating-point numbers, and nothing says which are black and white")
+        raise NotReduced("its samples are signed, 32-bit or floating-point numbers: which are black and white is not certain")
     if isinstance(picture, TiffImageFile):
         return _of_tiff(picture)
     if isinstance(picture, JpegImageFile):
@@ -103,12 +103,12 @@ def _of_tiff(picture: TiffImageFile) -> Samples:
     if tags.first(_SUBFILE, 0) & 5:  # reduced in size, or a mask
         raise NotReduced("the first picture in the file is a preview or a mask of another one")
     if set(tags.all(_FORMAT, (1,))) != {1}:
-        raise NotReduced("its samples are signed or floating-point numbers, and nothing says which are black and white")
+        raise NotReduced("its samples are signed or floating-point numbers: which are black and white is not certain")
     in_planes = tags.first(_PLANAR, 1) == 2 and tags.first(_SAMPLES, 1) > 1
     misread = photometric not in (_RGB, _SEPARATED) or (bits != 8 and compression == _PLAIN)  # if in planes
     if (in_planes and misread) or (bits > 8 and tags.first(_FILL_ORDER, 1) != 1):
         raise NotReduced("its samples are stored in an unusual order")
-    _weigh_photometric(tags, photometric, compression)
+    _check_photometric(tags, photometric, compression)
     extra = tags.all(_EXTRA, ())
     return Samples(
         white=4095 if bits == 12 else 65535,
@@ -119,7 +119,7 @@ def _of_tiff(picture: TiffImageFile) -> Samples:
     )
 
 
-def _weigh_photometric(tags: _Tags, photometric: int, compression: int) -> None:
+def _check_photometric(tags: _Tags, photometric: int, compression: int) -> None:
     bits = tags.first(_BITS, 1)
     least, most = tags.first(_LEAST, 0), tags.first(_MOST, 2**bits - 1)
     if bits > 8 and (least, most) != (0, 2**bits - 1):
@@ -177,13 +177,13 @@ def _of_png(picture: Image.Image, path: Path) -> Samples:
     if said.get(b"cICP", _CICP_OF_SRGB) != _CICP_OF_SRGB:  # [11.3.2.6] comes before all others
         raise NotReduced("its colours are in a space that a cICP chunk names")
     if profile is None and b"sRGB" not in said:
-        _weigh_curve(said)
+        _check_curve(said)
     if b"tRNS" in said and colour != 3 and depth != 8:  # which Pillow compares with samples of 8 bits
         raise NotReduced(f"one of its {depth}-bit colours is transparent")
     return Samples(is_deep=depth == 16, is_grey=is_grey, profile=profile)
 
 
-def _weigh_curve(said: dict[bytes, bytes]) -> None:
+def _check_curve(said: dict[bytes, bytes]) -> None:
     gamma = int.from_bytes(said.get(b"gAMA", b""), "big")
     if gamma and abs(gamma - _SRGB_GAMMA) > 0.05 * _SRGB_GAMMA:  # the threshold of libpng
         raise NotReduced(f"its gAMA chunk asks for a gamma of {gamma / 100000:g}, not that of sRGB")

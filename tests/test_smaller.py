@@ -194,6 +194,22 @@ def test_colours_in_planes(tmp_path: Path, bits: int, compression: str | None, o
         assert_shows(smaller(tmp_path / "a.tif", body), expected)
 
 
+def of_ycbcr(samples: Array) -> Array:
+    """TIFF 6.0, section 21, with the weights of Rec. 601 and the full range."""
+    luminance, blue, red = samples[..., 0], samples[..., 1] - 128.0, samples[..., 2] - 128.0
+    green = luminance - 0.344136 * blue - 0.714136 * red
+    return numpy.stack([luminance + 1.402 * red, green, luminance + 1.772 * blue], -1).clip(0, 255)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packing", [1, 8])
+def test_luminance_and_colour_differences(tmp_path: Path, packing: int, order: str) -> None:
+    tags: Tags = {262: ("H", [6]), 530: ("H", [1, 1]), 532: ("R", [(0, 1), (255, 1), (128, 1), (255, 1), (128, 1), (255, 1)])}
+    assert_shows(smaller(tmp_path / "a.tif", plain_files.tiff(THREE, 8, tags, order, packing)), of_ycbcr(THREE))
+    picture = Image.fromarray(THREE.astype(numpy.uint8))
+    assert_shows(smaller(tmp_path / "a.tif", saved(picture, "TIFF", compression="jpeg", quality=95)), THREE.astype(float))
+
+
 PNG_KINDS = [(bits, 0) for bits in (1, 2, 4, 8, 16)] + [(bits, 3) for bits in (1, 2, 4, 8)] + [
     (bits, colour) for bits in (8, 16) for colour in (2, 4, 6)
 ]  # fmt: skip
@@ -320,6 +336,7 @@ LEFT = {
     "16 bits that begin elsewhere": tagged(GREY_16, 16, 1, _280=("H", [300])),
     "16 bits, each byte from its lowest bit": tagged(GREY_16, 16, 1, _266=("H", [2])),
     "16 bits in planes": planes(THREE_16.astype(numpy.uint16), None),
+    "8 bits, each byte from its lowest bit": tagged(THREE, 8, 2, _266=("H", [2])),
     "no photometric interpretation": plain_files.tiff(GREY_8, 8, {}),
     "a preview": tagged(THREE, 8, 2, _254=("I", [1])),
     "a mask": tagged(blocks(1, 1, 1), 1, 1, _254=("I", [4])),

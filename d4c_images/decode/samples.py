@@ -106,7 +106,7 @@ def _of_tiff(picture: TiffImageFile) -> Samples:
         raise NotReduced("its samples are signed or floating-point numbers: which are black and white is not certain")
     in_planes = tags.first(_PLANAR, 1) == 2 and tags.first(_SAMPLES, 1) > 1
     misread = photometric not in (_RGB, _SEPARATED) or (bits != 8 and compression == _PLAIN)  # if in planes
-    if (in_planes and misread) or (bits > 8 and tags.first(_FILL_ORDER, 1) != 1):
+    if (in_planes and misread) or (bits > 1 and tags.first(_FILL_ORDER, 1) != 1):
         raise NotReduced("its samples are stored in an unusual order")
     _check_photometric(tags, photometric, compression)
     extra = tags.all(_EXTRA, ())

@@ -101,7 +101,7 @@ def lab_of(colours: Array) -> Array:
 
 # Whatever the depth, the order of bytes and the orientation
 
-FILES = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 stored = {
     "order": st.sampled_from("<>"),
     "packing": st.sampled_from((1, 8)),

@@ -290,7 +290,7 @@ class Decoder:
     # making smaller
 
     def _shrunk(self, picture: ImageFile.ImageFile, path: Path, max_edge: int, may_take_long: bool) -> Image.Image:
-        wish = small.wanted(picture, path, max_edge)
+        plan = small.plan_of(picture, path, max_edge)
         if isinstance(picture, JpegImageFile):
             need_bytes = self._draft(picture, path, 2 * max_edge)
         elif picture.format == "JPEG2000":
@@ -298,13 +298,13 @@ class Decoder:
         else:
             need_bytes = need.of_whole(picture, path) + 4 * picture.width * picture.height  # in other colours
             if not self._fits(need_bytes) and small.comes_in_pieces(picture, path):
-                made = self._shrunk_by_pieces(picture, path, wish, may_take_long)
+                made = self._shrunk_by_pieces(picture, path, plan, may_take_long)
                 if made is not None:
                     return made
         if need_bytes > self._room.common_bytes:
             raise TooLarge(self._unread(picture, need_bytes))
         with self._room_for(need_bytes, may_take_long):
-            return small.made(picture, wish)
+            return small.made(picture, plan)
 
     def _draft(self, picture: JpegImageFile, path: Path, edge: int) -> int:
         """Have a JPEG decoded no larger than it is of use. Returns the bytes that it will take."""
@@ -319,10 +319,10 @@ class Decoder:
         return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
 
     def _shrunk_by_pieces(
-        self, picture: ImageFile.ImageFile, path: Path, wish: small.Wanted, may_take_long: bool
+        self, picture: ImageFile.ImageFile, path: Path, plan: small.Plan, may_take_long: bool
     ) -> Image.Image | None:
         """None if it cannot be cut."""
-        by = small.factor(picture, wish.max_edge)
+        by = small.factor(picture, plan.max_edge)
         if by < small.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._room.common_bytes // 2:
             by *= 2
         need_bytes = tiff.PIECE_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
@@ -332,7 +332,7 @@ class Decoder:
             raise TakesLong
         with self._room_for(need_bytes, may_take_long), path.open("rb") as file:
             try:
-                return small.made_of_pieces(picture, file, by, wish)
+                return small.made_of_pieces(picture, file, by, plan)
             except tiff.Uncut:
                 return None
 

@@ -34,7 +34,7 @@ _UPRIGHT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Plan:
     """What is to be made of a picture."""
 
     samples: Samples
@@ -89,22 +89,22 @@ def _orientation_tag(picture: Image.Image) -> Any:
     return Image.Image.getexif(picture).get(_ORIENTATION, 1)  # a PNG's own `getexif` would load the picture
 
 
-def wanted(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> Wanted:
+def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> Plan:
     """Of a picture that is not yet loaded. Raises `NotReduced`."""
-    return Wanted(samples_of(picture, path), orientation_of(picture, path), max_edge)
+    return Plan(samples_of(picture, path), orientation_of(picture, path), max_edge)
 
 
-def made(picture: Image.Image, wish: Wanted) -> Image.Image:
+def made(picture: Image.Image, plan: Plan) -> Image.Image:
     """In RGB or grey, upright; with its ICC profile, if that is of its colours. Raises `NotReduced`."""
     transparency = picture.info.get("transparency")
-    orientation = wish.orientation
+    orientation = plan.orientation
     if isinstance(picture, TiffImageFile):  # Pillow turns these while it loads them, by what it has read of their EXIF
         picture._exif = _exif_of(orientation)
         picture.info.pop("xmp", None)
         orientation = 1
     picture.load()
     picture.info = {} if transparency is None else {"transparency": transparency}  # and nothing that stands behind the picture
-    return _finished(_plain(picture, wish.samples), wish, orientation)
+    return _finished(_plain(picture, plan.samples), plan, orientation)
 
 
 def _exif_of(orientation: int) -> Image.Exif:
@@ -114,10 +114,10 @@ def _exif_of(orientation: int) -> Image.Exif:
     return exif
 
 
-def _finished(picture: Image.Image, wish: Wanted, orientation: int) -> Image.Image:
+def _finished(picture: Image.Image, plan: Plan, orientation: int) -> Image.Image:
     """From a picture in 8-bit grey or RGB, with or without an alpha channel."""
-    samples = wish.samples
-    picture.thumbnail((wish.max_edge, wish.max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    samples = plan.samples
+    picture.thumbnail((plan.max_edge, plan.max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
     if samples.is_deep and not _reaches_upper_half(picture):
         raise NotReduced("its 16-bit samples stay in the lower half: it may be dark, or of 12 bits, and nothing says which")
     if samples.is_white_zero:
@@ -167,18 +167,18 @@ def factor(picture: Image.Image, max_edge: int) -> int:
     return by
 
 
-def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, wish: Wanted) -> Image.Image:
+def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: Plan) -> Image.Image:
     """As `made`; the file's pieces are decoded one after the other, and reduced `by` as they come. Raises `tiff.Uncut`."""
     size = (int(picture.tag_v2[256]), int(picture.tag_v2[257])) if isinstance(picture, TiffImageFile) else picture.size
     whole: Image.Image | None = None
     for x, y, piece in _pieces(picture, file, by):
-        part = _plain(piece, wish.samples).reduce(by)
+        part = _plain(piece, plan.samples).reduce(by)
         if whole is None:
             whole = Image.new(part.mode, (-(-size[0] // by), -(-size[1] // by)))
         whole.paste(part, (x // by, y // by))
     if whole is None:
         raise ValueError("no picture")
-    return _finished(whole, wish, wish.orientation)
+    return _finished(whole, plan, plan.orientation)
 
 
 def _pieces(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iterator[tuple[int, int, Image.Image]]:

@@ -8,7 +8,8 @@ from itertools import repeat
 import numpy as np
 
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
-from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, hashes_of
+from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, Stated, hashes_of
+from d4c_images.ledger.hashes import key_hash
 from d4c_images.numbering import ManyNumbering, Numbering
 from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
@@ -109,6 +110,7 @@ class _Preparer:
             reject_samples=samples,
             record_names=span.record_names,
             evidence=span.evidence,
+            stated=[Stated(at, key_hash(key), key_hash(text), text) for at, key, text in span.stated],
         )
 
     def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[ImageCells]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
+from typing import NamedTuple
 
 import numpy as np
 
 from d4c_images.identity import ImageCells, unusable_reason
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.identity.variants import joined, picture_of
-from d4c_images.ledger.chunk import TOO_MANY_URLS, Numbers
+from d4c_images.identity.variants import joined, picture_of, written
+from d4c_images.ledger.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
 from d4c_images.model import Evidence, Image, RecordName
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
@@ -31,7 +32,6 @@ VARIANT_COPIES = 4  # ... besides copies of it, and guesses that are about as lo
 
 SEVERAL_URLS = "several_urls"
 UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
-JOINED_ROWS = "joined_to_another_row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Span:
     images: Sequence[ImageCells]
     record_names: list[RecordName] = field(default_factory=list)
     evidence: list[tuple[int, Evidence]] = field(default_factory=list)
+    stated: list[tuple[int, str, str]] = field(default_factory=list)  # position; the row's own key; what it says, as a text
 
 
 def spans(assignment: Assignment, rejects: Rejects) -> Iterator[Span]:
@@ -78,6 +79,21 @@ def spans(assignment: Assignment, rejects: Rejects) -> Iterator[Span]:
         last = record
     if last is not None:
         yield builder.take(last.row_no, last.end)
+
+
+class _Shown(NamedTuple):
+    """An image of a row."""
+
+    row: MediaRow
+    image: Image
+    said: list[Evidence]
+    own_key: str | None  # of the image that the row would be by itself; None: it lists several
+
+
+def _own_key(row: MediaRow, image: Image) -> str:
+    """The key that a row of several that show this image would have by itself."""
+    alone = picture_of(row.statements)
+    return image.key if alone is None else alone[0].key
 
 
 class _Builder:
@@ -113,9 +129,12 @@ class _Builder:
         """The span up to a place; begins a new one."""
         admitted: list[tuple[MediaRow, Image]] = []
         evidence: list[tuple[int, Evidence]] = []
+        stated: list[tuple[int, str, str]] = []
         for _, together in groupby(self._rows, key=lambda row: row.gbif_id):
-            for row, image, said in self._pictures(list(together)):
+            for row, image, said, own_key in self._pictures(list(together)):
                 evidence += [(len(admitted), one) for one in said]
+                if own_key is not None and (text := written(row.statements[0])) is not None:
+                    stated.append((len(admitted), own_key, text))
                 admitted.append((row, image))
         self._rows, self._n_seen, self._n_bytes = [], 0, 0
         rows = [row for row, _ in admitted]
@@ -141,9 +160,10 @@ class _Builder:
             [image for _, image in admitted],
             list(names),
             evidence,
+            stated,
         )
 
-    def _pictures(self, rows: list[MediaRow]) -> Iterator[tuple[MediaRow, Image, list[Evidence]]]:
+    def _pictures(self, rows: list[MediaRow]) -> Iterator[_Shown]:
         """The images of rows of one record, in the order of the rows; what is said of an image comes with its first row."""
         single = [row for row in rows if len(row.statements) == 1]
         groups = joined([row.statements[0] for row in single]) if len(single) > 1 else [[at] for at in range(len(single))]
@@ -156,7 +176,7 @@ class _Builder:
             group = group_of[row.record.row_no]
             if group[0] in made:
                 self._rejects.note(JOINED_ROWS)
-                yield row, made[group[0]], []
+                yield _Shown(row, made[group[0]], [], _own_key(row, made[group[0]]))
                 continue
             found = picture_of(single[at].statements[0] for at in group)
             if found is None:
@@ -165,7 +185,7 @@ class _Builder:
                 continue
             image, said = self._kept(*found)
             made[group[0]] = image
-            yield row, image, said
+            yield _Shown(row, image, said, image.key if len(group) == 1 else _own_key(row, image))
 
     def _kept(self, image: Image, said: list[Evidence]) -> tuple[Image, list[Evidence]]:
         """An image with no more candidates than the ledger keeps, and what is said of those."""
@@ -175,7 +195,7 @@ class _Builder:
         urls = image.urls[:MAX_CANDIDATES]
         return image._replace(urls=urls), [one for one in said if one.url in urls]
 
-    def _several(self, row: MediaRow) -> Iterator[tuple[MediaRow, Image, list[Evidence]]]:
+    def _several(self, row: MediaRow) -> Iterator[_Shown]:
         """The images of a row that lists several."""
         found = [one for statement in row.statements if (one := picture_of([statement])) is not None]
         if not found:
@@ -185,7 +205,7 @@ class _Builder:
         if len(found) < len(row.statements):
             self._rejects.note(UNUSABLE_URL_AMONG_SEVERAL)
         for image, said in found:
-            yield row, image, said
+            yield _Shown(row, image, said, None)
 
     def _reject(self, row: MediaRow, reason: str) -> None:
         known = row.gbif_id if row.name is None else None

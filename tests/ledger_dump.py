@@ -24,6 +24,8 @@ QUERIES = {
     "documents": "SELECT image_id, url, kind, n_named, n_taken FROM documents ORDER BY image_id, url",
     "picture_links": "SELECT * FROM picture_links ORDER BY gbif_id, image_id",
     "unfolded": "SELECT * FROM unfolded ORDER BY parent_id, image_id",
+    "picture_rows": "SELECT * FROM picture_rows ORDER BY row_id",
+    "joined_images": "SELECT image_id, same_as FROM joined_images ORDER BY image_id",
     "record_names": "SELECT * FROM record_names ORDER BY gbif_id",
     "variants": "SELECT * FROM variants ORDER BY image_id, url",
     "labels": "SELECT * FROM labels ORDER BY gbif_id",

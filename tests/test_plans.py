@@ -50,11 +50,12 @@ ALLOWED = {
     "ledger.following.ALL_CHANGES": ("SCAN record_changes", "what waits at one moment"),
     "ledger.following.CHANGES": ("SCAN record_changes", "what waits at one moment, with a LIMIT"),
     "ledger.following.IS_LEFT": (
-        "SCAN follower_changes, SCAN link_changes, SCAN record_changes",
+        "SCAN follower_changes, SCAN joined_images, SCAN link_changes, SCAN record_changes",
         "EXISTS: ends at the first row",
     ),
     "ledger.following.PARENT": ("SCAN link_changes", "the first row alone"),
     "ledger.following.STORED": ("SCAN follower_changes", "the first row alone"),
+    "ledger.same_images.SOME": ("SCAN joined_images", "what an ingest has left at its end, with a LIMIT"),
     "ledger.lending.LEFT": ("BLOOM FILTER on leases", "one row for each turn that is out"),
     "ledger.left_behind.LEFT": ("BLOOM FILTER on leases", "likewise"),
     # Hosts: not images, and by a partial index that holds the few in question, or at a person's request.

@@ -10,6 +10,8 @@ Sources: Audubon Core (https://ac.tdwg.org/termlist/), Symbiota `DwcArchiverMedi
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -110,17 +112,29 @@ def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] 
 
     The order of the rows does not matter. Evidence of a candidate that says no more than "this is the picture" is left out.
     """
-    found: list[tuple[Variant, str, Image]] = []
-    for variant in {variant for statement in statements for variant in statement.variants if variant.role != OFFLINE}:
-        url = usable_url(variant.url)
-        if url is not None:
-            found.append((variant, url, image_of(parts(url))))
-    pictures = [one for one in found if not _is_only_page(*one[1:]) and (one[0].is_access or not is_symbol(one[1]))]
-    found = pictures or [one for one in found if one[0].is_access] or found  # a page with a logo is at least its own
+    found: list[tuple[int, Variant, str, Image]] = []
+    for number, statement in enumerate(dict.fromkeys(statements)):
+        for variant in dict.fromkeys(variant for variant in statement.variants if variant.role != OFFLINE):
+            url = usable_url(variant.url)
+            if url is not None:
+                found.append((number, variant, url, image_of(parts(url))))
+    pictures = [one for one in found if not _is_only_page(*one[2:]) and (one[1].is_access or not is_symbol(one[2]))]
+    found = pictures or [one for one in found if one[1].is_access] or found  # a page with a logo is at least its own
     if not found:
         return None
-    found.sort(key=lambda one: (-one[0].edge, list(EDGES).index(one[0].role), one[1]))
-    named = next((image for variant, _, image in found if variant.is_access), found[0][2])
+    found.sort(key=lambda one: (-one[1].edge, list(EDGES).index(one[1].role), one[2]))
+    named = next((image for _, variant, _, image in found if variant.is_access), found[0][3])
+    said: dict[str, Evidence] = {}
+    for number in dict.fromkeys(one[0] for one in found):
+        for url, evidence in _said((variant, url, image) for at, variant, url, image in found if at == number).items():
+            said[url] = unite(said[url], evidence) if url in said else evidence
+    edges = {url: said[url].edge if url in said else DEFAULT_EDGE for *_, image in found for url in image.urls}
+    urls = in_order(edges)
+    return Image(named.key, urls, parts(urls[0]).host, named.rule, named.version), [one for _, one in sorted(said.items())]
+
+
+def _said(found: Iterable[tuple[Variant, str, Image]]) -> dict[str, Evidence]:
+    """What one row says of its candidates, by URL, beyond "this is the picture"; the biggest variants come first."""
     edges: dict[str, int] = {}
     said: dict[str, Evidence] = {}
     for variant, url, image in found:
@@ -133,9 +147,7 @@ def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] 
         said[given] = unite(said[given], evidence) if given in said else evidence
     for url, edge in edges.items():
         said[url] = said[url]._replace(edge=edge) if url in said else Evidence(url, "derived", edge)
-    urls = in_order(edges)
-    evidence_kept = [one for _, one in sorted(said.items()) if one.edge != DEFAULT_EDGE or one.hash_function is not None]
-    return Image(named.key, urls, parts(urls[0]).host, named.rule, named.version), evidence_kept
+    return {url: one for url, one in said.items() if one.edge != DEFAULT_EDGE or one.hash_function is not None}
 
 
 def in_order(edges: Mapping[str, int]) -> tuple[str, ...]:
@@ -157,37 +169,87 @@ DISAGREE = "rows disagree"
 
 
 def joined(statements: Sequence[Statement]) -> list[list[int]]:
-    """The rows of one record by picture: positions, each row in one group, in the order of the groups' first rows."""
-    groups = [[at] for at in range(len(statements))]  # the group of each row; rows of one group share the list
-    holders: dict[str, list[int]] = {}
+    """The rows of one record by picture: positions, each row in one group, in the order of the groups' first rows.
+
+    Which rows are together does not depend on their order.
+    """
+    by_url: dict[object, list[int]] = {}  # rows of one URL are one picture, whatever else they say
     for at, statement in enumerate(statements):
-        for guid in statement.guids:
-            holders.setdefault(guid, []).append(at)
-    for at, statement in enumerate(statements):
-        if statement.derived_from in holders:
-            holders[statement.derived_from].append(at)
-    for members in sorted(holders.values()):
-        if len(members) == 1 or len(set(members)) > MAX_JOINED:
+        access = _access(statement)
+        by_url.setdefault(at if access is None else access.url, []).append(at)
+    units = list(by_url.values())
+    groups = [[number] for number in range(len(units))]  # the group of each unit; units of one group share the list
+    holders: dict[str, set[int]] = {}
+    for number, unit in enumerate(units):
+        for guid in {guid for at in unit for guid in statements[at].guids}:
+            holders.setdefault(guid, set()).add(number)
+    for number, unit in enumerate(units):
+        for at in unit:
+            if statements[at].derived_from in holders:
+                holders[statements[at].derived_from].add(number)
+    for _, members in sorted(holders.items()):
+        if not 1 < len(members) <= MAX_JOINED:
             continue
-        together = sorted({other for at in members for other in groups[at]})
-        if 1 < len(together) <= MAX_JOINED and _is_one_picture([statements[at] for at in together]):
-            for at in together:
-                groups[at] = together
-    return [group for at, group in enumerate(groups) if group[0] == at]
+        together = sorted({other for number in members for other in groups[number]})
+        if len(together) <= MAX_JOINED and _is_one_picture([[statements[at] for at in units[number]] for number in together]):
+            for number in together:
+                groups[number] = together
+    rows = [sorted(at for one in group for at in units[one]) for number, group in enumerate(groups) if group[0] == number]
+    return sorted(rows)
 
 
-def _is_one_picture(statements: Sequence[Statement]) -> bool:
-    return all(_may_be_variants(one, other) for one, other in combinations(statements, 2))
+MAX_WRITTEN = 4_000
+"""Characters of a statement that is remembered; a longer one joins only the rows beside it."""
+MAX_COMPARED = 60
+"""Characters of an identifier or of a title that are kept to be compared; of a longer one, a digest."""
 
 
-def _may_be_variants(one: Statement, other: Statement) -> bool:
-    """Whether two rows that share an identifier tell of two sizes of one picture: each says which, or the identifier is a UUID of
-    the picture and nothing speaks against it."""
-    ours, theirs = (next((variant for variant in said.variants if variant.is_access), None) for said in (one, other))
+def written(statement: Statement) -> str | None:
+    """A row's statement as a text to be remembered; None if no later row can join it, since it has nothing but URLs."""
+    access = {variant.url for variant in statement.variants if variant.is_access}
+    has_size = any(variant.is_access and variant.width and variant.height for variant in statement.variants)
+    guids = sorted(map(_digest, statement.guids - access))
+    if not (guids or statement.derived_from or statement.role or has_size):
+        return None
+    variants = [[variant.url, variant.role, int(variant.is_access), *variant[3:]] for variant in statement.variants]
+    words = _digest("\n".join(statement.words)) if any(statement.words) else ""
+    names_itself = int(access <= statement.guids)
+    cells = (variants, guids, names_itself, _digest(statement.derived_from), statement.role, words)
+    text = json.dumps(cells, separators=(",", ":"))
+    return text if len(text) <= MAX_WRITTEN else None
+
+
+def read(text: str) -> Statement:
+    """The statement that `written` made a text of. Long identifiers and words are digests, good for comparison alone."""
+    variants, guids, names_itself, derived_from, role, words = json.loads(text)
+    made = tuple(Variant(url, of, bool(is_access), *more) for url, of, is_access, *more in variants)
+    if names_itself:
+        guids += [_digest(variant.url) for variant in made if variant.is_access]
+    return Statement(made, frozenset(guids), derived_from, role, (words,))
+
+
+def _digest(text: str) -> str:
+    if len(text) <= MAX_COMPARED:
+        return text
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=12).hexdigest()
+
+
+def _is_one_picture(units: Sequence[Sequence[Statement]]) -> bool:
+    return all(_are_variants(ours, theirs) for ours, theirs in combinations(units, 2))
+
+
+def _are_variants(ours: Sequence[Statement], theirs: Sequence[Statement]) -> bool:
+    """Whether the rows of two URLs say that these are two sizes of one picture, and none speaks against it."""
+    verdicts = {_may_be_variants(one, other) for one in dict.fromkeys(ours) for other in dict.fromkeys(theirs)}
+    return True in verdicts and False not in verdicts
+
+
+def _may_be_variants(one: Statement, other: Statement) -> bool | None:
+    """Whether two rows of one record that share an identifier tell of two sizes of one picture: each says which, or the identifier
+    is a UUID of the picture and nothing speaks against it. None if nothing speaks for it, either."""
+    ours, theirs = _access(one), _access(other)
     if ours is None or theirs is None:
-        return False
-    if ours.url == theirs.url:
-        return True
+        return None
     if one.role is not None and other.role is not None:
         if one.role == other.role:
             return False
@@ -199,7 +261,11 @@ def _may_be_variants(one: Statement, other: Statement) -> bool:
         return (ours.width, ours.height) != (theirs.width, theirs.height)
     if one.words != other.words and any(one.words) and any(other.words):
         return False
-    return any(_UUID.fullmatch(guid) for guid in one.guids & other.guids)
+    return True if any(_UUID.fullmatch(guid) for guid in one.guids & other.guids) else None
+
+
+def _access(statement: Statement) -> Variant | None:
+    return next((variant for variant in statement.variants if variant.is_access), None)
 
 
 def _same_shape(one: Variant, other: Variant) -> bool | None:

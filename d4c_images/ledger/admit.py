@@ -18,8 +18,18 @@ import numpy as np
 from d4c_images import crash
 from d4c_images.ledger import archives, bulk, evidence, known, listing, names, owner
 from d4c_images.ledger.bulk import NOTHING, Floats
-from d4c_images.ledger.chunk import EVERYTHING_MAY_BE_KNOWN, FILTER_BITS, TOO_MANY_URLS, Chunk, Numbers, Seen, SeenFilter
+from d4c_images.ledger.chunk import (
+    EVERYTHING_MAY_BE_KNOWN,
+    FILTER_BITS,
+    JOINED_ROWS,
+    TOO_MANY_URLS,
+    Chunk,
+    Numbers,
+    Seen,
+    SeenFilter,
+)
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.joining import Joining
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.known import Flags, Group
 from d4c_images.ledger.records import Arrivals, Effect, Records
@@ -124,6 +134,10 @@ class Admission:
             return Admitted(n_rows, 0, 0)
         n = len(group.urls)
         tally = Tally()
+        joining = Joining(db, self._keys, group)
+        joining.join()
+        if joining.n_joined:
+            archives.add_rejects(db, self._archive_id, {}, {JOINED_ROWS: joining.n_joined}, ())
         matches = known.match(db, group, self._keys)
         old = matches.positions()
         is_new = np.ones(n, bool)
@@ -143,6 +157,7 @@ class Admission:
         known.note_picture_links(db, group, matches, linked)
         self._write_images(db, group, is_new, image_nos, linked)
         known.write_twins(db, matches, image_ids)
+        joining.write(image_ids, now)
         for at, said in group.evidence.items():
             evidence.write(db, int(image_ids[at]), said)
         new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
@@ -252,6 +267,8 @@ class Admission:
             creator_ids=creator_ids,
             rights_holder_ids=rights_holder_ids,
             evidence=_evidence(starts, chunks),
+            stated=[one._replace(at=start + one.at) for start, chunk in zip(starts, chunks, strict=False) for one in chunk.stated],
+            chunk_starts=starts[:-1],
         )
 
 

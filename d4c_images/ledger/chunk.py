@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from sys import getsizeof
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,19 @@ FILTER_BITS = 1 << 26
 TRACES = 1 << 18
 
 TOO_MANY_URLS = "too_many_urls"  # a note: the row's image has more URLs than are kept
+JOINED_ROWS = "joined_to_another_row"  # a note: the row shows the picture that another row of its record shows
 
 Numbers = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
+
+
+class Stated(NamedTuple):
+    """What a row of a publisher's archive says of its picture, so that rows elsewhere can be joined to it."""
+
+    at: int  # position in the columns
+    key_hash: int  # of the image that the row would be by itself
+    row_hash: int  # of `text`
+    text: str  # `identity.variants.written`
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +68,14 @@ class Chunk:
     reject_samples: list[Reject]
     record_names: Sequence[RecordName] = ()  # of records that publishers have named
     evidence: Sequence[tuple[int, Evidence]] = ()  # position in the columns, and what is said of a candidate of its image
+    stated: Sequence[Stated] = ()
 
     @property
     def size_bytes(self) -> int:
         """What its texts take in memory, about."""
         texts = (self.urls, self.image_keys, self.references, *self.new_texts)
-        return sum(map(getsizeof, texts)) + sum(len(said.url) for _, said in self.evidence)
+        said = sum(len(said.url) for _, said in self.evidence) + sum(len(stated.text) for stated in self.stated)
+        return sum(map(getsizeof, texts)) + said
 
 
 def hashes_of(keys: Sequence[str]) -> Numbers:

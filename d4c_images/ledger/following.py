@@ -1,10 +1,10 @@
 """Works off, in committed pieces, what a transaction has left for later because it concerns too many records. Settles nothing.
 
-Three things are left: changes of an image that very many records show (`record_changes`), links of such records to what a document
-names (`link_changes`), and images that show, or wait for, the picture that very many documents name (`follower_changes`): they
-become a success or a placeholder as it does. All are walked in the order of their numbers, and each piece is committed with the
-place that it has reached: a kill loses nothing, and none is applied twice. Whoever opens the ledger for writing first works off
-what a killed process has left (`catching_up`).
+Four things are left: changes of an image that very many records show (`record_changes`), links of such records to what a document
+names (`link_changes`), images that show, or wait for, the picture that very many documents name (`follower_changes`): they become a
+success or a placeholder as it does; and images that are the same as others by what an ingest has read (`joined_images`). All are
+walked in the order of their numbers, and each piece is committed with the place that it has reached: a kill loses nothing, and none
+is applied twice. Whoever opens the ledger for writing first works off what a killed process has left (`catching_up`).
 
 A record that comes to show an image takes over the counts that the other records with higher numbers have just then
 (`unfold.Behind`), so new links may come at any time.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from d4c_images import crash
-from d4c_images.ledger import marking, unfold
+from d4c_images.ledger import marking, same_images, unfold
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.rollup import CountChanges, shown_by
 from d4c_images.ledger.tally import Tally
@@ -42,6 +42,7 @@ FOLLOWED_UPTO = "UPDATE follower_changes SET after_parent_id = ? WHERE image_id 
 FOLLOWED = "DELETE FROM follower_changes WHERE image_id = ?"
 IS_LEFT = """
 SELECT EXISTS (SELECT 1 FROM record_changes) OR EXISTS (SELECT 1 FROM follower_changes) OR EXISTS (SELECT 1 FROM link_changes)
+    OR EXISTS (SELECT 1 FROM joined_images)
 """
 ALL_CHANGES = """
 SELECT c.image_id, i.gbif_id, c.after_gbif_id FROM record_changes AS c CROSS JOIN image_rows AS i ON i.image_id = c.image_id
@@ -60,7 +61,7 @@ def drain(ledger: Ledger, beat: Callable[[], object], stop: Callable[[], bool] =
         if stop():
             return False
         with ledger.transaction() as db:
-            if not _count_some(db) and not _follow_some(db):
+            if not _count_some(db) and not _follow_some(db) and not same_images.give_up_some(db):
                 _link_some(db)
             crash.point("following.before_commit")
         crash.point("following.committed")

@@ -19,7 +19,7 @@ from d4c_images.identity import parts
 from d4c_images.identity.candidates import Candidates
 from d4c_images.ledger import evidence, unfold, untried
 from d4c_images.ledger.bulk import Floats
-from d4c_images.ledger.chunk import Numbers
+from d4c_images.ledger.chunk import Numbers, Stated
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.names import host_id_of
@@ -85,6 +85,8 @@ class Group:
     creator_ids: Floats
     rights_holder_ids: Floats
     evidence: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
+    stated: list[Stated] = field(default_factory=list)  # what rows say of their pictures, in the order of their positions
+    chunk_starts: list[int] = field(default_factory=list)  # rows beyond such a position were not looked at with those before it
 
     def key(self, at: int) -> str:
         return self.image_keys[at] or self.urls[at]

@@ -101,6 +101,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 (
                     *("ledger_migrations", "checkpoints", "recounted_tallies"),
                     *("record_changes", "link_changes", "follower_changes", "politeness_groups", "shut_doors", "image_totals"),
+                    *("picture_rows", "joined_images"),
                 )
             ),
             # Sums over hosts, and the documents of an init that was killed before its end: rows that are few beside the images.

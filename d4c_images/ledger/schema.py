@@ -506,6 +506,24 @@ CREATE TABLE shut_doors (
     named_until  INTEGER              -- the end of the latest wait that the host itself has named, which nobody lifts
 );
 
+-- What rows of publishers' archives say of their pictures, if a row elsewhere may belong to the same one (ledger/joining.py).
+CREATE TABLE picture_rows (
+    row_id     INTEGER PRIMARY KEY,
+    gbif_id    INTEGER NOT NULL,
+    row_hash   INTEGER NOT NULL,  -- of `statement`
+    key_hash   INTEGER NOT NULL,  -- of the key of the image that the row would be by itself
+    image_id   INTEGER NOT NULL,  -- the image that it shows
+    statement  TEXT NOT NULL      -- JSON: URLs, identifiers of the picture, variant, a digest of its titles
+);
+CREATE UNIQUE INDEX picture_rows_by_record ON picture_rows (gbif_id, row_hash);
+
+-- Images that may be one, by what their records' rows say: `image_id` may become the `same_image` as the other (same_images.py).
+CREATE TABLE joined_images (
+    image_id   INTEGER PRIMARY KEY,
+    same_as    INTEGER NOT NULL,
+    joined_at  INTEGER NOT NULL
+);
+
 -- The sums of `tallies` over all hosts. Triggers keep them, so whoever writes tallies need not think of them.
 CREATE TABLE image_totals (
     status      TEXT NOT NULL,

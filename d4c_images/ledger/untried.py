@@ -62,13 +62,19 @@ def put_back(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> 
 
 def move(db: sqlite3.Connection, image_id: int, host_id: int, new_host_id: int) -> None:
     """An image's next request goes to another host. Nothing happens where it is none of the untried ones."""
+    if drop(db, image_id, host_id):
+        put_back(db, new_host_id, (image_id,))
+
+
+def drop(db: sqlite3.Connection, image_id: int, host_id: int) -> bool:
+    """Take out one image; whether it was there."""
     block, place = divmod(image_id, BLOCK)
     places = _places(db, host_id, block)
     if place not in places:
-        return
+        return False
     db.execute(DROP_ONE, (host_id, block))
     _put(db, host_id, block, _packed([other for other in places if other != place]))
-    _put(db, new_host_id, block, _packed(sorted({*_places(db, new_host_id, block), place})))
+    return True
 
 
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:

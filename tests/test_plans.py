@@ -22,6 +22,7 @@ from tests.statements import Statement, all_statements, normal
 ALLOWED = {
     # One row is all that is looked for.
     "ledger.evidence.ANY": ("SCAN variants", "EXISTS: ends at the first row"),
+    "ledger.joining.ANY": ("SCAN picture_rows", "EXISTS: ends at the first row"),
     "ledger.known.ARE_THERE_PICTURE_LINKS": ("SCAN picture_links", "EXISTS: ends at the first row"),
     # What is lent at one moment: turns that are out, times their images.
     "ledger.audit.LOST": ("SCAN lent", "what is lent at one moment, with a LIMIT"),

@@ -25,7 +25,7 @@ QUERIES = {
     "picture_links": "SELECT * FROM picture_links ORDER BY gbif_id, image_id",
     "unfolded": "SELECT * FROM unfolded ORDER BY parent_id, image_id",
     "picture_rows": "SELECT * FROM picture_rows ORDER BY row_id",
-    "joined_images": "SELECT image_id, same_as FROM joined_images ORDER BY image_id",
+    "joined_images": "SELECT image_id, same_as FROM joined_images ORDER BY image_id, same_as",
     "record_names": "SELECT * FROM record_names ORDER BY gbif_id",
     "variants": "SELECT * FROM variants ORDER BY image_id, url",
     "labels": "SELECT * FROM labels ORDER BY gbif_id",

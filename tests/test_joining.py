@@ -107,7 +107,6 @@ PHOTOS = st.tuples(st.integers(1, 3), st.integers(1, 3))  # record, photo
 ROLES = ("ac:BestQuality", "ac:GoodQuality", "ac:MediumQuality", "ac:Thumbnail")
 
 
-MANY = 60
 SEED = st.integers(0, 2**32)
 
 
@@ -125,13 +124,16 @@ def tables(draw: st.DrawFn) -> list[Cells]:
     return rows
 
 
-@settings(max_examples=MANY, deadline=None)
-@given(rows=tables(), seed=SEED, n_parts=st.integers(1, 4), per_transaction=st.integers(1, 9), span=st.integers(1, 4))
-def test_the_order_of_rows_does_not_matter(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Cells], seed: int, n_parts: int, per_transaction: int, span: int
+tables_in_pieces = given(
+    rows=tables(), seed=SEED, n_parts=st.integers(1, 4), per_transaction=st.integers(1, 9), span=st.integers(1, 4)
+)
+
+
+def order_does_not_matter(
+    folders: pytest.TempPathFactory, rows: list[Cells], seed: int, n_parts: int, per_transaction: int, span: int
 ) -> None:
-    """Any order, any number of inits, any size of transactions: the same images, candidates, evidence and links."""
-    folder = tmp_path_factory.mktemp("joining")
+    """Any order, any number of inits, whole or in two runs, any size of transactions: the same images, evidence and links."""
+    folder = folders.mktemp("joining")
     load_all(folder / "sorted", *archives(folder, [sorted(rows)]))
     chance = random.Random(seed)
     chance.shuffle(rows)
@@ -139,8 +141,23 @@ def test_the_order_of_rows_does_not_matter(
     for one in rows:
         chance.choice(parts).append(one)
     with pieces(per_transaction, span):
-        load_all(folder / "mixed", *archives(folder, parts))
+        for path, part in zip(archives(folder, parts), parts, strict=True):
+            load_all(folder / "mixed", path, limit=chance.randint(0, len(part)))
+            load_all(folder / "mixed", path)
     assert partition(folder / "mixed") == partition(folder / "sorted")
+
+
+@settings(max_examples=2, deadline=None)
+@tables_in_pieces
+def test_the_order_of_rows_does_not_matter(tmp_path_factory: pytest.TempPathFactory, **how: Any) -> None:
+    order_does_not_matter(tmp_path_factory, **how)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@tables_in_pieces
+def test_the_order_of_rows_does_not_matter_many_times(tmp_path_factory: pytest.TempPathFactory, **how: Any) -> None:
+    order_does_not_matter(tmp_path_factory, **how)
 
 
 # -- plain rows of GBIF, rows of other records
@@ -168,7 +185,7 @@ def test_plain_rows_of_the_record_show_the_same_image_and_those_of_others_their_
             rows = [row(7, f"{HOST}/g.jpg"), row(7, f"{HOST}/b.jpg")] if step == STEPS[1] else [row(8, f"{HOST}/g.jpg")]
             load(ledger, bare(tmp_path / f"{len(rows)}.txt", rows))
     assert urls_of(ledger) == [("b.jpg", "g.jpg"), ("g.jpg",)]
-    links = ask(ledger, "SELECT gbif_id, i.image_key FROM occurrence_images JOIN images AS i USING (image_id)")
+    links = ask(ledger, "SELECT o.gbif_id, i.image_key FROM occurrence_images AS o JOIN images AS i USING (image_id)")
     assert {(7, f"{HOST}/b.jpg"), (8, f"{HOST}/g.jpg")} <= set(links)
     assert (8, f"{HOST}/b.jpg") not in links
 

@@ -118,7 +118,7 @@ class Joining:
         ]
         self._db.executemany(REMEMBER, rows)
         self._db.executemany(SHOWS, [(int(image_ids[at]), gbif_id, row_hash) for at, gbif_id, row_hash in self._shows])
-        same = {image_id: int(image_ids[at]) for image_id, at in self._same if image_id != image_ids[at]}
+        same = sorted({(image_id, int(image_ids[at])) for image_id, at in self._same if image_id != image_ids[at]})
         same_images.leave(self._db, same, now)
 
     def _are_apart(self, rows: Sequence[Stated]) -> bool:

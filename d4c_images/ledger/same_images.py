@@ -10,7 +10,7 @@ This is done when an ingest has ended, since only then all records are written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from d4c_images.ledger import unfold, untried
 from d4c_images.ledger.hashes import key_hash
@@ -23,9 +23,9 @@ AT_ONCE = 1_000
 MAX_RECORDS = 100
 """Records that show an image which is given up."""
 
-LEAVE = "INSERT OR REPLACE INTO joined_images (image_id, same_as, joined_at) VALUES (?, ?, ?)"
-SOME = "SELECT image_id, same_as, joined_at FROM joined_images ORDER BY image_id LIMIT ?"
-DONE = "DELETE FROM joined_images WHERE image_id = ?"
+LEAVE = "INSERT OR IGNORE INTO joined_images (image_id, same_as, joined_at) VALUES (?, ?, ?)"
+SOME = "SELECT image_id, same_as, joined_at FROM joined_images ORDER BY image_id, same_as LIMIT ?"
+DONE = "DELETE FROM joined_images WHERE image_id = ? AND same_as = ?"
 IMAGE = f"""
 SELECT i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, coalesce(i.image_key, i.urls),
        EXISTS (SELECT 1 FROM unfolded AS u WHERE u.parent_id = i.image_id)
@@ -40,9 +40,9 @@ WHERE image_id = ?
 """
 
 
-def leave(db: sqlite3.Connection, same: Mapping[int, int], now: int) -> None:
-    """Have these images become others, by their numbers, once the ingest has ended."""
-    db.executemany(LEAVE, [(image_id, same_as, now) for image_id, same_as in same.items()])
+def leave(db: sqlite3.Connection, same: Iterable[tuple[int, int]], now: int) -> None:
+    """Have the first image of each pair become the other, by their numbers, once the ingest has ended."""
+    db.executemany(LEAVE, [(*pair, now) for pair in same])
 
 
 def give_up_some(db: sqlite3.Connection) -> bool:
@@ -51,7 +51,7 @@ def give_up_some(db: sqlite3.Connection) -> bool:
     some = db.execute(SOME, (AT_ONCE,)).fetchall()
     for image_id, same_as, joined_at in some:
         _give_up(db, image_id, same_as, joined_at, records, tally)
-        db.execute(DONE, (image_id,))
+        db.execute(DONE, (image_id, same_as))
         records.write(db, tally, joined_at)
     tally.write(db)
     return bool(some)

@@ -519,10 +519,11 @@ CREATE UNIQUE INDEX picture_rows_by_record ON picture_rows (gbif_id, row_hash);
 
 -- Images that may be one, by what their records' rows say: `image_id` may become the `same_image` as the other (same_images.py).
 CREATE TABLE joined_images (
-    image_id   INTEGER PRIMARY KEY,
+    image_id   INTEGER NOT NULL,
     same_as    INTEGER NOT NULL,
-    joined_at  INTEGER NOT NULL
-);
+    joined_at  INTEGER NOT NULL,
+    PRIMARY KEY (image_id, same_as)
+) WITHOUT ROWID;
 
 -- The sums of `tallies` over all hosts. Triggers keep them, so whoever writes tallies need not think of them.
 CREATE TABLE image_totals (

@@ -102,7 +102,7 @@ SHAPES: dict[int, dict[str, str]] = {
         "table image_keys": "74d2bde69493",
         "table image_rows": "aa239fd15a37",
         "table image_totals": "a03b27cfcbb3",
-        "table joined_images": "570dede5e1bd",
+        "table joined_images": "46397f5e0855",
         "table labels": "8f90e02856b8",
         "table leases": "a1929723a7f8",
         "table ledger_migrations": "bc7a425f9da2",

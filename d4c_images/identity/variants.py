@@ -178,20 +178,21 @@ def joined(statements: Sequence[Statement]) -> list[list[int]]:
         access = _access(statement)
         by_url.setdefault(at if access is None else access.url, []).append(at)
     units = list(by_url.values())
+    said = [list(dict.fromkeys(statements[at] for at in unit)) for unit in units]
     groups = [[number] for number in range(len(units))]  # the group of each unit; units of one group share the list
     holders: dict[str, set[int]] = {}
-    for number, unit in enumerate(units):
-        for guid in {guid for at in unit for guid in statements[at].guids}:
+    for number, unit in enumerate(said):
+        for guid in {guid for statement in unit for guid in statement.guids}:
             holders.setdefault(guid, set()).add(number)
-    for number, unit in enumerate(units):
-        for at in unit:
-            if statements[at].derived_from in holders:
-                holders[statements[at].derived_from].add(number)
+    for number, unit in enumerate(said):
+        for statement in unit:
+            if statement.derived_from in holders:
+                holders[statement.derived_from].add(number)
     for _, members in sorted(holders.items()):
         if not 1 < len(members) <= MAX_JOINED:
             continue
         together = sorted({other for number in members for other in groups[number]})
-        if len(together) <= MAX_JOINED and _is_one_picture([[statements[at] for at in units[number]] for number in together]):
+        if len(together) <= MAX_JOINED and _is_one_picture([said[number] for number in together]):
             for number in together:
                 groups[number] = together
     rows = [sorted(at for one in group for at in units[one]) for number, group in enumerate(groups) if group[0] == number]
@@ -205,24 +206,35 @@ MAX_COMPARED = 60
 
 
 def written(statement: Statement) -> str | None:
-    """A row's statement as a text to be remembered; None if no later row can join it, since it has nothing but URLs."""
+    """A row's statement as a text to be remembered; None if no later row can join it, since it has nothing but URLs.
+
+    Takes some 250 characters for a row of three URLs and a UUID.
+    """
     access = {variant.url for variant in statement.variants if variant.is_access}
     has_size = any(variant.is_access and variant.width and variant.height for variant in statement.variants)
     guids = sorted(map(_digest, statement.guids - access))
     if not (guids or statement.derived_from or statement.role or has_size):
         return None
-    variants = [[variant.url, variant.role, int(variant.is_access), *variant[3:]] for variant in statement.variants]
+    folder = statement.variants[0].url.rpartition("/")[0]
+    variants: list[list[object]] = []
+    for variant in statement.variants:
+        n_alike = len(folder) if variants and variant.url.startswith(folder) else 0
+        cells: list[object] = [n_alike, variant.url[n_alike:], variant.role, int(variant.is_access), *variant[3:]]
+        while cells[-1] is None:
+            cells.pop()
+        variants.append(cells)
     words = _digest("\n".join(statement.words)) if any(statement.words) else ""
     names_itself = int(access <= statement.guids)
-    cells = (variants, guids, names_itself, _digest(statement.derived_from), statement.role, words)
-    text = json.dumps(cells, separators=(",", ":"))
+    whole = (variants, guids, names_itself, _digest(statement.derived_from), statement.role, words)
+    text = json.dumps(whole, separators=(",", ":"))
     return text if len(text) <= MAX_WRITTEN else None
 
 
 def read(text: str) -> Statement:
     """The statement that `written` made a text of. Long identifiers and words are digests, good for comparison alone."""
     variants, guids, names_itself, derived_from, role, words = json.loads(text)
-    made = tuple(Variant(url, of, bool(is_access), *more) for url, of, is_access, *more in variants)
+    first = variants[0][1]
+    made = tuple(Variant(first[:n] + rest, of, bool(is_access), *more) for n, rest, of, is_access, *more in variants)
     if names_itself:
         guids += [_digest(variant.url) for variant in made if variant.is_access]
     return Statement(made, frozenset(guids), derived_from, role, (words,))
@@ -235,12 +247,14 @@ def _digest(text: str) -> str:
 
 
 def _is_one_picture(units: Sequence[Sequence[Statement]]) -> bool:
+    if any(len(unit) > MAX_JOINED for unit in units):
+        return False
     return all(_are_variants(ours, theirs) for ours, theirs in combinations(units, 2))
 
 
 def _are_variants(ours: Sequence[Statement], theirs: Sequence[Statement]) -> bool:
     """Whether the rows of two URLs say that these are two sizes of one picture, and none speaks against it."""
-    verdicts = {_may_be_variants(one, other) for one in dict.fromkeys(ours) for other in dict.fromkeys(theirs)}
+    verdicts = {_may_be_variants(one, other) for one in ours for other in theirs}
     return True in verdicts and False not in verdicts
 
 

@@ -136,8 +136,11 @@ class Joining:
         return found
 
     def _join_record(self, gbif_id: int, stated: Sequence[Stated], positions: Sequence[int], *, is_known: bool) -> None:
+        remembered = self._db.execute(REMEMBERED, (gbif_id,)).fetchall() if is_known else []
+        if len({own_hash for _, own_hash, *_ in remembered} | {one.key_hash for one in stated}) < 2:
+            return  # one photo, under one name
         rows: dict[int, _Row] = {}
-        for row_hash, own_hash, image_id, text in self._db.execute(REMEMBERED, (gbif_id,)) if is_known else ():
+        for row_hash, own_hash, image_id, text in remembered:
             rows[row_hash] = _Row(read(text), own_hash, row_hash, image_id)
         for one in stated:
             row = rows.setdefault(one.row_hash, _Row(read(one.text), one.key_hash, one.row_hash, None))

@@ -19,7 +19,7 @@ from d4c_images.identity.variants import Statement, Variant, read, written
 from d4c_images.ledger import joining
 from tests.archives import OCCURRENCES, audubon, meta, table, text
 from tests.downloads import ask, bare, check_sound, load, load_all, row, zipped
-from tests.test_unfold import Steward, steward
+from tests.test_unfold import M, Steward, manifest, steward, view
 
 HOST = "https://media.example.org"
 TERMS = ["accessURI", "thumbnailAccessURI", "variant", "providerManagedID", "derivedFrom", "license"]
@@ -302,6 +302,19 @@ def test_two_stored_images_keep_their_files(tmp_path: Path) -> None:
     images = in_turn(tmp_path, BY_THEMSELVES, happens, [LESSER, BETTER])
     assert [one[2:4] for one in images] == [("success", None)] * 2
     assert len({one[4] for one in images}) == 2
+
+
+def test_an_image_that_was_a_document_stays(tmp_path: Path) -> None:
+    manifest_row = [*media("1", "x.jpg", variant="ac:GoodQuality", guid="p")]
+    manifest_row[1] = M
+
+    def happens(opened: Steward) -> None:
+        opened.unfold(M, manifest("a", "b"))
+
+    images = in_turn(tmp_path, [manifest_row], happens, [BETTER, [*BETTER[:1], view("a"), *BETTER[2:3], "", "", "", ""]])
+    assert [one[3] for one in images] == [None] * 3
+    assert images[0][1][0] == M
+    assert [one[2] for one in images] == ["pending"] * 3
 
 
 def test_what_an_ingest_has_joined_is_settled_by_the_next_one_if_it_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

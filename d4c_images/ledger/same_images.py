@@ -28,7 +28,8 @@ SOME = "SELECT image_id, same_as, joined_at FROM joined_images ORDER BY image_id
 DONE = "DELETE FROM joined_images WHERE image_id = ? AND same_as = ?"
 IMAGE = f"""
 SELECT i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, coalesce(i.image_key, i.urls),
-       EXISTS (SELECT 1 FROM unfolded AS u WHERE u.parent_id = i.image_id)
+       EXISTS (SELECT 1 FROM unfolded AS u WHERE u.parent_id = i.image_id) OR
+       EXISTS (SELECT 1 FROM documents AS d WHERE d.image_id = i.image_id)
 FROM image_rows AS i WHERE i.image_id = ?
 """  # noqa: S608 - a constant
 SAYS = "SELECT EXISTS (SELECT 1 FROM picture_rows WHERE gbif_id = ? AND key_hash = ? AND image_id = ?)"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,8 +19,11 @@ from d4c_images.errors import SourceDamaged, SourceError, UsageError
 from d4c_images.sources.records import Recoded
 
 READ_BYTES = 1 << 20
-DEEPEST = 3  # levels of folders that are looked into ...
+DEEPEST = 8  # levels of folders that are looked into ...
 MAX_FILES = 20_000  # ... for so many files
+MAX_FOLDERS = 2_000  # ... in so many folders
+_OF_NO_USE = re.compile(r"/$|^__MACOSX/|(?:^|/)\._[^/]*$")
+_NOT_ENTERED = re.compile(r"\.|[0-9]{1,3}\Z")  # hidden, or a folder of an image root
 
 
 class Box:
@@ -48,18 +53,18 @@ class Box:
 
     @property
     def names(self) -> list[str]:
-        """All files, by their paths inside."""
+        """All files, by their paths inside, but for what macOS adds to a zip."""
         if self._names is None:
             if self.is_zip:
                 try:
                     with zipfile.ZipFile(self.path) as archive:
-                        self._names = [name for name in archive.namelist() if not name.endswith("/")]
+                        self._names = [name for name in archive.namelist() if not _OF_NO_USE.search(name)]
                 except (zipfile.BadZipFile, OSError, ValueError) as error:
                     raise SourceError(
                         f"{self.path}: the zip file is truncated or damaged ({error}): download it again"
                     ) from None
             else:
-                self._names = sorted(islice(_files(self.path, "", DEEPEST), MAX_FILES))
+                self._names = sorted(islice(_files(self.path), MAX_FILES))
         return self._names
 
     def has(self, name: str) -> bool:
@@ -95,14 +100,29 @@ class Box:
         return entry.file_size, f"zip:{entry.file_size}:{entry.CRC:08x}"
 
 
-def _files(folder: Path, prefix: str, levels: int) -> Iterator[str]:
-    """Paths of the files below a folder. Folders of nothing but digits hold images: they may be millions."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
+def _files(top: Path) -> Iterator[str]:
+    """Paths of the files below a folder, the nearest first. Those of an image root may be millions."""
+    waiting = deque([("", 1)])
+    n_folders = 0
+    while waiting and n_folders < MAX_FOLDERS:
+        prefix, level = waiting.popleft()
+        n_folders += 1
+        for entry in _entries(top / prefix, is_top=not prefix):
             if entry.is_file():
                 yield prefix + entry.name
-            elif levels > 1 and entry.is_dir() and not entry.name.isdigit() and not entry.name.startswith("."):
-                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", levels - 1)
+            elif level < DEEPEST and entry.is_dir() and not _NOT_ENTERED.match(entry.name):
+                waiting.append((f"{prefix}{entry.name}/", level + 1))
+
+
+def _entries(folder: Path, *, is_top: bool) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where a folder within may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError:
+        if is_top:
+            raise
+        return []
 
 
 def as_utf8(stream: IO[bytes], encoding: str, line_end: str) -> IO[bytes]:

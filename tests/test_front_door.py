@@ -410,6 +410,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a.tar.gz": (tar("w:gz"), "a tar archive, compressed with gzip: unpack it (tar -xf a.tar.gz) and name the folder"),
     "a.tar": (tar("w"), "a tar archive: unpack it"),
     "multimedia.txt.gz": (gzip.compress(gbif_table([ONE])), "compressed with gzip: unpack it (gunzip --keep multimedia.txt.gz)"),
+    "broken.gz": (b"\x1f\x8b\x08\x00\xff\xff", "compressed with gzip"),
     "a b.gz": (gzip.compress(b""), "(gunzip --keep 'a b.gz')"),
     "a.bz2": (b"BZh91AY", "compressed with bzip2"),
     "a.xz": (b"\xfd7zXZ\x00\x00", "compressed with xz"),

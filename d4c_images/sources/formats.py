@@ -78,7 +78,7 @@ def refuse_other_formats(box: Box) -> None:
 def _of_file(box: Box) -> tuple[str, str] | None:
     start = box.start("", MAX_HEADER_BYTES)
     if start.startswith(b"\x1f\x8b"):
-        if _is_tar(zlib.decompressobj(wbits=31).decompress(start, 1024)):
+        if _is_tar(_unpacked(start)):
             return "a tar archive, compressed with gzip", _UNPACK_TAR
         return "compressed with gzip", "unpack it (gunzip --keep {name}) and name what comes out"
     if _is_tar(start):
@@ -91,6 +91,13 @@ def _of_file(box: Box) -> tuple[str, str] | None:
             return "JSON, a page of an answer of GBIF's API", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
         return "JSON, not a table", f"if it should be a download of GBIF, fetch that again; of your own data, {_AS_TABLE}"
     return _of_table(start, box.path.name)
+
+
+def _unpacked(start: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(start, 1024)
+    except zlib.error:
+        return b""
 
 
 def _is_tar(start: bytes) -> bool:

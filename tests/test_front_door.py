@@ -342,6 +342,21 @@ def test_encodings_by_the_names_that_people_give_them(declared: str, encoding: s
     assert read_by(tmp_path, f'encoding="{declared}"', text, encoding=encoding) == [(f"{HOST}/1.jpg", creator)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
+def test_utf_16_may_lack_its_mark(encoding: str, tmp_path: Path) -> None:
+    text = f"coreid,identifier,creator\n1,{HOST}/1.jpg,x\n"
+    assert read_by(tmp_path, 'encoding="UTF-16"', text, encoding=encoding) == [(f"{HOST}/1.jpg", "x")]
+
+
+def test_a_header_that_meta_xml_does_not_mention_is_no_row(tmp_path: Path) -> None:
+    element = table(["identifier", "type"], "media.txt", SIMPLE, header_lines=0)
+    media = f"coreid,identifier,type\n1,{HOST}/1.jpg,StillImage\n"
+    zipped(tmp_path / "a.zip", {"meta.xml": meta(OCCURRENCES, element), "media.txt": media.encode(), "occurrence.txt": b"id\n"})
+    load_all(tmp_path / "ledger.sqlite", tmp_path / "a.zip")
+    assert ask(tmp_path / "ledger.sqlite", URLS) == BOTH[:1]
+    assert ask(tmp_path / "ledger.sqlite", "SELECT reason FROM reject_counts") == []
+
+
 def test_a_core_that_names_no_id_is_read_by_its_occurrence_id(tmp_path: Path) -> None:
     core = table(["occurrenceID", "associatedMedia"], "o.txt", DWC + "Occurrence", core=True, id_index=None)
     text = f"n,occurrenceID,associatedMedia\n1,urn:o:1,{HOST}/1.jpg\n"
@@ -383,6 +398,12 @@ def test_the_columns_of_a_table_of_media_without_urls_are_named(tmp_path: Path) 
         "its table multimedia (multimedia.txt) has the columns references, type, and none of them holds URLs of images, as "
         "identifier or accessURI would"
     )
+
+
+def test_a_bare_table_without_urls_shows_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "multimedia.txt").write_text("gbifID\ttype\treferences\n1\tStillImage\thttps://x.org/1\n")
+    with pytest.raises(D4CError, match=r"no column identifier, accessURI .*begins: 'gbifID\\ttype\\treferences'"):
+        open_media(tmp_path / "multimedia.txt")
 
 
 # -- what is no archive and no table
@@ -433,7 +454,7 @@ ZIPS: dict[str, tuple[dict[str, bytes], str]] = {
     "ods": ({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet", "content.xml": b""}, "an OpenDocument file"),
     "simple": ({f"{KEY}.csv": SIMPLE_CSV}, "Simple (SIMPLE_CSV), which has no URLs of images: ask GBIF for the format Darwin Core"),
     "species": ({f"{KEY}.csv": SPECIES}, "Species list (SPECIES_LIST)"),
-    "sql": ({f"{KEY}.csv": b"gbifid\tdatasetkey\n1\tx\n"}, "SQL, which has no URLs of images"),
+    "sql": ({f"{KEY}.csv": b"gbifid\tdatasetkey\n1\tx\n"}, "SQL or the like, which has no URLs of images"),
     "cube": ({f"{KEY}.csv": b"specieskey\tyear\teeacellcode\toccurrences\n1\t2020\tx\t5\n"}, "SQL (a cube)"),
     "parquet": ({"occurrence.parquet/000000": b"PAR1"}, "a table in Parquet, as GBIF's format SIMPLE_PARQUET"),
     "avro": ({f"{KEY}.avro": b"Obj\x01"}, "a table in AVRO"),
@@ -454,6 +475,20 @@ def test_a_file_of_another_format_is_named_and_what_to_do(name: str, init: Init,
     data, says = FILES[name]
     (tmp_path / name).write_bytes(data)
     is_refused(init, tmp_path, name, says)
+
+
+def test_a_folder_with_nothing_but_such_a_file_likewise(init: Init, tmp_path: Path) -> None:
+    archives.folder(tmp_path / "a", {"download.tar.gz": tar("w:gz")})
+    is_refused(init, tmp_path, "a", "a/download.tar.gz: this is a tar archive, compressed with gzip: unpack it")
+
+
+@pytest.mark.parametrize(("start", "says"), [(b"<html>", "a web page"), (b'{"error"', "a message"), (b"\x1f\x8b\x08", "but gzip")])
+def test_what_is_called_a_zip_and_is_none(start: bytes, says: str, init: Init, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(start)
+    code, _, complaint = init("a.zip")
+    assert (code, complaint.count("\n")) == (1, 1)
+    assert "a.zip is not a zip file" in complaint
+    assert says in complaint
 
 
 @pytest.mark.parametrize("case", ZIPS)

@@ -15,7 +15,7 @@ from d4c_images.errors import SourceError
 from d4c_images.sources.box import READ_BYTES, Box, as_utf8, reading, some
 from d4c_images.sources.formats import refuse_other_formats
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
-from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layout, by_header, by_meta, term
+from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
 from d4c_images.sources.lines import Block, blocks
 from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, last_part, read_meta
 from d4c_images.sources.records import Record, records
@@ -321,9 +321,7 @@ def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[Tabl
         name = _member(box, base, location)
         start = box.start(name, MAX_HEADER_BYTES)
         _check_encoding(start, table.encoding, box.title(name))
-        text = decoded(start, table.encoding)
-        table = replace(table, line_end=line_end_of(text, table.line_end, has_header=table.header_lines > 0))
-        first = (text.replace("\r", "\n") if table.line_end == "\r" else text).split("\n")
+        table, first = _as_written(table, start)
         if len(start) == MAX_HEADER_BYTES:
             first.pop()
         places = (table.header_lines - 1, table.header_lines)
@@ -335,6 +333,22 @@ def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[Tabl
     return sources
 
 
+def _as_written(table: TableMeta, start: bytes) -> tuple[TableMeta, list[str]]:
+    """What meta.xml says of a table, corrected by how the table begins; and its first lines."""
+    encoding = table.encoding
+    if encoding == "utf-16" and (seen := encoding_of(start)) != "utf-8":
+        encoding = seen  # where there is no byte order mark
+    text = decoded(start, encoding)
+    line_end = line_end_of(text, table.line_end, has_header=table.header_lines > 0)
+    lines = (text.replace("\r", "\n") if line_end == "\r" else text).split("\n")
+    header_lines = table.header_lines
+    if header_lines == 0 and table.terms:
+        cells = list(map(term, header_cells(lines[0], table.delimiter, table.quote)))
+        named = sum(cells[at : at + 1] == [term(one)] for at, one in table.terms.items())
+        header_lines = int(2 * named >= len(table.terms))  # ignoreHeaderLines was left out, and the header was not
+    return replace(table, encoding=encoding, line_end=line_end, header_lines=header_lines), lines
+
+
 def _sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
     """A table of media without meta.xml, or of occurrences that list media; one table may be both."""
     layout = _layout_by_header(box, name)
@@ -342,13 +356,14 @@ def _sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
     if layout.has("associatedmedia"):
         kinds.append(ASSOCIATED)
     if not kinds:
-        raise SourceError(f"{box.title(name)}: {_why_no_urls(box, layout)}")
+        raise SourceError(f"{box.title(name)}: {_why_no_urls(box, name, layout)}")
     return [_layout_source(box, name, kind, layout, dataset) for kind in kinds]
 
 
-def _why_no_urls(box: Box, layout: Layout) -> str:
+def _why_no_urls(box: Box, name: str, layout: Layout) -> str:
     if not layout.has(*OCCURRENCE_TERMS):
-        return "the header has no column identifier, accessURI or associatedMedia"
+        header, _, _ = _header(box, name)
+        return f"the header has no column identifier, accessURI or associatedMedia (it begins: {header[:80]!r})"
     if layout.ids_are_gbif and layout.has("datasetkey"):
         beside = box.path.with_name("multimedia.txt")
         at = f" ({beside})" if box.is_file and beside.is_file() else ""

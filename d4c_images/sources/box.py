@@ -49,7 +49,7 @@ class Box:
         if start.startswith(b"PK"):
             self.is_file, self.is_zip = False, True
         elif path.suffix.lower() == ".zip":
-            raise SourceError(f"{path} is not a zip file" + (" (it is empty)" if not start else ""))
+            raise SourceError(f"{path} is not a zip file{_seems(start)}")
 
     @property
     def names(self) -> list[str]:
@@ -98,6 +98,15 @@ class Box:
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(member)
         return entry.file_size, f"zip:{entry.file_size}:{entry.CRC:08x}"
+
+
+def _seems(start: bytes) -> str:
+    """What came in place of a zip."""
+    if not start:
+        return " (it is empty)"
+    if start.startswith((b"<", b"{")):
+        return " but a web page or a message of a server: download it again"
+    return " but gzip: rename it to .gz and unpack it" if start.startswith(b"\x1f\x8b") else ""
 
 
 def _files(top: Path) -> Iterator[str]:

@@ -63,13 +63,12 @@ def path_of(text: str) -> Path:
 
 
 def refuse_other_formats(box: Box) -> None:
-    """Raise `UsageError` where a file, zip or folder is plainly something else than what is read."""
-    if box.is_file:
-        found = _of_file(box)
-    elif any(box.has(name) for name in ("multimedia.txt", "meta.xml")):
+    """Raise `UsageError` where a file, a zip or the only file of a folder is plainly something else than what is read."""
+    if not box.is_file and any(box.has(name) for name in ("multimedia.txt", "meta.xml")):
         return
-    else:
-        found = _of_names(box)
+    if not box.is_file and not box.is_zip and len(box.names) == 1:
+        box = Box(box.path / box.names[0])
+    found = _of_file(box) if box.is_file else _of_names(box)
     if found is not None:
         what, todo = found
         raise UsageError(f"{box.path}: this is {what}: {todo.format(name=shlex.quote(box.path.name))}")
@@ -145,4 +144,4 @@ def _format_of(terms: set[str], *, is_named_by_key: bool) -> str | None:
         return "Simple (SIMPLE_CSV)"
     if not is_named_by_key:
         return None
-    return "SQL (a cube)" if terms & {"occurrences", "occurrencecount", "eeacellcode"} else "SQL"
+    return "SQL (a cube)" if terms & {"occurrences", "occurrencecount", "eeacellcode"} else "SQL or the like"

@@ -16,8 +16,8 @@ from typing import Literal
 import pytest
 
 from d4c_images.cli import main
-from d4c_images.errors import D4CError, UsageError
-from d4c_images.sources import open_media
+from d4c_images.errors import D4CError, SourceError, UsageError
+from d4c_images.sources import open_media, path_of
 from d4c_images.sources.writing import line_end_of
 from tests import archives
 from tests.archives import DWC, OCCURRENCES, SIMPLE, meta, table
@@ -462,40 +462,48 @@ ZIPS: dict[str, tuple[dict[str, bytes], str]] = {
 }
 
 
-def is_refused(init: Init, tmp_path: Path, source: object, says: str) -> None:
+def is_refused(source: Path | str, says: str) -> None:
+    """As something that is not read, in one line; `init` has exit code 2 for it."""
+    with pytest.raises(UsageError) as refusal:
+        open_media(path_of(str(source)))
+    assert says in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("source", ["a.tar.gz", f"{KEY}.zip", f"https://api.gbif.org/v1/occurrence/download/request/{KEY}.zip"])
+def test_what_is_refused_leaves_no_ledger(source: str, init: Init, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(tar("w:gz"))
+    zipped(tmp_path / f"{KEY}.zip", {f"{KEY}.csv": SIMPLE_CSV})
     code, output, complaint = init(source)
     assert (code, output) == (2, "")
     assert re.fullmatch(r"d4c-images: [^\n]+\n", complaint)
-    assert says in complaint
+    assert source in complaint
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_of_another_format_is_named_and_what_to_do(name: str, init: Init, tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_named_and_what_to_do(name: str, tmp_path: Path) -> None:
     data, says = FILES[name]
     (tmp_path / name).write_bytes(data)
-    is_refused(init, tmp_path, name, says)
+    is_refused(tmp_path / name, says)
 
 
-def test_a_folder_with_nothing_but_such_a_file_likewise(init: Init, tmp_path: Path) -> None:
+def test_a_folder_with_nothing_but_such_a_file_likewise(tmp_path: Path) -> None:
     archives.folder(tmp_path / "a", {"download.tar.gz": tar("w:gz")})
-    is_refused(init, tmp_path, "a", "a/download.tar.gz: this is a tar archive, compressed with gzip: unpack it")
+    is_refused(tmp_path / "a", "a/download.tar.gz: this is a tar archive, compressed with gzip: unpack it")
 
 
 @pytest.mark.parametrize(("start", "says"), [(b"<html>", "a web page"), (b'{"error"', "a message"), (b"\x1f\x8b\x08", "but gzip")])
-def test_what_is_called_a_zip_and_is_none(start: bytes, says: str, init: Init, tmp_path: Path) -> None:
+def test_what_is_called_a_zip_and_is_none(start: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(start)
-    code, _, complaint = init("a.zip")
-    assert (code, complaint.count("\n")) == (1, 1)
-    assert "a.zip is not a zip file" in complaint
-    assert says in complaint
+    with pytest.raises(SourceError, match=rf"a\.zip is not a zip file .*{says}"):
+        open_media(tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("case", ZIPS)
-def test_a_zip_of_another_format_is_named_and_what_to_do(case: str, init: Init, tmp_path: Path) -> None:
+def test_a_zip_of_another_format_is_named_and_what_to_do(case: str, tmp_path: Path) -> None:
     members, says = ZIPS[case]
-    zipped(tmp_path / "download.zip", members)
-    is_refused(init, tmp_path, "download.zip", says)
+    is_refused(zipped(tmp_path / "download.zip", members), says)
 
 
 @pytest.mark.parametrize(
@@ -517,8 +525,8 @@ def test_a_zip_of_another_format_is_named_and_what_to_do(case: str, init: Init, 
         ("doi:10.15468/dl.abcdef", "is a DOI: open its page"),
     ],
 )
-def test_a_url_a_doi_or_a_key_says_what_to_fetch(source: str, says: str, init: Init, tmp_path: Path) -> None:
-    is_refused(init, tmp_path, source, says)
+def test_a_url_a_doi_or_a_key_says_what_to_fetch(source: str, says: str) -> None:
+    is_refused(source, says)
 
 
 def test_an_archive_that_also_holds_other_formats_is_an_archive(tmp_path: Path) -> None:

@@ -96,12 +96,11 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
 
 def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:
     """Why there is nothing to download, where no row of a source shows an image."""
-    n_rows = sum(summary.rows for summary in summaries)
-    if n_rows == 0:
+    if not any(summary.rows for summary in summaries):
         return f"{path}: nothing to download: it has no rows of media"
     counts = sum((Counter(summary.rejects) for summary in summaries), Counter[str]())
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common(4))
-    return f"{path}: nothing to download: none of {n_rows:,} rows shows an image ({reasons})"
+    return f"{path}: nothing to download: none of its rows shows an image ({reasons})"
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:

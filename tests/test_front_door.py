@@ -128,13 +128,31 @@ def test_the_table_decides_how_its_lines_end_whatever_meta_xml_says(declared: st
 )
 def test_a_source_without_an_image_is_no_success(rows: list[str | bytes], init: Init, tmp_path: Path) -> None:
     (tmp_path / "multimedia.txt").write_bytes(gbif_table(rows))
+    code, output, complaint = init("multimedia.txt")
+    assert code == 1
+    assert re.fullmatch(r"d4c-images: multimedia\.txt: nothing to download: [^\n]+\n", complaint)
+    assert f"{len(rows)} rows" in output
+
+
+def test_nor_is_it_when_it_was_read_before(init: Init, tmp_path: Path) -> None:
+    (tmp_path / "multimedia.txt").write_bytes(gbif_table([row(1, "")]))
     for _ in range(2):
-        code, output, complaint = init("multimedia.txt")
-        assert code == 1
-        assert re.fullmatch(r"d4c-images: multimedia\.txt: nothing to download: [^\n]+\n", complaint)
-        assert f"{len(rows)} rows" in output
-    endings = ask(tmp_path / "ledger.sqlite", "SELECT ending FROM runs")
-    assert all(str(ending).startswith("multimedia.txt: nothing to download") for (ending,) in endings)
+        assert init("multimedia.txt")[0] == 1
+    said = "multimedia.txt: nothing to download: none of its rows shows an image (1 no_identifier)"
+    assert ask(tmp_path / "ledger.sqlite", "SELECT ending FROM runs") == [(said,), (said,)]
+
+
+@pytest.mark.parametrize("header", [None, "coreid\taccessURI\tcreator"], ids=["GBIF", "publisher"])
+def test_what_stands_around_a_hole_of_zeros_is_not_joined_to_a_row(header: str | None, tmp_path: Path) -> None:
+    """A torn copy: the record of one row and the URL of another one stand in one line that has all its cells."""
+    torn = ONE.split("https", 1)[0].encode() + bytes(500) + b"https" + TWO.split("https", 1)[1].encode()
+    data = gbif_table([torn, row(3, f"{HOST}/3.jpg", creator="A\0B")])
+    if header is not None:
+        data = f"{header}\n1\t".encode() + bytes(500) + f"{HOST}/2.jpg\tx\n3\t{HOST}/3.jpg\tA\0B\n".encode()
+    (tmp_path / "m.txt").write_bytes(data)
+    load_all(tmp_path / "ledger.sqlite", tmp_path / "m.txt")
+    assert ask(tmp_path / "ledger.sqlite", URLS) == [(f"{HOST}/3.jpg",)]
+    assert ask(tmp_path / "ledger.sqlite", "SELECT reason, n FROM reject_counts") == [("nul_bytes", 1)]
 
 
 def test_one_image_is_a_success(init: Init, tmp_path: Path) -> None:

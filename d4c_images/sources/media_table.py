@@ -19,10 +19,12 @@ from d4c_images.sources.layout import ASSOCIATED, LINKS, Layout, term
 from d4c_images.sources.media import (
     BAD_GBIF_ID,
     CUT_MARK,
+    HOLE,
     IDENTIFIER_CUT,
     MAX_CELL_BYTES,
     MAX_TEXT_BYTES,
     NO_IDENTIFIER,
+    NUL_BYTES,
     ROW_START_CHARACTERS,
     TEXTS_CUT,
     TYPE_MOVING_IMAGE,
@@ -89,6 +91,8 @@ class MediaReader:
         """What a row says; the reason where it shows no picture."""
         if record.reason is not None:
             return record.reason
+        if HOLE in record.raw:
+            return NUL_BYTES
         cells, cut = (record.cells, False) if len(record.raw) <= MAX_CELL_BYTES else self._with_short_lists(record.cells)
         name = name_of(cells, self._layout, self._dataset)
         if name is None:

@@ -272,6 +272,15 @@ def test_a_download_of_gbif_is_the_same_at_every_depth(
     assert [source.kind for source in open_media(path, verbatim=True)] == ["multimedia", "media"]
 
 
+@pytest.mark.parametrize("prefix", ["./", "a\\b\\", "./a/b/"])
+def test_however_a_zip_spells_its_paths(prefix: str, tmp_path: Path) -> None:
+    slash = "\\" if "\\" in prefix else "/"
+    zipped(tmp_path / "a.zip", {prefix + name.replace("/", slash): data for name, data in GBIF.items()})
+    load_all(tmp_path / "ledger.sqlite", tmp_path / "a.zip", labels=True)
+    assert ask(tmp_path / "ledger.sqlite", URLS) == BOTH
+    assert [source.kind for source in open_media(tmp_path / "a.zip", verbatim=True)] == ["multimedia", "media"]
+
+
 def test_verbatim_txt_is_never_read_by_itself(tmp_path: Path) -> None:
     files = {name: data for name, data in GBIF.items() if name in ("verbatim.txt", "occurrence.txt")}
     load_all(tmp_path / "ledger.sqlite", zipped(tmp_path / "a.zip", {f"a/b/{name}": data for name, data in files.items()}))

@@ -172,8 +172,8 @@ def _find(box: Box, file_name: str) -> str | None:
     if not box.is_zip and box.has(file_name):
         return file_name
     found = [name for name in box.names if name.rpartition("/")[2] == file_name and not AS_RECEIVED.search(name)]
-    level = min((name.removeprefix("./").count("/") for name in found), default=0)
-    nearest = [name for name in found if name.removeprefix("./").count("/") == level]
+    level = min((name.count("/") for name in found), default=0)
+    nearest = [name for name in found if name.count("/") == level]
     return nearest[0] if len(nearest) == 1 else None
 
 

@@ -33,6 +33,7 @@ class Box:
         self.path = path
         self.is_zip = False
         self._names: list[str] | None = None
+        self._members: dict[str, str] = {}  # of a zip: the path inside -> as the zip spells it
         if path.is_dir():
             self.is_file = False
             return
@@ -58,7 +59,10 @@ class Box:
             if self.is_zip:
                 try:
                     with zipfile.ZipFile(self.path) as archive:
-                        self._names = [name for name in archive.namelist() if not _OF_NO_USE.search(name)]
+                        # Old programs for Windows write backslashes, where the format has slashes.
+                        spelled = {name.replace("\\", "/").removeprefix("./"): name for name in archive.namelist()}
+                    self._members = {name: member for name, member in spelled.items() if not _OF_NO_USE.search(name)}
+                    self._names = list(self._members)
                 except (zipfile.BadZipFile, OSError, ValueError) as error:
                     raise SourceError(
                         f"{self.path}: the zip file is truncated or damaged ({error}): download it again"
@@ -74,7 +78,7 @@ class Box:
     def where(self, name: str) -> tuple[Path, str | None]:
         """The file and the member of it."""
         if self.is_zip:
-            return self.path, name
+            return self.path, self._members.get(name, name)
         return (self.path / name if name else self.path), None
 
     def title(self, name: str) -> str:

@@ -53,7 +53,14 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "say, else the file's name",
     )
     parser.add_argument(
-        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from the table of occurrences"
+        "--labels",
+        action="store_true",
+        help="also take from the table of occurrences what it says of each record: name, taxon keys, place, date, licence, ...",
+    )
+    parser.add_argument(
+        "--checklist-key",
+        metavar="KEY",
+        help="with --labels: GBIF's key of the checklist whose taxon keys the table has, if it does not say that itself",
     )
     parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -84,6 +91,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     from d4c_images.report.ingest_progress import IngestProgress, note_lines, summary_lines
     from d4c_images.sources import open_labels, open_media
 
+    if args.checklist_key is not None and not args.labels:
+        raise UsageError("--checklist-key says whose the taxon keys are that --labels takes: it needs --labels")
     # A bad source ends here, before anything is touched.
     sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
     labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
@@ -116,7 +125,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
                 print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
-                    counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), clocks.now)
+                    show = partial(after_each_group, view.show)
+                    counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
                 print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
             return 0
         except Stopped as stopped:

@@ -112,10 +112,13 @@ def ingest_labels(
 ) -> archives.ArchiveCounts:
     """Label the ledger's records from an occurrence table, from where an earlier call has stopped; `admitted` rows have labels.
 
-    `checklist_key` says whose the taxon keys are in rows that do not say it. A table that was read to its end is read again only if
-    records have come since, if the checklist is another one, or if labels took fewer cells then. Raises as `ingest` does.
+    `checklist_key` says whose the taxon keys are in rows that do not say it; by default what an earlier call has said. A table that
+    was read to its end is read again only if records have come since, if the checklist is another one, or if labels took fewer cells
+    then. Raises as `ingest` does.
     """
     n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
+    if checklist_key is None:
+        checklist_key = _checklist_of_before(ledger, source)
     # The ledger's size is part of the table's name: what was of no use before may be of use to records that have come since.
     fingerprint = f"{source.fingerprint}:{n_records}:{LABELS_VERSION}:{checklist_key or ''}"
     with ledger.transaction() as db:
@@ -125,6 +128,13 @@ def ingest_labels(
         with ledger.transaction() as db:
             archives.finish(db, archive.archive_id, clock())
     return archives.counts(ledger.connection, archive.archive_id)
+
+
+def _checklist_of_before(ledger: Ledger, source: Source) -> str | None:
+    """What was said of this table when it was read before: who leaves it out later does not take it back."""
+    start = f"{source.fingerprint}:"
+    former = archives.former_fingerprint(ledger.connection, source.kind, start)
+    return None if former is None else ":".join(former.removeprefix(start).split(":")[2:]) or None
 
 
 def _gather_labels(

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from d4c_images.cli import main
 from d4c_images.errors import Stopped
+from d4c_images.ingest import ingest_labels
 from d4c_images.ledger import connect, labels, migrations, owner, views
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources import open_labels, open_source
 from d4c_images.sources.occurrence import LabelReader
 from tests import old_ledgers
 from tests.archives import DWC, meta, table
-from tests.downloads import ask, bare, row, zipped
+from tests.downloads import ask, bare, load, row, zipped
 from tests.plans import STATISTICS, findings, ledger_with
 from tests.sample_ledger import BACKBONE, COL, LABELS, make_ledger
 from tests.statements import Statement
@@ -120,12 +121,23 @@ def test_a_ledger_of_both_taxonomies(tmp_path: Path, init: Init) -> None:
     """The checklist is what a row says, else what the command says; a record without a key of a taxon has none."""
     rows = [{"taxonKey": "Q2M4", "checklistKey": COL}, {"taxonKey": "2878688"}, {"scientificName": "Quercus"}]
     source = download(tmp_path, rows)
-    init(source, "--labels")
+    assert "  1  checklist_unknown\n" in init(source, "--labels")
     question = "SELECT taxon_key, checklist_key FROM labels ORDER BY gbif_id"
     assert ask(tmp_path / "ledger.sqlite", question) == [("Q2M4", COL), ("2878688", None), (None, None)]
-    init(source, "--labels", "--checklist-key", BACKBONE)
+    assert "checklist_unknown" not in init(source, "--labels", "--checklist-key", BACKBONE)
     assert ask(tmp_path / "ledger.sqlite", question) == [("Q2M4", COL), ("2878688", BACKBONE), (None, None)]
     assert "needs --labels" in init(source, "--checklist-key", BACKBONE, code=2)
+
+
+def test_whose_the_keys_are_is_said_once(tmp_path: Path) -> None:
+    """Also when the table is read again, since there are more records."""
+    source, ledger = download(tmp_path, [{"taxonKey": "2878688"}, {"taxonKey": "2878688"}]), tmp_path / "ledger.sqlite"
+    occurrence = open_source(source, "occurrence")
+    for limit, key, said in ((1, BACKBONE, BACKBONE), (2, None, BACKBONE), (2, "a:b", "a:b"), (2, None, "a:b")):
+        load(ledger, source, limit)
+        with closing(connect.open_ledger(ledger)) as opened:
+            ingest_labels(opened, occurrence, lambda progress: None, lambda: 1.0, checklist_key=key)
+        assert ask(ledger, "SELECT count(*), count(DISTINCT checklist_key), max(checklist_key) FROM labels") == [(limit, 1, said)]
 
 
 # -- all that a table says

@@ -19,6 +19,7 @@ from d4c_images.sources.records import Record
 RECORDS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20
 MAX_LABEL_CHARACTERS = 2_000  # of a name or a code; of what is longer only the start is kept, with a mark and a note
+CHECKLIST_UNKNOWN = "checklist_unknown"
 
 # What a number may be: degrees, and metres above 0, which https://dwc.tdwg.org/terms/#dwc:coordinateUncertaintyInMeters calls no
 # valid value. Infinity is what too large a number becomes.
@@ -39,7 +40,8 @@ class LabelReader:
     """Reads labels by the columns of one table. Columns that it lacks read as None.
 
     Notes count rows that were too long or do not say of which record they are, cells of which only the start was kept
-    (`catalog_number_cut`), and cells that cannot be read (`decimal_latitude_unreadable`), which are None then.
+    (`catalog_number_cut`), cells that cannot be read (`decimal_latitude_unreadable`), which are None then, and rows with keys of
+    taxa of which nobody has said whose they are.
     """
 
     def __init__(self, source: Source, checklist_key: str | None = None) -> None:
@@ -107,8 +109,9 @@ class LabelReader:
                 cells[at] = self._number(cells[at], name, low, high)
         if self._others or len("".join(first)) > MAX_LABEL_CHARACTERS:
             self._cut(cells)
-        if self._checklist_key and cells[_CHECKLIST] is None and any(cells[at] for at in _KEYS):
+        if cells[_CHECKLIST] is None and any(cells[at] for at in _KEYS):
             cells[_CHECKLIST] = self._checklist_key
+            self._note(CHECKLIST_UNKNOWN, self._checklist_key is None)
         return Labels(
             TaxonCells._make(cells[:_SHARED]), SharedCells._make(cells[_SHARED:_OWN]), OwnCells._make(cells[_OWN:])
         )

@@ -113,8 +113,8 @@ def ingest_labels(
     """Label the ledger's records from an occurrence table, from where an earlier call has stopped; `admitted` rows have labels.
 
     `checklist_key` says whose the taxon keys are in rows that do not say it; by default what an earlier call has said. A table that
-    was read to its end is read again only if records have come since, if the checklist is another one, or if labels took fewer cells
-    then. Raises as `ingest` does.
+    was read to its end is read again only if records have come since, if the checklist is another one, or if labels took fewer
+    cells then. Raises as `ingest` does.
     """
     n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
     if checklist_key is None:

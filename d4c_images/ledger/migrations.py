@@ -69,6 +69,7 @@ class Walk:
     table: str
     key: str  # the table's INTEGER PRIMARY KEY, or the first column of its primary key if that is an integer
     change: str | Change  # a statement, or a function
+    then: str | None = None  # another statement for the same chunk
     grows_by: float = 0.0  # bytes that the ledger grows by, as a share of its size
     chunk_rows: int = CHUNK_ROWS
 
@@ -93,6 +94,8 @@ class Walk:
             db.execute(self.change, keys)
         else:
             self.change(db, keys)
+        if self.then is not None:
+            db.execute(self.then, keys)
 
 
 Step = Tables | Column | Script | Walk
@@ -141,8 +144,14 @@ MIGRATIONS: tuple[Migration, ...] = (
                 """
             ),
             Script(_of_schema("tallies_insert", "tallies_update", "tallies_delete", "host_blocked", "host_grouped", "host_paused")),
-            # The name is a view's from now on. It takes what the old rows took, or less.
-            Walk("labels", "gbif_id", _take_labels_over, 0.3),
+            # The name is a view's from now on. Old rows go with their chunk: new ones take their pages, and little is left to drop.
+            Walk(
+                "labels",
+                "gbif_id",
+                _take_labels_over,
+                "DELETE FROM labels WHERE gbif_id > :after AND gbif_id <= :upto",
+                grows_by=0.1,
+            ),
             Script("DROP TABLE labels;\n"),
         ),
     ),

@@ -6,7 +6,7 @@ import dataclasses
 import random
 import sqlite3
 import tracemalloc
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -288,6 +288,44 @@ def test_the_view_costs_what_is_asked_of_it() -> None:
     ):
         for statistics in STATISTICS:
             assert findings(ledger_with(statistics), Statement("x", sql)) == set()
+
+
+words = st.sampled_from([None, None, "a", "A", "é", "a\0b", "null", '"'])
+degrees = st.none() | st.floats(-90, 90, allow_subnormal=False)
+cards = st.tuples(
+    st.tuples(words, words, words).map(lambda some: TaxonCells(*some[:2], checklist_key=some[2])),
+    st.tuples(words, words).map(lambda some: SharedCells(some[0], license=some[1])),
+    st.tuples(words, words, words, degrees, degrees, st.none() | st.just(5.0), words, words, words).map(OwnCells._make),
+).map(Labels._make)
+
+
+@pytest.fixture(scope="module")
+def one_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[connect.Ledger]:
+    with closing(connect.open_ledger(tmp_path_factory.mktemp("labels") / "ledger", create=True)) as ledger:
+        yield ledger
+
+
+@settings(deadline=None, max_examples=30)
+@given(batches=st.lists(st.lists(st.tuples(st.integers(1, 6), cards), max_size=12), max_size=4))
+def test_the_view_shows_what_was_said_last(one_ledger: connect.Ledger, batches: list[list[tuple[int, Labels]]]) -> None:
+    """In a ledger that has met many of the cells before, and holds each group of them once."""
+    with one_ledger.transaction() as db:
+        db.execute("DELETE FROM label_rows")
+        for batch in batches:
+            held = labels.HeldLabels()
+            held.add(batch)
+            for some in held.take():
+                labels.write_labels(db, some)
+    last = {gbif_id: card for batch in batches for gbif_id, card in batch}
+    question = f"SELECT gbif_id, {', '.join(FIELDS)} FROM labels ORDER BY gbif_id"
+    assert one_ledger.connection.execute(question).fetchall() == [
+        (gbif_id, *card.taxon, *card.shared, *card.own) for gbif_id, card in sorted(last.items())
+    ]
+    n_taxa, n_different = one_ledger.connection.execute(
+        """SELECT (SELECT count(*) FROM label_taxa),
+               (SELECT count(*) FROM (SELECT DISTINCT scientific_name, taxon_key, checklist_key FROM label_taxa))"""
+    ).fetchone()
+    assert n_taxa == n_different
 
 
 def cells_of(no: int, length: int) -> Labels:

@@ -23,7 +23,7 @@ from bench.contest import OUT, PROJECT, machine
 from bench.ingest import make
 
 SPECIES = 3000
-LABEL_BUDGET_BYTES = 250  # of a record (docs/adr/0054)
+LABEL_BUDGET_BYTES = 160  # of a record (docs/adr/0054)
 DATASETS = (  # dataset, institution, collection, kind of record
     ("50c9509d-22c7-4a22-a47d-8c48425ef4a7", "iNaturalist", "Observations", "HUMAN_OBSERVATION"),
     ("8a863029-f435-446a-821e-275f4f641165", "Observation.org", "", "HUMAN_OBSERVATION"),

@@ -112,9 +112,9 @@ def ingest_labels(
 ) -> archives.ArchiveCounts:
     """Label the ledger's records from an occurrence table, from where an earlier call has stopped; `admitted` rows have labels.
 
-    `checklist_key` says whose the taxon keys are in rows that do not say it; by default what an earlier call has said. A table that
-    was read to its end is read again only if records have come since, if the checklist is another one, or if labels took fewer
-    cells then. Raises as `ingest` does.
+    `checklist_key` names the checklist of the taxon keys for rows that do not; by default the one that an earlier call was given.
+    A table that was read to its end is read again only if records have come since, if the checklist is another one, or if an
+    earlier version took fewer cells from it. Raises as `ingest` does.
     """
     n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
     if checklist_key is None:
@@ -131,7 +131,7 @@ def ingest_labels(
 
 
 def _checklist_of_before(ledger: Ledger, source: Source) -> str | None:
-    """What was said of this table when it was read before: who leaves it out later does not take it back."""
+    """The checklist that was given for this table before: leaving it out later does not take it back."""
     start = f"{source.fingerprint}:"
     former = archives.former_fingerprint(ledger.connection, source.kind, start)
     return None if former is None else ":".join(former.removeprefix(start).split(":")[2:]) or None

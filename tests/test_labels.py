@@ -129,7 +129,7 @@ def test_a_ledger_of_both_taxonomies(tmp_path: Path, init: Init) -> None:
     assert "needs --labels" in init(source, "--checklist-key", BACKBONE, code=2)
 
 
-def test_whose_the_keys_are_is_said_once(tmp_path: Path) -> None:
+def test_the_checklist_of_a_table_is_given_once(tmp_path: Path) -> None:
     """Also when the table is read again, since there are more records."""
     source, ledger = download(tmp_path, [{"taxonKey": "2878688"}, {"taxonKey": "2878688"}]), tmp_path / "ledger.sqlite"
     occurrence = open_source(source, "occurrence")

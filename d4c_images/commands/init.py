@@ -55,12 +55,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument(
         "--labels",
         action="store_true",
-        help="also take from the table of occurrences what it says of each record: name, taxon keys, place, date, licence, ...",
+        help="also read the table of occurrences: name, taxon keys, place, date, collector, licence, ... of each record",
     )
     parser.add_argument(
         "--checklist-key",
         metavar="KEY",
-        help="with --labels: GBIF's key of the checklist whose taxon keys the table has, if it does not say that itself",
+        help="with --labels: the checklist that the taxon keys belong to, by its dataset key at GBIF, for tables that do not name it",
     )
     parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -92,7 +92,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     from d4c_images.sources import open_labels, open_media
 
     if args.checklist_key is not None and not args.labels:
-        raise UsageError("--checklist-key says whose the taxon keys are that --labels takes: it needs --labels")
+        raise UsageError("--checklist-key names the checklist of the taxon keys that --labels reads: it needs --labels")
     # A bad source ends here, before anything is touched.
     sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
     labels = open_labels(args.source, dataset=args.dataset) if args.labels else None

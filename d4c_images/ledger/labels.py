@@ -84,7 +84,7 @@ def _texts(own: OwnCells) -> tuple[str | None, ...]:
 
 
 def take_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
-    """Write anew the labels of a ledger of version 1 whose ids are in `:after < id <= :upto`. Nobody said whose their keys are."""
+    """Write anew the labels of a ledger of version 1 whose ids are in `:after < id <= :upto`. Their checklist is not known."""
     old = db.execute(OF_VERSION_1, keys).fetchall()
     write_labels(db, {one[0]: Labels(TaxonCells(*one[1:12]), SharedCells(*one[12:16]), OwnCells(one[16])) for one in old})
 

@@ -40,12 +40,12 @@ class LabelReader:
     """Reads labels by the columns of one table. Columns that it lacks read as None.
 
     Notes count rows that were too long or do not say of which record they are, cells of which only the start was kept
-    (`catalog_number_cut`), cells that cannot be read (`decimal_latitude_unreadable`), which are None then, and rows with keys of
-    taxa of which nobody has said whose they are.
+    (`catalog_number_cut`), cells that cannot be read (`decimal_latitude_unreadable`), which are None then, and rows with taxon
+    keys of an unknown checklist.
     """
 
     def __init__(self, source: Source, checklist_key: str | None = None) -> None:
-        """`checklist_key` says whose the taxon keys are, where the table does not: GBIF's downloads do not."""
+        """`checklist_key` is the checklist of the taxon keys if the table does not name it, as GBIF's downloads do not."""
         self._notes: Counter[str] = Counter()
         self._source = source
         self._checklist_key = checklist_key

@@ -60,7 +60,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument(
         "--checklist-key",
         metavar="KEY",
-        help="with --labels: the checklist that the taxon keys belong to, by its dataset key at GBIF, for tables that do not name it",
+        help="with --labels: the checklist of the taxon keys, by its dataset key at GBIF, for tables that do not name it",
     )
     parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
     parser.add_argument("--yes", action="store_true", help="do not ask")

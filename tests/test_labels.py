@@ -191,6 +191,20 @@ def test_short_rows_and_rows_without_a_record(tmp_path: Path) -> None:
     assert reader.take_notes() == {"bad_gbif_id": 2}
 
 
+@pytest.mark.parametrize("name", ["occurrence.txt", "occurrence.csv"])
+def test_rows_that_are_not_what_they_were(tmp_path: Path, name: str) -> None:
+    """A stray tab shifts all cells behind it: nothing is taken from the wrong column. Empty cells beyond the last are harmless."""
+    lines = [b"gbifID\tfamily\tscientificName\tsex", b"1\tPoa\tceae\tPoa\tmale", b"2\tPoaceae\tPo\xe4\tmale"]
+    (tmp_path / name).write_bytes(b"\n".join([*lines, b"3\tPoaceae\tPoa\tmale\t\t"]))
+    reader = LabelReader(open_source(tmp_path / name, "occurrence") if name.endswith(".txt") else open_labels(tmp_path))
+    found = {no: reader.labels(cells) for _, _, rows in reader.rows(0, 0) for no, cells in rows}
+    assert {no: (one.taxon.family, one.taxon.scientific_name, one.shared.sex) for no, one in found.items()} == {
+        2: ("Poaceae", "Po\ufffd", "male"),
+        3: ("Poaceae", "Poa", "male"),
+    }
+    assert reader.take_notes() == {"too_many_cells": 1, "broken_utf8": 1}
+
+
 # -- numbers
 
 

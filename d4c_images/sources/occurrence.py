@@ -12,7 +12,7 @@ from typing import Any
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources.archive import Source
 from d4c_images.sources.layout import term
-from d4c_images.sources.media import BAD_GBIF_ID, CUT_MARK, ROW_TOO_LONG, gbif_id_of
+from d4c_images.sources.media import BAD_GBIF_ID, BROKEN_UTF8, CUT_MARK, ROW_TOO_LONG, TOO_MANY_CELLS, gbif_id_of
 from d4c_images.sources.media_table import BAD_RECORD_ID, name_of
 from d4c_images.sources.records import Record
 
@@ -78,6 +78,7 @@ class LabelReader:
         nameless = BAD_GBIF_ID if layout.ids_are_gbif else BAD_RECORD_ID
         for some in _some(self._source.records(offset, rows_done + 1)):
             self._notes.update(record.reason for record in some if record.reason is not None)
+            self._note(BROKEN_UTF8, sum(record.is_broken for record in some))
             whole = [record.cells for record in some if record.reason is None]
             named = [(name.gbif_id, cells) for cells in whole if (name := name_of(cells, layout, dataset)) is not None]
             self._note(nameless, len(whole) - len(named))
@@ -85,15 +86,19 @@ class LabelReader:
 
     def _lines(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, list[tuple[int, list[str]]]]]:
         """GBIF's own table."""
-        at = self._source.columns["gbifID"]
+        at, width = self._source.columns["gbifID"], self._source.columns.width
         for block in self._source.blocks(offset, rows_done + 1):
             if block.is_too_long:
                 self._note(ROW_TOO_LONG)
                 yield block.row_no, block.end, []
                 continue
-            rows = [line.split("\t") for line in block.text().split("\n") if line]
-            named = [(no, row) for row in rows if len(row) > at and (no := gbif_id_of(row[at])) is not None]
-            self._note(BAD_GBIF_ID, len(rows) - len(named))
+            data, broken = block.lines()
+            rows = [line.split("\t") for line in data.decode(errors="replace").split("\n") if line]
+            whole = [row for row in rows if len(row) <= width or not any(row[width:])]  # else its cells are shifted
+            named = [(no, row) for row in whole if len(row) > at and (no := gbif_id_of(row[at])) is not None]
+            self._note(BROKEN_UTF8, len(broken))
+            self._note(TOO_MANY_CELLS, len(rows) - len(whole))
+            self._note(BAD_GBIF_ID, len(whole) - len(named))
             yield block.row_no - 1 + block.n_lines, block.end, named
 
     def labels(self, row: Sequence[str]) -> Labels:

@@ -129,6 +129,13 @@ def test_a_ledger_of_both_taxonomies(tmp_path: Path, init: Init) -> None:
     assert "needs --labels" in init(source, "--checklist-key", BACKBONE, code=2)
 
 
+@pytest.mark.parametrize("key", ["", "Catalogue of Life", "\udce4"])
+def test_what_is_no_key_of_a_checklist(key: str, init: Init, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        init("multimedia.txt", "--labels", "--checklist-key", key)
+    assert "is no key of a checklist" in capsys.readouterr().err
+
+
 def test_the_checklist_of_a_table_is_given_once(tmp_path: Path) -> None:
     """Also when the table is read again, since there are more records."""
     source, ledger = download(tmp_path, [{"taxonKey": "2878688"}, {"taxonKey": "2878688"}]), tmp_path / "ledger.sqlite"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import clocks, signals
 from d4c_images.commands import arguments, session
-from d4c_images.errors import D4CError, Stopped, UsageError
+from d4c_images.errors import D4CError, Stopped, UsageError, printable
 from d4c_images.ledger import migrations, owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from d4c_images.ledger.rollup import RollUpProgress
     from d4c_images.reading import Reader
     from d4c_images.report.check_progress import CheckProgressView
+
+COL_XR = "7ddf754f-d193-4cc9-b351-99906754a03b"  # Catalogue of Life, GBIF's taxonomy since 2026
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -59,6 +62,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument(
         "--checklist-key",
+        type=_checklist_key,
         metavar="KEY",
         help="with --labels: the checklist of the taxon keys, by its dataset key at GBIF, for tables that do not name it",
     )
@@ -71,6 +75,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     arguments.add_requeue(parser)
     arguments.add_progress(parser)
+
+
+def _checklist_key(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,100}", text):
+        raise argparse.ArgumentTypeError(f"{printable(text)!r} is no key of a checklist, such as {COL_XR}")
+    return text
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

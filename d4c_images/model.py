@@ -134,6 +134,62 @@ class RecordName(NamedTuple):
     record_id: str
 
 
+class TaxonCells(NamedTuple):
+    """What a table of occurrences says of a record's taxon. The keys are those of one checklist, and text: Catalogue of Life's
+    look like `Q2M4`, those of GBIF's old backbone like `2480505`."""
+
+    scientific_name: str | None = None
+    taxon_key: str | None = None
+    accepted_taxon_key: str | None = None
+    kingdom_key: str | None = None
+    phylum_key: str | None = None
+    class_key: str | None = None
+    order_key: str | None = None
+    family_key: str | None = None
+    genus_key: str | None = None
+    species_key: str | None = None
+    family: str | None = None
+    checklist_key: str | None = None
+
+
+class SharedCells(NamedTuple):
+    """What many records of one collection have in common."""
+
+    basis_of_record: str | None = None
+    dataset_key: str | None = None
+    institution_code: str | None = None
+    collection_code: str | None = None
+    license: str | None = None  # the record's own; each image has its own as well
+    country_code: str | None = None
+    country: str | None = None
+    geodetic_datum: str | None = None
+    type_status: str | None = None
+    sex: str | None = None
+    life_stage: str | None = None
+
+
+class OwnCells(NamedTuple):
+    """What is a record's own. Texts are as published, numbers are checked."""
+
+    catalog_number: str | None = None
+    occurrence_id: str | None = None
+    event_date: str | None = None
+    decimal_latitude: float | None = None
+    decimal_longitude: float | None = None
+    coordinate_uncertainty_in_meters: float | None = None
+    recorded_by: str | None = None
+    information_withheld: str | None = None
+    data_generalizations: str | None = None
+
+
+class Labels(NamedTuple):
+    """What a table of occurrences says of one record. The fields are Darwin Core's and GBIF's terms in snake case."""
+
+    taxon: TaxonCells = TaxonCells()
+    shared: SharedCells = SharedCells()
+    own: OwnCells = OwnCells()
+
+
 class Evidence(NamedTuple):
     """What a publisher's archive says of one candidate of an image."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import clocks, signals
 from d4c_images.commands import arguments, session
-from d4c_images.errors import D4CError, SourceError, Stopped, UsageError
+from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
 from d4c_images.ledger import migrations, owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from d4c_images.ledger.rollup import RollUpProgress
     from d4c_images.reading import Reader
     from d4c_images.report.check_progress import CheckProgressView
+
+COL_XR = "7ddf754f-d193-4cc9-b351-99906754a03b"  # Catalogue of Life, GBIF's taxonomy since 2026
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -52,7 +55,15 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "say, else the file's name",
     )
     parser.add_argument(
-        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from the table of occurrences"
+        "--labels",
+        action="store_true",
+        help="also read the table of occurrences: name, taxon keys, place, date, collector, licence, ... of each record",
+    )
+    parser.add_argument(
+        "--checklist-key",
+        type=_checklist_key,
+        metavar="KEY",
+        help="with --labels: the checklist of the taxon keys, by its dataset key at GBIF, for tables that do not name it",
     )
     parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -63,6 +74,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     arguments.add_requeue(parser)
     arguments.add_progress(parser)
+
+
+def _checklist_key(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,100}", text):
+        raise argparse.ArgumentTypeError(f"{printable(text)!r} is no key of a checklist, such as {COL_XR}")
+    return text
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -83,6 +100,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     from d4c_images.report.ingest_progress import IngestProgress, note_lines, nothing_usable, summary_lines
     from d4c_images.sources import open_labels, open_media, path_of
 
+    if args.checklist_key is not None and not args.labels:
+        raise UsageError("--checklist-key names the checklist of the taxon keys that --labels reads: it needs --labels")
     # A bad source ends here, before anything is touched.
     path = path_of(args.source)
     sources = open_media(path, verbatim=args.verbatim, dataset=args.dataset)
@@ -119,7 +138,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
                 print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
-                    counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), clocks.now)
+                    show = partial(after_each_group, view.show)
+                    counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
                 print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
             if any(summary.admitted for summary in summaries):
                 return 0

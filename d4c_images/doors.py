@@ -83,10 +83,11 @@ class Doors:
 
     def _look(self, db: Connection, report: Report, look: _Look) -> None:
         host_id = look.lease.host.host_id
+        hold_s = max(report.hold_s, *(outcome.hold_s for outcome in report.outcomes), 0.0)
+        if hold_s:
+            look.named_until = look.now + hold_s
         for outcome in report.outcomes:
             verdict = outcome.verdict
-            if outcome.hold_s:
-                look.named_until = max(look.named_until, look.now + outcome.hold_s)
             if outcome.move is not None:
                 self._moved(db, host_id, outcome, outcome.move, look)
             elif verdict is None or verdict.status is Status.SUCCESS:
@@ -206,8 +207,8 @@ class _Look:
 
     @property
     def is_late(self) -> bool:
-        """By a request that was under way when the host was shut."""
-        return self.now < (self.lease.host.pace.blocked_until or 0.0)
+        """By a request that was under way when the host was shut. A probe is not: the wait is one that its own answer has named."""
+        return not self.lease.is_probe and self.now < (self.lease.host.pace.blocked_until or 0.0)
 
     @property
     def named_before(self) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from d4c_images import clocks, door, pace
 from d4c_images.fetch import Connections, Request, Unfinished
-from d4c_images.model import Claim, Failure, Outcome, Reply, Turn, Verdict
+from d4c_images.model import Claim, Failure, Outcome, Reply, Report, Turn, Verdict
 from d4c_images.stores import Partial
 
 
@@ -33,7 +33,8 @@ class Job:
     has_said_half: bool = False
     received_bytes: int = 0
     is_over: bool = False  # nothing more is asked of it, not even the rest of a body
-    has_named_wait: bool = False  # an answer to it has named one, which has not been reported yet
+    is_urgent: bool = False  # what there is to report is to be reported at once
+    held_until: float = 0.0  # by the monotonic clock: the end of a wait that an answer has named, and that was not reported yet
 
     @property
     def n_left(self) -> int:
@@ -43,6 +44,12 @@ class Job:
     @property
     def finished(self) -> bool:
         return not self.n_left
+
+    def report(self, now: float, *, finished: bool = False) -> Report:
+        """What there is to report; `now` by the monotonic clock."""
+        report = Report(self.turn.lease_id, tuple(self.outcomes), finished, max(0.0, self.held_until - now))
+        self.outcomes, self.held_until, self.is_urgent = [], 0.0, False
+        return report
 
     @property
     def is_half_done(self) -> bool:

@@ -328,7 +328,8 @@ class Lender:
             self._n_new += not host.has_answered
         lane.leases.append(turn.lease_id)
         outstanding = {claim.image_id for claim in turn.claims}
-        self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now)
+        is_probe = pace.allowed(host.pace, now) == 1
+        self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
         self._totals.lent += len(turn.claims)
         return turn

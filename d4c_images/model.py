@@ -349,7 +349,7 @@ class Outcome:
     last_modified: str | None = None
     robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
-    hold_s: float = 0.0  # the server wants no request for so long, whatever it has answered (`waits`, `ratelimit`)
+    hold_s: float = 0.0  # the server wants no request for so long still, whatever it has answered (`waits`, `ratelimit`)
     interval_s: float = 0.0  # ... or not more than one in so long
     rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
     is_lost: bool = False  # of an image that is asked for again: its file was not there, or was another one
@@ -377,6 +377,7 @@ class Report:
     lease_id: int
     outcomes: tuple[Outcome, ...]
     finished: bool = False  # every claim of the turn has had its outcome
+    hold_s: float = 0.0  # an answer has just asked for no request for so long; its own outcome may come much later
 
 
 def _pickle_as_call(noun: Any) -> None:

@@ -37,6 +37,7 @@ class Lease:
     worker: int
     outstanding: set[int]  # image ids without an outcome
     lent_at: float
+    is_probe: bool = False  # of a host that was left alone: the answer says whether it works again
 
 
 @dataclass(slots=True)

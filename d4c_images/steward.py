@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from sqlite3 import Connection
 
@@ -108,18 +108,23 @@ class Steward:
 
     def _receive(self) -> list[Event]:
         """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
-        events = self._heeded(self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S))
-        end_at = self._clock() + GATHER_S
-        while self._ledger.guard is not None and events and not self._stop() and self._clock() < end_at:
-            events += self._heeded(self._runner.receive(TICK_S))
+        events = self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S)
+        is_urgent, end_at = self._heed(events), self._clock() + GATHER_S
+        while self._ledger.guard is not None and events and not is_urgent and not self._stop() and self._clock() < end_at:
+            more = self._runner.receive(TICK_S)
+            is_urgent = self._heed(more)
+            events += more
         return events
 
-    def _heeded(self, events: list[Event]) -> list[Event]:
-        """Before anything is written down: where a host has named a wait, other workers start nothing more there."""
+    def _heed(self, events: list[Event]) -> bool:
+        """Before anything is written down: where a host has named a wait, other workers start nothing more there.
+
+        Says whether one has just been named: a kill before it is written down would lose it.
+        """
         reports = [event.report for event in events if isinstance(event, Reported)]
-        waiting = {report.lease_id for report in reports if any(outcome.hold_s for outcome in report.outcomes)}
+        waiting = {report.lease_id for report in reports if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)}
         self._end({lease.host.group for lease_id in waiting if (lease := self._lender.leases.get(lease_id)) is not None})
-        return events
+        return any(report.hold_s for report in reports)
 
     def _ending(self) -> Ending | None:
         now = self._clock()
@@ -187,6 +192,7 @@ class Steward:
             reports, seen = self._doors.read(db, reports, self._lender.leases, now)
             settled = settling.settle(db, reports, self._retry, now, self._watch)
             self._doors.tell(seen, settled.hosts)
+            self._note_probes(reports, settled.hosts)
             drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
             grown = self._know(db, settled.moved_to | seen.moved_to, now)
             crash.point("settle.before_commit")
@@ -218,6 +224,12 @@ class Steward:
         for host_id in seen.for_people:
             if (host := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(host.name, seen.shut[host_id])
+
+    def _note_probes(self, reports: Collection[Report], news_of: Mapping[int, pace.News]) -> None:
+        for report in reports:
+            lease = self._lender.leases.get(report.lease_id)
+            if lease is not None and lease.is_probe and report.outcomes and lease.host.host_id in news_of:
+                news_of[lease.host.host_id].is_probe = True
 
     def _know(self, db: Connection, host_ids: Collection[int], now: float) -> list[Host]:
         """Hosts whose queue has grown; not those that this run leaves alone."""

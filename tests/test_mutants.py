@@ -307,7 +307,7 @@ MUTANTS = (
     ),
     Mutant(
         "other workers hear of a wait when it is written down (I8)",
-        "d4c_images/steward.py", "if any(outcome.hold_s for outcome in report.outcomes)", "if False",
+        "d4c_images/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
         "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
     ),
     Mutant(

@@ -431,7 +431,7 @@ def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch
     outcomes = bench.outcomes(turn([claim(number) for number in range(8)], connections=1))
     done = [outcome for outcome in outcomes.values() if not is_released(outcome)]
     assert [status(outcome) for outcome in done] == [(Status.SUCCESS, None)]
-    assert done[0].hold_s == 30.0
+    assert 20.0 < done[0].hold_s <= 29.0
 
 
 def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, starts: list[float]) -> None:

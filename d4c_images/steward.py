@@ -433,8 +433,12 @@ class Steward:
             questions.image_counts(db, refetch=self._plan.refetch),
             tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
-            {state.host: until for state in states.values() if (until := state.blocked_until) > now},
+            {
+                state.host: until
+                for host_id, state in states.items()
+                if (until := self._hosts.waits_until(host_id, state.blocked_until)) > now
+            },
             frozenset(state.host for state in states.values() if state.paused_until > wall),
-            questions.n_blocked(db, now) + self._hosts.n_held(now),
+            questions.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now),
             questions.n_paused(db, wall),
         )

@@ -20,7 +20,7 @@ from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.pace import HostPace, Policy, Speed
-from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Watcher
+from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
 
@@ -455,6 +455,26 @@ def test_a_move_waits_by_the_later_of_two_clocks(ledger: connect.Ledger, monkeyp
     [(not_before,)] = ledger.connection.execute("SELECT min(not_before) FROM image_rows WHERE redirect_url IS NOT NULL")
     asked_at = min(turn.expires_at for turn in runner.turns) - 120.0
     assert not_before >= asked_at + 3600.0 + 100.5
+
+
+@pytest.mark.parametrize("group", ["", 'group = "shared"'])
+def test_what_is_shown_of_a_wait_is_when_it_ends(ledger: connect.Ledger, monkeypatch: pytest.MonkeyPatch, group: str) -> None:
+    """However the wall clock was set when it was named; the ledger has it for the next run, which begins by that clock."""
+    monkeypatch.setattr(clocks.now, "for_others", lambda moment: moment + 86400.0)
+    shown: list[Snapshot] = []
+
+    class Screen(Watcher):
+        def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+            shown.append(snapshot)
+
+    runner = ByHand(lambda turn: wait_of(turn) if turn.host.startswith("a") else all_gone(turn))
+    table = parse_hosts(f'[hosts."*.example.org"]\nconnections = 2\n{group}')
+    named_at = runner.now
+    Steward(ledger, runner, Plan(table, max_idle_s=60.0), Screen(), runner.clock, lambda: False).run()
+    [snapshot] = shown
+    assert snapshot.blocked["a.example.org"] == pytest.approx(named_at + 600, abs=10)
+    assert set(snapshot.blocked) == ({"a.example.org", "b.example.org"} if group else {"a.example.org"})
+    assert (blocks(ledger)["a.example.org"] or 0.0) > named_at + 86400
 
 
 def test_an_image_that_is_only_passed_on_is_no_answer(ledger: connect.Ledger) -> None:

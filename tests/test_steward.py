@@ -23,6 +23,7 @@ from d4c_images.pace import HostPace, Policy, Speed
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
+from tests.test_lender import ledger_of
 
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
 Answer = Callable[[Turn], list[Outcome] | None]
@@ -74,14 +75,10 @@ class ByHand:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[connect.Ledger]:
-    """Ten images at each of two hosts."""
-    rows = [(1_000_000 + n, f"http://{'ab'[n % 2]}.example.org/{n}.jpg") for n in range(20)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
-    opened = connect.open_ledger(tmp_path / "ledger.sqlite")
-    owner.take(opened, "download", owner.this_process(), time.time())
-    yield opened
-    opened.close()
+def ledger() -> Iterator[connect.Ledger]:
+    """Ten images at each of two hosts. Made in this process: nothing depends on how busy the machine is."""
+    with ledger_of({"a.example.org": 10, "b.example.org": 10}, time.time(), shuffled=False) as opened:
+        yield opened
 
 
 def run(ledger: connect.Ledger, runner: ByHand, plan: Plan, patience_s: float = 7200.0) -> Ending:

@@ -315,7 +315,8 @@ class Attempts:
         lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
         is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
         is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
-        if is_overload or is_shut or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict):
+        asked = attempt.claim.urls[attempt.url_no]
+        if is_overload or is_shut or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict, asked):
             self._end_host(lane.host)
 
     def _start_over(self, attempt: Attempt) -> None:

@@ -130,7 +130,7 @@ class Doors:
     def _page(self, db: Connection, outcome: Outcome, code: int, verdict: Verdict, look: _Look) -> None:
         host_id = look.lease.host.host_id
         door = self._doors.get(host_id)
-        is_evidence = rules.may_be_shut(code, verdict.sign, has_given=True)
+        is_evidence = rules.may_be_shut(code, verdict.sign, promises=True)
         if door is None:
             if not is_evidence:
                 return
@@ -140,7 +140,7 @@ class Doors:
         if verdict.sign is not None and not door.is_led_to and claim is not None and claim.redirect_url is not None:
             door.is_led_to = table.has_given_by_name(db, parts(claim.urls[claim.url_no]).host)
         url_no, is_stored = (claim.url_no, claim.stored is not None) if claim else (outcome.url_no, False)
-        answer = Answer(outcome.image_id, url_no, code, verdict, is_stored)
+        answer = Answer(outcome.image_id, url_no, code, verdict, is_stored, _is_of_picture(outcome, claim))
         if door.is_shut:
             self._shut(host_id, door, answer, look)
             return
@@ -221,6 +221,15 @@ class _Look:
         if self._claims is None:
             self._claims = {claim.image_id: claim for claim in self.lease.turn.claims}
         return self._claims.get(image_id)
+
+
+def _is_of_picture(outcome: Outcome, claim: Claim | None) -> bool:
+    """Whether the URL that was answered names a picture. Where another host's redirect has led here, it is that host's."""
+    refusal = outcome.move and outcome.move.refusal
+    url_no = outcome.url_no if refusal is None else refusal.url_no
+    if claim is None or claim.redirect_url is not None or url_no >= len(claim.urls):
+        return False
+    return rules.names_picture(claim.urls[url_no])
 
 
 def _shut_out(verdict: Verdict) -> Verdict:

@@ -102,9 +102,10 @@ class Lane:
             self.speed = pace.speed_after(self.speed, news, self.jobs[-1].turn.connections, now=0.0)
         self.n_troubles, self.n_same, self.has_given = 0, 0, True
 
-    def has_met_page(self, code: int, verdict: Verdict) -> bool:
-        """Something else has come. Says whether it is time to hear first what the steward makes of so many alike."""
-        if door.kind_of(code, verdict) is not door.Kind.PAGE or not door.may_be_shut(code, verdict.sign, has_given=self.has_given):
+    def has_met_page(self, code: int, verdict: Verdict, url: str) -> bool:
+        """Something else has come than a picture. Says whether it is time to hear first what the steward makes of so many alike."""
+        promises = self.has_given or door.names_picture(url)
+        if door.kind_of(code, verdict) is not door.Kind.PAGE or not door.may_be_shut(code, verdict.sign, promises=promises):
             return False
         page = door.page_of(code, verdict.detail)
         if self.page is None or not self.page.is_like(page):

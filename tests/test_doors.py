@@ -39,6 +39,7 @@ QUOTA = (403, {"content-type": "application/json"}, b'{"error": {"code": 403, "m
 LOG_IN = (200, {}, b"<html><title>Log in</title><body><form>User name, password</form></body>")
 TERMS = (200, {}, b"<html><title>Images</title><body>Please accept the terms of use to go on. <button>I accept</button>")
 PLAIN = (403, {}, b"<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1><hr>nginx</body></html>")
+WELCOME = (200, {}, b"<html><title>Museum</title><body>Welcome to our museum! Opening hours, tickets, and how to find us.</body>")
 NOT_FOUND = (
     404,
     {},
@@ -202,6 +203,7 @@ PAGES = {
     "quota": (QUOTA,),
     "log-in": (LOG_IN,),
     "plain": (PLAIN,),
+    "a page": (WELCOME,),
     "maintenance by 503": ((503, {}, MAINTENANCE[2]),),
     "quota by 429": ((429, {}, b"Too many requests: your daily quota is used up"),),
 }
@@ -226,10 +228,12 @@ NEVER = {
     "signed, after 60": (CHALLENGE, 60),
     "plain": (PLAIN, 0),
     "plain, after 60": (PLAIN, 60),
+    "a page": (WELCOME, 0),
+    "a page, after 60": (WELCOME, 60),
 }
 
 
-@pytest.mark.parametrize(("page", "n_given", "n"), sized(NEVER, "plain", "signed, after 60"))
+@pytest.mark.parametrize(("page", "n_given", "n"), sized(NEVER, "plain", "signed, after 60", "a page"))
 def test_a_door_that_never_opens(page: Page, n_given: int, n: int) -> None:
     """It is asked once a day in the end, then given up: its images fail for the time being, with a reason of their own."""
     door = ShutDoor(page, n_given)
@@ -308,6 +312,18 @@ def test_a_host_whose_images_are_all_gone(page: Page, n_given: int, n: int) -> N
         assert (ending, heard.blocked) == (Ending.DONE, [])
         assert set(states(ledger)) - {("success", None)} == {("failed_permanent", f"http_{page[0]}")}
         assert publisher.n_requests == n
+
+
+def test_a_host_of_pages_ends_at_once() -> None:
+    """Its URLs do not say that pictures are there: links to the specimens' own pages, as some archives have them."""
+    publisher = Publisher(lambda image_id, when: WELCOME)
+    with ledger_of({"a.org": 500}) as ledger:
+        with ledger.transaction() as db:
+            db.execute("UPDATE image_rows SET urls = replace(urls, '.jpg', '')")
+        ending, heard = run(ledger, publisher)
+        assert (ending, heard.blocked) == (Ending.DONE, [])
+        assert states(ledger) == {("failed_permanent", "invalid_content_type"): 500}
+        assert publisher.n_requests == 500
 
 
 @pytest.mark.parametrize(("first", "n"), sized({"at the beginning": (0.0,), "in the middle": (0.35,)}))

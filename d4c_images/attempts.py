@@ -182,6 +182,9 @@ class Attempts:
                 return
             if attempt.hops < self._fetcher.options.limits.max_redirects:
                 wait_s = waits.retry_after_s(reply.headers, self._clock.time()) or 0.0  # of the redirected request, whoever gets it
+                to = host_of(reply.redirect_url) or attempt.lane.host
+                if to != attempt.lane.host and attempt.lane.has_been_led(to):
+                    self._end_host(attempt.lane.host)
                 self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1, wait_s)
                 return
             reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)

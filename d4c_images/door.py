@@ -66,6 +66,7 @@ class Answer(NamedTuple):
     verdict: Verdict
     is_stored: bool = False  # the image is there already, and was asked for again
     is_of_picture: bool = False  # the host was asked for what its URL calls a picture (`names_picture`)
+    n_before: int = 0  # images right before it that were answered alike, as is known only now
 
 
 class Suspect(NamedTuple):
@@ -133,6 +134,7 @@ class Door:
     code: int = 0  # of the latest such answer
     text: str = ""  # likewise
     is_of_pictures: bool = False  # the latest URL that brought the page is one of a picture
+    shuts_another: bool = False  # all that a host with pictures has left is redirects to this page
     is_led_to: bool = False  # by redirects of hosts that have given pictures: a page with a sign comes instead of those
     shut_at: float | None = None  # unix time; None: it is open, as far as is known
     n_probes: int = 0  # since then, in vain
@@ -142,6 +144,12 @@ class Door:
     @property
     def is_shut(self) -> bool:
         return self.shut_at is not None
+
+    @property
+    def is_uniform(self) -> bool:
+        """It has had one page without a sign for different images: believed, unless another host's redirects end here."""
+        is_believed = not self.has_given and self.sign is None and 200 <= self.code < 300
+        return is_believed and not self.is_shut and self.n_row >= UNSIGNED
 
     @property
     def is_mixed(self) -> bool:
@@ -179,7 +187,7 @@ class Door:
         if self.page is None or not self.page.is_like(page):
             self.page, self.n_row, self.n_rows, self.longest, self.n_pictures = page, 0, 0, 0, 0
             self.suspects.clear()
-        self.n_row += answer.image_id != self._last
+        self.n_row = max(self.n_row, answer.n_before) + (answer.image_id != self._last)
         self._last = answer.image_id
         if not answer.is_stored:
             self.suspects.append(Suspect(answer.image_id, answer.url_no))
@@ -197,7 +205,7 @@ class Door:
 
     def _enough(self) -> int | None:
         """How many images in a row show that the host is shut; None: no number does."""
-        has_given = self.has_given or (self.is_led_to and self.sign is not None)
+        has_given = self.has_given or self.shuts_another or (self.is_led_to and self.sign is not None)
         least = _least(self.code, self.sign, has_given=has_given, promises=has_given or self.is_of_pictures)
         return None if least is None else max(least, MIXED if self.is_mixed else 0, LONGER * self.longest)
 

@@ -12,6 +12,8 @@ from d4c_images.fetch import Connections, Request, Unfinished
 from d4c_images.model import Claim, Failure, Outcome, Reply, Report, Turn, Verdict
 from d4c_images.stores import Partial
 
+FEW_ALIKE = 5  # pages, or redirects to one other host, in a row: one image at a time, until the steward has heard of it
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -73,6 +75,8 @@ class Lane:
     has_given: bool = False  # a picture
     page: door.Page | None = None  # that different images have brought
     n_same: int = 0  # of them, in a row
+    leads_to: str = ""  # another host, by the latest redirects
+    n_led: int = 0  # of them, in a row
     n_slow: int = 0  # images that take long to decode, and wait for that
     group: str = ""  # hosts that share its waits; of a host alone, its name
     answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
@@ -93,14 +97,16 @@ class Lane:
     @property
     def is_full(self) -> bool:
         """As many requests are under way as there may be."""
-        return len(self.in_flight) >= min(self.jobs[-1].turn.connections, self.speed.width)
+        is_led = self.n_led >= FEW_ALIKE and self.jobs[-1].turn.leads_to != self.leads_to
+        is_odd = FEW_ALIKE <= self.n_same < door.UNSIGNED or is_led
+        return len(self.in_flight) >= (1 if is_odd else min(self.jobs[-1].turn.connections, self.speed.width))
 
     def has_got_picture(self, took_s: float) -> None:
         """Wider by one, where that is allowed and nothing was in trouble just before."""
         if not self.n_troubles:
             news = pace.News(n_ok=1, n_success=1, success_s=took_s)
             self.speed = pace.speed_after(self.speed, news, self.jobs[-1].turn.connections, now=0.0)
-        self.n_troubles, self.n_same, self.has_given = 0, 0, True
+        self.n_troubles, self.n_same, self.n_led, self.has_given = 0, 0, 0, True
 
     def has_met_page(self, code: int, verdict: Verdict, url: str) -> bool:
         """Something else has come than a picture. Says whether it is time to hear first what the steward makes of so many alike."""
@@ -112,6 +118,16 @@ class Lane:
             self.page, self.n_same = page, 0
         self.n_same += 1
         return self.n_same == door.UNSIGNED
+
+    def has_been_led(self, to: str) -> bool:
+        """A redirect to another host has come. Says whether it is time to hear first what the steward makes of so many in a row.
+
+        A turn that was on its way meanwhile ends as well; none does if the steward has said that they are nothing odd.
+        """
+        if to != self.leads_to:
+            self.leads_to, self.n_led = to, 0
+        self.n_led += 1
+        return self.n_led >= door.UNSIGNED and to != self.jobs[-1].turn.leads_to
 
     def rests_until(self) -> float:
         """When the next request may start, by the monotonic clock."""

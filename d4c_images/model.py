@@ -225,6 +225,7 @@ class Turn:
     bytes_per_s: float | None = None  # of this lane, on average
     max_bytes: int | None = None  # nothing is started once the turn has brought so many
     at_first: int | None = None  # requests at once to begin with; one more for each picture in time. None: all that it may have
+    leads_to: str = ""  # another host: many redirects there, in a row, are nothing odd
     group: str | None = None  # hosts with which this one shares its limits: a wait that one of them names is one of all
 
 

@@ -147,6 +147,8 @@ class Host:
     paused_until: float | None = None  # by a person; infinity: until somebody says otherwise
     words: str = ""  # the latest trouble with it
     n_given_up: int = 0  # images, while it is being given up
+    leads_to: str = ""  # another host: many redirects there, in a row, are nothing odd
+    unsure_until: float = 0.0  # not asked before, then for one image at a time: where its redirects lead is not known; 0: asked
 
     def is_paused(self, now: float) -> bool:
         return self.paused_until is not None and now < self.paused_until
@@ -330,7 +332,7 @@ class Roster:
 
     def forget(self, host: Host, now: float) -> None:
         """Nothing is lent of it, and nothing that is known of it would be lost."""
-        if host.lanes or host.n_given_up:
+        if host.lanes or host.n_given_up or host.unsure_until:
             return
         group = host.group
         if not group.is_shared and (group.opens_at() > now or group.interval_s):

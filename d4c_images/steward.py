@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import clocks, conclusions, crash, pace
-from d4c_images.doors import Doors
+from d4c_images.doors import Doors, Seen
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
@@ -171,9 +171,11 @@ class Steward:
         """Have workers start nothing more of what was lent to hosts of these groups."""
         if not groups:
             return
-        for lease_id, lease in self._lender.leases.items():
-            if lease.host.group in groups:
-                self._runner.send(lease.worker, Orders(end=frozenset((lease_id,))))
+        self._end_leases(lease_id for lease_id, lease in self._lender.leases.items() if lease.host.group in groups)
+
+    def _end_leases(self, lease_ids: Iterable[int]) -> None:
+        for lease_id in lease_ids:
+            self._runner.send(self._lender.leases[lease_id].worker, Orders(end=frozenset((lease_id,))))
 
     # -- settling
 
@@ -208,6 +210,7 @@ class Steward:
                 self._hosts.changed(lease.host.host_id)
             self._lender.returned(report, now)
         self._end({host.group for host in drawn.blocked})
+        self._be_unsure(seen, now)
         for group in drawn.widened:
             self._lender.call(group, now)
         for host in drawn.stirred.union(grown):
@@ -224,6 +227,19 @@ class Steward:
         for host_id in seen.for_people:
             if (host := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(host.name, seen.shut[host_id])
+
+    def _be_unsure(self, seen: Seen, now: float) -> None:
+        """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""
+        for host_id, to in seen.trusted.items():
+            if (host := self._hosts.get(host_id)) is not None:
+                host.leads_to = to
+        for host_id, until in seen.unsure.items():
+            host = self._hosts.get(host_id)
+            if host is not None and host.unsure_until != until:
+                host.unsure_until = until
+                if until:
+                    self._end_leases(lease_id for lease_id, lease in self._lender.leases.items() if lease.host is host)
+                self._lender.look_again(host, now)
 
     def _note_probes(self, reports: Collection[Report], news_of: Mapping[int, pace.News]) -> None:
         for report in reports:

@@ -131,7 +131,10 @@ class Doors:
         lead = self._lead(db, host_id, move.host, look)
         there_id = self._numbers.get(move.host, 0)
         there = self._doors.get(there_id)
-        if there is not None and (there.is_shut or there.is_uniform):
+        is_believed = there is not None and there.is_uniform and not self._promises(db, host_id, outcome, move, look)
+        if is_believed and lead.n_row >= rules.UNSIGNED and not lead.is_trusted:
+            lead.is_trusted, look.seen.trusted[host_id], look.seen.unsure[host_id] = True, move.host, 0.0
+        if there is not None and not is_believed and (there.is_shut or there.is_uniform):
             detail = f"{rules.TO}{move.host}: {there.text}"[:MAX_DETAIL]
             verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, detail, sign=there.sign)
             look.seen.redirected[outcome.image_id] = verdict
@@ -142,6 +145,13 @@ class Doors:
                 look.seen.shut_out.setdefault(there_id, set()).update(suspect.image_id for suspect in there.suspects)
         elif (door := self._doors.get(host_id)) is not None and door.code == rules.REDIRECT:
             self._picture(host_id, look)
+
+    def _promises(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> bool:
+        """Whether a host that redirects to a page has given pictures, or has URLs that name some."""
+        claim = look.claim(outcome.image_id)
+        if claim is not None and move.url_no < len(claim.urls) and rules.names_picture(claim.urls[move.url_no]):
+            return True
+        return host_id in look.gave or table.has_given(db, host_id)
 
     def _lead(self, db: Connection, host_id: int, to: str, look: _Look) -> _Lead:
         """One more redirect in a row. If they lead to a host of which nothing is known, that has to be found out first."""

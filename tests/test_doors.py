@@ -336,16 +336,18 @@ def test_a_host_whose_images_are_all_gone(page: Page, n_given: int, n: int) -> N
         assert publisher.n_requests == n
 
 
-def test_a_host_of_pages_ends_at_once() -> None:
-    """Its URLs do not say that pictures are there: links to the specimens' own pages, as some archives have them."""
-    publisher = Publisher(lambda image_id, when: WELCOME)
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+def test_a_host_of_pages_ends_at_once(is_elsewhere: bool) -> None:
+    """Its URLs do not say that pictures are there: links to the specimens' own pages, or by way of a resolver of such."""
+    publisher = Redirecting(lambda image_id, when: WELCOME, is_direct=not is_elsewhere)
     with ledger_of({"a.org": 500}) as ledger:
         with ledger.transaction() as db:
             db.execute("UPDATE image_rows SET urls = replace(urls, '.jpg', '')")
         ending, heard = run(ledger, publisher)
         assert (ending, heard.blocked) == (Ending.DONE, [])
         assert states(ledger) == {("failed_permanent", "invalid_content_type"): 500}
-        assert publisher.n_requests == 500
+        assert publisher.n_requests == 500 * (1 + is_elsewhere)
+        assert publisher.now - STARTED < 60.0
 
 
 @pytest.mark.parametrize(("first", "n"), sized({"at the beginning": (0.0,), "in the middle": (0.35,)}))

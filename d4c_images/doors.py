@@ -158,11 +158,13 @@ class Doors:
         lead, seen = self._leads.get(host_id), look.seen
         if lead is None or lead.to != to:
             self._end_lead(host_id, seen)
-            lead = self._leads[host_id] = _Lead(to)
+            lead = self._leads[host_id] = _Lead(look.lease.host.name, to)
         lead.n_row += 1
         if lead.n_row < rules.UNSIGNED:
             return lead
         target = self._target(db, to)
+        if target.is_known and not target.is_door and (own := self._targets.get(lead.name)) is not None:
+            own.is_well = True
         target.led_by.add(host_id)
         if target.is_known and not (target.is_door or lead.is_trusted):
             lead.is_trusted, seen.trusted[host_id] = True, to
@@ -186,8 +188,8 @@ class Doors:
         if target is None:
             if len(self._targets) >= KEEP:
                 del self._targets[next(iter(self._targets))]
-            works = table.has_given_by_name(db, name)
-            target = self._targets[name] = _Target(works, works)
+            is_well = table.has_given_by_name(db, name)
+            target = self._targets[name] = _Target(is_well, is_well)
         return target
 
     def _hear(self, host_id: int, outcome: Outcome, look: _Look) -> None:
@@ -195,10 +197,11 @@ class Doors:
         if outcome.move is None or outcome.move.redirect_url is None:
             self._end_lead(host_id, look.seen)
         target = self._targets.get(look.lease.host.name)
-        if target is not None and (outcome.verdict is None or not outcome.verdict.unreachable):
+        verdict = outcome.verdict
+        if target is not None and (outcome.unfolding is not None or (verdict is not None and not verdict.unreachable)):
             target.n_answers += 1
-            gives = outcome.unfolding is not None or (outcome.verdict is not None and outcome.verdict.status is Status.SUCCESS)
-            target.works |= gives or outcome.http_status in rules.MISSING
+            gives = outcome.unfolding is not None or (verdict is not None and verdict.status is Status.SUCCESS)
+            target.is_well |= gives or outcome.http_status in rules.MISSING
 
     def _decide(self, name: str, seen: Seen, now: float) -> None:
         """What is to be had where redirects lead, as far as is known. Who redirects there goes on, or is asked for one image."""
@@ -207,15 +210,20 @@ class Doors:
             return
         door = self._doors.get(self._numbers.get(name, 0))
         is_door = door is not None and (door.is_shut or door.is_uniform)
-        is_known = target.is_known or is_door or target.works or target.n_answers >= rules.UNSIGNED
+        is_new = not target.is_known and (is_door or target.is_well or target.n_answers >= rules.UNSIGNED)
+        target.is_known |= is_new
         if is_door and not target.is_door:
             seen.unsure |= dict.fromkeys(target.led_by, now)
             seen.trusted |= dict.fromkeys(target.led_by, "")
             for host_id in target.led_by:
                 self._leads[host_id].is_trusted = False
-        elif is_known and not target.is_known:
+        elif is_new:
             seen.unsure |= dict.fromkeys(target.led_by, 0.0)
-        target.is_known, target.is_door = is_known, is_door
+            for between in [self._leads[host_id].name for host_id in target.led_by]:
+                if between in self._targets:  # what redirects there is as well as that
+                    self._targets[between].is_well = True
+                    self._decide(between, seen, now)
+        target.is_door = is_door
 
     def _page(
         self, db: Connection, outcome: Outcome, code: int, verdict: Verdict, look: _Look, *, n_before: int = 0
@@ -293,6 +301,7 @@ class Doors:
 class _Lead:
     """Redirects of one host in a row."""
 
+    name: str  # of that host
     to: str
     n_row: int = 0
     is_trusted: bool = False  # it is known that no door is there
@@ -303,7 +312,7 @@ class _Lead:
 class _Target:
     """A host that another one redirects to."""
 
-    works: bool  # it has given pictures, or has said that it lacks some
+    is_well: bool  # it has given pictures or said that it lacks some, or redirects to a host that has
     is_known: bool  # so much, or that it does not answer, or nothing but pages
     is_door: bool = False
     n_answers: int = 0

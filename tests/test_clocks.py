@@ -62,6 +62,15 @@ def test_processes_of_a_machine_share_a_clock() -> None:
     assert before < float(done.stdout) < clocks.now()
 
 
+def test_a_machine_that_is_busy_between_two_readings_has_set_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SteadyClock(1000.0)
+    readings = iter([10.0, 13.0, 20.0, 23.0, 30.0, 33.0])
+    walls = iter([1012.0, 1020.5, 1093.0])
+    monkeypatch.setattr(clocks, "elapsed", lambda: next(readings))
+    monkeypatch.setattr(time, "time", lambda: next(walls))
+    assert [clock.for_others(0.0) for _ in range(3)] == [0.0, 0.0, 60.0]
+
+
 @pytest.mark.parametrize("step_s", [HOUR, -HOUR])
 def test_a_pause_lasts_as_long_as_its_person_wants(step_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """They named its end by the wall clock as it is set now."""

@@ -281,6 +281,7 @@ class Turn:
     bytes_per_s: float | None = None  # of this lane, on average
     max_bytes: int | None = None  # nothing is started once the turn has brought so many
     at_first: int | None = None  # requests at once to begin with; one more for each picture in time. None: all that it may have
+    leads_to: str = ""  # another host: many redirects there, in a row, are nothing odd
     group: str | None = None  # hosts with which this one shares its limits: a wait that one of them names is one of all
 
 
@@ -405,7 +406,7 @@ class Outcome:
     last_modified: str | None = None
     robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
-    hold_s: float = 0.0  # the server wants no request for so long, whatever it has answered (`waits`, `ratelimit`)
+    hold_s: float = 0.0  # the server wants no request for so long still, whatever it has answered (`waits`, `ratelimit`)
     interval_s: float = 0.0  # ... or not more than one in so long
     rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
     is_lost: bool = False  # of an image that is asked for again: its file was not there, or was another one
@@ -433,6 +434,7 @@ class Report:
     lease_id: int
     outcomes: tuple[Outcome, ...]
     finished: bool = False  # every claim of the turn has had its outcome
+    hold_s: float = 0.0  # an answer has just asked for no request for so long; its own outcome may come much later
 
 
 def _pickle_as_call(noun: Any) -> None:

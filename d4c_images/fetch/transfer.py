@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 ACCEPT = "Accept: image/*,*/*;q=0.5"
 ENCODINGS = "gzip, deflate, br"
 SPOILT = frozenset({8, pycurl.E_FILESIZE_EXCEEDED, pycurl.E_BAD_CONTENT_ENCODING})  # 8: WEIRD_SERVER_REPLY
+NAME_WAITS = (b"retry-after", b"ratelimit", b"x-ratelimit", b"x-rate-limit")  # headers with these names, or beginnings of names
 SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location"})
 
 
@@ -35,6 +36,8 @@ class Request:
     goes_on: Unfinished | None = None  # the rest of this body is wanted
     condition: tuple[str, ...] = ()  # headers that say what is there already: with 304 for an answer, no body comes
     cookies: tuple[str, ...] = ()  # to begin with; with the reply, those that are there then (lines of Netscape's format)
+    on_wait: Callable[[Request, Mapping[str, str]], None] | None = None  # called within `poll`; it must not raise
+    names_wait: bool = False  # set with the head of an answer that may name a wait, which was passed to `on_wait` before its body
     broke_off: Unfinished | None = None  # told with the reply: the body broke off, and its rest may be asked for
     starts_over: bool = False  # told with the reply: the rest is not to be had, so ask for the whole
 
@@ -93,7 +96,7 @@ class Transfer:
         self._overlap = b""  # still to be met with
         self._own: OwnCode | None = None
         self._fault: OSError | StoreError | None = None
-        request.broke_off, request.starts_over = None, False
+        request.broke_off, request.starts_over, request.names_wait = None, False, False
         self._gate.take(route)
         if memory is not self._memory:
             if self._memory is not None:
@@ -223,7 +226,15 @@ class Transfer:
             self._has_whole_head = False
         elif not line.strip():
             self._has_whole_head = True
+            if any(one.lower().startswith(NAME_WAITS) for one in self._lines) and code_of(self._lines) >= 200:
+                self._announce_wait()
         self._lines.append(line)
+
+    def _announce_wait(self) -> None:
+        """A body may take minutes to come, and its decoding as long."""
+        if self.request.on_wait is not None:
+            self.request.names_wait = True
+            self.request.on_wait(self.request, _parsed(self._lines))
 
     def _receive(self, chunk: bytes) -> int | None:
         """libcurl's write callback: anything but None ends the transfer with E_WRITE_ERROR. Must not raise."""

@@ -16,7 +16,7 @@ from d4c_images import again, documents, ratelimit, robots, waits
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
-from d4c_images.fetch import Fetcher, Request, host_of
+from d4c_images.fetch import Fetcher, Request, host_of, may_be_brotli
 from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Attempt, Clock, Lane
 from d4c_images.model import (
@@ -85,7 +85,9 @@ class Attempts:
         stored = attempt.claim.stored
         is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
         condition = again.condition(stored) if stored is not None and is_conditional else ()
-        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition, attempt.cookies)
+        request = Request(
+            url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition, attempt.is_in_brotli, attempt.cookies
+        )
         attempt.unfinished = None
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
@@ -191,6 +193,9 @@ class Attempts:
         if request.condition and reply.code == 304:
             self._is_as_stored(attempt, reply)
             return
+        if reply.code == OwnCode.BAD_ENCODING and not attempt.is_in_brotli and may_be_brotli(reply.headers):
+            self._ask_for_brotli(attempt)
+            return
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
             attempt.lane.has_got_picture(reply.elapsed_s)
@@ -213,6 +218,11 @@ class Attempts:
 
     def _ask_unconditionally(self, attempt: Attempt) -> None:
         attempt.asks_plainly = True
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
+
+    def _ask_for_brotli(self, attempt: Attempt) -> None:
+        attempt.is_in_brotli = True
         attempt.part.abort()
         attempt.lane.ready.append(attempt)
 

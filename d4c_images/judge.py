@@ -133,6 +133,8 @@ def _judge_body(reply: Reply, sniffed: Sniffed) -> Verdict:
 def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
     detail = _detail(reply)
     certain, sign = _signs(reply, None if reply.code in policy.missing else detail)
+    if reply.code in policy.unfinished:
+        detail = reply.error or detail
     verdict = _judge_code(reply.code, policy, wait_s, detail)
     if sign is None or verdict.status is not Status.FAILED_PERMANENT:
         return replace(verdict, sign=sign)

@@ -205,7 +205,7 @@ class Attempts:
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
         elif attempt.claim.stored is None and documents.may_be_document(reply, verdict):
             asked = attempt.claim.urls[attempt.url_no]
-            self._run(attempt, self._on_read, documents.read, reply, verdict, asked, attempt.url_no)
+            self._run(attempt, self._on_read, self._examiner.read, reply, verdict, asked, attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
             self._ask_plainly(attempt)
         else:

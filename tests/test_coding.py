@@ -7,14 +7,16 @@ import itertools
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.fetch.coding import MOST_MEMBERS, PIECE_BYTES, Unpacker, named_codings, unpacker
+from d4c_images.identity.manifest import MAX_BYTES
 from d4c_images.judge import Policy, judge
-from d4c_images.model import FetchOptions, Limits, Orders, OwnCode, Reply, Status
+from d4c_images.model import ErrorType, FetchOptions, Limits, Orders, OwnCode, Reply, Status
 from tests.publishers import pictures
 from tests.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for
@@ -88,10 +90,10 @@ def wire(status: int, name: str | None, body: bytes, length: str) -> bytes:
     return "\r\n".join([*headers, "", ""]).encode("latin-1") + sent
 
 
-def asked(answers: dict[str, bytes]) -> Iterator[tuple[str, Reply, bytes]]:
+def asked(answers: dict[str, bytes], options: FetchOptions | None = None) -> Iterator[tuple[str, Reply, bytes]]:
     """One request for each answer, by its path."""
     with Scripted(lambda one: answers[one.path]) as server:
-        fetcher = Fetcher(FetchOptions(LIMITS, connect_to=(server.connect_to,)))
+        fetcher = Fetcher(replace(options or FetchOptions(LIMITS), connect_to=(server.connect_to,)))
         connections = fetcher.connections(8)
         try:
             waiting, n_open = iter(answers), 0
@@ -222,6 +224,22 @@ def test_a_bomb_comes_in_small_pieces() -> None:
 def test_members_without_content_come_to_an_end() -> None:
     _, taking = unpacked(gzip.compress(b"", mtime=0) * (MOST_MEMBERS + 10), step=100_000)
     assert taking.fault is not None
+
+
+def test_of_a_text_no_more_is_read_than_a_document_may_have() -> None:
+    texts = [b'{"items": [' + b"[]," * 7_000_000, b"<html>" + b"<br>" * 5_000_000]
+    picture = JPEG + bytes(MAX_BYTES)
+    bodies = {"/0": gzip.compress(texts[0], 1), "/1": texts[1], "/2": picture}
+    answers = {path: answer(200, body=body) for path, body in bodies.items()}
+    options = FetchOptions(replace(LIMITS, max_bytes=40_000_000))
+    for path, reply, body in asked(answers, options):
+        assert reply.code == 200, reply.error
+        assert reply.size_bytes == len(body)
+        if path == "/2":
+            assert body == picture
+        else:
+            assert MAX_BYTES < len(body) <= MAX_BYTES + 256 * 1024
+            assert judge(reply, Policy(), 0.0).error_type == ErrorType.INVALID_CONTENT_TYPE
 
 
 @pytest.mark.parametrize(

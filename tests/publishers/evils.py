@@ -8,10 +8,12 @@ stands in `expected.tsv`.
 from __future__ import annotations
 
 import email.utils
+import functools
 import gzip
 import itertools
 import random
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -240,6 +242,19 @@ def gzip_truncated(ask: Ask) -> Steps:
     """A gzip stream cut off in the middle, with matching Content-Length."""
     packed = gzip.compress(site.thing(ask).body, mtime=0)
     yield whole(ask, packed[: len(packed) // 2], site.thing(ask).media_type, content_encoding="gzip")
+
+
+@functools.lru_cache(maxsize=1)
+def _inflatable_manifest() -> bytes:
+    packing, block = zlib.compressobj(9, wbits=31), b"[]," * 350_000
+    start = packing.compress(b'{"@context": "http://iiif.io/api/presentation/3/context.json", "type": "Manifest", "items": [')
+    return b"".join([start, *(packing.compress(block) for _ in range(100)), packing.compress(b"[]]}"), packing.flush()])
+
+
+@behaviour
+def manifest_bomb(ask: Ask) -> Steps:
+    """A IIIF manifest of 105 MB that 100 KB inflate to: 35 million empty lists."""
+    yield whole(ask, _inflatable_manifest(), "application/json", content_encoding="gzip")
 
 
 @behaviour

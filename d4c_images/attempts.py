@@ -6,10 +6,12 @@ says `success` is told only after `Store.put` has returned: the order that invar
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from d4c_images import again, documents, ratelimit, robots, waits
@@ -33,6 +35,7 @@ from d4c_images.model import (
 )  # fmt: skip
 from d4c_images.stores import Keep, Place, Store
 
+PACKAGE = Path(__file__).parent
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 
@@ -161,7 +164,7 @@ class Attempts:
         except D4CError:
             raise
         except Exception as error:
-            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, _unforeseen(error))
             self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
 
     def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
@@ -368,6 +371,15 @@ def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
     if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
         return replace(now, url_no=before.url_no)  # the better candidate may do better next time
     return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
+
+
+def _unforeseen(error: Exception) -> str:
+    """For whoever reads the ledger, and for whoever has to find the fault."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the machine failed while the image was worked on: {error.strerror}"
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(frame.filename).parents]
+    place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(PACKAGE)}" if places else ""
+    return f"a fault of this program ended the attempt{place}: please report it"
 
 
 def _published(attempt: Attempt) -> PublishedHash | None:

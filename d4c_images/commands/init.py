@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import clocks, signals
 from d4c_images.commands import arguments, session
-from d4c_images.errors import D4CError, Stopped, UsageError
+from d4c_images.errors import D4CError, Stopped, UsageError, printable
 from d4c_images.ledger import migrations, owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
@@ -113,11 +113,12 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
                 with IngestProgress(console, "media rows", live=live) as view:
                     show = partial(after_each_group, view.show)
                     summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
-                print("\n".join(summary_lines(summary)), flush=True)
+                print(printable("\n".join(summary_lines(summary))), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
                     counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), clocks.now)
-                print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
+                lines = [f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]
+                print(printable("\n".join(lines)), flush=True)
             return 0
         except Stopped as stopped:
             ledger.ending = str(stopped)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import select
+import socket
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -224,6 +226,23 @@ def test_a_bomb_comes_in_small_pieces() -> None:
 def test_members_without_content_come_to_an_end() -> None:
     _, taking = unpacked(gzip.compress(b"", mtime=0) * (MOST_MEMBERS + 10), step=100_000)
     assert taking.fault is not None
+
+
+def test_a_packed_body_that_comes_no_further_is_out_of_time() -> None:
+    """The coding does not hide how a body ended."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fetcher = Fetcher(FetchOptions(replace(LIMITS, total_s=0.5), allow_private_hosts=True))
+        connections = fetcher.connections(1)
+        connections.start(Request(f"http://127.0.0.1:{listener.getsockname()[1]}/0", Memory()))
+        while not select.select([listener], [], [], 0)[0]:
+            list(fetcher.poll(0.05))
+        client, _ = listener.accept()
+        with client:
+            client.sendall(wire(200, "gzip", gzip.compress(JPEG), "twice"))
+            ((_, reply),) = wait_for(fetcher)
+        connections.close()
+        fetcher.close()
+    assert reply.code == OwnCode.TIMEOUT
 
 
 def test_of_a_text_no_more_is_read_than_a_document_may_have() -> None:

@@ -92,6 +92,14 @@ def test_what_a_head_does_not_decide(wire: bytes, code: int) -> None:
     assert reply.code == code
 
 
+def test_a_trailer_is_no_header() -> None:
+    body = b"%x\r\n%b\r\n0\r\nContent-Encoding: gzip\r\nContent-Range: bytes 0-3/9\r\nRetry-After: 9\r\n\r\n" % (N, JPEG)
+    with Scripted(lambda asked: b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + body) as server:
+        (reply,) = asked_for(["/1"], server)
+    assert (reply.code, reply.size_bytes) == (200, N)
+    assert not {"content-encoding", "content-range", "retry-after"} & set(reply.headers)
+
+
 # What is a whole and what a part, of an answer that was asked for whole
 
 JPEG = pictures.jpeg("whole")

@@ -126,7 +126,7 @@ class Transfer:
             if self._fault is not None:
                 raise self._fault
             if self._unpacker is not None and self._own is None and not self._is_long_text:
-                self._add_all(self._unpacker.end())
+                all(map(self._add, self._unpacker.end()))
             if self._kept:
                 self._body.write()
         except OSError as fault:
@@ -251,9 +251,11 @@ class Transfer:
             self._lines = []
             self._has_whole_head = False
             self._coded = ""
+        elif self._has_whole_head:
+            return  # a trailer says nothing of what has gone before (RFC 9110 section 6.5.1)
         elif not line.strip():
             self._has_whole_head = True
-        elif line[:17].lower() == b"content-encoding:" and not self._has_whole_head:
+        elif line[:17].lower() == b"content-encoding:":
             self._coded += "," + line[17:].strip().decode("latin-1")
         self._lines.append(line)
 

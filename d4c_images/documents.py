@@ -62,6 +62,8 @@ def read(reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding |
 
 def _found(reply: Reply, path: Path) -> Document | Fault:
     """Nothing is read before it is known how large it is, and nothing parsed before it is known what that takes."""
+    if sniff(reply.head, reply.tail, reply.size_bytes).kind in (Kind.HTML, Kind.XML):
+        return Fault("a page", is_broken=True)
     if reply.size_bytes > MAX_BYTES:
         return TOO_LONG
     if need_bytes(reply) is None:

@@ -96,6 +96,13 @@ def test_what_is_too_long_is_not_read(tmp_path: Path) -> None:
     assert verdict.detail == "a document of more than 16 MiB"
 
 
+def test_a_large_page_comes_back_unread(tmp_path: Path) -> None:
+    reply = reply_of(tmp_path, b"<html><title>Log in</title>" + b"[]," * 3_000_000)
+    verdict, most_bytes = taken(lambda: documents.read(reply, PAGE, MANIFEST_URL, 0))
+    assert (verdict.status, verdict.detail) == (Status.FAILED_TRANSIENT, "no IIIF document, but: a page")
+    assert most_bytes < 1_000_000
+
+
 def test_a_large_manifest_is_read_where_it_holds_nobody_up(tmp_path: Path) -> None:
     body = json.dumps(manifest_3(*({**BODY, "id": f"https://h.org/{n}.jpg", "label": "x" * 4_000} for n in range(1_500)))).encode()
     reply = reply_of(tmp_path, body)

@@ -65,10 +65,19 @@ class Place:
     folder: Path
     server: Scripted
 
+    def environ(self, locale: str) -> dict[str, str]:
+        given = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON", "D4C_"))}
+        return given | {"PYTHONPATH": str(PROJECT), "D4C_CONTACT": "a@example.org", **LOCALES[locale]}
+
+    def download(self, ledger: str) -> list[str]:
+        return [
+            "download", "--ledger", ledger, "--root", f"images {ledger}", "--connect-to", self.server.connect_to,
+            "--processes", "1", "--max-attempts", "1", "--give-up-after", "0s",
+        ]  # fmt: skip
+
     def run(self, locale: str, *words: str, code: int | tuple[int, ...] = 0) -> str:
         """What a command prints, of both streams, after nothing in it was found that a terminal would obey."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON", "D4C_"))}
-        environ |= {"PYTHONPATH": str(PROJECT), "D4C_CONTACT": "a@example.org", **LOCALES[locale]}
+        environ = self.environ(locale)
         done = subprocess.run(
             [*PROGRAM, *words], capture_output=True, cwd=self.folder, env=environ, timeout=PATIENCE_S, check=False
         )
@@ -94,17 +103,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(folder, server)
 
 
-def download(place: Place, locale: str, ledger: str = "ledger.sqlite") -> str:
-    return place.run(
-        locale, "download", "--ledger", ledger, "--root", f"images {ledger}", "--connect-to", place.server.connect_to,
-        "--processes", "1", "--max-attempts", "1", "--give-up-after", "0s",
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def filled(place: Place) -> Place:
     place.run("UTF-8", "init", f"evil {chr(27)}[31m.zip", "--ledger", "ledger.sqlite")
-    download(place, "UTF-8")
+    place.run("UTF-8", *place.download("ledger.sqlite"))
     return place
 
 
@@ -154,7 +156,7 @@ def test_every_command_shows_what_can_be_shown(filled: Place, what: str, locale:
 def test_a_run_goes_to_its_end(place: Place, locale: str) -> None:
     ledger = f"{locale}.sqlite"
     place.run(locale, "init", f"evil {chr(27)}[31m.zip", "--ledger", ledger)
-    shown = download(place, locale, ledger)
+    shown = place.run(locale, *place.download(ledger))
     assert " end: " in shown
     table = place.folder / f"{locale}.csv"
     place.run(locale, "export", table.name, "--ledger", ledger)
@@ -164,6 +166,29 @@ def test_a_run_goes_to_its_end(place: Place, locale: str) -> None:
         details = [detail for (detail,) in db.execute("SELECT error_detail FROM images WHERE error_detail IS NOT NULL")]
     assert sum("服务器" in detail for detail in details) >= 8
     assert not OBEYED.search("".join(details))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_live_view_goes_to_its_end(place: Place, locale: str) -> None:
+    ledger = f"live {locale}.sqlite"
+    place.run(locale, "init", f"evil {chr(27)}[31m.zip", "--ledger", ledger)
+    ours, theirs = os.openpty()
+    environ = {**place.environ(locale), "TERM": LOCALES[locale].get("TERM", "xterm-256color")}
+    words = place.download(ledger)
+    process = subprocess.Popen([*PROGRAM, *words], stdout=theirs, stderr=theirs, cwd=place.folder, env=environ)
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 65536):
+            shown += block
+    except OSError:  # EIO: the other end is closed (pty(7))
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(PATIENCE_S) == 0, shown
+    assert b"images stored" in shown
+    assert not re.search(rb"Traceback|UnicodeEncodeError|internal error|owned", shown), shown
 
 
 @pytest.mark.parametrize(

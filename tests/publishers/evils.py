@@ -246,14 +246,14 @@ def gzip_truncated(ask: Ask) -> Steps:
 
 @functools.lru_cache(maxsize=1)
 def _inflatable_manifest() -> bytes:
-    packing, block = zlib.compressobj(9, wbits=31), b"[]," * 350_000
+    packing, block = zlib.compressobj(9, wbits=31), b"[]," * 70_000
     start = packing.compress(b'{"@context": "http://iiif.io/api/presentation/3/context.json", "type": "Manifest", "items": [')
     return b"".join([start, *(packing.compress(block) for _ in range(100)), packing.compress(b"[]]}"), packing.flush()])
 
 
 @behaviour
 def manifest_bomb(ask: Ask) -> Steps:
-    """A IIIF manifest of 105 MB that 100 KB inflate to: 35 million empty lists."""
+    """A IIIF manifest of 21 MB that 21 KB inflate to: seven million empty lists."""
     yield whole(ask, _inflatable_manifest(), "application/json", content_encoding="gzip")
 
 

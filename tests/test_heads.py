@@ -108,6 +108,10 @@ RANGES = [
     (206, f"bytes 0-{N - 1}/{N}", JPEG, True),
     (206, f"BYTES 0-{N - 1}/{N}", JPEG, True),
     (206, f"bytes  0-{N - 1}/{N}", JPEG, True),
+    (206, f"bytes: 0-{N - 1}/{N}", JPEG, True),
+    (206, f"bytes=0 - {N - 1} / {N}", JPEG, True),
+    (206, f"0-{N - 1}/{N}", JPEG, True),
+    (206, f"items 0-{N - 1}/{N}", JPEG, False),
     (206, f"bytes 0-{N - 2}/{N}", JPEG, True),  # one too few, in words
     (206, f"bytes 0-99/{N}", JPEG[:100], False),
     (206, f"bytes 100-{N - 1}/{N}", JPEG[100:], False),

@@ -21,7 +21,7 @@ WRITE_BYTES = 64 * 1024  # each write lets other threads in, and waits until the
 STRONG_DATE_S = 60  # a file that was changed so shortly before the answer may change again within the same second
 
 _MAY_GO_ON = frozenset({OwnCode.BROKEN, OwnCode.STALLED, OwnCode.TIMEOUT})
-_CONTENT_RANGE = re.compile(r"bytes[\s=]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"(?:bytes)?[\s:=]*([0-9]{1,18})\s*-\s*([0-9]{1,18})\s*/\s*([0-9]{1,18})", re.IGNORECASE)
 
 
 class Sink(Protocol):

@@ -15,7 +15,7 @@ WORKERS = 2
 MAX_BYTES = 150_000_000 + WORKERS * 100_000_000
 LARGE = (  # half are decoded
     *("tiff_large", "jpeg_large:5300", "drip", "ok", "jpeg_large", "webp_bomb", "png_bomb", "endless"),
-    "manifest_bomb",
+    "manifest_bomb:14",
 )
 
 

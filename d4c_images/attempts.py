@@ -6,17 +6,19 @@ says `success` is told only after `Store.put` has returned: the order that invar
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from d4c_images import again, documents, ratelimit, robots, waits
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
-from d4c_images.fetch import Fetcher, Request, host_of
+from d4c_images.fetch import Fetcher, Request, host_of, may_be_brotli
 from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Attempt, Clock, Lane
 from d4c_images.model import (
@@ -33,6 +35,7 @@ from d4c_images.model import (
 )  # fmt: skip
 from d4c_images.stores import Keep, Place, Store
 
+PACKAGE = Path(__file__).parent
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
 SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
@@ -86,7 +89,17 @@ class Attempts:
         stored = attempt.claim.stored
         is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
         condition = again.condition(stored) if stored is not None and is_conditional else ()
-        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition, attempt.cookies, self._on_wait)
+        request = Request(
+            url,
+            attempt.part,
+            attempt,
+            hops=attempt.hops,
+            goes_on=attempt.unfinished,
+            condition=condition,
+            undone_by_curl=attempt.is_in_brotli,
+            cookies=attempt.cookies,
+            on_wait=self._on_wait,
+        )
         attempt.unfinished = None
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
@@ -159,7 +172,7 @@ class Attempts:
         except D4CError:
             raise
         except Exception as error:
-            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, _unforeseen(error))
             self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
 
     def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
@@ -194,6 +207,9 @@ class Attempts:
         if request.condition and reply.code == 304:
             self._is_as_stored(attempt, reply)
             return
+        if reply.code == OwnCode.BAD_ENCODING and not attempt.is_in_brotli and may_be_brotli(reply.headers):
+            self._ask_for_brotli(attempt)
+            return
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
             attempt.lane.has_got_picture(reply.elapsed_s)
@@ -203,7 +219,7 @@ class Attempts:
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
         elif attempt.claim.stored is None and documents.may_be_document(reply, verdict):
             asked = attempt.claim.urls[attempt.url_no]
-            self._run(attempt, self._on_read, documents.read, reply, verdict, asked, attempt.url_no)
+            self._run(attempt, self._on_read, self._examiner.read, reply, verdict, asked, attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
             self._ask_plainly(attempt)
         else:
@@ -216,6 +232,11 @@ class Attempts:
 
     def _ask_unconditionally(self, attempt: Attempt) -> None:
         attempt.asks_plainly = True
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
+
+    def _ask_for_brotli(self, attempt: Attempt) -> None:
+        attempt.is_in_brotli = True
         attempt.part.abort()
         attempt.lane.ready.append(attempt)
 
@@ -374,6 +395,15 @@ def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
     if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
         return replace(now, url_no=before.url_no)  # the better candidate may do better next time
     return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
+
+
+def _unforeseen(error: Exception) -> str:
+    """For whoever reads the ledger, and for whoever has to find the fault."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the machine failed while the image was worked on: {error.strerror}"
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(frame.filename).parents]
+    place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(PACKAGE)}" if places else ""
+    return f"a fault of this program ended the attempt{place}: please report it"
 
 
 def _published(attempt: Attempt) -> PublishedHash | None:

@@ -169,4 +169,5 @@ class Attempt:
     unfinished: Unfinished | None = None  # the rest of this body is asked for next
     n_resumed: int = 0
     is_lost: bool = False  # what should be stored is not: the bytes are wanted, whatever they are
+    is_in_brotli: bool = False  # or may be: libcurl has to undo the coding of the body
     asks_plainly: bool = False  # without a condition: the server has misunderstood it

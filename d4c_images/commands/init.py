@@ -135,12 +135,13 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
                     show = partial(after_each_group, view.show)
                     summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
                 summaries.append(summary)
-                print("\n".join(summary_lines(summary)), flush=True)
+                print(printable("\n".join(summary_lines(summary))), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
                     show = partial(after_each_group, view.show)
                     counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
-                print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
+                lines = [f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]
+                print(printable("\n".join(lines)), flush=True)
             if any(summary.admitted for summary in summaries):
                 return 0
             ledger.ending = nothing_usable(path, summaries)

@@ -29,7 +29,7 @@ class IngestProgress:
         self._bar: Progress | None = None
         if live:
             self._bar = Progress(
-                TextColumn(what),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[rows]:,} rows  {task.fields[rate]:,.0f} rows/s"),

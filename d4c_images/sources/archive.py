@@ -241,7 +241,7 @@ def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Sou
     if (folder.path / "meta.xml").is_file():
         if box.path.name == "meta.xml":
             return open_media(folder.path, dataset=dataset)
-        tables = read_meta((folder.path / "meta.xml").read_bytes(), str(folder.path / "meta.xml"))
+        tables = read_meta(folder.start("meta.xml", MAX_META_BYTES + 1), folder.title("meta.xml"))
         sources = _media_by_meta(folder, "", tables, dataset or _dataset(folder, ""))
         if mine := [source for source in sources if source.path.name == box.path.name]:
             return mine

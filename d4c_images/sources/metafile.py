@@ -10,6 +10,7 @@ neither cells nor rows and encloses nothing, it is read as what the attribute mu
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from xml.etree import ElementTree
 from d4c_images.errors import SourceError
 
 MAX_META_BYTES = 4 << 20
+MAX_ELEMENTS = 100_000
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\f": "\f", "\\\\": "\\", "\\|": "|", '\\"': '"', "\\'": "'"}
 _BARE_RECORD_END = {"\n": "\n", "\r\n": "\n", "\r": "\r", "\n\r": "\n\r"}
 _ENCODINGS = {"ansi": "cp1252", "unicode": "utf-16", "utf8mb4": "utf-8"}
@@ -55,7 +57,7 @@ def read_meta(data: bytes, name: str) -> list[TableMeta]:
     if len(data) > MAX_META_BYTES:
         raise SourceError(f"{name}: longer than {MAX_META_BYTES >> 20} MiB: this is no meta.xml")
     try:
-        root = ElementTree.fromstring(data.lstrip())  # a line above the XML declaration is common, and harmless
+        root = _parsed(data.lstrip())  # a line above the XML declaration is common, and harmless
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise SourceError(f"{name}: this is no sound XML ({error})") from None
     if _local(root) != "archive":
@@ -134,7 +136,7 @@ def codec_of(encoding: str, what: str) -> str:
 def dataset_of(eml: bytes) -> str | None:
     """What an EML document calls its dataset, without the number of its version; None where it says nothing."""
     try:
-        root = ElementTree.fromstring(eml)
+        root = _parsed(eml)
     except (ElementTree.ParseError, ValueError, LookupError):
         return None
     package = re.sub(r"/v[0-9.]+$", "", root.get("packageId", "").strip())
@@ -142,6 +144,15 @@ def dataset_of(eml: bytes) -> str | None:
         return package
     found = next((element for element in root.iter() if _local(element) == "alternateIdentifier"), None)
     return (found.text or "").strip() or None if found is not None else None
+
+
+def _parsed(data: bytes) -> ElementTree.Element:
+    """The root. Elements are counted while they are read: each takes some hundred bytes of memory, and four in the file."""
+    elements = (element for _, element in ElementTree.iterparse(io.BytesIO(data), ("start",)))
+    root: ElementTree.Element = next(elements)
+    if any(n >= MAX_ELEMENTS for n, _ in enumerate(elements, 1)):
+        raise ValueError(f"it has more than {MAX_ELEMENTS:,} elements")
+    return root
 
 
 def _local(element: ElementTree.Element) -> str:

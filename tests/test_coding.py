@@ -182,7 +182,7 @@ def unpacked(body: bytes, named: tuple[str, ...] = (), step: int = 7) -> tuple[b
 
 
 @pytest.mark.parametrize("step", [1, 3, 1023, 1024, 100_000])
-@pytest.mark.parametrize("real", set(CODINGS) - {"brotli"})
+@pytest.mark.parametrize("real", sorted(CODINGS.keys() - {"brotli"}))
 def test_it_does_not_matter_how_the_bytes_arrive(real: str, step: int) -> None:
     body, taking = unpacked(CODINGS[real](JPEG), ("deflate",), step)
     assert body == JPEG

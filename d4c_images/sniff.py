@@ -239,7 +239,10 @@ def sniff_tiff(read_at: ReadAt, size_bytes: int) -> Sniffed:
     elif base.kind is Kind.IMAGE and any(tiff.holds_sensor_data(one) for one in directories):
         maker = tiff.text(first, _MAKE).lower()
         base = next((sniffed for name, sniffed in _MAKERS.items() if maker.startswith(name)), _OTHER_MAKER)
-    truncated = tiff.lacks_directory or any(tiff.is_cut(one, by_length=base.kind is Kind.RAW) for one in directories)
+    if base.kind is Kind.RAW:
+        truncated = tiff.lacks_directory or any(tiff.is_cut(one, by_length=True) for one in directories)
+    else:  # of further pictures, a cut and a wrong offset are told apart by the decoder
+        truncated = tiff.is_cut(first, by_length=False)
     return replace(base, truncated=truncated, needs_ifd=None in others and not truncated)
 
 

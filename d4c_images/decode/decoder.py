@@ -24,9 +24,9 @@ from pathlib import Path
 
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
-from d4c_images.decode import jpeg, jpeg2000, need, png, small, tiff
+from d4c_images.decode import jpeg, jpeg2000, need, png, small, tiff, tiff_pages, tiff_read
+from d4c_images.decode.faults import Damaged
 from d4c_images.decode.room import Room
 from d4c_images.judge import DecodeFault, DecodeResult
 from d4c_images.sniff import Kind, Sniffed
@@ -89,13 +89,22 @@ class _Read:
 
 
 class _Sparing(io.BufferedReader):
-    """A file of which no more than `left_bytes` may be read: a header can be as large as a body. None lifts that."""
+    """A file of which no more than `left_bytes` may be read: a header can be as large as a body. None lifts that.
 
-    def __init__(self, path: Path, left_bytes: int | None) -> None:
+    Its first bytes are those of `head`.
+    """
+
+    def __init__(self, path: Path, left_bytes: int | None, head: bytes = b"") -> None:
         super().__init__(io.FileIO(path))
         self.left_bytes = left_bytes
+        self._head = head
 
     def read(self, size: int | None = -1, /) -> bytes:
+        at = self.tell() if self._head else 0
+        data = self._read(size)
+        return self._head[at : at + len(data)] + data[max(0, len(self._head) - at) :]
+
+    def _read(self, size: int | None) -> bytes:
         if self.left_bytes is not None:
             data = super().read(self.left_bytes + 1 if size is None or size < 0 else min(size, self.left_bytes + 1))
             self.left_bytes -= len(data)
@@ -133,7 +142,7 @@ class Decoder:
             read = self._read(path, form, may_take_long)
         except _TooManyPixels as error:
             return DecodeResult(False, DecodeFault.TOO_MANY_PIXELS, str(error))
-        except jpeg.DamagedJpeg as error:
+        except (Damaged, jpeg.DamagedJpeg) as error:
             return DecodeResult(False, DecodeFault.TRUNCATED, str(error))
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
@@ -153,7 +162,8 @@ class Decoder:
         """
         if self.max_edge is None or media_type not in _FORMATS:
             return None
-        with self._opened(path, _FORMATS[media_type]) as picture:
+        head = tiff_pages.head_of_main(path) if media_type == "image/tiff" else b""
+        with self._opened(path, _FORMATS[media_type], head) as picture:
             if media_type == "image/jpeg" and max(picture.size) <= self.max_edge and not small.is_turned(picture):
                 return None
             made = self._shrunk(picture, path, self.max_edge, may_take_long)
@@ -164,7 +174,8 @@ class Decoder:
         return Reduced(body, hashlib.sha256(body).digest(), *made.size)
 
     @contextmanager
-    def _opened(self, path: Path, form: str) -> Iterator[ImageFile.ImageFile]:
+    def _opened(self, path: Path, form: str, head: bytes = b"") -> Iterator[ImageFile.ImageFile]:
+        """`head`: in place of the file's first bytes."""
         need_bytes = need.of_opening(form, path)
         if not self._fits(2 * need_bytes):  # for two threads at once
             raise TooLarge(f"not decoded: the file alone takes {need_bytes // 1_000_000} MB")
@@ -173,7 +184,7 @@ class Decoder:
                 import pillow_heif  # libheif, that most workers never need
 
                 pillow_heif.register_heif_opener()
-        with _Sparing(path, HEADER_BYTES) as file, Image.open(file, formats=[form]) as picture:
+        with _Sparing(path, HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
             file.left_bytes = None
             yield picture
 
@@ -194,6 +205,8 @@ class Decoder:
     # reading to the end
 
     def _read(self, path: Path, form: str, may_take_long: bool) -> _Read:
+        if form == "TIFF":
+            return self._read_tiff(path, may_take_long)
         try:
             with self._opened(path, form) as picture:
                 if isinstance(picture, JpegImageFile):
@@ -250,8 +263,6 @@ class Decoder:
             if picture.format == "PNG":
                 png.read(path)
                 return None
-            if isinstance(picture, TiffImageFile) and self._read_pieces(picture, path):
-                return None
             if picture.format == "JPEG2000":
                 need_bytes = jpeg2000.shrink(picture, path, self._room.own_bytes)
             if need_bytes > self._room.common_bytes:
@@ -263,16 +274,18 @@ class Decoder:
                     again.verify()
         return None
 
-    def _read_pieces(self, picture: TiffImageFile, path: Path) -> bool:
-        """Whether a TIFF could be read piece by piece."""
-        with path.open("rb") as file, self._room.taken(tiff.PIECE_BYTES):
-            try:
-                for piece in tiff.pieces(picture, file):
-                    with Image.open(io.BytesIO(piece.body), formats=["TIFF"]) as part:
-                        part.load()
-            except tiff.Uncut:
-                return False
-        return True
+    def _read_tiff(self, path: Path, may_take_long: bool) -> _Read:
+        means = tiff_read.Means(
+            weigh=lambda pixels: self._weigh(pixels, may_take_long),
+            memory=tiff_read.Memory(
+                lambda need_bytes: self._room_for(need_bytes, may_take_long), self._room.own_bytes, self._room.common_bytes
+            ),
+            opened=lambda head: self._opened(path, "TIFF", head),
+            most_pixels=self._max_pixels,
+            most_pictures=MAX_FRAMES,
+        )
+        found = tiff_read.read(path, means)
+        return _Read(found.width, found.height, found.oddity, found.unread)
 
     # making smaller
 

@@ -1,0 +1,288 @@
+"""Checks the stored data of a TIFF's pictures: that they are all there, and whether they are what their packing demands.
+
+libtiff goes on after an error in a deflate stream, stops as soon as it has the bytes that it wants, and only prints what is wrong
+with a JPEG or a fax code (as measured with 4.7.2), so these are not left to it. Deflate and LZMA streams are unpacked to their end,
+where their checksums are; the codes of LZW and PackBits are counted; strips and tiles of JPEG go through the checks of `jpeg`. Of
+Zstd, and of fax codes apart from zeros in them, there is only what the decoder sees. Data without packing show only their length.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import accumulate
+
+from PIL import Image
+
+from d4c_images.decode import jpeg, tiff_codes
+from d4c_images.decode.faults import Damaged
+from d4c_images.decode.tiff_pages import Packing, Page, Tag, TiffFile
+
+_DEFLATES = (Packing.DEFLATE, Packing.OLD_DEFLATE)
+PACKED_BYTES = (Packing.LZW, Packing.PACKBITS, Packing.LZMA, Packing.ZSTD)  # these pack bytes, whatever they mean
+
+_SHOW_THEIR_END = (*_DEFLATES, Packing.JPEG)
+_BLOCK = 1 << 16
+_GROUP_BYTES = 1 << 20
+_MOST_TABLES = 1 << 16
+_HEAD_BYTES = 1 << 20
+_START = b"\xff\xd8"
+_FAX = (Packing.MODIFIED_HUFFMAN, Packing.GROUP_3, Packing.GROUP_4)
+_BYTES_LEFT = re.compile(r"extraneous bytes before marker")  # which cameras leave, but no writer of TIFFs
+_UNSUPPORTED = re.compile(r"unsupported|not supported|precision|colou?r ?space|not compiled", re.IGNORECASE)
+_ZEROS = bytes(3)  # no codes of Modified Huffman or Group 4 have 24 zero bits in a row (ITU-T T.4, T.6)
+_MOST_PADDING = 8
+_LZMA_BYTES, _CODES_BYTES = 12_000_000, 500_000
+_END_OF_BLOCK = 0x001001  # of Group 4: twice the end of a line
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    taken: Callable[[int], AbstractContextManager[None]]  # waits for so many bytes; one must be given back before the next
+    own_bytes: int  # a worker's
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `check` found in data that show no damage."""
+
+    is_read: bool = False  # all of them, to the end
+    oddity: str | None = None  # libjpeg's
+
+
+def check_place(tiff: TiffFile, page: Page, *, by_length: bool = False) -> bool:
+    """Whether all strips or tiles lie within the file; if they never can, False. Raises `Damaged` if the file was cut.
+
+    The stored length of what shows its own end is believed only `by_length`: some writers store too large ones.
+    """
+    if page.compression == Packing.OLD_JPEG and not tiff.is_there(*_old_jpeg(tiff, page), "the end of its picture data"):
+        return False
+    if not page.has_pieces:
+        return True
+    for number, (at, stored) in enumerate(tiff.spans(page)):
+        size = 1 if stored is None or (page.compression in _SHOW_THEIR_END and not by_length) else stored
+        if page.compression == Packing.PLAIN:
+            size = page.piece_bytes(number)
+        if at < 8 or not size:
+            raise Damaged("A strip or tile of its picture is missing.")
+        if not tiff.is_there(at, size, "the end of its picture data"):
+            return False
+    return True
+
+
+def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+    """Raises `Damaged`, or `jpeg.DamagedJpeg`, if the data show damage."""
+    if page.compression == Packing.JPEG:
+        return _check_jpegs(tiff, page, memory)
+    if page.compression == Packing.OLD_JPEG:
+        return _check_old_jpeg(tiff, page, memory)
+    if page.compression == Packing.PLAIN:
+        return Checked(is_read=True)
+    if page.compression in _DEFLATES:
+        for number, (at, size) in enumerate(tiff.spans(page)):
+            _check_deflate(tiff, at, _until_end(tiff, at, size), page, number)
+        return Checked(is_read=True)
+    check_piece = _CHECKS.get(page.compression)
+    if check_piece is None:
+        return Checked()
+    is_read = True
+    for number, (at, size) in enumerate(tiff.spans(page)):
+        size_bytes = _until_end(tiff, at, size)
+        need_bytes = 3 * size_bytes + (_LZMA_BYTES if page.compression == Packing.LZMA else _CODES_BYTES)
+        if need_bytes > memory.most_bytes:
+            is_read = False
+            continue
+        with memory.taken(need_bytes):
+            is_read &= check_piece(tiff.read(at, size_bytes), page.piece_bytes(number), page.piece_bytes(number, padded=True))
+    return Checked(is_read and page.compression not in _FAX)
+
+
+def _until_end(tiff: TiffFile, at: int, size: int | None) -> int:
+    left = max(0, tiff.size_bytes - at)
+    return left if size is None else min(size, left)
+
+
+def _check_deflate(tiff: TiffFile, at: int, packed_bytes: int, page: Page, number: int) -> None:
+    """Inflate a piece to its end. What follows twice as much as is wanted is not inflated: it belongs to no picture."""
+    stream, data, n = zlib.decompressobj(), b"", 0
+    wanted, most = page.piece_bytes(number), 2 * page.piece_bytes(number, padded=True) + _BLOCK
+    left = min(packed_bytes, most)
+    try:
+        while not stream.eof and n <= most:
+            if not data and left:
+                data = tiff.read(at, min(_BLOCK, left))
+                at, left = at + len(data), left - (len(data) or left)
+            block = stream.decompress(data, _BLOCK)
+            n, data = n + len(block), stream.unconsumed_tail
+            if not (block or data or left or stream.eof):
+                raise Damaged("A deflate stream ends too early.")
+    except zlib.error as error:
+        raise Damaged(f"A deflate stream is broken ({str(error).rpartition(': ')[2]}).") from error
+    if n < wanted:
+        raise Damaged(f"A deflate stream holds {n} bytes of {wanted}.")
+
+
+def _check_lzma(packed: bytes, wanted: int, padded: int) -> bool:
+    stream, n = lzma.LZMADecompressor(memlimit=_LZMA_BYTES), 0
+    try:
+        while not stream.eof and n <= 2 * padded + _BLOCK:
+            block = stream.decompress(packed, _BLOCK)
+            if not block and not stream.eof and stream.needs_input:
+                raise Damaged("An LZMA stream ends too early.")
+            n, packed = n + len(block), b""
+    except lzma.LZMAError as error:
+        if "limit" in str(error):
+            return False
+        raise Damaged("An LZMA stream is broken.") from error
+    if n < wanted:
+        raise Damaged(f"An LZMA stream holds {n} bytes of {wanted}.")
+    return True
+
+
+def _check_lzw(packed: bytes, wanted: int, padded: int) -> bool:
+    """Without an end code, as some writers leave it, a few bits of padding may be taken for codes."""
+    found = tiff_codes.lzw(packed, padded + _BLOCK)
+    if found is None:
+        return False
+    if not wanted <= found.n_bytes <= padded + (0 if found.is_ended else _MOST_PADDING):
+        raise Damaged(f"LZW codes hold {found.n_bytes} bytes, not {wanted}.")
+    return True
+
+
+def _check_pack_bits(packed: bytes, wanted: int, padded: int) -> bool:
+    found = [tiff_codes.pack_bits(packed, n) for n in {wanted, padded}]
+    if not any(one.is_ended and one.n_bytes in (wanted, padded) for one in found):
+        raise Damaged(f"PackBits data do not hold the {wanted} bytes that they should.")
+    return True
+
+
+def _check_fax(packed: bytes, wanted: int, padded: int) -> bool:
+    """Zeros in the codes, or in place of the last of them."""
+    codes = packed.rstrip(b"\0")
+    if _ZEROS in codes or (len(packed) - len(codes) > _MOST_PADDING and not _ends_with_end_of_block(codes)):
+        raise Damaged("A strip has zeros in place of fax codes.")
+    return True
+
+
+def _ends_with_end_of_block(codes: bytes) -> bool:
+    """Of Group 4, in either order of bits."""
+    for last in (codes[-5:], codes[-5:].translate(_REVERSED)):
+        end = int.from_bytes(last, "big")
+        if end and end // (end & -end) & 0xFFFFFF == _END_OF_BLOCK:
+            return True
+    return False
+
+
+_CHECKS: dict[int, Callable[[bytes, int, int], bool]] = {
+    Packing.LZW: _check_lzw, Packing.PACKBITS: _check_pack_bits, Packing.LZMA: _check_lzma,
+    Packing.MODIFIED_HUFFMAN: _check_fax, Packing.GROUP_4: _check_fax,
+}  # fmt: skip
+"""Of one piece: its bytes, and how many it holds, in the last strip at least and at most. False if it cannot be read here."""
+
+
+def _check_jpegs(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+    tables = b""
+    if Tag.JPEG_TABLES in page.tags:
+        values = page.tags[Tag.JPEG_TABLES]
+        stored = tiff.read(values.at, min(values.count, _MOST_TABLES))
+        tables = stored[2 : stored.rfind(b"\xff\xd9")]
+    found = Checked(is_read=True)
+    for at, size in tiff.spans(page):
+        one = _check_jpeg(tiff, (at, _until_end(tiff, at, size)), tables, page, memory)
+        found = Checked(found.is_read and one.is_read, found.oddity or one.oddity)
+    return found
+
+
+def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Page, memory: Memory) -> Checked:
+    at, size = span
+    start = tiff.read(at, min(size, _HEAD_BYTES))
+    frame = jpeg.frame_of(_START + tables + start[2:]) if start.startswith(_START) else None
+    if frame is None:
+        raise Damaged("A strip or tile is not the JPEG that it should be.")
+    need_bytes = 3 * size + len(tables) + frame.need_bytes(page.piece_width * page.piece_height)
+    if need_bytes > memory.most_bytes:
+        return Checked()
+    with memory.taken(need_bytes):
+        oddity = jpeg.complaint(_START + tables + tiff.read(at, size)[2:])
+    if oddity and _BYTES_LEFT.search(oddity):
+        raise Damaged(f"The JPEG data of a picture are damaged: {oddity}.")
+    return Checked(True, oddity)
+
+
+def _check_old_jpeg(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+    """Of the JPEG of TIFF 6.0, section 22, if it is one stream that has the picture's data in it."""
+    at, size = _old_jpeg(tiff, page)
+    holds_data = not page.has_pieces or any(at <= start < at + size for start, _ in tiff.spans(page))
+    if not at or not holds_data or tiff.read(at, 2) != _START:
+        return Checked()
+    return _check_jpeg(tiff, (at, size), b"", page, memory)
+
+
+def _old_jpeg(tiff: TiffFile, page: Page) -> tuple[int, int]:
+    at, size = (next(tiff.numbers(page.tags[tag]), 0) if tag in page.tags else 0 for tag in (Tag.OLD_JPEG_AT, Tag.OLD_JPEG_SIZE))
+    return at, size
+
+
+def is_damage(page: Page, found: Checked) -> bool:
+    """Whether what stops a decoder in mid-picture is in the data: libjpeg found them odd as well, or it is a fax as all are."""
+    if found.oddity is not None:
+        return _UNSUPPORTED.search(found.oddity) is None
+    return page.compression in _FAX and page.bits == (1,)
+
+
+# What the decoder cannot make a picture of
+
+
+def unpack(tiff: TiffFile, page: Page, memory: Memory) -> bool:
+    """Have libtiff unpack all pieces as bytes, whatever they mean, or WebP decode them. False if that cannot be.
+
+    Lets through what Pillow raises if they are damaged.
+    """
+    if page.compression not in (*PACKED_BYTES, Packing.WEBP):
+        return False
+    group: list[bytes] = []
+    for number, (at, size) in enumerate(tiff.spans(page)):
+        wanted, size_bytes = page.piece_bytes(number), _until_end(tiff, at, size)
+        is_webp = page.compression == Packing.WEBP
+        need_bytes = size_bytes + (20 * page.piece_width * page.piece_height if is_webp else 3 * max(wanted, _GROUP_BYTES))
+        if need_bytes > memory.most_bytes:
+            return False
+        with memory.taken(need_bytes):
+            if is_webp:
+                _load(tiff.read(at, size_bytes), "WEBP")
+                continue
+            ends_group = number + 1 == page.n_pieces or page.piece_bytes(number + 1) != wanted
+            group.append(tiff.read(at, size_bytes))
+            if ends_group or len(group) * wanted > _GROUP_BYTES or sum(map(len, group)) > _GROUP_BYTES:
+                _load(_grey(page.compression, wanted, group), "TIFF")
+                group.clear()
+    return True
+
+
+def _load(body: bytes, form: str) -> None:
+    with Image.open(io.BytesIO(body), formats=[form]) as picture:
+        picture.load()
+
+
+def _grey(compression: int, piece_bytes: int, packed: list[bytes]) -> bytes:
+    """A TIFF of 8-bit grey in which each piece is a strip of one row."""
+    n = len(packed)
+    starts = list(accumulate(map(len, packed[:-1]), initial=8))
+    lists_at = 8 + sum(map(len, packed))
+    at = lists_at + 8 * n
+    entries = (
+        (256, 4, 1, piece_bytes), (257, 4, 1, n), (258, 3, 1, 8), (259, 3, 1, compression), (262, 3, 1, 1),
+        (273, 4, n, lists_at if n > 1 else starts[0]), (277, 3, 1, 1), (278, 4, 1, 1),
+        (279, 4, n, lists_at + 4 * n if n > 1 else len(packed[0])),
+    )  # fmt: skip
+    lists = struct.pack(f"<{n}I{n}I", *starts, *map(len, packed))
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    return b"".join((b"II*\0", struct.pack("<I", at), *packed, lists, directory))

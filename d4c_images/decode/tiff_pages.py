@@ -41,7 +41,7 @@ _REDUCED_OR_MASK, _OLD_REDUCED, _YCBCR = 0b101, 2, 6
 
 LARGEST_BYTES = 2_000_000_000  # of a file: what `download --max-size` is by default
 _MOST_TIMES, _NEAR_BYTES = 1000, 64_000_000
-_MOST_ENTRIES, _MOST_DIRECTORIES = 4096, 5000
+_MOST_ENTRIES, _MOST_ENTRIES_OF_ALL, _MOST_DIRECTORIES = 1000, 200_000, 5000
 _MOST_PIECES = 1_000_000  # strips and tiles of all pictures together
 _MOST_SAMPLES = 4096  # of a pixel
 _BLOCK = 4096  # numbers that are read at once
@@ -132,13 +132,6 @@ class Pages:
     oddities: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Directory:
-    own: list[Page]  # one or none
-    inner: list[Page]
-    following: int
-
-
 class TiffFile:
     """A file and its directories. Trusts no number that it reads."""
 
@@ -149,7 +142,10 @@ class TiffFile:
         self._is_big = head[2:4] in (b"+\0", b"\0+")
         self._order = ">" if head[:2] == b"MM" else "<"
         self._seen: set[int] = set()
-        self._oddities: list[str] = []
+        self._used: list[tuple[int, int]] = []  # starts and ends of directories, and of what their tags hold
+        self._pages: list[Page] = []
+        self._n_entries = self._n_pieces = 0
+        self._oddities: dict[str, None] = {}
         self._first = self._number(head[8:16] if self._is_big else head[4:8])
 
     def read(self, at: int, size_bytes: int) -> bytes:
@@ -171,7 +167,7 @@ class TiffFile:
         if end <= self.size_bytes:
             return True
         if end > LARGEST_BYTES > self.size_bytes or end > max(_NEAR_BYTES, _MOST_TIMES * self.size_bytes):
-            self._oddities.append(f"{what} would lie far beyond the end of the file")
+            self._note(f"{what} would lie far beyond the end of the file")
             return False
         raise Damaged(f"The file ends after {self.size_bytes} bytes, before {what}.")
 
@@ -196,55 +192,49 @@ class TiffFile:
 
     def walk(self) -> Pages:
         """Raises `Damaged` if the file is cut, as far as its directories tell, or none of them describes a picture."""
-        chain: list[Page] = []
         inner: list[Page] = []
+        chain: list[Page] = []
         at = self._first
         while at:
-            found = self._directory(at, [*chain, *inner])
-            if found is None:
+            try:
+                tags, following = self._tags(at)
+            except _NoDirectory as error:
+                self._note_or_raise(at, error, "what should be its next directory is none")
                 break
-            chain += found.own
-            inner += found.inner
-            at = self._next(found.following, [*chain, *inner])
+            chain += self._picture(at, tags)
+            inner += self._inner_pictures(tags)
+            at = self._next(following)
         pages = chain + inner
         if not pages:
             raise Damaged("No directory describes a picture.")
         main = next((page for page in pages if page.is_full), None) or max(pages, key=lambda page: page.pixels)
-        return Pages((main, *(page for page in pages if page is not main)), tuple(dict.fromkeys(self._oddities)))
+        return Pages((main, *(page for page in pages if page is not main)), tuple(self._oddities))
 
-    def _directory(self, at: int, pages: list[Page]) -> _Directory | None:
-        """One of the chain; None if the offset leads to none, which is an oddity only where no directory can have been."""
-        try:
-            tags, following = self._tags(at)
-        except _NoDirectory as error:
-            if at < 8 or self._is_within(at, pages):
-                self._oddities.append("what should be its next directory is none")
-                return None
-            raise Damaged(f"The file is damaged: {error}.") from error
-        try:
-            own = self._picture(at, tags)
-        except _NoPicture as error:
-            if at == self._first:
-                raise Damaged(f"The file is damaged: {error}.") from error
-            self._oddities.append(str(error))
-            own = []
-        return _Directory(own, self._inner_pictures(tags, [*pages, *own]), following)
-
-    def _next(self, at: int, pages: list[Page]) -> int:
+    def _next(self, at: int) -> int:
         """The offset of the next directory to be read, 0 if there is none."""
-        if not at:
-            return 0
         if at in self._seen:
-            self._oddities.append("its directories lead back to an earlier one")
-            return 0
-        if len(self._seen) > _MOST_DIRECTORIES or sum(page.n_pieces for page in pages) > _MOST_PIECES:
-            self._oddities.append("it has more pictures, strips or tiles than are looked at")
-            return 0
-        return at if self.is_there(at, 2, "its next directory") else 0
+            self._note("its directories lead back to an earlier one")
+        elif at and self._has_enough():
+            self._note("it has more directories, strips or tiles than are looked at")
+        elif at and self.is_there(at, 2, "its next directory"):
+            return at
+        return 0
 
-    def _is_within(self, at: int, pages: list[Page]) -> bool:
-        """Whether an offset leads into the data of a picture, where no directory can be."""
-        return any(start <= at < start + (size or 1) for page in pages if page.has_pieces for start, size in self.spans(page))
+    def _has_enough(self) -> bool:
+        return len(self._seen) > _MOST_DIRECTORIES or self._n_entries > _MOST_ENTRIES_OF_ALL or self._n_pieces > _MOST_PIECES
+
+    def _note(self, oddity: str) -> None:
+        self._oddities[oddity] = None
+
+    def _note_or_raise(self, at: int, error: Exception, oddity: str) -> None:
+        """That an offset leads to no directory is its writer's fault if there can never have been one: not in the header, in other
+        directories, or in the data of a picture. Elsewhere there was one."""
+        is_used = at < 8 or any(start <= at < end for start, end in self._used)
+        if not is_used and not any(
+            start <= at < start + (size or 1) for page in self._pages if page.has_pieces for start, size in self.spans(page)
+        ):
+            raise Damaged(f"The file is damaged: {error}.") from error
+        self._note(oddity)
 
     def _number(self, data: bytes) -> int:
         return int.from_bytes(data, "big" if self._order == ">" else "little")
@@ -258,6 +248,7 @@ class TiffFile:
             raise Damaged("The file ends before a directory.")
         if not 0 < n <= _MOST_ENTRIES:
             raise _NoDirectory(f"a directory has {n} entries")
+        self._n_entries += n
         at += count_size
         data = self.read(at, n * entry_size + entry_size - value_at)
         kinds = [self._number(data[start + 2 : start + 4]) for start in range(0, min(n * entry_size, len(data) - 3), entry_size)]
@@ -265,6 +256,7 @@ class TiffFile:
             raise _NoDirectory("a directory has entries without a type")
         if len(data) < n * entry_size + entry_size - value_at:
             raise Damaged("The file ends within a directory.")
+        self._used.append((at - count_size, at + len(data)))
         tags: Tags = {}
         for start, kind in zip(range(0, n * entry_size, entry_size), kinds, strict=True):
             tag, field = self._number(data[start : start + 2]), data[start + value_at : start + entry_size]
@@ -272,32 +264,47 @@ class TiffFile:
             size_bytes = _SIZES.get(kind, 0) * values.count
             if size_bytes > len(field):
                 values = Values(kind, values.count, self._number(field))
-            if kind in _SIZES and (size_bytes <= len(field) or self.is_there(values.at, size_bytes, f"the value of tag {tag}")):
+                if not self.is_there(values.at, size_bytes, f"the value of tag {tag}"):
+                    continue
+                self._used.append((values.at, values.at + size_bytes))
+            if kind in _SIZES:
                 tags.setdefault(tag, values)
         return tags, self._number(data[n * entry_size :])
 
-    def _inner_pictures(self, tags: Tags, pages: list[Page]) -> list[Page]:
+    def _inner_pictures(self, tags: Tags) -> list[Page]:
         """The pictures in a directory's SubIFDs. The directories of its metadata are walked too, for what lies beyond the end."""
         found: list[Page] = []
         for tag in (Tag.SUB_IFDS, Tag.EXIF, Tag.GPS):
-            if tag not in tags or tags[tag].kind not in _UNSIGNED:
-                continue
-            for at in islice(self.numbers(tags[tag]), _MOST_ENTRIES):
-                if at in self._seen or not self.is_there(at, 2, "a directory within a directory"):
+            for at in self.numbers(tags[tag]) if tag in tags and tags[tag].kind in _UNSIGNED else ():
+                if at in self._seen or self._has_enough():
+                    break
+                if not self.is_there(at, 2, "a directory within a directory"):
                     continue
                 try:
                     inner, _ = self._tags(at)
-                    found += self._picture(at, inner) if tag == Tag.SUB_IFDS else []
-                except _NoPicture as error:
-                    self._oddities.append(str(error))
                 except _NoDirectory as error:
-                    if tag == Tag.SUB_IFDS and at >= 8 and not self._is_within(at, [*pages, *found]):
-                        raise Damaged(f"The file is damaged: {error}.") from error
-                    self._oddities.append("what should be a directory of a side picture or of metadata is none")
+                    oddity = "what should be a directory of a side picture or of metadata is none"
+                    if tag == Tag.SUB_IFDS:
+                        self._note_or_raise(at, error, oddity)
+                    self._note(oddity)
+                    break
+                found += self._picture(at, inner) if tag == Tag.SUB_IFDS else []
         return found
 
     def _picture(self, at: int, tags: Tags) -> list[Page]:
         """The picture that a directory describes; none, if it describes none."""
+        try:
+            found = self._described(at, tags)
+        except _NoPicture as error:
+            if at == self._first:
+                raise Damaged(f"The file is damaged: {error}.") from error
+            self._note(str(error))
+            return []
+        self._pages += found
+        self._n_pieces += sum(page.n_pieces for page in found)
+        return found
+
+    def _described(self, at: int, tags: Tags) -> list[Page]:
         is_tiled = Tag.TILE_OFFSETS in tags
         is_old_jpeg = Tag.OLD_JPEG_AT in tags and self._one(tags, Tag.COMPRESSION, Packing.PLAIN) == Packing.OLD_JPEG
         if (Tag.WIDTH not in tags and Tag.HEIGHT not in tags) or not (is_tiled or Tag.STRIP_OFFSETS in tags or is_old_jpeg):
@@ -321,7 +328,7 @@ class TiffFile:
         bits += bits[-1:] * (samples - len(bits))
         in_planes = samples > 1 and self._one(tags, Tag.PLANAR, 1) == 2
         is_in_blocks = self._one(tags, Tag.PHOTOMETRIC, 0) == _YCBCR and samples == 3 and not in_planes
-        factors = (*(self.numbers(tags[Tag.SUBSAMPLING]) if Tag.SUBSAMPLING in tags else ()), 2, 2)
+        factors = (*(islice(self.numbers(tags[Tag.SUBSAMPLING]), 2) if Tag.SUBSAMPLING in tags else ()), 2, 2)
         if is_tiled:
             piece_width, piece_height = self._one(tags, Tag.TILE_WIDTH, 0), self._one(tags, Tag.TILE_HEIGHT, 0)
         else:

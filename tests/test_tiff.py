@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from d4c_images.decode import Decoder, tiff
+from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_fax
 from d4c_images.decode.room import Room
 from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.model import ErrorType, Status
@@ -24,7 +24,6 @@ from tests.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal,
 KEPT = (Status.SUCCESS, ErrorType.PARTLY_READ)
 AGAIN = (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)
 DEFLATES = ("deflate", "old deflate")
-SHOWS_DAMAGE = (*DEFLATES, "lzw", "packbits", "lzma", "modified huffman", "group 4")
 FILES = [File(*options) for options in itertools.product("<>", (False, True), (False, True), (False, True))]
 FILES = [file for file in FILES if not (file.order == ">" and file.is_big)]  # which Pillow does not read
 LAYOUTS = {
@@ -330,7 +329,7 @@ def test_webp_in_a_tiff_is_decoded_piece_by_piece(tmp_path: Path) -> None:
         256: (3, (96,)), 257: (3, (160,)), 258: (3, (8, 8, 8)), 259: (3, (50001,)), 262: (3, (2,)), 277: (3, (3,)),
         273: (4, places), 278: (3, (80,)), 279: (4, tuple(map(len, tiles))),
     }  # fmt: skip
-    directory, _ = tiffs._directory(tags, 8 + len(data), File())
+    directory, _ = tiffs.directory_of(tags, 8 + len(data), File())
     body = struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + directory
     found = check(tmp_path, body)
     assert (found.ok, found.reason, found.width, found.height) == (True, DecodeFault.UNREAD, 96, 160)
@@ -374,3 +373,86 @@ def test_what_takes_too_much_time_or_memory_is_bounded(tmp_path: Path) -> None:
     found = check(tmp_path, deep, decoder)
     assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
     assert "too much" in str(found.detail)
+
+
+# counting what codes hold
+
+
+def lzw_strips() -> dict[str, tuple[bytes, int]]:
+    """Packed data and how many bytes they hold."""
+    random = numpy.random.default_rng(7)
+    made = {
+        "nothing but zeros": bytes(300_000),
+        "noise": random.integers(0, 256, 60_000, numpy.uint8).tobytes(),
+        "few values": random.integers(0, 3, 200_000, numpy.uint8).tobytes(),
+        "a picture": scene(400, 300).tobytes(),
+        "one byte": b"a",
+    }
+    rows = {name: Image.frombytes("L", (len(data), 1), data) for name, data in made.items()}
+    return {name: (tiffs.strip_of(row, "tiff_lzw"), row.width) for name, row in rows.items()}
+
+
+@pytest.mark.parametrize("name", ["nothing but zeros", "noise", "few values", "a picture", "one byte"])
+def test_lzw_codes_are_counted(name: str) -> None:
+    packed, n = lzw_strips()[name]
+    assert tiff_codes.lzw(packed, 1 << 20) == tiff_codes.Counted(n, True)
+    without_end = tiff_codes.lzw(packed[:-3], 1 << 20)
+    assert without_end is not None
+    assert not without_end.is_ended
+    assert without_end.n_bytes < n or name == "one byte"
+    stopped = tiff_codes.lzw(packed, 1000)
+    assert stopped is not None
+    assert stopped.n_bytes == n or stopped.n_bytes > 1000
+
+
+def test_codes_that_are_none_are_found() -> None:
+    assert tiff_codes.lzw(bytes.fromhex("80503fe0"), 100) is not None  # clear, 65, 508, ...
+    assert tiff_codes.lzw(bytes.fromhex("8010ff80"), 100) == tiff_codes.Counted(1, False, False)  # clear, 32, 511
+    assert tiff_codes.lzw(b"\0\1", 100) is None
+    assert tiff_codes.lzw(b"", 100) == tiff_codes.Counted(0, False)
+
+
+def test_pack_bits_are_counted() -> None:
+    packed = bytes((2, 1, 2, 3, 0xFE, 9, 0x80, 0, 7))  # three bytes, three times 9, nothing, one byte
+    assert tiff_codes.pack_bits(packed, 7) == tiff_codes.Counted(7, True)
+    assert tiff_codes.pack_bits(packed + bytes(2), 7) == tiff_codes.Counted(7, True)
+    assert tiff_codes.pack_bits(packed + bytes(9), 7) == tiff_codes.Counted(7, False)
+    assert tiff_codes.pack_bits(packed[:-1], 7).is_ended is False
+
+
+def sheet_of_runs(width: int = 6000, height: int = 40) -> Image.Image:
+    """In which every length of a run occurs that has a code of its own."""
+    random = numpy.random.default_rng(11)
+    lengths = [*range(64), *range(64, 2561, 64)]
+    rows = numpy.zeros((height, width), bool)
+    for colour in (False, True):
+        for row in rows[colour::2]:
+            at, is_black = 0, colour
+            for length in random.permutation(lengths):
+                row[at : at + length] = is_black
+                at, is_black = at + int(length), not is_black
+    rows[5], rows[6], rows[8, 3:] = False, True, rows[7, :-3]
+    return Image.fromarray(rows)
+
+
+@pytest.mark.parametrize(("packing", "options"), [("tiff_ccitt", {}), ("group3", {}), ("group3", {292: 1}), ("group4", {})])
+@pytest.mark.parametrize("fill_order", [1, 2])
+def test_fax_codes_are_walked_through(packing: str, options: dict[int, int], fill_order: int) -> None:
+    picture = sheet_of_runs()
+    body = saved(picture, "TIFF", compression=packing, tiffinfo=options | {266: fill_order}, strip_size=1 << 28)
+    with Image.open(io.BytesIO(body)) as stored:
+        at, size = stored.tag_v2[273][0], stored.tag_v2[279][0]
+        written_order = stored.tag_v2.get(266, 1)
+    kind = tiff_fax.Kind(6000, packing == "group4", packing == "group3", bool(options), written_order == 2)
+    packed = body[at : at + size]
+    tiff_fax.check(packed, kind, 40, 40)
+    tiff_fax.check(packed, kind, 39, 40)
+    for wrong in (packed[: size // 2], packed[: size // 2] + bytes(size - size // 2), replaced(packed, size // 3)):
+        with pytest.raises((tiff_fax.Wrong, tiff_fax.Unknown)):
+            tiff_fax.check(wrong, kind, 40, 40)
+    with pytest.raises(tiff_fax.Wrong):
+        tiff_fax.check(packed, replace(kind, width=5000), 40, 40)
+
+
+def replaced(packed: bytes, at: int) -> bytes:
+    return packed[:at] + packed[at + 40 : at + 80] + packed[at : at + 40] + packed[at + 80 :]

@@ -102,7 +102,7 @@ def written(pages: list[tuple[Pixels, Layout]], file: File = File()) -> Written:
         end = data_at + sum(map(len, pieces))
         directory_at = starts[number][0] if file.directories_first else end
         struct.pack_into(file.order + ("Q" if file.is_big else "I"), body, link_at, directory_at)
-        directory, link_at = _directory(tags, directory_at, file)
+        directory, link_at = directory_of(tags, directory_at, file)
         if file.directories_first:
             body += directory
             data_at = end
@@ -121,7 +121,7 @@ def _size(kind: int, values: tuple[int, ...]) -> int:
     return struct.calcsize("<" + _LETTERS[kind]) * len(values)
 
 
-def _directory(tags: dict[int, tuple[int, tuple[int, ...]]], at: int, file: File) -> tuple[bytes, int]:
+def directory_of(tags: dict[int, tuple[int, tuple[int, ...]]], at: int, file: File) -> tuple[bytes, int]:
     """The bytes of a directory that is put at `at`, with its values behind it; and where it has the offset of the next."""
     letter, offset_size = ("Q", 8) if file.is_big else ("I", 4)
     count = struct.pack(file.order + ("Q" if file.is_big else "H"), len(tags))
@@ -178,7 +178,7 @@ def _packed(piece: Pixels, packing: str) -> bytes:
     if packing == "jpeg":
         return saved(Image.fromarray(piece if piece.shape[2] == 3 else piece[:, :, 0]), "JPEG", quality=90, subsampling=0)
     if packing in FAXES:
-        return _strip_of(Image.fromarray(piece[:, :, 0] * 255).convert("1"), _BY_PILLOW[packing])
+        return strip_of(Image.fromarray(piece[:, :, 0] * 255).convert("1"), _BY_PILLOW[packing])
     data = numpy.ascontiguousarray(piece).tobytes()
     if packing in ("deflate", "old deflate"):
         return zlib.compress(data)
@@ -186,10 +186,10 @@ def _packed(piece: Pixels, packing: str) -> bytes:
         return lzma.compress(data)
     if packing == "plain":
         return data
-    return _strip_of(Image.frombytes("L", (len(data) // len(piece), len(piece)), data), _BY_PILLOW[packing])
+    return strip_of(Image.frombytes("L", (len(data) // len(piece), len(piece)), data), _BY_PILLOW[packing])
 
 
-def _strip_of(picture: Image.Image, compression: str) -> bytes:
+def strip_of(picture: Image.Image, compression: str) -> bytes:
     body = saved(picture, "TIFF", compression=compression, strip_size=1 << 28)
     with Image.open(io.BytesIO(body)) as stored:
         assert isinstance(stored.tag_v2[273], tuple)

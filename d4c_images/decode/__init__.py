@@ -4,6 +4,7 @@
 `need`     how much memory a decode takes
 `room`     how much there is, for all that is decoded at once
 `jpeg`, `jpeg2000`, `png`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
+`tiff_read`   all pictures of a TIFF; `tiff_pages` finds them, `tiff_data`, `tiff_codes` and `tiff_fax` check their data
 """
 
 from d4c_images.decode.decoder import Decoder, Reduced, TakesLong, TooLarge

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-Numbers = NDArray[numpy.int64]
+Numbers = NDArray[numpy.int32]
 
 _CLEAR, _END, _FIRST = 256, 257, 258
 _MOST_CODES = 4096 + 1024 - _FIRST  # between two clear codes, as libtiff has it
-_NUMBER = numpy.arange(_MOST_CODES + 1)
-_WIDTH = 9 + (_NUMBER >= 254) + (_NUMBER >= 766) + (_NUMBER >= 1790)  # bits of the code, by its number behind a clear code
-_START = numpy.concatenate(([0], numpy.cumsum(_WIDTH)[:-1]))
+_NUMBER = numpy.arange(_MOST_CODES + 1, dtype=numpy.int32)
+_WIDTH = (9 + (_NUMBER >= 254) + (_NUMBER >= 766) + (_NUMBER >= 1790)).astype(numpy.int32)  # of a code, by its number, in bits
+_STOP = numpy.cumsum(_WIDTH, dtype=numpy.int32)
+_START = _STOP - _WIDTH
+_SHIFT, _MASK = 24 - _WIDTH, (1 << _WIDTH) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,9 @@ def lzw(packed: bytes, most_bytes: int) -> Counted | None:
     data = numpy.frombuffer(packed + bytes(3), numpy.uint8)
     at, total, n_bits = 0, 0, 8 * len(packed)
     while total <= most_bytes:
-        n = int(numpy.searchsorted(_START + _WIDTH, n_bits - at, side="right"))
+        n = int(numpy.searchsorted(_STOP, n_bits - at, side="right"))
         codes = _codes(data, at, n)
-        stops = numpy.flatnonzero((codes == _CLEAR) | (codes == _END))
+        stops = numpy.flatnonzero(codes >> 1 == _CLEAR >> 1)  # or _END
         n_plain = int(stops[0]) if len(stops) else n
         plain = codes[:n_plain]
         wrong = numpy.flatnonzero(plain >= _FIRST + _NUMBER[:n_plain])
@@ -46,29 +48,29 @@ def lzw(packed: bytes, most_bytes: int) -> Counted | None:
             return Counted(total, False) if n <= _MOST_CODES else None
         if codes[n_plain] == _END:
             return Counted(total, True)
-        at += int(_START[n_plain] + _WIDTH[n_plain])
+        at += int(_STOP[n_plain])
     return Counted(total, False)
 
 
 def _codes(data: NDArray[numpy.uint8], at: int, n: int) -> Numbers:
     """The next codes, if none of them clears the table."""
-    bits = at + _START[:n]
+    bits = _START[:n] + (at & 7)
     byte = bits >> 3
-    first, second, third = (data[byte + n].astype(numpy.int64) for n in range(3))
-    three = first << 16 | second << 8 | third
-    found: Numbers = three >> (24 - (bits & 7) - _WIDTH[:n]) & (1 << _WIDTH[:n]) - 1
-    return found
+    data = data[at >> 3 : (at >> 3) + (int(byte[-1]) if n else 0) + 3]
+    first, second, third = (data.take(byte + k).astype(numpy.int32) for k in range(3))
+    return (first << 16 | second << 8 | third) >> (_SHIFT[:n] - (bits & 7)) & _MASK[:n]
 
 
 def _unpacked_bytes(codes: Numbers) -> int:
     """A code below 256 is one byte. Another one means as many as the code that was read when it was made, and one more."""
     n = len(codes)
-    before = numpy.append(numpy.where(codes < _CLEAR, n, codes - _FIRST), n)
-    lengths = numpy.ones(n + 1, numpy.int64)
+    before = numpy.full(n + 1, n, numpy.int32)
+    before[:n] = numpy.where(codes < _CLEAR, n, codes - _FIRST)
+    lengths = numpy.ones(n + 1, numpy.int32)
     lengths[n] = 0
-    while (before != n).any():
-        lengths += lengths[before]
-        before = before[before]
+    while before.min() != n:
+        lengths += lengths.take(before)
+        before = before.take(before)
     return int(lengths.sum())
 
 

@@ -2,8 +2,8 @@
 
 libtiff goes on after an error in a deflate stream, stops as soon as it has the bytes that it wants, and only prints what is wrong
 with a JPEG or a fax code (as measured with 4.7.2), so these are not left to it. Deflate and LZMA streams are unpacked to their end,
-where their checksums are; the codes of LZW and PackBits are counted; strips and tiles of JPEG go through the checks of `jpeg`. Of
-Zstd, and of fax codes apart from zeros in them, there is only what the decoder sees. Data without packing show only their length.
+where their checksums are; codes of LZW, PackBits and faxes are counted; strips and tiles of JPEG go through the checks of `jpeg`.
+Of Zstd there is only what the decoder sees. Data without packing show only their length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from itertools import accumulate
 
 from PIL import Image
 
-from d4c_images.decode import jpeg, tiff_codes
+from d4c_images.decode import jpeg, tiff_codes, tiff_fax
 from d4c_images.decode.faults import Damaged
 from d4c_images.decode.tiff_pages import Packing, Page, Tag, TiffFile
 
@@ -33,14 +33,12 @@ _GROUP_BYTES = 1 << 20
 _MOST_TABLES = 1 << 16
 _HEAD_BYTES = 1 << 20
 _START = b"\xff\xd8"
-_FAX = (Packing.MODIFIED_HUFFMAN, Packing.GROUP_3, Packing.GROUP_4)
+_FAXES = (Packing.MODIFIED_HUFFMAN, Packing.GROUP_3, Packing.GROUP_4)
 _BYTES_LEFT = re.compile(r"extraneous bytes before marker")  # which cameras leave, but no writer of TIFFs
 _UNSUPPORTED = re.compile(r"unsupported|not supported|precision|colou?r ?space|not compiled", re.IGNORECASE)
-_ZEROS = bytes(3)  # no codes of Modified Huffman or Group 4 have 24 zero bits in a row (ITU-T T.4, T.6)
 _MOST_PADDING = 8
+_MOST_FAX_BYTES = 1_000_000  # of a strip or tile: seconds
 _LZMA_BYTES, _CODES_BYTES = 12_000_000, 500_000
-_END_OF_BLOCK = 0x001001  # of Group 4: twice the end of a line
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +84,8 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
         return _check_old_jpeg(tiff, page, memory)
     if page.compression == Packing.PLAIN:
         return Checked(is_read=True)
+    if page.compression in _FAXES:
+        return _check_faxes(tiff, page, memory)
     if page.compression in _DEFLATES:
         for number, (at, size) in enumerate(tiff.spans(page)):
             _check_deflate(tiff, at, _until_end(tiff, at, size), page, number)
@@ -102,7 +102,7 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
             continue
         with memory.taken(need_bytes):
             is_read &= check_piece(tiff.read(at, size_bytes), page.piece_bytes(number), page.piece_bytes(number, padded=True))
-    return Checked(is_read and page.compression not in _FAX)
+    return Checked(is_read)
 
 
 def _until_end(tiff: TiffFile, at: int, size: int | None) -> int:
@@ -164,27 +164,33 @@ def _check_pack_bits(packed: bytes, wanted: int, padded: int) -> bool:
     return True
 
 
-def _check_fax(packed: bytes, wanted: int, padded: int) -> bool:
-    """Zeros in the codes, or in place of the last of them."""
-    codes = packed.rstrip(b"\0")
-    if _ZEROS in codes or (len(packed) - len(codes) > _MOST_PADDING and not _ends_with_end_of_block(codes)):
-        raise Damaged("A strip has zeros in place of fax codes.")
-    return True
-
-
-def _ends_with_end_of_block(codes: bytes) -> bool:
-    """Of Group 4, in either order of bits."""
-    for last in (codes[-5:], codes[-5:].translate(_REVERSED)):
-        end = int.from_bytes(last, "big")
-        if end and end // (end & -end) & 0xFFFFFF == _END_OF_BLOCK:
-            return True
-    return False
+def _check_faxes(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+    options, fill_order = tiff.number(page, Tag.T4_OPTIONS), tiff.number(page, Tag.FILL_ORDER)
+    is_group_3 = page.compression == Packing.GROUP_3
+    kind = tiff_fax.Kind(
+        page.piece_width, page.compression == Packing.GROUP_4, is_group_3, is_group_3 and bool(options & 1), fill_order == 2
+    )
+    is_read = page.bits == (1,)
+    for number, (at, size) in enumerate(tiff.spans(page)):
+        size_bytes = _until_end(tiff, at, size)
+        if not is_read or size_bytes > _MOST_FAX_BYTES:
+            return Checked()
+        rows, most_rows = (page.piece_bytes(number, padded=padded) // page.row_bytes(0) for padded in (False, True))
+        with memory.taken(_CODES_BYTES + 3 * size_bytes):
+            try:
+                tiff_fax.check(tiff.read(at, size_bytes), kind, rows, most_rows)
+            except tiff_fax.Wrong as error:
+                raise Damaged("The fax codes of a picture are wrong.") from error
+            except tiff_fax.Unknown:
+                is_read = False
+    return Checked(is_read)
 
 
 _CHECKS: dict[int, Callable[[bytes, int, int], bool]] = {
-    Packing.LZW: _check_lzw, Packing.PACKBITS: _check_pack_bits, Packing.LZMA: _check_lzma,
-    Packing.MODIFIED_HUFFMAN: _check_fax, Packing.GROUP_4: _check_fax,
-}  # fmt: skip
+    Packing.LZW: _check_lzw,
+    Packing.PACKBITS: _check_pack_bits,
+    Packing.LZMA: _check_lzma,
+}
 """Of one piece: its bytes, and how many it holds, in the last strip at least and at most. False if it cannot be read here."""
 
 
@@ -227,15 +233,14 @@ def _check_old_jpeg(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
 
 
 def _old_jpeg(tiff: TiffFile, page: Page) -> tuple[int, int]:
-    at, size = (next(tiff.numbers(page.tags[tag]), 0) if tag in page.tags else 0 for tag in (Tag.OLD_JPEG_AT, Tag.OLD_JPEG_SIZE))
-    return at, size
+    return tiff.number(page, Tag.OLD_JPEG_AT), tiff.number(page, Tag.OLD_JPEG_SIZE)
 
 
 def is_damage(page: Page, found: Checked) -> bool:
     """Whether what stops a decoder in mid-picture is in the data: libjpeg found them odd as well, or it is a fax as all are."""
     if found.oddity is not None:
         return _UNSUPPORTED.search(found.oddity) is None
-    return page.compression in _FAX and page.bits == (1,)
+    return page.compression in _FAXES and page.bits == (1,)
 
 
 # What the decoder cannot make a picture of

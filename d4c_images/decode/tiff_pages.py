@@ -26,7 +26,7 @@ class Tag(IntEnum):
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
     STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES, PLANAR = 273, 277, 278, 279, 284
     TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
-    JPEG_TABLES, OLD_JPEG_AT, OLD_JPEG_SIZE, SUBSAMPLING = 347, 513, 514, 530
+    T4_OPTIONS, JPEG_TABLES, OLD_JPEG_AT, OLD_JPEG_SIZE, SUBSAMPLING = 292, 347, 513, 514, 530
     NEW_SUBFILE_TYPE, SUBFILE_TYPE, SUB_IFDS, EXIF, GPS = 254, 255, 330, 34665, 34853
 
 
@@ -182,6 +182,10 @@ class TiffFile:
             if len(data) < n * size:
                 raise Damaged("The file ends within a directory.")
             yield from struct.unpack(f"{self._order}{n}{letter}", data)
+
+    def number(self, page: Page, tag: int) -> int:
+        """The first that a tag holds, else 0."""
+        return self._one(page.tags, tag, 0)
 
     def spans(self, page: Page) -> Iterator[tuple[int, int | None]]:
         """Offset and stored size of each piece; None if no size is stored."""

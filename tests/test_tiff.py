@@ -61,14 +61,14 @@ CASES = [(packing, name) for packing in PACKINGS for name in layouts(packing)]
 def test_a_whole_tiff_is_read_to_its_end(tmp_path: Path, packing: str, name: str, is_tight: bool) -> None:
     decoder = Decoder(room=Room(tiff.PIECE_BYTES, tiff.PIECE_BYTES)) if is_tight else Decoder()
     for number, file in enumerate(FILES):
-        body = sample(packing, name, 1 + number % 3, number=number).body
+        body = sample(packing, name, 1 + number % 2, number=number).body
         assert check(tmp_path, body, decoder) == DecodeResult(True, None, None, 96, 80, "image/tiff", "tif"), file
 
 
-def cuts_that_pass(tmp_path: Path, packing: str, name: str, percents: range) -> list[tuple[int, File]]:
+def cuts_that_pass(tmp_path: Path, case: tuple[str, str], percents: range, files: list[File]) -> list[tuple[int, File]]:
     passed = []
-    for number, file in enumerate(FILES):
-        body = sample(packing, name, 1 + number % 3, number=number).body
+    for number, file in enumerate(files):
+        body = written([(pixels_for(case[0]), layouts(case[0])[case[1]])] * (1 + number % 3), file).body
         ends = {len(body) * percent // 100 for percent in percents} | {len(body) - 1, len(body) - 5}
         passed += [(end, file) for end in ends if told(tmp_path, body[:end], of=body) != AGAIN]
     return passed
@@ -76,13 +76,13 @@ def cuts_that_pass(tmp_path: Path, packing: str, name: str, percents: range) -> 
 
 @pytest.mark.parametrize(("packing", "name"), CASES)
 def test_a_cut_tiff_is_to_be_fetched_again(tmp_path: Path, packing: str, name: str) -> None:
-    assert cuts_that_pass(tmp_path, packing, name, range(7, 100, 23)) == []
+    assert cuts_that_pass(tmp_path, (packing, name), range(7, 100, 23), FILES[::3]) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("packing", "name"), CASES)
 def test_a_tiff_that_is_cut_at_any_percent_is_to_be_fetched_again(tmp_path: Path, packing: str, name: str) -> None:
-    assert cuts_that_pass(tmp_path, packing, name, range(1, 100)) == []
+    assert cuts_that_pass(tmp_path, (packing, name), range(1, 100), FILES) == []
 
 
 def with_zeros(body: bytes, at: int, n: int) -> bytes:
@@ -170,7 +170,7 @@ def test_pages_that_lie_behind_the_end_were_cut_off(tmp_path: Path) -> None:
     body = lzw_pages()
     end = first_directory_end(body)
     assert check(tmp_path, body).ok
-    for lost in range(0, len(body) - end, 97):
+    for lost in range(0, len(body) - end, len(body) // 20):
         cut = body[: end + lost]
         assert told(tmp_path, cut, of=body) == AGAIN
     assert told(tmp_path, body[:end]) == AGAIN
@@ -197,7 +197,7 @@ def test_a_side_picture_that_nobody_can_decode_does_not_cost_the_main_one(
     assert (found.width, found.height) == (96, 80)
     assert (judge_decoded(found).status, judge_decoded(found).error_type) == KEPT
     assert str(found.detail).startswith("not decoded: 20 x 20 pixels of")
-    for end in range(8, len(body), 211):
+    for end in range(8, len(body), 523):
         assert told(tmp_path, body[:end], of=body) == AGAIN
 
 

@@ -9,7 +9,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy
 from PIL import Image
@@ -158,6 +158,12 @@ def _tags(pixels: Pixels, layout: Layout) -> dict[int, tuple[int, tuple[int, ...
 
 
 def _pieces(pixels: Pixels, layout: Layout) -> list[bytes]:
+    return _pieces_of(pixels.tobytes(), pixels.dtype.str, pixels.shape, replace(layout, tags=()))
+
+
+@functools.lru_cache(maxsize=256)  # packing takes most of the time of many tests
+def _pieces_of(data: bytes, kind: str, shape: tuple[int, ...], layout: Layout) -> list[bytes]:
+    pixels = numpy.frombuffer(data, kind).reshape(shape)
     planes = [pixels[:, :, n : n + 1] for n in range(pixels.shape[2])] if layout.in_planes else [pixels]
     return [_packed(piece, layout.packing) for plane in planes for piece in _cut(plane, layout)]
 
@@ -183,7 +189,7 @@ def _packed(piece: Pixels, packing: str) -> bytes:
     if packing in ("deflate", "old deflate"):
         return zlib.compress(data)
     if packing == "lzma":
-        return lzma.compress(data)
+        return lzma.compress(data, preset=1)
     if packing == "plain":
         return data
     return strip_of(Image.frombytes("L", (len(data) // len(piece), len(piece)), data), _BY_PILLOW[packing])

@@ -373,6 +373,11 @@ def test_what_takes_too_much_time_or_memory_is_bounded(tmp_path: Path) -> None:
     found = check(tmp_path, deep, decoder)
     assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
     assert "too much" in str(found.detail)
+    stored = written([(scene(), Layout("deflate"))]).data[0]
+    shared = ((257, 4, (8000,)), (278, 4, (1,)), (273, 4, (stored[0],) * 8000), (279, 4, (9000,) * 8000))
+    found = check(tmp_path, written([(scene(), Layout("deflate", tags=shared))]).body)
+    assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
+    assert "too much" in str(found.detail)
 
 
 # counting what codes hold

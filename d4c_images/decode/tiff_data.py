@@ -13,7 +13,7 @@ import lzma
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -32,6 +32,7 @@ _BLOCK = 1 << 16
 _GROUP_BYTES = 1 << 20
 _MOST_TABLES = 1 << 16
 _HEAD_BYTES = 1 << 20
+_MOST_TIMES, _MOST_SHARED_BYTES = 4, 64_000_000
 _START = b"\xff\xd8"
 _FAXES = (Packing.MODIFIED_HUFFMAN, Packing.GROUP_3, Packing.GROUP_4)
 _BYTES_LEFT = re.compile(r"extraneous bytes before marker")  # which cameras leave, but no writer of TIFFs
@@ -87,27 +88,35 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
     if page.compression in _FAXES:
         return _check_faxes(tiff, page, memory)
     if page.compression in _DEFLATES:
-        for number, (at, size) in enumerate(tiff.spans(page)):
-            _check_deflate(tiff, at, _until_end(tiff, at, size), page, number)
+        for number, at, size in _pieces(tiff, page):
+            _check_deflate(tiff, at, size, page, number)
         return Checked(is_read=True)
     check_piece = _CHECKS.get(page.compression)
-    if check_piece is None:
+    if check_piece is None or not page.has_sizes:
         return Checked()
     is_read = True
-    for number, (at, size) in enumerate(tiff.spans(page)):
-        size_bytes = _until_end(tiff, at, size)
-        need_bytes = 3 * size_bytes + (_LZMA_BYTES if page.compression == Packing.LZMA else _CODES_BYTES)
+    for number, at, size in _pieces(tiff, page):
+        need_bytes = 3 * size + (_LZMA_BYTES if page.compression == Packing.LZMA else _CODES_BYTES)
         if need_bytes > memory.most_bytes:
             is_read = False
             continue
         with memory.taken(need_bytes):
-            is_read &= check_piece(tiff.read(at, size_bytes), page.piece_bytes(number), page.piece_bytes(number, padded=True))
+            is_read &= check_piece(tiff.read(at, size), page.piece_bytes(number), page.piece_bytes(number, padded=True))
     return Checked(is_read)
 
 
-def _until_end(tiff: TiffFile, at: int, size: int | None) -> int:
-    left = max(0, tiff.size_bytes - at)
-    return left if size is None else min(size, left)
+def is_too_much(tiff: TiffFile, page: Page) -> bool:
+    """Whether checking would take too long: strips or tiles may all be the same large part of a file."""
+    if page.compression == Packing.PLAIN:
+        return False
+    return sum(size for _, _, size in _pieces(tiff, page)) > _MOST_TIMES * tiff.size_bytes + _MOST_SHARED_BYTES
+
+
+def _pieces(tiff: TiffFile, page: Page) -> Iterator[tuple[int, int, int]]:
+    """Number, offset and size of each strip or tile, as far as the file goes. Packed data are hardly larger than what they hold."""
+    most_bytes = 2 * page.piece_bytes(0, padded=True) + _HEAD_BYTES
+    for number, (at, size) in enumerate(tiff.spans(page)) if page.has_pieces else ():
+        yield number, at, min(most_bytes if size is None else size, most_bytes, max(0, tiff.size_bytes - at))
 
 
 def _check_deflate(tiff: TiffFile, at: int, packed_bytes: int, page: Page, number: int) -> None:
@@ -171,14 +180,13 @@ def _check_faxes(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
         page.piece_width, page.compression == Packing.GROUP_4, is_group_3, is_group_3 and bool(options & 1), fill_order == 2
     )
     is_read = page.bits == (1,)
-    for number, (at, size) in enumerate(tiff.spans(page)):
-        size_bytes = _until_end(tiff, at, size)
-        if not is_read or size_bytes > _MOST_FAX_BYTES:
+    for number, at, size in _pieces(tiff, page):
+        if not (is_read and page.has_sizes) or size > _MOST_FAX_BYTES:
             return Checked()
         rows, most_rows = (page.piece_bytes(number, padded=padded) // page.row_bytes(0) for padded in (False, True))
-        with memory.taken(_CODES_BYTES + 3 * size_bytes):
+        with memory.taken(_CODES_BYTES + 3 * size):
             try:
-                tiff_fax.check(tiff.read(at, size_bytes), kind, rows, most_rows)
+                tiff_fax.check(tiff.read(at, size), kind, rows, most_rows)
             except tiff_fax.Wrong as error:
                 raise Damaged("The fax codes of a picture are wrong.") from error
             except tiff_fax.Unknown:
@@ -201,8 +209,8 @@ def _check_jpegs(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
         stored = tiff.read(values.at, min(values.count, _MOST_TABLES))
         tables = stored[2 : stored.rfind(b"\xff\xd9")]
     found = Checked(is_read=True)
-    for at, size in tiff.spans(page):
-        one = _check_jpeg(tiff, (at, _until_end(tiff, at, size)), tables, page, memory)
+    for _, at, size in _pieces(tiff, page):
+        one = _check_jpeg(tiff, (at, size), tables, page, memory)
         found = Checked(found.is_read and one.is_read, found.oddity or one.oddity)
     return found
 
@@ -214,7 +222,8 @@ def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Page
     if frame is None:
         raise Damaged("A strip or tile is not the JPEG that it should be.")
     need_bytes = 3 * size + len(tables) + frame.need_bytes(page.piece_width * page.piece_height)
-    if need_bytes > memory.most_bytes:
+    is_larger = frame.coefficients > frame.components * (page.piece_width + 64) * (page.piece_height + 64)
+    if is_larger or need_bytes > memory.most_bytes:
         return Checked()
     with memory.taken(need_bytes):
         oddity = jpeg.complaint(_START + tables + tiff.read(at, size)[2:])
@@ -254,8 +263,8 @@ def unpack(tiff: TiffFile, page: Page, memory: Memory) -> bool:
     if page.compression not in (*PACKED_BYTES, Packing.WEBP):
         return False
     group: list[bytes] = []
-    for number, (at, size) in enumerate(tiff.spans(page)):
-        wanted, size_bytes = page.piece_bytes(number), _until_end(tiff, at, size)
+    for number, at, size_bytes in _pieces(tiff, page):
+        wanted = page.piece_bytes(number)
         is_webp = page.compression == Packing.WEBP
         need_bytes = size_bytes + (20 * page.piece_width * page.piece_height if is_webp else 3 * max(wanted, _GROUP_BYTES))
         if need_bytes > memory.most_bytes:

@@ -92,6 +92,10 @@ class Page:
         return (Tag.TILE_OFFSETS if self.is_tiled else Tag.STRIP_OFFSETS) in self.tags
 
     @property
+    def has_sizes(self) -> bool:
+        return (Tag.TILE_SIZES if self.is_tiled else Tag.STRIP_SIZES) in self.tags
+
+    @property
     def pixels(self) -> int:
         return self.width * self.height
 

@@ -75,7 +75,7 @@ def _joined(sentences: Iterable[str | None]) -> str | None:
 
 
 def _read_page(structure: TiffFile, page: Page, file: BinaryIO, path: Path, means: Means) -> TiffRead:
-    if page.size_bytes > _MOST_PIXEL_BYTES * means.most_pixels:
+    if page.size_bytes > _MOST_PIXEL_BYTES * means.most_pixels or tiff_data.is_too_much(structure, page):
         return TiffRead(unread=f"not decoded: {page}, which is too much")
     checked = tiff_data.check(structure, page, means.memory)
     found = TiffRead(oddity=checked.oddity)

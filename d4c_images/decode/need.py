@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from d4c_images.decode.shape import Shape
+
 _BYTES_PER_PIXEL = {"PNG": 5, "GIF": 2, "TIFF": 8, "WEBP": 20, "BMP": 5, "JPEG2000": 20, "AVIF": 12, "HEIF": 12}
 _BYTES_PER_PIXEL_OF_FILMS = {"GIF": 14, "AVIF": 24}
 _READ_AS_A_WHOLE = {"WEBP": 1, "AVIF": 1, "HEIF": 2, "JPEG2000": 3, "TIFF": 1}  # times the size of the file
@@ -17,6 +19,11 @@ def of_whole(picture: Image.Image, path: Path) -> int:
     is_film = getattr(picture, "is_animated", False)
     per_pixel = (_BYTES_PER_PIXEL_OF_FILMS if is_film else {}).get(form) or _BYTES_PER_PIXEL[form]
     return picture.width * picture.height * per_pixel + of_file(form, path)
+
+
+def of_webp(shape: Shape, picture_bytes: int) -> int:
+    """For the first picture of a WebP, cut out of its file."""
+    return (shape.width or 0) * (shape.height or 0) * _BYTES_PER_PIXEL["WEBP"] + 2 * picture_bytes
 
 
 def of_opening(form: str, path: Path) -> int:

@@ -1,0 +1,38 @@
+"""Checks that a BMP has all the bytes that its header promises for the picture. Decodes nothing.
+
+The header's size of the file is not looked at: many programs write a wrong one.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from d4c_images.decode.faults import Damaged, NoPicture
+from d4c_images.decode.shape import Shape
+
+_UNPACKED, _RUNS, _MASKS = (0, 3, 6), (1, 2), 3  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS; BI_RLE8, BI_RLE4
+_BITS = {0: (1, 2, 4, 8, 16, 24, 32), 3: (16, 32), 6: (16, 32), 1: (8,), 2: (4,)}
+
+
+def walk(file: BinaryIO, size_bytes: int) -> Shape:
+    head = file.read(54)
+    if len(head) < 26:
+        raise Damaged("The BMP file is cut off within its header.")
+    offset, header_bytes = struct.unpack("<II", head[10:18])
+    if header_bytes == 12:
+        width, height, _, bits = struct.unpack("<HHHH", head[18:26])
+        packing, packed_bytes = 0, 0
+    else:
+        if len(head) < 38:
+            raise Damaged("The BMP file is cut off within its header.")
+        width, height, _, bits, packing, packed_bytes = struct.unpack("<iiHHII", head[18:38])
+    if not width or not height:
+        raise NoPicture("The BMP file holds a picture of no pixels.")
+    width, height = abs(width), abs(height)
+    if packing in _UNPACKED:
+        row_bytes = (width * bits + 7) // 8
+        packed_bytes = (height - 1) * (-(-row_bytes // 4) * 4) + row_bytes  # the last row's padding may be missing
+    if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
+        raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
+    return Shape(width, height, is_usual=bits in _BITS.get(packing, ()) and header_bytes != 64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from d4c_images.decode.faults import Damaged, NoPicture
+from d4c_images.decode.faults import Damaged
 from d4c_images.decode.shape import Shape
 
 _UNPACKED, _RUNS, _MASKS = (0, 3, 6), (1, 2), 3  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS; BI_RLE8, BI_RLE4
@@ -28,7 +28,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
             raise Damaged("The BMP file is cut off within its header.")
         width, height, _, bits, packing, packed_bytes = struct.unpack("<iiHHII", head[18:38])
     if not width or not height:
-        raise NoPicture("The BMP file holds a picture of no pixels.")
+        raise Damaged("The BMP file is damaged: it declares a picture of no pixels.")
     width, height = abs(width), abs(height)
     if packing in _UNPACKED:
         row_bytes = (width * bits + 7) // 8

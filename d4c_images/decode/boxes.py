@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from d4c_images.decode.faults import Damaged, NoPicture
+from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.shape import Shape
 from d4c_images.sniff import Box, boxes_of, top_boxes
 
@@ -38,7 +38,10 @@ class _File:
         return int.from_bytes(self.read_at(at, length), "big")
 
     def boxes(self, at: int, end: int) -> Iterator[Box]:
-        return boxes_of(self.read_at, at, end)
+        return counted(boxes_of(self.read_at, at, end))
+
+    def top_boxes(self) -> Iterator[Box]:
+        return counted(top_boxes(self.read_at, self.size_bytes))
 
 
 # JPEG 2000
@@ -50,7 +53,7 @@ def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
     if body.read_at(0, 2) == _START_OF_CODESTREAM:
         return _walk_codestream(body, 0, size_bytes, has_box=False)
     picture = None
-    for box in top_boxes(body.read_at, size_bytes):
+    for box in body.top_boxes():
         if box.end > size_bytes:
             raise Damaged("The JPEG 2000 file is cut off within a box.")
         if box.kind == b"jp2c" and picture is None:
@@ -63,28 +66,33 @@ def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
 def _walk_codestream(body: _File, start: int, end: int, *, has_box: bool) -> Shape:
     """`has_box`: a box says where it ends, and the end marker may be missing."""
     header = _header_of(body, start, end)
-    tiles: set[int] = set()
-    at = header.end
-    while at < end and not (has_end := body.number_at(at) == _END):
-        length = body.number_at(at + 6, 4)
-        if body.number_at(at) != _START_OF_TILE or 0 < length < _LEAST_TILE_BYTES:
-            raise Damaged("The JPEG 2000 file is damaged: its parts are not where it says that they are.")
-        tiles.add(body.number_at(at + 4))
-        if not length:  # the last one, up to the end marker
-            tail_at = max(at, end - _TAIL_BYTES)
-            has_end = b"\xff\xd9" in body.read_at(tail_at, end - tail_at)
-            at = end
-            break
+    tiles, at, has_end = set(), header.end, False
+    for tile, length in counted(_tile_parts(body, header.end, end)):
+        tiles.add(tile)
         at += length
-    else:
-        has_end = at < end
+    if at < end:
+        has_end = body.number_at(at) == _END
     if at > end or not (has_end or has_box):
         raise Damaged("The JPEG 2000 file is cut off within its picture data.")
     if len(tiles) < header.n_tiles or max(tiles) >= header.n_tiles:
         raise Damaged("The JPEG 2000 file is cut off or damaged: not all tiles of its picture are there.")
     if not header.width or not header.height:
-        raise NoPicture("The JPEG 2000 file holds a picture of no pixels.")
+        raise Damaged("The JPEG 2000 file is damaged: it declares a picture of no pixels.")
     return Shape(header.width, header.height, header.is_usual)
+
+
+def _tile_parts(body: _File, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """The number of its tile and the length of each (ISO 15444-1, A.4.2), up to the end marker or the end."""
+    while at < end and (marker := body.number_at(at)) != _END:
+        length = body.number_at(at + 6, 4)
+        if marker != _START_OF_TILE or 0 < length < _LEAST_TILE_BYTES:
+            raise Damaged("The JPEG 2000 file is damaged: its parts are not where it says that they are.")
+        if not length:  # the last one goes up to the end marker, behind which there may be anything
+            tail_at = max(at, end - _TAIL_BYTES)
+            marker_at = body.read_at(tail_at, end - tail_at).rfind(b"\xff\xd9")
+            length = (end if marker_at < 0 else tail_at + marker_at) - at
+        yield body.number_at(at + 4), length
+        at += length
 
 
 @dataclass(slots=True)
@@ -135,7 +143,7 @@ def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
     """Whether all that the boxes and the table of items promise lies within the file. Looks for no width and height."""
     body = _File(file, size_bytes)
     meta, has_film = None, False
-    for box in top_boxes(body.read_at, size_bytes):
+    for box in body.top_boxes():
         if box.end > size_bytes:
             raise Damaged("The file is cut off within a box.")
         has_film = has_film or box.kind == b"moov"

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+MOST_PARTS = 2_000_000  # of one file that are looked at: a bound on time. Real files of gigabytes have fewer.
 
 
 class Damaged(Exception):
@@ -16,6 +23,14 @@ class NoPicture(Exception):
 
 class Unread(Exception):
     """Whole by its structure, but the libraries here cannot decode it."""
+
+
+def counted(parts: Iterable[T], most: int = MOST_PARTS) -> Iterator[T]:
+    """The parts of a file as they are walked through. Raises `Unread` if they are too many."""
+    left = iter(parts)
+    yield from itertools.islice(left, most)
+    for _ in left:
+        raise Unread(f"not decoded: the file consists of more than {most} parts")
 
 
 # What Pillow, its plug-ins and zlib raise when they cannot decode a file. The types say nothing about the cause.

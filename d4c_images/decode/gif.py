@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
 
-from d4c_images.decode.faults import Damaged
+from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.jpeg import Body
 
-_EXTENSION, _PICTURE, _TRAILER, _PADDING = 0x21, 0x2C, 0x3B, 0x00
+MOST_BLOCKS = 20_000_000  # a bound on time, some seconds
+_EXTENSION, _PICTURE, _TRAILER = 0x21, 0x2C, 0x3B
+_PADDING = re.compile(rb"\0++")
 _CUT = "The GIF file is cut off."
 
 
@@ -41,6 +45,7 @@ def pictures(body: Body) -> Iterator[Picture]:
     if len(body) < 13:
         raise Damaged(_CUT)
     at, n_pictures = 13 + _table_bytes(body[10]), 0
+    steps = counted(itertools.count(), MOST_BLOCKS)
     while True:
         if at >= len(body):
             if at > len(body) or not n_pictures:
@@ -52,13 +57,13 @@ def pictures(body: Body) -> Iterator[Picture]:
                 raise Damaged("The GIF file ends before its first picture.")
             return
         if kind == _EXTENSION:
-            at = _behind_blocks(body, at + 2)
+            at = _behind_blocks(body, at + 2, steps)
         elif kind == _PICTURE:
-            picture = _picture(body, at)
+            picture = _picture(body, at, steps)
             at, n_pictures = picture.end, n_pictures + 1
             yield picture
-        elif kind == _PADDING:
-            at += 1
+        elif padding := _PADDING.match(body, at):
+            at = padding.end()
         else:
             raise Damaged("The GIF file is damaged: something that is no block stands between its blocks.")
 
@@ -67,19 +72,20 @@ def _table_bytes(flags: int) -> int:
     return 3 * (2 << (flags & 7)) if flags & 0x80 else 0
 
 
-def _picture(body: Body, at: int) -> Picture:
+def _picture(body: Body, at: int, steps: Iterator[int]) -> Picture:
     if at + 10 > len(body):
         raise Damaged(_CUT)
     left, top, width, height = (int.from_bytes(body[n : n + 2], "little") for n in range(at + 1, at + 9, 2))
     flags = body[at + 9]
     start = at + 10 + _table_bytes(flags)
-    return Picture(left, top, width, height, bool(flags & 0x40), start, _behind_blocks(body, start + 1))
+    return Picture(left, top, width, height, bool(flags & 0x40), start, _behind_blocks(body, start + 1, steps))
 
 
-def _behind_blocks(body: Body, at: int) -> int:
+def _behind_blocks(body: Body, at: int, steps: Iterator[int]) -> int:
     """Where the blocks end that begin at `at`, each with its length, up to one of no length."""
     size = len(body)
     while at < size:
+        next(steps)
         length = body[at]
         at += 1 + length
         if not length:

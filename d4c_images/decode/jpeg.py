@@ -18,7 +18,7 @@ from pathlib import Path
 
 import simplejpeg
 
-from d4c_images.decode.faults import Damaged, NoPicture
+from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
 from d4c_images.sniff import start_of_scan, top_boxes
 
 MAPPED_BYTES = 4_000_000  # from there on a file is not read into memory, but mapped ...
@@ -32,9 +32,9 @@ _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _USUAL = frozenset({0xC0, 0xC1, 0xC2})  # the others are lossless, hierarchical or arithmetic-coded
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_START, _END, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_START, _END, _START_OF_SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
 _NEXT_PICTURE = re.compile(rb"\0*+(?=\xff\xd8\xff)")
-_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})  # but for JFIF's and Adobe's, which say what the colours mean
+_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # but for JFIF's and Adobe's, which say what the colours mean
 
 
 Body = bytes | mmap.mmap
@@ -174,6 +174,10 @@ def _behind_end(body: Body, start: int) -> int:
 
 def _segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
     """The markers of a picture up to its end marker, with where their segment begins and ends; picture data are passed over."""
+    return counted(_all_segments(body, at))
+
+
+def _all_segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
     while found := _MARKER.search(body, at):
         marker, at = found[1][0], found.end()
         if marker in (0x01, _START):
@@ -207,14 +211,26 @@ def _is_seamless(body: Body) -> bool:
     return True
 
 
+def comment_of(body: Body) -> bytes:
+    """The first comment before the first scan; empty if there is none."""
+    for marker, start, end in _segments(body, 2):
+        if marker == _COMMENT:
+            return body[start + 2 : end]
+        if marker == _START_OF_SCAN:
+            break
+    return b""
+
+
 class Bare(io.RawIOBase):
     """A JPEG without its metadata, which may be odd or larger than the picture; to be read by others."""
 
     def __init__(self, body: Body) -> None:
         super().__init__()
         self._body, self._scan = body, start_of_scan(body)
-        kept = [body[start - 2 : end] for marker, start, end in _before(body, self._scan) if marker not in _METADATA]
-        self._start = b"\xff\xd8" + b"".join(kept)
+        kept = [(start - 2, end) for marker, start, end in _before(body, self._scan) if marker not in _METADATA]
+        if sum(end - start for start, end in kept) > MAPPED_BYTES:
+            raise Unread("not decoded: the tables before the picture are too large")
+        self._start = b"\xff\xd8" + b"".join(body[start:end] for start, end in kept)
         self._at = 0
 
     def readable(self) -> bool:

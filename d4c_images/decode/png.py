@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
-from d4c_images.decode.faults import Damaged, NoPicture, Unread
+from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
 
 BLOCK = 1 << 18
 _CUT = "The PNG file is cut off."
@@ -100,6 +100,10 @@ def inflated(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    return counted(_all_chunks(file))
+
+
+def _all_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """The chunks up to IEND, kind and data, in blocks of at most `BLOCK` bytes; each checksum is compared after its data."""
     while True:
         start = file.read(8)
@@ -119,6 +123,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             raise Damaged(_CUT)
         if int.from_bytes(declared, "big") != checksum:
             raise Damaged("The PNG file is damaged: the checksum of a part is wrong.")
+        yield kind, b""  # also of a chunk without data
         if kind == b"IEND":
             return
 

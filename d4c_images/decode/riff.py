@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from d4c_images.decode.faults import Damaged, NoPicture
+from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.shape import Shape
 
 _PICTURES = (b"VP8 ", b"VP8L")
@@ -28,7 +28,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     file.seek(picture.start)
     width, height = _size_of(picture.kind, file.read(10))
     if not width or not height:
-        raise NoPicture("The WebP file holds a picture of no pixels.")
+        raise Damaged("The WebP file is damaged: it declares a picture of no pixels.")
     return Shape(width, height, is_usual=True)
 
 
@@ -66,6 +66,10 @@ def _picture_in(file: BinaryIO, chunk: Chunk) -> Chunk | None:
 
 
 def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
+    return counted(_all_chunks(file, at, end))
+
+
+def _all_chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
     while at + 8 <= end:
         file.seek(at)
         header = file.read(8)

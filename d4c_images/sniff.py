@@ -173,7 +173,7 @@ class Box:
 
 
 _BOX_KIND = re.compile(rb"[A-Za-z0-9 ]{4}|\xa9[A-Za-z]{3}")
-_TOP_BOXES = frozenset(
+TOP_BOXES = frozenset(
     (
         *(b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"free", b"skip", b"wide", b"uuid", b"pdin", b"styp", b"sidx"),
         *(b"jP  ", b"jp2h", b"jp2c", b"jp2i", b"xml ", b"asoc", b"res ", b"mpvd", b"sefd"),
@@ -197,7 +197,7 @@ def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[Box]:
 
 def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[Box]:
     """The boxes of a file, up to the first of a kind that is not known: anything may stand behind the end."""
-    return itertools.takewhile(lambda box: box.kind in _TOP_BOXES, boxes_of(read_at, 0, size_bytes))
+    return itertools.takewhile(lambda box: box.kind in TOP_BOXES, boxes_of(read_at, 0, size_bytes))
 
 
 def _boxes_are_cut(head: bytes, size_bytes: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -14,9 +15,11 @@ from PIL import Image
 
 from d4c_images.decode import Decoder
 from d4c_images.decode.room import Room
-from d4c_images.examine import sniff_file
+from d4c_images.examine import Found, examine, look, sniff_file
 from d4c_images.judge import DecodeResult, Policy, judge, judge_decoded
-from d4c_images.model import ErrorType, Reply, Status
+from d4c_images.model import Claim, ErrorType, Reply, Status
+from d4c_images.stores import Keep
+from d4c_images.stores.pack import Packing, open_store
 from tests.publishers import pictures
 from tests.test_decode import behind_the_start, check, saved, segment
 
@@ -325,6 +328,7 @@ BOXES: dict[str, tuple[bytes, str]] = {
     "JP2, zeros behind the end": (JP2 + bytes(3000), "kept"),
     "JP2, a box behind the picture": (JP2 + b"\0\0\0\x20uuid" + bytes(24), "kept"),
     "JP2, a box behind the picture cut": (JP2 + b"\0\0\0\x20uuid" + bytes(20), "again"),
+    "JP2, a box of a kind that nobody knows": (JP2.replace(b"\0\0\0\x2djp2h", b"\0\0\0\x10abcd12345678\0\0\0\x2djp2h"), "kept"),
     "J2K": (J2K, "kept"),
     "J2K, zeros behind the end": (J2K + bytes(3000), "kept"),
     "J2K, no end": (J2K[:-2], "again"),
@@ -389,3 +393,52 @@ def test_no_damage_is_refused_for_good(tmp_path_factory: pytest.TempPathFactory,
     assert verdict_of(found) in ("kept", "flagged", "again")
     if name.endswith("png") and damaged != body:
         assert not found.ok
+
+
+# on every way to the store
+
+
+@pytest.mark.parametrize(("packed", "max_edge"), [(False, None), (True, 100)])
+@pytest.mark.parametrize(
+    "name", ["baseline with much metadata", "progressive with much metadata", "png", "film", "webp with metadata", "jp2", "avif"]
+)
+def test_a_cut_file_is_never_kept(tmp_path: Path, name: str, packed: bool, max_edge: int | None) -> None:
+    """Fetched, or found in the store as a dead lease has left it."""
+    whole = {
+        "baseline with much metadata": behind_the_start(JPEG, BIG_SEGMENTS),
+        "progressive with much metadata": behind_the_start(PROGRESSIVE, BIG_SEGMENTS),
+    }.get(name) or WHOLE[name]
+    cut = whole[:-1000]
+    store = open_store(tmp_path, Packing("0123abcd") if packed else None)
+    decoder = Decoder(max_edge, room=Room(30_000, 30_000) if name.startswith("progressive") else None)
+    partial = store.begin(1, 1, 7)
+    for body in (cut, whole):
+        partial.rewrite(body)
+        sha256 = hashlib.sha256(body).digest()
+        partial.flush()
+        said = {"path": partial.path, "size_bytes": len(body), "sha256": sha256, "head": body[:65536], "tail": body[-1024:]}
+        found = examine(decoder, Reply(200, "http://h/1", "http://h/1", **said), partial)  # type: ignore[arg-type]
+        if body is whole:
+            assert isinstance(found, Found)
+        else:
+            assert (found.status, found.error_type) == (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)  # type: ignore[union-attr]
+    partial.abort()
+    extension = {"png": "png", "film": "gif", "jp2": "jp2", "avif": "avif"}.get(name, "webp" if "webp" in name else "jpg")
+    files = open_store(tmp_path, None)  # what a shard's store has not packed yet is a file
+    left = files.begin(1, 1, 7)
+    left.write(cut)
+    assert files.put([Keep(left, extension)]) != [None]
+    assert look(decoder, store, Claim(1, 1, 1, ("http://h/1",), 1, may_be_stored=True)) is None
+    assert store.find(1, 1) == []
+
+
+@pytest.mark.parametrize("name", ["of a kind that nobody decodes", "much metadata"])
+def test_what_pillow_cannot_open_is_adopted(tmp_path: Path, name: str) -> None:
+    body = of_another_kind(JPEG) if name != "much metadata" else behind_the_start(JPEG, BIG_SEGMENTS)
+    store = open_store(tmp_path, None)
+    left = store.begin(1, 1, 7)
+    left.write(body)
+    store.put([Keep(left, "jpg")])
+    found = look(Decoder(), store, Claim(1, 1, 1, ("http://h/1",), 1, may_be_stored=True))
+    assert found is not None
+    assert found.blob.path is not None

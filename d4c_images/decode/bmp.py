@@ -11,8 +11,9 @@ from typing import BinaryIO
 from d4c_images.decode.faults import Damaged
 from d4c_images.decode.shape import Shape
 
-_UNPACKED, _RUNS, _MASKS = (0, 3, 6), (1, 2), 3  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS; BI_RLE8, BI_RLE4
-_BITS = {0: (1, 2, 4, 8, 16, 24, 32), 3: (16, 32), 6: (16, 32), 1: (8,), 2: (4,)}
+_UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
+_BITS = {0: (1, 2, 4, 8, 16, 24, 32), 3: (16, 32), 6: (16, 32), 1: (8,), 2: (4,)}  # that Pillow decodes; 1 and 2 are runs
+_OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
 
 
 def walk(file: BinaryIO, size_bytes: int) -> Shape:
@@ -20,7 +21,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     if len(head) < 26:
         raise Damaged("The BMP file is cut off within its header.")
     offset, header_bytes = struct.unpack("<II", head[10:18])
-    if header_bytes == 12:
+    if header_bytes == _OF_CORE:
         width, height, _, bits = struct.unpack("<HHHH", head[18:26])
         packing, packed_bytes = 0, 0
     else:
@@ -30,9 +31,9 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     if not width or not height:
         raise Damaged("The BMP file is damaged: it declares a picture of no pixels.")
     width, height = abs(width), abs(height)
-    if packing in _UNPACKED:
+    if packing in _UNPACKED and (header_bytes != _OF_OS2 or not packing):
         row_bytes = (width * bits + 7) // 8
         packed_bytes = (height - 1) * (-(-row_bytes // 4) * 4) + row_bytes  # the last row's padding may be missing
     if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
         raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
-    return Shape(width, height, is_usual=bits in _BITS.get(packing, ()) and header_bytes != 64)
+    return Shape(width, height, is_usual=bits in _BITS.get(packing, ()) and header_bytes != _OF_OS2)

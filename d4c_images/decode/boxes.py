@@ -1,6 +1,6 @@
 """Walks through the boxes of JPEG 2000, AVIF and HEIF files and through the tile-parts of a JPEG 2000 codestream. Decodes nothing.
 
-ISO 14496-12 (boxes, items), ISO 15444-1 annexes A and I (JPEG 2000). What stands behind the last known box is not looked at.
+ISO 14496-12 (boxes, items), ISO 15444-1 annexes A and I (JPEG 2000). What stands behind the last box is not looked at.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.shape import Shape
-from d4c_images.sniff import Box, boxes_of, top_boxes
+from d4c_images.sniff import TOP_BOXES, Box, boxes_of
 
 _MOST_META_BYTES = 4_000_000
 _MOST_TILES = 65_535
@@ -41,7 +41,14 @@ class _File:
         return counted(boxes_of(self.read_at, at, end))
 
     def top_boxes(self) -> Iterator[Box]:
-        return counted(top_boxes(self.read_at, self.size_bytes))
+        """Those of the file. One that is cut ends the walk: if it is of a kind that nobody knows, it may as well be no box at all,
+        but something behind the end."""
+        for box in self.boxes(0, self.size_bytes):
+            if box.end > self.size_bytes:
+                if box.kind in TOP_BOXES:
+                    raise Damaged("The file is cut off within a box.")
+                return
+            yield box
 
 
 # JPEG 2000
@@ -54,8 +61,6 @@ def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
         return _walk_codestream(body, 0, size_bytes, has_box=False)
     picture = None
     for box in body.top_boxes():
-        if box.end > size_bytes:
-            raise Damaged("The JPEG 2000 file is cut off within a box.")
         if box.kind == b"jp2c" and picture is None:
             picture = box
     if picture is None:
@@ -144,8 +149,6 @@ def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
     body = _File(file, size_bytes)
     meta, has_film = None, False
     for box in body.top_boxes():
-        if box.end > size_bytes:
-            raise Damaged("The file is cut off within a box.")
         has_film = has_film or box.kind == b"moov"
         if box.kind == b"meta" and meta is None:
             meta = box

@@ -1,8 +1,8 @@
 """Says what a stored file is and reads every picture in it to its end; makes a smaller JPEG of it. Decides nothing about its fate.
 
-`Image.verify()` sees no truncated JPEG; a decode does. A picture that fits into the worker's share of memory is decoded as a whole;
-a larger one is read in another way, if its format has one: a JPEG at 1/8 scale, a PNG inflated block by block, a TIFF piece by
-piece, a JPEG 2000 at a lower resolution. What takes more memory than there is, is not decoded and says so (docs/adr/0033).
+`Image.verify()` sees no truncated JPEG; a decode does. A JPEG is decoded at 1/8 scale, a PNG inflated block by block, a GIF picture
+by picture. Of the others, one that fits into the worker's share of memory is decoded as a whole, a larger TIFF piece by piece, a
+larger JPEG 2000 at a lower resolution. What takes more memory than there is, is not decoded and says so (docs/adr/0033).
 
 The file's own structure is walked through first, whatever is decoded afterwards. What a library cannot decode is judged by that
 (docs/adr/0051). What no format can show: docs/explanation/damage.md.
@@ -146,6 +146,9 @@ class Decoder:
             return DecodeResult(False, DecodeFault.UNDECODABLE, str(error))
         except Unread as error:
             read = _Read(None, None, unread=str(error))
+        except DECODE_ERRORS as error:
+            raise_if_of_disk(error)
+            return DecodeResult(False, DecodeFault.TRUNCATED, "The file is damaged: its structure makes no sense.")
         fault = DecodeFault.UNREAD if read.unread else None
         detail = "; ".join(filter(None, (read.unread, read.oddity))) or None
         return DecodeResult(True, fault, detail, read.width, read.height, sniffed.media_type, sniffed.extension)

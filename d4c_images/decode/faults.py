@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import struct
 import zlib
@@ -41,6 +42,6 @@ DECODE_ERRORS = (
 
 
 def raise_if_of_disk(error: Exception) -> None:
-    """An `OSError` with a number is the system's: the disk fails, and the file is not to blame."""
-    if isinstance(error, OSError) and error.errno is not None:
+    """An `OSError` with a number is the system's: the disk fails, and the file is not to blame; but for a wrong offset in it."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         raise error

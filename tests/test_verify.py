@@ -267,7 +267,7 @@ def riff(body: bytes, size: int) -> bytes:
 
 WEBP = saved(SMALL, "WEBP", quality=80)
 LOSSLESS = saved(SMALL, "WEBP", lossless=True)
-WITH_EXIF = saved(SMALL, "WEBP", quality=80, exif=b"Exif\0\0II*\0" + bytes(2001))
+WITH_EXIF = saved(SMALL, "WEBP", quality=80, exif=b"Exif\0\0II*\0" + bytes(2000) + b"x")
 BMP = saved(SMALL, "BMP")
 
 WEBPS: dict[str, tuple[bytes, str]] = {
@@ -277,6 +277,7 @@ WEBPS: dict[str, tuple[bytes, str]] = {
     "no length": (riff(WEBP, 0), "kept"),
     "a length of nobody knows": (riff(WEBP, 0xFFFFFFFF), "kept"),
     "zeros behind the end": (WEBP + bytes(4000), "kept"),
+    "zeros over its last parts": (WITH_EXIF[:-2020] + bytes(2020), "again"),
     "metadata that make no sense": (WITH_EXIF, "kept"),
     "metadata lost": (WITH_EXIF[: len(WITH_EXIF) - 2012], "again"),
     "metadata cut": (WITH_EXIF[:-100], "again"),
@@ -286,11 +287,18 @@ WEBPS: dict[str, tuple[bytes, str]] = {
     "9 MB of metadata": (saved(SMALL, "WEBP", exif=b"Exif\0\0II*\0" + bytes(9_000_000)), "kept"),
     "9 MB of metadata, cut": (saved(SMALL, "WEBP", exif=b"Exif\0\0II*\0" + bytes(9_000_000))[:-1000], "again"),
 }
+
+
+def with_length_of(bmp: bytes) -> bytes:
+    return bmp[:2] + struct.pack("<I", len(bmp)) + bmp[6:]
+
+
 BMPS: dict[str, tuple[bytes, str]] = {
     "as it should be": (BMP, "kept"),
     "no length": (BMP[:2] + bytes(4) + BMP[6:], "kept"),
     "a length that is too much": (BMP[:2] + struct.pack("<I", 10**9) + BMP[6:], "kept"),
-    "the last row's padding missing": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-3], "kept"),
+    "the last row's padding missing": (with_length_of(saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-3]), "kept"),
+    "the last row's padding lost": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-3], "again"),
     "the last pixel missing": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-4], "again"),
     "zeros behind the end": (BMP + bytes(4000), "kept"),
     "of a kind that nobody decodes": (BMP[:30] + struct.pack("<I", 4) + BMP[34:], "flagged"),
@@ -325,6 +333,7 @@ def as_signed(body: bytes) -> bytes:
 BOXES: dict[str, tuple[bytes, str]] = {
     "JP2": (JP2, "kept"),
     "JP2, junk behind the end": (JP2 + b"junkjunkjunkjunkjunk", "kept"),
+    "JP2, another one behind the end": (JP2 + JP2, "kept"),
     "JP2, zeros behind the end": (JP2 + bytes(3000), "kept"),
     "JP2, a box behind the picture": (JP2 + b"\0\0\0\x20uuid" + bytes(24), "kept"),
     "JP2, a box behind the picture cut": (JP2 + b"\0\0\0\x20uuid" + bytes(20), "again"),
@@ -337,6 +346,7 @@ BOXES: dict[str, tuple[bytes, str]] = {
     "AVIF": (AVIF, "kept"),
     "AVIF, junk behind the end": (AVIF + b"junkjunkjunkjunkjunk", "kept"),
     "AVIF, zeros in its boxes": (AVIF[:60] + bytes(40) + AVIF[100:], "again"),
+    "AVIF, another kind of box around its data": (AVIF.replace(b"mdat", b"\0\0\0\0"), "again"),
     "AVIF, zeros in its data": (AVIF[:-1000] + bytes(1000), "kept"),
     "HEIC": (HEIC, "kept"),
     "HEIC, zeros behind the end": (HEIC + bytes(3000), "kept"),

@@ -1,6 +1,6 @@
 """Checks that a BMP has all the bytes that its header promises for the picture. Decodes nothing.
 
-The header's size of the file is not looked at: many programs write a wrong one.
+The header's size of the file proves nothing: many programs write a wrong one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from d4c_images.decode.faults import Damaged
 from d4c_images.decode.shape import Shape
 
 _UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
-_BITS = {0: (1, 2, 4, 8, 16, 24, 32), 3: (16, 32), 6: (16, 32), 1: (8,), 2: (4,)}  # that Pillow decodes; 1 and 2 are runs
+_BITS_OF_RUNS = {1: 8, 2: 4}  # BI_RLE8, BI_RLE4
 _OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
 
 
@@ -33,7 +33,11 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     width, height = abs(width), abs(height)
     if packing in _UNPACKED and (header_bytes != _OF_OS2 or not packing):
         row_bytes = (width * bits + 7) // 8
-        packed_bytes = (height - 1) * (-(-row_bytes // 4) * 4) + row_bytes  # the last row's padding may be missing
+        padded_bytes = -(-row_bytes // 4) * 4
+        packed_bytes = height * padded_bytes
+        if int.from_bytes(head[2:6], "little") <= size_bytes:  # nothing is lost: the last row's padding may never have been there
+            packed_bytes -= padded_bytes - row_bytes
     if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
         raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
-    return Shape(width, height, is_usual=bits in _BITS.get(packing, ()) and header_bytes != _OF_OS2)
+    # Nothing in unpacked pixels can be wrong: what a library says of them is about the library.
+    return Shape(width, height, is_usual=bits == _BITS_OF_RUNS.get(packing) and header_bytes != _OF_OS2)

@@ -6,7 +6,7 @@ ISO 14496-12 (boxes, items), ISO 15444-1 annexes A and I (JPEG 2000). What stand
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from d4c_images.decode.faults import Damaged, counted
@@ -65,7 +65,7 @@ def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
             picture = box
     if picture is None:
         raise Damaged("The JPEG 2000 file is cut off or damaged: there is no picture in it.")
-    return _walk_codestream(body, picture.start, picture.end, has_box=True)
+    return replace(_walk_codestream(body, picture.start, picture.end, has_box=True), end=picture.end)
 
 
 def _walk_codestream(body: _File, start: int, end: int, *, has_box: bool) -> Shape:
@@ -83,7 +83,7 @@ def _walk_codestream(body: _File, start: int, end: int, *, has_box: bool) -> Sha
         raise Damaged("The JPEG 2000 file is cut off or damaged: not all tiles of its picture are there.")
     if not header.width or not header.height:
         raise Damaged("The JPEG 2000 file is damaged: it declares a picture of no pixels.")
-    return Shape(header.width, header.height, header.is_usual)
+    return Shape(header.width, header.height, min(end, at + 2), header.is_usual)
 
 
 def _tile_parts(body: _File, at: int, end: int) -> Iterator[tuple[int, int]]:
@@ -147,8 +147,9 @@ def _note_sizes(header: _Header, said: bytes) -> None:
 def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
     """Whether all that the boxes and the table of items promise lies within the file. Looks for no width and height."""
     body = _File(file, size_bytes)
-    meta, has_film = None, False
+    meta, has_film, end = None, False, 0
     for box in body.top_boxes():
+        end = box.end
         has_film = has_film or box.kind == b"moov"
         if box.kind == b"meta" and meta is None:
             meta = box
@@ -163,8 +164,8 @@ def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
     if properties is None or not _tiled(body, properties.start, properties.end):
         raise Damaged("The file is damaged: it does not say what its pictures are like.")
     items, kinds = (body.read_at(box.start, box.end - box.start) for box in (inner[b"iloc"], inner[b"iinf"]))
-    if max(_ends_of_items(items), default=0) > size_bytes:
-        raise Damaged("The file is cut off: its pictures end behind the end of the file.")
+    if max(_ends_of_items(items), default=0) > end:
+        raise Damaged("The file is cut off or damaged: its pictures are not in its boxes.")
     found = set(_kinds_of_items(kinds))
     return Shape(is_usual=bool(found & _CODED) and found <= _CODED | _AROUND)
 

@@ -51,7 +51,6 @@ _FORMATS = {
 _WALKS: dict[str, Callable[[BinaryIO, int], Shape]] = {
     "WEBP": riff.walk,
     "BMP": bmp.walk,
-    "JPEG2000": boxes.walk_jpeg_2000,
     "AVIF": boxes.walk_items,
     "HEIF": boxes.walk_items,
 }
@@ -208,6 +207,8 @@ class Decoder:
             return self._read_png(path, may_take_long)
         if form == "GIF":
             return self._read_gif(path, may_take_long)
+        if form == "JPEG2000":
+            return self._read_jpeg_2000(path, may_take_long)
         shape = _walked(path, form)
         try:
             with self._opened(path, form) as picture:
@@ -300,15 +301,34 @@ class Decoder:
                     return replace(read, unread=f"not decoded: picture {number + 1} of this file, and what follows it")
         return read
 
+    def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> _Read:
+        """At the highest resolution for which there is memory; there are some at which OpenJPEG fails, so then at a higher one."""
+        with path.open("rb") as file:
+            shape = boxes.walk_jpeg_2000(file, path.stat().st_size)
+        size = shape.width or 0, shape.height or 0
+        self._weigh(size[0] * size[1], may_take_long)
+        for lower in range(jpeg2000.lower_of(size, path, self._room.own_bytes), -1, -1):
+            need_bytes = jpeg2000.need_bytes(size, path, lower)
+            if need_bytes > self._room.common_bytes:
+                return _Read(*size, unread=self._unread(size, need_bytes))
+            try:
+                with self._room_for(need_bytes, may_take_long):
+                    jpeg2000.load(path, shape.end or 0, lower)
+                return _Read(*size)
+            except DECODE_ERRORS as error:
+                raise_if_of_disk(error)
+        return _explained(shape, has_opened=True)
+
     def _read_alone(self, path: Path, may_take_long: bool) -> _Read:
         """The first picture of a WebP as if nothing else were in the file, which may be odd or large."""
         size_bytes = path.stat().st_size
         with path.open("rb") as file:
             shape = riff.walk(file, size_bytes)
-            read = _Read(shape.width, shape.height)
-            need_bytes = need.of_webp(shape, riff.picture_bytes(file, size_bytes))
+            size = shape.width or 0, shape.height or 0
+            read = _Read(*size)
+            need_bytes = need.of_pixels("WEBP", size) + 2 * riff.picture_bytes(file, size_bytes)
             if need_bytes > self._room.common_bytes:
-                return replace(read, unread=self._unread((shape.width or 0, shape.height or 0), need_bytes))
+                return replace(read, unread=self._unread(size, need_bytes))
             with self._room_for(need_bytes, may_take_long):
                 try:
                     with Image.open(io.BytesIO(riff.alone(file, size_bytes)), formats=["WEBP"]) as picture:
@@ -325,8 +345,6 @@ class Decoder:
         if not self._fits(need_bytes):
             if isinstance(picture, TiffImageFile) and self._read_pieces(picture, path):
                 return None
-            if picture.format == "JPEG2000":
-                need_bytes = jpeg2000.shrink(picture, path, self._room.own_bytes)
             if need_bytes > self._room.common_bytes:
                 return self._unread(picture.size, need_bytes)
         with self._room_for(need_bytes, may_take_long):

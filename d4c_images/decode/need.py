@@ -6,8 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from d4c_images.decode.shape import Shape
-
 _BYTES_PER_PIXEL = {"PNG": 5, "GIF": 2, "TIFF": 8, "WEBP": 20, "BMP": 5, "JPEG2000": 20, "AVIF": 12, "HEIF": 12}
 _BYTES_PER_PIXEL_OF_FILMS = {"GIF": 14, "AVIF": 24}
 _READ_AS_A_WHOLE = {"WEBP": 1, "AVIF": 1, "HEIF": 2, "JPEG2000": 3, "TIFF": 1}  # times the size of the file
@@ -21,9 +19,9 @@ def of_whole(picture: Image.Image, path: Path) -> int:
     return picture.width * picture.height * per_pixel + of_file(form, path)
 
 
-def of_webp(shape: Shape, picture_bytes: int) -> int:
-    """For the first picture of a WebP, cut out of its file."""
-    return (shape.width or 0) * (shape.height or 0) * _BYTES_PER_PIXEL["WEBP"] + 2 * picture_bytes
+def of_pixels(form: str, size: tuple[int, int]) -> int:
+    """For one picture of a format, without the part of it that does not depend on the pixels."""
+    return size[0] * size[1] * _BYTES_PER_PIXEL[form]
 
 
 def of_opening(form: str, path: Path) -> int:

@@ -41,10 +41,14 @@ def main_picture(file: BinaryIO, size_bytes: int) -> Chunk:
     for chunk in _chunks(file, 12, size_bytes):
         if main is not None and chunk.start - 8 >= end:
             break
-        if chunk.end > size_bytes:
-            raise Damaged("The WebP file is cut off within a chunk.")
-        if main is None:
-            main = _picture_in(file, chunk)
+        if chunk.end > size_bytes or not chunk.kind.isascii() or not chunk.kind.decode("ascii").isprintable():
+            raise Damaged("The WebP file is cut off or damaged within a chunk.")
+        is_odd = (chunk.end - chunk.start) % 2 == 1
+        if is_odd and chunk.end == size_bytes == declared - 1 and _ends_with_zero(file, size_bytes):
+            raise Damaged("The WebP file lacks a byte.")
+        main = main or _picture_in(file, chunk)
+        if chunk.kind == _FRAME and _picture_in(file, chunk) is None:
+            raise Damaged("The WebP file is damaged: a frame has no picture.")
     if main is None:
         raise Damaged("The WebP file is cut off or damaged: there is no picture in it.")
     if size_bytes + 1 < declared < _UNKNOWN_BYTES:  # the last chunk's padding, one byte, may be missing
@@ -52,17 +56,21 @@ def main_picture(file: BinaryIO, size_bytes: int) -> Chunk:
     return main
 
 
+def _ends_with_zero(file: BinaryIO, size_bytes: int) -> bool:
+    """Whether what seems to lack its padding, a zero, may have lost a byte before it."""
+    file.seek(size_bytes - 1)
+    return file.read(1) == b"\0"
+
+
 def _picture_in(file: BinaryIO, chunk: Chunk) -> Chunk | None:
     if chunk.kind in _PICTURES:
         return chunk
     if chunk.kind != _FRAME:
         return None
-    for inner in _chunks(file, chunk.start + _FRAME_HEADER_BYTES, chunk.end):
-        if inner.kind in _PICTURES:
-            if inner.end > chunk.end:
-                raise Damaged("The WebP file is damaged: a picture is longer than the frame that it is in.")
-            return inner
-    return None
+    inner = list(_chunks(file, chunk.start + _FRAME_HEADER_BYTES, chunk.end))
+    if inner and inner[-1].end > chunk.end:
+        raise Damaged("The WebP file is damaged: a picture is longer than the frame that it is in.")
+    return next((one for one in inner if one.kind in _PICTURES), None)
 
 
 def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
@@ -81,7 +89,7 @@ def _all_chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
 def _size_of(kind: bytes, start: bytes) -> tuple[int, int]:
     """From the first bytes of a picture: RFC 6386, section 9.1; RFC 9649, section 3.4."""
     if kind == b"VP8 ":
-        if start[3:6] != b"\x9d\x01\x2a":
+        if start[3:6] != b"\x9d\x01\x2a" or start[0] & 1:  # a frame that depends on another one
             raise Damaged("The picture in the WebP file is damaged.")
         return int.from_bytes(start[6:8], "little") & 0x3FFF, int.from_bytes(start[8:10], "little") & 0x3FFF
     if start[:1] != b"\x2f":

@@ -11,6 +11,7 @@ class Shape:
 
     width: int | None = None
     height: int | None = None
+    end: int | None = None  # of the bytes that belong to the picture and its metadata, if that is known
     is_usual: bool = False
     """Of a kind that the libraries here are known to decode: if one cannot, the data are damaged. Of any other kind that says
     nothing about the data."""

@@ -14,6 +14,7 @@ from d4c_images.decode.shape import Shape
 from d4c_images.sniff import TOP_BOXES, Box, boxes_of
 
 _MOST_META_BYTES = 4_000_000
+_MOST_BOXES = 10_000  # in one box
 _MOST_TILES = 65_535
 _START_OF_CODESTREAM, _START_OF_TILE, _END = b"\xff\x4f", 0xFF90, 0xFFD9
 _LEAST_TILE_BYTES = 14
@@ -172,7 +173,7 @@ def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
 
 def _tiled(body: _File, start: int, end: int) -> dict[bytes, Box]:
     """The boxes in a box, by their kinds; nothing may be left between them."""
-    boxes = list(body.boxes(start, end))
+    boxes = list(counted(body.boxes(start, end), _MOST_BOXES))
     if not boxes or boxes[-1].end != end:
         raise Damaged("The file is damaged: its boxes do not fit into each other.")
     return {box.kind: box for box in boxes}

@@ -46,9 +46,10 @@ def main_picture(file: BinaryIO, size_bytes: int) -> Chunk:
         is_odd = (chunk.end - chunk.start) % 2 == 1
         if is_odd and chunk.end == size_bytes == declared - 1 and _ends_with_zero(file, size_bytes):
             raise Damaged("The WebP file lacks a byte.")
-        main = main or _picture_in(file, chunk)
-        if chunk.kind == _FRAME and _picture_in(file, chunk) is None:
+        picture = _picture_in(file, chunk)
+        if chunk.kind == _FRAME and picture is None:
             raise Damaged("The WebP file is damaged: a frame has no picture.")
+        main = main or picture
     if main is None:
         raise Damaged("The WebP file is cut off or damaged: there is no picture in it.")
     if size_bytes + 1 < declared < _UNKNOWN_BYTES:  # the last chunk's padding, one byte, may be missing
@@ -67,10 +68,13 @@ def _picture_in(file: BinaryIO, chunk: Chunk) -> Chunk | None:
         return chunk
     if chunk.kind != _FRAME:
         return None
-    inner = list(_chunks(file, chunk.start + _FRAME_HEADER_BYTES, chunk.end))
-    if inner and inner[-1].end > chunk.end:
-        raise Damaged("The WebP file is damaged: a picture is longer than the frame that it is in.")
-    return next((one for one in inner if one.kind in _PICTURES), None)
+    found = None
+    for inner in _chunks(file, chunk.start + _FRAME_HEADER_BYTES, chunk.end):
+        if inner.end > chunk.end:
+            raise Damaged("The WebP file is damaged: a picture is longer than the frame that it is in.")
+        if inner.kind in _PICTURES and found is None:
+            found = inner
+    return found
 
 
 def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:

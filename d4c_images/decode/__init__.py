@@ -3,7 +3,9 @@
 `decoder`  the way in: checks a file, makes a smaller one of it
 `need`     how much memory a decode takes
 `room`     how much there is, for all that is decoded at once
-`jpeg`, `jpeg2000`, `png`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
+`faults`, `shape`   what may be wrong with a file, and what its structure shows
+`bmp`, `boxes`, `gif`, `jpeg`, `png`, `riff`   walk through the structure of a format
+`jpeg2000`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
 `tiff_read`   all pictures of a TIFF; `tiff_pages` finds them, `tiff_data`, `tiff_codes` and `tiff_fax` check their data
 """
 

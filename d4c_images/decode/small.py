@@ -13,7 +13,7 @@ from typing import BinaryIO
 from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from d4c_images.decode import png, tiff
+from d4c_images.decode import jpeg, png, tiff
 
 COMMENT = b"d4c-images original-sha256="
 MOST_FACTOR = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
@@ -24,8 +24,8 @@ def original_sha256_of(path: Path, media_type: str) -> bytes | None:
     """The hash that `Decoder.reduce` has left in a JPEG."""
     if media_type != "image/jpeg":
         return None
-    with Image.open(path, formats=["JPEG"]) as picture:
-        comment = picture.info.get("comment", b"")
+    with jpeg.opened(path) as body:
+        comment = jpeg.comment_of(body)
     try:
         digest = bytes.fromhex(comment.removeprefix(COMMENT).decode("ascii"))
     except ValueError:

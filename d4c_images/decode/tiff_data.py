@@ -78,7 +78,7 @@ def check_place(tiff: TiffFile, page: Page, *, by_length: bool = False) -> bool:
 
 
 def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
-    """Raises `Damaged`, or `jpeg.DamagedJpeg`, if the data show damage."""
+    """Raises `Damaged` if the data show damage."""
     if page.compression == Packing.JPEG:
         return _check_jpegs(tiff, page, memory)
     if page.compression == Packing.OLD_JPEG:

@@ -6,7 +6,6 @@ says nothing as long as structure and data are whole: then its data are unpacked
 
 from __future__ import annotations
 
-import errno
 import io
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -85,17 +84,12 @@ def _read_page(structure: TiffFile, page: Page, file: BinaryIO, path: Path, mean
             is_opened = True
             return replace(found, unread=_load(picture, checked, file, path, means.memory))
     except DECODE_ERRORS as error:
-        _raise_if_of_disk(error)
+        raise_if_of_disk(error)
         if is_opened and tiff_data.is_damage(page, checked):
             raise Damaged(f"The data of a picture are damaged: {checked.oddity or 'wrong fax codes'}.") from error
     is_read = checked.is_read or _is_unpacked(structure, page, means.memory)
     seen = "were read to their end" if is_read else "are there, but were not unpacked"
     return replace(found, unread=f"not decoded: {page}, which the decoder cannot make a picture of; all its data {seen}")
-
-
-def _raise_if_of_disk(error: Exception) -> None:
-    if not (isinstance(error, OSError) and error.errno == errno.EINVAL):  # the file names an offset that no file can have
-        raise_if_of_disk(error)
 
 
 def _load(picture: Image.Image, checked: Checked, file: BinaryIO, path: Path, memory: Memory) -> str | None:
@@ -132,5 +126,5 @@ def _is_unpacked(structure: TiffFile, page: Page, memory: Memory) -> bool:
     try:
         return tiff_data.unpack(structure, page, memory)
     except DECODE_ERRORS as error:
-        _raise_if_of_disk(error)
+        raise_if_of_disk(error)
         raise Damaged("The data of a picture are damaged: they cannot be unpacked.") from error

@@ -70,8 +70,8 @@ def check_place(tiff: TiffFile, page: Page, *, by_length: bool = False) -> bool:
         size = 1 if stored is None or (page.compression in _SHOW_THEIR_END and not by_length) else stored
         if page.compression == Packing.PLAIN:
             size = page.piece_bytes(number)
-        if at < 8 or not size:
-            raise Damaged("A strip or tile of its picture is missing.")
+        if at < 8 or not size or (page.compression == Packing.PLAIN and stored is not None and stored < size):
+            raise Damaged("A strip or tile of its picture is missing, in whole or in part.")
         if not tiff.is_there(at, size, "the end of its picture data"):
             return False
     return True

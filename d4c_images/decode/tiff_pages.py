@@ -319,7 +319,7 @@ class TiffFile:
             return []
         page = self._page(at, tags, is_tiled)
         if not page.bits or min(page.width, page.height, page.piece_width, page.piece_height, *page.bits) < 1:
-            raise Damaged("A picture is described without pixels.")
+            raise _NoPicture("a picture is described without pixels")
         offsets, sizes = (Tag.TILE_OFFSETS, Tag.TILE_SIZES) if is_tiled else (Tag.STRIP_OFFSETS, Tag.STRIP_SIZES)
         if any(tag in tags and tags[tag].kind not in _UNSIGNED for tag in (offsets, sizes)):
             raise _NoPicture("a picture is described without a place")

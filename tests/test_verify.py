@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import struct
@@ -13,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from d4c_images.decode import Decoder
+from d4c_images.decode import Decoder, gif, png
+from d4c_images.decode.faults import Unread, counted
 from d4c_images.decode.room import Room
 from d4c_images.examine import Found, examine, look, sniff_file
 from d4c_images.judge import DecodeResult, Policy, judge, judge_decoded
@@ -21,7 +23,7 @@ from d4c_images.model import Claim, ErrorType, Reply, Status
 from d4c_images.stores import Keep
 from d4c_images.stores.pack import Packing, open_store
 from tests.publishers import pictures
-from tests.test_decode import behind_the_start, check, saved, segment
+from tests.test_decode import behind_the_start, check, sampled, saved, segment
 
 SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", (640, 480))))
 SMALL = SCENE.resize((160, 120))
@@ -158,6 +160,11 @@ JPEGS: dict[str, tuple[bytes, str]] = {
     "zeros from the middle on": (JPEG[: len(JPEG) // 2] + bytes(len(JPEG)), "again"),
     "9 MB of metadata": (behind_the_start(JPEG, BIG_SEGMENTS), "kept"),
     "9 MB of metadata, progressive": (behind_the_start(PROGRESSIVE, BIG_SEGMENTS), "kept"),
+    "9 MB of metadata, which only Pillow reads": (behind_the_start(sampled(JPEG, 0x31), BIG_SEGMENTS), "kept"),
+    "metadata that make no sense, which only Pillow reads": (
+        behind_the_start(sampled(JPEG, 0x31), segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff") + segment(0xE2, b"MPF\0xx")),
+        "kept",
+    ),
     "metadata that make no sense": (
         behind_the_start(
             JPEG, segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff") + segment(0xE2, b"MPF\0xx") + segment(0xED, b"8BIM")
@@ -403,6 +410,30 @@ def test_no_damage_is_refused_for_good(tmp_path_factory: pytest.TempPathFactory,
     assert verdict_of(found) in ("kept", "flagged", "again")
     if name.endswith("png") and damaged != body:
         assert not found.ok
+
+
+def test_the_parts_of_a_file_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(counted(range(3), 3)) == [0, 1, 2]
+    with pytest.raises(Unread, match="more than 2 parts"):
+        list(counted(range(3), 2))
+    monkeypatch.setattr(gif, "MOST_BLOCKS", 5)
+    assert told(tmp_path, film()) == "flagged"
+
+
+def test_no_exception_of_a_reader_gets_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the disk fails."""
+
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(png, "read", broken)
+    error: Exception = IndexError("index out of range")
+    assert told(tmp_path, PNG) == "again"
+    error = OSError(errno.EINVAL, "Invalid argument")  # an offset in the file
+    assert told(tmp_path, PNG) == "again"
+    error = OSError(errno.EIO, "Input/output error")
+    with pytest.raises(OSError, match="Input/output"):
+        told(tmp_path, PNG)
 
 
 # on every way to the store

@@ -252,6 +252,23 @@ def test_metadata_that_lead_nowhere_do_not_cost_the_picture(tmp_path: Path) -> N
             assert told(tmp_path, bytes(body))[0] is Status.SUCCESS, (tag, n, at)
 
 
+def test_without_its_colours_or_tables_the_picture_is_to_be_fetched_again(tmp_path: Path) -> None:
+    for tag in (258, 320, 339, 347, 530):
+        sheet = written([(scene(), Layout(tags=((tag, 4, (7,)),)))])
+        body = bytearray(sheet.body)
+        entry = body.index(struct.pack("<HH", tag, 4), sheet.directories[0][0])
+        struct.pack_into("<HHII", body, entry, tag, 3, 768, 0xFFFFFFF0)
+        assert told(tmp_path, bytes(body)) == AGAIN, tag
+
+
+def test_a_jpeg_whose_header_is_damaged_is_not_taken_for_read(tmp_path: Path) -> None:
+    sheet = sample("jpeg", "one strip")
+    start = sheet.data[0][0]
+    body = with_zeros(sheet.body, start + sheet.body[start:].index(b"\xff\xc0") + 9, 10)
+    for decoder in (Decoder(), Decoder(room=Room(tiff.PIECE_BYTES, tiff.PIECE_BYTES))):
+        assert not check(tmp_path, body, decoder).ok
+
+
 # which is the main one
 
 FULL, REDUCED, MASK = ((254, 4, (0,)),), ((254, 4, (1,)),), ((254, 4, (4,)),)

@@ -96,7 +96,9 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
         return Checked()
     is_read = True
     for number, at, size in _pieces(tiff, page):
-        need_bytes = 3 * size + (_LZMA_BYTES if page.compression == Packing.LZMA else _CODES_BYTES)
+        need_bytes = 3 * size + _CODES_BYTES
+        if page.compression == Packing.LZMA:  # of its window, only what has been unpacked is ever touched
+            need_bytes += min(_LZMA_BYTES, 2 * page.piece_bytes(0, padded=True))
         if need_bytes > memory.most_bytes:
             is_read = False
             continue
@@ -229,7 +231,7 @@ def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Page
         oddity = jpeg.complaint(_START + tables + tiff.read(at, size)[2:])
     if oddity and _BYTES_LEFT.search(oddity):
         raise Damaged(f"The JPEG data of a picture are damaged: {oddity}.")
-    return Checked(True, oddity)
+    return Checked(oddity is None, oddity)
 
 
 def _check_old_jpeg(tiff: TiffFile, page: Page, memory: Memory) -> Checked:

@@ -30,6 +30,10 @@ class Tag(IntEnum):
     NEW_SUBFILE_TYPE, SUBFILE_TYPE, SUB_IFDS, EXIF, GPS = 254, 255, 330, 34665, 34853
 
 
+_COLOUR_MAP, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 320, 338, 339
+_OF_THE_PICTURE = frozenset({*Tag, _COLOUR_MAP, _EXTRA_SAMPLES, _SAMPLE_FORMAT}) - {Tag.SUB_IFDS, Tag.EXIF, Tag.GPS}
+
+
 class Packing(IntEnum):
     """Values of the tag Compression."""
 
@@ -273,6 +277,8 @@ class TiffFile:
             if size_bytes > len(field):
                 values = Values(kind, values.count, self._number(field))
                 if not self.is_there(values.at, size_bytes, f"the value of tag {tag}"):
+                    if at - count_size == self._first and tag in _OF_THE_PICTURE:
+                        raise Damaged(f"The value of tag {tag} would lie far beyond the end of the file.")
                     continue
                 self._used.append((values.at, values.at + size_bytes))
             if kind in _SIZES:

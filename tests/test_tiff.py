@@ -159,7 +159,10 @@ def test_a_strip_that_is_shorter_than_its_rows_is_to_be_fetched_again(tmp_path: 
 def test_a_further_page_without_pixels_does_not_cost_the_main_one(tmp_path: Path) -> None:
     for tag in (256, 257, 258, 278):
         nothing = (scene(20, 20), Layout(tags=((tag, 3, (0,)),)))
-        assert told(tmp_path, written([(scene(), Layout()), nothing]).body) == KEPT
+        for file in FILES:
+            body = written([(scene(), Layout()), nothing], file).body
+            assert told(tmp_path, body) == KEPT
+            assert told(tmp_path, body[:-10], of=body) == AGAIN
         assert told(tmp_path, written([nothing]).body) == AGAIN
 
 
@@ -367,17 +370,25 @@ def test_webp_in_a_tiff_is_decoded_piece_by_piece(tmp_path: Path) -> None:
     assert told(tmp_path, with_zeros(body, places[1] + 10, 200)) == AGAIN
 
 
-def test_a_stored_length_may_be_too_large_or_missing_if_the_data_show_their_end(tmp_path: Path) -> None:
-    for packing in (*DEFLATES, "jpeg"):
+def test_a_stored_length_beyond_the_end_is_that_of_a_cut(tmp_path: Path) -> None:
+    for packing in ("plain", *DEFLATES, "jpeg", "lzw"):
         one = written([(pixels_for(packing), Layout(packing, 80))], File(directories_first=True))
         too_large = Layout(packing, 80, tags=((279, 4, (one.data[0][1] - one.data[0][0] + 1000,)),))
-        body = written([(pixels_for(packing), too_large)], File(directories_first=True)).body
-        assert check(tmp_path, body).ok
-        assert told(tmp_path, body[:-9], of=body) == AGAIN
-    body = bytearray(sample("deflate", "one strip").body)
-    entry = body.index(struct.pack("<HH", 279, 4))
-    struct.pack_into("<H", body, entry, 65000)
-    assert check(tmp_path, bytes(body)).ok
+        assert told(tmp_path, written([(pixels_for(packing), too_large)], File(directories_first=True)).body) == AGAIN
+
+
+def test_only_data_without_packing_need_no_stored_length(tmp_path: Path) -> None:
+    for packing in ("plain", "deflate", "packbits"):
+        body = bytearray(sample(packing, "one strip").body)
+        struct.pack_into("<H", body, body.index(struct.pack("<HH", 279, 4)), 65000)
+        assert told(tmp_path, bytes(body)) == ((Status.SUCCESS, None) if packing == "plain" else AGAIN)
+
+
+def test_a_picture_larger_than_its_data_can_be_is_to_be_fetched_again(tmp_path: Path) -> None:
+    for packing in ("deflate", "lzw", "packbits", "jpeg"):
+        size = ((256, 4, (30_000,)), (257, 4, (30_000,)), (278, 4, (30_000,)))
+        assert told(tmp_path, written([(pixels_for(packing), Layout(packing, 80, tags=size))]).body) == AGAIN
+    assert told(tmp_path, written([(bitonal(scene()), Layout("group 4", 80, tags=((258, 3, (9,)),)))]).body) == AGAIN
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -404,7 +415,8 @@ def test_what_takes_too_much_time_or_memory_is_bounded(tmp_path: Path) -> None:
     assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
     assert "too much" in str(found.detail)
     stored = written([(scene(), Layout("deflate"))]).data[0]
-    shared = ((257, 4, (8000,)), (278, 4, (1,)), (273, 4, (stored[0],) * 8000), (279, 4, (9000,) * 8000))
+    n = 16_000
+    shared = ((257, 4, (n,)), (278, 4, (1,)), (273, 4, (stored[0],) * n), (279, 4, (5000,) * n))
     found = check(tmp_path, written([(scene(), Layout("deflate", tags=shared))]).body)
     assert (found.ok, found.reason) == (True, DecodeFault.UNREAD)
     assert "too much" in str(found.detail)

@@ -27,7 +27,7 @@ from d4c_images.decode.tiff_pages import Packing, Page, Tag, TiffFile
 _DEFLATES = (Packing.DEFLATE, Packing.OLD_DEFLATE)
 PACKED_BYTES = (Packing.LZW, Packing.PACKBITS, Packing.LZMA, Packing.ZSTD)  # these pack bytes, whatever they mean
 
-_SHOW_THEIR_END = (*_DEFLATES, Packing.JPEG)
+_DENSE, _MOST_DENSITY = (*_DEFLATES, Packing.LZW, Packing.PACKBITS, Packing.JPEG), 4000  # bytes that one of them may hold
 _BLOCK = 1 << 16
 _GROUP_BYTES = 1 << 20
 _MOST_TABLES = 1 << 16
@@ -57,20 +57,16 @@ class Checked:
     oddity: str | None = None  # libjpeg's
 
 
-def check_place(tiff: TiffFile, page: Page, *, by_length: bool = False) -> bool:
-    """Whether all strips or tiles lie within the file; if they never can, False. Raises `Damaged` if the file was cut.
-
-    The stored length of what shows its own end is believed only `by_length`: some writers store too large ones.
-    """
+def check_place(tiff: TiffFile, page: Page) -> bool:
+    """Whether all strips or tiles lie within the file; if they never can, False. Raises `Damaged` if the file was cut."""
     if page.compression == Packing.OLD_JPEG and not tiff.is_there(*_old_jpeg(tiff, page), "the end of its picture data"):
         return False
-    if not page.has_pieces:
-        return True
-    for number, (at, stored) in enumerate(tiff.spans(page)):
-        size = 1 if stored is None or (page.compression in _SHOW_THEIR_END and not by_length) else stored
-        if page.compression == Packing.PLAIN:
-            size = page.piece_bytes(number)
-        if at < 8 or not size or (page.compression == Packing.PLAIN and stored is not None and stored < size):
+    if page.compression in _DENSE and page.size_bytes > _MOST_DENSITY * tiff.size_bytes:
+        raise Damaged("A picture is described as larger than its data can be.")
+    for number, (at, stored) in enumerate(tiff.spans(page)) if page.has_pieces else ():
+        is_short = page.compression == Packing.PLAIN and stored is not None and stored < page.piece_bytes(number)
+        size = page.piece_bytes(number) if stored is None else stored
+        if at < 8 or not size or is_short:
             raise Damaged("A strip or tile of its picture is missing, in whole or in part.")
         if not tiff.is_there(at, size, "the end of its picture data"):
             return False
@@ -92,7 +88,7 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
             _check_deflate(tiff, at, size, page, number)
         return Checked(is_read=True)
     check_piece = _CHECKS.get(page.compression)
-    if check_piece is None or not page.has_sizes:
+    if check_piece is None:
         return Checked()
     is_read = True
     for number, at, size in _pieces(tiff, page):
@@ -118,7 +114,7 @@ def _pieces(tiff: TiffFile, page: Page) -> Iterator[tuple[int, int, int]]:
     """Number, offset and size of each strip or tile, as far as the file goes. Packed data are hardly larger than what they hold."""
     most_bytes = 2 * page.piece_bytes(0, padded=True) + _HEAD_BYTES
     for number, (at, size) in enumerate(tiff.spans(page)) if page.has_pieces else ():
-        yield number, at, min(most_bytes if size is None else size, most_bytes, max(0, tiff.size_bytes - at))
+        yield number, at, min(size or 0, most_bytes, max(0, tiff.size_bytes - at))
 
 
 def _check_deflate(tiff: TiffFile, at: int, packed_bytes: int, page: Page, number: int) -> None:
@@ -181,9 +177,11 @@ def _check_faxes(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
     kind = tiff_fax.Kind(
         page.piece_width, page.compression == Packing.GROUP_4, is_group_3, is_group_3 and bool(options & 1), fill_order == 2
     )
-    is_read = page.bits == (1,)
+    is_read = True
+    if page.bits != (1,):
+        raise Damaged("A picture of fax codes is described as more than black and white.")
     for number, at, size in _pieces(tiff, page):
-        if not (is_read and page.has_sizes) or size > _MOST_FAX_BYTES:
+        if not is_read or size > _MOST_FAX_BYTES:
             return Checked()
         rows, most_rows = (page.piece_bytes(number, padded=padded) // page.row_bytes(0) for padded in (False, True))
         with memory.taken(_CODES_BYTES + 3 * size):
@@ -251,7 +249,7 @@ def is_damage(page: Page, found: Checked) -> bool:
     """Whether what stops a decoder in mid-picture is in the data: libjpeg found them odd as well, or it is a fax as all are."""
     if found.oddity is not None:
         return _UNSUPPORTED.search(found.oddity) is None
-    return page.compression in _FAXES and page.bits == (1,)
+    return page.compression in _FAXES
 
 
 # What the decoder cannot make a picture of

@@ -96,10 +96,6 @@ class Page:
         return (Tag.TILE_OFFSETS if self.is_tiled else Tag.STRIP_OFFSETS) in self.tags
 
     @property
-    def has_sizes(self) -> bool:
-        return (Tag.TILE_SIZES if self.is_tiled else Tag.STRIP_SIZES) in self.tags
-
-    @property
     def pixels(self) -> int:
         return self.width * self.height
 
@@ -313,10 +309,20 @@ class TiffFile:
             if at == self._first:
                 raise Damaged(f"The file is damaged: {error}.") from error
             self._note(str(error))
+            self._look_for_data(tags)
             return []
         self._pages += found
         self._n_pieces += sum(page.n_pieces for page in found)
         return found
+
+    def _look_for_data(self, tags: Tags) -> None:
+        """Of a picture that there cannot be: also its data may have been cut off."""
+        for offsets, sizes in ((Tag.STRIP_OFFSETS, Tag.STRIP_SIZES), (Tag.TILE_OFFSETS, Tag.TILE_SIZES)):
+            if all(tag in tags and tags[tag].kind in _UNSIGNED for tag in (offsets, sizes)):
+                self._n_pieces += tags[offsets].count
+                for at, size in islice(zip(self.numbers(tags[offsets]), self.numbers(tags[sizes]), strict=False), _MOST_PIECES):
+                    if not self.is_there(at, size, "the data of a side picture"):
+                        return
 
     def _described(self, at: int, tags: Tags) -> list[Page]:
         is_tiled = Tag.TILE_OFFSETS in tags
@@ -331,6 +337,8 @@ class TiffFile:
             raise _NoPicture("a picture is described without a place")
         if page.has_pieces and tags[offsets].count < page.n_pieces:
             raise _NoPicture("a picture is described with fewer strips or tiles than it needs")
+        if page.has_pieces and page.compression != Packing.PLAIN and (sizes not in tags or tags[sizes].count < page.n_pieces):
+            raise _NoPicture("a picture is described without the sizes of its strips or tiles")
         return [page]
 
     def _page(self, at: int, tags: Tags, is_tiled: bool) -> Page:

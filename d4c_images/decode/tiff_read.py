@@ -53,7 +53,7 @@ def read(path: Path, means: Means) -> TiffRead:
         total = 0
         for n, page in enumerate(pages.pictures):
             is_left = n > 0 and (n >= means.most_pictures or total + page.pixels > means.most_pixels)
-            if not tiff_data.check_place(structure, page, by_length=is_left):
+            if not tiff_data.check_place(structure, page):
                 if not n:
                     raise Damaged("The data of its picture would lie far beyond the end of the file.")
                 found.append(TiffRead(unread="the data of a further picture would lie far beyond the end of the file"))

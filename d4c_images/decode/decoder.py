@@ -223,6 +223,9 @@ class Decoder:
         if form == "JPEG2000":
             return self._read_jpeg_2000(path, may_take_long)
         shape = _walked(path, form)
+        if shape is not None and shape.is_plain:
+            self._weigh((shape.width or 0) * (shape.height or 0), may_take_long=True)
+            return _Read(shape.width, shape.height)
         try:
             with self._opened(path, form) as picture:
                 return self._read_all(picture, path, may_take_long)

@@ -111,7 +111,7 @@ def _img2dataset(task: Task, how: dict[str, object]) -> Run:
         "timeout": max(1, round(task.patience_s)),
         "retries": task.retries,
     }
-    command = [_python_of("img2dataset").with_name("img2dataset"), *(f"--{key}={value}" for key, value in options.items())]
+    command = [python_of("img2dataset").with_name("img2dataset"), *(f"--{key}={value}" for key, value in options.items())]
     environ = {"NO_ALBUMENTATIONS_UPDATE": "1", "SSL_CERT_FILE": str(task.cacert)}
     return timed(command, task.folder, lambda: count_files(root, "*.jpg"), environ | _proxy(task))
 
@@ -127,7 +127,7 @@ def run_scrapy(task: Task) -> Run:
     given = {"root": str(root), "connections": task.connections, "slots": slots}
     given |= {"patience_s": task.patience_s, "retries": task.retries}
     (task.folder / "spider.json").write_text(json.dumps(given))
-    command = [_python_of("scrapy"), "-m", "scrapy", "runspider", SPIDER]
+    command = [python_of("scrapy"), "-m", "scrapy", "runspider", SPIDER]
     environ = _proxy(task) | {"SSL_CERT_FILE": str(task.cacert)}
     return timed(command, task.folder, lambda: count_files(root), environ, most_s=task.most_s)
 
@@ -165,7 +165,7 @@ def _from_debian(package: str) -> None:
         raise Unavailable(f"apt-get install {package}: {done.stderr.strip()[-300:]}")
 
 
-def _from_pypi(name: str, *requirements: str) -> None:
+def from_pypi(name: str, *requirements: str) -> None:
     folder = PROJECT / f".venv-{name}"
     ready = folder / "ready"
     if ready.exists() and ready.read_text() == "\n".join(requirements):
@@ -179,7 +179,7 @@ def _from_pypi(name: str, *requirements: str) -> None:
     ready.write_text("\n".join(requirements))
 
 
-def _python_of(name: str) -> Path:
+def python_of(name: str) -> Path:
     return PROJECT / f".venv-{name}" / "bin" / "python"
 
 
@@ -189,11 +189,11 @@ def _python_with_pip() -> str:
 
 
 def _need_img2dataset() -> None:
-    _from_pypi("img2dataset", "img2dataset==1.47.0", "setuptools<81")
+    from_pypi("img2dataset", "img2dataset==1.47.0", "setuptools<81")
 
 
 def _need_scrapy() -> None:
-    _from_pypi("scrapy", "scrapy==2.19.0")
+    from_pypi("scrapy", "scrapy==2.19.0")
 
 
 _NO_CHECK = "decode, make durable, keep a ledger"

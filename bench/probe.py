@@ -91,8 +91,7 @@ class Machine:
             f"machine: {self.file_system}, fsync {self.fsync_ms:.1f} ms, {self.write_mb_s:.0f} MB/s written and synced, "
             f"dirty_ratio {self.dirty_ratio}",
             f"machine: Python built with {self.python_build}, byte code of {self.byte_code_share:.0%} of the modules",
-            f"machine: {self.libc}, arenas {self.arenas}, "
-            f"huge pages {self.huge_pages}",
+            f"machine: {self.libc}, arenas {self.arenas}, huge pages {self.huge_pages}",
             f"machine: SQLite {self.sqlite_python} in Python, {self.sqlite_program} as a program{only}",
         ]
 

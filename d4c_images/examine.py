@@ -22,7 +22,7 @@ from d4c_images.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
 
 if TYPE_CHECKING:
-    from d4c_images.decode import Decoder
+    from d4c_images.decode import Decoder, Reduced
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ def _quickly(act: Callable[..., T], decoder: Decoder, *args: Any) -> T | Slow:
 def examine(
     decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None, *, may_take_long: bool = True
 ) -> Found | Verdict:
-    """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller where the decoder shall.
+    """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller if the decoder is to.
 
     `published` is the hash that the bytes should have; that they have another one is told, and decides nothing.
     """
@@ -87,18 +87,26 @@ def examine(
         found = _compared(found, published, reply.sha256, partial.path)
     if decoder.max_edge is None:
         return found
-    from d4c_images.decode import TooLarge
-
-    try:
-        reduced = decoder.reduce(partial.path, reply.sha256, found.blob.media_type, may_take_long=may_take_long)
-    except TooLarge as error:
-        detail = "; ".join(filter(None, (f"kept as it came: {error}", found.verdict.detail)))
-        reduced, found = None, replace(found, verdict=replace(found.verdict, detail=detail[:MAX_DETAIL]))
-    if reduced is None:
-        return replace(found, blob=replace(found.blob, original_sha256=reply.sha256))
+    reduced = _smaller(decoder, partial.path, reply.sha256, found, may_take_long)
+    if isinstance(reduced, Found):
+        return replace(reduced, blob=replace(found.blob, original_sha256=reply.sha256))
     partial.rewrite(reduced.body)
     blob = Blob("", len(reduced.body), reduced.sha256, "image/jpeg", reduced.width, reduced.height, reply.sha256)
     return Found(found.verdict, blob, "jpg", found.hash_matches)
+
+
+def _smaller(decoder: Decoder, path: Path, sha256: bytes, found: Found, may_take_long: bool) -> Reduced | Found:
+    """A smaller JPEG of the original; or `found`, to be kept: flagged, unless it is such a JPEG already, or camera raw."""
+    from d4c_images.decode import NotReduced
+
+    try:
+        reduced = decoder.reduce(path, sha256, found.blob.media_type, may_take_long=may_take_long)
+    except NotReduced as error:
+        said = found.verdict
+        detail = "; ".join(filter(None, (f"kept as it came: {error}", said.detail)))
+        flag = said.error_type or ErrorType.PARTLY_READ
+        return replace(found, verdict=replace(said, error_type=flag, detail=detail[:MAX_DETAIL]))
+    return reduced or found
 
 
 def _compared(found: Found, published: PublishedHash, sha256: bytes, path: Path) -> Found:
@@ -145,18 +153,12 @@ def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> Found | N
     original = original_sha256_of(path, found.blob.media_type)
     if decoder.max_edge is None:
         return found if original is None else None  # a smaller one from a run with `--max-edge`: this run wants originals
-    if original is None and _can_be_smaller(decoder, path, sha256, found.blob.media_type, may_take_long):
-        return None  # an original from a run that kept originals: this run wants it smaller
+    if original is None:
+        kept = _smaller(decoder, path, sha256, found, may_take_long)
+        if not isinstance(kept, Found):
+            return None  # an original from a run that kept originals: this run wants it smaller
+        found = kept
     return replace(found, blob=replace(found.blob, original_sha256=original or sha256))
-
-
-def _can_be_smaller(decoder: Decoder, path: Path, sha256: bytes, media_type: str, may_take_long: bool) -> bool:
-    from d4c_images.decode import TooLarge
-
-    try:
-        return decoder.reduce(path, sha256, media_type, may_take_long=may_take_long) is not None
-    except TooLarge:
-        return False
 
 
 def _open(

@@ -42,6 +42,7 @@ class IngestSummary:
     """What has become of a source's rows, over all runs."""
 
     source: str
+    kind: str  # of `Source`
     rows: int
     admitted: int  # rows that show an image
     images: int  # new ones
@@ -160,6 +161,7 @@ def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> Inges
     counts = archives.counts(ledger.connection, archive.archive_id)
     return IngestSummary(
         source=source.name,
+        kind=source.kind,
         rows=counts.rows,
         admitted=counts.admitted,
         images=counts.images,

@@ -40,7 +40,7 @@ class Rounds:
         `deadline` and `grace_s` are what the user wants; the end of the job may come before. A scheduler that gives no answer does
         not end a run: without a known end its signals have to do.
         """
-        end_at = self._end_at()
+        end_at = self._end_at(now)
         if end_at is None:
             return deadline, grace_s
         last_start_at = scheduler.start_no_more_at(end_at, now)
@@ -48,11 +48,11 @@ class Rounds:
             last_start_at = min(last_start_at, deadline)
         return last_start_at, min(grace_s, GRACE_SHARE * (end_at - last_start_at))
 
-    def _end_at(self) -> float | None:
+    def _end_at(self, now: float) -> float | None:
         if self.job is None:
             return None
         try:
-            return scheduler.end_of(self.job, self.ask)
+            return scheduler.end_of(self.job, now, self.ask)
         except D4CError as error:
             self.say(f"the end of this job is not known ({error}): --for says when to end in good order")
             return None

@@ -45,11 +45,11 @@ def ask(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def end_of(job: Job, ask: Ask = ask) -> float | None:
+def end_of(job: Job, now: float, ask: Ask = ask) -> float | None:
     """Unix time at which the scheduler ends the job; None where the job has no limit. Raises `D4CError` where nobody says."""
     if job.scheduler is Scheduler.SLURM:
-        return job.end_at or _slurm_end(ask(["scontrol", "show", "job", "--oneliner", job.job_id]))
-    return _sge_end(job, ask)
+        return job.end_at or _slurm_end(ask(["scontrol", "show", "job", "--oneliner", job.job_id]), now)
+    return _sge_end(job, ask, now)
 
 
 def start_no_more_at(end_at: float, now: float) -> float:
@@ -65,32 +65,38 @@ def hand_back(job: Job, ask: Ask = ask) -> int:
     return 0
 
 
-def _slurm_end(text: str) -> float | None:
+def _slurm_end(text: str, now: float) -> float | None:
     found = re.search(r"\bEndTime=(\S+)", text)
     if found is None:
         raise D4CError("scontrol names no EndTime of this job")
     if re.search(r"\bTimeLimit=UNLIMITED\b", text) or found[1] in ("Unknown", "None"):
         return None
     try:
-        return datetime.fromisoformat(found[1]).timestamp()
+        return _still_to_come(datetime.fromisoformat(found[1]), 0.0, now)
     except ValueError:
         raise D4CError(f"scontrol names an EndTime of '{found[1]}'") from None
 
 
-def _sge_end(job: Job, ask: Ask) -> float | None:
+def _still_to_come(shown: datetime, later_s: float, now: float) -> float:
+    """So long after a local time; if the clock shows that twice, after the second one where the first would be over already."""
+    first, second = (shown.replace(fold=fold).timestamp() + later_s for fold in (0, 1))
+    return second if first <= now < second else first
+
+
+def _sge_end(job: Job, ask: Ask, now: float) -> float | None:
     """Start of the task and the limits that were asked for; a queue's own limit is not to be seen here."""
     limits = re.findall(r"\b[hs]_rt=([0-9:]+)", ask(["qstat", "-j", job.job_id]))
     if not limits:
         return None
     try:
-        return _sge_start(job, ask(["qstat", "-xml", "-s", "r"])) + min(map(parse_span, limits))
+        return _still_to_come(_sge_start(job, ask(["qstat", "-xml", "-s", "r"])), min(map(parse_span, limits)), now)
     except (ElementTree.ParseError, UsageError, ValueError) as error:
         raise D4CError(f"qstat answers what cannot be read: {error}") from None
 
 
-def _sge_start(job: Job, text: str) -> float:
+def _sge_start(job: Job, text: str) -> datetime:
     for entry in ElementTree.fromstring(text).iter("job_list"):
         started = entry.findtext("JAT_start_time")
         if entry.findtext("JB_job_number") == job.job_id and entry.findtext("tasks") == job.task_id and started:
-            return datetime.fromisoformat(started).timestamp()
+            return datetime.fromisoformat(started)
     raise ValueError(f"job {job.job_id} is not among the running ones")

@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from d4c_images import cli
+from d4c_images.ledger import wishes
 from d4c_images.ledger.shards import store_kind
 from d4c_images.model import Report
 from d4c_images.runners.dask_worker import Leave
@@ -69,11 +70,33 @@ def test_the_next_owner_sweeps_marks_and_parts(place: Path) -> None:
 
 def test_the_next_owner_sweeps_reservations_that_were_not_put_in_their_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("D4C_LEDGER_DISK", "shared")
-    left, other = (place / f"{name}.owner.0123456789abcdef.new" for name in ("ledger.sqlite", "other.sqlite"))
-    left.touch()
-    other.touch()
+    names = ("owner.0123456789abcdef.new", "owner.0123456789abcdef", "snapshot.new")
+    left, other = ([place / f"{ledger}.sqlite.{name}" for name in names] for ledger in ("ledger", "other"))
+    for path in (*left, *other):
+        path.touch()
     assert run(place, "placeholders") == 0
-    assert (left.exists(), other.exists()) == (False, True)
+    assert [path.name for path in (*left, *other) if path.exists()] == [path.name for path in other]
+
+
+def test_an_unfinished_wish_goes_and_one_that_is_being_written_comes(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = place / "ledger.sqlite"
+    folder = wishes.folder_of(ledger)
+    folder.mkdir()
+    (folder / "01234567890123456789-7.new").write_text('{"what": "pau')
+    assert run(place, "placeholders") == 0
+    assert list(folder.iterdir()) == []
+
+    rename, swept = Path.rename, []
+
+    def rename_after_a_sweep(path: Path, target: Path) -> Path:
+        if not swept:
+            swept.append(path)
+            wishes.sweep(ledger)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_after_a_sweep)
+    wishes.leave(ledger, wishes.Wish(wishes.PAUSE, ("a.example.org",)))
+    assert [path.suffix for path in folder.iterdir()] == [".json"]
 
 
 def test_a_body_beside_the_files_goes_although_nobody_is_lent_its_image_again(place: Path) -> None:

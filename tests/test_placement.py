@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
-from d4c_images.ledger import owner, placement
+from d4c_images.ledger import naming, owner, placement
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.ledger.liveness import SILENCE_S, Holder
 from d4c_images.ledger.placement import Reservation, check_locks, disk_of, file_system, holder, reservation_of
@@ -183,6 +183,24 @@ def test_one_that_is_taken_while_nobody_seemed_to_have_it(tmp_path: Path, monkey
     with pytest.raises(LedgerBusy, match="at this very moment"):
         reserve(ledger)
     theirs[0].check()
+
+
+def test_a_third_takes_the_place_that_was_to_be_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    reserve(ledger, ELSEWHERE)
+    place, thirds = naming.place, []
+
+    def comes_too_late(new: Path, final: Path) -> None:
+        monkeypatch.setattr(naming, "place", place)
+        thirds.append(reserve(ledger, owner.Process("node11", 1, None)))
+        place(new, final)
+
+    monkeypatch.setattr(placement, "await_end", lambda *_: None)
+    monkeypatch.setattr(naming, "place", comes_too_late)
+    with pytest.raises(LedgerBusy, match="at this very moment"):
+        reserve(ledger)
+    thirds[0].check()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite.owner"]
 
 
 # -- a ledger on a shared disk

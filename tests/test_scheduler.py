@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,27 @@ def slurm(limit: str = "12:00:00", end: str = "2026-11-21T20:50:00") -> Callable
     ],
 )
 def test_the_end_of_a_job(job: Job, ask: scheduler.Ask, after_s: int) -> None:
-    assert scheduler.end_of(job, ask) == START + after_s
+    assert scheduler.end_of(job, START, ask) == START + after_s
+
+
+@pytest.mark.parametrize(("hours", "end_hours"), [(-0.5, 0), (0.5, 1)])
+@pytest.mark.parametrize("asked", ["scontrol", "qstat"])
+def test_an_end_in_the_hour_that_the_clock_shows_twice(
+    asked: str, hours: float, end_hours: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summer time ends at 01:00 UTC: the clock shows 02:30 at 00:30 UTC, and again at 01:30."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
+        if asked == "scontrol":
+            job, ask = SLURM, slurm(end="2026-10-25T02:30:00")
+        else:
+            job, ask = SGE, lambda command: sge("600")(command).replace("2026-11-21T08:50:00", "2026-10-25T02:20:00")
+        assert scheduler.end_of(job, first + hours * 3600, ask) == first + end_hours * 3600
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +102,7 @@ def test_the_end_of_a_job(job: Job, ask: scheduler.Ask, after_s: int) -> None:
     [(SGE, lambda command: "hard resource_list:   mem_per_core=1G\n"), (SLURM, slurm("UNLIMITED")), (SLURM, slurm(end="Unknown"))],
 )
 def test_a_job_without_a_limit(job: Job, ask: scheduler.Ask) -> None:
-    assert scheduler.end_of(job, ask) is None
+    assert scheduler.end_of(job, START, ask) is None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +118,7 @@ def test_a_job_without_a_limit(job: Job, ask: scheduler.Ask) -> None:
 )
 def test_an_answer_that_nobody_can_read_ends_no_run(job: Job, ask: scheduler.Ask) -> None:
     with pytest.raises(D4CError):
-        scheduler.end_of(job, ask)
+        scheduler.end_of(job, START, ask)
     said: list[str] = []
     rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
     assert rounds.limits(START + 99, 60, START) == (START + 99, 60)

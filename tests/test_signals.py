@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images import signals
+from d4c_images.commands.session import Stop
 from d4c_images.errors import EXIT_WORK_LEFT
 from tests.old_ledgers import unpack
 from tests.patience import PATIENCE_S
@@ -103,6 +104,17 @@ def test_in_the_first_second_of_a_command_that_does_not_listen(tmp_path: Path) -
     process = struck(tmp_path, "d4c_images.commands.session", signal.SIGTERM).start("status")
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (-signal.SIGTERM, "")
+
+
+def test_under_nohup_a_run_goes_on_when_the_terminal_hangs_up() -> None:
+    ours = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = Stop()
+        with stop.listening():
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, ours)
 
 
 def test_at_a_prompt_ctrl_c_leaves() -> None:

@@ -300,6 +300,14 @@ def with_length_of(bmp: bytes) -> bytes:
     return bmp[:2] + struct.pack("<I", len(bmp)) + bmp[6:]
 
 
+def with_a_dark_palette() -> bytes:
+    """Four bits for each pixel, and greys that are none of those that four bits have by themselves."""
+    greys = b"".join(bytes((n, n, n, 0)) for n in range(16))
+    rows = bytes(range(32)) * 40
+    header = struct.pack("<IiiHHIIiiII", 40, 64, 40, 1, 4, 0, len(rows), 0, 0, 0, 0)
+    return with_length_of(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(greys)) + header + greys + rows)
+
+
 BMPS: dict[str, tuple[bytes, str]] = {
     "as it should be": (BMP, "kept"),
     "no length": (BMP[:2] + bytes(4) + BMP[6:], "kept"),
@@ -308,6 +316,7 @@ BMPS: dict[str, tuple[bytes, str]] = {
     "the last row's padding lost": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-3], "again"),
     "the last pixel missing": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-4], "again"),
     "zeros behind the end": (BMP + bytes(4000), "kept"),
+    "a palette that Pillow does not decode": (with_a_dark_palette(), "kept"),
     "of a kind that nobody decodes": (BMP[:30] + struct.pack("<I", 4) + BMP[34:], "flagged"),
     "no pixels": (BMP[:18] + bytes(8) + BMP[26:], "again"),
 }
@@ -323,6 +332,7 @@ def test_webp(tmp_path: Path, name: str) -> None:
 def test_bmp(tmp_path: Path, name: str) -> None:
     body, right = BMPS[name]
     assert told(tmp_path, body) == right
+    assert told(tmp_path, body, NO_ROOM) == right
 
 
 # JPEG 2000, AVIF, HEIC

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import clocks, signals
 from d4c_images.commands import arguments, session
-from d4c_images.errors import D4CError, Stopped, UsageError
+from d4c_images.errors import D4CError, SourceError, Stopped, UsageError
 from d4c_images.ledger import migrations, owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
@@ -38,7 +38,6 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument(
         "source",
         nargs="?",
-        type=Path,
         metavar="SOURCE",
         help="a GBIF download or a publisher's Darwin Core Archive (zip or folder), or a bare table of media",
     )
@@ -81,12 +80,13 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     from rich.console import Console
 
     from d4c_images.ingest import ingest, ingest_labels
-    from d4c_images.report.ingest_progress import IngestProgress, note_lines, summary_lines
-    from d4c_images.sources import open_labels, open_media
+    from d4c_images.report.ingest_progress import IngestProgress, note_lines, nothing_usable, summary_lines
+    from d4c_images.sources import open_labels, open_media, path_of
 
     # A bad source ends here, before anything is touched.
-    sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
-    labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
+    path = path_of(args.source)
+    sources = open_media(path, verbatim=args.verbatim, dataset=args.dataset)
+    labels = open_labels(path, dataset=args.dataset) if args.labels else None
     if args.reset:
         _reset(args.ledger, settings, ask=not args.yes)
     stop = session.Stop()
@@ -108,20 +108,28 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
             if why is not None:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
+        summaries = []
+        n_idle: int | None
         try:
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
                 with IngestProgress(console, "media rows", live=live) as view:
                     show = partial(after_each_group, view.show)
                     summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
+                summaries.append(summary)
                 print("\n".join(summary_lines(summary)), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
                     counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), clocks.now)
                 print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
-            return 0
+            if any(summary.admitted for summary in summaries):
+                return 0
+            ledger.ending = nothing_usable(path, summaries)
+            n_idle = None
         except Stopped as stopped:
             ledger.ending = str(stopped)
             n_idle = idle_rounds(ledger, "init", settings.job)
+    if n_idle is None:
+        raise SourceError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
     return rounds.exit_code(n_idle)
 

@@ -44,7 +44,8 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        old = {number: signal.signal(number, self._on_signal) for number in DRAIN_SIGNALS}
+        heard = [number for number in DRAIN_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN]
+        old = {number: signal.signal(number, self._on_signal) for number in heard}  # but for a hang-up under nohup(1)
         self._came |= signals.take()
         try:
             yield
@@ -168,6 +169,7 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
 
 def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
     """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
+    from d4c_images.ledger import wishes
     from d4c_images.ledger.shards import store_kind
     from d4c_images.stores import marks
 
@@ -175,6 +177,7 @@ def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
     for folder in {root.absolute(), ledger.path.absolute().parent}:
         marks.sweep(folder, token)
         marks.sweep_drafts(folder)
+    wishes.sweep(ledger.path)
     return token
 
 

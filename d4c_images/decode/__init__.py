@@ -3,6 +3,8 @@
 `decoder`  the way in: checks a file, makes a smaller one of it
 `need`     how much memory a decode takes
 `room`     how much there is, for all that is decoded at once
+`samples`  what a picture's numbers mean, and whether a smaller one can be made of them
+`adobe_rgb`  the one profile that pictures name and do not have
 `faults`, `shape`   what may be wrong with a file, and what its structure shows
 `bmp`, `boxes`, `gif`, `jpeg`, `png`, `riff`   walk through the structure of a format
 `jpeg2000`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
@@ -10,6 +12,7 @@
 """
 
 from d4c_images.decode.decoder import Decoder, Reduced, TakesLong, TooLarge
+from d4c_images.decode.samples import NotReduced
 from d4c_images.decode.small import original_sha256_of
 
-__all__ = ["Decoder", "Reduced", "TakesLong", "TooLarge", "original_sha256_of"]
+__all__ = ["Decoder", "NotReduced", "Reduced", "TakesLong", "TooLarge", "original_sha256_of"]

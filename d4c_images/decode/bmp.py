@@ -12,6 +12,7 @@ from d4c_images.decode.faults import Damaged
 from d4c_images.decode.shape import Shape
 
 _UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
+_BITS = (1, 2, 4, 8, 16, 24, 32)
 _BITS_OF_RUNS = {1: 8, 2: 4}  # BI_RLE8, BI_RLE4
 _OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
 
@@ -31,7 +32,8 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     if not width or not height:
         raise Damaged("The BMP file is damaged: it declares a picture of no pixels.")
     width, height = abs(width), abs(height)
-    if packing in _UNPACKED and (header_bytes != _OF_OS2 or not packing):
+    is_unpacked = packing in _UNPACKED and (header_bytes != _OF_OS2 or not packing)
+    if is_unpacked:
         row_bytes = (width * bits + 7) // 8
         padded_bytes = -(-row_bytes // 4) * 4
         packed_bytes = height * padded_bytes
@@ -39,5 +41,5 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
             packed_bytes -= padded_bytes - row_bytes
     if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
         raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
-    # Nothing in unpacked pixels can be wrong: what a library says of them is about the library.
-    return Shape(width, height, is_usual=bits == _BITS_OF_RUNS.get(packing) and header_bytes != _OF_OS2)
+    is_usual = bits == _BITS_OF_RUNS.get(packing) and header_bytes != _OF_OS2
+    return Shape(width, height, is_usual=is_usual, is_plain=is_unpacked and bits in _BITS)

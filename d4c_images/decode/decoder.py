@@ -10,6 +10,7 @@ The file's own structure is walked through first, whatever is decoded afterwards
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import threading
@@ -26,6 +27,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, need, png, riff, small, tiff, tiff_pages, tiff_read
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
 from d4c_images.decode.room import Room
+from d4c_images.decode.samples import NotReduced
 from d4c_images.decode.shape import Shape
 from d4c_images.judge import DecodeFault, DecodeResult
 from d4c_images.sniff import Kind, Sniffed
@@ -67,7 +69,7 @@ class TakesLong(Exception):
     """Takes more time or memory than others should wait for; ask again where that does not matter."""
 
 
-class TooLarge(ValueError):
+class TooLarge(NotReduced):
     """Takes more memory than a run has."""
 
 
@@ -164,15 +166,26 @@ class Decoder:
         """A JPEG of at most `max_edge`, upright, RGB or grey, ICC profile kept; the comment has the original's hash.
 
         None where the file is to be kept as it is: it is such a JPEG already, or no picture that can be decoded (camera raw).
-        Raises `TooLarge` where memory does not suffice, and `TakesLong`.
+        Raises `NotReduced` if no right one can be made; `OSError` only where the disk fails; and `TakesLong`.
         """
         if self.max_edge is None or media_type not in _FORMATS:
             return None
-        head = tiff_pages.head_of_main(path) if media_type == "image/tiff" else b""
-        with self._opened(path, _FORMATS[media_type], head) as picture:
-            if media_type == "image/jpeg" and max(picture.size) <= self.max_edge and not small.is_turned(picture):
+        try:
+            return self._reduced(path, original_sha256, _FORMATS[media_type], self.max_edge, may_take_long)
+        except (TakesLong, NotReduced, MemoryError):
+            raise
+        except Exception as error:  # of a decoder, an encoder or what reads metadata: the original is there all the same
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: an offset in the file is wrong
+                raise
+            raise NotReduced("it could not be decoded to make it smaller") from error
+
+    def _reduced(self, path: Path, original_sha256: bytes, form: str, max_edge: int, may_take_long: bool) -> Reduced | None:
+        head = tiff_pages.head_of_main(path) if form == "TIFF" else b""
+        with self._opened(path, form, head) as picture:
+            is_small = form == "JPEG" and max(picture.size) <= max_edge
+            if is_small and small.orientation_of(picture, path) == 1:
                 return None
-            made = self._shrunk(picture, path, self.max_edge, may_take_long)
+            made = self._shrunk(picture, path, max_edge, may_take_long)
         file = io.BytesIO()
         comment, profile = small.COMMENT + original_sha256.hex().encode(), made.info.get("icc_profile")
         made.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True, icc_profile=profile, comment=comment)
@@ -222,6 +235,9 @@ class Decoder:
         if form == "TIFF":
             return self._read_tiff(path, may_take_long)
         shape = _walked(path, form)
+        if shape is not None and shape.is_plain:
+            self._weigh((shape.width or 0) * (shape.height or 0), may_take_long=True)
+            return _Read(shape.width, shape.height)
         try:
             with self._opened(path, form) as picture:
                 return self._read_all(picture, path, may_take_long)
@@ -376,6 +392,7 @@ class Decoder:
     # making smaller
 
     def _shrunk(self, picture: ImageFile.ImageFile, path: Path, max_edge: int, may_take_long: bool) -> Image.Image:
+        plan = small.plan_of(picture, path, max_edge)
         if isinstance(picture, JpegImageFile):
             need_bytes = self._draft(picture, path, 2 * max_edge)
         elif picture.format == "JPEG2000":
@@ -383,11 +400,13 @@ class Decoder:
         else:
             need_bytes = need.of_whole(picture, path) + 4 * picture.width * picture.height  # in other colours
             if not self._fits(need_bytes) and small.comes_in_pieces(picture, path):
-                return self._shrunk_by_pieces(picture, path, max_edge, may_take_long)
+                made = self._shrunk_by_pieces(picture, path, plan, may_take_long)
+                if made is not None:
+                    return made
         if need_bytes > self._room.common_bytes:
             raise TooLarge(self._unread(picture.size, need_bytes))
         with self._room_for(need_bytes, may_take_long):
-            return small.made(picture, max_edge)
+            return small.made(picture, plan)
 
     def _draft(self, picture: JpegImageFile, path: Path, edge: int) -> int:
         """Have a JPEG decoded no larger than it is of use. Returns the bytes that it will take."""
@@ -401,8 +420,11 @@ class Decoder:
         picture.draft(None, (width // by, height // by))
         return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
 
-    def _shrunk_by_pieces(self, picture: ImageFile.ImageFile, path: Path, max_edge: int, may_take_long: bool) -> Image.Image:
-        by = small.factor(picture, max_edge)
+    def _shrunk_by_pieces(
+        self, picture: ImageFile.ImageFile, path: Path, plan: small.Plan, may_take_long: bool
+    ) -> Image.Image | None:
+        """None if it cannot be cut."""
+        by = small.factor(picture, plan.max_edge)
         if by < small.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._room.common_bytes // 2:
             by *= 2
         need_bytes = tiff.PIECE_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
@@ -412,9 +434,9 @@ class Decoder:
             raise TakesLong
         with self._room_for(need_bytes, may_take_long), path.open("rb") as file:
             try:
-                return small.made_of_pieces(picture, file, by, max_edge)
-            except tiff.Uncut as error:
-                raise TooLarge(str(error)) from error
+                return small.made_of_pieces(picture, file, by, plan)
+            except tiff.Uncut:
+                return None
 
 
 def _sought(picture: ImageFile.ImageFile, number: int) -> bool:

@@ -211,16 +211,6 @@ def _is_seamless(body: Body) -> bool:
     return True
 
 
-def comment_of(body: Body) -> bytes:
-    """The first comment before the first scan; empty if there is none."""
-    for marker, start, end in _segments(body, 2):
-        if marker == _COMMENT:
-            return body[start + 2 : end]
-        if marker == _START_OF_SCAN:
-            break
-    return b""
-
-
 class Bare(io.RawIOBase):
     """A JPEG without its metadata, which may be odd or larger than the picture; to be read by others."""
 

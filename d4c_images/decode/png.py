@@ -134,6 +134,28 @@ def _check_filters(block: bytes, at: int, row_bytes: int) -> None:
         raise Damaged("The picture data of the PNG are damaged: a row has an unknown filter.")
 
 
+# what it says beside its picture
+
+_NOTES = frozenset({b"IHDR", b"cICP", b"cHRM", b"eXIf", b"gAMA", b"sRGB", b"tRNS"})
+_MOST_CHUNKS, _MOST_NOTE_BYTES = 1_000_000, 1 << 20
+
+
+def notes(file: BinaryIO) -> dict[bytes, bytes]:
+    """The chunks that say how the picture is meant, wherever they are: the first of each kind. Their checksums are not compared."""
+    found: dict[bytes, bytes] = {}
+    at = 8
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        start = file.read(8)
+        size_bytes, kind = int.from_bytes(start[:4], "big"), start[4:]
+        if kind in _NOTES and kind not in found and size_bytes <= _MOST_NOTE_BYTES:
+            found[kind] = file.read(size_bytes)
+        if len(start) < 8 or kind == b"IEND":
+            break
+        at += 12 + size_bytes
+    return found
+
+
 # bands
 
 BAND_PIXELS = 500_000

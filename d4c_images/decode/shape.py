@@ -15,3 +15,4 @@ class Shape:
     is_usual: bool = False
     """Of a kind that the libraries here are known to decode: if one cannot, the data are damaged. Of any other kind that says
     nothing about the data."""
+    is_plain: bool = False  # its pixels are not packed: no decoder could find anything wrong in them

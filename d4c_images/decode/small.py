@@ -1,61 +1,158 @@
 """Makes a small upright JPEG's picture of a large one, as a whole or piece by piece. Decides nothing about memory.
 
 Pieces are reduced by a power of two, at which tiles and most strips begin and end, and put together; the rest is done to the whole.
+What is known only once the picture has been decoded raises `NotReduced`, too.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from d4c_images.decode import jpeg, png, tiff
+from d4c_images.decode import png, tiff
+from d4c_images.decode.samples import UNREADABLE, NotReduced, Samples, samples_of
 
 COMMENT = b"d4c-images original-sha256="
 MOST_FACTOR = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
+_MOST_SEGMENTS = 1000
 _ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be made of a picture."""
+
+    samples: Samples
+    orientation: int
+    max_edge: int
 
 
 def original_sha256_of(path: Path, media_type: str) -> bytes | None:
     """The hash that `Decoder.reduce` has left in a JPEG."""
     if media_type != "image/jpeg":
         return None
-    with jpeg.opened(path) as body:
-        comment = jpeg.comment_of(body)
+    size_bytes = len(COMMENT) + 64
+    with path.open("rb") as file:
+        at = 2
+        for _ in range(_MOST_SEGMENTS):
+            file.seek(at)
+            start = file.read(4)
+            if len(start) < 4 or start[0] != 0xFF or start[1] == 0xDA:
+                break
+            length = int.from_bytes(start[2:], "big")
+            if start[1] == 0xFE and length == 2 + size_bytes and (comment := file.read(size_bytes)).startswith(COMMENT):
+                return _from_hex(comment.removeprefix(COMMENT))
+            at += 2 + length
+    return None
+
+
+def _from_hex(digits: bytes) -> bytes | None:
     try:
-        digest = bytes.fromhex(comment.removeprefix(COMMENT).decode("ascii"))
+        digest = bytes.fromhex(digits.decode("ascii"))
     except ValueError:
         return None
-    return digest if comment.startswith(COMMENT) and len(digest) == 32 else None
+    return digest if len(digest) == 32 else None
 
 
-def is_turned(picture: Image.Image) -> bool:
-    return _orientation(picture) not in (0, 1)
+def orientation_of(picture: Image.Image, path: Path) -> int:
+    """1 to 8 (TIFF 6.0, section 8), of a picture that is not yet loaded. 1 if what should say it cannot be read."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        with path.open("rb") as file:
+            exif = png.notes(file).get(b"eXIf")  # may be behind the picture
+        if exif:
+            picture.info["exif"] = b"Exif\0\0" + exif
+    try:
+        said = int(_orientation_tag(picture))
+    except UNREADABLE:
+        return 1
+    return said if said in _UPRIGHT else 1
 
 
-def _orientation(picture: Image.Image) -> int:
-    return int(Image.Image.getexif(picture).get(_ORIENTATION, 1))  # that of a PNG would load the picture
+def _orientation_tag(picture: Image.Image) -> Any:
+    if isinstance(picture, TiffImageFile) and _ORIENTATION in picture.tag_v2:
+        return picture.tag_v2[_ORIENTATION]
+    return Image.Image.getexif(picture).get(_ORIENTATION, 1)  # a PNG's own `getexif` would load the picture
 
 
-def made(picture: Image.Image, max_edge: int) -> Image.Image:
-    """In RGB or grey, upright, of at most `max_edge`; with its ICC profile, if that is of its colours."""
-    profile = picture.info.get("icc_profile")
+def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> Plan:
+    """Of a picture that is not yet loaded. Raises `NotReduced`."""
+    return Plan(samples_of(picture, path), orientation_of(picture, path), max_edge)
+
+
+def made(picture: Image.Image, plan: Plan) -> Image.Image:
+    """In RGB or grey, upright; with its ICC profile, if that is of its colours. Raises `NotReduced`."""
+    transparency = picture.info.get("transparency")
+    orientation = plan.orientation
+    if isinstance(picture, TiffImageFile):  # Pillow turns these while it loads them, by what it has read of their EXIF
+        picture._exif = _exif_of(orientation)
+        picture.info.pop("xmp", None)
+        orientation = 1
     picture.load()
-    small = _plain(ImageOps.exif_transpose(picture) if is_turned(picture) else picture, profile)
-    if picture.mode in ("CMYK", "LAB"):
-        profile = None  # it spoke of other channels
-    small.thumbnail((max_edge, max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    small.info = {"icc_profile": profile} if profile else {}
-    return small
+    picture.info = {} if transparency is None else {"transparency": transparency}  # and nothing that stands behind the picture
+    return _finished(_plain(picture, plan.samples), plan, orientation)
+
+
+def _exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[_ORIENTATION] = orientation
+    exif._loaded = True
+    return exif
+
+
+def _finished(picture: Image.Image, plan: Plan, orientation: int) -> Image.Image:
+    """From a picture in 8-bit grey or RGB, with or without an alpha channel."""
+    samples = plan.samples
+    picture.thumbnail((plan.max_edge, plan.max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if samples.is_deep and not _reaches_upper_half(picture):
+        raise NotReduced("its 16-bit samples stay in the lower half: it may be dark, or of 12 bits, and nothing says which")
+    if samples.is_white_zero:
+        picture = ImageOps.invert(picture)
+    if picture.mode in ("LA", "RGBA"):
+        picture = _on_white(picture, samples)
+    if orientation != 1:
+        picture = picture.transpose(_UPRIGHT[orientation])
+    picture.info = {}
+    if samples.profile is not None and samples.profile[16:20] == {"L": b"GRAY", "RGB": b"RGB "}[picture.mode]:
+        picture.info["icc_profile"] = samples.profile  # and not one by which it has been converted
+    return picture
+
+
+def _reaches_upper_half(picture: Image.Image) -> bool:
+    n_colours = 1 if picture.mode in ("L", "LA") else 3
+    return any(any(picture.getchannel(n).histogram()[128:]) for n in range(n_colours))
+
+
+def _on_white(picture: Image.Image, samples: Samples) -> Image.Image:
+    alpha = picture.getchannel("A")
+    lowest, highest = alpha.getextrema()
+    if highest == 0:
+        raise NotReduced("it is transparent everywhere")
+    if lowest != 255 and not samples.alpha_is_named:
+        raise NotReduced("it has a fourth channel, and nothing says whether that is an alpha channel")
+    mode = picture.mode.removesuffix("A")
+    white = Image.new(mode, picture.size, "white")
+    white.paste(picture.convert(mode), mask=alpha)
+    return white
 
 
 def comes_in_pieces(picture: Image.Image, path: Path) -> bool:
     if isinstance(picture, TiffImageFile):
-        return not tiff.lies_in_planes(picture) and picture.mode != "F"  # whose scale is that of the whole
+        return not tiff.lies_in_planes(picture)
     if picture.format != "PNG":
         return False
     with path.open("rb") as file:
@@ -70,21 +167,18 @@ def factor(picture: Image.Image, max_edge: int) -> int:
     return by
 
 
-def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, max_edge: int) -> Image.Image:
+def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: Plan) -> Image.Image:
     """As `made`; the file's pieces are decoded one after the other, and reduced `by` as they come. Raises `tiff.Uncut`."""
     size = (int(picture.tag_v2[256]), int(picture.tag_v2[257])) if isinstance(picture, TiffImageFile) else picture.size
-    profile = picture.info.get("icc_profile")
     whole: Image.Image | None = None
     for x, y, piece in _pieces(picture, file, by):
-        part = _plain(piece, profile).reduce(by)
+        part = _plain(piece, plan.samples).reduce(by)
         if whole is None:
             whole = Image.new(part.mode, (-(-size[0] // by), -(-size[1] // by)))
         whole.paste(part, (x // by, y // by))
     if whole is None:
         raise ValueError("no picture")
-    whole.getexif()[_ORIENTATION] = _orientation(picture)
-    whole.info = {"icc_profile": profile} if profile and picture.mode not in ("CMYK", "LAB") else {}
-    return made(whole, max_edge)
+    return _finished(whole, plan, plan.orientation)
 
 
 def _pieces(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iterator[tuple[int, int, Image.Image]]:
@@ -96,37 +190,33 @@ def _pieces(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iter
             yield piece.x, piece.y, part
 
 
-def _plain(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """In RGB or 8-bit grey, on white where it is transparent."""
+def _plain(picture: Image.Image, samples: Samples) -> Image.Image:
+    """In 8-bit grey or RGB, with an alpha channel if anything may be transparent; not inverted."""
     mode = picture.mode
-    if mode in ("L", "RGB"):
-        return picture
+    if mode.startswith("I;16"):
+        scale = 255 / samples.white
+        return picture.convert("I").point(lambda value: value * scale + 0.5).convert("L")
+    if mode in ("CMYK", "LAB"):
+        return _from_inks(picture, samples.profile)
     if mode == "1":
         return picture.convert("L")
-    if mode.startswith("I"):  # 16-bit grey
-        return picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if mode == "F":
-        low, high = picture.getextrema()
-        scale = 255 / (high - low) if high > low else 0.0  # type: ignore[operator]
-        return picture.point(lambda value: value * scale - low * scale).convert("L")  # type: ignore[operator]
-    if mode in ("CMYK", "LAB"):
-        return _from_inks(picture, profile)
-    if picture.has_transparency_data:
-        colours = picture.convert("RGBA")
-        white = Image.new("RGBA", colours.size, "white")
-        return Image.alpha_composite(white, colours).convert("RGB")
-    return picture.convert("RGB")
+    if samples.is_grey and mode == "RGBA":  # so Pillow reads grey with alpha in 16 bits
+        return Image.merge("LA", (picture.getchannel(0), picture.getchannel(3)))
+    if not picture.has_transparency_data:
+        return picture if mode in ("L", "RGB") else picture.convert("RGB")
+    return picture if mode in ("LA", "RGBA") else picture.convert("LA" if mode in ("L", "La") else "RGBA")
 
 
 def _from_inks(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """By the picture's own profile where it has one that works."""
-    if profile is None and picture.mode == "CMYK":
+    """In sRGB: by the picture's own profile; without one, of inks that each take away their own light."""
+    if picture.mode == "CMYK" and profile is None:
         return picture.convert("RGB")
-    srgb = ImageCms.createProfile("sRGB")
     try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
-        return ImageCms.profileToProfile(picture, own, srgb, outputMode="RGB") or picture
-    except (ImageCms.PyCMSError, OSError):
-        if picture.mode == "LAB":
-            return ImageCms.profileToProfile(picture, ImageCms.createProfile("LAB"), srgb, outputMode="RGB") or picture
-        return picture.convert("RGB")
+        is_lab = picture.mode == "LAB"
+        own = ImageCms.createProfile("LAB") if is_lab else ImageCms.ImageCmsProfile(io.BytesIO(profile or b""))
+        made = ImageCms.profileToProfile(picture, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise NotReduced("its colour profile cannot be used") from error
+    if made is None:
+        raise ValueError("no picture")
+    return made

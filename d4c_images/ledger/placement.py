@@ -24,7 +24,7 @@ from d4c_images import signals
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger import naming
 from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
-from d4c_images.ledger.snapshot import snapshot_of
+from d4c_images.ledger.snapshot import draft_of, snapshot_of
 from d4c_images.settings import Disk
 
 LOCAL_TYPES = frozenset(
@@ -141,7 +141,7 @@ class Reservation:
         try:
             naming.place(new, self._file)
         except (FileExistsError, FileNotFoundError):  # it has swept ours
-            raise LedgerBusy(f"{path} has been taken by another process at this very moment") from None
+            raise self._taken() from None
         finally:
             new.unlink(missing_ok=True)
         self._sweep()
@@ -181,17 +181,28 @@ class Reservation:
         except FileNotFoundError:
             return
         removed = _read(aside)
-        if removed is not None and removed != other:  # it was a living one after all: give it its place again
-            naming.place(aside, self._file)
-            aside.unlink()
-            raise LedgerBusy(f"{self._path} has been taken by another process at this very moment")
-        aside.unlink()
+        is_dead = removed is None or removed == other
+        if not is_dead:  # it was a living one after all: give it its place again, unless a third has it
+            with suppress(FileExistsError, FileNotFoundError):
+                naming.place(aside, self._file)
+        aside.unlink(missing_ok=True)
+        if not is_dead:
+            raise self._taken()
+
+    def _taken(self) -> LedgerBusy:
+        return LedgerBusy(f"{self._path} has been taken by another process at this very moment")
 
     def _sweep(self) -> None:
-        """Remove what killed processes had written, and not yet put in its place."""
-        for left in self._file.parent.glob(f"{glob.escape(self._file.name)}.*.new"):
+        """Remove what killed processes had written and not yet put in its place, or put aside and not yet removed."""
+        lefts = [left for left in self._file.parent.glob(f"{glob.escape(self._file.name)}.*") if not self._is_mine(left)]
+        for left in (*lefts, draft_of(self._path)):
             with suppress(OSError):
                 left.unlink()
+
+    def _is_mine(self, aside: Path) -> bool:
+        """Whether another process has put this one's own file aside, and is about to put it back."""
+        found = _read(aside)
+        return found is not None and found.token == self._mine.token
 
     def _write(self, holder: Holder) -> Path:
         new = self._file.with_name(f"{self._file.name}.{holder.token}.new")

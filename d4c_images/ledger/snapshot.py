@@ -22,6 +22,11 @@ def snapshot_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.snapshot")
 
 
+def draft_of(path: Path) -> Path:
+    """The copy that is being made."""
+    return path.with_name(f"{path.name}.snapshot.new")
+
+
 class Snapshots:
     """Keeps the copy of one ledger fresh. `beat` is called now and then while a copy is made."""
 
@@ -49,7 +54,7 @@ class Snapshots:
         self._due_at = self._clock() + max(MIN_AGE_S, WORK_PER_COPY * (self._clock() - began))
 
     def _refresh(self) -> None:
-        new = self._path.with_name(f"{self._path.name}.snapshot.new")
+        new = draft_of(self._path)
         new.unlink(missing_ok=True)
         try:
             with closing(sqlite3.connect(new, isolation_level=None)) as copy, new.open("rb+") as file:

@@ -52,8 +52,13 @@ def leave(ledger: Path, wish: Wish) -> None:
     try:
         folder.mkdir(exist_ok=True)
         new = folder / f"{name}.new"
-        new.write_text(json.dumps(asdict(wish)), encoding="utf-8")
-        new.rename(folder / f"{name}.json")
+        while True:
+            new.write_text(json.dumps(asdict(wish)), encoding="utf-8")
+            try:
+                new.rename(folder / f"{name}.json")
+                return
+            except FileNotFoundError:  # swept by a process that has just taken the ledger
+                continue
     except OSError as error:
         raise LedgerError(f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}") from None
 
@@ -87,6 +92,12 @@ def forget(ledger: Path) -> None:
     """Remove what was left for a ledger that is to be no more."""
     for path in _waiting(ledger):
         path.unlink(missing_ok=True)
+
+
+def sweep(ledger: Path) -> None:
+    """Remove what killed commands have not finished writing; `leave` writes again what is taken from under its hands."""
+    for left in folder_of(ledger).glob("*.new"):
+        left.unlink(missing_ok=True)
 
 
 def _waiting(ledger: Path) -> Sequence[Path]:

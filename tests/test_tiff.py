@@ -18,6 +18,7 @@ from d4c_images.decode.room import Room
 from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.model import ErrorType, Status
 from tests import tiffs
+from tests.publishers import pictures
 from tests.test_decode import check, sniffed
 from tests.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 
@@ -382,6 +383,12 @@ def test_only_data_without_packing_need_no_stored_length(tmp_path: Path) -> None
         body = bytearray(sample(packing, "one strip").body)
         struct.pack_into("<H", body, body.index(struct.pack("<HH", 279, 4)), 65000)
         assert told(tmp_path, bytes(body)) == ((Status.SUCCESS, None) if packing == "plain" else AGAIN)
+
+
+def test_strips_may_share_their_data(tmp_path: Path) -> None:
+    body = pictures.tiff_large(8000, 20)  # more than 5,000 bytes for each that is stored
+    assert check(tmp_path, body).reason is None
+    assert told(tmp_path, with_zeros(body, 3000, 50)) == AGAIN
 
 
 def test_a_picture_larger_than_its_data_can_be_is_to_be_fetched_again(tmp_path: Path) -> None:

@@ -61,13 +61,13 @@ def check_place(tiff: TiffFile, page: Page) -> bool:
     """Whether all strips or tiles lie within the file; if they never can, False. Raises `Damaged` if the file was cut."""
     if page.compression == Packing.OLD_JPEG and not tiff.is_there(*_old_jpeg(tiff, page), "the end of its picture data"):
         return False
-    if page.compression in _DENSE and page.size_bytes > _MOST_DENSITY * tiff.size_bytes:
-        raise Damaged("A picture is described as larger than its data can be.")
     for number, (at, stored) in enumerate(tiff.spans(page)) if page.has_pieces else ():
         is_short = page.compression == Packing.PLAIN and stored is not None and stored < page.piece_bytes(number)
         size = page.piece_bytes(number) if stored is None else stored
         if at < 8 or not size or is_short:
             raise Damaged("A strip or tile of its picture is missing, in whole or in part.")
+        if page.compression in _DENSE and page.piece_bytes(number) > _MOST_DENSITY * size:
+            raise Damaged("A picture is described as larger than its data can be.")
         if not tiff.is_there(at, size, "the end of its picture data"):
             return False
     return True

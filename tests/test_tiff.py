@@ -385,6 +385,14 @@ def test_only_data_without_packing_need_no_stored_length(tmp_path: Path) -> None
         assert told(tmp_path, bytes(body)) == ((Status.SUCCESS, None) if packing == "plain" else AGAIN)
 
 
+def test_a_jpeg_larger_than_its_strip_is_damage(tmp_path: Path) -> None:
+    sheet = sample("jpeg", "strips")
+    for at, value in ((5, 0x1010), (7, 0x2060)):  # rows, columns
+        body = bytearray(sheet.body)
+        struct.pack_into(">H", body, sheet.body.index(b"\xff\xc0", sheet.data[1][0]) + at, value)
+        assert told(tmp_path, bytes(body)) == AGAIN
+
+
 def test_strips_may_share_their_data(tmp_path: Path) -> None:
     body = pictures.tiff_large(8000, 20)  # more than 5,000 bytes for each that is stored
     assert check(tmp_path, body).reason is None

@@ -223,7 +223,9 @@ def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Page
         raise Damaged("A strip or tile is not the JPEG that it should be.")
     need_bytes = 3 * size + len(tables) + frame.need_bytes(page.piece_width * page.piece_height)
     is_larger = frame.coefficients > frame.components * (page.piece_width + 64) * (page.piece_height + 64)
-    if is_larger or need_bytes > memory.most_bytes:
+    if is_larger:
+        raise Damaged("A strip or tile is a larger JPEG than it should be.")
+    if need_bytes > memory.most_bytes:
         return Checked()
     with memory.taken(need_bytes):
         oddity = jpeg.complaint(_START + tables + tiff.read(at, size)[2:])

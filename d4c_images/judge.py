@@ -39,9 +39,9 @@ class Policy:
 
 class DecodeFault(StrEnum):
     TRUNCATED = "truncated"  # or damaged within; another answer may be whole
-    UNDECODABLE = "undecodable"
+    UNDECODABLE = "undecodable"  # certainly no picture
     TOO_MANY_PIXELS = "too_many_pixels"
-    UNREAD = "unread"  # whole as far as its structure tells, but more than there is memory to decode: kept and flagged
+    UNREAD = "unread"  # whole by its structure, but something in it was not decoded: kept and flagged
     RAW_UNOPENED = "raw_unopened"  # looks like a camera's raw file, but nothing here opens it: kept all the same
 
 

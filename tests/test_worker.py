@@ -184,7 +184,7 @@ def by_path(publishers: Publishers) -> None:
     [
         (("http_404", "ok"), False, (Status.SUCCESS, None), 1, 2),
         (("html_as_jpeg", "garbage", "ok"), False, (Status.SUCCESS, None), 2, 3),
-        (("jpeg_head_garbage", "ok"), False, (Status.SUCCESS, None), 1, 2),
+        (("jpeg_head_garbage", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 0, 1),
         (("http_500", "ok"), False, (Status.SUCCESS, None), 1, 2),
         (("redirect_loop", "ok"), False, (Status.SUCCESS, None), 1, 12),
         (("http_404", "http_410"), False, (Status.FAILED_PERMANENT, "http_410"), 1, 2),

@@ -22,7 +22,11 @@ def _block(dice: random.Random, body: bytes, size: int) -> int:
 
 
 def zeros(size: int) -> Harm:
+    """Nothing happens to a file that would be zeros and little else."""
+
     def harm(dice: random.Random, body: bytes) -> bytes:
+        if len(body) < 2 * size:
+            return body
         at = max(FIRST, _block(dice, body, size))
         end = min(len(body), at + size)
         return body[:at] + bytes(end - at) + body[end:]
@@ -100,7 +104,7 @@ HARMS: dict[str, Harm] = {
 
 
 def harmed(seed: str, name: str, body: bytes, times: int) -> Iterator[bytes]:
-    """Each one differs from the whole."""
+    """Each one differs from the whole; there are none if this harm does not suit."""
     dice = random.Random(seed)
     for _ in range(times):
         for _ in range(20):

@@ -14,8 +14,11 @@ from tests.publishers import rawfiles
 pillow_heif.register_heif_opener()
 
 
-def _by_pillow(form: str, mode: str = "RGB", **options: object) -> Make:
-    return lambda dice: Whole(saved(scene(dice, some_size(dice), mode), form, **options))
+LARGE = (400, 300)
+
+
+def _by_pillow(form: str, mode: str = "RGB", size: tuple[int, int] | None = None, **options: object) -> Make:
+    return lambda dice: Whole(saved(scene(dice, size or some_size(dice), mode), form, **options))
 
 
 def _film(form: str, **options: object) -> Make:
@@ -80,10 +83,10 @@ def _run_lengths(bits: int) -> Make:
 # HEIC ------------------------------------------------------------------------------------------------------------------------
 
 
-def _heic(n_pages: int = 1, mode: str = "RGB", **options: object) -> Make:
+def _heic(n_pages: int = 1, mode: str = "RGB", size: tuple[int, int] | None = None, **options: object) -> Make:
     def make(dice: random.Random) -> Whole:
-        size = some_size(dice, 120)
-        pages = [scene(dice, size, mode) for _ in range(n_pages)]
+        shape = size or some_size(dice, 120)
+        pages = [scene(dice, shape, mode) for _ in range(n_pages)]
         more = {"save_all": True, "append_images": pages[1:]} if n_pages > 1 else {}
         return Whole(saved(pages[0], "HEIF", quality=60, **more, **options))
 
@@ -97,14 +100,17 @@ def _raw(make: object) -> Make:
     return made
 
 
+_EXIF = b"Exif\0\0II*\0\x08\0\0\0" + bytes(6)  # of no entries
 _J2K = {"no_jp2": True, "irreversible": True, "quality_mode": "rates"}
 FAMILIES: dict[str, Make] = {
     "webp/lossy": _by_pillow("WEBP", quality=80),
+    "webp/large": _by_pillow("WEBP", size=LARGE, quality=85),
+    "webp/large-lossless": _by_pillow("WEBP", size=LARGE, lossless=True),
     "webp/alpha": _by_pillow("WEBP", "RGBA", quality=70),
     "webp/lossless": _by_pillow("WEBP", lossless=True),
     "webp/film": _film("WEBP", quality=70),
     "webp/lossless-film": _film("WEBP", lossless=True),
-    "webp/metadata": _by_pillow("WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0", xmp=b"<x:xmpmeta/>", icc_profile=b"none of any kind"),
+    "webp/metadata": _by_pillow("WEBP", exif=_EXIF, xmp=b"<x:xmpmeta/>", icc_profile=b"none of any kind"),
     **{f"bmp/{bits}": _plain_bmp(bits) for bits in (8, 24, 32)},
     "bmp/1": _plain_bmp(1, step=255),
     "bmp/4": _plain_bmp(4, step=17),
@@ -116,6 +122,7 @@ FAMILIES: dict[str, Make] = {
     "bmp/rle-8": _run_lengths(8),
     "bmp/rle-4": _run_lengths(4),
     "jp2/one-tile": _by_pillow("JPEG2000"),
+    "jp2/large": _by_pillow("JPEG2000", size=LARGE),
     "jp2/tiles": _by_pillow("JPEG2000", tile_size=(48, 48)),
     "jp2/layers": _by_pillow("JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[40, 12, 4]),
     "jp2/tiles-layers": _by_pillow("JPEG2000", tile_size=(64, 64), irreversible=True, quality_layers=[30, 6], progression="RLCP"),
@@ -124,14 +131,16 @@ FAMILIES: dict[str, Make] = {
     "jp2/codestream": _by_pillow("JPEG2000", no_jp2=True),
     "jp2/codestream-tiles": _by_pillow("JPEG2000", tile_size=(64, 64), progression="CPRL", **_J2K),
     "avif/plain": _by_pillow("AVIF", quality=60, speed=10),
+    "avif/large": _by_pillow("AVIF", size=LARGE, quality=80, speed=10),
     "avif/444": _by_pillow("AVIF", quality=60, speed=10, subsampling="4:4:4"),
     "avif/alpha": _by_pillow("AVIF", "RGBA", quality=60, speed=10),
     "avif/film": _film("AVIF", quality=60, speed=10),
-    "avif/metadata": _by_pillow("AVIF", quality=60, speed=10, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0", xmp=b"<x:xmpmeta/>"),
+    "avif/metadata": _by_pillow("AVIF", quality=60, speed=10, exif=_EXIF, xmp=b"<x:xmpmeta/>"),
     "heic/plain": _heic(),
+    "heic/large": _heic(size=LARGE),
     "heic/alpha": _heic(mode="RGBA"),
     "heic/two-pictures": _heic(2),
-    "heic/metadata": _heic(exif=b"Exif\0\0II*\0\x08\0\0\0\0\0", xmp=b"<x:xmpmeta/>"),
+    "heic/metadata": _heic(exif=_EXIF, xmp=b"<x:xmpmeta/>"),
     "dng/sensor": _raw(rawfiles.dng_with_cfa),
     "dng/preview": _raw(rawfiles.dng_with_preview),
 }

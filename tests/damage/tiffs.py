@@ -165,7 +165,8 @@ def page(dice: random.Random, kind: Kind, packing: str, layout: str, size: tuple
     if packing == "jpeg" and kind.samples == 3 and kind.photometric == 2 and not in_planes and dice.random() < 0.5:
         kind = replace(kind, photometric=6)
         tags |= {262: (SHORT, (6,)), 530: (SHORT, (2, 2))}
-    predictor = dice.choice((1, 2)) if packing in ("lzw", "deflate", "old-deflate") and kind.bits in (8, 16) else 1
+    drawn = dice.choice((1, 2))
+    predictor = drawn if packing in ("lzw", "deflate", "old-deflate") and kind.bits in (8, 16) else 1
     if kind.more == _FLOAT and kind.bits == 32 and packing == "deflate":
         predictor = dice.choice((1, 3))
     if predictor > 1:

@@ -20,6 +20,7 @@ from tests.damage.seen import Seen
 
 Outcome = Mapping[str, Any]
 KEPT = ("kept", "flagged")
+_IN_BLOCKS = ("gif", "jp2", "avif", "heic")  # and nothing says how many there are
 _FOR_MACHINES = re.compile(r"<[\w.]+ object|\b0x[0-9a-f]{6,}|/tmp/|\.part\b|\b\w+(?:Error|Exception|Warning): |_io\.|Traceback")
 
 
@@ -31,6 +32,7 @@ class Fault(StrEnum):
 
     FALSE_CUT = "false successes of cuts"
     FALSE_DAMAGE = "false successes of visible damage"
+    FALSE_WARNED = "false successes of visible damage that libjpeg has another warning of"
     FALSE_LIBRARY = "false successes of what a library alone refuses"
     WHOLE_FOR_GOOD = "whole pictures refused for good"
     WHOLE_NEVER = "whole pictures never stored (transient at each attempt)"
@@ -42,6 +44,8 @@ class Fault(StrEnum):
 
 class Note(StrEnum):
     """What is counted."""
+
+    CUT_HIDDEN = "cuts between two blocks or boxes, that no format shows, as a success"
 
     WHOLE_FLAGGED = "whole pictures flagged"
     SIDE_KEPT = "damage of further pictures or metadata, kept without a flag"
@@ -72,7 +76,7 @@ class Judgement:
 def judged(case: Case, outcomes: Mapping[str, Outcome]) -> Judgement:
     faults: list[tuple[Fault, str]] = []
     notes: list[tuple[Note, str]] = []
-    seen = truth.seen(case.form, case.body) if case.truth is not Truth.CUT else NOTHING
+    seen = truth.seen(case.form, case.body) if case.truth is not Truth.CUT or case.form in _IN_BLOCKS else NOTHING
     if case.truth is Truth.WHOLE and (seen.picture or (seen.side and not case.whole.is_kept)):
         faults.append((Fault.READER, "whole"))
     for mode, outcome in outcomes.items():
@@ -82,7 +86,7 @@ def judged(case: Case, outcomes: Mapping[str, Outcome]) -> Judgement:
             notes.append((Note.FOR_MACHINES, mode))
         found = _of_whole(case, mode, outcome, outcomes) if case.truth in (Truth.WHOLE, Truth.ODD) else None
         if case.truth is Truth.CUT:
-            found = Fault.FALSE_CUT if outcome["as"] in KEPT else Fault.CUT_FOR_GOOD if outcome["as"] == "permanent" else None
+            found = _of_cut(case, outcome, seen)
         elif case.truth is Truth.DAMAGED:
             found = _of_damaged(case, mode, outcome, seen)
         if isinstance(found, Fault):
@@ -91,6 +95,15 @@ def judged(case: Case, outcomes: Mapping[str, Outcome]) -> Judgement:
             notes.append((found, mode))
     is_visible = bool(seen.picture) or case.truth is Truth.CUT
     return Judgement(tuple(faults), tuple(notes), _fate(case, outcomes), is_visible, seen)
+
+
+def _of_cut(case: Case, outcome: Outcome, seen: Seen) -> Fault | Note | None:
+    if outcome["as"] == "permanent":
+        return Fault.CUT_FOR_GOOD
+    if outcome["as"] not in KEPT:
+        return None
+    is_hidden = case.form in _IN_BLOCKS and not seen.picture and not seen.side and seen.trace != "a box goes beyond the end"
+    return Note.CUT_HIDDEN if is_hidden else Fault.FALSE_CUT
 
 
 def _of_whole(case: Case, mode: str, outcome: Outcome, outcomes: Mapping[str, Outcome]) -> Fault | Note | None:
@@ -112,6 +125,8 @@ def _of_damaged(case: Case, mode: str, outcome: Outcome, seen: Seen) -> Fault | 
         return Fault.DAMAGE_FOR_GOOD if case.body[:FIRST] == case.whole.body[:FIRST] else None
     if outcome["as"] not in KEPT:
         return None
+    if seen.picture and (outcome.get("detail") or "").startswith("Corrupt JPEG data"):
+        return Fault.FALSE_WARNED
     if seen.picture:
         return Note.LITTLE_FLAGGED if mode.startswith("little") and outcome["as"] == "flagged" else Fault.FALSE_DAMAGE
     if seen.side:

@@ -18,7 +18,13 @@ LARGE = (400, 300)
 
 
 def _by_pillow(form: str, mode: str = "RGB", size: tuple[int, int] | None = None, **options: object) -> Make:
-    return lambda dice: Whole(saved(scene(dice, size or some_size(dice), mode), form, **options))
+    return lambda dice: _whole(form, saved(scene(dice, size or some_size(dice), mode), form, **options))
+
+
+def _whole(form: str, body: bytes) -> Whole:
+    """A WebP may lack the byte that makes its last chunk even."""
+    is_padded = form == "WEBP" and body[12:16] != b"VP8X" and int.from_bytes(body[16:20], "little") % 2
+    return Whole(body, len(body) - 1, is_soft=True) if is_padded else Whole(body)
 
 
 def _film(form: str, **options: object) -> Make:
@@ -55,7 +61,8 @@ def _plain_bmp(bits: int, **options: object) -> Make:
         smooth = bytes(number // 3 & 0x7F for number in range(row))
         rows = b"".join(dice.randbytes(row) if dice.random() < 0.3 else smooth for _ in range(height))
         is_upside_down = dice.random() < 0.3 and options.get("header") != 12
-        return Whole(bmp((width, -height if is_upside_down else height), bits, rows, **options))  # type: ignore[arg-type]
+        body = bmp((width, -height if is_upside_down else height), bits, rows, **options)  # type: ignore[arg-type]
+        return Whole(body, len(body) - row + (width * bits + 7) // 8, is_soft=True)  # what fills the last row up is no pixel
 
     return make
 
@@ -75,7 +82,8 @@ def _run_lengths(bits: int) -> Make:
                     out += bytes((0, run)) + dice.randbytes(n_bytes) + bytes(n_bytes % 2)
                 left -= run
             out += b"\0\0"
-        return Whole(bmp((width, height), bits, bytes(out) + b"\0\1", packing=1 if bits == 8 else 2), group="BMP run lengths")
+        body = bmp((width, height), bits, bytes(out) + b"\0\1", packing=1 if bits == 8 else 2)
+        return Whole(body, len(body) - 4, is_soft=True, group="BMP run lengths")
 
     return make
 

@@ -12,8 +12,10 @@ _PICTURES = (b"VP8 ", b"VP8L")
 def read_webp(body: bytes) -> Seen:
     need(body[:4] == b"RIFF" and body[8:12] == b"WEBP" and len(body) >= 20, "no header")
     end = 8 + int.from_bytes(body[4:8], "little")
-    need(end <= len(body), "the file is shorter than it says")
-    chunks = _chunks(body, 12, end)
+    need(end <= len(body) + 1, "the file is shorter than it says")
+    chunks = _chunks(body, 12, min(end, len(body)))
+    last = chunks[-1]
+    need(end <= len(body) or (last[2] == len(body) and (last[2] - last[1]) % 2 == 1), "the file is shorter than it says")
     kinds = [kind for kind, _, _ in chunks]
     need(kinds[0] in (*_PICTURES, b"VP8X"), "no picture comes first")
     for kind, start, stop in chunks:

@@ -72,12 +72,18 @@ def read(body: bytes) -> Seen:
 
 
 def read_lengths(body: bytes) -> Seen:
-    """As far as a camera's raw file goes: nothing lies beyond the end."""
-    tiff, at = _opened(body)
-    first = tiff.directory(at)
-    for one in (first, *(tiff.directory(sub) for sub in first.tags.get(_SUB_IFDS) or ())):
-        for number, (start, size) in enumerate(_pieces(one)):
-            need(start + size <= len(body), f"piece {number} lies beyond the end")
+    """As far as a camera's raw file goes: no directory and no piece lies beyond the end. Else it may be a maker's own."""
+    try:
+        tiff, at = _opened(body)
+        first = tiff.directory(at)
+        pages = [first, *(tiff.directory(sub) for sub in first.tags.get(_SUB_IFDS) or ())]
+        pieces = [piece for one in pages for piece in _pieces(one)]
+    except Broken as error:
+        if str(error) == "a directory goes beyond the end":
+            raise
+        return Seen(trace=str(error))
+    for number, (start, size) in enumerate(pieces):
+        need(start + size <= len(body), f"piece {number} lies beyond the end")
     return Seen()
 
 

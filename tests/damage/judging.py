@@ -17,9 +17,11 @@ from tests.damage import truth
 from tests.damage.cases import Case, Truth
 from tests.damage.harm import FIRST
 from tests.damage.seen import Seen
+from tests.damage.truth_jpeg import STRICT
 
 Outcome = Mapping[str, Any]
 KEPT = ("kept", "flagged")
+MOST_FRAMES, MOST_PIXELS = 8, 1 << 22  # that are compared
 _IN_BLOCKS = ("gif", "jp2", "avif", "heic")  # and nothing says how many there are
 _FOR_MACHINES = re.compile(r"<[\w.]+ object|\b0x[0-9a-f]{6,}|/tmp/|\.part\b|\b\w+(?:Error|Exception|Warning): |_io\.|Traceback")
 
@@ -32,7 +34,6 @@ class Fault(StrEnum):
 
     FALSE_CUT = "false successes of cuts"
     FALSE_DAMAGE = "false successes of visible damage"
-    FALSE_WARNED = "false successes of visible damage that libjpeg has another warning of"
     FALSE_LIBRARY = "false successes of what a library alone refuses"
     WHOLE_FOR_GOOD = "whole pictures refused for good"
     WHOLE_NEVER = "whole pictures never stored (transient at each attempt)"
@@ -51,6 +52,7 @@ class Note(StrEnum):
     SIDE_KEPT = "damage of further pictures or metadata, kept without a flag"
     LIBRARY_FLAGGED = "what a library alone refuses, kept with a flag"
     LITTLE_FLAGGED = "visible damage where memory is too small to decode, kept with a flag"
+    STRICTER = "damage of JPEGs that libjpeg passes over and a stricter reader sees, as a success"
     FALSELY_LARGE = "damaged pictures refused as too large"
     CRASH = "exceptions out of the examination"
     FOR_MACHINES = "details that are not for people"
@@ -125,12 +127,12 @@ def _of_damaged(case: Case, mode: str, outcome: Outcome, seen: Seen) -> Fault | 
         return Fault.DAMAGE_FOR_GOOD if case.body[:FIRST] == case.whole.body[:FIRST] else None
     if outcome["as"] not in KEPT:
         return None
-    if seen.picture and (outcome.get("detail") or "").startswith("Corrupt JPEG data"):
-        return Fault.FALSE_WARNED
     if seen.picture:
         return Note.LITTLE_FLAGGED if mode.startswith("little") and outcome["as"] == "flagged" else Fault.FALSE_DAMAGE
     if seen.side:
         return Note.SIDE_KEPT if outcome["as"] == "kept" else None
+    if (seen.trace or "").startswith(STRICT):
+        return Note.STRICTER
     if case.form != "dng" and _pixels(case.body) is None and _pixels(case.whole.body) is not None:
         return Note.LIBRARY_FLAGGED if outcome["as"] == "flagged" else Fault.FALSE_LIBRARY
     return None
@@ -149,31 +151,31 @@ _KNOWN: dict[bytes, bytes | None] = {}
 
 
 def _pixels(body: bytes) -> bytes | None:
-    """A hash of all pictures in a file, as Pillow decodes them; None where it refuses."""
+    """A hash of all pictures in a file, as Pillow decodes them; None where it refuses the first."""
     key = hashlib.sha256(body).digest()
     if key not in _KNOWN:
         if len(_KNOWN) > 64:
             _KNOWN.clear()
-        _KNOWN[key] = _hashed(body)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _KNOWN[key] = _hashed(body)
     return _KNOWN[key]
 
 
 def _hashed(body: bytes) -> bytes | None:
-    digest = hashlib.sha256()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(body)) as picture:
-                assert isinstance(picture, ImageFile.ImageFile)
-                for number in range(8):
-                    try:
-                        picture.seek(number)
-                    except EOFError:
-                        break
-                    if picture.width * picture.height > 1 << 22:
-                        return None
-                    picture.load()
-                    digest.update(f"{picture.mode} {picture.size} {picture.getpalette()}".encode() + picture.tobytes())
-        except Exception:  # whatever a plug-in raises
-            return None
-    return digest.digest()
+    digest, n_read = hashlib.sha256(), 0
+    try:
+        with Image.open(io.BytesIO(body)) as picture:
+            assert isinstance(picture, ImageFile.ImageFile)
+            for number in range(MOST_FRAMES):
+                picture.seek(number)
+                if picture.width * picture.height > MOST_PIXELS:
+                    break
+                picture.load()
+                digest.update(f"{picture.mode} {picture.size} {picture.getpalette()}".encode() + picture.tobytes())
+                n_read += 1
+    except EOFError:
+        pass  # no more of them; or the end of the file, which the number of pictures shows
+    except Exception as error:  # whatever a plug-in raises
+        digest.update(type(error).__name__.encode())
+    return digest.digest() if n_read else None

@@ -1,6 +1,7 @@
 """Reads every Huffman code of a JPEG (ITU-T T.81), sequential or progressive, and keeps no picture.
 
-Arithmetic coding is not read: of such a file only the structure is looked at.
+Arithmetic coding is not read: of such a file only the structure is looked at. libjpeg passes over some codes that do not exist, and
+over what follows bytes left over; what it says nothing of is no more than a trace (`read_mildly`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+
+import simplejpeg
 
 from tests.damage.seen import Broken, Seen, need
 
@@ -82,7 +85,45 @@ class _Bits:
         self._n_held += 32
 
 
+STRICT = "a stricter reader than libjpeg sees: "
+_STRUCTURE = ("no start of image", "no end of image")
+_TOLD = re.compile(r"premature end|bad huffman code|bad arithmetic code|instead of RST|not a jpeg|no jpeg image", re.IGNORECASE)
+_NEXT = re.compile(rb"\0*(?=\xff\xd8\xff)")
+
+
+def read_mildly(body: bytes) -> Seen:
+    """As `read`, but damage that libjpeg has no word for is a trace."""
+    try:
+        return read(body)
+    except Broken as error:
+        if str(error) in _STRUCTURE or libjpeg_tells(body):
+            raise
+        return Seen(trace=f"{STRICT}{error}")
+
+
+def libjpeg_tells(body: bytes) -> bool:
+    """Whether its first warning of a full decode is one of damage."""
+    try:
+        simplejpeg.decode_jpeg(body)
+    except ValueError as error:
+        return _TOLD.search(str(error)) is not None
+    return False
+
+
 def read(body: bytes) -> Seen:
+    """Further pictures right behind the first are its sides."""
+    traces, end = _read_one(body)
+    side = None
+    while side is None and (found := _NEXT.match(body, end)) is not None:
+        try:
+            end = found.end() + _read_one(body[found.end() :])[1]
+        except Broken as error:
+            side = f"a further picture: {error}"
+    return Seen(side=side, trace="; ".join(dict.fromkeys(traces)) or None)
+
+
+def _read_one(body: bytes) -> tuple[list[str], int]:
+    """Traces, and where its end marker ends."""
     need(body[:2] == b"\xff\xd8", "no start of image")
     file, at, has_scan = _File(), 2, False
     while True:
@@ -116,7 +157,7 @@ def read(body: bytes) -> Seen:
     assert file.frame is not None
     if any(any(one.missing) for one in file.frame.components.values()):
         file.traces.append("coefficients were not sent")
-    return Seen(trace="; ".join(dict.fromkeys(file.traces)) or None)
+    return file.traces, at
 
 
 def _frame(said: bytes, marker: int) -> _Frame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from tests.damage.seen import Broken, Seen, need
+from tests.damage.seen import Seen, need
 
 _PICTURES = (b"VP8 ", b"VP8L")
 
@@ -34,6 +34,7 @@ def _chunks(body: bytes, at: int, end: int) -> list[tuple[bytes, int, int]]:
     found = []
     while at + 8 <= end:
         length = int.from_bytes(body[at + 4 : at + 8], "little")
+        need(all(0x20 <= byte < 0x7F for byte in body[at : at + 4]), "a chunk without a name")
         need(at + 8 + length <= end, "a chunk goes beyond the end")
         found.append((body[at : at + 4], at + 8, at + 8 + length))
         at += 8 + length + length % 2
@@ -63,15 +64,15 @@ def read_bmp(body: bytes) -> Seen:
         width, height, _, bits, packing = struct.unpack("<iiHHI", body[18:34])
     need(width > 0 and height != 0 and bits in (1, 4, 8, 16, 24, 32) and packing in (0, 1, 2, 3, 6), "an impossible header")
     if packing in (1, 2):
-        _read_runs(body, start, width, abs(height), packing)
-    else:
-        need(start + (width * bits + 31) // 32 * 4 * abs(height) <= len(body), "too few picture data")
+        return Seen(trace=_read_runs(body, start, width, abs(height), packing))
+    need(start + (width * bits + 31) // 32 * 4 * abs(height) <= len(body), "too few picture data")
     return Seen()
 
 
-def _read_runs(body: bytes, at: int, width: int, height: int, packing: int) -> None:
+def _read_runs(body: bytes, at: int, width: int, height: int, packing: int) -> str | None:
     """Up to the end of the bitmap, or up to its last row where that mark is missing."""
     x = y = 0
+    trace = None
     while y < height:
         need(at + 2 <= len(body), "too few picture data")
         count, value = body[at], body[at + 1]
@@ -81,7 +82,7 @@ def _read_runs(body: bytes, at: int, width: int, height: int, packing: int) -> N
         elif value == 0:
             x, y = 0, y + 1
         elif value == 1:
-            return
+            return trace
         elif value == 2:
             need(at + 2 <= len(body), "too few picture data")
             x, y, at = x + body[at], y + body[at + 1], at + 2
@@ -90,4 +91,5 @@ def _read_runs(body: bytes, at: int, width: int, height: int, packing: int) -> N
             n_bytes = value if packing == 1 else (value + 1) // 2
             at += n_bytes + n_bytes % 2
         if x > width + 1:
-            raise Broken("a run goes beyond its row")
+            trace = "a run goes beyond its row"
+    return trace

@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--modes", nargs="+", choices=subject.MODES, default=subject.MODES)
     parser.add_argument("--processes", type=int, default=1, help="each with one more that has the program in it")
     parser.add_argument("--quick", action="store_true", help="a small one, of half a minute: some pictures of each format")
+    parser.add_argument("--markdown", action="store_true", help="print what is missed by nature as a table for the docs, too")
     parser.add_argument("--notes", action="store_true", help="also print what is no failure, but worth a look")
     args = parser.parse_args()
     seed = random.randrange(10_000) if args.seed is None else args.seed
@@ -52,6 +53,8 @@ def main() -> None:
     began_at = time.monotonic()
     counts = _run(families, plan, args.processes)
     show(counts, f"{len(families)} families, seed {seed}, {(time.monotonic() - began_at) / 60:.1f} minutes")
+    if args.markdown:
+        print("\n".join(markdown(counts.fates)))
     if args.notes:
         _list(counts.noted)
     if counts.failures:
@@ -118,19 +121,37 @@ def show(counts: Counts, title: str) -> None:
     print(machine())
 
 
-def missed(fates: Counter[tuple[str, str, str]]) -> Table:
-    """Of the damaged files whose picture has changed, or whose format shows that it has: per cent that became a success."""
+Fates = Counter[tuple[str, str, str]]
+
+
+def missed(fates: Fates) -> Table:
     table = Table(title="missed by nature, per cent of files that the damage has changed")
     table.add_column("format")
     for kind in harm.HARMS:
         table.add_column(kind, justify="right")
+    for row in _missed_rows(fates):
+        table.add_row(*row[:-1])
+    return table
+
+
+def markdown(fates: Fates) -> list[str]:
+    """The same; and how many files there were."""
+    names = ("", *(kind.replace("-", " ") for kind in harm.HARMS), "files")
+    lines = [names, ("---", *("---:" for _ in names[1:])), *_missed_rows(fates)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _missed_rows(fates: Fates) -> list[list[str]]:
+    """Of the damaged files that were refused or whose picture has changed: per cent that became a success."""
+    rows = []
     for group in sorted({group for group, _, _ in fates}, key=str.lower):
-        cells = []
+        row, n = [group], 0
         for kind in harm.HARMS:
             found, lost = (fates[group, kind, fate] for fate in (Fate.FOUND, Fate.MISSED))
-            cells.append(f"{100 * lost / (found + lost):.0f}" if found + lost else "-")
-        table.add_row(group, *cells)
-    return table
+            row.append(f"{100 * lost / (found + lost):.0f}" if found + lost else "-")
+            n += found + lost
+        rows.append([*row, f"{n:,}"])
+    return rows
 
 
 def figures(counts: Counts, seed: int) -> dict[str, object]:

@@ -35,7 +35,7 @@ def _large(dice: random.Random) -> Whole:
     return Whole(saved(scene(dice, (420, 300)), "JPEG", quality=92))
 
 
-def _segment(marker: int, said: bytes) -> bytes:
+def segment(marker: int, said: bytes) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", len(said) + 2) + said
 
 
@@ -57,13 +57,13 @@ def _in_three_scans(dice: random.Random) -> Whole:
     for marker, said in parts[0][0]:
         if marker == 0xC0:
             frame = said[:5] + b"\3" + b"".join(bytes((number, 0x11, 0)) for number in (1, 2, 3))
-            out.append(_segment(marker, frame))
+            out.append(segment(marker, frame))
         elif not 0xE0 <= marker <= 0xEF:
-            out.append(_segment(marker, said))
-    out.append(_segment(0xEE, b"Adobe\0\x64\0\0\0\0\0"))  # RGB
+            out.append(segment(marker, said))
+    out.append(segment(0xEE, b"Adobe\0\x64\0\0\0\0\0"))  # RGB
     for number, (_, rest) in enumerate(parts, 1):
         length = 2 + int.from_bytes(rest[2:4], "big")
-        out.append(_segment(0xDA, bytes((1, number, 0, 0, 63, 0))) + rest[length:-2])
+        out.append(segment(0xDA, bytes((1, number, 0, 0, 63, 0))) + rest[length:-2])
     return Whole(b"".join(out) + b"\xff\xd9")
 
 
@@ -87,7 +87,7 @@ def exif_with_thumbnail(picture: Image.Image, dice: random.Random, length: int |
 
 
 def with_segment(body: bytes, marker: int, said: bytes) -> bytes:
-    return body[:2] + _segment(marker, said) + body[2:]
+    return body[:2] + segment(marker, said) + body[2:]
 
 
 FAMILIES: dict[str, Make] = {
@@ -144,7 +144,7 @@ def odd(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
     }
     for name, (marker, what) in said.items():
         yield name, Whole(with_segment(body, marker, what))
-    part = _segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + dice.randbytes(65_400))
+    part = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + dice.randbytes(65_400))
     yield "XMP in 140 segments", Whole(body[:2] + part * 140 + body[2:])
     yield "EXIF before and after", Whole(with_segment(with_segment(body, 0xE1, thumbnail), 0xE1, b"Exif\0\0"))
     yield "fill bytes", Whole(body[:2] + b"\xff" * 9 + body[2:])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
+from tests.damage.jpegs import segment, segments
 from tests.damage.whole import Make, Whole, garbage, saved, scene, some_size, trailers
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, IFD, LONG8 = 1, 2, 3, 4, 5, 7, 13, 16
@@ -397,6 +398,43 @@ def _with_sub_ifds(dice: random.Random) -> Whole:
     return _finished([one], Shape.drawn(dice), "SubIFDs")
 
 
+def _with_jpeg_tables(dice: random.Random) -> Whole:
+    """Tables once for all strips, as most JPEG TIFFs have them (tag 347)."""
+    one = page(dice, KINDS["grey"], "jpeg", dice.choice(("strips", "tiles")))
+    tables, pieces = b"", []
+    for piece in one.pieces:
+        found, rest = segments(piece)
+        tables = b"".join(segment(marker, said) for marker, said in found if marker in (0xDB, 0xC4))
+        pieces.append(b"\xff\xd8" + b"".join(segment(marker, said) for marker, said in found if marker == 0xC0) + rest)
+    tags = one.tags | {347: (UNDEFINED, b"\xff\xd8" + tables + b"\xff\xd9")}
+    return _finished([replace(one, tags=tags, pieces=pieces)], Shape.drawn(dice), "JPEG tables")
+
+
+def _of_halved_colours(dice: random.Random) -> Whole:
+    """YCbCr as it is: four of Y, then one of each colour (section 21)."""
+    width, height = some_size(dice)
+    units = -(-width // 2) * -(-height // 2)
+    tags: dict[int, Value] = {256: (LONG, (width,)), 257: (LONG, (height,)), 258: (SHORT, (8, 8, 8)), 259: (SHORT, (1,))}
+    tags |= {262: (SHORT, (6,)), 277: (SHORT, (3,)), 278: (LONG, (height,)), 530: (SHORT, (2, 2))}
+    return _finished([Page(tags, [dice.randbytes(6 * units)], False)], Shape.drawn(dice), "YCbCr")
+
+
+def _of_turned_bits(dice: random.Random) -> Whole:
+    """Fill order 2."""
+    one = by_libtiff(dice, dice.choice(("group3", "group4")), "1")
+    turned = bytes(int(f"{number:08b}"[::-1], 2) for number in range(256))
+    pieces = [piece.translate(turned) for piece in one.pieces]
+    return _finished([replace(one, tags=one.tags | {266: (SHORT, (2,))}, pieces=pieces)], Shape.drawn(dice), "fill order 2")
+
+
+def _with_overviews(dice: random.Random) -> Whole:
+    """Smaller and smaller ones behind it, directories first, as a cloud-optimised GeoTIFF has them."""
+    packing = dice.choice(("deflate", "lzw"))
+    pages = [page(dice, KINDS["rgb"], packing, "tiles", size) for size in ((160, 120), (80, 60), (40, 30))]
+    pages = [pages[0], *(replace(one, tags=one.tags | {254: (LONG, (1,))}) for one in pages[1:])]
+    return _finished(pages, Shape(dice.choice("<>"), False, "directories first"), f"overviews {packing}")
+
+
 _USUAL = ("rgb", "grey", "grey-16", "rgba", "palette", "cmyk")
 FAMILIES: dict[str, Make] = {
     **{f"tiff/{packing}-{layout}": _made(packing, layout, _USUAL) for packing in PACKINGS for layout in LAYOUTS},
@@ -405,6 +443,10 @@ FAMILIES: dict[str, Make] = {
     **{f"tiff/kind-{name}": _of_kind(name) for name in KINDS},
     **{f"tiff/{name}": _of_libtiff(name, "1") for name in ("tiff_ccitt", "group3", "group4")},
     "tiff/zstd": _of_libtiff("zstd", "RGB"),
+    "tiff/jpeg-tables": _with_jpeg_tables,
+    "tiff/ycbcr": _of_halved_colours,
+    "tiff/fill-order": _of_turned_bits,
+    "tiff/overviews": _with_overviews,
     "tiff/mixed-pages": _mixed,
     "tiff/sub-ifds": _with_sub_ifds,
 }

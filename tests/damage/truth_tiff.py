@@ -23,6 +23,7 @@ _MOST = 1 << 26
 class _Directory:
     tags: dict[int, list[int] | None]  # None: not numbers
     next_at: int
+    blobs: dict[int, bytes]  # of the type "undefined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class _Tiff:
         end = at + count_size + n * entry_size
         need(end + wide <= len(self.body), "a directory goes beyond the end")
         tags: dict[int, list[int] | None] = {}
+        blobs: dict[int, bytes] = {}
         for start in range(at + count_size, end, entry_size):
             tag, kind, count = self.number(start, 2), self.number(start + 2, 2), self.number(start + 4, wide)
             size, value_at = _SIZES.get(kind, 1) * count, start + 4 + wide
@@ -51,7 +53,9 @@ class _Tiff:
             code = _CODES.get(kind)
             values = self.body[value_at : value_at + size]
             tags[tag] = list(struct.unpack(f"{self.order}{count}{code}", values)) if code and count < 100_000 else None
-        return _Directory(tags, self.number(end, wide))
+            if kind == 7:
+                blobs[tag] = values
+        return _Directory(tags, self.number(end, wide), blobs)
 
 
 def _opened(body: bytes) -> tuple[_Tiff, int]:
@@ -136,7 +140,11 @@ def _read_page(tiff: _Tiff, page: _Directory) -> None:
         need(start + size <= len(tiff.body), f"piece {number} lies beyond the end")
         packed = tiff.body[start : start + size]
         try:
-            _read_piece(packed, packing, (across * pixel_bits + 7) // 8 * rows, page)
+            size = (across * pixel_bits + 7) // 8 * rows
+            if packing == 1 and _one(page, 262, 1) == 6:
+                x, y = page.tags.get(530) or (2, 2)
+                size = -(-across // x) * -(-rows // y) * (x * y + 2)
+            _read_piece(packed, packing, size, page)
         except Broken as error:
             raise Broken(f"piece {number}: {error}") from error
 
@@ -156,8 +164,9 @@ def _read_piece(packed: bytes, packing: int, size: int, page: _Directory) -> Non
             need(len(lzma.decompress(packed)) >= size, "too few picture data")
         except (lzma.LZMAError, EOFError) as error:
             raise Broken(str(error)) from error
-    elif packing == 7 and 347 not in page.tags:
-        truth_jpeg.read_mildly(packed)
+    elif packing == 7:
+        tables = page.blobs.get(347, b"")
+        truth_jpeg.read_mildly(tables[:-2] + packed[2:] if tables else packed)
 
 
 def _read_zlib(packed: bytes, size: int) -> None:

@@ -152,7 +152,7 @@ def _count(counts: Counts, case: Case, answer: dict[str, Any] | None, plan: Plan
 
 
 def _group(case: Case) -> str:
-    return case.whole.group or {"jp2": "JPEG 2000", "webp": "WebP"}.get(case.form, case.form.upper())
+    return case.whole.group or {"jp2": "JPEG 2000", "webp": "WebP", "raw": "camera raw"}.get(case.form, case.form.upper())
 
 
 def _words(outcome: dict[str, Any] | None, judgement: Judgement) -> str:

@@ -24,7 +24,7 @@ ODDS: dict[str, Odds] = {
     "jp2": others.odd_boxes,
     "avif": others.odd_avif,
     "heic": others.odd_heic,
-    "dng": others.odd_dng,
+    "raw": others.odd_raw,
 }
 
 

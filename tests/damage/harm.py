@@ -68,7 +68,7 @@ def flipped(bits: int) -> Harm:
 
 
 def page(dice: random.Random, body: bytes) -> bytes:
-    at = dice.randrange(2 * FIRST, len(body) - len(PAGE))
+    at = dice.randrange(2 * FIRST, max(2 * FIRST + 1, len(body) - len(PAGE)))
     return body[:at] + PAGE + body[at + (len(PAGE) if dice.random() < 0.5 else 0) :]
 
 

@@ -86,6 +86,22 @@ def exif_with_thumbnail(picture: Image.Image, dice: random.Random, length: int |
     return b"Exif\0\0II*\0\x08\0\0\0" + first + second + small
 
 
+def _arithmetic(dice: random.Random) -> Whole:
+    """Random bytes are decisions of an arithmetic decoder like any others; what libjpeg has no word for is a picture."""
+    while True:
+        size = some_size(dice)
+        tables = [said for marker, said in segments(saved(scene(dice, size, "L"), "JPEG"))[0] if marker == 0xDB]
+        frame = segment(0xC9, struct.pack(">BHHB", 8, size[1], size[0], 1) + b"\1\x11\0")
+        data = dice.randbytes(dice.randint(300, 600)).replace(b"\xff", b"\xff\0")
+        scan = segment(0xDA, b"\1\1\0\0\x3f\0") + data
+        body = b"".join((b"\xff\xd8", segment(0xDB, tables[0]), frame, scan, b"\xff\xd9"))
+        try:
+            simplejpeg.decode_jpeg(body)
+        except ValueError:
+            continue
+        return Whole(body, group="JPEG arithmetic")
+
+
 def with_segment(body: bytes, marker: int, said: bytes) -> bytes:
     return body[:2] + segment(marker, said) + body[2:]
 
@@ -101,6 +117,7 @@ FAMILIES: dict[str, Make] = {
     "jpeg/progressive-cmyk": _by_pillow("CMYK", progressive=True),
     "jpeg/restarts": _by_pillow(restart_marker_blocks=3),
     "jpeg/restarts-rows": _by_pillow(restart_marker_rows=1, progressive=True),
+    "jpeg/arithmetic": _arithmetic,
     "jpeg/three-scans": _in_three_scans,
     "jpeg/phone": _of_a_phone,
     "jpeg/thumbnail": _with_thumbnail,

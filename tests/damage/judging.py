@@ -133,7 +133,7 @@ def _of_damaged(case: Case, mode: str, outcome: Outcome, seen: Seen) -> Fault | 
         return Note.SIDE_KEPT if outcome["as"] == "kept" else None
     if (seen.trace or "").startswith(STRICT):
         return Note.STRICTER
-    if case.form != "dng" and _pixels(case.body) is None and _pixels(case.whole.body) is not None:
+    if case.form != "raw" and _pixels(case.body) is None and _pixels(case.whole.body) is not None:
         return Note.LIBRARY_FLAGGED if outcome["as"] == "flagged" else Fault.FALSE_LIBRARY
     return None
 

@@ -1,4 +1,4 @@
-"""WebP, BMP, JPEG 2000, AVIF, HEIC and DNG, and odd things in their chunks and boxes."""
+"""WebP, BMP, JPEG 2000, AVIF, HEIC and camera raw, and odd things in their chunks and boxes."""
 
 from __future__ import annotations
 
@@ -149,8 +149,9 @@ FAMILIES: dict[str, Make] = {
     "heic/alpha": _heic(mode="RGBA"),
     "heic/two-pictures": _heic(2),
     "heic/metadata": _heic(exif=_EXIF, xmp=b"<x:xmpmeta/>"),
-    "dng/sensor": _raw(rawfiles.dng_with_cfa),
-    "dng/preview": _raw(rawfiles.dng_with_preview),
+    "raw/dng-sensor": _raw(rawfiles.dng_with_cfa),
+    "raw/dng-preview": _raw(rawfiles.dng_with_preview),
+    **{f"raw/{name}": _raw(rawfiles.RAW_FILES[name][1]) for name in ("cr2", "cr3", "nef", "arw", "orf")},
 }
 
 
@@ -205,7 +206,7 @@ def odd_avif(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
     yield "XMP garbage", Whole(saved(picture, "AVIF", speed=10, xmp=garbage(dice) or b"x"))
 
 
-def odd_dng(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
+def odd_raw(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
     yield from trailers(dice, body)
 
 

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from tests.damage import truth_boxes, truth_gif, truth_jpeg, truth_plain, truth_png, truth_tiff
 from tests.damage.seen import Broken, Seen
 
+def _read_raw(body: bytes) -> Seen:
+    return truth_boxes.read_cr3(body) if body[4:8] == b"ftyp" else truth_tiff.read_lengths(body)
+
+
 READERS: dict[str, Callable[[bytes], Seen]] = {
     "jpeg": truth_jpeg.read_mildly,
     "png": truth_png.read,
@@ -22,7 +26,7 @@ READERS: dict[str, Callable[[bytes], Seen]] = {
     "jp2": truth_boxes.read_jp2,
     "avif": truth_boxes.read_heif,
     "heic": truth_boxes.read_heif,
-    "dng": truth_tiff.read_lengths,
+    "raw": _read_raw,
 }
 
 

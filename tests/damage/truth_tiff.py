@@ -58,8 +58,11 @@ class _Tiff:
         return _Directory(tags, self.number(end, wide), blobs)
 
 
-def _opened(body: bytes) -> tuple[_Tiff, int]:
-    need(len(body) >= 8 and body[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "no header")
+_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _opened(body: bytes, magics: tuple[bytes, ...] = _MAGICS) -> tuple[_Tiff, int]:
+    need(len(body) >= 8 and body[:4] in magics, "no header")
     tiff = _Tiff(body, "<" if body[:2] == b"II" else ">", 0x2B in body[2:4])
     return tiff, tiff.number(8, 8) if tiff.is_big else tiff.number(4, 4)
 
@@ -78,7 +81,7 @@ def read(body: bytes) -> Seen:
 def read_lengths(body: bytes) -> Seen:
     """As far as a camera's raw file goes: no directory and no piece lies beyond the end. Else it may be a maker's own."""
     try:
-        tiff, at = _opened(body)
+        tiff, at = _opened(body, (*_MAGICS, b"IIRO"))
         first = tiff.directory(at)
         pages = [first, *(tiff.directory(sub) for sub in first.tags.get(_SUB_IFDS) or ())]
         pieces = [piece for one in pages for piece in _pieces(one)]

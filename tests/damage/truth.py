@@ -12,6 +12,7 @@ from collections.abc import Callable
 from tests.damage import truth_boxes, truth_gif, truth_jpeg, truth_plain, truth_png, truth_tiff
 from tests.damage.seen import Broken, Seen
 
+
 def _read_raw(body: bytes) -> Seen:
     return truth_boxes.read_cr3(body) if body[4:8] == b"ftyp" else truth_tiff.read_lengths(body)
 

@@ -208,5 +208,3 @@ def odd_avif(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
 
 def odd_raw(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
     yield from trailers(dice, body)
-
-

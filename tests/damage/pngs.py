@@ -128,6 +128,7 @@ def odd(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
     yield "2000 chunks", Whole(with_chunk(body, chunk(b"teSt", b"1") * 2000))
     film = struct.pack(">IIIIIHHBB", 0, 20, 20, 0, 0, 1, 10, 0, 0)
     frame = chunk(b"fcTL", film) + chunk(b"fdAT", struct.pack(">I", 1) + dice.randbytes(90))
-    yield "a frame that is garbage", Whole(
-        with_chunk(body, chunk(b"acTL", struct.pack(">II", 1, 0)))[: -len(end)] + frame + end, is_shown=True
+    yield (
+        "a frame that is garbage",
+        Whole(with_chunk(body, chunk(b"acTL", struct.pack(">II", 1, 0)))[: -len(end)] + frame + end, is_shown=True),
     )

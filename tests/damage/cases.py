@@ -88,7 +88,7 @@ def _odd_lengths(seed: str, whole: Whole, odd: Whole, n: int) -> list[int]:
 
 def _odd_cases(family: str, form: str, whole: Whole, seed: int, scale: Scale) -> Iterator[Case]:
     dice = random.Random(f"{seed} {family} odd")
-    for name, odd in ODDS[form](dice, whole.body[: whole.needed_bytes] if form != "gif" else whole.body):
+    for name, odd in ODDS[form](dice, whole.body):
         truth = Truth.ODD if odd.is_shown else Truth.WHOLE
         yield Case(f"{family}:odd:{name}", form, truth, odd.body, odd)
         for case in _cuts(family, form, odd, _odd_lengths(f"{seed} {family} {name}", whole, odd, scale.odd_cuts)):

@@ -164,6 +164,8 @@ def _pixels(body: bytes) -> bytes | None:
 
 def _hashed(body: bytes) -> bytes | None:
     digest, n_read = hashlib.sha256(), 0
+    if body[:4] == b"RIFF" and int.from_bytes(body[4:8], "little") + 8 == len(body) + 1:
+        body += b"\0"  # that fills the last chunk up: Pillow asks for it
     try:
         with Image.open(io.BytesIO(body)) as picture:
             assert isinstance(picture, ImageFile.ImageFile)

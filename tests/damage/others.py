@@ -14,7 +14,7 @@ from tests.publishers import rawfiles
 pillow_heif.register_heif_opener()
 
 
-LARGE = (400, 300)
+LARGE = (401, 301)
 
 
 def _by_pillow(form: str, mode: str = "RGB", size: tuple[int, int] | None = None, **options: object) -> Make:

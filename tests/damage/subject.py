@@ -29,7 +29,7 @@ from d4c_images.stores.local import LocalStore
 EDGE = 48
 MODES = ("fresh", "fresh-small", "adopted", "adopted-small", "little", "little-small")
 _BLOCK = 1 << 16
-_LITTLE = {"jpeg": (1_000, 10_000), "jp2": (400_000, 8_000_000)}
+_LITTLE = {"jpeg": (1_000, 10_000), "jp2": (120_000, 8_000_000)}
 _OTHERS_LITTLE = (10_000, 8_000_000)  # room for the pieces of a TIFF
 
 

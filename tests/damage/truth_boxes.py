@@ -83,8 +83,9 @@ def _extents(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, in
 
 
 def read_cr3(body: bytes) -> Seen:
-    list(boxes(body, 0, len(body)))
-    return Seen()
+    found, _, trace = _top_boxes(body)
+    need({b"ftyp", b"moov", b"mdat"} <= {kind for kind, _, _ in found}, "a box is missing or goes beyond the end")
+    return Seen(trace=trace)
 
 
 def read_jp2(body: bytes) -> Seen:

@@ -27,8 +27,8 @@ from tests.damage.cases import FAMILIES, FORMATS, Scale, families_with_odds
 from tests.damage.judging import Fate, Fault, Note
 
 MOST_BYTES = 100_000_000  # of a worker (docs/adr/0033)
-QUICK = Scale(every=23, times=1, odd_families=1, odd_cuts=1)
-QUICK_FAMILIES = 4  # of each format
+QUICK = Scale(every=19, times=1, odd_families=1, odd_cuts=2)
+QUICK_FAMILIES = 6  # of each format
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=None, help="of pictures and damage; else one that is new each time")
     parser.add_argument("--format", choices=FORMATS, default="", help="only this one")
     parser.add_argument("--only", default="", metavar="CASE", help="only cases whose names begin so, as failures name them")
-    parser.add_argument("--times", type=int, default=4, help="each kind of damage to each picture")
+    parser.add_argument("--times", type=int, default=8, help="each kind of damage to each picture")
     parser.add_argument("--every", type=int, default=1, metavar="PERCENT", help="between two cuts")
     parser.add_argument("--modes", nargs="+", choices=subject.MODES, default=subject.MODES)
     parser.add_argument("--processes", type=int, default=1, help="each with one more that has the program in it")

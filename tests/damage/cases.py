@@ -51,8 +51,8 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Scale:
     every: int = 1  # per cent between two cuts
-    times: int = 4  # each kind of damage to each picture
-    odd_families: int = 3  # of a format, around whose pictures odd things are put
+    times: int = 8  # each kind of damage to each picture
+    odd_families: int = 6  # of a format, around whose pictures odd things are put
     odd_cuts: int = 4  # of each odd file
 
 

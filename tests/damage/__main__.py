@@ -138,7 +138,10 @@ def markdown(fates: Fates) -> list[str]:
     """The same; and how many files there were."""
     names = ("", *(kind.replace("-", " ") for kind in harm.HARMS), "files")
     lines = [names, ("---", *("---:" for _ in names[1:])), *_missed_rows(fates)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+    jpegs = [(fate, n) for (group, _, fate), n in fates.items() if group in ("JPEG", "JPEG progressive", "JPEG restarts")]
+    missed, seen = (sum(n for fate, n in jpegs if fate == one) for one in (Fate.MISSED, campaign.STRICTER))
+    told = f"{missed:,} JPEGs were missed, {seen:,} of which have codes that a stricter reader than libjpeg refuses."
+    return [*(f"| {' | '.join(line)} |" for line in lines), "", told]
 
 
 def _missed_rows(fates: Fates) -> list[list[str]]:

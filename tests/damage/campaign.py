@@ -17,10 +17,11 @@ from typing import Any
 
 from tests.damage import subject
 from tests.damage.cases import Case, Scale, Truth, family_cases
-from tests.damage.judging import Fate, Fault, Judgement, judged
+from tests.damage.judging import Fate, Fault, Judgement, Note, judged
 from tests.program import PROJECT
 
 PATIENCE_S = 300.0  # for one file, on a machine that is busy
+STRICTER = "missed, but seen by a stricter reader"
 MOST_KEPT = 3  # files of one class of failures whose bytes are written down
 
 
@@ -145,10 +146,9 @@ def _count(counts: Counts, case: Case, answer: dict[str, Any] | None, plan: Plan
     if case.truth in (Truth.WHOLE, Truth.ODD) and outcomes.get("fresh", {}).get("as") == "flagged":
         counts.flagged[f"{case.name.split(':')[0]}: {_common(outcomes['fresh']['detail'])}"] += 1
     if judgement.fate is not None:
-        counts.fates[_group(case), case.kind, "visible" if judgement.is_visible else "hidden"] += 1
         counts.fates[_group(case), case.kind, judgement.fate] += 1
-        if judgement.fate is Fate.MISSED and judgement.seen.trace:
-            counts.fates[_group(case), case.kind, "missed with a trace"] += 1
+        if (Note.STRICTER, "fresh") in judgement.notes:
+            counts.fates[_group(case), case.kind, STRICTER] += 1
 
 
 def _group(case: Case) -> str:

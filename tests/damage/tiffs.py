@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from PIL import Image
 
@@ -250,6 +251,13 @@ def file_of(pages: list[Page], shape: Shape) -> bytes:
     return _File(pages, shape).body()
 
 
+def _whole_of(pages: list[Page], shape: Shape, **more: Any) -> Whole:
+    """It needs not the byte that makes what stands last even."""
+    file = _File(pages, shape)
+    body = file.body()
+    return Whole(body, len(body) - file.padding, **more)
+
+
 class _File:
     def __init__(self, pages: list[Page], shape: Shape) -> None:
         self._shape = shape
@@ -264,6 +272,7 @@ class _File:
                 self._pages.append(sub)
                 self._parents.append(number)
         self._places: dict[tuple[str, int], int] = {}
+        self.padding = 0  # bytes, behind what was laid out last
 
     def body(self) -> bytes:
         """Laid out twice: numbers take the same room whatever they say."""
@@ -296,11 +305,14 @@ class _File:
         return start + self._pack("H", *((43, 8, 0) if self._shape.is_big else (42,))) + self._pack(self._word, first)
 
     def _block(self, what: str, number: int) -> bytes:
+        self.padding = 0
         if what == "data":
+            self.padding = len(self._pages[number].pieces[-1]) % 2 if self._pages[number].pieces else 0
             return b"".join(one + bytes(len(one) % 2) for one in self._pages[number].pieces)
         entries, values = self._entries(number)
         if what == "values":
             return values
+        self.padding = 0
         tops = [n for n, parent in enumerate(self._parents) if parent is None]
         follows = number + 1 if number in tops and number + 1 in tops else None
         next_at = 0 if follows is None else self._places.get(("directory", follows), 0)
@@ -328,7 +340,8 @@ class _File:
             field = data.ljust(self._wide, b"\0")
             if len(data) > self._wide:
                 field = self._pack(self._word, values_at + len(values))
-                values += data + bytes(len(data) % 2)
+                self.padding = len(data) % 2
+                values += data + bytes(self.padding)
             entries.append(self._pack("H", tag) + self._pack("H", kind) + self._pack(self._word, count) + field)
         return entries, values
 
@@ -342,17 +355,9 @@ _GROUPS |= {2: "TIFF fax", 3: "TIFF fax", 4: "TIFF fax", 34925: "TIFF LZMA", 500
 
 
 def _finished(pages: list[Page], shape: Shape, told: str) -> Whole:
-    body = file_of(pages, shape)
     packings = {one.tags[259][1][0] for one in pages}
     group = _GROUPS[int(packings.pop())] if len(packings) == 1 else "TIFF mixed"
-    return Whole(body, _needed(body, pages, shape), told=f"{told}, {shape.told}", group=group)
-
-
-def _needed(body: bytes, pages: list[Page], shape: Shape) -> int:
-    """Without the byte that makes what stands last even."""
-    last = pages[-1].subs[-1] if pages[-1].subs else pages[-1]
-    is_padded = shape.arrangement == "directories first" and last.pieces and len(last.pieces[-1]) % 2
-    return len(body) - 1 if is_padded else len(body)
+    return _whole_of(pages, shape, told=f"{told}, {shape.told}", group=group)
 
 
 def _made(packing: str, layout: str, kinds: tuple[str, ...], n_pages: int = 1, is_big: bool = False) -> Make:
@@ -462,7 +467,7 @@ def odd(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
 
     def whole(pages: list[Page], **more: bool) -> Whole:
         shape = Shape.drawn(dice)
-        return Whole(file_of(pages, shape), told=shape.told, **more)
+        return _whole_of(pages, shape, told=shape.told, **more)
 
     tags: dict[str, dict[int, Value]] = {
         "ICC garbage": {34675: (UNDEFINED, garbage(dice) + b"12345")},

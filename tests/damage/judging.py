@@ -15,11 +15,11 @@ from PIL import Image, ImageFile
 
 from tests.damage import truth
 from tests.damage.cases import Case, Truth
-from tests.damage.harm import FIRST
 from tests.damage.seen import Seen
 from tests.damage.truth_jpeg import STRICT
 
 Outcome = Mapping[str, Any]
+MAGIC = 18  # bytes by which a file is known; of a BMP the size of its header is among them
 KEPT = ("kept", "flagged")
 MOST_FRAMES, MOST_PIXELS = 8, 1 << 22  # that are compared
 _IN_BLOCKS = ("gif", "jp2", "avif", "heic")  # and nothing says how many there are
@@ -124,7 +124,7 @@ def _of_damaged(case: Case, mode: str, outcome: Outcome, seen: Seen) -> Fault | 
     if outcome["as"] == "permanent":
         if outcome.get("type") == "too_large":
             return Note.FALSELY_LARGE
-        return Fault.DAMAGE_FOR_GOOD if case.body[:FIRST] == case.whole.body[:FIRST] else None
+        return Fault.DAMAGE_FOR_GOOD if case.body[:MAGIC] == case.whole.body[:MAGIC] else None
     if outcome["as"] not in KEPT:
         return None
     if seen.picture:

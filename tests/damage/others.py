@@ -101,6 +101,11 @@ def _heic(n_pages: int = 1, mode: str = "RGB", size: tuple[int, int] | None = No
     return make
 
 
+def _orf(text: str) -> bytes:
+    """Its sensor data stand in the first directory."""
+    return b"IIRO" + rawfiles.dng_with_cfa(text)[4:]
+
+
 def _raw(make: object) -> Make:
     def made(dice: random.Random) -> Whole:
         return Whole(make(f"{dice.random()}"))  # type: ignore[operator]
@@ -151,7 +156,8 @@ FAMILIES: dict[str, Make] = {
     "heic/metadata": _heic(exif=_EXIF, xmp=b"<x:xmpmeta/>"),
     "raw/dng-sensor": _raw(rawfiles.dng_with_cfa),
     "raw/dng-preview": _raw(rawfiles.dng_with_preview),
-    **{f"raw/{name}": _raw(rawfiles.RAW_FILES[name][1]) for name in ("cr2", "cr3", "nef", "arw", "orf")},
+    **{f"raw/{name}": _raw(rawfiles.RAW_FILES[name][1]) for name in ("cr2", "cr3", "nef", "arw")},
+    "raw/orf": _raw(_orf),
 }
 
 

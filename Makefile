@@ -1,6 +1,6 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
 .PHONY: run test test-fast test-cluster test-sge test-but-sge lint docs picture lock clean
-.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks
+.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -60,6 +60,10 @@ bench-publishers: $(DEV_READY)
 # A rehearsal of two weeks of jobs against hosts that keep their own books. "make campaign-weeks" prints its seed.
 campaign-weeks: $(DEV_READY)
 	$(BIN)/python -m tests.weeks
+
+# Whole pictures of all formats, damaged in every way. "make campaign-damage" prints its seed.
+campaign-damage: $(DEV_READY)
+	$(BIN)/python -m tests.damage
 
 # The pages that are made from the code: docs/reference/cli.md and publishers.md.
 docs: $(DEV_READY)

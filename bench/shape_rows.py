@@ -21,6 +21,7 @@ _HEADER = ("\t".join(_COLUMNS) + "\n").encode()
 _LABELS = [
     *("gbifID", "scientificName", "taxonKey", "acceptedTaxonKey", "kingdomKey", "phylumKey", "classKey", "orderKey", "familyKey"),
     *("genusKey", "speciesKey", "family", "basisOfRecord", "datasetKey", "institutionCode", "collectionCode", "catalogNumber"),
+    *("occurrenceID", "license", "eventDate", "countryCode", "decimalLatitude", "decimalLongitude", "recordedBy"),
 ]
 _FEW_HOSTS, _MANY_HOSTS, _SMALL_ROWS = 50, 500, 100
 N_SMALL = 30  # tables of the shape `small_inits`
@@ -266,7 +267,9 @@ def _labels(n: int) -> Rows:
     for at in range(n):
         number = FIRST_ID + (at * 7_919 + 13) % n if n % 7_919 else FIRST_ID + at
         cells = [str(number), f"Quercus robur {at} L.", *map(str, range(at, at + 9)), "Fagaceae", "PRESERVED_SPECIMEN"]
-        yield ("\t".join([*cells, "7e380070-f762-11e1-a439-00145eb45e9a", "B", "herbarium", f"B 10 {at:07}"]) + "\n").encode()
+        cells += ["7e380070-f762-11e1-a439-00145eb45e9a", "B", "herbarium", f"B 10 {at:07}", f"urn:catalog:B:10:{at:07}"]
+        cells += ["CC_BY_4_0", f"1885-06-{at % 30 + 1:02}", "DE", f"{at % 90 + 0.457}", f"{at % 180 + 0.305}", f"Collector {at}"]
+        yield ("\t".join(cells) + "\n").encode()
 
 
 def _publisher(n: int) -> Rows:
@@ -320,7 +323,7 @@ SHAPES: dict[str, Shape] = {
         Shape("texts", "three texts of its own in each of n rows", _texts, 80_000, 640_000),
         Shape("odd_bytes", "n rows with bytes that are no UTF-8, separators, quotes", _odd_bytes, 80_000, 640_000),
         Shape("rejected", "n rows without an image", _rejected, 80_000, 640_000),
-        Shape("labels", "n rows, and n labels in no order", _plain, 80_000, 640_000, labels=_labels, fault="A11"),
+        Shape("labels", "n rows, and labels in no order that share nothing", _plain, 80_000, 640_000, labels=_labels, fault="A11"),
         Shape("small_inits", "30 tables of 100 rows into a ledger of n", _plain, 250_000, 500_000, is_flat=True, fault="A12"),
         Shape(
             "publisher", "n rows of a publisher, three sizes each", _publisher, 40_000, 320_000, header=_PUBLISHER_HEADER,

@@ -6,17 +6,19 @@ says `success` is told only after `Store.put` has returned: the order that invar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from d4c_images import again, documents, ratelimit, robots, waits
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
-from d4c_images.fetch import Fetcher, Request, host_of
+from d4c_images.fetch import Fetcher, Request, host_of, may_be_brotli
 from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Attempt, Clock, Lane
 from d4c_images.model import (
@@ -33,7 +35,9 @@ from d4c_images.model import (
 )  # fmt: skip
 from d4c_images.stores import Keep, Place, Store
 
+PACKAGE = Path(__file__).parent
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
+SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
 
 # A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
@@ -85,7 +89,17 @@ class Attempts:
         stored = attempt.claim.stored
         is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
         condition = again.condition(stored) if stored is not None and is_conditional else ()
-        request = Request(url, attempt.part, attempt, attempt.hops, attempt.unfinished, condition, attempt.cookies)
+        request = Request(
+            url,
+            attempt.part,
+            attempt,
+            hops=attempt.hops,
+            goes_on=attempt.unfinished,
+            condition=condition,
+            undone_by_curl=attempt.is_in_brotli,
+            cookies=attempt.cookies,
+            on_wait=self._on_wait,
+        )
         attempt.unfinished = None
         attempt.lane.in_flight[request] = attempt
         attempt.lane.connections.start(request)
@@ -109,7 +123,6 @@ class Attempts:
         attempt.job.n_open -= 1
         self.open.remove(attempt)
         self.stirred.add(attempt.lane)
-        attempt.job.has_named_wait |= attempt.hold_s > 0.0
         headers = attempt.reply.headers if attempt.reply else {}
         attempt.job.outcomes.append(
             Outcome(
@@ -120,7 +133,7 @@ class Attempts:
                 etag=headers.get("etag"),
                 last_modified=headers.get("last-modified"),
                 robots_tag=robots.noted(headers),
-                hold_s=attempt.hold_s,
+                hold_s=self.still_held_s(attempt.lane) if attempt.hold_s else 0.0,
                 interval_s=attempt.lane.interval_s,
                 rest_s=max(0.0, attempt.lane.paid_until - self._clock.monotonic()),
                 is_lost=attempt.is_lost,
@@ -159,7 +172,7 @@ class Attempts:
         except D4CError:
             raise
         except Exception as error:
-            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"{type(error).__name__}: {error}"[:2000])
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, _unforeseen(error))
             self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
 
     def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
@@ -168,7 +181,7 @@ class Attempts:
         attempt.n_requests += reply.code != OwnCode.PRIVATE_ADDRESS
         attempt.received_bytes += reply.received_bytes
         attempt.elapsed_s += reply.elapsed_s
-        self._space(attempt, reply)
+        self._space(attempt, request, reply)
         if request.starts_over:
             self._start_over(attempt)
             return
@@ -182,6 +195,9 @@ class Attempts:
                 return
             if attempt.hops < self._fetcher.options.limits.max_redirects:
                 wait_s = waits.retry_after_s(reply.headers, self._clock.time()) or 0.0  # of the redirected request, whoever gets it
+                to = host_of(reply.redirect_url) or attempt.lane.host
+                if to != attempt.lane.host and attempt.lane.has_been_led(to):
+                    self._end_host(attempt.lane.host)
                 self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1, wait_s)
                 return
             reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
@@ -190,6 +206,9 @@ class Attempts:
             return
         if request.condition and reply.code == 304:
             self._is_as_stored(attempt, reply)
+            return
+        if reply.code == OwnCode.BAD_ENCODING and not attempt.is_in_brotli and may_be_brotli(reply.headers):
+            self._ask_for_brotli(attempt)
             return
         verdict = judge(reply, self._policy, self._clock.time())
         if verdict.status is Status.SUCCESS:
@@ -200,7 +219,7 @@ class Attempts:
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
         elif attempt.claim.stored is None and documents.may_be_document(reply, verdict):
             asked = attempt.claim.urls[attempt.url_no]
-            self._run(attempt, self._on_read, documents.read, reply, verdict, asked, attempt.url_no)
+            self._run(attempt, self._on_read, self._examiner.read, reply, verdict, asked, attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:
             self._ask_plainly(attempt)
         else:
@@ -216,7 +235,12 @@ class Attempts:
         attempt.part.abort()
         attempt.lane.ready.append(attempt)
 
-    def _space(self, attempt: Attempt, reply: Reply) -> None:
+    def _ask_for_brotli(self, attempt: Attempt) -> None:
+        attempt.is_in_brotli = True
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
+
+    def _space(self, attempt: Attempt, request: Request, reply: Reply) -> None:
         """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
         lane, turn = attempt.lane, attempt.job.turn
         sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
@@ -226,14 +250,22 @@ class Attempts:
         lane.has_started(turn, sent_at)
         lane.has_received(turn, reply.received_bytes, sent_at)
         attempt.job.received_bytes += reply.received_bytes
-        wait_s = max(wish.hold_s, waits.retry_after_s(reply.headers, now) or 0.0)
-        if wait_s:
-            self._wait(attempt, wait_s)
+        if not request.names_wait:  # a head that broke off may name one, too
+            self._wait(attempt, max(wish.hold_s, waits.retry_after_s(reply.headers, now) or 0.0))
+
+    def _on_wait(self, request: Request, headers: Mapping[str, str]) -> None:
+        """The head of an answer is there, its body is not."""
+        now = self._clock.time()
+        self._wait(request.key, max(ratelimit.wish_of(headers, now).hold_s, waits.retry_after_s(headers, now) or 0.0))
 
     def _wait(self, attempt: Attempt, wait_s: float) -> None:
-        """The host wants no request for so long: the gate is shut here and now, whatever the ledger knows by then."""
+        """The host wants no request for so long: the gate is shut here and now, and the next report says so."""
+        if not wait_s:
+            return
         now, group = self._clock.monotonic(), attempt.lane.group
         attempt.hold_s = max(attempt.hold_s, wait_s)
+        attempt.job.held_until = max(attempt.job.held_until, now + wait_s)
+        self.stirred.add(attempt.lane)
         if len(self._waits) > MOST_WAITS:
             self._waits = {name: until for name, until in self._waits.items() if until > now}
         self._waits[group] = max(self._waits.get(group, 0.0), now + wait_s)
@@ -241,6 +273,10 @@ class Attempts:
     def waits_until(self, lane: Lane) -> float:
         """Until when, by the monotonic clock, nothing may be asked there: a host of the lane's group has named that."""
         return self._waits.get(lane.group, 0.0)
+
+    def still_held_s(self, lane: Lane) -> float:
+        """How long the wait that was reported still is, said so that it looks like no new one."""
+        return max(0.0, self.waits_until(lane) - self._clock.monotonic() - SAID_AGAIN_S)
 
     def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
         """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
@@ -303,7 +339,8 @@ class Attempts:
         lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
         is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
         is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
-        if is_overload or is_shut or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict):
+        asked = attempt.claim.urls[attempt.url_no]
+        if is_overload or is_shut or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict, asked):
             self._end_host(lane.host)
 
     def _start_over(self, attempt: Attempt) -> None:
@@ -358,6 +395,15 @@ def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
     if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
         return replace(now, url_no=before.url_no)  # the better candidate may do better next time
     return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
+
+
+def _unforeseen(error: Exception) -> str:
+    """For whoever reads the ledger, and for whoever has to find the fault."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the machine failed while the image was worked on: {error.strerror}"
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(frame.filename).parents]
+    place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(PACKAGE)}" if places else ""
+    return f"a fault of this program ended the attempt{place}: please report it"
 
 
 def _published(attempt: Attempt) -> PublishedHash | None:

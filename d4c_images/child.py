@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from d4c_images import signals
+from d4c_images import signals, terminal
 from d4c_images.signals import DRAIN_SIGNALS
 
 PR_SET_PDEATHSIG = 1
@@ -33,7 +33,8 @@ def start(arguments: list[str], *fds: int) -> subprocess.Popen[bytes]:
 
 
 def settle_in() -> None:
-    """In the child: signals are its parent's business, and it does not outlive its parent."""
+    """In the child: signals are its parent's business, it does not outlive its parent, and shows what can be shown."""
+    terminal.show_what_can_be_shown()
     for number in DRAIN_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from d4c_images import __version__, signals
+from d4c_images import __version__, signals, terminal
 from d4c_images.commands import (
     check,
     download,
@@ -37,7 +36,7 @@ COMMANDS = (init, download, work, status, hosts, check, placeholders, unpack, ex
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors become one line on standard error."""
-    _show_what_can_be_shown()
+    terminal.show_what_can_be_shown()
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         settings = load_settings()
@@ -65,15 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        print(f"d4c-images: internal error: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+        print(f"d4c-images: internal error: {type(error).__name__}: {printable(str(error))} (--debug shows where)", file=sys.stderr)
         return 1
-
-
-def _show_what_can_be_shown() -> None:
-    """A name that the terminal's encoding lacks, or that is no UTF-8, ends no command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _said_by_the_machine(error: OSError | MemoryError) -> str:

@@ -57,8 +57,9 @@ class SteadyClock:
         return moment + max(0.0, self._step_s())
 
     def _step_s(self) -> float:
-        """By how much the wall clock was set since."""
-        step_s = time.time() - self()
+        """By how much the wall clock was set since. It is read between two readings of this one: a busy machine takes its time."""
+        before, wall, after = self(), time.time(), self()
+        step_s = min(0.0, wall - before) or max(0.0, wall - after)
         return step_s if abs(step_s) >= LEAST_STEP_S else 0.0
 
 

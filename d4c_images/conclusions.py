@@ -30,7 +30,7 @@ def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, 
         until = host.pace.blocked_until
         for other_id, new in silence.after(host_id, host.pace, news, now).items():
             other = hosts.load(db, other_id, now)
-            _set_pace(db, other, new, now if other_id == host_id and news.is_reachable else None)
+            _set_pace(db, hosts, other, new, now if other_id == host_id and news.is_reachable else None)
             drawn.stirred.add(other)
         host.words = news.commonest() or host.words
         if host.pace.blocked_until is not None and host.pace.blocked_until != until:
@@ -73,13 +73,13 @@ def _measure(db: Connection, host: Host, news: News, now: float, drawn: Drawn) -
         group.image_bytes += (news.received_bytes / news.n_success - group.image_bytes) / 16
 
 
-def _set_pace(db: Connection, host: Host, new: pace.HostPace, answered_at: float | None) -> None:
+def _set_pace(db: Connection, hosts: Roster, host: Host, new: pace.HostPace, answered_at: float | None) -> None:
     """A run that starts later keeps a wait by its own clock: the host itself may have asked for it."""
     if new != host.pace:
+        in_ledger = None if new.blocked_until is None else clocks.now.for_others(new.blocked_until)
         host.pace = new
-        if new.blocked_until is not None:
-            new = replace(new, blocked_until=clocks.now.for_others(new.blocked_until))
-        pacing.save_pace(db, host.host_id, new, answered_at)
+        hosts.note_wait(host.host_id, new.blocked_until, in_ledger)
+        pacing.save_pace(db, host.host_id, replace(new, blocked_until=in_ledger), answered_at)
 
 
 def go_by_limits(db: Connection, hosts: Roster, now: float) -> list[Host]:
@@ -87,7 +87,7 @@ def go_by_limits(db: Connection, hosts: Roster, now: float) -> list[Host]:
     changed = hosts.take_limits(db, now)
     for host in changed:
         if host.pace.blocked_why == pace.DAY_IS_OVER:  # by a limit that may be another one now
-            _set_pace(db, host, pace.HostPace(host.pace.recent_ok, host.pace.recent_bad), None)
+            _set_pace(db, hosts, host, pace.HostPace(host.pace.recent_ok, host.pace.recent_bad), None)
     for group in hosts.shared:
         if group.held_why == pace.DAY_IS_OVER and group.held_until > now:
             group.held_until, group.held_why = 0.0, None

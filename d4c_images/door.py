@@ -33,6 +33,7 @@ TO = "to "  # begins the text about such a redirect; then the name of that host
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
+_PICTURE = re.compile(r"\.(?:jpe?g|jp2|png|gif|tiff?|webp|bmp|avif|hei[cf]|dng|cr[23]|nef|arw)(?:[?#]|\Z)", re.IGNORECASE)
 
 
 class Page(NamedTuple):
@@ -64,6 +65,8 @@ class Answer(NamedTuple):
     code: int
     verdict: Verdict
     is_stored: bool = False  # the image is there already, and was asked for again
+    is_of_picture: bool = False  # the host was asked for what its URL calls a picture (`names_picture`)
+    n_before: int = 0  # images right before it that were answered alike, as is known only now
 
 
 class Suspect(NamedTuple):
@@ -91,12 +94,17 @@ def kind_of(code: int, verdict: Verdict) -> Kind:
     return Kind.PAGE if verdict.sign is not None and code >= 200 else Kind.NEITHER
 
 
-def may_be_shut(code: int, sign: Sign | None, *, has_given: bool) -> bool:
-    """Whether a row of such pages can show that a host is shut."""
-    return _least(code, sign, has_given=has_given) is not None
+def names_picture(url: str) -> bool:
+    """Whether a URL's path ends like the name of a picture file: a good answer that is a page is not what it stands for."""
+    return _PICTURE.search(url.partition("?")[0]) is not None
 
 
-def _least(code: int, sign: Sign | None, *, has_given: bool) -> int | None:
+def may_be_shut(code: int, sign: Sign | None, *, promises: bool) -> bool:
+    """Whether a row of such pages can show that a host is shut. `promises`: it has given pictures, or its URLs name some."""
+    return _least(code, sign, has_given=promises, promises=promises) is not None
+
+
+def _least(code: int, sign: Sign | None, *, has_given: bool, promises: bool) -> int | None:
     """The table: pages in a row that show it, before anything is known of how pictures and pages come at this host."""
     if code in MISSING:
         return UNSIGNED if sign in STRONG else None
@@ -108,7 +116,7 @@ def _least(code: int, sign: Sign | None, *, has_given: bool) -> int | None:
         return SIGNED if has_given else SIGNED_AT_FIRST
     if sign is not None:
         return SIGNED if has_given else UNSIGNED
-    return UNSIGNED if has_given or code >= 300 else None
+    return UNSIGNED if promises or code >= 300 else None
 
 
 @dataclass(slots=True)
@@ -125,6 +133,8 @@ class Door:
     sign: Sign | None = None
     code: int = 0  # of the latest such answer
     text: str = ""  # likewise
+    is_of_pictures: bool = False  # the latest URL that brought the page is one of a picture
+    shuts_another: bool = False  # all that a host with pictures has left is redirects to this page
     is_led_to: bool = False  # by redirects of hosts that have given pictures: a page with a sign comes instead of those
     shut_at: float | None = None  # unix time; None: it is open, as far as is known
     n_probes: int = 0  # since then, in vain
@@ -134,6 +144,12 @@ class Door:
     @property
     def is_shut(self) -> bool:
         return self.shut_at is not None
+
+    @property
+    def is_uniform(self) -> bool:
+        """It has had one page without a sign for different images: believed, unless another host's redirects end here."""
+        is_believed = not self.has_given and self.sign is None and 200 <= self.code < 300
+        return is_believed and not self.is_shut and self.n_row >= UNSIGNED
 
     @property
     def is_mixed(self) -> bool:
@@ -171,11 +187,12 @@ class Door:
         if self.page is None or not self.page.is_like(page):
             self.page, self.n_row, self.n_rows, self.longest, self.n_pictures = page, 0, 0, 0, 0
             self.suspects.clear()
-        self.n_row += answer.image_id != self._last
+        self.n_row = max(self.n_row, answer.n_before) + (answer.image_id != self._last)
         self._last = answer.image_id
         if not answer.is_stored:
             self.suspects.append(Suspect(answer.image_id, answer.url_no))
         self.sign, self.code, self.text = answer.verdict.sign, answer.code, answer.verdict.detail or ""
+        self.is_of_pictures = answer.is_of_picture
         enough = self._enough()
         if enough is None or self.n_row < enough:
             return False
@@ -188,8 +205,8 @@ class Door:
 
     def _enough(self) -> int | None:
         """How many images in a row show that the host is shut; None: no number does."""
-        has_given = self.has_given or (self.is_led_to and self.sign is not None)
-        least = _least(self.code, self.sign, has_given=has_given)
+        has_given = self.has_given or self.shuts_another or (self.is_led_to and self.sign is not None)
+        least = _least(self.code, self.sign, has_given=has_given, promises=has_given or self.is_of_pictures)
         return None if least is None else max(least, MIXED if self.is_mixed else 0, LONGER * self.longest)
 
     def _forget(self) -> None:

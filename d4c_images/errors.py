@@ -23,15 +23,23 @@ EXIT_WORK_LEFT = 75
 """EX_TEMPFAIL of sysexits.h: run the same command again."""
 
 
-def printable(text: str) -> str:
-    """A text that may name a path whose bytes are no UTF-8, so that it can be stored and shown: such a byte as `\\xe9`.
+_NOT_TO_BE_SHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"  # controls, overrides of direction
+)
 
-    Python holds those bytes as lone surrogates (PEP 383).
+
+def printable(text: str) -> str:
+    """A text that can be stored and shown, although it may name a path or quote a stranger: what a terminal would obey, and bytes
+    that are no UTF-8 (Python holds them as lone surrogates, PEP 383), as `\\x1b` and `\\xe9`. Line feeds and tabs stay.
     """
-    if text.isascii():
-        return text
-    shown = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
-    return shown.encode(errors="backslashreplace").decode()
+    return _NOT_TO_BE_SHOWN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class D4CError(Exception):

@@ -14,15 +14,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from d4c_images import documents
 from d4c_images.beside import Slow
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.judge import MAX_DETAIL, judge_decoded
-from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Verdict
+from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Unfolding, Verdict
 from d4c_images.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
 
 if TYPE_CHECKING:
     from d4c_images.decode import Decoder, Reduced
+    from d4c_images.decode.room import Room
 
 T = TypeVar("T")
 
@@ -45,17 +47,33 @@ class Examiner:
         self._max_edge = max_edge
         self._loading = threading.Lock()
         self._decoder: Decoder | None = None
+        self._room: Room | None = None
 
     def decoder(self) -> Decoder:
         with self._loading:
             if self._decoder is None:
                 from d4c_images.decode import Decoder
+                from d4c_images.decode.room import Room
 
-                self._decoder = Decoder(max_edge=self._max_edge)
+                self._room = Room()
+                self._decoder = Decoder(max_edge=self._max_edge, room=self._room)
             return self._decoder
 
     def examine(self, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict | Slow:
         return _quickly(examine, self.decoder(), reply, partial, published)
+
+    def read(self, reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding | Verdict | Slow:
+        """As `documents.read`, in the memory that there is for pictures."""
+        self.decoder()
+        room = self._room
+        assert room is not None
+        need_bytes = documents.need_bytes(reply) or 0  # it is not parsed, then
+
+        def act() -> Unfolding | Verdict:
+            with room.taken(need_bytes):
+                return documents.read(reply, verdict, asked, url_no)
+
+        return act() if need_bytes <= room.own_bytes else Slow(act)
 
     def look(self, store: Store, claim: Claim) -> Found | Slow | None:
         return _quickly(look, self.decoder(), store, claim)

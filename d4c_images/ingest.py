@@ -26,6 +26,7 @@ from d4c_images.stating import Assignment
 
 ROWS_PER_TRANSACTION = 20_000
 BYTES_PER_TRANSACTION = 16 << 20  # of texts in memory: ordinary rows have a third of that
+LABELS_VERSION = 2  # to be raised when labels take more cells: tables that were read before are then read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class IngestSummary:
     """What has become of a source's rows, over all runs."""
 
     source: str
+    kind: str  # of `Source`
     rows: int
     admitted: int  # rows that show an image
     images: int  # new ones
@@ -102,39 +104,56 @@ def ingest(
 
 
 def ingest_labels(
-    ledger: Ledger, source: Source, progress: Callable[[Progress], None], clock: Callable[[], float]
+    ledger: Ledger,
+    source: Source,
+    progress: Callable[[Progress], None],
+    clock: Callable[[], float],
+    *,
+    checklist_key: str | None = None,
 ) -> archives.ArchiveCounts:
     """Label the ledger's records from an occurrence table, from where an earlier call has stopped; `admitted` rows have labels.
 
-    A table that was read to its end is read again only where records have come since. Raises as `ingest` does.
+    `checklist_key` names the checklist of the taxon keys for rows that do not; by default the one that an earlier call was given.
+    A table that was read to its end is read again only if records have come since, if the checklist is another one, or if an
+    earlier version took fewer cells from it. Raises as `ingest` does.
     """
     n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
+    if checklist_key is None:
+        checklist_key = _checklist_of_before(ledger, source)
     # The ledger's size is part of the table's name: what was of no use before may be of use to records that have come since.
-    fingerprint = f"{source.fingerprint}:{n_records}"
+    fingerprint = f"{source.fingerprint}:{n_records}:{LABELS_VERSION}:{checklist_key or ''}"
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, fingerprint, source.size_bytes, None)
     if not archive.finished:
-        _gather_labels(ledger, source, archive, progress)
+        _gather_labels(ledger, LabelReader(source, checklist_key), source.size_bytes, archive, progress)
         with ledger.transaction() as db:
             archives.finish(db, archive.archive_id, clock())
     return archives.counts(ledger.connection, archive.archive_id)
 
 
-def _gather_labels(ledger: Ledger, source: Source, archive: archives.Archive, progress: Callable[[Progress], None]) -> None:
-    reader = LabelReader(source)
+def _checklist_of_before(ledger: Ledger, source: Source) -> str | None:
+    """The checklist that was given for this table before: leaving it out later does not take it back."""
+    start = f"{source.fingerprint}:"
+    former = archives.former_fingerprint(ledger.connection, source.kind, start)
+    return None if former is None else ":".join(former.removeprefix(start).split(":")[2:]) or None
+
+
+def _gather_labels(
+    ledger: Ledger, reader: LabelReader, size_bytes: int, archive: archives.Archive, progress: Callable[[Progress], None]
+) -> None:
     held = labels.HeldLabels()
-    done = Progress(archive.rows_done, archive.offset_bytes, source.size_bytes)
+    done = Progress(archive.rows_done, archive.offset_bytes, size_bytes)
     end_row, end = archive.rows_done, archive.offset_bytes
     for end_row, end, rows in reader.rows(archive.offset_bytes, archive.rows_done):
         known = labels.known_records(ledger.connection, [gbif_id for gbif_id, _ in rows])
         held.add((gbif_id, reader.labels(row)) for gbif_id, row in rows if gbif_id in known)
         if held.size_bytes >= labels.HELD_BYTES:
             _write_labels(ledger, held, partial(progress, done))
-            done = Progress(end_row, end, source.size_bytes)
+            done = Progress(end_row, end, size_bytes)
             _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
         progress(done)  # as a sign of life, too
     _write_labels(ledger, held, partial(progress, done))
-    done = Progress(end_row, end, source.size_bytes)
+    done = Progress(end_row, end, size_bytes)
     _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
     progress(done)
 
@@ -160,6 +179,7 @@ def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> Inges
     counts = archives.counts(ledger.connection, archive.archive_id)
     return IngestSummary(
         source=source.name,
+        kind=source.kind,
         rows=counts.rows,
         admitted=counts.admitted,
         images=counts.images,

@@ -39,9 +39,9 @@ class Policy:
 
 class DecodeFault(StrEnum):
     TRUNCATED = "truncated"  # or damaged within; another answer may be whole
-    UNDECODABLE = "undecodable"
+    UNDECODABLE = "undecodable"  # certainly no picture
     TOO_MANY_PIXELS = "too_many_pixels"
-    UNREAD = "unread"  # whole as far as its structure tells, but more than there is memory to decode: kept and flagged
+    UNREAD = "unread"  # whole by its structure, but something in it was not decoded: kept and flagged
     RAW_UNOPENED = "raw_unopened"  # looks like a camera's raw file, but nothing here opens it: kept all the same
 
 
@@ -101,7 +101,7 @@ def _judge_own(reply: Reply) -> Verdict:
         error_type = ErrorType.TRUNCATED
     if reply.code == OwnCode.BAD_URL and reply.url.startswith("ftp:"):
         detail = "ftp is not fetched"
-    return replace(verdict, error_type=error_type, detail=detail[:MAX_DETAIL])
+    return replace(verdict, error_type=error_type, detail=in_one_line(detail))
 
 
 def _own_name(code: int) -> str:
@@ -133,6 +133,8 @@ def _judge_body(reply: Reply, sniffed: Sniffed) -> Verdict:
 def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
     detail = _detail(reply)
     certain, sign = _signs(reply, None if reply.code in policy.missing else detail)
+    if reply.code in policy.unfinished:
+        detail = in_one_line(reply.error) if reply.error else detail
     verdict = _judge_code(reply.code, policy, wait_s, detail)
     if sign is None or verdict.status is not Status.FAILED_PERMANENT:
         return replace(verdict, sign=sign)
@@ -167,7 +169,7 @@ def _detail(reply: Reply) -> str | None:
     """What the server said besides its code, where it can be read."""
     sniffed = sniff(reply.head, reply.tail, reply.size_bytes)
     if sniffed.kind is Kind.EMPTY:
-        return reply.error and reply.error[:MAX_DETAIL]
+        return reply.error and in_one_line(reply.error)
     if sniffed.kind in (Kind.HTML, Kind.JSON, Kind.XML, Kind.TEXT):
         return _page_text(reply) or None
     return f"with a body of {sniffed.media_type}, {reply.size_bytes} bytes"
@@ -192,7 +194,9 @@ def judge_decoded(result: DecodeResult) -> Verdict:
 
 
 # The text of a page ----------------------------------------------------------------------------------------------------------
-_UNREADABLE = re.compile("[\x00-\x20\x7f-\xa0\u1680\u2000-\u200b\u2028-\u202f\u205f\u2060\u3000\ufeff\ud800-\udfff]+")
+_UNREADABLE = re.compile(
+    "[\x00-\x20\x7f-\xa0\u061c\u1680\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb\ud800-\udfff]+"
+)
 _META_CHARSET = re.compile(
     rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,100}?encoding)\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{2,40})", re.IGNORECASE
 )
@@ -215,6 +219,11 @@ def readable_text(body: bytes, content_type: str | None, limit: int = MAX_DETAIL
     text = _decoded(body[:_MOST_PAGE_BYTES], content_type)
     if sniff(body, body[-1024:], len(body)).kind is Kind.HTML:
         text = _text_of_html(text)
+    return in_one_line(text, limit)
+
+
+def in_one_line(text: str, limit: int = MAX_DETAIL) -> str:
+    """Without controls, marks of direction and what else a terminal may obey."""
     return _UNREADABLE.sub(" ", text).strip()[:limit].rstrip()
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from d4c_images import clocks, door, pace
 from d4c_images.fetch import Connections, Request, Unfinished
-from d4c_images.model import Claim, Failure, Outcome, Reply, Turn, Verdict
+from d4c_images.model import Claim, Failure, Outcome, Reply, Report, Turn, Verdict
 from d4c_images.stores import Partial
+
+FEW_ALIKE = 5  # pages, or redirects to one other host, in a row: one image at a time, until the steward has heard of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Job:
     has_said_half: bool = False
     received_bytes: int = 0
     is_over: bool = False  # nothing more is asked of it, not even the rest of a body
-    has_named_wait: bool = False  # an answer to it has named one, which has not been reported yet
+    is_urgent: bool = False  # what there is to report is to be reported at once
+    held_until: float = 0.0  # by the monotonic clock: the end of a wait that an answer has named, and that was not reported yet
 
     @property
     def n_left(self) -> int:
@@ -43,6 +46,12 @@ class Job:
     @property
     def finished(self) -> bool:
         return not self.n_left
+
+    def report(self, now: float, *, finished: bool = False) -> Report:
+        """What there is to report; `now` by the monotonic clock."""
+        report = Report(self.turn.lease_id, tuple(self.outcomes), finished, max(0.0, self.held_until - now))
+        self.outcomes, self.held_until, self.is_urgent = [], 0.0, False
+        return report
 
     @property
     def is_half_done(self) -> bool:
@@ -66,6 +75,8 @@ class Lane:
     has_given: bool = False  # a picture
     page: door.Page | None = None  # that different images have brought
     n_same: int = 0  # of them, in a row
+    leads_to: str = ""  # another host, by the latest redirects
+    n_led: int = 0  # of them, in a row
     n_slow: int = 0  # images that take long to decode, and wait for that
     group: str = ""  # hosts that share its waits; of a host alone, its name
     answers_by_https: bool = False  # it has sent us from http to https for good: we go there at once, and save it a request
@@ -86,24 +97,37 @@ class Lane:
     @property
     def is_full(self) -> bool:
         """As many requests are under way as there may be."""
-        return len(self.in_flight) >= min(self.jobs[-1].turn.connections, self.speed.width)
+        is_led = self.n_led >= FEW_ALIKE and self.jobs[-1].turn.leads_to != self.leads_to
+        is_odd = FEW_ALIKE <= self.n_same < door.UNSIGNED or is_led
+        return len(self.in_flight) >= (1 if is_odd else min(self.jobs[-1].turn.connections, self.speed.width))
 
     def has_got_picture(self, took_s: float) -> None:
         """Wider by one, where that is allowed and nothing was in trouble just before."""
         if not self.n_troubles:
             news = pace.News(n_ok=1, n_success=1, success_s=took_s)
             self.speed = pace.speed_after(self.speed, news, self.jobs[-1].turn.connections, now=0.0)
-        self.n_troubles, self.n_same, self.has_given = 0, 0, True
+        self.n_troubles, self.n_same, self.n_led, self.has_given = 0, 0, 0, True
 
-    def has_met_page(self, code: int, verdict: Verdict) -> bool:
-        """Something else has come. Says whether it is time to hear first what the steward makes of so many alike."""
-        if door.kind_of(code, verdict) is not door.Kind.PAGE or not door.may_be_shut(code, verdict.sign, has_given=self.has_given):
+    def has_met_page(self, code: int, verdict: Verdict, url: str) -> bool:
+        """Something else has come than a picture. Says whether it is time to hear first what the steward makes of so many alike."""
+        promises = self.has_given or door.names_picture(url)
+        if door.kind_of(code, verdict) is not door.Kind.PAGE or not door.may_be_shut(code, verdict.sign, promises=promises):
             return False
         page = door.page_of(code, verdict.detail)
         if self.page is None or not self.page.is_like(page):
             self.page, self.n_same = page, 0
         self.n_same += 1
         return self.n_same == door.UNSIGNED
+
+    def has_been_led(self, to: str) -> bool:
+        """A redirect to another host has come. Says whether it is time to hear first what the steward makes of so many in a row.
+
+        A turn that was on its way meanwhile ends as well; none does if the steward has said that they are nothing odd.
+        """
+        if to != self.leads_to:
+            self.leads_to, self.n_led = to, 0
+        self.n_led += 1
+        return self.n_led >= door.UNSIGNED and to != self.jobs[-1].turn.leads_to
 
     def rests_until(self) -> float:
         """When the next request may start, by the monotonic clock."""
@@ -145,4 +169,5 @@ class Attempt:
     unfinished: Unfinished | None = None  # the rest of this body is asked for next
     n_resumed: int = 0
     is_lost: bool = False  # what should be stored is not: the bytes are wanted, whatever they are
+    is_in_brotli: bool = False  # or may be: libcurl has to undo the coding of the body
     asks_plainly: bool = False  # without a condition: the server has misunderstood it

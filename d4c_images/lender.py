@@ -234,6 +234,11 @@ class Lender:
         if host.is_paused(now) or allowed == 0 or now < host.group.held_until:
             self.look_again(host, now)
             return []
+        if host.unsure_until:
+            allowed = 1
+            if now < host.unsure_until:
+                self._come(host, host.unsure_until)
+                return []
         if host.lanes and allowed is not None:
             return []  # a probe is under way: its end brings the host back
         turns = self._follow(db, host, now)
@@ -320,6 +325,8 @@ class Lender:
             turn = replace(turn, at_first=max(1, share.at_first))
         if group.is_shared:
             turn = replace(turn, group=group.name)
+        if host.leads_to:
+            turn = replace(turn, leads_to=host.leads_to)
         if self._cookies:
             turn = replace(turn, claims=tuple(self._with_cookies(claim) for claim in turn.claims))
         if not lane.leases:
@@ -328,7 +335,8 @@ class Lender:
             self._n_new += not host.has_answered
         lane.leases.append(turn.lease_id)
         outstanding = {claim.image_id for claim in turn.claims}
-        self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now)
+        is_probe = pace.allowed(host.pace, now) == 1
+        self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
         self._totals.lent += len(turn.claims)
         return turn

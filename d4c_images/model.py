@@ -65,7 +65,7 @@ class ErrorType(StrEnum):
     RAW_UNPROCESSED = "raw_unprocessed"
     """A flag on success rows: a camera raw file, kept as it came."""
     PARTLY_READ = "partly_read"
-    """A flag on success rows: whole by its structure, but something in it takes more memory to decode than a run has."""
+    """A flag on success rows: whole by its structure, but something in it could not be decoded here; `error_detail` says what."""
     HASH_MISMATCH = "hash_mismatch"
     """A flag on success rows: the publisher tells of other bytes behind this URL."""
 
@@ -132,6 +132,62 @@ class RecordName(NamedTuple):
     gbif_id: int
     dataset: str  # "" where `record_id` is unique in the world
     record_id: str
+
+
+class TaxonCells(NamedTuple):
+    """What a table of occurrences says of a record's taxon. The keys are those of one checklist, and text: Catalogue of Life's
+    look like `Q2M4`, those of GBIF's old backbone like `2480505`."""
+
+    scientific_name: str | None = None
+    taxon_key: str | None = None
+    accepted_taxon_key: str | None = None
+    kingdom_key: str | None = None
+    phylum_key: str | None = None
+    class_key: str | None = None
+    order_key: str | None = None
+    family_key: str | None = None
+    genus_key: str | None = None
+    species_key: str | None = None
+    family: str | None = None
+    checklist_key: str | None = None
+
+
+class SharedCells(NamedTuple):
+    """What many records of one collection have in common."""
+
+    basis_of_record: str | None = None
+    dataset_key: str | None = None
+    institution_code: str | None = None
+    collection_code: str | None = None
+    license: str | None = None  # the record's own; each image has its own as well
+    country_code: str | None = None
+    country: str | None = None
+    geodetic_datum: str | None = None
+    type_status: str | None = None
+    sex: str | None = None
+    life_stage: str | None = None
+
+
+class OwnCells(NamedTuple):
+    """What is a record's own. Texts are as published, numbers are checked."""
+
+    catalog_number: str | None = None
+    occurrence_id: str | None = None
+    event_date: str | None = None
+    decimal_latitude: float | None = None
+    decimal_longitude: float | None = None
+    coordinate_uncertainty_in_meters: float | None = None
+    recorded_by: str | None = None
+    information_withheld: str | None = None
+    data_generalizations: str | None = None
+
+
+class Labels(NamedTuple):
+    """What a table of occurrences says of one record. The fields are Darwin Core's and GBIF's terms in snake case."""
+
+    taxon: TaxonCells = TaxonCells()
+    shared: SharedCells = SharedCells()
+    own: OwnCells = OwnCells()
 
 
 class Evidence(NamedTuple):
@@ -225,6 +281,7 @@ class Turn:
     bytes_per_s: float | None = None  # of this lane, on average
     max_bytes: int | None = None  # nothing is started once the turn has brought so many
     at_first: int | None = None  # requests at once to begin with; one more for each picture in time. None: all that it may have
+    leads_to: str = ""  # another host: many redirects there, in a row, are nothing odd
     group: str | None = None  # hosts with which this one shares its limits: a wait that one of them names is one of all
 
 
@@ -349,7 +406,7 @@ class Outcome:
     last_modified: str | None = None
     robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
-    hold_s: float = 0.0  # the server wants no request for so long, whatever it has answered (`waits`, `ratelimit`)
+    hold_s: float = 0.0  # the server wants no request for so long still, whatever it has answered (`waits`, `ratelimit`)
     interval_s: float = 0.0  # ... or not more than one in so long
     rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
     is_lost: bool = False  # of an image that is asked for again: its file was not there, or was another one
@@ -377,6 +434,7 @@ class Report:
     lease_id: int
     outcomes: tuple[Outcome, ...]
     finished: bool = False  # every claim of the turn has had its outcome
+    hold_s: float = 0.0  # an answer has just asked for no request for so long; its own outcome may come much later
 
 
 def _pickle_as_call(noun: Any) -> None:

@@ -91,6 +91,7 @@ class News:
     words: dict[str, str] = field(default_factory=dict)  # the host's own, or libcurl's, of the latest trouble of a kind
     not_reached: Failure | None = None  # the latest
     shut_why: str | None = None  # it answers everything with one page
+    is_probe: bool = False  # one of them was asked for as a probe
 
     @property
     def is_reachable(self) -> bool:
@@ -199,7 +200,8 @@ def after_batch(pace: HostPace, news: News, now: float, policy: Policy) -> HostP
     against the host. Answers to requests that were under way when the host was shut change nothing.
     """
     is_shut = pace.block_level > 0 and pace.blocked_until is not None
-    if news.n_ok + news.n_bad and not (is_shut and now < (pace.blocked_until or now)):
+    is_late = is_shut and now < (pace.blocked_until or now) and not news.is_probe
+    if news.n_ok + news.n_bad and not is_late:
         has_said = news.retry_after_s is not None and news.retry_after_s >= _block_s(pace, policy)
         pace = unreached(pace, news, now)
         if news.shut_why is not None:
@@ -232,7 +234,11 @@ def is_lost(pace: HostPace, anybody_answered_at: float | None, now: float, polic
 
 def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy: Policy) -> HostPace:
     if news.n_ok:
-        return HostPace(recent_ok=float(news.n_ok))
+        opened = HostPace(recent_ok=float(news.n_ok))
+        if now < (pace.blocked_until or now):  # the head of the probe's answer has named a wait
+            why = pace.blocked_why and pace.blocked_why.rpartition(ASKED)[2]
+            opened = replace(opened, blocked_until=pace.blocked_until, blocked_why=why)
+        return opened
     why = f"still in trouble after a wait: {news.commonest()}"
     return pace if has_said else _blocked(pace, why, now, _block_s(pace, policy))
 

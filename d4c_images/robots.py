@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from d4c_images import __version__
+from d4c_images.errors import printable
 
 MAX_NOTED = 500
 US = frozenset({"*", "d4c-images", f"d4c-images/{__version__}"})
@@ -17,7 +18,7 @@ _NO_AI = frozenset({"noai", "noimageai"})
 
 def noted(headers: Mapping[str, str]) -> str | None:
     """The header as the ledger keeps it: in one line, of several headers all."""
-    said = " ".join(headers.get("x-robots-tag", "").split())
+    said = " ".join(printable(headers.get("x-robots-tag", "")).split())
     return said[:MAX_NOTED] or None
 
 

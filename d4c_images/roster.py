@@ -10,6 +10,7 @@ than `KEEP` are loaded, also while it waits. What is forgotten can be read from 
 from __future__ import annotations
 
 import heapq
+import math
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -37,6 +38,7 @@ class Lease:
     worker: int
     outstanding: set[int]  # image ids without an outcome
     lent_at: float
+    is_probe: bool = False  # of a host that was left alone: the answer says whether it works again
 
 
 @dataclass(slots=True)
@@ -145,6 +147,8 @@ class Host:
     paused_until: float | None = None  # by a person; infinity: until somebody says otherwise
     words: str = ""  # the latest trouble with it
     n_given_up: int = 0  # images, while it is being given up
+    leads_to: str = ""  # another host: many redirects there, in a row, are nothing odd
+    unsure_until: float = 0.0  # not asked before, then for one image at a time: where its redirects lead is not known; 0: asked
 
     def is_paused(self, now: float) -> bool:
         return self.paused_until is not None and now < self.paused_until
@@ -165,6 +169,13 @@ class Scope(NamedTuple):
 
     only: Collection[str] = ()  # these hosts; all, where it names none
     refetch: bool = False  # also stored images that wait to be asked for again
+
+
+class _Later(NamedTuple):
+    """A wait that ends earlier by this run's clock than by the ledger, for the sake of the next run (`SteadyClock.for_others`)."""
+
+    until: float
+    in_ledger: int
 
 
 class _Rest(NamedTuple):
@@ -190,7 +201,7 @@ class Roster:
         self._answered = bytearray()  # by host: 1 where it had answered when it was forgotten
         self._in_line = bytearray()  # by host: 1 where it stands in the line of its group
         self._rests: dict[int, _Rest] = {}  # of hosts that are not loaded
-        self._waits: dict[int, float] = {}  # likewise: until when, if the ledger says later (`SteadyClock.for_others`)
+        self._later: dict[int, _Later] = {}  # by host
         self._changed: set[int] = set()  # hosts whose images have become more or less
         self._left_then: dict[int, int] = {}  # what they had left when rates were last observed
         self._shed_at = KEEP
@@ -311,9 +322,8 @@ class Roster:
             group = Group(known.name, self.book.limits(known.name), known.speed, known.image_bytes, n_left=self.n_left[host_id])
             group.rests_until, group.interval_s = rest
         host = Host(host_id, known.name, group, known.pace, paused_until=_pause(known.paused_until))
-        until = self._waits.pop(host_id, None)
-        if until is not None and host.pace.blocked_until is not None:
-            host.pace = replace(host.pace, blocked_until=until)
+        if host.pace.blocked_until is not None:
+            host.pace = replace(host.pace, blocked_until=self._as_meant(host_id, host.pace.blocked_until))
         host.has_answered = bool(self._answered[host_id])
         self._loaded[host_id] = host
         if pacing.as_saved(group.limits) != known.limits:
@@ -322,18 +332,39 @@ class Roster:
 
     def forget(self, host: Host, now: float) -> None:
         """Nothing is lent of it, and nothing that is known of it would be lost."""
-        if host.lanes or host.n_given_up:
+        if host.lanes or host.n_given_up or host.unsure_until:
             return
         group = host.group
         if not group.is_shared and (group.opens_at() > now or group.interval_s):
             if len(self._rests) > 2 * KEEP:
                 self._rests = {number: rest for number, rest in self._rests.items() if rest.until > now - FORGET_RESTS_S}
             self._rests[host.host_id] = _Rest(max(group.opens_at(), now if group.interval_s else 0.0), group.interval_s)
-        until = host.pace.blocked_until
-        if until is not None and until > now and clocks.now.for_others(until) > until:
-            self._waits[host.host_id] = until
         self._answered[host.host_id] = host.has_answered
         del self._loaded[host.host_id]
+
+    def note_wait(self, host_id: int, until: float | None, in_ledger: float | None) -> None:
+        """A host's wait has been written down, and how."""
+        if until is not None and in_ledger is not None and in_ledger > until:
+            self._later[host_id] = _Later(until, math.ceil(in_ledger))
+        else:
+            self._later.pop(host_id, None)
+
+    def _as_meant(self, host_id: int, in_ledger: float) -> float:
+        later = self._later.get(host_id)
+        return in_ledger if later is None or later.in_ledger != in_ledger else later.until
+
+    def waits_until(self, host_id: int, in_ledger: float) -> float:
+        """Until when a host is left alone, its group's wait included; 0: it is not. `in_ledger` is what its own row says."""
+        host = self._loaded.get(host_id)
+        if host is not None:
+            return host.blocked_until or 0.0
+        own, group = self._as_meant(host_id, in_ledger), self.shared_group(host_id)
+        return own if group is None else max(own, group.held_until)
+
+    def n_open_again(self, now: float) -> int:
+        """Hosts that wait no longer, although the ledger says so."""
+        self._later = {host_id: one for host_id, one in self._later.items() if one.in_ledger > now}
+        return sum(one.until <= now for one in self._later.values())
 
     def shed(self, now: float) -> None:
         """Forget hosts that only wait, where many are loaded."""

@@ -34,7 +34,7 @@ Ask = Callable[[Sequence[str]], str]
 def ask(command: Sequence[str]) -> str:
     try:
         with signals.blocked():  # a signal to all processes of the job is no reason to have no answer
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:
         raise D4CError(f"'{' '.join(command)}' gave no answer within {PATIENCE_S:.0f} s") from None
     except OSError as error:

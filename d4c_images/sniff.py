@@ -1,15 +1,17 @@
 """What do these bytes claim to be, and are they plainly cut off? Looks at first and last bytes; decodes no picture.
 
 Content-Type, file name and GBIF's `format` say nothing here: over half of Kew's images arrive as `application/octet-stream`,
-and error pages arrive as `image/jpeg`. `truncated` is said only where it is sure; what is left open is for the decoder to find.
+and error pages arrive as `image/jpeg`. `truncated` is set only if the first bytes prove it: a whole file may have anything behind
+its end, so the last bytes prove nothing. The rest is for the decoder to find, which walks through the structure.
 """
 
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from mmap import mmap
@@ -86,7 +88,7 @@ def sniff(head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
     for magic, sniffed in _MAGIC:
         if head.startswith(magic):
             return replace(sniffed, truncated=_is_truncated(sniffed.extension, head, tail, size_bytes))
-    return _sniff_riff(head, size_bytes) or _sniff_boxes(head, size_bytes) or _sniff_bmp(head, size_bytes) or _sniff_text(head)
+    return _sniff_riff(head) or _sniff_boxes(head, size_bytes) or _sniff_bmp(head) or _sniff_text(head)
 
 
 def _reader(head: bytes, tail: bytes, size_bytes: int) -> ReadAt:
@@ -101,15 +103,10 @@ def _reader(head: bytes, tail: bytes, size_bytes: int) -> ReadAt:
 
 
 def _is_truncated(extension: str, head: bytes, tail: bytes, size_bytes: int) -> bool:
-    whole = head if size_bytes <= len(head) else b""
-    if extension == "jpg":
-        return _jpeg_is_truncated(whole, tail)
-    if extension == "png":
-        return b"IEND" not in (whole or tail)
-    if extension == "gif":
-        return b";" not in tail[-64:]  # the trailer; servers are known to add a few bytes
-    if extension == "jp2":
-        return _boxes_are_cut(head, size_bytes) if head.startswith(b"\x00") else b"\xff\xd9" not in tail
+    if extension == "jpg" and size_bytes <= len(head):
+        return head.rfind(b"\xff\xd9", start_of_scan(head)) < 0  # from the end, where it mostly stands
+    if extension == "jp2" and head.startswith(b"\x00"):
+        return _boxes_are_cut(head, size_bytes)
     if extension == "raf" and len(head) >= 108:
         spans = struct.unpack(">6I", head[84:108])  # preview, header and raw data: offset and length of each
         return any(at + length > size_bytes for at, length in zip(spans[::2], spans[1::2], strict=True))
@@ -118,20 +115,6 @@ def _is_truncated(extension: str, head: bytes, tail: bytes, size_bytes: int) -> 
         first = tiff.directory(tiff.first)
         return tiff.first >= size_bytes or (first is not None and tiff.is_cut(first, by_length=True))
     return False
-
-
-def _jpeg_is_truncated(whole: bytes, tail: bytes) -> bool:
-    """Whether a JPEG surely lacks its end-of-image marker; bytes after the marker are common and harmless.
-
-    Where only the tail is known and it has no marker, trailing bytes (padding, a phone's film clip) are told from picture data
-    by the rule that an FF in picture data is followed by 00 or a restart marker.
-    """
-    if whole:
-        return whole.rfind(b"\xff\xd9", start_of_scan(whole)) < 0  # from the end, where it mostly stands
-    return b"\xff\x00" in tail and _NO_PICTURE_DATA.search(tail) is None
-
-
-_NO_PICTURE_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)
 
 
 def start_of_scan(body: bytes | mmap) -> int:
@@ -147,20 +130,19 @@ def start_of_scan(body: bytes | mmap) -> int:
     return at
 
 
-def _sniff_riff(head: bytes, size_bytes: int) -> Sniffed | None:
+def _sniff_riff(head: bytes) -> Sniffed | None:
     if head[:4] != b"RIFF" or len(head) < 12:
         return None
     if head[8:12] != b"WEBP":
         kinds = {b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
         return Sniffed(Kind.OTHER, kinds.get(head[8:12], "application/octet-stream"))
-    declared = int.from_bytes(head[4:8], "little") + 8
-    return Sniffed(Kind.IMAGE, "image/webp", "webp", truncated=declared > size_bytes)
+    return Sniffed(Kind.IMAGE, "image/webp", "webp")
 
 
-def _sniff_bmp(head: bytes, size_bytes: int) -> Sniffed | None:
+def _sniff_bmp(head: bytes) -> Sniffed | None:
     if head[:2] != b"BM" or len(head) < 26 or int.from_bytes(head[14:18], "little") not in (12, 40, 52, 56, 64, 108, 124):
         return None
-    return Sniffed(Kind.IMAGE, "image/bmp", "bmp", truncated=int.from_bytes(head[2:6], "little") > size_bytes)
+    return Sniffed(Kind.IMAGE, "image/bmp", "bmp")
 
 
 def _sniff_boxes(head: bytes, size_bytes: int) -> Sniffed | None:
@@ -181,19 +163,46 @@ def _sniff_boxes(head: bytes, size_bytes: int) -> Sniffed | None:
     return replace(sniffed, truncated=_boxes_are_cut(head, size_bytes))
 
 
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Of an ISO base media file or a JP2."""
+
+    kind: bytes
+    start: int  # of what is in it
+    end: int
+
+
+_BOX_KIND = re.compile(rb"[A-Za-z0-9 ]{4}|\xa9[A-Za-z]{3}")
+TOP_BOXES = frozenset(
+    (
+        *(b"ftyp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"free", b"skip", b"wide", b"uuid", b"pdin", b"styp", b"sidx"),
+        *(b"jP  ", b"jp2h", b"jp2c", b"jp2i", b"xml ", b"asoc", b"res ", b"mpvd", b"sefd"),
+    )
+)
+
+
+def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[Box]:
+    """The boxes from `at` to `end`. The last one may end behind that, if the file is cut. Ends with what is no box."""
+    while at + 8 <= end:
+        header = read_at(at, 16)
+        length, kind, start = int.from_bytes(header[:4], "big"), header[4:8], at + 8
+        if length == 1:
+            length, start = int.from_bytes(header[8:16], "big"), at + 16
+        if not _BOX_KIND.fullmatch(kind) or (length and length < start - at):
+            return
+        box = Box(kind, start, at + length if length else end)
+        yield box
+        at = box.end
+
+
+def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[Box]:
+    """The boxes of a file, up to the first of a kind that is not known: anything may stand behind the end."""
+    return itertools.takewhile(lambda box: box.kind in TOP_BOXES, boxes_of(read_at, 0, size_bytes))
+
+
 def _boxes_are_cut(head: bytes, size_bytes: int) -> bool:
     """Whether a box says that it goes on beyond the end."""
-    at = 0
-    while at + 16 <= len(head):
-        length = int.from_bytes(head[at : at + 4], "big")
-        if length == 1:
-            length = int.from_bytes(head[at + 8 : at + 16], "big")
-        if length < 8:  # 0: as far as the file goes
-            return False
-        at += length
-        if at > size_bytes:
-            return True
-    return False
+    return any(box.end > size_bytes for box in top_boxes(lambda at, length: head[at : at + length], size_bytes))
 
 
 # TIFF and the camera formats built on it -------------------------------------------------------------------------------------
@@ -239,7 +248,10 @@ def sniff_tiff(read_at: ReadAt, size_bytes: int) -> Sniffed:
     elif base.kind is Kind.IMAGE and any(tiff.holds_sensor_data(one) for one in directories):
         maker = tiff.text(first, _MAKE).lower()
         base = next((sniffed for name, sniffed in _MAKERS.items() if maker.startswith(name)), _OTHER_MAKER)
-    truncated = tiff.lacks_directory or any(tiff.is_cut(one, by_length=base.kind is Kind.RAW) for one in directories)
+    if base.kind is Kind.RAW:
+        truncated = tiff.lacks_directory or any(tiff.is_cut(one, by_length=True) for one in directories)
+    else:  # of further pictures, a cut and a wrong offset are told apart by the decoder
+        truncated = tiff.is_cut(first, by_length=False)
     return replace(base, truncated=truncated, needs_ifd=None in others and not truncated)
 
 

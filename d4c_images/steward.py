@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import clocks, conclusions, crash, pace
-from d4c_images.doors import Doors
+from d4c_images.doors import Doors, Seen
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
@@ -108,18 +108,23 @@ class Steward:
 
     def _receive(self) -> list[Event]:
         """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
-        events = self._heeded(self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S))
-        end_at = self._clock() + GATHER_S
-        while self._ledger.guard is not None and events and not self._stop() and self._clock() < end_at:
-            events += self._heeded(self._runner.receive(TICK_S))
+        events = self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S)
+        is_urgent, end_at = self._heed(events), self._clock() + GATHER_S
+        while self._ledger.guard is not None and events and not is_urgent and not self._stop() and self._clock() < end_at:
+            more = self._runner.receive(TICK_S)
+            is_urgent = self._heed(more)
+            events += more
         return events
 
-    def _heeded(self, events: list[Event]) -> list[Event]:
-        """Before anything is written down: where a host has named a wait, other workers start nothing more there."""
+    def _heed(self, events: list[Event]) -> bool:
+        """Before anything is written down: where a host has named a wait, other workers start nothing more there.
+
+        Says whether one has just been named: a kill before it is written down would lose it.
+        """
         reports = [event.report for event in events if isinstance(event, Reported)]
-        waiting = {report.lease_id for report in reports if any(outcome.hold_s for outcome in report.outcomes)}
+        waiting = {report.lease_id for report in reports if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)}
         self._end({lease.host.group for lease_id in waiting if (lease := self._lender.leases.get(lease_id)) is not None})
-        return events
+        return any(report.hold_s for report in reports)
 
     def _ending(self) -> Ending | None:
         now = self._clock()
@@ -166,9 +171,11 @@ class Steward:
         """Have workers start nothing more of what was lent to hosts of these groups."""
         if not groups:
             return
-        for lease_id, lease in self._lender.leases.items():
-            if lease.host.group in groups:
-                self._runner.send(lease.worker, Orders(end=frozenset((lease_id,))))
+        self._end_leases(lease_id for lease_id, lease in self._lender.leases.items() if lease.host.group in groups)
+
+    def _end_leases(self, lease_ids: Iterable[int]) -> None:
+        for lease_id in lease_ids:
+            self._runner.send(self._lender.leases[lease_id].worker, Orders(end=frozenset((lease_id,))))
 
     # -- settling
 
@@ -187,6 +194,7 @@ class Steward:
             reports, seen = self._doors.read(db, reports, self._lender.leases, now)
             settled = settling.settle(db, reports, self._retry, now, self._watch)
             self._doors.tell(seen, settled.hosts)
+            self._note_probes(reports, settled.hosts)
             drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
             grown = self._know(db, settled.moved_to | seen.moved_to, now)
             crash.point("settle.before_commit")
@@ -202,6 +210,7 @@ class Steward:
                 self._hosts.changed(lease.host.host_id)
             self._lender.returned(report, now)
         self._end({host.group for host in drawn.blocked})
+        self._be_unsure(seen, now)
         for group in drawn.widened:
             self._lender.call(group, now)
         for host in drawn.stirred.union(grown):
@@ -218,6 +227,25 @@ class Steward:
         for host_id in seen.for_people:
             if (host := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(host.name, seen.shut[host_id])
+
+    def _be_unsure(self, seen: Seen, now: float) -> None:
+        """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""
+        for host_id, to in seen.trusted.items():
+            if (host := self._hosts.get(host_id)) is not None:
+                host.leads_to = to
+        for host_id, until in seen.unsure.items():
+            host = self._hosts.get(host_id)
+            if host is not None and host.unsure_until != until:
+                host.unsure_until = until
+                if until:
+                    self._end_leases(lease_id for lease_id, lease in self._lender.leases.items() if lease.host is host)
+                self._lender.look_again(host, now)
+
+    def _note_probes(self, reports: Collection[Report], news_of: Mapping[int, pace.News]) -> None:
+        for report in reports:
+            lease = self._lender.leases.get(report.lease_id)
+            if lease is not None and lease.is_probe and report.outcomes and lease.host.host_id in news_of:
+                news_of[lease.host.host_id].is_probe = True
 
     def _know(self, db: Connection, host_ids: Collection[int], now: float) -> list[Host]:
         """Hosts whose queue has grown; not those that this run leaves alone."""
@@ -421,8 +449,12 @@ class Steward:
             questions.image_counts(db, refetch=self._plan.refetch),
             tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
-            {state.host: until for state in states.values() if (until := state.blocked_until) > now},
+            {
+                state.host: until
+                for host_id, state in states.items()
+                if (until := self._hosts.waits_until(host_id, state.blocked_until)) > now
+            },
             frozenset(state.host for state in states.values() if state.paused_until > wall),
-            questions.n_blocked(db, now) + self._hosts.n_held(now),
+            questions.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now),
             questions.n_paused(db, wall),
         )

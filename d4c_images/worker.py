@@ -28,7 +28,6 @@ IDLE_S = 0.25  # wait for orders while there is nothing to do
 LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
-SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported with what is given back: it is no new one
 LONG_REST_S = 20.0  # a lane that has to rest for longer, and for more than its interval, gives its place back
 
 
@@ -113,9 +112,9 @@ class _Worker:
         """Start nothing more of this turn, but for the rest of bodies that broke off, where those are spared."""
         job.is_over |= not spares_bodies
         if job.unstarted:
-            wait_s = self._attempts.waits_until(lane) - self._clock.monotonic() - SAID_AGAIN_S
-            job.outcomes += [Outcome(claim.image_id, hold_s=max(0.0, wait_s)) for claim in job.unstarted]
-            job.has_named_wait |= wait_s > 0.0
+            hold_s = self._attempts.still_held_s(lane)
+            job.outcomes += [Outcome(claim.image_id, hold_s=hold_s) for claim in job.unstarted]
+            job.is_urgent |= hold_s > 0.0
             job.unstarted.clear()
         for attempt in [attempt for attempt in lane.ready if attempt.job is job]:
             if attempt.unfinished is None or not spares_bodies:
@@ -178,11 +177,9 @@ class _Worker:
                 if lane.rests_until() > now:
                     self._rests[lane.key] = lane.rests_until()
             for job in finished:
-                yield Report(job.turn.lease_id, tuple(job.outcomes), finished=True)
+                yield job.report(self._clock.monotonic(), finished=True)
             for job in lane.jobs:
                 is_half = job.is_half_done and not job.has_said_half  # at once: then the steward lends the turn that follows
-                if job.outcomes and (is_due or is_half or job.has_named_wait):  # ... or has other workers keep to the wait
+                if job.held_until or (job.outcomes and (is_due or is_half or job.is_urgent)):
                     job.has_said_half |= is_half
-                    job.has_named_wait = False
-                    outcomes, job.outcomes = tuple(job.outcomes), []
-                    yield Report(job.turn.lease_id, outcomes)
+                    yield job.report(self._clock.monotonic())

@@ -17,9 +17,9 @@ FILL = "UPDATE image_rows SET checked_at = coalesce(checked_at, 0) + image_id WH
 COPY = "INSERT INTO words SELECT text_id, text FROM texts WHERE text_id > :after AND text_id <= :upto"
 STEPS = (
     Column("image_rows", "checked_at INTEGER"),
-    Walk("image_rows", "image_id", FILL, 0.1, CHUNK_ROWS),
+    Walk("image_rows", "image_id", FILL, grows_by=0.1, chunk_rows=CHUNK_ROWS),
     Tables(("words",)),
-    Walk("texts", "text_id", COPY, 0.1, 1),
+    Walk("texts", "text_id", COPY, grows_by=0.1, chunk_rows=1),
     Script("DROP TABLE texts;\nALTER TABLE words RENAME TO texts;\n"),
 )
 

@@ -51,3 +51,14 @@ def rows(path: Path, left_out: tuple[str, ...] = ("runs", "owner", "ledger_migra
         ]
         counted = {name: " WHERE n <> 0" if name in ("tallies", "record_tallies") else "" for name in names}
         return {name: sorted(db.execute(f"SELECT * FROM {name}{counted[name]}").fetchall(), key=repr) for name in names}
+
+
+def labels(path: Path) -> list[tuple[object, ...]]:
+    """What the table `labels` of version 1 had, as a later ledger shows it."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(
+            """SELECT gbif_id, scientific_name, taxon_key, accepted_taxon_key, kingdom_key, phylum_key, class_key, order_key,
+                   family_key, genus_key, species_key, family, basis_of_record, dataset_key, institution_code, collection_code,
+                   catalog_number
+               FROM labels ORDER BY gbif_id"""
+        ).fetchall()

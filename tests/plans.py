@@ -51,8 +51,9 @@ class Statistics:
 
 
 GBIF = {
-    "image_rows": 50_000_000, "gbif_ids": 44_000_000, "link_rows": 2_000_000, "image_keys": 50_000_000, "labels": 44_000_000,
-    "untried": 200_000, "texts": 400_000, "host_rows": 2_000, "tallies": 8_000, "lent": 5_000, "former_rows": 1_000,
+    "image_rows": 50_000_000, "gbif_ids": 44_000_000, "link_rows": 2_000_000, "image_keys": 50_000_000,
+    "label_rows": 44_000_000, "label_taxa": 1_000_000, "label_shared": 200_000, "untried": 200_000,
+    "texts": 400_000, "host_rows": 2_000, "tallies": 8_000, "lent": 5_000, "former_rows": 1_000,
     "documents": 500,
 }  # fmt: skip
 FEW = 100  # rows of a table that ANALYZE saw early in a run; those of an earlier run are dropped when a writer opens the ledger

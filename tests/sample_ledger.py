@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.ledger import connect
+from d4c_images.ledger import connect, labels
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.rollup import finalize
+from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 
 NOW = 1_800_000_000
 HOSTS = ("good.example.org", "pages.example.org", "dead.example.org")
@@ -52,6 +53,22 @@ SAMPLES = (
     Sample(1000000006, 1, HOSTS[2], "failed_transient", "timeout", attempts=4),
 )
 
+COL, BACKBONE = "7ddf754f-d193-4cc9-b351-99906754a03b", "d7dddbf4-2cf0-4f39-9b2a-bb099caae36c"
+OAK = TaxonCells("Quercus robur L.", family="Fagaceae")
+LABELS = {
+    1000000001: Labels(
+        OAK._replace(taxon_key="4RW7G", species_key="4RW7G", checklist_key=COL),
+        SharedCells("PRESERVED_SPECIMEN", license="CC_BY_4_0", country_code="DE", type_status="Isotype"),
+        OwnCells("B 10 1", "urn:catalog:B:10:1", "1885-06/1885-07", 52.457, 13.305, 250.0, "A. Botanist"),
+    ),
+    77: Labels(
+        OAK._replace(taxon_key="2878688", species_key="2878688", checklist_key=BACKBONE),
+        SharedCells("HUMAN_OBSERVATION", license="CC_BY_NC_4_0", country_code="FR"),
+        OwnCells(None, "https://www.example.org/observations/77", "2019-07-01T14:20:00", 48.1, 2.2, 28_888.0, "B. Watcher",
+                 "Coordinate uncertainty increased to 28888m at the request of the observer"),
+    ),
+}  # fmt: skip
+
 
 def make_ledger(path: Path, samples: tuple[Sample, ...] = SAMPLES) -> Ledger:
     """A ledger with these images, its counters true to them, open for writing."""
@@ -86,7 +103,7 @@ def make_ledger(path: Path, samples: tuple[Sample, ...] = SAMPLES) -> Ledger:
             "INSERT INTO page_samples SELECT host_id, 'invalid_content_type', 7, ?, ? FROM host_rows WHERE host = ?",
             (NOW, "Log in \x1b[31mfirst\nplease", HOSTS[1]),
         )
-        db.execute("INSERT INTO labels (gbif_id, scientific_name, family) VALUES (1000000001, 'Quercus robur L.', 'Fagaceae')")
+        labels.write_labels(db, LABELS)
         db.execute("UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?", (len(samples), len(samples)))
     finalize(ledger, lambda progress: None)
     return ledger

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,8 @@ class Asked:
     headers: dict[str, str]  # names in lower case
 
 
-Answer = Callable[[Asked], bytes]
+Answer = Callable[[Asked], bytes | Iterator[bytes]]
+"""An iterator's parts are sent one by one, each as soon as it is there."""
 
 
 def answer(code: int, *headers: str, body: bytes = b"", length: int | None = None) -> bytes:
@@ -69,6 +70,8 @@ class _Handler(socketserver.StreamRequestHandler):
         asked = Asked(headers["host"], line[1], headers)
         self.server.asked.append(asked)
         try:
-            self.wfile.write(self.server.answers(asked))
+            answer = self.server.answers(asked)
+            for part in (answer,) if isinstance(answer, bytes) else answer:
+                self.wfile.write(part)
         except ConnectionError:  # whoever asked has had enough
             pass

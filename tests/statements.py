@@ -41,6 +41,10 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
     "ledger.connect._drop_statistics": ("DROP TABLE sqlite_stat1", "DROP TABLE sqlite_stat4"),
     "ledger.migrations.Walk.span": (),  # of a migration that there is not yet; tests/test_migrations.py counts its steps
     "ledger.migrations.Walk.chunk_end": (),
+    "ledger.migrations.Walk.count": (),  # up to a LIMIT
+    "ledger.migrations.Walk.run": (),
+    "ledger.migrations._is_done_at_once": (),
+    "ledger.labels._numbered": (),  # the two constants for taxa and for what is shared
     "ledger.migrations._Work.begin": (),  # DROP VIEW of each view of ours
     "ledger.migrations._Work._walk": (),  # what the two of `Walk` give
     "ledger.migrations._Work._end": (),  # definitions of views.py

@@ -35,7 +35,11 @@ FEW = "https://inaturalist-open-data.s3.amazonaws.com/photos/1/original.jpg\nhtt
         ("identity", ["few.txt"], {"identify_us"}),
         ("worker_cpu", ["--images", "50"], {"bench"}),
         ("cluster", ["--quick"], {"turn_cpu_ms", "images_per_s", "duplicates_after_kill"}),
-        ("sizes", ["--quick"], {"ledger_bytes_per_image_init", "ledger_bytes_per_image_download", "folders_per_image"}),
+        (
+            "sizes",
+            ["--quick"],
+            {"ledger_bytes_per_image_init", "ledger_bytes_per_image_download", "label_bytes_per_record", "folders_per_image"},
+        ),
         ("stores", ["--quick"], {"put_ratio_pack_to_files", "inodes_per_10k_pack"}),
     ],
 )

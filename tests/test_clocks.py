@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from d4c_images import clocks, conclusions, pace
 from d4c_images.clocks import SteadyClock
-from d4c_images.ledger import wishes
+from d4c_images.ledger import pacing, wishes
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.limits import HostTable
 from d4c_images.roster import Roster, Scope
@@ -61,6 +62,15 @@ def test_processes_of_a_machine_share_a_clock() -> None:
     assert before < float(done.stdout) < clocks.now()
 
 
+def test_a_machine_that_is_busy_between_two_readings_has_set_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SteadyClock(1000.0)
+    readings = iter([10.0, 13.0, 20.0, 23.0, 30.0, 33.0])
+    walls = iter([1012.0, 1020.5, 1093.0])
+    monkeypatch.setattr(clocks, "elapsed", lambda: next(readings))
+    monkeypatch.setattr(time, "time", lambda: next(walls))
+    assert [clock.for_others(0.0) for _ in range(3)] == [0.0, 0.0, 60.0]
+
+
 @pytest.mark.parametrize("step_s", [HOUR, -HOUR])
 def test_a_pause_lasts_as_long_as_its_person_wants(step_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """They named its end by the wall clock as it is set now."""
@@ -84,9 +94,17 @@ def test_a_named_wait_is_no_longer_for_a_host_that_was_forgotten(monkeypatch: py
             conclusions.draw(db, roster, silence, {1: news}, now)
             (until,) = db.execute("SELECT blocked_until FROM host_rows WHERE host_id = 1").fetchone()
             assert until == pytest.approx(now + 600 + DAY, abs=60)
+        assert roster.waits_until(1, until) == pytest.approx(now + 600, abs=1)
+        monkeypatch.setattr(time, "time", real)  # and set back
         roster.forget(roster.load(db, 1, now), now)
         assert not len(roster)
+        assert roster.waits_until(1, until) == pytest.approx(now + 600, abs=1)
+        assert [roster.n_open_again(now + after_s) for after_s in (0, 599, 601, HOUR)] == [0, 0, 1, 1]
         assert roster.load(db, 1, now).pace.blocked_until == pytest.approx(now + 600, abs=1)
+        pacing.save_pace(db, 1, pace.HostPace(blocked_until=now + 900))  # by somebody else: this counts now
+        roster.forget(roster.load(db, 1, now), now)
+        assert roster.waits_until(1, math.ceil(now + 900)) == roster.load(db, 1, now).pace.blocked_until == math.ceil(now + 900)
+        assert roster.n_open_again(now + 2 * DAY) == 0
 
 
 def test_what_a_person_wants_last_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

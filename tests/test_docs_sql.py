@@ -35,6 +35,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
         db.execute("UPDATE image_rows SET file_path = 'packs/00c0ffee-000000.tar', file_offset = 1024 WHERE gbif_id = 77")
         db.execute("INSERT INTO refetch_failures VALUES (2, 1800000000, 'failed_permanent', 404, 'http_404', NULL)")
         db.execute("INSERT INTO former_rows (image_id, revision, replaced_at) VALUES (1, 0, 1800000000)")
+        db.execute("INSERT INTO note_counts VALUES (1, 'decimal_latitude_unreadable', 3)")
         db.execute("INSERT INTO placeholders VALUES (1, ?, 'allowed', 3, 1800000000)", (bytes(32),))
     writer.close()
     with open_reader(path) as reader:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images import signs
-from d4c_images.door import KEPT, SIGNED, SIGNED_AT_FIRST, UNSIGNED, Answer, Door, Kind, in_words, kind_of, page_of
+from d4c_images.door import KEPT, SIGNED, SIGNED_AT_FIRST, UNSIGNED, Answer, Door, Kind, in_words, kind_of, names_picture, page_of
 from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Job, Lane
 from d4c_images.model import ErrorType, Reply, Sign, Status, Turn, Verdict
@@ -69,6 +69,31 @@ TABLE = [
 def answer(image_id: int, code: int, sign: Sign | None = None, text: str = "No access") -> Answer:
     error = ErrorType.INVALID_CONTENT_TYPE if code == 200 else ErrorType.SERVER_ERROR if code >= 500 else f"http_{code}"
     return Answer(image_id, 0, code, Verdict(Status.FAILED_PERMANENT, error, text, sign=sign))
+
+
+def test_a_page_for_what_its_url_calls_a_picture_is_no_answer_about_an_image() -> None:
+    """Also of a host that has never given one; by other URLs, pages are what is there."""
+    for of_picture, n in ((True, UNSIGNED), (False, None)):
+        door = Door(has_given=False)
+        shut = [door.met(answer(at, 200)._replace(is_of_picture=of_picture), 1000.0) for at in range(1, 200)]
+        assert (shut.index(True) + 1 if True in shut else None) == n
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("http://a.org/1.jpg", True),
+        ("http://a.org/1.JPEG?size=large", True),
+        ("https://a.org/x/y.tif#top", True),
+        ("http://a.org/specimen/17", False),
+        ("http://a.org/show.php?file=1.jpg", False),
+        ("http://a.org/1.jpg/view", False),
+        ("http://jpg.org/", False),
+        ("http://a.org/1.html", False),
+    ],
+)
+def test_which_urls_name_pictures(url: str, names: bool) -> None:
+    assert names_picture(url) is names
 
 
 def met(door: Door, first: int, n: int, code: int, sign: Sign | None = None, text: str = "No access") -> int | None:
@@ -182,7 +207,10 @@ def test_a_worker_gives_the_rest_of_a_turn_back_once_in_a_row(code: int, sign: S
     """It does not decide; it asks no more until the steward has."""
     lane = Lane(("a.org", 0), None)  # type: ignore[arg-type]
     verdict = answer(1, code, sign).verdict
-    assert [lane.has_met_page(code, verdict) for _ in range(30)].count(True) == gives_back
+    page, picture = "http://a.org/1", "http://a.org/1.jpg"
+    assert [lane.has_met_page(code, verdict, page) for _ in range(30)].count(True) == gives_back
     lane.jobs = [Job(Turn(1, "a.org", 0, 1, 0.0, 0.0, ()), deque())]
     lane.has_got_picture(0.1)
-    assert [lane.has_met_page(code, verdict) for _ in range(30)].count(True) == (gives_back or code == 200)
+    assert [lane.has_met_page(code, verdict, page) for _ in range(30)].count(True) == (gives_back or code == 200)
+    lane = Lane(("a.org", 0), None)  # type: ignore[arg-type]
+    assert [lane.has_met_page(code, verdict, picture) for _ in range(30)].count(True) == (gives_back or code == 200)

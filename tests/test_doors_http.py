@@ -116,13 +116,13 @@ def test_a_host_that_shuts_its_door_is_left_alone_and_loses_nothing(museum: Muse
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [BOT_CHECK, LOG_IN, TERMS], ids=["bot check", "log-in", "terms"])
 def test_a_host_that_redirects_to_a_page_at_another_host_is_left_alone(museum: Museum, tmp_path: Path) -> None:
-    n, museum.redirects = 2_500, True
+    n, museum.redirects = 800, True
     collection = Collection(tmp_path)
     collection.run("init", multimedia(tmp_path / "multimedia.txt", [(k, f"http://{HOST}/{k}.jpg") for k in range(1, n + 1)]))
     gate = museum.connect_to.replace(HOST, GATE)
     download = ("download", "--connect-to", museum.connect_to, "--connect-to", gate, "--max-idle", "1s")
     collection.run(*download, code=75)
-    assert museum.n_refused <= n // 3  # by a server without any latency on a busy machine: 200 mostly, now and then 400
+    assert museum.n_refused <= 200
     states = dict(collection.rows("SELECT status, count(*) FROM images GROUP BY 1"))
     assert states["success"] == N_GIVEN
     assert "failed_permanent" not in states
@@ -133,8 +133,8 @@ def test_a_host_that_redirects_to_a_page_at_another_host_is_left_alone(museum: M
     museum.redirects, museum.is_open = False, True
     collection.run("hosts", "resume", HOST, GATE)
     n_refused = museum.n_refused
-    collection.run(*download, code=75)  # what was redirected before waits at the other host, whose page is still there
+    collection.run(*download, code=(0, 75))  # what was redirected before waits at the other host, whose page is still there
     assert museum.n_refused == n_refused
     left = sum(m for status, m in collection.rows("SELECT status, count(*) FROM images GROUP BY 1") if status != "success")
-    assert left <= n // 3
+    assert left <= 200
     collection.check_invariants()

@@ -117,7 +117,7 @@ def test_who_asks_is_told_honestly(publishers: Publishers) -> None:
     assert "User-Agent: d4c-images/1 (+mailto:x@example.org)\r\n" in request
     assert "From: x@example.org\r\n" in request
     assert "Accept: image/*,*/*;q=0.5\r\n" in request
-    assert "Accept-Encoding: gzip, deflate, br\r\n" in request
+    assert "Accept-Encoding: gzip, deflate\r\n" in request
     assert "Cookie" not in request
     connections.close()
     fetcher.close()
@@ -134,7 +134,7 @@ ANSWERS = {
     "chunked_garbage": OwnCode.BROKEN,
     "garbage_status": OwnCode.BROKEN,
     "header_flood": OwnCode.BROKEN,
-    "gzip_lie": OwnCode.BAD_ENCODING,
+    "gzip_lie": 200,
     "gzip_image": 200,
     "early_hints": 200,
     "http10_no_length": 200,

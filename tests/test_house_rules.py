@@ -23,7 +23,10 @@ MODULES = {path.relative_to(PROJECT).as_posix(): ast.parse(path.read_text(encodi
 # The first part of a module's name below d4c_images says its layer. Imports go downward, or stay within one part of L2;
 # within the other layers, modules may use each other.
 LAYERS = {
-    0: {"model", "errors", "settings", "durations", "crash", "clocks", "contact", "signals", "child", "open_files"},
+    0: {
+        *("model", "errors", "settings", "durations", "crash", "clocks", "contact", "signals", "child", "open_files"),
+        *("terminal", "small_files"),
+    },
     1: {
         *("identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"),
         *("compact_heap", "waits", "door", "signs"),

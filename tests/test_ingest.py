@@ -443,7 +443,7 @@ def test_labels_by_column_name_and_only_where_there_is_a_record(tmp_path: Path) 
     opened = open_ledger(ledger)
     assert ingest_labels(opened, open_source(tmp_path, "occurrence"), quiet, lambda: NOW).admitted == 1
     opened.close()
-    assert query(ledger, "SELECT gbif_id, family, taxon_key, scientific_name FROM labels") == [(7, "Poaceae", 12, None)]
+    assert query(ledger, "SELECT gbif_id, family, taxon_key, scientific_name FROM labels") == [(7, "Poaceae", "12", None)]
     # Records that come later are labelled by the same table.
     run(ledger, write(tmp_path / "more.txt", [Row(8, URLS[7])]))
     opened = open_ledger(ledger)

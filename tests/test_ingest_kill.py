@@ -47,8 +47,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     text = "".join(big.chunks(N))
     rows = text.split("\n")
     (collection.folder / "multimedia.txt").write_text("\n".join([*rows[:-1], *rows[1000:6000]]) + "\n", encoding="utf-8")
-    named = [row.partition("\t")[0] + f"\tName {n}" for n, row in enumerate(rows[1:-1:3])]
-    (collection.folder / "occurrence.txt").write_text("\n".join(["gbifID\tscientificName", *named]), encoding="utf-8")
+    cells = ((row.partition("\t")[0], f"Name {n}", f"{n % 7}", f"Collector {n // 3}") for n, row in enumerate(rows[1:-1:3]))
+    header = ("gbifID", "scientificName", "countryCode", "recordedBy")
+    (collection.folder / "occurrence.txt").write_text("\n".join(map("\t".join, [header, *cells])), encoding="utf-8")
     collection.run("init", collection.folder / "multimedia.txt", "--labels")
     return collection
 

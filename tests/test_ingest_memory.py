@@ -158,6 +158,31 @@ def test_memory_does_not_depend_on_what_the_rows_hold(tmp_path: Path, shape: Cal
     assert peaks[1] <= 1.1 * peaks[0] or peaks[1] < USUAL_BYTES
 
 
+LABEL_NAMES = (
+    *("scientificName", "taxonKey", "family", "datasetKey", "license", "country", "typeStatus", "catalogNumber", "occurrenceID"),
+    *("eventDate", "recordedBy", "informationWithheld", "dataGeneralizations"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("length", "n"), [(2_000, 2_000), (100_000, 60), (0, 50_000)])
+def test_memory_does_not_depend_on_what_the_labels_hold(tmp_path: Path, length: int, n: int) -> None:
+    """No two records share anything; the cells are as long as they may be, or longer, or short and many."""
+    peaks = []
+    for times in (1, 2):
+        folder = tmp_path / str(times)
+        folder.mkdir()
+        write_rows(folder / "multimedia.txt", ({"identifier": f"https://a.example.org/{j}.jpg"} for j in range(times * n)))
+        with (folder / "occurrence.txt").open("w") as out:
+            out.write("\t".join(["gbifID", *LABEL_NAMES]) + "\n")
+            for j in range(1, times * n + 1):
+                out.write("\t".join([str(j), *(f"{j} {name}{'x' * length}" for name in LABEL_NAMES)]) + "\n")
+        peaks.append(peak_of(Collection(folder), folder, "--labels"))
+        (folder / "occurrence.txt").unlink()
+    print(f"labels of {length} characters: {peaks[0] / 1e6:.0f} and {peaks[1] / 1e6:.0f} MB at most")
+    assert peaks[1] <= MAX_BYTES
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["multimedia.txt", "download.zip", "media.csv"])
 @pytest.mark.parametrize("cell", ["creator", "identifier", "quote"])

@@ -207,7 +207,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "a zip cut at 99 %": (truncated(0.99), 1, "truncated or damaged"),
     "a zip without its last byte": (truncated(1), 1, "truncated or damaged"),
     "a page": (bad("html_page.txt"), 1, "this is an HTML page"),
-    "JSON": (written("m.txt", b'{"error": "gone"}'), 1, "this is JSON"),
+    "JSON": (written("m.txt", b'{"error": "gone"}'), 2, "this is JSON"),
     "an LFS pointer": (bad("lfs_pointer.txt"), 1, "git lfs pull"),
     "no identifier": (bad("no_identifier.txt"), 1, "no column identifier"),
     "no gbifID": (bad("no_gbif_id.txt"), 1, "no column that says whose picture it is (gbifid,"),
@@ -277,8 +277,9 @@ def test_a_source_is_read_once(init: Init, tmp_path: Path) -> None:
 
 
 def test_a_download_without_media_was_not_read_before(init: Init) -> None:
-    code, output, _ = init(ROWS / "header_only.txt")
-    assert code == 0
+    code, output, complaint = init(ROWS / "header_only.txt")
+    assert (code, complaint.count("\n")) == (1, 1)
+    assert "header_only.txt: nothing to download: it has no rows of media" in complaint
     assert "0 rows" in output
     assert "read before" not in output
     assert "it has a header and no rows" in output

@@ -111,11 +111,15 @@ class Simulation:
 
 
 @contextmanager
-def ledger_of(images: dict[str, int]) -> Iterator[connect.Ledger]:
+def ledger_of(images: dict[str, int], started: float = STARTED, *, shuffled: bool = True) -> Iterator[connect.Ledger]:
+    """Not shuffled, the hosts take turns."""
     with tempfile.TemporaryDirectory() as name:
         ledger = connect.open_ledger(Path(name) / "ledger.sqlite", create=True)
         hosts = [host for host, count in images.items() for _ in range(count)]
-        random.Random(1).shuffle(hosts)
+        if shuffled:
+            random.Random(1).shuffle(hosts)
+        else:
+            hosts = [host for number in range(max(images.values())) for host, count in images.items() if number < count]
         with ledger.transaction() as db:
             db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
             host_ids = {host: names.host_id_of(db, host) for host in images}
@@ -132,7 +136,7 @@ def ledger_of(images: dict[str, int]) -> Iterator[connect.Ledger]:
                 tally.image(1, row[2], Status.PENDING, None, final=False)
                 tally.record(1, "pending")
             tally.write(db)
-        owner.take(ledger, "download", owner.this_process(), STARTED)
+        owner.take(ledger, "download", owner.this_process(), started)
         try:
             yield ledger
         finally:

@@ -13,7 +13,10 @@ from tests.test_ingest_memory import Watch
 
 WORKERS = 2
 MAX_BYTES = 150_000_000 + WORKERS * 100_000_000
-LARGE = ("tiff_large", "jpeg_large:5300", "drip", "ok", "jpeg_large", "webp_bomb", "png_bomb", "endless")  # half are decoded
+LARGE = (  # half are decoded
+    *("tiff_large", "jpeg_large:5300", "drip", "ok", "jpeg_large", "webp_bomb", "png_bomb", "endless"),
+    "manifest_bomb:14",
+)
 
 
 @pytest.mark.slow
@@ -31,4 +34,4 @@ def test_whatever_is_sent_memory_stays_within_the_bound(publishers: Publishers, 
     print(f"{watch.most_bytes / 1e6:.0f} MB at most, of {MAX_BYTES / 1e6:.0f}")
     assert 60_000_000 < watch.most_bytes < MAX_BYTES
     found = dict(collection.rows("SELECT coalesce(error_type, status), count(*) FROM images GROUP BY 1"))
-    assert found == {"success": 12, "partly_read": 6, "too_large": 6}
+    assert found == {"success": 12, "partly_read": 6, "too_large": 6, "manifest_error": 3}

@@ -292,6 +292,16 @@ MUTANTS = (
         "d4c_images/worker.py", "if now < self._attempts.waits_until(lane):", "if False:", WAITS,
     ),
     Mutant(
+        "a named wait is heard of only with the body of its answer (I8)",
+        "d4c_images/fetch/transfer.py", "if self.request.on_wait is not None:", "if False:",
+        "tests/test_waits.py::test_a_wait_is_reported_with_the_head_of_its_answer",
+    ),
+    Mutant(
+        "a redirected image waits by one clock only (I8)",
+        "d4c_images/ledger/settling.py", "clocks.now.for_others(self._now + 1 + move.wait_s)", "self._now + 1 + move.wait_s",
+        "tests/test_steward.py::test_a_move_waits_by_the_later_of_two_clocks",
+    ),
+    Mutant(
         "a wait is one of its host, not of its group (I8)",
         "d4c_images/lanes.py", "self.group = turn.group or turn.host", "self.group = turn.host", WAITS,
     ),
@@ -307,7 +317,7 @@ MUTANTS = (
     ),
     Mutant(
         "other workers hear of a wait when it is written down (I8)",
-        "d4c_images/steward.py", "if any(outcome.hold_s for outcome in report.outcomes)", "if False",
+        "d4c_images/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
         "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
     ),
     Mutant(

@@ -170,6 +170,16 @@ def test_a_probe_answered_by_retry_after_keeps_the_level() -> None:
     assert allowed(pace, NOW + 560) == 1, "still to be probed"
 
 
+def test_a_probe_that_has_named_a_wait_before_it_is_told_opens_the_host() -> None:
+    blocked = after(FRESH, n_bad=10)
+    named = after(blocked, retry_after_s=500, now=NOW + 60)
+    assert (named.block_level, named.blocked_until) == (1, NOW + 560)
+    opened = after_batch(named, News(n_ok=1, is_probe=True), NOW + 65, POLICY)
+    assert (opened.block_level, opened.blocked_until, opened.blocked_why) == (0, NOW + 560, "asked for 500 s")
+    assert after_batch(named, News(n_ok=1), NOW + 65, POLICY) == named, "of a request that was under way before"
+    assert after_batch(named, News(n_bad=1, is_probe=True), NOW + 65, POLICY).block_level == 2
+
+
 BATCHES = st.lists(
     st.tuples(st.integers(0, 50), st.integers(0, 50), st.none() | st.floats(0.01, 1e5), st.floats(0, 5000)), max_size=30
 )

@@ -221,7 +221,8 @@ def test_no_command_runs_a_statement_that_is_not_known(tmp_path: Path, publisher
     def run(*words: str, codes: Sequence[int] = (0,), rooted: bool = False) -> None:
         assert cli.main([*words, "--ledger", ledger, *(["--root", root] if rooted else [])]) in codes, words
 
-    run("init", str(first))
+    (tmp_path / "occurrence.txt").write_text("gbifID\ttaxonKey\trecordedBy\n1\tQ2M4\tA. Collector\n", encoding="utf-8")
+    run("init", str(first), "--labels")
     run("hosts", "set", "*", "connections=2")
     run("hosts", "pause", "c.example.org")
     run("download", "--limit", "5", *lead, codes=(0, 75), rooted=True)

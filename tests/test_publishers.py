@@ -6,6 +6,8 @@ import gzip
 import http.client
 import io
 import json
+import os
+import signal
 import socket
 import ssl
 import time
@@ -511,3 +513,26 @@ def test_fast_mode_serves_distinct_jpegs_after_the_latency() -> None:
         assert one.image().size == (640, 480)
         assert 36_000 < len(one.body) <= 41_000
         assert fast.host("a.test")["requests"] == 2
+
+
+def test_a_connection_that_its_client_has_closed_is_not_open(publishers: Publishers) -> None:
+    """However late the server reads of it. Those that the client holds are."""
+
+    def connected(number: int) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", publishers.port))
+        client.sendall(f"GET /{number}.jpg HTTP/1.1\r\nHost: example.org\r\n\r\n".encode())
+        return client
+
+    os.kill(publishers.pid, signal.SIGSTOP)
+    try:
+        for number in range(4):
+            connected(number).close()
+        held = [connected(number) for number in range(4, 6)]
+    finally:
+        os.kill(publishers.pid, signal.SIGCONT)
+    end_at = time.monotonic() + PATIENCE_S
+    while publishers.host("example.org")["requests"] < 6:
+        assert time.monotonic() < end_at
+    assert publishers.host("example.org")["connections_max"] <= 3  # that of a closed one that is just being counted, and two
+    for client in held:
+        client.close()

@@ -98,6 +98,23 @@ def test_a_rule_that_knows_nothing_of_a_url_passes_it_on() -> None:
     assert image_of("https://static.inaturalist.org/attachments/5/original.jpg").rule == TAKES_ALL
 
 
+def test_a_thumbnail_of_a_width_that_is_not_served_is_asked_for_in_the_next_greater_one() -> None:
+    commons = "http://upload.wikimedia.org/wikipedia/commons"
+    name = "MattiParkkonen_Orava.jpg"
+    assert image_of(f"{commons}/thumb/d/dd/{name}/729px-{name}").urls == (
+        f"{commons}/d/dd/{name}",
+        f"{commons}/thumb/d/dd/{name}/960px-{name}",
+        f"{commons}/thumb/d/dd/{name}/729px-{name}",
+    )
+    assert len(image_of(f"{commons}/thumb/d/dd/{name}/960px-{name}").urls) == 2
+
+
+def test_a_page_of_flickr_finds_the_file_that_another_row_has() -> None:
+    page, file = "http://www.flickr.com/photos/cdtimm/4176771171/", "http://farm3.static.flickr.com/2625/4176771171_63e7621599.jpg"
+    assert image_of(page).key == image_of(file).key
+    assert merge([page], [file]) == (file, page)
+
+
 def test_a_million_hosts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "MAX_HOSTS", 50)
     for number in range(200):

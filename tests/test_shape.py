@@ -148,7 +148,7 @@ def test_each_early_shape_is_refused_by_name(kept: Path, here: Path, capsys: pyt
         (2, ["PRAGMA application_id = 252006673"], "is an SQLite file, but no ledger of d4c-images"),
         (1, ["PRAGMA user_version = 0"], "says that it is a ledger of version 0, but there is none"),
         (1, ["DROP INDEX image_queue"], "says that it is a ledger of version 1, but index image_queue is missing"),
-        (2, ["DROP TABLE labels"], "says that it is a ledger of version 2, but table labels is missing"),
+        (2, ["DROP TABLE label_rows"], "says that it is a ledger of version 2, but table label_rows is missing"),
         (2, ["DROP TABLE ledger_migrations"], "but table ledger_migrations is missing"),
         (1, ["ALTER TABLE runs ADD COLUMN note"], "but table runs is not as that version has it"),
         (1, ["ALTER TABLE runs RENAME COLUMN n_done TO n"], "but table runs is not as that version has it"),

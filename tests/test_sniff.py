@@ -46,8 +46,8 @@ def test_pictures_are_known_and_whole(media_type: str, extension: str, make: Cal
     assert look(make()) == Sniffed(Kind.IMAGE, media_type, extension)
 
 
-# A cut strip of a TIFF is the decoder's to find; a lost directory is tested below.
-@pytest.mark.parametrize(("media_type", "make"), [(one[0], one[2]) for one in PICTURES if one[1] != "tif"])
+# What only the structure of a whole file shows is for the decoder to find (test_verify). A TIFF's lost directory is tested below.
+@pytest.mark.parametrize(("media_type", "make"), [PICTURES[n][::2] for n in (0, 7, 8, 9)])
 def test_cut_pictures_are_told(media_type: str, make: Callable[[], bytes]) -> None:
     body = make()
     for kept in (len(body) // 3, len(body) // 2, len(body) - 200):

@@ -89,7 +89,7 @@ def test_columns_are_found_by_name_only() -> None:
         (b"<?xml version='1.0'?><archive/>", "this is XML"),
         (b'{"media": []}', "this is JSON"),
         (b"\x1f\x8b\x08\x00", "this is a binary file"),
-        (b"\xff\xfeg\x00b\x00i\x00f\x00", "this is UTF-16 text"),
+        (b"\xff\xfeg\x00b\x00i\x00f\x00", "the header has no column gbifID and identifier (it begins: 'gbif')"),
     ],
 )
 def test_what_a_file_without_a_usable_header_seems_to_be(tmp_path: Path, start: bytes, says: str) -> None:

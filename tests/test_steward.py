@@ -9,18 +9,21 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from d4c_images import clocks
 from d4c_images.errors import LedgerLocked
 from d4c_images.ledger import connect, following, owner, pacing, refetching, rollup, settling
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.pace import Policy, Speed
-from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Watcher
+from d4c_images.pace import HostPace, Policy, Speed
+from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
+from tests.test_lender import ledger_of
 
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
 Answer = Callable[[Turn], list[Outcome] | None]
@@ -35,7 +38,7 @@ class ByHand:
         self.told: list[tuple[int, Orders]] = []
         self._answer = answer
         self.events: list[Event] = [Joined(0)]
-        self._n_received = 0
+        self.n_received = 0
         self.at: dict[int, Callable[[], None]] = {}  # what happens at the n-th `receive`
 
     def clock(self) -> float:
@@ -60,8 +63,8 @@ class ByHand:
 
     def receive(self, timeout_s: float) -> list[Event]:
         self.now += 1
-        self._n_received += 1
-        self.at.get(self._n_received, lambda: None)()
+        self.n_received += 1
+        self.at.get(self.n_received, lambda: None)()
         events, self.events = self.events, []
         return events
 
@@ -72,14 +75,10 @@ class ByHand:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[connect.Ledger]:
-    """Ten images at each of two hosts."""
-    rows = [(1_000_000 + n, f"http://{'ab'[n % 2]}.example.org/{n}.jpg") for n in range(20)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
-    opened = connect.open_ledger(tmp_path / "ledger.sqlite")
-    owner.take(opened, "download", owner.this_process(), time.time())
-    yield opened
-    opened.close()
+def ledger() -> Iterator[connect.Ledger]:
+    """Ten images at each of two hosts. Made in this process: nothing depends on how busy the machine is."""
+    with ledger_of({"a.example.org": 10, "b.example.org": 10}, time.time(), shuffled=False) as opened:
+        yield opened
 
 
 def run(ledger: connect.Ledger, runner: ByHand, plan: Plan, patience_s: float = 7200.0) -> Ending:
@@ -324,6 +323,82 @@ def test_what_is_given_back_tells_of_a_wait_that_still_holds(ledger: connect.Led
     assert counts(ledger) == {"pending": 20}
 
 
+def blocks(ledger: connect.Ledger) -> dict[str, float | None]:
+    return dict(ledger.connection.execute("SELECT host, blocked_until FROM hosts").fetchall())
+
+
+def test_a_wait_is_written_down_before_its_image_has_an_outcome(ledger: connect.Ledger) -> None:
+    """For all of the group; and told to all of its turns. What comes of the image later prolongs nothing."""
+    table = parse_hosts('[hosts."*.example.org"]\ngroup = "shared"\nconnections = 8\n')
+    with ledger.transaction() as db:
+        pacing.save_group_speed(db, "shared", Speed(8.0))
+    named_at: list[float] = []
+
+    def answer(turn: Turn) -> None:
+        if turn.host.startswith("a") and not named_at:
+            named_at.append(runner.now)
+            runner.happens(Reported(0, Report(turn.lease_id, (), hold_s=600.0)))
+
+    def look() -> None:
+        seen.append(blocks(ledger))
+        for turn in runner.turns:
+            runner.say(turn, [Outcome(claim.image_id, hold_s=590.0) for claim in turn.claims])
+
+    runner, seen = ByHand(answer), list[dict[str, float | None]]()  # type: ignore[arg-type]
+    runner.at = {4: look}
+    assert run(ledger, runner, Plan(table, max_idle_s=60.0), patience_s=30.0) is Ending.WAITING
+    [before] = seen
+    assert before == blocks(ledger)
+    assert all(named_at[0] + 600 <= (until or 0) <= named_at[0] + 603 for until in before.values())
+    assert {turn.lease_id for turn in runner.turns} == frozenset().union(*(orders.end for _, orders in runner.told))
+
+
+@pytest.mark.parametrize("hold_s", [0.0, 600.0])
+def test_on_a_shared_disk_only_a_named_wait_is_committed_at_once(
+    ledger: connect.Ledger, monkeypatch: pytest.MonkeyPatch, hold_s: float
+) -> None:
+    """What else the workers have to say is gathered for a second."""
+    monkeypatch.setattr(ledger, "guard", Mock())
+    monkeypatch.setattr("d4c_images.steward.GATHER_S", 4.5)
+    real, n_gathered, said_at = settling.settle, list[int](), list[int]()
+
+    def settle(*args: Any) -> settling.Settled:
+        n_gathered.append(runner.n_received - said_at[0])
+        return real(*args)
+
+    def answer(turn: Turn) -> None:
+        said_at.append(runner.n_received)
+        runner.happens(Reported(0, Report(turn.lease_id, tuple(all_gone(turn)[:1]), hold_s=hold_s)))
+
+    monkeypatch.setattr(settling, "settle", settle)
+    runner = ByHand(answer)  # type: ignore[arg-type]
+    run(ledger, runner, Plan(HostTable(), only_hosts=("a.example.org",)), patience_s=30.0)
+    assert (n_gathered[0] == 1) == (hold_s > 0)
+
+
+def test_a_probe_whose_answer_names_a_wait_opens_the_host_and_the_wait_is_kept(ledger: connect.Ledger) -> None:
+    """The wait is written down first. The picture is no late one for that, and does not do away with the wait."""
+    sick = HostPace(block_level=3, blocked_until=time.time() - 1, blocked_why="it is in trouble")
+    with ledger.transaction() as db:
+        pacing.save_pace(db, 1, sick)
+    lent: list[tuple[float, int]] = []
+
+    def answer(turn: Turn) -> list[Outcome] | None:
+        lent.append((runner.now, len(turn.claims)))
+        if len(lent) > 1:
+            return all_gone(turn)
+        runner.happens(Reported(0, Report(turn.lease_id, (), hold_s=600.0)))
+        runner.at = {runner.n_received + 5: lambda: runner.say(turn, [replace(all_gone(turn)[0], hold_s=590.0)])}
+        return None
+
+    runner = ByHand(answer)
+    assert run(ledger, runner, Plan(HostTable(), only_hosts=("a.example.org",))) is Ending.DONE
+    (first, n_first), (second, n_second) = lent[:2]
+    assert n_first == 1, "a probe"
+    assert n_second > 1, "the host works"
+    assert 600 <= second - first <= 610
+
+
 def test_a_redirect_to_a_host_that_waits_is_followed_when_it_may_be_asked(ledger: connect.Ledger) -> None:
     def answer(turn: Turn) -> list[Outcome]:
         if turn.host == "a.example.org":
@@ -366,6 +441,48 @@ def test_a_move_waits_as_long_as_the_redirect_has_asked(ledger: connect.Ledger) 
     assert run(ledger, runner, Plan(HostTable())) is Ending.DONE
     there = [turn.expires_at for turn in runner.turns if turn.host == "c.example.org"]
     assert min(there) - min(turn.expires_at for turn in runner.turns) >= 100.5
+
+
+def test_a_move_waits_by_the_later_of_two_clocks(ledger: connect.Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock was set forward by an hour in mid-run; the next run begins by it, and has to keep the wait as well."""
+    monkeypatch.setattr(clocks.now, "for_others", lambda moment: moment + 3600.0)
+    moved = Move("c.example.org", 0, "http://c.example.org/", 1, wait_s=100.5)
+    runner = ByHand(lambda turn: [Outcome(claim.image_id, move=moved, requests=1) for claim in turn.claims])
+    run(ledger, runner, Plan(HostTable(), max_idle_s=60.0), patience_s=60.0)
+    [(not_before,)] = ledger.connection.execute("SELECT min(not_before) FROM image_rows WHERE redirect_url IS NOT NULL")
+    asked_at = min(turn.expires_at for turn in runner.turns) - 120.0
+    assert not_before >= asked_at + 3600.0 + 100.5
+
+
+@pytest.mark.parametrize("group", ["", 'group = "shared"'])
+def test_what_is_shown_of_a_wait_is_when_it_ends(ledger: connect.Ledger, monkeypatch: pytest.MonkeyPatch, group: str) -> None:
+    """However the wall clock was set when it was named; the ledger has it for the next run, which begins by that clock."""
+    monkeypatch.setattr(clocks.now, "for_others", lambda moment: moment + 86400.0)
+    shown: list[Snapshot] = []
+
+    class Screen(Watcher):
+        def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+            shown.append(snapshot)
+
+    runner = ByHand(lambda turn: wait_of(turn) if turn.host.startswith("a") else all_gone(turn))
+    table = parse_hosts(f'[hosts."*.example.org"]\nconnections = 2\n{group}')
+    named_at = runner.now
+    Steward(ledger, runner, Plan(table, max_idle_s=60.0), Screen(), runner.clock, lambda: False).run()
+    [snapshot] = shown
+    assert snapshot.blocked["a.example.org"] == pytest.approx(named_at + 600, abs=10)
+    assert set(snapshot.blocked) == ({"a.example.org", "b.example.org"} if group else {"a.example.org"})
+    assert (blocks(ledger)["a.example.org"] or 0.0) > named_at + 86400
+
+
+def test_an_image_that_is_only_passed_on_is_no_answer(ledger: connect.Ledger) -> None:
+    """Nobody was asked: a host that was left alone has still to be probed."""
+    with ledger.transaction() as db:
+        pacing.save_pace(db, 1, HostPace(block_level=3, blocked_until=time.time() - 1, blocked_why="it is in trouble"))
+    passed_on = Move("c.example.org", 0, "http://c.example.org/", 1)
+    runner = ByHand(lambda turn: [Outcome(claim.image_id, move=passed_on) for claim in turn.claims])
+    run(ledger, runner, Plan(HostTable(), only_hosts=("a.example.org",)), patience_s=60.0)
+    assert {len(turn.claims) for turn in runner.turns} == {1}
+    assert pacing.load(ledger.connection, 1).pace.block_level == 3
 
 
 def test_a_move_of_a_stored_image_waits_as_long_as_the_redirect_has_asked(ledger: connect.Ledger) -> None:

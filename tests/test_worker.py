@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -18,10 +19,12 @@ from PIL import Image
 from d4c_images import worker as worker_module
 from d4c_images.attempts import TROUBLES
 from d4c_images.decode import Decoder, TakesLong
+from d4c_images.door import UNSIGNED
 from d4c_images.errors import StoreError
 from d4c_images.examine import Examiner
 from d4c_images.fetch import Connections, Fetcher, Request
 from d4c_images.judge import Policy
+from d4c_images.lanes import FEW_ALIKE
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
 from d4c_images.ratelimit import Wish
 from d4c_images.stores import Keep, Place, partial
@@ -181,7 +184,7 @@ def by_path(publishers: Publishers) -> None:
     [
         (("http_404", "ok"), False, (Status.SUCCESS, None), 1, 2),
         (("html_as_jpeg", "garbage", "ok"), False, (Status.SUCCESS, None), 2, 3),
-        (("jpeg_head_garbage", "ok"), False, (Status.SUCCESS, None), 1, 2),
+        (("jpeg_head_garbage", "ok"), False, (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED), 0, 1),
         (("http_500", "ok"), False, (Status.SUCCESS, None), 1, 2),
         (("redirect_loop", "ok"), False, (Status.SUCCESS, None), 1, 12),
         (("http_404", "http_410"), False, (Status.FAILED_PERMANENT, "http_410"), 1, 2),
@@ -431,7 +434,7 @@ def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch
     outcomes = bench.outcomes(turn([claim(number) for number in range(8)], connections=1))
     done = [outcome for outcome in outcomes.values() if not is_released(outcome)]
     assert [status(outcome) for outcome in done] == [(Status.SUCCESS, None)]
-    assert done[0].hold_s == 30.0
+    assert 20.0 < done[0].hold_s <= 29.0
 
 
 def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, starts: list[float]) -> None:
@@ -505,6 +508,26 @@ def test_a_host_that_asks_for_peace_gets_it(bench: Bench, publishers: Publishers
     assert all(is_released(outcomes[number]) for number in range(1, 40))
     assert sum(is_released(outcomes[number]) for number in range(40, 70)) > 20
     assert publishers.host(HOST)["requests"] < 10
+
+
+@pytest.mark.parametrize("leads_to", ["", "other.example"])
+def test_many_redirects_in_a_row_end_the_turn_unless_they_are_nothing_odd(
+    bench: Bench, publishers: Publishers, leads_to: str
+) -> None:
+    """The steward has to see first what is to be had there. The turn that was on its way ends as well."""
+    publishers.behave(f"{HOST}=redirect_to_host:other.example")
+    first, second = (turn([claim(n) for n in range(at, at + 40)], at + 1, connections=1, leads_to=leads_to) for at in (0, 40))
+    outcomes = bench.outcomes(first, second)
+    n_moved = sum(outcome.move is not None for outcome in outcomes.values())
+    assert n_moved == publishers.host(HOST)["requests"] == (80 if leads_to else UNSIGNED)
+    assert sum(map(is_released, outcomes.values())) == 80 - n_moved
+
+
+def test_after_some_pages_alike_one_image_is_asked_for_at_a_time(bench: Bench, publishers: Publishers) -> None:
+    """What is under way when the steward hears of it is in vain, if it is a shut door."""
+    publishers.behave(f"{HOST}=http_403", f"{HOST}/0.jpg=slow_first_byte:0.5")
+    bench.outcomes(turn([claim(n) for n in range(60)], connections=8))
+    assert publishers.host(HOST)["requests"] <= 8 + FEW_ALIKE, "with those that the first few have made room for"
 
 
 def test_a_dead_host_does_not_burn_claims(bench: Bench, publishers: Publishers) -> None:
@@ -683,7 +706,8 @@ def test_one_image_that_surprises_us_does_not_end_the_work_on_others(bench: Benc
     outcomes = bench.outcomes(turn([claim(number) for number in range(6)]))
     assert status(outcomes[3]) == (Status.FAILED_TRANSIENT, ErrorType.OTHER)
     assert outcomes[3].verdict is not None
-    assert outcomes[3].verdict.detail == "ZeroDivisionError: what is this?"
+    detail = str(outcomes[3].verdict.detail)
+    assert re.fullmatch(r"a fault of this program ended the attempt, at line \d+ of examine\.py: please report it", detail)
     assert sum(status(outcome) == (Status.SUCCESS, None) for outcome in outcomes.values()) == 5
     assert len(bench.files()) == 5
 
@@ -691,8 +715,9 @@ def test_one_image_that_surprises_us_does_not_end_the_work_on_others(bench: Benc
 def test_a_file_that_a_newer_lease_took_away_is_given_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     real_put = bench.store.put
 
-    def put(keeps: Sequence[Keep]) -> list[str | None]:
-        bench.store.clear_partials(1_000_000_001, 0)
+    def put(keeps: Sequence[Keep]) -> list[Place | None]:
+        if any("1000000001" in keep.partial.path.name for keep in keeps):  # else it may not even have been decoded
+            bench.store.clear_partials(1_000_000_001, 0)
         return real_put(keeps)
 
     monkeypatch.setattr(bench.store, "put", put)
@@ -866,7 +891,21 @@ def test_whatever_a_server_does_a_final_name_means_a_whole_image(bench: Bench, p
         turn([claim(2 * at + n, f"https://{host}/{n}.jpg", last_attempt=bool(n % 2)) for n in range(2)], at + 1, host=host)
         for at, host in enumerate(hosts)
     ]
-    outcomes = bench.outcomes(*turns)
+    bench.fetcher.close()
+    limits = replace(LIMITS, connect_s=PATIENCE_S, stall_s=5.0)
+    bench.fetcher = Fetcher(FetchOptions(limits, connect_to=(publishers.connect_to,), cacert=publishers.cacert))
+    outcomes, left, n_open = dict[int, Outcome](), list(turns), [0]
+
+    def feed(wait_s: float) -> Orders:
+        """Some hosts at a time: with all of them at once, a busy machine needs longer for the handshakes than a stall takes."""
+        given, left[:] = left[: 8 - n_open[0]], left[8 - n_open[0] :]
+        n_open[0] += len(given)
+        return Orders(tuple(given), closed=not left)
+
+    for report in bench.reports(feed):
+        n_open[0] -= report.finished
+        outcomes |= {outcome.image_id: outcome for outcome in report.outcomes}
+    assert len(outcomes) == 2 * len(hosts)
     kept = {outcome.blob.path for outcome in outcomes.values() if outcome.blob}
     assert bench.files() == sorted(kept)
     assert len(kept) > 60

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from functools import partial
 
 from d4c_images.commands import arguments, session
 from d4c_images.errors import Stopped, UsageError
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             if stop():
                 raise Stopped("a signal came: the check has stopped; run the same command again, and it goes on from here")
 
-        report = checking.check(ledger, args.root, options, show, partial(print, file=sys.stderr, flush=True))
+        report = checking.check(ledger, args.root, options, show, session.say)
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

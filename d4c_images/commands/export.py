@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings
 
 COLLECTION, ALL, FAILED = "collection", "all images", "failed images"
@@ -71,5 +71,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
     else:
-        print(f"{args.file}: {n_rows:,} rows, {COUNTED[args.which]} ({size_bytes / 1e6:,.1f} MB)")
+        print(f"{printable(str(args.file))}: {n_rows:,} rows, {COUNTED[args.which]} ({size_bytes / 1e6:,.1f} MB)")
     return 0

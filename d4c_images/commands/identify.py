@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from d4c_images.commands import arguments
 from d4c_images.errors import UsageError
@@ -22,7 +21,6 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument("urls", nargs="*", metavar="URL", help="as it stands in an identifier cell; a cell may hold several URLs")
     parser.add_argument(
         "--file",
-        type=Path,
         metavar="FILE",
         help="count what the rules make of a file instead: a download, an archive, any table with a column of URLs, a list of URLs",
     )
@@ -33,11 +31,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report.identities import explained, surveyed
+    from d4c_images.sources import path_of
 
     if bool(args.urls) == (args.file is not None):
         raise UsageError("identify needs URLs, or a table (--file)")
     if args.file is None:
         print(explained(args.urls, as_json=args.json))
     else:
-        print(surveyed(args.file, args.limit, verbose=args.verbose, as_json=args.json))
+        print(surveyed(path_of(args.file), args.limit, verbose=args.verbose, as_json=args.json))
     return 0

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.errors import StoreError, UsageError
+from d4c_images.errors import StoreError, UsageError, printable
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.roots import KnownRoot
 
@@ -32,9 +32,11 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
             f"download --new-root {code}"
         )
     if not seen.is_the_same:
-        print(f"images are stored in {root} from now on; those that are stored already are not moved there", flush=True)
+        fresh = f"images are stored in {root} from now on; those that are stored already are not moved there"
+        print(printable(fresh), flush=True)
     elif known is not None and known.path != path:
-        print(f"the image root is {root} now; it was {known.path}, and the same images are there", flush=True)
+        moved = f"the image root is {root} now; it was {known.path}, and the same images are there"
+        print(printable(moved), flush=True)
     writable(root)
     left = () if known is None else known.left if seen.is_the_same else (*known.left, known.inode)
     inode = root.stat().st_ino

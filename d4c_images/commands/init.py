@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import clocks, signals
 from d4c_images.commands import arguments, session
-from d4c_images.errors import D4CError, Stopped, UsageError
+from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
 from d4c_images.ledger import migrations, owner, questions, wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from d4c_images.ledger.rollup import RollUpProgress
     from d4c_images.reading import Reader
     from d4c_images.report.check_progress import CheckProgressView
+
+COL_XR = "7ddf754f-d193-4cc9-b351-99906754a03b"  # Catalogue of Life, GBIF's taxonomy since 2026
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -38,7 +41,6 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument(
         "source",
         nargs="?",
-        type=Path,
         metavar="SOURCE",
         help="a GBIF download or a publisher's Darwin Core Archive (zip or folder), or a bare table of media",
     )
@@ -53,7 +55,15 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "say, else the file's name",
     )
     parser.add_argument(
-        "--labels", action="store_true", help="also take names, taxon keys and catalogue numbers from the table of occurrences"
+        "--labels",
+        action="store_true",
+        help="also read the table of occurrences: name, taxon keys, place, date, collector, licence, ... of each record",
+    )
+    parser.add_argument(
+        "--checklist-key",
+        type=_checklist_key,
+        metavar="KEY",
+        help="with --labels: the checklist of the taxon keys, by its dataset key at GBIF, for tables that do not name it",
     )
     parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -64,6 +74,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     arguments.add_requeue(parser)
     arguments.add_progress(parser)
+
+
+def _checklist_key(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,100}", text):
+        raise argparse.ArgumentTypeError(f"{printable(text)!r} is no key of a checklist, such as {COL_XR}")
+    return text
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -81,12 +97,15 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
     from rich.console import Console
 
     from d4c_images.ingest import ingest, ingest_labels
-    from d4c_images.report.ingest_progress import IngestProgress, note_lines, summary_lines
-    from d4c_images.sources import open_labels, open_media
+    from d4c_images.report.ingest_progress import IngestProgress, note_lines, nothing_usable, summary_lines
+    from d4c_images.sources import open_labels, open_media, path_of
 
+    if args.checklist_key is not None and not args.labels:
+        raise UsageError("--checklist-key names the checklist of the taxon keys that --labels reads: it needs --labels")
     # A bad source ends here, before anything is touched.
-    sources = open_media(args.source, verbatim=args.verbatim, dataset=args.dataset)
-    labels = open_labels(args.source, dataset=args.dataset) if args.labels else None
+    path = path_of(args.source)
+    sources = open_media(path, verbatim=args.verbatim, dataset=args.dataset)
+    labels = open_labels(path, dataset=args.dataset) if args.labels else None
     if args.reset:
         _reset(args.ledger, settings, ask=not args.yes)
     stop = session.Stop()
@@ -108,20 +127,30 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
             if why is not None:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
+        summaries = []
+        n_idle: int | None
         try:
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
                 with IngestProgress(console, "media rows", live=live) as view:
                     show = partial(after_each_group, view.show)
                     summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
-                print("\n".join(summary_lines(summary)), flush=True)
+                summaries.append(summary)
+                print(printable("\n".join(summary_lines(summary))), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:
-                    counts = ingest_labels(ledger, labels, partial(after_each_group, view.show), clocks.now)
-                print("\n".join([f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]), flush=True)
-            return 0
+                    show = partial(after_each_group, view.show)
+                    counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
+                lines = [f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]
+                print(printable("\n".join(lines)), flush=True)
+            if any(summary.admitted for summary in summaries):
+                return 0
+            ledger.ending = nothing_usable(path, summaries)
+            n_idle = None
         except Stopped as stopped:
             ledger.ending = str(stopped)
             n_idle = idle_rounds(ledger, "init", settings.job)
+    if n_idle is None:
+        raise SourceError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
     return rounds.exit_code(n_idle)
 

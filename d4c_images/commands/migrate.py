@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
-from d4c_images.errors import UsageError
+from d4c_images.errors import UsageError, printable
 from d4c_images.settings import Settings
 
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no ledger at {args.ledger}")
     found = shape.inspect(args.ledger)
     if found is not None and found.version == schema.SCHEMA_VERSION and not found.under_way:
-        print(f"{args.ledger} is of ledger version {found.version}, the current one: nothing to do")
+        print(f"{printable(str(args.ledger))} is of ledger version {found.version}, the current one: nothing to do")
         return 0
     stop = session.Stop()
     live = session.wants_progress(args, sys.stdout)

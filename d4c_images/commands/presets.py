@@ -7,6 +7,7 @@ from pathlib import Path
 from d4c_images.errors import UsageError
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.placeholder_list import PlaceholderList, parse_placeholders
+from d4c_images.small_files import text_of
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -17,8 +18,8 @@ def host_table(path: Path | None) -> HostTable:
     if path is None:
         return presets
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_of(path)
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the hosts file {path}: {error}") from None
     try:
         return parse_hosts(text).over(presets)
@@ -32,8 +33,8 @@ def placeholder_list(path: Path | None) -> PlaceholderList:
     if path is None:
         return presets
     try:
-        return parse_placeholders(path.read_text(encoding="utf-8")).over(presets)
-    except (OSError, UnicodeDecodeError) as error:
+        return parse_placeholders(text_of(path)).over(presets)
+    except (OSError, ValueError) as error:
         raise UsageError(f"cannot read the placeholders file {path}: {error}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images import clocks, signals
 from d4c_images.durations import parse_moment
-from d4c_images.errors import LedgerAwaited, UsageError
+from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger import connect, migrations, owner
 from d4c_images.ledger.liveness import Patience
 from d4c_images.ledger.writing import open_and_own
@@ -58,7 +58,7 @@ class Stop:
 
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

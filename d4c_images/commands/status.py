@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from d4c_images.commands import arguments
+from d4c_images.errors import printable
 from d4c_images.settings import Settings
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         report = status_report(ledger, time.time())
         if args.tables is not None:
             for path in write_tables(ledger, args.tables):
-                print(path, file=sys.stderr)
+                print(printable(str(path)), file=sys.stderr)
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

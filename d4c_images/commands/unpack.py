@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d4c_images.commands import arguments, image_root, session
-from d4c_images.errors import UsageError
+from d4c_images.errors import UsageError, printable
 from d4c_images.settings import Settings
 
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print(f"{done.n_written:,} images were written ({done.written_bytes / 1e6:,.1f} MB), {done.n_there:,} were there already")
         for trouble in done.troubles:
-            print(f"d4c-images: {trouble}", file=sys.stderr)
+            print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:
             print(f"{done.n_troubles:,} could not be read, or are not what the ledger says: see check --sha256")
     return 1 if done.n_troubles else 0

@@ -5,7 +5,10 @@
 `room`     how much there is, for all that is decoded at once
 `samples`  what a picture's numbers mean, and whether a smaller one can be made of them
 `adobe_rgb`  the one profile that pictures name and do not have
-`jpeg`, `jpeg2000`, `png`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
+`faults`, `shape`   what may be wrong with a file, and what its structure shows
+`bmp`, `boxes`, `gif`, `jpeg`, `png`, `riff`   walk through the structure of a format
+`jpeg2000`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
+`tiff_read`   all pictures of a TIFF; `tiff_pages` finds them, `tiff_data`, `tiff_codes` and `tiff_fax` check their data
 """
 
 from d4c_images.decode.decoder import Decoder, Reduced, TakesLong, TooLarge

@@ -1,12 +1,11 @@
 """Says what a stored file is and reads every picture in it to its end; makes a smaller JPEG of it. Decides nothing about its fate.
 
-`Image.verify()` sees no truncated JPEG; a decode does. A picture that fits into the worker's share of memory is decoded as a whole;
-a larger one is read in another way, if its format has one: a JPEG at 1/8 scale, a PNG inflated block by block, a TIFF piece by
-piece, a JPEG 2000 at a lower resolution. What takes more memory than there is, is not decoded and says so (docs/adr/0033).
+`Image.verify()` sees no truncated JPEG; a decode does. A JPEG is decoded at 1/8 scale, a PNG inflated block by block, a GIF picture
+by picture. Of the others, one that fits into the worker's share of memory is decoded as a whole, a larger TIFF piece by piece, a
+larger JPEG 2000 at a lower resolution. What takes more memory than there is, is not decoded and says so (docs/adr/0033).
 
-Not seen, since these formats have no checksum of their picture data: damage that leaves the file its length and its structure in
-WebP, JPEG 2000, AVIF, HEIC, BMP, most GIF, and TIFF unless packed with deflate; a stretch of a JPEG whose wrong bits are codes as
-well; a progressive JPEG that lacks whole scans and has an end marker.
+The file's own structure is walked through first, whatever is decoded afterwards. What a library cannot decode is judged by that
+(docs/adr/0051). What no format can show: docs/explanation/damage.md.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
-from d4c_images.decode import jpeg, jpeg2000, need, png, small, tiff
+from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, need, png, riff, small, tiff, tiff_pages, tiff_read
+from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
 from d4c_images.decode.room import Room
 from d4c_images.decode.samples import NotReduced
+from d4c_images.decode.shape import Shape
 from d4c_images.judge import DecodeFault, DecodeResult
 from d4c_images.sniff import Kind, Sniffed
 
@@ -50,16 +49,20 @@ _FORMATS = {
     "image/avif": "AVIF",
     "image/heic": "HEIF",
 }
-# What Pillow's plug-ins let through where a file is damaged.
-_DAMAGE = (
-    OSError, SyntaxError, EOFError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, AttributeError,
-    AssertionError, struct.error, zlib.error,
-)  # fmt: skip
-_SAYS_SHORT = ("truncated", "premature", "unexpected end", "not enough", "end of file", "end of data", "not processed")
+_WALKS: dict[str, Callable[[BinaryIO, int], Shape]] = {
+    "WEBP": riff.walk,
+    "BMP": bmp.walk,
+    "AVIF": boxes.walk_items,
+    "HEIF": boxes.walk_items,
+}
 
 
-class _TooManyPixels(ValueError):
+class _TooManyPixels(Exception):
     pass
+
+
+class _NotLoaded(Exception):
+    """A library has opened a file and then failed to decode the first picture in it."""
 
 
 class TakesLong(Exception):
@@ -91,13 +94,22 @@ class _Read:
 
 
 class _Sparing(io.BufferedReader):
-    """A file of which no more than `left_bytes` may be read: a header can be as large as a body. None lifts that."""
+    """A file of which no more than `left_bytes` may be read: a header can be as large as a body. None lifts that.
 
-    def __init__(self, path: Path, left_bytes: int | None) -> None:
+    Its first bytes are those of `head`.
+    """
+
+    def __init__(self, path: Path, left_bytes: int | None, head: bytes = b"") -> None:
         super().__init__(io.FileIO(path))
         self.left_bytes = left_bytes
+        self._head = head
 
     def read(self, size: int | None = -1, /) -> bytes:
+        at = self.tell() if self._head else 0
+        data = self._read(size)
+        return self._head[at : at + len(data)] + data[max(0, len(self._head) - at) :]
+
+    def _read(self, size: int | None) -> bytes:
         if self.left_bytes is not None:
             data = super().read(self.left_bytes + 1 if size is None or size < 0 else min(size, self.left_bytes + 1))
             self.left_bytes -= len(data)
@@ -118,6 +130,7 @@ class Decoder:
         self._loading = threading.Lock()
         Image.MAX_IMAGE_PIXELS = None  # our own limit instead
         ImageFile.LOAD_TRUNCATED_IMAGES = False
+        PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = HEADER_BYTES, 2 * HEADER_BYTES  # profiles of scanners
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is an error on loading
 
     def check(self, path: Path, sniffed: Sniffed, *, may_take_long: bool = True) -> DecodeResult:
@@ -126,23 +139,25 @@ class Decoder:
         `detail` of a picture that is `ok`: what libjpeg found odd in it, now and then the only trace of a damage; or what of it
         was not decoded, and why.
         """
+        if sniffed.truncated:
+            return DecodeResult(False, DecodeFault.TRUNCATED, "The file is cut off: it promises more than it holds.")
         if sniffed.kind is Kind.RAW:
             return _check_raw(path, sniffed)
         if sniffed.media_type not in _FORMATS:
             return DecodeResult(False, DecodeFault.UNDECODABLE, f"no decoder for {sniffed.media_type}")
-        form = _FORMATS[sniffed.media_type]
         try:
-            read = self._read(path, form, may_take_long)
+            read = self._read(path, _FORMATS[sniffed.media_type], may_take_long)
         except _TooManyPixels as error:
             return DecodeResult(False, DecodeFault.TOO_MANY_PIXELS, str(error))
-        except jpeg.DamagedJpeg as error:
+        except Damaged as error:
             return DecodeResult(False, DecodeFault.TRUNCATED, str(error))
-        except _DAMAGE as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            return DecodeResult(False, _fault(error), f"{type(error).__name__}: {error}")
-        if read.unread and sniffed.truncated:
-            return DecodeResult(False, DecodeFault.TRUNCATED, f"cut off, and {read.unread}")
+        except NoPicture as error:
+            return DecodeResult(False, DecodeFault.UNDECODABLE, str(error))
+        except Unread as error:
+            read = _Read(None, None, unread=str(error))
+        except DECODE_ERRORS as error:
+            raise_if_of_disk(error)
+            return DecodeResult(False, DecodeFault.TRUNCATED, "The file is damaged: its structure makes no sense.")
         fault = DecodeFault.UNREAD if read.unread else None
         detail = "; ".join(filter(None, (read.unread, read.oddity))) or None
         return DecodeResult(True, fault, detail, read.width, read.height, sniffed.media_type, sniffed.extension)
@@ -165,7 +180,8 @@ class Decoder:
             raise NotReduced("it could not be decoded to make it smaller") from error
 
     def _reduced(self, path: Path, original_sha256: bytes, form: str, max_edge: int, may_take_long: bool) -> Reduced | None:
-        with self._opened(path, form) as picture:
+        head = tiff_pages.head_of_main(path) if form == "TIFF" else b""
+        with self._opened(path, form, head) as picture:
             is_small = form == "JPEG" and max(picture.size) <= max_edge
             if is_small and small.orientation_of(picture, path) == 1:
                 return None
@@ -177,7 +193,8 @@ class Decoder:
         return Reduced(body, hashlib.sha256(body).digest(), *made.size)
 
     @contextmanager
-    def _opened(self, path: Path, form: str) -> Iterator[ImageFile.ImageFile]:
+    def _opened(self, path: Path, form: str, head: bytes = b"") -> Iterator[ImageFile.ImageFile]:
+        """`head`: in place of the file's first bytes."""
         need_bytes = need.of_opening(form, path)
         if not self._fits(2 * need_bytes):  # for two threads at once
             raise TooLarge(f"not decoded: the file alone takes {need_bytes // 1_000_000} MB")
@@ -186,7 +203,7 @@ class Decoder:
                 import pillow_heif  # libheif, that most workers never need
 
                 pillow_heif.register_heif_opener()
-        with _Sparing(path, HEADER_BYTES) as file, Image.open(file, formats=[form]) as picture:
+        with _Sparing(path, HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
             file.left_bytes = None
             yield picture
 
@@ -198,26 +215,43 @@ class Decoder:
     def _fits(self, need_bytes: int) -> bool:
         return need_bytes <= self._room.own_bytes
 
-    def _unread(self, picture: Image.Image, need_bytes: int) -> str:
+    def _unread(self, size: tuple[int, int], need_bytes: int) -> str:
         return (
-            f"not decoded: {picture.width} x {picture.height} pixels take {need_bytes // 1_000_000} MB,"
+            f"not decoded: {size[0]} x {size[1]} pixels take {need_bytes // 1_000_000} MB,"
             f" more than {self._room.common_bytes // 1_000_000}"
         )
 
     # reading to the end
 
     def _read(self, path: Path, form: str, may_take_long: bool) -> _Read:
+        if form == "JPEG":
+            return self._read_jpeg(path, may_take_long)
+        if form == "PNG":
+            return self._read_png(path, may_take_long)
+        if form == "GIF":
+            return self._read_gif(path, may_take_long)
+        if form == "JPEG2000":
+            return self._read_jpeg_2000(path, may_take_long)
+        if form == "TIFF":
+            return self._read_tiff(path, may_take_long)
+        shape = _walked(path, form)
+        if shape is not None and shape.is_plain:
+            self._weigh((shape.width or 0) * (shape.height or 0), may_take_long=True)
+            return _Read(shape.width, shape.height)
         try:
             with self._opened(path, form) as picture:
-                if isinstance(picture, JpegImageFile):
-                    return self._read_jpeg(picture, path, may_take_long)
                 return self._read_all(picture, path, may_take_long)
-        except TooLarge as error:
-            return _Read(None, None, unread=str(error))
+        except (TooLarge, _NotLoaded, *DECODE_ERRORS) as error:
+            raise_if_of_disk(error)
+            if form == "WEBP":
+                return self._read_alone(path, may_take_long)
+            if isinstance(error, TooLarge):
+                return replace(_Read(shape.width, shape.height) if shape else _Read(None, None), unread=str(error))
+            return _explained(shape, has_opened=isinstance(error, _NotLoaded))
 
     def _weigh(self, pixels: int, may_take_long: bool) -> None:
         if pixels > self._max_pixels:
-            raise _TooManyPixels(f"{pixels} pixels, more than {self._max_pixels}")
+            raise _TooManyPixels(f"The picture has {pixels} pixels, more than {self._max_pixels}.")
         if pixels > LONG_PIXELS and not may_take_long:
             raise TakesLong
 
@@ -226,66 +260,134 @@ class Decoder:
         read, total = _Read(*picture.size), 0
         for number in range(MAX_FRAMES + 1):
             try:
-                picture.seek(number)
-            except EOFError:
-                break
-            pixels = picture.width * picture.height
-            if number and (number == MAX_FRAMES or total + pixels > self._max_pixels):
-                return replace(read, unread=f"not decoded: what follows the first {number} pictures")
-            total += pixels
-            self._weigh(total, may_take_long)
-            unread = self._read_picture(picture, path, may_take_long)
+                if number and not _sought(picture, number):
+                    break
+                pixels = picture.width * picture.height
+                if number and (number == MAX_FRAMES or total + pixels > self._max_pixels):
+                    return replace(read, unread=f"not decoded: what follows the first {number} pictures")
+                total += pixels
+                self._weigh(total, may_take_long)
+                unread = self._read_picture(picture, path, may_take_long)
+            except DECODE_ERRORS as error:
+                raise_if_of_disk(error)
+                if not number:
+                    raise _NotLoaded from error
+                unread = f"not decoded: picture {number + 1} of this file, and what follows it"
             if unread:
                 return replace(read, unread=unread)
         return read
 
-    def _read_jpeg(self, picture: JpegImageFile, path: Path, may_take_long: bool) -> _Read:
+    def _read_jpeg(self, path: Path, may_take_long: bool) -> _Read:
         """What libjpeg finds odd but harmless; then, and where simplejpeg cannot read such a JPEG, Pillow has the last word."""
-        width, height = picture.size
-        self._weigh(width * height, may_take_long)
         with jpeg.opened(path) as body:
             frame = jpeg.frame_of(body)
-            need_bytes = frame.need_bytes(width * height) if frame else 0
+            if frame is None or not frame.width or not frame.height:
+                jpeg.check_structure(body)
+                raise Unread("The JPEG file is whole by its structure, but of a kind that is not decoded here.")
+            size, pixels = (frame.width, frame.height), frame.width * frame.height
+            self._weigh(pixels, may_take_long)
+            need_bytes = frame.need_bytes(pixels)
             if need_bytes > self._room.common_bytes:
                 jpeg.check_scans(body)
-                return _Read(width, height, unread=self._unread(picture, need_bytes))
+                return _Read(*size, unread=self._unread(size, need_bytes))
             with self._room_for(need_bytes, may_take_long):
                 oddity = jpeg.complaint(body)
-                if oddity is not None:
-                    picture.draft(None, (max(1, width // 8), max(1, height // 8)))
-                    picture.load()
-        return _Read(width, height, oddity)
+                unread = None if oddity is None else _why_pillow_cannot(body, frame, oddity)
+            jpeg.check_end(body)
+        return _Read(*size, oddity, unread)
+
+    def _read_png(self, path: Path, may_take_long: bool) -> _Read:
+        """By the file's own checksums: nothing is decoded into memory, and metadata may be as odd and as large as they like."""
+        with path.open("rb") as file:
+            header = png.header_of(file)
+        self._weigh(header.width * header.height, may_take_long)
+        png.read(path)
+        return _Read(header.width, header.height)
+
+    def _read_gif(self, path: Path, may_take_long: bool) -> _Read:
+        with jpeg.opened(path) as body:
+            pictures: list[gif.Picture] = []
+            for picture in gif.pictures(body):  # to the end of the file, however many they are
+                if len(pictures) <= MAX_FRAMES:
+                    pictures.append(picture)
+            read = _Read(*gif.size_of(body, pictures[0]))
+            total = 0
+            for number, picture in enumerate(pictures):
+                total += picture.width * picture.height
+                if number and (number == MAX_FRAMES or total > self._max_pixels):
+                    return replace(read, unread=f"not decoded: what follows the first {number} pictures")
+                self._weigh(total, may_take_long)
+                need_bytes = picture.width * picture.height + picture.end - picture.start
+                if need_bytes > self._room.common_bytes:
+                    return replace(read, unread=self._unread((picture.width, picture.height), need_bytes))
+                try:
+                    with self._room_for(need_bytes, may_take_long):
+                        gif.check(body, picture)
+                except Damaged:
+                    if not number:
+                        raise
+                    return replace(read, unread=f"not decoded: picture {number + 1} of this file, and what follows it")
+        return read
+
+    def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> _Read:
+        """At the highest resolution for which there is memory; there are some at which OpenJPEG fails, so then at a higher one."""
+        with path.open("rb") as file:
+            shape = boxes.walk_jpeg_2000(file, path.stat().st_size)
+        size = shape.width or 0, shape.height or 0
+        self._weigh(size[0] * size[1], may_take_long)
+        for lower in range(jpeg2000.lower_of(size, path, self._room.own_bytes), -1, -1):
+            need_bytes = jpeg2000.need_bytes(size, path, lower)
+            if need_bytes > self._room.common_bytes:
+                return _Read(*size, unread=self._unread(size, need_bytes))
+            try:
+                with self._room_for(need_bytes, may_take_long):
+                    jpeg2000.load(path, shape.end or 0, lower)
+                return _Read(*size)
+            except DECODE_ERRORS as error:
+                raise_if_of_disk(error)
+        return _explained(shape, has_opened=True)
+
+    def _read_alone(self, path: Path, may_take_long: bool) -> _Read:
+        """The first picture of a WebP as if nothing else were in the file, which may be odd or large."""
+        size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            shape = riff.walk(file, size_bytes)
+            size = shape.width or 0, shape.height or 0
+            read = _Read(*size)
+            need_bytes = need.of_pixels("WEBP", size) + 2 * riff.picture_bytes(file, size_bytes)
+            if need_bytes > self._room.common_bytes:
+                return replace(read, unread=self._unread(size, need_bytes))
+            with self._room_for(need_bytes, may_take_long):
+                try:
+                    with Image.open(io.BytesIO(riff.alone(file, size_bytes)), formats=["WEBP"]) as picture:
+                        picture.load()
+                except DECODE_ERRORS as error:
+                    raise Damaged("The picture data are damaged: they cannot be decoded.") from error
+            if riff.has_more_pictures(file, size_bytes):
+                return replace(read, unread="not decoded: what is to be seen in this file besides its first picture")
+        return read
 
     def _read_picture(self, picture: ImageFile.ImageFile, path: Path, may_take_long: bool) -> str | None:
         """Why it was not decoded; None where it was."""
         need_bytes = need.of_whole(picture, path)
-        if not self._fits(need_bytes):
-            if picture.format == "PNG":
-                png.read(path)
-                return None
-            if isinstance(picture, TiffImageFile) and self._read_pieces(picture, path):
-                return None
-            if picture.format == "JPEG2000":
-                need_bytes = jpeg2000.shrink(picture, path, self._room.own_bytes)
-            if need_bytes > self._room.common_bytes:
-                return self._unread(picture, need_bytes)
+        if need_bytes > self._room.common_bytes:
+            return self._unread(picture.size, need_bytes)
         with self._room_for(need_bytes, may_take_long):
             picture.load()
-            if picture.format == "PNG":  # loading passes over the checksums of chunks and a missing end
-                with Image.open(path, formats=["PNG"]) as again:
-                    again.verify()
         return None
 
-    def _read_pieces(self, picture: TiffImageFile, path: Path) -> bool:
-        """Whether a TIFF could be read piece by piece."""
-        with path.open("rb") as file, self._room.taken(tiff.PIECE_BYTES):
-            try:
-                for piece in tiff.pieces(picture, file):
-                    with Image.open(io.BytesIO(piece.body), formats=["TIFF"]) as part:
-                        part.load()
-            except tiff.Uncut:
-                return False
-        return True
+    def _read_tiff(self, path: Path, may_take_long: bool) -> _Read:
+        means = tiff_read.Means(
+            weigh=lambda pixels: self._weigh(pixels, may_take_long),
+            memory=tiff_read.Memory(
+                lambda need_bytes: self._room_for(need_bytes, may_take_long), self._room.own_bytes, self._room.common_bytes
+            ),
+            opened=lambda head: self._opened(path, "TIFF", head),
+            most_pixels=self._max_pixels,
+            most_pictures=MAX_FRAMES,
+        )
+        found = tiff_read.read(path, means)
+        return _Read(found.width, found.height, found.oddity, found.unread)
 
     # making smaller
 
@@ -302,7 +404,7 @@ class Decoder:
                 if made is not None:
                     return made
         if need_bytes > self._room.common_bytes:
-            raise TooLarge(self._unread(picture, need_bytes))
+            raise TooLarge(self._unread(picture.size, need_bytes))
         with self._room_for(need_bytes, may_take_long):
             return small.made(picture, plan)
 
@@ -327,7 +429,7 @@ class Decoder:
             by *= 2
         need_bytes = tiff.PIECE_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
         if need_bytes > self._room.common_bytes:
-            raise TooLarge(self._unread(picture, need_bytes))
+            raise TooLarge(self._unread(picture.size, need_bytes))
         if picture.width * picture.height > LONG_PIXELS and not may_take_long:
             raise TakesLong
         with self._room_for(need_bytes, may_take_long), path.open("rb") as file:
@@ -335,6 +437,48 @@ class Decoder:
                 return small.made_of_pieces(picture, file, by, plan)
             except tiff.Uncut:
                 return None
+
+
+def _sought(picture: ImageFile.ImageFile, number: int) -> bool:
+    """Whether there is such a picture."""
+    try:
+        picture.seek(number)
+        return True
+    except EOFError:
+        return False
+
+
+def _walked(path: Path, form: str) -> Shape | None:
+    """What the structure of a file shows; None if nobody walks through such a file. Raises `Damaged` and `NoPicture`."""
+    walk = _WALKS.get(form)
+    if walk is None:
+        return None
+    with path.open("rb") as file:
+        return walk(file, path.stat().st_size)
+
+
+def _explained(shape: Shape | None, *, has_opened: bool) -> _Read:
+    """What it means that a library cannot decode a file. Raises `Damaged` if that is the file's fault."""
+    if shape is None:
+        raise Damaged("The file cannot be decoded: it is cut off or damaged, or of a kind that is not known here.")
+    if has_opened and shape.is_usual:
+        raise Damaged("The picture data are damaged: they cannot be decoded.")
+    unread = "not decoded: the file is whole by its structure, but its picture is of a kind that is not decoded here"
+    return _Read(shape.width, shape.height, unread=unread)
+
+
+def _why_pillow_cannot(body: jpeg.Body, frame: jpeg.Frame, oddity: str) -> str | None:
+    """None if Pillow decodes a JPEG that libjpeg has found odd. Raises `Damaged` if Pillow decodes any whole JPEG of its kind."""
+    try:
+        with Image.open(io.BufferedReader(jpeg.Bare(body)), formats=["JPEG"]) as picture:
+            picture.draft(None, (max(1, frame.width // 8), max(1, frame.height // 8)))
+            picture.load()
+        return None
+    except DECODE_ERRORS as error:
+        if frame.is_usual:
+            raise Damaged(f"The JPEG file is damaged: {oddity}") from error
+    jpeg.check_structure(body)
+    return "not decoded: the JPEG file is whole by its structure, but of a kind that is not decoded here"
 
 
 def _check_raw(path: Path, sniffed: Sniffed) -> DecodeResult:
@@ -352,8 +496,3 @@ def _check_raw(path: Path, sniffed: Sniffed) -> DecodeResult:
 def _said(error: Exception) -> str:
     text = error.args[0] if error.args else ""
     return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) or type(error).__name__
-
-
-def _fault(error: Exception) -> DecodeFault:
-    short = isinstance(error, EOFError | struct.error) or any(sign in str(error).lower() for sign in _SAYS_SHORT)
-    return DecodeFault.TRUNCATED if short else DecodeFault.UNDECODABLE

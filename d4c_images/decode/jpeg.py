@@ -6,6 +6,8 @@ progressive one does, libjpeg keeps all coefficients, two bytes each: then it ne
 
 from __future__ import annotations
 
+import io
+import itertools
 import mmap
 import re
 import threading
@@ -16,7 +18,8 @@ from pathlib import Path
 
 import simplejpeg
 
-from d4c_images.sniff import start_of_scan
+from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
+from d4c_images.sniff import start_of_scan, top_boxes
 
 MAPPED_BYTES = 4_000_000  # from there on a file is not read into memory, but mapped ...
 GIVE_BACK_S = 0.02  # ... and what has been read of it is given back so often
@@ -27,12 +30,11 @@ _BYTES_LEFT = re.compile(r"([0-9]+) extraneous bytes before marker 0xd[0-9]")  #
 _HOLE = re.compile(rb"\0{1024}\0*+(?!\xff)")
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_USUAL = frozenset({0xC0, 0xC1, 0xC2})  # the others are lossless, hierarchical or arithmetic-coded
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_START_OF_SCAN, _END = 0xDA, 0xD9
-
-
-class DamagedJpeg(ValueError):
-    pass
+_START, _END, _START_OF_SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_NEXT_PICTURE = re.compile(rb"\0*+(?=\xff\xd8\xff)")
+_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # but for JFIF's and Adobe's, which say what the colours mean
 
 
 Body = bytes | mmap.mmap
@@ -42,10 +44,13 @@ Body = bytes | mmap.mmap
 class Frame:
     """What stands before the first scan."""
 
+    width: int
+    height: int
     coefficients: int  # of all components together
     components: int
     is_progressive: bool
     n_scanned: int  # components in the first scan
+    is_usual: bool  # of a kind that libjpeg is known to decode
 
     def need_bytes(self, pixels: int) -> int:
         """Memory of a decode at 1/8 scale."""
@@ -78,35 +83,34 @@ def _give_back(body: mmap.mmap, done: threading.Event) -> None:
 
 def frame_of(body: Body) -> Frame | None:
     """None where there is none before the first scan: nobody can decode that."""
-    at, frame = 2, None
-    scan = start_of_scan(body)
-    while at < scan:
-        marker, length = body[at + 1], int.from_bytes(body[at + 2 : at + 4], "big")
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker in _FRAMES:
-            frame = marker, body[at + 4 : at + 2 + length]
-        at += 2 + length
-    n_scanned = body[scan + 4 : scan + 5]
-    if frame is None or not n_scanned or len(frame[1]) < 6 + 3 * frame[1][5]:
+    frame, n_scanned = None, b""
+    for marker, start, end in _segments(body, 2):
+        if marker in _FRAMES and frame is None:
+            frame = marker, body[start + 2 : end]
+        elif marker == _START_OF_SCAN:
+            n_scanned = body[start + 2 : start + 3]
+            break
+    if frame is None or not n_scanned or len(frame[1]) < 6 or len(frame[1]) < 6 + 3 * frame[1][5]:
         return None
     marker, said = frame
     factors = [(said[at] >> 4, said[at] & 15) for at in range(7, 6 + 3 * said[5], 3)]
     widest, highest = max((x for x, _ in factors), default=1) or 1, max((y for _, y in factors), default=1) or 1
     rows, columns = (-(-int.from_bytes(said[at : at + 2], "big") // 8) for at in (1, 3))
     blocks = sum((x - (-columns * x // widest)) * (y - (-rows * y // highest)) for x, y in factors)
-    return Frame(64 * blocks, said[5], marker in _PROGRESSIVE, n_scanned[0])
+    height, width = (int.from_bytes(said[at : at + 2], "big") for at in (1, 3))
+    is_usual = marker in _USUAL and said[0] == 8 and said[5] in (1, 3, 4) and width > 0 and height > 0
+    is_usual = is_usual and all(x and y and not widest % x and not highest % y for x, y in factors)
+    return Frame(width, height, 64 * blocks, said[5], marker in _PROGRESSIVE, n_scanned[0], is_usual)
 
 
 def complaint(body: Body) -> str | None:
-    """libjpeg's first warning, or the error that it ended with. Decodes all of the file. Damage raises `DamagedJpeg`."""
+    """libjpeg's first warning, or the error that it ended with. Decodes all of the file. Damage raises `Damaged`."""
     try:
         simplejpeg.decode_jpeg(body, "gray", min_height=1, min_width=1)
     except ValueError as error:
         oddity = str(error)
         if _DAMAGE.search(oddity) or _has_hole(body, oddity):
-            raise DamagedJpeg(oddity) from error
+            raise Damaged(oddity) from error
         return oddity
     return None
 
@@ -126,25 +130,121 @@ def _has_hole(body: Body, oddity: str) -> bool:
 def check_scans(body: Body) -> None:
     """Whether all scans are there, by their headers alone: each coefficient of each component, to its last bit.
 
-    Raises `DamagedJpeg`. What the scans hold is not decoded.
+    Raises `Damaged`. What the scans hold is not decoded.
     """
     missing: dict[int, dict[int, int]] = {}  # component -> coefficient -> bits that are still to come (or 16: all)
-    at = 2
-    while found := _MARKER.search(body, at):
-        marker, at = found[1][0], found.end()
-        if marker == _END:
-            break
-        if marker in (0x01, 0xD8):
-            continue
-        said = body[at + 2 : at + int.from_bytes(body[at : at + 2], "big")]
-        at += 2 + len(said)
-        if marker in _FRAMES and not missing:
+    for marker, start, end in _segments(body, 2):
+        said = body[start + 2 : end] if marker in _FRAMES or marker == _START_OF_SCAN else b""
+        if marker in _FRAMES and not missing and len(said) > 6 and len(said) >= 6 + 3 * said[5]:
             missing = {said[n]: dict.fromkeys(range(64), 16) for n in range(6, 6 + 3 * said[5], 3)}
         elif marker == _START_OF_SCAN:
+            if len(said) < 6 or len(said) < 4 + 2 * said[0]:
+                raise Damaged("The JPEG file is damaged: the header of a scan is too short.")
             first, last, bits = said[-3:]
             for n in range(1, 1 + 2 * said[0], 2):
                 missing.get(said[n], {}).update(dict.fromkeys(range(first, min(last, 63) + 1), bits & 15))
-    else:
-        raise DamagedJpeg("no end marker")
     if not missing or any(left for coefficients in missing.values() for left in coefficients.values()):
-        raise DamagedJpeg("scans are missing")
+        raise Damaged("The JPEG file is cut off or damaged: scans of its picture are missing.")
+    check_end(body)
+
+
+def check_end(body: Body) -> None:
+    """Whether the picture has its end marker, and what begins right behind it its own: further pictures, a phone's film clip.
+
+    Raises `Damaged`. Anything else may stand behind the end. Costs nothing if the file ends with an end marker.
+    """
+    if body[-2:] == b"\xff\xd9":
+        return
+    at = _behind_end(body, 0)
+    while following := _NEXT_PICTURE.match(body, at):
+        at = _behind_end(body, following.end())
+    rest = len(body) - at
+    clip = top_boxes(lambda n, length: body[at + n : at + n + length], rest)
+    if body[at + 4 : at + 8] == b"ftyp" and any(box.end > rest for box in clip):
+        raise Damaged("The JPEG file is cut off within the film clip behind its picture.")
+
+
+def _behind_end(body: Body, start: int) -> int:
+    """Behind the end marker of the picture that begins at `start`."""
+    for marker, _, end in _segments(body, start + 2):
+        if marker == _END:
+            return end
+    raise Damaged("The JPEG file is cut off: a picture in it has no end.")
+
+
+def _segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
+    """The markers of a picture up to its end marker, with where their segment begins and ends; picture data are passed over."""
+    return counted(_all_segments(body, at))
+
+
+def _all_segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
+    while found := _MARKER.search(body, at):
+        marker, at = found[1][0], found.end()
+        if marker in (0x01, _START):
+            continue
+        end = at + (0 if marker == _END else int.from_bytes(body[at : at + 2], "big"))
+        yield marker, at, end
+        if marker == _END:
+            return
+        at = end
+
+
+def check_structure(body: Body) -> None:
+    """For a JPEG that nobody here can decode. Raises `Damaged`, or `NoPicture` if it is whole and has none."""
+    markers = {marker for marker, _, _ in _segments(body, 2)}
+    if _END not in markers:
+        raise Damaged("The JPEG file is cut off: its picture has no end.")
+    if not markers & _FRAMES and _START_OF_SCAN not in markers and _is_seamless(body):
+        raise NoPicture("There is no picture in the JPEG file.")
+    if not markers & _FRAMES or _START_OF_SCAN not in markers:
+        raise Damaged("The JPEG file is damaged: its picture lacks a header.")
+    check_end(body)
+
+
+def _is_seamless(body: Body) -> bool:
+    """Whether one segment follows the other from the start to the end marker, with nothing in between."""
+    behind = 2
+    for _, start, end in _segments(body, 2):
+        if start != behind + 2:
+            return False
+        behind = end
+    return True
+
+
+class Bare(io.RawIOBase):
+    """A JPEG without its metadata, which may be odd or larger than the picture; to be read by others."""
+
+    def __init__(self, body: Body) -> None:
+        super().__init__()
+        self._body, self._scan = body, start_of_scan(body)
+        kept = [(start - 2, end) for marker, start, end in _before(body, self._scan) if marker not in _METADATA]
+        if sum(end - start for start, end in kept) > MAPPED_BYTES:
+            raise Unread("not decoded: the tables before the picture are too large")
+        self._start = b"\xff\xd8" + b"".join(body[start:end] for start, end in kept)
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        base = (0, self._at, len(self._start) + len(self._body) - self._scan)[whence]
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        size = len(buffer)
+        if self._at < len(self._start):
+            data = self._start[self._at : self._at + size]
+        else:
+            at = self._at - len(self._start) + self._scan
+            data = self._body[at : at + size]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _before(body: Body, scan: int) -> Iterator[tuple[int, int, int]]:
+    return itertools.takewhile(lambda segment: segment[1] <= scan, _segments(body, 2))

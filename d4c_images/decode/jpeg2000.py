@@ -6,10 +6,15 @@ decoded. They have no checksum, and a full decode sees no damage in them either.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from d4c_images.decode import need
+from d4c_images.decode.faults import DECODE_ERRORS, Unread, raise_if_of_disk
+from d4c_images.decode.window import Window
 
 _HEAD = 1 << 16
 _START, _CODING_STYLE, _START_OF_TILE = b"\xff\x4f\xff\x51", b"\xff\x52", b"\xff\x90"
@@ -18,14 +23,35 @@ _START, _CODING_STYLE, _START_OF_TILE = b"\xff\x4f\xff\x51", b"\xff\x52", b"\xff
 def shrink(picture: Any, path: Path, most_bytes: int, least_edge: int = 1) -> int:
     """Set the resolution at which `picture` will be loaded: the highest that takes at most `most_bytes`, if there is one, and has
     a long edge of `least_edge`. Returns the bytes that it will take."""
-    file_bytes = need.of_file("JPEG2000", path)
-    pixel_bytes = need.of_whole(picture, path) - file_bytes
-    levels = _levels(path)
-    lower = 0
-    while lower < levels and file_bytes + (pixel_bytes >> 2 * lower) > most_bytes and max(picture.size) >> lower + 1 >= least_edge:
+    picture.reduce = lower = lower_of(picture.size, path, most_bytes, least_edge)
+    return need_bytes(picture.size, path, lower)
+
+
+def lower_of(size: tuple[int, int], path: Path, most_bytes: int, least_edge: int = 1) -> int:
+    """How often the resolution is to be halved, so that a decode takes at most `most_bytes`, if it can be."""
+    levels, lower = _levels(path), 0
+    while lower < levels and need_bytes(size, path, lower) > most_bytes and max(size) >> lower + 1 >= least_edge:
         lower += 1
-    picture.reduce = lower
-    return file_bytes + (pixel_bytes >> 2 * lower)
+    return lower
+
+
+def need_bytes(size: tuple[int, int], path: Path, lower: int) -> int:
+    """That a decode takes whose resolution is halved `lower` times."""
+    return need.of_file("JPEG2000", path) + (need.of_pixels("JPEG2000", size) >> 2 * lower)
+
+
+def load(path: Path, end: int, lower: int) -> None:
+    """Decode the picture in the first `end` bytes of a file: OpenJPEG stumbles over what stands behind them. Raises `Unread` if
+    Pillow does not know what kind of picture it is, and other exceptions if its data cannot be decoded."""
+    with path.open("rb") as file:
+        try:
+            picture: Any = Image.open(io.BufferedReader(Window(file, end)), formats=["JPEG2000"])
+        except DECODE_ERRORS as error:
+            raise_if_of_disk(error)
+            raise Unread("The JPEG 2000 file is whole by its structure, but of a kind that is not decoded here.") from error
+        with picture:
+            picture.reduce = lower
+            picture.load()
 
 
 def _levels(path: Path) -> int:

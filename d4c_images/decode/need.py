@@ -19,6 +19,11 @@ def of_whole(picture: Image.Image, path: Path) -> int:
     return picture.width * picture.height * per_pixel + of_file(form, path)
 
 
+def of_pixels(form: str, size: tuple[int, int]) -> int:
+    """For one picture of a format, without the part of it that does not depend on the pixels."""
+    return size[0] * size[1] * _BYTES_PER_PIXEL[form]
+
+
 def of_opening(form: str, path: Path) -> int:
     """Before anything is known of the picture: some formats are read into memory as soon as they are opened."""
     return of_file(form, path) if form in ("WEBP", "AVIF", "HEIF") else 0

@@ -16,8 +16,12 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
+from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
+
 BLOCK = 1 << 18
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_CUT = "The PNG file is cut off."
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type, as the depths
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # x, y, steps
 
 
@@ -44,25 +48,35 @@ class Header:
 
 
 def read(path: Path) -> None:
-    """Raises `EOFError` where a PNG ends too early, `ValueError` and `zlib.error` where it is damaged."""
+    """Raises `Damaged` if a PNG ends too early or shows damage anywhere, also in its metadata. Anything may follow IEND."""
     with path.open("rb") as file:
         header, at = header_of(file), 0
-        for block in inflated(file, header.size_bytes()):
-            if not header.interlaced:
-                _check_filters(block, at, header.row_bytes(header.width))
-            at += len(block)
+        try:
+            for block in inflated(file, header.size_bytes()):
+                if not header.interlaced:
+                    _check_filters(block, at, header.row_bytes(header.width))
+                at += len(block)
+        except zlib.error as error:
+            raise Damaged("The picture data of the PNG are damaged: they cannot be inflated.") from error
     if at < header.size_bytes():
-        raise EOFError(f"PNG: {at} bytes of picture data, not {header.size_bytes()}")
+        raise Damaged("The picture data of the PNG end before the picture does.")
 
 
 def header_of(file: BinaryIO) -> Header:
-    """Reads up to the end of the header."""
+    """Reads up to the end of the header. Raises `Damaged`; `NoPicture` or `Unread` if the file is whole and of another kind."""
     start = file.read(33)
-    if len(start) < 33 or start[12:16] != b"IHDR":
-        raise EOFError("PNG: no header")
+    if start[12:16] != b"IHDR" or start[8:12] != b"\0\0\0\x0d":
+        file.seek(8)
+        for _ in _chunks(file):
+            pass
+        raise Unread("The PNG file is whole, but of a kind that is not decoded here.")
+    if len(start) < 33:
+        raise Damaged(_CUT)
+    if zlib.crc32(start[12:29]) != int.from_bytes(start[29:], "big"):
+        raise Damaged("The header of the PNG is damaged: its checksum is wrong.")
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", start[16:29])
-    if colour not in _CHANNELS or zlib.crc32(start[12:29]) != int.from_bytes(start[29:], "big"):
-        raise ValueError("PNG: broken header")
+    if not width or not height or depth not in _DEPTHS.get(colour, ()):
+        raise NoPicture("The PNG file declares a picture that cannot be: no pixels, or no such colours.")
     return Header(width, height, depth * _CHANNELS[colour], interlace == 1)
 
 
@@ -72,40 +86,44 @@ def inflated(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
     What is packed behind `size_bytes` is not unpacked: it belongs to no picture, and may be any amount.
     """
     stream, n = zlib.decompressobj(), 0
-    for data in _picture_data(file):
-        while data and not stream.eof and n <= size_bytes:
+    for kind, data in _chunks(file):
+        while kind == b"IDAT" and data and not stream.eof and n <= size_bytes:
             block = stream.decompress(data, BLOCK)
             n, data = n + len(block), stream.unconsumed_tail
             yield block
     while not stream.eof and n <= size_bytes:
         block = stream.decompress(b"", BLOCK)
         if not block:
-            raise EOFError("PNG: picture data end too early")
+            raise Damaged("The picture data of the PNG end too early.")
         n += len(block)
         yield block
 
 
-def _picture_data(file: BinaryIO) -> Iterator[bytes]:
-    """What the IDAT chunks hold, whose checksums are compared behind them; ends with IEND."""
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    return counted(_all_chunks(file))
+
+
+def _all_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks up to IEND, kind and data, in blocks of at most `BLOCK` bytes; each checksum is compared after its data."""
     while True:
         start = file.read(8)
         if len(start) < 8:
-            raise EOFError("PNG: the file ends without an end")
+            raise Damaged(_CUT)
         left, kind = int.from_bytes(start[:4], "big"), start[4:]
         checksum = zlib.crc32(kind)
         while left:
             data = file.read(min(left, BLOCK))
             if not data:
-                raise EOFError("PNG: the file ends within a chunk")
+                raise Damaged(_CUT)
             left -= len(data)
             checksum = zlib.crc32(data, checksum)
-            if kind == b"IDAT":
-                yield data
-        told = file.read(4)
-        if len(told) < 4:
-            raise EOFError("PNG: the file ends within a chunk")
-        if int.from_bytes(told, "big") != checksum:
-            raise ValueError(f"PNG: broken chunk {kind!r}")
+            yield kind, data
+        declared = file.read(4)
+        if len(declared) < 4:
+            raise Damaged(_CUT)
+        if int.from_bytes(declared, "big") != checksum:
+            raise Damaged("The PNG file is damaged: the checksum of a part is wrong.")
+        yield kind, b""  # also of a chunk without data
         if kind == b"IEND":
             return
 
@@ -113,7 +131,7 @@ def _picture_data(file: BinaryIO) -> Iterator[bytes]:
 def _check_filters(block: bytes, at: int, row_bytes: int) -> None:
     types = block[-at % row_bytes :: row_bytes]
     if types and max(types) > 4:
-        raise ValueError("PNG: unknown filter")
+        raise Damaged("The picture data of the PNG are damaged: a row has an unknown filter.")
 
 
 # what it says beside its picture
@@ -186,7 +204,7 @@ def _grouped(blocks: Iterator[bytes], row_bytes: int, at_once: int, height: int)
             del rows[: n * row_bytes]
             y += n
     if y < height:
-        raise EOFError("PNG: picture data end too early")
+        raise Damaged("The picture data of the PNG end too early.")
 
 
 def _png(width: int, height: int, colour: int, rows: bytes) -> bytes:

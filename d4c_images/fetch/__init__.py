@@ -6,9 +6,21 @@ request. A bad server or a bad URL becomes a `Reply` with an `OwnCode`; only a s
 
 from d4c_images.fetch.body import HEAD_BYTES, TAIL_BYTES, Sink, Unfinished
 from d4c_images.fetch.codes import own_code
+from d4c_images.fetch.coding import may_be_brotli
 from d4c_images.fetch.connections import Connections
 from d4c_images.fetch.fetcher import Fetcher
 from d4c_images.fetch.transfer import Request
 from d4c_images.fetch.urls import host_of
 
-__all__ = ["HEAD_BYTES", "TAIL_BYTES", "Connections", "Fetcher", "Request", "Sink", "Unfinished", "host_of", "own_code"]
+__all__ = [
+    "HEAD_BYTES",
+    "TAIL_BYTES",
+    "Connections",
+    "Fetcher",
+    "Request",
+    "Sink",
+    "Unfinished",
+    "host_of",
+    "may_be_brotli",
+    "own_code",
+]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from d4c_images.fetch.coding import names_coding
 from d4c_images.model import OwnCode
 
 HEAD_BYTES = 64 * 1024
@@ -20,7 +21,7 @@ WRITE_BYTES = 64 * 1024  # each write lets other threads in, and waits until the
 STRONG_DATE_S = 60  # a file that was changed so shortly before the answer may change again within the same second
 
 _MAY_GO_ON = frozenset({OwnCode.BROKEN, OwnCode.STALLED, OwnCode.TIMEOUT})
-_CONTENT_RANGE = re.compile(r"bytes\s+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+_CONTENT_RANGE = re.compile(r"(?:bytes)?[\s:=]*([0-9]{1,18})\s*-\s*([0-9]{1,18})\s*/\s*([0-9]{1,18})", re.IGNORECASE)
 
 
 class Sink(Protocol):
@@ -113,8 +114,8 @@ class Unfinished(NamedTuple):
             return False
         if not _is_plain(headers) or headers.get("content-type", "").lower().startswith("multipart/"):
             return False
-        etag = headers.get("etag")
-        return etag is None or not self.validator.startswith('"') or etag == self.validator
+        named = headers.get("etag" if self.validator.startswith('"') else "last-modified")
+        return named is None or named.strip() == self.validator
 
 
 class Span(NamedTuple):
@@ -134,9 +135,22 @@ def content_range(headers: Mapping[str, str]) -> Span | None:
     return span if span.first <= span.last < span.total else None
 
 
-def unfinished(
-    body: Body, headers: Mapping[str, str], code: int, error: OwnCode, before: Unfinished | None
-) -> Unfinished | None:
+def part_in(code: int, headers: Mapping[str, str], size_bytes: int) -> tuple[int, str | None]:
+    """The code of an answer with `size_bytes` to a request for the whole, and why it is no whole: 200 for a 206 that brings all
+    there is, 206 for a 200 that brings the very part that it names. A Content-Range that does not fit the bytes says nothing.
+    """
+    span = content_range(headers)
+    if code == 206 and span is not None and span.first == 0 and size_bytes == span.total:
+        return 200, None
+    if code in (200, 203) and span is not None and size_bytes == span.last - span.first + 1 < span.total:
+        return 206, f"bytes {span.first:,} to {span.last:,} of {span.total:,} came, although the whole was asked for"
+    if code == 206:
+        named = headers.get("content-range", "")[:200]
+        return 206, f"{size_bytes:,} bytes came as a part ({named or 'of what, is not said'}), although the whole was asked for"
+    return code, None
+
+
+def unfinished(body: Body, headers: Mapping[str, str], code: int, error: OwnCode, before: Unfinished | None) -> Unfinished | None:
     """How to go on with a body of an answer of `code` that ended in `error`; None where the server cannot do that, or has not said
     what it takes. `before` is what this request was to go on with.
     """
@@ -173,4 +187,4 @@ def _time(date: str | None) -> float | None:
 
 
 def _is_plain(headers: Mapping[str, str]) -> bool:
-    return headers.get("content-encoding", "identity").strip().lower() == "identity"
+    return not names_coding(headers.get("content-encoding", ""))

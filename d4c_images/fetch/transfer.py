@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pycurl
 
 from d4c_images.errors import StoreError
-from d4c_images.fetch.body import Body, Sink, Unfinished, content_range, unfinished
+from d4c_images.fetch.body import Body, Sink, Unfinished, content_range, part_in, unfinished
 from d4c_images.fetch.codes import own_code
+from d4c_images.fetch.coding import Unpacker, named_codings, unpacker
 from d4c_images.fetch.route import Gate, Route
-from d4c_images.fetch.urls import host_of, target_of
+from d4c_images.fetch.urls import host_of, location_of, target_of
+from d4c_images.identity.manifest import MAX_BYTES as DOCUMENT_BYTES
 from d4c_images.model import FetchOptions, OwnCode, Reply
+from d4c_images.sniff import Kind, sniff
 
 ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Originals matter: no format is named that would have a server make something else of what it has.
 ACCEPT = "Accept: image/*,*/*;q=0.5"
-ENCODINGS = "gzip, deflate, br"
+PLAIN_TEXTS = frozenset({Kind.HTML, Kind.JSON, Kind.XML, Kind.TEXT})
+ACCEPT_ENCODING = "Accept-Encoding: gzip, deflate"  # undone here (`coding`): libcurl would believe the header and not the bytes
+CURL_ENCODINGS = "gzip, deflate, br"  # for what comes in brotli all the same, which only libcurl can undo
 SPOILT = frozenset({8, pycurl.E_FILESIZE_EXCEEDED, pycurl.E_BAD_CONTENT_ENCODING})  # 8: WEIRD_SERVER_REPLY
+NAME_WAITS = (b"retry-after", b"ratelimit", b"x-ratelimit", b"x-rate-limit")  # headers with these names, or beginnings of names
 SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location"})
 
 
@@ -34,7 +40,10 @@ class Request:
     hops: int = 0  # redirects before this one, handed on to the reply
     goes_on: Unfinished | None = None  # the rest of this body is wanted
     condition: tuple[str, ...] = ()  # headers that say what is there already: with 304 for an answer, no body comes
+    undone_by_curl: bool = False  # the body is in a coding that libcurl has to undo
     cookies: tuple[str, ...] = ()  # to begin with; with the reply, those that are there then (lines of Netscape's format)
+    on_wait: Callable[[Request, Mapping[str, str]], None] | None = None  # called within `poll`; it must not raise
+    names_wait: bool = False  # set with the head of an answer that may name a wait, which was passed to `on_wait` before its body
     broke_off: Unfinished | None = None  # told with the reply: the body broke off, and its rest may be asked for
     starts_over: bool = False  # told with the reply: the rest is not to be had, so ask for the whole
 
@@ -57,7 +66,7 @@ class Transfer:
         self._limits = options.limits
         self._insecure_hosts = options.insecure_hosts
         self._memory: pycurl.CurlShare | None = None
-        self._extra: tuple[str, ...] = ()
+        self._extra: tuple[str, ...] | None = None  # headers of the request before, besides those of all
         self._is_insecure = self._may_wait = False
         self._headers = [ACCEPT] + ([f"From: {options.from_address}"] if options.from_address else [])
         self.curl = curl = pycurl.Curl()
@@ -66,8 +75,6 @@ class Transfer:
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         curl.setopt(pycurl.USERAGENT, options.user_agent)
-        curl.setopt(pycurl.HTTPHEADER, self._headers)
-        curl.setopt(pycurl.ENCODING, ENCODINGS)
         curl.setopt(pycurl.BUFFERSIZE, 256 * 1024)
         curl.setopt(pycurl.CAINFO, cacert)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _ms(self._limits.connect_s))
@@ -88,12 +95,16 @@ class Transfer:
         self.request, self.url = request, url
         self._lines: list[bytes] = []
         self._has_whole_head = False
+        self._coded = ""  # what the answer says of it
+        self._unpacker: Unpacker | None = None  # None: the body is plain
+        self._is_long_text = False  # more of it is not wanted
+        self._look_again_at = DOCUMENT_BYTES
         self._kept: bool | None = None  # None: no body yet
         self._body = request.goes_on.body if request.goes_on else Body(request.sink)
         self._overlap = b""  # still to be met with
-        self._own: OwnCode | None = None
+        self._own: tuple[OwnCode, str] | None = None
         self._fault: OSError | StoreError | None = None
-        request.broke_off, request.starts_over = None, False
+        request.broke_off, request.starts_over, request.names_wait = None, False, False
         self._gate.take(route)
         if memory is not self._memory:
             if self._memory is not None:
@@ -102,7 +113,7 @@ class Transfer:
             self._memory = memory
         if self._insecure_hosts:
             self._verify(host_of(url) not in self._insecure_hosts)
-        self._ask_for_rest(request.goes_on, request.condition)
+        self._ask_for_rest(request.goes_on, request.condition, by_curl=request.undone_by_curl)
         self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forget those of the request before
         for cookie in request.cookies:
             self.curl.setopt(pycurl.COOKIELIST, cookie.encode("latin-1"))
@@ -117,6 +128,8 @@ class Transfer:
         try:
             if self._fault is not None:
                 raise self._fault
+            if self._unpacker is not None and self._own is None and not self._is_long_text:
+                all(map(self._add, self._unpacker.end()))
             if self._kept:
                 self._body.write()
         except OSError as fault:
@@ -124,18 +137,22 @@ class Transfer:
         self.has_multiplexed = self.curl.getinfo(pycurl.INFO_HTTP_VERSION) == pycurl.CURL_HTTP_VERSION_2_0
         return request, self._reply(request, error, message)
 
-    def _ask_for_rest(self, goes_on: Unfinished | None, condition: tuple[str, ...]) -> None:
+    def _ask_for_rest(self, goes_on: Unfinished | None, condition: tuple[str, ...], *, by_curl: bool) -> None:
         """Of a body as it is stored: a range of what is packed for the way is of no use."""
-        extra = condition if goes_on is None else ("Accept-Encoding: identity", f"If-Range: {goes_on.validator}")
+        extra: tuple[str, ...]
         if goes_on is not None:
+            extra = ("Accept-Encoding: identity", f"If-Range: {goes_on.validator}")
             self.curl.setopt(pycurl.RANGE, f"{goes_on.first_byte}-")
+        else:
+            extra = condition if by_curl else (ACCEPT_ENCODING, *condition)
         if extra == self._extra:
             return
         self._extra = extra
         self.curl.setopt(pycurl.HTTPHEADER, [*self._headers, *extra])
         if goes_on is None:
             self.curl.unsetopt(pycurl.RANGE)
-            self.curl.setopt(pycurl.ENCODING, ENCODINGS)
+        if by_curl and goes_on is None:
+            self.curl.setopt(pycurl.ENCODING, CURL_ENCODINGS)
         else:
             self.curl.unsetopt(pycurl.ENCODING)
 
@@ -151,11 +168,11 @@ class Transfer:
             lines = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)  # `getinfo` takes them to be UTF-8
             request.cookies = tuple(line.decode("latin-1") for line in lines)
         code, text, redirect_url = self.curl.getinfo(pycurl.RESPONSE_CODE), message or None, None
-        is_decided = self._is_decided_by_head(code, error)
+        is_decided = self._is_decided_by_head(code, error) or self._is_enough(error)
         if request.starts_over or is_decided:
             text = None
         if self._own is not None:
-            code = self._own
+            code, text = self._own
         elif request.starts_over:
             pass
         elif error == pycurl.E_COULDNT_CONNECT and (refusal := self._gate.refusal):
@@ -168,8 +185,12 @@ class Transfer:
                 code, text = OwnCode.BAD_REDIRECT, f"{code} to {headers.get('location', 'nowhere')[:500]}"
         elif code < 100:
             code, text = OwnCode.BROKEN, "an answer without a status"
-        elif code == 206 and request.goes_on is not None and self._kept:
+        elif self._kept and self._unpacker is not None and self._unpacker.fault is not None:
+            code, text = self._unpacker.fault
+        elif self._kept and code == 206 and request.goes_on is not None:
             code, text = self._joined(headers)
+        elif self._kept and not self._is_long_text:
+            code, text = part_in(code, headers, self._n_came())
         self._look_ahead(request, code, headers)
         return Reply(
             code=int(code),
@@ -197,11 +218,21 @@ class Transfer:
         is_enough = self._has_whole_head or (code >= 400 and error in SPOILT)
         return is_enough and code >= 300 and code == code_of(self._lines)
 
+    def _is_enough(self, error: int) -> bool:
+        """Whether nothing is missing of a body although libcurl says so: a wrong Content-Length, or no more of it was wanted."""
+        is_whole = self._unpacker is not None and self._unpacker.is_proven_whole
+        return self._is_long_text or (error == pycurl.E_PARTIAL_FILE and is_whole)
+
+    def _n_came(self) -> int:
+        """Bytes of the body as they were sent."""
+        return self._body.size_bytes if self._unpacker is None else self._unpacker.taken_bytes
+
     def _look_ahead(self, request: Request, code: int, headers: Mapping[str, str]) -> None:
         """Whether the body can be gone on with, now that it has ended like this."""
         said, goes_on = code_of(self._lines), request.goes_on
         if self._kept:
-            if code < 0 and self._body.size_bytes >= self._limits.resume_from_bytes:
+            is_plain = self._unpacker is None or self._unpacker.is_plain
+            if code < 0 and is_plain and self._body.size_bytes >= self._limits.resume_from_bytes:
                 request.broke_off = unfinished(self._body, headers, said, OwnCode(code), goes_on)
         elif goes_on is not None:
             request.starts_over = code in (412, 416) or 200 <= code < 300
@@ -215,23 +246,51 @@ class Transfer:
         span = content_range(headers)
         if span is not None and self._body.size_bytes == span.total:
             return 200, None
-        return OwnCode.BROKEN, f"{self._body.size_bytes} bytes after {headers.get('content-range')}"
+        named = headers.get("content-range")
+        return OwnCode.BROKEN, f"{self._body.size_bytes:,} bytes are there after the rest, which was sent as {named}"
 
     def _header(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):  # a new answer: what came before was a 1xx
             self._lines = []
             self._has_whole_head = False
+            self._coded = ""
+        elif self._has_whole_head:
+            return  # a trailer says nothing of what has gone before (RFC 9110 section 6.5.1)
         elif not line.strip():
             self._has_whole_head = True
+            if any(one.lower().startswith(NAME_WAITS) for one in self._lines) and code_of(self._lines) >= 200:
+                self._announce_wait()
+        elif line[:17].lower() == b"content-encoding:":
+            self._coded += "," + line[17:].strip().decode("latin-1")
         self._lines.append(line)
+
+    def _announce_wait(self) -> None:
+        """A body may take minutes to come, and its decoding as long."""
+        if self.request.on_wait is not None:
+            self.request.names_wait = True
+            self.request.on_wait(self.request, _parsed(self._lines))
 
     def _receive(self, chunk: bytes) -> int | None:
         """libcurl's write callback: anything but None ends the transfer with E_WRITE_ERROR. Must not raise."""
         try:
-            return None if (self._kept is not None or self._begin_body()) and self._add(chunk) else 0
+            if self._kept is None and not self._begin_body(chunk):
+                return 0
+            if self._unpacker is None:
+                return None if self._add(chunk) else 0
+            return None if self._add_all(self._unpacker.feed(chunk)) else 0
         except (OSError, StoreError) as error:
             self._fault = error
             return 0
+
+    def _add_all(self, pieces: Iterable[bytes]) -> bool:
+        """Whether more of the packed body is wanted."""
+        for piece in pieces:
+            if not self._add(piece):
+                return False
+        fault = self._unpacker and self._unpacker.fault
+        if fault and self._kept and self._own is None:
+            self._own = fault
+        return fault is None
 
     def _add(self, chunk: bytes) -> bool:
         """Whether more of the body is wanted."""
@@ -245,26 +304,31 @@ class Transfer:
                 return False
             self._overlap, chunk = self._overlap[n:], chunk[n:]
         if self._body.size_bytes + len(chunk) > self._limits.max_bytes:
-            self._own = OwnCode.TOO_LARGE
+            self._own = OwnCode.TOO_LARGE, f"more than {self._limits.max_bytes:,} bytes"
             return False
         self._body.add(chunk)
-        return True
+        return self._body.size_bytes <= self._look_again_at or not self._turns_out_long()
 
-    def _begin_body(self) -> bool:
+    def _turns_out_long(self) -> bool:
+        """Whether this is text, of which so much is no page and no document that anybody would read."""
+        self._look_again_at = self._limits.max_bytes
+        self._is_long_text = sniff(self._body.head, self._body.tail, self._body.size_bytes).kind in PLAIN_TEXTS
+        return self._is_long_text
+
+    def _begin_body(self, chunk: bytes) -> bool:
         """What the first bytes of a body are the beginning of; False where they are of no use."""
         code, goes_on = code_of(self._lines), self.request.goes_on
         self._kept = 200 <= code < 300
-        if goes_on is None:
-            return True
-        if not self._kept:
-            self._body = Body(self.request.sink)
-        elif code != 206:
-            goes_on.body.start_over()
-        elif goes_on.is_continued_by(_parsed(self._lines)):
+        if goes_on is not None and code == 206:
+            self.request.starts_over = not goes_on.is_continued_by(_parsed(self._lines))
             self._overlap = goes_on.overlap
-        else:
-            self.request.starts_over = True
-            return False
+            return not self.request.starts_over
+        if goes_on is not None and self._kept:
+            goes_on.body.start_over()
+        elif goes_on is not None:
+            self._body = Body(self.request.sink)
+        named = named_codings(self._coded) if self._coded and not self.request.undone_by_curl else ()
+        self._unpacker = unpacker(named, chunk)
         return True
 
 
@@ -284,13 +348,14 @@ def _parsed(lines: list[bytes]) -> dict[str, str]:
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if colon:
-            key, text = name.strip().decode("latin-1").lower(), _text(value.strip())
+            key = name.strip().decode("latin-1").lower()
+            text = location_of(value) if key == "location" else _text(value.strip())
             headers[key] = f"{headers[key]}, {text}" if key in headers and key not in SINGLE else text
     return headers
 
 
 def _text(value: bytes) -> str:
-    """Header values are UTF-8 where servers write a raw path into Location, Latin-1 by the old book."""
+    """Header values are UTF-8 where servers write what they like, Latin-1 by the old book."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

@@ -12,6 +12,10 @@ _CLEAR = re.compile(
     r"https?://(?:[^/?#@\\&]*@)?(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?(?:[/?#]|\Z)", re.ASCII | re.IGNORECASE
 ).match
 
+_C0_AND_BLANK = bytes(range(0x21))
+_AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#\\]*")
+_NOT_IN_URL = re.compile(rb"[^\x21-\x7e]")
+
 
 @functools.lru_cache(maxsize=1024)  # asked several times for each request, in a row
 def host_of(url: str) -> str | None:
@@ -34,6 +38,21 @@ def requestable(url: str) -> str | None:
     if host_of(url) is None:
         return None
     return url if _CLEAR(url) and url.isascii() and url.isprintable() and " " not in url else usable_url(url)
+
+
+def location_of(value: bytes) -> str:
+    """A Location header as text. What a URL cannot hold is encoded byte by byte: the server reads those bytes, whatever they spell.
+
+    Only a host has to be read as letters. Blanks around it, tabs and line breaks go (https://url.spec.whatwg.org/#url-parsing).
+    """
+    value = value.strip(_C0_AND_BLANK).translate(None, b"\t\r\n")
+    authority = _AUTHORITY.match(value)
+    end = authority.end() if authority else 0
+    try:
+        host = value[:end].decode("utf-8")
+    except UnicodeDecodeError:
+        host = value[:end].decode("latin-1")
+    return host + _NOT_IN_URL.sub(lambda found: b"%%%02X" % found[0][0], value[end:]).decode("ascii")
 
 
 def target_of(url: str, location: str) -> str | None:

@@ -7,6 +7,7 @@ for a file that the publisher has not made.
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
 from collections.abc import Iterator
@@ -125,12 +126,13 @@ def _limit(size: Size | None, more: list[Json]) -> Size | None:
     )
     if share >= 1.0:
         return None
-    allowed = max(1, math.floor(width * share))
-    while allowed > 1:
+
+    def is_refused(allowed: int) -> bool:
         tall = max(1, round(height * allowed / width))
-        if (max_height is None or tall <= max_height) and (max_area is None or allowed * tall <= max_area):
-            break
-        allowed -= 1
+        return (max_height is not None and tall > max_height) or (max_area is not None and allowed * tall > max_area)
+
+    most = max(1, math.floor(width * share))
+    allowed = max(1, bisect.bisect_left(range(1, most + 1), True, key=is_refused))
     return allowed, max(1, round(height * allowed / width))
 
 

@@ -12,6 +12,10 @@ from d4c_images.model import Reject
 
 DAMAGED = "SELECT source FROM archives WHERE damaged_at IS NOT NULL"
 FIND = "SELECT archive_id, row_limit, rows_done, offset_bytes, finished_at FROM archives WHERE kind = ? AND fingerprint = ?"
+# Of an earlier reading of the same stream, whose fingerprint begins alike; the latest.
+FORMER = """
+SELECT fingerprint FROM archives WHERE kind = ?1 AND substr(fingerprint, 1, length(?2)) = ?2 ORDER BY archive_id DESC LIMIT 1
+"""
 BEGIN = "INSERT INTO archives (kind, source, fingerprint, size_bytes, row_limit) VALUES (?, ?, ?, ?, ?)"
 CHECKPOINT = """
 UPDATE archives SET rows_done = ?, offset_bytes = ?, rows_admitted = rows_admitted + ?, new_images = new_images + ?,
@@ -74,6 +78,12 @@ def find_or_begin(
     archive_id, _, rows_done, offset_bytes, finished_at = row
     db.execute("UPDATE archives SET row_limit = ? WHERE archive_id = ?", (row_limit, archive_id))
     return Archive(archive_id, row_limit, rows_done, offset_bytes, finished_at is not None)
+
+
+def former_fingerprint(db: sqlite3.Connection, kind: str, start: str) -> str | None:
+    """The latest fingerprint of this kind that begins so."""
+    row = db.execute(FORMER, (kind, start)).fetchone()
+    return None if row is None else row[0]
 
 
 def checkpoint(

@@ -37,21 +37,37 @@ COLLECTION = Table(
         "dataset": "text",
         "record_id": "text",
         "scientific_name": "text",
-        "taxon_key": "integer",
-        "accepted_taxon_key": "integer",
-        "kingdom_key": "integer",
-        "phylum_key": "integer",
-        "class_key": "integer",
-        "order_key": "integer",
-        "family_key": "integer",
-        "genus_key": "integer",
-        "species_key": "integer",
+        "taxon_key": "text",
+        "accepted_taxon_key": "text",
+        "kingdom_key": "text",
+        "phylum_key": "text",
+        "class_key": "text",
+        "order_key": "text",
+        "family_key": "text",
+        "genus_key": "text",
+        "species_key": "text",
         "family": "text",
         "basis_of_record": "text",
         "dataset_key": "text",
         "institution_code": "text",
         "collection_code": "text",
         "catalog_number": "text",
+        "checklist_key": "text",
+        "occurrence_id": "text",
+        "record_license": "text",
+        "country_code": "text",
+        "country": "text",
+        "geodetic_datum": "text",
+        "type_status": "text",
+        "sex": "text",
+        "life_stage": "text",
+        "event_date": "text",
+        "decimal_latitude": "real",
+        "decimal_longitude": "real",
+        "coordinate_uncertainty_in_meters": "real",
+        "recorded_by": "text",
+        "information_withheld": "text",
+        "data_generalizations": "text",
     },
 )
 _GBIF_ID, _IMAGE_NO, _IMAGE_ID = range(3)
@@ -63,12 +79,18 @@ SELECT k.gbif_id, k.image_no, i.image_id, i.file_path, i.file_offset, i.file_siz
        nullif(lower(hex(i.original_sha256)), ''), i.media_type, i.width, i.height, i.error_type, i.urls, i.url_no,
        (SELECT text FROM texts WHERE text_id = k.license_id), (SELECT text FROM texts WHERE text_id = k.creator_id),
        (SELECT text FROM texts WHERE text_id = k.rights_holder_id), k.references_url, n.dataset, n.record_id,
-       l.scientific_name, l.taxon_key, l.accepted_taxon_key, l.kingdom_key, l.phylum_key, l.class_key, l.order_key, l.family_key,
-       l.genus_key, l.species_key, l.family, l.basis_of_record, l.dataset_key, l.institution_code, l.collection_code,
-       l.catalog_number
+       t.scientific_name, t.taxon_key, t.accepted_taxon_key, t.kingdom_key, t.phylum_key, t.class_key, t.order_key, t.family_key,
+       t.genus_key, t.species_key, t.family, s.basis_of_record, s.dataset_key, s.institution_code, s.collection_code,
+       l.catalog_number, t.checklist_key, l.occurrence_id, s.license, s.country_code, s.country, s.geodetic_datum, s.type_status,
+       s.sex, s.life_stage, l.event_date, l.decimal_latitude, l.decimal_longitude, l.coordinate_uncertainty_in_meters,
+       (SELECT text FROM texts WHERE text_id = l.recorded_by_id),
+       (SELECT text FROM texts WHERE text_id = l.information_withheld_id),
+       (SELECT text FROM texts WHERE text_id = l.data_generalizations_id)
 FROM {links}
 LEFT JOIN record_names AS n ON n.gbif_id = k.gbif_id
-LEFT JOIN labels AS l ON l.gbif_id = k.gbif_id
+LEFT JOIN label_rows AS l ON l.gbif_id = k.gbif_id
+LEFT JOIN label_taxa AS t ON t.taxon_id = l.taxon_id
+LEFT JOIN label_shared AS s ON s.shared_id = l.shared_id
 WHERE i.status = 'success' AND {step}
 """
 FIRST_LINKS = _SELECT.format(

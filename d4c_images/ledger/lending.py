@@ -189,8 +189,15 @@ def _give_back(db: sqlite3.Connection, held: dict[int, int]) -> None:
 
 def host_of(db: sqlite3.Connection, lease_id: int) -> int:
     """The number of the host that was lent under a lease."""
-    host_id: int = db.execute("SELECT host_id FROM leases WHERE lease_id = ?", (lease_id,)).fetchone()[0]
+    host_id = host_if_held(db, lease_id)
+    assert host_id is not None
     return host_id
+
+
+def host_if_held(db: sqlite3.Connection, lease_id: int) -> int | None:
+    """The same; None if the lease has ended."""
+    row = db.execute("SELECT host_id FROM leases WHERE lease_id = ?", (lease_id,)).fetchone()
+    return None if row is None else row[0]
 
 
 def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:

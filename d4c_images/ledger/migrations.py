@@ -1,7 +1,7 @@
 """Brings an older ledger to the current version: what each version changed, and how that is done to 10^8 rows. Asks nothing else.
 
-A migration is a list of steps. Most are statements of no length: new tables, new columns. If all steps are such, one transaction
-does everything, `user_version` included: the ledger is of one version or of the other.
+A migration is a list of steps. Most are statements of no length: new tables, new columns. If all steps are such, or change no more
+rows than one chunk has, one transaction does everything, `user_version` included: the ledger is of one version or of the other.
 
 A `Walk` changes rows, in committed chunks, and goes on after a kill. The first transaction of a migration that has one raises
 `user_version` and notes in `ledger_migrations` that it is under way; the last one notes that it has ended. In between, programs of
@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
@@ -30,6 +31,8 @@ AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that
 RESERVE_BYTES = 256 << 20  # of rows that change, for the log; less for a ledger that is smaller
 LITTLE_BYTES = 1 << 20  # what new tables and views take
 CHUNK_ROWS = 20_000
+
+TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,18 @@ class Script:
     statements: str
 
 
+Change = Callable[[sqlite3.Connection, Mapping[str, int]], None]
+"""What one statement cannot do; with the keys `after` and `upto` of a chunk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A statement that is executed for chunk after chunk of a table's rows: those with `:after < key <= :upto`."""
+    """A change that is made to chunk after chunk of a table's rows: those with `:after < key <= :upto`."""
 
     table: str
     key: str  # the table's INTEGER PRIMARY KEY, or the first column of its primary key if that is an integer
-    statement: str
+    change: str | Change  # a statement, or a function
+    then: str | None = None  # another statement for the same chunk
     grows_by: float = 0.0  # bytes that the ledger grows by, as a share of its size
     chunk_rows: int = CHUNK_ROWS
 
@@ -74,6 +82,20 @@ class Walk:
         """The question for the last key of the chunk after a key."""
         keys = f"SELECT {self.key} AS key FROM {self.table} WHERE {self.key} > ? ORDER BY {self.key} LIMIT ?"  # noqa: S608 - likewise
         return f"SELECT max(key) FROM ({keys})"  # noqa: S608
+
+    def count(self) -> str:
+        """The question for the number of rows, up to a limit."""
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} LIMIT ?)"  # noqa: S608
+
+    def run(self, db: sqlite3.Connection, after: int, upto: int) -> None:
+        """Change one chunk."""
+        keys = {"after": after, "upto": upto}
+        if isinstance(self.change, str):
+            db.execute(self.change, keys)
+        else:
+            self.change(db, keys)
+        if self.then is not None:
+            db.execute(self.then, keys)
 
 
 Step = Tables | Column | Script | Walk
@@ -93,6 +115,12 @@ def _of_schema(*names: str) -> str:
     return "".join(filter(created.match, schema.statements(schema.TABLES)))
 
 
+def _take_labels_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
+    from d4c_images.ledger import labels  # brings numpy, which nobody else needs who opens a ledger
+
+    labels.take_over(db, keys)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         2,
@@ -101,6 +129,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 (
                     *("ledger_migrations", "checkpoints", "recounted_tallies"),
                     *("record_changes", "link_changes", "follower_changes", "politeness_groups", "shut_doors", "image_totals"),
+                    *("label_rows", "label_taxa", "label_shared"),
                     *("picture_rows", "joined_images"),
                 )
             ),
@@ -116,6 +145,15 @@ MIGRATIONS: tuple[Migration, ...] = (
                 """
             ),
             Script(_of_schema("tallies_insert", "tallies_update", "tallies_delete", "host_blocked", "host_grouped", "host_paused")),
+            # The name is a view's from now on. Old rows go with their chunk: new ones take their pages, and little is left to drop.
+            Walk(
+                "labels",
+                "gbif_id",
+                _take_labels_over,
+                "DELETE FROM labels WHERE gbif_id > :after AND gbif_id <= :upto",
+                grows_by=0.1,
+            ),
+            Script("DROP TABLE labels;\n"),
         ),
     ),
 )
@@ -155,18 +193,35 @@ def is_readable(version: int) -> bool:
     return all(isinstance(place.step, Tables) for place in _places(version))
 
 
-def check_usable(path: Path, found: Found | None, terms: Terms | None) -> None:
-    """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done without being asked for."""
+def check_usable(
+    path: Path, found: Found | None, terms: Terms | None, connection: sqlite3.Connection | None = None
+) -> None:
+    """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done without being asked for.
+
+    It is looked at through `connection`, or by itself.
+    """
     if found is None or terms is not None or found.version == 0:
         return
     if found.under_way:
         raise shape.unfinished(path, found.version)
     if found.version == schema.SCHEMA_VERSION:
         return
-    if any(isinstance(place.step, Walk) for place in _places(found.version)):
+    with nullcontext(connection) if connection is not None else shape.looking_at(path) as looking:
+        takes_long = not _is_done_at_once(looking, _places(found.version))
+    if takes_long:
         raise shape.outdated(path, found.version, ", which changes its rows")
     if path.stat().st_size > AUTOMATIC_BYTES:
         raise shape.outdated(path, found.version, f", and its backup takes {show_size(path.stat().st_size)}")
+
+
+def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -> bool:
+    """Whether no table that is walked through has more rows than one chunk."""
+    walks = [place.step for place in places if isinstance(place.step, Walk)]
+    tables = {name for (name,) in connection.execute(TABLES)}
+    return all(
+        walk.table not in tables or connection.execute(walk.count(), (walk.chunk_rows + 1,)).fetchone()[0] <= walk.chunk_rows
+        for walk in walks
+    )
 
 
 def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
@@ -176,7 +231,7 @@ def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say
     Raises `Stopped` in the middle of a walk; the next call goes on there.
     """
     found = shape.judge(ledger.connection, ledger.path)
-    check_usable(ledger.path, found, terms)
+    check_usable(ledger.path, found, terms, ledger.connection)
     if found.version == schema.SCHEMA_VERSION and not found.under_way:
         return
     work = _Work(ledger, terms or Terms(), clock, say)
@@ -207,7 +262,7 @@ class _Work:
             "backup": printable(str(copy.absolute())) if copy else None,
             "began_at": int(self._clock()),
         }
-        in_one = not any(isinstance(place.step, Walk) for place in places)
+        in_one = _is_done_at_once(self._ledger.connection, places)
         with self._ledger.transaction() as db:
             _create(db, ("ledger_migrations",))
             for name in _names_of("view", version):
@@ -268,7 +323,7 @@ class _Work:
                 after = first - 1
             with self._ledger.transaction() as db:
                 upto = db.execute(walk.chunk_end(), (after, walk.chunk_rows)).fetchone()[0]
-                db.execute(walk.statement, {"after": after, "upto": upto})
+                walk.run(db, after, upto)
                 _note(db, place.version, place.number, upto)
                 crash.point("migrate.before_chunk")
             crash.point("migrate.after_chunk")
@@ -348,7 +403,8 @@ def _places(version: int) -> list[_Place]:
     ]
 
 
-def _change(db: sqlite3.Connection, step: Tables | Column | Script | Walk) -> None:
+def _change(db: sqlite3.Connection, step: Step) -> None:
+    """Take a step within one transaction."""
     if isinstance(step, Tables):
         _create(db, step.names)
     elif isinstance(step, Column):
@@ -358,10 +414,14 @@ def _change(db: sqlite3.Connection, step: Tables | Column | Script | Walk) -> No
     elif isinstance(step, Script):
         for statement in schema.statements(step.statements):
             db.execute(statement)
+    else:
+        first, last = db.execute(step.span()).fetchone()
+        if first is not None:
+            step.run(db, first - 1, last)
 
 
 def _create(db: sqlite3.Connection, names: Sequence[str]) -> None:
-    present = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    present = {name for (name,) in db.execute(TABLES)}
     for name in names:
         if name not in present:
             for statement in _statements_of(name):

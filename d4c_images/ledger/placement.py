@@ -26,6 +26,7 @@ from d4c_images.ledger import naming
 from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
 from d4c_images.ledger.snapshot import draft_of, snapshot_of
 from d4c_images.settings import Disk
+from d4c_images.small_files import json_of
 
 LOCAL_TYPES = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "reiserfs", "exfat", "tmpfs", "ramfs", "overlay"}
@@ -109,7 +110,7 @@ def holder(path: Path) -> Holder | None:
 
 def _read(file: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(file.read_text(encoding="utf-8")))
+        return Holder(**json_of(file))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):

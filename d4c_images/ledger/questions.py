@@ -17,10 +17,9 @@ SELECT one.value, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE 
 FROM json_each(?) AS one
 """
 STATES = """
-SELECT h.host_id, h.host, max(coalesce(h.blocked_until, 0), coalesce(p.held_until, 0)),
+SELECT h.host_id, h.host, coalesce(h.blocked_until, 0),
     CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
-LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 """
 N_BLOCKED = "SELECT count(*) FROM host_rows INDEXED BY host_blocked WHERE blocked_until > ?"
 ARE_PAUSED = "FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)"
@@ -83,7 +82,7 @@ class HostState:
     """Whether a host may be asked."""
 
     host: str
-    blocked_until: float  # with all of its group, where it has one; 0: it is not
+    blocked_until: float  # without the wait of its group, and as the ledger has it (`Roster.waits_until`); 0: it is not
     paused_until: float  # 0: it is not; infinity: until somebody says so
 
 

@@ -125,7 +125,7 @@ CREATE TABLE rules (
     UNIQUE (name, version)
 );
 
--- Strings that many rows share: licences, creators, rights holders.
+-- Strings that many rows share: licences, creators, rights holders, collectors.
 CREATE TABLE texts (
     text_id  INTEGER PRIMARY KEY,
     text     TEXT NOT NULL UNIQUE
@@ -323,26 +323,6 @@ CREATE TABLE variants (
     hash_matches   INTEGER,            -- 1, 0: the bytes that came from this URL have it, or not; NULL: not compared yet
     PRIMARY KEY (image_id, url)
 ) WITHOUT ROWID;
-
-CREATE TABLE labels (
-    gbif_id             INTEGER PRIMARY KEY,
-    scientific_name     TEXT,
-    taxon_key           INTEGER,
-    accepted_taxon_key  INTEGER,
-    kingdom_key         INTEGER,
-    phylum_key          INTEGER,
-    class_key           INTEGER,
-    order_key           INTEGER,
-    family_key          INTEGER,
-    genus_key           INTEGER,
-    species_key         INTEGER,
-    family              TEXT,
-    basis_of_record     TEXT,
-    dataset_key         TEXT,
-    institution_code    TEXT,
-    collection_code     TEXT,
-    catalog_number      TEXT
-);
 
 CREATE TABLE rejected_rows (
     archive_id   INTEGER NOT NULL,
@@ -549,6 +529,54 @@ CREATE TRIGGER tallies_delete AFTER DELETE ON tallies BEGIN
     UPDATE image_totals SET n = n - OLD.n, n_final = n_final - OLD.n_final, size_bytes = size_bytes - OLD.size_bytes
     WHERE status = OLD.status AND error_type = OLD.error_type;
 END;
+
+-- What tables of occurrences say of records (`init --labels`); the view `labels` shows it whole. Cells that records share stand
+-- once: those of a taxon and those of a collection, found by a digest of them (ledger/labels.py), and texts as everywhere.
+CREATE TABLE label_rows (
+    gbif_id                  INTEGER PRIMARY KEY,
+    taxon_id                 INTEGER,   -- NULL: nothing is said
+    shared_id                INTEGER,
+    catalog_number           TEXT,
+    occurrence_id            TEXT,
+    event_date               TEXT,      -- as published: a day, a time, a year, an interval of ISO 8601
+    decimal_latitude         REAL,      -- degrees
+    decimal_longitude        REAL,
+    coordinate_uncertainty_in_meters REAL,
+    recorded_by_id           INTEGER,
+    information_withheld_id  INTEGER,
+    data_generalizations_id  INTEGER
+);
+CREATE TABLE label_taxa (
+    taxon_id            INTEGER PRIMARY KEY,
+    digest              BLOB NOT NULL UNIQUE,
+    scientific_name     TEXT,
+    taxon_key           TEXT,           -- keys of the checklist that `checklist_key` names
+    accepted_taxon_key  TEXT,
+    kingdom_key         TEXT,
+    phylum_key          TEXT,
+    class_key           TEXT,
+    order_key           TEXT,
+    family_key          TEXT,
+    genus_key           TEXT,
+    species_key         TEXT,
+    family              TEXT,
+    checklist_key       TEXT            -- NULL: nobody has said which it is
+);
+CREATE TABLE label_shared (
+    shared_id         INTEGER PRIMARY KEY,
+    digest            BLOB NOT NULL UNIQUE,
+    basis_of_record   TEXT,
+    dataset_key       TEXT,
+    institution_code  TEXT,
+    collection_code   TEXT,
+    license           TEXT,             -- the record's own
+    country_code      TEXT,
+    country           TEXT,
+    geodetic_datum    TEXT,
+    type_status       TEXT,
+    sex               TEXT,
+    life_stage        TEXT
+);
 """
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from d4c_images import clocks
 from d4c_images.identity import parts
 from d4c_images.ledger import evidence, lending, lent, pacing, placeholders, refetching, shards, unfold
 from d4c_images.ledger.carried import packed
@@ -93,16 +94,19 @@ def portions(reports: Iterable[Report]) -> Iterator[list[Report]]:
     n_rows = n_bytes = 0
     for report in reports:
         outcomes: list[Outcome] = []
+        hold_s = report.hold_s  # said once, with the first part
         for outcome in report.outcomes:
             rows, size_bytes = _weight(outcome)
             if (n_rows or n_bytes) and (n_rows + rows > PORTION_ROWS or n_bytes + size_bytes > PORTION_BYTES):
                 if outcomes:
-                    portion.append(replace(report, outcomes=tuple(outcomes), finished=False))
+                    portion.append(replace(report, outcomes=tuple(outcomes), finished=False, hold_s=hold_s))
+                    hold_s = 0.0
                 yield portion
                 portion, outcomes, n_rows, n_bytes = [], [], 0, 0
             outcomes.append(outcome)
             n_rows, n_bytes = n_rows + rows, n_bytes + size_bytes
-        portion.append(report if len(outcomes) == len(report.outcomes) else replace(report, outcomes=tuple(outcomes)))
+        is_whole = len(outcomes) == len(report.outcomes)
+        portion.append(report if is_whole else replace(report, outcomes=tuple(outcomes), hold_s=hold_s))
     if portion:
         yield portion
 
@@ -191,6 +195,8 @@ class _Settlement:
                 self._again(report.lease_id, outcome, held)
             else:
                 self._one(report.lease_id, outcome, held)
+        if report.hold_s:
+            self._hold(report)
         if report.finished:
             ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
             if ended:
@@ -238,12 +244,14 @@ class _Settlement:
             move = outcome.move
             new_host_id = host_id_of(self._db, move.host)
             carried = packed(move.failure)
-            not_before = self._now + 1 + math.ceil(move.wait_s) if move.wait_s else 0
+            not_before = 0
+            if move.wait_s:  # a run to come must keep it, too, even if it begins by a clock that was set forward meanwhile
+                not_before = math.ceil(clocks.now.for_others(self._now + 1 + move.wait_s))
             self._db.execute(MOVE, (not_before, new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
             self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
                 self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)
-            elif new_host_id != held.host_id:  # it has answered, if only with another address
+            elif new_host_id != held.host_id and outcome.requests:  # it has answered, if only with another address
                 self._news(held.host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
         elif outcome.unfolding is not None:
@@ -364,6 +372,13 @@ class _Settlement:
         verdict = outcome.verdict
         if verdict and verdict.detail and verdict.error_type in (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE):
             self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
+
+    def _hold(self, report: Report) -> None:
+        """A host wants no request for some time, whatever becomes of the images that it was lent for."""
+        host_id = lending.host_if_held(self._db, report.lease_id)
+        if host_id is not None:
+            news = self._news(host_id)
+            news.retry_after_s = max(report.hold_s, news.retry_after_s or 0.0)
 
     def _news(self, host_id: int) -> News:
         news = self._settled.hosts.get(host_id)

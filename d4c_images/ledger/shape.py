@@ -11,8 +11,8 @@ import hashlib
 import os
 import re
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -87,15 +87,22 @@ def inspect(path: Path, *, may_be_new: bool = False) -> Found | None:
         if int.from_bytes(header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4]) not in (0, schema.APPLICATION_ID):
             raise _foreign(path)
         return None
+    try:
+        with looking_at(path) as connection:
+            return judge(connection, path, may_be_new=may_be_new)
+    except sqlite3.DatabaseError:
+        return None
+
+
+@contextmanager
+def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing, to a file of which `inspect` says what it is."""
     # Without a log the file alone says all; taken for a still one, it is read without locks and without files beside it. A log
     # that is there has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
     options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
-    try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
-            return judge(connection, path, may_be_new=may_be_new)
-    except sqlite3.DatabaseError:
-        return None
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+        yield connection
 
 
 def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -32,19 +32,24 @@ class TextIds:
             self._n = 0
         if not texts:
             return
-        wanted = dict.fromkeys(text for text in texts if text)
-        known: dict[str, int] = dict(db.execute(TEXT_IDS, (json.dumps(list(wanted)),)))
-        for text in wanted:
-            if "\0" in text and (row := db.execute(TEXT_ID, (text,)).fetchone()):  # a text in JSON ends at a NUL
-                known[text] = row[0]
-        new = [text for text in wanted if text not in known]
-        if new:
-            first_id = db.execute("SELECT coalesce(max(text_id), 0) + 1 FROM texts").fetchone()[0]
-            new_ids = range(first_id, first_id + len(new))
-            bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", (new_ids, new), "({0}, {1})")
-            known.update(zip(new, new_ids, strict=True))
+        known = number(db, dict.fromkeys(text for text in texts if text))
         end = self._n + len(texts)
         if end > len(self._ids):
             self._ids = np.append(self.ids, np.empty(end))
         self._ids[self._n : end] = [known.get(text, NOTHING) for text in texts]
         self._n = end
+
+
+def number(db: sqlite3.Connection, wanted: Collection[str]) -> dict[str, int]:
+    """The ledger's number of each of these texts, none of which is empty or there twice; those that it has not are added."""
+    known: dict[str, int] = dict(db.execute(TEXT_IDS, (json.dumps(list(wanted)),)))
+    for text in wanted:
+        if "\0" in text and (row := db.execute(TEXT_ID, (text,)).fetchone()):  # a text in JSON ends at a NUL
+            known[text] = row[0]
+    new = [text for text in wanted if text not in known]
+    if new:
+        first_id = db.execute("SELECT coalesce(max(text_id), 0) + 1 FROM texts").fetchone()[0]
+        new_ids = range(first_id, first_id + len(new))
+        bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", (new_ids, new), "({0}, {1})")
+        known.update(zip(new, new_ids, strict=True))
+    return known

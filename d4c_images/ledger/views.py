@@ -8,6 +8,22 @@ from d4c_images.ledger.lent import IS_LENT, STATUS
 BLOCKED_UNTIL = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_until ELSE h.blocked_until END"
 BLOCKED_WHY = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_why ELSE h.blocked_why END"
 
+
+# Columns of the view `labels`, in its order: those of version 1 are first.
+TAXON = """scientific_name taxon_key accepted_taxon_key kingdom_key phylum_key class_key order_key family_key genus_key species_key
+    family"""
+COLLECTION = "basis_of_record dataset_key institution_code collection_code"
+RECORDED = "license country_code country geodetic_datum type_status sex life_stage"
+
+
+def _of(table: str, key: str, columns: str) -> str:
+    """Cells of the row of `table` that a row of labels has in common with others. Each is asked for by itself: a view of one
+    table costs nothing where its columns are not wanted, and SQLite can put it into a LEFT JOIN."""
+    return ",\n       ".join(
+        f"(SELECT {column} FROM {table} AS s WHERE s.{key} = l.{key}) AS {column}" for column in columns.split()  # noqa: S608
+    )
+
+
 VIEWS = f"""
 CREATE VIEW images AS
 SELECT i.image_id, i.gbif_id, i.image_no, coalesce(i.image_key, i.urls) AS image_key, i.urls, h.host, {STATUS} AS status,
@@ -44,6 +60,20 @@ SELECT gbif_id, image_no, image_id,
        (SELECT dataset FROM record_names AS r WHERE r.gbif_id = links.gbif_id) AS dataset,
        (SELECT record_id FROM record_names AS r WHERE r.gbif_id = links.gbif_id) AS record_id
 FROM links;
+
+CREATE VIEW labels AS
+SELECT l.gbif_id,
+       {_of("label_taxa", "taxon_id", TAXON)},
+       {_of("label_shared", "shared_id", COLLECTION)},
+       l.catalog_number,
+       {_of("label_taxa", "taxon_id", "checklist_key")},
+       l.occurrence_id,
+       {_of("label_shared", "shared_id", RECORDED)},
+       l.event_date, l.decimal_latitude, l.decimal_longitude, l.coordinate_uncertainty_in_meters,
+       (SELECT text FROM texts WHERE text_id = l.recorded_by_id) AS recorded_by,
+       (SELECT text FROM texts WHERE text_id = l.information_withheld_id) AS information_withheld,
+       (SELECT text FROM texts WHERE text_id = l.data_generalizations_id) AS data_generalizations
+FROM label_rows AS l;
 
 CREATE VIEW hosts AS
 SELECT h.host, h.politeness_group, h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,

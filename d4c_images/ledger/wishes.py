@@ -23,9 +23,11 @@ from d4c_images.errors import LedgerError
 from d4c_images.ledger import doors, pacing
 from d4c_images.ledger.connect import Ledger
 from d4c_images.limits import is_domain, is_pattern
+from d4c_images.small_files import json_of
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
 HOSTS_A_STEP = 20_000
+MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
 NAME = re.compile(r"([0-9]{20})-[0-9]+\.json")
 
 
@@ -110,7 +112,7 @@ def _waiting(ledger: Path) -> Sequence[Path]:
 def _read(path: Path) -> Wish | None:
     """None for a file that is none of ours."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json_of(path, MOST_BYTES)
         return Wish(values["what"], tuple(values["hosts"]), values["until"], values["limits"], tuple(values["names"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -14,7 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, printable
 
 CONNECT_S = 5.0
 ANSWER_S = 5.0
@@ -99,11 +99,17 @@ def _session() -> requests.Session:
     return session
 
 
+def _escaped(text: str) -> str:
+    """With nothing in it that Slack would take for a mention or a link
+    (https://docs.slack.dev/messaging/formatting-message-text, "Escaping text"), and nothing that is no character."""
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def _post(session: requests.Session, webhook_url: str, text: str) -> str | None:
     """Why the message did not arrive, or None. In our own words: those of `requests` carry the address."""
     try:
         reply = session.post(
-            webhook_url, json={"text": text[:MAX_TEXT]}, timeout=(CONNECT_S, ANSWER_S), allow_redirects=False, stream=True
+            webhook_url, json={"text": _escaped(text[:MAX_TEXT])}, timeout=(CONNECT_S, ANSWER_S), allow_redirects=False, stream=True
         )
         with reply:
             word = reply.raw.read(100).decode("utf-8", "replace")

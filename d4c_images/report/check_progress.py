@@ -33,9 +33,9 @@ class CheckProgressView:
         self._log: threading.Thread | None = None
         if live:
             self._bars = Progress(
-                TextColumn("{task.description:<9}"),
+                TextColumn("{task.description:<9}", markup=False),
                 BarColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[figures]}", markup=False),
                 TimeElapsedColumn(),
                 TextColumn("ETA"),
                 TimeRemainingColumn(),

@@ -16,6 +16,7 @@ from d4c_images import clocks
 from d4c_images.ledger import audit
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.snapshot import snapshot_of
+from d4c_images.small_files import json_of
 
 SUFFIX = ".check"
 FORMAT = 1
@@ -50,7 +51,7 @@ class CheckState:
         Findings are not looked at again, so what has some counts for as long as nobody has had the ledger to mend it.
         """
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            kept = json_of(self._path)
             age_s = self._clock() - kept["saved_at"]
             is_same = kept["terms"] == self._terms and -60 < age_s < MAX_AGE_S
             if is_same and (not kept["mark"]["counts"] or kept["last_run"] == audit.last_run(self._ledger)):

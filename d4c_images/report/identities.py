@@ -43,10 +43,10 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         yield f"  unusable    {explanation.reason}"
         return
     image, rule = explanation.image, explanation.rule
-    yield f"  key         {image.key}"
+    yield f"  key         {_shown(image.key)}"
     yield f"  rule        {rule.name}, version {rule.version} ({rule.publisher})"
     for at, candidate in enumerate(explanation.candidates, 1):
-        yield f"  {'candidates' if at == 1 else '':<10}  {at}. {candidate.url}  ({candidate.role})"
+        yield f"  {'candidates' if at == 1 else '':<10}  {at}. {_shown(candidate.url)}  ({candidate.role})"
     if explanation.changes:
         yield f"  normalised  {', '.join(explanation.changes)}"
     yield f"  source      {rule.source}"
@@ -82,7 +82,7 @@ def _print_row(cell: Cell, image: Image | None) -> None:
         print(f"{cell.row_no}\t-\t{unusable_reason(cell.text)}\t{_shown(cell.text)}")
         return
     first = "" if image.urls[0] == cell.text else image.urls[0]
-    print(f"{cell.row_no}\t{image.rule}\t{image.key}\t{first}")
+    print(f"{cell.row_no}\t{image.rule}\t{_shown(image.key)}\t{_shown(first)}")
 
 
 @dataclass(slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from d4c_images import ingest
 from d4c_images.durations import show_size, show_span
+from d4c_images.sources.layout import ASSOCIATED
 
 LOG_EVERY_S = 30.0
 
@@ -26,7 +29,7 @@ class IngestProgress:
         self._bar: Progress | None = None
         if live:
             self._bar = Progress(
-                TextColumn(what),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
                 TextColumn("{task.fields[rows]:,} rows  {task.fields[rate]:,.0f} rows/s"),
@@ -70,8 +73,9 @@ class IngestProgress:
 
 def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     """What has become of every row, for people."""
+    of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
     lines = [
-        f"{summary.source}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
+        f"{summary.source}{of}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
         f"{summary.images:,} new images, {summary.links:,} new links of a record and an image"
     ]
     if summary.rows == 0:
@@ -88,6 +92,15 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     if not summary.finished:
         lines.append("there are more rows beyond the limit")
     return lines
+
+
+def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:
+    """Why there is nothing to download, where no row of a source shows an image."""
+    if not any(summary.rows for summary in summaries):
+        return f"{path}: nothing to download: it has no rows of media"
+    counts = sum((Counter(summary.rejects) for summary in summaries), Counter[str]())
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common(4))
+    return f"{path}: nothing to download: none of its rows shows an image ({reasons})"
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:

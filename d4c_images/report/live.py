@@ -11,6 +11,7 @@ from rich.text import Text
 from d4c_images.durations import show_size, show_span
 from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary, waiting
 from d4c_images.run import Ending, Snapshot, Watcher
+from d4c_images.terminal import clean
 
 
 class LiveProgress(Watcher):
@@ -29,26 +30,26 @@ class LiveProgress(Watcher):
         self._live.update(_view(snapshot, self._meter.add(snapshot)), refresh=True)
 
     def host_blocked(self, host: str, until: float, why: str) -> None:
-        self._console.print(Text.assemble((host, "yellow"), f" is left alone until {clock(until)}: {why}"))
+        self._console.print(Text.assemble((clean(host), "yellow"), f" is left alone until {clock(until)}: {clean(why)}"))
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
-        self._console.print(Text(given_up(host, n_images, why), "red"))
+        self._console.print(Text(clean(given_up(host, n_images, why)), "red"))
 
     def idle(self, until: float, host: str, why: str) -> None:
-        self._console.print(Text(waiting(until, host, why), "yellow"))
+        self._console.print(Text(clean(waiting(until, host, why)), "yellow"))
 
     def network_down(self, is_down: bool) -> None:
         self._console.print(Text(network(is_down), "red" if is_down else "green"))
 
     def worker_died(self, why: str) -> None:
-        self._console.print(f"[red]a worker process died[/] ({why})", highlight=False)
+        self._console.print(Text.assemble(("a worker process died", "red"), f" ({clean(why)})"))
 
     def draining(self, why: str) -> None:
-        self._console.print(f"{why}: nothing new is started, what is in flight ends", highlight=False)
+        self._console.print(Text(f"{clean(why)}: nothing new is started, what is in flight ends"))
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         self.close()
-        self._console.print(summary(snapshot, ending), highlight=False)
+        self._console.print(Text(clean(summary(snapshot, ending))))
 
     def close(self) -> None:
         """Leave the terminal in order, however the run ends."""
@@ -80,5 +81,5 @@ def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
     for host, left, eta_s in pace.slowest:
         until = snapshot.blocked.get(host)
         note = "paused" if host in snapshot.paused else f"left alone until {clock(until)}" if until else ""
-        slowest.add_row(host, f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
+        slowest.add_row(Text(clean(host)), f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
     return Group(head, counts, slowest) if pace.slowest else Group(head, counts)

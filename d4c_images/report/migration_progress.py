@@ -24,7 +24,7 @@ class MigrationProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         if live:
-            columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=console, transient=True)
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from typing import TextIO
 from d4c_images import clocks
 from d4c_images.durations import show_size, show_span
 from d4c_images.run import Ending, Snapshot, Totals, Watcher
+from d4c_images.terminal import clean
 
 WINDOW_S = 60.0
 LOG_EVERY_S = 60.0
@@ -104,7 +105,7 @@ class LogProgress(Watcher):
 
     def say(self, now: float | None, text: str) -> None:
         stamp = datetime.fromtimestamp(clocks.now.to_wall(clocks.now() if now is None else now))
-        print(f"{stamp:%Y-%m-%d %H:%M:%S} {text}", file=self._out, flush=True)
+        print(f"{stamp:%Y-%m-%d %H:%M:%S} {clean(text)}", file=self._out, flush=True)
 
 
 def given_up(host: str, n_images: int, why: str) -> str:

@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
+from d4c_images.errors import printable
 from d4c_images.report.check import SAMPLES, CheckReport
 from d4c_images.report.status import ImageCounts, RunState, StatusReport
+from d4c_images.terminal import clean
 
 PAUSED_NAMES = 5
 PAGE_TEXT = 100  # characters of a page's text
@@ -59,16 +61,17 @@ def show_status(report: StatusReport, console: Console) -> None:
 def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Section], console: Console) -> None:
     """Print a title, named facts and tables."""
     if console.is_terminal:
-        console.print(Text(title, style="bold"))
+        console.print(Text(printable(title), style="bold"))
         for name, value in lines:
-            console.print(Text.assemble((f"{name:<10}", "dim"), (value, COLOURS.get(value.split(" ")[0].rstrip(":,"), ""))))
+            colour = COLOURS.get(value.split(" ")[0].rstrip(":,"), "")
+            console.print(Text.assemble((f"{name:<10}", "dim"), (printable(value), colour)))
         for section in sections:
             console.print()
             console.print(Text(section.title, style="bold"))
             console.print(_rich_table(section))
         return
     for line in _plain(title, lines, sections):
-        print(line, file=console.file)
+        print(printable(line), file=console.file)
 
 
 def show_check(report: CheckReport, console: Console) -> None:
@@ -233,11 +236,6 @@ def status_sections(report: StatusReport) -> list[Section]:
         _counts("Rows of the archive that were set aside", ("reason", "rows", "share"), report.rejected_rows),
     ]
     return [section for section in sections if section.rows]
-
-
-def clean(text: str) -> str:
-    """Text of strangers on one line, with nothing in it that a terminal would obey."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _counts(title: str, names: tuple[str, str, str], counts: dict[str, int]) -> Section:

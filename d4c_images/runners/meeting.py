@@ -17,6 +17,7 @@ from d4c_images import __version__
 from d4c_images.errors import D4CError, UsageError
 
 INVITATION = "scheduler.json"
+MOST_BYTES = 1 << 20  # of a file of ours; what has more is none
 OVER = "over"
 
 
@@ -98,7 +99,7 @@ class MeetingPlace:
             return None
         try:
             values = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
             raise D4CError(self._not_ours())
@@ -115,7 +116,8 @@ class MeetingPlace:
 
     def _read(self, name: str) -> str | None:
         try:
-            return (self.folder / name).read_text(encoding="utf-8", errors="replace")
+            with (self.folder / name).open("rb") as file:
+                return file.read(MOST_BYTES).decode("utf-8", "replace")
         except FileNotFoundError:
             return None
         except OSError as error:  # network file systems have their moments: the file is looked at again

@@ -6,6 +6,7 @@ blocks of lines (`Source.blocks`, sorted out by `media.Sieve`), since it has up 
 """
 
 from d4c_images.sources.archive import Source, open_labels, open_media, open_source
+from d4c_images.sources.formats import path_of
 from d4c_images.sources.lines import Block
 
-__all__ = ["Block", "Source", "open_labels", "open_media", "open_source"]
+__all__ = ["Block", "Source", "open_labels", "open_media", "open_source", "path_of"]

@@ -13,20 +13,24 @@ from typing import IO
 
 from d4c_images.errors import SourceError
 from d4c_images.sources.box import READ_BYTES, Box, as_utf8, reading, some
+from d4c_images.sources.formats import refuse_other_formats
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
-from d4c_images.sources.layout import LINKS, Layout, by_header, by_meta
+from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
 from d4c_images.sources.lines import Block, blocks
-from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, read_meta
+from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, last_part, read_meta
 from d4c_images.sources.records import Record, records
+from d4c_images.sources.writing import decoded, encoding_of, line_end_of
 
 REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
 """GBIF's own tables, each with the columns that it must have."""
-MEDIA_KINDS = frozenset(("Multimedia", "Image", "Document", "Media", "Audubon"))
+MEDIA_KINDS = ("Multimedia", "Image", "Document", "Media", "Audubon")
 """The last words of the row types that hold media (rs.gbif.org/terms/1.0, rs.tdwg.org/ac/terms, eol.org/schema/media)."""
 TABLE_NAME = re.compile(r"\.(?:txt|csv|tsv|tab)$", re.IGNORECASE)
 MEDIA_NAME = re.compile(r"(?:^|/)[^/]*(?:media|image|audubon|photo)[^/]*$", re.IGNORECASE)
 OCCURRENCE_NAME = re.compile(r"(?:[^/]+/)?occurrences?\.(?:txt|csv|tsv|tab)", re.IGNORECASE)
 VERBATIM_NAMES = re.compile(r"(?:.*/)?verbatim/(?:multimedia|audubon|image|media|document)s?\.txt")
+AS_RECEIVED = re.compile(r"(?:^|/)verbatim(?:/|\.txt$)")
+"""What a download of GBIF has from the publishers as they sent it, beside what GBIF has made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Source:
     columns: Columns
     header_bytes: int
     layout: Layout | None = None  # of a publisher's table
+    encoding: str = "utf-8"  # of GBIF's table, and what ends its lines: "\n" but where somebody has saved it anew
+    line_end: str = "\n"
     dataset: str = ""  # whose records a publisher's table tells of
 
     def blocks(self, offset: int = 0, row_no: int = 1) -> Iterator[Block]:
@@ -64,13 +70,14 @@ class Source:
     @contextmanager
     def _opened(self, offset: int) -> Iterator[IO[bytes]]:
         with reading(self.path, self.member, self.name) as stream:
-            layout = self.layout
-            is_utf8 = layout is None or (layout.encoding == "utf-8" and layout.line_end == "\n")
+            how = self.layout or self
+            is_utf8 = how.encoding == "utf-8" and how.line_end == "\n"
             if is_utf8 and self.member is None:
                 stream.seek(offset)
                 yield stream
                 return
-            text: IO[bytes] = stream if layout is None else as_utf8(stream, layout.encoding, layout.line_end)
+            is_plain = is_utf8 and self.layout is None
+            text: IO[bytes] = stream if is_plain else as_utf8(stream, how.encoding, how.line_end)
             left = offset
             while left > 0 and (data := text.read(min(left, READ_BYTES))):
                 left -= len(data)
@@ -82,7 +89,7 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
 
     Raises `UsageError` where there is no such file, `SourceError` where it cannot be read as a GBIF download.
     """
-    box = Box(Path(path))
+    box = _box(Path(path))
     file_name = f"{member}.txt"
     if box.is_file:
         if member == "multimedia":
@@ -91,11 +98,10 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
         if not beside.is_file():
             raise SourceError(f"{box.path}: there is no {file_name} beside it")
         return _gbif_source(Box(beside), "", member)
-    name = _find_gbif(box, member)
+    name = _find(box, file_name)
     if name is None:
         what = "the zip file" if box.is_zip else "the folder"
-        hint = ": is it a Darwin Core Archive?" if box.is_zip else ""
-        raise SourceError(f"{box.path}: {what} has no {file_name} (it has {some(box.names)}){hint}")
+        raise SourceError(f"{box.path}: {what} has no {file_name} (it has {some(box.names)}){_hint(box)}")
     return _gbif_source(box, name, member)
 
 
@@ -103,13 +109,15 @@ def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None
     """All tables of media in a download of GBIF, in a publisher's archive, or in a bare table, in the order they are to be read.
 
     `verbatim` adds the publishers' own rows that a GBIF download carries. `dataset` names whose records these are, where ids are
-    no more than numbers; by default the archive's metadata or its file name does. Raises as `open_source` does.
+    no more than numbers; by default the archive's metadata or its file name does. Raises as `open_source` does, and `UsageError`
+    where the file is of a format that is not read.
     """
-    box = Box(Path(path))
+    box = _box(Path(path))
+    refuse_other_formats(box)
     if box.is_file:
         return _media_of_file(box, dataset, verbatim=verbatim)
-    gbif = _find_gbif(box, "multimedia")
-    if gbif is not None and _is_gbif(box, gbif):
+    gbif = _find_gbif(box)
+    if gbif is not None:
         return [_gbif_source(box, gbif, "multimedia"), *(_verbatim(box, gbif) if verbatim else [])]
     if verbatim:
         raise SourceError(f"{box.path}: --verbatim reads downloads of GBIF, and this is none")
@@ -119,18 +127,20 @@ def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None
     base, tables = found
     sources = _media_by_meta(box, base, tables, dataset or _dataset(box, base))
     if not sources:
-        kinds = ", ".join(dict.fromkeys(table.kind for table in tables))
-        raise SourceError(f"{box.path}: its meta.xml names no table of media (it has {kinds}), and none lists associatedMedia")
+        raise SourceError(f"{box.path}: {_why_no_media(tables)}")
     return sources
 
 
 def open_labels(path: Path, *, dataset: str | None = None) -> Source:
     """The table that names the records of a download: GBIF's occurrence.txt, the core of a publisher's archive, or, where there is
     no meta.xml, a table named like occurrences."""
-    box = Box(Path(path))
-    gbif = "" if box.is_file else _find_gbif(box, "multimedia")
-    if gbif is not None and _is_gbif(box, gbif):
+    box = _box(Path(path))
+    if box.is_file and _is_gbif(box, ""):
         return open_source(path, member="occurrence")
+    gbif = None if box.is_file else _find_gbif(box)
+    if gbif is not None:
+        beside = f"{gbif.removesuffix('multimedia.txt')}occurrence.txt"
+        return _gbif_source(box, beside, "occurrence") if box.has(beside) else open_source(path, member="occurrence")
     folder = Box(box.path.parent) if box.is_file else box
     found = _find_meta(folder) if not box.is_file or folder.has("meta.xml") else None
     if found is not None:
@@ -143,38 +153,75 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
     return _layout_source(folder, names[0], "labels", layout, dataset or _name_of(box.path))
 
 
-def _find_gbif(box: Box, member: str) -> str | None:
-    """The table of GBIF: at the root, else in the one folder that the archive consists of."""
-    file_name = f"{member}.txt"
+def _box(path: Path) -> Box:
+    """What the path names; of a folder with nothing but a zip to be read, that zip."""
+    box = Box(path)
+    if box.is_file or box.is_zip or box.has("multimedia.txt") or box.has("meta.xml"):
+        return box
+    zips = [name for name in box.names if name.lower().endswith(".zip")]
+    has_tables = any(name.rpartition("/")[2] in ("multimedia.txt", "meta.xml") for name in box.names)
+    if not zips or has_tables or _media_without_meta(box, ""):
+        return box
+    if len(zips) > 1:
+        raise SourceError(f"{path}: there are several zip files in it ({some(zips)}): name one of them")
+    return Box(path / zips[0])
+
+
+def _find(box: Box, file_name: str) -> str | None:
+    """The table of that name that lies nearest to the root, where there is one such; none of those as GBIF has received them."""
     if not box.is_zip and box.has(file_name):
         return file_name
-    names = {name.removeprefix("./"): name for name in box.names}
-    if file_name in names:
-        return names[file_name]
-    # `verbatim/multimedia.txt` holds the publisher's rows as received: it is not GBIF's.
-    inside = [
-        name for name in names if name.count("/") == 1 and name.endswith(f"/{file_name}") and not name.startswith("verbatim/")
-    ]
-    return names[inside[0]] if len(inside) == 1 else None
+    found = [name for name in box.names if name.rpartition("/")[2] == file_name and not AS_RECEIVED.search(name)]
+    level = min((name.count("/") for name in found), default=0)
+    nearest = [name for name in found if name.count("/") == level]
+    return nearest[0] if len(nearest) == 1 else None
+
+
+def _find_gbif(box: Box) -> str | None:
+    """GBIF's own table of media, wherever in the folder or zip it lies."""
+    name = _find(box, "multimedia.txt")
+    return name if name is not None and _is_gbif(box, name) else None
 
 
 def _is_gbif(box: Box, name: str) -> bool:
-    header = box.start(name, MAX_HEADER_BYTES).split(b"\n")[0]
+    header, _, _ = _header(box, name)
     try:
-        read_header(header, REQUIRED["multimedia"], "")
+        columns = read_header(header.encode(), REQUIRED["multimedia"], "")
     except SourceError:
         return False
-    return True
+    return OCCURRENCE_TERMS.isdisjoint(columns.index)
+
+
+def _header(box: Box, name: str) -> tuple[str, str, str]:
+    """The first line of a table without its end, the table's encoding, and what ends its lines."""
+    start = box.start(name, MAX_HEADER_BYTES)
+    encoding = encoding_of(start)
+    text = decoded(start, encoding)
+    line_end = line_end_of(text)
+    return re.split("[\r\n]", text, maxsplit=1)[0], encoding, line_end
+
+
+def _hint(box: Box) -> str:
+    if inner := [name for name in box.names if name.lower().endswith(".zip")]:
+        return f": unpack {inner[0]} and name that"
+    return ": is it a Darwin Core Archive?" if box.is_zip else ""
 
 
 def _gbif_source(box: Box, name: str, kind: str) -> Source:
     path, member = box.where(name)
     title = box.title(name)
     size_bytes, fingerprint = box.size_and_print(name)
+    _, encoding, line_end = _header(box, name)
+    is_plain = encoding == "utf-8" and line_end == "\n"
+    if not is_plain:
+        fingerprint = f"{fingerprint}:{encoding}:{line_end.encode().hex()}"
     with reading(path, member, title) as stream:
-        header = stream.readline(MAX_HEADER_BYTES)
-    columns = read_header(header, REQUIRED[kind], title)
-    return Source(title, kind, path, member, size_bytes, fingerprint, columns, len(header))
+        text = stream if is_plain else as_utf8(stream, encoding, line_end)
+        header = text.readline(MAX_HEADER_BYTES)
+        columns = read_header(header, REQUIRED[kind], title)
+        if not is_plain:
+            size_bytes = len(header) + _size_of(text)
+    return Source(title, kind, path, member, size_bytes, fingerprint, columns, len(header), None, encoding, line_end)
 
 
 def _verbatim(box: Box, gbif: str) -> list[Source]:
@@ -182,7 +229,7 @@ def _verbatim(box: Box, gbif: str) -> list[Source]:
     names = [name for name in box.names if VERBATIM_NAMES.fullmatch(name) and name.startswith(base)]
     if not names:
         raise SourceError(f"{box.path}: it has no verbatim/multimedia.txt or the like: GBIF adds such only on request")
-    return [_source_by_header(box, name, "") for name in sorted(names)]
+    return [source for name in sorted(names) for source in _sources_by_header(box, name, "")]
 
 
 def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Source]:
@@ -194,31 +241,32 @@ def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Sou
     if (folder.path / "meta.xml").is_file():
         if box.path.name == "meta.xml":
             return open_media(folder.path, dataset=dataset)
-        tables = read_meta((folder.path / "meta.xml").read_bytes(), str(folder.path / "meta.xml"))
+        tables = read_meta(folder.start("meta.xml", MAX_META_BYTES + 1), folder.title("meta.xml"))
         sources = _media_by_meta(folder, "", tables, dataset or _dataset(folder, ""))
         if mine := [source for source in sources if source.path.name == box.path.name]:
             return mine
-    return [_source_by_header(box, "", dataset or _name_of(box.path))]
+    return _sources_by_header(box, "", dataset or _name_of(box.path))
 
 
 def _media_without_meta(box: Box, dataset: str) -> list[Source]:
     """Tables of a folder or zip that has no meta.xml: those whose header names columns of media."""
-    sources = []
-    for name in (name for name in box.names if TABLE_NAME.search(name) and not name.startswith(("__MACOSX/", "verbatim/"))):
+    sources: list[Source] = []
+    for name in (name for name in box.names if TABLE_NAME.search(name) and not AS_RECEIVED.search(name)):
         try:
-            source = _source_by_header(box, name, dataset)
+            found = _sources_by_header(box, name, dataset)
         except SourceError:
             continue
-        layout = source.layout
-        assert layout is not None
-        if source.kind == "associated" or layout.has(*LINKS) or MEDIA_NAME.search(name):
-            sources.append(source)
-    return sorted(sources, key=lambda source: (source.kind == "associated", source.name))
+        for source in found:
+            layout = source.layout
+            assert layout is not None
+            if source.kind == ASSOCIATED or layout.has(*LINKS) or MEDIA_NAME.search(name):
+                sources.append(source)
+    return sorted(sources, key=lambda source: (source.kind == ASSOCIATED, source.name))
 
 
 def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
     """The folder of the meta.xml nearest to the root ("" or "name/"), and the tables that it describes."""
-    found = [name for name in box.names if name.rpartition("/")[2] == "meta.xml" and not name.startswith("__MACOSX/")]
+    found = [name for name in box.names if name.rpartition("/")[2] == "meta.xml"]
     if not found:
         return None
     level = min(name.count("/") for name in found)
@@ -229,16 +277,42 @@ def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
 
 
 def _media_by_meta(box: Box, base: str, tables: Sequence[TableMeta], dataset: str) -> list[Source]:
+    tables_read = [table for table in tables if table.is_core or not all(map(AS_RECEIVED.search, table.locations))]
     sources = []
-    for table in tables:
-        terms = {re.split(r"[/#:]", one)[-1].lower() for one in (*table.terms.values(), *table.defaults)}
-        has_links = not terms.isdisjoint(LINKS)
-        if has_links or (table.kind in MEDIA_KINDS and "identifier" in terms):
+    for table in tables_read:
+        terms = _terms(table)
+        if not terms.isdisjoint(LINKS) or (_holds_media(table) and "identifier" in terms):
             sources += _source_by_meta(box, base, table, tables, "media", dataset)
-    for table in tables:
-        if any(one.endswith("/associatedMedia") for one in table.terms.values()):
-            sources += _source_by_meta(box, base, table, tables, "associated", dataset)
+    for table in tables_read:
+        if "associatedmedia" in _terms(table):
+            sources += _source_by_meta(box, base, table, tables, ASSOCIATED, dataset)
     return sources
+
+
+def _terms(table: TableMeta) -> set[str]:
+    return {term(one) for one in (*table.terms.values(), *table.defaults)}
+
+
+def _holds_media(table: TableMeta) -> bool:
+    """Whether the row type says so, or where there is none, the name of the file."""
+    if table.kind:
+        return table.is_a(*MEDIA_KINDS)
+    return not table.is_core and all(map(MEDIA_NAME.search, table.locations))
+
+
+def _why_no_media(tables: Sequence[TableMeta]) -> str:
+    """What an archive has in place of URLs of images, in one line."""
+    media = [table for table in tables if _holds_media(table)]
+    if not media:
+        kinds = ", ".join(dict.fromkeys(table.kind or "one without a rowType" for table in tables))
+        return f"its meta.xml names no table of media (it has {kinds}), and none lists associatedMedia"
+    table = media[0]
+    columns = [last_part(one) for one in (*table.terms.values(), *table.defaults)]
+    has = f"the columns {', '.join(columns)}" if columns else "no columns"
+    return (
+        f"its table {table.kind or 'of media'} ({', '.join(table.locations)}) has {has}, and none of them holds URLs of images, as "
+        "identifier or accessURI would"
+    )
 
 
 def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str) -> list[Source]:
@@ -247,7 +321,7 @@ def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[Tabl
         name = _member(box, base, location)
         start = box.start(name, MAX_HEADER_BYTES)
         _check_encoding(start, table.encoding, box.title(name))
-        first = _text(start, table.encoding, table.line_end).split("\n")
+        table, first = _as_written(table, start)
         if len(start) == MAX_HEADER_BYTES:
             first.pop()
         places = (table.header_lines - 1, table.header_lines)
@@ -259,25 +333,56 @@ def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[Tabl
     return sources
 
 
-def _source_by_header(box: Box, name: str, dataset: str) -> Source:
-    """A table of media without meta.xml."""
+def _as_written(table: TableMeta, start: bytes) -> tuple[TableMeta, list[str]]:
+    """What meta.xml says of a table, corrected by how the table begins; and its first lines."""
+    encoding = table.encoding
+    if encoding == "utf-16" and (seen := encoding_of(start)) != "utf-8":
+        encoding = seen  # where there is no byte order mark
+    text = decoded(start, encoding)
+    line_end = line_end_of(text, table.line_end, has_header=table.header_lines > 0)
+    lines = (text.replace("\r", "\n") if line_end == "\r" else text).split("\n")
+    header_lines = table.header_lines
+    if header_lines == 0 and table.terms:
+        cells = list(map(term, header_cells(lines[0], table.delimiter, table.quote)))
+        named = sum(cells[at : at + 1] == [term(one)] for at, one in table.terms.items())
+        header_lines = int(2 * named >= len(table.terms))  # ignoreHeaderLines was left out, and the header was not
+    return replace(table, encoding=encoding, line_end=line_end, header_lines=header_lines), lines
+
+
+def _sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
+    """A table of media without meta.xml, or of occurrences that list media; one table may be both."""
     layout = _layout_by_header(box, name)
-    is_media = layout.has("identifier", *LINKS)
-    if not is_media and not layout.has("associatedmedia"):
-        raise SourceError(f"{box.title(name)}: the header has no column identifier, accessURI or associatedMedia")
-    return _layout_source(box, name, "media" if is_media else "associated", layout, dataset)
+    kinds = ["media"] if layout.has("identifier", *LINKS) else []
+    if layout.has("associatedmedia"):
+        kinds.append(ASSOCIATED)
+    if not kinds:
+        raise SourceError(f"{box.title(name)}: {_why_no_urls(box, name, layout)}")
+    return [_layout_source(box, name, kind, layout, dataset) for kind in kinds]
+
+
+def _why_no_urls(box: Box, name: str, layout: Layout) -> str:
+    if not layout.has(*OCCURRENCE_TERMS):
+        header, _, _ = _header(box, name)
+        return f"the header has no column identifier, accessURI or associatedMedia (it begins: {header[:80]!r})"
+    if layout.ids_are_gbif and layout.has("datasetkey"):
+        beside = box.path.with_name("multimedia.txt")
+        at = f" ({beside})" if box.is_file and beside.is_file() else ""
+        return (
+            "this is GBIF's table of occurrences, which holds no URLs of images: give init the zip or the folder of the download, "
+            f"or its multimedia.txt{at}"
+        )
+    return (
+        "this is a table of occurrences without a column associatedMedia (its identifier, if it has one, is the record's): give "
+        "init the table of media or the whole archive; if a column holds URLs of images, call it accessURI"
+    )
 
 
 def _layout_by_header(box: Box, name: str) -> Layout:
     title = box.title(name)
-    start = box.start(name, MAX_HEADER_BYTES)
-    is_utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    encoding = "utf-16" if is_utf16 else "utf-8"
-    first_line = start.partition(b"\n")[0]
-    line_end = "\r" if not is_utf16 and b"\n" not in start and b"\r" in start else "\n"
-    header = _text(start, encoding, line_end).partition("\n")[0].rstrip("\r")
-    layout = by_header(header, encoding, title, line_end) if b"\x00" not in first_line or is_utf16 else None
+    header, encoding, line_end = _header(box, name)
+    layout = by_header(header, encoding, title, line_end) if "\x00" not in header else None
     if layout is None:
+        first_line = box.start(name, MAX_HEADER_BYTES).partition(b"\n")[0]
         read_header(first_line, REQUIRED["multimedia"], title)  # says what it seems to be
         raise SourceError(f"{title}: the header names no column of media (it begins: {header[:80]!r})")
     return layout
@@ -289,17 +394,16 @@ def _layout_source(box: Box, name: str, kind: str, layout: Layout, dataset: str)
     layout = replace(layout, may_be_short=kind == "labels")
     how = hashlib.sha256(repr((layout, dataset)).encode(errors="surrogatepass")).hexdigest()[:16]
     title = box.title(name)
-    source = Source(title, kind, path, member, size_bytes, f"{fingerprint}:{how}", Columns(layout.width, {}), 0, layout, dataset)
+    fingerprint = f"{fingerprint}:{how}"
+    columns = Columns(layout.width, {})
+    source = Source(title, kind, path, member, size_bytes, fingerprint, columns, 0, layout, dataset=dataset)
     with source._opened(0) as stream:
         header_bytes = len(codecs.BOM_UTF8) if layout.header_lines == 0 and box.start(name, 3) == codecs.BOM_UTF8 else 0
         for _ in range(layout.header_lines):
             header_bytes += len(stream.readline(MAX_HEADER_BYTES))
-    if layout.encoding != "utf-8":
+    if layout.encoding != "utf-8" or layout.line_end != "\n":
         with reading(path, member, title) as stream:
-            text = as_utf8(stream, layout.encoding, layout.line_end)
-            size_bytes = 0
-            while data := text.read(READ_BYTES):
-                size_bytes += len(data)
+            size_bytes = _size_of(as_utf8(stream, layout.encoding, layout.line_end))
     return replace(source, size_bytes=size_bytes, header_bytes=header_bytes)
 
 
@@ -323,9 +427,12 @@ def _check_encoding(start: bytes, encoding: str, title: str) -> None:
         raise SourceError(f"{title}: meta.xml says that it is written in {told}, but it {'is UTF-16' if has_mark else 'is not'}")
 
 
-def _text(start: bytes, encoding: str, line_end: str) -> str:
-    text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(start).removeprefix("\ufeff")
-    return text.replace("\r", "\n") if line_end == "\r" else text
+def _size_of(text: IO[bytes]) -> int:
+    """What is left of a stream, in bytes."""
+    size_bytes = 0
+    while data := text.read(READ_BYTES):
+        size_bytes += len(data)
+    return size_bytes
 
 
 def _dataset(box: Box, base: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,8 +19,11 @@ from d4c_images.errors import SourceDamaged, SourceError, UsageError
 from d4c_images.sources.records import Recoded
 
 READ_BYTES = 1 << 20
-DEEPEST = 3  # levels of folders that are looked into ...
+DEEPEST = 8  # levels of folders that are looked into ...
 MAX_FILES = 20_000  # ... for so many files
+MAX_FOLDERS = 2_000  # ... in so many folders
+_OF_NO_USE = re.compile(r"/$|^__MACOSX/|(?:^|/)\._[^/]*$")
+_NOT_ENTERED = re.compile(r"\.|[0-9]{1,3}\Z")  # hidden, or a folder of an image root
 
 
 class Box:
@@ -28,6 +33,7 @@ class Box:
         self.path = path
         self.is_zip = False
         self._names: list[str] | None = None
+        self._members: dict[str, str] = {}  # of a zip: the path inside -> as the zip spells it
         if path.is_dir():
             self.is_file = False
             return
@@ -44,22 +50,25 @@ class Box:
         if start.startswith(b"PK"):
             self.is_file, self.is_zip = False, True
         elif path.suffix.lower() == ".zip":
-            raise SourceError(f"{path} is not a zip file" + (" (it is empty)" if not start else ""))
+            raise SourceError(f"{path} is not a zip file{_seems(start)}")
 
     @property
     def names(self) -> list[str]:
-        """All files, by their paths inside."""
+        """All files, by their paths inside, but for what macOS adds to a zip."""
         if self._names is None:
             if self.is_zip:
                 try:
                     with zipfile.ZipFile(self.path) as archive:
-                        self._names = [name for name in archive.namelist() if not name.endswith("/")]
+                        # Old programs for Windows write backslashes, where the format has slashes.
+                        spelled = {name.replace("\\", "/").removeprefix("./"): name for name in archive.namelist()}
+                    self._members = {name: member for name, member in spelled.items() if not _OF_NO_USE.search(name)}
+                    self._names = list(self._members)
                 except (zipfile.BadZipFile, OSError, ValueError) as error:
                     raise SourceError(
                         f"{self.path}: the zip file is truncated or damaged ({error}): download it again"
                     ) from None
             else:
-                self._names = sorted(islice(_files(self.path, "", DEEPEST), MAX_FILES))
+                self._names = sorted(islice(_files(self.path), MAX_FILES))
         return self._names
 
     def has(self, name: str) -> bool:
@@ -69,7 +78,7 @@ class Box:
     def where(self, name: str) -> tuple[Path, str | None]:
         """The file and the member of it."""
         if self.is_zip:
-            return self.path, name
+            return self.path, self._members.get(name, name)
         return (self.path / name if name else self.path), None
 
     def title(self, name: str) -> str:
@@ -95,14 +104,38 @@ class Box:
         return entry.file_size, f"zip:{entry.file_size}:{entry.CRC:08x}"
 
 
-def _files(folder: Path, prefix: str, levels: int) -> Iterator[str]:
-    """Paths of the files below a folder. Folders of nothing but digits hold images: they may be millions."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
+def _seems(start: bytes) -> str:
+    """What came in place of a zip."""
+    if not start:
+        return " (it is empty)"
+    if start.startswith((b"<", b"{")):
+        return " but a web page or a message of a server: download it again"
+    return " but gzip: rename it to .gz and unpack it" if start.startswith(b"\x1f\x8b") else ""
+
+
+def _files(top: Path) -> Iterator[str]:
+    """Paths of the files below a folder, the nearest first. Those of an image root may be millions."""
+    waiting = deque([("", 1)])
+    n_folders = 0
+    while waiting and n_folders < MAX_FOLDERS:
+        prefix, level = waiting.popleft()
+        n_folders += 1
+        for entry in _entries(top / prefix, is_top=not prefix):
             if entry.is_file():
                 yield prefix + entry.name
-            elif levels > 1 and entry.is_dir() and not entry.name.isdigit() and not entry.name.startswith("."):
-                yield from _files(folder / entry.name, f"{prefix}{entry.name}/", levels - 1)
+            elif level < DEEPEST and entry.is_dir() and not _NOT_ENTERED.match(entry.name):
+                waiting.append((f"{prefix}{entry.name}/", level + 1))
+
+
+def _entries(folder: Path, *, is_top: bool) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing where a folder within may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError:
+        if is_top:
+            raise
+        return []
 
 
 def as_utf8(stream: IO[bytes], encoding: str, line_end: str) -> IO[bytes]:

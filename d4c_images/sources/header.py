@@ -48,8 +48,6 @@ def _diagnosis(line: bytes, text: str, missing: list[str]) -> str:
     wanted = " and ".join(missing)
     if not line:
         return "the file is empty"
-    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "this is UTF-16 text; GBIF downloads are UTF-8"
     if start.startswith("version https://git-lfs"):
         return "this is a git-LFS pointer, not the file itself: fetch it with 'git lfs pull'"
     if start.startswith("<"):

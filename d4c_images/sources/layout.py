@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from d4c_images.errors import SourceError
-from d4c_images.sources.metafile import TableMeta
+from d4c_images.sources.metafile import TableMeta, last_part
 
 LINKS = (
     "accessuri",
@@ -26,6 +26,12 @@ LINKS = (
 """Columns whose cells are URLs of a picture, whatever else the table holds."""
 IDS = ("gbifid", "coreid", "occurrenceid", "id", "taxonid", "catalognumber")
 """Columns that say whose picture it is, in a table without meta.xml; the first one that is there."""
+ASSOCIATED = "associated"
+"""The kind of a source whose images are those that `associatedMedia` lists, any number in a row."""
+OCCURRENCE_TERMS = frozenset(("basisofrecord", "associatedmedia"))
+"""Columns that only a table of occurrences has. Its `identifier` is the record's, not a picture's."""
+RECORD_KINDS = ("Occurrence", "Event", "Taxon", "MaterialSample", "SimpleDarwinRecord")
+"""Row types whose rows are records, each with an `identifier` of its own; there too it is not a picture's."""
 _DELIMITERS = "\t,;|"
 _WORDS = "identifier type format license creator associatedmedia references title basisofrecord scientificname family"
 _KNOWN = frozenset((*LINKS, *IDS, *_WORDS.split()))
@@ -38,7 +44,7 @@ class Layout:
     encoding: str  # what Python calls it
     delimiter: str
     quote: str  # "" where cells are never enclosed
-    line_end: str  # "\n" or "\r"
+    line_end: str  # "\n", "\r" or "\n\r"
     header_lines: int
     width: int  # cells of a row
     id_index: int
@@ -53,21 +59,23 @@ class Layout:
 
 def term(text: str) -> str:
     """`http://rs.tdwg.org/ac/terms/accessURI`, `ac:accessURI` and `"accessURI"` are one; so are `rights_holder`, `rightsHolder`."""
-    bare = re.split(r"[/#:]", text.strip().strip("\ufeff").strip('"').strip())[-1]
+    bare = last_part(text.strip().strip("\ufeff").strip('"'))
     return re.sub(r"[^a-z0-9]", "", bare.lower())
 
 
 def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layout | None:
     """The layout that a header line tells, None where it is no header of a table with media or records.
 
-    A table that has no media of its own is a core: its `id` is what other tables call its rows, whatever its occurrenceID is.
+    A table that has no media of its own is a core: its `id` is what other tables call its rows, whatever its occurrenceID is, and
+    its `identifier` is not a picture's.
     """
     delimiter = max(_DELIMITERS, key=lambda one: len(_KNOWN & set(map(term, line.split(one)))))
     names = header_cells(line, delimiter, '"')
     terms = list(map(term, names))
     if len(_KNOWN & set(terms)) < 2:
         return None
-    is_core = not {"identifier", *LINKS} & set(terms)
+    is_occurrences = not OCCURRENCE_TERMS.isdisjoint(terms)
+    is_core = not set(LINKS) & set(terms) and (is_occurrences or "identifier" not in terms)
     ids = sorted(IDS, key=("gbifid", "coreid", "id").__contains__, reverse=True) if is_core else IDS
     id_index = next((terms.index(one) for one in ids if one in terms), None)
     if id_index is None:
@@ -75,7 +83,10 @@ def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layo
             f"{name}: the header has no column that says whose picture it is ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})"
         )
     quote = "" if delimiter == "\t" else '"'
-    return Layout(encoding, delimiter, quote, line_end, 1, len(names), id_index, terms[id_index] == "gbifid", _positions(names), {})
+    cells = _positions(names)
+    if is_occurrences:
+        cells.pop("identifier", None)
+    return Layout(encoding, delimiter, quote, line_end, 1, len(names), id_index, terms[id_index] == "gbifid", cells, {})
 
 
 def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | None, name: str) -> Layout:
@@ -83,14 +94,21 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
 
     Raises `SourceError` where meta.xml and the table cannot both be right.
     """
-    if meta.id_index is None:
+    own = {at for at, one in meta.terms.items() if term(one) == "gbifid"}
+    occurrence_ids = [at for at, one in meta.terms.items() if term(one) == "occurrenceid"]
+    id_index = meta.id_index
+    if own:
+        id_index = min(own)
+    elif occurrence_ids and meta.is_a("Occurrence") and (id_index is None or not meta.is_core):
+        id_index = occurrence_ids[0]  # the record is the occurrence itself, not the taxon or event that it belongs to
+    if id_index is None:
         raise SourceError(f"{name}: meta.xml does not say which column holds the record")
-    top = max([*meta.terms, meta.id_index])
+    top = max([*meta.terms, id_index, meta.id_index or 0])
     width = top + 1
     for line in filter(None, (header, row)):
         n_cells = len(header_cells(line, meta.delimiter, meta.quote))
         # Some leave out the last cells of a row where these are empty; nobody does so in a header.
-        if n_cells <= top and (line == header or n_cells <= max(1, meta.id_index)):
+        if n_cells <= top and (line == header or n_cells <= max(1, id_index)):
             last = meta.terms.get(top, "the record")
             raise SourceError(
                 f"{name}: meta.xml says that column {top} is {last}, separated by {meta.delimiter!r}, but there is a line of "
@@ -99,17 +117,15 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
         width = max(width, n_cells)
     if header:
         _agree(meta, header_cells(header, meta.delimiter, meta.quote), name)
-    own = {at for at, one in meta.terms.items() if term(one) == "gbifid"}
     core_is_gbif = core.id_index is not None and term(core.terms.get(core.id_index, "")) == "gbifid"
     names = [""] * width
     for at, one in meta.terms.items():
         names[at] = one
-    id_index = meta.id_index
-    occurrence_ids = [at for at, one in meta.terms.items() if term(one) == "occurrenceid"]
-    if own:
-        id_index = min(own)
-    elif not meta.is_core and meta.kind == "Occurrence" and occurrence_ids:
-        id_index = occurrence_ids[0]  # the record is the occurrence itself, not the taxon or event that it hangs on
+    cells = _positions(names)
+    defaults = {term(one): value for one, value in meta.defaults.items()}
+    if meta.is_a(*RECORD_KINDS):
+        cells.pop("identifier", None)
+        defaults.pop("identifier", None)
     return Layout(
         encoding=meta.encoding,
         delimiter=meta.delimiter,
@@ -119,8 +135,8 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
         width=width,
         id_index=id_index,
         ids_are_gbif=bool(own) or (core_is_gbif and id_index == meta.id_index),
-        cells=_positions(names),
-        defaults={term(one): value for one, value in meta.defaults.items()},
+        cells=cells,
+        defaults=defaults,
     )
 
 

@@ -7,6 +7,7 @@ reading for all, since publishers mix them.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,14 +15,16 @@ from typing import NamedTuple
 from d4c_images.identity import split_cell, variants
 from d4c_images.identity.variants import Statement, Variant
 from d4c_images.model import RecordName
-from d4c_images.sources.layout import Layout
+from d4c_images.sources.layout import ASSOCIATED, LINKS, Layout, term
 from d4c_images.sources.media import (
     BAD_GBIF_ID,
     CUT_MARK,
+    HOLE,
     IDENTIFIER_CUT,
     MAX_CELL_BYTES,
     MAX_TEXT_BYTES,
     NO_IDENTIFIER,
+    NUL_BYTES,
     ROW_START_CHARACTERS,
     TEXTS_CUT,
     TYPE_MOVING_IMAGE,
@@ -56,6 +59,7 @@ _RELATIVE = re.compile(r"\.{0,2}/(?!/)|[^/\s:]+(?:/[^\s:]*)*\.(?:jpe?g|png|gif|t
 _SOUND = re.compile(r"\.(?:mp3|wav|ogg|m4a|flac|aiff?)(?:[?#]|$)", re.IGNORECASE)
 _VIDEO = re.compile(r"\.(?:mp4|mov|avi|webm|mpe?g|m4v|swf|flv)(?:[?#]|$)", re.IGNORECASE)
 _CUT_OFF = re.compile(r"[a-z]+://[^/]*/?", re.IGNORECASE)  # databases cut long lists in the middle of a URL
+_JSON_URLS = (*LINKS[:2], "identifier", *LINKS[2:], "url", "uri")
 _LIST_END = re.compile(r"[\s|;,]+$")
 
 
@@ -78,7 +82,7 @@ class MediaReader:
 
     def __init__(self, layout: Layout, kind: str, dataset: str) -> None:
         self._layout = layout
-        self._is_list = kind == "associated"
+        self._is_list = kind == ASSOCIATED
         self._dataset = dataset
         self._has_access = layout.has("accessuri", "mediaurl")
         self._places: dict[tuple[str, ...], tuple[list[int], str]] = {}  # by names of columns
@@ -87,6 +91,8 @@ class MediaReader:
         """What a row says; the reason where it shows no picture."""
         if record.reason is not None:
             return record.reason
+        if HOLE in record.raw:
+            return NUL_BYTES
         cells, cut = (record.cells, False) if len(record.raw) <= MAX_CELL_BYTES else self._with_short_lists(record.cells)
         name = name_of(cells, self._layout, self._dataset)
         if name is None:
@@ -138,7 +144,9 @@ class MediaReader:
         text = self._cell(cells, "associatedmedia")
         if not text:
             return NO_IDENTIFIER
-        urls = [_LIST_END.sub("", piece) for piece in split_cell(text)]
+        urls = _urls_of_json(text)
+        if urls is None:
+            urls = [_LIST_END.sub("", piece) for piece in split_cell(text)]
         absolute = [url for url in urls if _SCHEME.match(url)]
         if not absolute:
             return RELATIVE_URL if any(_RELATIVE.match(url.strip()) for url in re.split(r"[|;,]", text)) else NO_IDENTIFIER
@@ -184,6 +192,23 @@ class MediaReader:
                 tuple(get(cells, word) for word in _WORDS),
             ),
         )
+
+
+def _urls_of_json(text: str) -> list[str] | None:
+    """The URLs of pictures in a cell of JSON: a list of URLs, or of objects with the terms of a table of media. None in others."""
+    if not text.startswith(("[", "{")):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    urls = []
+    for one in found if isinstance(found, list) else [found]:
+        cells = {term(name): str(value) for name, value in one.items() if value} if isinstance(one, dict) else {"url": str(one)}
+        url = next((cells[name] for name in _JSON_URLS if name in cells), "")
+        if reason_of_kind(cells.get("type", ""), cells.get("format", ""), url) is None:
+            urls.append(url)
+    return urls
 
 
 def _cut(row: MediaRow) -> MediaRow:

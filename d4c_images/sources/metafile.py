@@ -1,11 +1,16 @@
 """Reads meta.xml, which says how the tables of a Darwin Core Archive are written and what their columns mean. Opens no table.
 
-After the Darwin Core text guide (https://dwc.tdwg.org/text/), defaults included.
+After the Darwin Core text guide (https://dwc.tdwg.org/text/), defaults included. An empty attribute counts as a missing one, except
+`fieldsEnclosedBy`, where it means that cells are never enclosed.
+
+XML turns a literal tab, line feed or CR LF in an attribute into one blank (XML 1.0, section 3.3.3). Since a blank by itself ends
+neither cells nor rows and encloses nothing, it is read as what the attribute must have held.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +19,11 @@ from xml.etree import ElementTree
 from d4c_images.errors import SourceError
 
 MAX_META_BYTES = 4 << 20
+MAX_ELEMENTS = 100_000
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\f": "\f", "\\\\": "\\", "\\|": "|", '\\"': '"', "\\'": "'"}
-_BARE_RECORD_END = {"\n": "\n", "\r\n": "\n", "\r": "\r", "": "\n"}
+_BARE_RECORD_END = {"\n": "\n", "\r\n": "\n", "\r": "\r", "\n\r": "\n\r"}
+_ENCODINGS = {"ansi": "cp1252", "unicode": "utf-16", "utf8mb4": "utf-8"}
+"""What Windows and MySQL call some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +36,7 @@ class TableMeta:
     encoding: str  # as Python calls it
     delimiter: str
     quote: str  # "" where cells are never enclosed
-    line_end: str  # "\n" (also for "\r\n") or "\r"
+    line_end: str  # "\n" (also for "\r\n"), "\r" or "\n\r"
     header_lines: int
     id_index: int | None
     terms: dict[int, str]  # position -> term, as written
@@ -37,7 +45,11 @@ class TableMeta:
     @property
     def kind(self) -> str:
         """The last part of the row type: Occurrence, Multimedia, ..."""
-        return re.split(r"[/#:]", self.row_type)[-1]
+        return last_part(self.row_type)
+
+    def is_a(self, *kinds: str) -> bool:
+        """Whether the row type is one of these, whatever its namespace and case."""
+        return self.kind.casefold() in map(str.casefold, kinds)
 
 
 def read_meta(data: bytes, name: str) -> list[TableMeta]:
@@ -45,7 +57,7 @@ def read_meta(data: bytes, name: str) -> list[TableMeta]:
     if len(data) > MAX_META_BYTES:
         raise SourceError(f"{name}: longer than {MAX_META_BYTES >> 20} MiB: this is no meta.xml")
     try:
-        root = ElementTree.fromstring(data)
+        root = _parsed(data.lstrip())  # a line above the XML declaration is common, and harmless
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise SourceError(f"{name}: this is no sound XML ({error})") from None
     if _local(root) != "archive":
@@ -59,49 +71,61 @@ def read_meta(data: bytes, name: str) -> list[TableMeta]:
 def _table(element: ElementTree.Element, name: str) -> TableMeta:
     is_core = _local(element) == "core"
     row_type = element.get("rowType", "").strip()
-    what = f"{name}: the table {re.split(r'[/#:]', row_type)[-1] or 'without a rowType'}"
+    what = f"{name}: the table {last_part(row_type) or 'without a rowType'}"
     locations = tuple(
         (location.text or "").strip() for files in _children(element, "files") for location in _children(files, "location")
     )
     if not all(locations) or not locations:
         raise SourceError(f"{what} names no file")
-    delimiter = _character(element.get("fieldsTerminatedBy", ","))
-    quote = _character(element.get("fieldsEnclosedBy", '"'))
-    end = _character(element.get("linesTerminatedBy", "\n"))
+    delimiter = _character(element.get("fieldsTerminatedBy") or ",", blank="\t")
+    quote = _character(element.get("fieldsEnclosedBy", '"'), blank="")
+    end = _character(element.get("linesTerminatedBy") or "\n", blank="\n")
     if len(delimiter) != 1 or len(quote) > 1:
         raise SourceError(f"{what}: cells are ended by {delimiter!r} and enclosed by {quote!r}, which cannot be read")
     if end not in _BARE_RECORD_END:
         raise SourceError(f"{what}: rows are ended by {end!r}, which cannot be read")
     ids = [*_children(element, "id"), *_children(element, "coreid")]
+    terms, defaults = _fields(element, what)
+    return TableMeta(
+        row_type=row_type,
+        is_core=is_core,
+        locations=locations,
+        encoding=codec_of(element.get("encoding", ""), what),
+        delimiter=delimiter,
+        quote=quote,
+        line_end=_BARE_RECORD_END[end],
+        header_lines=_number(element.get("ignoreHeaderLines") or "0", f"{what}: ignoreHeaderLines"),
+        id_index=_number(at, f"{what}: the index of its id") if ids and (at := ids[0].get("index")) else None,
+        terms=terms,
+        defaults=defaults,
+    )
+
+
+def _fields(element: ElementTree.Element, what: str) -> tuple[dict[int, str], dict[str, str]]:
+    """The terms by their position, and the values that hold for all rows."""
     terms: dict[int, str] = {}
     defaults: dict[str, str] = {}
     for field in _children(element, "field"):
         term = field.get("term", "").strip()
         if not term:
             raise SourceError(f"{what}: a field has no term")
-        if field.get("index") is not None:
-            terms[_number(field.get("index", ""), f"{what}: the index of {term}")] = term
-        if field.get("default"):
-            defaults[term] = field.get("default", "")
-    return TableMeta(
-        row_type=row_type,
-        is_core=is_core,
-        locations=locations,
-        encoding=codec_of(element.get("encoding", "UTF-8"), what),
-        delimiter=delimiter,
-        quote=quote,
-        line_end=_BARE_RECORD_END[end],
-        header_lines=_number(element.get("ignoreHeaderLines", "0") or "0", f"{what}: ignoreHeaderLines"),
-        id_index=_number(ids[0].get("index", ""), f"{what}: the index of its id") if ids else None,
-        terms=terms,
-        defaults=defaults,
-    )
+        if index := field.get("index"):
+            terms[_number(index, f"{what}: the index of {term}")] = term
+        if default := field.get("default"):
+            defaults[term] = default
+    return terms, defaults
+
+
+def last_part(uri: str) -> str:
+    """`http://rs.gbif.org/terms/1.0/Multimedia`, `gbif:Multimedia` and `Multimedia/` are all Multimedia."""
+    return re.split(r"[/#:]", uri.strip().rstrip("/#"))[-1]
 
 
 def codec_of(encoding: str, what: str) -> str:
     """Python's name of an encoding. ASCII is read as UTF-8."""
+    bare = encoding.strip()
     try:
-        codec = codecs.lookup(encoding.strip() or "UTF-8")
+        codec = codecs.lookup(_ENCODINGS.get(bare.lower(), bare) or "UTF-8")
     except LookupError:
         raise SourceError(f"{what} is written in {encoding!r}, which is no known encoding") from None
     if not codec._is_text_encoding:
@@ -112,7 +136,7 @@ def codec_of(encoding: str, what: str) -> str:
 def dataset_of(eml: bytes) -> str | None:
     """What an EML document calls its dataset, without the number of its version; None where it says nothing."""
     try:
-        root = ElementTree.fromstring(eml)
+        root = _parsed(eml)
     except (ElementTree.ParseError, ValueError, LookupError):
         return None
     package = re.sub(r"/v[0-9.]+$", "", root.get("packageId", "").strip())
@@ -120,6 +144,15 @@ def dataset_of(eml: bytes) -> str | None:
         return package
     found = next((element for element in root.iter() if _local(element) == "alternateIdentifier"), None)
     return (found.text or "").strip() or None if found is not None else None
+
+
+def _parsed(data: bytes) -> ElementTree.Element:
+    """The root. Elements are counted while they are read: each takes some hundred bytes of memory, and four in the file."""
+    elements = (element for _, element in ElementTree.iterparse(io.BytesIO(data), ("start",)))
+    root: ElementTree.Element = next(elements)
+    if any(n >= MAX_ELEMENTS for n, _ in enumerate(elements, 1)):
+        raise ValueError(f"it has more than {MAX_ELEMENTS:,} elements")
+    return root
 
 
 def _local(element: ElementTree.Element) -> str:
@@ -130,10 +163,10 @@ def _children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.E
     return (child for child in element if _local(child) == name)
 
 
-def _character(text: str) -> str:
-    """`\\t` as two characters is a tab; XML turns a real tab of an attribute into a blank."""
+def _character(text: str, blank: str) -> str:
+    """What an attribute means: `\\t` as two characters is a tab, and a blank without anything visible is `blank`."""
     text = re.sub(r"\\.", lambda found: _ESCAPES.get(found[0], found[0]), text)
-    return "\t" if text == " " else text
+    return text if text.strip() else re.sub(" +", blank, text)
 
 
 def _number(text: str, what: str) -> int:

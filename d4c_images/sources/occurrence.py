@@ -2,57 +2,64 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any
 
+from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources.archive import Source
 from d4c_images.sources.layout import term
-from d4c_images.sources.media import CUT_MARK, ROW_TOO_LONG
-from d4c_images.sources.media_table import name_of
+from d4c_images.sources.media import BAD_GBIF_ID, BROKEN_UTF8, CUT_MARK, ROW_TOO_LONG, TOO_MANY_CELLS, gbif_id_of
+from d4c_images.sources.media_table import BAD_RECORD_ID, name_of
 from d4c_images.sources.records import Record
 
 RECORDS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20
 MAX_LABEL_CHARACTERS = 2_000  # of a name or a code; of what is longer only the start is kept, with a mark and a note
+CHECKLIST_UNKNOWN = "checklist_unknown"
 
-LABELS = (
-    ("scientificName", False),
-    ("taxonKey", True),
-    ("acceptedTaxonKey", True),
-    ("kingdomKey", True),
-    ("phylumKey", True),
-    ("classKey", True),
-    ("orderKey", True),
-    ("familyKey", True),
-    ("genusKey", True),
-    ("speciesKey", True),
-    ("family", False),
-    ("basisOfRecord", False),
-    ("datasetKey", False),
-    ("institutionCode", False),
-    ("collectionCode", False),
-    ("catalogNumber", False),
-)
-"""Columns of GBIF's interpreted occurrences (a publisher's core has some of them), and whether they hold numbers; the order
-is that of the table `labels`."""
+# What a number may be: degrees, and metres above 0, which https://dwc.tdwg.org/terms/#dwc:coordinateUncertaintyInMeters calls no
+# valid value. Infinity is what too large a number becomes.
+RANGES = {
+    "decimal_latitude": (-90.0, 90.0),
+    "decimal_longitude": (-180.0, 180.0),
+    "coordinate_uncertainty_in_meters": (math.nextafter(0.0, 1.0), math.nextafter(math.inf, 0.0)),
+}
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_FIELDS = (*TaxonCells._fields, *SharedCells._fields, *OwnCells._fields)
+_KEYS = [at for at, name in enumerate(TaxonCells._fields) if name.endswith("_key") and name != "checklist_key"]
+_CHECKLIST = TaxonCells._fields.index("checklist_key")
+_SHARED, _OWN = len(TaxonCells._fields), len(TaxonCells._fields) + len(SharedCells._fields)
+_NUMBERS = [(_FIELDS.index(name), name, *limits) for name, limits in RANGES.items()]
 
 
 class LabelReader:
     """Reads labels by the columns of one table. Columns that it lacks read as None.
 
-    Notes count rows of the table that were too long to be read, and cells of which only the start was kept (`catalog_number_cut`).
+    Notes count rows that were too long or do not say of which record they are, cells of which only the start was kept
+    (`catalog_number_cut`), cells that cannot be read (`decimal_latitude_unreadable`), which are None then, and rows with taxon
+    keys of an unknown checklist.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, checklist_key: str | None = None) -> None:
+        """`checklist_key` is the checklist of the taxon keys if the table does not name it, as GBIF's downloads do not."""
         self._notes: Counter[str] = Counter()
         self._source = source
+        self._checklist_key = checklist_key
         layout = source.layout
-        if layout is None:
-            places = [source.columns.get(name) for name, _ in LABELS]
-        else:
-            places = [layout.cells.get(term(name), (None,))[0] for name, _ in LABELS]
-        self._cells = [(at, f"{_snake(name)}_cut", is_number) for at, (name, is_number) in zip(places, LABELS, strict=True)]
+        found = {name: (at,) for name, at in source.columns.index.items()} if layout is None else layout.cells
+        places = [found.get(term(name), ()) for name in _FIELDS]
+        self._width = max((max(some, default=-1) for some in places), default=-1) + 1
+        self._first = itemgetter(*(some[0] if some else -1 for some in places))  # -1: of the empty cell behind the row
+        defaults = {} if layout is None else layout.defaults
+        self._others = [
+            (at, some[1:], defaults.get(term(name)))
+            for at, (name, some) in enumerate(zip(_FIELDS, places, strict=True))
+            if len(some) > 1 or term(name) in defaults
+        ]
 
     def take_notes(self) -> dict[str, int]:
         """Those since the last call."""
@@ -68,35 +75,63 @@ class LabelReader:
         if layout is None:
             yield from self._lines(offset, rows_done)
             return
+        nameless = BAD_GBIF_ID if layout.ids_are_gbif else BAD_RECORD_ID
         for some in _some(self._source.records(offset, rows_done + 1)):
-            self._note(ROW_TOO_LONG, sum(record.reason == ROW_TOO_LONG for record in some))
-            named = ((name_of(record.cells, layout, dataset), record.cells) for record in some if record.reason is None)
-            yield some[-1].row_no, some[-1].end, [(name.gbif_id, cells) for name, cells in named if name is not None]
+            self._notes.update(record.reason for record in some if record.reason is not None)
+            self._note(BROKEN_UTF8, sum(record.is_broken for record in some))
+            whole = [record.cells for record in some if record.reason is None]
+            named = [(name.gbif_id, cells) for cells in whole if (name := name_of(cells, layout, dataset)) is not None]
+            self._note(nameless, len(whole) - len(named))
+            yield some[-1].row_no, some[-1].end, named
 
     def _lines(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, list[tuple[int, list[str]]]]]:
         """GBIF's own table."""
-        at = self._source.columns["gbifID"]
+        at, width = self._source.columns["gbifID"], self._source.columns.width
         for block in self._source.blocks(offset, rows_done + 1):
             if block.is_too_long:
                 self._note(ROW_TOO_LONG)
                 yield block.row_no, block.end, []
                 continue
-            rows = (line.split("\t") for line in block.text().split("\n"))
-            named = ((_whole_number(row[at]), row) for row in rows if len(row) > at)
-            yield block.row_no - 1 + block.n_lines, block.end, [(no, row) for no, row in named if no is not None]
+            data, broken = block.lines()
+            rows = [line.split("\t") for line in data.decode(errors="replace").split("\n") if line]
+            whole = [row for row in rows if len(row) <= width or not any(row[width:])]  # else its cells are shifted
+            named = [(no, row) for row in whole if len(row) > at and (no := gbif_id_of(row[at])) is not None]
+            self._note(BROKEN_UTF8, len(broken))
+            self._note(TOO_MANY_CELLS, len(rows) - len(whole))
+            self._note(BAD_GBIF_ID, len(whole) - len(named))
+            yield block.row_no - 1 + block.n_lines, block.end, named
 
-    def labels(self, row: Sequence[str]) -> tuple[str | int | None, ...]:
-        """The labels in the order of `LABELS`; None where the cell is empty or no number where one belongs."""
-        return tuple(self._value(row, *cell) for cell in self._cells)
+    def labels(self, row: Sequence[str]) -> Labels:
+        """What a row says."""
+        row = [*row, *[""] * (self._width - len(row)), ""]
+        first = self._first(row)
+        cells: list[Any] = [cell.strip() or None for cell in first]
+        for at, places, default in self._others:
+            if cells[at] is None:  # of one term in several columns the first that is filled, else what holds for all rows
+                cells[at] = next(filter(None, [row[place].strip() for place in places]), default)
+        for at, name, low, high in _NUMBERS:
+            if cells[at] is not None:
+                cells[at] = self._number(cells[at], name, low, high)
+        if self._others or len("".join(first)) > MAX_LABEL_CHARACTERS:
+            self._cut(cells)
+        if cells[_CHECKLIST] is None and any(cells[at] for at in _KEYS):
+            cells[_CHECKLIST] = self._checklist_key
+            self._note(CHECKLIST_UNKNOWN, self._checklist_key is None)
+        return Labels(
+            TaxonCells._make(cells[:_SHARED]), SharedCells._make(cells[_SHARED:_OWN]), OwnCells._make(cells[_OWN:])
+        )
 
-    def _value(self, row: Sequence[str], at: int | None, note: str, is_number: bool) -> str | int | None:
-        cell = "" if at is None or at >= len(row) else row[at].strip()
-        if is_number:
-            return _whole_number(cell)
-        if len(cell) > MAX_LABEL_CHARACTERS:
-            self._note(note)
-            cell = cell[:MAX_LABEL_CHARACTERS] + CUT_MARK
-        return cell or None
+    def _number(self, cell: str, name: str, low: float, high: float) -> float | None:
+        if _NUMBER.fullmatch(cell) and low <= (number := float(cell)) <= high:
+            return number
+        self._note(f"{name}_unreadable")
+        return None
+
+    def _cut(self, cells: list[Any]) -> None:
+        for at, cell in enumerate(cells):
+            if isinstance(cell, str) and len(cell) > MAX_LABEL_CHARACTERS:
+                self._note(f"{_FIELDS[at]}_cut")
+                cells[at] = cell[:MAX_LABEL_CHARACTERS] + CUT_MARK
 
     def _note(self, note: str, n: int = 1) -> None:
         if n:
@@ -115,12 +150,3 @@ def _some(records: Iterable[Record]) -> Iterator[list[Record]]:
             some, n_bytes = [], 0
     if some:
         yield some
-
-
-def _snake(name: str) -> str:
-    """As the column of the table `labels` is called."""
-    return re.sub(r"(?=[A-Z])", "_", name).lower()
-
-
-def _whole_number(cell: str) -> int | None:
-    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) < 19 else None

@@ -179,11 +179,15 @@ class _Feed:
 
 
 class Recoded(io.RawIOBase):
-    """A stream of bytes as UTF-8 with line feeds, from what it is written in."""
+    """A stream of bytes as UTF-8 with line feeds, from what it is written in.
+
+    Rows that end in CR may now and then end in CR LF or in LF; where they end in LF CR, no other CR is kept either.
+    """
 
     def __init__(self, stream: IO[bytes], encoding: str, line_end: str) -> None:
         self._stream = stream
-        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate=True) if line_end == "\r" else decoder
         self._line_end = line_end
         self._ready = b""
         self._ended = False
@@ -196,8 +200,8 @@ class Recoded(io.RawIOBase):
             data = self._stream.read(READ_BYTES)
             self._ended = not data
             text = self._decoder.decode(data, final=self._ended)
-            if self._line_end == "\r":
-                text = text.replace("\r", "\n")
+            if self._line_end == "\n\r":
+                text = text.replace("\r", "")
             self._ready = text.encode(errors="surrogatepass")
         n = min(len(buffer), len(self._ready))
         buffer[:n] = self._ready[:n]

@@ -67,7 +67,7 @@ def told(numbers: Numbers, blob: Blob | None, url: str | None) -> bytes:
         values |= {"sha256": blob.sha256.hex(), "media_type": blob.media_type, "width": blob.width, "height": blob.height}
         if blob.original_sha256 is not None and blob.original_sha256 != blob.sha256:
             values["original_sha256"] = blob.original_sha256.hex()
-    return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(values, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def samples(fd: int, start: int, size: int) -> Iterator[Sample]:

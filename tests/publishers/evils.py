@@ -8,10 +8,12 @@ stands in `expected.tsv`.
 from __future__ import annotations
 
 import email.utils
+import functools
 import gzip
 import itertools
 import random
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -240,6 +242,19 @@ def gzip_truncated(ask: Ask) -> Steps:
     """A gzip stream cut off in the middle, with matching Content-Length."""
     packed = gzip.compress(site.thing(ask).body, mtime=0)
     yield whole(ask, packed[: len(packed) // 2], site.thing(ask).media_type, content_encoding="gzip")
+
+
+@functools.lru_cache(maxsize=2)
+def _inflatable_manifest(size_mb: int) -> bytes:
+    packing, block = zlib.compressobj(9, wbits=31), b"[]," * (size_mb * 3_333)
+    start = packing.compress(b'{"@context": "http://iiif.io/api/presentation/3/context.json", "type": "Manifest", "items": [')
+    return b"".join([start, *(packing.compress(block) for _ in range(100)), packing.compress(b"[]]}"), packing.flush()])
+
+
+@behaviour
+def manifest_bomb(ask: Ask) -> Steps:
+    """A IIIF manifest of ARG (21) MB that as many KB inflate to: millions of empty lists."""
+    yield whole(ask, _inflatable_manifest(ask.number(21)), "application/json", content_encoding="gzip")
 
 
 @behaviour

@@ -10,6 +10,7 @@ import json
 import socket
 import ssl
 import struct
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from tests.publishers.tls import Certificates
 from tests.publishers.wire import Ask, End, Pause, Steps, whole
 
 CONTROL_HOST = "control.test"
+CLOSED_BY_PEER = frozenset((6, 7, 8, 9, 11))  # of TCP's states in Linux: TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING
 TLS_HANDSHAKE = 0x16  # first byte of a TLS record of that kind
 
 
@@ -38,6 +40,7 @@ class Server:
         self.options = options
         self.rules = rules
         self.tally = Tally()
+        self.open: defaultdict[str, set[Connection]] = defaultdict(set)  # by host
         self.certificates = Certificates(rules.tls_of)
         self.loop = asyncio.get_running_loop()
         self._fast_number = 0
@@ -135,6 +138,7 @@ class Connection(asyncio.Protocol):
         self._scheme = scheme
         self._unread = bytearray()
         self._home: HostTally | None = None  # of the first request: the connection counts there
+        self._home_name = ""
         self._host: HostTally | None = None  # of the request being answered
         self._steps: Steps | None = None
         self._keep_alive = True
@@ -152,6 +156,16 @@ class Connection(asyncio.Protocol):
         self._answered()
         if self._home:
             self._home.connections_now -= 1
+            self._server.open[self._home_name].discard(self)
+
+    @property
+    def is_open(self) -> bool:
+        """For the client as well. That it has closed its end is known to the kernel before a busy server reads it."""
+        try:
+            info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return False
+        return info[0] not in CLOSED_BY_PEER
 
     def pause_writing(self) -> None:
         self._choked = True
@@ -196,9 +210,11 @@ class Connection(asyncio.Protocol):
         self._host = tally.host(host) if behaviour != "control" else HostTally()
         if behaviour != "control":
             if self._home is None:
-                self._home = self._host
+                self._home, self._home_name = self._host, host
+                n_open = 1 + sum(other.is_open for other in server.open[host])
+                server.open[host].add(self)
                 secure: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
-                self._home.connect(secure is not None and bool(secure.session_reused))
+                self._home.connect(n_open, secure is not None and bool(secure.session_reused))
             tally.urls[url] += 1
         self._host.start(server.loop.time(), behaviour)
         if server.options.latency_s and behaviour != "control":

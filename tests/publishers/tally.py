@@ -34,11 +34,12 @@ class HostTally:
         self.last_start_s = now
         self.behaviours[behaviour] = self.behaviours.get(behaviour, 0) + 1
 
-    def connect(self, resumed: bool) -> None:
+    def connect(self, n_open: int, resumed: bool) -> None:
+        """One more connection; `n_open` are open now, with this one, without those that the client has closed already."""
         self.connections += 1
         self.resumed += resumed
         self.connections_now += 1
-        self.connections_max = max(self.connections_max, self.connections_now)
+        self.connections_max = max(self.connections_max, n_open)
 
     def forget(self) -> None:
         """Zero, except for what is open now."""

@@ -1,4 +1,8 @@
-"""Dropbox: a shared file's id and name; `dl` and `raw` say whether a page or the file comes. Leaves shared folders alone."""
+"""Dropbox: a shared file's id and name; `dl` and `raw` say whether a page or the file comes.
+
+A file in a shared folder has the folder's id and key before its path. Left alone are folders themselves (`dl=1` packs them) and
+their `preview`, which names a file and gives no link to it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
 
 NAME = "dropbox"
-VERSION = 1
+VERSION = 2
 
-_FILE = re.compile(r"/((?:s|scl/fi)/[a-z0-9]{12,24}/[^/]+)").fullmatch
+_PICTURE = r"[^/]+\.(?i:jpe?g|png|gif|tiff?|webp|bmp|heic|jp2|dng|cr2|nef)"
+_IN_FOLDER = rf"(?:sh|scl/fo)/[a-z0-9]{{12,24}}/[A-Za-z0-9_-]{{20,40}}/(?:[^/]+/){{0,9}}{_PICTURE}"
+_FILE = re.compile(rf"/((?:s|scl/fi)/[a-z0-9]{{12,24}}/[^/]+|{_IN_FOLDER})").fullmatch
 _ABOUT_THE_PAGE = frozenset({"dl", "raw", "st", "e"})
 
 
@@ -28,6 +34,7 @@ def _read(url: Url) -> Variant | None:
 
 _VARIANTS = Variants(NAME, VERSION, _read)
 _LEAF = "https://www.dropbox.com/s/4kq3l1yqz0d7v2m/leaf%201.jpg"
+_FOLDER = "https://www.dropbox.com/sh/4kq3l1yqz0d7v2m/AADwv1mZ0c3jX2r8kQyTn5fEa"
 _NEW = "https://www.dropbox.com/scl/fi/4kq3l1yqz0d7v2mabcdef/leaf.jpg"
 
 RULE = Rule(
@@ -50,9 +57,17 @@ RULE = Rule(
             "dropbox:scl/fi/4kq3l1yqz0d7v2mabcdef/leaf.jpg",
             f"{_NEW}?rlkey=o5n2ab&dl=1",
         ),
+        Example(
+            f"{_FOLDER}/Herbarium/leaf%201.jpg?dl=0",
+            f"dropbox:{_FOLDER[24:]}/Herbarium/leaf%201.jpg",
+            f"{_FOLDER}/Herbarium/leaf%201.jpg?dl=1",
+        ),
+        Example(f"{_FOLDER}?dl=0&preview=leaf.jpg", f"{_FOLDER}?dl=0&preview=leaf.jpg"),
         Example("https://www.dropbox.com/sh/4kq3l1yqz0d7v2m/AAB?dl=0", "https://www.dropbox.com/sh/4kq3l1yqz0d7v2m/AAB?dl=0"),
     ),
     traps=(
+        (f"{_FOLDER}/leaf.jpg?dl=0", f"{_FOLDER}/a/leaf.jpg?dl=0"),
+        (f"{_FOLDER}/leaf.jpg?dl=0", f"{_FOLDER[:-1]}b/leaf.jpg?dl=0"),
         (f"{_LEAF}?dl=0", f"{_LEAF.replace('v2m', 'v3m')}?dl=0"),
         (f"{_LEAF}?dl=0", f"{_LEAF}?dl=0&preview=leaf%202.jpg"),
     ),

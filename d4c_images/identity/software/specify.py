@@ -1,7 +1,11 @@
 """Specify's web asset server, on the host of each museum: collection and file name are the image.
 
-`/fileget?coll=C&type=O&filename=F` and `/static/C/originals/F` are the same file. Only `type=T` is scaled, to `scale` pixels;
-`downloadname` and `token` never say which file it is. The token (made of time and file name) does not hang on type and scale, and
+`/fileget?coll=C&type=O&filename=F` and `/static/C/originals/F` are the same file. Only `type=T` is scaled, to `scale` pixels, and
+kept as `/static/C/thumbnails/F_<scale>`, the scale before the extension. A server of one collection has no folder C, and some
+publish the folder of attachments without `/static` (SAIAB): there, only names with `.att.` before the extension are taken for
+Specify's.
+
+`downloadname` and `token` never say which file it is. The token (made of time and file name) does not depend on type and scale, and
 most servers ask none for reading, so the original is asked for with the parameters as they are, without type and scale.
 """
 
@@ -14,9 +18,15 @@ from d4c_images.identity.url import Url
 from d4c_images.identity.variant import Variant, Variants
 
 NAME = "specify"
-VERSION = 1
+VERSION = 2
 
 _STATIC = re.compile(r"((?:/[^/]+)*?)/static/([^/]+)/originals/([^/]+)").fullmatch
+_FOLDER = r"(?P<prefix>(?:/[^/]+)*?)(?P<static>(?:/static(?=/))?)(?P<collection>(?:/[^/]+)?)"
+_ATTACHMENT = re.compile(rf"{_FOLDER}/originals/(?P<name>[^/]+\.att\.[A-Za-z0-9]+)").fullmatch
+# A thumbnail in PNG may be that of a PDF, a TIFF or a HEIC.
+_THUMBNAIL = re.compile(
+    rf"{_FOLDER}/thumbnails/(?P<root>[^/]+\.att)_(?P<scale>[0-9]{{1,5}})(?P<extension>\.(?i:jpe?g|gif))"
+).fullmatch
 _FILEGET = re.compile(r"((?:/[^/]+)*?)/fileget\?(.+)").fullmatch
 _PARAMETERS = frozenset({"coll", "filename", "type", "scale", "downloadname", "token"})
 _ORIGINAL, _SCALED = range(2)
@@ -26,6 +36,12 @@ def _read(url: Url) -> Variant | None:
     if static := None if url.query else _STATIC(url.path):
         prefix, collection, name = static.groups()
         return Variant(f"{url.host}{prefix}/{collection}/{name}", (_ORIGINAL, 0, 0))
+    if attachment := None if url.query else _ATTACHMENT(url.path):
+        return Variant(_photo(url, attachment, attachment["name"]), (_ORIGINAL, 0, 0))
+    if thumbnail := None if url.query else _THUMBNAIL(url.path):
+        name = thumbnail["root"] + thumbnail["extension"]
+        original = f"{url.root}{thumbnail['prefix']}{thumbnail['static']}{thumbnail['collection']}/originals/{name}"
+        return Variant(_photo(url, thumbnail, name), (_SCALED, -int(thumbnail["scale"]), 0), original)
     fileget = _FILEGET(url.path + url.query)
     if fileget is None:
         return None
@@ -35,7 +51,7 @@ def _read(url: Url) -> Variant | None:
     if len(values) != len(words) or not values.keys() <= _PARAMETERS or not name or "/" in name + collection:
         return None
     # A `+` in a query is a blank, which a path writes `%20`.
-    photo = f"{url.host}{fileget[1]}/" + f"{collection}/{name}".replace("+", "%20")
+    photo = f"{url.host}{fileget[1]}/" + "/".join(filter(None, (collection, name))).replace("+", "%20")
     if values.get("type") != "T":
         return Variant(photo, (_ORIGINAL, 0, 1))
     scale = values.get("scale", "")
@@ -44,10 +60,16 @@ def _read(url: Url) -> Variant | None:
     return Variant(photo, (_SCALED, -size, 1), f"{url.root}{fileget[1]}/fileget?{kept}")
 
 
+def _photo(url: Url, folder: re.Match[str], name: str) -> str:
+    return f"{url.host}{folder['prefix']}{folder['collection']}/{name}"
+
+
 _VARIANTS = Variants(NAME, VERSION, _read)
 
 _KU = "http://biimages.biodiversity.ku.edu"
 _NAME = "sp65796921642024007584.att.JPG"
+_SAIAB = "http://specify-attachments-saiab.saiab.ac.za"
+_FISH = "sp6-3853933608872243693.att.JPG"
 _DANISH = "https://specify-attachments.science.ku.dk/fileget?coll=NHMD+Vascular+Plants"
 _SHEET = "sp68923230029256349442.att.jpg"
 
@@ -55,10 +77,10 @@ RULE = Rule(
     name=NAME,
     version=VERSION,
     publisher="Specify web asset servers (Kansas, Copenhagen, Cal Academy, TEX-LL, SAIAB and others)",
-    hints=("/fileget?", "/originals/"),
+    hints=("/fileget?", "/originals/", ".att_"),
     match=_VARIANTS.match,
     rank=_VARIANTS.rank,
-    source="https://github.com/specify/web-asset-server, server.py (resolve_file, static, generate_token)",
+    source="https://github.com/specify/web-asset-server, server.py (get_rel_path, resolve_file, static, generate_token)",
     examples=(
         Example(f"{_KU}/static/Entomology/originals/{_NAME}", f"specify:{_KU[7:]}/Entomology/{_NAME}"),
         Example(f"{_KU}/fileget?coll=Entomology&type=O&filename={_NAME}", f"specify:{_KU[7:]}/Entomology/{_NAME}"),
@@ -80,8 +102,29 @@ RULE = Rule(
             "specify:ibss-images.calacademy.org/Botany/sp1.att.jpg",
             "http://ibss-images.calacademy.org/fileget?coll=Botany&filename=sp1.att.jpg",
         ),
+        Example(f"{_SAIAB}/originals/{_FISH}", f"specify:{_SAIAB[7:]}/{_FISH}"),
+        Example(f"{_SAIAB}/fileget?filename={_FISH}", f"specify:{_SAIAB[7:]}/{_FISH}"),
+        Example(f"{_SAIAB}/static/originals/{_FISH}", f"specify:{_SAIAB[7:]}/{_FISH}"),
+        Example(
+            f"{_SAIAB}/thumbnails/sp6-3853933608872243693.att_500.JPG",
+            f"specify:{_SAIAB[7:]}/{_FISH}",
+            f"{_SAIAB}/originals/{_FISH}",
+        ),
+        Example(
+            f"{_KU}/static/Entomology/thumbnails/sp65796921642024007584.att_200.JPG",
+            f"specify:{_KU[7:]}/Entomology/{_NAME}",
+            f"{_KU}/static/Entomology/originals/{_NAME}",
+        ),
+        Example(
+            f"{_KU}/static/Entomology/thumbnails/sp65796921642024007584.att_200.png",
+            f"{_KU}/static/Entomology/thumbnails/sp65796921642024007584.att_200.png",
+        ),
+        Example("https://portal.example.org/originals/leaf.jpg", "https://portal.example.org/originals/leaf.jpg"),
     ),
     traps=(
+        (f"{_SAIAB}/originals/{_FISH}", f"{_SAIAB}/originals/{_FISH.replace('6-3', '63')}"),
+        (f"{_SAIAB}/originals/{_FISH}", f"{_SAIAB}/fish/originals/{_FISH}"),
+        (f"{_SAIAB}/originals/{_FISH}", f"{_SAIAB}/originals/{_FISH.lower()}"),
         (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}/static/Botany/originals/{_NAME}"),
         (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}:8080/static/Entomology/originals/{_NAME}"),
         (f"{_KU}/static/Entomology/originals/{_NAME}", f"{_KU}/static/Entomology/originals/{_NAME.lower()}"),

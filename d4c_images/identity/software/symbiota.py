@@ -2,7 +2,9 @@
 
 The key is host and path without the size. The case of `.jpg` does not count, since derivatives are always written `.jpg` beside
 a `.JPG`; two originals whose names differ in no more would have overwritten each other's derivatives, and the upload gives a name
-that is taken a number (`cleanFileName`). The host stays in the key: portals copy each other's files, but also reuse names.
+that is taken a number (`cleanFileName`). The host stays in the key: portals copy each other's files, but also reuse names. So one
+photo may have two keys: iDigBio lists `/imglib/pollen/Seeds/Cornus-stolonifera-272.jpg` of hasbrouck.asu.edu and of
+swbiodiversity.org under one `ac:providerManagedID`, which nothing in the URLs shows.
 
 From a smaller file, the one without a word is derived, which stands beside the smaller ones in every layout. `_lg` never is:
 whether it exists depends on the size of the original. Derivatives that got a time in their name (`X_1420151950_web.jpg`), or that
@@ -125,10 +127,6 @@ RULE = Rule(
         (f"{_DES}.jpg", f"{_DES}_1.jpg"),
         (f"{_DES}.jpg", f"{_DES}.png"),
         (f"{_DES}_lg.jpg", f"{_DES.replace('/DES00057/', '/DES00058/')}_lg.jpg"),
-        (
-            "https://swbiodiversity.org/imglib/pollen/Seeds/Cornus-stolonifera-272.jpg",
-            "http://hasbrouck.asu.edu/imglib/pollen/Seeds/Cornus-stolonifera-272.jpg",
-        ),
         (
             "https://serv.biokic.asu.edu/imglib/ecdysis/UCSB_IZC/UCSB-IZC00036/UCSB-IZC00036938_1633713553.jpg",
             "https://serv.biokic.asu.edu/imglib/ecdysis/UCSB_IZC/UCSB-IZC00036/UCSB-IZC00036938_1633713559.jpg",

@@ -1,0 +1,45 @@
+"""Checks that a BMP has all the bytes that its header promises for the picture. Decodes nothing.
+
+The header's size of the file proves nothing: many programs write a wrong one.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import BinaryIO
+
+from d4c_images.decode.faults import Damaged
+from d4c_images.decode.shape import Shape
+
+_UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
+_BITS = (1, 2, 4, 8, 16, 24, 32)
+_BITS_OF_RUNS = {1: 8, 2: 4}  # BI_RLE8, BI_RLE4
+_OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
+
+
+def walk(file: BinaryIO, size_bytes: int) -> Shape:
+    head = file.read(54)
+    if len(head) < 26:
+        raise Damaged("The BMP file is cut off within its header.")
+    offset, header_bytes = struct.unpack("<II", head[10:18])
+    if header_bytes == _OF_CORE:
+        width, height, _, bits = struct.unpack("<HHHH", head[18:26])
+        packing, packed_bytes = 0, 0
+    else:
+        if len(head) < 38:
+            raise Damaged("The BMP file is cut off within its header.")
+        width, height, _, bits, packing, packed_bytes = struct.unpack("<iiHHII", head[18:38])
+    if not width or not height:
+        raise Damaged("The BMP file is damaged: it declares a picture of no pixels.")
+    width, height = abs(width), abs(height)
+    is_unpacked = packing in _UNPACKED and (header_bytes != _OF_OS2 or not packing)
+    if is_unpacked:
+        row_bytes = (width * bits + 7) // 8
+        padded_bytes = -(-row_bytes // 4) * 4
+        packed_bytes = height * padded_bytes
+        if int.from_bytes(head[2:6], "little") <= size_bytes:  # nothing is lost: the last row's padding may never have been there
+            packed_bytes -= padded_bytes - row_bytes
+    if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
+        raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
+    is_usual = bits == _BITS_OF_RUNS.get(packing) and header_bytes != _OF_OS2
+    return Shape(width, height, is_usual=is_usual, is_plain=is_unpacked and bits in _BITS)

@@ -1,0 +1,123 @@
+"""Walks through the chunks of a WebP (RFC 9649) and cuts its first picture out of it. Decodes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from d4c_images.decode.faults import Damaged, counted
+from d4c_images.decode.shape import Shape
+
+_PICTURES = (b"VP8 ", b"VP8L")
+_FRAME, _FRAME_HEADER_BYTES = b"ANMF", 16
+_TRANSPARENCY = b"ALPH"
+_UNKNOWN_BYTES = 0xFFFFFFF0  # a program that writes to a pipe does not know how long the file becomes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    kind: bytes
+    start: int  # of its data
+    end: int
+
+
+def walk(file: BinaryIO, size_bytes: int) -> Shape:
+    """Whether all chunks are there. A wrong length in the header is passed over if the chunks themselves are whole."""
+    picture = main_picture(file, size_bytes)
+    file.seek(picture.start)
+    width, height = _size_of(picture.kind, file.read(10))
+    if not width or not height:
+        raise Damaged("The WebP file is damaged: it declares a picture of no pixels.")
+    return Shape(width, height, is_usual=True)
+
+
+def main_picture(file: BinaryIO, size_bytes: int) -> Chunk:
+    """The chunk of the first picture. The chunks up to the declared end, at least up to that picture, have been walked through."""
+    file.seek(4)
+    declared = 8 + int.from_bytes(file.read(4), "little")
+    end = min(declared, size_bytes) if declared < _UNKNOWN_BYTES else size_bytes
+    main = None
+    for chunk in _chunks(file, 12, size_bytes):
+        if main is not None and chunk.start - 8 >= end:
+            break
+        if chunk.end > size_bytes or not chunk.kind.isascii() or not chunk.kind.decode("ascii").isprintable():
+            raise Damaged("The WebP file is cut off or damaged within a chunk.")
+        is_odd = (chunk.end - chunk.start) % 2 == 1
+        if is_odd and chunk.end == size_bytes == declared - 1 and _ends_with_zero(file, size_bytes):
+            raise Damaged("The WebP file lacks a byte.")
+        picture = _picture_in(file, chunk)
+        if chunk.kind == _FRAME and picture is None:
+            raise Damaged("The WebP file is damaged: a frame has no picture.")
+        main = main or picture
+    if main is None:
+        raise Damaged("The WebP file is cut off or damaged: there is no picture in it.")
+    if size_bytes + 1 < declared < _UNKNOWN_BYTES:  # the last chunk's padding, one byte, may be missing
+        raise Damaged(f"The WebP file is cut off: it should have {declared} bytes and has {size_bytes}.")
+    return main
+
+
+def _ends_with_zero(file: BinaryIO, size_bytes: int) -> bool:
+    """Whether what seems to lack its padding, a zero, may have lost a byte before it."""
+    file.seek(size_bytes - 1)
+    return file.read(1) == b"\0"
+
+
+def _picture_in(file: BinaryIO, chunk: Chunk) -> Chunk | None:
+    if chunk.kind in _PICTURES:
+        return chunk
+    if chunk.kind != _FRAME:
+        return None
+    found = None
+    for inner in _chunks(file, chunk.start + _FRAME_HEADER_BYTES, chunk.end):
+        if inner.end > chunk.end:
+            raise Damaged("The WebP file is damaged: a picture is longer than the frame that it is in.")
+        if inner.kind in _PICTURES and found is None:
+            found = inner
+    return found
+
+
+def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
+    return counted(_all_chunks(file, at, end))
+
+
+def _all_chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
+    while at + 8 <= end:
+        file.seek(at)
+        header = file.read(8)
+        length = int.from_bytes(header[4:], "little")
+        yield Chunk(header[:4], at + 8, at + 8 + length)
+        at += 8 + length + length % 2
+
+
+def _size_of(kind: bytes, start: bytes) -> tuple[int, int]:
+    """From the first bytes of a picture: RFC 6386, section 9.1; RFC 9649, section 3.4."""
+    if kind == b"VP8 ":
+        if start[3:6] != b"\x9d\x01\x2a" or start[0] & 1:  # a frame that depends on another one
+            raise Damaged("The picture in the WebP file is damaged.")
+        return int.from_bytes(start[6:8], "little") & 0x3FFF, int.from_bytes(start[8:10], "little") & 0x3FFF
+    if start[:1] != b"\x2f":
+        raise Damaged("The picture in the WebP file is damaged.")
+    bits = int.from_bytes(start[1:5], "little")
+    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+
+
+def picture_bytes(file: BinaryIO, size_bytes: int) -> int:
+    """Of the first picture, as it is packed."""
+    picture = main_picture(file, size_bytes)
+    return picture.end - picture.start
+
+
+def has_more_pictures(file: BinaryIO, size_bytes: int) -> bool:
+    """Whether there is something to be seen besides the first picture: more frames, or transparency."""
+    return any(chunk.kind in (_FRAME, _TRANSPARENCY) for chunk in _chunks(file, 12, size_bytes))
+
+
+def alone(file: BinaryIO, size_bytes: int) -> bytes:
+    """A WebP of the first picture and nothing else; without its transparency, if that has a chunk of its own."""
+    picture = main_picture(file, size_bytes)
+    file.seek(picture.start)
+    data = file.read(picture.end - picture.start)
+    data += bytes(len(data) % 2)
+    chunk = picture.kind + (picture.end - picture.start).to_bytes(4, "little") + data
+    return b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk

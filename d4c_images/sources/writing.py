@@ -1,0 +1,48 @@
+"""How a table is written down: its encoding and what ends its lines, as its first bytes show. Knows no columns."""
+
+from __future__ import annotations
+
+import codecs
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the next one
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_LOOKED_AT = 64  # bytes; a header has more
+
+
+def encoding_of(start: bytes) -> str:
+    """UTF-8, unless a byte order mark says otherwise, or each ASCII letter has a zero beside it, as in UTF-16 without a mark."""
+    for mark, encoding in _MARKS:
+        if start.startswith(mark):
+            return encoding
+    even, odd = start[:_LOOKED_AT:2], start[1:_LOOKED_AT:2]
+    if len(odd) > 1 and all(even) and not any(odd):
+        return "utf-16-le"
+    if len(odd) > 1 and all(odd) and not any(even):
+        return "utf-16-be"
+    return "utf-8"
+
+
+def decoded(start: bytes, encoding: str) -> str:
+    """The first characters; a character that is cut off at the end is left out, as is a byte order mark."""
+    return codecs.getincrementaldecoder(encoding)(errors="replace").decode(start).removeprefix("\ufeff")
+
+
+def line_end_of(text: str, declared: str = "\n", *, has_header: bool = True) -> str:
+    """What ends the lines of a table that begins like this: a line feed (also behind CR), CR, or LF CR.
+
+    A CR may stand in a cell, but not in a header. Where there is no header, what was declared holds if the text allows it.
+    """
+    line, line_feed, rest = text.partition("\n")
+    if not line_feed:
+        return "\r" if "\r" in text else declared
+    if "\r" not in text:
+        return "\n"
+    if "\r" in line.rstrip("\r"):
+        return "\r" if has_header else declared
+    if rest.startswith("\r") and not rest.startswith(("\r\n", "\r\r")):
+        return "\n\r"
+    return "\n" if line.endswith("\r") or declared != "\r" else declared

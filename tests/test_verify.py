@@ -173,6 +173,7 @@ JPEGS: dict[str, tuple[bytes, str]] = {
     ),
     "no tables of quantisation": (JPEG.replace(b"\xff\xdb", b"\xff\xec"), "again"),
     "tables and no picture": (b"\xff\xd8" + segment(0xDB, bytes(1) + bytes(range(1, 65))) + b"\xff\xd9", "never"),
+    "an end marker made by a wrong bit": (JPEG[:20] + b"\xff\xd9" + JPEG[22:], "again"),
     "two bytes more than a start": (b"\xff\xd8\xff\xe0", "again"),
 }
 
@@ -308,6 +309,7 @@ def with_a_dark_palette() -> bytes:
     return with_length_of(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(greys)) + header + greys + rows)
 
 
+PALETTE = with_a_dark_palette()
 BMPS: dict[str, tuple[bytes, str]] = {
     "as it should be": (BMP, "kept"),
     "no length": (BMP[:2] + bytes(4) + BMP[6:], "kept"),
@@ -316,7 +318,9 @@ BMPS: dict[str, tuple[bytes, str]] = {
     "the last row's padding lost": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-3], "again"),
     "the last pixel missing": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-4], "again"),
     "zeros behind the end": (BMP + bytes(4000), "kept"),
-    "a palette that Pillow does not decode": (with_a_dark_palette(), "kept"),
+    "a palette that Pillow does not decode": (PALETTE, "kept"),
+    "a palette larger than any": (PALETTE[:46] + struct.pack("<I", 1_700_000_000) + PALETTE[50:], "again"),
+    "a palette larger than it needs": (PALETTE[:46] + struct.pack("<I", 300) + PALETTE[50:], "kept"),
     "of a kind that nobody decodes": (BMP[:30] + struct.pack("<I", 4) + BMP[34:], "flagged"),
     "no pixels": (BMP[:18] + bytes(8) + BMP[26:], "again"),
 }
@@ -375,6 +379,20 @@ BOXES: dict[str, tuple[bytes, str]] = {
 def test_boxes(tmp_path: Path, name: str) -> None:
     body, right = BOXES[name]
     assert told(tmp_path, body) == right
+
+
+@pytest.mark.parametrize("edges", [(641, 480), (642, 483), (645, 497)])
+def test_jpeg_2000_of_any_size_is_read_at_a_lower_resolution(tmp_path: Path, edges: tuple[int, int]) -> None:
+    """Halved three times: Pillow and OpenJPEG do not round alike."""
+    body = saved(SCENE.resize(edges), "JPEG2000", num_resolutions=6)
+    most_bytes = 3 * len(body) + 20 * edges[0] * edges[1] // 50
+    decoder = Decoder(max_edge=50, room=Room(2 * most_bytes, 2 * most_bytes))
+    assert told(tmp_path, body, Decoder(room=Room(most_bytes, most_bytes))) == "kept"
+    path = tmp_path / "whole.jp2"
+    path.write_bytes(body)
+    reduced = decoder.reduce(path, bytes(32), "image/jp2")
+    assert reduced is not None
+    assert (reduced.width, abs(reduced.height - 50 * edges[1] / edges[0]) < 1) == (50, True)
 
 
 # all of them

@@ -14,6 +14,7 @@ from d4c_images.decode.shape import Shape
 _UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
 _BITS = (1, 2, 4, 8, 16, 24, 32)
 _BITS_OF_RUNS = {1: 8, 2: 4}  # BI_RLE8, BI_RLE4
+_MOST_COLOURS = 1 << 16  # that are declared by a whole file, if more than its pixels can have
 _OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
 
 
@@ -39,6 +40,9 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
         packed_bytes = height * padded_bytes
         if int.from_bytes(head[2:6], "little") <= size_bytes:  # nothing is lost: the last row's padding may never have been there
             packed_bytes -= padded_bytes - row_bytes
+    n_colours = int.from_bytes(head[46:50], "little") if header_bytes != _OF_CORE and bits <= 8 else 0
+    if n_colours > _MOST_COLOURS:
+        raise Damaged(f"The BMP file is damaged: it declares {n_colours} colours for pixels of {bits} bits.")
     if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
         raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
     is_usual = bits == _BITS_OF_RUNS.get(packing) and header_bytes != _OF_OS2

@@ -330,7 +330,7 @@ class Decoder:
         return read
 
     def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> _Read:
-        """At the highest resolution for which there is memory; there are some at which OpenJPEG fails, so then at a higher one."""
+        """At the highest resolution for which there is memory; if Pillow fails at that, at a higher one."""
         with path.open("rb") as file:
             shape = boxes.walk_jpeg_2000(file, path.stat().st_size)
         size = shape.width or 0, shape.height or 0

@@ -202,13 +202,13 @@ def check_structure(body: Body) -> None:
 
 
 def _is_seamless(body: Body) -> bool:
-    """Whether one segment follows the other from the start to the end marker, with nothing in between."""
+    """Whether one segment follows the other from the start to the end marker, with nothing in between or behind it."""
     behind = 2
     for _, start, end in _segments(body, 2):
         if start != behind + 2:
             return False
         behind = end
-    return True
+    return behind == len(body)  # else a wrong bit may have made an end marker of another one
 
 
 class Bare(io.RawIOBase):

@@ -276,6 +276,7 @@ def riff(body: bytes, size: int) -> bytes:
 WEBP = saved(SMALL, "WEBP", quality=80)
 LOSSLESS = saved(SMALL, "WEBP", lossless=True)
 WITH_EXIF = saved(SMALL, "WEBP", quality=80, exif=b"Exif\0\0II*\0" + bytes(2000) + b"x")
+FILM_WEBP = saved(SMALL, "WEBP", save_all=True, append_images=[SMALL.rotate(180), SMALL.rotate(90)])
 BMP = saved(SMALL, "BMP")
 
 WEBPS: dict[str, tuple[bytes, str]] = {
@@ -287,6 +288,9 @@ WEBPS: dict[str, tuple[bytes, str]] = {
     "zeros behind the end": (WEBP + bytes(4000), "kept"),
     "zeros over its last parts": (WITH_EXIF[:-2020] + bytes(2020), "again"),
     "metadata that make no sense": (WITH_EXIF, "kept"),
+    "another size in its two headers": (WITH_EXIF[:26] + b"\x04" + WITH_EXIF[27:], "again"),
+    "a film": (FILM_WEBP, "kept"),
+    "a film whose frame has no picture": (FILM_WEBP.replace(b"VP8 ", b"\0\0\0\0", 1), "again"),
     "metadata lost": (WITH_EXIF[: len(WITH_EXIF) - 2012], "again"),
     "metadata cut": (WITH_EXIF[:-100], "again"),
     "a byte lost": (LOSSLESS[:-2], "again"),

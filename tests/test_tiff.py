@@ -270,6 +270,16 @@ def test_without_its_colours_or_tables_the_picture_is_to_be_fetched_again(tmp_pa
         assert told(tmp_path, bytes(body)) == AGAIN, tag
 
 
+def test_a_tag_of_no_type_is_not_passed_over(tmp_path: Path) -> None:
+    """By libtiff neither: but a picture whose data are checked is not always decoded."""
+    sheet = written([(scene()[:, :, :1], Layout("packbits", rows=16))])
+    body = bytearray(sheet.body)
+    entry = body.index(struct.pack("<HH", 277, 3), sheet.directories[0][0])
+    struct.pack_into("<H", body, entry + 2, 131)
+    for decoder in (Decoder(), NO_ROOM):
+        assert check(tmp_path, bytes(body), decoder).reason is DecodeFault.UNREAD
+
+
 def test_a_jpeg_whose_header_is_damaged_is_not_taken_for_read(tmp_path: Path) -> None:
     sheet = sample("jpeg", "one strip")
     start = sheet.data[0][0]

@@ -313,6 +313,16 @@ def with_a_dark_palette() -> bytes:
     return with_length_of(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(greys)) + header + greys + rows)
 
 
+def run_lengths(rows: int, *, bits: int = 8, width: int = 64, is_ended: bool = True) -> bytes:
+    """Forty rows of 64 pixels by their header, of which some are there: each a run, literal pixels and the mark of its end."""
+    n_literal = 5 if bits == 8 else 3
+    row = bytes((width - n_literal, 7, 0, n_literal)) + bytes(range(n_literal + n_literal % 2)) + b"\0\0"
+    codes = row * rows + (b"\0\1" if is_ended else b"")
+    greys = bytes(4 << bits)
+    header = struct.pack("<IiiHHIIiiII", 40, 64, 40, 1, bits, 1 if bits == 8 else 2, 0, 0, 0, 0, 0)
+    return with_length_of(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(greys)) + header + greys + codes)
+
+
 PALETTE = with_a_dark_palette()
 BMPS: dict[str, tuple[bytes, str]] = {
     "as it should be": (BMP, "kept"),
@@ -326,6 +336,11 @@ BMPS: dict[str, tuple[bytes, str]] = {
     "a palette larger than any": (PALETTE[:46] + struct.pack("<I", 1_700_000_000) + PALETTE[50:], "again"),
     "a palette larger than it needs": (PALETTE[:46] + struct.pack("<I", 300) + PALETTE[50:], "kept"),
     "of a kind that nobody decodes": (BMP[:30] + struct.pack("<I", 4) + BMP[34:], "flagged"),
+    "run lengths": (run_lengths(40), "kept"),
+    "run lengths of four bits": (run_lengths(40, bits=4), "kept"),
+    "run lengths, the mark of their end missing": (run_lengths(40, is_ended=False), "kept"),
+    "run lengths, the last row missing": (run_lengths(39, is_ended=False), "again"),
+    "run lengths too long for their rows, the last rows missing": (run_lengths(38, width=90, is_ended=False), "again"),
     "no pixels": (BMP[:18] + bytes(8) + BMP[26:], "again"),
 }
 

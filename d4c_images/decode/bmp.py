@@ -1,14 +1,15 @@
-"""Checks that a BMP has all the bytes that its header promises for the picture. Decodes nothing.
+"""Checks that a BMP has all the bytes, or run lengths, that its header promises for the picture. Decodes nothing.
 
 The header's size of the file proves nothing: many programs write a wrong one.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import BinaryIO
 
-from d4c_images.decode.faults import Damaged
+from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.shape import Shape
 
 _UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
@@ -46,4 +47,30 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     if max(offset, 14 + header_bytes) + packed_bytes > size_bytes:
         raise Damaged(f"The BMP file is cut off: it has {size_bytes} bytes, and its picture ends behind them.")
     is_usual = bits == _BITS_OF_RUNS.get(packing) and header_bytes != _OF_OS2
+    if is_usual:
+        file.seek(offset)
+        _check_runs(file, bits, height)
     return Shape(width, height, is_usual=is_usual, is_plain=is_unpacked and bits in _BITS)
+
+
+def _check_runs(file: BinaryIO, bits: int, height: int) -> None:
+    """Whether the run lengths go on to the last row, or to the mark of their end. Pillow counts pixels only."""
+    y = 0
+    for _ in counted(itertools.count()):
+        if y >= height:
+            return
+        code = file.read(2)
+        if len(code) < 2:
+            raise Damaged("The picture data of the BMP end too early.")
+        count, value = code
+        if count:
+            continue
+        if value == 0:
+            y += 1
+        elif value == 1:
+            return
+        elif value == 2:
+            y += int.from_bytes(file.read(2)[1:], "little")
+        else:
+            n_bytes = -(-value * bits // 8)
+            file.read(n_bytes + n_bytes % 2)

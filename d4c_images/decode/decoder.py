@@ -135,10 +135,10 @@ class Decoder:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is an error on loading
 
     def check(self, path: Path, sniffed: Sniffed, *, may_take_long: bool = True) -> DecodeResult:
-        """Read a file that `sniffed` tells the type of to its end. Raises `OSError` only where the disk fails, and `TakesLong`.
+        """Read a file of the type that `sniffed` says to its end. Raises `OSError` only if the disk fails, and `TakesLong`.
 
-        `detail` of a picture that is `ok`: what libjpeg found odd in it, now and then the only trace of a damage; or what of it
-        was not decoded, and why.
+        `detail` of a picture that is `ok`: what libjpeg found odd in it, sometimes the only trace of damage; or what of it was not
+        decoded, and why.
         """
         if sniffed.truncated:
             return DecodeResult(False, DecodeFault.TRUNCATED, "The file is cut off: it promises more than it holds.")
@@ -280,7 +280,7 @@ class Decoder:
         return read
 
     def _read_jpeg(self, path: Path, may_take_long: bool) -> _Read:
-        """What libjpeg finds odd but harmless; then, and where simplejpeg cannot read such a JPEG, Pillow has the last word."""
+        """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
         with jpeg.opened(path) as body:
             frame = jpeg.frame_of(body)
             if frame is None or not frame.width or not frame.height:

@@ -1,4 +1,4 @@
-"""Reads a JPEG to its end and tells what libjpeg finds odd in it; Pillow passes over that (docs/adr/0016). Keeps no picture.
+"""Reads a JPEG to its end and says what libjpeg finds odd in it; Pillow passes over that (docs/adr/0016). Keeps no picture.
 
 A JPEG is decoded at 1/8 scale: the whole entropy stream is read at a quarter of the cost. Where it comes in several scans, as a
 progressive one does, libjpeg keeps all coefficients, two bytes each: then it needs as much memory as it has pixels.

@@ -14,6 +14,7 @@ from d4c_images.decode.shape import Shape
 
 _UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
 _BITS = (1, 2, 4, 8, 16, 24, 32)
+_ALL_PACKINGS, _ALL_BITS = (*range(7), 11, 12, 13), (0, *_BITS, 64)  # that there are, known here or not
 _BITS_OF_RUNS = {1: 8, 2: 4}  # BI_RLE8, BI_RLE4
 _MOST_COLOURS = 1 << 16  # that are declared by a whole file, if more than its pixels can have
 _OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
@@ -33,6 +34,8 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
         width, height, _, bits, packing, packed_bytes = struct.unpack("<iiHHII", head[18:38])
     if not width or not height:
         raise Damaged("The BMP file is damaged: it declares a picture of no pixels.")
+    if packing not in _ALL_PACKINGS or bits not in _ALL_BITS:
+        raise Damaged("The BMP file is damaged: its header makes no sense.")
     width, height = abs(width), abs(height)
     is_unpacked = packing in _UNPACKED and (header_bytes != _OF_OS2 or not packing)
     if is_unpacked:

@@ -336,7 +336,7 @@ BMPS: dict[str, tuple[bytes, str]] = {
     "a palette larger than any": (PALETTE[:46] + struct.pack("<I", 1_700_000_000) + PALETTE[50:], "again"),
     "a palette larger than it needs": (PALETTE[:46] + struct.pack("<I", 300) + PALETTE[50:], "kept"),
     "of a kind that nobody decodes": (BMP[:30] + struct.pack("<I", 4) + BMP[34:], "flagged"),
-    "of bits that there are not": (BMP[:28] + struct.pack("<H", 25) + BMP[30:], "again"),
+    "of bits that there are not": (BMP[:28] + struct.pack("<H", 23) + BMP[30:], "again"),
     "packed as nothing is": (BMP[:30] + struct.pack("<I", 1 << 20) + BMP[34:], "again"),
     "run lengths": (run_lengths(40), "kept"),
     "run lengths of four bits": (run_lengths(40, bits=4), "kept"),

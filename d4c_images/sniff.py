@@ -113,7 +113,7 @@ def _is_truncated(extension: str, head: bytes, tail: bytes, size_bytes: int) -> 
     if extension == "orf":
         tiff = _Tiff(_reader(head, tail, size_bytes), size_bytes, head)
         first = tiff.directory(tiff.first)
-        return tiff.first >= size_bytes or (first is not None and tiff.is_cut(first, by_length=True))
+        return tiff.first >= size_bytes or tiff.lacks_directory or (first is not None and tiff.is_cut(first, by_length=True))
     return False
 
 

@@ -106,12 +106,13 @@ def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
     job = site.submit("download", limit_s=limit_s)
     await_end(site.cluster, job)
     log = site.log(job)
-    assert log.count("work is left: this job is queued again") == 1, log
+    n_again = log.count("work is left: this job is queued again")  # more than once on a machine that is slow
+    assert n_again >= 1, log
     assert "the time is up" in log
     assert log.count("nothing left to do") == 1
     assert site.cluster.exit_codes(job)[-1] == 0
     runs = site.collection.rows("SELECT job_id, ending, n_done > 0 FROM runs WHERE command = 'download' ORDER BY run_id")
-    assert runs == [(job, "the time is up", 1), (job, "nothing left to do", 1)]
+    assert runs == [*[(job, "the time is up", 1)] * n_again, (job, "nothing left to do", 1)]
     site.is_complete()
 
 

@@ -23,6 +23,8 @@ from tests.damage.truth_png import SIGNATURE
 from tests.damage.whole import Whole, saved, scene
 from tests.program import PROJECT
 
+pytestmark = pytest.mark.slow  # 7 s of readers that only the campaign goes by
+
 SEED = 11
 MODES = ("fresh", "fresh-small", "adopted", "adopted-small", "little", "little-small")
 
@@ -266,7 +268,6 @@ def test_details_are_for_people() -> None:
 # The whole of it
 
 
-@pytest.mark.slow
 def test_a_small_campaign_ends_well() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.damage", "--quick", "--seed", str(SEED)],

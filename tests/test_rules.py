@@ -117,6 +117,7 @@ def test_a_page_of_flickr_finds_the_file_that_another_row_has() -> None:
 
 def test_a_million_hosts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "MAX_HOSTS", 50)
+    rules.RULES_OF_HOST.clear()  # of what other tests have asked for
     for number in range(200):
         assert image_of(f"https://h{number}.example.org/a.jpg").rule == TAKES_ALL
         assert image_of("https://static.inaturalist.org/photos/5/large.jpg").key == "inat:5"

@@ -201,6 +201,7 @@ def test_cut_raw_files_of_other_kinds_are_told(extension: str) -> None:
     body = rawfiles.RAW_FILES[extension][1]("a")
     assert not look(body).truncated
     assert look(body[: len(body) // 2]).truncated
+    assert look(body[:85]).truncated  # within the first directory, or what stands in its place
 
 
 def test_a_cut_raf_is_told() -> None:

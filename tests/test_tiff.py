@@ -33,6 +33,9 @@ LAYOUTS = {
 }  # fmt: skip
 
 
+NO_ROOM = Decoder(room=Room(10_000, tiff.PIECE_BYTES))  # in which a picture is decoded piece by piece
+
+
 def layouts(packing: str) -> dict[str, Layout]:
     only_whole = packing in FAXES or packing == "jpeg"
     return {
@@ -106,6 +109,8 @@ def test_damage_that_a_checksum_shows_is_to_be_fetched_again(tmp_path: Path, pac
     sheet = sample(packing, name)
     for body in damaged(sheet, 20):
         assert body == sheet.body or told(tmp_path, body) == AGAIN
+    for body in damaged(sheet, 4):
+        assert body == sheet.body or not check(tmp_path, body, NO_ROOM).ok
 
 
 @pytest.mark.parametrize(("packing", "name"), [case for case in CASES if case[0] == "lzw"])
@@ -265,11 +270,21 @@ def test_without_its_colours_or_tables_the_picture_is_to_be_fetched_again(tmp_pa
         assert told(tmp_path, bytes(body)) == AGAIN, tag
 
 
+def test_a_tag_of_no_type_is_not_passed_over(tmp_path: Path) -> None:
+    """By libtiff neither: but a picture whose data are checked is not always decoded."""
+    sheet = written([(scene()[:, :, :1], Layout("packbits", rows=16))])
+    body = bytearray(sheet.body)
+    entry = body.index(struct.pack("<HH", 277, 3), sheet.directories[0][0])
+    struct.pack_into("<H", body, entry + 2, 131)
+    for decoder in (Decoder(), NO_ROOM):
+        assert check(tmp_path, bytes(body), decoder).reason is DecodeFault.UNREAD
+
+
 def test_a_jpeg_whose_header_is_damaged_is_not_taken_for_read(tmp_path: Path) -> None:
     sheet = sample("jpeg", "one strip")
     start = sheet.data[0][0]
     body = with_zeros(sheet.body, start + sheet.body[start:].index(b"\xff\xc0") + 9, 10)
-    for decoder in (Decoder(), Decoder(room=Room(tiff.PIECE_BYTES, tiff.PIECE_BYTES))):
+    for decoder in (Decoder(), NO_ROOM):
         assert not check(tmp_path, body, decoder).ok
 
 

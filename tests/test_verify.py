@@ -173,6 +173,7 @@ JPEGS: dict[str, tuple[bytes, str]] = {
     ),
     "no tables of quantisation": (JPEG.replace(b"\xff\xdb", b"\xff\xec"), "again"),
     "tables and no picture": (b"\xff\xd8" + segment(0xDB, bytes(1) + bytes(range(1, 65))) + b"\xff\xd9", "never"),
+    "an end marker made by a wrong bit": (JPEG[:20] + b"\xff\xd9" + JPEG[22:], "again"),
     "two bytes more than a start": (b"\xff\xd8\xff\xe0", "again"),
 }
 
@@ -275,6 +276,7 @@ def riff(body: bytes, size: int) -> bytes:
 WEBP = saved(SMALL, "WEBP", quality=80)
 LOSSLESS = saved(SMALL, "WEBP", lossless=True)
 WITH_EXIF = saved(SMALL, "WEBP", quality=80, exif=b"Exif\0\0II*\0" + bytes(2000) + b"x")
+FILM_WEBP = saved(SMALL, "WEBP", save_all=True, append_images=[SMALL.rotate(180), SMALL.rotate(90)])
 BMP = saved(SMALL, "BMP")
 
 WEBPS: dict[str, tuple[bytes, str]] = {
@@ -286,6 +288,9 @@ WEBPS: dict[str, tuple[bytes, str]] = {
     "zeros behind the end": (WEBP + bytes(4000), "kept"),
     "zeros over its last parts": (WITH_EXIF[:-2020] + bytes(2020), "again"),
     "metadata that make no sense": (WITH_EXIF, "kept"),
+    "another size in its two headers": (WITH_EXIF[:26] + b"\x04" + WITH_EXIF[27:], "again"),
+    "a film": (FILM_WEBP, "kept"),
+    "a film whose frame has no picture": (FILM_WEBP.replace(b"VP8 ", b"\0\0\0\0", 1), "again"),
     "metadata lost": (WITH_EXIF[: len(WITH_EXIF) - 2012], "again"),
     "metadata cut": (WITH_EXIF[:-100], "again"),
     "a byte lost": (LOSSLESS[:-2], "again"),
@@ -308,6 +313,17 @@ def with_a_dark_palette() -> bytes:
     return with_length_of(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(greys)) + header + greys + rows)
 
 
+def run_lengths(rows: int, *, bits: int = 8, width: int = 64, is_ended: bool = True) -> bytes:
+    """Forty rows of 64 pixels by their header, of which some are there: each a run, literal pixels and the mark of its end."""
+    n_literal = 5 if bits == 8 else 3
+    row = bytes((width - n_literal, 7, 0, n_literal)) + bytes(range(n_literal + n_literal % 2)) + b"\0\0"
+    codes = row * rows + (b"\0\1" if is_ended else b"")
+    greys = bytes(4 << bits)
+    header = struct.pack("<IiiHHIIiiII", 40, 64, 40, 1, bits, 1 if bits == 8 else 2, 0, 0, 0, 0, 0)
+    return with_length_of(b"BM" + struct.pack("<IHHI", 0, 0, 0, 54 + len(greys)) + header + greys + codes)
+
+
+PALETTE = with_a_dark_palette()
 BMPS: dict[str, tuple[bytes, str]] = {
     "as it should be": (BMP, "kept"),
     "no length": (BMP[:2] + bytes(4) + BMP[6:], "kept"),
@@ -316,8 +332,17 @@ BMPS: dict[str, tuple[bytes, str]] = {
     "the last row's padding lost": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-3], "again"),
     "the last pixel missing": (saved(SMALL.crop((0, 0, 7, 7)), "BMP")[:-4], "again"),
     "zeros behind the end": (BMP + bytes(4000), "kept"),
-    "a palette that Pillow does not decode": (with_a_dark_palette(), "kept"),
+    "a palette that Pillow does not decode": (PALETTE, "kept"),
+    "a palette larger than any": (PALETTE[:46] + struct.pack("<I", 1_700_000_000) + PALETTE[50:], "again"),
+    "a palette larger than it needs": (PALETTE[:46] + struct.pack("<I", 300) + PALETTE[50:], "kept"),
     "of a kind that nobody decodes": (BMP[:30] + struct.pack("<I", 4) + BMP[34:], "flagged"),
+    "of bits that there are not": (BMP[:28] + struct.pack("<H", 23) + BMP[30:], "again"),
+    "packed as nothing is": (BMP[:30] + struct.pack("<I", 1 << 20) + BMP[34:], "again"),
+    "run lengths": (run_lengths(40), "kept"),
+    "run lengths of four bits": (run_lengths(40, bits=4), "kept"),
+    "run lengths, the mark of their end missing": (run_lengths(40, is_ended=False), "kept"),
+    "run lengths, the last row missing": (run_lengths(39, is_ended=False), "again"),
+    "run lengths too long for their rows, the last rows missing": (run_lengths(38, width=90, is_ended=False), "again"),
     "no pixels": (BMP[:18] + bytes(8) + BMP[26:], "again"),
 }
 
@@ -375,6 +400,20 @@ BOXES: dict[str, tuple[bytes, str]] = {
 def test_boxes(tmp_path: Path, name: str) -> None:
     body, right = BOXES[name]
     assert told(tmp_path, body) == right
+
+
+@pytest.mark.parametrize("edges", [(641, 480), (642, 483), (645, 497)])
+def test_jpeg_2000_of_any_size_is_read_at_a_lower_resolution(tmp_path: Path, edges: tuple[int, int]) -> None:
+    """Halved three times: Pillow and OpenJPEG do not round alike."""
+    body = saved(SCENE.resize(edges), "JPEG2000", num_resolutions=6)
+    most_bytes = 3 * len(body) + 20 * edges[0] * edges[1] // 50
+    decoder = Decoder(max_edge=50, room=Room(2 * most_bytes, 2 * most_bytes))
+    assert told(tmp_path, body, Decoder(room=Room(most_bytes, most_bytes))) == "kept"
+    path = tmp_path / "whole.jp2"
+    path.write_bytes(body)
+    reduced = decoder.reduce(path, bytes(32), "image/jp2")
+    assert reduced is not None
+    assert (reduced.width, abs(reduced.height - 50 * edges[1] / edges[0]) < 1) == (50, True)
 
 
 # all of them

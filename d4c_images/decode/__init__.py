@@ -8,6 +8,7 @@
 `faults`, `shape`   what may be wrong with a file, and what its structure shows
 `bmp`, `boxes`, `gif`, `jpeg`, `png`, `riff`   walk through the structure of a format
 `jpeg2000`, `tiff`, `small`   what Pillow alone cannot do, or not in little memory
+`window`   the first bytes of a file as a file
 `tiff_read`   all pictures of a TIFF; `tiff_pages` finds them, `tiff_data`, `tiff_codes` and `tiff_fax` check their data
 """
 

@@ -1,11 +1,12 @@
 """Says what a stored file is and reads every picture in it to its end; makes a smaller JPEG of it. Decides nothing about its fate.
 
-`Image.verify()` sees no truncated JPEG; a decode does. A JPEG is decoded at 1/8 scale, a PNG inflated block by block, a GIF picture
-by picture. Of the others, one that fits into the worker's share of memory is decoded as a whole, a larger TIFF piece by piece, a
-larger JPEG 2000 at a lower resolution. What takes more memory than there is, is not decoded and says so (docs/adr/0033).
-
 The file's own structure is walked through first, whatever is decoded afterwards. What a library cannot decode is judged by that
 (docs/adr/0051). What no format can show: docs/explanation/damage.md.
+
+A JPEG is decoded at 1/8 scale (`Image.verify()` would see no cut), a GIF picture by picture. A PNG is inflated block by block, the
+strips and tiles of a TIFF are unpacked one by one as far as they have checksums or codes. A plain BMP is proven by its sizes. The
+others are decoded as a whole; a JPEG 2000 that does not fit into the worker's share of memory, at a lower resolution. What takes
+more memory than there is, is not decoded and says so (docs/adr/0033).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _FORMATS = {
     "image/avif": "AVIF",
     "image/heic": "HEIF",
 }
-_WALKS: dict[str, Callable[[BinaryIO, int], Shape]] = {
+_WALKS: dict[str, Callable[[BinaryIO, int], Shape]] = {  # those of the other formats are called by their names
     "WEBP": riff.walk,
     "BMP": bmp.walk,
     "AVIF": boxes.walk_items,
@@ -134,10 +135,10 @@ class Decoder:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is an error on loading
 
     def check(self, path: Path, sniffed: Sniffed, *, may_take_long: bool = True) -> DecodeResult:
-        """Read a file that `sniffed` tells the type of to its end. Raises `OSError` only where the disk fails, and `TakesLong`.
+        """Read a file of the type that `sniffed` says to its end. Raises `OSError` only if the disk fails, and `TakesLong`.
 
-        `detail` of a picture that is `ok`: what libjpeg found odd in it, now and then the only trace of a damage; or what of it
-        was not decoded, and why.
+        `detail` of a picture that is `ok`: what libjpeg found odd in it, sometimes the only trace of damage; or what of it was not
+        decoded, and why.
         """
         if sniffed.truncated:
             return DecodeResult(False, DecodeFault.TRUNCATED, "The file is cut off: it promises more than it holds.")
@@ -234,8 +235,9 @@ class Decoder:
             return self._read_jpeg_2000(path, may_take_long)
         if form == "TIFF":
             return self._read_tiff(path, may_take_long)
-        shape = _walked(path, form)
-        if shape is not None and shape.is_plain:
+        with path.open("rb") as file:
+            shape = _WALKS[form](file, path.stat().st_size)
+        if shape.is_plain:
             self._weigh((shape.width or 0) * (shape.height or 0), may_take_long=True)
             return _Read(shape.width, shape.height)
         try:
@@ -246,7 +248,7 @@ class Decoder:
             if form == "WEBP":
                 return self._read_alone(path, may_take_long)
             if isinstance(error, TooLarge):
-                return replace(_Read(shape.width, shape.height) if shape else _Read(None, None), unread=str(error))
+                return _Read(shape.width, shape.height, unread=str(error))
             return _explained(shape, has_opened=isinstance(error, _NotLoaded))
 
     def _weigh(self, pixels: int, may_take_long: bool) -> None:
@@ -278,7 +280,7 @@ class Decoder:
         return read
 
     def _read_jpeg(self, path: Path, may_take_long: bool) -> _Read:
-        """What libjpeg finds odd but harmless; then, and where simplejpeg cannot read such a JPEG, Pillow has the last word."""
+        """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
         with jpeg.opened(path) as body:
             frame = jpeg.frame_of(body)
             if frame is None or not frame.width or not frame.height:
@@ -330,7 +332,7 @@ class Decoder:
         return read
 
     def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> _Read:
-        """At the highest resolution for which there is memory; there are some at which OpenJPEG fails, so then at a higher one."""
+        """At the highest resolution for which there is memory; if Pillow fails at that, at a higher one."""
         with path.open("rb") as file:
             shape = boxes.walk_jpeg_2000(file, path.stat().st_size)
         size = shape.width or 0, shape.height or 0
@@ -448,19 +450,8 @@ def _sought(picture: ImageFile.ImageFile, number: int) -> bool:
         return False
 
 
-def _walked(path: Path, form: str) -> Shape | None:
-    """What the structure of a file shows; None if nobody walks through such a file. Raises `Damaged` and `NoPicture`."""
-    walk = _WALKS.get(form)
-    if walk is None:
-        return None
-    with path.open("rb") as file:
-        return walk(file, path.stat().st_size)
-
-
-def _explained(shape: Shape | None, *, has_opened: bool) -> _Read:
+def _explained(shape: Shape, *, has_opened: bool) -> _Read:
     """What it means that a library cannot decode a file. Raises `Damaged` if that is the file's fault."""
-    if shape is None:
-        raise Damaged("The file cannot be decoded: it is cut off or damaged, or of a kind that is not known here.")
     if has_opened and shape.is_usual:
         raise Damaged("The picture data are damaged: they cannot be decoded.")
     unread = "not decoded: the file is whole by its structure, but its picture is of a kind that is not decoded here"
@@ -490,9 +481,10 @@ def _check_raw(path: Path, sniffed: Sniffed) -> DecodeResult:
         with rawpy.imread(str(path)) as raw:
             return replace(found, width=raw.sizes.width, height=raw.sizes.height)
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
-        return replace(found, ok=False, reason=DecodeFault.RAW_UNOPENED, detail=_said(error))
+        return replace(found, ok=False, reason=DecodeFault.RAW_UNOPENED, detail=_text_of(error))
 
 
-def _said(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
+    """LibRaw's own words."""
     text = error.args[0] if error.args else ""
-    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) or type(error).__name__
+    return (text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)) or "LibRaw cannot open it"

@@ -1,4 +1,4 @@
-"""Reads a JPEG to its end and tells what libjpeg finds odd in it; Pillow passes over that (docs/adr/0016). Keeps no picture.
+"""Reads a JPEG to its end and says what libjpeg finds odd in it; Pillow passes over that (docs/adr/0016). Keeps no picture.
 
 A JPEG is decoded at 1/8 scale: the whole entropy stream is read at a quarter of the cost. Where it comes in several scans, as a
 progressive one does, libjpeg keeps all coefficients, two bytes each: then it needs as much memory as it has pixels.
@@ -202,13 +202,13 @@ def check_structure(body: Body) -> None:
 
 
 def _is_seamless(body: Body) -> bool:
-    """Whether one segment follows the other from the start to the end marker, with nothing in between."""
+    """Whether one segment follows the other from the start to the end marker, with nothing in between or behind it."""
     behind = 2
     for _, start, end in _segments(body, 2):
         if start != behind + 2:
             return False
         behind = end
-    return True
+    return behind == len(body)  # else a wrong bit may have made an end marker of another one
 
 
 class Bare(io.RawIOBase):

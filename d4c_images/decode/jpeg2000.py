@@ -23,8 +23,10 @@ _START, _CODING_STYLE, _START_OF_TILE = b"\xff\x4f\xff\x51", b"\xff\x52", b"\xff
 def shrink(picture: Any, path: Path, most_bytes: int, least_edge: int = 1) -> int:
     """Set the resolution at which `picture` will be loaded: the highest that takes at most `most_bytes`, if there is one, and has
     a long edge of `least_edge`. Returns the bytes that it will take."""
-    picture.reduce = lower = lower_of(picture.size, path, most_bytes, least_edge)
-    return need_bytes(picture.size, path, lower)
+    lower = lower_of(picture.size, path, most_bytes, least_edge)
+    bytes_needed = need_bytes(picture.size, path, lower)
+    _halve(picture, lower)
+    return bytes_needed
 
 
 def lower_of(size: tuple[int, int], path: Path, most_bytes: int, least_edge: int = 1) -> int:
@@ -50,8 +52,15 @@ def load(path: Path, end: int, lower: int) -> None:
             raise_if_of_disk(error)
             raise Unread("The JPEG 2000 file is whole by its structure, but of a kind that is not decoded here.") from error
         with picture:
-            picture.reduce = lower
+            _halve(picture, lower)
             picture.load()
+
+
+def _halve(picture: Any, lower: int) -> None:
+    """Have it decoded at a lower resolution. OpenJPEG rounds width and height up, Pillow's `load` to the nearest, and then calls
+    the data broken: so the size is made one that both halve to the same."""
+    picture.reduce = lower
+    picture._size = tuple(-(-edge >> lower) << lower for edge in picture.size)
 
 
 def _levels(path: Path) -> int:

@@ -11,6 +11,7 @@ from d4c_images.decode.shape import Shape
 
 _PICTURES = (b"VP8 ", b"VP8L")
 _FRAME, _FRAME_HEADER_BYTES = b"ANMF", 16
+_EXTENDED, _IS_FILM = b"VP8X", 0x02
 _TRANSPARENCY = b"ALPH"
 _UNKNOWN_BYTES = 0xFFFFFFF0  # a program that writes to a pipe does not know how long the file becomes
 
@@ -29,6 +30,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     width, height = _size_of(picture.kind, file.read(10))
     if not width or not height:
         raise Damaged("The WebP file is damaged: it declares a picture of no pixels.")
+    _check_canvas(file, width, height)
     return Shape(width, height, is_usual=True)
 
 
@@ -100,6 +102,18 @@ def _size_of(kind: bytes, start: bytes) -> tuple[int, int]:
         raise Damaged("The picture in the WebP file is damaged.")
     bits = int.from_bytes(start[1:5], "little")
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+
+
+def _check_canvas(file: BinaryIO, width: int, height: int) -> None:
+    """Whether the picture fits what an extended header says (RFC 9649, section 2.7): exactly, unless it is a frame of a film."""
+    file.seek(12)
+    head = file.read(18)
+    if head[:4] != _EXTENDED:
+        return
+    canvas = 1 + int.from_bytes(head[12:15], "little"), 1 + int.from_bytes(head[15:18], "little")
+    fits = width <= canvas[0] and height <= canvas[1] if head[8] & _IS_FILM else (width, height) == canvas
+    if not fits:
+        raise Damaged(f"The WebP file is damaged: it declares {canvas[0]} x {canvas[1]} pixels and has {width} x {height}.")
 
 
 def picture_bytes(file: BinaryIO, size_bytes: int) -> int:

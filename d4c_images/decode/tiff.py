@@ -15,16 +15,18 @@ from typing import BinaryIO, Literal
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.TiffTags import LONG as TYPE_LONG
 
+from d4c_images.decode.tiff_pages import Packing, Tag
+
 PIECE_PIXELS = 500_000
 PIECE_BYTES = 8_000_000  # of memory, while such a piece is decoded
 _BLOCK = 1 << 18
 _MOST_PACKED = 4_000_000  # bytes of one piece, however it is packed
-_WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 322, 323, 324, 325
-_OF_A_PLANE = (_COMPRESSION, 266, 317)
-_OF_ALL = (*_OF_A_PLANE, _BITS, _PHOTOMETRIC, _SAMPLES, 292, 293, 320, 332, 334, 338, 339, 347, 529, 530, 531, 532)
-_PLAIN, _OLD_JPEG, _DEFLATES = 1, 6, (8, 32946)
+_OF_A_PLANE = (Tag.COMPRESSION, Tag.FILL_ORDER, 317)
+_OF_ALL = (
+    *_OF_A_PLANE, Tag.BITS, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.T4_OPTIONS, 293, 320, 332, 334, 338, 339, Tag.JPEG_TABLES,
+    529, Tag.SUBSAMPLING, 531, 532,
+)  # fmt: skip
+_DEFLATES = (Packing.DEFLATE, Packing.OLD_DEFLATE)
 _MIN_IS_BLACK, _YCBCR = 1, 6
 
 
@@ -53,7 +55,7 @@ def pieces(picture: TiffImageFile, file: BinaryIO, multiple: int = 1) -> Iterato
 
 
 def lies_in_planes(picture: TiffImageFile) -> bool:
-    return bool(picture.tag_v2.get(_PLANAR, 1) == 2 and picture.tag_v2.get(_SAMPLES, 1) > 1)
+    return bool(picture.tag_v2.get(Tag.PLANAR, 1) == 2 and picture.tag_v2.get(Tag.SAMPLES, 1) > 1)
 
 
 class _Sheet:
@@ -62,21 +64,21 @@ class _Sheet:
     def __init__(self, picture: TiffImageFile, file: BinaryIO) -> None:
         tags = picture.tag_v2
         self._tags, self._file = tags, file
-        self._width, self._height = int(tags[_WIDTH]), int(tags[_LENGTH])
-        self._packing = int(tags.get(_COMPRESSION, _PLAIN))
+        self._width, self._height = int(tags[Tag.WIDTH]), int(tags[Tag.HEIGHT])
+        self._packing = int(tags.get(Tag.COMPRESSION, Packing.PLAIN))
         self._in_planes = lies_in_planes(picture)
-        samples = int(tags.get(_SAMPLES, 1))
+        samples = int(tags.get(Tag.SAMPLES, 1))
         self.n_planes = samples if self._in_planes else 1
-        self._pixel_bits = int(tags.get(_BITS, (1,))[0]) * (1 if self._in_planes else samples)
-        self.is_tiled = _TILE_OFFSETS in tags
-        offsets, sizes = (_TILE_OFFSETS, _TILE_SIZES) if self.is_tiled else (_STRIP_OFFSETS, _STRIP_SIZES)
+        self._pixel_bits = int(tags.get(Tag.BITS, (1,))[0]) * (1 if self._in_planes else samples)
+        self.is_tiled = Tag.TILE_OFFSETS in tags
+        offsets, sizes = (Tag.TILE_OFFSETS, Tag.TILE_SIZES) if self.is_tiled else (Tag.STRIP_OFFSETS, Tag.STRIP_SIZES)
         self._offsets, self._sizes = tags.get(offsets, ()), tags.get(sizes, ())
-        is_subsampled = self._packing == _PLAIN and tags.get(_PHOTOMETRIC) == _YCBCR
-        if self._packing == _OLD_JPEG or is_subsampled or len(self._sizes) != len(self._offsets):
+        is_subsampled = self._packing == Packing.PLAIN and tags.get(Tag.PHOTOMETRIC) == _YCBCR
+        if self._packing == Packing.OLD_JPEG or is_subsampled or len(self._sizes) != len(self._offsets):
             raise Uncut("stored in an unusual way")
 
     def tiles(self, plane: int) -> Iterator[Piece]:
-        width, height = int(self._tags[_TILE_WIDTH]), int(self._tags[_TILE_LENGTH])
+        width, height = int(self._tags[Tag.TILE_WIDTH]), int(self._tags[Tag.TILE_HEIGHT])
         if width * height > 4 * PIECE_PIXELS:
             raise Uncut(f"tiles of {width} x {height}")
         across, down = -(-self._width // width), -(-self._height // height)
@@ -85,11 +87,11 @@ class _Sheet:
             for column in range(0, across, at_once):
                 first = (plane * down + row) * across + column
                 packed = [self._packed(number) for number in range(first, first + min(at_once, across - column))]
-                shape = {_WIDTH: len(packed) * width, _LENGTH: height, _TILE_WIDTH: width, _TILE_LENGTH: height}
-                yield Piece(column * width, row * height, self._tiff(shape, packed, _TILE_OFFSETS, _TILE_SIZES))
+                shape = {Tag.WIDTH: len(packed) * width, Tag.HEIGHT: height, Tag.TILE_WIDTH: width, Tag.TILE_HEIGHT: height}
+                yield Piece(column * width, row * height, self._tiff(shape, packed, Tag.TILE_OFFSETS, Tag.TILE_SIZES))
 
     def strips(self, plane: int, multiple: int) -> Iterator[Piece]:
-        rows = min(int(self._tags.get(_ROWS_PER_STRIP, self._height)), self._height)
+        rows = min(int(self._tags.get(Tag.ROWS_PER_STRIP, self._height)), self._height)
         if self._width * rows > PIECE_PIXELS:
             yield from self._parts_of_strips(plane, rows, multiple)
             return
@@ -103,17 +105,17 @@ class _Sheet:
 
     def _parts_of_strips(self, plane: int, rows: int, multiple: int) -> Iterator[Piece]:
         """Of strips that are too large to be decoded at once, as much as can be."""
-        if self._packing not in (_PLAIN, *_DEFLATES):
+        if self._packing not in (Packing.PLAIN, *_DEFLATES):
             raise Uncut(f"strips of {self._width} x {rows}")
         row_bytes = (self._width * self._pixel_bits + 7) // 8
         at_once = max(1, PIECE_PIXELS // self._width // multiple * multiple)
         n = -(-self._height // rows)
         for number in range(n):
             top, left = number * rows, min(rows, self._height - number * rows)
-            read = self._plain if self._packing == _PLAIN else self._inflated
+            read = self._plain if self._packing == Packing.PLAIN else self._inflated
             for part in read(plane * n + number, left * row_bytes, at_once * row_bytes):
                 part_rows = len(part) // row_bytes
-                packed = part if self._packing == _PLAIN else zlib.compress(part, 0)
+                packed = part if self._packing == Packing.PLAIN else zlib.compress(part, 0)
                 yield self._strip(top, part_rows, part_rows, [packed])
                 top += part_rows
 
@@ -161,10 +163,10 @@ class _Sheet:
         return data
 
     def _strip(self, y: int, height: int, rows: int, packed: list[bytes]) -> Piece:
-        shape = {_WIDTH: self._width, _LENGTH: height, _ROWS_PER_STRIP: rows}
-        return Piece(0, y, self._tiff(shape, packed, _STRIP_OFFSETS, _STRIP_SIZES))
+        shape = {Tag.WIDTH: self._width, Tag.HEIGHT: height, Tag.ROWS_PER_STRIP: rows}
+        return Piece(0, y, self._tiff(shape, packed, Tag.STRIP_OFFSETS, Tag.STRIP_SIZES))
 
-    def _tiff(self, shape: dict[int, int], packed: list[bytes], offsets: int, sizes: int) -> bytes:
+    def _tiff(self, shape: dict[Tag, int], packed: list[bytes], offsets: int, sizes: int) -> bytes:
         prefix = self._tags.prefix
         order: Literal["little", "big"] = "little" if prefix == b"II" else "big"
         head = prefix + (42).to_bytes(2, order) + (8).to_bytes(4, order)
@@ -174,7 +176,7 @@ class _Sheet:
                 directory.tagtype[tag] = self._tags.tagtype[tag]
                 directory[tag] = self._tags[tag]
         if self._in_planes:
-            directory[_PHOTOMETRIC], directory[_SAMPLES], directory[_BITS] = _MIN_IS_BLACK, 1, self._pixel_bits
+            directory[Tag.PHOTOMETRIC], directory[Tag.SAMPLES], directory[Tag.BITS] = _MIN_IS_BLACK, 1, self._pixel_bits
         for tag, value in shape.items():
             directory.tagtype[tag] = TYPE_LONG
             directory[tag] = value
@@ -182,7 +184,7 @@ class _Sheet:
         for tag, values in ((offsets, starts), (sizes, [len(data) for data in packed])):
             directory.tagtype[tag] = TYPE_LONG
             directory[tag] = tuple(values)
-        if offsets == _TILE_OFFSETS:  # those of strips are taken to begin behind the directory
+        if offsets == Tag.TILE_OFFSETS:  # those of strips are taken to begin behind the directory
             begin = len(head) + len(directory.tobytes(len(head)))
             directory[offsets] = tuple(begin + start for start in starts)
         return b"".join((head, directory.tobytes(len(head)), *packed))

@@ -279,6 +279,8 @@ class TiffFile:
                 self._used.append((values.at, values.at + size_bytes))
             if kind in _SIZES:
                 tags.setdefault(tag, values)
+            elif tag in _OF_THE_PICTURE:
+                self._note("what describes a picture is of a type that there is not")
         return tags, self._number(data[n * entry_size :])
 
     def _inner_pictures(self, tags: Tags) -> list[Page]:

@@ -165,6 +165,6 @@ def odd(dice: random.Random, body: bytes) -> Iterator[tuple[str, Whole]]:
     yield "XMP in 140 segments", Whole(body[:2] + part * 140 + body[2:])
     yield "EXIF before and after", Whole(with_segment(with_segment(body, 0xE1, thumbnail), 0xE1, b"Exif\0\0"))
     yield "fill bytes", Whole(body[:2] + b"\xff" * 9 + body[2:])
-    scan = len(body) - len(segments(body)[1])
+    scan = len(body) - len(segments(body)[1])  # not that of a thumbnail, whose segment would become too short
     yield "bytes before the scan", Whole(body[:scan] + bytes(dice.randint(1, 40)) + body[scan:])
     yield "bytes before the end", Whole(body[:-2] + bytes(dice.randint(1, 6)) + body[-2:])

@@ -65,7 +65,8 @@ class ErrorType(StrEnum):
     RAW_UNPROCESSED = "raw_unprocessed"
     """A flag on success rows: a camera raw file, kept as it came."""
     PARTLY_READ = "partly_read"
-    """A flag on success rows: whole by its structure, but something in it could not be decoded here; `error_detail` says what."""
+    """A flag on success rows: whole by its structure, but something in it could not be decoded or made smaller here; `error_detail`
+    says what."""
     HASH_MISMATCH = "hash_mismatch"
     """A flag on success rows: the publisher tells of other bytes behind this URL."""
 

@@ -25,7 +25,7 @@ class ImageCounts:
     total: int
     success: int
     raw_unprocessed: int  # of `success`: camera raw files, kept as they came
-    partly_read: int  # of `success`: not decoded to their end
+    partly_read: int  # of `success`: not read in full, or kept instead of a smaller JPEG
     failed_permanent: int
     failed_exhausted: int  # transient failures whose attempts are used up
     to_retry: int  # transient failures that will be tried again

@@ -385,6 +385,7 @@ BOXES: dict[str, tuple[bytes, str]] = {
     "J2K, no end": (J2K[:-2], "again"),
     "J2K, a tile missing": (J2K[: J2K.rindex(b"\xff\x90\0\x0a")] + b"\xff\xd9", "again"),
     "J2K of a kind that nobody decodes": (as_signed(J2K), "flagged"),
+    "JP2, a wrong bit in the kind of its header": (JP2.replace(b"jp2h", b"jp2x"), "again"),
     "AVIF": (AVIF, "kept"),
     "AVIF, junk behind the end": (AVIF + b"junkjunkjunkjunkjunk", "kept"),
     "AVIF, zeros in its boxes": (AVIF[:60] + bytes(40) + AVIF[100:], "again"),

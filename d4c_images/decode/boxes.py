@@ -60,10 +60,13 @@ def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
     body = _File(file, size_bytes)
     if body.read_at(0, 2) == _START_OF_CODESTREAM:
         return _walk_codestream(body, 0, size_bytes, has_box=False)
-    picture = None
+    picture, kinds = None, set()
     for box in body.top_boxes():
+        kinds.add(box.kind)
         if box.kind == b"jp2c" and picture is None:
             picture = box
+            if kinds.isdisjoint((b"jp2h", b"jpch")):  # ISO 15444-1, I.5.3; 15444-2, M.11.6
+                raise Damaged("The JPEG 2000 file is damaged: it has no header.")
     if picture is None:
         raise Damaged("The JPEG 2000 file is cut off or damaged: there is no picture in it.")
     return replace(_walk_codestream(body, picture.start, picture.end, has_box=True), end=picture.end)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from d4c_images.identity import Document, manifest, names_document, read_document
 from d4c_images.identity.manifest import MAX_BYTES, TOO_LONG, Fault, Named
@@ -17,7 +16,6 @@ from d4c_images.model import ErrorType, Image, Reply, Status, Unfolding, Verdict
 from d4c_images.sniff import Kind, sniff
 
 BLOCK_BYTES = 1 << 18
-MAX_NEED_BYTES = 90_000_000  # what the workers of a node have in common for one picture, or one document (`decode.room`)
 
 
 def may_be_document(reply: Reply, verdict: Verdict) -> bool:
@@ -27,20 +25,28 @@ def may_be_document(reply: Reply, verdict: Verdict) -> bool:
     return sniff(reply.head, reply.tail, reply.size_bytes).kind is Kind.JSON or names_document(reply.url)
 
 
-def need_bytes(reply: Reply) -> int | None:
-    """The memory that it takes at most to parse the body; None if that is more than there is."""
-    if reply.path is None or reply.size_bytes > MAX_BYTES:
-        return None
-    with reply.path.open("rb") as file:
-        needed = manifest.need_bytes(iter(partial(file.read, BLOCK_BYTES), b""))
-    return needed if needed <= MAX_NEED_BYTES else None
+def need_bytes(reply: Reply, most_bytes: int) -> int | Fault:
+    """The memory that it takes at most to parse the body; or why that is not tried, as if it takes more than `most_bytes`.
 
-
-def read(reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding | Verdict:
-    """What the body names. `asked` is the candidate that led there, `verdict` what the body is if it is no document."""
+    Nothing is read before it is known how large it is.
+    """
     if reply.path is None:
         raise ValueError("a reply without a stored body")
-    found = _found(reply, reply.path)
+    if sniff(reply.head, reply.tail, reply.size_bytes).kind in (Kind.HTML, Kind.XML):
+        return Fault("a page", is_broken=True)
+    if reply.size_bytes > MAX_BYTES:
+        return TOO_LONG
+    with reply.path.open("rb") as file:
+        needed = manifest.need_bytes(iter(partial(file.read, BLOCK_BYTES), b""))
+    return needed if needed <= most_bytes else Fault("a document of too many parts", is_broken=False)
+
+
+def read(reply: Reply, verdict: Verdict, asked: str, url_no: int, needed: int | Fault) -> Unfolding | Verdict:
+    """What the body names. `asked` is the candidate that led there, `verdict` what the body is if it is no document, `needed` what
+    `need_bytes` has said of it."""
+    if reply.path is None:
+        raise ValueError("a reply without a stored body")
+    found = needed if isinstance(needed, Fault) else read_document(reply.path.read_bytes(), reply.final_url)
     if isinstance(found, Document):
         images = tuple(image for named in found.named if (image := _image(named)) is not None)
         nothing = Verdict(
@@ -58,17 +64,6 @@ def read(reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding |
         error_type=ErrorType.MANIFEST_ERROR,
         detail=detail[:MAX_DETAIL],
     )
-
-
-def _found(reply: Reply, path: Path) -> Document | Fault:
-    """Nothing is read before it is known how large it is, and nothing parsed before it is known what that takes."""
-    if sniff(reply.head, reply.tail, reply.size_bytes).kind in (Kind.HTML, Kind.XML):
-        return Fault("a page", is_broken=True)
-    if reply.size_bytes > MAX_BYTES:
-        return TOO_LONG
-    if need_bytes(reply) is None:
-        return Fault("a document of too many parts", is_broken=False)
-    return read_document(path.read_bytes(), reply.final_url)
 
 
 def _image(named: Named) -> Image | None:

@@ -67,13 +67,14 @@ class Examiner:
         self.decoder()
         room = self._room
         assert room is not None
-        need_bytes = documents.need_bytes(reply) or 0  # it is not parsed, then
+        needed = documents.need_bytes(reply, room.common_bytes)
+        taken_bytes = needed if isinstance(needed, int) else 0  # it is not parsed, then
 
         def act() -> Unfolding | Verdict:
-            with room.taken(need_bytes):
-                return documents.read(reply, verdict, asked, url_no)
+            with room.taken(taken_bytes):
+                return documents.read(reply, verdict, asked, url_no, needed)
 
-        return act() if need_bytes <= room.own_bytes else Slow(act)
+        return act() if taken_bytes <= room.own_bytes else Slow(act)
 
     def look(self, store: Store, claim: Claim) -> Found | Slow | None:
         return _quickly(look, self.decoder(), store, claim)

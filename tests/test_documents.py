@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from d4c_images import documents
 from d4c_images.beside import Slow
 from d4c_images.examine import Examiner
 from d4c_images.identity import Document, Fault, read_document
@@ -89,7 +88,7 @@ def test_what_would_take_too_much_is_not_parsed(pattern: str, size_bytes: int, t
 def test_what_is_too_long_is_not_read(tmp_path: Path) -> None:
     reply = reply_of(tmp_path, b"{}")
     reply.path.unlink()  # type: ignore[union-attr]
-    verdict = documents.read(
+    verdict = Examiner().read(
         Reply(200, MANIFEST_URL, MANIFEST_URL, path=reply.path, size_bytes=MAX_BYTES + 1, head=b"{"), PAGE, MANIFEST_URL, 0
     )
     assert isinstance(verdict, Verdict)
@@ -98,7 +97,9 @@ def test_what_is_too_long_is_not_read(tmp_path: Path) -> None:
 
 def test_a_large_page_comes_back_unread(tmp_path: Path) -> None:
     reply = reply_of(tmp_path, b"<html><title>Log in</title>" + b"[]," * 3_000_000)
-    verdict, most_bytes = taken(lambda: documents.read(reply, PAGE, MANIFEST_URL, 0))
+    examiner = Examiner()
+    examiner.decoder()
+    verdict, most_bytes = taken(lambda: examiner.read(reply, PAGE, MANIFEST_URL, 0))
     assert (verdict.status, verdict.detail) == (Status.FAILED_TRANSIENT, "no IIIF document, but: a page")
     assert most_bytes < 1_000_000
 

@@ -230,15 +230,18 @@ class Attempts:
         attempt.lane.n_troubles = 0
         self.settle(attempt, verdict=Verdict(Status.SUCCESS), http_status=reply.code)
 
-    def _ask_unconditionally(self, attempt: Attempt) -> None:
-        attempt.asks_plainly = True
+    def _ask_again(self, attempt: Attempt) -> None:
+        """The same candidate in this turn, in another way: what has come of it is of no use."""
         attempt.part.abort()
         attempt.lane.ready.append(attempt)
 
+    def _ask_unconditionally(self, attempt: Attempt) -> None:
+        attempt.asks_plainly = True
+        self._ask_again(attempt)
+
     def _ask_for_brotli(self, attempt: Attempt) -> None:
         attempt.is_in_brotli = True
-        attempt.part.abort()
-        attempt.lane.ready.append(attempt)
+        self._ask_again(attempt)
 
     def _space(self, attempt: Attempt, request: Request, reply: Reply) -> None:
         """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
@@ -346,8 +349,7 @@ class Attempts:
     def _start_over(self, attempt: Attempt) -> None:
         """Ask for the whole: of what has broken off, the rest is not to be had. This time it must come in one piece."""
         attempt.n_resumed = self._fetcher.options.limits.resumes
-        attempt.part.abort()
-        attempt.lane.ready.append(attempt)
+        self._ask_again(attempt)
 
     def _ask_next(self, attempt: Attempt) -> None:
         """Go on with the next candidate, if there is one."""
@@ -384,8 +386,7 @@ class Attempts:
     def _ask_plainly(self, attempt: Attempt) -> None:
         """By http, as its URL says: not all of the host's URLs are to be had by https."""
         attempt.lane.answers_by_https = False
-        attempt.part.abort()
-        attempt.lane.ready.append(attempt)
+        self._ask_again(attempt)
 
 
 def _more_hopeful(before: Failure | None, now: Failure) -> Failure:

@@ -11,7 +11,6 @@ more memory than there is, is not decoded and says so (docs/adr/0033).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 import threading
@@ -27,6 +26,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, need, png, riff, small, tiff, tiff_pages, tiff_read
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
+from d4c_images.decode.reading import Reading, too_large
 from d4c_images.decode.room import Room
 from d4c_images.decode.samples import NotReduced
 from d4c_images.decode.shape import Shape
@@ -82,16 +82,6 @@ class Reduced:
     sha256: bytes
     width: int
     height: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What reading a file to its end has shown."""
-
-    width: int | None
-    height: int | None
-    oddity: str | None = None
-    unread: str | None = None  # why something in it was not decoded
 
 
 class _Sparing(io.BufferedReader):
@@ -155,7 +145,7 @@ class Decoder:
         except NoPicture as error:
             return DecodeResult(False, DecodeFault.UNDECODABLE, str(error))
         except Unread as error:
-            read = _Read(None, None, unread=str(error))
+            read = Reading(unread=str(error))
         except DECODE_ERRORS as error:
             raise_if_of_disk(error)
             return DecodeResult(False, DecodeFault.TRUNCATED, "The file is damaged: its structure makes no sense.")
@@ -176,8 +166,7 @@ class Decoder:
         except (TakesLong, NotReduced, MemoryError):
             raise
         except Exception as error:  # of a decoder, an encoder or what reads metadata: the original is there all the same
-            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: an offset in the file is wrong
-                raise
+            raise_if_of_disk(error)
             raise NotReduced("it could not be decoded to make it smaller") from error
 
     def _reduced(self, path: Path, original_sha256: bytes, form: str, max_edge: int, may_take_long: bool) -> Reduced | None:
@@ -217,14 +206,11 @@ class Decoder:
         return need_bytes <= self._room.own_bytes
 
     def _unread(self, size: tuple[int, int], need_bytes: int) -> str:
-        return (
-            f"not decoded: {size[0]} x {size[1]} pixels take {need_bytes // 1_000_000} MB,"
-            f" more than {self._room.common_bytes // 1_000_000}"
-        )
+        return too_large(size, need_bytes, self._room.common_bytes)
 
     # reading to the end
 
-    def _read(self, path: Path, form: str, may_take_long: bool) -> _Read:
+    def _read(self, path: Path, form: str, may_take_long: bool) -> Reading:
         if form == "JPEG":
             return self._read_jpeg(path, may_take_long)
         if form == "PNG":
@@ -239,16 +225,16 @@ class Decoder:
             shape = _WALKS[form](file, path.stat().st_size)
         if shape.is_plain:
             self._weigh((shape.width or 0) * (shape.height or 0), may_take_long=True)
-            return _Read(shape.width, shape.height)
+            return Reading(shape.width, shape.height)
         try:
             with self._opened(path, form) as picture:
                 return self._read_all(picture, path, may_take_long)
         except (TooLarge, _NotLoaded, *DECODE_ERRORS) as error:
             raise_if_of_disk(error)
             if form == "WEBP":
-                return self._read_alone(path, may_take_long)
+                return self._read_alone(path, shape, may_take_long)
             if isinstance(error, TooLarge):
-                return _Read(shape.width, shape.height, unread=str(error))
+                return Reading(shape.width, shape.height, unread=str(error))
             return _explained(shape, has_opened=isinstance(error, _NotLoaded))
 
     def _weigh(self, pixels: int, may_take_long: bool) -> None:
@@ -257,9 +243,9 @@ class Decoder:
         if pixels > LONG_PIXELS and not may_take_long:
             raise TakesLong
 
-    def _read_all(self, picture: ImageFile.ImageFile, path: Path, may_take_long: bool) -> _Read:
+    def _read_all(self, picture: ImageFile.ImageFile, path: Path, may_take_long: bool) -> Reading:
         """Width and height of the first picture; every picture has been read."""
-        read, total = _Read(*picture.size), 0
+        read, total = Reading(*picture.size), 0
         for number in range(MAX_FRAMES + 1):
             try:
                 if number and not _sought(picture, number):
@@ -279,7 +265,7 @@ class Decoder:
                 return replace(read, unread=unread)
         return read
 
-    def _read_jpeg(self, path: Path, may_take_long: bool) -> _Read:
+    def _read_jpeg(self, path: Path, may_take_long: bool) -> Reading:
         """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
         with jpeg.opened(path) as body:
             frame = jpeg.frame_of(body)
@@ -291,28 +277,28 @@ class Decoder:
             need_bytes = frame.need_bytes(pixels)
             if need_bytes > self._room.common_bytes:
                 jpeg.check_scans(body)
-                return _Read(*size, unread=self._unread(size, need_bytes))
+                return Reading(*size, unread=self._unread(size, need_bytes))
             with self._room_for(need_bytes, may_take_long):
                 oddity = jpeg.complaint(body)
                 unread = None if oddity is None else _why_pillow_cannot(body, frame, oddity)
             jpeg.check_end(body)
-        return _Read(*size, oddity, unread)
+        return Reading(*size, oddity, unread)
 
-    def _read_png(self, path: Path, may_take_long: bool) -> _Read:
+    def _read_png(self, path: Path, may_take_long: bool) -> Reading:
         """By the file's own checksums: nothing is decoded into memory, and metadata may be as odd and as large as they like."""
         with path.open("rb") as file:
             header = png.header_of(file)
         self._weigh(header.width * header.height, may_take_long)
         png.read(path)
-        return _Read(header.width, header.height)
+        return Reading(header.width, header.height)
 
-    def _read_gif(self, path: Path, may_take_long: bool) -> _Read:
+    def _read_gif(self, path: Path, may_take_long: bool) -> Reading:
         with jpeg.opened(path) as body:
             pictures: list[gif.Picture] = []
             for picture in gif.pictures(body):  # to the end of the file, however many they are
                 if len(pictures) <= MAX_FRAMES:
                     pictures.append(picture)
-            read = _Read(*gif.size_of(body, pictures[0]))
+            read = Reading(*gif.size_of(body, pictures[0]))
             total = 0
             for number, picture in enumerate(pictures):
                 total += picture.width * picture.height
@@ -331,7 +317,7 @@ class Decoder:
                     return replace(read, unread=f"not decoded: picture {number + 1} of this file, and what follows it")
         return read
 
-    def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> _Read:
+    def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> Reading:
         """At the highest resolution for which there is memory; if Pillow fails at that, at a higher one."""
         with path.open("rb") as file:
             shape = boxes.walk_jpeg_2000(file, path.stat().st_size)
@@ -340,28 +326,28 @@ class Decoder:
         for lower in range(jpeg2000.lower_of(size, path, self._room.own_bytes), -1, -1):
             need_bytes = jpeg2000.need_bytes(size, path, lower)
             if need_bytes > self._room.common_bytes:
-                return _Read(*size, unread=self._unread(size, need_bytes))
+                return Reading(*size, unread=self._unread(size, need_bytes))
             try:
                 with self._room_for(need_bytes, may_take_long):
                     jpeg2000.load(path, shape.end or 0, lower)
-                return _Read(*size)
+                return Reading(*size)
             except DECODE_ERRORS as error:
                 raise_if_of_disk(error)
         return _explained(shape, has_opened=True)
 
-    def _read_alone(self, path: Path, may_take_long: bool) -> _Read:
+    def _read_alone(self, path: Path, shape: Shape, may_take_long: bool) -> Reading:
         """The first picture of a WebP as if nothing else were in the file, which may be odd or large."""
         size_bytes = path.stat().st_size
         with path.open("rb") as file:
-            shape = riff.walk(file, size_bytes)
+            chunk = riff.main_picture(file, size_bytes)
             size = shape.width or 0, shape.height or 0
-            read = _Read(*size)
-            need_bytes = need.of_pixels("WEBP", size) + 2 * riff.picture_bytes(file, size_bytes)
+            read = Reading(*size)
+            need_bytes = need.of_pixels("WEBP", size) + 2 * (chunk.end - chunk.start)
             if need_bytes > self._room.common_bytes:
                 return replace(read, unread=self._unread(size, need_bytes))
             with self._room_for(need_bytes, may_take_long):
                 try:
-                    with Image.open(io.BytesIO(riff.alone(file, size_bytes)), formats=["WEBP"]) as picture:
+                    with Image.open(io.BytesIO(riff.alone(file, chunk)), formats=["WEBP"]) as picture:
                         picture.load()
                 except DECODE_ERRORS as error:
                     raise Damaged("The picture data are damaged: they cannot be decoded.") from error
@@ -378,7 +364,7 @@ class Decoder:
             picture.load()
         return None
 
-    def _read_tiff(self, path: Path, may_take_long: bool) -> _Read:
+    def _read_tiff(self, path: Path, may_take_long: bool) -> Reading:
         means = tiff_read.Means(
             weigh=lambda pixels: self._weigh(pixels, may_take_long),
             memory=tiff_read.Memory(
@@ -388,8 +374,7 @@ class Decoder:
             most_pixels=self._max_pixels,
             most_pictures=MAX_FRAMES,
         )
-        found = tiff_read.read(path, means)
-        return _Read(found.width, found.height, found.oddity, found.unread)
+        return tiff_read.read(path, means)
 
     # making smaller
 
@@ -450,12 +435,12 @@ def _sought(picture: ImageFile.ImageFile, number: int) -> bool:
         return False
 
 
-def _explained(shape: Shape, *, has_opened: bool) -> _Read:
+def _explained(shape: Shape, *, has_opened: bool) -> Reading:
     """What it means that a library cannot decode a file. Raises `Damaged` if that is the file's fault."""
     if has_opened and shape.is_usual:
         raise Damaged("The picture data are damaged: they cannot be decoded.")
     unread = "not decoded: the file is whole by its structure, but its picture is of a kind that is not decoded here"
-    return _Read(shape.width, shape.height, unread=unread)
+    return Reading(shape.width, shape.height, unread=unread)
 
 
 def _why_pillow_cannot(body: jpeg.Body, frame: jpeg.Frame, oddity: str) -> str | None:

@@ -116,20 +116,13 @@ def _check_canvas(file: BinaryIO, width: int, height: int) -> None:
         raise Damaged(f"The WebP file is damaged: it declares {canvas[0]} x {canvas[1]} pixels and has {width} x {height}.")
 
 
-def picture_bytes(file: BinaryIO, size_bytes: int) -> int:
-    """Of the first picture, as it is packed."""
-    picture = main_picture(file, size_bytes)
-    return picture.end - picture.start
-
-
 def has_more_pictures(file: BinaryIO, size_bytes: int) -> bool:
     """Whether there is something to be seen besides the first picture: more frames, or transparency."""
     return any(chunk.kind in (_FRAME, _TRANSPARENCY) for chunk in _chunks(file, 12, size_bytes))
 
 
-def alone(file: BinaryIO, size_bytes: int) -> bytes:
-    """A WebP of the first picture and nothing else; without its transparency, if that has a chunk of its own."""
-    picture = main_picture(file, size_bytes)
+def alone(file: BinaryIO, picture: Chunk) -> bytes:
+    """A WebP of one picture and nothing else; without its transparency, if that has a chunk of its own."""
     file.seek(picture.start)
     data = file.read(picture.end - picture.start)
     data += bytes(len(data) % 2)

@@ -6,6 +6,7 @@ them (docs/adr/0052). What is not known here to come out right raises `NotReduce
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import adobe_rgb, png
+from d4c_images.sniff import boxes_of
 
 # What Pillow raises on broken metadata.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error)
@@ -194,6 +196,8 @@ def _check_curve(said: dict[bytes, bytes]) -> None:
 
 # The others
 
+_MOST_BOXES, _MOST_BOX_BYTES = 1000, 4_000_000
+
 
 def _of_jpeg_2000(picture: Image.Image, path: Path) -> Samples:
     """By the boxes of its header (ISO 15444-1, annex I). Pillow reads none of its profiles."""
@@ -227,17 +231,19 @@ def _header_of_jpeg_2000(file: BinaryIO, size_bytes: int) -> dict[bytes, bytes]:
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:
     """Up to the picture; also those in the header. Large ones without their content."""
-    for _ in range(1000):
+
+    def read_at(at: int, length: int) -> bytes:
         file.seek(at)
-        start = file.read(8)
-        size_bytes, kind = int.from_bytes(start[:4], "big"), start[4:]
-        if len(start) < 8 or size_bytes < 8 or at + size_bytes > end or kind == b"jp2c":
+        return file.read(length)
+
+    for box in itertools.islice(boxes_of(read_at, at, end), _MOST_BOXES):
+        if box.end > end or box.kind == b"jp2c":
             return
-        if kind == b"jp2h":
-            yield from _boxes(file, at + 8, at + size_bytes)
+        if box.kind == b"jp2h":
+            yield from _boxes(file, box.start, box.end)
         else:
-            yield kind, file.read(size_bytes - 8) if size_bytes <= 4_000_000 else b""
-        at += size_bytes
+            n_bytes = box.end - box.start
+            yield box.kind, read_at(box.start, n_bytes) if n_bytes <= _MOST_BOX_BYTES else b""
 
 
 _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)

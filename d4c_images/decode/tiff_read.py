@@ -18,13 +18,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import need, tiff, tiff_data
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, raise_if_of_disk
+from d4c_images.decode.reading import Reading, too_large
 from d4c_images.decode.tiff_data import Checked, Memory
 from d4c_images.decode.tiff_pages import Page, TiffFile
 
 _MOST_PIXEL_BYTES = 8  # of a picture, for each pixel that there may be
 _MOST_SENTENCES = 8
 
-__all__ = ["Means", "Memory", "TiffRead", "read"]
+__all__ = ["Means", "Memory", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +37,9 @@ class Means:
     most_pictures: int
 
 
-@dataclass(frozen=True, slots=True)
-class TiffRead:
-    width: int | None = None  # of the main picture as it is stored, whatever its orientation
-    height: int | None = None
-    oddity: str | None = None
-    unread: str | None = None  # why something was not decoded
-
-
-def read(path: Path, means: Means) -> TiffRead:
+def read(path: Path, means: Means) -> Reading:
     """Raises `Damaged`, and what `means` raise."""
-    found: list[TiffRead] = []
+    found: list[Reading] = []
     with path.open("rb") as file:
         structure = TiffFile(file)
         pages = structure.walk()
@@ -56,16 +49,16 @@ def read(path: Path, means: Means) -> TiffRead:
             if not tiff_data.check_place(structure, page):
                 if not n:
                     raise Damaged("The data of its picture would lie far beyond the end of the file.")
-                found.append(TiffRead(unread="the data of a further picture would lie far beyond the end of the file"))
+                found.append(Reading(unread="the data of a further picture would lie far beyond the end of the file"))
             elif is_left:
-                found.append(TiffRead(unread=f"not decoded: what follows the first {n} pictures"))
+                found.append(Reading(unread=f"not decoded: what follows the first {n} pictures"))
             else:
                 total += page.pixels
                 means.weigh(total)
                 found.append(_read_page(structure, page, file, path, means))
     main = pages.pictures[0]
     unread = _joined((*(one.unread for one in found), *pages.oddities))
-    return TiffRead(main.width, main.height, _joined(one.oddity for one in found), unread)
+    return Reading(main.width, main.height, _joined(one.oddity for one in found), unread)
 
 
 def _joined(sentences: Iterable[str | None]) -> str | None:
@@ -73,11 +66,11 @@ def _joined(sentences: Iterable[str | None]) -> str | None:
     return "; ".join(list(dict.fromkeys(filter(None, sentences)))[:_MOST_SENTENCES]) or None
 
 
-def _read_page(structure: TiffFile, page: Page, file: BinaryIO, path: Path, means: Means) -> TiffRead:
+def _read_page(structure: TiffFile, page: Page, file: BinaryIO, path: Path, means: Means) -> Reading:
     if page.size_bytes > _MOST_PIXEL_BYTES * means.most_pixels or tiff_data.is_too_much(structure, page):
-        return TiffRead(unread=f"not decoded: {page}, which is too much")
+        return Reading(unread=f"not decoded: {page}, which is too much")
     checked = tiff_data.check(structure, page, means.memory)
-    found = TiffRead(oddity=checked.oddity)
+    found = Reading(oddity=checked.oddity)
     is_opened = False
     try:
         with means.opened(structure.header_for(page)) as picture:
@@ -99,10 +92,7 @@ def _load(picture: Image.Image, checked: Checked, file: BinaryIO, path: Path, me
         if checked.is_read or _is_read_in_pieces(picture, file, memory):
             return None
         if need_bytes > memory.most_bytes:
-            return (
-                f"not decoded: {picture.width} x {picture.height} pixels take {need_bytes // 1_000_000} MB,"
-                f" more than {memory.most_bytes // 1_000_000}"
-            )
+            return too_large(picture.size, need_bytes, memory.most_bytes)
     with memory.taken(need_bytes):
         picture.load()
     return None

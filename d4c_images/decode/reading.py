@@ -1,0 +1,17 @@
+"""What reading a file to its end has shown, whatever its format. Its texts become `error_detail`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    width: int | None = None  # of the main picture as it is stored, whatever its orientation
+    height: int | None = None
+    oddity: str | None = None
+    unread: str | None = None  # why something in it was not decoded
+
+
+def too_large(size: tuple[int, int], need_bytes: int, most_bytes: int) -> str:
+    return f"not decoded: {size[0]} x {size[1]} pixels take {need_bytes // 1_000_000} MB, more than {most_bytes // 1_000_000}"

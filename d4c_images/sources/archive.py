@@ -19,7 +19,7 @@ from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layou
 from d4c_images.sources.lines import Block, blocks
 from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, last_part, read_meta
 from d4c_images.sources.records import Record, records
-from d4c_images.sources.writing import decoded, encoding_of, line_end_of
+from d4c_images.sources.writing import decoded, encoding_of, first_line, line_end_of
 
 REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
 """GBIF's own tables, each with the columns that it must have."""
@@ -197,8 +197,7 @@ def _header(box: Box, name: str) -> tuple[str, str, str]:
     start = box.start(name, MAX_HEADER_BYTES)
     encoding = encoding_of(start)
     text = decoded(start, encoding)
-    line_end = line_end_of(text)
-    return re.split("[\r\n]", text, maxsplit=1)[0], encoding, line_end
+    return first_line(text), encoding, line_end_of(text)
 
 
 def _hint(box: Box) -> str:

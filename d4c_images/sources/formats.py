@@ -15,11 +15,11 @@ from d4c_images.errors import UsageError
 from d4c_images.sources.box import Box
 from d4c_images.sources.header import MAX_HEADER_BYTES
 from d4c_images.sources.layout import LINKS, term
-from d4c_images.sources.writing import decoded, encoding_of
+from d4c_images.sources.writing import decoded, encoding_of, first_line
 
 ASK_FOR_DWCA = "ask GBIF for the format Darwin Core Archive (DWCA)"
 _KEY = r"[0-9]{7}-[0-9]{15,18}"
-_KEY_ALONE = re.compile(_KEY).fullmatch
+_KEY_ALONE = re.compile(f"({_KEY})").fullmatch
 _KEY_IN_URL = re.compile(rf"https?://(?:api|www)\.gbif\.org/.*?({_KEY})(?:\.zip)?/?(?:[?#].*)?", re.IGNORECASE).fullmatch
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,3}\S+").fullmatch
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?10\.[0-9]{4,9}/\S+", re.IGNORECASE).fullmatch
@@ -51,8 +51,7 @@ def path_of(text: str) -> Path:
     path = Path(text)
     if path.exists() or not (_URL(text) or _DOI(text) or _KEY_ALONE(text)):
         return path
-    key = _KEY_IN_URL(text) or (_KEY_ALONE(text) and re.match("(.*)", text))
-    if key:
+    if key := _KEY_IN_URL(text) or _KEY_ALONE(text):
         url = f"https://api.gbif.org/v1/occurrence/download/request/{key[1]}.zip"
         raise UsageError(f"{text} is a download of GBIF: fetch it first (curl -fLO {url}), then name the file {key[1]}.zip")
     if _DOI(text):
@@ -126,7 +125,7 @@ def _of_names(box: Box) -> tuple[str, str] | None:
 
 def _of_table(start: bytes, name: str) -> tuple[str, str] | None:
     """Which format of GBIF's downloads a table without media has."""
-    header = re.split("[\r\n]", decoded(start, encoding_of(start)), maxsplit=1)[0]
+    header = first_line(decoded(start, encoding_of(start)))
     terms = set(map(term, header.split("\t" if "\t" in header else ",")))
     if terms & {"identifier", "associatedmedia", *LINKS}:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the next one
@@ -29,6 +30,11 @@ def encoding_of(start: bytes) -> str:
 def decoded(start: bytes, encoding: str) -> str:
     """The first characters; a character that is cut off at the end is left out, as is a byte order mark."""
     return codecs.getincrementaldecoder(encoding)(errors="replace").decode(start).removeprefix("\ufeff")
+
+
+def first_line(text: str) -> str:
+    """Without what ends it, whatever that is."""
+    return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
 def line_end_of(text: str, declared: str = "\n", *, has_header: bool = True) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 
@@ -19,3 +20,15 @@ class Seen:
 def need(holds: bool, what: str) -> None:
     if not holds:
         raise Broken(what)
+
+
+def inflated(packed: bytes, size: int) -> tuple[bytes, bool]:
+    """What a zlib stream holds, up to some more than `size` bytes, and whether its end was read, with the checksum."""
+    stream = zlib.decompressobj()
+    try:
+        data = stream.decompress(packed, size + 1)
+        if not stream.eof:
+            data += stream.decompress(stream.unconsumed_tail, size + 1)
+    except zlib.error as error:
+        raise Broken(str(error)) from error
+    return data, stream.eof

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from tests.damage.seen import Broken, Seen, need
+from tests.damage.seen import Broken, Seen, inflated, need
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -69,14 +69,8 @@ def read(body: bytes) -> Seen:
 def _read_stream(packed: bytes, rows_of_passes: list[tuple[int, int]]) -> None:
     size = sum(row * rows for row, rows in rows_of_passes)
     need(size <= _MOST, "too large for its bytes")
-    stream = zlib.decompressobj()
-    try:
-        data = stream.decompress(packed, size + 1)
-        if not stream.eof:
-            data += stream.decompress(stream.unconsumed_tail, size + 1)
-    except zlib.error as error:
-        raise Broken(str(error)) from error
-    need(stream.eof, "the zlib stream has no end")
+    data, has_end = inflated(packed, size)
+    need(has_end, "the zlib stream has no end")
     need(len(data) >= size, "too few picture data")
     at = 0
     for row, rows in rows_of_passes:

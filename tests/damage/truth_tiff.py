@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import lzma
 import struct
-import zlib
 from dataclasses import dataclass
 
 from tests.damage import truth_jpeg
-from tests.damage.seen import Broken, Seen, need
+from tests.damage.seen import Broken, Seen, inflated, need
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -173,15 +172,9 @@ def _read_piece(packed: bytes, packing: int, size: int, page: _Directory) -> Non
 
 
 def _read_zlib(packed: bytes, size: int) -> None:
-    stream = zlib.decompressobj()
-    try:
-        data = stream.decompress(packed, size + 1)
-        if not stream.eof:
-            data += stream.decompress(stream.unconsumed_tail, size + 1)
-    except zlib.error as error:
-        raise Broken(str(error)) from error
+    data, has_end = inflated(packed, size)
     need(len(data) >= size, "too few picture data")
-    need(stream.eof or len(data) > size, "the zlib stream has no end")
+    need(has_end or len(data) > size, "the zlib stream has no end")
 
 
 def _read_lzw(packed: bytes, size: int) -> None:

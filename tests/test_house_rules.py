@@ -25,11 +25,11 @@ MODULES = {path.relative_to(PROJECT).as_posix(): ast.parse(path.read_text(encodi
 LAYERS = {
     0: {
         *("model", "errors", "settings", "durations", "crash", "clocks", "contact", "signals", "child", "open_files"),
-        *("terminal", "small_files"),
+        *("terminal", "small_files", "system"),
     },
     1: {
         *("identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"),
-        *("compact_heap", "waits", "door", "signs"),
+        *("compact_heap", "waits", "door", "signs", "policy"),
     },
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
     3: {
@@ -57,7 +57,7 @@ LAYERS = {
         "silence",
         "report",
         "export",
-        *("rounds", "doors"),
+        *("rounds", "doors", "batch"),
     },
     4: {"runners", "job_scripts", "commands", "cli", "__main__", "__init__"},
 }

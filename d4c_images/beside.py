@@ -11,8 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
-from d4c_images import crash, open_files
+from d4c_images import crash
 from d4c_images.stores import Keep, Place, Store
+from d4c_images.system import open_files
 
 GROUP = 32  # images made durable together ...
 GROUP_S = 0.05  # ... or what has come together so long after the last group: a kill costs what is not yet kept

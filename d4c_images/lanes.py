@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from d4c_images import clocks, door, pace
+from d4c_images import door, pace
 from d4c_images.fetch import Connections, Request, Unfinished
 from d4c_images.model import Claim, Failure, Outcome, Reply, Report, Turn, Verdict
 from d4c_images.stores import Partial
+from d4c_images.system import clocks
 
 FEW_ALIKE = 5  # pages, or redirects to one other host, in a row: one image at a time, until the steward has heard of it
 

@@ -14,8 +14,8 @@ from collections.abc import Generator
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, TYPE_CHECKING
 
-from d4c_images import child
 from d4c_images.errors import D4CError, SourceError
+from d4c_images.system import child_process
 
 if TYPE_CHECKING:
     from d4c_images.ledger.chunk import Chunk, Seen
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
 SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
-CHILD = f"""{child.WITH_OUR_PATH}
+CHILD = f"""{child_process.WITH_OUR_PATH}
 import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
-from d4c_images.child import settle_in
+from d4c_images.system.child_process import settle_in
 settle_in()
 import d4c_images.prepare  # what takes time is loaded before there is something to read
 from d4c_images.reading import read
@@ -44,7 +44,7 @@ class Reader:
         freed, self._free = Pipe(duplex=False)
         self._slots = os.memfd_create("d4c-images reader")
         theirs = told.fileno(), freed.fileno(), self._slots
-        self._child = child.start(["-c", CHILD, *map(str, theirs)], *theirs)
+        self._child = child_process.start(["-c", CHILD, *map(str, theirs)], *theirs)
         told.close()
         freed.close()
         self._tell(sys.path)

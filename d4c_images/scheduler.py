@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from xml.etree import ElementTree
 
-from d4c_images import signals
 from d4c_images.durations import parse_span
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.settings import Job, Scheduler
+from d4c_images.system import signals
 
 PATIENCE_S = 20.0
 SGE_AGAIN = 99

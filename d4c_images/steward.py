@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from sqlite3 import Connection
 
-from d4c_images import clocks, conclusions, crash, pace
+from d4c_images import conclusions, crash, pace
 from d4c_images.doors import Doors, Seen
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
@@ -24,6 +24,7 @@ from d4c_images.roster import Group, Host, Roster, Scope
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.silence import Silence
 from d4c_images.survey import Survey
+from d4c_images.system import clocks
 
 TICK_S = 0.25
 GATHER_S = 1.0

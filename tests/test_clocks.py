@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import clocks, conclusions, pace
-from d4c_images.clocks import SteadyClock
+from d4c_images import conclusions, pace
 from d4c_images.ledger import pacing, wishes
 from d4c_images.ledger.connect import open_ledger
 from d4c_images.limits import HostTable
 from d4c_images.roster import Roster, Scope
 from d4c_images.silence import Silence
+from d4c_images.system import clocks
+from d4c_images.system.clocks import SteadyClock
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers

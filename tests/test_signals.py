@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import signals
 from d4c_images.commands.session import Stop
 from d4c_images.errors import EXIT_WORK_LEFT
+from d4c_images.system import signals
 from tests.old_ledgers import unpack
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach

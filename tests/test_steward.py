@@ -13,7 +13,6 @@ from unittest.mock import Mock
 
 import pytest
 
-from d4c_images import clocks
 from d4c_images.errors import LedgerLocked
 from d4c_images.ledger import connect, following, owner, pacing, refetching, rollup, settling
 from d4c_images.ledger.requeue import requeue_failed
@@ -22,6 +21,7 @@ from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status,
 from d4c_images.pace import HostPace, Policy, Speed
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.steward import Steward
+from d4c_images.system import clocks
 from tests.program import Collection, multimedia
 from tests.test_lender import ledger_of
 

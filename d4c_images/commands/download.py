@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks, contact, open_files, pace
+from d4c_images import contact, pace
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger import connect, owner, questions
@@ -23,6 +23,7 @@ from d4c_images.rounds import idle_rounds
 from d4c_images.run import Ending, Plan, Runner, Watcher
 from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.settings import Settings
+from d4c_images.system import clocks, open_files
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer

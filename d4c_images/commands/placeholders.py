@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from d4c_images import clocks
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.ledger import owner
 from d4c_images.placeholder_list import sha256_of
 from d4c_images.settings import Settings
+from d4c_images.system import clocks
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from d4c_images.errors import UsageError
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.placeholder_list import PlaceholderList, parse_placeholders
-from d4c_images.small_files import text_of
+from d4c_images.system.small_files import text_of
 
 PACKAGE = Path(__file__).parents[1]
 

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from d4c_images import clocks, signals
 from d4c_images.durations import parse_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger import connect, migrations, owner
@@ -22,7 +21,8 @@ from d4c_images.ledger.liveness import Patience
 from d4c_images.ledger.writing import open_and_own
 from d4c_images.rounds import Rounds
 from d4c_images.settings import Settings
-from d4c_images.signals import DRAIN_SIGNALS
+from d4c_images.system import clocks, signals
+from d4c_images.system.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
     from d4c_images.stores.pack import Packing

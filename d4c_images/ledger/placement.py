@@ -20,13 +20,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from d4c_images import signals
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger import naming
 from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
 from d4c_images.ledger.snapshot import draft_of, snapshot_of
 from d4c_images.settings import Disk
-from d4c_images.small_files import json_of
+from d4c_images.system import signals
+from d4c_images.system.small_files import json_of
 
 LOCAL_TYPES = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "bcachefs", "f2fs", "jfs", "reiserfs", "exfat", "tmpfs", "ramfs", "overlay"}

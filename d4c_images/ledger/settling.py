@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from d4c_images import clocks
 from d4c_images.identity import parts
 from d4c_images.ledger import evidence, lending, lent, pacing, placeholders, refetching, shards, unfold
 from d4c_images.ledger.carried import packed
@@ -24,6 +23,7 @@ from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
 from d4c_images.pace import News
+from d4c_images.system import clocks
 
 HELD = """
 SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.url_no

@@ -23,7 +23,7 @@ from d4c_images.errors import LedgerError
 from d4c_images.ledger import doors, pacing
 from d4c_images.ledger.connect import Ledger
 from d4c_images.limits import is_domain, is_pattern
-from d4c_images.small_files import json_of
+from d4c_images.system.small_files import json_of
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
 HOSTS_A_STEP = 20_000

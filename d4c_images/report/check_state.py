@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from d4c_images import clocks
 from d4c_images.ledger import audit
 from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.snapshot import snapshot_of
-from d4c_images.small_files import json_of
+from d4c_images.system import clocks
+from d4c_images.system.small_files import json_of
 
 SUFFIX = ".check"
 FORMAT = 1

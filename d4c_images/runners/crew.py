@@ -11,9 +11,9 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import IO
 
-from d4c_images import child
 from d4c_images.errors import D4CError
 from d4c_images.runners.meeting import MeetingPlace
+from d4c_images.system import child_process
 
 LOOK_S = 0.2
 MAX_DEATHS = 10  # in a row
@@ -97,11 +97,11 @@ class Crew:
         else:
             self._deaths += 1
         if self._deaths > MAX_DEATHS:
-            raise D4CError(f"worker processes die again and again ({child.ending(code)})")
+            raise D4CError(f"worker processes die again and again ({child_process.ending(code)})")
         return self._start()
 
     def _start(self) -> _Member:
-        process = child.start(["-m", "d4c_images.runners.dask_start"])
+        process = child_process.start(["-m", "d4c_images.runners.dask_start"])
         assert process.stdin is not None
         try:
             pickle.dump(self._terms, process.stdin)

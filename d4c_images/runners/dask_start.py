@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from d4c_images import child
 from d4c_images.errors import UsageError
 from d4c_images.runners import dask_settings
 from d4c_images.runners.crew import Exit
+from d4c_images.system import child_process
 
 
 def main() -> int:
-    child.settle_in()
+    child_process.settle_in()
     try:
         dask_settings.check()
     except UsageError:

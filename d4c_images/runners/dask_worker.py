@@ -22,7 +22,7 @@ from distributed import Worker
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images import __version__, child, clocks
+from d4c_images import __version__
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners import quiet_dask, words  # noqa: F401 (Dask as we want it)
@@ -30,13 +30,14 @@ from d4c_images.runners.crew import Exit, Terms
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.meeting import Invitation, MeetingPlace
 from d4c_images.stores import partial
+from d4c_images.system import child_process, clocks
 
 LOOK_S = 1.0  # for a coordinator
 CONNECT_S = 20.0
 
 
 def main() -> int:
-    child.settle_in()
+    child_process.settle_in()
     terms: Terms = pickle.load(sys.stdin.buffer)
     leave = Leave()
     try:

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks, open_files
-from d4c_images.clocks import SteadyClock
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.model import FetchOptions
+from d4c_images.system import clocks, open_files
+from d4c_images.system.clocks import SteadyClock
 
 if TYPE_CHECKING:
     from d4c_images.runners.pipe_worker import Work

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
-from d4c_images import signals, terminal
-from d4c_images.signals import DRAIN_SIGNALS
+from d4c_images.system import signals, terminal
+from d4c_images.system.signals import DRAIN_SIGNALS
 
 PR_SET_PDEATHSIG = 1
 

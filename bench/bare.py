@@ -14,7 +14,7 @@ from pathlib import Path
 import pycurl
 
 from d4c_images.decode import Decoder
-from d4c_images.sniff import sniff
+from d4c_images.policy.sniff import sniff
 
 HEAD_BYTES, TAIL_BYTES = 64 * 1024, 1024
 

@@ -14,12 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from d4c_images import again, documents, ratelimit, robots, waits
+from d4c_images import documents
 from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
 from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of, may_be_brotli
-from d4c_images.judge import Policy, judge
 from d4c_images.lanes import Attempt, Clock, Lane
 from d4c_images.model import (
     ErrorType,
@@ -33,6 +32,8 @@ from d4c_images.model import (
     Unfolding,
     Verdict,
 )  # fmt: skip
+from d4c_images.policy import conditional, rate_limits, robots, waits
+from d4c_images.policy.judge import Policy, judge
 from d4c_images.stores import Keep, Place, Store
 
 PACKAGE = Path(__file__).parent
@@ -88,7 +89,7 @@ class Attempts:
             url = "https" + url.removeprefix("http")
         stored = attempt.claim.stored
         is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
-        condition = again.condition(stored) if stored is not None and is_conditional else ()
+        condition = conditional.condition(stored) if stored is not None and is_conditional else ()
         request = Request(
             url,
             attempt.part,
@@ -248,7 +249,7 @@ class Attempts:
         lane, turn = attempt.lane, attempt.job.turn
         sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
         now = self._clock.time()
-        wish = ratelimit.wish_of(reply.headers, now)
+        wish = rate_limits.wish_of(reply.headers, now)
         lane.interval_s = wish.interval_s
         lane.has_started(turn, sent_at)
         lane.has_received(turn, reply.received_bytes, sent_at)
@@ -259,7 +260,7 @@ class Attempts:
     def _on_wait(self, request: Request, headers: Mapping[str, str]) -> None:
         """The head of an answer is there, its body is not."""
         now = self._clock.time()
-        self._wait(request.key, max(ratelimit.wish_of(headers, now).hold_s, waits.retry_after_s(headers, now) or 0.0))
+        self._wait(request.key, max(rate_limits.wish_of(headers, now).hold_s, waits.retry_after_s(headers, now) or 0.0))
 
     def _wait(self, attempt: Attempt, wait_s: float) -> None:
         """The host wants no request for so long: the gate is shut here and now, and the next report says so."""

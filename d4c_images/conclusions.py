@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
-from d4c_images import pace
 from d4c_images.ledger import pacing
-from d4c_images.pace import News
+from d4c_images.policy import pace
+from d4c_images.policy.pace import News
+from d4c_images.policy.reachability import Silence
 from d4c_images.roster import Group, Host, Roster
-from d4c_images.silence import Silence
 from d4c_images.system import clocks
 
 

@@ -11,9 +11,9 @@ from functools import partial
 
 from d4c_images.identity import Document, manifest, names_document, read_document
 from d4c_images.identity.manifest import MAX_BYTES, TOO_LONG, Fault, Named
-from d4c_images.judge import MAX_DETAIL
 from d4c_images.model import ErrorType, Image, Reply, Status, Unfolding, Verdict
-from d4c_images.sniff import Kind, sniff
+from d4c_images.policy.judge import MAX_DETAIL
+from d4c_images.policy.sniff import Kind, sniff
 
 BLOCK_BYTES = 1 << 18
 

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
-from d4c_images import door as rules
-from d4c_images.door import Answer, Door, Kind
 from d4c_images.identity import parts
-from d4c_images.judge import MAX_DETAIL
 from d4c_images.ledger import doors as table
 from d4c_images.ledger import pacing
 from d4c_images.model import Claim, ErrorType, Failure, Move, Outcome, Report, Status, Verdict
-from d4c_images.pace import ASKED, DAY_IS_OVER, News, Policy
+from d4c_images.policy import shut_door as rules
+from d4c_images.policy.judge import MAX_DETAIL
+from d4c_images.policy.pace import ASKED, DAY_IS_OVER, News, Policy
+from d4c_images.policy.shut_door import Answer, Door, Kind
 from d4c_images.roster import Lease
 
 KEEP = 20_000  # hosts that are remembered; of more than that, those that were met first are forgotten unless they are shut

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from d4c_images import documents
 from d4c_images.beside import Slow
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
-from d4c_images.judge import MAX_DETAIL, judge_decoded
 from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Unfolding, Verdict
-from d4c_images.sniff import Sniffed, sniff, sniff_tiff
+from d4c_images.policy.judge import MAX_DETAIL, judge_decoded
+from d4c_images.policy.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from d4c_images import door, pace
 from d4c_images.fetch import Connections, Request, Unfinished
 from d4c_images.model import Claim, Failure, Outcome, Reply, Report, Turn, Verdict
+from d4c_images.policy import pace, shut_door
 from d4c_images.stores import Partial
 from d4c_images.system import clocks
 
@@ -74,7 +74,7 @@ class Lane:
     interval_s: float = 0.0  # between two requests, as the server's answers ask for
     n_troubles: int = 0  # in a row
     has_given: bool = False  # a picture
-    page: door.Page | None = None  # that different images have brought
+    page: shut_door.Page | None = None  # that different images have brought
     n_same: int = 0  # of them, in a row
     leads_to: str = ""  # another host, by the latest redirects
     n_led: int = 0  # of them, in a row
@@ -99,7 +99,7 @@ class Lane:
     def is_full(self) -> bool:
         """As many requests are under way as there may be."""
         is_led = self.n_led >= FEW_ALIKE and self.jobs[-1].turn.leads_to != self.leads_to
-        is_odd = FEW_ALIKE <= self.n_same < door.UNSIGNED or is_led
+        is_odd = FEW_ALIKE <= self.n_same < shut_door.UNSIGNED or is_led
         return len(self.in_flight) >= (1 if is_odd else min(self.jobs[-1].turn.connections, self.speed.width))
 
     def has_got_picture(self, took_s: float) -> None:
@@ -111,14 +111,15 @@ class Lane:
 
     def has_met_page(self, code: int, verdict: Verdict, url: str) -> bool:
         """Something else has come than a picture. Says whether it is time to hear first what the steward makes of so many alike."""
-        promises = self.has_given or door.names_picture(url)
-        if door.kind_of(code, verdict) is not door.Kind.PAGE or not door.may_be_shut(code, verdict.sign, promises=promises):
+        promises = self.has_given or shut_door.names_picture(url)
+        is_page = shut_door.kind_of(code, verdict) is shut_door.Kind.PAGE
+        if not is_page or not shut_door.may_be_shut(code, verdict.sign, promises=promises):
             return False
-        page = door.page_of(code, verdict.detail)
+        page = shut_door.page_of(code, verdict.detail)
         if self.page is None or not self.page.is_like(page):
             self.page, self.n_same = page, 0
         self.n_same += 1
-        return self.n_same == door.UNSIGNED
+        return self.n_same == shut_door.UNSIGNED
 
     def has_been_led(self, to: str) -> bool:
         """A redirect to another host has come. Says whether it is time to hear first what the steward makes of so many in a row.
@@ -128,7 +129,7 @@ class Lane:
         if to != self.leads_to:
             self.leads_to, self.n_led = to, 0
         self.n_led += 1
-        return self.n_led >= door.UNSIGNED and to != self.jobs[-1].turn.leads_to
+        return self.n_led >= shut_door.UNSIGNED and to != self.jobs[-1].turn.leads_to
 
     def rests_until(self) -> float:
         """When the next request may start, by the monotonic clock."""

@@ -17,10 +17,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from d4c_images import pace
 from d4c_images.ledger import pacing, questions
-from d4c_images.limits import HostLimits, HostTable, LimitBook
 from d4c_images.model import Turn
+from d4c_images.policy import pace
+from d4c_images.policy.limits import HostLimits, HostTable, LimitBook
 from d4c_images.system import clocks
 
 KEEP = 8192  # hosts that are loaded, besides those that something is lent of

@@ -10,10 +10,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from d4c_images.ledger import questions
-from d4c_images.limits import HostTable
 from d4c_images.model import Orders, Report
-from d4c_images.pace import Policy
-from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
+from d4c_images.policy.limits import HostTable
+from d4c_images.policy.pace import Policy
+from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 
 SILENCE_S = 30.0
 """A worker on another node that is out of touch for so long ends by itself, with all its requests, and is taken for dead."""

@@ -13,16 +13,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from sqlite3 import Connection
 
-from d4c_images import conclusions, crash, pace
+from d4c_images import conclusions, crash
 from d4c_images.doors import Doors, Seen
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict
+from d4c_images.policy import pace
+from d4c_images.policy.reachability import Silence
 from d4c_images.roster import Group, Host, Roster, Scope
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
-from d4c_images.silence import Silence
 from d4c_images.survey import Survey
 from d4c_images.system import clocks
 

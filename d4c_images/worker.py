@@ -14,9 +14,9 @@ from d4c_images.attempts import Attempts
 from d4c_images.beside import Beside
 from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher
-from d4c_images.judge import Policy
 from d4c_images.lanes import Attempt, Clock, Job, Lane
 from d4c_images.model import Orders, Outcome, Report
+from d4c_images.policy.judge import Policy
 from d4c_images.stores import Store
 
 __all__ = ["Clock", "Feed", "work"]

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import conclusions, pace
+from d4c_images import conclusions
 from d4c_images.ledger import pacing, wishes
 from d4c_images.ledger.connect import open_ledger
-from d4c_images.limits import HostTable
+from d4c_images.policy import pace
+from d4c_images.policy.limits import HostTable
+from d4c_images.policy.reachability import Silence
 from d4c_images.roster import Roster, Scope
-from d4c_images.silence import Silence
 from d4c_images.system import clocks
 from d4c_images.system.clocks import SteadyClock
 from tests.patience import PATIENCE_S

@@ -123,7 +123,7 @@ def test_layers(module: str) -> None:
 @pytest.mark.parametrize(
     ("module", "code"),
     [
-        ("d4c_images/judge.py", "from d4c_images.ledger import admit"),
+        ("d4c_images/policy/judge.py", "from d4c_images.ledger import admit"),
         ("d4c_images/fetch/fetcher.py", "from d4c_images import decode"),
         ("d4c_images/ledger/admit.py", "def f():\n    import d4c_images.stores.local"),
         ("d4c_images/report/check.py", "from ..cli import main"),

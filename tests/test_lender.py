@@ -29,8 +29,8 @@ from d4c_images.ledger import (
     wishes,
 )
 from d4c_images.ledger.tally import Tally
-from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
 

@@ -307,7 +307,7 @@ MUTANTS = (
     ),
     Mutant(
         "trouble cuts a named wait short (I8)",
-        "d4c_images/pace.py", "max(now + block_s, pace.blocked_until or 0.0)", "now + block_s",
+        "d4c_images/policy/pace.py", "max(now + block_s, pace.blocked_until or 0.0)", "now + block_s",
         "tests/test_pace.py::test_troubles_do_not_cut_a_named_wait_short",
     ),
     Mutant(
@@ -331,7 +331,8 @@ MUTANTS = (
     ),
     Mutant(
         "errors are as good as pictures to a controller",
-        "d4c_images/pace.py", "if news.n_bad or not news.n_success or 2 * news.n_success < news.n_ok:", "if not news.n_ok:", WIDTH,
+        "d4c_images/policy/pace.py",
+        "if news.n_bad or not news.n_success or 2 * news.n_success < news.n_ok:", "if not news.n_ok:", WIDTH,
     ),
     Mutant(
         "a ledger whose rows are being migrated looks like one of the old version",

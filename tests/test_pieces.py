@@ -32,7 +32,7 @@ from d4c_images.ledger.reader import open_reader
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.ledger.rollup import finalize
 from d4c_images.model import Blob, Failure, Outcome, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.placeholder_list import PlaceholderList
+from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.downloads import NOW, ask, bare, check_sound, load, row
 
 N = 2_000

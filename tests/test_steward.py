@@ -16,9 +16,9 @@ import pytest
 from d4c_images.errors import LedgerLocked
 from d4c_images.ledger import connect, following, owner, pacing, refetching, rollup, settling
 from d4c_images.ledger.requeue import requeue_failed
-from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.pace import HostPace, Policy, Speed
+from d4c_images.policy.limits import HostTable, parse_hosts
+from d4c_images.policy.pace import HostPace, Policy, Speed
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.steward import Steward
 from d4c_images.system import clocks

@@ -19,9 +19,9 @@ import pytest
 from rich.console import Console
 
 from d4c_images.errors import D4CError, printable
-from d4c_images.judge import Policy, judge, readable_text
 from d4c_images.model import Reply
 from d4c_images.notify.slack import _escaped
+from d4c_images.policy.judge import Policy, judge, readable_text
 from d4c_images.report.live import LiveProgress
 from d4c_images.report.progress import LogProgress
 from d4c_images.system.terminal import clean

@@ -15,11 +15,11 @@ import pytest
 
 from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher
-from d4c_images.judge import Policy
 from d4c_images.lanes import Clock
 from d4c_images.model import Claim, FetchOptions, Limits, Orders, Outcome, Report, Turn
+from d4c_images.policy.judge import Policy
+from d4c_images.policy.waits import MAX_RETRY_AFTER_S, retry_after_s
 from d4c_images.stores.local import LocalStore
-from d4c_images.waits import MAX_RETRY_AFTER_S, retry_after_s
 from d4c_images.worker import work
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia

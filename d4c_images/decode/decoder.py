@@ -30,8 +30,8 @@ from d4c_images.decode.reading import Reading, too_large
 from d4c_images.decode.room import Room
 from d4c_images.decode.samples import NotReduced
 from d4c_images.decode.shape import Shape
-from d4c_images.judge import DecodeFault, DecodeResult
-from d4c_images.sniff import Kind, Sniffed
+from d4c_images.policy.judge import DecodeFault, DecodeResult
+from d4c_images.policy.sniff import Kind, Sniffed
 
 MAX_PIXELS = 1_000_000_000  # of one picture, and of all that are looked at in one file: a bound on time, some 10 s for a TIFF
 LONG_PIXELS = 32_000_000  # more than these take longer than others should wait

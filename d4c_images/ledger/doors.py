@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from d4c_images.door import Door, Suspect, as_suspects, page_of
 from d4c_images.identity import parts
 from d4c_images.ledger import pacing
 from d4c_images.ledger.lent import IS_LENT
@@ -15,6 +14,7 @@ from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import ErrorType, Sign, Status
+from d4c_images.policy.shut_door import Door, Suspect, as_suspects, page_of
 from d4c_images.system import clocks
 
 ALL = "SELECT host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until FROM shut_doors"

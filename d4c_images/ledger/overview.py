@@ -10,8 +10,8 @@ from typing import NamedTuple
 from d4c_images.ledger import pacing
 from d4c_images.ledger.reader import Reader, Row
 from d4c_images.ledger.views import BLOCKED_UNTIL, BLOCKED_WHY
-from d4c_images.limits import HostTable, is_pattern
 from d4c_images.model import ErrorType
+from d4c_images.policy.limits import HostTable, is_pattern
 
 HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)

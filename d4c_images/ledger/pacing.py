@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from d4c_images.limits import HostLimits, HostTable
-from d4c_images.pace import HostPace, Speed
+from d4c_images.policy.limits import HostLimits, HostTable
+from d4c_images.policy.pace import HostPace, Speed
 
 HOUR_S = 3600
 DAY_H = 24

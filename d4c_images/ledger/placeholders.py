@@ -23,7 +23,7 @@ from d4c_images.ledger.marking import Marked, mark, placeholder
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
-from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
+from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 
 RECENT = 1 << 18  # hashes seen once recently, over all hosts: 4 MB
 MAX_SEVERAL = 2_000  # ... for several records

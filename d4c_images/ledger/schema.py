@@ -473,7 +473,7 @@ CREATE TABLE politeness_groups (
     held_why     TEXT
 ) WITHOUT ROWID;
 
--- Hosts that answer different images with one page (d4c_images.door), and images that it has failed before that was understood.
+-- Hosts that answer different images with one page (policy/shut_door.py), and images that it has failed before that was understood.
 CREATE TABLE shut_doors (
     host_id      INTEGER PRIMARY KEY,
     n_row        INTEGER NOT NULL,    -- images in a row that brought the page

@@ -22,7 +22,7 @@ from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
-from d4c_images.pace import News
+from d4c_images.policy.pace import News
 from d4c_images.system import clocks
 
 HELD = """

@@ -22,7 +22,7 @@ from typing import Any
 from d4c_images.errors import LedgerError
 from d4c_images.ledger import doors, pacing
 from d4c_images.ledger.connect import Ledger
-from d4c_images.limits import is_domain, is_pattern
+from d4c_images.policy.limits import is_domain, is_pattern
 from d4c_images.system.small_files import json_of
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"

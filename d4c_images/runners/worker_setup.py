@@ -38,7 +38,7 @@ class WorkerSetup:
     def __call__(self) -> Work:
         from d4c_images.examine import Examiner
         from d4c_images.fetch import Fetcher
-        from d4c_images.judge import Policy
+        from d4c_images.policy.judge import Policy
         from d4c_images.stores.pack import open_store
         from d4c_images.worker import Clock, work
 

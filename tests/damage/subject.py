@@ -22,8 +22,8 @@ from d4c_images.decode import Decoder
 from d4c_images.decode.room import Room
 from d4c_images.examine import Examiner, Found, sniff_file
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
-from d4c_images.judge import Policy, judge
 from d4c_images.model import Claim, Reply, Status, Verdict
+from d4c_images.policy.judge import Policy, judge
 from d4c_images.stores.local import LocalStore
 
 EDGE = 48

@@ -13,10 +13,10 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from d4c_images import robots, signs
 from d4c_images.model import ErrorType, OwnCode, Reply, Sign, Status, Verdict, http_error
-from d4c_images.sniff import Kind, Sniffed, encoding_of_mark, sniff
-from d4c_images.waits import retry_after_s
+from d4c_images.policy import page_signs, robots
+from d4c_images.policy.sniff import Kind, Sniffed, encoding_of_mark, sniff
+from d4c_images.policy.waits import retry_after_s
 
 MAX_DETAIL = 2000
 _MOST_PAGE_BYTES = 65536
@@ -124,8 +124,8 @@ def _judge_body(reply: Reply, sniffed: Sniffed) -> Verdict:
         Status.FAILED_TRANSIENT if certain else Status.FAILED_PERMANENT,
         ErrorType.INVALID_CONTENT_TYPE,
         text or sniffed.media_type,
-        host_trouble=sign in signs.SPEAKS_OF_US,
-        try_next=sign not in signs.SPEAKS_OF_US,
+        host_trouble=sign in page_signs.SPEAKS_OF_US,
+        try_next=sign not in page_signs.SPEAKS_OF_US,
         sign=sign,
     )
 
@@ -138,7 +138,7 @@ def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
     verdict = _judge_code(reply.code, policy, wait_s, detail)
     if sign is None or verdict.status is not Status.FAILED_PERMANENT:
         return replace(verdict, sign=sign)
-    is_about_us = sign in signs.SPEAKS_OF_US
+    is_about_us = sign in page_signs.SPEAKS_OF_US
     status = Status.FAILED_TRANSIENT if certain else verdict.status
     return replace(verdict, status=status, host_trouble=is_about_us, try_next=not is_about_us, sign=sign)
 
@@ -161,8 +161,8 @@ def _judge_code(code: int, policy: Policy, wait_s: float | None, detail: str | N
 
 def _signs(reply: Reply, text: str | None) -> tuple[Sign | None, Sign | None]:
     """The sign that is certain, if there is one; and the one to go by."""
-    certain = signs.in_headers(reply.headers)
-    return certain, certain or (signs.in_text(text) if text else None)
+    certain = page_signs.in_headers(reply.headers)
+    return certain, certain or (page_signs.in_text(text) if text else None)
 
 
 def _detail(reply: Reply) -> str | None:

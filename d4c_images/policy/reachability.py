@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from d4c_images import pace
 from d4c_images.model import Failure
-from d4c_images.outage import Outage
+from d4c_images.policy import pace
+from d4c_images.policy.outage import Outage
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from d4c_images.limits import HostLimits
 from d4c_images.model import ErrorType, Failure, OwnCode
+from d4c_images.policy.limits import HostLimits
 
 ASKED = "; it "  # before a host's own wish, where it is shut already
 DAY_IS_OVER = "it has sent all that its limit of a day allows"

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from d4c_images.waits import seconds_until
+from d4c_images.policy.waits import seconds_until
 
 MOST_WAIT_S = 7 * 86400.0  # a mistyped number must not shut a host out for ever
 EPOCH_FROM = 1e9  # seconds: no server thinks of 30 years

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from d4c_images.identity import ImageCells, unusable_reason
+from d4c_images.identity.archive_variants import joined, picture_of, written
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.identity.variants import joined, picture_of, written
 from d4c_images.ledger.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
 from d4c_images.model import Evidence, Image, RecordName
 from d4c_images.sources import Source

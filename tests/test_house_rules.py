@@ -182,7 +182,7 @@ def test_sql_stands_in_the_ledger_only() -> None:
     assert speakers <= MAY_ASK_SQL
 
 
-NOT_FOR_A_START = {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyarrow", "d4c_images.identity.rules"}
+NOT_FOR_A_START = {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyarrow", "d4c_images.identity.registry"}
 
 
 @pytest.mark.parametrize(

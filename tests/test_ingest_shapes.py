@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from d4c_images import ingest as ingest_module
 from d4c_images import prepare, stating
+from d4c_images.identity.archive_variants import Statement, joined
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.identity.variants import Statement, joined
 from d4c_images.ingest import ingest_labels
 from d4c_images.ledger import admit, labels, owner, writing
 from d4c_images.ledger.connect import open_ledger

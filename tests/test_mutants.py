@@ -61,7 +61,7 @@ MUTANTS = (
     ),
     Mutant(
         "two photos that are both called the best one join (I6)",
-        "d4c_images/identity/variants.py", "        if one.role == other.role:\n", "        if False:\n", VARIANTS,
+        "d4c_images/identity/archive_variants.py", "        if one.role == other.role:\n", "        if False:\n", VARIANTS,
     ),
     Mutant(
         "what later rows say of a URL is not united with what is known",

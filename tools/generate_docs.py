@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from d4c_images.cli import build_parser
-from d4c_images.identity import RULES, Rule, identify, merge, rules
+from d4c_images.identity import RULES, Rule, identify, merge, registry
 from d4c_images.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.settings import Scheduler, Settings
 
@@ -147,7 +147,7 @@ def _asked(rule: Rule) -> str:
 
 
 def _module_of(rule: Rule) -> ModuleType:
-    return next(one for one in vars(rules).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
+    return next(one for one in vars(registry).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
 
 
 def _cell(text: str) -> str:

@@ -20,7 +20,7 @@ from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
 
 if TYPE_CHECKING:
     from d4c_images.identity.naming import ImageCells, identify, identify_all, merge
-    from d4c_images.identity.rules import RULES
+    from d4c_images.identity.registry import RULES
 
 __all__ = [
     "RULES",

@@ -30,7 +30,7 @@ class Stated(NamedTuple):
     at: int  # position in the columns
     key_hash: int  # of the image that the row would be by itself
     row_hash: int  # of `text`
-    text: str  # `identity.variants.written`
+    text: str  # `identity.archive_variants.written`
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def note_comparison(db: sqlite3.Connection, image_id: int, url: str, *, matches:
 
 def united(one: Said, other: Said) -> dict[str, Evidence]:
     """What two rows say of one image, the same in either order."""
-    from d4c_images.identity.variants import unite  # with the rules of all publishers: a download does without
+    from d4c_images.identity.archive_variants import unite  # with the rules of all publishers: a download does without
 
     both = dict(one)
     for url, said in other.items():

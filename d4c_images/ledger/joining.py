@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from d4c_images.identity import parts
+from d4c_images.identity.archive_variants import DEFAULT_EDGE, Statement, in_order, joined, picture_of, read
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.identity.variants import DEFAULT_EDGE, Statement, in_order, joined, picture_of, read
 from d4c_images.ledger import evidence, same_images
 from d4c_images.ledger.chunk import Numbers, Stated
 from d4c_images.ledger.hashes import key_hash

@@ -18,7 +18,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from d4c_images.identity import exact
-from d4c_images.identity.rules import image_of, rank_of
+from d4c_images.identity.registry import image_of, rank_of
 from d4c_images.identity.url import parts, usable_url
 from d4c_images.model import Evidence, Image
 

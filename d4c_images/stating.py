@@ -21,7 +21,7 @@ from d4c_images.model import Evidence, Image, RecordName
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
 from d4c_images.sources.media_table import MediaReader, MediaRow
-from d4c_images.sources.records import Record
+from d4c_images.sources.rows import Record
 
 SPAN_ROWS = 2_000
 MAX_SPAN_ROWS = 10_000

@@ -69,7 +69,7 @@ MUTANTS = (
     ),
     Mutant(
         "a row of a publisher's table ends one byte before its end",
-        "d4c_images/sources/records.py", "end = offset + len(raw)", "end = offset + len(raw) - 1", ARCHIVES,
+        "d4c_images/sources/rows.py", "end = offset + len(raw)", "end = offset + len(raw) - 1", ARCHIVES,
     ),
     Mutant(
         "a settlement counts without a lease (I3)",

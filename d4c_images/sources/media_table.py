@@ -33,7 +33,7 @@ from d4c_images.sources.media import (
     gbif_id_of,
     reason_of_kind,
 )
-from d4c_images.sources.records import Record
+from d4c_images.sources.rows import Record
 
 BAD_RECORD_ID = "bad_record_id"
 RELATIVE_URL = "relative_url"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from d4c_images.errors import SourceDamaged, SourceError, UsageError
-from d4c_images.sources.records import Recoded
+from d4c_images.sources.rows import Recoded
 
 READ_BYTES = 1 << 20
 DEEPEST = 8  # levels of folders that are looked into ...

@@ -24,7 +24,7 @@ from d4c_images.stores import Partial, Store
 
 if TYPE_CHECKING:
     from d4c_images.decode import Decoder, Reduced
-    from d4c_images.decode.room import Room
+    from d4c_images.decode.memory_budget import Room
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Examiner:
         with self._loading:
             if self._decoder is None:
                 from d4c_images.decode import Decoder
-                from d4c_images.decode.room import Room
+                from d4c_images.decode.memory_budget import Room
 
                 self._room = Room()
                 self._decoder = Decoder(max_edge=self._max_edge, room=self._room)

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_fax
-from d4c_images.decode.room import Room
+from d4c_images.decode.memory_budget import Room
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests import tiffs

@@ -16,7 +16,7 @@ from PIL import Image
 
 from d4c_images.decode import Decoder, gif, png
 from d4c_images.decode.faults import Unread, counted
-from d4c_images.decode.room import Room
+from d4c_images.decode.memory_budget import Room
 from d4c_images.examine import Found, examine, look, sniff_file
 from d4c_images.model import Claim, ErrorType, Reply, Status
 from d4c_images.policy.judge import DecodeResult, Policy, judge, judge_decoded

@@ -13,7 +13,7 @@
 """
 
 from d4c_images.decode.decoder import Decoder, Reduced, TakesLong, TooLarge
+from d4c_images.decode.downscale import original_sha256_of
 from d4c_images.decode.samples import NotReduced
-from d4c_images.decode.small import original_sha256_of
 
 __all__ = ["Decoder", "NotReduced", "Reduced", "TakesLong", "TooLarge", "original_sha256_of"]

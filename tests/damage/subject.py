@@ -19,7 +19,7 @@ from typing import Any
 import d4c_images.worker  # noqa: F401 - for the memory that it takes
 from d4c_images.beside import Slow
 from d4c_images.decode import Decoder
-from d4c_images.decode.room import Room
+from d4c_images.decode.memory_budget import Room
 from d4c_images.examine import Examiner, Found, sniff_file
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.model import Claim, Reply, Status, Verdict

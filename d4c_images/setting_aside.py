@@ -15,7 +15,7 @@ from d4c_images.ledger import placeholders
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Claimed, Restored
 from d4c_images.stores import Keep, Place, Store
-from d4c_images.stores.aside import Aside
+from d4c_images.stores.quarantine import Aside
 
 CHUNK = 200  # files are removed one by one, and a shared disk takes its time
 OPEN_FILES = 100

@@ -580,6 +580,7 @@ def test_a_download_of_gbif_that_was_zipped_again_as_a_folder(tmp_path: Path) ->
 def test_a_folder_of_images_beside_a_download_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archives.folder(tmp_path / "a", files_of({}) | {f"images/100/{n}/x.jpg": b"" for n in range(5)} | {"100/200/x.jpg": b""})
     scanned: list[str] = []
-    monkeypatch.setattr("d4c_images.sources.container.os.scandir", lambda path, scan=os.scandir: scanned.append(str(path)) or scan(path))
+    scandir = "d4c_images.sources.container.os.scandir"
+    monkeypatch.setattr(scandir, lambda path, scan=os.scandir: scanned.append(str(path)) or scan(path))
     open_media(tmp_path / "a")
     assert [Path(path).name for path in scanned] == ["a", "images"]

@@ -17,7 +17,7 @@ from d4c_images.ledger.shards import store_kind
 from d4c_images.model import Report
 from d4c_images.runners.dask_worker import Leave
 from d4c_images.runners.meeting import Invitation
-from d4c_images.stores import marks, partial
+from d4c_images.stores import own_files, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import Packing, PackStore
 from tests.program import Collection, kill_all, multimedia, reach
@@ -116,9 +116,9 @@ def test_a_body_beside_the_files_goes_although_nobody_is_lent_its_image_again(pl
 
 
 def test_only_the_marks_of_this_ledger_go(tmp_path: Path) -> None:
-    with marks.signed(tmp_path, TOKEN) as mine, marks.signed(tmp_path, OTHER) as theirs:
+    with own_files.signed(tmp_path, TOKEN) as mine, own_files.signed(tmp_path, OTHER) as theirs:
         assert {mine, theirs} == hidden(tmp_path)
-        marks.sweep(tmp_path, TOKEN)
+        own_files.sweep(tmp_path, TOKEN)
         assert hidden(tmp_path) == {theirs}
     assert hidden(tmp_path) == set()
 
@@ -140,7 +140,7 @@ def test_parts_of_two_ledgers_in_one_root(tmp_path: Path) -> None:
         part.flush()
     (tmp_path / "packs/parts/.123456789-00.7.part").touch()  # as first commits wrote it
     (tmp_path / "packs/parts/.123456788-00.7.part").touch()
-    marks.sweep_parts(tmp_path, TOKEN, lambda names: [numbers.gbif_id == 123456789 for numbers in names])
+    own_files.sweep_parts(tmp_path, TOKEN, lambda names: [numbers.gbif_id == 123456789 for numbers in names])
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".*.part")}
     assert left == {f"packs/parts/{OTHER}/.123456789-00.7.part", "packs/parts/.123456788-00.7.part"}
     PackStore(tmp_path, Packing(OTHER)).clear_partials(123456789, 0)

@@ -152,7 +152,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a row names is cut with what is torn (I1)",
-        "d4c_images/stores/mending.py",
+        "d4c_images/stores/shard_recovery.py",
         "    if size < end or shard.is_ended(fd, end, size):\n", "    if shard.is_ended(fd, end, size):\n", PACKS,
     ),
     Mutant(

@@ -264,10 +264,10 @@ def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str
             yield runner
         return
     from d4c_images.runners.dask import DaskRunner
-    from d4c_images.stores import marks
+    from d4c_images.stores import own_files
 
     place, say = MeetingPlace(args.cluster), partial(print, flush=True)
-    with marks.signed(root, token) as sign:
+    with own_files.signed(root, token) as sign:
         setup = replace(setup, sign=sign)
         with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
             yield runner

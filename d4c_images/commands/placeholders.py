@@ -31,8 +31,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.ledger import placeholders as marking
     from d4c_images.setting_aside import allow
-    from d4c_images.stores.aside import Aside
     from d4c_images.stores.pack import open_store
+    from d4c_images.stores.quarantine import Aside
 
     allowed, listed = [sha256_of(text) for text in args.allow], presets.placeholder_list(args.placeholders_file)
     last = time.monotonic()

@@ -142,8 +142,8 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
 
     if to_set_aside(ledger, 1):
         from d4c_images.setting_aside import set_aside
-        from d4c_images.stores.aside import Aside
         from d4c_images.stores.local import LocalStore
+        from d4c_images.stores.quarantine import Aside
 
         store, heart = LocalStore(root), owner.Heart(ledger, clocks.now)
 
@@ -171,12 +171,12 @@ def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
     """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
     from d4c_images.ledger import wishes
     from d4c_images.ledger.shards import store_kind
-    from d4c_images.stores import marks
+    from d4c_images.stores import own_files
 
     token = store_kind(ledger, None).token
     for folder in {root.absolute(), ledger.path.absolute().parent}:
-        marks.sweep(folder, token)
-        marks.sweep_drafts(folder)
+        own_files.sweep(folder, token)
+        own_files.sweep_drafts(folder)
     wishes.sweep(ledger.path)
     return token
 
@@ -187,7 +187,7 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
     What they were lent says where; an image that nobody is lent again would keep it for good.
     """
     from d4c_images.ledger import left_behind, shards
-    from d4c_images.stores import marks
+    from d4c_images.stores import own_files
     from d4c_images.stores.local import sweep_part
     from d4c_images.stores.partial import Numbers
 
@@ -196,13 +196,13 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
         for left in some:
             sweep_part(root, Numbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
         heart.beat_if_due()
-    marks.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
+    own_files.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
 
 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
     from d4c_images.ledger import shards
-    from d4c_images.stores.mending import mend
+    from d4c_images.stores.shard_recovery import mend
 
     token = shards.store_kind(ledger, None).token
     n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))

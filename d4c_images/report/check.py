@@ -32,8 +32,8 @@ from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.recount import Position
 from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
-from d4c_images.stores import Place, marks, reading, shard
-from d4c_images.stores.marks import PART
+from d4c_images.stores import Place, own_files, reading, shard
+from d4c_images.stores.own_files import PART
 from d4c_images.stores.pack import FOLDER as PACKS
 from d4c_images.stores.pack import SHARD_NAME
 from d4c_images.stores.partial import numbers_of
@@ -445,7 +445,7 @@ class _Check:
         ledger, folder = self.ledger.path.absolute(), (self.root / prefix).absolute()
         if folder == wishes.folder_of(ledger):
             return []
-        names = [name for name in names if not marks.is_mark(name)]
+        names = [name for name in names if not own_files.is_mark(name)]
         if folder == ledger.parent:
             own = re.compile(re.escape(ledger.name) + BESIDE_LEDGER)
             names = [name for name in names if not own.fullmatch(name)]

@@ -16,8 +16,8 @@ import psutil
 
 from bench.instant_worker import set_up
 from d4c_images.commands import presets
-from d4c_images.ledger import owner
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.model import Orders
 from d4c_images.policy.limits import HostLimits, HostTable
 from d4c_images.report.progress import LogProgress

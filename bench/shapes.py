@@ -39,7 +39,7 @@ from bench.contest import OUT, machine
 from bench.cost import Cost, cost, must
 from bench.shape_rows import SHAPES, Shape
 from d4c_images.commands import image_root
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.shards import store_kind
 
 MOST_GROWTH = 2.3

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from d4c_images.ledger import places
-from d4c_images.ledger.reader import Reader, open_reader
+from d4c_images.ledger.file.reader import Reader, open_reader
 from d4c_images.stores import Place, reading
 
 

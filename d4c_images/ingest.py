@@ -14,10 +14,11 @@ from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import archives, folding, following, labels
+from d4c_images.ledger import archives, following, labels
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file import background_checkpoint
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.prepare import chunks
 from d4c_images.reading import Reader
 from d4c_images.sources import Source
@@ -86,7 +87,7 @@ def ingest(
         seen = admission.seen(source.size_bytes - archive.offset_bytes)
         reading = chunks(assignment, seen) if in_process else (reader or Reader()).chunks(assignment, seen)
         reached_end, reached = True, Progress(archive.rows_done, archive.offset_bytes, source.size_bytes)
-        with folding.in_background(ledger):
+        with background_checkpoint.in_background(ledger):
             with _spoiling(ledger, archive, clock), closing(reading), _no_collections():
                 for group in _groups(reading):
                     admission.admit(group, clock())

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from d4c_images import scheduler
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError
-from d4c_images.ledger import owner
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.settings import Job
 
 MAX_IDLE_ROUNDS = 3

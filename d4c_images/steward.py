@@ -15,8 +15,9 @@ from sqlite3 import Connection
 
 from d4c_images import conclusions, crash
 from d4c_images.doors import Doors, Seen
-from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger import following, giving_up, lending, pacing, questions, refetching, settling, wishes
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict

@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.ledger import connect, labels
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger import labels
+from d4c_images.ledger.file import connect
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 

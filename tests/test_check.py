@@ -22,7 +22,7 @@ from d4c_images import cli
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger import audit
-from d4c_images.ledger.reader import Reader, open_reader
+from d4c_images.ledger.file.reader import Reader, open_reader
 from d4c_images.ledger.rollup import finalize
 from d4c_images.report import check_progress, check_state
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check

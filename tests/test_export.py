@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from d4c_images.errors import UsageError
 from d4c_images.export import files
-from d4c_images.ledger import collected, connect, tables
-from d4c_images.ledger.reader import Row as LedgerRow
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger import collected, tables
+from d4c_images.ledger.file import connect
+from d4c_images.ledger.file.reader import Row as LedgerRow
+from d4c_images.ledger.file.reader import open_reader
 from tests.ingest_model import Row
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers

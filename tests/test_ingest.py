@@ -15,18 +15,10 @@ from hypothesis import strategies as st
 from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger import (
-    admit,
-    catching_up,
-    hashes,
-    lending,
-    owner,
-    records,
-    rollup,
-    settling,
-)
+from d4c_images.ledger import admit, catching_up, hashes, lending, records, rollup, settling
 from d4c_images.ledger.archives import ArchiveCounts
-from d4c_images.ledger.connect import Ledger, open_ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
 from d4c_images.prepare import chunks
 from d4c_images.sources import lines, open_source

@@ -23,7 +23,6 @@ from d4c_images.ledger import (
     lending,
     listing,
     names,
-    owner,
     placeholders,
     refetching,
     rollup,
@@ -33,7 +32,8 @@ from d4c_images.ledger import (
     untried,
     wishes,
 )
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict

@@ -14,20 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import (
-    connect,
-    giving_up,
-    lending,
-    listing,
-    names,
-    owner,
-    pacing,
-    questions,
-    refetching,
-    settling,
-    untried,
-    wishes,
-)
+from d4c_images.ledger import giving_up, lending, listing, names, pacing, questions, refetching, settling, untried, wishes
+from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts

@@ -82,23 +82,23 @@ MUTANTS = (
     ),
     Mutant(
         "a heartbeat leaves what is committed in the system's memory",
-        "d4c_images/ledger/owner.py", "        self._ledger.sync()\n", "", HEARTBEAT,
+        "d4c_images/ledger/file/owner.py", "        self._ledger.sync()\n", "", HEARTBEAT,
     ),
     Mutant(
         "two nodes of one name are one machine",
-        "d4c_images/ledger/liveness.py", "_kernel(other.started) != _kernel(me.started)", "other.host != me.host", LIVENESS,
+        "d4c_images/ledger/file/liveness.py", "_kernel(other.started) != _kernel(me.started)", "other.host != me.host", LIVENESS,
     ),
     Mutant(
         "time in which nobody looked makes a holder dead",
-        "d4c_images/ledger/liveness.py", "min(now - self._looked_at, MOST_STEP_S)", "now - self._looked_at", LIVENESS,
+        "d4c_images/ledger/file/liveness.py", "min(now - self._looked_at, MOST_STEP_S)", "now - self._looked_at", LIVENESS,
     ),
     Mutant(
         "a sign of life is judged by its age",
-        "d4c_images/ledger/liveness.py", "holder != before", "holder.beat_at > before.beat_at + 1e9", LIVENESS,
+        "d4c_images/ledger/file/liveness.py", "holder != before", "holder.beat_at > before.beat_at + 1e9", LIVENESS,
     ),
     Mutant(
         "a ledger is taken over from one that has just shown itself",
-        "d4c_images/ledger/owner.py", "found != gone and ", "gone is None and ", AT_THE_LAST_MOMENT,
+        "d4c_images/ledger/file/owner.py", "found != gone and ", "gone is None and ", AT_THE_LAST_MOMENT,
     ),
     Mutant(
         "what is lent stays in the queue",
@@ -336,19 +336,19 @@ MUTANTS = (
     ),
     Mutant(
         "a ledger whose rows are being migrated looks like one of the old version",
-        "d4c_images/ledger/migrations.py",
+        "d4c_images/ledger/file/migrations.py",
         '            db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")\n            if in_one:\n',
         '            if in_one:\n                db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")\n',
         f"{MIGRATIONS}[migrate.begun]",
     ),
     Mutant(
         "a ledger whose rows are being migrated looks like one of the new version",
-        "d4c_images/ledger/shape.py", "        return Found(version, under_way=True)\n", "        return Found(version)\n",
+        "d4c_images/ledger/file/identify.py", "        return Found(version, under_way=True)\n", "        return Found(version)\n",
         f"{MIGRATIONS}[migrate.after_chunk:5]",
     ),
     Mutant(
         "how far a migration has come is not written with its rows (I7)",
-        "d4c_images/ledger/migrations.py", "                _note(db, place.version, place.number, upto)\n", "",
+        "d4c_images/ledger/file/migrations.py", "                _note(db, place.version, place.number, upto)\n", "",
         f"{MIGRATIONS}[migrate.after_chunk:5]",
     ),
 )  # fmt: skip

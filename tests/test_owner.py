@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
-from d4c_images.ledger import connect, owner, schema
-from d4c_images.ledger.liveness import LOOK_S, SILENCE_S
+from d4c_images.ledger.file import connect, owner, schema
+from d4c_images.ledger.file.liveness import LOOK_S, SILENCE_S
 from tests.waiting import Waiting
 
 HOLD = """

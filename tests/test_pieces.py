@@ -19,7 +19,6 @@ from d4c_images.ledger import (
     keys,
     lending,
     marking,
-    owner,
     placeholders,
     refetching,
     rollup,
@@ -27,8 +26,9 @@ from d4c_images.ledger import (
     unfold,
     untried,
 )
-from d4c_images.ledger.connect import Ledger, open_ledger
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.ledger.rollup import finalize
 from d4c_images.model import Blob, Failure, Outcome, Report, Status, Turn, Unfolding, Verdict

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from d4c_images import cli
-from d4c_images.ledger import connect
+from d4c_images.ledger.file import connect
 from tests import plans, statements
 from tests.plans import STATISTICS, findings, ledger_with
 from tests.program import multimedia, reach

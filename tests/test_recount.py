@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from d4c_images import cli
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
-from d4c_images.ledger import audit, counters, owner, places, recount, rollup
-from d4c_images.ledger.connect import Ledger, open_ledger
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger import audit, counters, places, recount, rollup
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.rollup import RollUpProgress, finalize
-from d4c_images.ledger.writing import open_and_own
 from d4c_images.report.check import CheckOptions, CheckReport, check
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S
@@ -423,7 +424,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 from d4c_images.ledger import owner, rollup
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file.writing import open_and_own
 rollup.HOSTS_PER_CHUNK = 1
 with open_and_own(Path(sys.argv[1]), rollup.FINALIZE, owner.this_process(), time.time, print) as ledger:
     done = rollup.finalize(ledger, lambda progress: print("chunk", flush=True), chunk=3)

@@ -14,7 +14,7 @@ from d4c_images import cli
 from d4c_images.commands import image_root
 from d4c_images.errors import UsageError
 from d4c_images.ledger import roots
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.shards import store_kind
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
@@ -110,7 +110,7 @@ def test_two_collections_in_one_root(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_an_empty_ledger_takes_what_it_is_given_and_then_stays(tmp_path: Path) -> None:
-    from d4c_images.ledger.connect import open_ledger
+    from d4c_images.ledger.file.connect import open_ledger
 
     ledger = open_ledger(tmp_path / "ledger.sqlite", create=True)
     image_root.claim(ledger, tmp_path / "images")

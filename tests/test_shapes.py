@@ -22,8 +22,8 @@ from bench.shape_rows import SHAPES, Shape
 from d4c_images import cli
 from d4c_images.commands import presets
 from d4c_images.ingest import ingest, ingest_labels
-from d4c_images.ledger import owner
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.model import Orders, Report
 from d4c_images.run import Event, Joined, Plan, Reported, Watcher
 from d4c_images.settings import Settings

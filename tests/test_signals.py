@@ -86,7 +86,7 @@ def test_in_the_first_second_of_download(module: str, number: signal.Signals, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["d4c_images.cli", "d4c_images.report.migration_progress", "d4c_images.ledger.backup"])
+@pytest.mark.parametrize("module", ["d4c_images.cli", "d4c_images.report.migration_progress", "d4c_images.ledger.file.backup"])
 def test_in_the_first_second_of_migrate(module: str, tmp_path: Path) -> None:
     """A small ledger may be done before anybody asks for a signal."""
     unpack(1, tmp_path)

@@ -14,7 +14,8 @@ from unittest.mock import Mock
 import pytest
 
 from d4c_images.errors import LedgerLocked
-from d4c_images.ledger import connect, following, owner, pacing, refetching, rollup, settling
+from d4c_images.ledger import following, pacing, refetching, rollup, settling
+from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts

@@ -12,9 +12,10 @@ import pytest
 
 from d4c_images.errors import LedgerError
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes, lending, owner, settling, unfold
+from d4c_images.ledger import hashes, lending, settling, unfold
 from d4c_images.ledger.catching_up import catch_up
-from d4c_images.ledger.connect import Ledger, open_ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.model import Blob, Failure, Image, Outcome, Report, Status, Turn, Unfolding, Verdict
 from tests.downloads import NOW, ask, bare, check_sound, load, row

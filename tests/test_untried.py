@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.ledger import listing, untried
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.file.connect import open_ledger
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
-from d4c_images.ledger import connect, owner, questions
+from d4c_images.ledger import questions
+from d4c_images.ledger.file import connect, owner
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
 from d4c_images.rounds import idle_rounds

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4c_images.errors import StoreError, UsageError, printable
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.roots import KnownRoot
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
-from d4c_images.ledger import migrations, owner, questions, wishes
+from d4c_images.ledger import questions, wishes
+from d4c_images.ledger.file import migrations, owner
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from d4c_images.commands import arguments, image_root, presets, session
-from d4c_images.ledger import owner
+from d4c_images.ledger.file import owner
 from d4c_images.policy.placeholder_list import sha256_of
 from d4c_images.settings import Settings
 from d4c_images.system import clocks

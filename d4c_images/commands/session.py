@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images.durations import parse_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
-from d4c_images.ledger import connect, migrations, owner
-from d4c_images.ledger.liveness import Patience
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file import connect, migrations, owner
+from d4c_images.ledger.file.liveness import Patience
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.rounds import Rounds
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals

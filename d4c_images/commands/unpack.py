@@ -35,7 +35,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.ledger import places
-    from d4c_images.ledger.reader import open_reader
+    from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report.check import CheckProgress
     from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.unpacking import Unpacked, unpack

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from d4c_images.errors import UsageError
-from d4c_images.ledger.reader import Row
+from d4c_images.ledger.file.reader import Row
 from d4c_images.ledger.tables import Table
 from d4c_images.stores import own_files
 

@@ -16,7 +16,7 @@ from operator import itemgetter
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import archives, bulk, evidence, known, listing, names, owner
+from d4c_images.ledger import archives, bulk, evidence, known, listing, names
 from d4c_images.ledger.bulk import NOTHING, Floats
 from d4c_images.ledger.chunk import (
     EVERYTHING_MAY_BE_KNOWN,
@@ -28,7 +28,8 @@ from d4c_images.ledger.chunk import (
     Seen,
     SeenFilter,
 )
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.joining import Joining
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.known import Flags, Group

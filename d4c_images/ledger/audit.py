@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger import following
+from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.lent import IS_LENT, NEXT_REVISION
 from d4c_images.ledger.places import image_named
-from d4c_images.ledger.reader import Reader
 from d4c_images.ledger.recount import TOP_IMAGE, recount_one
 
 STEP_ROWS = 5_000

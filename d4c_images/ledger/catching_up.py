@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from d4c_images import crash
 from d4c_images.ledger import following
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from d4c_images.ledger import tables
-from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.tables import STEP_ROWS, Progress, Table
 
 COLLECTION = Table(

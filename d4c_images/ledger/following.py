@@ -18,7 +18,7 @@ from typing import Any
 
 from d4c_images import crash
 from d4c_images.ledger import marking, same_images, unfold
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rollup import CountChanges, shown_by
 from d4c_images.ledger.tally import Tally
 

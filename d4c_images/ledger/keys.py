@@ -13,7 +13,7 @@ import numpy as np
 from d4c_images import crash
 from d4c_images.ledger import bounded, bulk
 from d4c_images.ledger.chunk import Numbers, SeenFilter, hashes_of
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.runs import SortedRuns
 
 LOAD_ROWS = 50_000

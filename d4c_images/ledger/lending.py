@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import bounded, carried, evidence, lent, owner, refetching, untried
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger import bounded, carried, evidence, lent, refetching, untried
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Claim, Status, Turn

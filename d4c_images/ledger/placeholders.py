@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from d4c_images import crash
 from d4c_images.ledger import bounded, following, marking, shards
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.marking import Marked, mark, placeholder
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally

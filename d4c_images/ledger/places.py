@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.recount import TOP_IMAGE
 
 

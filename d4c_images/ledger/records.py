@@ -19,7 +19,7 @@ from d4c_images import crash
 from d4c_images.ledger import bulk
 from d4c_images.ledger.catching_up import SET_RECORDED, catch_up
 from d4c_images.ledger.chunk import Numbers, SeenFilter
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rollup import record_status
 from d4c_images.ledger.runs import Place, SortedRuns
 from d4c_images.ledger.tally import Tally

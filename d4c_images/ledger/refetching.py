@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
 from d4c_images.ledger import bounded, evidence, lent
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.tally import Tally

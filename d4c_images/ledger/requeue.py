@@ -10,7 +10,7 @@ from typing import Any
 
 from d4c_images.identity import parts
 from d4c_images.ledger import bounded, following
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally

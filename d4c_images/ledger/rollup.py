@@ -10,7 +10,7 @@ from typing import Any
 
 from d4c_images import crash
 from d4c_images.ledger import recount
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.recount import Position, Step
 from d4c_images.ledger.recount import record_status as record_status
 from d4c_images.ledger.tally import Tally

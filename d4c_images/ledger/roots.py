@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 
 KNOWN = "SELECT position FROM checkpoints WHERE name = 'root'"
 NOTE = """

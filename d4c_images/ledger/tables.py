@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from d4c_images.ledger import overview
-from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.file.reader import Reader, Row
 
 STEP_ROWS = 10_000
 STEP_CHARS = 1 << 22

@@ -21,7 +21,7 @@ from typing import Any
 
 from d4c_images.errors import LedgerError
 from d4c_images.ledger import doors, pacing
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 from d4c_images.policy.limits import is_domain, is_pattern
 from d4c_images.system.small_files import json_of
 

@@ -28,9 +28,9 @@ from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger import audit, recount, wishes
 from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.counters import CounterRecount
-from d4c_images.ledger.reader import Reader
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.recount import Position
-from d4c_images.ledger.snapshot import snapshot_of
 from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.stores import Place, own_files, reading, shard
 from d4c_images.stores.own_files import PART

@@ -11,7 +11,7 @@ from pathlib import Path
 from d4c_images.errors import D4CError
 from d4c_images.export import files
 from d4c_images.ledger import tables
-from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.file.reader import Reader, Row
 
 
 def write_tables(ledger: Reader, folder: Path) -> Iterator[Path]:

@@ -21,9 +21,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
-from d4c_images.ledger import naming
-from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
-from d4c_images.ledger.snapshot import draft_of, snapshot_of
+from d4c_images.ledger.file import exclusive_name
+from d4c_images.ledger.file.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
+from d4c_images.ledger.file.snapshot import draft_of, snapshot_of
 from d4c_images.settings import Disk
 from d4c_images.system import signals
 from d4c_images.system.small_files import json_of
@@ -140,7 +140,7 @@ class Reservation:
             self._put_aside(self._dead)
         new = self._write(self._mine)
         try:
-            naming.place(new, self._file)
+            exclusive_name.place(new, self._file)
         except (FileExistsError, FileNotFoundError):  # it has swept ours
             raise self._taken() from None
         finally:
@@ -185,7 +185,7 @@ class Reservation:
         is_dead = removed is None or removed == other
         if not is_dead:  # it was a living one after all: give it its place again, unless a third has it
             with suppress(FileExistsError, FileNotFoundError):
-                naming.place(aside, self._file)
+                exclusive_name.place(aside, self._file)
         aside.unlink(missing_ok=True)
         if not is_dead:
             raise self._taken()

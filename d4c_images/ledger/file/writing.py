@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, printable
-from d4c_images.ledger import connect, migrations, owner, placement, shape
 from d4c_images.ledger.catching_up import catch_up
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.liveness import AS_NEEDED, Patience
-from d4c_images.ledger.placement import Reservation
-from d4c_images.ledger.snapshot import Snapshots
+from d4c_images.ledger.file import connect, filesystem, identify, migrations, owner
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.filesystem import Reservation
+from d4c_images.ledger.file.liveness import AS_NEEDED, Patience
+from d4c_images.ledger.file.snapshot import Snapshots
 from d4c_images.settings import Disk
 
 
@@ -67,19 +67,19 @@ def open_and_own(
     raise, and `LedgerError` if a shared disk has no working locks.
     """
     folder = path.absolute().parent
-    shared = folder.is_dir() and (disk or placement.disk_of(path)) is Disk.SHARED
+    shared = folder.is_dir() and (disk or filesystem.disk_of(path)) is Disk.SHARED
     if not shared and folder.is_dir() and (create or path.exists()):
-        placement.check_locks(folder, Disk.LOCAL)
-    may_be_torn = shared and placement.may_be_held(path, process)  # what is read while another node writes
+        filesystem.check_locks(folder, Disk.LOCAL)
+    may_be_torn = shared and filesystem.may_be_held(path, process)  # what is read while another node writes
     if not may_be_torn:
-        migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
+        migrations.check_usable(path, identify.inspect(path, may_be_new=create), terms)
     reservation = None
     if shared and (create or path.exists()):
-        placement.check_locks(folder)
+        filesystem.check_locks(folder)
         reservation = Reservation(path, command, process, clock(), patience)
     try:
         if may_be_torn:
-            migrations.check_usable(path, shape.inspect(path, may_be_new=create), terms)
+            migrations.check_usable(path, identify.inspect(path, may_be_new=create), terms)
         ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
         try:
             dead = None if reservation is None else reservation.dead

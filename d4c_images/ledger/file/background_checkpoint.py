@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 
 PERIOD_S = 0.2
 

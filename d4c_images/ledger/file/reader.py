@@ -17,8 +17,8 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from d4c_images.errors import D4CError, LedgerError, UsageError
-from d4c_images.ledger import liveness, migrations, placement, schema, shape, snapshot
-from d4c_images.ledger.connect import explain
+from d4c_images.ledger.file import filesystem, identify, liveness, migrations, schema, snapshot
+from d4c_images.ledger.file.connect import explain
 
 BUSY_TIMEOUT_S = 10.0
 TRIES = 3
@@ -159,7 +159,7 @@ class Reader:
         if "no such table" in text or "no such column" in text:
             version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]
             if version < schema.SCHEMA_VERSION:
-                return shape.outdated(self.path, version, f" for this ({text})")
+                return identify.outdated(self.path, version, f" for this ({text})")
         return _explain(error, self.path)
 
     def _wait_and_forget(self, attempt: int) -> None:
@@ -190,15 +190,15 @@ def open_reader(path: Path) -> Reader:
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(len(shape.MAGIC))
+            magic = file.read(len(identify.MAGIC))
     except FileNotFoundError:
         raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
     except OSError as error:
         raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
-    if magic != shape.MAGIC:
+    if magic != identify.MAGIC:
         raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
     copy = _copy(path)
-    shape.inspect(copy or path)  # a file that is not ours stays as it is, and none comes to be beside it
+    identify.inspect(copy or path)  # a file that is not ours stays as it is, and none comes to be beside it
     reader = Reader(path, copy)
     reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # a passing I/O error is met here, with its three tries
     return reader
@@ -206,7 +206,7 @@ def open_reader(path: Path) -> Reader:
 
 def _copy(path: Path) -> Path | None:
     """The copy to be read where a process on a shared disk holds the ledger for itself, or has died holding it."""
-    holder, copy = placement.holder(path), snapshot.snapshot_of(path)
+    holder, copy = filesystem.holder(path), snapshot.snapshot_of(path)
     if holder is None:
         return None
     if copy.exists():
@@ -247,11 +247,11 @@ def _checked(file: Path, path: Path, options: str) -> sqlite3.Connection:
 
 def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
     """Raise `LedgerError` as `shape.judge` does, and if the ledger must be migrated before it can be read."""
-    found = shape.judge(connection, path)
+    found = identify.judge(connection, path)
     if found.under_way:
-        raise shape.unfinished(path, found.version)
+        raise identify.unfinished(path, found.version)
     if not migrations.is_readable(found.version):
-        raise shape.outdated(path, found.version, "")
+        raise identify.outdated(path, found.version, "")
 
 
 def _is_transient(error: sqlite3.DatabaseError) -> bool:

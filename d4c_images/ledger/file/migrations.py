@@ -23,9 +23,9 @@ from pathlib import Path
 from d4c_images import __version__, crash
 from d4c_images.durations import show_size
 from d4c_images.errors import LedgerError, Stopped, printable
-from d4c_images.ledger import backup, owner, schema, shape, versions, views
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.shape import Found
+from d4c_images.ledger.file import backup, identify, owner, schema, versions, views
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.identify import Found
 
 AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that was asked for something else
 RESERVE_BYTES = 256 << 20  # of rows that change, for the log; less for a ledger that is smaller
@@ -203,15 +203,15 @@ def check_usable(
     if found is None or terms is not None or found.version == 0:
         return
     if found.under_way:
-        raise shape.unfinished(path, found.version)
+        raise identify.unfinished(path, found.version)
     if found.version == schema.SCHEMA_VERSION:
         return
-    with nullcontext(connection) if connection is not None else shape.looking_at(path) as looking:
+    with nullcontext(connection) if connection is not None else identify.looking_at(path) as looking:
         takes_long = not _is_done_at_once(looking, _places(found.version))
     if takes_long:
-        raise shape.outdated(path, found.version, ", which changes its rows")
+        raise identify.outdated(path, found.version, ", which changes its rows")
     if path.stat().st_size > AUTOMATIC_BYTES:
-        raise shape.outdated(path, found.version, f", and its backup takes {show_size(path.stat().st_size)}")
+        raise identify.outdated(path, found.version, f", and its backup takes {show_size(path.stat().st_size)}")
 
 
 def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -> bool:
@@ -230,7 +230,7 @@ def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say
     Raises `LedgerError` if it must be asked for, if there is too little room, or if names are taken; then nothing has changed.
     Raises `Stopped` in the middle of a walk; the next call goes on there.
     """
-    found = shape.judge(ledger.connection, ledger.path)
+    found = identify.judge(ledger.connection, ledger.path)
     check_usable(ledger.path, found, terms, ledger.connection)
     if found.version == schema.SCHEMA_VERSION and not found.under_way:
         return
@@ -345,7 +345,7 @@ class _Work:
 
     def _check_names(self, version: int) -> None:
         """Raise `LedgerError` if somebody has given a name to an object of their own that a newer version needs."""
-        present = {name.partition(" ")[2]: name for name in shape.objects(self._ledger.connection)}
+        present = {name.partition(" ")[2]: name for name in identify.objects(self._ledger.connection)}
         for name in versions.SHAPES[schema.SCHEMA_VERSION]:
             there = present.get(name.partition(" ")[2])
             if there is not None and there not in versions.SHAPES[version]:

@@ -1,6 +1,6 @@
 """Opens the ledger for its one writer: creation, checks of what the file is, pragmas, transactions. Asks no questions of it.
 
-Readers use `ledger.reader`. A writer must own the ledger (`ledger.owner`); each transaction checks that it still does.
+Readers use `ledger.file.reader`. A writer must own the ledger (`ledger.file.owner`); each transaction checks that it still does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
-from d4c_images.ledger import schema, shape, views
+from d4c_images.ledger.file import identify, schema, views
 
 BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
@@ -114,13 +114,13 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
     if not exists and not path.absolute().parent.is_dir():
         raise UsageError(f"cannot make the ledger {path}: there is no folder {path.absolute().parent}")
     if exists:
-        shape.inspect(path, may_be_new=True)
+        identify.inspect(path, may_be_new=True)
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         if on_shared_disk:  # before the first read: a write-ahead log left here is then folded in without shared memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        found = shape.judge(connection, path, may_be_new=True)
+        found = identify.judge(connection, path, may_be_new=True)
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
         connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if on_shared_disk else 'WAL'}")
         connection.execute(f"PRAGMA synchronous = {'FULL' if on_shared_disk else 'NORMAL'}")

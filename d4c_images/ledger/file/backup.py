@@ -13,7 +13,7 @@ from pathlib import Path
 
 from d4c_images import crash
 from d4c_images.errors import LedgerError
-from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.file.connect import Ledger
 
 PAGES_PER_STEP = 2_000  # 16 MB
 

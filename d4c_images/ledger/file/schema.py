@@ -19,7 +19,7 @@ three things, and tests are red until all three are done (docs/adr/0039):
 
 1. raise `SCHEMA_VERSION`, once for a release;
 2. add to `migrations.MIGRATIONS` how a ledger of the version before becomes one: for a new table that is its name;
-3. `python -m tools.keep_ledger`, which writes down the new shape (ledger/versions.py) and keeps a small ledger of it
+3. `python -m tools.keep_ledger`, which writes down the new shape (ledger/file/versions.py) and keeps a small ledger of it
    (tests/ledgers/).
 
 `runs` and `owner` stay as they are for good: a ledger is owned before it is migrated. So do the columns of `ledger_migrations`.
@@ -427,7 +427,7 @@ CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (
     size_bytes  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (host_id, status, error_type)
 ) WITHOUT ROWID;
--- Migrations of this ledger to a newer version (ledger/migrations.py). One that is under way says how far it has come.
+-- Migrations of this ledger to a newer version (ledger/file/migrations.py). One that is under way says how far it has come.
 CREATE TABLE ledger_migrations (
     migration_id  INTEGER PRIMARY KEY,
     from_version  INTEGER NOT NULL,

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from d4c_images.errors import LedgerError
-from d4c_images.ledger import schema, versions
+from d4c_images.ledger.file import schema, versions
 
 MAGIC = b"SQLite format 3\0"
 HEADER_BYTES = 100  # https://www.sqlite.org/fileformat2.html#the_database_header

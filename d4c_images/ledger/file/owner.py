@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from d4c_images.errors import LedgerBusy
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.liveness import AS_NEEDED, Holder, Patience, Process, await_end, this_process
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.liveness import AS_NEEDED, Holder, Patience, Process, await_end, this_process
 
 __all__ = ["Process", "this_process"]
 

@@ -1,6 +1,6 @@
 """From a source to the ledger: chunks from a reading process, committed one group after another. Decides nothing about images.
 
-Two processes share the work: a child reads, identifies and hashes (`prepare`), this one writes (`ledger.admit`). The child is
+Two processes share the work: a child reads, identifies and hashes (`prepare`), this one writes (`ledger.admission.admit`). The child is
 never more than a few MiB ahead. The same call again goes on behind the last committed group.
 """
 
@@ -14,9 +14,10 @@ from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import archives, following, labels
-from d4c_images.ledger.admit import Admission
-from d4c_images.ledger.chunk import Chunk
+from d4c_images.ledger import following
+from d4c_images.ledger.admission import archives, labels
+from d4c_images.ledger.admission.admit import Admission
+from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.ledger.file import background_checkpoint
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.prepare import chunks

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from d4c_images.ledger.chunk import Small
+from d4c_images.ledger.admission.chunk import Small
 
 SLOTS = 1 << 19
 

@@ -18,7 +18,7 @@ from d4c_images.errors import D4CError, SourceError
 from d4c_images.system import child_process
 
 if TYPE_CHECKING:
-    from d4c_images.ledger.chunk import Chunk, Seen
+    from d4c_images.ledger.admission.chunk import Chunk, Seen
     from d4c_images.stating import Assignment
 
 SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other

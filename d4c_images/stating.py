@@ -1,6 +1,6 @@
 """From the rows of a publisher's table to images: joins the rows of one picture, ranks its URLs. Never sees the ledger.
 
-Rows are joined here within one record's rows that stand together, and beyond that by the ledger (`ledger/joining.py`). A span ends
+Rows are joined here within one record's rows that stand together, and beyond that by the ledger (`ledger/admission/joining.py`). A span ends
 only between two records, so what comes out does not depend on where an earlier run was killed.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from d4c_images.identity import ImageCells, unusable_reason
 from d4c_images.identity.archive_variants import joined, picture_of, written
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.ledger.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
+from d4c_images.ledger.admission.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
 from d4c_images.model import Evidence, Image, RecordName
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.ledger import labels
+from d4c_images.ledger.admission import labels
 from d4c_images.ledger.file import connect
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rollup import finalize

@@ -78,7 +78,7 @@ SQL = re.compile(
 
 
 def part_of(module: str) -> str:
-    """`d4c_images/ledger/admit.py` and `d4c_images.ledger.admit` are of the part `ledger`."""
+    """`d4c_images/ledger/admission/admit.py` and `d4c_images.ledger.admission.admit` are of the part `ledger`."""
     parts = module.removesuffix(".py").replace("/", ".").split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
@@ -125,7 +125,7 @@ def test_layers(module: str) -> None:
     [
         ("d4c_images/policy/judge.py", "from d4c_images.ledger import admit"),
         ("d4c_images/fetch/fetcher.py", "from d4c_images import decode"),
-        ("d4c_images/ledger/admit.py", "def f():\n    import d4c_images.stores.local"),
+        ("d4c_images/ledger/admission/admit.py", "def f():\n    import d4c_images.stores.local"),
         ("d4c_images/report/check.py", "from ..cli import main"),
         ("d4c_images/steward.py", "from d4c_images.runners.inline import X"),
         ("d4c_images/worker.py", "from tests.publishers import client"),

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger import admit, catching_up, hashes, lending, records, rollup, settling
-from d4c_images.ledger.archives import ArchiveCounts
+from d4c_images.ledger import hashes, lending, rollup, settling
+from d4c_images.ledger.admission import admit, records, recovery
+from d4c_images.ledger.admission.archives import ArchiveCounts
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.model import Outcome, Report, Status, Verdict
@@ -508,7 +509,7 @@ def test_a_ledger_of_a_process_that_died_is_caught_up_before_others_write(tmp_pa
             run(tmp_path / "ledger", source)
     assert query(tmp_path / "ledger", "SELECT count(*) FROM gbif_ids") == [(0,)]
     opened: Ledger = open_ledger(tmp_path / "ledger")
-    catching_up.catch_up(opened)
+    recovery.catch_up(opened)
     opened.close()
     counts = query(tmp_path / "ledger", "SELECT gbif_id, n_images FROM gbif_ids")
     assert counts == query(tmp_path / "ledger", "SELECT gbif_id, count(*) FROM image_rows GROUP BY gbif_id")

@@ -14,8 +14,8 @@ import pytest
 
 from d4c_images import crash
 from d4c_images import ingest as ingest_module
-from d4c_images.ledger.admit import Admission, Admitted
-from d4c_images.ledger.chunk import Chunk
+from d4c_images.ledger.admission.admit import Admission, Admitted
+from d4c_images.ledger.admission.chunk import Chunk
 from tests.ingest_model import Row, table
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from d4c_images import ingest as ingest_module
 from d4c_images import stating
 from d4c_images.identity.archive_variants import Statement, Variant, read, written
-from d4c_images.ledger import joining
+from d4c_images.ledger.admission import joining
 from tests.archives import OCCURRENCES, audubon, meta, table, text
 from tests.downloads import ask, bare, check_sound, load, load_all, row, zipped
 from tests.test_unfold import M, Steward, manifest, steward, view

@@ -21,7 +21,6 @@ from d4c_images.ledger import (
     giving_up,
     hashes,
     lending,
-    listing,
     names,
     placeholders,
     refetching,
@@ -32,6 +31,7 @@ from d4c_images.ledger import (
     untried,
     wishes,
 )
+from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.rollup import finalize
@@ -129,7 +129,7 @@ class LedgerMachine(RuleBasedStateMachine):
                     self._link(db, self.n_records, image_no, self.n_images, is_first=True)
                 tally.image(1, host_id, Status.PENDING, None, final=False)
             db.execute("UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?", (self.n_images, self.n_images))
-            listing.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
+            new_untried.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
             db.execute(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
                 (self.n_records, n, self.n_images - n + 1, n if in_line else 0),

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import giving_up, lending, listing, names, pacing, questions, refetching, settling, untried, wishes
+from d4c_images.ledger import giving_up, lending, names, pacing, questions, refetching, settling, untried, wishes
+from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
@@ -118,7 +119,7 @@ def ledger_of(images: dict[str, int], started: float = STARTED, *, shuffled: boo
             db.executemany(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, 1, ?, 1)", [row[:2] for row in rows]
             )
-            listing.add(db, np.arange(1, len(rows) + 1), np.array([row[2] for row in rows]))
+            new_untried.add(db, np.arange(1, len(rows) + 1), np.array([row[2] for row in rows]))
             tally = Tally()
             for row in rows:
                 tally.image(1, row[2], Status.PENDING, None, final=False)

@@ -65,7 +65,7 @@ MUTANTS = (
     ),
     Mutant(
         "what later rows say of a URL is not united with what is known",
-        "d4c_images/ledger/known.py", "self.candidates.add(urls, evidence.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
+        "d4c_images/ledger/admission/duplicates.py", "self.candidates.add(urls, evidence.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
     ),
     Mutant(
         "a row of a publisher's table ends one byte before its end",
@@ -218,7 +218,7 @@ MUTANTS = (
     ),
     Mutant(
         "an ingest's checkpoint is committed before its rows",
-        "d4c_images/ledger/admit.py",
+        "d4c_images/ledger/admission/admit.py",
         "            admitted = self._write_rows(db, chunks, int(now))\n",
         "            end = chunks[-1].end_row, chunks[-1].end_offset\n"
         "            archives.checkpoint(db, self._archive_id, *end, admitted=0, images=0, links=0)\n"
@@ -228,7 +228,7 @@ MUTANTS = (
     ),
     Mutant(
         "records that were held in memory are not made again",
-        "d4c_images/ledger/catching_up.py", "    if top > recorded:\n", "    if top < recorded:\n", INGEST_KILL,
+        "d4c_images/ledger/admission/recovery.py", "    if top > recorded:\n", "    if top < recorded:\n", INGEST_KILL,
     ),
     Mutant(
         "an image that a record gains is not counted",
@@ -245,7 +245,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a killed process has left for later is forgotten",
-        "d4c_images/ledger/catching_up.py", "    following.drain(ledger, beat)\n", "",
+        "d4c_images/ledger/admission/recovery.py", "    following.drain(ledger, beat)\n", "",
         "tests/test_pieces.py::test_a_document_on_very_many_records_is_linked_in_pieces",
     ),
     Mutant(
@@ -272,7 +272,7 @@ MUTANTS = (
     ),
     Mutant(
         "two keys of one hash are one image",
-        "d4c_images/ledger/known.py",
+        "d4c_images/ledger/admission/duplicates.py",
         "                is_own = group.key(at) == key\n", "                is_own = True\n", COLLISIONS,
     ),
     Mutant(

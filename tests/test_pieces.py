@@ -13,10 +13,8 @@ import pytest
 from d4c_images.identity import identify
 from d4c_images.ledger import (
     bounded,
-    catching_up,
     following,
     giving_up,
-    keys,
     lending,
     marking,
     placeholders,
@@ -26,6 +24,7 @@ from d4c_images.ledger import (
     unfold,
     untried,
 )
+from d4c_images.ledger.admission import keys, recovery
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.file.reader import open_reader
@@ -45,7 +44,7 @@ LIMITS = (
     (following, "PIECE"),
     (bounded, "ROWS"),
     (lending, "TAKE_BACK_AT_ONCE"),
-    (catching_up, "PIECE"),
+    (recovery, "PIECE"),
     (placeholders, "MARK_CHUNK"),
 )
 RETRY = settling.RetryTerms(1, lambda attempts: 60.0)
@@ -307,7 +306,7 @@ def test_a_document_on_very_many_records_is_linked_in_pieces(tmp_path: Path, met
         turn = lend(ledger, host="i.example.org")
         assert turn is not None
         settle(ledger, turn, [stored(claim.image_id) for claim in turn.claims])
-        catching_up.catch_up(ledger)
+        recovery.catch_up(ledger)
     meter.check(at_least=4 * N)
     assert ask(path, "SELECT count(*) FROM links") == [(4 * N,)]
     assert statuses(path) == {"done": N}
@@ -416,7 +415,7 @@ def test_very_many_images_that_show_the_file_of_a_placeholder(tmp_path: Path, me
     assert 2 * SMALL < n < 4 * SMALL
     beats: list[int] = []
     with owned(path) as ledger:
-        catching_up.catch_up(ledger, lambda: beats.append(1))
+        recovery.catch_up(ledger, lambda: beats.append(1))
         assert [file.image_id for file in placeholders.to_set_aside(ledger, 9)] == [1]
     assert len(beats) >= 1
     meter.check(at_least=4 * SMALL)
@@ -501,8 +500,8 @@ def test_records_that_a_killed_process_held_are_made_in_pieces(tmp_path: Path, m
         meter.begin()
         if n_records > 1:
             with pytest.raises(Killed):
-                catching_up.catch_up(ledger, after(3))
-        catching_up.catch_up(ledger)
+                recovery.catch_up(ledger, after(3))
+        recovery.catch_up(ledger)
         meter.check(at_least=n_records)
     assert ask(path, "SELECT * FROM gbif_ids") == before
     check_sound(path)
@@ -529,14 +528,14 @@ def test_keys_that_a_killed_process_held_are_made_in_pieces(tmp_path: Path, monk
         ledger.connection.execute("DELETE FROM image_keys")
         ledger.connection.execute("UPDATE caught_up SET keyed_image_id = 0")
         with pytest.raises(Killed):
-            catching_up.catch_up(ledger, after(40))
+            recovery.catch_up(ledger, after(40))
     assert max(read) <= 20
     [(reached,)] = ask(path, "SELECT keyed_image_id FROM caught_up")
     assert reached >= SMALL
     read.clear()
     beats: list[int] = []
     with owned(path) as ledger:
-        catching_up.catch_up(ledger, lambda: beats.append(1))
+        recovery.catch_up(ledger, lambda: beats.append(1))
     assert sum(read) == n - reached, "none is read again"
     assert len(beats) >= len(read)
     assert ask(path, "SELECT * FROM image_keys ORDER BY 1") == before
@@ -739,7 +738,7 @@ PLANS = (
     (refetching.ANYBODY, "SCAN refetch_queue"),  # from its beginning, as far as the limit
     (refetching.FORGET_UPTO, "SEARCH refetch_queue USING PRIMARY KEY ((host_id,image_id)<(?,?))"),
     (lending.LEFT, "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)"),
-    (catching_up.ROWS_AFTER, "SEARCH image_rows USING INTEGER PRIMARY KEY (rowid>?)"),
+    (recovery.ROWS_AFTER, "SEARCH image_rows USING INTEGER PRIMARY KEY (rowid>?)"),
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from d4c_images import prepare
 from d4c_images.errors import SourceError
-from d4c_images.ledger.chunk import Chunk
+from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.reading import SLOT_BYTES, SLOTS, Reader
 from d4c_images.sources import open_media
 from d4c_images.stating import Assignment

@@ -56,7 +56,7 @@ def ended(process: subprocess.Popen[str]) -> str:
         "d4c_images.commands.session",
         "d4c_images.reading",
         "d4c_images.report.ingest_progress",  # its reader has been started, and has not begun to load
-        "d4c_images.ledger.catching_up",
+        "d4c_images.ledger.admission.recovery",
     ],
 )
 def test_in_the_first_second_of_init(module: str, number: signal.Signals, tmp_path: Path) -> None:

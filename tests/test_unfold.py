@@ -13,7 +13,7 @@ import pytest
 from d4c_images.errors import LedgerError
 from d4c_images.identity import identify
 from d4c_images.ledger import hashes, lending, settling, unfold
-from d4c_images.ledger.catching_up import catch_up
+from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.requeue import requeue_failed

@@ -116,7 +116,7 @@ def _of_schema(*names: str) -> str:
 
 
 def _take_labels_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
-    from d4c_images.ledger import labels  # brings numpy, which nobody else needs who opens a ledger
+    from d4c_images.ledger.admission import labels  # brings numpy, which nobody else needs who opens a ledger
 
     labels.take_over(db, keys)
 

@@ -180,7 +180,7 @@ CREATE TABLE untried (
 ) WITHOUT ROWID;
 
 -- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory
--- while rows come in and are written here many at a time (ledger/keys.py).
+-- while rows come in and are written here many at a time (ledger/admission/keys.py).
 CREATE TABLE image_keys (
     key_hash  INTEGER PRIMARY KEY,
     image_id  INTEGER NOT NULL
@@ -217,7 +217,7 @@ CREATE INDEX link_shared ON link_rows (image_id);
 
 -- Records. The images that a record was the first to show mostly came one after another: those are `n_in_line` images from
 -- `first_image_id` on, and image_rows holds the links to them. The newest records are held in memory while rows come in, since
--- their ids are in no order, and are written here many at a time (ledger/records.py).
+-- their ids are in no order, and are written here many at a time (ledger/admission/records.py).
 CREATE TABLE gbif_ids (
     gbif_id         INTEGER PRIMARY KEY,
     n_images        INTEGER NOT NULL,
@@ -486,7 +486,7 @@ CREATE TABLE shut_doors (
     named_until  INTEGER              -- the end of the latest wait that the host itself has named, which nobody lifts
 );
 
--- What rows of publishers' archives say of their pictures, if a row elsewhere may belong to the same one (ledger/joining.py).
+-- What rows of publishers' archives say of their pictures, if a row elsewhere may belong to the same one (ledger/admission/joining.py).
 CREATE TABLE picture_rows (
     row_id     INTEGER PRIMARY KEY,
     gbif_id    INTEGER NOT NULL,
@@ -531,7 +531,7 @@ CREATE TRIGGER tallies_delete AFTER DELETE ON tallies BEGIN
 END;
 
 -- What tables of occurrences say of records (`init --labels`); the view `labels` shows it whole. Cells that records share stand
--- once: those of a taxon and those of a collection, found by a digest of them (ledger/labels.py), and texts as everywhere.
+-- once: those of a taxon and those of a collection, found by a digest of them (ledger/admission/labels.py), and texts as everywhere.
 CREATE TABLE label_rows (
     gbif_id                  INTEGER PRIMARY KEY,
     taxon_id                 INTEGER,   -- NULL: nothing is said

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, printable
-from d4c_images.ledger.catching_up import catch_up
+from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import connect, filesystem, identify, migrations, owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.file.filesystem import Reservation

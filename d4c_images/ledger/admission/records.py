@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from d4c_images import crash
-from d4c_images.ledger import bulk
-from d4c_images.ledger.catching_up import SET_RECORDED, catch_up
-from d4c_images.ledger.chunk import Numbers, SeenFilter
+from d4c_images.ledger.admission import bulk
+from d4c_images.ledger.admission.chunk import Numbers, SeenFilter
+from d4c_images.ledger.admission.recovery import SET_RECORDED, catch_up
+from d4c_images.ledger.admission.write_buffer import Place, SortedRuns
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rollup import record_status
-from d4c_images.ledger.runs import Place, SortedRuns
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 

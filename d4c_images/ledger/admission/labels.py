@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from d4c_images.ledger import texts
+from d4c_images.ledger.admission import texts
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 
 KNOWN = "SELECT g.gbif_id FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value"

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from d4c_images.identity import parts
 from d4c_images.identity.candidates import Candidates
 from d4c_images.ledger import evidence, unfold, untried
-from d4c_images.ledger.bulk import Floats
-from d4c_images.ledger.chunk import Numbers, Stated
-from d4c_images.ledger.keys import KeyIndex
+from d4c_images.ledger.admission.bulk import Floats
+from d4c_images.ledger.admission.chunk import Numbers, Stated
+from d4c_images.ledger.admission.keys import KeyIndex
+from d4c_images.ledger.admission.records import Effect
 from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.names import host_id_of
-from d4c_images.ledger.records import Effect
 from d4c_images.ledger.requeue import REQUEUE
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from d4c_images.errors import SourceError, printable
-from d4c_images.ledger import bulk
+from d4c_images.ledger.admission import bulk
 from d4c_images.model import Reject
 
 DAMAGED = "SELECT source FROM archives WHERE damaged_at IS NOT NULL"

@@ -16,9 +16,10 @@ from operator import itemgetter
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import archives, bulk, evidence, known, listing, names
-from d4c_images.ledger.bulk import NOTHING, Floats
-from d4c_images.ledger.chunk import (
+from d4c_images.ledger import evidence, names
+from d4c_images.ledger.admission import archives, bulk, duplicates, new_untried
+from d4c_images.ledger.admission.bulk import NOTHING, Floats
+from d4c_images.ledger.admission.chunk import (
     EVERYTHING_MAY_BE_KNOWN,
     FILTER_BITS,
     JOINED_ROWS,
@@ -28,14 +29,14 @@ from d4c_images.ledger.chunk import (
     Seen,
     SeenFilter,
 )
+from d4c_images.ledger.admission.duplicates import Flags, Group
+from d4c_images.ledger.admission.joining import Joining
+from d4c_images.ledger.admission.keys import KeyIndex
+from d4c_images.ledger.admission.records import Arrivals, Effect, Records
+from d4c_images.ledger.admission.texts import TextIds
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.joining import Joining
-from d4c_images.ledger.keys import KeyIndex
-from d4c_images.ledger.known import Flags, Group
-from d4c_images.ledger.records import Arrivals, Effect, Records
 from d4c_images.ledger.tally import Tally
-from d4c_images.ledger.texts import TextIds
 from d4c_images.model import Evidence, Status
 
 INSERT_IMAGES = """
@@ -139,7 +140,7 @@ class Admission:
         joining.join()
         if joining.n_joined:
             archives.add_rejects(db, self._archive_id, {}, {JOINED_ROWS: joining.n_joined}, ())
-        matches = known.match(db, group, self._keys)
+        matches = duplicates.match(db, group, self._keys)
         old = matches.positions()
         is_new = np.ones(n, bool)
         is_new[old] = False
@@ -147,22 +148,22 @@ class Admission:
         repeated: set[int] = set()
         effects: dict[int, Effect] = {}
         if old:
-            n_beyond = known.add_candidates(db, group, matches, tally)
+            n_beyond = duplicates.add_candidates(db, group, matches, tally)
             if n_beyond:
                 archives.add_rejects(db, self._archive_id, {}, {TOO_MANY_URLS: n_beyond}, ())
-            repeated, effects = known.repeated_links(db, group, matches, image_ids)
+            repeated, effects = duplicates.repeated_links(db, group, matches, image_ids)
         arrivals = Arrivals(group.gbif_ids, group.record_starts, group.maybe_known_records, image_ids, old, repeated, effects)
         image_nos, linked = self._records.add(db, arrivals, tally, now)
         if linked:
             self._write_links(db, group, linked, image_ids, image_nos, set(old))
-        known.note_picture_links(db, group, matches, linked)
+        duplicates.note_picture_links(db, group, matches, linked)
         self._write_images(db, group, is_new, image_nos, linked)
-        known.write_twins(db, matches, image_ids)
+        duplicates.write_twins(db, matches, image_ids)
         joining.write(image_ids, now)
         for at, said in group.evidence.items():
             evidence.write(db, int(image_ids[at]), said)
         new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
-        listing.add(db, new_ids, host_ids)
+        new_untried.add(db, new_ids, host_ids)
         for host_id, n_images in zip(*_counted(host_ids), strict=True):
             tally.image(n_images, host_id, Status.PENDING, None, final=False)
         tally.write(db)

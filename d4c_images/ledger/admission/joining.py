@@ -22,10 +22,10 @@ from d4c_images.identity import parts
 from d4c_images.identity.archive_variants import DEFAULT_EDGE, Statement, in_order, joined, picture_of, read
 from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger import evidence, same_images
-from d4c_images.ledger.chunk import Numbers, Stated
+from d4c_images.ledger.admission.chunk import Numbers, Stated
+from d4c_images.ledger.admission.duplicates import INSERT_TWIN, TWIN, Group
+from d4c_images.ledger.admission.keys import KeyIndex
 from d4c_images.ledger.hashes import key_hash
-from d4c_images.ledger.keys import KeyIndex
-from d4c_images.ledger.known import INSERT_TWIN, TWIN, Group
 from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.names import host_id_of, rule_id_of
 from d4c_images.model import Evidence, Image, Status

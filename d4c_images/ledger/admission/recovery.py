@@ -41,7 +41,7 @@ def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
     if top > recorded:
         _catch_up_records(ledger, recorded, top, beat)
     if top > keyed:
-        from d4c_images.ledger.keys import KeyIndex  # loads numpy
+        from d4c_images.ledger.admission.keys import KeyIndex  # loads numpy
 
         KeyIndex(ledger, beat)
     following.drain(ledger, beat)

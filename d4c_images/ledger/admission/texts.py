@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from d4c_images.ledger import bulk
-from d4c_images.ledger.bulk import NOTHING, Floats
+from d4c_images.ledger.admission import bulk
+from d4c_images.ledger.admission.bulk import NOTHING, Floats
 
 TEXT_IDS = "SELECT t.text, t.text_id FROM json_each(?) AS wanted CROSS JOIN texts AS t ON t.text = wanted.value"
 TEXT_ID = "SELECT text_id FROM texts WHERE text = ?"

@@ -40,7 +40,7 @@ from bench.cost import Cost, cost, must
 from bench.shape_rows import SHAPES, Shape
 from d4c_images.commands import image_root
 from d4c_images.ledger.file.connect import open_ledger
-from d4c_images.ledger.shards import store_kind
+from d4c_images.ledger.queue.shards import store_kind
 
 MOST_GROWTH = 2.3
 MOST_MEMORY = 1.10

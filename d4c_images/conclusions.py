@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
-from d4c_images.ledger import pacing
+from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
 from d4c_images.policy.pace import News
 from d4c_images.policy.reachability import Silence

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
 from d4c_images.identity import parts
-from d4c_images.ledger import doors as table
-from d4c_images.ledger import pacing
+from d4c_images.ledger.queue import pacing
+from d4c_images.ledger.queue import shut_doors as table
 from d4c_images.model import Claim, ErrorType, Failure, Move, Outcome, Report, Status, Verdict
 from d4c_images.policy import shut_door as rules
 from d4c_images.policy.judge import MAX_DETAIL

@@ -14,12 +14,12 @@ from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import following
 from d4c_images.ledger.admission import archives, labels
 from d4c_images.ledger.admission.admit import Admission
 from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.ledger.file import background_checkpoint
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import deferred
 from d4c_images.prepare import chunks
 from d4c_images.reading import Reader
 from d4c_images.sources import Source
@@ -97,7 +97,7 @@ def ingest(
                     progress(reached)
                     reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
             admission.flush()
-        following.drain(ledger, lambda: progress(reached))
+        deferred.drain(ledger, lambda: progress(reached))
         crash.point("ingest.before_finish")
         if reached_end:
             with ledger.transaction() as db:

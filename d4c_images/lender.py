@@ -15,7 +15,7 @@ from sqlite3 import Connection
 from typing import NamedTuple
 
 from d4c_images.agenda import NOWHERE, Agenda
-from d4c_images.ledger import lending, pacing
+from d4c_images.ledger.queue import lending, pacing
 from d4c_images.model import Claim, OwnCode, Report, Turn
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence

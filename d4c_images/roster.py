@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from d4c_images.ledger import pacing, questions
+from d4c_images.ledger import questions
+from d4c_images.ledger.queue import pacing
 from d4c_images.model import Turn
 from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits, HostTable, LimitBook

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from d4c_images import crash
 from d4c_images.errors import D4CError
-from d4c_images.ledger import placeholders
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.placeholders import Claimed, Restored
+from d4c_images.ledger.queue import placeholders
+from d4c_images.ledger.queue.placeholders import Claimed, Restored
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.stores.quarantine import Aside
 

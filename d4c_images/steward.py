@@ -15,10 +15,11 @@ from sqlite3 import Connection
 
 from d4c_images import conclusions, crash
 from d4c_images.doors import Doors, Seen
-from d4c_images.ledger import following, giving_up, lending, pacing, questions, refetching, settling, wishes
+from d4c_images.ledger import questions
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.placeholders import Watch
+from d4c_images.ledger.queue import deferred, giving_up, lending, pacing, refetching, settling, wishes
+from d4c_images.ledger.queue.placeholders import Watch
 from d4c_images.lender import Lender
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict
 from d4c_images.policy import pace
@@ -83,7 +84,7 @@ class Steward:
         if self._lender.leases:
             self._watcher.draining(ending)
             self._drain()
-        following.drain(self._ledger, self._heart_between.beat_if_due)  # last: what workers have brought comes first on a signal
+        deferred.drain(self._ledger, self._heart_between.beat_if_due)  # last: what workers have brought comes first on a signal
         self._watcher.ended(self._snapshot(), ending)
         return ending
 
@@ -187,7 +188,7 @@ class Steward:
         reports = [report for event in events for report in self._reports_of(event)]
         for portion in settling.portions(reports):
             self._settle_portion(portion)
-            following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
+            deferred.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
 
     def _settle_portion(self, reports: list[Report]) -> None:
         """In one transaction; then draw the conclusions for the hosts."""
@@ -280,7 +281,7 @@ class Steward:
                     done.append((host, failure))
                 if n_images >= GIVE_UP_IMAGES:
                     break
-        following.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
+        deferred.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
         for host in grown:
             self._lender.look_again(host, now)
         for host, failure in done:

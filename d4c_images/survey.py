@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.agenda import Agenda
-from d4c_images.ledger import pacing
+from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits
 from d4c_images.roster import ALONE, NOT_OURS, Group, Roster

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from d4c_images import conclusions
-from d4c_images.ledger import pacing, wishes
 from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import pacing, wishes
 from d4c_images.policy import pace
 from d4c_images.policy.limits import HostTable
 from d4c_images.policy.reachability import Silence

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from d4c_images.lanes import FEW_ALIKE, Job, Lane
-from d4c_images.ledger import refetching, wishes
 from d4c_images.ledger.file import connect
-from d4c_images.ledger.requeue import requeue_failed
+from d4c_images.ledger.queue import refetching, wishes
+from d4c_images.ledger.queue.requeue import requeue_failed
 from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
 from d4c_images.policy.judge import Policy, judge
 from d4c_images.policy.limits import parse_hosts

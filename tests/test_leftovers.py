@@ -12,8 +12,8 @@ from typing import NoReturn
 import pytest
 
 from d4c_images import cli
-from d4c_images.ledger import wishes
-from d4c_images.ledger.shards import store_kind
+from d4c_images.ledger.queue import wishes
+from d4c_images.ledger.queue.shards import store_kind
 from d4c_images.model import Report
 from d4c_images.runners.dask_worker import Leave
 from d4c_images.runners.meeting import Invitation

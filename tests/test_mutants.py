@@ -102,24 +102,24 @@ MUTANTS = (
     ),
     Mutant(
         "what is lent stays in the queue",
-        "d4c_images/ledger/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", ONE_LEASE,
+        "d4c_images/ledger/queue/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", ONE_LEASE,
     ),
     Mutant(
         "what is lent is given up with its host",
-        "d4c_images/ledger/giving_up.py", "AND NOT {IS_LENT} LIMIT", "LIMIT",
+        "d4c_images/ledger/queue/giving_up.py", "AND NOT {IS_LENT} LIMIT", "LIMIT",
         "tests/test_lender.py::test_what_is_lent_is_not_given_up_with_its_host",
     ),
     Mutant(
         "an untried image that is lent stays in its list",
-        "d4c_images/ledger/untried.py", "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
+        "d4c_images/ledger/queue/untried.py", "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
     ),
     Mutant(
         "a dead worker's images never come back",
-        "d4c_images/ledger/lending.py", "dead_lease_id = ?, not_before = 0", "dead_lease_id = ?", MACHINE,
+        "d4c_images/ledger/queue/lending.py", "dead_lease_id = ?, not_before = 0", "dead_lease_id = ?", MACHINE,
     ),
     Mutant(
         "the first try of an image is not rolled up",
-        "d4c_images/ledger/settling.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
+        "d4c_images/ledger/queue/settling.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
     ),
     Mutant(
         "records that share an image are forgotten",
@@ -157,7 +157,7 @@ MUTANTS = (
     ),
     Mutant(
         "the end of what rows name is forgotten (I1)",
-        "d4c_images/ledger/settling.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
+        "d4c_images/ledger/queue/settling.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
     ),
     Mutant(
         "the ends of a body that was gone on with need not meet (I2)",
@@ -185,17 +185,17 @@ MUTANTS = (
     ),
     Mutant(
         "a placeholder stays a success of its records",
-        "d4c_images/ledger/marking.py",
+        "d4c_images/ledger/queue/mark_placeholders.py",
         "            self._marked.records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
     ),
     Mutant(
         "images that show the file of a placeholder are forgotten when they are many",
-        "d4c_images/ledger/marking.py",
+        "d4c_images/ledger/queue/mark_placeholders.py",
         "                unfold.leave_followers(self._db, image_id, after)\n", "", SHOWING,
     ),
     Mutant(
         "a file is set aside while images show it",
-        "d4c_images/ledger/placeholders.py",
+        "d4c_images/ledger/queue/placeholders.py",
         "    if following.is_left(ledger.connection):\n        return []\n", "", SHOWING,
     ),
     Mutant(
@@ -205,15 +205,15 @@ MUTANTS = (
     ),
     Mutant(
         "what was stored before its publisher changed it is forgotten",
-        "d4c_images/ledger/refetching.py", "    db.execute(TO_FORMER, (now, outcome.is_lost, image_id))\n", "", MACHINE,
+        "d4c_images/ledger/queue/refetching.py", "    db.execute(TO_FORMER, (now, outcome.is_lost, image_id))\n", "", MACHINE,
     ),
     Mutant(
         "what was asked for again is forgotten with its worker",
-        "d4c_images/ledger/lending.py", "    refetching.take_back(db, stored)\n", "", MACHINE,
+        "d4c_images/ledger/queue/lending.py", "    refetching.take_back(db, stored)\n", "", MACHINE,
     ),
     Mutant(
         "a 304 tells of bytes that are not there",
-        "d4c_images/ledger/refetching.py", "is_told = outcome.http_status != 304 and (", "is_told = (",
+        "d4c_images/ledger/queue/refetching.py", "is_told = outcome.http_status != 304 and (", "is_told = (",
         "tests/test_refetch.py::test_what_becomes_of_a_stored_image[other_etag_304-other_etag_304]",
     ),
     Mutant(
@@ -232,11 +232,11 @@ MUTANTS = (
     ),
     Mutant(
         "an image that a record gains is not counted",
-        "d4c_images/ledger/unfold.py", "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py", "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
     ),
     Mutant(
         "a record counts what an image that it gains has yet to bring it",
-        "d4c_images/ledger/unfold.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
     ),
     Mutant(
         "an image changes twice for a record before it has changed once",
@@ -250,11 +250,11 @@ MUTANTS = (
     ),
     Mutant(
         "a piece is applied twice",
-        "d4c_images/ledger/following.py", "(REACHED, (gbif_ids[-1], change_id))", "(REACHED, (gbif_ids[-2], change_id))", LEFT,
+        "d4c_images/ledger/queue/deferred.py", "(REACHED, (gbif_ids[-1], change_id))", "(REACHED, (gbif_ids[-2], change_id))", LEFT,
     ),
     Mutant(
         "a piece and the place that it has reached are committed one after the other",
-        "d4c_images/ledger/following.py",
+        "d4c_images/ledger/queue/deferred.py",
         "            db.execute(REACHED, (gbif_ids[-1], change_id))\n            break\n",
         "            counts.write(db, tally)\n            tally.write(db)\n            db.execute('COMMIT')\n"
         "            crash.point('following.before_commit')\n            db.execute('BEGIN')\n"
@@ -263,11 +263,11 @@ MUTANTS = (
     ),
     Mutant(
         "pictures of documents are made again each time",
-        "d4c_images/ledger/unfold.py", "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py", "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
     ),
     Mutant(
         "who names a document's first picture later gets it twice",
-        "d4c_images/ledger/unfold.py",
+        "d4c_images/ledger/queue/expand_documents.py",
         "            self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))\n", "", UNFOLD,
     ),
     Mutant(
@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     Mutant(
         "a redirected image waits by one clock only (I8)",
-        "d4c_images/ledger/settling.py", "clocks.now.for_others(self._now + 1 + move.wait_s)", "self._now + 1 + move.wait_s",
+        "d4c_images/ledger/queue/settling.py", "clocks.now.for_others(self._now + 1 + move.wait_s)", "self._now + 1 + move.wait_s",
         "tests/test_steward.py::test_a_move_waits_by_the_later_of_two_clocks",
     ),
     Mutant(
@@ -312,7 +312,7 @@ MUTANTS = (
     ),
     Mutant(
         "a wait is cut on its way into the ledger (I8)",
-        "d4c_images/ledger/pacing.py", "math.ceil(until)", "int(until)",
+        "d4c_images/ledger/queue/pacing.py", "math.ceil(until)", "int(until)",
         "tests/test_steward.py::test_a_wait_is_never_cut_on_its_way_into_the_ledger",
     ),
     Mutant(

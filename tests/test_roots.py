@@ -15,7 +15,7 @@ from d4c_images.commands import image_root
 from d4c_images.errors import UsageError
 from d4c_images.ledger import roots
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.shards import store_kind
+from d4c_images.ledger.queue.shards import store_kind
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.ledger import untried
 from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import untried
 
 
 @pytest.fixture(scope="module")

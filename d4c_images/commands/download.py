@@ -288,7 +288,7 @@ def _work(
     args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
 ) -> Ending:
     """The run itself, with those who watch it."""
-    from d4c_images.ledger.requeue import requeue_failed
+    from d4c_images.ledger.queue.requeue import requeue_failed
     from d4c_images.notify import notifier_for
     from d4c_images.report.several import Watchers
     from d4c_images.steward import Steward
@@ -320,7 +320,7 @@ def _work(
 
 
 def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozenset[str]) -> None:
-    from d4c_images.ledger import refetching
+    from d4c_images.ledger.queue import refetching
 
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from d4c_images.commands import arguments, presets, session
 from d4c_images.durations import parse_size
 from d4c_images.errors import LedgerBusy, UsageError
-from d4c_images.ledger import wishes
 from d4c_images.ledger.file import owner
+from d4c_images.ledger.queue import wishes
 from d4c_images.policy.limits import HostTable, LimitBook, checked
 from d4c_images.settings import Settings
 from d4c_images.system import clocks

@@ -18,7 +18,8 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     Raises `UsageError` if it is another folder, or an empty one because a disk is not mounted, unless the confirmation is the one
     that the refusal asks for. It is good once: a job that is queued again with it is refused like any other.
     """
-    from d4c_images.ledger import roots, shards
+    from d4c_images.ledger import roots
+    from d4c_images.ledger.queue import shards
 
     known, path, inode = roots.known(ledger), str(root.absolute()), _inode(root)
     if known is not None and (path, inode) == (known.path, known.inode) and not os.path.ismount(root):

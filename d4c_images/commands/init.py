@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
-from d4c_images.ledger import questions, wishes
+from d4c_images.ledger import questions
 from d4c_images.ledger.file import migrations, owner
+from d4c_images.ledger.queue import wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
@@ -157,7 +158,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.ledger import lending
+    from d4c_images.ledger.queue import lending
     from d4c_images.ledger.rollup import FINALIZE, finalize
     from d4c_images.report.check_progress import CheckProgressView
 

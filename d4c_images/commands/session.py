@@ -138,7 +138,7 @@ def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
 
 def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:
     """Take the files of placeholders out of the collection. Loads nothing where there are none."""
-    from d4c_images.ledger.placeholders import to_set_aside
+    from d4c_images.ledger.queue.placeholders import to_set_aside
 
     if to_set_aside(ledger, 1):
         from d4c_images.setting_aside import set_aside
@@ -160,7 +160,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
 
 def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> Packing | None:
     """How this ledger's images are packed, by what is wished now or was the last time; None: they are files."""
-    from d4c_images.ledger.shards import store_kind
+    from d4c_images.ledger.queue.shards import store_kind
     from d4c_images.stores.pack import SHARD_BYTES, Packing
 
     kind = store_kind(ledger, wished)
@@ -169,8 +169,8 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
 
 def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
     """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
-    from d4c_images.ledger import wishes
-    from d4c_images.ledger.shards import store_kind
+    from d4c_images.ledger.queue import wishes
+    from d4c_images.ledger.queue.shards import store_kind
     from d4c_images.stores import own_files
 
     token = store_kind(ledger, None).token
@@ -186,7 +186,8 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
 
     What they were lent says where; an image that nobody is lent again would keep it for good.
     """
-    from d4c_images.ledger import left_behind, shards
+    from d4c_images.ledger import left_behind
+    from d4c_images.ledger.queue import shards
     from d4c_images.stores import own_files
     from d4c_images.stores.local import sweep_part
     from d4c_images.stores.partial import Numbers
@@ -201,7 +202,7 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
-    from d4c_images.ledger import shards
+    from d4c_images.ledger.queue import shards
     from d4c_images.stores.shard_recovery import mend
 
     token = shards.store_kind(ledger, None).token

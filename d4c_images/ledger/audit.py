@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from d4c_images.ledger import following
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.lent import IS_LENT, NEXT_REVISION
 from d4c_images.ledger.places import image_named
+from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.recount import TOP_IMAGE, recount_one
 
 STEP_ROWS = 5_000
@@ -168,7 +168,7 @@ def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
     Nor is it trouble if a change of one of its images has yet to be counted for it (`following`).
     """
     record, behind = ledger.at_one_moment(
-        lambda: (recount_one(ledger.rows, gbif_id), following.behind(ledger.rows, gbif_id, gbif_id))
+        lambda: (recount_one(ledger.rows, gbif_id), deferred.behind(ledger.rows, gbif_id, gbif_id))
     )
     if record is None or record.is_true or behind:
         return None

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from d4c_images.ledger import pacing
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.file.views import BLOCKED_UNTIL, BLOCKED_WHY
+from d4c_images.ledger.queue import pacing
 from d4c_images.model import ErrorType
 from d4c_images.policy.limits import HostTable, is_pattern
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from d4c_images.ledger import refetching
+from d4c_images.ledger.queue import refetching
 
 IN_TALLIES = "SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE status = 'success'), 0) FROM tallies"
 IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM image_totals GROUP BY status"

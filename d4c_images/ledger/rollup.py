@@ -21,7 +21,7 @@ FINALIZE = "init --finalize-only"
 HOSTS_PER_CHUNK = 10_000
 
 AT_ONCE = 5_000
-"""Records, beside the images' first ones, that one transaction updates; the rest follows in pieces (ledger/following.py)."""
+"""Records, beside the images' first ones, that one transaction updates; the rest follows in pieces (ledger/queue/deferred.py)."""
 
 SHARED = """
 SELECT wanted.value FROM json_each(?) AS wanted

@@ -12,9 +12,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from d4c_images.ledger import unfold, untried
 from d4c_images.ledger.hashes import key_hash
 from d4c_images.ledger.lent import STATUS
+from d4c_images.ledger.queue import expand_documents, untried
 from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, shown_by
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import ErrorType, Status
@@ -67,13 +67,13 @@ def _give_up(db: sqlite3.Connection, image_id: int, same_as: int, now: int, reco
     hashed = key_hash(key)
     if len(shown) > MAX_RECORDS or not all(db.execute(SAYS, (one, hashed, same_as)).fetchone()[0] for one in shown):
         return
-    stored = db.execute(unfold.STORED, (same_as,)).fetchone()
+    stored = db.execute(expand_documents.STORED, (same_as,)).fetchone()
     new = Status.FAILED_TRANSIENT if stored is None else Status.SUCCESS
     blob = (None,) * 8 if stored is None else stored[1:]
     # Its key is free: whoever names it later may mean another picture.
     row = (f"same_image:{image_id}:{key}", new.value, f"image {same_as}", now, *blob, image_id)
     db.execute(GIVE_UP, row)
-    db.execute(unfold.INSERT_UNFOLDED, (image_id, same_as, 0, 0, 0, image_id))
+    db.execute(expand_documents.INSERT_UNFOLDED, (image_id, same_as, 0, 0, 0, image_id))
     untried.drop(db, image_id, host_id)
     was_final = is_final(status, not_before)
     size_bytes = 0 if stored is None else stored[2]

@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit, recount, wishes
+from d4c_images.ledger import audit, recount
 from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
+from d4c_images.ledger.queue import wishes
 from d4c_images.ledger.recount import Position
 from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.stores import Place, own_files, reading, shard

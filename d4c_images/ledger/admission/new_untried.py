@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from d4c_images.ledger import untried
 from d4c_images.ledger.admission.chunk import Numbers
+from d4c_images.ledger.queue import untried
 
 PLACE = np.dtype("<u2")
 

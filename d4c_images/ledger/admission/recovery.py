@@ -12,8 +12,8 @@ from itertools import groupby
 from operator import itemgetter
 
 from d4c_images import crash
-from d4c_images.ledger import following
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 
@@ -44,7 +44,7 @@ def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
         from d4c_images.ledger.admission.keys import KeyIndex  # loads numpy
 
         KeyIndex(ledger, beat)
-    following.drain(ledger, beat)
+    deferred.drain(ledger, beat)
 
 
 def _catch_up_records(ledger: Ledger, recorded: int, top: int, beat: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ views over them where the stored form differs (a host as a number, a hash as a B
 
 Two rules carry the queue:
 
-* A pending image that nobody has tried stands in a list of its host's (`untried`, ledger/untried.py) and has no `not_before`. Once
+* A pending image that nobody has tried stands in a list of its host's (`untried`, ledger/queue/untried.py) and has no `not_before`. Once
   it has come back, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a settled image has NULL. So the
   partial index `image_queue` holds only what comes back, and both shrink as work gets done.
 * A lent image stands in `lent` and in no list of `untried`; its row, and so its place in the index, is as it was before. `images`,
@@ -192,7 +192,7 @@ CREATE TABLE caught_up (
     recorded_image_id INTEGER NOT NULL
 );
 INSERT INTO caught_up (one, keyed_image_id, recorded_image_id) VALUES (1, 0, 0);
--- Further keys of an image: what its document has called it (ledger/unfold.py). And keys whose hash belongs to another key already:
+-- Further keys of an image: what its document has called it (ledger/queue/expand_documents.py). And keys whose hash belongs to another key already:
 -- nobody has met one yet.
 CREATE TABLE image_key_twins (
     image_key  TEXT PRIMARY KEY,
@@ -229,7 +229,7 @@ CREATE TABLE gbif_ids (
     n_in_line       INTEGER NOT NULL DEFAULT 0
 );
 
--- Stored images that are to be asked for again (ledger/refetching.py). The rows say which are due: this is made anew from them with
+-- Stored images that are to be asked for again (ledger/queue/refetching.py). The rows say which are due: this is made anew from them with
 -- each `--refetch`. `n_waiting` counts the rows of a host.
 CREATE TABLE refetch_queue (
     host_id       INTEGER NOT NULL,
@@ -391,7 +391,7 @@ CREATE TABLE set_aside (          -- files of placeholders that still stand amon
     sha256      BLOB NOT NULL
 );
 
--- How the images of the next download are kept, and what names this ledger's shards (ledger/shards.py).
+-- How the images of the next download are kept, and what names this ledger's shards (ledger/queue/shards.py).
 CREATE TABLE store (
     one    INTEGER PRIMARY KEY CHECK (one = 1),
     kind   TEXT NOT NULL,         -- files, pack
@@ -441,7 +441,7 @@ CREATE TABLE ledger_migrations (
     at_key        INTEGER             -- rows up to this key are done; NULL: none
 );
 -- Changes of images that have yet to be counted for the records that show them, because those are too many for one transaction
--- (ledger/following.py). A change has been counted for the image's first record and for all others up to after_gbif_id.
+-- (ledger/queue/deferred.py). A change has been counted for the image's first record and for all others up to after_gbif_id.
 CREATE TABLE record_changes (
     change_id      INTEGER PRIMARY KEY,
     image_id       INTEGER NOT NULL,
@@ -463,7 +463,7 @@ CREATE TABLE follower_changes (
     image_id         INTEGER PRIMARY KEY,
     after_parent_id  INTEGER NOT NULL
 );
--- What is remembered of a politeness group, once for all its hosts (ledger/pacing.py). A host without a group has it in host_rows.
+-- What is remembered of a politeness group, once for all its hosts (ledger/queue/pacing.py). A host without a group has it in host_rows.
 CREATE TABLE politeness_groups (
     name         TEXT PRIMARY KEY,
     width        REAL,                -- as in host_rows

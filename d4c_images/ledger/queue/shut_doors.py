@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import pacing
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
+from d4c_images.ledger.queue import pacing
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import ErrorType, Sign, Status

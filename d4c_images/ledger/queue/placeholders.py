@@ -17,9 +17,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import bounded, following, marking, shards
+from d4c_images.ledger import bounded
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.marking import Marked, mark, placeholder
+from d4c_images.ledger.queue import deferred, mark_placeholders, shards
+from d4c_images.ledger.queue.mark_placeholders import Marked, mark, placeholder
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
@@ -196,7 +197,7 @@ def _stored(db: sqlite3.Connection, image_ids: Sequence[int]) -> list[Stored]:
 
 def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
     """Have a file set aside that a stored image was not replaced by."""
-    marking.list_file(db, image_id, (blob.path, blob.offset, blob.size_bytes), blob.original_sha256 or blob.sha256)
+    mark_placeholders.list_file(db, image_id, (blob.path, blob.offset, blob.size_bytes), blob.original_sha256 or blob.sha256)
 
 
 Progress = Callable[[str, int, int], None]
@@ -281,7 +282,7 @@ def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, pro
                 mark(db, image_ids, placeholder(host_id, judgement.host(db, host_id), sha256), now, marked)
         crash.point("placeholders.marked")
         n_back += marked.n_back
-        following.drain(ledger, partial(progress, "marked", n, n))
+        deferred.drain(ledger, partial(progress, "marked", n, n))
         n = ledger.connection.execute(N_MARKED).fetchone()[0] - before + n_back
         progress("marked", n, n)
     return n
@@ -331,7 +332,7 @@ class ToSetAside(NamedTuple):
 
 def to_set_aside(ledger: Ledger, n: int) -> list[ToSetAside]:
     """Up to `n` files; none while an image may still show one of them."""
-    if following.is_left(ledger.connection):
+    if deferred.is_left(ledger.connection):
         return []
     return [ToSetAside._make(row) for row in ledger.connection.execute(TO_SET_ASIDE, (n,))]
 
@@ -377,7 +378,7 @@ def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore, progress: P
         rows = [Claimed(*row) for row in db.execute(MARKED, (low, low + CHUNK, sha256))]
         for at in range(0, len(rows), RESTORE_CHUNK):
             _restore(ledger, rows[at : at + RESTORE_CHUNK], restore, now)
-            following.drain(ledger, partial(progress, "restored", n, n))
+            deferred.drain(ledger, partial(progress, "restored", n, n))
             n += len(rows[at : at + RESTORE_CHUNK])
             progress("restored", n, n)
         progress("looked at", min(top, low + CHUNK), top)

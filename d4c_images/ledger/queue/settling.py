@@ -2,7 +2,7 @@
 
 Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); the
 record's status follows its images in the same transaction, except that of records that show an image together with very many
-others (ledger/following.py).
+others (ledger/queue/deferred.py).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, lending, lent, pacing, placeholders, refetching, shards, unfold
-from d4c_images.ledger.carried import packed
-from d4c_images.ledger.marking import Marked
+from d4c_images.ledger import evidence, lent
 from d4c_images.ledger.names import host_id_of
+from d4c_images.ledger.queue import expand_documents, lending, pacing, placeholders, refetching, shards
+from d4c_images.ledger.queue.carried import packed
+from d4c_images.ledger.queue.mark_placeholders import Marked
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
@@ -178,7 +179,7 @@ class _Settlement:
         self._now = now
         self._settled = settled
         self._tally = Tally()
-        self._records, self._room = RecordChanges(), unfold.Room()
+        self._records, self._room = RecordChanges(), expand_documents.Room()
         self._host_counts: dict[int, list[float]] = {}
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
@@ -205,7 +206,7 @@ class _Settlement:
     def write(self) -> None:
         self._db.executemany(SETTLE, self._settled_rows)
         self._settled_rows.clear()
-        unfold.follow(self._db, self._stored, self._records, self._tally, self._now)
+        expand_documents.follow(self._db, self._stored, self._records, self._tally, self._now)
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
@@ -216,8 +217,8 @@ class _Settlement:
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
-            holder = unfold.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
-            done = unfold.unfold(self._db, unfolding, holder, self._now, self._room)
+            holder = expand_documents.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
+            done = expand_documents.unfold(self._db, unfolding, holder, self._now, self._room)
             if done.host_id is not None:
                 self._tally.image(1, done.host_id, held.status, held.error_type, final=False)
                 self._settled.moved_to.add(done.host_id)

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from d4c_images.identity import parts
-from d4c_images.ledger import bounded, following
+from d4c_images.ledger import bounded
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.names import host_id_of
+from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Status
@@ -60,7 +61,7 @@ def requeue_failed(
             with ledger.transaction() as db:
                 _requeue(db, wanted)
             n += len(wanted)
-            following.drain(ledger, partial(progress, low, top))
+            deferred.drain(ledger, partial(progress, low, top))
         low = high if is_all else failed[-1][0]
         progress(low, top)
     return n

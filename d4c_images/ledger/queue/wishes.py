@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import LedgerError
-from d4c_images.ledger import doors, pacing
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import pacing, shut_doors
 from d4c_images.policy.limits import is_domain, is_pattern
 from d4c_images.system.small_files import json_of
 
@@ -132,12 +132,12 @@ def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object])
                 pacing.pause(db, names[at : at + HOSTS_A_STEP], now, wish.until)
             elif wish.what == RESUME:
                 pacing.resume(db, names[at : at + HOSTS_A_STEP])
-                doors.open_named(db, names[at : at + HOSTS_A_STEP], now)
+                shut_doors.open_named(db, names[at : at + HOSTS_A_STEP], now)
         alive()
     for pattern in filter(is_pattern, wish.hosts):
         if wish.what == RESUME:
             with ledger.transaction() as db:
-                doors.open_like(db, pacing.glob_of(pattern), now)
+                shut_doors.open_like(db, pacing.glob_of(pattern), now)
         for low in range(0, pacing.last_host_id(ledger.connection), HOSTS_A_STEP):
             with ledger.transaction() as db:
                 if wish.what == PAUSE:

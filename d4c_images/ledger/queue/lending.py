@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import bounded, carried, evidence, lent, refetching, untried
+from d4c_images.ledger import bounded, evidence, lent
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.lent import IS_LENT
+from d4c_images.ledger.queue import carried, refetching, untried
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Claim, Status, Turn
 

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from d4c_images import crash
-from d4c_images.ledger import marking, same_images, unfold
+from d4c_images.ledger import same_images
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import expand_documents, mark_placeholders
 from d4c_images.ledger.rollup import CountChanges, shown_by
 from d4c_images.ledger.tally import Tally
 
@@ -112,9 +113,9 @@ def _follow_some(db: sqlite3.Connection) -> bool:
         is_left = True
         if is_placeholder:
             db.execute(FOLLOWED, (image_id,))
-            marking.mark_showing(db, image_id, after, at)  # leaves what there is no room for
+            mark_placeholders.mark_showing(db, image_id, after, at)  # leaves what there is no room for
             break
-        reached = unfold.follow_some(db, image_id, after, PIECE, at)
+        reached = expand_documents.follow_some(db, image_id, after, PIECE, at)
         if reached is None:
             db.execute(FOLLOWED, (image_id,))
         else:
@@ -128,8 +129,8 @@ def _link_some(db: sqlite3.Connection) -> None:
     began = db.total_changes
     while db.total_changes - began < PIECE and (row := db.execute(PARENT).fetchone()):
         parent_id, after, upto = row
-        reached = unfold.link_some(db, parent_id, after, upto, PIECE)
+        reached = expand_documents.link_some(db, parent_id, after, upto, PIECE)
         db.execute(LINKED, (parent_id, after))
         if reached is not None:
-            unfold.leave_links(db, parent_id, reached, upto)
+            expand_documents.leave_links(db, parent_id, reached, upto)
             return

@@ -9,7 +9,7 @@ import numpy as np
 
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
 from d4c_images.ledger.admission.chunk import Chunk, Seen, SeenFilter, Stated, hashes_of
-from d4c_images.ledger.hashes import key_hash
+from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.numbering import ManyNumbering, Numbering
 from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve

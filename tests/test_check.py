@@ -23,7 +23,7 @@ from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger import audit
 from d4c_images.ledger.file.reader import Reader, open_reader
-from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.report import check_progress, check_state
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
 from d4c_images.report.render import show_check

@@ -27,7 +27,7 @@ from d4c_images.ledger.admission import admit, labels
 from d4c_images.ledger.admission.write_buffer import MAX_RUNS, SortedRuns
 from d4c_images.ledger.file import owner, writing
 from d4c_images.ledger.file.connect import open_ledger
-from d4c_images.ledger.names import host_ids_of
+from d4c_images.ledger.rows.names import host_ids_of
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
 from tests import counting

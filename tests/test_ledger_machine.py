@@ -16,7 +16,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import hashes, names, rollup
 from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
@@ -32,8 +31,9 @@ from d4c_images.ledger.queue import (
     untried,
     wishes,
 )
-from d4c_images.ledger.rollup import finalize
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import hashes, names, rollup
+from d4c_images.ledger.rows.rollup import finalize
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists

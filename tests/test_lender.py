@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import names, questions
+from d4c_images.ledger import questions
 from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.queue import giving_up, lending, pacing, refetching, settling, untried, wishes
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import names
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher

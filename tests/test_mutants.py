@@ -73,11 +73,11 @@ MUTANTS = (
     ),
     Mutant(
         "a settlement counts without a lease (I3)",
-        "d4c_images/ledger/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", ONE_LEASE,
+        "d4c_images/ledger/rows/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", ONE_LEASE,
     ),
     Mutant(
         "what is settled stays lent (I3)",
-        "d4c_images/ledger/lent.py",
+        "d4c_images/ledger/rows/lent.py",
         'TAKE = "DELETE FROM lent WHERE image_id', 'TAKE = "UPDATE lent SET lease_id = lease_id WHERE image_id', LAST_MOMENT,
     ),
     Mutant(
@@ -123,7 +123,7 @@ MUTANTS = (
     ),
     Mutant(
         "records that share an image are forgotten",
-        "d4c_images/ledger/rollup.py",
+        "d4c_images/ledger/rows/rollup.py",
         "                counts.add(gbif_id, *self._images[image_id], now)\n", "                pass\n", MACHINE,
     ),
     Mutant(
@@ -240,7 +240,7 @@ MUTANTS = (
     ),
     Mutant(
         "an image changes twice for a record before it has changed once",
-        "d4c_images/ledger/rollup.py", "> self._room or image_id in behind:", "> self._room:",
+        "d4c_images/ledger/rows/rollup.py", "> self._room or image_id in behind:", "> self._room:",
         "tests/test_pieces.py::test_what_happens_to_an_image_is_counted_in_its_order",
     ),
     Mutant(

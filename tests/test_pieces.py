@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from d4c_images.identity import identify
-from d4c_images.ledger import bounded, rollup
 from d4c_images.ledger.admission import keys, recovery
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
@@ -28,7 +27,8 @@ from d4c_images.ledger.queue import (
     untried,
 )
 from d4c_images.ledger.queue.requeue import requeue_failed
-from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.rows import bounded, rollup
+from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Blob, Failure, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.downloads import NOW, ask, bare, check_sound, load, row

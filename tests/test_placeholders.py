@@ -11,7 +11,7 @@ import pytest
 
 from d4c_images.errors import UsageError
 from d4c_images.ledger.queue import mark_placeholders
-from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.policy.placeholder_list import Known, parse_placeholders
 from tests.downloads import check_sound
 from tests.program import Collection, multimedia, reach

@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 from d4c_images import cli
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
-from d4c_images.ledger import audit, counters, places, recount, rollup
+from d4c_images.ledger import audit, counters, places
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
-from d4c_images.ledger.rollup import RollUpProgress, finalize
+from d4c_images.ledger.rows import recount, rollup
+from d4c_images.ledger.rows.rollup import RollUpProgress, finalize
 from d4c_images.report.check import CheckOptions, CheckReport, check
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S

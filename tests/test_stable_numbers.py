@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from d4c_images import prepare
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import lending, settling
+from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Image, Outcome, Report, Status, Verdict
 from tests.downloads import check_sound
 from tests.ingest_model import Row

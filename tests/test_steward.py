@@ -14,10 +14,10 @@ from unittest.mock import Mock
 import pytest
 
 from d4c_images.errors import LedgerLocked
-from d4c_images.ledger import rollup
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.queue import deferred, pacing, refetching, settling
 from d4c_images.ledger.queue.requeue import requeue_failed
+from d4c_images.ledger.rows import rollup
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.pace import HostPace, Policy, Speed

@@ -12,12 +12,12 @@ import pytest
 
 from d4c_images.errors import LedgerError
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes
 from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.queue import expand_documents, lending, settling
 from d4c_images.ledger.queue.requeue import requeue_failed
+from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Failure, Image, Outcome, Report, Status, Turn, Unfolding, Verdict
 from tests.downloads import NOW, ask, bare, check_sound, load, row
 from tests.ledger_dump import dump

@@ -23,7 +23,7 @@ from d4c_images.system import clocks, signals
 
 if TYPE_CHECKING:
     from d4c_images.ingest import Progress
-    from d4c_images.ledger.rollup import RollUpProgress
+    from d4c_images.ledger.rows.rollup import RollUpProgress
     from d4c_images.reading import Reader
     from d4c_images.report.check_progress import CheckProgressView
 
@@ -159,7 +159,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.ledger.queue import lending
-    from d4c_images.ledger.rollup import FINALIZE, finalize
+    from d4c_images.ledger.rows.rollup import FINALIZE, finalize
     from d4c_images.report.check_progress import CheckProgressView
 
     stop = session.Stop()

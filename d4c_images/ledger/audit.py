@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.lent import IS_LENT, NEXT_REVISION
 from d4c_images.ledger.places import image_named
 from d4c_images.ledger.queue import deferred
-from d4c_images.ledger.recount import TOP_IMAGE, recount_one
+from d4c_images.ledger.rows.lent import IS_LENT, NEXT_REVISION
+from d4c_images.ledger.rows.recount import TOP_IMAGE, recount_one
 
 STEP_ROWS = 5_000
 WATCH_INSTRUCTIONS = 1_000_000

@@ -12,9 +12,9 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from d4c_images.ledger import recount
 from d4c_images.ledger.queue import untried
-from d4c_images.ledger.recount import Ask
+from d4c_images.ledger.rows import recount
+from d4c_images.ledger.rows.recount import Ask
 from d4c_images.model import RecordStatus, Status
 
 STEP_ROWS = 20_000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.lent import NEXT_REVISION
+from d4c_images.ledger.rows.lent import NEXT_REVISION
 
 LEFT = f"""
 SELECT t.image_id, i.gbif_id, i.image_no,

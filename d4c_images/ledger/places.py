@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from d4c_images.ledger.file.reader import Reader, Row
-from d4c_images.ledger.recount import TOP_IMAGE
+from d4c_images.ledger.rows.recount import TOP_IMAGE
 
 
 def image_named(gbif_id: str, image_no: str) -> str:

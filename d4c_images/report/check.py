@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit, recount
+from d4c_images.ledger import audit
 from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.queue import wishes
-from d4c_images.ledger.recount import Position
+from d4c_images.ledger.rows import recount
+from d4c_images.ledger.rows.recount import Position
 from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.stores import Place, own_files, reading, shard
 from d4c_images.stores.own_files import PART

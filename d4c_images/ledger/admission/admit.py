@@ -16,7 +16,6 @@ from operator import itemgetter
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import evidence, names
 from d4c_images.ledger.admission import archives, bulk, duplicates, new_untried
 from d4c_images.ledger.admission.bulk import NOTHING, Floats
 from d4c_images.ledger.admission.chunk import (
@@ -36,7 +35,8 @@ from d4c_images.ledger.admission.records import Arrivals, Effect, Records
 from d4c_images.ledger.admission.texts import TextIds
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import names, variants
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Evidence, Status
 
 INSERT_IMAGES = """
@@ -128,7 +128,7 @@ class Admission:
         for chunk in chunks:
             archives.add_rejects(db, self._archive_id, chunk.reject_counts, chunk.note_counts, chunk.reject_samples)
             if chunk.record_names:
-                evidence.write_names(db, chunk.record_names)
+                variants.write_names(db, chunk.record_names)
         n_rows = sum(chunk.rows_admitted for chunk in chunks)
         group = self._gather(db, chunks)
         del chunks[:-1]  # what they hold is in the group now, and need not be there twice
@@ -161,7 +161,7 @@ class Admission:
         duplicates.write_twins(db, matches, image_ids)
         joining.write(image_ids, now)
         for at, said in group.evidence.items():
-            evidence.write(db, int(image_ids[at]), said)
+            variants.write(db, int(image_ids[at]), said)
         new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
         new_untried.add(db, new_ids, host_ids)
         for host_id, n_images in zip(*_counted(host_ids), strict=True):

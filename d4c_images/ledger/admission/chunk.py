@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from d4c_images.ledger import hashes
+from d4c_images.ledger.rows import hashes
 from d4c_images.model import Evidence, RecordName, Reject
 
 FILTER_BITS = 1 << 26

@@ -17,17 +17,17 @@ import numpy.typing as npt
 
 from d4c_images.identity import parts
 from d4c_images.identity.candidates import Candidates
-from d4c_images.ledger import evidence
 from d4c_images.ledger.admission.bulk import Floats
 from d4c_images.ledger.admission.chunk import Numbers, Stated
 from d4c_images.ledger.admission.keys import KeyIndex
 from d4c_images.ledger.admission.records import Effect
-from d4c_images.ledger.lent import STATUS
-from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.queue import expand_documents, untried
 from d4c_images.ledger.queue.requeue import REQUEUE
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.rows import variants
+from d4c_images.ledger.rows.lent import STATUS
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally, is_final
 from d4c_images.model import Evidence, Status
 
 STORED_IMAGES = f"""
@@ -85,7 +85,7 @@ class Group:
     license_ids: Floats  # `NOTHING`: none
     creator_ids: Floats
     rights_holder_ids: Floats
-    evidence: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
+    variants: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
     stated: list[Stated] = field(default_factory=list)  # what rows say of their pictures, in the order of their positions
     chunk_starts: list[int] = field(default_factory=list)  # rows beyond such a position were not looked at with those before it
 
@@ -290,9 +290,9 @@ class _Growing:
         """Take what one row says."""
         known = self.known
         if said:
-            known = evidence.united(known, said)
+            known = variants.united(known, said)
         best = self.candidates.best
-        gains, dropped = self.candidates.add(urls, evidence.edges(known))
+        gains, dropped = self.candidates.add(urls, variants.edges(known))
         self.forgotten.update(url for url in dropped if known.pop(url, None))
         self.known = known
         if gains and self.image is not None and self.image.has_failed:
@@ -304,7 +304,7 @@ class _Growing:
 
 def _of_row(group: Group, first: int) -> _Growing:
     known = group.evidence.get(first, {})
-    return _Growing(Candidates(group.urls[first].split("\n"), evidence.edges(known)), known, int(group.host_ids[first]))
+    return _Growing(Candidates(group.urls[first].split("\n"), variants.edges(known)), known, int(group.host_ids[first]))
 
 
 def _grown(
@@ -322,12 +322,12 @@ def _grown(
 
 
 def _of_stored(db: sqlite3.Connection, image: StoredImage) -> _Growing:
-    known = evidence.of_image(db, image.image_id)
+    known = variants.of_image(db, image.image_id)
     key, urls = db.execute(KEY_AND_URLS, (image.image_id,)).fetchone()
     candidates_before = urls.split("\n")
     # What has been asked, or brought the file, is named by its place in the list.
     is_free = image.is_untouched or image.has_failed
-    candidates = Candidates(candidates_before, evidence.edges(known), None if is_free else candidates_before[image.url_no])
+    candidates = Candidates(candidates_before, variants.edges(known), None if is_free else candidates_before[image.url_no])
     return _Growing(candidates, known, host_id_of(db, parts(candidates.best).host), image, key, urls)
 
 
@@ -343,8 +343,8 @@ def _write_to_row(group: Group, first: int, one: _Growing) -> None:
 def _write_to_stored(db: sqlite3.Connection, one: _Growing, tally: Tally, records: RecordChanges) -> None:
     image, merged = one.image, one.candidates.urls
     assert image is not None
-    evidence.write(db, image.image_id, one.known)
-    evidence.forget(db, image.image_id, one.forgotten - one.known.keys())
+    variants.write(db, image.image_id, one.known)
+    variants.forget(db, image.image_id, one.forgotten - one.known.keys())
     ours = one.urls.split("\n")
     if merged == ours:
         return

@@ -21,13 +21,13 @@ import numpy as np
 from d4c_images.identity import parts
 from d4c_images.identity.archive_variants import DEFAULT_EDGE, Statement, in_order, joined, picture_of, read
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.ledger import evidence, same_images
 from d4c_images.ledger.admission.chunk import Numbers, Stated
 from d4c_images.ledger.admission.duplicates import INSERT_TWIN, TWIN, Group
 from d4c_images.ledger.admission.keys import KeyIndex
-from d4c_images.ledger.hashes import key_hash
-from d4c_images.ledger.lent import STATUS
-from d4c_images.ledger.names import host_id_of, rule_id_of
+from d4c_images.ledger.rows import same_images, variants
+from d4c_images.ledger.rows.hashes import key_hash
+from d4c_images.ledger.rows.lent import STATUS
+from d4c_images.ledger.rows.names import host_id_of, rule_id_of
 from d4c_images.model import Evidence, Image, Status
 
 MAX_REMEMBERED = 1_000
@@ -167,18 +167,18 @@ class Joining:
         urls, said = list(image.urls), {one.url: one for one in of_rows}
         for at in further:
             urls += group.urls[at].split("\n")
-            said = evidence.united(said, group.evidence.get(at, {}))
+            said = variants.united(said, group.evidence.get(at, {}))
         for image_id in self._others({row.key for row in rows} - {image.key, ""}):
             self._same.append((image_id, positions[0]))
             if self._is_of_this_record_alone(image_id, gbif_id, positions[0]):
                 urls += self._db.execute(URLS, (image_id,)).fetchone()[0].split("\n")
-                said = evidence.united(said, evidence.of_image(self._db, image_id))
+                said = variants.united(said, variants.of_image(self._db, image_id))
         self._set(positions, image, urls, said)
         self._shows += [(positions[0], gbif_id, row.row_hash) for row in rows if not row.positions]
 
     def _set(self, positions: Sequence[int], image: Image, urls: Iterable[str], said: Mapping[str, Evidence]) -> None:
         """Have the rows in these positions show this image, with these candidates."""
-        group, edges = self._group, evidence.edges(said)
+        group, edges = self._group, variants.edges(said)
         ordered = in_order({url: edges.get(url, DEFAULT_EDGE) for url in urls})[:MAX_CANDIDATES]
         candidates, hashed = "\n".join(ordered), key_hash(image.key)
         host_id, rule_id = host_id_of(self._db, parts(ordered[0]).host), rule_id_of(self._db, image.rule, image.version)

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger import bounded
 from d4c_images.ledger.admission import bulk
 from d4c_images.ledger.admission.chunk import Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.admission.write_buffer import SortedRuns
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.rows import bounded
 
 LOAD_ROWS = 50_000
 FLUSH_ROWS = 3 << 17

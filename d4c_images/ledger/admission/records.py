@@ -21,8 +21,8 @@ from d4c_images.ledger.admission.chunk import Numbers, SeenFilter
 from d4c_images.ledger.admission.recovery import SET_RECORDED, catch_up
 from d4c_images.ledger.admission.write_buffer import Place, SortedRuns
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.rollup import record_status
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows.rollup import record_status
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus
 
 LOAD_ROWS = 50_000

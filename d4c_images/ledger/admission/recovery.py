@@ -14,7 +14,7 @@ from operator import itemgetter
 from d4c_images import crash
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus
 
 CAUGHT_UP = "SELECT recorded_image_id, keyed_image_id FROM caught_up"

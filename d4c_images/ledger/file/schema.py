@@ -354,7 +354,7 @@ CREATE TABLE leases (
     lent_at     INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL
 );
--- The images that are lent. Their rows in image_rows stay as they were until they are settled (ledger/lent.py).
+-- The images that are lent. Their rows in image_rows stay as they were until they are settled (ledger/rows/lent.py).
 CREATE TABLE lent (
     image_id  INTEGER PRIMARY KEY,
     lease_id  INTEGER NOT NULL
@@ -418,7 +418,7 @@ CREATE TABLE checkpoints (
     run_id    INTEGER NOT NULL,      -- that wrote it: true as long as no other kind of run has owned the ledger since
     position  TEXT NOT NULL          -- JSON
 ) WITHOUT ROWID;
-CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (ledger/rollup.py) has ended; empty else
+CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (ledger/rows/rollup.py) has ended; empty else
     host_id     INTEGER NOT NULL,
     status      TEXT NOT NULL,
     error_type  TEXT NOT NULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from d4c_images.ledger.lent import IS_LENT, STATUS
+from d4c_images.ledger.rows.lent import IS_LENT, STATUS
 
 # Of a host `h` and its group `p`, if it has one: a wait holds for both.
 BLOCKED_UNTIL = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_until ELSE h.blocked_until END"

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from d4c_images import crash
-from d4c_images.ledger import same_images
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import expand_documents, mark_placeholders
-from d4c_images.ledger.rollup import CountChanges, shown_by
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import same_images
+from d4c_images.ledger.rows.rollup import CountChanges, shown_by
+from d4c_images.ledger.rows.tally import Tally
 
 PIECE = 5_000
 """Records of which one transaction changes the counts, and links that it makes."""

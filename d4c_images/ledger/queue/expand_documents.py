@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
-from d4c_images.ledger import bounded
-from d4c_images.ledger.hashes import key_hash
-from d4c_images.ledger.names import host_id_of, rule_id_of
-from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, record_status
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.hashes import key_hash
+from d4c_images.ledger.rows.names import host_id_of, rule_id_of
+from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges, record_status
+from d4c_images.ledger.rows.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
 
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import bounded
-from d4c_images.ledger.lent import IS_LENT
-from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.queue import untried
 from d4c_images.ledger.queue.carried import packed
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.lent import IS_LENT
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Failure, Status
 
 COLUMNS = "i.image_id, i.gbif_id, i.urls, i.url_no, i.status, i.error_type"

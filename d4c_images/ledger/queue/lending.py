@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import bounded, evidence, lent
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.queue import carried, refetching, untried
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import bounded, lent, variants
+from d4c_images.ledger.rows.lent import IS_LENT
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Claim, Status, Turn
 
 CANDIDATES = f"""
@@ -102,7 +102,7 @@ def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Te
     lent.add(db, lease_id, (row[0] for row in rows))
     tally = Tally()
     claims = []
-    hashes = evidence.hashes_of(db, {row[0]: row[3].split("\n") for row in rows})
+    hashes = variants.hashes_of(db, {row[0]: row[3].split("\n") for row in rows})
     for row in rows:
         image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, failure = row
         tally.image(-1, host_id, status, error_type, final=False)

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from d4c_images.ledger import bounded
-from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.queue import expand_documents, refetching
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.lent import IS_LENT
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import ErrorType, Status
 
 HELD = f"""

@@ -17,12 +17,12 @@ from itertools import islice
 from typing import NamedTuple
 
 from d4c_images import crash
-from d4c_images.ledger import bounded
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred, mark_placeholders, shards
 from d4c_images.ledger.queue.mark_placeholders import Marked, mark, placeholder
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
 from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import bounded, evidence, lent
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.lent import IS_LENT
-from d4c_images.ledger.names import host_id_of
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import bounded, lent, variants
+from d4c_images.ledger.rows.lent import IS_LENT
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Claim, Move, Outcome, OwnCode, Status, Stored, Verdict
 
 # A refusal is an answer, too. What may pass, is asked for again with the next `--refetch`.
@@ -184,7 +184,7 @@ def lend(db: sqlite3.Connection, lease_id: int, host_id: int, rows: Iterable[tup
                 redirect_url=redirect_url,
                 hops=hops,
                 may_be_stored=dead_lease_id is not None,
-                hashes=evidence.hashes_of(db, {image_id: [url]}).get(image_id, ()),
+                hashes=variants.hashes_of(db, {image_id: [url]}).get(image_id, ()),
                 stored=Stored(*stored),
                 revision=n + 1,
             )

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from d4c_images.identity import parts
-from d4c_images.ledger import bounded
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.queue import deferred
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Status
 
 FAILED = """

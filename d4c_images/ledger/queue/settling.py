@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger import evidence, lent
-from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.queue import expand_documents, lending, pacing, placeholders, refetching, shards
 from d4c_images.ledger.queue.carried import packed
 from d4c_images.ledger.queue.mark_placeholders import Marked
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.rows import lent, variants
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally, is_final
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
 from d4c_images.policy.pace import News
 from d4c_images.system import clocks
@@ -290,7 +290,7 @@ class _Settlement:
         assert blob is not None
         if outcome.hash_matches is not None:
             url = held.urls.split("\n")[held.url_no]
-            evidence.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+            variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
         if self._watch is not None and self._watch.knows(self._db, held.host_id, blob):
             refused = Verdict(Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, f"sha256 {blob.sha256.hex()}")
             refetching.fail(self._db, lease_id, outcome, refused, self._now)
@@ -332,7 +332,7 @@ class _Settlement:
         )
         if outcome.hash_matches is not None:
             url = held.urls.split("\n")[outcome.url_no]
-            evidence.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+            variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
         if blob is not None and blob.offset is not None:
             self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
         size_bytes = blob.size_bytes if blob else 0

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger.lent import IS_LENT
-from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.queue import pacing
-from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.rows.lent import IS_LENT
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.tally import Tally, is_final
 from d4c_images.model import ErrorType, Sign, Status
 from d4c_images.policy.shut_door import Door, Suspect, as_suspects, page_of
 from d4c_images.system import clocks

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from d4c_images.ledger.lent import IS_LENT, STATUS
+from d4c_images.ledger.rows.lent import IS_LENT, STATUS
 from d4c_images.model import RecordStatus
 
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]

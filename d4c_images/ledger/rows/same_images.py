@@ -12,11 +12,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from d4c_images.ledger.hashes import key_hash
-from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.queue import expand_documents, untried
-from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, shown_by
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.rows.hashes import key_hash
+from d4c_images.ledger.rows.lent import STATUS
+from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges, shown_by
+from d4c_images.ledger.rows.tally import Tally, is_final
 from d4c_images.model import ErrorType, Status
 
 AT_ONCE = 1_000

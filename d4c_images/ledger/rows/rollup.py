@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from d4c_images import crash
-from d4c_images.ledger import recount
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.recount import Position, Step
-from d4c_images.ledger.recount import record_status as record_status
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import recount
+from d4c_images.ledger.rows.recount import Position, Step
+from d4c_images.ledger.rows.recount import record_status as record_status
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus
 
 FINALIZE = "init --finalize-only"

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from d4c_images.ledger import places
 from d4c_images.ledger.file.reader import Reader, open_reader
+from d4c_images.ledger.questions import locations
 from d4c_images.stores import Place, reading
 
 
@@ -23,7 +23,7 @@ class Collection:
 
         Raises `KeyError` where the record shows no such image or it is not stored, `OSError` where the disk fails.
         """
-        found = places.shown_as(self._ledger, gbif_id, image_no)
+        found = locations.shown_as(self._ledger, gbif_id, image_no)
         if found is None:
             raise KeyError((gbif_id, image_no))
         return b"".join(reading.pieces(self._root, Place(found.path, found.offset), found.size_bytes))

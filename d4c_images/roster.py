@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from d4c_images.ledger import questions
+from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import pacing
 from d4c_images.model import Turn
 from d4c_images.policy import pace
@@ -301,7 +301,7 @@ class Roster:
         """A host whose queue has grown; None where the run leaves it alone."""
         if self.is_new(host_id):
             self.grow(host_id + 1)
-            name = questions.host_name(db, host_id)
+            name = from_counters.host_name(db, host_id)
             group = self.book.limits(name).group
             is_ours = not self.scope.only or name in self.scope.only
             self.group_no[host_id] = NOT_OURS if not is_ours else ALONE if group is None else self.number_of(group)
@@ -386,7 +386,7 @@ class Roster:
         """Ask what is left of the hosts where something has changed."""
         host_ids, self._changed = list(self._changed), set()
         for at in range(0, len(host_ids), HOSTS_A_STEP):
-            for host_id, n_left in questions.n_left(db, host_ids[at : at + HOSTS_A_STEP], refetch=self.scope.refetch):
+            for host_id, n_left in from_counters.n_left(db, host_ids[at : at + HOSTS_A_STEP], refetch=self.scope.refetch):
                 if self.is_ours(host_id):
                     self._count(host_id, n_left)
 

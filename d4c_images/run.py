@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from d4c_images.ledger import questions
+from d4c_images.ledger.questions import from_counters
 from d4c_images.model import Orders, Report
 from d4c_images.policy.limits import HostTable
 from d4c_images.policy.pace import Policy
@@ -76,8 +76,8 @@ class Snapshot:
     now: float
     started_at: float
     totals: Totals
-    images: questions.ImageCounts
-    hosts: tuple[questions.HostCount, ...]  # of those with work left: who has most, first, and who ends last
+    images: from_counters.ImageCounts
+    hosts: tuple[from_counters.HostCount, ...]  # of those with work left: who has most, first, and who ends last
     n_hosts: int  # with work left
     blocked: dict[str, float]  # of `hosts`: unix time until which nobody asks it
     paused: frozenset[str] = frozenset()  # of `hosts`, by a person

@@ -15,9 +15,9 @@ from sqlite3 import Connection
 
 from d4c_images import conclusions, crash
 from d4c_images.doors import Doors, Seen
-from d4c_images.ledger import questions
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import deferred, giving_up, lending, pacing, refetching, settling, wishes
 from d4c_images.ledger.queue.placeholders import Watch
 from d4c_images.lender import Lender
@@ -154,7 +154,7 @@ class Steward:
     def _is_any_paused(self, now: float) -> bool:
         """Whether images are left that nothing but a person's word holds back. Asked once, at the end."""
         wall = clocks.now.to_wall(now)
-        paused = questions.paused_with_work(self._ledger.connection, wall, refetch=self._plan.refetch)
+        paused = from_counters.paused_with_work(self._ledger.connection, wall, refetch=self._plan.refetch)
         return any(self._hosts.is_ours(host_id) for host_id in paused)
 
     def _lend(self) -> None:
@@ -445,13 +445,13 @@ class Steward:
         wall = clocks.now.to_wall(now)  # by which people name the ends of pauses
         self._hosts.recount(db)
         host_ids = self._hosts.top(self._lender.agenda.least_s, TOP_HOSTS)
-        states = questions.host_states(db, host_ids)
+        states = from_counters.host_states(db, host_ids)
         return Snapshot(
             now,
             self._started_at,
             replace(self._totals),
-            questions.image_counts(db, refetch=self._plan.refetch),
-            tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
+            from_counters.image_counts(db, refetch=self._plan.refetch),
+            tuple(from_counters.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
             {
                 state.host: until
@@ -459,6 +459,6 @@ class Steward:
                 if (until := self._hosts.waits_until(host_id, state.blocked_until)) > now
             },
             frozenset(state.host for state in states.values() if state.paused_until > wall),
-            questions.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now),
-            questions.n_paused(db, wall),
+            from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now),
+            from_counters.n_paused(db, wall),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images import crash
-from d4c_images.ledger.places import Shelved
+from d4c_images.ledger.questions.locations import Shelved
 from d4c_images.stores import Keep, Place
 from d4c_images.stores.local import LocalStore, folder_of
 from d4c_images.stores.partial import stem_of

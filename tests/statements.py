@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from d4c_images.ledger import overview
 from d4c_images.ledger.file import connect, schema
+from d4c_images.ledger.questions import overview
 
 PACKAGE = Path(connect.__file__).parents[1]
 

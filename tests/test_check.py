@@ -21,8 +21,8 @@ from rich.console import Console
 from d4c_images import cli
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit
 from d4c_images.ledger.file.reader import Reader, open_reader
+from d4c_images.ledger.questions import audit
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.report import check_progress, check_state
 from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check

@@ -16,9 +16,9 @@ from types import FrameType
 import pytest
 
 from d4c_images import cli
-from d4c_images.ledger import overview
 from d4c_images.ledger.file import connect
 from d4c_images.ledger.file.reader import Reader, open_reader
+from d4c_images.ledger.questions import overview
 from d4c_images.ledger.queue import pacing, wishes
 from d4c_images.policy.limits import HostTable, LimitBook, parse_hosts
 from d4c_images.report.hosts import Choice, in_order, lines

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
-from d4c_images.ledger import questions
 from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.questions import from_counters
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
 from d4c_images.rounds import idle_rounds
@@ -219,7 +219,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = questions.image_counts(ledger.connection, refetch=plan.refetch).left
+        left = from_counters.image_counts(ledger.connection, refetch=plan.refetch).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
@@ -363,5 +363,5 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
-        if not questions.knows_host(ledger.connection, name):
+        if not from_counters.knows_host(ledger.connection, name):
             raise UsageError(f"the ledger knows no host '{name}'")

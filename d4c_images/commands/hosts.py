@@ -110,7 +110,7 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
 
 
 def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
-    from d4c_images.ledger import overview
+    from d4c_images.ledger.questions import overview
     from d4c_images.report.hosts import in_order
 
     book = LimitBook(table, overview.wanted_limits(ledger))
@@ -142,8 +142,8 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
 
 def _meant(path: Path, names: Sequence[str]) -> str:
     """Which hosts the names and patterns stand for now, in a few words."""
-    from d4c_images.ledger import overview
     from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.ledger.questions import overview
 
     n, examples = 0, list[str]()
     with open_reader(path) as ledger:

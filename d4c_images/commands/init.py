@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
-from d4c_images.ledger import questions
 from d4c_images.ledger.file import migrations, owner
+from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import wishes
 from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
@@ -214,7 +214,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     if not path.exists():
         return
     with session.owned(path, "init --reset", settings, terms=migrations.Terms(leave_as_is=True)) as ledger:
-        n_images, n_stored = questions.images_and_stored(ledger.connection)
+        n_images, n_stored = from_counters.images_and_stored(ledger.connection)
     if ask:
         if not sys.stdin.isatty():
             raise UsageError(

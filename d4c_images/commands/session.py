@@ -186,14 +186,14 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
 
     What they were lent says where; an image that nobody is lent again would keep it for good.
     """
-    from d4c_images.ledger import left_behind
+    from d4c_images.ledger.questions import interrupted
     from d4c_images.ledger.queue import shards
     from d4c_images.stores import own_files
     from d4c_images.stores.local import sweep_part
     from d4c_images.stores.partial import Numbers
 
     heart = owner.Heart(ledger, clocks.now)
-    for some in left_behind.by_earlier_runs(ledger):
+    for some in interrupted.by_earlier_runs(ledger):
         for left in some:
             sweep_part(root, Numbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
         heart.beat_if_due()

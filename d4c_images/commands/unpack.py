@@ -34,8 +34,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.ledger import places
     from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.ledger.questions import locations
     from d4c_images.report.check import CheckProgress
     from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.unpacking import Unpacked, unpack
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     selects = bool(args.gbif_id) or args.ids is not None
     live = session.wants_progress(args, sys.stderr)
     with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
-        total = None if selects else places.n_stored(ledger)
-        images = places.shown_by(ledger, gbif_ids) if selects else places.all_stored(ledger)
+        total = None if selects else locations.n_stored(ledger)
+        images = locations.shown_by(ledger, gbif_ids) if selects else locations.all_stored(ledger)
 
         def show(done: Unpacked) -> None:
             view.show(CheckProgress("images", done.n_seen, total))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from d4c_images.errors import UsageError
 from d4c_images.ledger.file.reader import Row
-from d4c_images.ledger.tables import Table
+from d4c_images.ledger.questions.tables import Table
 from d4c_images.stores import own_files
 
 Sink = Callable[[Sequence[Row]], None]

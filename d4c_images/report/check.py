@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit
-from d4c_images.ledger.audit import StoredImage
-from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
+from d4c_images.ledger.questions import audit
+from d4c_images.ledger.questions.audit import StoredImage
+from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.queue import wishes
 from d4c_images.ledger.rows import recount
 from d4c_images.ledger.rows.recount import Position

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from d4c_images.ledger import audit
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
+from d4c_images.ledger.questions import audit
 from d4c_images.system import clocks
 from d4c_images.system.small_files import json_of
 

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d4c_images.ledger import overview
 from d4c_images.ledger.file import liveness
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
+from d4c_images.ledger.questions import overview
+from d4c_images.ledger.questions.overview import (
+    ArchiveState,
+    FailureCount,
+    HostState,
+    LastHost,
+    NonImageAnswer,
+    NotAgain,
+    RunRow,
+    Traffic,
+)
 from d4c_images.model import ErrorType, RecordStatus
 from d4c_images.policy.limits import HostLimits
 

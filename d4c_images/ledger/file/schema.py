@@ -414,7 +414,7 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
 
 -- Statements that take long and are made in committed chunks: how far each has come. Gone when it has ended.
 CREATE TABLE checkpoints (
-    name      TEXT PRIMARY KEY,      -- finalize; root: the image root of the last run (ledger/roots.py); that stays
+    name      TEXT PRIMARY KEY,      -- finalize; root: the image root of the last run (ledger/questions/last_root.py); that stays
     run_id    INTEGER NOT NULL,      -- that wrote it: true as long as no other kind of run has owned the ledger since
     position  TEXT NOT NULL          -- JSON
 ) WITHOUT ROWID;

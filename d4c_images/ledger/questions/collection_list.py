@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from operator import itemgetter
 
-from d4c_images.ledger import tables
 from d4c_images.ledger.file.reader import Reader, Row
-from d4c_images.ledger.tables import STEP_ROWS, Progress, Table
+from d4c_images.ledger.questions import tables
+from d4c_images.ledger.questions.tables import STEP_ROWS, Progress, Table
 
 COLLECTION = Table(
     "collection",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
-from d4c_images.ledger import overview
 from d4c_images.ledger.file.reader import Reader, Row
+from d4c_images.ledger.questions import overview
 
 STEP_ROWS = 10_000
 STEP_CHARS = 1 << 22

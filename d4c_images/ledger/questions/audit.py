@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.places import image_named
+from d4c_images.ledger.questions.locations import image_named
 from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.rows.lent import IS_LENT, NEXT_REVISION
 from d4c_images.ledger.rows.recount import TOP_IMAGE, recount_one

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import stating
 from d4c_images.errors import SourceError
 from d4c_images.identity import identify, usable_url
+from d4c_images.ingest import publisher_rows
 from d4c_images.sources import open_media
 from d4c_images.sources.layout import term
 from d4c_images.sources.media_table import number_of
@@ -453,7 +453,7 @@ def test_where_a_span_ends_does_not_show(tmp_path: Path, monkeypatch: pytest.Mon
     rows = [[str(n // 4), f"{HOST}/{n}.jpg", variants[n % 4], f"g{n // 4}"] for n in range(40)]
     path = audubon(tmp_path / "a.zip", ["accessURI", "variant", "providerManagedID"], rows)
     load_all(tmp_path / "one.sqlite", path)
-    monkeypatch.setattr(stating, "SPAN_ROWS", 1)
+    monkeypatch.setattr(publisher_rows, "SPAN_ROWS", 1)
     load_all(tmp_path / "many.sqlite", path)
     assert differences(tmp_path / "one.sqlite", tmp_path / "many.sqlite") == []
     assert len(urls_of(tmp_path / "one.sqlite")) == 10

@@ -71,7 +71,7 @@ IMPURE = {
 # Where an unforeseen error must not end more than it has to: an image, its smaller copy; one message; the end of the program.
 MAY_CATCH_ALL = {"d4c_images/attempts.py", "d4c_images/decode/decoder.py", "d4c_images/notify/slack.py", "d4c_images/cli.py"}
 MAY_READ_ENVIRONMENT = {"d4c_images/settings.py", "d4c_images/crash.py"}
-MAY_ASK_SQL = {"d4c_images/ingest.py"}  # one small question each
+MAY_ASK_SQL = {"d4c_images/ingest/ingest.py"}  # one small question each
 SQL = re.compile(
     r"\s*(SELECT\s.*\sFROM|INSERT\s+(OR\s+\w+\s+)?INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|PRAGMA|CREATE\s+TABLE)\s", re.S
 )

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
-from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
+from d4c_images.ingest import ingest as ingest_module
+from d4c_images.ingest.chunks import chunks
+from d4c_images.ingest.ingest import IngestSummary, Progress, ingest, ingest_labels
 from d4c_images.ledger.admission import admit, records, recovery
 from d4c_images.ledger.admission.archives import ArchiveCounts
 from d4c_images.ledger.file import owner
@@ -22,7 +23,6 @@ from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.queue import lending, settling
 from d4c_images.ledger.rows import hashes, rollup
 from d4c_images.model import Outcome, Report, Status, Verdict
-from d4c_images.prepare import chunks
 from d4c_images.sources import lines, open_source
 from tests.ingest_model import COLUMNS, Model, Row, table
 from tests.ledger_dump import differences

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from d4c_images.cli import main
 from d4c_images.errors import Stopped
-from d4c_images.ingest import ingest_labels
+from d4c_images.ingest.ingest import ingest_labels
 from d4c_images.ledger.admission import labels
 from d4c_images.ledger.file import connect, migrations, owner, views
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells

@@ -21,7 +21,7 @@ from bench.instant_worker import outcome
 from bench.shape_rows import SHAPES, Shape
 from d4c_images import cli
 from d4c_images.commands import presets
-from d4c_images.ingest import ingest, ingest_labels
+from d4c_images.ingest.ingest import ingest, ingest_labels
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.model import Orders, Report

@@ -54,7 +54,7 @@ def ended(process: subprocess.Popen[str]) -> str:
     [
         "d4c_images.cli",  # before anything
         "d4c_images.commands.session",
-        "d4c_images.reading",
+        "d4c_images.ingest.reader_process",
         "d4c_images.report.ingest_progress",  # its reader has been started, and has not begun to load
         "d4c_images.ledger.admission.recovery",
     ],

@@ -22,9 +22,9 @@ from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
 
 if TYPE_CHECKING:
-    from d4c_images.ingest import Progress
+    from d4c_images.ingest.ingest import Progress
+    from d4c_images.ingest.reader_process import Reader
     from d4c_images.ledger.rows.rollup import RollUpProgress
-    from d4c_images.reading import Reader
     from d4c_images.report.check_progress import CheckProgressView
 
 COL_XR = "7ddf754f-d193-4cc9-b351-99906754a03b"  # Catalogue of Life, GBIF's taxonomy since 2026
@@ -85,7 +85,7 @@ def _checklist_key(text: str) -> str:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.reading import Reader
+    from d4c_images.ingest.reader_process import Reader
 
     if args.finalize_only:
         return _finalize(args, settings)
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int:
     from rich.console import Console
 
-    from d4c_images.ingest import ingest, ingest_labels
+    from d4c_images.ingest.ingest import ingest, ingest_labels
     from d4c_images.report.ingest_progress import IngestProgress, note_lines, nothing_usable, summary_lines
     from d4c_images.sources import open_labels, open_media, path_of
 

@@ -8,12 +8,12 @@ from itertools import repeat
 import numpy as np
 
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
+from d4c_images.ingest.interning import ManyNumbering, Numbering
+from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
 from d4c_images.ledger.admission.chunk import Chunk, Seen, SeenFilter, Stated, hashes_of
 from d4c_images.ledger.rows.hashes import key_hash
-from d4c_images.numbering import ManyNumbering, Numbering
 from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
-from d4c_images.stating import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
 
 # What is remembered before all of it is forgotten.
 MAX_TEXTS = 1 << 17

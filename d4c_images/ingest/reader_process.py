@@ -18,8 +18,8 @@ from d4c_images.errors import D4CError, SourceError
 from d4c_images.system import child_process
 
 if TYPE_CHECKING:
+    from d4c_images.ingest.publisher_rows import Assignment
     from d4c_images.ledger.admission.chunk import Chunk, Seen
-    from d4c_images.stating import Assignment
 
 SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
 SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
@@ -29,8 +29,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
 from d4c_images.system.child_process import settle_in
 settle_in()
-import d4c_images.prepare  # what takes time is loaded before there is something to read
-from d4c_images.reading import read
+import d4c_images.ingest.chunks  # what takes time is loaded before there is something to read
+from d4c_images.ingest.reader_process import read
 told, freed, slots = map(int, sys.argv[1:])
 read(sys.stdin.buffer, Connection(told, readable=False), Connection(freed, writable=False), slots)
 """
@@ -96,7 +96,7 @@ class Reader:
 
 def read(stdin: IO[bytes], pipe: Connection, freed: Connection, slots: int) -> None:
     """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
-    from d4c_images.prepare import chunks
+    from d4c_images.ingest.chunks import chunks
 
     gc.disable()
     n_sent = 0

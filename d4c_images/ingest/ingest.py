@@ -14,17 +14,17 @@ from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
+from d4c_images.ingest.chunks import chunks
+from d4c_images.ingest.publisher_rows import Assignment
+from d4c_images.ingest.reader_process import Reader
 from d4c_images.ledger.admission import archives, labels
 from d4c_images.ledger.admission.admit import Admission
 from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.ledger.file import background_checkpoint
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred
-from d4c_images.prepare import chunks
-from d4c_images.reading import Reader
 from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
-from d4c_images.stating import Assignment
 
 ROWS_PER_TRANSACTION = 20_000
 BYTES_PER_TRANSACTION = 16 << 20  # of texts in memory: ordinary rows have a third of that

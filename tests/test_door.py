@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.lanes import Job, Lane
 from d4c_images.model import ErrorType, Reply, Sign, Status, Turn, Verdict
 from d4c_images.policy import page_signs
 from d4c_images.policy.judge import Policy, judge
@@ -24,6 +23,7 @@ from d4c_images.policy.shut_door import (
     names_picture,
     page_of,
 )
+from d4c_images.worker.lanes import Job, Lane
 
 ROWS = [line.split("\t") for line in (Path(__file__).parent / "tables" / "signs.tsv").read_text(encoding="utf-8").splitlines()[1:]]
 

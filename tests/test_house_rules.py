@@ -69,7 +69,7 @@ IMPURE = {
 }
 
 # Where an unforeseen error must not end more than it has to: an image, its smaller copy; one message; the end of the program.
-MAY_CATCH_ALL = {"d4c_images/attempts.py", "d4c_images/decode/decoder.py", "d4c_images/notify/slack.py", "d4c_images/cli.py"}
+MAY_CATCH_ALL = {"d4c_images/worker/attempts.py", "d4c_images/decode/decoder.py", "d4c_images/notify/slack.py", "d4c_images/cli.py"}
 MAY_READ_ENVIRONMENT = {"d4c_images/settings.py", "d4c_images/crash.py"}
 MAY_ASK_SQL = {"d4c_images/ingest/ingest.py"}  # one small question each
 SQL = re.compile(
@@ -128,7 +128,7 @@ def test_layers(module: str) -> None:
         ("d4c_images/ledger/admission/admit.py", "def f():\n    import d4c_images.stores.local"),
         ("d4c_images/report/check.py", "from ..cli import main"),
         ("d4c_images/steward.py", "from d4c_images.runners.inline import X"),
-        ("d4c_images/worker.py", "from tests.publishers import client"),
+        ("d4c_images/worker/loop.py", "from tests.publishers import client"),
     ],
 )
 def test_a_breach_of_the_layers_is_seen(module: str, code: str) -> None:
@@ -191,7 +191,7 @@ NOT_FOR_A_START = {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyar
         ("d4c_images.cli", NOT_FOR_A_START),
         ("d4c_images.steward", NOT_FOR_A_START),
         ("d4c_images.report.progress", NOT_FOR_A_START),
-        ("d4c_images.worker", NOT_FOR_A_START - {"pycurl"} | {"sqlite3"}),
+        ("d4c_images.worker.loop", NOT_FOR_A_START - {"pycurl"} | {"sqlite3"}),
     ],
 )
 def test_nobody_loads_what_it_does_not_need(module: str, spared: set[str]) -> None:

@@ -174,7 +174,7 @@ MUTANTS = (
     ),
     Mutant(
         "success is told before the file is kept (I1)",
-        "d4c_images/beside.py",
+        "d4c_images/worker/threads.py",
         "        future = self._keeper.submit(self._store.put, [kept.keep for kept in self._putting])\n",
         "        keeps = [kept.keep for kept in self._putting]\n"
         "        future = self._decoders.submit(lambda: ["
@@ -200,7 +200,7 @@ MUTANTS = (
     ),
     Mutant(
         "new bytes of a stored image take the name of those before (I2)",
-        "d4c_images/attempts.py", "job.turn.lease_id, claim.revision)", "job.turn.lease_id)",
+        "d4c_images/worker/attempts.py", "job.turn.lease_id, claim.revision)", "job.turn.lease_id)",
         "tests/test_refetch.py::test_killed_at_a_point[files-put.done]",
     ),
     Mutant(
@@ -285,11 +285,11 @@ MUTANTS = (
     ),
     Mutant(
         "an interval ends with its turn (I5)",
-        "d4c_images/worker.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
+        "d4c_images/worker/loop.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
     ),
     Mutant(
         "a turn that arrives during a named wait is worked (I8)",
-        "d4c_images/worker.py", "if now < self._attempts.waits_until(lane):", "if False:", WAITS,
+        "d4c_images/worker/loop.py", "if now < self._attempts.waits_until(lane):", "if False:", WAITS,
     ),
     Mutant(
         "a named wait is heard of only with the body of its answer (I8)",
@@ -303,7 +303,7 @@ MUTANTS = (
     ),
     Mutant(
         "a wait is one of its host, not of its group (I8)",
-        "d4c_images/lanes.py", "self.group = turn.group or turn.host", "self.group = turn.host", WAITS,
+        "d4c_images/worker/lanes.py", "self.group = turn.group or turn.host", "self.group = turn.host", WAITS,
     ),
     Mutant(
         "trouble cuts a named wait short (I8)",

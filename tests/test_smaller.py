@@ -18,10 +18,10 @@ from PIL import Image, ImageCms
 
 from d4c_images.decode import Decoder, NotReduced, original_sha256_of
 from d4c_images.decode.memory_budget import Room
-from d4c_images.examine import Found, examine, look
 from d4c_images.model import Claim, ErrorType, PublishedHash, Reply, Status
 from d4c_images.stores import Keep, Partial
 from d4c_images.stores.local import LocalStore
+from d4c_images.worker.verify import Found, examine, look
 from tests import plain_files
 from tests.plain_files import Array, Tags
 from tests.publishers import pictures

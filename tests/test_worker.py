@@ -16,20 +16,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from d4c_images import worker as worker_module
-from d4c_images.attempts import TROUBLES
 from d4c_images.decode import Decoder, TakesLong
 from d4c_images.errors import StoreError
-from d4c_images.examine import Examiner
 from d4c_images.fetch import Connections, Fetcher, Request
-from d4c_images.lanes import FEW_ALIKE
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
 from d4c_images.policy.judge import Policy
 from d4c_images.policy.rate_limits import Wish
 from d4c_images.policy.shut_door import UNSIGNED
 from d4c_images.stores import Keep, Place, partial
 from d4c_images.stores.local import LocalStore
-from d4c_images.worker import Clock, work
+from d4c_images.worker import loop as worker_module
+from d4c_images.worker.attempts import TROUBLES
+from d4c_images.worker.lanes import FEW_ALIKE
+from d4c_images.worker.loop import Clock, work
+from d4c_images.worker.verify import Examiner
 from tests.patience import PATIENCE_S
 from tests.publishers.breaks import large
 from tests.publishers.client import Publishers

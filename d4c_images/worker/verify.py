@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from d4c_images import documents
-from d4c_images.beside import Slow
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.model import Blob, Claim, ErrorType, PublishedHash, Reply, Status, Unfolding, Verdict
 from d4c_images.policy.judge import MAX_DETAIL, judge_decoded
 from d4c_images.policy.sniff import Sniffed, sniff, sniff_tiff
 from d4c_images.stores import Partial, Store
+from d4c_images.worker import iiif_documents
+from d4c_images.worker.threads import Slow
 
 if TYPE_CHECKING:
     from d4c_images.decode import Decoder, Reduced
@@ -67,12 +67,12 @@ class Examiner:
         self.decoder()
         room = self._room
         assert room is not None
-        needed = documents.need_bytes(reply, room.common_bytes)
+        needed = iiif_documents.need_bytes(reply, room.common_bytes)
         taken_bytes = needed if isinstance(needed, int) else 0  # it is not parsed, then
 
         def act() -> Unfolding | Verdict:
             with room.taken(taken_bytes):
-                return documents.read(reply, verdict, asked, url_no, needed)
+                return iiif_documents.read(reply, verdict, asked, url_no, needed)
 
         return act() if taken_bytes <= room.own_bytes else Slow(act)
 

@@ -14,12 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from d4c_images import documents
-from d4c_images.beside import Beside, Slow
 from d4c_images.errors import D4CError
-from d4c_images.examine import Examiner, Found
 from d4c_images.fetch import Fetcher, Request, host_of, may_be_brotli
-from d4c_images.lanes import Attempt, Clock, Lane
 from d4c_images.model import (
     ErrorType,
     Failure,
@@ -35,6 +31,10 @@ from d4c_images.model import (
 from d4c_images.policy import conditional, rate_limits, robots, waits
 from d4c_images.policy.judge import Policy, judge
 from d4c_images.stores import Keep, Place, Store
+from d4c_images.worker import iiif_documents
+from d4c_images.worker.lanes import Attempt, Clock, Lane
+from d4c_images.worker.threads import Beside, Slow
+from d4c_images.worker.verify import Examiner, Found
 
 PACKAGE = Path(__file__).parent
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
@@ -218,7 +218,7 @@ class Attempts:
                 self._is_as_stored(attempt, reply)
                 return
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
-        elif attempt.claim.stored is None and documents.may_be_document(reply, verdict):
+        elif attempt.claim.stored is None and iiif_documents.may_be_document(reply, verdict):
             asked = attempt.claim.urls[attempt.url_no]
             self._run(attempt, self._on_read, self._examiner.read, reply, verdict, asked, attempt.url_no)
         elif attempt.is_upgraded and not verdict.host_trouble:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from d4c_images.attempts import Attempts
-from d4c_images.beside import Beside
-from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher
-from d4c_images.lanes import Attempt, Clock, Job, Lane
 from d4c_images.model import Orders, Outcome, Report
 from d4c_images.policy.judge import Policy
 from d4c_images.stores import Store
+from d4c_images.worker.attempts import Attempts
+from d4c_images.worker.lanes import Attempt, Clock, Job, Lane
+from d4c_images.worker.threads import Beside
+from d4c_images.worker.verify import Examiner
 
 __all__ = ["Clock", "Feed", "work"]
 

@@ -21,10 +21,10 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.model import Orders
 from d4c_images.policy.limits import HostLimits, HostTable
 from d4c_images.report.progress import LogProgress
-from d4c_images.run import Plan
 from d4c_images.runners.processes import ProcessRunner
 from d4c_images.settings import Settings
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Plan
 
 
 class Watched(ProcessRunner):

@@ -19,8 +19,8 @@ from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report
 from d4c_images.policy.judge import Policy, judge
 from d4c_images.policy.limits import parse_hosts
 from d4c_images.report.announce import Announcer
-from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.worker.lanes import FEW_ALIKE, Job, Lane
 from tests.test_lender import STARTED, Simulation, counts, ledger_of
 

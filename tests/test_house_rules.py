@@ -127,7 +127,7 @@ def test_layers(module: str) -> None:
         ("d4c_images/fetch/fetcher.py", "from d4c_images import decode"),
         ("d4c_images/ledger/admission/admit.py", "def f():\n    import d4c_images.stores.local"),
         ("d4c_images/report/check.py", "from ..cli import main"),
-        ("d4c_images/steward.py", "from d4c_images.runners.inline import X"),
+        ("d4c_images/steward/steward.py", "from d4c_images.runners.inline import X"),
         ("d4c_images/worker/loop.py", "from tests.publishers import client"),
     ],
 )
@@ -189,7 +189,7 @@ NOT_FOR_A_START = {"numpy", "rich", "requests", "pycurl", "PIL", "pandas", "pyar
     ("module", "spared"),
     [
         ("d4c_images.cli", NOT_FOR_A_START),
-        ("d4c_images.steward", NOT_FOR_A_START),
+        ("d4c_images.steward.steward", NOT_FOR_A_START),
         ("d4c_images.report.progress", NOT_FOR_A_START),
         ("d4c_images.worker.loop", NOT_FOR_A_START - {"pycurl"} | {"sqlite3"}),
     ],

@@ -22,8 +22,8 @@ from d4c_images.ledger.rows import names
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
-from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
 
 STARTED = 1_800_000_000.0
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")

@@ -277,11 +277,11 @@ MUTANTS = (
     ),
     Mutant(
         "each host of a group has all its connections (I5)",
-        "d4c_images/lender.py", "host.group.granted += connections - lane.connections", "host.group.granted += 0", LENDER,
+        "d4c_images/steward/lender.py", "host.group.granted += connections - lane.connections", "host.group.granted += 0", LENDER,
     ),
     Mutant(
         "an interval is kept by several workers (I5)",
-        "d4c_images/roster.py", "return 0 if self.limits.is_for_one_lane and self.granted else", "return", LENDER,
+        "d4c_images/steward/hosts.py", "return 0 if self.limits.is_for_one_lane and self.granted else", "return", LENDER,
     ),
     Mutant(
         "an interval ends with its turn (I5)",
@@ -317,12 +317,12 @@ MUTANTS = (
     ),
     Mutant(
         "other workers hear of a wait when it is written down (I8)",
-        "d4c_images/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
+        "d4c_images/steward/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
         "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
     ),
     Mutant(
         "a wait that one host names is not its group's (I8)",
-        "d4c_images/conclusions.py", "group.held_until = now + news.retry_after_s", "group.held_until = now", DISTANCES,
+        "d4c_images/steward/feedback.py", "group.held_until = now + news.retry_after_s", "group.held_until = now", DISTANCES,
     ),
     Mutant(
         "cookies outlive their request",

@@ -71,9 +71,9 @@ def test_in_the_first_second_of_init(module: str, number: signal.Signals, tmp_pa
     "module",
     [
         "d4c_images.cli",
-        "d4c_images.run",
+        "d4c_images.steward.terms",
         "d4c_images.runners.processes",
-        "d4c_images.steward",  # its workers have been started, and have not begun to load
+        "d4c_images.steward.steward",  # its workers have been started, and have not begun to load
     ],
 )
 def test_in_the_first_second_of_download(module: str, number: signal.Signals, tmp_path: Path, publishers: Publishers) -> None:

@@ -21,8 +21,8 @@ from d4c_images.ledger.rows import rollup
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.pace import HostPace, Policy, Speed
-from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.system import clocks
 from tests.program import Collection, multimedia
 from tests.test_lender import ledger_of
@@ -361,7 +361,7 @@ def test_on_a_shared_disk_only_a_named_wait_is_committed_at_once(
 ) -> None:
     """What else the workers have to say is gathered for a second."""
     monkeypatch.setattr(ledger, "guard", Mock())
-    monkeypatch.setattr("d4c_images.steward.GATHER_S", 4.5)
+    monkeypatch.setattr("d4c_images.steward.steward.GATHER_S", 4.5)
     real, n_gathered, said_at = settling.settle, list[int](), list[int]()
 
     def settle(*args: Any) -> settling.Settled:

@@ -21,9 +21,9 @@ from d4c_images.ledger.questions import from_counters
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
 from d4c_images.rounds import idle_rounds
-from d4c_images.run import Ending, Plan, Runner, Watcher
 from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.settings import Settings
+from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
 from d4c_images.system import clocks, open_files
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _work(
     from d4c_images.ledger.queue.requeue import requeue_failed
     from d4c_images.notify import notifier_for
     from d4c_images.report.several import Watchers
-    from d4c_images.steward import Steward
+    from d4c_images.steward.steward import Steward
 
     watchers = Watchers()
     watchers.add(_progress(args))

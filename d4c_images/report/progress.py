@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TextIO
 
 from d4c_images.durations import show_size, show_span
-from d4c_images.run import Ending, Snapshot, Totals, Watcher
+from d4c_images.steward.terms import Ending, Snapshot, Totals, Watcher
 from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
 

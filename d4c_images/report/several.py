@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from d4c_images.run import Ending, Snapshot, Watcher
+from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
 
 class Watchers(Watcher):

@@ -25,10 +25,10 @@ from distributed.security import Security
 from d4c_images import __version__
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.run import Died, Event, Joined, Leaving, Reported
 from d4c_images.runners import quiet_dask, words
 from d4c_images.runners.meeting import Invitation, MeetingPlace
 from d4c_images.runners.pipe_worker import Work
+from d4c_images.steward.terms import Died, Event, Joined, Leaving, Reported
 from d4c_images.system import clocks
 
 CLOSE_S = 5.0  # for all workers to end, before their connections are cut

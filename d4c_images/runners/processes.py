@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.run import Died, Event, Joined, Reported
 from d4c_images.runners.pipe_worker import Work
+from d4c_images.steward.terms import Died, Event, Joined, Reported
 from d4c_images.system import child_process
 
 MAX_DEATHS = 10  # in a row, without a single report between them

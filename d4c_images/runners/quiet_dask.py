@@ -8,7 +8,7 @@ import dask
 import distributed  # noqa: F401  (brings the defaults that ours go before)
 from dask.utils import parse_timedelta
 
-from d4c_images.run import SILENCE_S
+from d4c_images.steward.terms import SILENCE_S
 
 dask.config.update_defaults(
     {

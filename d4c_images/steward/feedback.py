@@ -10,7 +10,7 @@ from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
 from d4c_images.policy.pace import News
 from d4c_images.policy.reachability import Silence
-from d4c_images.roster import Group, Host, Roster
+from d4c_images.steward.hosts import Group, Host, Roster
 from d4c_images.system import clocks
 
 

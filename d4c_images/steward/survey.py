@@ -12,11 +12,11 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from d4c_images.agenda import Agenda
 from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits
-from d4c_images.roster import ALONE, NOT_OURS, Group, Roster
+from d4c_images.steward.host_queue import Agenda
+from d4c_images.steward.hosts import ALONE, NOT_OURS, Group, Roster
 from d4c_images.system import clocks
 
 

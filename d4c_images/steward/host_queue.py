@@ -12,13 +12,13 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-from d4c_images.compact_heap import CompactHeap
+from d4c_images.steward.compact_heap import CompactHeap
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from d4c_images.compact_heap import Keys, Numbers
+    from d4c_images.steward.compact_heap import Keys, Numbers
 
 PATIENCE_S = 30.0
 MANY = 1000  # that come due together: moved as arrays

@@ -18,7 +18,7 @@ from d4c_images.policy import shut_door as rules
 from d4c_images.policy.judge import MAX_DETAIL
 from d4c_images.policy.pace import ASKED, DAY_IS_OVER, News, Policy
 from d4c_images.policy.shut_door import Answer, Door, Kind
-from d4c_images.roster import Lease
+from d4c_images.steward.hosts import Lease
 
 KEEP = 20_000  # hosts that are remembered; of more than that, those that were met first are forgotten unless they are shut
 LEAST_PROBES = 3  # in vain, before a host is given up: not the first one after a pause of weeks

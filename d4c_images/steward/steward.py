@@ -13,20 +13,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from sqlite3 import Connection
 
-from d4c_images import conclusions, crash
-from d4c_images.doors import Doors, Seen
+from d4c_images import crash
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import deferred, giving_up, lending, pacing, refetching, settling, wishes
 from d4c_images.ledger.queue.placeholders import Watch
-from d4c_images.lender import Lender
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
-from d4c_images.roster import Group, Host, Roster, Scope
-from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
-from d4c_images.survey import Survey
+from d4c_images.steward import feedback
+from d4c_images.steward.hosts import Group, Host, Roster, Scope
+from d4c_images.steward.lender import Lender
+from d4c_images.steward.shut_doors import Doors, Seen
+from d4c_images.steward.survey import Survey
+from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
 from d4c_images.system import clocks
 
 TICK_S = 0.25
@@ -199,7 +200,7 @@ class Steward:
             settled = settling.settle(db, reports, self._retry, now, self._watch)
             self._doors.tell(seen, settled.hosts)
             self._note_probes(reports, settled.hosts)
-            drawn = conclusions.draw(db, self._hosts, self._silence, settled.hosts, now)
+            drawn = feedback.draw(db, self._hosts, self._silence, settled.hosts, now)
             grown = self._know(db, settled.moved_to | seen.moved_to, now)
             crash.point("settle.before_commit")
         crash.point("settle.committed")
@@ -371,7 +372,7 @@ class Steward:
         groups: set[Group] = set()
         with self._ledger.transaction() as db:
             if any(wish.what in (wishes.SET, wishes.UNSET) for wish in taken):
-                changed = conclusions.go_by_limits(db, self._hosts, now)
+                changed = feedback.go_by_limits(db, self._hosts, now)
                 groups |= {host.group for host in changed}
                 for host in changed:
                     self._lender.look_again(host, now)

@@ -14,13 +14,13 @@ from dataclasses import replace
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from d4c_images.agenda import NOWHERE, Agenda
 from d4c_images.ledger.queue import lending, pacing
 from d4c_images.model import Claim, OwnCode, Report, Turn
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
-from d4c_images.roster import Group, Host, HostLane, Lease, Roster
-from d4c_images.run import Plan, Totals
+from d4c_images.steward.host_queue import NOWHERE, Agenda
+from d4c_images.steward.hosts import Group, Host, HostLane, Lease, Roster
+from d4c_images.steward.terms import Plan, Totals
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
 LONG_TURN_S = 30.0  # a host's turns shrink when they last longer than this

@@ -126,7 +126,7 @@ def test_layers(module: str) -> None:
         ("d4c_images/policy/judge.py", "from d4c_images.ledger import admit"),
         ("d4c_images/fetch/fetcher.py", "from d4c_images import decode"),
         ("d4c_images/ledger/admission/admit.py", "def f():\n    import d4c_images.stores.local"),
-        ("d4c_images/report/check.py", "from ..cli import main"),
+        ("d4c_images/collection/check.py", "from ..cli import main"),
         ("d4c_images/steward/steward.py", "from d4c_images.runners.inline import X"),
         ("d4c_images/worker/loop.py", "from tests.publishers import client"),
     ],

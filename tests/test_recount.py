@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d4c_images import cli
+from d4c_images.collection.check import CheckOptions, CheckReport, check
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
 from d4c_images.ledger.file import owner
@@ -27,7 +28,6 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.questions import audit, counter_audit, locations
 from d4c_images.ledger.rows import recount, rollup
 from d4c_images.ledger.rows.rollup import RollUpProgress, finalize
-from d4c_images.report.check import CheckOptions, CheckReport, check
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, RECOUNT_IMAGES
@@ -513,7 +513,7 @@ def unkind(n: int, error: Exception) -> Callable[[object], None]:
 @pytest.fixture
 def small_steps() -> Iterator[None]:
     with (
-        mock.patch("d4c_images.report.check_state.SAVE_EVERY_S", 0.0),
+        mock.patch("d4c_images.collection.check_state.SAVE_EVERY_S", 0.0),
         mock.patch.object(recount.record_steps, "__defaults__", (3,)),
         mock.patch.object(recount.next_images, "__defaults__", (4,)),
         mock.patch.object(counter_audit, "STEP_ROWS", 4),

@@ -29,8 +29,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.collection.quarantine import allow
     from d4c_images.ledger.queue import placeholders as marking
-    from d4c_images.setting_aside import allow
     from d4c_images.stores.pack import open_store
     from d4c_images.stores.quarantine import Aside
 

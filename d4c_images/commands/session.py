@@ -141,7 +141,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
     from d4c_images.ledger.queue.placeholders import to_set_aside
 
     if to_set_aside(ledger, 1):
-        from d4c_images.setting_aside import set_aside
+        from d4c_images.collection.quarantine import set_aside
         from d4c_images.stores.local import LocalStore
         from d4c_images.stores.quarantine import Aside
 

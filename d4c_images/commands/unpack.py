@@ -34,11 +34,11 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.collection.check import CheckProgress
+    from d4c_images.collection.unpack import Unpacked, unpack
     from d4c_images.ledger.file.reader import open_reader
     from d4c_images.ledger.questions import locations
-    from d4c_images.report.check import CheckProgress
     from d4c_images.report.check_progress import CheckProgressView
-    from d4c_images.unpacking import Unpacked, unpack
 
     if args.to.resolve().is_relative_to(args.root.resolve()):
         raise UsageError(f"--to {args.to} is in the collection itself, where files without a row would be findings of check")

@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from d4c_images.collection.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
@@ -33,7 +34,6 @@ from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.queue import wishes
 from d4c_images.ledger.rows import recount
 from d4c_images.ledger.rows.recount import Position
-from d4c_images.report.check_state import SUFFIX, CheckState, fingerprint
 from d4c_images.stores import Place, own_files, reading, shard
 from d4c_images.stores.own_files import PART
 from d4c_images.stores.pack import FOLDER as PACKS

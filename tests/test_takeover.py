@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from d4c_images import cli
+from d4c_images.batch.requeue import Rounds
 from d4c_images.commands import session
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.file.liveness import LOOK_S, SILENCE_S
-from d4c_images.rounds import Rounds
 from d4c_images.settings import Job, Scheduler, Settings
 from d4c_images.system import clocks
 from tests.program import PROJECT, Collection, multimedia, reach

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from d4c_images.batch.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.cli import build_parser
 from d4c_images.identity import RULES, Rule, identify, merge, registry
-from d4c_images.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.settings import Scheduler, Settings
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
-from d4c_images.rounds import idle_rounds
 from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher

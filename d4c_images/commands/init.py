@@ -12,12 +12,12 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
 from d4c_images.ledger.file import migrations, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import wishes
-from d4c_images.rounds import idle_rounds
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
 

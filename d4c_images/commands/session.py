@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from d4c_images.batch.requeue import Rounds
 from d4c_images.durations import parse_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
 from d4c_images.ledger.file.writing import open_and_own
-from d4c_images.rounds import Rounds
 from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
 from d4c_images.system.signals import DRAIN_SIGNALS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from d4c_images import scheduler
+from d4c_images.batch import scheduler
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger

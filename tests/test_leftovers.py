@@ -16,7 +16,7 @@ from d4c_images.ledger.queue import wishes
 from d4c_images.ledger.queue.shards import store_kind
 from d4c_images.model import Report
 from d4c_images.runners.dask_worker import Leave
-from d4c_images.runners.meeting import Invitation
+from d4c_images.runners.rendezvous import Invitation
 from d4c_images.stores import own_files, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import Packing, PackStore
@@ -188,7 +188,7 @@ def test_what_is_not_ours_is_still_found(name: str, tmp_path: Path, capsys: pyte
 
 def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its coordinator was heard of too long ago when it goes on in the middle of an answer: others have had its images since."""
-    from d4c_images.runners import dask_worker, words
+    from d4c_images.runners import dask_worker, messages
 
     class Ended(BaseException):
         pass
@@ -213,7 +213,7 @@ def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, 
             session._heard_at -= 60.0  # as if it had been stopped for a minute
         yield Report(7, ())
 
-    session._work(words.Setup(lambda: work, 30.0))
+    session._work(messages.Setup(lambda: work, 30.0))
     assert "Ended: the coordinator has not been heard of for 30 s" in str(told[-1])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == files
     assert len(files) == 1

@@ -28,11 +28,11 @@ from distributed.security import Security
 
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import Orders, Outcome, Report, Turn
-from d4c_images.runners.crew import Exit
 from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.dask_worker import security_of
-from d4c_images.runners.meeting import INVITATION, Invitation, MeetingPlace
 from d4c_images.runners.pipe_worker import Feed, Work
+from d4c_images.runners.rendezvous import INVITATION, Invitation, MeetingPlace
+from d4c_images.runners.worker_pool import Exit
 from d4c_images.steward.terms import Died, Event, Joined, Leaving, Reported
 from d4c_images.system import clocks
 from d4c_images.system.clocks import SteadyClock

@@ -11,7 +11,7 @@ from d4c_images.commands import presets
 from d4c_images.errors import SourceError, UsageError
 from d4c_images.ledger.file import filesystem
 from d4c_images.ledger.queue import wishes
-from d4c_images.runners.meeting import INVITATION, MeetingPlace
+from d4c_images.runners.rendezvous import INVITATION, MeetingPlace
 from d4c_images.sources.archive import open_media
 from d4c_images.sources.metafile import MAX_ELEMENTS, MAX_META_BYTES, dataset_of, read_meta
 from d4c_images.system.small_files import MOST_BYTES, json_of, text_of

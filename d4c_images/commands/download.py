@@ -21,7 +21,7 @@ from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
-from d4c_images.runners.meeting import MeetingPlace
+from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
 from d4c_images.system import clocks, open_files
@@ -194,10 +194,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
         session.check_extra()
-        from d4c_images.runners import dask_settings
+        from d4c_images.runners import dask_check
 
-        dask_settings.check()
-        from d4c_images.runners.quiet_dask import silence_s
+        dask_check.check()
+        from d4c_images.runners.dask_config import silence_s
 
         plan = replace(plan, lost_ask_s=silence_s())
     command = "download" if args.cluster is None else owner.CLUSTER

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from d4c_images.errors import D4CError
-from d4c_images.runners.meeting import MeetingPlace
+from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.system import child_process
 
 LOOK_S = 0.2
@@ -81,9 +81,9 @@ class Crew:
         if code == Exit.OTHER_VERSION:
             raise D4CError(place.other_version() or "the coordinator was of another version than this worker")
         if code == Exit.NO_DASK:
-            from d4c_images.runners import dask_settings
+            from d4c_images.runners import dask_check
 
-            dask_settings.check()
+            dask_check.check()
             raise D4CError("Dask cannot be loaded in a worker process, although it can be loaded here")
         if code == Exit.UNFIT:
             raise D4CError("this node's workers cannot go on; the line above says why")

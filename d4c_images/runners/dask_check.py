@@ -13,7 +13,7 @@ def check() -> None:
     """Raises `UsageError`, in one line."""
     name = ""
     try:
-        from d4c_images.runners.quiet_dask import seconds_of
+        from d4c_images.runners.dask_config import seconds_of
 
         for name in TIMES:
             seconds_of(name)

@@ -290,7 +290,7 @@ def _work(
     """The run itself, with those who watch it."""
     from d4c_images.ledger.queue.requeue import requeue_failed
     from d4c_images.notify import notifier_for
-    from d4c_images.report.several import Watchers
+    from d4c_images.report.watchers import Watchers
     from d4c_images.steward.steward import Steward
 
     watchers = Watchers()

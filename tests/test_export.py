@@ -211,7 +211,8 @@ def test_memory_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for shape, ledger in shapes.items():
         with open_reader(ledger) as reader:
             tracemalloc.start()
-            steps = tables.image_steps(reader) if which == "images" else collection_list.steps(reader, lambda what, done, total: None)
+            links = collection_list.steps(reader, lambda what, done, total: None)
+            steps = tables.image_steps(reader) if which == "images" else links
             files.write(tables.IMAGES if which == "images" else collection_list.COLLECTION, steps, [tmp_path / "list.csv"])
             peaks[shape] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

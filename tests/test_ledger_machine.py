@@ -55,7 +55,12 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 """
 
 # So that what is divided is divided all the time.
-SMALL = ((untried, "BLOCK", 4), (rollup, "AT_ONCE", 1), (expand_documents, "LINKS_AT_ONCE", 2), (expand_documents, "PARENTS_AT_ONCE", 1))
+SMALL = (
+    (untried, "BLOCK", 4),
+    (rollup, "AT_ONCE", 1),
+    (expand_documents, "LINKS_AT_ONCE", 2),
+    (expand_documents, "PARENTS_AT_ONCE", 1),
+)
 SMALL += ((deferred, "PIECE", 2),)
 
 # Their document names nothing but other images: they have the file of one of those.

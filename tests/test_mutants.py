@@ -65,7 +65,8 @@ MUTANTS = (
     ),
     Mutant(
         "what later rows say of a URL is not united with what is known",
-        "d4c_images/ledger/admission/duplicates.py", "self.candidates.add(urls, evidence.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
+        "d4c_images/ledger/admission/duplicates.py",
+        "self.candidates.add(urls, variants.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
     ),
     Mutant(
         "a row of a publisher's table ends one byte before its end",
@@ -111,7 +112,8 @@ MUTANTS = (
     ),
     Mutant(
         "an untried image that is lent stays in its list",
-        "d4c_images/ledger/queue/untried.py", "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
+        "d4c_images/ledger/queue/untried.py",
+        "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
     ),
     Mutant(
         "a dead worker's images never come back",
@@ -191,12 +193,12 @@ MUTANTS = (
     Mutant(
         "images that show the file of a placeholder are forgotten when they are many",
         "d4c_images/ledger/queue/mark_placeholders.py",
-        "                unfold.leave_followers(self._db, image_id, after)\n", "", SHOWING,
+        "                expand_documents.leave_followers(self._db, image_id, after)\n", "", SHOWING,
     ),
     Mutant(
         "a file is set aside while images show it",
         "d4c_images/ledger/queue/placeholders.py",
-        "    if following.is_left(ledger.connection):\n        return []\n", "", SHOWING,
+        "    if deferred.is_left(ledger.connection):\n        return []\n", "", SHOWING,
     ),
     Mutant(
         "new bytes of a stored image take the name of those before (I2)",
@@ -232,7 +234,8 @@ MUTANTS = (
     ),
     Mutant(
         "an image that a record gains is not counted",
-        "d4c_images/ledger/queue/expand_documents.py", "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py",
+        "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
     ),
     Mutant(
         "a record counts what an image that it gains has yet to bring it",
@@ -245,7 +248,7 @@ MUTANTS = (
     ),
     Mutant(
         "what a killed process has left for later is forgotten",
-        "d4c_images/ledger/admission/recovery.py", "    following.drain(ledger, beat)\n", "",
+        "d4c_images/ledger/admission/recovery.py", "    deferred.drain(ledger, beat)\n", "",
         "tests/test_pieces.py::test_a_document_on_very_many_records_is_linked_in_pieces",
     ),
     Mutant(
@@ -263,7 +266,8 @@ MUTANTS = (
     ),
     Mutant(
         "pictures of documents are made again each time",
-        "d4c_images/ledger/queue/expand_documents.py", "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py",
+        "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
     ),
     Mutant(
         "who names a document's first picture later gets it twice",

@@ -21,7 +21,7 @@ from tests.waiting import Waiting
 HOLD = """
 import sys, time
 from pathlib import Path
-from d4c_images.ledger import connect, owner
+from d4c_images.ledger.file import connect, owner
 ledger = connect.open_ledger(Path(sys.argv[1]))
 owner.take(ledger, "download", owner.this_process("812"), time.time())
 print("held", flush=True)

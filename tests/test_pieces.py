@@ -396,7 +396,8 @@ PLACEHOLDERS = "SELECT count(*) FROM image_rows WHERE error_type = 'placeholder'
 
 def mark_cover(ledger: Ledger) -> None:
     with ledger.transaction() as db:
-        mark_placeholders.mark(db, [1], mark_placeholders.placeholder(1, "i.example.org", bytes(32)), NOW, mark_placeholders.Marked())
+        placeholder = mark_placeholders.placeholder(1, "i.example.org", bytes(32))
+        mark_placeholders.mark(db, [1], placeholder, NOW, mark_placeholders.Marked())
 
 
 def test_very_many_images_that_show_the_file_of_a_placeholder(tmp_path: Path, meter: Meter) -> None:
@@ -439,7 +440,8 @@ def test_very_many_images_that_show_what_another_one_shows(tmp_path: Path, meter
         finalize(ledger, lambda progress: None)
         meter.begin()
         with ledger.transaction() as writing:
-            mark_placeholders.mark(writing, [1], mark_placeholders.placeholder(99, HOST, bytes(32)), NOW, mark_placeholders.Marked())
+            placeholder = mark_placeholders.placeholder(99, HOST, bytes(32))
+            mark_placeholders.mark(writing, [1], placeholder, NOW, mark_placeholders.Marked())
         assert [row[0] for row in ask(path, "SELECT image_id FROM follower_changes")] == [2]
         deferred.drain(ledger, lambda: None)
         meter.check(at_least=n)

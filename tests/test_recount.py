@@ -253,9 +253,9 @@ def test_no_statement_scans_a_big_table_or_builds_an_index(tmp_path: Path, stati
 
 EXPLAINED = {
     "recount.TOP_IMAGE": "the last row only",
-    "places.TOP_IMAGE": "the last row only",
+    "locations.TOP_IMAGE": "the last row only",
     "audit.TOP_IMAGE": "the last row only",
-    "counters.NOT_YET_RECORDED": "the last row only",
+    "counter_audit.NOT_YET_RECORDED": "the last row only",
     "recount.LINE_PIECE": "`i` are the rows of a step",
     "recount.LINK_PIECE": "`l` are the rows of a step",
 }
@@ -424,8 +424,9 @@ def mixed(make: Maker, n: int) -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from d4c_images.ledger import owner, rollup
+from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.writing import open_and_own
+from d4c_images.ledger.rows import rollup
 rollup.HOSTS_PER_CHUNK = 1
 with open_and_own(Path(sys.argv[1]), rollup.FINALIZE, owner.this_process(), time.time, print) as ledger:
     done = rollup.finalize(ledger, lambda progress: print("chunk", flush=True), chunk=3)

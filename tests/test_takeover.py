@@ -26,7 +26,7 @@ QUEUED_AGAIN = 99
 
 # The program, with three minutes made one second.
 SOON = """
-from d4c_images.ledger import liveness
+from d4c_images.ledger.file import liveness
 liveness.SILENCE_S, liveness.LOOK_S = 1.0, 0.1
 """
 

@@ -1,6 +1,6 @@
 """From a source to the ledger: chunks from a reading process, committed one group after another. Decides nothing about images.
 
-Two processes share the work: a child reads, identifies and hashes (`prepare`), this one writes (`ledger.admission.admit`). The child is
+Two processes share the work: a child reads, identifies and hashes (`chunks`), this one writes (`ledger.admission`). The child is
 never more than a few MiB ahead. The same call again goes on behind the last committed group.
 """
 

@@ -1,6 +1,6 @@
 """From the rows of a publisher's table to images: joins the rows of one picture, ranks its URLs. Never sees the ledger.
 
-Rows are joined here within one record's rows that stand together, and beyond that by the ledger (`ledger/admission/joining.py`). A span ends
+Rows are joined here within one record's rows that stand together, and beyond that by the ledger (`joining.py`). A span ends
 only between two records, so what comes out does not depend on where an earlier run was killed.
 """
 

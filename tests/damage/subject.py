@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import d4c_images.worker  # noqa: F401 - for the memory that it takes
+import d4c_images.worker.loop  # noqa: F401 - for the memory that it takes
 from d4c_images.decode import Decoder
 from d4c_images.decode.memory_budget import Room
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES

@@ -5,7 +5,7 @@ views over them where the stored form differs (a host as a number, a hash as a B
 
 Two rules carry the queue:
 
-* A pending image that nobody has tried stands in a list of its host's (`untried`, ledger/queue/untried.py) and has no `not_before`. Once
+* A pending image that nobody has tried stands in a list of its host's (`untried`) and has no `not_before`. Once
   it has come back, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a settled image has NULL. So the
   partial index `image_queue` holds only what comes back, and both shrink as work gets done.
 * A lent image stands in `lent` and in no list of `untried`; its row, and so its place in the index, is as it was before. `images`,
@@ -19,7 +19,7 @@ three things, and tests are red until all three are done (docs/adr/0039):
 
 1. raise `SCHEMA_VERSION`, once for a release;
 2. add to `migrations.MIGRATIONS` how a ledger of the version before becomes one: for a new table that is its name;
-3. `python -m tools.keep_ledger`, which writes down the new shape (ledger/file/versions.py) and keeps a small ledger of it
+3. `python -m tools.keep_ledger`, which writes down the new shape (file/versions.py) and keeps a small ledger of it
    (tests/ledgers/).
 
 `runs` and `owner` stay as they are for good: a ledger is owned before it is migrated. So do the columns of `ledger_migrations`.
@@ -180,7 +180,7 @@ CREATE TABLE untried (
 ) WITHOUT ROWID;
 
 -- Which image has this key? A 63-bit hash finds it, the key itself decides. The hashes of the newest images are held in memory
--- while rows come in and are written here many at a time (ledger/admission/keys.py).
+-- while rows come in and are written here many at a time (admission/keys.py).
 CREATE TABLE image_keys (
     key_hash  INTEGER PRIMARY KEY,
     image_id  INTEGER NOT NULL
@@ -192,8 +192,8 @@ CREATE TABLE caught_up (
     recorded_image_id INTEGER NOT NULL
 );
 INSERT INTO caught_up (one, keyed_image_id, recorded_image_id) VALUES (1, 0, 0);
--- Further keys of an image: what its document has called it (ledger/queue/expand_documents.py). And keys whose hash belongs to another key already:
--- nobody has met one yet.
+-- Further keys of an image: what its document has called it (expand_documents.py). And keys whose hash belongs to another key
+-- already: nobody has met one yet.
 CREATE TABLE image_key_twins (
     image_key  TEXT PRIMARY KEY,
     image_id   INTEGER NOT NULL
@@ -217,7 +217,7 @@ CREATE INDEX link_shared ON link_rows (image_id);
 
 -- Records. The images that a record was the first to show mostly came one after another: those are `n_in_line` images from
 -- `first_image_id` on, and image_rows holds the links to them. The newest records are held in memory while rows come in, since
--- their ids are in no order, and are written here many at a time (ledger/admission/records.py).
+-- their ids are in no order, and are written here many at a time (admission/records.py).
 CREATE TABLE gbif_ids (
     gbif_id         INTEGER PRIMARY KEY,
     n_images        INTEGER NOT NULL,
@@ -229,7 +229,7 @@ CREATE TABLE gbif_ids (
     n_in_line       INTEGER NOT NULL DEFAULT 0
 );
 
--- Stored images that are to be asked for again (ledger/queue/refetching.py). The rows say which are due: this is made anew from them with
+-- Stored images that are to be asked for again (queue/refetching.py). The rows say which are due: this is made anew from them with
 -- each `--refetch`. `n_waiting` counts the rows of a host.
 CREATE TABLE refetch_queue (
     host_id       INTEGER NOT NULL,
@@ -354,7 +354,7 @@ CREATE TABLE leases (
     lent_at     INTEGER NOT NULL,
     expires_at  INTEGER NOT NULL
 );
--- The images that are lent. Their rows in image_rows stay as they were until they are settled (ledger/rows/lent.py).
+-- The images that are lent. Their rows in image_rows stay as they were until they are settled (rows/lent.py).
 CREATE TABLE lent (
     image_id  INTEGER PRIMARY KEY,
     lease_id  INTEGER NOT NULL
@@ -391,7 +391,7 @@ CREATE TABLE set_aside (          -- files of placeholders that still stand amon
     sha256      BLOB NOT NULL
 );
 
--- How the images of the next download are kept, and what names this ledger's shards (ledger/queue/shards.py).
+-- How the images of the next download are kept, and what names this ledger's shards (queue/shards.py).
 CREATE TABLE store (
     one    INTEGER PRIMARY KEY CHECK (one = 1),
     kind   TEXT NOT NULL,         -- files, pack
@@ -414,11 +414,11 @@ CREATE TABLE page_samples (       -- what a host answers instead of images: the 
 
 -- Statements that take long and are made in committed chunks: how far each has come. Gone when it has ended.
 CREATE TABLE checkpoints (
-    name      TEXT PRIMARY KEY,      -- finalize; root: the image root of the last run (ledger/questions/last_root.py); that stays
+    name      TEXT PRIMARY KEY,      -- finalize; root: the image root of the last run (questions/last_root.py); that stays
     run_id    INTEGER NOT NULL,      -- that wrote it: true as long as no other kind of run has owned the ledger since
     position  TEXT NOT NULL          -- JSON
 ) WITHOUT ROWID;
-CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (ledger/rows/rollup.py) has ended; empty else
+CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (rows/rollup.py) has ended; empty else
     host_id     INTEGER NOT NULL,
     status      TEXT NOT NULL,
     error_type  TEXT NOT NULL,
@@ -427,7 +427,7 @@ CREATE TABLE recounted_tallies (     -- what becomes of tallies when a recount (
     size_bytes  INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (host_id, status, error_type)
 ) WITHOUT ROWID;
--- Migrations of this ledger to a newer version (ledger/file/migrations.py). One that is under way says how far it has come.
+-- Migrations of this ledger to a newer version (file/migrations.py). One that is under way says how far it has come.
 CREATE TABLE ledger_migrations (
     migration_id  INTEGER PRIMARY KEY,
     from_version  INTEGER NOT NULL,
@@ -441,7 +441,7 @@ CREATE TABLE ledger_migrations (
     at_key        INTEGER             -- rows up to this key are done; NULL: none
 );
 -- Changes of images that have yet to be counted for the records that show them, because those are too many for one transaction
--- (ledger/queue/deferred.py). A change has been counted for the image's first record and for all others up to after_gbif_id.
+-- (queue/deferred.py). A change has been counted for the image's first record and for all others up to after_gbif_id.
 CREATE TABLE record_changes (
     change_id      INTEGER PRIMARY KEY,
     image_id       INTEGER NOT NULL,
@@ -463,7 +463,7 @@ CREATE TABLE follower_changes (
     image_id         INTEGER PRIMARY KEY,
     after_parent_id  INTEGER NOT NULL
 );
--- What is remembered of a politeness group, once for all its hosts (ledger/queue/pacing.py). A host without a group has it in host_rows.
+-- What is remembered of a politeness group, once for all its hosts (queue/pacing.py). A host without a group has it in host_rows.
 CREATE TABLE politeness_groups (
     name         TEXT PRIMARY KEY,
     width        REAL,                -- as in host_rows
@@ -486,7 +486,7 @@ CREATE TABLE shut_doors (
     named_until  INTEGER              -- the end of the latest wait that the host itself has named, which nobody lifts
 );
 
--- What rows of publishers' archives say of their pictures, if a row elsewhere may belong to the same one (ledger/admission/joining.py).
+-- What rows of publishers' archives say of their pictures, if a row elsewhere may belong to the same one (admission/joining.py).
 CREATE TABLE picture_rows (
     row_id     INTEGER PRIMARY KEY,
     gbif_id    INTEGER NOT NULL,
@@ -531,7 +531,7 @@ CREATE TRIGGER tallies_delete AFTER DELETE ON tallies BEGIN
 END;
 
 -- What tables of occurrences say of records (`init --labels`); the view `labels` shows it whole. Cells that records share stand
--- once: those of a taxon and those of a collection, found by a digest of them (ledger/admission/labels.py), and texts as everywhere.
+-- once: those of a taxon and those of a collection, found by a digest of them (admission/labels.py), and texts as everywhere.
 CREATE TABLE label_rows (
     gbif_id                  INTEGER PRIMARY KEY,
     taxon_id                 INTEGER,   -- NULL: nothing is said

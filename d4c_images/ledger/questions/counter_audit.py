@@ -189,7 +189,7 @@ class CounterRecount:
         if sum(counted.values()) != self._n_records:
             return [f"gbif_ids: {self._n_records - sum(counted.values())} rows have an unknown status"]
         kept: dict[str, int] = dict(self._ask(RECORD_TALLIES, ()))
-        # While rows come in, new records are counted at once and written later (ledger/admission/records.py); each shows one of these images.
+        # While rows come in, new records are counted at once and written later (records.py); each shows one of these images.
         ahead = kept.get("pending", 0) - counted.get("pending", 0)
         if 0 < ahead <= self._ask(NOT_YET_RECORDED, ())[0][0]:
             kept["pending"] -= ahead

@@ -1,6 +1,6 @@
 """What a page that came instead of a picture says of us or of its host: bot checks, quotas, maintenance and the like.
 
-A sign alone proves little, since any page may have a log-in link or speak of captchas: `door` decides, by all answers of a host.
+A sign alone proves little, since any page may have a log-in link or speak of captchas: `shut_door` decides, by a host's answers.
 """
 
 from __future__ import annotations

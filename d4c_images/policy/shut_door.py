@@ -2,7 +2,7 @@
 
 Gets the answers of one host in their order, and says which of them are shut out. Asks nobody, and has no clock. The rules are a
 table in docs/adr/0046: what counts is the status class, whether different images bring the same page, whether pictures come before
-it or between, and whether the page has a sign (`signs`).
+it or between, and whether the page has a sign (`page_signs`).
 """
 
 from __future__ import annotations

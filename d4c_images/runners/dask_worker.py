@@ -1,4 +1,4 @@
-"""A worker process of a cluster: waits for a coordinator, works for it, and ends with it. Its parent (`crew`) starts the next one.
+"""A worker process of a cluster: waits for a coordinator, works for it, and ends with it. `worker_pool` starts the next one.
 
 The work itself is what any runner runs, in a thread. The main thread keeps in touch with the coordinator; where it is not
 answered for too long, the process ends at once, with all its requests: the hosts that it asks may be lent to others by then.

@@ -1,7 +1,7 @@
 """Hosts that answer different images with one page: reads reports before they are settled, and has such images wait. Lends nothing.
 
-`door` decides by the answers of one host; here they are brought into order, images that were failed before it was understood get
-their attempts back, and what has to outlast a kill is written down.
+`shut_door` decides by the answers of one host; here they are brought into order, images that were failed before it was understood
+get their attempts back, and what has to outlast a kill is written down.
 """
 
 from __future__ import annotations

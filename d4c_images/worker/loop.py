@@ -2,7 +2,7 @@
 
 A lane is one host's queue in this worker. Turns of one lane follow each other on the same connections, which are closed when
 the lane has no turn left. All lanes share one event loop; what becomes of a claim is decided in `attempts`, decoding and fsync run
-in threads `beside` it.
+in `threads`.
 """
 
 from __future__ import annotations

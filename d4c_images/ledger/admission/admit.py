@@ -2,7 +2,7 @@
 
 A call of `Admission.admit` is one transaction that ends with the archive's checkpoint, so a kill loses at most one of them, and
 the ledger does not show where one ended and the next began. Nearly every row brings a new image of a new record; those go in
-column by column. Rows whose image has come before are for `known` to look at.
+column by column. Rows whose image has come before are for `duplicates` to look at.
 """
 
 from __future__ import annotations

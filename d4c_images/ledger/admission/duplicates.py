@@ -441,7 +441,7 @@ def _has_texts(group: Group, positions: Sequence[int]) -> list[bool]:
 
 
 def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, linked: Sequence[int]) -> None:
-    """Remember which links are to the picture that a document's image has become: found by a further key (`unfold`).
+    """Remember which links are to the picture that a document's image has become: found by a further key (`expand_documents`).
 
     Records that have come to show a document are noted as well: they are to be linked with what it has brought.
     """

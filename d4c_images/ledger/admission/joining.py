@@ -1,6 +1,6 @@
 """Joins rows of one record that are one picture but stand apart: in a table, or in tables of several inits. Writes no link.
 
-Rows that stand together have been joined before they come here (`stating`). What each of them says is remembered, so that a row
+Rows that stand together were joined before they came here (`publisher_rows`). What each of them says is remembered, so that a row
 that comes later, wherever it stands, makes the same image of them as if all had stood together: the joined rows take on one key,
 and an image that is there for some of them takes it on too, with the URLs of all.
 

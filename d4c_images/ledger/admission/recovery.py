@@ -1,7 +1,7 @@
 """Does what a killed process has left to do, in committed pieces, before anybody else writes. Makes no record twice.
 
 Records and keys that were held in memory are made again from their images; changes that were too much for one transaction are
-worked off (`following`).
+worked off (`deferred`).
 Loads no more than it needs: each download begins with it.
 """
 

@@ -165,7 +165,7 @@ def lost_references(ledger: Reader) -> list[str]:
 def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
     """A line on a record whose counts or status differ from its images, both seen at one moment; None if they do not.
 
-    Nor is it trouble if a change of one of its images has yet to be counted for it (`following`).
+    Nor is it trouble if a change of one of its images has yet to be counted for it (`deferred`).
     """
     record, behind = ledger.at_one_moment(
         lambda: (recount_one(ledger.rows, gbif_id), deferred.behind(ledger.rows, gbif_id, gbif_id))

@@ -4,7 +4,7 @@ Four things are left: changes of an image that very many records show (`record_c
 names (`link_changes`), images that show, or wait for, the picture that very many documents name (`follower_changes`): they become a
 success or a placeholder as it does; and images that are the same as others by what an ingest has read (`joined_images`). All are
 walked in the order of their numbers, and each piece is committed with the place that it has reached: a kill loses nothing, and none
-is applied twice. Whoever opens the ledger for writing first works off what a killed process has left (`catching_up`).
+is applied twice. Whoever opens the ledger for writing first works off what a killed process has left (`recovery`).
 
 A record that comes to show an image takes over the counts that the other records with higher numbers have just then
 (`unfold.Behind`), so new links may come at any time.

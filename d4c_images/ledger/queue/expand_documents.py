@@ -2,7 +2,7 @@
 
 The image that stood for a document (the *holder*) stands from now on for the first picture of it that no other image is; the others
 become rows of their own behind the record's last `image_no`. All of it happens in the settlement's transaction, except links to
-very many records, which follow in pieces (`following`). Doing it again changes nothing: an image is found by its key, a link by its
+very many records, which follow in pieces (`deferred`). Doing it again changes nothing: an image is found by its key, a link by its
 record, and the holder by the key that it has taken on.
 
 What a document names stands behind it among the holder's candidates, and is asked from there on; so each document is read once by
@@ -32,7 +32,7 @@ MAX_MADE = 2_000  # images that one row of an archive may bring
 MAX_CANDIDATES = 40
 MAX_LINKED = 5_000
 LINKS_AT_ONCE = 5_000
-"""Links that the documents of one transaction make; the rest is left to `following`."""
+"""Links that the documents of one transaction make; the rest is left to `deferred`."""
 PARENTS_AT_ONCE = 5_000
 """Images that may wait for those that a transaction stores, and are looked at in it; likewise."""
 LAST_OF_ALL = 2**63 - 1  # no gbif_id is greater
@@ -223,7 +223,7 @@ def _waiting(
 
 
 def leave_followers(db: sqlite3.Connection, image_id: int, after: int) -> None:
-    """Have the images that may show what this one does, those after `after`, become later what it is now (`following`)."""
+    """Have the images that may show what this one does, those after `after`, become later what it is now (`deferred`)."""
     db.execute(LEAVE_FOLLOWERS, (image_id, after))
 
 
@@ -438,7 +438,7 @@ def link_some(db: sqlite3.Connection, parent_id: int, after: int, upto: int, n_l
 
 
 class Behind:
-    """Changes of some images that have not reached all their records yet (`following`)."""
+    """Changes of some images that have not reached all their records yet (`deferred`)."""
 
     def __init__(self, db: sqlite3.Connection, image_ids: Collection[int]) -> None:
         self._changes: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)

@@ -1,6 +1,6 @@
 """Makes successes placeholders, with the images that show the same files. Decides of no image that it is one.
 
-The images that show another one's file are marked in the same transaction while they are few. The others are left to `following`,
+The images that show another one's file are marked in the same transaction while they are few. The others are left to `deferred`,
 which marks them in committed pieces. Until that is done, no file is set aside.
 """
 
@@ -121,7 +121,7 @@ class _Marking:
     def showing(self, marks: Sequence[tuple[int, int]]) -> None:
         """Mark the images that show the files of these (image_id, the last one that was looked at), and so on.
 
-        No more are looked at than a transaction has room for; the rest is left to `following`.
+        No more are looked at than a transaction has room for; the rest is left to `deferred`.
         """
         left, n, n_bytes = self._named(marks), expand_documents.PARENTS_AT_ONCE, bounded.BYTES
         while left:

@@ -1,7 +1,7 @@
 """Finds the same bytes for many records of one host, and marks their images as placeholders. Touches no file.
 
 While a download settles, `Watch` counts recent hashes; a pass over all rows (`find`) sees the rest. Both have rows marked
-(`marking`) in a transaction that also lists the files to be set aside: until they are, `check` finds them in that list.
+(`mark_placeholders`) in a transaction that also lists the files to be set aside: until they are, `check` finds them in that list.
 """
 
 from __future__ import annotations

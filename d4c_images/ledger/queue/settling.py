@@ -308,7 +308,7 @@ class _Settlement:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
         attempts = held.attempts + (not verdict.is_shut_out)
         not_before, host_id = None, held.host_id
-        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`unfold.follow`)
+        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`expand_documents.follow`)
         may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
         if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and may_come_back:
             wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits

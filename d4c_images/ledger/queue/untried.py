@@ -1,6 +1,6 @@
 """Images that nobody has tried yet, by host, as lists of their numbers. Knows nothing of images that have been tried.
 
-Nearly every image of an ingest goes in here (`listing`), so it costs two bytes and no entry in an index of its own: one row of
+Nearly every image of an ingest goes in here (`new_untried`), so it costs two bytes and no entry in an index of its own: one row of
 `untried` lists the images of one host among `BLOCK` image numbers that follow each other. Which images stand in which row hangs on
 nothing but their numbers and hosts, not on where a transaction ended.
 """

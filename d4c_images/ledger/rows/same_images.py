@@ -1,8 +1,8 @@
 """Two images for one picture, by what rows of their records say: the one points to the other from now on. Finds none itself.
 
 Nothing is deleted and no byte moves: the image that is given up keeps its row, its number and its links, and shows the other one's
-file as soon as that is there (`unfold.follow`), flagged `same_image`. One that is stored, lent or a document stays what it is, and
-so does one that any record shows whose rows do not say this: they may mean something else by its URL.
+file as soon as that is there (`expand_documents.follow`), flagged `same_image`. One that is stored, lent or a document stays,
+and so does one that any record shows whose rows do not say this: they may mean something else by its URL.
 
 This is done when an ingest has ended, since only then all records are written.
 """

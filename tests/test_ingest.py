@@ -464,7 +464,7 @@ def test_long_labels_are_cut_and_noted(tmp_path: Path) -> None:
     lines = [f"{number}\tBellis {name}\tC{catalog_number}" for number, name, catalog_number in rows]
     table = "gbifID\tscientificName\tcatalogNumber\n" + "\n".join(lines) + "\n"
     (tmp_path / "occurrence.txt").write_text(table)
-    counts = label(ledger, tmp_path, {"ledger.labels.HELD_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
+    counts = label(ledger, tmp_path, {"ledger.admission.labels.HELD_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
     assert counts.notes == {"scientific_name_cut": 3, "catalog_number_cut": 1}, "records 7 and 8 have no image"
     names = query(ledger, "SELECT scientific_name, catalog_number FROM labels ORDER BY gbif_id")
     assert names[0] == (f"Bellis {'x' * (2_000 - 7)}…", "C999")

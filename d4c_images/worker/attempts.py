@@ -36,7 +36,7 @@ from d4c_images.worker.lanes import Attempt, Clock, Lane
 from d4c_images.worker.threads import Beside, Slow
 from d4c_images.worker.verify import Examiner, Found
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
 SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
 TROUBLES = 5  # in a row: the host is not asked any further in this turn

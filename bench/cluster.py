@@ -25,7 +25,7 @@ from distributed.security import Security
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import OUT
+from bench.common import OUT
 from bench.instant_worker import set_up
 from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.runners.dask import DaskRunner

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.contest import OUT, PROJECT
+from bench.common import OUT, PROJECT
 from bench.peers import Unavailable, from_pypi, python_of
 
 SEED = 7

@@ -1,6 +1,6 @@
 """A download whose workers say at once that every image is stored: the real steward, ledger, processes and pipes, no network.
 
-`python -m bench.instant LEDGER --images N` prints one JSON object: images per second from the first turn to the last settlement,
+`python -m bench.steward_only LEDGER --images N` prints one JSON object: images/s from the first turn to the last settlement,
 seconds from the start of the process to the first turn, the steward's peak memory and its CPU.
 """
 

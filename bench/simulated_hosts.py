@@ -1,6 +1,6 @@
 """A small GBIF on loopback for bench.makespan: many hosts on one port, each with latency and limit, that count who asks too much.
 
-`python -m bench.shire PLAN` reads a JSON list of hosts, prints its port as one line of JSON, and answers until its standard input
+`python -m bench.simulated_hosts PLAN` reads a JSON list of hosts, prints its port as JSON, and answers until its standard input
 ends; also as a proxy, for who cannot be told where the hosts are. `GET http://shire/` gives the counts.
 """
 

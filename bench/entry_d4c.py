@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from bench.contest import PROJECT, Run, Task, timed
+from bench.common import PROJECT, Run, Task, timed
 from tests.program import multimedia
 
 PROGRAM = (sys.executable, "-m", "d4c_images")

@@ -1,6 +1,6 @@
 """The least that can be done: a bare libcurl loop in one process, each body written to a file and decoded once. The physical limit.
 
-`python -m bench.bare --urls FILE --root FOLDER --connections N --connect-to C --cacert FILE`. The decoder and its call are ours,
+`python -m bench.libcurl_loop --urls FILE --root FOLDER --connections N --connect-to C --cacert FILE`. Decoder and call are ours,
 since another one is another amount of work. No hash, no fsync, no ledger, no pace, no retry; one failure ends it.
 """
 

@@ -31,7 +31,7 @@ from rich.table import Table
 from bench import common, entry_d4c, peers
 from bench.common import OUT, PROJECT, HostLimit, Task, machine
 from bench.race import NAMES, OURS
-from bench.simulated_hosts import Host
+from bench.simulated_hosts import COUNTS, Host
 
 HOSTS = 200
 CONNECTIONS = 512  # as our two workers have
@@ -87,10 +87,10 @@ def plan(bound_s: float, biggest: int) -> list[Host]:
         by_interval = rank > 1 and (kind == "throttling" or chance.random() < 0.2)
         if by_interval:
             interval_s = min(2.0, aim_s / images)
-            hosts.append(Host(f"h{rank}.shire.example", images, min(0.05, interval_s / 2), 1, round(interval_s, 3), kind))
+            hosts.append(Host(f"h{rank}.bench.example", images, min(0.05, interval_s / 2), 1, round(interval_s, 3), kind))
         else:
             latency_s = min(1.5, aim_s * connections / images)
-            hosts.append(Host(f"h{rank}.shire.example", images, round(latency_s, 4), connections, 0.0, kind))
+            hosts.append(Host(f"h{rank}.bench.example", images, round(latency_s, 4), connections, 0.0, kind))
     return hosts
 
 
@@ -106,7 +106,7 @@ class Server:
 
     def counts(self) -> dict[str, dict[str, Any]]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
-            connection.request("GET", "/", headers={"Host": "shire"})
+            connection.request("GET", "/", headers={"Host": COUNTS})
             counts: dict[str, dict[str, Any]] = json.loads(connection.getresponse().read())
             return counts
 

@@ -1,7 +1,7 @@
 """A small GBIF on loopback for bench.makespan: many hosts on one port, each with latency and limit, that count who asks too much.
 
 `python -m bench.simulated_hosts PLAN` reads a JSON list of hosts, prints its port as JSON, and answers until its standard input
-ends; also as a proxy, for who cannot be told where the hosts are. `GET http://shire/` gives the counts.
+ends; also as a proxy, for who cannot be told where the hosts are. `GET http://counts/` gives the counts.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from PIL import Image
 
 SLACK_S = 0.03  # by which two requests may seem nearer to each other than they were sent: scheduling on a busy machine
+COUNTS = "counts"  # the host that tells them
+TICK_S = 0.005  # how often the server notes that it is awake
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,21 @@ class Counts:
     at_once: int = 0
     most_at_once: int = 0
     last_answer_at: float = 0.0
-    last_start: float = -1e9  # of a request; monotonic
+    last_start: float = -1e9  # when the last request came, at the earliest; monotonic
 
 
-class Shire:
+class SimulatedHosts:
     def __init__(self, hosts: list[Host]) -> None:
         self._hosts = {host.name: host for host in hosts}
         self._counts = {host.name: Counts() for host in hosts}
         self._body = _jpeg()
+        self._awake_at = time.monotonic()
+
+    async def stay_awake(self) -> None:
+        """Notes when the server last looked at its sockets: what it reads after a pause may have come while that lasted."""
+        while True:
+            self._awake_at = time.monotonic()
+            await asyncio.sleep(TICK_S)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -69,7 +78,7 @@ class Shire:
     async def _answer(self, head: bytes, reader: asyncio.StreamReader) -> bytes:
         line, *fields = head.decode("latin-1").split("\r\n")
         name = next(field[5:].strip() for field in fields if field.lower().startswith("host:")).partition(":")[0].lower()
-        if name == "shire":
+        if name == COUNTS:
             return _http("200 OK", "application/json", json.dumps({n: asdict(c) for n, c in self._counts.items()}).encode())
         host, counts = self._hosts[name], self._counts[name]
         if host.kind == "dead":  # asked by a proxy's client: others find nobody there
@@ -80,7 +89,7 @@ class Shire:
         try:
             now = time.monotonic()
             is_above = counts.at_once > host.connections or now < counts.last_start + host.min_interval_s - SLACK_S
-            counts.last_start = now
+            counts.last_start = self._awake_at
             counts.above_limit += is_above
             if host.kind == "hanging":
                 await reader.read(1)  # until the client has had enough
@@ -109,10 +118,12 @@ def _jpeg() -> bytes:
 
 
 async def main() -> None:
-    shire = Shire([Host(**one) for one in json.loads(Path(sys.argv[1]).read_text())])
-    server = await asyncio.start_server(shire.serve, "127.0.0.1", 0)
+    hosts = SimulatedHosts([Host(**one) for one in json.loads(Path(sys.argv[1]).read_text())])
+    server = await asyncio.start_server(hosts.serve, "127.0.0.1", 0)
+    awake = asyncio.ensure_future(hosts.stay_awake())
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    awake.cancel()
 
 
 if __name__ == "__main__":

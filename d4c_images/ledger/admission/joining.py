@@ -24,7 +24,8 @@ from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.admission.chunk import Numbers, Stated
 from d4c_images.ledger.admission.duplicates import INSERT_TWIN, TWIN, Group
 from d4c_images.ledger.admission.keys import KeyIndex
-from d4c_images.ledger.rows import same_images, variants
+from d4c_images.ledger.queue import same_images
+from d4c_images.ledger.rows import variants
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.lent import STATUS
 from d4c_images.ledger.rows.names import host_id_of, rule_id_of

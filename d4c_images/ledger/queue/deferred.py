@@ -18,8 +18,7 @@ from typing import Any
 
 from d4c_images import crash
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.queue import expand_documents, mark_placeholders
-from d4c_images.ledger.rows import same_images
+from d4c_images.ledger.queue import expand_documents, mark_placeholders, same_images
 from d4c_images.ledger.rows.rollup import CountChanges, shown_by
 from d4c_images.ledger.rows.tally import Tally
 

@@ -85,7 +85,7 @@ class Group:
     license_ids: Floats  # `NOTHING`: none
     creator_ids: Floats
     rights_holder_ids: Floats
-    variants: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
+    evidence: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
     stated: list[Stated] = field(default_factory=list)  # what rows say of their pictures, in the order of their positions
     chunk_starts: list[int] = field(default_factory=list)  # rows beyond such a position were not looked at with those before it
 

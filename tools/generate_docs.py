@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 from d4c_images.cli import build_parser
-from d4c_images.identity import RULES, Rule, identify, merge, rules
+from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.settings import Scheduler, Settings
 
@@ -147,7 +148,8 @@ def _asked(rule: Rule) -> str:
 
 
 def _module_of(rule: Rule) -> ModuleType:
-    return next(one for one in vars(rules).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
+    loaded = [module for name, module in sys.modules.items() if name.startswith("d4c_images.identity.")]
+    return next(module for module in loaded if vars(module).get("RULE") is rule)
 
 
 def _cell(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands of the Makefile: bare `make` lists them all, and no page names one that is not there."""
+"""The commands of the Makefile: bare `make` lists them all, and no page names a command or a file that is not there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 HALVES = {"test-sge", "test-but-sge"}  # what test-cluster runs side by side
 WIDEST = 120  # characters: a line of help fits into a terminal
+
+# What a page names that is made by its reader or by a run.
+NOT_IN_THE_TREE = {"jobs/site.sh", "d4c_images/identity/publishers/oslo_museum.py"}
+IN_THE_TREE = re.compile(r"(?:tests|tools|bench|jobs|demo|docs|d4c_images)/[\w./-]+\.\w+")
 
 PAGES = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("tests/**/*.md")]
 
@@ -51,6 +55,16 @@ def test_no_target_is_taken_for_a_file() -> None:
 def test_each_make_command_of_a_page_exists(page: Path) -> None:
     named = set(re.findall(r"`make ([a-z][a-z-]*)[` ]", page.read_text(encoding="utf-8")))
     assert named <= TARGETS
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: str(page.relative_to(PROJECT))
+)
+def test_each_file_that_a_page_names_exists(page: Path) -> None:
+    """The changelog may name files of its time."""
+    words = [word for span in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")) for word in span.split()]
+    named = {word for word in words if IN_THE_TREE.fullmatch(word)} - NOT_IN_THE_TREE
+    assert {name for name in named if not (PROJECT / name).exists()} == set()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The commands of the Makefile: bare `make` lists them all, and no page names a command or a file that is not there."""
+"""The commands of the Makefile: bare `make` lists them all, and no page names a command, file or heading that is not there."""
 
 from __future__ import annotations
 
@@ -65,6 +65,23 @@ def test_each_file_that_a_page_names_exists(page: Path) -> None:
     words = [word for span in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")) for word in span.split()]
     named = {word for word in words if IN_THE_TREE.fullmatch(word)} - NOT_IN_THE_TREE
     assert {name for name in named if not (PROJECT / name).exists()} == set()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    return {
+        re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_each_link_to_a_heading_finds_it(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
+    links = re.findall(r"\]\(([^)\s:#]*)#([^)\s]+)\)", text)
+    assert {
+        f"{target}#{anchor}" for target, anchor in links if anchor not in anchors(page.parent / target if target else page)
+    } == set()
 
 
 @pytest.mark.parametrize(

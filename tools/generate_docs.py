@@ -1,4 +1,4 @@
-"""Writes the pages and scripts that are made from the code. `make docs` runs it.
+"""Writes the pages and scripts that are made from the code. `make docs` runs it; it names what has changed.
 
 docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
 scripts in jobs/ from `job_scripts`.
@@ -158,11 +158,16 @@ def _cell(text: str) -> str:
 
 PAGES: dict[Path, Callable[[], str]] = {REFERENCE / "cli.md": cli_page, REFERENCE / "publishers.md": publishers_page}
 
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
 if __name__ == "__main__":
     for path, page in PAGES.items():
-        path.write_text(page(), encoding="utf-8")
-        print(path)
+        _write(path, page())
     for path, text in job_scripts().items():
-        path.write_text(text, encoding="utf-8")
+        _write(path, text)
         path.chmod(0o755)
-        print(path)

@@ -43,7 +43,7 @@ def _read(url: Url) -> Variant | None:
     if found is None:
         return None
     number, size = found.groups()
-    original = f"{url.root}/photos/{number}/original.jpg"
+    original = f"{url.root}/photos/{number}/original.jpg"  # DRAFT where the best one is
     return Variant(number, (_SIZES.index(size),), original if size != "original" else "")
 
 

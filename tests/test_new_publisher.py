@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.identity import rules
+from d4c_images.identity import registry
 from tools import new_publisher
 from tools.new_publisher import REGISTRY, Refused, begin, with_line
 
@@ -41,7 +41,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_new_publisher_is_listed_in_the_order_of_the_alphabet(project: Path, name: str, before: str | None) -> None:
     begin(project, name)
     names = listed(project)
-    assert [other for other in names if other != name] == list(rules.PUBLISHERS)
+    assert [other for other in names if other != name] == list(registry.PUBLISHERS)
     assert names[names.index(name) + 1 :][:1] == ([before] if before else [])
 
 

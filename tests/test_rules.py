@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, rules, usable_url
-from d4c_images.identity.rules import rank_of
+from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, registry, usable_url
+from d4c_images.identity.registry import rank_of
 from d4c_images.model import Image
 
 EXAMPLES = [(rule, one) for rule in RULES for one in rule.examples]
@@ -21,9 +21,9 @@ TAKES_ALL = "exact"
 SHARED_HOSTS = {"n2t.net": "the resolver of ARKs: Smithsonian's and MorphoSource's have prefixes of their own"}
 
 
-FOLDERS = {"publishers": rules.PUBLISHERS, "software": rules.SOFTWARE}
+FOLDERS = {"publishers": registry.PUBLISHERS, "software": registry.SOFTWARE}
 MODULES = [
-    path for folder in FOLDERS for path in sorted((Path(rules.__file__).parent / folder).glob("*.py")) if path.stem != "__init__"
+    path for folder in FOLDERS for path in sorted((Path(registry.__file__).parent / folder).glob("*.py")) if path.stem != "__init__"
 ]
 
 
@@ -64,7 +64,7 @@ def test_every_rule_module_stands_in_the_registry_once(folder: str) -> None:
     """A module that nobody registers is never asked, and none of its own tests would say so."""
     registered, there = sorted(FOLDERS[folder]), sorted(path.stem for path in MODULES if path.parent.name == folder)
     missing = sorted(set(there) - set(registered))
-    assert not missing, f"add to {folder.upper()} in {Path(rules.__file__).name}: {', '.join(missing)}"
+    assert not missing, f"add to {folder.upper()} in {Path(registry.__file__).name}: {', '.join(missing)}"
     assert registered == there
 
 
@@ -140,12 +140,12 @@ def test_a_page_of_flickr_finds_the_file_that_another_row_has() -> None:
 
 
 def test_a_million_hosts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_HOSTS", 50)
-    rules.RULES_OF_HOST.clear()  # of what other tests have asked for
+    monkeypatch.setattr(registry, "MAX_HOSTS", 50)
+    registry.RULES_OF_HOST.clear()  # of what other tests have asked for
     for number in range(200):
         assert image_of(f"https://h{number}.example.org/a.jpg").rule == TAKES_ALL
         assert image_of("https://static.inaturalist.org/photos/5/large.jpg").key == "inat:5"
-        assert len(rules.RULES_OF_HOST) <= 50
+        assert len(registry.RULES_OF_HOST) <= 50
 
 
 URLS = sorted({one.identifier for _, one in EXAMPLES} | {url for _, *pair in TRAPS for url in pair})

@@ -1,7 +1,7 @@
 """Writes the pages and scripts that are made from the code. `make docs` runs it; it names what has changed.
 
 docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
-scripts in jobs/ from `job_scripts`.
+end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/ from `job_scripts`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from d4c_images.batch.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.cli import build_parser
 from d4c_images.identity import RULES, Rule, identify, merge
-from d4c_images.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.settings import Scheduler, Settings
+from tools import rooms
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
+ARCHITECTURE = Path(__file__).parent.parent / "docs/explanation/architecture.md"
+MADE_FROM_HERE = "<!-- From here on made by `make docs`"
 JOBS = Path(__file__).parent.parent / "jobs"
 CLI_HEAD = """# The command line
 
@@ -156,7 +159,18 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES: dict[Path, Callable[[], str]] = {REFERENCE / "cli.md": cli_page, REFERENCE / "publishers.md": publishers_page}
+def architecture_page() -> str:
+    """docs/explanation/architecture.md: its hand-written part as it is, and the list of rooms and modules."""
+    written, marker, made = ARCHITECTURE.read_text(encoding="utf-8").partition(MADE_FROM_HERE)
+    return f"{written}{marker}{made.partition(chr(10))[0]}\n\n{rooms.table()}"
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    REFERENCE / "cli.md": cli_page,
+    REFERENCE / "publishers.md": publishers_page,
+    ARCHITECTURE: architecture_page,
+    ARCHITECTURE.with_name("rooms.svg"): rooms.picture,
+}
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 IDENTITY = "d4c_images/identity"
-REGISTRY = "d4c_images/identity/rules.py"
+REGISTRY = "d4c_images/identity/registry.py"
 EXIT_USAGE = 2
 
 _GOOD_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*").fullmatch

@@ -100,15 +100,20 @@ def test_the_tool_refuses_in_one_line_and_with_the_code_of_wrong_usage(project: 
 @pytest.mark.slow
 def test_only_the_draft_is_red_and_all_is_green_without_it(project: Path) -> None:
     """The whole of a contributor's way: the tool, the tests of rules, and the tests again when the draft is filled in."""
-    (project / "tests").mkdir()
-    for name in ("test_rules.py", "test_identity_properties.py"):
-        shutil.copy(next(PROJECT.glob(f"tests/**/{name}")), project / "tests" / name)
+    for path in PROJECT.glob("tests/**/*.py"):  # with what the two files import, wherever they are
+        copy = project / path.relative_to(PROJECT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     shutil.copy(PROJECT / "pyproject.toml", project)
-    tests = ["-m", "pytest", "-q", "-k", f"{NAME} or registry", "tests"]
+    rules, properties = (
+        str(next(project.glob(f"tests/**/{name}")).relative_to(project))
+        for name in ("test_rules.py", "test_identity_properties.py")
+    )
+    tests = ["-m", "pytest", "-q", "-k", f"{NAME} or registry", rules, properties]
     assert run(project, "-m", "tools.new_publisher", NAME).returncode == 0
 
     red = run(project, *tests)
-    assert re.findall(r"^FAILED (\S+)", red.stdout, re.MULTILINE) == [f"tests/test_rules.py::test_no_rule_is_a_draft[{NAME}]"]
+    assert re.findall(r"^FAILED (\S+)", red.stdout, re.MULTILINE) == [f"{rules}::test_no_rule_is_a_draft[{NAME}]"]
     assert f"{DRAFTED}:1: " in red.stdout, "it names file and line"
 
     module = project / DRAFTED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_each_link_to_a_heading_finds_it(page: Path) -> None:
 )
 def test_make_new_publisher_refuses_in_one_line(name: str, reason: str) -> None:
     """Nothing is written: this is the real tree."""
-    done = run("--old-file=.venv/ready-dev", "new-publisher", *filter(None, [name]))
+    done = run("--old-file=.venv/ready-dev", f"BIN={Path(sys.executable).parent}", "new-publisher", *filter(None, [name]))
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
     assert len(said) == 1

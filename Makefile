@@ -1,7 +1,7 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
 # "make help" shows each line that begins with "##" beside the target below it, under the last "##@" as a heading.
 .DEFAULT_GOAL = help
-.PHONY: help run test test-fast test-cluster test-sge test-but-sge lint docs picture new-publisher lock clean
+.PHONY: help run test test-fast test-system test-sge test-but-sge lint docs picture new-publisher lock clean
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
 
 BIN = .venv/bin
@@ -25,11 +25,11 @@ run: $(RUN_READY)
 ##@ Work on it
 ## what must hold before a push: the linter, the types, all tests that need no root
 test: lint
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not system"
 
 ## the quick tests only, for while you work
 test-fast: $(DEV_READY)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not system"
 
 ## ruff and mypy
 lint: $(DEV_READY)
@@ -38,15 +38,15 @@ lint: $(DEV_READY)
 
 # Installs and starts a Grid Engine and a Slurm on this machine, so it needs root, and Debian or Ubuntu.
 # Side by side, since jobs mostly wait.
-## the job scripts under a real Grid Engine and Slurm, which it installs: root, Debian or Ubuntu
-test-cluster: $(DEV_READY)
+## what needs root and Debian's packages: a real Grid Engine and Slurm, which it installs, and network namespaces
+test-system: $(DEV_READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sge test-but-sge
 
 test-sge:
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m cluster -k sge
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m system -k sge
 
 test-but-sge:
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m cluster -k "not sge"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m system -k "not sge"
 
 ##@ Measure it (docs/explanation/performance.md has the figures)
 ## init beside "sqlite3 .import"

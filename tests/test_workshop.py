@@ -13,7 +13,7 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
-HALVES = {"test-sge", "test-but-sge"}  # what test-cluster runs side by side
+HALVES = {"test-sge", "test-but-sge"}  # what test-system runs side by side
 WIDEST = 120  # characters: a line of help fits into a terminal
 
 # What a page names that is made by its reader or by a run.

@@ -31,7 +31,7 @@ from d4c_images.stores import Keep, Place
 from d4c_images.stores.pack import Packing, PackStore
 from tests.patience import PATIENCE_S
 from tests.program import multimedia
-from tests.sample_ledger import HOSTS, SAMPLES, Sample, add_image, make_files, make_ledger
+from tests.sample_ledger import HOSTS, SAMPLES, Sample, add_sample, make_files, make_ledger
 
 FIRST = SAMPLES[0].path
 
@@ -338,7 +338,7 @@ def test_files_of_one_record_are_checked_in_linear_time(tmp_path: Path) -> None:
         ledger = make_ledger(folder / "ledger", ())
         with ledger.transaction() as db:
             for image_id, sample in enumerate(samples, start=1):
-                add_image(ledger, image_id, sample)
+                add_sample(ledger, image_id, sample)
             db.execute("DELETE FROM link_rows")
             db.execute("UPDATE gbif_ids SET first_image_id = 1, n_in_line = ?", (n,))
         finalize(ledger, lambda progress: None)
@@ -627,7 +627,7 @@ def test_memory_does_not_grow_with_the_collection(tmp_path: Path, images_of_a_re
         ledger = make_ledger(folder / "ledger", ())
         with ledger.transaction():
             for image_id, sample in enumerate(samples, start=1):
-                add_image(ledger, image_id, sample)
+                add_sample(ledger, image_id, sample)
         finalize(ledger, lambda progress: None)
         ledger.close()
         (folder / "images").mkdir()

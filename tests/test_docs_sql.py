@@ -12,6 +12,7 @@ import pytest
 
 from d4c_images.ledger.reader import Reader, open_reader
 from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_files, make_ledger
+from tests.support.ledger import add_link
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/sql.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"\n([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -26,9 +27,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     path = tmp_path_factory.mktemp("sql") / "ledger"
     writer = make_ledger(path, SAMPLES + TWINS)
     with writer.transaction() as db:
-        db.execute(
-            "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (77, 1, 1, 0, 1, 99)"
-        )
+        add_link(db, 77, 1, 1, is_first=False, row_no=99)
         db.execute("UPDATE image_rows SET robots_tag = 'noindex, noai' WHERE image_id = 1")
         db.execute("INSERT INTO documents VALUES (1, 'https://example.org/manifest', 'manifest', 300, 200, 1800000000)")
         db.execute("INSERT INTO unfolded VALUES (1, 2, 1, 1, 1, 1)")

@@ -24,6 +24,7 @@ from tests.ingest_model import Row
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 from tests.sample_ledger import LICENCES, SAMPLES, make_ledger
+from tests.support.ledger import add_image, add_link, add_rule
 from tests.test_ingest import query, run, write
 from tests.test_stable_numbers import VERDICTS, download, row
 
@@ -160,17 +161,14 @@ def stored_ledger(path: Path, n: int, *, url: str = "https://example.org/x", n_u
     ledger = connect.open_ledger(path, create=True)
     with ledger.transaction() as db:
         db.execute("INSERT INTO host_rows (host) VALUES ('example.org')")
-        db.execute("INSERT INTO rules (name, version) VALUES ('exact', 1)")
+        add_rule(db)
         urls = "\n".join([url] * n_urls)
-        db.executemany(
-            """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, status, urls, file_path, file_size, sha256,
-                   archive_id, row_no)
-               VALUES (?1, ?1, 0, 1, 1, 'success', ?2, '000/000/1.jpg', 9, zeroblob(32), 1, ?3)""",
-            ((image_id, urls, None if one_record else image_id) for image_id in range(1, n + 1)),
-        )
-        if one_record:
-            db.execute("INSERT INTO link_rows (gbif_id, image_no, image_id, archive_id, row_no) "
-                       "SELECT 77, image_id, image_id, 1, image_id FROM image_rows")  # fmt: skip
+        stored = {"status": "success", "file_path": "000/000/1.jpg", "file_size": 9, "sha256": bytes(32), "archive_id": 1}
+        for image_id in range(1, n + 1):
+            row_no = None if one_record else image_id
+            add_image(db, image_id, image_id, 0, host_id=1, urls=urls, row_no=row_no, **stored)
+            if one_record:
+                add_link(db, 77, image_id, image_id, row_no=image_id)
     ledger.close()
     return path
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +17,6 @@ from d4c_images.ledger import (
     connect,
     giving_up,
     lending,
-    listing,
     names,
     owner,
     pacing,
@@ -28,11 +26,11 @@ from d4c_images.ledger import (
     untried,
     wishes,
 )
-from d4c_images.ledger.tally import Tally
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
+from tests.support.ledger import New, add_rule, admit
 
 STARTED = 1_800_000_000.0
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
@@ -121,21 +119,9 @@ def ledger_of(images: dict[str, int], started: float = STARTED, *, shuffled: boo
         else:
             hosts = [host for number in range(max(images.values())) for host, count in images.items() if number < count]
         with ledger.transaction() as db:
-            db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
+            add_rule(db)
             host_ids = {host: names.host_id_of(db, host) for host in images}
-            rows = [(n, n, host_ids[host], f"http://{host}/{n}.jpg") for n, host in enumerate(hosts, 1)]
-            db.executemany(
-                "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls) VALUES (?, ?, 0, ?, 1, ?)", rows
-            )
-            db.executemany(
-                "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, 1, ?, 1)", [row[:2] for row in rows]
-            )
-            listing.add(db, np.arange(1, len(rows) + 1), np.array([row[2] for row in rows]))
-            tally = Tally()
-            for row in rows:
-                tally.image(1, row[2], Status.PENDING, None, final=False)
-                tally.record(1, "pending")
-            tally.write(db)
+            admit(db, [New(n, n, 0, host_ids[host], f"http://{host}/{n}.jpg") for n, host in enumerate(hosts, 1)])
         owner.take(ledger, "download", owner.this_process(), started)
         try:
             yield ledger

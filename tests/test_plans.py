@@ -17,6 +17,7 @@ from tests.plans import STATISTICS, findings, ledger_with
 from tests.program import multimedia, reach
 from tests.publishers.client import Publishers
 from tests.statements import Statement, all_statements, normal
+from tests.support.ledger import add_record
 
 # By statement: what its plan reads, and why that is no harm. An entry that no plan needs any more is a failure too.
 ALLOWED = {
@@ -159,7 +160,7 @@ def test_statistics_of_an_earlier_day_are_dropped_by_the_next_writer(tmp_path: P
     opened = connect.open_ledger(tmp_path / "ledger", create=True)
     opened.close()
     with sqlite3.connect(tmp_path / "ledger") as db:
-        db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (1, 1)")
+        add_record(db, 1, 1)
         db.execute("ANALYZE")
     db.close()
     opened = connect.open_ledger(tmp_path / "ledger")

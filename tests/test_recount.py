@@ -29,6 +29,7 @@ from d4c_images.report.check import CheckOptions, CheckReport, check
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, RECOUNT_IMAGES
+from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up, recount_all, recount_images
 
 RECOUNT_RECORDS = """
 SELECT g.gbif_id, count(i.image_id), coalesce(sum(i.status = 'success'), 0),
@@ -54,32 +55,24 @@ class Maker:
         self.db = self.ledger.connection
         self.db.execute("BEGIN")
         self.db.execute("INSERT INTO host_rows (host) VALUES ('a.example.org'), ('b.example.org')")
-        self.db.execute("INSERT INTO rules (name, version) VALUES ('exact', 1)")
+        add_rule(self.db)
         self.n_images = 0
 
     def image(self, gbif_id: int, image_no: int, state: int = 0, host_id: int = 1) -> int:
         self.n_images += 1
-        self.db.execute(
-            """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls, status, not_before, last_attempt_at)
-               VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)""",
-            (self.n_images, gbif_id, image_no, host_id, f"https://a.example.org/{self.n_images}", *STATES[state]),
-        )
+        cells = dict(zip(("status", "not_before", "last_attempt_at"), STATES[state], strict=True))
+        url = f"https://a.example.org/{self.n_images}"
+        add_image(self.db, self.n_images, gbif_id, image_no, host_id=host_id, urls=url, **cells)
         return self.n_images
 
     def link(self, gbif_id: int, image_no: int, image_id: int, *, is_first: bool) -> None:
-        values = (gbif_id, image_no, image_id, is_first)
-        self.db.execute(
-            "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (?, ?, ?, ?, 1, 1)", values
-        )
+        add_link(self.db, gbif_id, image_no, image_id, is_first=is_first)
 
     def record(self, gbif_id: int, first_image_id: int | None, n_in_line: int, n_images: int = 0) -> None:
-        self.db.execute(
-            "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
-            (gbif_id, n_images, first_image_id, n_in_line),
-        )
+        add_record(self.db, gbif_id, n_images, first_image_id, n_in_line)
 
     def done(self) -> Ledger:
-        self.db.execute("UPDATE caught_up SET keyed_image_id = ?1, recorded_image_id = ?1", (self.n_images,))
+        catch_up(self.db, self.n_images)
         self.db.execute("COMMIT")
         return self.ledger
 
@@ -140,13 +133,7 @@ def made(path: Path, shape: Callable[[Maker, int], None], n: int) -> Path:
     make = Maker(path)
     shape(make, n)
     ledger = make.done()
-    ledger.connection.execute(f"INSERT INTO tallies {RECOUNT_IMAGES.replace('ORDER BY 1, 2, 3', '')}")
-    ledger.connection.execute("INSERT INTO record_tallies SELECT status, count(*) FROM gbif_ids GROUP BY 1")
-    lists: dict[tuple[int, int], bytes] = {}
-    for host_id, image_id in ledger.connection.execute("SELECT host_id, image_id FROM image_rows ORDER BY 2"):
-        key = (host_id, image_id // 512)
-        lists[key] = lists.get(key, b"") + (image_id % 512).to_bytes(2, "little")
-    ledger.connection.executemany("INSERT INTO untried VALUES (?, ?, ?)", [(*key, places) for key, places in lists.items()])
+    recount_all(ledger.connection)
     ledger.close()
     return path
 
@@ -561,8 +548,7 @@ def test_what_a_run_has_changed_meanwhile_is_counted_anew(tmp_path: Path) -> Non
     # Between the two steps an image that was counted and one that was not change places.
     db.execute("UPDATE image_rows SET host_id = 2 WHERE image_id = 1")
     db.execute("UPDATE image_rows SET host_id = 1 WHERE image_id = 7")
-    db.execute("DELETE FROM tallies")
-    db.execute(f"INSERT INTO tallies {RECOUNT_IMAGES.replace('ORDER BY 1, 2, 3', '')}")
+    recount_images(db)
     db.close()
     report = check_ledger(make.path)
     assert report.ok, report.samples

@@ -89,6 +89,12 @@ class Collection:
         db.close()
         return rows
 
+    def sql(self, script: str) -> None:
+        """Change what the ledger says, behind the program's back."""
+        db = sqlite3.connect(self.ledger)
+        db.executescript(script)
+        db.close()
+
     def files(self) -> set[str]:
         """Everything under the root that wears a final name."""
         return {

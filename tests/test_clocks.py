@@ -25,7 +25,7 @@ from d4c_images.silence import Silence
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.test_lender import ledger_of
+from tests.support.simulation import ledger_of
 
 HOUR, DAY = 3600.0, 86400.0
 

@@ -21,7 +21,7 @@ from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report
 from d4c_images.report.announce import Announcer
 from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.steward import Steward
-from tests.test_lender import STARTED, Simulation, counts, ledger_of
+from tests.support.simulation import STARTED, Simulation, counts, ledger_of
 
 HOUR, DAY = 3600.0, 86400.0
 LATENCY_S = 0.05

@@ -26,7 +26,7 @@ from d4c_images.run import Ending, Event, Plan, Watcher
 from d4c_images.steward import Steward
 from tests.counting import work_of
 from tests.program import Collection, multimedia
-from tests.test_lender import STARTED, Simulation, counts, ledger_of, run
+from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
 FLICKR = parse_hosts('[hosts."*.staticflickr.com"]\ngroup = "flickr"\nconnections = 4\n')
 STEPS = 1000  # of SQLite's virtual machine, between two calls of a progress handler

@@ -23,7 +23,7 @@ from d4c_images.pace import HostPace, Policy, Speed
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.steward import Steward
 from tests.program import Collection, multimedia
-from tests.test_lender import ledger_of
+from tests.support.simulation import counts, ledger_of, run
 
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
 Answer = Callable[[Turn], list[Outcome] | None]
@@ -79,15 +79,6 @@ def ledger() -> Iterator[connect.Ledger]:
     """Ten images at each of two hosts. Made in this process: nothing depends on how busy the machine is."""
     with ledger_of({"a.example.org": 10, "b.example.org": 10}, time.time(), shuffled=False) as opened:
         yield opened
-
-
-def run(ledger: connect.Ledger, runner: ByHand, plan: Plan, patience_s: float = 7200.0) -> Ending:
-    end_at = runner.now + patience_s
-    return Steward(ledger, runner, plan, Watcher(), runner.clock, lambda: runner.now > end_at).run()
-
-
-def counts(ledger: connect.Ledger) -> dict[str, int]:
-    return dict(ledger.connection.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall())
 
 
 def all_gone(turn: Turn) -> list[Outcome]:

@@ -7,9 +7,10 @@ should hold: this only writes.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,11 +41,8 @@ def add_rule(db: sqlite3.Connection) -> None:
 
 def admit(db: sqlite3.Connection, images: Sequence[New], *, in_line: bool = True) -> None:
     """New images, those of one record next to each other. Their links stand with them (`in_line`), or in the table of links."""
-    for image in images:
-        add_image(db, image.image_id, image.gbif_id, image.image_no, host_id=image.host_id, urls=image.url)
-        _insert(db, "image_keys", key_hash=hashes.key_hash(image.url), image_id=image.image_id)
-        if not in_line:
-            add_link(db, image.gbif_id, image.image_no, image.image_id, is_first=True)
+    _insert_all(db, "image_rows", (*New._fields[:-1], "urls", "rule_id"), ((*image, RULE_ID) for image in images))
+    _insert_all(db, "image_keys", ("key_hash", "image_id"), ((hashes.key_hash(image.url), image.image_id) for image in images))
     tally = Tally()
     for gbif_id, group in itertools.groupby(images, lambda image: image.gbif_id):
         shown = list(group)
@@ -52,6 +50,8 @@ def admit(db: sqlite3.Connection, images: Sequence[New], *, in_line: bool = True
         tally.record(1, "pending")
     for image in images:
         tally.image(1, image.host_id, Status.PENDING, None, final=False)
+        if not in_line:
+            add_link(db, image.gbif_id, image.image_no, image.image_id)
     tally.write(db)
     listing.add(db, np.array([image.image_id for image in images]), np.array([image.host_id for image in images]))
     catch_up(db, images[-1].image_id)
@@ -117,4 +117,13 @@ def recount_images(db: sqlite3.Connection) -> None:
 
 
 def _insert(db: sqlite3.Connection, table: str, **cells: object) -> None:
-    db.execute(f"INSERT INTO {table} ({', '.join(cells)}) VALUES ({', '.join('?' * len(cells))})", tuple(cells.values()))
+    db.execute(_statement(table, tuple(cells)), tuple(cells.values()))
+
+
+def _insert_all(db: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    db.executemany(_statement(table, columns), rows)
+
+
+@functools.cache
+def _statement(table: str, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"

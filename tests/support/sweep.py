@@ -1,0 +1,18 @@
+"""Holds one claim to a whole table within one test. Tables of a thousand cheap cases cost more as a thousand tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+def holds_for_each(cases: Iterable[tuple[object, ...]], check: Callable[..., None]) -> None:
+    """Call `check` with every case; fail once, with each case that it did not hold for and why."""
+    n_cases, failures = 0, []
+    for case in cases:
+        n_cases += 1
+        try:
+            check(*case)
+        except Exception as error:  # an unforeseen one fails its case, too
+            failures.append(f"{case!r}: {type(error).__name__}: {error}")
+    assert n_cases, "a table without a row proves nothing"
+    assert not failures, f"{len(failures)} of {n_cases} cases:\n" + "\n".join(failures)

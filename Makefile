@@ -16,7 +16,7 @@ test: lint
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not cluster"
 
 test-fast: $(DEV_READY)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not cluster"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not cluster" --hypothesis-profile fast
 
 lint: $(DEV_READY)
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from d4c_images.examine import Examiner
 from d4c_images.identity import Document, Fault, read_document
 from d4c_images.identity.manifest import MAX_BYTES, MAX_NAMED, need_bytes
 from d4c_images.model import ErrorType, Reply, Status, Unfolding, Verdict
+from tests.support.properties import examples
 from tests.test_manifest import BODY, JSON, MANIFEST_URL, manifest_3
 
 PAGE = Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE, "a page", try_next=True)
@@ -64,7 +65,7 @@ def test_nor_does_one_that_names_much() -> None:
     assert most_bytes <= need_bytes([body])
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(JSON)
 def test_nor_does_any(document: Any) -> None:
     body = json.dumps({"items": [document] * 300}).encode()

@@ -34,6 +34,7 @@ from tests.ingest_model import COLUMNS, Model, Row, table
 from tests.ledger_dump import differences
 from tests.program import check_lists
 from tests.rows import big
+from tests.support.properties import examples
 from tests.test_sources import zip_that_ends_early
 
 ROWS = Path(__file__).parent / "rows"
@@ -134,7 +135,7 @@ def sizes(block_bytes: int, rows: int, held: int) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     rows=st.lists(row, max_size=60),
     block_bytes=st.integers(50, 2000),
@@ -169,7 +170,7 @@ def test_the_ledger_is_what_the_rows_say(
     assert (summary.rows, summary.images, summary.links) == (len(rows), len(model.images), len(model.links))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(first=st.lists(row, max_size=30), second=st.lists(row, max_size=30))
 def test_a_second_source_merges_in(tmp_path_factory: pytest.TempPathFactory, first: list[Row], second: list[Row]) -> None:
     folder = tmp_path_factory.mktemp("ingest")

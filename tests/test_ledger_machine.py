@@ -35,6 +35,7 @@ from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report,
 from d4c_images.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
 from tests.support.ledger import New, add_rule, admit, admit_record
+from tests.support.properties import examples
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
@@ -522,4 +523,6 @@ def _outcome(claim: Claim, kind: str, other_host: str, pictures: tuple[Image, ..
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True)
+TestLedgerMachine.settings = settings(
+    max_examples=examples(150, fast=10), stateful_step_count=examples(40, fast=25), derandomize=True
+)

@@ -19,6 +19,7 @@ from d4c_images.ledger import (
 from d4c_images.limits import HostTable, parse_hosts
 from d4c_images.model import Failure, Outcome, OwnCode, Report, Status, Turn, Verdict
 from d4c_images.run import Ending, Plan
+from tests.support.properties import examples
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
@@ -43,7 +44,7 @@ MOST = {"shared": 5, "wide.org": 20, "calm": 4}
 HOSTS = ("a.group.org", "b.group.org", "c.group.org", "wide.org", "a.calm.org", "b.calm.org", "x.org", "y.org")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(HOSTS), st.integers(1, 60)),
     st.integers(1, 3),

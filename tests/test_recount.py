@@ -30,6 +30,7 @@ from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, RECOUNT_IMAGES
 from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up, recount_all, recount_images
+from tests.support.properties import examples
 
 RECOUNT_RECORDS = """
 SELECT g.gbif_id, count(i.image_id), coalesce(sum(i.status = 'success'), 0),
@@ -308,7 +309,7 @@ def kept(db: sqlite3.Connection) -> list[list[tuple[object, ...]]]:
 
 
 @given(shape=records(), chunk=st.integers(1, 6), damages=st.lists(st.sampled_from(DAMAGES), max_size=3))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=examples(20), deadline=None, derandomize=True)
 def test_whatever_is_wrong_is_mended_and_reported(
     tmp_path_factory: pytest.TempPathFactory, shape: list[tuple[int, list[tuple[str, int]]]], chunk: int, damages: list[str]
 ) -> None:
@@ -340,7 +341,7 @@ def test_whatever_is_wrong_is_mended_and_reported(
 
 
 @given(shape=records())
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=examples(20), deadline=None, derandomize=True)
 def test_a_name_leads_to_its_image_in_every_shape(
     tmp_path_factory: pytest.TempPathFactory, shape: list[tuple[int, list[tuple[str, int]]]]
 ) -> None:

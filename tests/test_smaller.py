@@ -25,6 +25,7 @@ from d4c_images.stores.local import LocalStore
 from tests import plain_files
 from tests.plain_files import Array, Tags
 from tests.publishers import pictures
+from tests.support.properties import examples
 from tests.test_decode import saved, sniffed
 
 WIDTH, HEIGHT, BLOCK = 64, 48, 16  # blocks of one colour each, that a JPEG keeps as they are
@@ -101,7 +102,7 @@ def lab_of(colours: Array) -> Array:
 
 # Whatever the depth, the order of bytes and the orientation
 
-FILES = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 stored = {
     "order": st.sampled_from("<>"),
     "packing": st.sampled_from((1, 8)),

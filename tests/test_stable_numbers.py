@@ -18,6 +18,7 @@ from tests.downloads import check_sound
 from tests.ingest_model import Row
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.properties import examples
 from tests.test_ingest import NOW, query, run, write
 
 SIZES = ("original", "large", "medium", "square")
@@ -67,7 +68,7 @@ def stays(before: dict[object, object], ledger: Path) -> None:
     check_sound(ledger)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     first=st.lists(row, min_size=1, max_size=20),
     more=st.lists(row, max_size=20),

@@ -23,6 +23,7 @@ from d4c_images.model import Claim, ErrorType, Reply, Status
 from d4c_images.stores import Keep
 from d4c_images.stores.pack import Packing, open_store
 from tests.publishers import pictures
+from tests.support.properties import examples
 from tests.test_decode import behind_the_start, check, sampled, saved, segment
 
 SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", (640, 480))))
@@ -437,7 +438,7 @@ def test_a_file_cut_anywhere_is_fetched_again(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", WHOLE)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_what_stands_behind_the_end_does_no_harm(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
     """Zeros or text of any length; the films and pictures that phones put there have tests of their own."""
     more = data.draw(st.one_of(st.integers(1, 70_000).map(bytes), st.text("junk <>\n\r\0", min_size=1).map(str.encode)))
@@ -446,7 +447,7 @@ def test_what_stands_behind_the_end_does_no_harm(tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize("name", WHOLE)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_no_damage_is_refused_for_good(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
     """Zeros over any stretch behind the first bytes, by which a file is known."""
     body = WHOLE[name]

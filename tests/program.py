@@ -16,7 +16,11 @@ from typing import Any
 
 from PIL import Image
 
-from d4c_images.ledger import untried
+from d4c_images import clocks
+from d4c_images.ingest import ingest
+from d4c_images.ledger import owner, untried
+from d4c_images.ledger.writing import open_and_own
+from d4c_images.sources import open_source
 from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
 
@@ -65,6 +69,11 @@ class Collection:
     def command(self, name: str, *arguments: object) -> list[str]:
         root = ["--root", str(self.root)] if name in ("download", "check", "unpack", "placeholders") else []
         return [*PROGRAM, name, *map(str, arguments), "--ledger", str(self.ledger), *root]
+
+    def load(self, source: Path) -> None:
+        """What `init` does, but within this process and without a word: for tests of what comes after it."""
+        with open_and_own(self.ledger, "init", owner.this_process(), clocks.now, lambda line: None, create=True) as ledger:
+            ingest(ledger, open_source(source), None, lambda progress: None, clocks.now, in_process=True)
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be killed."""

@@ -467,7 +467,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     urls = [f"http://media.example.org/photos/{n}.jpg" for n in range(5)]
     first = Collection(archives.folder(tmp_path / "first", {"empty": b""}))
     (tmp_path / "first.csv").write_text("coreid,accessURI\n" + "".join(f"r{n},{url}\n" for n, url in enumerate(urls)))
-    first.run("init", tmp_path / "first.csv")
+    first.load(tmp_path / "first.csv")
     first.run("download", *reach(publishers))
     body = [
         (first.root / str(path)).read_bytes()
@@ -482,7 +482,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     ]
     terms = ["accessURI", "goodQualityAccessURI", "hashFunction", "hashValue"]
     second = Collection(archives.folder(tmp_path / "second", {"empty": b""}))
-    second.run("init", audubon(tmp_path / "a.zip", terms, rows))
+    second.load(audubon(tmp_path / "a.zip", terms, rows))
     second.run("download", *reach(publishers))
     assert second.rows("SELECT url_no, status, error_type FROM images ORDER BY image_id") == [
         (0, "success", None),

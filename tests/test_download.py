@@ -30,7 +30,7 @@ def make(tmp_path: Path) -> Make:
     def collection(n: int, *hosts: str) -> Collection:
         made = Collection(tmp_path)
         rows = [(8_000_000_000 + n * h + i, f"http://{host}/photos/{i}.jpg") for h, host in enumerate(hosts) for i in range(n)]
-        made.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+        made.load(multimedia(tmp_path / "multimedia.txt", rows))
         return made
 
     return collection

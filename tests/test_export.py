@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
 def test_the_list_leads_to_the_bytes(tmp_path: Path, publishers: Publishers) -> None:
     """The program itself, from rows to a list whose files have the hashes that it says."""
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(n, f"http://a.example.org/{n}.jpg") for n in range(1, 7)]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(n, f"http://a.example.org/{n}.jpg") for n in range(1, 7)]))
     collection.run("download", *reach(publishers))
     summary = json.loads(collection.run("export", tmp_path / "list.parquet", "--json", "--no-progress"))
     rows = pq.read_table(tmp_path / "list.parquet").to_pylist()

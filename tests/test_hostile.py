@@ -20,7 +20,7 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
     publishers_process.reset()
     collection = Collection(tmp_path_factory.mktemp("hostile"))
     rows = [(FIRST_ID + number, line.url) for number, line in enumerate(TABLE)]
-    collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
+    collection.load(multimedia(collection.folder / "multimedia.txt", rows))
     collection.run(
         "download", *reach(publishers_process), "--processes", 2, "--max-attempts", MAX_ATTEMPTS, "--retry-wait", "1s",
         "--give-up-after", "0s", "--connect-timeout", LIMITS.connect_s, "--timeout", LIMITS.total_s,

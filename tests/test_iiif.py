@@ -47,7 +47,7 @@ def done(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFactor
     publishers_process.behave(*(f"{host(number)}={server[0]}" for number, server in enumerate(SERVERS)))
     collection = Collection(tmp_path_factory.mktemp("iiif"))
     rows = [(ID + number, f"http://{host(number)}{server[1]}") for number, server in enumerate(SERVERS)]
-    collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
+    collection.load(multimedia(collection.folder / "multimedia.txt", rows))
     collection.run("download", *options(publishers_process))
     return collection
 

@@ -245,7 +245,7 @@ def test_the_limits_of_a_group_are_reckoned_once(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def collection(tmp_path: Path) -> Collection:
     rows = [(10_000 + n, f"http://farm{n}.staticflickr.com/{n}.jpg") for n in range(250)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     return Collection(tmp_path)
 
 

@@ -308,7 +308,7 @@ def collection(tmp_path: Path) -> Collection:
 
 def init(collection: Collection, n: int) -> None:
     rows = [(6_000_000_000 + number, f"http://node{number % HOSTS}.example.org/photos/{number}.jpg") for number in range(n)]
-    collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
+    collection.load(multimedia(collection.folder / "multimedia.txt", rows))
 
 
 def coordinator(

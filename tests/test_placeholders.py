@@ -38,7 +38,7 @@ def collection(tmp_path: Path, publishers: Publishers) -> Collection:
     urls += [f"http://twins.example.org/twin/{n}.jpg" for n in range(N_TWINS)]
     rows = [(FIRST_ID + n, url) for n, url in enumerate(urls)]
     rows.append((FIRST_ID + 999, urls[0]))  # another record that shows the first of them
-    made.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    made.load(multimedia(tmp_path / "multimedia.txt", rows))
     return made
 
 

@@ -218,7 +218,7 @@ def test_new_attempts_for_the_images_of_one_host(ledger: connect.Ledger) -> None
 
 def test_an_outage_of_our_own_network_ends_the_run_and_counts_nothing(tmp_path: Path) -> None:
     rows = [(1_000_000 + n, f"http://{'abcd'[n % 4]}.example.org/{n}.jpg") for n in range(40)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     with closing(connect.open_ledger(tmp_path / "ledger.sqlite")) as ledger:
         owner.take(ledger, "download", owner.this_process(), time.time())
         runner = ByHand(not_reached)
@@ -628,7 +628,7 @@ def test_the_records_of_a_shared_image_follow_between_settlements(tmp_path: Path
     """And on a signal only when all that workers have brought is written down."""
     shared = "http://a.example.org/shared.jpg"
     rows = [(1_000_000 + n, shared) for n in range(300)] + [(2_000_000 + n, f"http://a.example.org/{n}.jpg") for n in range(5)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     monkeypatch.setattr(rollup, "AT_ONCE", 20)
     monkeypatch.setattr(following, "PIECE", 20)
     has_stopped = [False]

@@ -324,7 +324,7 @@ def test_a_kill_while_the_body_is_on_its_way_loses_no_wait(tmp_path: Path) -> No
 
     with Scripted(answers) as server:
         rows = [(number, f"http://{HOST}/{number}.jpg") for number in range(1, 9)]
-        collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+        collection.load(multimedia(tmp_path / "multimedia.txt", rows))
         download = ("download", "--connect-to", server.connect_to, "--processes", "1", "--max-idle", "1s")
         process, asked_at = collection.start(*download), time.time()
         end_at = time.monotonic() + PATIENCE_S

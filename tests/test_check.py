@@ -513,7 +513,7 @@ def test_records_that_an_init_still_holds_back_are_no_finding(collection: Collec
     assert checked(collection).counts == {Kind.COUNTER: 1}, "more than it can hold back"
 
 
-def test_no_root(collection: Collection, tmp_path: Path) -> None:
+def test_a_root_that_is_not_there_is_refused(collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="elsewhere"):
         checked(collection, tmp_path / "elsewhere")
 
@@ -584,7 +584,7 @@ def test_progress_names_each_part(collection: Collection) -> None:
     assert all(step.total is None or step.done <= step.total for step in seen)
 
 
-def test_as_text_and_json(collection: Collection) -> None:
+def test_findings_are_shown_as_text_and_as_json(collection: Collection) -> None:
     missing(collection)
     (collection.root / "evil\x1b[2J").write_bytes(b"")
     report = checked(collection)

@@ -47,7 +47,7 @@ def test_there_are_queries_and_tables() -> None:
 
 
 @pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])
-def test_query(ledger: Reader, question: str, sql: str) -> None:
+def test_each_documented_query_gives_rows(ledger: Reader, question: str, sql: str) -> None:
     names, rows = ledger.table(sql)
     assert rows, question
     assert len(names) == len(set(names)), names
@@ -68,7 +68,7 @@ def test_the_bytes_of_an_image_are_read_as_the_page_says(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("table", "cells"), TABLES, ids=[table for table, _ in TABLES])
-def test_columns(ledger: Reader, table: str, cells: str) -> None:
+def test_documented_columns_are_those_of_the_table(ledger: Reader, table: str, cells: str) -> None:
     there = ledger.table(f"SELECT * FROM {table} LIMIT 0")[0]
     named = [name for name in re.findall(r"`([a-z_0-9]+)`", cells) if name != "init"]
     assert set(named) <= set(there)

@@ -67,7 +67,7 @@ def test_nor_does_one_that_names_much() -> None:
 
 @settings(max_examples=examples(25))
 @given(JSON)
-def test_nor_does_any(document: Any) -> None:
+def test_no_document_takes_more_memory_than_was_reserved_for_it(document: Any) -> None:
     body = json.dumps({"items": [document] * 300}).encode()
     _, most_bytes = taken(lambda: read_document(body, MANIFEST_URL))
     assert most_bytes <= need_bytes([body]) + 300_000, "besides what imports, caches and tables of names take"

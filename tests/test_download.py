@@ -51,7 +51,7 @@ def counts(collection: Collection) -> dict[object, object]:
     return dict(collection.rows("SELECT status, count(*) FROM images GROUP BY 1"))
 
 
-def test_all_of_it(make: Make, publishers: Publishers) -> None:
+def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: Publishers) -> None:
     collection = make(20, "a.example.org", "b.example.org")
     output = collection.run("download", *reach(publishers))
     assert "nothing left to do; 40 images stored" in output
@@ -105,7 +105,7 @@ def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int
     assert collection.rows("SELECT count(*) FROM owner") == [(0,)]
 
 
-def test_the_time_is_up(make: Make, publishers: Publishers) -> None:
+def test_a_run_whose_time_is_up_keeps_what_was_in_flight(make: Make, publishers: Publishers) -> None:
     publishers.behave("*.example.org=slow_first_byte:0.2")
     collection = make(200, "a.example.org")
     output = collection.run("download", *reach(publishers), "--for", "1s", code=75)
@@ -129,7 +129,7 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     assert not list(collection.root.rglob(".*.part"))
 
 
-def test_a_limit(make: Make, publishers: Publishers) -> None:
+def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -> None:
     collection = make(50, "a.example.org")
     output = collection.run("download", *reach(publishers), "--limit", 7, code=75)
     assert "the limit of images is reached" in output
@@ -137,7 +137,7 @@ def test_a_limit(make: Make, publishers: Publishers) -> None:
     assert publishers.counters()["requests"] == 7
 
 
-def test_one_host_only(make: Make, publishers: Publishers) -> None:
+def test_a_run_for_one_host_asks_no_other(make: Make, publishers: Publishers) -> None:
     collection = make(5, "a.example.org", "b.example.org")
     collection.run("download", *reach(publishers), "--host", "b.example.org")
     assert collection.rows("SELECT host, status, count(*) FROM images GROUP BY 1, 2") == [
@@ -322,7 +322,7 @@ def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
-def test_what_makes_no_sense(make: Make, tmp_path: Path) -> None:
+def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     for arguments, line in (
         (["--until", "yesterday"], "no moment"),

@@ -501,7 +501,7 @@ def test_what_is_not_gone_on_with(code: int, error: OwnCode) -> None:
         ("", None),
     ],
 )
-def test_content_range(header: str, span: tuple[int, int, int] | None) -> None:
+def test_a_content_range_is_parsed_or_refused(header: str, span: tuple[int, int, int] | None) -> None:
     assert content_range({"content-range": header}) == span
 
 

@@ -31,7 +31,7 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(TABLE)), ids=[f"{line.behaviour}-{n}" for n, line in enumerate(TABLE)])
-def test_what_it_becomes(hostile: Collection, number: int) -> None:
+def test_each_misbehaviour_becomes_what_its_row_says(hostile: Collection, number: int) -> None:
     line: Expected = TABLE[number]
     [(status, error_type, http_status, media_type, file_path, detail)] = hostile.rows(
         "SELECT status, error_type, http_status, media_type, file_path, error_detail FROM images"

@@ -33,7 +33,7 @@ def listed(collection: Collection, *arguments: object) -> dict[str, dict[str, An
     return {line["host"]: line for line in json.loads(collection.run("hosts", *arguments, "--json"))}
 
 
-def test_what_is_listed(collection: Collection) -> None:
+def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collection) -> None:
     with closing(sqlite3.connect(collection.ledger)) as db, db:
         db.execute("UPDATE host_rows SET images_per_s = 10 WHERE host LIKE 'a.%'")
         db.execute("UPDATE host_rows SET images_per_s = 0.1 WHERE host LIKE 'b.%'")
@@ -101,7 +101,7 @@ def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Colle
         (["shut", "a.example.org"], "invalid choice"),
     ],
 )
-def test_what_makes_no_sense(collection: Collection, arguments: list[str], line: str) -> None:
+def test_bad_arguments_of_hosts_are_refused_in_words(collection: Collection, arguments: list[str], line: str) -> None:
     output = collection.run("hosts", *arguments, code=2)
     assert line in output
     assert "Traceback" not in output

@@ -137,7 +137,7 @@ def test_too_few_and_too_many_cells_do_not_make_up_for_each_other(tmp_path: Path
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[2:]
 
 
-def test_long_lines(tmp_path: Path) -> None:
+def test_a_row_of_megabytes_is_read_and_an_endless_one_rejected(tmp_path: Path) -> None:
     long = row(1, "https://media.example.org/1.jpg", description="x" * 3_000_000)
     assert load(tmp_path / "ledger.sqlite", bare(tmp_path / "multimedia.txt", [long, TWO, THREE])).images == 3
     endless = bare(tmp_path / "endless.txt", [ONE, TWO + "\t" * (5 << 20), THREE])

@@ -262,7 +262,7 @@ def test_a_worker_that_cannot_work_goes_home_and_the_run_goes_on(
 
 
 @pytest.mark.slow
-def test_nobody_comes(place: MeetingPlace) -> None:
+def test_workers_whose_coordinator_never_comes_go_home(place: MeetingPlace) -> None:
     """Or only what a killed coordinator has left there."""
     security = Security.temporary()
     port = closed_port()

@@ -80,7 +80,7 @@ def finish(collection: Collection, publishers: Publishers) -> None:
     assert sum(packed(collection).values()) == report["n_packed"]
 
 
-def test_all_of_it(collection: Collection, publishers: Publishers, tmp_path: Path) -> None:
+def test_a_run_into_shards_stores_all_images_in_few_files(collection: Collection, publishers: Publishers, tmp_path: Path) -> None:
     collection.run("download", *options(collection, publishers, "--store", "pack", "--shard-size", "1M"))
     finish(collection, publishers)
     assert set(packed(collection).values()) == {1}

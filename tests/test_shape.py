@@ -108,7 +108,7 @@ def test_a_change_of_comments_and_blanks_is_none(monkeypatch: pytest.MonkeyPatch
         ("CREATE TABLE t (ab)", "CREATE TABLE t (a b)", False),
     ],
 )
-def test_normalised(one: str, other: str, same: bool) -> None:
+def test_two_definitions_are_one_shape_but_for_comments_spaces_and_quotes(one: str, other: str, same: bool) -> None:
     assert (shape.normalised(one) == shape.normalised(other)) is same
 
 

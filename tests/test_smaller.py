@@ -118,7 +118,7 @@ def turned(turn: int) -> Tags:
 
 @FILES
 @given(bits=st.sampled_from((1, 2, 4, 8, 12, 16)), white_is_zero=st.booleans(), **stored)
-def test_grey(
+def test_a_grey_tiff_of_any_depth_keeps_its_greys(
     tmp_path: Path, bits: int, white_is_zero: bool, order: str, packing: int, rows: int, turn: int, seed: int
 ) -> None:
     samples = blocks(seed, 1, bits)
@@ -221,7 +221,7 @@ PNG_KINDS = [(bits, 0) for bits in (1, 2, 4, 8, 16)] + [(bits, 3) for bits in (1
     kind=st.sampled_from(PNG_KINDS), seed=st.integers(0, 9), turn=st.sampled_from(sorted(TURNS)), is_behind=st.booleans(),
     has_holes=st.booleans(),
 )  # fmt: skip
-def test_png(
+def test_a_png_of_any_kind_keeps_its_colours(
     tmp_path: Path, kind: tuple[int, int], seed: int, turn: int, is_behind: bool, has_holes: bool
 ) -> None:
     bits, colour = kind

@@ -117,7 +117,7 @@ PNGS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", PNGS)
-def test_png(tmp_path: Path, name: str) -> None:
+def test_a_png_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = PNGS[name]
     assert told(tmp_path, body) == right
     assert told(tmp_path, body, Decoder(room=Room(1000, 1000))) == right
@@ -180,7 +180,7 @@ JPEGS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", JPEGS)
-def test_jpeg(tmp_path: Path, name: str) -> None:
+def test_a_jpeg_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = JPEGS[name]
     assert told(tmp_path, body) == right
 
@@ -262,7 +262,7 @@ GIFS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", GIFS)
-def test_gif(tmp_path: Path, name: str) -> None:
+def test_a_gif_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = GIFS[name]
     assert told(tmp_path, body) == right
 
@@ -349,13 +349,13 @@ BMPS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", WEBPS)
-def test_webp(tmp_path: Path, name: str) -> None:
+def test_a_webp_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = WEBPS[name]
     assert told(tmp_path, body) == right
 
 
 @pytest.mark.parametrize("name", BMPS)
-def test_bmp(tmp_path: Path, name: str) -> None:
+def test_a_bmp_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = BMPS[name]
     assert told(tmp_path, body) == right
     assert told(tmp_path, body, NO_ROOM) == right
@@ -399,7 +399,7 @@ BOXES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BOXES)
-def test_boxes(tmp_path: Path, name: str) -> None:
+def test_a_file_of_boxes_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = BOXES[name]
     assert told(tmp_path, body) == right
 

@@ -55,7 +55,7 @@ HOST = "example.org"
         ("Sunday, 06-Nov-94 08:49:37 GMT, 99", 99.0),
     ],
 )
-def test_retry_after(value: str, wait_s: float | None) -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, wait_s: float | None) -> None:
     assert retry_after_s({"retry-after": value}, NOW) == wait_s
     assert retry_after_s({}, NOW) is None
 

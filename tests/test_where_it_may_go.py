@@ -57,11 +57,11 @@ PUBLIC = (
 
 
 @pytest.mark.parametrize("kind", NOT_PUBLIC)
-def test_what_is_not_public(kind: str) -> None:
+def test_addresses_that_are_not_public_are_named_by_kind(kind: str) -> None:
     assert {address: why_not_public(address) for address in NOT_PUBLIC[kind]} == dict.fromkeys(NOT_PUBLIC[kind], kind)
 
 
-def test_what_is_public() -> None:
+def test_public_addresses_may_be_asked() -> None:
     assert {address: why_not_public(address) for address in PUBLIC} == dict.fromkeys(PUBLIC)
 
 

@@ -143,7 +143,7 @@ def test_a_run_for_one_host_asks_no_other(make: Make, publishers: Publishers) ->
     assert collection.rows("SELECT host, status, count(*) FROM images GROUP BY 1, 2") == [
         ("a.example.org", "pending", 5), ("b.example.org", "success", 5),
     ]  # fmt: skip
-    assert "knows no host 'c.example.org'" in collection.run("download", "--host", "c.example.org", code=2)
+    assert "knows no host 'c.example.org'" in collection.call("download", "--host", "c.example.org", code=2)
 
 
 def test_one_run_at_a_time(make: Make, publishers: Publishers) -> None:
@@ -332,14 +332,14 @@ def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_pa
         (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
         (["--max-edge", "big"], "no number"),
     ):
-        output = collection.run("download", *arguments, code=2)
+        output = collection.call("download", *arguments, code=2)
         assert line in output
         assert "Traceback" not in output
     (tmp_path / "hosts.toml").write_text("[default]\nconections = 3\n")
-    assert "conections" in collection.run("download", "--hosts-file", tmp_path / "hosts.toml", code=2)
+    assert "conections" in collection.call("download", "--hosts-file", tmp_path / "hosts.toml", code=2)
     other = Collection(tmp_path / "nowhere")
     other.folder.mkdir()
-    assert "no ledger at" in other.run("download", code=2)
+    assert "no ledger at" in other.call("download", code=2)
 
 
 def test_slack_hears_of_it(make: Make, publishers: Publishers, slack: FakeSlack) -> None:

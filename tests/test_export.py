@@ -86,7 +86,7 @@ def test_both_kinds_of_file_hold_the_same(tmp_path: Path) -> None:
     make_ledger(tmp_path / "ledger.sqlite").close()
     collection = Collection(tmp_path)
     for name in ("list.csv", "deep/list.parquet"):
-        assert "rows, one for each image" in collection.run("export", tmp_path / name)
+        assert "rows, one for each image" in collection.call("export", tmp_path / name)
     parquet = pq.read_table(tmp_path / "deep" / "list.parquet")
     with (tmp_path / "list.csv").open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
@@ -96,7 +96,7 @@ def test_both_kinds_of_file_hold_the_same(tmp_path: Path) -> None:
 
 
 def test_a_name_that_says_no_kind_of_file_ends_before_anything_is_read(tmp_path: Path) -> None:
-    complaint = Collection(tmp_path).run("export", tmp_path / "list.xlsx", code=2)
+    complaint = Collection(tmp_path).call("export", tmp_path / "list.xlsx", code=2)
     assert complaint.count("\n") == 1
     assert ".csv or .parquet" in complaint
     with pytest.raises(UsageError):
@@ -118,7 +118,7 @@ def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path)
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     make_ledger(tmp_path / "ledger.sqlite").close()
     (tmp_path / "file").write_text("")
-    complaint = Collection(tmp_path).run("export", tmp_path / "file" / "list.csv", code=1)
+    complaint = Collection(tmp_path).call("export", tmp_path / "file" / "list.csv", code=1)
     assert complaint.count("\n") == 1
     assert "cannot write" in complaint
 
@@ -128,7 +128,7 @@ def test_the_list_leads_to_the_bytes(tmp_path: Path, publishers: Publishers) -> 
     collection = Collection(tmp_path)
     collection.load(multimedia(tmp_path / "multimedia.txt", [(n, f"http://a.example.org/{n}.jpg") for n in range(1, 7)]))
     collection.run("download", *reach(publishers))
-    summary = json.loads(collection.run("export", tmp_path / "list.parquet", "--json", "--no-progress"))
+    summary = json.loads(collection.call("export", tmp_path / "list.parquet", "--json", "--no-progress"))
     rows = pq.read_table(tmp_path / "list.parquet").to_pylist()
     assert summary["n_rows"] == len(rows) == 6
     for one in rows:
@@ -145,15 +145,15 @@ def test_all_images_and_failed_ones(tmp_path: Path) -> None:
     """What `status --tables` once wrote as images.csv, and why images are not there."""
     make_ledger(tmp_path / "ledger.sqlite").close()
     collection = Collection(tmp_path)
-    assert "one for each image, stored or not" in collection.run("export", tmp_path / "all.csv", "--all-images")
-    collection.run("export", tmp_path / "failed.csv", "--failed")
+    assert "one for each image, stored or not" in collection.call("export", tmp_path / "all.csv", "--all-images")
+    collection.call("export", tmp_path / "failed.csv", "--failed")
     images = rows_of(tmp_path / "all.csv")
     assert [(int(one["gbif_id"]), one["file_path"]) for one in images] == [
         (one.gbif_id, one.path if one.body is not None else "") for one in SAMPLES
     ]
     assert images[0]["sha256"] == hashlib.sha256(b"first image").hexdigest()
     assert rows_of(tmp_path / "failed.csv") == [one for one in images if one["status"].startswith("failed_")]
-    assert "not allowed with" in collection.run("export", tmp_path / "x.csv", "--failed", "--all-images", code=2)
+    assert "not allowed with" in collection.call("export", tmp_path / "x.csv", "--failed", "--all-images", code=2)
 
 
 def stored_ledger(path: Path, n: int, *, url: str = "https://example.org/x", n_urls: int = 1, one_record: bool = False) -> Path:
@@ -237,5 +237,5 @@ def test_what_a_killed_export_left_is_swept_by_the_next_one_of_that_name(tmp_pat
         path.write_text("half")
     with held.open() as alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
-        Collection(tmp_path).run("export", tmp_path / "list.csv")
+        Collection(tmp_path).call("export", tmp_path / "list.csv")
     assert {path.name for path in tmp_path.glob(".*.part")} == {other.name, held.name}

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+
+def thinned(cases: Iterable[Any], every: int) -> list[Any]:
+    """All cases for `parametrize`, of which each `every`th belongs to the fast suite, too: the others are marked as slow."""
+    return [case if number % every == 0 else pytest.param(case, marks=pytest.mark.slow) for number, case in enumerate(cases)]
 
 
 def holds_for_each(cases: Iterable[tuple[object, ...]], check: Callable[..., None]) -> None:

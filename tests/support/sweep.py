@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,19 @@ import pytest
 def thinned(cases: Iterable[Any], every: int) -> list[Any]:
     """All cases for `parametrize`, of which each `every`th belongs to the fast suite, too: the others are marked as slow."""
     return [case if number % every == 0 else pytest.param(case, marks=pytest.mark.slow) for number, case in enumerate(cases)]
+
+
+def crossed(*axes: Iterable[Any]) -> list[Any]:
+    """All combinations for `parametrize`. The fast suite has those that differ from the first one in one place at most."""
+    values = [list(axis) for axis in axes]
+    combinations = itertools.product(*(range(len(axis)) for axis in values))
+    return [
+        pytest.param(
+            *(axis[at] for axis, at in zip(values, places, strict=True)),
+            marks=[pytest.mark.slow] if sum(at > 0 for at in places) > 1 else [],
+        )
+        for places in combinations
+    ]
 
 
 def holds_for_each(cases: Iterable[tuple[object, ...]], check: Callable[..., None]) -> None:

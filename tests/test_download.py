@@ -54,7 +54,7 @@ def counts(collection: Collection) -> dict[object, object]:
 
 def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: Publishers) -> None:
     collection = make(20, "a.example.org", "b.example.org")
-    output = collection.run("download", *reach(publishers))
+    output = collection.run("download", *reach(publishers), "--processes", 1)
     assert "nothing left to do; 40 images stored" in output
     collection.check_invariants()
     assert counts(collection) == {"success": 40}
@@ -62,7 +62,7 @@ def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: 
         ("done", 1, 1, 40)
     ]
     assert (collection.root / "800/000/8000000000-00.jpg").is_file()
-    assert "0 images stored" in collection.run("download", *reach(publishers)), "a second run has nothing to do"
+    assert "0 images stored" in collection.run("download", *reach(publishers), "--processes", 1), "a second run has nothing to do"
     assert publishers.counters()["requests"] == 40
 
 
@@ -133,7 +133,7 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
 
 def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -> None:
     collection = make(50, "a.example.org")
-    output = collection.run("download", *reach(publishers), "--limit", 7, code=75)
+    output = collection.run("download", *reach(publishers), "--limit", 7, "--processes", 1, code=75)
     assert "the limit of images is reached" in output
     assert counts(collection) == {"success": 7, "pending": 43}
     assert publishers.counters()["requests"] == 7
@@ -141,7 +141,7 @@ def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -
 
 def test_a_run_for_one_host_asks_no_other(make: Make, publishers: Publishers) -> None:
     collection = make(5, "a.example.org", "b.example.org")
-    collection.run("download", *reach(publishers), "--host", "b.example.org")
+    collection.run("download", *reach(publishers), "--host", "b.example.org", "--processes", 1)
     assert collection.rows("SELECT host, status, count(*) FROM images GROUP BY 1, 2") == [
         ("a.example.org", "pending", 5), ("b.example.org", "success", 5),
     ]  # fmt: skip

@@ -60,7 +60,7 @@ def test_pause_and_resume_without_a_run(collection: Collection) -> None:
     collection.call("hosts", "pause", "c.example.net")
     assert listed(collection)["c.example.net"]["until"] is None
     assert "paused" in collection.call("status")
-    output = collection.run("download", "--max-idle", "1s", code=75)
+    output = collection.run("download", "--max-idle", "0s", "--processes", 1, code=75)
     assert "all that is left has to wait" in output
     collection.call("hosts", "resume", "*")
     assert {line["state"] for line in listed(collection).values()} == {"waiting"}

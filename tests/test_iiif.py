@@ -8,6 +8,8 @@ from tests.downloads import check_sound
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 
+pytestmark = pytest.mark.slow  # all of them look at one run of the program
+
 ID = 6_000_000_000
 SERVERS = (
     # behaviour, path of the row's URL, status and pictures of the record, width of each picture

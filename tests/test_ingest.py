@@ -135,7 +135,7 @@ def sizes(block_bytes: int, rows: int, held: int) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60, fast=6), deadline=None)
 @given(
     rows=st.lists(row, max_size=60),
     block_bytes=st.integers(50, 2000),

@@ -198,6 +198,7 @@ def test_the_next_worker_waits_for_the_next_coordinator(
             received(coordinate(set_up_echo), of(Joined))
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaves_says_so_and_has_not_died(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_worker_that_hangs_is_ended_and_another_comes(
         assert worker.wait(PATIENCE_S) in (Exit.AGAIN, None)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_work_goes_home_and_the_run_goes_on(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace, said: list[str]
 ) -> None:
@@ -356,6 +358,7 @@ def children(job: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(job.pid).children()
 
 
+@pytest.mark.slow
 def test_two_jobs_of_workers_do_all_and_go_home(collection: Collection, publishers: Publishers) -> None:
     n = 200
     init(collection, n)

@@ -68,6 +68,7 @@ def is_taken_back(collection: Collection) -> None:
     assert collection.rows("SELECT DISTINCT status FROM gbif_ids") == [("done",)]
 
 
+@pytest.mark.slow
 def test_a_run_finds_placeholders_and_allow_makes_them_successes_again(collection: Collection, publishers: Publishers) -> None:
     output = collection.run("download", *reach(publishers), "--placeholder-records", 20)
     assert f"{N_NONE} files of placeholders were set aside" in output

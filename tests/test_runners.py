@@ -100,7 +100,7 @@ def received(runner: Runner, enough: Callable[[list[Event]], bool]) -> list[Even
     return events
 
 
-@pytest.fixture(params=["inline", "processes", "dask"])
+@pytest.fixture(params=["inline", "processes", pytest.param("dask", marks=pytest.mark.slow)])
 def start_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Callable[[], Work]], tuple[Runner, int]]]:
     """Each kind of runner, with one worker and its number. Dask's worker is a process of its own, as on another node."""
     with ExitStack() as stack:
@@ -150,6 +150,7 @@ def test_long_orders_and_long_reports_pass_each_other(start_one: Callable[[Calla
     assert [event.report.lease_id for event in events if isinstance(event, Reported)] == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., ProcessRunner]) -> None:
     """Orders to it pile up without holding anybody up."""
     runner = start(2, set_up_sleeper)
@@ -166,6 +167,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Process
         runner.kill(worker)
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_told_to_end_has_not_died(start: Callable[..., ProcessRunner]) -> None:
     runner = start(2, set_up_talker)
     runner.send(0, Orders(drain=True, closed=True))

@@ -19,6 +19,7 @@ from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.model import ErrorType, Status
 from tests import tiffs
 from tests.publishers import pictures
+from tests.support.sweep import thinned
 from tests.test_decode import check, sniffed
 from tests.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 
@@ -61,7 +62,7 @@ CASES = [(packing, name) for packing in PACKINGS for name in layouts(packing)]
 
 
 @pytest.mark.parametrize(("packing", "name"), CASES)
-@pytest.mark.parametrize("is_tight", [False, True])
+@pytest.mark.parametrize("is_tight", thinned([True, False], 2))
 def test_a_whole_tiff_is_read_to_its_end(tmp_path: Path, packing: str, name: str, is_tight: bool) -> None:
     decoder = Decoder(room=Room(tiff.PIECE_BYTES, tiff.PIECE_BYTES)) if is_tight else Decoder()
     for number, file in enumerate(FILES):

@@ -1004,6 +1004,7 @@ def test_from_https_back_to_http_is_no_hop(bench: Bench, publishers: Publishers)
     assert outcomes[1].requests == 2
 
 
+@pytest.mark.slow
 def test_what_is_fetched_waits_for_slow_decoding_only_in_small_numbers(bench: Bench, publishers: Publishers) -> None:
     """A kill costs what is fetched and not yet kept."""
     held_up, n_seen = threading.Event(), []

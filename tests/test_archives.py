@@ -23,6 +23,7 @@ from tests.downloads import Rows, ask, check_sound, load_all, zipped
 from tests.ledger_dump import differences
 from tests.program import Collection, reach
 from tests.publishers.client import Publishers
+from tests.support.sweep import thinned
 
 PUBLISHERS = Path(__file__).parent / "rows" / "publishers"
 URLS = "SELECT urls FROM image_rows ORDER BY image_id"
@@ -166,7 +167,7 @@ def test_in_a_zip_and_in_a_folder_of_a_zip(form: str, tmp_path: Path) -> None:
         assert said(tmp_path / f"{name}.sqlite") == EXPECTED
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thinned(FORMS, 4))
 def test_a_limit_at_each_row_leaves_the_rest_for_later(form: str, tmp_path: Path) -> None:
     """So every byte offset that a checkpoint can hold is a place to go on from."""
     archives.folder(tmp_path / "archive", files_of(FORMS[form]))

@@ -23,6 +23,7 @@ from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.model import ErrorType, Status
 from tests.publishers import pictures
 from tests.support.made import Made
+from tests.support.sweep import thinned
 from tests.test_decode import check, halved, saved, sniffed
 
 SIZE = (1300, 900)  # more than two pieces
@@ -84,7 +85,7 @@ def tiffs() -> dict[str, Callable[[], bytes]]:
 TIFFS = Made(tiffs())
 
 
-@pytest.mark.parametrize("name", sorted(TIFFS))
+@pytest.mark.parametrize("name", thinned(sorted(TIFFS), 3))
 def test_the_pieces_of_a_tiff_are_its_picture(tmp_path: Path, name: str) -> None:
     path = tmp_path / "sheet.tif"
     path.write_bytes(TIFFS[name])
@@ -103,7 +104,7 @@ def test_the_pieces_of_a_tiff_are_its_picture(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", sorted(TIFFS))
-@pytest.mark.parametrize("share", [0.4, 0.9])
+@pytest.mark.parametrize("share", thinned([0.4, 0.9], 2))
 def test_a_cut_tiff_is_never_whole(tmp_path: Path, name: str, share: float) -> None:
     body = TIFFS[name]
     cut = body[: int(len(body) * share)]

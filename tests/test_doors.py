@@ -232,7 +232,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("page", "n"), sized(PAGES, "challenge", "plain"))
+@pytest.mark.parametrize(("page", "n"), thinned(sized(PAGES, "challenge", "plain"), 2))
 def test_a_door_that_shuts_for_an_hour(page: Page, n: int) -> None:
     """After 60 pictures. Nothing is lost, no image pays for it, and few requests are in vain."""
     publisher = Publisher(ShutDoor(page, 60, HOUR))
@@ -485,7 +485,7 @@ WALLS = {"log-in": (LOG_IN,), "bot check": (BOT_CHECK,), "refusal": (PLAIN,), "t
 
 
 @pytest.mark.parametrize("n_given", thinned([0, 60], 2))
-@pytest.mark.parametrize(("page", "n"), sized(WALLS, "log-in"))
+@pytest.mark.parametrize(("page", "n"), thinned(sized(WALLS, "log-in"), 2))
 def test_a_host_that_redirects_everything_to_a_page_elsewhere(page: Page, n: int, n_given: int) -> None:
     """For an hour. The page is an answer of the host that redirects, too: both are left alone, and no image is lost."""
     n, given, shut_at = max(n, 5_000), set[int](), list[float]()

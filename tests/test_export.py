@@ -25,6 +25,7 @@ from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 from tests.sample_ledger import LICENCES, SAMPLES, make_ledger
 from tests.support.ledger import add_image, add_link, add_rule
+from tests.support.sweep import thinned
 from tests.test_ingest import query, run, write
 from tests.test_stable_numbers import VERDICTS, download, row
 
@@ -123,6 +124,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
     assert "cannot write" in complaint
 
 
+@pytest.mark.slow
 def test_the_list_leads_to_the_bytes(tmp_path: Path, publishers: Publishers) -> None:
     """The program itself, from rows to a list whose files have the hashes that it says."""
     collection = Collection(tmp_path)
@@ -195,14 +197,14 @@ def test_steps_are_bounded_and_cost_what_the_rows_cost(tmp_path: Path, one_recor
 
 
 @pytest.mark.parametrize("one_record", [False, True])
-@pytest.mark.parametrize("which", ["collection", "images"])
+@pytest.mark.parametrize("which", thinned(["collection", "images"], 2))
 def test_memory_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, one_record: bool) -> None:
     """Images with a thousand URLs, and long ones, take no more than ordinary ones."""
     monkeypatch.setattr(tables, "STEP_CHARS", 100_000)
     shapes = {
-        "ordinary": stored_ledger(tmp_path / "ordinary", 4_000, one_record=one_record),
-        "many URLs": stored_ledger(tmp_path / "many", 300, n_urls=1_000, one_record=one_record),
-        "long URLs": stored_ledger(tmp_path / "long", 300, url="https://example.org/" + "x" * 40_000, one_record=one_record),
+        "ordinary": stored_ledger(tmp_path / "ordinary", 2_500, one_record=one_record),
+        "many URLs": stored_ledger(tmp_path / "many", 200, n_urls=1_000, one_record=one_record),
+        "long URLs": stored_ledger(tmp_path / "long", 200, url="https://example.org/" + "x" * 40_000, one_record=one_record),
     }
     peaks = {}
     for shape, ledger in shapes.items():

@@ -50,6 +50,7 @@ def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collecti
     assert "b.example.org ends last: 20 images in about 19 min" in status or "20 min" in status
 
 
+@pytest.mark.slow
 def test_pause_and_resume_without_a_run(collection: Collection) -> None:
     collection.call("hosts", "pause", "*.example.org", "--for", "2h")
     lines = listed(collection)

@@ -40,7 +40,8 @@ from tests.cluster.nodes import start_workers, workers_at
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.test_runners import received, set_up_failure, set_up_sleeper
+from tests.support.works import set_up_failure, set_up_sleeper
+from tests.test_runners import received
 
 HOSTS = 4
 CONNECTIONS = 2  # per host

@@ -11,7 +11,14 @@ import pytest
 
 def thinned(cases: Iterable[Any], every: int) -> list[Any]:
     """All cases for `parametrize`, of which each `every`th belongs to the fast suite, too: the others are marked as slow."""
-    return [case if number % every == 0 else pytest.param(case, marks=pytest.mark.slow) for number, case in enumerate(cases)]
+    return [case if number % every == 0 else _slow(case) for number, case in enumerate(cases)]
+
+
+def _slow(case: Any) -> Any:
+    """Of one argument, or a `pytest.param` of any number."""
+    if hasattr(case, "marks"):
+        return pytest.param(*case.values, marks=[*case.marks, pytest.mark.slow], id=case.id)
+    return pytest.param(case, marks=pytest.mark.slow)
 
 
 def crossed(*axes: Iterable[Any]) -> list[Any]:

@@ -17,11 +17,13 @@ from typing import Any
 
 from PIL import Image
 
-from d4c_images import cli, clocks
-from d4c_images.ingest import ingest
-from d4c_images.ledger import owner, untried
-from d4c_images.ledger.writing import open_and_own
+from d4c_images import cli
+from d4c_images.ingest.ingest import ingest
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.writing import open_and_own
+from d4c_images.ledger.queue import untried
 from d4c_images.sources import open_source
+from d4c_images.system import clocks
 from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
 

@@ -14,25 +14,24 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import (
-    following,
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import (
+    deferred,
+    expand_documents,
     giving_up,
     lending,
-    names,
-    owner,
     placeholders,
     refetching,
-    rollup,
     settling,
     shards,
-    unfold,
     untried,
     wishes,
 )
-from d4c_images.ledger.connect import open_ledger
-from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.rows import names, rollup
+from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.placeholder_list import PlaceholderList
+from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
 from tests.support.ledger import New, add_rule, admit, admit_record
 from tests.support.properties import examples
@@ -54,8 +53,13 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 """
 
 # So that what is divided is divided all the time.
-SMALL = ((untried, "BLOCK", 4), (rollup, "AT_ONCE", 1), (unfold, "LINKS_AT_ONCE", 2), (unfold, "PARENTS_AT_ONCE", 1))
-SMALL += ((following, "PIECE", 2),)
+SMALL = (
+    (untried, "BLOCK", 4),
+    (rollup, "AT_ONCE", 1),
+    (expand_documents, "LINKS_AT_ONCE", 2),
+    (expand_documents, "PARENTS_AT_ONCE", 1),
+)
+SMALL += ((deferred, "PIECE", 2),)
 
 # Their document names nothing but other images: they have the file of one of those.
 FOLLOWERS = """
@@ -132,14 +136,14 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             self.n_records += 1
             admit_record(db, self.n_records, image_id)
-            unfold.note_newcomers(db, [(self.n_records, image_id)])
+            expand_documents.note_newcomers(db, [(self.n_records, image_id)])
 
     @rule(pieces=st.integers(0, 3))
     def follow(self, pieces: int) -> None:
         """Some of what is left for later is done; or all of it, as whoever opens the ledger does."""
         stops = iter([False] * pieces + [True])
-        done = following.drain(self.ledger, lambda: None, lambda: pieces < 3 and next(stops))
-        assert done == (not following.is_left(self.ledger.connection))
+        done = deferred.drain(self.ledger, lambda: None, lambda: pieces < 3 and next(stops))
+        assert done == (not deferred.is_left(self.ledger.connection))
 
     @rule(seconds=st.integers(0, 100), hosts=st.lists(st.sampled_from(HOSTS), max_size=1))
     def ask_again(self, seconds: int, hosts: list[str]) -> None:
@@ -326,7 +330,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def recount(self) -> None:
         """The roll-up finds nothing to mend."""
         if not self.open:
-            following.drain(self.ledger, lambda: None)
+            deferred.drain(self.ledger, lambda: None)
             assert finalize(self.ledger, lambda progress: None, chunk=2).corrected == 0
 
     # what must hold
@@ -346,7 +350,7 @@ class LedgerMachine(RuleBasedStateMachine):
         to_come: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         for gbif_id, n_success, n_failed in db.execute(TO_COME):
             to_come[gbif_id] = [one + more for one, more in zip(to_come[gbif_id], (0, n_success, n_failed), strict=True)]
-        assert following.behind(db.execute, -10, 10_000) == to_come.keys()
+        assert deferred.behind(db.execute, -10, 10_000) == to_come.keys()
         kept = db.execute(
             "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1"
         ).fetchall()
@@ -431,7 +435,7 @@ class LedgerMachine(RuleBasedStateMachine):
         db = self.ledger.connection
         keys = dict(db.execute("SELECT coalesce(image_key, urls), image_id FROM image_rows"))
         assert len(keys) == self.n_images
-        assert unfold.find(db, list(keys)) == keys
+        assert expand_documents.find(db, list(keys)) == keys
         shown: dict[int, list[int]] = {}
         for gbif_id, image_no, image_id in db.execute("SELECT gbif_id, image_no, image_id FROM links ORDER BY 1, 2"):
             assert image_no == len(shown.setdefault(gbif_id, []))

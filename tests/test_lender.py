@@ -6,19 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import (
-    giving_up,
-    lending,
-    pacing,
-    questions,
-    refetching,
-    settling,
-    untried,
-    wishes,
-)
-from d4c_images.limits import HostTable, parse_hosts
+from d4c_images.ledger.questions import from_counters
+from d4c_images.ledger.queue import giving_up, lending, pacing, refetching, settling, untried, wishes
 from d4c_images.model import Failure, Outcome, OwnCode, Report, Status, Turn, Verdict
-from d4c_images.run import Ending, Plan
+from d4c_images.policy.limits import HostTable, parse_hosts
+from d4c_images.steward.terms import Ending, Plan
 from tests.support.properties import examples
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
@@ -264,12 +256,12 @@ def test_what_is_lent_is_not_given_up_with_its_host() -> None:
 
 
 QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
-    (questions.N_LEFT, (True, "[1, 2]")),
-    (questions.STATES, ("[1, 2]",)),
-    (questions.N_BLOCKED, (0,)),
-    (questions.N_PAUSED, (0,)),
-    (questions.PAUSED, (0,)),
-    (questions.IMAGES_BY_STATUS, ()),
+    (from_counters.N_LEFT, (True, "[1, 2]")),
+    (from_counters.STATES, ("[1, 2]",)),
+    (from_counters.N_BLOCKED, (0,)),
+    (from_counters.N_PAUSED, (0,)),
+    (from_counters.PAUSED, (0,)),
+    (from_counters.IMAGES_BY_STATUS, ()),
     (untried.ANY, (1,)),
     (untried.OF_HOST, (1,)),
     (refetching.ANY, (1,)),

@@ -8,11 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d4c_images.ledger import liveness, overview
-from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
-from d4c_images.ledger.reader import Reader
-from d4c_images.limits import HostLimits
+from d4c_images.ledger.file import liveness
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.questions import overview
+from d4c_images.ledger.questions.overview import (
+    ArchiveState,
+    FailureCount,
+    HostState,
+    LastHost,
+    NonImageAnswer,
+    NotAgain,
+    RunRow,
+    Traffic,
+)
 from d4c_images.model import ErrorType, RecordStatus
+from d4c_images.policy.limits import HostLimits
 
 PAUSED_NAMES = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d4c_images.ledger import hashes, listing
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.admission import new_untried
+from d4c_images.ledger.rows import hashes
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Status
 from tests.program import RECOUNT_IMAGES
 
@@ -53,7 +54,7 @@ def admit(db: sqlite3.Connection, images: Sequence[New], *, in_line: bool = True
         if not in_line:
             add_link(db, image.gbif_id, image.image_no, image.image_id)
     tally.write(db)
-    listing.add(db, np.array([image.image_id for image in images]), np.array([image.host_id for image in images]))
+    new_untried.add(db, np.array([image.image_id for image in images]), np.array([image.host_id for image in images]))
     catch_up(db, images[-1].image_id)
 
 

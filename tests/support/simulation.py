@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from d4c_images.ledger import connect, names, owner
+from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.rows import names
 from d4c_images.model import Blob, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
-from d4c_images.run import Ending, Event, Joined, Plan, Reported, Runner, Watcher
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Runner, Watcher
 from tests.support.ledger import New, add_rule, admit
 
 STARTED = 1_800_000_000.0

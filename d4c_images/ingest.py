@@ -14,7 +14,7 @@ from functools import partial
 
 from d4c_images import crash
 from d4c_images.errors import SourceDamaged
-from d4c_images.ledger import archives, folding, following, labels
+from d4c_images.ledger import archives, extent, folding, following, labels
 from d4c_images.ledger.admit import Admission
 from d4c_images.ledger.chunk import Chunk
 from d4c_images.ledger.connect import Ledger
@@ -117,7 +117,7 @@ def ingest_labels(
     A table that was read to its end is read again only if records have come since, if the checklist is another one, or if an
     earlier version took fewer cells from it. Raises as `ingest` does.
     """
-    n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
+    n_records = extent.n_records(ledger.connection.execute)
     if checklist_key is None:
         checklist_key = _checklist_of_before(ledger, source)
     # The ledger's size is part of the table's name: what was of no use before may be of use to records that have come since.

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from d4c_images import clocks, pace
 from d4c_images.agenda import Agenda
 from d4c_images.ledger import pacing
+from d4c_images.ledger.extent import top_host
 from d4c_images.limits import HostLimits
 from d4c_images.roster import ALONE, NOT_OURS, Group, Roster
 
@@ -38,7 +39,7 @@ class Survey:
         roster = self._roster
         roster.go_by(db)
         roster.known_groups = pacing.load_groups(db)
-        n = pacing.last_host_id(db) + 1  # room for all at once: arrays that grow leave holes behind
+        n = top_host(db.execute) + 1  # room for all at once: arrays that grow leave holes behind
         roster.grow(n)
         self._agenda.grow(n)
         for rows in pacing.all_hosts(db, pace.UNKNOWN_LATENCY_S, refetch=roster.scope.refetch):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from d4c_images import cli
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
-from d4c_images.ledger import audit, counters, owner, places, recount, rollup
+from d4c_images.ledger import audit, counters, extent, owner, places, recount, rollup
 from d4c_images.ledger.connect import Ledger, open_ledger
 from d4c_images.ledger.reader import open_reader
 from d4c_images.ledger.rollup import RollUpProgress, finalize
@@ -223,7 +223,7 @@ STATISTICS = {
 }
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": sql
-    for module in (recount, rollup, counters, audit, places)
+    for module in (extent, recount, rollup, counters, audit, places)
     for name, sql in vars(module).items()
     if name.isupper() and isinstance(sql, str) and sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"))
 }
@@ -250,9 +250,8 @@ def test_no_statement_scans_a_big_table_or_builds_an_index(tmp_path: Path, stati
 
 
 EXPLAINED = {
-    "recount.TOP_IMAGE": "the last row only",
-    "places.TOP_IMAGE": "the last row only",
-    "audit.TOP_IMAGE": "the last row only",
+    "extent.TOP_IMAGE": "the last row only",
+    "counters.TOP_IMAGE": "the last row only",
     "counters.NOT_YET_RECORDED": "the last row only",
     "recount.LINE_PIECE": "`i` are the rows of a step",
     "recount.LINK_PIECE": "`l` are the rows of a step",

@@ -29,6 +29,7 @@ from d4c_images.ledger.chunk import (
     SeenFilter,
 )
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.joining import Joining
 from d4c_images.ledger.keys import KeyIndex
 from d4c_images.ledger.known import Flags, Group
@@ -51,7 +52,6 @@ ROWS_WORTH_A_FILTER = 8  # images of the ledger for each row to come: beyond tha
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
-NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Admission:
         self._host_ids = np.empty(0, np.int64)
         self._rule_ids = np.empty(0, np.int64)
         self._texts = TextIds()
-        self._next_image_id: int = ledger.connection.execute(NEXT_IMAGE_ID).fetchone()[0]
+        self._next_image_id = top_image(ledger.connection.execute) + 1
 
     def seen(self, bytes_left: int) -> Seen | None:
         """What the ledger knows already, for a source that has so much left to read; None if that is nothing.
@@ -167,7 +167,7 @@ class Admission:
         tally.write(db)
         self._keys.add(group.key_hashes[is_new], new_ids)
         self._next_image_id += len(new_ids)
-        if db.execute(NEXT_IMAGE_ID).fetchone()[0] != self._next_image_id:
+        if top_image(db.execute) + 1 != self._next_image_id:
             raise AssertionError("the ledger has numbered the images otherwise")
         return Admitted(n_rows, len(new_ids), n - len(repeated))
 

@@ -14,12 +14,11 @@ from d4c_images.ledger import following
 from d4c_images.ledger.lent import IS_LENT, NEXT_REVISION
 from d4c_images.ledger.places import image_named
 from d4c_images.ledger.reader import Reader
-from d4c_images.ledger.recount import TOP_IMAGE, recount_one
+from d4c_images.ledger.recount import recount_one
 
 STEP_ROWS = 5_000
 WATCH_INSTRUCTIONS = 1_000_000
 
-N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 SUCCESSES = """
 SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success'
@@ -90,11 +89,6 @@ def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: Non
     return [] if rows == [("ok",)] else [row[0] for row in rows]
 
 
-def top_image(ledger: Reader) -> int:
-    top: int = ledger.rows(TOP_IMAGE)[0][0]
-    return top
-
-
 def stored_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
     """The successes with `after` < image_id <= `upto`."""
     return [StoredImage(*row) for row in ledger.rows(SUCCESSES, (after, upto))]
@@ -133,11 +127,6 @@ def token(ledger: Reader) -> str | None:
 def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
     """(image_id, lease_id) of images that are lent under a lease that does not exist: nobody would ever bring them back."""
     return ledger.rows(LOST, (limit,))
-
-
-def n_records(ledger: Reader) -> int:
-    n: int = ledger.rows(N_RECORDS)[0][0]
-    return n
 
 
 def last_run(ledger: Reader) -> int:

@@ -14,11 +14,11 @@ from operator import itemgetter
 from d4c_images import crash
 from d4c_images.ledger import following
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 
 CAUGHT_UP = "SELECT recorded_image_id, keyed_image_id FROM caught_up"
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 ROWS_AFTER = """
 SELECT image_id, gbif_id FROM image_rows WHERE image_id > ? AND row_no IS NOT NULL ORDER BY image_id LIMIT ?
 """
@@ -37,7 +37,7 @@ def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
     Whoever settles images must call this first.
     """
     recorded, keyed = ledger.connection.execute(CAUGHT_UP).fetchone()
-    top: int = ledger.connection.execute(TOP_IMAGE).fetchone()[0]
+    top = top_image(ledger.connection.execute)
     if top > recorded:
         _catch_up_records(ledger, recorded, top, beat)
     if top > keyed:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from operator import itemgetter
 
 from d4c_images.ledger import tables
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.reader import Reader, Row
 from d4c_images.ledger.tables import STEP_ROWS, Progress, Table
 
@@ -106,7 +107,7 @@ ORDER BY k.gbif_id, k.image_no""",
 
 def steps(ledger: Reader, progress: Progress, step: int = STEP_ROWS) -> Iterator[list[Row]]:
     """Rows with the columns of `COLLECTION`, some at a time: those of at most `step` links, and of no more than some megabytes."""
-    last: int = ledger.rows(tables.LAST_IMAGE_ID)[0][0]
+    last = top_image(ledger.rows)
     after = 0
     while after < last:
         upto = min(after + step, last)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.ledger import recount, untried
+from d4c_images.ledger.extent import TOP_IMAGE, n_records, top_image
+from d4c_images.ledger.names import HOST_NAME
 from d4c_images.ledger.recount import Ask
 from d4c_images.model import RecordStatus, Status
 
@@ -29,12 +31,10 @@ WHERE (host_id, block) > (?, ?) ORDER BY host_id, block LIMIT ?
 """  # noqa: S608 - a constant
 TALLY = "SELECT n, n_final, size_bytes FROM tallies WHERE host_id = ? AND status = ? AND error_type = ?"
 LISTED_OF = f"SELECT coalesce(sum(length(places)), 0) / {untried.PLACE_BYTES} FROM untried WHERE host_id = ?"  # noqa: S608
-HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
-N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 RECORD_TALLIES = "SELECT status, n FROM record_tallies WHERE n <> 0"
-NOT_YET_RECORDED = """
-SELECT max(0, (SELECT coalesce(max(image_id), 0) FROM image_rows) - recorded_image_id) FROM caught_up
-"""
+NOT_YET_RECORDED = f"""
+SELECT max(0, ({TOP_IMAGE}) - recorded_image_id) FROM caught_up
+"""  # noqa: S608 - a constant
 
 _RECORD_STATUSES = (RecordStatus.PENDING, RecordStatus.PARTIAL, RecordStatus.DONE, RecordStatus.FAILED)
 
@@ -97,8 +97,8 @@ class CounterRecount:
 
     def steps(self) -> Iterator[tuple[int, int]]:
         """Count on, a bounded number of rows at a time: how many rows are counted, images and records, and of how many."""
-        top: int = self._ask(recount.TOP_IMAGE, ())[0][0]
-        total: int = top + self._ask(N_RECORDS, ())[0][0]
+        top = top_image(self._ask)
+        total = top + n_records(self._ask)
         while (step := recount.next_images(self._ask, self._image_id)) is not None:
             self._add_images(step)
             yield min(self._image_id, top), total

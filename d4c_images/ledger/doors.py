@@ -14,7 +14,8 @@ from d4c_images.ledger import pacing
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.states import is_final
+from d4c_images.ledger.tally import Tally
 from d4c_images.model import ErrorType, Sign, Status
 
 ALL = "SELECT host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until FROM shut_doors"

@@ -13,12 +13,12 @@ A record that comes to show an image takes over the counts that the other record
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from d4c_images import crash
 from d4c_images.ledger import marking, same_images, unfold
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import Ask
 from d4c_images.ledger.rollup import CountChanges, shown_by
 from d4c_images.ledger.tally import Tally
 
@@ -50,9 +50,6 @@ SELECT c.image_id, i.gbif_id, c.after_gbif_id FROM record_changes AS c CROSS JOI
 NOT_REACHED = """
 SELECT gbif_id FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? AND gbif_id <> ?
 """
-
-Ask = Callable[[str, tuple[int, ...]], Iterable[tuple[Any, ...]]]
-"""Runs a question with its parameters."""
 
 
 def drain(ledger: Ledger, beat: Callable[[], object], stop: Callable[[], bool] = lambda: False) -> bool:

@@ -26,7 +26,8 @@ from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.records import Effect
 from d4c_images.ledger.requeue import REQUEUE
 from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.states import failed_for_good, is_final
+from d4c_images.ledger.tally import Tally
 from d4c_images.model import Evidence, Status
 
 STORED_IMAGES = f"""
@@ -417,7 +418,7 @@ def repeated_links(
                 effect = effects.setdefault(gbif_id, Effect())
                 n_success, n_failed = behind.to_come(image.image_id, gbif_id)
                 effect.n_success += (image.status == Status.SUCCESS) - n_success
-                effect.n_failed += (image.is_final and image.status != Status.SUCCESS) - n_failed
+                effect.n_failed += failed_for_good(image.status, image.not_before) - n_failed
                 effect.tried |= image.last_attempt_at is not None
     db.executemany(FILL_IMAGE, own_fills)
     db.executemany(FILL_LINK, fills)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from d4c_images.ledger import pacing
+from d4c_images.ledger.extent import SUM_LEFT, left_of, top_host
 from d4c_images.ledger.reader import Reader, Row
 from d4c_images.ledger.views import BLOCKED_UNTIL, BLOCKED_WHY
 from d4c_images.limits import HostTable, is_pattern
@@ -38,7 +39,7 @@ HOSTS = f"""
 SELECT h.host, sum(t.n) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'success'), 0) AS n_success,
        coalesce(sum(t.n_final) FILTER (WHERE t.status <> 'success'), 0) AS n_failed,
-       sum(t.n - t.n_final) AS n_left,
+       {SUM_LEFT} AS n_left,
        h.n_requests, h.n_retries, h.received_bytes, h.busy_s, {BLOCKED_UNTIL} AS blocked_until, {BLOCKED_WHY} AS blocked_why
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
 LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
@@ -57,7 +58,7 @@ UNION SELECT h.host_id FROM politeness_groups AS p
 """
 BLOCKED_HOSTS = f"""
 SELECT host_id FROM ({LEFT_ALONE}) AS b
-ORDER BY (SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = b.host_id) DESC, host_id LIMIT :n
+ORDER BY {left_of("b.host_id")} DESC, host_id LIMIT :n
 """  # noqa: S608 - put together from the constants above
 # What a host still has to wait for, in seconds; NULL: until somebody resumes it.
 WAITS_S = f"""
@@ -68,7 +69,7 @@ CASE WHEN h.paused_at IS NOT NULL AND h.paused_until IS NULL THEN NULL
 IMAGE_BYTES = "h.received_bytes * 1.0 / max(1, h.n_requests)"
 # As `report.hosts` reckons the end of each host by the limits of the last run; those that nothing is known of cannot be reckoned.
 ENDS_LAST = f"""
-SELECT h.host, sum(t.n - t.n_final) AS n_left, {WAITS_S} + sum(t.n - t.n_final) * CASE
+SELECT h.host, {SUM_LEFT} AS n_left, {WAITS_S} + {SUM_LEFT} * CASE
     WHEN h.images_per_s > 0 THEN 1 / h.images_per_s
     ELSE max(coalesce(p.latency_s, h.latency_s) / coalesce(h.connections, :connections), coalesce(h.min_interval_s, 0),
              coalesce({IMAGE_BYTES} / h.bytes_per_s, 0), coalesce({IMAGE_BYTES} * 86400 / h.bytes_per_day, 0)) END AS eta_s
@@ -77,26 +78,25 @@ CROSS JOIN tallies AS t ON t.host_id = h.host_id
 WHERE h.images_per_s > 0 OR h.latency_s IS NOT NULL OR p.latency_s IS NOT NULL
 GROUP BY h.host_id HAVING n_left > 0 AND eta_s IS NOT NULL ORDER BY eta_s DESC, h.host_id LIMIT 1
 """  # noqa: S608 - put together from the constants above
-PAUSED = """
+PAUSED = f"""
 FROM host_rows AS h INDEXED BY host_paused
 WHERE h.paused_at IS NOT NULL AND (h.paused_until IS NULL OR h.paused_until > ?)
-  AND (SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id) > 0
+  AND {left_of("h.host_id")} > 0
 """
 N_PAUSED = f"SELECT count(*) {PAUSED}"
 PAUSED_HOSTS = f"SELECT h.host {PAUSED} ORDER BY h.host_id LIMIT ?"
 # Of each host what its end is reckoned by, some at a time in the order of their numbers.
 ENDS = f"""
-SELECT h.host_id, h.host, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_left,
+SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0) AS n_left,
        h.images_per_s, coalesce(p.latency_s, h.latency_s) AS latency_s, {IMAGE_BYTES} AS image_bytes, {WAITS_S} AS waits_s
 FROM host_rows AS h LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 WHERE h.host_id > :low AND h.host_id <= :high
 """  # noqa: S608 - put together from the constants above
 NAMED = " AND EXISTS (SELECT 1 FROM json_each(:globs) AS one WHERE h.host GLOB one.value)"
-LAST_HOST_ID = "SELECT coalesce(max(host_id), 0) FROM host_rows"
 HOSTS_IN_WORK = f"""
 SELECT h.host, h.politeness_group,
        coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_images,
-       coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_left,
+       coalesce({left_of("h.host_id")}, 0) AS n_left,
        coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id AND t.status = 'leased'), 0) AS n_leased,
        h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,
        coalesce(p.width, h.width), coalesce(p.latency_s, h.latency_s), h.images_per_s,
@@ -325,7 +325,7 @@ class Ends(NamedTuple):
 def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:
     """Of all hosts, or those with these names or with names like these patterns: some at a time, in the order of their numbers."""
     globs = json.dumps([_glob(name) for name in names])
-    top = ledger.rows(LAST_HOST_ID)[0][0]
+    top = top_host(ledger.rows)
     for low in range(0, top, HOSTS_A_STEP):
         rows = ledger.rows(ENDS + (NAMED if names else ""), {"now": now, "low": low, "high": low + HOSTS_A_STEP, "globs": globs})
         if rows:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from d4c_images.ledger.extent import left_of, top_host
 from d4c_images.limits import HostLimits, HostTable
 from d4c_images.pace import HostPace, Speed
 
@@ -22,15 +23,15 @@ SELECT host, recent_ok, recent_bad, block_level, blocked_until, blocked_why, unr
 FROM host_rows WHERE host_id = ?
 """
 # Where a run begins: all hosts, some at a time in the order of their numbers.
-HOSTS = """
-SELECT h.host_id, h.host, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0)
+HOSTS = f"""
+SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0)
         + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = h.host_id AND ?), 0) AS n_left,
     coalesce(h.latency_s, ?) AS latency_s, h.received_bytes * 1.0 / max(1, h.n_requests) AS image_bytes,
     coalesce(h.blocked_until, 0) AS blocked_until, h.block_level,
     CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END AS paused_until,
     h.width, h.narrowed_at, coalesce(h.last_answer_at, 0) AS last_answer_at, h.received_bytes, h.n_requests
 FROM host_rows AS h WHERE h.host_id > ? AND h.host_id <= ? ORDER BY h.host_id
-"""
+"""  # noqa: S608 - a constant
 SAVE_LIMITS = """
 UPDATE host_rows SET connections = ?, min_interval_s = ?, bytes_per_s = ?, bytes_per_day = ?, politeness_group = ?
 WHERE host_id = ?
@@ -101,7 +102,7 @@ def load(db: sqlite3.Connection, host_id: int) -> Known:
 
 def all_hosts(db: sqlite3.Connection, unknown_latency_s: float, *, refetch: bool) -> Iterator[list[HostRow]]:
     """Every host, some at a time, as plain tuples; what waits to be asked for again is counted as left with `refetch`."""
-    for low in range(0, last_host_id(db), HOSTS_A_STEP):
+    for low in range(0, top_host(db.execute), HOSTS_A_STEP):
         rows = db.execute(HOSTS, (refetch, unknown_latency_s, low, low + HOSTS_A_STEP)).fetchall()
         if rows:
             yield rows
@@ -303,11 +304,6 @@ def _pause_end(paused_at: int | None, until: int | None) -> float | None:
 def blocked_for(db: sqlite3.Connection, why: str) -> list[int]:
     """Hosts that are left alone for this reason."""
     return [row[0] for row in db.execute(BLOCKED_FOR, (why,))]
-
-
-def last_host_id(db: sqlite3.Connection) -> int:
-    top: int = db.execute("SELECT coalesce(max(host_id), 0) FROM host_rows").fetchone()[0]
-    return top
 
 
 def glob_of(pattern: str) -> str:

@@ -19,7 +19,9 @@ from typing import NamedTuple
 from d4c_images import crash
 from d4c_images.ledger import bounded, following, marking, shards
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.marking import Marked, mark, placeholder
+from d4c_images.ledger.names import HOST_NAME
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
@@ -68,8 +70,6 @@ RESTORE = """
 UPDATE image_rows SET status = 'success', error_type = NULL, error_detail = NULL, file_path = ?, file_offset = ?, file_size = ?
 WHERE image_id = ?
 """
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
-HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
 OVERVIEW = """
 SELECT h.host, lower(hex(p.sha256)), p.state, p.n_marked FROM placeholders AS p JOIN host_rows AS h USING (host_id)
 ORDER BY p.state DESC, p.n_marked DESC, h.host
@@ -311,7 +311,7 @@ def _cell(one: Stored) -> int:
 
 
 def _successes(db: sqlite3.Connection, progress: Callable[[int, int], None]) -> Iterable[Stored]:
-    top: int = db.execute(TOP_IMAGE).fetchone()[0]
+    top = top_image(db.execute)
     for low in range(0, top, CHUNK):
         yield from map(Stored._make, db.execute(SUCCESSES, (low, low + CHUNK)).fetchall())
         progress(min(top, low + CHUNK), top)
@@ -371,7 +371,7 @@ def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore, progress: P
     host_ids = [row[0] for row in db.execute(STATES + " WHERE sha256 = ?", (sha256,))]
     with ledger.transaction() as writing:
         writing.executemany(SET_STATE, [(host_id, sha256, "allowed", now) for host_id in host_ids])
-    top: int = db.execute(TOP_IMAGE).fetchone()[0]
+    top = top_image(db.execute)
     n = 0
     for low in range(0, top, CHUNK):
         rows = [Claimed(*row) for row in db.execute(MARKED, (low, low + CHUNK, sha256))]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.reader import Reader, Row
-from d4c_images.ledger.recount import TOP_IMAGE
 
 
 def image_named(gbif_id: str, image_no: str) -> str:
@@ -75,7 +75,7 @@ def n_stored(ledger: Reader) -> int:
 
 def all_stored(ledger: Reader) -> Iterator[Shelved]:
     """Every image once, in steps, those of one step in the order of the disk. What is another image's file comes with that one."""
-    top: int = ledger.rows(TOP_IMAGE)[0][0]
+    top = top_image(ledger.rows)
     for low in range(0, top, STEP_ROWS):
         yield from map(Shelved._make, ledger.rows(STORED, (low, low + STEP_ROWS)))
 

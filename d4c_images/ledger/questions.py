@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from d4c_images.ledger import refetching
+from d4c_images.ledger.extent import left_of
+from d4c_images.ledger.names import HOST_NAME
 
 IN_TALLIES = "SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE status = 'success'), 0) FROM tallies"
 IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM image_totals GROUP BY status"
-N_LEFT = """
-SELECT one.value, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = one.value), 0)
+N_LEFT = f"""
+SELECT one.value, coalesce({left_of("one.value")}, 0)
     + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = one.value AND ?), 0)
 FROM json_each(?) AS one
-"""
+"""  # noqa: S608 - a constant
 STATES = """
 SELECT h.host_id, h.host, coalesce(h.blocked_until, 0),
     CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END
@@ -109,7 +111,7 @@ def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> It
 
 
 def host_name(db: sqlite3.Connection, host_id: int) -> str:
-    name: str = db.execute("SELECT host FROM host_rows WHERE host_id = ?", (host_id,)).fetchone()[0]
+    name: str = db.execute(HOST_NAME, (host_id,)).fetchone()[0]
     return name
 
 

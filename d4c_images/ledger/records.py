@@ -20,8 +20,8 @@ from d4c_images.ledger import bulk
 from d4c_images.ledger.catching_up import SET_RECORDED, catch_up
 from d4c_images.ledger.chunk import Numbers, SeenFilter
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.rollup import record_status
 from d4c_images.ledger.runs import Place, SortedRuns
+from d4c_images.ledger.states import record_state
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
 
@@ -97,9 +97,9 @@ class _Record:
         tried = effect.tried or self.status != RecordStatus.PENDING
         self.n_success += effect.n_success
         self.n_failed += effect.n_failed
-        self.status = record_status(self.n_images, self.n_success, self.n_failed, tried=tried).value
-        ended = self.status in (RecordStatus.DONE, RecordStatus.FAILED)
-        self.completed_at = (self.completed_at or now) if ended else None
+        counts = self.n_images, self.n_success, self.n_failed
+        status, self.completed_at = record_state(*counts, self.completed_at or now, tried=tried)
+        self.status = status.value
 
 
 class Records:

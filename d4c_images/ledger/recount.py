@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from d4c_images.ledger.lent import IS_LENT, STATUS
+from d4c_images.ledger.states import FAILED_FOR_GOOD, IS_FINAL, RECORD_STATUS, record_state
 from d4c_images.model import RecordStatus
 
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
@@ -28,8 +29,8 @@ IMAGE_STEP_ROWS = 100_000
 BEFORE_ALL = -(2**63)
 
 # Of the images `i`: how many are stored, have failed for good, have been tried, and when the last one was.
-_SUMS = """coalesce(sum(i.status = 'success'), 0) AS success,
-       coalesce(sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)), 0) AS failed,
+_SUMS = f"""coalesce(sum(i.status = 'success'), 0) AS success,
+       coalesce(sum({FAILED_FOR_GOOD}), 0) AS failed,
        coalesce(sum(i.last_attempt_at IS NOT NULL), 0) AS tried, max(i.last_attempt_at) AS last_attempt_at"""
 _RECORD = "g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at"
 _LINE = """i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND +i.gbif_id = g.gbif_id"""
@@ -49,9 +50,7 @@ SELECT {_RECORD}, count(i.image_id) AS links, {_SUMS}
 FROM gbif_ids AS g LEFT JOIN image_rows AS i ON {_LINE}
 WHERE g.gbif_id > ? AND g.gbif_id <= ?
 GROUP BY g.gbif_id
-HAVING g.n_images IS NOT links OR g.n_success IS NOT success OR g.n_failed IS NOT failed OR g.status IS NOT
-       CASE WHEN success = links THEN 'done' WHEN success + failed = links THEN 'failed' WHEN tried > 0 THEN 'partial'
-       ELSE 'pending' END
+HAVING g.n_images IS NOT links OR g.n_success IS NOT success OR g.n_failed IS NOT failed OR g.status IS NOT {RECORD_STATUS}
 """
 # The same for single records, true or not.
 LINES_OF = f"""
@@ -79,25 +78,15 @@ FROM (SELECT image_no, image_id FROM {_LINKS} WHERE l.gbif_id = ? AND l.image_no
 LEFT JOIN image_rows AS i ON i.image_id = l.image_id
 """
 
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 NEXT_IMAGE = "SELECT min(image_id) FROM image_rows WHERE image_id > ?"
 IMAGES = f"""
 SELECT host_id, {STATUS} AS status, coalesce(error_type, ''), count(*),
-       sum(i.status IN ('success', 'failed_permanent') OR (i.status = 'failed_transient' AND not_before IS NULL)),
-       coalesce(sum(file_size), 0), sum(i.status = 'pending' AND not_before IS NULL AND NOT {IS_LENT}) AS n_untried,
+       sum({IS_FINAL}), coalesce(sum(file_size), 0),
+       sum(i.status = 'pending' AND not_before IS NULL AND NOT {IS_LENT}) AS n_untried,
        NOT EXISTS (SELECT 1 FROM host_rows AS h WHERE h.host_id = i.host_id),
        sum(NOT EXISTS (SELECT 1 FROM rules AS u WHERE u.rule_id = i.rule_id))
 FROM image_rows AS i WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
 """
-
-
-def record_status(n_images: int, n_success: int, n_failed: int, *, tried: bool) -> RecordStatus:
-    """The status of a record with these counts (DESIGN: `gbif_ids.status`)."""
-    if n_success == n_images:
-        return RecordStatus.DONE
-    if n_success + n_failed == n_images:
-        return RecordStatus.FAILED
-    return RecordStatus.PARTIAL if tried else RecordStatus.PENDING
 
 
 class Counts(NamedTuple):
@@ -113,6 +102,10 @@ class Counts(NamedTuple):
         last = max((at for at in (self.last_attempt_at, other.last_attempt_at) if at is not None), default=None)
         links, success, failed = self.links + other.links, self.success + other.success, self.failed + other.failed
         return Counts(links, success, failed, self.tried + other.tried, last)
+
+    def state(self, completed_at: int | None) -> tuple[RecordStatus, int | None]:
+        """The status of the record, and its `completed_at`."""
+        return record_state(self.links, self.success, self.failed, completed_at, tried=self.tried > 0)
 
 
 class Inside(NamedTuple):
@@ -155,7 +148,7 @@ class Untrue(NamedTuple):
 
     @property
     def true_status(self) -> RecordStatus:
-        return record_status(self.counts.links, self.counts.success, self.counts.failed, tried=self.counts.tried > 0)
+        return self.counts.state(None)[0]
 
     @property
     def is_true(self) -> bool:

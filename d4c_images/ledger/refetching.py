@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from d4c_images.identity import parts
 from d4c_images.ledger import bounded, evidence, lent
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.tally import Tally
@@ -110,7 +111,7 @@ def queue(
 
     What waited is forgotten first. Killed, it can be called again. `progress(done, total)` counts image numbers looked at.
     """
-    top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
+    top = top_image(ledger.connection.execute)
     _forget_all(ledger, lambda: progress(0, top))
     n = n_unconditional = low = 0
     while low < top:

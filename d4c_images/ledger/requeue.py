@@ -11,6 +11,7 @@ from typing import Any
 from d4c_images.identity import parts
 from d4c_images.ledger import bounded, following
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.tally import Tally
@@ -50,7 +51,7 @@ def requeue_failed(
     With `only_hosts` those that are to be asked for at one of these first.
     `progress(done, total)` counts image numbers looked at. Returns how many images wait again.
     """
-    top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
+    top = top_image(ledger.connection.execute)
     n = low = 0
     while low < top:
         high = min(low + chunk, top)

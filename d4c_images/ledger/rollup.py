@@ -11,10 +11,10 @@ from typing import Any
 from d4c_images import crash
 from d4c_images.ledger import recount
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import n_records, top_image
 from d4c_images.ledger.recount import Position, Step
-from d4c_images.ledger.recount import record_status as record_status
+from d4c_images.ledger.states import record_state
 from d4c_images.ledger.tally import Tally
-from d4c_images.model import RecordStatus
 
 FINALIZE = "init --finalize-only"
 """The command of a run that recounts."""
@@ -41,7 +41,6 @@ FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
 """
 UPDATE_RECORD = "UPDATE gbif_ids SET n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
 MEND_RECORD = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
-N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 CHECKPOINT = "SELECT run_id, position FROM checkpoints WHERE name = 'finalize'"
 SET_CHECKPOINT = """
 INSERT INTO checkpoints (name, run_id, position) VALUES ('finalize', ?, ?)
@@ -131,11 +130,10 @@ class CountChanges:
         updates = []
         for gbif_id, n_images, n_success, n_failed, old in db.execute(RECORDS, (json.dumps(list(self._records)),)):
             success, failed, at = self._records[gbif_id]
-            status = record_status(n_images, n_success + success, n_failed + failed, tried=True)
+            status, completed_at = record_state(n_images, n_success + success, n_failed + failed, at, tried=True)
             if status == old and not success and not failed:
                 continue
-            ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-            updates.append((n_success + success, n_failed + failed, status.value, at if ended else None, gbif_id))
+            updates.append((n_success + success, n_failed + failed, status.value, completed_at, gbif_id))
             if status != old:
                 tally.record(-1, old)
                 tally.record(1, status)
@@ -192,8 +190,8 @@ class _Finalizing:
 
     def __init__(self, ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int) -> None:
         self._ledger, self._progress, self._chunk = ledger, progress, chunk
-        self._total: int = self._ask(N_RECORDS)[0][0]
-        self._n_images: int = self._ask(recount.TOP_IMAGE)[0][0]
+        self._total = n_records(self._ask)
+        self._n_images = top_image(self._ask)
         stored = self._stored()
         self._before = stored
         self._at = stored or _Checkpoint()
@@ -294,7 +292,6 @@ def _mend(step: Step, tally: Tally, by_status: dict[str, int]) -> None:
 
 
 def _mended(record: recount.Untrue) -> tuple[object, ...]:
-    links, success, failed, _, last_attempt_at = record.counts
-    ended = record.true_status in (RecordStatus.DONE, RecordStatus.FAILED)
-    completed_at = (record.completed_at or last_attempt_at) if ended else None
-    return links, success, failed, record.true_status.value, completed_at, record.gbif_id
+    counts = record.counts
+    status, completed_at = counts.state(record.completed_at or counts.last_attempt_at)
+    return counts.links, counts.success, counts.failed, status.value, completed_at, record.gbif_id

@@ -6,13 +6,13 @@ import json
 from typing import NamedTuple
 
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_image
 
 KNOWN = "SELECT position FROM checkpoints WHERE name = 'root'"
 NOTE = """
 INSERT INTO checkpoints (name, run_id, position) VALUES ('root', ?, ?)
 ON CONFLICT (name) DO UPDATE SET run_id = excluded.run_id, position = excluded.position
 """
-TOP = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 STORED = """
 SELECT file_path FROM image_rows WHERE image_id > ? AND image_id <= ? AND status = 'success' AND file_path IS NOT NULL LIMIT ?
 """
@@ -42,7 +42,7 @@ def note(ledger: Ledger, root: KnownRoot) -> None:
 
 def sample(ledger: Ledger) -> list[str]:
     """Paths of some stored images, from all over the ledger; in a small one from all its rows, in a big one from as many rows."""
-    top = ledger.connection.execute(TOP).fetchone()[0]
+    top = top_image(ledger.connection.execute)
     step = max(1, -(-top // WINDOWS))
     paths: list[str] = []
     for low in range(0, top, step):

@@ -16,7 +16,8 @@ from d4c_images.ledger import unfold, untried
 from d4c_images.ledger.hashes import key_hash
 from d4c_images.ledger.lent import STATUS
 from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, shown_by
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.states import is_final
+from d4c_images.ledger.tally import Tally
 from d4c_images.model import ErrorType, Status
 
 AT_ONCE = 1_000

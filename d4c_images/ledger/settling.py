@@ -21,7 +21,8 @@ from d4c_images.ledger.carried import packed
 from d4c_images.ledger.marking import Marked
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.states import is_final
+from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
 from d4c_images.pace import News
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from d4c_images.ledger import overview
+from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.reader import Reader, Row
 
 STEP_ROWS = 10_000
@@ -157,7 +158,6 @@ FAILED_IMAGES = Table(
        WHERE image_id > :after AND image_id <= :upto AND status IN ('failed_permanent', 'failed_transient') ORDER BY image_id""",
     IMAGES.columns,
 )
-LAST_IMAGE_ID = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 
 LICENCES = Table("licences", "", {"license": "text", "n_links": "integer"})
 LICENCES_OF_IMAGES = """
@@ -200,7 +200,7 @@ def image_steps(
     ledger: Reader, step: int = STEP_ROWS, table: Table = IMAGES, progress: Progress = lambda what, done, total: None
 ) -> Iterator[list[Row]]:
     """All rows of the view `images`, or those of another question to it, by `image_id`, at most `step` at a time."""
-    last: int = ledger.rows(LAST_IMAGE_ID)[0][0]
+    last = top_image(ledger.rows)
     after = 0
     texts = texts_of(table)
     while after < last:
@@ -225,7 +225,7 @@ def link_steps(ledger: Reader, step: int = STEP_ROWS) -> Iterator[dict[str, int]
 def licence_counts(ledger: Reader, step: int = STEP_ROWS) -> list[Row]:
     """Licences as the archive gives them (None where it gives none), with the number of links, most frequent first."""
     counts: dict[int | None, int] = {}
-    top = ledger.rows(LAST_IMAGE_ID)[0][0]
+    top = top_image(ledger.rows)
     for low in range(0, top, step):
         for license_id, n in ledger.rows(LICENCES_OF_IMAGES, {"after": low, "upto": low + step}):
             counts[license_id] = counts.get(license_id, 0) + n

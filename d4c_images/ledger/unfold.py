@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
 from d4c_images.ledger import bounded
+from d4c_images.ledger.extent import TOP_IMAGE
 from d4c_images.ledger.hashes import key_hash
 from d4c_images.ledger.names import host_id_of, rule_id_of
-from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges, record_status
-from d4c_images.ledger.tally import Tally, is_final
+from d4c_images.ledger.rollup import BEFORE_ALL, RecordChanges
+from d4c_images.ledger.states import failed_for_good, record_state
+from d4c_images.ledger.tally import Tally
 from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
 
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
@@ -54,7 +56,7 @@ RETURNING image_id
 """
 INSERT_KEY = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES (?, ?)"
 INSERT_FURTHER_KEY = "INSERT OR IGNORE INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
-CAUGHT_UP = "SELECT keyed_image_id, recorded_image_id, (SELECT coalesce(max(image_id), 0) FROM image_rows) FROM caught_up"
+CAUGHT_UP = f"SELECT keyed_image_id, recorded_image_id, ({TOP_IMAGE}) FROM caught_up"  # noqa: S608 - a constant
 SET_CAUGHT_UP = "UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?"
 GO_ON = """
 UPDATE image_rows SET not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0,
@@ -496,13 +498,12 @@ class _Linking:
             _, status, not_before, last_attempt_at = self._states[one]
             to_come = self._behind.to_come(one, gbif_id)
             n_success += (status == Status.SUCCESS) - to_come[0]
-            n_failed += (status != Status.SUCCESS and is_final(status, not_before)) - to_come[1]
+            n_failed += failed_for_good(status, not_before) - to_come[1]
             tried |= last_attempt_at is not None
-        status = record_status(n_images + len(new), n_success, n_failed, tried=tried).value
+        status, completed_at = record_state(n_images + len(new), n_success, n_failed, completed_at, tried=tried)
         self._tally.record(-1, old)
         self._tally.record(1, status)
-        ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status, completed_at if ended else None, gbif_id))
+        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status.value, completed_at, gbif_id))
         return int(n_images)
 
     def write(self) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from d4c_images.errors import LedgerError
 from d4c_images.ledger import doors, pacing
 from d4c_images.ledger.connect import Ledger
+from d4c_images.ledger.extent import top_host
 from d4c_images.limits import is_domain, is_pattern
 from d4c_images.small_files import json_of
 
@@ -85,7 +86,7 @@ def pauses(ledger: Ledger, hosts: Collection[str], alive: Callable[[], object]) 
         if not is_pattern(name) and (pause := pacing.pause_of(db, name)) is not None:
             yield pause
     if any(map(is_pattern, hosts)):  # those that are not meant are as they were
-        for low in range(0, pacing.last_host_id(db), HOSTS_A_STEP):
+        for low in range(0, top_host(db.execute), HOSTS_A_STEP):
             yield from pacing.pauses(db, low, low + HOSTS_A_STEP)
             alive()
 
@@ -138,7 +139,7 @@ def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object])
         if wish.what == RESUME:
             with ledger.transaction() as db:
                 doors.open_like(db, pacing.glob_of(pattern), now)
-        for low in range(0, pacing.last_host_id(ledger.connection), HOSTS_A_STEP):
+        for low in range(0, top_host(ledger.connection.execute), HOSTS_A_STEP):
             with ledger.transaction() as db:
                 if wish.what == PAUSE:
                     pacing.pause_many(db, pattern, low, low + HOSTS_A_STEP, now, wish.until)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit, recount, wishes
+from d4c_images.ledger import audit, extent, recount, wishes
 from d4c_images.ledger.audit import StoredImage
 from d4c_images.ledger.counters import CounterRecount
 from d4c_images.ledger.reader import Reader
@@ -354,7 +354,7 @@ class _Check:
         """Every record against its images, in short reads. What seems untrue is counted once more, by itself and at one moment."""
         if "records" in self.done:
             return
-        total = audit.n_records(self.ledger)
+        total = extent.n_records(self.ledger.rows)
         position = Position.of_json(self.at["record"]) if "record" in self.at else Position()
         for step in recount.record_steps(self.ledger.rows, position):
             self.n_records += step.n_records
@@ -369,7 +369,7 @@ class _Check:
         """Every success row against its file."""
         if "images" in self.done:
             return
-        top = audit.top_image(self.ledger)
+        top = extent.top_image(self.ledger.rows)
         with self._part("images"):
             for low in range(self.at.get("image_id", 0), top, audit.STEP_ROWS):
                 upto = low + audit.STEP_ROWS

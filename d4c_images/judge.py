@@ -223,7 +223,11 @@ def readable_text(body: bytes, content_type: str | None, limit: int = MAX_DETAIL
 
 
 def in_one_line(text: str, limit: int = MAX_DETAIL) -> str:
-    """Without controls, marks of direction and what else a terminal may obey."""
+    """Without controls, marks of direction and what else a terminal may obey.
+
+    More lenient than `terminal.clean`, which makes what is shown: this is stored, so the joiners that Persian and Indic words are
+    written with stay, and the same bytes give the same text whatever Unicode the Python of a worker knows.
+    """
     return _UNREADABLE.sub(" ", text).strip()[:limit].rstrip()
 
 

@@ -107,6 +107,27 @@ class OwnCode(IntEnum):
     OTHER = -99
 
 
+class RejectReason(StrEnum):
+    """Why no image can be made of a row (`rejected_rows.reason`)."""
+
+    TOO_FEW_CELLS = "too_few_cells"
+    TOO_MANY_CELLS = "too_many_cells"
+    UNBALANCED_QUOTES = "unbalanced_quotes"
+    ROW_TOO_LONG = "row_too_long"
+    NUL_BYTES = "nul_bytes"
+    BAD_GBIF_ID = "bad_gbif_id"
+    BAD_RECORD_ID = "bad_record_id"
+    NO_IDENTIFIER = "no_identifier"
+    RELATIVE_URL = "relative_url"
+    NOT_HTTP = "not_http"
+    MALFORMED_URL = "malformed_url"
+    NOT_ONLINE = "not_online"
+    TYPE_SOUND = "type_sound"
+    TYPE_MOVING_IMAGE = "type_moving_image"
+    TYPE_OTHER = "type_other"
+    INTERACTIVE_NOT_IIIF = "interactive_not_iiif"
+
+
 class Reject(NamedTuple):
     """A row that no image can be made of, and why."""
 
@@ -426,6 +447,10 @@ class Orders:
     def then(self, later: Orders) -> Orders:
         """Both as one."""
         return Orders(self.turns + later.turns, self.drain or later.drain, self.closed or later.closed, self.end | later.end)
+
+    def lasting(self) -> Orders:
+        """What of it stays true once it has been handed over."""
+        return Orders(drain=self.drain, closed=self.closed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from d4c_images.errors import UsageError
+from d4c_images.toml_tables import check_names, toml_tables
 
 MIN_RECORDS = 100  # above the 72 records that share one drawer photo in real data
 FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note"}
@@ -48,13 +48,8 @@ class PlaceholderList:
 
 def parse_placeholders(toml_text: str) -> PlaceholderList:
     """Read `[[placeholder]]` and `[[allowed]]` entries. Raises `UsageError` that names the entry at fault."""
-    try:
-        document = tomllib.loads(toml_text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"placeholders file: {error}") from error
-    unknown = sorted(set(document) - {"placeholder", "allowed"})
-    if unknown:
-        raise UsageError(f"placeholders file: unknown table {unknown[0]!r}; known are [[placeholder]] and [[allowed]]")
+    unknown = "unknown table {name!r}; known are [[placeholder]] and [[allowed]]"
+    document = toml_tables(toml_text, "placeholders file", {"placeholder", "allowed"}, unknown)
     known = []
     for where, entry in _entries(document, "placeholder"):
         sha256 = _sha256(where, entry) if "sha256" in entry else None
@@ -84,9 +79,7 @@ def _entries(document: dict[str, Any], name: str) -> Iterator[tuple[str, dict[st
         raise UsageError(f"placeholders file: write [[{name}]], with two brackets")
     for number, entry in enumerate(entries, 1):
         where = f"placeholders file: [[{name}]] number {number}"
-        unknown = sorted(set(entry) - FIELDS)
-        if unknown:
-            raise UsageError(f"{where} has the unknown name {unknown[0]!r}; known are {', '.join(sorted(FIELDS))}")
+        check_names(where, sorted(entry), sorted(FIELDS))
         yield where, entry
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
 from d4c_images.ledger.chunk import Chunk, Seen, SeenFilter, Stated, hashes_of
 from d4c_images.ledger.hashes import key_hash
+from d4c_images.model import RejectReason
 from d4c_images.numbering import ManyNumbering, Numbering
 from d4c_images.sources import Block
-from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
+from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve, unquoted
 from d4c_images.stating import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
 
 # What is remembered before all of it is forgotten.
@@ -75,7 +76,7 @@ class _Preparer:
         licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
         references = b"\t".join(rows.references).decode(errors="replace")
         if '"' in references or " " in references:
-            references = "\t".join(map(_bare, references.split("\t")))
+            references = "\t".join(map(unquoted, references.split("\t")))
         gbif_ids = rows.gbif_ids
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
@@ -102,7 +103,7 @@ class _Preparer:
             rights_holders=rights_holders,
             new_hosts=self._hosts.take_new(),
             new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
-            new_texts=[_bare(text.decode(errors="replace")) for text in self._texts.take_new()],
+            new_texts=[unquoted(text.decode(errors="replace")) for text in self._texts.take_new()],
             texts_restart=texts_restart,
             hosts_restart=hosts_restart,
             reject_counts=reject_counts,
@@ -127,7 +128,7 @@ class _Preparer:
             mine = [image] if len(pieces) == 1 else identify_all(pieces)
             usable = [one for one in mine if one is not None]
             if not usable:
-                reason = unusable_reason(pieces[0]) or "malformed_url"
+                reason = unusable_reason(pieces[0]) or RejectReason.MALFORMED_URL
                 self.rejects.add(block, int(rows.line_nos[at]), reason, int(rows.gbif_ids[at]))
                 continue
             if len(pieces) > 1:
@@ -144,11 +145,3 @@ def _is_one_url_each(cells: Sequence[str]) -> bool:
     joined = "\t" + "\t".join(cells)
     begun = joined.count("\thttps://") + joined.count("\thttp://")
     return begun == len(cells) == joined.count("://")
-
-
-def _bare(cell: str) -> str:
-    """A cell without blanks around it, and without the quotes that small downloads put around cells that hold some."""
-    cell = cell.strip()
-    if len(cell) > 1 and cell[0] == cell[-1] == '"':
-        cell = cell[1:-1].replace('""', '"').strip()
-    return cell

@@ -223,7 +223,7 @@ class Roster:
 
     def go_by(self, db: sqlite3.Connection) -> None:
         """What people want, from now on."""
-        self.book = LimitBook(self._table, pacing.wanted_limits(db))
+        self.book = LimitBook(self._table, pacing.wanted_limits(db.execute))
 
     def grow(self, n: int) -> None:
         """Have room for hosts with numbers below `n`."""

@@ -17,7 +17,7 @@ from d4c_images.identity import ImageCells, unusable_reason
 from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.identity.variants import joined, picture_of, written
 from d4c_images.ledger.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
-from d4c_images.model import Evidence, Image, RecordName
+from d4c_images.model import Evidence, Image, RecordName, RejectReason
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
 from d4c_images.sources.media_table import MediaReader, MediaRow
@@ -180,7 +180,7 @@ class _Builder:
                 continue
             found = picture_of(single[at].statements[0] for at in group)
             if found is None:
-                reason = unusable_reason(row.statements[0].variants[0].url) or "malformed_url"
+                reason = unusable_reason(row.statements[0].variants[0].url) or RejectReason.MALFORMED_URL
                 self._reject(row, reason)
                 continue
             image, said = self._kept(*found)
@@ -199,7 +199,7 @@ class _Builder:
         """The images of a row that lists several."""
         found = [one for statement in row.statements if (one := picture_of([statement])) is not None]
         if not found:
-            self._reject(row, unusable_reason(row.statements[0].variants[0].url) or "malformed_url")
+            self._reject(row, unusable_reason(row.statements[0].variants[0].url) or RejectReason.MALFORMED_URL)
             return
         self._rejects.note(SEVERAL_URLS)
         if len(found) < len(row.statements):
@@ -207,6 +207,6 @@ class _Builder:
         for image, said in found:
             yield _Shown(row, image, said, None)
 
-    def _reject(self, row: MediaRow, reason: str) -> None:
+    def _reject(self, row: MediaRow, reason: RejectReason) -> None:
         known = row.gbif_id if row.name is None else None
         self._rejects.add_row(row.record.row_no, row.record.offset, row.record.raw, reason, known)

@@ -109,10 +109,10 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
 
 
 def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
-    from d4c_images.ledger import overview
+    from d4c_images.ledger import pacing
     from d4c_images.report.hosts import in_order
 
-    book = LimitBook(table, overview.wanted_limits(ledger))
+    book = LimitBook(table, pacing.wanted_limits(ledger.rows))
     return book, in_order(ledger, book, choice, now)
 
 

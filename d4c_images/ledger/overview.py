@@ -11,7 +11,7 @@ from d4c_images.ledger import pacing
 from d4c_images.ledger.extent import SUM_LEFT, left_of, top_host
 from d4c_images.ledger.reader import Reader, Row
 from d4c_images.ledger.views import BLOCKED_UNTIL, BLOCKED_WHY
-from d4c_images.limits import HostTable, is_pattern
+from d4c_images.limits import is_pattern
 from d4c_images.model import ErrorType
 
 HOSTS_A_STEP = 20_000
@@ -107,7 +107,6 @@ LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 N_NAMED = "SELECT count(*) FROM host_rows AS h WHERE TRUE" + NAMED  # noqa: S608 - constants
 SOME_NAMED = "SELECT h.host FROM host_rows AS h WHERE TRUE" + NAMED + " LIMIT :n"  # noqa: S608 - constants
 HOST_IDS = "SELECT h.host_id, h.host FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
-WANTED_LIMITS = "SELECT host, limits FROM wanted_limits"
 TRAFFIC = """
 SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coalesce(sum(received_bytes), 0) FROM host_rows
 """
@@ -349,11 +348,6 @@ def some_named(ledger: Reader, name: str, limit: int) -> list[str]:
 
 def _glob(name: str) -> str:
     return pacing.glob_of(name) if is_pattern(name) else name.replace("[", "[[]")
-
-
-def wanted_limits(ledger: Reader) -> HostTable:
-    """What `hosts set` has said."""
-    return HostTable(hosts={host: json.loads(limits) for host, limits in ledger.rows(WANTED_LIMITS)})
 
 
 def traffic(ledger: Reader, now: float) -> Traffic:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from d4c_images.ledger.extent import left_of, top_host
+from d4c_images.ledger.extent import Ask, left_of, top_host
 from d4c_images.limits import HostLimits, HostTable
 from d4c_images.pace import HostPace, Speed
 
@@ -218,10 +218,12 @@ def save_rates(db: sqlite3.Connection, rates: Iterable[tuple[int, float]]) -> No
 # What people want --------------------------------------------------------------------------------------------------------------
 
 
-def wanted_limits(db: sqlite3.Connection) -> HostTable:
+WANTED_LIMITS = "SELECT host, limits FROM wanted_limits ORDER BY host"
+
+
+def wanted_limits(ask: Ask) -> HostTable:
     """What `hosts set` has said."""
-    rows = db.execute("SELECT host, limits FROM wanted_limits ORDER BY host")
-    return HostTable(hosts={host: json.loads(limits) for host, limits in rows})
+    return HostTable(hosts={host: json.loads(limits) for host, limits in ask(WANTED_LIMITS, ())})
 
 
 def want_limits(db: sqlite3.Connection, host: str, limits: dict[str, Any]) -> None:

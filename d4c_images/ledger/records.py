@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from d4c_images import crash
 from d4c_images.ledger import bulk
 from d4c_images.ledger.catching_up import SET_RECORDED, catch_up
 from d4c_images.ledger.chunk import Numbers, SeenFilter
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.runs import Place, SortedRuns
+from d4c_images.ledger.pouring import HeldRows
+from d4c_images.ledger.runs import Column, Place
 from d4c_images.ledger.states import record_state
 from d4c_images.ledger.tally import Tally
 from d4c_images.model import RecordStatus
@@ -108,8 +108,8 @@ class Records:
     def __init__(self, ledger: Ledger) -> None:
         catch_up(ledger)
         self._ledger = ledger
-        self._held = SortedRuns()  # gbif_id, n_images, first_image_id
-        self._frozen_image_id = 0  # the last image that had been seen when they were frozen
+        # gbif_id, n_images, first_image_id
+        self._held = HeldRows(ledger, _write_part, SET_RECORDED, "records.part_written")
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all ids."""
@@ -144,50 +144,20 @@ class Records:
     def _hold(self, arrivals: Arrivals, counts: Numbers, which: npt.NDArray[np.bool_]) -> None:
         """Take records that are new, and whose images are new and stand one after another."""
         starts = arrivals.starts[which]
-        self._held.add(arrivals.gbif_ids[starts], *_small(counts[which], arrivals.image_ids[starts]))
+        self._held.rows.add(arrivals.gbif_ids[starts], *_small(counts[which], arrivals.image_ids[starts]))
 
     def pour(self, last_image_id: int, at_least: int) -> None:
         """Write a part of what is held, once it is so much. Killed on the way, `catch_up` makes it again.
 
         `last_image_id` is the last image that `add` has seen.
         """
-        if self._held.n_rows >= at_least:
-            self._pour_all()
-            self._freeze(last_image_id)
-        self._pour_part()
+        self._held.pour(last_image_id, at_least)
 
     def flush(self, last_image_id: int) -> None:
         """Write all that is held."""
-        self._pour_all()
-        self._freeze(last_image_id)
-        self._pour_all()
+        self._held.flush(last_image_id)
         with self._ledger.transaction() as db:
             db.execute(SET_RECORDED, (last_image_id,))
-
-    def _freeze(self, last_image_id: int) -> None:
-        self._held.freeze()
-        self._frozen_image_id = last_image_id
-
-    def _pour_all(self) -> None:
-        while self._held.is_frozen:
-            self._pour_part()
-
-    def _pour_part(self) -> None:
-        """Write the next part in a transaction of its own; behind the last one, up to which image the records are complete."""
-        if not self._held.is_frozen:
-            return
-        part = self._held.part()
-        with self._ledger.transaction() as db:
-            if len(part[0]):
-                in_line = part[1] > 0
-                tally = Tally()
-                n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
-                tally.record(n_new, RecordStatus.PENDING)
-                tally.write(db)
-            else:
-                db.execute(SET_RECORDED, (self._frozen_image_id,))
-        self._held.drop_part()
-        crash.point("records.part_written")
 
     def _look_at(
         self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]
@@ -210,7 +180,7 @@ class Records:
         known = {}
         for row in self._ledger.connection.execute(STORED, (json.dumps(gbif_ids.tolist()),)):
             known[row[0]] = _Record(*row)
-        for gbif_id, held in self._held.find(gbif_ids).items():
+        for gbif_id, held in self._held.rows.find(gbif_ids).items():
             if gbif_id not in known:
                 n, first_image_id = (int(column[held.at]) for column in held.columns[1:])
                 known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_id, n_in_line=n, held=held)
@@ -250,7 +220,16 @@ class Records:
         db.executemany(PUT, sorted(puts))
         if plain:
             new, counts, first_image_ids = np.array(plain, np.int64).T
-            self._held.add(new, *_small(counts, first_image_ids))
+            self._held.rows.add(new, *_small(counts, first_image_ids))
+
+
+def _write_part(db: sqlite3.Connection, part: tuple[Column, ...]) -> None:
+    """Write records whose images stand in line; others have been written by themselves, and have none here."""
+    in_line = part[1] > 0
+    tally = Tally()
+    n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
+    tally.record(n_new, RecordStatus.PENDING)
+    tally.write(db)
 
 
 def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:

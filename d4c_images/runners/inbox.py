@@ -25,5 +25,5 @@ class Inbox:
             while True:
                 orders = orders.then(self._orders.get_nowait())
         except queue.Empty:
-            self._lasting = Orders(drain=orders.drain, closed=orders.closed)
+            self._lasting = orders.lasting()
             return orders

@@ -63,5 +63,5 @@ class _PipeFeed:
         while self._pipe.poll(max(0.0, end_at - time.monotonic())):
             orders = orders.then(self._pipe.recv())
             end_at = 0.0
-        self._lasting = Orders(drain=orders.drain, closed=orders.closed)
+        self._lasting = orders.lasting()
         return orders

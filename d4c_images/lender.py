@@ -17,9 +17,9 @@ from typing import NamedTuple
 from d4c_images import pace
 from d4c_images.agenda import NOWHERE, Agenda
 from d4c_images.ledger import lending, pacing
-from d4c_images.model import Claim, OwnCode, Report, Turn
+from d4c_images.model import Claim, OwnCode, Report, Totals, Turn
 from d4c_images.roster import Group, Host, HostLane, Lease, Roster
-from d4c_images.run import Plan, Totals
+from d4c_images.run import Plan
 from d4c_images.silence import Silence
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
@@ -60,7 +60,7 @@ class Lender:
     @property
     def budget(self) -> int | None:
         """How many more images may be lent; None for no limit."""
-        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.lent)
+        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.n_lent)
 
     def wants_to_lend(self, now: float) -> bool:
         return self._silence.outage.may_ask(now) and self.budget != 0 and self.agenda.is_anybody_due(now)
@@ -172,7 +172,7 @@ class Lender:
         for outcome in report.outcomes:
             lease.outstanding.discard(outcome.image_id)
             if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or to another host's turn
-                self._totals.lent -= 1
+                self._totals.n_lent -= 1
             if outcome.move is not None:
                 self._remember(outcome.image_id, outcome.move.cookies)
             elif self._cookies and (outcome.verdict or outcome.unfolding):
@@ -338,7 +338,7 @@ class Lender:
         is_probe = pace.allowed(host.pace, now) == 1
         self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
-        self._totals.lent += len(turn.claims)
+        self._totals.n_lent += len(turn.claims)
         return turn
 
     def _with_cookies(self, claim: Claim) -> Claim:

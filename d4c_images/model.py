@@ -463,6 +463,29 @@ class Report:
     hold_s: float = 0.0  # an answer has just asked for no request for so long; its own outcome may come much later
 
 
+@dataclass(slots=True)
+class Totals:
+    """What has been done so far: by one settlement, or by a run in all."""
+
+    n_settled: int = 0  # outcomes that counted
+    n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
+    n_success: int = 0
+    n_adopted: int = 0
+    n_failed: int = 0  # final failures
+    n_retry: int = 0  # transient failures that will come back
+    n_same: int = 0  # stored images whose publisher has the same bytes still
+    n_changed: int = 0  # ... has others: now they are stored
+    n_not_again: int = 0  # ... does not give them any more, or not now
+    stored_bytes: int = 0
+    received_bytes: int = 0
+    n_lent: int = 0  # of a run only, as is the next
+    n_worker_deaths: int = 0
+
+    def add(self, other: Totals) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
 def _pickle_as_call(noun: Any) -> None:
     """Pickle as a call of the class with its fields. What dataclass does for frozen slots takes a steward five times as long."""
     of = attrgetter(*(one.name for one in fields(noun)))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from d4c_images.ledger import questions
 from d4c_images.limits import HostTable
-from d4c_images.model import Orders, Report
+from d4c_images.model import Orders, Report, Totals
 from d4c_images.pace import Policy
 from d4c_images.placeholder_list import MIN_RECORDS, PlaceholderList
 
@@ -48,25 +48,6 @@ class Ending(StrEnum):
     LIMIT = "the limit of images is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
-
-
-@dataclass(slots=True)
-class Totals:
-    """What this run has done so far."""
-
-    settled: int = 0
-    success: int = 0
-    adopted: int = 0
-    failed: int = 0
-    retries: int = 0
-    late: int = 0
-    stored_bytes: int = 0
-    received_bytes: int = 0
-    lent: int = 0
-    worker_deaths: int = 0
-    same: int = 0  # stored images that were asked for again, and are as they were
-    changed: int = 0  # ... and were not: their new bytes are stored
-    not_again: int = 0  # ... and could not be had
 
 
 @dataclass(frozen=True, slots=True)

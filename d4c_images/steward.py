@@ -19,9 +19,9 @@ from d4c_images.ledger import following, giving_up, lending, owner, pacing, ques
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
-from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict
+from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Totals, Verdict
 from d4c_images.roster import Group, Host, Roster, Scope
-from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
+from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
 from d4c_images.silence import Silence
 from d4c_images.survey import Survey
 
@@ -215,8 +215,9 @@ class Steward:
             self._lender.call(group, now)
         for host in drawn.stirred.union(grown):
             self._lender.look_again(host, now)
-        self._add(settled)
-        self._totals.failed -= seen.n_back
+        self._totals.add(settled.totals)
+        self._ledger.n_done += settled.totals.n_settled
+        self._totals.n_failed -= seen.n_back
         self._silence.lost |= seen.lost
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
@@ -266,7 +267,7 @@ class Steward:
                 host = self._hosts.load(db, host_id, now)
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES - n_images, now)
                 grown |= set(self._know(db, given.moved_to, now))
-                self._totals.failed += given.n_failed
+                self._totals.n_failed += given.n_failed
                 self._hosts.changed(host_id)
                 n_dropped = 0
                 if given.n == 0 and self._plan.refetch:
@@ -301,7 +302,7 @@ class Steward:
 
     def _bury(self, death: Died) -> list[Report]:
         """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
-        self._totals.worker_deaths += 1
+        self._totals.n_worker_deaths += 1
         self._watcher.worker_died(death.why)
         self._lender.left(death.worker)
         held = {lease_id: lease for lease_id, lease in self._lender.leases.items() if lease.worker == death.worker}
@@ -329,21 +330,6 @@ class Steward:
             return Outcome(claim.image_id, http_status=OwnCode.WORKER_DIED)
         verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
-
-    def _add(self, settled: settling.Settled) -> None:
-        totals = self._totals
-        totals.settled += settled.n_settled
-        self._ledger.n_done += settled.n_settled
-        totals.success += settled.n_success
-        totals.adopted += settled.n_adopted
-        totals.failed += settled.n_failed
-        totals.retries += settled.n_retry
-        totals.late += settled.n_late
-        totals.same += settled.n_same
-        totals.changed += settled.n_changed
-        totals.not_again += settled.n_not_again
-        totals.stored_bytes += settled.stored_bytes
-        totals.received_bytes += settled.received_bytes
 
     def _retry_wait_s(self, attempts: int) -> float:
         return pace.retry_wait_s(attempts, self._plan.retry_base_s, self._plan.retry_cap_s, self._random.random())
@@ -446,7 +432,7 @@ class Steward:
             now,
             self._started_at,
             replace(self._totals),
-            questions.image_counts(db, refetch=self._plan.refetch),
+            questions.image_counts(db.execute, refetch=self._plan.refetch),
             tuple(questions.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
             {

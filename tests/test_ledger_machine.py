@@ -198,12 +198,12 @@ class LedgerMachine(RuleBasedStateMachine):
         images = self._pictures(pictures)
         outcomes = [_outcome(claim, kind, other, images) for claim, kind in zip(claims, kinds, strict=False)]
         settled = self._settle(turn, outcomes, finished=False)
-        assert settled.n_late == 0
+        assert settled.totals.n_late == 0
         still_open -= {outcome.image_id for outcome in outcomes}
         self.stored |= {outcome.image_id for outcome in outcomes if outcome.blob}
         changed = {outcome.image_id for outcome in outcomes if outcome.blob} & {claim.image_id for claim in claims if claim.stored}
         self.revisions.update(changed)
-        assert settled.n_changed == len(changed)
+        assert settled.totals.n_changed == len(changed)
 
     @rule(
         target=dead_leases,
@@ -271,8 +271,8 @@ class LedgerMachine(RuleBasedStateMachine):
         before = self._dump()
         images = self._pictures(pictures)
         settled = self._settle(turn, [_outcome(claim, kind, HOSTS[0], images) for claim in turn.claims], finished=True)
-        assert settled.n_late == len(turn.claims)
-        assert settled.n_settled == 0
+        assert settled.totals.n_late == len(turn.claims)
+        assert settled.totals.n_settled == 0
         assert self._dump() == before
 
     @rule()

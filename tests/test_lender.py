@@ -398,7 +398,7 @@ QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
     (questions.N_BLOCKED, (0,)),
     (questions.N_PAUSED, (0,)),
     (questions.PAUSED, (0,)),
-    (questions.IMAGES_BY_STATUS, ()),
+    (questions.IMAGE_TOTALS, ()),
     (untried.ANY, (1,)),
     (untried.OF_HOST, (1,)),
     (refetching.ANY, (1,)),

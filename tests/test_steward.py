@@ -511,7 +511,7 @@ def test_a_move_of_a_stored_image_waits_as_long_as_the_redirect_has_asked(ledger
     assert len(there) == 20
     assert min(turn.expires_at - asked[image_id] for image_id, (turn, _) in there.items()) >= 100.5
     assert {(claim.redirect_url, claim.cookies) for _, claim in there.values()} == {("http://c.example.org/", ("pass=1",))}
-    assert refetching.n_waiting(ledger.connection) == 0
+    assert refetching.n_waiting(ledger.connection.execute) == 0
 
 
 def test_cookies_of_a_chain_go_along_to_the_next_host_and_no_further(ledger: connect.Ledger) -> None:

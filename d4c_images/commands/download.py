@@ -217,7 +217,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = questions.image_counts(ledger.connection, refetch=plan.refetch).left
+        left = questions.image_counts(ledger.connection.execute, refetch=plan.refetch).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)

@@ -22,19 +22,20 @@ def left_of(host_id: str) -> str:
 
 def top_image(ask: Ask) -> int:
     """The greatest image_id; 0 in an empty ledger."""
-    return _number(ask, TOP_IMAGE)
+    return number(ask, TOP_IMAGE)
 
 
 def top_host(ask: Ask) -> int:
     """The greatest host_id; 0 if there is no host yet."""
-    return _number(ask, TOP_HOST)
+    return number(ask, TOP_HOST)
 
 
 def n_records(ask: Ask) -> int:
     """By the counters, which know of records that are still held in memory."""
-    return _number(ask, N_RECORDS)
+    return number(ask, N_RECORDS)
 
 
-def _number(ask: Ask, sql: str) -> int:
+def number(ask: Ask, sql: str) -> int:
+    """The answer to a question that has one row with one number."""
     [(number,)] = ask(sql, ())
     return int(number)

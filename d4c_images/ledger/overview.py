@@ -18,8 +18,6 @@ HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
 
 RECORDS = "SELECT status, n FROM record_tallies"
-IMAGES = "SELECT status, sum(n), sum(n_final), sum(size_bytes) FROM image_totals GROUP BY status"
-FLAGS = "SELECT error_type, n FROM image_totals WHERE status = 'success' AND error_type <> ''"
 N_FAILED = "SELECT coalesce(sum(n), 0) FROM image_totals WHERE status IN ('failed_permanent', 'failed_transient')"
 FAILURES = """
 SELECT error_type, sum(n) AS n_images, sum(n_final) AS n_final, count(DISTINCT host_id) AS n_hosts
@@ -123,14 +121,6 @@ SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at
        EXISTS (SELECT 1 FROM owner AS o WHERE o.run_id = r.run_id) AS owns
 FROM runs AS r WHERE r.command <> 'hosts' ORDER BY r.run_id DESC LIMIT 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ImagesByStatus:
-    status: str
-    n_images: int
-    n_final: int  # of them: nothing more will be tried by itself
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,15 +233,6 @@ class RunRow:
 
 def records_by_status(ledger: Reader) -> dict[str, int]:
     return dict(ledger.rows(RECORDS))
-
-
-def images_by_status(ledger: Reader) -> list[ImagesByStatus]:
-    return [ImagesByStatus(*row) for row in ledger.rows(IMAGES)]
-
-
-def success_flags(ledger: Reader) -> dict[str, int]:
-    """Images that are there but flagged, such as `raw_unprocessed`."""
-    return {flag: n for flag, n in ledger.rows(FLAGS) if n}
 
 
 def failures(ledger: Reader) -> list[FailureCount]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from d4c_images.identity import parts
 from d4c_images.ledger import bounded, evidence, lent
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.extent import top_image
+from d4c_images.ledger.extent import Ask, number, top_image
 from d4c_images.ledger.lent import IS_LENT
 from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.tally import Tally
@@ -140,9 +140,8 @@ def _forget_all(ledger: Ledger, beat: Callable[[], object]) -> None:
         db.execute("DELETE FROM refetch_hosts")
 
 
-def n_waiting(db: sqlite3.Connection) -> int:
-    n: int = db.execute(N_WAITING).fetchone()[0]
-    return n
+def n_waiting(ask: Ask) -> int:
+    return number(ask, N_WAITING)
 
 
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:

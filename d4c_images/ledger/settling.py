@@ -23,7 +23,7 @@ from d4c_images.ledger.names import host_id_of
 from d4c_images.ledger.rollup import RecordChanges
 from d4c_images.ledger.states import is_final
 from d4c_images.ledger.tally import Tally
-from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
+from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Totals, Unfolding, Verdict
 from d4c_images.pace import News
 
 HELD = """
@@ -68,17 +68,7 @@ class RetryTerms:
 class Settled:
     """What `settle` wrote down, for progress and pace."""
 
-    n_settled: int = 0  # outcomes that counted
-    n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
-    n_success: int = 0
-    n_adopted: int = 0
-    n_same: int = 0  # stored images whose publisher has the same bytes still
-    n_changed: int = 0  # ... has others: now they are stored
-    n_not_again: int = 0  # ... does not give them any more, or not now
-    n_failed: int = 0  # final failures
-    n_retry: int = 0  # transient failures that will come back
-    stored_bytes: int = 0
-    received_bytes: int = 0
+    totals: Totals = field(default_factory=Totals)
     hosts: dict[int, News] = field(default_factory=dict)
     moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
     n_unfolded: int = 0  # documents that were read
@@ -137,9 +127,9 @@ def settle(
 
 
 def _count_marked(settled: Settled, marked: Marked) -> None:
-    settled.n_success -= marked.n
-    settled.n_failed += marked.n
-    settled.stored_bytes -= marked.size_bytes
+    settled.totals.n_success -= marked.n
+    settled.totals.n_failed += marked.n
+    settled.totals.stored_bytes -= marked.size_bytes
 
 
 def _is_attempt(outcome: Outcome) -> bool:
@@ -189,7 +179,7 @@ class _Settlement:
     def report(self, report: Report) -> None:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
         image_ids = lent.take(self._db, report.lease_id, outcomes)
-        self._settled.n_late += len(outcomes) - len(image_ids)
+        self._settled.totals.n_late += len(outcomes) - len(image_ids)
         for row in self._db.execute(HELD, (json.dumps(image_ids),)).fetchall():
             held, outcome = _Held(*row), outcomes[row[0]]
             if held.status == Status.SUCCESS:
@@ -273,17 +263,17 @@ class _Settlement:
                 self._news(host_id).n_ok += outcome.requests > 0  # else it has only been passed on, after a wait
         elif verdict.status != Status.SUCCESS:
             refetching.fail(self._db, lease_id, outcome, verdict, self._now)
-            self._settled.n_not_again += 1
+            self._settled.totals.n_not_again += 1
         elif outcome.blob is None:
             refetching.renew(self._db, outcome, self._now)
-            self._settled.n_same += 1
+            self._settled.totals.n_same += 1
         else:
             self._changed(lease_id, outcome, verdict, held)
         if verdict is not None:
             answer = Failure(verdict, outcome.http_status or 0, 0)
             self._count_answer(host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
-            self._settled.n_settled += not (verdict.unreachable or verdict.is_shut_out)
-            self._settled.n_adopted += outcome.adopted
+            self._settled.totals.n_settled += not (verdict.unreachable or verdict.is_shut_out)
+            self._settled.totals.n_adopted += outcome.adopted
 
     def _changed(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         blob = outcome.blob
@@ -295,14 +285,14 @@ class _Settlement:
             refused = Verdict(Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, f"sha256 {blob.sha256.hex()}")
             refetching.fail(self._db, lease_id, outcome, refused, self._now)
             placeholders.list_file(self._db, outcome.image_id, blob)
-            self._settled.n_not_again += 1
+            self._settled.totals.n_not_again += 1
             return
         if blob.offset is not None:
             self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
         refetching.replace(self._db, outcome, verdict, self._tally, self._now)
         self._settled.stored.append(outcome.image_id)
-        self._settled.n_changed += 1
-        self._settled.stored_bytes += blob.size_bytes
+        self._settled.totals.n_changed += 1
+        self._settled.totals.stored_bytes += blob.size_bytes
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
@@ -347,13 +337,13 @@ class _Settlement:
         answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
         request_s = outcome.elapsed_s / max(1, outcome.requests)
         self._count_answer(held.host_id, answer, request_s, is_again=held.attempts > 0)
-        settled = self._settled
-        settled.n_settled += not verdict.is_shut_out
-        settled.n_adopted += outcome.adopted
-        settled.stored_bytes += size_bytes
-        settled.n_success += succeeded
-        settled.n_failed += final and not succeeded and not waits_for_another
-        settled.n_retry += not final and not verdict.is_shut_out
+        totals = self._settled.totals
+        totals.n_settled += not verdict.is_shut_out
+        totals.n_adopted += outcome.adopted
+        totals.stored_bytes += size_bytes
+        totals.n_success += succeeded
+        totals.n_failed += final and not succeeded and not waits_for_another
+        totals.n_retry += not final and not verdict.is_shut_out
 
     def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:
         """For the host's pace; a success is an answer too, and then its request took `request_s`."""
@@ -393,7 +383,7 @@ class _Settlement:
         counts[1] += is_retry
         counts[2] += outcome.received_bytes
         counts[3] += outcome.elapsed_s
-        self._settled.received_bytes += outcome.received_bytes
+        self._settled.totals.received_bytes += outcome.received_bytes
         if outcome.received_bytes or outcome.hold_s or outcome.interval_s:
             news = self._news(host_id)
             news.received_bytes += outcome.received_bytes

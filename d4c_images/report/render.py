@@ -16,8 +16,9 @@ from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
 from d4c_images.errors import printable
+from d4c_images.ledger.questions import ImageCounts
 from d4c_images.report.check import SAMPLES, CheckReport
-from d4c_images.report.status import ImageCounts, RunState, StatusReport
+from d4c_images.report.status import RunState, StatusReport
 from d4c_images.terminal import clean
 
 PAUSED_NAMES = 5

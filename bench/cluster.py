@@ -25,13 +25,13 @@ from distributed.security import Security
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import OUT
+from bench.common import OUT
 from bench.instant_worker import set_up
 from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.run import Joined, Reported, Runner
 from d4c_images.runners.dask import DaskRunner
-from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.runners.processes import ProcessRunner
+from d4c_images.runners.rendezvous import MeetingPlace
+from d4c_images.steward.terms import Joined, Reported, Runner
 from tests.cluster.nodes import start_workers, workers_at
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach

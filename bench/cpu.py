@@ -1,7 +1,7 @@
 """How much CPU does an image cost, of all processes together? Against img2dataset, and against the least that can be done.
 
 `python -m bench.cpu` runs images of 40 KB and of 530 KB over HTTP and HTTPS, start-up included, and prints a table and, as its last
-line, one JSON object. The least is `bench.bare`: a libcurl loop in one process that writes each body to a file and decodes it once.
+line, one JSON object. The least is `bench.libcurl_loop`: one process that writes each body to a file and decodes it once.
 img2dataset is run in two ways: as its documentation says for keeping the bytes, which does not look at them; and so that it keeps
 the bytes and decodes them, as ours does. The ratios without a case in their name are those of the worst case.
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import ours, peers
-from bench.contest import OUT, PROJECT, Run, Task, count_files, machine, say, timed
+from bench import entry_d4c, peers
+from bench.common import OUT, PROJECT, Run, Task, count_files, machine, say, timed
 from bench.race import OURS, Course
 from tests.publishers.client import Publishers
 
@@ -64,7 +64,7 @@ def main() -> None:
         Course(images, args.connections, args.latency_ms, kb, scheme) for kb, images in sizes for scheme in ("http", "https")
     ]
     OUT.mkdir(exist_ok=True)
-    contestants: dict[str, Callable[[Task], Run]] = {OURS: ours.run, LEAST: run_least}
+    contestants: dict[str, Callable[[Task], Run]] = {OURS: entry_d4c.run, LEAST: run_least}
     contestants |= {peer.name: peer.run for peer in peers.available(() if args.no_peers else NAMES)}
     cases = [measure(course, contestants, args.rounds) for course in courses]
     show(cases, args.rounds)
@@ -97,7 +97,7 @@ def run_least(task: Task) -> Run:
     root, urls = task.folder / "least", task.folder / "urls.txt"
     root.mkdir()
     urls.write_text("\n".join(task.urls))
-    command = [sys.executable, "-m", "bench.bare", "--urls", urls, "--root", root, "--cacert", task.cacert]
+    command = [sys.executable, "-m", "bench.libcurl_loop", "--urls", urls, "--root", root, "--cacert", task.cacert]
     command += ["--connections", task.connections, "--connect-to", f"::127.0.0.1:{task.port}"]
     return timed(command, task.folder, lambda: count_files(root), {"PYTHONPATH": str(PROJECT)})
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import OUT, machine
+from bench.common import OUT, machine
 
 GROUP = 32
 FOLDERS = 8  # that a group's images fall into

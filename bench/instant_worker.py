@@ -1,4 +1,4 @@
-"""A worker that fetches nothing and says at once what has become of every image. For `bench.instant`.
+"""A worker that fetches nothing and says at once what has become of every image. For `bench.steward_only`.
 
 Every image is stored, each with bytes of its own; but the path of its URL may ask for something else: `/gone/` fails for good,
 `/later/` fails for now, `/same/` is stored with the same bytes as all others of its host.

@@ -1,6 +1,6 @@
 """How near does a run come to the least time that its hosts' limits allow? On a simulated GBIF, with no request too many.
 
-`python -m bench.makespan` starts 200 hosts (`bench.shire`) whose sizes follow Zipf's law, with different latencies and limits;
+`python -m bench.makespan` starts 200 hosts (`simulated_hosts`) whose sizes follow Zipf's law, with different latencies and limits;
 three are dead, three answer 429 above their limit, two never answer. The bound is the time that the slowest host needs at its
 full pace. The real program works on them, and then its peers, with as many connections; the servers count every request above a
 limit. Timed is from the start of the command until the last image that can be had has been answered. Only Scrapy can be told a
@@ -28,10 +28,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import contest, ours, peers
-from bench.contest import OUT, PROJECT, HostLimit, Task, machine
+from bench import common, entry_d4c, peers
+from bench.common import OUT, PROJECT, HostLimit, Task, machine
 from bench.race import NAMES, OURS
-from bench.shire import Host
+from bench.simulated_hosts import COUNTS, Host
 
 HOSTS = 200
 CONNECTIONS = 512  # as our two workers have
@@ -62,7 +62,7 @@ def main() -> None:
         args.bound, args.biggest, args.rounds, patience_s = 5.0, 120, 1, 2.0
         args.peers = [name for name in args.peers if name == "curl -Z"]
     hosts = plan(args.bound, args.biggest)
-    contestants: dict[str, Callable[[Task], contest.Run]] = {OURS: partial(run_ours, patience_s=patience_s)}
+    contestants: dict[str, Callable[[Task], common.Run]] = {OURS: partial(run_ours, patience_s=patience_s)}
     contestants |= {peer.name: peer.run for peer in peers.available(args.peers)}
     OUT.mkdir(exist_ok=True)
     runs: dict[str, list[Run]] = {name: [] for name in contestants}
@@ -71,7 +71,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(dir=OUT, prefix="makespan-") as folder, Server(Path(folder), hosts) as server:
                 done = run(task_of(hosts, server.port, Path(folder), patience_s, MOST * args.bound))
                 runs[name].append(measure(done, hosts, server.counts()))
-            contest.say(name, done, at, args.rounds)
+            common.say(name, done, at, args.rounds)
     show(hosts, runs)
 
 
@@ -87,26 +87,26 @@ def plan(bound_s: float, biggest: int) -> list[Host]:
         by_interval = rank > 1 and (kind == "throttling" or chance.random() < 0.2)
         if by_interval:
             interval_s = min(2.0, aim_s / images)
-            hosts.append(Host(f"h{rank}.shire.example", images, min(0.05, interval_s / 2), 1, round(interval_s, 3), kind))
+            hosts.append(Host(f"h{rank}.bench.example", images, min(0.05, interval_s / 2), 1, round(interval_s, 3), kind))
         else:
             latency_s = min(1.5, aim_s * connections / images)
-            hosts.append(Host(f"h{rank}.shire.example", images, round(latency_s, 4), connections, 0.0, kind))
+            hosts.append(Host(f"h{rank}.bench.example", images, round(latency_s, 4), connections, 0.0, kind))
     return hosts
 
 
 class Server:
-    """A running `bench.shire`."""
+    """A running `bench.simulated_hosts`."""
 
     def __init__(self, folder: Path, hosts: list[Host]) -> None:
         (folder / "plan.json").write_text(json.dumps([asdict(host) for host in hosts]))
-        command = [sys.executable, "-m", "bench.shire", str(folder / "plan.json")]
+        command = [sys.executable, "-m", "bench.simulated_hosts", str(folder / "plan.json")]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
         assert self._process.stdout is not None
         self.port: int = json.loads(self._process.stdout.readline())["port"]
 
     def counts(self) -> dict[str, dict[str, Any]]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
-            connection.request("GET", "/", headers={"Host": "shire"})
+            connection.request("GET", "/", headers={"Host": COUNTS})
             counts: dict[str, dict[str, Any]] = json.loads(connection.getresponse().read())
             return counts
 
@@ -129,13 +129,13 @@ def task_of(hosts: Sequence[Host], port: int, folder: Path, patience_s: float, m
     return Task(urls, CONNECTIONS, folder, port, limits=limits, dead=dead, patience_s=patience_s, most_s=most_s)
 
 
-def run_ours(task: Task, patience_s: float) -> contest.Run:
+def run_ours(task: Task, patience_s: float) -> common.Run:
     """`patience_s` is for hosts that do not answer; it does not count."""
     patience = ("--timeout", f"{patience_s}s", "--stall-timeout", f"{patience_s}s", "--retry-wait", "1s", "--max-idle", "2s")
-    return ours.run(task, *patience)
+    return entry_d4c.run(task, *patience)
 
 
-def measure(done: contest.Run, hosts: Sequence[Host], counts: Mapping[str, Mapping[str, Any]]) -> Run:
+def measure(done: common.Run, hosts: Sequence[Host], counts: Mapping[str, Mapping[str, Any]]) -> Run:
     well = [host.name for host in hosts if host.bound_s]
     return Run(
         makespan_s=max(counts[name]["last_answer_at"] for name in well) - done.started_at,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contest import PROJECT, Run, Task, count_files, timed
+from bench.common import PROJECT, Run, Task, count_files, timed
 
 CURL_MOST = 300  # more than this, curl takes for its default of 50
 SPIDER = PROJECT / "bench" / "spider.py"

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.contest import PROJECT
+from bench.common import PROJECT
 
 COPY_BYTES = 1 << 27
 SYNCS = 40

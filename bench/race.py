@@ -19,8 +19,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import ours, peers
-from bench.contest import OUT, Run, Task, cpu_s_of, machine, say
+from bench import entry_d4c, peers
+from bench.common import OUT, Run, Task, cpu_s_of, machine, say
 from tests.publishers import selftest
 from tests.publishers.client import Publishers
 
@@ -113,7 +113,7 @@ def server_capacity(course: Course) -> float:
 
 def race(courses: Sequence[Course], rounds: int, names: Iterable[str]) -> list[Result]:
     """All contestants on each of the courses, in turn, `rounds` times."""
-    contestants: dict[str, Callable[[Task], Run]] = {OURS: ours.run}
+    contestants: dict[str, Callable[[Task], Run]] = {OURS: entry_d4c.run}
     contestants |= {peer.name: peer.run for peer in peers.available(names)}
     OUT.mkdir(exist_ok=True)
     runs: list[dict[str, list[Run]]] = [{name: [] for name in contestants} for _ in courses]

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.contest import OUT, PROJECT
+from bench.common import OUT, PROJECT
 from bench.peers import Unavailable, from_pypi, python_of
 
 SEED = 7
@@ -54,8 +54,8 @@ def refusal(path):
 _OURS = """
 from pathlib import Path
 from d4c_images.decode import Decoder
-from d4c_images.decode.room import Room
-from d4c_images.examine import sniff_file
+from d4c_images.decode.memory_budget import Room
+from d4c_images.worker.verify import sniff_file
 decoder = Decoder(room=Room(own_bytes=1_000_000))  # so that small ones are read in little memory as well
 def refusal(path):
     size_bytes = Path(path).stat().st_size

@@ -4,7 +4,7 @@
 has the real `init` take it in. Then:
 
 * the real steward with real worker processes and pipes lends and settles; but the workers say at once that each image is stored
-  (`bench.instant`). So the figure is what ledger and steward can do, and no worker is what limits it.
+  (`bench.steward_only`). So the figure is what ledger and steward can do, and no worker is what limits it.
 * all other images are made stored ones by plain SQL. Counters and records are untrue then: `init --finalize-only` mends every
   record (`finalize`), and finds all of them true the second time (`finalize again`).
 * `status`, `hosts`, `check --ledger-only`, `export` (Parquet) and `placeholders` run on that ledger, and at last `init` reads rows
@@ -22,7 +22,7 @@ program does not have is left out; what JSON has of both is null. `--shapes` als
 nothing else (`bench.shapes` explains their figures).
 
 The last line is one JSON object. The default takes about an hour and 45 GB of disk; `--keep` leaves the ledgers as `init`
-and the rounds of `bench.instant` have made them for the next time, and measures the other commands on a copy.
+and the rounds of `bench.steward_only` have made them for the next time, and measures the other commands on a copy.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import shapes
-from bench.contest import OUT, PROJECT, machine
+from bench.common import OUT, PROJECT, machine
 from bench.cost import Cost, cost, must
 from tests.program import HEADER
 
@@ -79,7 +79,7 @@ UNLIST = "DELETE FROM untried"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What `bench.instant` prints."""
+    """What `bench.steward_only` prints."""
 
     images_per_s: float
     start_s: float
@@ -284,7 +284,7 @@ def write(path: Path, rows: int, shuffled: bool, end: str = "") -> None:
 
 
 def run(ledger: Path, images: int) -> Run:
-    command = [sys.executable, "-m", "bench.instant", ledger, "--images", str(images), "--processes", str(PROCESSES)]
+    command = [sys.executable, "-m", "bench.steward_only", ledger, "--images", str(images), "--processes", str(PROCESSES)]
     done = subprocess.run(command, check=True, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
     return Run(**json.loads(done.stdout.splitlines()[-1]))
 

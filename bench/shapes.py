@@ -13,7 +13,7 @@ peak of the resident sets of all processes together at 2n against n; more than `
 that is not full yet also looks like that, so look at the megabytes behind the table. `flat` commands do a small thing
 to a ledger of n rows; there, the whole cost at 2n against n has to stay below `MOST_FLAT`.
 
-Downloads are those of `bench.instant`: real steward, ledger, processes and pipes, no network. `check` finds its files:
+Downloads are those of `bench.steward_only`: real steward, ledger, processes and pipes, no network. `check` finds its files:
 they are made beside the ledger, with nothing but holes in them. The last line is one JSON object; `worst_shape_growth`
 is the highest growth that counts.
 """
@@ -35,12 +35,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import OUT, machine
+from bench.common import OUT, machine
 from bench.cost import Cost, cost, must
 from bench.shape_rows import SHAPES, Shape
 from d4c_images.commands import image_root
-from d4c_images.ledger.connect import open_ledger
-from d4c_images.ledger.shards import store_kind
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue.shards import store_kind
 
 MOST_GROWTH = 2.3
 MOST_MEMORY = 1.10
@@ -165,7 +165,7 @@ class Workshop:
         self.note(name, [*PROGRAM, command, *words, "--ledger", self.ledger], codes)
 
     def instant(self, name: str, n_images: int) -> None:
-        words = [sys.executable, "-m", "bench.instant", self.ledger, "--images", n_images, "--processes", 1, "--presets"]
+        words = [sys.executable, "-m", "bench.steward_only", self.ledger, "--images", n_images, "--processes", 1, "--presets"]
         self.note(name, words, (0,))
 
     def note(self, name: str, words: Sequence[object], codes: Sequence[int]) -> None:

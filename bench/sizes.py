@@ -2,7 +2,7 @@
 
 `python -m bench.sizes` makes a GBIF folder of rows like real ones (`tests.rows.big`) with an occurrence.txt that has all that
 `--labels` takes, has the real `init` take in the images and then the labels, and has the real steward write down that every image
-is stored (`bench.instant`). It prints the bytes of the ledger for each image and of labels for each record, with the budget of
+is stored (`bench.steward_only`). It prints the bytes of the ledger for each image and of labels for each record, with the budget of
 these, and how many folders the files would stand in. The last line is one JSON object.
 """
 
@@ -19,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contest import OUT, PROJECT, machine
+from bench.common import OUT, PROJECT, machine
 from bench.ingest import make
 
 SPECIES = 3000
@@ -68,7 +68,7 @@ def measure(folder: Path, rows: int) -> Sizes:
     labelled_bytes = size(ledger)
     with closing(sqlite3.connect(ledger)) as db:
         n_images, n_records = db.execute("SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM labels)").fetchone()
-    run("bench.instant", ledger, "--images", n_images)
+    run("bench.steward_only", ledger, "--images", n_images)
     with closing(sqlite3.connect(ledger)) as db:
         paths = [path for (path,) in db.execute("SELECT file_path FROM images")]
     folders = {parent for path in paths for parent in Path(path).parents[:-1]}

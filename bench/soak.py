@@ -24,8 +24,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench import ours
-from bench.contest import OUT, Task, machine
+from bench import entry_d4c
+from bench.common import OUT, Task, machine
 from tests.publishers.client import Publishers
 
 HOSTS = 16
@@ -84,7 +84,7 @@ def main() -> None:
     ):
         urls = [f"https://soak{number % HOSTS}.example.org/images/{number}.jpg" for number in range(args.images)]
         task = Task(urls, CONNECTIONS, Path(name), publishers.port, publishers.cacert)
-        ours.prepare(task)
+        entry_d4c.prepare(task)
         samples = watch(task, options, args.look)
         outcome = counts(task)
     show(samples, outcome, args.latency_ms)
@@ -95,9 +95,9 @@ def watch(task: Task, options: Sequence[str], look_s: float) -> list[Sample]:
     samples: list[Sample] = []
     with (
         (task.folder / "log.txt").open("wb") as log,
-        closing(sqlite3.connect(f"file:{ours.ledger_of(task)}?mode=ro", uri=True)) as db,
+        closing(sqlite3.connect(f"file:{entry_d4c.ledger_of(task)}?mode=ro", uri=True)) as db,
     ):
-        process = psutil.Popen(list(map(str, ours.command(task, *options))), stdout=log, stderr=log, cwd=task.folder)
+        process = psutil.Popen(list(map(str, entry_d4c.command(task, *options))), stdout=log, stderr=log, cwd=task.folder)
         started, before = time.monotonic(), (0, 0.0)
         while True:
             try:
@@ -129,7 +129,7 @@ def looked(steward: psutil.Process) -> tuple[float, float, int]:
 
 
 def counts(task: Task) -> dict[str, int]:
-    with closing(sqlite3.connect(ours.ledger_of(task))) as db:
+    with closing(sqlite3.connect(entry_d4c.ledger_of(task))) as db:
         return dict(db.execute("SELECT coalesce(error_type, status), count(*) FROM images GROUP BY 1 ORDER BY 2 DESC"))
 
 

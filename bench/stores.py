@@ -17,10 +17,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from d4c_images.beside import GROUP
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.stores.pack import Packing, open_store
 from d4c_images.stores.reading import pieces
+from d4c_images.worker.threads import GROUP
 
 FIRST_ID = 2_000_000_000
 IDS_PER_IMAGE = 80

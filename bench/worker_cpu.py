@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from d4c_images.decode import Decoder
-from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher, Request
-from d4c_images.judge import Policy
 from d4c_images.model import Claim, FetchOptions, Orders, Status, Turn
-from d4c_images.sniff import sniff
+from d4c_images.policy.judge import Policy
+from d4c_images.policy.sniff import sniff
 from d4c_images.stores.local import LocalStore
-from d4c_images.worker import Clock, work
+from d4c_images.worker.loop import Clock, work
+from d4c_images.worker.verify import Examiner
 from tests.publishers.client import Publishers
 
 HOSTS = 8

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from d4c_images.collection import Collection
+    from d4c_images.collection.reader import Collection
     from d4c_images.report.frames import LedgerFrames
 
 __version__ = "0.1.0"
@@ -28,6 +28,6 @@ def open_collection(ledger: str | Path, root: str | Path) -> Collection:
 
     `open_collection("ledger.sqlite", "images").read(1234567890)`
     """
-    from d4c_images.collection import open_images
+    from d4c_images.collection.reader import open_images
 
     return open_images(Path(ledger), Path(root))

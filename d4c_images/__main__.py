@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> int:
-    from d4c_images import signals
+    from d4c_images.system import signals
 
     signals.note()  # before what takes long to load
     from d4c_images.cli import main as run

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from d4c_images import __version__, signals, terminal
+from d4c_images import __version__
 from d4c_images.commands import (
     check,
     download,
@@ -26,6 +26,7 @@ from d4c_images.commands import (
 )
 from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings, load_settings
+from d4c_images.system import signals, terminal
 
 EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same command again; 2 usage; 1 anything else.
 Options beat the environment, the environment beats .env, .env beats the defaults."""

@@ -72,7 +72,7 @@ class ErrorType(StrEnum):
 
 
 class Sign(StrEnum):
-    """What a page that came instead of a picture says of us or of its host, as far as is known (`signs`)."""
+    """What a page that came instead of a picture says of us or of its host, as far as is known (`page_signs`)."""
 
     BOT_CHECK = "bot_check"
     BLOCKED = "blocked"
@@ -428,7 +428,7 @@ class Outcome:
     last_modified: str | None = None
     robots_tag: str | None = None  # X-Robots-Tag, as the server has sent it
     adopted: bool = False  # the file stood there already under a dead lease and was verified
-    hold_s: float = 0.0  # the server wants no request for so long still, whatever it has answered (`waits`, `ratelimit`)
+    hold_s: float = 0.0  # the server wants no request for so long still, whatever it has answered (`waits`, `rate_limits`)
     interval_s: float = 0.0  # ... or not more than one in so long
     rest_s: float = 0.0  # what has come in at the turn's bytes_per_s is paid for so long after it
     is_lost: bool = False  # of an image that is asked for again: its file was not there, or was another one

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ingest.ingest import IngestSummary, Progress, ingest, ingest_labels
+from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.sources import open_labels, open_media, open_source
 from tests.program import HEADER, RECOUNT_IMAGES, check_lists
 

@@ -8,7 +8,7 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
-from d4c_images.ledger import shape
+from d4c_images.ledger.file import identify
 
 LEDGERS = Path(__file__).parent / "ledgers"
 EARLY = sorted((LEDGERS / "early").glob("*.sqlite.gz"))
@@ -32,7 +32,7 @@ def unpack_early(kept: Path, folder: Path) -> Path:
 
 def objects(path: Path) -> dict[str, str]:
     with closing(sqlite3.connect(path)) as db:
-        return shape.objects(db)
+        return identify.objects(db)
 
 
 def user_version(path: Path) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from d4c_images.ledger import schema, views
+from d4c_images.ledger.file import schema, views
 from tests import statements
 from tests.statements import Statement
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from d4c_images.ledger import untried
+from d4c_images.ledger.queue import untried
 from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
 

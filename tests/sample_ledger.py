@@ -6,9 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.ledger import connect, labels
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.admission import labels
+from d4c_images.ledger.file import connect
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 
 NOW = 1_800_000_000

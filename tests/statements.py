@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from d4c_images.ledger import connect, overview, schema
+from d4c_images.ledger.file import connect, schema
+from d4c_images.ledger.questions import overview
 
-PACKAGE = Path(connect.__file__).parents[1]
+PACKAGE = Path(connect.__file__).parents[2]
 
 STATEMENT = re.compile(
     r"\s*(SELECT|WITH|VALUES|INSERT|REPLACE|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|ATTACH|"
@@ -27,33 +28,33 @@ HAS_A_PLAN = re.compile(r"\s*(SELECT|WITH|VALUES|INSERT|REPLACE|UPDATE|DELETE)\b
 TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(ORARY)?\s+(TABLE|VIEW)\b")
 ASKS = {"execute", "executemany", "executescript", "rows", "table", "stream", "frame"}  # methods whose first argument is SQL
 NO_SQL = {"report/render.py", "report/frames.py"}  # `table` and `rows` of rich; what people ask in notebooks
-SCRIPTS = {"ledger.schema", "ledger.views", "ledger.migrations"}  # many definitions in one string
+SCRIPTS = {"ledger.file.schema", "ledger.file.views", "ledger.file.migrations"}  # many definitions in one string
 
 # By function: what it puts together from its arguments. Only what SQLite can prepare as it stands.
 ASSEMBLED: dict[str, tuple[str, ...]] = {
-    "ledger.connect.open_ledger": (
+    "ledger.file.connect.open_ledger": (
         "PRAGMA journal_mode = TRUNCATE",
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = FULL",
         "PRAGMA synchronous = NORMAL",
     ),
-    "ledger.connect._create": (),  # definitions of schema.py and views.py, one by one
-    "ledger.connect._drop_statistics": ("DROP TABLE sqlite_stat1", "DROP TABLE sqlite_stat4"),
-    "ledger.migrations.Walk.span": (),  # of a migration that there is not yet; tests/test_migrations.py counts its steps
-    "ledger.migrations.Walk.chunk_end": (),
-    "ledger.migrations.Walk.count": (),  # up to a LIMIT
-    "ledger.migrations.Walk.run": (),
-    "ledger.migrations._is_done_at_once": (),
-    "ledger.labels._numbered": (),  # the two constants for taxa and for what is shared
-    "ledger.migrations._Work.begin": (),  # DROP VIEW of each view of ours
-    "ledger.migrations._Work._walk": (),  # what the two of `Walk` give
-    "ledger.migrations._Work._end": (),  # definitions of views.py
-    "ledger.migrations._change": (),  # new columns, and the scripts of migrations: once for each ledger
-    "ledger.migrations._create": (),  # definitions of schema.py
-    "ledger.migrations._size_bytes": ("PRAGMA page_count", "PRAGMA page_size"),
-    "ledger.overview.ends": (overview.ENDS, overview.ENDS + overview.NAMED),
-    "ledger.bulk.insert": (),  # the constants that end with VALUES, with their values
-    "ledger.placeholders.allow": ("SELECT host_id, sha256, state FROM placeholders WHERE sha256 = ?",),
+    "ledger.file.connect._create": (),  # definitions of schema.py and views.py, one by one
+    "ledger.file.connect._drop_statistics": ("DROP TABLE sqlite_stat1", "DROP TABLE sqlite_stat4"),
+    "ledger.file.migrations.Walk.span": (),  # of a migration that there is not yet; tests/test_migrations.py counts its steps
+    "ledger.file.migrations.Walk.chunk_end": (),
+    "ledger.file.migrations.Walk.count": (),  # up to a LIMIT
+    "ledger.file.migrations.Walk.run": (),
+    "ledger.file.migrations._is_done_at_once": (),
+    "ledger.admission.labels._numbered": (),  # the two constants for taxa and for what is shared
+    "ledger.file.migrations._Work.begin": (),  # DROP VIEW of each view of ours
+    "ledger.file.migrations._Work._walk": (),  # what the two of `Walk` give
+    "ledger.file.migrations._Work._end": (),  # definitions of views.py
+    "ledger.file.migrations._change": (),  # new columns, and the scripts of migrations: once for each ledger
+    "ledger.file.migrations._create": (),  # definitions of schema.py
+    "ledger.file.migrations._size_bytes": ("PRAGMA page_count", "PRAGMA page_size"),
+    "ledger.questions.overview.ends": (overview.ENDS, overview.ENDS + overview.NAMED),
+    "ledger.admission.bulk.insert": (),  # the constants that end with VALUES, with their values
+    "ledger.queue.placeholders.allow": ("SELECT host_id, sha256, state FROM placeholders WHERE sha256 = ?",),
 }
 
 

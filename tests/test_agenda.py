@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.agenda import PATIENCE_S, Agenda
-from d4c_images.compact_heap import LEAST_PRUNED
+from d4c_images.steward.compact_heap import LEAST_PRUNED
+from d4c_images.steward.host_queue import PATIENCE_S, Agenda
 
 
 def add(agenda: Agenda, number: int, when: float, least_s: float = 1.0, *, has_answered: bool = True) -> None:

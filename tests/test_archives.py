@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import stating
 from d4c_images.errors import SourceError
 from d4c_images.identity import identify, usable_url
+from d4c_images.ingest import publisher_rows
 from d4c_images.sources import open_media
 from d4c_images.sources.layout import term
 from d4c_images.sources.media_table import number_of
@@ -453,7 +453,7 @@ def test_where_a_span_ends_does_not_show(tmp_path: Path, monkeypatch: pytest.Mon
     rows = [[str(n // 4), f"{HOST}/{n}.jpg", variants[n % 4], f"g{n // 4}"] for n in range(40)]
     path = audubon(tmp_path / "a.zip", ["accessURI", "variant", "providerManagedID"], rows)
     load_all(tmp_path / "one.sqlite", path)
-    monkeypatch.setattr(stating, "SPAN_ROWS", 1)
+    monkeypatch.setattr(publisher_rows, "SPAN_ROWS", 1)
     load_all(tmp_path / "many.sqlite", path)
     assert differences(tmp_path / "one.sqlite", tmp_path / "many.sqlite") == []
     assert len(urls_of(tmp_path / "one.sqlite")) == 10
@@ -580,6 +580,7 @@ def test_a_download_of_gbif_that_was_zipped_again_as_a_folder(tmp_path: Path) ->
 def test_a_folder_of_images_beside_a_download_is_not_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archives.folder(tmp_path / "a", files_of({}) | {f"images/100/{n}/x.jpg": b"" for n in range(5)} | {"100/200/x.jpg": b""})
     scanned: list[str] = []
-    monkeypatch.setattr("d4c_images.sources.box.os.scandir", lambda path, scan=os.scandir: scanned.append(str(path)) or scan(path))
+    scandir = "d4c_images.sources.container.os.scandir"
+    monkeypatch.setattr(scandir, lambda path, scan=os.scandir: scanned.append(str(path)) or scan(path))
     open_media(tmp_path / "a")
     assert [Path(path).name for path in scanned] == ["a", "images"]

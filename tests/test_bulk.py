@@ -7,8 +7,8 @@ import sqlite3
 import numpy as np
 import pytest
 
-from d4c_images.ledger import bulk
-from d4c_images.ledger.bulk import NOTHING
+from d4c_images.ledger.admission import bulk
+from d4c_images.ledger.admission.bulk import NOTHING
 
 
 @pytest.mark.parametrize("n", [0, 1, bulk.ROWS_PER_STATEMENT - 1, bulk.ROWS_PER_STATEMENT, 2 * bulk.ROWS_PER_STATEMENT + 3])

@@ -19,13 +19,14 @@ import pytest
 from rich.console import Console
 
 from d4c_images import cli
+from d4c_images.collection import check_state
+from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, Kind, check
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
-from d4c_images.ledger import audit
-from d4c_images.ledger.reader import Reader, open_reader
-from d4c_images.ledger.rollup import finalize
-from d4c_images.report import check_progress, check_state
-from d4c_images.report.check import CheckOptions, CheckProgress, CheckReport, Kind, check
+from d4c_images.ledger.file.reader import Reader, open_reader
+from d4c_images.ledger.questions import audit
+from d4c_images.ledger.rows.rollup import finalize
+from d4c_images.report import check_progress
 from d4c_images.report.render import show_check
 from d4c_images.stores import Keep, Place
 from d4c_images.stores.pack import Packing, PackStore

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import clocks, conclusions, pace
-from d4c_images.clocks import SteadyClock
-from d4c_images.ledger import pacing, wishes
-from d4c_images.ledger.connect import open_ledger
-from d4c_images.limits import HostTable
-from d4c_images.roster import Roster, Scope
-from d4c_images.silence import Silence
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import pacing, wishes
+from d4c_images.policy import pace
+from d4c_images.policy.limits import HostTable
+from d4c_images.policy.reachability import Silence
+from d4c_images.steward import feedback
+from d4c_images.steward.hosts import Roster, Scope
+from d4c_images.system import clocks
+from d4c_images.system.clocks import SteadyClock
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
@@ -91,7 +93,7 @@ def test_a_named_wait_is_no_longer_for_a_host_that_was_forgotten(monkeypatch: py
         monkeypatch.setattr(time, "time", lambda: real() + DAY)
         silence = Silence(pace.Policy(), None)
         for news in (pace.News(n_bad=1, retry_after_s=600.0), pace.News(n_ok=1)):  # the second one was under way
-            conclusions.draw(db, roster, silence, {1: news}, now)
+            feedback.draw(db, roster, silence, {1: news}, now)
             (until,) = db.execute("SELECT blocked_until FROM host_rows WHERE host_id = 1").fetchone()
             assert until == pytest.approx(now + 600 + DAY, abs=60)
         assert roster.waits_until(1, until) == pytest.approx(now + 600, abs=1)

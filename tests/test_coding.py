@@ -17,8 +17,8 @@ import pytest
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.fetch.coding import MOST_MEMBERS, PIECE_BYTES, Unpacker, named_codings, unpacker
 from d4c_images.identity.manifest import MAX_BYTES
-from d4c_images.judge import Policy, judge
 from d4c_images.model import ErrorType, FetchOptions, Limits, Orders, OwnCode, Reply, Status
+from d4c_images.policy.judge import Policy, judge
 from tests.publishers import pictures
 from tests.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for

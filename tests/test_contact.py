@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import __version__, contact
+from d4c_images import __version__
 from d4c_images.cli import main
-from d4c_images.contact import Contact, read, user_agent
 from d4c_images.errors import UsageError
+from d4c_images.policy import contact
+from d4c_images.policy.contact import Contact, read, user_agent
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from d4c_images.decode import Decoder, original_sha256_of
-from d4c_images.examine import sniff_file
-from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.model import Status
-from d4c_images.sniff import Sniffed, sniff
+from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
+from d4c_images.policy.sniff import Sniffed, sniff
+from d4c_images.worker.verify import sniff_file
 from tests.publishers import pictures, rawfiles
 
 

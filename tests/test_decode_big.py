@@ -16,9 +16,9 @@ import tifffile
 from PIL import Image, ImageChops
 
 from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, png, tiff
-from d4c_images.decode.room import Room
-from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
+from d4c_images.decode.memory_budget import Room
 from d4c_images.model import ErrorType, Status
+from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests.publishers import pictures
 from tests.test_decode import check, halved, saved, sniffed
 

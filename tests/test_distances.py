@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.limits import parse_hosts
 from d4c_images.model import Blob, Claim, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
-from d4c_images.steward import Steward
+from d4c_images.policy.limits import parse_hosts
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
 from tests.test_lender import STARTED, ledger_of
 
 TABLE = parse_hosts(

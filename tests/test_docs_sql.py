@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.ledger.reader import Reader, open_reader
+from d4c_images.ledger.file.reader import Reader, open_reader
 from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_files, make_ledger
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/sql.md").read_text(encoding="utf-8")

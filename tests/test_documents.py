@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from d4c_images.beside import Slow
-from d4c_images.examine import Examiner
 from d4c_images.identity import Document, Fault, read_document
 from d4c_images.identity.manifest import MAX_BYTES, MAX_NAMED, need_bytes
 from d4c_images.model import ErrorType, Reply, Status, Unfolding, Verdict
+from d4c_images.worker.threads import Slow
+from d4c_images.worker.verify import Examiner
 from tests.test_manifest import BODY, JSON, MANIFEST_URL, manifest_3
 
 PAGE = Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE, "a page", try_next=True)

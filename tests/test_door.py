@@ -7,23 +7,35 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import signs
-from d4c_images.door import KEPT, SIGNED, SIGNED_AT_FIRST, UNSIGNED, Answer, Door, Kind, in_words, kind_of, names_picture, page_of
-from d4c_images.judge import Policy, judge
-from d4c_images.lanes import Job, Lane
 from d4c_images.model import ErrorType, Reply, Sign, Status, Turn, Verdict
+from d4c_images.policy import page_signs
+from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.shut_door import (
+    KEPT,
+    SIGNED,
+    SIGNED_AT_FIRST,
+    UNSIGNED,
+    Answer,
+    Door,
+    Kind,
+    in_words,
+    kind_of,
+    names_picture,
+    page_of,
+)
+from d4c_images.worker.lanes import Job, Lane
 
 ROWS = [line.split("\t") for line in (Path(__file__).parent / "tables" / "signs.tsv").read_text(encoding="utf-8").splitlines()[1:]]
 
 
 @pytest.mark.parametrize(("wanted", "text"), ROWS, ids=[text[:40] for _, text in ROWS])
 def test_signs_in_texts(wanted: str, text: str) -> None:
-    assert signs.in_text(text) == (Sign(wanted) if wanted else None)
+    assert page_signs.in_text(text) == (Sign(wanted) if wanted else None)
 
 
 def test_a_long_page_may_speak_of_anything() -> None:
-    assert signs.in_text("Quercus robur " + 200 * "label " + "protected by captcha") is None
-    assert signs.in_text("Just a moment... " + 200 * "label ") == Sign.BOT_CHECK
+    assert page_signs.in_text("Quercus robur " + 200 * "label " + "protected by captcha") is None
+    assert page_signs.in_text("Just a moment... " + 200 * "label ") == Sign.BOT_CHECK
 
 
 @pytest.mark.parametrize(
@@ -37,7 +49,7 @@ def test_a_long_page_may_speak_of_anything() -> None:
     ],
 )
 def test_signs_in_headers(headers: dict[str, str], sign: Sign | None) -> None:
-    assert signs.in_headers(headers) == sign
+    assert page_signs.in_headers(headers) == sign
 
 
 def test_a_certain_sign_fails_no_image_for_good() -> None:

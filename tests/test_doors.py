@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from d4c_images.judge import Policy, judge
-from d4c_images.lanes import FEW_ALIKE, Job, Lane
-from d4c_images.ledger import connect, refetching, wishes
-from d4c_images.ledger.requeue import requeue_failed
-from d4c_images.limits import parse_hosts
+from d4c_images.ledger.file import connect
+from d4c_images.ledger.queue import refetching, wishes
+from d4c_images.ledger.queue.requeue import requeue_failed
 from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
+from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.limits import parse_hosts
 from d4c_images.report.announce import Announcer
-from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
+from d4c_images.worker.lanes import FEW_ALIKE, Job, Lane
 from tests.test_lender import STARTED, Simulation, counts, ledger_of
 
 HOUR, DAY = 3600.0, 86400.0

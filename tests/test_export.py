@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from d4c_images.errors import UsageError
 from d4c_images.export import files
-from d4c_images.ledger import collected, connect, tables
-from d4c_images.ledger.reader import Row as LedgerRow
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.file import connect
+from d4c_images.ledger.file.reader import Row as LedgerRow
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.questions import collection_list, tables
 from tests.ingest_model import Row
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
@@ -35,11 +36,11 @@ FROM occurrence_images AS o JOIN images AS i ON i.image_id = o.image_id WHERE i.
 
 def listed(ledger: Path, step: int = 1000) -> list[LedgerRow]:
     with open_reader(ledger) as reader:
-        return [one for rows in collected.steps(reader, lambda what, done, total: None, step) for one in rows]
+        return [one for rows in collection_list.steps(reader, lambda what, done, total: None, step) for one in rows]
 
 
 def cells(rows: list[LedgerRow], *names: str) -> list[tuple[object, ...]]:
-    places = [list(collected.COLLECTION.columns).index(name) for name in names]
+    places = [list(collection_list.COLLECTION.columns).index(name) for name in names]
     return [tuple(one[place] for place in places) for one in rows]
 
 
@@ -89,7 +90,7 @@ def test_both_kinds_of_file_hold_the_same(tmp_path: Path) -> None:
     parquet = pq.read_table(tmp_path / "deep" / "list.parquet")
     with (tmp_path / "list.csv").open(newline="", encoding="utf-8") as file:
         header, *lines = csv.reader(file)
-    assert header == parquet.column_names == list(collected.COLLECTION.columns)
+    assert header == parquet.column_names == list(collection_list.COLLECTION.columns)
     assert lines == [["" if value is None else str(value) for value in one.values()] for one in parquet.to_pylist()]
     assert not list(tmp_path.rglob("*.part"))
 
@@ -109,7 +110,7 @@ def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path)
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        files.write(collected.COLLECTION, (step for step in broken()), [tmp_path / "list.csv"])
+        files.write(collection_list.COLLECTION, (step for step in broken()), [tmp_path / "list.csv"])
     assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
     assert (tmp_path / "list.csv").read_text() == "of before"
 
@@ -190,7 +191,7 @@ def test_steps_are_bounded_and_cost_what_the_rows_cost(tmp_path: Path, one_recor
                 return 0
 
             reader._connected().set_progress_handler(tick, 1000)
-            sizes = [len(rows) for rows in collected.steps(reader, lambda what, done, total: None, 500)]
+            sizes = [len(rows) for rows in collection_list.steps(reader, lambda what, done, total: None, 500)]
         assert (sum(sizes), max(sizes)) == (n, 500)
         ticks.append(n_ticks)
     assert ticks[1] <= 2.3 * ticks[0]
@@ -210,8 +211,9 @@ def test_memory_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for shape, ledger in shapes.items():
         with open_reader(ledger) as reader:
             tracemalloc.start()
-            steps = tables.image_steps(reader) if which == "images" else collected.steps(reader, lambda what, done, total: None)
-            files.write(tables.IMAGES if which == "images" else collected.COLLECTION, steps, [tmp_path / "list.csv"])
+            links = collection_list.steps(reader, lambda what, done, total: None)
+            steps = tables.image_steps(reader) if which == "images" else links
+            files.write(tables.IMAGES if which == "images" else collection_list.COLLECTION, steps, [tmp_path / "list.csv"])
             peaks[shape] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
     assert max(peaks.values()) <= 1.1 * peaks["ordinary"], peaks

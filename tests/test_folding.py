@@ -6,8 +6,8 @@ import threading
 import time
 from pathlib import Path
 
-from d4c_images.ledger import folding
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.file import background_checkpoint
+from d4c_images.ledger.file.connect import open_ledger
 from tests.patience import PATIENCE_S
 
 
@@ -15,7 +15,7 @@ def test_the_log_is_folded_while_the_writer_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     ledger = open_ledger(path, create=True)
     before = path.stat().st_size
-    with folding.in_background(ledger):
+    with background_checkpoint.in_background(ledger):
         with ledger.transaction() as db:
             db.execute("INSERT INTO texts (text_id, text) VALUES (1, hex(zeroblob(1000000)))")
         deadline = time.monotonic() + PATIENCE_S
@@ -29,7 +29,7 @@ def test_the_log_is_folded_while_the_writer_goes_on(tmp_path: Path) -> None:
 
 def test_a_ledger_without_such_a_log_is_left_alone(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path / "ledger.sqlite", create=True, on_shared_disk=True)
-    with folding.in_background(ledger), ledger.transaction() as db:
+    with background_checkpoint.in_background(ledger), ledger.transaction() as db:
         assert "d4c-images log" not in {thread.name for thread in threading.enumerate()}
         db.execute("INSERT INTO texts (text_id, text) VALUES (1, 'a')")
     ledger.close()

@@ -18,7 +18,7 @@ import pytest
 from d4c_images.cli import main
 from d4c_images.errors import D4CError, SourceError, UsageError
 from d4c_images.sources import open_media, path_of
-from d4c_images.sources.writing import line_end_of
+from d4c_images.sources.encoding import line_end_of
 from tests import archives
 from tests.archives import DWC, OCCURRENCES, SIMPLE, meta, table
 from tests.conftest import ROWS

@@ -9,8 +9,8 @@ import pytest
 from d4c_images.fetch import Fetcher, Request, Unfinished
 from d4c_images.fetch.body import Body
 from d4c_images.fetch.urls import requestable
-from d4c_images.judge import Policy, judge
 from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, Status
+from d4c_images.policy.judge import Policy, judge
 from tests.publishers import pictures
 from tests.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from d4c_images.ledger import owner, wishes
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import wishes
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.identity import RULES, Rule, identify, merge, parts, usable_url
-from d4c_images.identity.rules import rank_of
+from d4c_images.identity.registry import rank_of
 from d4c_images.model import Image
 
 # A parameter that nobody has heard of may be the number of a photo. The rules that may drop it, and why.

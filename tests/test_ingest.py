@@ -12,23 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images import ingest as ingest_module
 from d4c_images.errors import SourceDamaged, SourceError
-from d4c_images.ingest import IngestSummary, Progress, ingest, ingest_labels
-from d4c_images.ledger import (
-    admit,
-    catching_up,
-    hashes,
-    lending,
-    owner,
-    records,
-    rollup,
-    settling,
-)
-from d4c_images.ledger.archives import ArchiveCounts
-from d4c_images.ledger.connect import Ledger, open_ledger
+from d4c_images.ingest import ingest as ingest_module
+from d4c_images.ingest.chunks import chunks
+from d4c_images.ingest.ingest import IngestSummary, Progress, ingest, ingest_labels
+from d4c_images.ledger.admission import admit, records, recovery
+from d4c_images.ledger.admission.archives import ArchiveCounts
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.queue import lending, settling
+from d4c_images.ledger.rows import hashes, rollup
 from d4c_images.model import Outcome, Report, Status, Verdict
-from d4c_images.prepare import chunks
 from d4c_images.sources import lines, open_source
 from tests.ingest_model import COLUMNS, Model, Row, table
 from tests.ledger_dump import differences
@@ -470,7 +464,7 @@ def test_long_labels_are_cut_and_noted(tmp_path: Path) -> None:
     lines = [f"{number}\tBellis {name}\tC{catalog_number}" for number, name, catalog_number in rows]
     table = "gbifID\tscientificName\tcatalogNumber\n" + "\n".join(lines) + "\n"
     (tmp_path / "occurrence.txt").write_text(table)
-    counts = label(ledger, tmp_path, {"ledger.labels.HELD_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
+    counts = label(ledger, tmp_path, {"ledger.admission.labels.HELD_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
     assert counts.notes == {"scientific_name_cut": 3, "catalog_number_cut": 1}, "records 7 and 8 have no image"
     names = query(ledger, "SELECT scientific_name, catalog_number FROM labels ORDER BY gbif_id")
     assert names[0] == (f"Bellis {'x' * (2_000 - 7)}…", "C999")
@@ -516,7 +510,7 @@ def test_a_ledger_of_a_process_that_died_is_caught_up_before_others_write(tmp_pa
             run(tmp_path / "ledger", source)
     assert query(tmp_path / "ledger", "SELECT count(*) FROM gbif_ids") == [(0,)]
     opened: Ledger = open_ledger(tmp_path / "ledger")
-    catching_up.catch_up(opened)
+    recovery.catch_up(opened)
     opened.close()
     counts = query(tmp_path / "ledger", "SELECT gbif_id, n_images FROM gbif_ids")
     assert counts == query(tmp_path / "ledger", "SELECT gbif_id, count(*) FROM image_rows GROUP BY gbif_id")

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from d4c_images import crash
-from d4c_images import ingest as ingest_module
-from d4c_images.ledger.admit import Admission, Admitted
-from d4c_images.ledger.chunk import Chunk
+from d4c_images.ingest import ingest as ingest_module
+from d4c_images.ledger.admission.admit import Admission, Admitted
+from d4c_images.ledger.admission.chunk import Chunk
 from tests.ingest_model import Row, table
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S
@@ -125,7 +125,7 @@ def test_the_reading_process_is_killed(tmp_path: Path, undisturbed: Collection) 
     reader = None
     while reader is None and process.poll() is None:
         children = psutil.Process(process.pid).children()
-        reader = next((child for child in children if "d4c_images.reading" in " ".join(child.cmdline())), None)
+        reader = next((child for child in children if "d4c_images.ingest.reader_process" in " ".join(child.cmdline())), None)
     assert reader is not None
     reader.kill()
     output, _ = process.communicate()

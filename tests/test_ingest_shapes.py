@@ -18,15 +18,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images import ingest as ingest_module
-from d4c_images import prepare, stating
+from d4c_images.identity.archive_variants import Statement, joined
 from d4c_images.identity.candidates import MAX_CANDIDATES
-from d4c_images.identity.variants import Statement, joined
-from d4c_images.ingest import ingest_labels
-from d4c_images.ledger import admit, labels, owner, writing
-from d4c_images.ledger.connect import open_ledger
-from d4c_images.ledger.names import host_ids_of
-from d4c_images.ledger.runs import MAX_RUNS, SortedRuns
+from d4c_images.ingest import chunks, publisher_rows
+from d4c_images.ingest import ingest as ingest_module
+from d4c_images.ingest.ingest import ingest_labels
+from d4c_images.ledger.admission import admit, labels
+from d4c_images.ledger.admission.write_buffer import MAX_RUNS, SortedRuns
+from d4c_images.ledger.file import owner, writing
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.rows.names import host_ids_of
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
 from tests import counting
@@ -370,8 +371,8 @@ def test_what_is_numbered_is_forgotten_in_time(tmp_path: Path) -> None:
     source = write(tmp_path / "rows.txt", rows)
     run(tmp_path / "one", source)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "MAX_HOSTS", 20)
-        patch.setattr(prepare, "MAX_TEXT_BYTES", 5_000)
+        patch.setattr(chunks, "MAX_HOSTS", 20)
+        patch.setattr(chunks, "MAX_TEXT_BYTES", 5_000)
         patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 1_000)
         run(tmp_path / "other", source)
     assert differences(tmp_path / "one", tmp_path / "other") == []
@@ -483,18 +484,18 @@ def test_transactions_and_spans_close_by_bytes(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest_module, "BYTES_PER_TRANSACTION", 200_000)
         patch.setattr(lines, "BLOCK_BYTES", 30_000)
-        groups = list(ingest_module._groups(prepare.chunks(ingest_module.Assignment(source), None)))
+        groups = list(ingest_module._groups(chunks.chunks(ingest_module.Assignment(source), None)))
     assert len(groups) >= 4
     assert all(sum(chunk.size_bytes for chunk in group) < 300_000 for group in groups)
 
 
-@pytest.mark.parametrize("span_bytes", [stating.SPAN_BYTES, 2_000])
+@pytest.mark.parametrize("span_bytes", [publisher_rows.SPAN_BYTES, 2_000])
 def test_spans_of_bytes_end_between_records(tmp_path: Path, span_bytes: int) -> None:
     path = tmp_path / "media.csv"
     body = "".join(f"{j // 3},https://a.example.org/{j}.jpg,{'x' * 300}\n" for j in range(300))
     path.write_text("occurrenceID,identifier,title\n" + body)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stating, "SPAN_BYTES", span_bytes)
-        ends = [chunk.end_row for chunk in prepare.chunks(ingest_module.Assignment(open_media(path)[0]), None)]
+        patch.setattr(publisher_rows, "SPAN_BYTES", span_bytes)
+        ends = [chunk.end_row for chunk in chunks.chunks(ingest_module.Assignment(open_media(path)[0]), None)]
     assert all(end % 3 == 0 for end in ends)
     assert len(ends) > 50 if span_bytes == 2_000 else len(ends) == 1

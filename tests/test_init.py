@@ -14,8 +14,8 @@ import pytest
 
 from d4c_images.cli import main
 from d4c_images.errors import UsageError
-from d4c_images.ledger import owner
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.sources import open_source
 from tests.conftest import ROWS
 from tests.downloads import ask, bare, check_sound, load, row, table, zipped

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images import ingest as ingest_module
-from d4c_images import stating
-from d4c_images.identity.variants import Statement, Variant, read, written
-from d4c_images.ledger import joining
+from d4c_images.identity.archive_variants import Statement, Variant, read, written
+from d4c_images.ingest import ingest as ingest_module
+from d4c_images.ingest import publisher_rows
+from d4c_images.ledger.admission import joining
 from tests.archives import OCCURRENCES, audubon, meta, table, text
 from tests.downloads import ask, bare, check_sound, load, load_all, row, zipped
 from tests.test_unfold import M, Steward, manifest, steward, view
@@ -40,7 +40,7 @@ def archives(folder: Path, parts: Sequence[Sequence[Cells]]) -> list[Path]:
 def pieces(rows: int, span_rows: int = 2_000) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest_module, "ROWS_PER_TRANSACTION", rows)
-        patch.setattr(stating, "SPAN_ROWS", span_rows)
+        patch.setattr(publisher_rows, "SPAN_ROWS", span_rows)
         yield
 
 

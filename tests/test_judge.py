@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.judge import (
-    DecodeFault,
-    DecodeResult,
-    Policy,
-    judge,
-    judge_decoded,
-    readable_text,
-)
 from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict
-from d4c_images.waits import MAX_RETRY_AFTER_S
+from d4c_images.policy.judge import DecodeFault, DecodeResult, Policy, judge, judge_decoded, readable_text
+from d4c_images.policy.waits import MAX_RETRY_AFTER_S
 from tests.publishers import pictures, rawfiles
 from tests.tabular import rows
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from d4c_images.cli import main
 from d4c_images.errors import Stopped
-from d4c_images.ingest import ingest_labels
-from d4c_images.ledger import connect, labels, migrations, owner, views
+from d4c_images.ingest.ingest import ingest_labels
+from d4c_images.ledger.admission import labels
+from d4c_images.ledger.file import connect, migrations, owner, views
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources import open_labels, open_source
 from d4c_images.sources.occurrence import LabelReader

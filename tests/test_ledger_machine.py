@@ -16,28 +16,26 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger import (
-    following,
+from d4c_images.ledger.admission import new_untried
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import (
+    deferred,
+    expand_documents,
     giving_up,
-    hashes,
     lending,
-    listing,
-    names,
-    owner,
     placeholders,
     refetching,
-    rollup,
     settling,
     shards,
-    unfold,
     untried,
     wishes,
 )
-from d4c_images.ledger.connect import open_ledger
-from d4c_images.ledger.rollup import finalize
-from d4c_images.ledger.tally import Tally
+from d4c_images.ledger.rows import hashes, names, rollup
+from d4c_images.ledger.rows.rollup import finalize
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.placeholder_list import PlaceholderList
+from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
@@ -57,8 +55,13 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 """
 
 # So that what is divided is divided all the time.
-SMALL = ((untried, "BLOCK", 4), (rollup, "AT_ONCE", 1), (unfold, "LINKS_AT_ONCE", 2), (unfold, "PARENTS_AT_ONCE", 1))
-SMALL += ((following, "PIECE", 2),)
+SMALL = (
+    (untried, "BLOCK", 4),
+    (rollup, "AT_ONCE", 1),
+    (expand_documents, "LINKS_AT_ONCE", 2),
+    (expand_documents, "PARENTS_AT_ONCE", 1),
+)
+SMALL += ((deferred, "PIECE", 2),)
 
 # Their document names nothing but other images: they have the file of one of those.
 FOLLOWERS = """
@@ -129,7 +132,7 @@ class LedgerMachine(RuleBasedStateMachine):
                     self._link(db, self.n_records, image_no, self.n_images, is_first=True)
                 tally.image(1, host_id, Status.PENDING, None, final=False)
             db.execute("UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?", (self.n_images, self.n_images))
-            listing.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
+            new_untried.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
             db.execute(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
                 (self.n_records, n, self.n_images - n + 1, n if in_line else 0),
@@ -152,14 +155,14 @@ class LedgerMachine(RuleBasedStateMachine):
             tally = Tally()
             tally.record(1, "pending")
             tally.write(db)
-            unfold.note_newcomers(db, [(self.n_records, image_id)])
+            expand_documents.note_newcomers(db, [(self.n_records, image_id)])
 
     @rule(pieces=st.integers(0, 3))
     def follow(self, pieces: int) -> None:
         """Some of what is left for later is done; or all of it, as whoever opens the ledger does."""
         stops = iter([False] * pieces + [True])
-        done = following.drain(self.ledger, lambda: None, lambda: pieces < 3 and next(stops))
-        assert done == (not following.is_left(self.ledger.connection))
+        done = deferred.drain(self.ledger, lambda: None, lambda: pieces < 3 and next(stops))
+        assert done == (not deferred.is_left(self.ledger.connection))
 
     @rule(seconds=st.integers(0, 100), hosts=st.lists(st.sampled_from(HOSTS), max_size=1))
     def ask_again(self, seconds: int, hosts: list[str]) -> None:
@@ -346,7 +349,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def recount(self) -> None:
         """The roll-up finds nothing to mend."""
         if not self.open:
-            following.drain(self.ledger, lambda: None)
+            deferred.drain(self.ledger, lambda: None)
             assert finalize(self.ledger, lambda progress: None, chunk=2).corrected == 0
 
     # what must hold
@@ -366,7 +369,7 @@ class LedgerMachine(RuleBasedStateMachine):
         to_come: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         for gbif_id, n_success, n_failed in db.execute(TO_COME):
             to_come[gbif_id] = [one + more for one, more in zip(to_come[gbif_id], (0, n_success, n_failed), strict=True)]
-        assert following.behind(db.execute, -10, 10_000) == to_come.keys()
+        assert deferred.behind(db.execute, -10, 10_000) == to_come.keys()
         kept = db.execute(
             "SELECT gbif_id, n_images, n_success, n_failed, status, completed_at FROM gbif_ids ORDER BY 1"
         ).fetchall()
@@ -451,7 +454,7 @@ class LedgerMachine(RuleBasedStateMachine):
         db = self.ledger.connection
         keys = dict(db.execute("SELECT coalesce(image_key, urls), image_id FROM image_rows"))
         assert len(keys) == self.n_images
-        assert unfold.find(db, list(keys)) == keys
+        assert expand_documents.find(db, list(keys)) == keys
         shown: dict[int, list[int]] = {}
         for gbif_id, image_no, image_id in db.execute("SELECT gbif_id, image_no, image_id FROM links ORDER BY 1, 2"):
             assert image_no == len(shown.setdefault(gbif_id, []))

@@ -12,12 +12,12 @@ from typing import NoReturn
 import pytest
 
 from d4c_images import cli
-from d4c_images.ledger import wishes
-from d4c_images.ledger.shards import store_kind
+from d4c_images.ledger.queue import wishes
+from d4c_images.ledger.queue.shards import store_kind
 from d4c_images.model import Report
 from d4c_images.runners.dask_worker import Leave
-from d4c_images.runners.meeting import Invitation
-from d4c_images.stores import marks, partial
+from d4c_images.runners.rendezvous import Invitation
+from d4c_images.stores import own_files, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import Packing, PackStore
 from tests.program import Collection, kill_all, multimedia, reach
@@ -116,9 +116,9 @@ def test_a_body_beside_the_files_goes_although_nobody_is_lent_its_image_again(pl
 
 
 def test_only_the_marks_of_this_ledger_go(tmp_path: Path) -> None:
-    with marks.signed(tmp_path, TOKEN) as mine, marks.signed(tmp_path, OTHER) as theirs:
+    with own_files.signed(tmp_path, TOKEN) as mine, own_files.signed(tmp_path, OTHER) as theirs:
         assert {mine, theirs} == hidden(tmp_path)
-        marks.sweep(tmp_path, TOKEN)
+        own_files.sweep(tmp_path, TOKEN)
         assert hidden(tmp_path) == {theirs}
     assert hidden(tmp_path) == set()
 
@@ -140,7 +140,7 @@ def test_parts_of_two_ledgers_in_one_root(tmp_path: Path) -> None:
         part.flush()
     (tmp_path / "packs/parts/.123456789-00.7.part").touch()  # as first commits wrote it
     (tmp_path / "packs/parts/.123456788-00.7.part").touch()
-    marks.sweep_parts(tmp_path, TOKEN, lambda names: [numbers.gbif_id == 123456789 for numbers in names])
+    own_files.sweep_parts(tmp_path, TOKEN, lambda names: [numbers.gbif_id == 123456789 for numbers in names])
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".*.part")}
     assert left == {f"packs/parts/{OTHER}/.123456789-00.7.part", "packs/parts/.123456788-00.7.part"}
     PackStore(tmp_path, Packing(OTHER)).clear_partials(123456789, 0)
@@ -188,7 +188,7 @@ def test_what_is_not_ours_is_still_found(name: str, tmp_path: Path, capsys: pyte
 
 def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its coordinator was heard of too long ago when it goes on in the middle of an answer: others have had its images since."""
-    from d4c_images.runners import dask_worker, words
+    from d4c_images.runners import dask_worker, messages
 
     class Ended(BaseException):
         pass
@@ -213,7 +213,7 @@ def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, 
             session._heard_at -= 60.0  # as if it had been stopped for a minute
         yield Report(7, ())
 
-    session._work(words.Setup(lambda: work, 30.0))
+    session._work(messages.Setup(lambda: work, 30.0))
     assert "Ended: the coordinator has not been heard of for 30 s" in str(told[-1])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == files
     assert len(files) == 1

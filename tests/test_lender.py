@@ -14,25 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.ledger import (
-    connect,
-    giving_up,
-    lending,
-    listing,
-    names,
-    owner,
-    pacing,
-    questions,
-    refetching,
-    settling,
-    untried,
-    wishes,
-)
-from d4c_images.ledger.tally import Tally
-from d4c_images.limits import HostTable, parse_hosts
+from d4c_images.ledger.admission import new_untried
+from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.questions import from_counters
+from d4c_images.ledger.queue import giving_up, lending, pacing, refetching, settling, untried, wishes
+from d4c_images.ledger.rows import names
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
-from d4c_images.run import Ending, Event, Joined, Plan, Reported, Watcher
-from d4c_images.steward import Steward
+from d4c_images.policy.limits import HostTable, parse_hosts
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
 
 STARTED = 1_800_000_000.0
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
@@ -130,7 +121,7 @@ def ledger_of(images: dict[str, int], started: float = STARTED, *, shuffled: boo
             db.executemany(
                 "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, 1, ?, 1)", [row[:2] for row in rows]
             )
-            listing.add(db, np.arange(1, len(rows) + 1), np.array([row[2] for row in rows]))
+            new_untried.add(db, np.arange(1, len(rows) + 1), np.array([row[2] for row in rows]))
             tally = Tally()
             for row in rows:
                 tally.image(1, row[2], Status.PENDING, None, final=False)
@@ -393,12 +384,12 @@ def test_what_is_lent_is_not_given_up_with_its_host() -> None:
 
 
 QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
-    (questions.N_LEFT, (True, "[1, 2]")),
-    (questions.STATES, ("[1, 2]",)),
-    (questions.N_BLOCKED, (0,)),
-    (questions.N_PAUSED, (0,)),
-    (questions.PAUSED, (0,)),
-    (questions.IMAGE_TOTALS, ()),
+    (from_counters.N_LEFT, (True, "[1, 2]")),
+    (from_counters.STATES, ("[1, 2]",)),
+    (from_counters.N_BLOCKED, (0,)),
+    (from_counters.N_PAUSED, (0,)),
+    (from_counters.PAUSED, (0,)),
+    (from_counters.IMAGE_TOTALS, ()),
     (untried.ANY, (1,)),
     (untried.OF_HOST, (1,)),
     (refetching.ANY, (1,)),

@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 
 from d4c_images.errors import UsageError
-from d4c_images.limits import HostLimits, parse_hosts
+from d4c_images.policy.limits import HostLimits, parse_hosts
 
 
 def presets_text() -> str:

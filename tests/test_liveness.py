@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from d4c_images.errors import LedgerAwaited, LedgerBusy
-from d4c_images.ledger import liveness
-from d4c_images.ledger.liveness import LOOK_S, MOST_STEP_S, SILENCE_S, Holder, Process, await_end, lives, this_process
+from d4c_images.ledger.file import liveness
+from d4c_images.ledger.file.liveness import LOOK_S, MOST_STEP_S, SILENCE_S, Holder, Process, await_end, lives, this_process
 from tests.waiting import Waiting
 
 ME = this_process("77")

@@ -16,14 +16,16 @@ from types import FrameType
 import pytest
 
 from d4c_images import cli
-from d4c_images.ledger import connect, overview, pacing, wishes
-from d4c_images.ledger.reader import Reader, open_reader
-from d4c_images.limits import HostTable, LimitBook, parse_hosts
+from d4c_images.ledger.file import connect
+from d4c_images.ledger.file.reader import Reader, open_reader
+from d4c_images.ledger.questions import overview
+from d4c_images.ledger.queue import pacing, wishes
+from d4c_images.policy.limits import HostTable, LimitBook, parse_hosts
 from d4c_images.report.hosts import Choice, in_order, lines
 from d4c_images.report.status import status_report
-from d4c_images.roster import KEEP, Group, Line
-from d4c_images.run import Ending, Event, Plan, Watcher
-from d4c_images.steward import Steward
+from d4c_images.steward.hosts import KEEP, Group, Line
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Ending, Event, Plan, Watcher
 from tests.counting import work_of
 from tests.program import Collection, multimedia
 from tests.test_lender import STARTED, Simulation, counts, ledger_of, run
@@ -144,7 +146,7 @@ def test_a_run_begins_without_a_statement_for_each_host() -> None:
 
 
 def test_who_is_done_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d4c_images.roster.KEEP", 1)
+    monkeypatch.setattr("d4c_images.steward.hosts.KEEP", 1)
     with ledger_of(alone(100)) as ledger:
         one = steward(ledger, Simulation(1, 0.3), Plan(HostTable()))
         assert one.run() is Ending.DONE
@@ -155,7 +157,7 @@ def test_who_is_done_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_waits_is_not_kept_where_many_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And comes back with what was known of it."""
-    monkeypatch.setattr("d4c_images.roster.KEEP", 4)
+    monkeypatch.setattr("d4c_images.steward.hosts.KEEP", 4)
     with ledger_of({f"h{number}.org": 5 for number in range(20)}) as ledger:
         one = steward(ledger, Simulation(1, 0.3), Plan(HostTable(), max_connections=6))
         one._hosts._shed_at = 4

@@ -20,10 +20,10 @@ from rich.console import Console
 
 from d4c_images.cli import main
 from d4c_images.errors import LedgerBusy, LedgerError
-from d4c_images.ledger import connect, migrations, owner, schema, versions
-from d4c_images.ledger.reader import open_reader
-from d4c_images.ledger.snapshot import snapshot_of
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file import connect, migrations, owner, schema, versions
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.file.snapshot import snapshot_of
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.report import migration_progress
 from d4c_images.settings import Disk
 from tests import migrating, old_ledgers

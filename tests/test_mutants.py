@@ -61,69 +61,71 @@ MUTANTS = (
     ),
     Mutant(
         "two photos that are both called the best one join (I6)",
-        "d4c_images/identity/variants.py", "        if one.role == other.role:\n", "        if False:\n", VARIANTS,
+        "d4c_images/identity/archive_variants.py", "        if one.role == other.role:\n", "        if False:\n", VARIANTS,
     ),
     Mutant(
         "what later rows say of a URL is not united with what is known",
-        "d4c_images/ledger/known.py", "self.candidates.add(urls, evidence.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
+        "d4c_images/ledger/admission/duplicates.py",
+        "self.candidates.add(urls, variants.edges(known))", "self.candidates.add(urls, {})", VARIANTS,
     ),
     Mutant(
         "a row of a publisher's table ends one byte before its end",
-        "d4c_images/sources/records.py", "end = offset + len(raw)", "end = offset + len(raw) - 1", ARCHIVES,
+        "d4c_images/sources/rows.py", "end = offset + len(raw)", "end = offset + len(raw) - 1", ARCHIVES,
     ),
     Mutant(
         "a settlement counts without a lease (I3)",
-        "d4c_images/ledger/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", ONE_LEASE,
+        "d4c_images/ledger/rows/lent.py", "AND lease_id = ? RETURNING", "AND ? IS NOT NULL RETURNING", ONE_LEASE,
     ),
     Mutant(
         "what is settled stays lent (I3)",
-        "d4c_images/ledger/lent.py",
+        "d4c_images/ledger/rows/lent.py",
         'TAKE = "DELETE FROM lent WHERE image_id', 'TAKE = "UPDATE lent SET lease_id = lease_id WHERE image_id', LAST_MOMENT,
     ),
     Mutant(
         "a heartbeat leaves what is committed in the system's memory",
-        "d4c_images/ledger/owner.py", "        self._ledger.sync()\n", "", HEARTBEAT,
+        "d4c_images/ledger/file/owner.py", "        self._ledger.sync()\n", "", HEARTBEAT,
     ),
     Mutant(
         "two nodes of one name are one machine",
-        "d4c_images/ledger/liveness.py", "_kernel(other.started) != _kernel(me.started)", "other.host != me.host", LIVENESS,
+        "d4c_images/ledger/file/liveness.py", "_kernel(other.started) != _kernel(me.started)", "other.host != me.host", LIVENESS,
     ),
     Mutant(
         "time in which nobody looked makes a holder dead",
-        "d4c_images/ledger/liveness.py", "min(now - self._looked_at, MOST_STEP_S)", "now - self._looked_at", LIVENESS,
+        "d4c_images/ledger/file/liveness.py", "min(now - self._looked_at, MOST_STEP_S)", "now - self._looked_at", LIVENESS,
     ),
     Mutant(
         "a sign of life is judged by its age",
-        "d4c_images/ledger/liveness.py", "holder != before", "holder.beat_at > before.beat_at + 1e9", LIVENESS,
+        "d4c_images/ledger/file/liveness.py", "holder != before", "holder.beat_at > before.beat_at + 1e9", LIVENESS,
     ),
     Mutant(
         "a ledger is taken over from one that has just shown itself",
-        "d4c_images/ledger/owner.py", "found != gone and ", "gone is None and ", AT_THE_LAST_MOMENT,
+        "d4c_images/ledger/file/owner.py", "found != gone and ", "gone is None and ", AT_THE_LAST_MOMENT,
     ),
     Mutant(
         "what is lent stays in the queue",
-        "d4c_images/ledger/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", ONE_LEASE,
+        "d4c_images/ledger/queue/lending.py", "AND not_before <= ? AND NOT {IS_LENT}", "AND not_before <= ?", ONE_LEASE,
     ),
     Mutant(
         "what is lent is given up with its host",
-        "d4c_images/ledger/giving_up.py", "AND NOT {IS_LENT} LIMIT", "LIMIT",
+        "d4c_images/ledger/queue/giving_up.py", "AND NOT {IS_LENT} LIMIT", "LIMIT",
         "tests/test_lender.py::test_what_is_lent_is_not_given_up_with_its_host",
     ),
     Mutant(
         "an untried image that is lent stays in its list",
-        "d4c_images/ledger/untried.py", "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
+        "d4c_images/ledger/queue/untried.py",
+        "_put(db, host_id, last_block, left)", "_put(db, host_id, last_block, places)", MACHINE,
     ),
     Mutant(
         "a dead worker's images never come back",
-        "d4c_images/ledger/lending.py", "dead_lease_id = ?, not_before = 0", "dead_lease_id = ?", MACHINE,
+        "d4c_images/ledger/queue/lending.py", "dead_lease_id = ?, not_before = 0", "dead_lease_id = ?", MACHINE,
     ),
     Mutant(
         "the first try of an image is not rolled up",
-        "d4c_images/ledger/settling.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
+        "d4c_images/ledger/queue/settling.py", "if final or held.last_attempt_at is None:", "if final:", MACHINE,
     ),
     Mutant(
         "records that share an image are forgotten",
-        "d4c_images/ledger/rollup.py",
+        "d4c_images/ledger/rows/rollup.py",
         "                counts.add(gbif_id, *self._images[image_id], now)\n", "                pass\n", MACHINE,
     ),
     Mutant(
@@ -152,12 +154,12 @@ MUTANTS = (
     ),
     Mutant(
         "what a row names is cut with what is torn (I1)",
-        "d4c_images/stores/mending.py",
+        "d4c_images/stores/shard_recovery.py",
         "    if size < end or shard.is_ended(fd, end, size):\n", "    if shard.is_ended(fd, end, size):\n", PACKS,
     ),
     Mutant(
         "the end of what rows name is forgotten (I1)",
-        "d4c_images/ledger/settling.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
+        "d4c_images/ledger/queue/settling.py", "        shards.note(self._db, self._in_shards)\n", "", MACHINE,
     ),
     Mutant(
         "the ends of a body that was gone on with need not meet (I2)",
@@ -174,7 +176,7 @@ MUTANTS = (
     ),
     Mutant(
         "success is told before the file is kept (I1)",
-        "d4c_images/beside.py",
+        "d4c_images/worker/threads.py",
         "        future = self._keeper.submit(self._store.put, [kept.keep for kept in self._putting])\n",
         "        keeps = [kept.keep for kept in self._putting]\n"
         "        future = self._decoders.submit(lambda: ["
@@ -185,40 +187,40 @@ MUTANTS = (
     ),
     Mutant(
         "a placeholder stays a success of its records",
-        "d4c_images/ledger/marking.py",
+        "d4c_images/ledger/queue/mark_placeholders.py",
         "            self._marked.records.image(image_id, gbif_id, n_success=-1, n_failed=1)\n", "", MACHINE,
     ),
     Mutant(
         "images that show the file of a placeholder are forgotten when they are many",
-        "d4c_images/ledger/marking.py",
-        "                unfold.leave_followers(self._db, image_id, after)\n", "", SHOWING,
+        "d4c_images/ledger/queue/mark_placeholders.py",
+        "                expand_documents.leave_followers(self._db, image_id, after)\n", "", SHOWING,
     ),
     Mutant(
         "a file is set aside while images show it",
-        "d4c_images/ledger/placeholders.py",
-        "    if following.is_left(ledger.connection):\n        return []\n", "", SHOWING,
+        "d4c_images/ledger/queue/placeholders.py",
+        "    if deferred.is_left(ledger.connection):\n        return []\n", "", SHOWING,
     ),
     Mutant(
         "new bytes of a stored image take the name of those before (I2)",
-        "d4c_images/attempts.py", "job.turn.lease_id, claim.revision)", "job.turn.lease_id)",
+        "d4c_images/worker/attempts.py", "job.turn.lease_id, claim.revision)", "job.turn.lease_id)",
         "tests/test_refetch.py::test_killed_at_a_point[files-put.done]",
     ),
     Mutant(
         "what was stored before its publisher changed it is forgotten",
-        "d4c_images/ledger/refetching.py", "    db.execute(TO_FORMER, (now, outcome.is_lost, image_id))\n", "", MACHINE,
+        "d4c_images/ledger/queue/refetching.py", "    db.execute(TO_FORMER, (now, outcome.is_lost, image_id))\n", "", MACHINE,
     ),
     Mutant(
         "what was asked for again is forgotten with its worker",
-        "d4c_images/ledger/lending.py", "    refetching.take_back(db, stored)\n", "", MACHINE,
+        "d4c_images/ledger/queue/lending.py", "    refetching.take_back(db, stored)\n", "", MACHINE,
     ),
     Mutant(
         "a 304 tells of bytes that are not there",
-        "d4c_images/ledger/refetching.py", "is_told = outcome.http_status != 304 and (", "is_told = (",
+        "d4c_images/ledger/queue/refetching.py", "is_told = outcome.http_status != 304 and (", "is_told = (",
         "tests/test_refetch.py::test_what_becomes_of_a_stored_image[other_etag_304-other_etag_304]",
     ),
     Mutant(
         "an ingest's checkpoint is committed before its rows",
-        "d4c_images/ledger/admit.py",
+        "d4c_images/ledger/admission/admit.py",
         "            admitted = self._write_rows(db, chunks, int(now))\n",
         "            end = chunks[-1].end_row, chunks[-1].end_offset\n"
         "            archives.checkpoint(db, self._archive_id, *end, admitted=0, images=0, links=0)\n"
@@ -228,33 +230,34 @@ MUTANTS = (
     ),
     Mutant(
         "records that were held in memory are not made again",
-        "d4c_images/ledger/catching_up.py", "    if top > recorded:\n", "    if top < recorded:\n", INGEST_KILL,
+        "d4c_images/ledger/admission/recovery.py", "    if top > recorded:\n", "    if top < recorded:\n", INGEST_KILL,
     ),
     Mutant(
         "an image that a record gains is not counted",
-        "d4c_images/ledger/unfold.py", "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py",
+        "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
     ),
     Mutant(
         "a record counts what an image that it gains has yet to bring it",
-        "d4c_images/ledger/unfold.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
     ),
     Mutant(
         "an image changes twice for a record before it has changed once",
-        "d4c_images/ledger/rollup.py", "> self._room or image_id in behind:", "> self._room:",
+        "d4c_images/ledger/rows/rollup.py", "> self._room or image_id in behind:", "> self._room:",
         "tests/test_pieces.py::test_what_happens_to_an_image_is_counted_in_its_order",
     ),
     Mutant(
         "what a killed process has left for later is forgotten",
-        "d4c_images/ledger/catching_up.py", "    following.drain(ledger, beat)\n", "",
+        "d4c_images/ledger/admission/recovery.py", "    deferred.drain(ledger, beat)\n", "",
         "tests/test_pieces.py::test_a_document_on_very_many_records_is_linked_in_pieces",
     ),
     Mutant(
         "a piece is applied twice",
-        "d4c_images/ledger/following.py", "(REACHED, (gbif_ids[-1], change_id))", "(REACHED, (gbif_ids[-2], change_id))", LEFT,
+        "d4c_images/ledger/queue/deferred.py", "(REACHED, (gbif_ids[-1], change_id))", "(REACHED, (gbif_ids[-2], change_id))", LEFT,
     ),
     Mutant(
         "a piece and the place that it has reached are committed one after the other",
-        "d4c_images/ledger/following.py",
+        "d4c_images/ledger/queue/deferred.py",
         "            db.execute(REACHED, (gbif_ids[-1], change_id))\n            break\n",
         "            counts.write(db, tally)\n            tally.write(db)\n            db.execute('COMMIT')\n"
         "            crash.point('following.before_commit')\n            db.execute('BEGIN')\n"
@@ -263,33 +266,34 @@ MUTANTS = (
     ),
     Mutant(
         "pictures of documents are made again each time",
-        "d4c_images/ledger/unfold.py", "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
+        "d4c_images/ledger/queue/expand_documents.py",
+        "            image_id = there.get(image.key)\n", "            image_id = None\n", MACHINE,
     ),
     Mutant(
         "who names a document's first picture later gets it twice",
-        "d4c_images/ledger/unfold.py",
+        "d4c_images/ledger/queue/expand_documents.py",
         "            self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))\n", "", UNFOLD,
     ),
     Mutant(
         "two keys of one hash are one image",
-        "d4c_images/ledger/known.py",
+        "d4c_images/ledger/admission/duplicates.py",
         "                is_own = group.key(at) == key\n", "                is_own = True\n", COLLISIONS,
     ),
     Mutant(
         "each host of a group has all its connections (I5)",
-        "d4c_images/lender.py", "host.group.granted += connections - lane.connections", "host.group.granted += 0", LENDER,
+        "d4c_images/steward/lender.py", "host.group.granted += connections - lane.connections", "host.group.granted += 0", LENDER,
     ),
     Mutant(
         "an interval is kept by several workers (I5)",
-        "d4c_images/roster.py", "return 0 if self.limits.is_for_one_lane and self.granted else", "return", LENDER,
+        "d4c_images/steward/hosts.py", "return 0 if self.limits.is_for_one_lane and self.granted else", "return", LENDER,
     ),
     Mutant(
         "an interval ends with its turn (I5)",
-        "d4c_images/worker.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
+        "d4c_images/worker/loop.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
     ),
     Mutant(
         "a turn that arrives during a named wait is worked (I8)",
-        "d4c_images/worker.py", "if now < self._attempts.waits_until(lane):", "if False:", WAITS,
+        "d4c_images/worker/loop.py", "if now < self._attempts.waits_until(lane):", "if False:", WAITS,
     ),
     Mutant(
         "a named wait is heard of only with the body of its answer (I8)",
@@ -298,31 +302,31 @@ MUTANTS = (
     ),
     Mutant(
         "a redirected image waits by one clock only (I8)",
-        "d4c_images/ledger/settling.py", "clocks.now.for_others(self._now + 1 + move.wait_s)", "self._now + 1 + move.wait_s",
+        "d4c_images/ledger/queue/settling.py", "clocks.now.for_others(self._now + 1 + move.wait_s)", "self._now + 1 + move.wait_s",
         "tests/test_steward.py::test_a_move_waits_by_the_later_of_two_clocks",
     ),
     Mutant(
         "a wait is one of its host, not of its group (I8)",
-        "d4c_images/lanes.py", "self.group = turn.group or turn.host", "self.group = turn.host", WAITS,
+        "d4c_images/worker/lanes.py", "self.group = turn.group or turn.host", "self.group = turn.host", WAITS,
     ),
     Mutant(
         "trouble cuts a named wait short (I8)",
-        "d4c_images/pace.py", "max(now + block_s, pace.blocked_until or 0.0)", "now + block_s",
+        "d4c_images/policy/pace.py", "max(now + block_s, pace.blocked_until or 0.0)", "now + block_s",
         "tests/test_pace.py::test_troubles_do_not_cut_a_named_wait_short",
     ),
     Mutant(
         "a wait is cut on its way into the ledger (I8)",
-        "d4c_images/ledger/pacing.py", "math.ceil(until)", "int(until)",
+        "d4c_images/ledger/queue/pacing.py", "math.ceil(until)", "int(until)",
         "tests/test_steward.py::test_a_wait_is_never_cut_on_its_way_into_the_ledger",
     ),
     Mutant(
         "other workers hear of a wait when it is written down (I8)",
-        "d4c_images/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
+        "d4c_images/steward/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
         "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
     ),
     Mutant(
         "a wait that one host names is not its group's (I8)",
-        "d4c_images/conclusions.py", "group.held_until = now + news.retry_after_s", "group.held_until = now", DISTANCES,
+        "d4c_images/steward/feedback.py", "group.held_until = now + news.retry_after_s", "group.held_until = now", DISTANCES,
     ),
     Mutant(
         "cookies outlive their request",
@@ -331,23 +335,24 @@ MUTANTS = (
     ),
     Mutant(
         "errors are as good as pictures to a controller",
-        "d4c_images/pace.py", "if news.n_bad or not news.n_success or 2 * news.n_success < news.n_ok:", "if not news.n_ok:", WIDTH,
+        "d4c_images/policy/pace.py",
+        "if news.n_bad or not news.n_success or 2 * news.n_success < news.n_ok:", "if not news.n_ok:", WIDTH,
     ),
     Mutant(
         "a ledger whose rows are being migrated looks like one of the old version",
-        "d4c_images/ledger/migrations.py",
+        "d4c_images/ledger/file/migrations.py",
         '            db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")\n            if in_one:\n',
         '            if in_one:\n                db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")\n',
         f"{MIGRATIONS}[migrate.begun]",
     ),
     Mutant(
         "a ledger whose rows are being migrated looks like one of the new version",
-        "d4c_images/ledger/shape.py", "        return Found(version, under_way=True)\n", "        return Found(version)\n",
+        "d4c_images/ledger/file/identify.py", "        return Found(version, under_way=True)\n", "        return Found(version)\n",
         f"{MIGRATIONS}[migrate.after_chunk:5]",
     ),
     Mutant(
         "how far a migration has come is not written with its rows (I7)",
-        "d4c_images/ledger/migrations.py", "                _note(db, place.version, place.number, upto)\n", "",
+        "d4c_images/ledger/file/migrations.py", "                _note(db, place.version, place.number, upto)\n", "",
         f"{MIGRATIONS}[migrate.after_chunk:5]",
     ),
 )  # fmt: skip

@@ -26,16 +26,16 @@ from distributed import Client
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images import clocks
-from d4c_images.clocks import SteadyClock
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import Orders, Outcome, Report, Turn
-from d4c_images.run import Died, Event, Joined, Leaving, Reported
-from d4c_images.runners.crew import Exit
 from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.dask_worker import security_of
-from d4c_images.runners.meeting import INVITATION, Invitation, MeetingPlace
 from d4c_images.runners.pipe_worker import Feed, Work
+from d4c_images.runners.rendezvous import INVITATION, Invitation, MeetingPlace
+from d4c_images.runners.worker_pool import Exit
+from d4c_images.steward.terms import Died, Event, Joined, Leaving, Reported
+from d4c_images.system import clocks
+from d4c_images.system.clocks import SteadyClock
 from tests.cluster.nodes import start_workers, workers_at
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach

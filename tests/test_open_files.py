@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import open_files
 from d4c_images.errors import UsageError
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.runners.worker_setup import WorkerSetup
+from d4c_images.system import open_files
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers

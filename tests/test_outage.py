@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from d4c_images.model import Failure, Status, Verdict
-from d4c_images.outage import MOST_WAIT_S, SILENCE_S, Outage
-from d4c_images.pace import HostPace, News, Policy, after_batch, allowed, is_lost
-from d4c_images.silence import Silence
+from d4c_images.policy.outage import MOST_WAIT_S, SILENCE_S, Outage
+from d4c_images.policy.pace import HostPace, News, Policy, after_batch, allowed, is_lost
+from d4c_images.policy.reachability import Silence
 
 NOW = 1_700_000_000.0
 DAY = 86400.0

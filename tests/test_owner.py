@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
-from d4c_images.ledger import connect, owner, schema
-from d4c_images.ledger.liveness import LOOK_S, SILENCE_S
+from d4c_images.ledger.file import connect, owner, schema
+from d4c_images.ledger.file.liveness import LOOK_S, SILENCE_S
 from tests.waiting import Waiting
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from d4c_images.ledger import connect, owner
+from d4c_images.ledger.file import connect, owner
 ledger = connect.open_ledger(Path(sys.argv[1]))
 owner.take(ledger, "download", owner.this_process("812"), time.time())
 print("held", flush=True)

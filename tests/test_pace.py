@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.limits import HostLimits
 from d4c_images.model import Failure, OwnCode, Status, Verdict
-from d4c_images.pace import (
+from d4c_images.policy.limits import HostLimits
+from d4c_images.policy.pace import (
     ONE_EVENT_S,
     HostPace,
     News,

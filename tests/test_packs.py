@@ -18,9 +18,9 @@ from d4c_images.errors import StoreError
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, shard
 from d4c_images.stores import partial as system
-from d4c_images.stores.mending import mend
 from d4c_images.stores.pack import Packing, PackStore
 from d4c_images.stores.partial import Numbers
+from d4c_images.stores.shard_recovery import mend
 from tests.patience import PATIENCE_S
 from tests.test_store_contract import BODY, body_at, failing, files, put, written
 

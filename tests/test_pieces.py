@@ -11,28 +11,26 @@ from pathlib import Path
 import pytest
 
 from d4c_images.identity import identify
-from d4c_images.ledger import (
-    bounded,
-    catching_up,
-    following,
+from d4c_images.ledger.admission import keys, recovery
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.queue import (
+    deferred,
+    expand_documents,
     giving_up,
-    keys,
     lending,
-    marking,
-    owner,
+    mark_placeholders,
     placeholders,
     refetching,
-    rollup,
     settling,
-    unfold,
     untried,
 )
-from d4c_images.ledger.connect import Ledger, open_ledger
-from d4c_images.ledger.reader import open_reader
-from d4c_images.ledger.requeue import requeue_failed
-from d4c_images.ledger.rollup import finalize
+from d4c_images.ledger.queue.requeue import requeue_failed
+from d4c_images.ledger.rows import bounded, rollup
+from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Blob, Failure, Outcome, Report, Status, Turn, Unfolding, Verdict
-from d4c_images.placeholder_list import PlaceholderList
+from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.downloads import NOW, ask, bare, check_sound, load, row
 
 N = 2_000
@@ -40,12 +38,12 @@ SMALL = 100  # in place of thousands
 MOST_ROWS = 6 * SMALL  # that one transaction may change: each image is a row here and there, with its record and its lease
 LIMITS = (
     (rollup, "AT_ONCE"),
-    (unfold, "LINKS_AT_ONCE"),
-    (unfold, "PARENTS_AT_ONCE"),
-    (following, "PIECE"),
+    (expand_documents, "LINKS_AT_ONCE"),
+    (expand_documents, "PARENTS_AT_ONCE"),
+    (deferred, "PIECE"),
     (bounded, "ROWS"),
     (lending, "TAKE_BACK_AT_ONCE"),
-    (catching_up, "PIECE"),
+    (recovery, "PIECE"),
     (placeholders, "MARK_CHUNK"),
 )
 RETRY = settling.RetryTerms(1, lambda attempts: 60.0)
@@ -166,7 +164,7 @@ def test_an_image_on_very_many_records_is_settled_in_pieces(tmp_path: Path, mete
         settle(ledger, turn, [stored(1)])
         assert ask(path, "SELECT status FROM images") == [("success",)]
         assert statuses(path) == {"done": 1, "pending": N - 1}, "its first record, at once"
-        assert following.drain(ledger, lambda: beats.append(1))
+        assert deferred.drain(ledger, lambda: beats.append(1))
     assert len(beats) >= N // SMALL
     meter.check(at_least=N)
     assert statuses(path) == {"done": N}
@@ -180,7 +178,7 @@ def test_images_that_few_records_show_are_counted_at_once_until_there_are_many(t
         turn = lend(ledger)
         assert turn is not None
         settle(ledger, turn, [stored(claim.image_id) for claim in turn.claims])
-        assert not following.is_left(ledger.connection)
+        assert not deferred.is_left(ledger.connection)
     check_sound(tmp_path / "ledger")
 
 
@@ -193,7 +191,7 @@ def test_a_settlement_of_many_images_that_some_records_show_is_bounded_too(tmp_p
         assert len(turn.claims) == N // 20
         meter.begin()
         settle(ledger, turn, [stored(claim.image_id) for claim in turn.claims])
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
     meter.check(at_least=N)
     check_sound(tmp_path / "ledger")
 
@@ -206,11 +204,11 @@ def test_what_a_killed_process_has_left_is_done_first_by_the_next_one(tmp_path: 
         assert turn is not None
         settle(ledger, turn, [stored(1)])
         with pytest.raises(Killed):
-            following.drain(ledger, after(pieces))
+            deferred.drain(ledger, after(pieces))
     [(reached,)] = ask(path, "SELECT after_gbif_id FROM record_changes")
     assert statuses(path) == {"done": reached - 999, "pending": N - (reached - 999)}
     with open_reader(path) as reader:
-        assert following.behind(reader.rows, reached - 10, reached + 10) == set(range(reached + 1, reached + 11))
+        assert deferred.behind(reader.rows, reached - 10, reached + 10) == set(range(reached + 1, reached + 11))
     # Records that come now are no part of it, whatever their numbers are.
     more = [row(gbif_id, SHARED) for gbif_id in (5, 1_000_000)] + [row(1000, f"https://{HOST}/other.jpg")]
     meter.begin()
@@ -229,10 +227,10 @@ def test_an_image_that_changes_again_while_its_records_wait(tmp_path: Path, mete
         turn = lend(ledger)
         assert turn is not None
         settle(ledger, turn, [stored(1)])
-        following.drain(ledger, lambda: None, stops_after(3))
+        deferred.drain(ledger, lambda: None, stops_after(3))
         with ledger.transaction() as db:
-            marking.mark(db, [1], marking.placeholder(1, HOST, bytes(32)), NOW, marking.Marked())
-        following.drain(ledger, lambda: None, stops_after(3))
+            mark_placeholders.mark(db, [1], mark_placeholders.placeholder(1, HOST, bytes(32)), NOW, mark_placeholders.Marked())
+        deferred.drain(ledger, lambda: None, stops_after(3))
         assert len(ask(path, "SELECT * FROM record_changes")) == 2
         assert requeue_failed(ledger, lambda done, total: None, permanent=True) == 1
     assert statuses(path) == {"partial": N}
@@ -249,9 +247,9 @@ def test_what_happens_to_an_image_is_counted_in_its_order(tmp_path: Path, meter:
         settle(ledger, turn, [stored(1), stored(2)])
         assert ask(tmp_path / "ledger", "SELECT image_id FROM record_changes") == [(2,)]
         with ledger.transaction() as db:
-            marking.mark(db, [2], marking.placeholder(1, HOST, bytes(32)), NOW, marking.Marked())
+            mark_placeholders.mark(db, [2], mark_placeholders.placeholder(1, HOST, bytes(32)), NOW, mark_placeholders.Marked())
         assert ask(tmp_path / "ledger", "SELECT min(n_success), min(n_failed) FROM gbif_ids") == [(0, 0)]
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
     assert statuses(tmp_path / "ledger") == {"done": 61, "failed": 61}
     check_sound(tmp_path / "ledger")
 
@@ -261,7 +259,7 @@ def test_the_work_of_a_shared_image_grows_with_its_records(tmp_path: Path) -> No
     for n in (3_000, 6_000):
         path = one_image(tmp_path, n, name=f"ledger{n}")
         with owned(path) as ledger, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(following, "PIECE", SMALL)
+            patch.setattr(deferred, "PIECE", SMALL)
             patch.setattr(rollup, "AT_ONCE", SMALL)
             turn = lend(ledger)
             assert turn is not None
@@ -273,7 +271,7 @@ def test_the_work_of_a_shared_image_grows_with_its_records(tmp_path: Path) -> No
 
             ledger.connection.set_progress_handler(count, 100)
             settle(ledger, turn, [stored(1)])
-            following.drain(ledger, lambda: None)
+            deferred.drain(ledger, lambda: None)
             ledger.connection.set_progress_handler(None, 0)
             steps.append(calls[0])
     assert steps[1] <= 2.3 * steps[0], steps
@@ -301,13 +299,13 @@ def test_a_document_on_very_many_records_is_linked_in_pieces(tmp_path: Path, met
         expand(ledger, "a", "b", "c", "d")
         assert ask(path, "SELECT count(*), count(DISTINCT gbif_id) FROM links") == [(N + 3, N)], "the first record, at once"
         with pytest.raises(Killed):
-            following.drain(ledger, after(9))
+            deferred.drain(ledger, after(9))
     # One of the pictures is there before all records show it.
     with owned(path) as ledger:
         turn = lend(ledger, host="i.example.org")
         assert turn is not None
         settle(ledger, turn, [stored(claim.image_id) for claim in turn.claims])
-        catching_up.catch_up(ledger)
+        recovery.catch_up(ledger)
     meter.check(at_least=4 * N)
     assert ask(path, "SELECT count(*) FROM links") == [(4 * N,)]
     assert statuses(path) == {"done": N}
@@ -322,7 +320,7 @@ def test_a_document_that_names_very_many_images_of_the_ledger(tmp_path: Path, me
     with owned(tmp_path / "ledger") as ledger:
         expand(ledger, *names, "its own", "new")
         assert ask(tmp_path / "ledger", "SELECT image_no FROM links WHERE gbif_id = 1") == [(0,), (1,)]
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
     shown = [(identify(MANIFEST).key,), *((f"iiif:i.example.org/iiif/3/{name}",) for name in (*names, "new"))]  # type: ignore[union-attr]
     sql = "SELECT image_key FROM images JOIN links USING (image_id) WHERE links.gbif_id = ?"
     for gbif_id in (1, 2):
@@ -337,7 +335,7 @@ def test_very_many_documents_that_wait_for_one_picture(tmp_path: Path, meter: Me
     with owned(tmp_path / "ledger") as ledger:
         while (turn := lend(ledger, host="m.example.org")) is not None:
             settle(ledger, turn, [Outcome(one.image_id, unfolding=pictures("cover"), http_status=200) for one in turn.claims])
-            following.drain(ledger, lambda: None)
+            deferred.drain(ledger, lambda: None)
         assert ask(tmp_path / "ledger", "SELECT error_type, count(*) FROM images GROUP BY 1")[1] == ("same_image", 300)
         turn = lend(ledger, host="i.example.org")
         assert turn is not None
@@ -345,7 +343,7 @@ def test_very_many_documents_that_wait_for_one_picture(tmp_path: Path, meter: Me
         settle(ledger, turn, [stored(1)])
         assert sum(meter.rows) < SMALL
         with pytest.raises(Killed):
-            following.drain(ledger, after(2))
+            deferred.drain(ledger, after(2))
     load(tmp_path / "ledger", bare(tmp_path / "more.txt", [row(5, "https://a.example.org/5.jpg")]))
     meter.check(at_least=300)
     assert statuses(tmp_path / "ledger") == {"done": 301, "pending": 1}
@@ -360,13 +358,13 @@ def test_documents_that_wait_for_one_picture_follow_by_bytes_too(tmp_path: Path,
     with pytest.MonkeyPatch.context() as patch, owned(path) as ledger:
         while (turn := lend(ledger, host="m.example.org")) is not None:
             settle(ledger, turn, [Outcome(one.image_id, unfolding=pictures("cover"), http_status=200) for one in turn.claims])
-            following.drain(ledger, lambda: None)
+            deferred.drain(ledger, lambda: None)
         patch.setattr(bounded, "BYTES", 20_000)
         turn = lend(ledger, host="i.example.org")
         assert turn is not None
         meter.begin()
         settle(ledger, turn, [stored(1)])
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
     assert len(meter.rows) >= 5
     assert max(meter.rows) < 2 * SMALL
     assert ask(path, "SELECT count(*) FROM image_rows WHERE status = 'success'") == [(SMALL + 1,)]
@@ -387,7 +385,7 @@ def _many_that_show_one_file(folder: Path, n: int, width: int = 0) -> Path:
                 if host == "m.example.org":
                     outcomes = [Outcome(one.image_id, unfolding=pictures("cover"), http_status=200) for one in turn.claims]
                 settle(ledger, turn, outcomes)
-                following.drain(ledger, lambda: None)
+                deferred.drain(ledger, lambda: None)
         ledger.connection.execute("INSERT INTO placeholders VALUES (1, ?, 'placeholder', 0, 0)", (bytes(32),))
     assert ask(path, "SELECT count(*) FROM image_rows WHERE error_type = 'same_image' AND status = 'success'") == [(n,)]
     return path
@@ -398,7 +396,8 @@ PLACEHOLDERS = "SELECT count(*) FROM image_rows WHERE error_type = 'placeholder'
 
 def mark_cover(ledger: Ledger) -> None:
     with ledger.transaction() as db:
-        marking.mark(db, [1], marking.placeholder(1, "i.example.org", bytes(32)), NOW, marking.Marked())
+        placeholder = mark_placeholders.placeholder(1, "i.example.org", bytes(32))
+        mark_placeholders.mark(db, [1], placeholder, NOW, mark_placeholders.Marked())
 
 
 def test_very_many_images_that_show_the_file_of_a_placeholder(tmp_path: Path, meter: Meter) -> None:
@@ -409,14 +408,14 @@ def test_very_many_images_that_show_the_file_of_a_placeholder(tmp_path: Path, me
         mark_cover(ledger)
         assert placeholders.to_set_aside(ledger, 1) == [], "no file goes while an image shows it"
         with pytest.raises(Killed):
-            following.drain(ledger, after(6))  # the records that show the picture itself are counted first
+            deferred.drain(ledger, after(6))  # the records that show the picture itself are counted first
     [(after_parent_id,)] = ask(path, "SELECT after_parent_id FROM follower_changes")
     assert after_parent_id > SMALL
     [(n,)] = ask(path, PLACEHOLDERS)
     assert 2 * SMALL < n < 4 * SMALL
     beats: list[int] = []
     with owned(path) as ledger:
-        catching_up.catch_up(ledger, lambda: beats.append(1))
+        recovery.catch_up(ledger, lambda: beats.append(1))
         assert [file.image_id for file in placeholders.to_set_aside(ledger, 9)] == [1]
     assert len(beats) >= 1
     meter.check(at_least=4 * SMALL)
@@ -441,9 +440,10 @@ def test_very_many_images_that_show_what_another_one_shows(tmp_path: Path, meter
         finalize(ledger, lambda progress: None)
         meter.begin()
         with ledger.transaction() as writing:
-            marking.mark(writing, [1], marking.placeholder(99, HOST, bytes(32)), NOW, marking.Marked())
+            placeholder = mark_placeholders.placeholder(99, HOST, bytes(32))
+            mark_placeholders.mark(writing, [1], placeholder, NOW, mark_placeholders.Marked())
         assert [row[0] for row in ask(path, "SELECT image_id FROM follower_changes")] == [2]
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
         meter.check(at_least=n)
         assert finalize(ledger, lambda progress: None).corrected == 0
     assert ask(path, PLACEHOLDERS) == [(n,)]
@@ -459,7 +459,7 @@ def test_images_that_show_the_file_of_a_placeholder_are_marked_by_bytes_too(tmp_
         patch.setattr(bounded, "BYTES", 20_000)
         meter.begin()
         mark_cover(ledger)
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
     assert len(meter.rows) >= 5
     assert max(meter.rows) < 2 * SMALL
     assert ask(path, PLACEHOLDERS) == [(SMALL + 1,)]
@@ -483,7 +483,7 @@ def test_only_records_that_come_are_linked_with_documents_of_before(tmp_path: Pa
     path = one_image(tmp_path, url=MANIFEST)
     with owned(path) as ledger:
         expand(ledger, "a", "b")
-        following.drain(ledger, lambda: None)
+        deferred.drain(ledger, lambda: None)
     meter.begin()
     load(path, bare(tmp_path / "more.txt", [row(1_000_000, MANIFEST)]))
     assert sum(meter.rows) < 2 * SMALL
@@ -501,8 +501,8 @@ def test_records_that_a_killed_process_held_are_made_in_pieces(tmp_path: Path, m
         meter.begin()
         if n_records > 1:
             with pytest.raises(Killed):
-                catching_up.catch_up(ledger, after(3))
-        catching_up.catch_up(ledger)
+                recovery.catch_up(ledger, after(3))
+        recovery.catch_up(ledger)
         meter.check(at_least=n_records)
     assert ask(path, "SELECT * FROM gbif_ids") == before
     check_sound(path)
@@ -529,14 +529,14 @@ def test_keys_that_a_killed_process_held_are_made_in_pieces(tmp_path: Path, monk
         ledger.connection.execute("DELETE FROM image_keys")
         ledger.connection.execute("UPDATE caught_up SET keyed_image_id = 0")
         with pytest.raises(Killed):
-            catching_up.catch_up(ledger, after(40))
+            recovery.catch_up(ledger, after(40))
     assert max(read) <= 20
     [(reached,)] = ask(path, "SELECT keyed_image_id FROM caught_up")
     assert reached >= SMALL
     read.clear()
     beats: list[int] = []
     with owned(path) as ledger:
-        catching_up.catch_up(ledger, lambda: beats.append(1))
+        recovery.catch_up(ledger, lambda: beats.append(1))
     assert sum(read) == n - reached, "none is read again"
     assert len(beats) >= len(read)
     assert ask(path, "SELECT * FROM image_keys ORDER BY 1") == before
@@ -724,22 +724,22 @@ PLANS = (
     (rollup.SHARED, "SEARCH l USING INDEX link_shared (image_id=?)"),
     (rollup.SHOWN_BY, "SEARCH link_rows USING COVERING INDEX link_shared (image_id=? AND gbif_id>?)"),
     (rollup.WAITING, "SEARCH record_changes USING COVERING INDEX record_changes_by_image (image_id=?)"),
-    (following.ALL_CHANGES, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
-    (following.NOT_REACHED, "SEARCH link_rows USING COVERING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
-    (following.CHANGES, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
-    (unfold.LINKS, "SEARCH l USING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
-    (unfold.PARENTS, "SEARCH u USING COVERING INDEX unfolded_image (image_id=? AND parent_id>?)"),
-    (unfold.FOLLOWERS, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
-    (following.STORED, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
-    (unfold.LINK_OF, "SEARCH link_rows USING INDEX link_shared (image_id=? AND gbif_id=?)"),
-    (unfold.LINK_IN_LINE, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
-    (unfold.SHOWN, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
-    (unfold.BEHIND, "SEARCH c USING INDEX record_changes_by_image (image_id=?)"),
-    (unfold.IS_PARENT, "SEARCH unfolded USING PRIMARY KEY (parent_id=?)"),
+    (deferred.ALL_CHANGES, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
+    (deferred.NOT_REACHED, "SEARCH link_rows USING COVERING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
+    (deferred.CHANGES, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
+    (expand_documents.LINKS, "SEARCH l USING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
+    (expand_documents.PARENTS, "SEARCH u USING COVERING INDEX unfolded_image (image_id=? AND parent_id>?)"),
+    (expand_documents.FOLLOWERS, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
+    (deferred.STORED, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
+    (expand_documents.LINK_OF, "SEARCH link_rows USING INDEX link_shared (image_id=? AND gbif_id=?)"),
+    (expand_documents.LINK_IN_LINE, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
+    (expand_documents.SHOWN, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
+    (expand_documents.BEHIND, "SEARCH c USING INDEX record_changes_by_image (image_id=?)"),
+    (expand_documents.IS_PARENT, "SEARCH unfolded USING PRIMARY KEY (parent_id=?)"),
     (refetching.ANYBODY, "SCAN refetch_queue"),  # from its beginning, as far as the limit
     (refetching.FORGET_UPTO, "SEARCH refetch_queue USING PRIMARY KEY ((host_id,image_id)<(?,?))"),
     (lending.LEFT, "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)"),
-    (catching_up.ROWS_AFTER, "SEARCH image_rows USING INTEGER PRIMARY KEY (rowid>?)"),
+    (recovery.ROWS_AFTER, "SEARCH image_rows USING INTEGER PRIMARY KEY (rowid>?)"),
 )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from d4c_images.errors import UsageError
-from d4c_images.ledger import marking
-from d4c_images.ledger.rollup import finalize
-from d4c_images.placeholder_list import Known, parse_placeholders
+from d4c_images.ledger.queue import mark_placeholders
+from d4c_images.ledger.rows.rollup import finalize
+from d4c_images.policy.placeholder_list import Known, parse_placeholders
 from tests.downloads import check_sound
 from tests.program import Collection, multimedia, reach
 from tests.publishers import pictures
@@ -178,9 +178,9 @@ def test_an_image_that_shows_anothers_file_goes_with_it(tmp_path: Path) -> None:
         db.execute("UPDATE image_rows SET error_type = 'same_image', error_detail = ? WHERE image_id = ?", (f"image {one}", other))
         db.execute("INSERT INTO unfolded VALUES (?, ?, 1, 1, 1, ?)", (other, one, other))
     finalize(ledger, lambda progress: None)
-    marked = marking.Marked()
+    marked = mark_placeholders.Marked()
     with ledger.transaction() as db:
-        marking.mark(db, [one], marking.placeholder(1, "a.example.org", sha256), NOW, marked)
+        mark_placeholders.mark(db, [one], mark_placeholders.placeholder(1, "a.example.org", sha256), NOW, marked)
     assert marked.n == 2
     assert ledger.connection.execute("SELECT image_id FROM set_aside").fetchall() == [(one,)]
     marks = ledger.connection.execute("SELECT image_id FROM image_rows WHERE error_type = 'placeholder' ORDER BY 1").fetchall()

@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
-from d4c_images.ledger import naming, owner, placement
-from d4c_images.ledger.connect import Ledger, open_ledger
-from d4c_images.ledger.liveness import SILENCE_S, Holder
-from d4c_images.ledger.placement import Reservation, check_locks, disk_of, file_system, holder, reservation_of
-from d4c_images.ledger.reader import open_reader
-from d4c_images.ledger.snapshot import snapshot_of
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file import exclusive_name, filesystem, owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.file.filesystem import Reservation, check_locks, disk_of, file_system, holder, reservation_of
+from d4c_images.ledger.file.liveness import SILENCE_S, Holder
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.file.snapshot import snapshot_of
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.settings import Disk
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
@@ -75,7 +75,7 @@ def test_the_disk_is_known_by_its_file_system(path: str, kind: str, disk: Disk, 
 
 def test_without_a_table_of_mounts_nothing_is_known(tmp_path: Path) -> None:
     assert disk_of(Path("/x"), tmp_path / "none") is Disk.SHARED
-    assert file_system(tmp_path) in placement.LOCAL_TYPES, "and the disk of this test is a local one"
+    assert file_system(tmp_path) in filesystem.LOCAL_TYPES, "and the disk of this test is a local one"
 
 
 def test_locks_that_work(tmp_path: Path) -> None:
@@ -144,17 +144,17 @@ def test_two_that_see_the_same_dead_one(tmp_path: Path, monkeypatch: pytest.Monk
     """The second one comes between the first one's look and its hand."""
     ledger = tmp_path / "ledger.sqlite"
     reserve(ledger, ELSEWHERE)
-    looked = placement.await_end
+    looked = filesystem.await_end
     rivals: list[Reservation] = []
 
     def decides_slowly(*arguments: Any) -> Holder | None:
         found = looked(*arguments)
         if not rivals:
-            monkeypatch.setattr(placement, "await_end", looked)
+            monkeypatch.setattr(filesystem, "await_end", looked)
             rivals.append(reserve(ledger, owner.Process("node10", 1, None)))
         return found
 
-    monkeypatch.setattr(placement, "await_end", decides_slowly)
+    monkeypatch.setattr(filesystem, "await_end", decides_slowly)
     with pytest.raises(LedgerBusy, match="at this very moment"):
         reserve(ledger)
     rivals[0].check()
@@ -163,14 +163,14 @@ def test_two_that_see_the_same_dead_one(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_one_that_was_taken_for_dead_and_shows_itself_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = tmp_path / "ledger.sqlite"
-    theirs, looked = reserve(ledger, ELSEWHERE), placement.await_end
+    theirs, looked = reserve(ledger, ELSEWHERE), filesystem.await_end
 
     def then_beats(*arguments: Any) -> Holder | None:
         found = looked(*arguments)
         theirs.beat(1100.0)
         return found
 
-    monkeypatch.setattr(placement, "await_end", then_beats)
+    monkeypatch.setattr(filesystem, "await_end", then_beats)
     with pytest.raises(LedgerBusy, match="at this very moment"):
         reserve(ledger)
     theirs.check()
@@ -179,7 +179,7 @@ def test_one_that_was_taken_for_dead_and_shows_itself_at_the_last_moment(tmp_pat
 def test_one_that_is_taken_while_nobody_seemed_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = tmp_path / "ledger.sqlite"
     theirs = [reserve(ledger, ELSEWHERE)]
-    monkeypatch.setattr(placement, "await_end", lambda *_: None)
+    monkeypatch.setattr(filesystem, "await_end", lambda *_: None)
     with pytest.raises(LedgerBusy, match="at this very moment"):
         reserve(ledger)
     theirs[0].check()
@@ -188,15 +188,15 @@ def test_one_that_is_taken_while_nobody_seemed_to_have_it(tmp_path: Path, monkey
 def test_a_third_takes_the_place_that_was_to_be_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = tmp_path / "ledger.sqlite"
     reserve(ledger, ELSEWHERE)
-    place, thirds = naming.place, []
+    place, thirds = exclusive_name.place, []
 
     def comes_too_late(new: Path, final: Path) -> None:
-        monkeypatch.setattr(naming, "place", place)
+        monkeypatch.setattr(exclusive_name, "place", place)
         thirds.append(reserve(ledger, owner.Process("node11", 1, None)))
         place(new, final)
 
-    monkeypatch.setattr(placement, "await_end", lambda *_: None)
-    monkeypatch.setattr(naming, "place", comes_too_late)
+    monkeypatch.setattr(filesystem, "await_end", lambda *_: None)
+    monkeypatch.setattr(exclusive_name, "place", comes_too_late)
     with pytest.raises(LedgerBusy, match="at this very moment"):
         reserve(ledger)
     thirds[0].check()

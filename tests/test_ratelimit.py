@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.ratelimit import MOST_WAIT_S, Wish, wish_of
+from d4c_images.policy.rate_limits import MOST_WAIT_S, Wish, wish_of
 
 NOW = 1_800_000_000.0
 NOTHING = Wish(0.0, 0.0)

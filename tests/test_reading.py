@@ -9,17 +9,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from d4c_images import prepare
 from d4c_images.errors import SourceError
-from d4c_images.ledger.chunk import Chunk
-from d4c_images.reading import SLOT_BYTES, SLOTS, Reader
+from d4c_images.ingest import chunks
+from d4c_images.ingest.publisher_rows import Assignment
+from d4c_images.ingest.reader_process import SLOT_BYTES, SLOTS, Reader
+from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.sources import open_media
-from d4c_images.stating import Assignment
 
 
 def readers() -> list[psutil.Process]:
     children = psutil.Process().children()
-    return [child for child in children if "d4c_images.reading" in " ".join(child.cmdline())]
+    return [child for child in children if "d4c_images.ingest.reader_process" in " ".join(child.cmdline())]
 
 
 def test_a_reader_that_gets_no_work_goes_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
 )
 def test_what_arrives_is_what_was_read(tmp_path: Path, identifiers: list[str]) -> None:
     assignment = table(tmp_path / "multimedia.txt", identifiers)
-    expected = list(prepare.chunks(assignment, None))
+    expected = list(chunks.chunks(assignment, None))
     assert len(expected) > SLOTS or max(len(pickle.dumps(chunk)) for chunk in expected) > SLOT_BYTES
     assert rows_of(Reader().chunks(assignment, None)) == rows_of(expected)
 

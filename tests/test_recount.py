@@ -18,14 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d4c_images import cli
+from d4c_images.collection.check import CheckOptions, CheckReport, check
 from d4c_images.commands import session
 from d4c_images.errors import Stopped
-from d4c_images.ledger import audit, counters, extent, owner, places, recount, rollup
-from d4c_images.ledger.connect import Ledger, open_ledger
-from d4c_images.ledger.reader import open_reader
-from d4c_images.ledger.rollup import RollUpProgress, finalize
-from d4c_images.ledger.writing import open_and_own
-from d4c_images.report.check import CheckOptions, CheckReport, check
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.file.writing import open_and_own
+from d4c_images.ledger.questions import audit, counter_audit, locations
+from d4c_images.ledger.rows import extent, recount, rollup
+from d4c_images.ledger.rows.rollup import RollUpProgress, finalize
 from tests.ledger_dump import differences
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, RECOUNT_IMAGES
@@ -146,7 +148,7 @@ def made(path: Path, shape: Callable[[Maker, int], None], n: int) -> Path:
     for host_id, image_id in ledger.connection.execute("SELECT host_id, image_id FROM image_rows ORDER BY 2"):
         key = (host_id, image_id // 512)
         lists[key] = lists.get(key, b"") + (image_id % 512).to_bytes(2, "little")
-    ledger.connection.executemany("INSERT INTO untried VALUES (?, ?, ?)", [(*key, places) for key, places in lists.items()])
+    ledger.connection.executemany("INSERT INTO untried VALUES (?, ?, ?)", [(*key, locations) for key, locations in lists.items()])
     ledger.close()
     return path
 
@@ -223,7 +225,7 @@ STATISTICS = {
 }
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": sql
-    for module in (extent, recount, rollup, counters, audit, places)
+    for module in (extent, recount, rollup, counter_audit, audit, locations)
     for name, sql in vars(module).items()
     if name.isupper() and isinstance(sql, str) and sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"))
 }
@@ -251,8 +253,8 @@ def test_no_statement_scans_a_big_table_or_builds_an_index(tmp_path: Path, stati
 
 EXPLAINED = {
     "extent.TOP_IMAGE": "the last row only",
-    "counters.TOP_IMAGE": "the last row only",
-    "counters.NOT_YET_RECORDED": "the last row only",
+    "counter_audit.TOP_IMAGE": "the last row only",
+    "counter_audit.NOT_YET_RECORDED": "the last row only",
     "recount.LINE_PIECE": "`i` are the rows of a step",
     "recount.LINK_PIECE": "`l` are the rows of a step",
 }
@@ -367,12 +369,12 @@ def test_a_name_leads_to_its_image_in_every_shape(
         found = audit.named_images(reader, names)
         assert [image.path for image in found] == [None if (i := links.get(name[:2])) is None else str(i) for name in names]
         for name in names:
-            shelved, image_id = places.shown_as(reader, *name[:2]), links.get(name[:2])
+            shelved, image_id = locations.shown_as(reader, *name[:2]), links.get(name[:2])
             assert (shelved.image_id if shelved else None) == (image_id if image_id in stored else None)
-        with mock.patch.object(places, "STEP_ROWS", 2):
+        with mock.patch.object(locations, "STEP_ROWS", 2):
             for gbif_id in {gbif_id for gbif_id, _ in links}:
                 shown = [image_id for (other, _), image_id in sorted(links.items()) if other == gbif_id and image_id in stored]
-                assert [one.image_id for one in places.shown_by(reader, [gbif_id])] == shown
+                assert [one.image_id for one in locations.shown_by(reader, [gbif_id])] == shown
 
 
 def gaps(make: Maker, n: int) -> None:
@@ -396,7 +398,7 @@ def test_names_of_one_record_cost_the_same_each(tmp_path: Path, shape: Callable[
                 names = [(7, at, 0, "", None) for at in range(low, low + 500)]
                 assert all(image.status for image in audit.named_images(reader, names))
             for at in range(0, n, 4):
-                places.shown_as(reader, 7, at)
+                locations.shown_as(reader, 7, at)
             assert all(image.status is None for image in audit.named_images(reader, [(7, n + at, 0, "", None) for at in range(n)]))
             counted.append(steps.n)
     assert counted[1] <= 2.3 * counted[0]
@@ -421,8 +423,9 @@ def mixed(make: Maker, n: int) -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from d4c_images.ledger import owner, rollup
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.writing import open_and_own
+from d4c_images.ledger.rows import rollup
 rollup.HOSTS_PER_CHUNK = 1
 with open_and_own(Path(sys.argv[1]), rollup.FINALIZE, owner.this_process(), time.time, print) as ledger:
     done = rollup.finalize(ledger, lambda progress: print("chunk", flush=True), chunk=3)
@@ -510,10 +513,10 @@ def unkind(n: int, error: Exception) -> Callable[[object], None]:
 @pytest.fixture
 def small_steps() -> Iterator[None]:
     with (
-        mock.patch("d4c_images.report.check_state.SAVE_EVERY_S", 0.0),
+        mock.patch("d4c_images.collection.check_state.SAVE_EVERY_S", 0.0),
         mock.patch.object(recount.record_steps, "__defaults__", (3,)),
         mock.patch.object(recount.next_images, "__defaults__", (4,)),
-        mock.patch.object(counters, "STEP_ROWS", 4),
+        mock.patch.object(counter_audit, "STEP_ROWS", 4),
     ):
         yield
 

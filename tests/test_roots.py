@@ -13,9 +13,9 @@ import pytest
 from d4c_images import cli
 from d4c_images.commands import image_root
 from d4c_images.errors import UsageError
-from d4c_images.ledger import roots
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.shards import store_kind
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.questions import last_root
+from d4c_images.ledger.queue.shards import store_kind
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
@@ -84,10 +84,10 @@ def test_a_disk_that_is_not_mounted(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_ledger_of_an_earlier_version_knows_its_root_by_the_images(ledger: Ledger, tmp_path: Path) -> None:
-    assert roots.known(ledger) is None
+    assert last_root.known(ledger) is None
     assert "of 4 stored images 4 are not there" in refusal(ledger, tmp_path / "new")
     image_root.claim(ledger, tmp_path / "images")
-    assert roots.known(ledger) is not None
+    assert last_root.known(ledger) is not None
 
 
 def test_a_collection_that_was_moved_is_the_same(ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +110,7 @@ def test_two_collections_in_one_root(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_an_empty_ledger_takes_what_it_is_given_and_then_stays(tmp_path: Path) -> None:
-    from d4c_images.ledger.connect import open_ledger
+    from d4c_images.ledger.file.connect import open_ledger
 
     ledger = open_ledger(tmp_path / "ledger.sqlite", create=True)
     image_root.claim(ledger, tmp_path / "images")

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, rules, usable_url
-from d4c_images.identity.rules import rank_of
+from d4c_images.identity import RULES, Example, Rule, identify, merge, parts, registry, usable_url
+from d4c_images.identity.registry import rank_of
 from d4c_images.model import Image
 
 EXAMPLES = [(rule, one) for rule in RULES for one in rule.examples]
@@ -116,12 +116,12 @@ def test_a_page_of_flickr_finds_the_file_that_another_row_has() -> None:
 
 
 def test_a_million_hosts_are_not_all_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_HOSTS", 50)
-    rules.RULES_OF_HOST.clear()  # of what other tests have asked for
+    monkeypatch.setattr(registry, "MAX_HOSTS", 50)
+    registry.RULES_OF_HOST.clear()  # of what other tests have asked for
     for number in range(200):
         assert image_of(f"https://h{number}.example.org/a.jpg").rule == TAKES_ALL
         assert image_of("https://static.inaturalist.org/photos/5/large.jpg").key == "inat:5"
-        assert len(rules.RULES_OF_HOST) <= 50
+        assert len(registry.RULES_OF_HOST) <= 50
 
 
 URLS = sorted({one.identifier for _, one in EXAMPLES} | {url for _, *pair in TRAPS for url in pair})

@@ -13,12 +13,12 @@ import pytest
 
 from d4c_images.errors import D4CError
 from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.run import Died, Event, Joined, Reported, Runner
 from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.inline import InlineRunner
-from d4c_images.runners.meeting import MeetingPlace
 from d4c_images.runners.pipe_worker import Feed, Work
 from d4c_images.runners.processes import ProcessRunner
+from d4c_images.runners.rendezvous import MeetingPlace
+from d4c_images.steward.terms import Died, Event, Joined, Reported, Runner
 from tests.cluster.nodes import workers_at
 from tests.patience import PATIENCE_S
 

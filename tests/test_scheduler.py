@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import scheduler
+from d4c_images.batch import scheduler
+from d4c_images.batch.requeue import MAX_IDLE_ROUNDS, Rounds, idle_rounds
 from d4c_images.commands.session import Stop
 from d4c_images.errors import D4CError
-from d4c_images.ledger import owner
-from d4c_images.ledger.connect import open_ledger
-from d4c_images.rounds import MAX_IDLE_ROUNDS, Rounds, idle_rounds
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.settings import Job, Scheduler
 
 SGE = Job(Scheduler.SGE, "812")

@@ -15,15 +15,15 @@ import pytest
 
 from d4c_images.cli import build_parser, main
 from d4c_images.errors import LedgerError
-from d4c_images.ledger import connect, schema, shape, versions
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.file import connect, identify, schema, versions
+from d4c_images.ledger.file.reader import open_reader
 from d4c_images.settings import Settings
 from tests import old_ledgers
 from tests.program import multimedia
 from tools import generate_docs, keep_ledger
 
-WHAT_TO_DO = """the schema is not the one that ledger/versions.py has for this version. If that version is released: raise
-SCHEMA_VERSION in ledger/schema.py and add a migration to ledger/migrations.py. Then: python -m tools.keep_ledger (--unreleased, if
+WHAT_TO_DO = """the schema is not the one that ledger/file/versions.py has for this version. If that version is released: raise
+SCHEMA_VERSION in schema.py and add a migration to migrations.py. Then: python -m tools.keep_ledger (--unreleased, if
 the version is in no release yet)"""
 
 # Every command that opens a ledger, in each of its ways.
@@ -109,7 +109,7 @@ def test_a_change_of_comments_and_blanks_is_none(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_normalised(one: str, other: str, same: bool) -> None:
-    assert (shape.normalised(one) == shape.normalised(other)) is same
+    assert (identify.normalised(one) == identify.normalised(other)) is same
 
 
 def test_a_ledger_of_each_version_is_kept(tmp_path: Path) -> None:
@@ -228,21 +228,21 @@ def test_a_file_that_a_transaction_has_half_written_is_opened_before_it_is_judge
     """A hot journal must be rolled back first; what `inspect` would see may be torn."""
     path = old_ledgers.unpack(2, here)
     Path(f"{path}-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + bytes(600))
-    assert shape.inspect(path) is None
+    assert identify.inspect(path) is None
     change_id = bytearray(path.read_bytes())
     change_id[68:72] = b"else"
     path.write_bytes(change_id)
     with pytest.raises(LedgerError, match="no ledger of d4c-images"):
-        shape.inspect(path)
+        identify.inspect(path)
 
 
 def test_what_cannot_be_read_is_left_to_who_opens_it(here: Path) -> None:
-    assert shape.inspect(here / "none") is None
+    assert identify.inspect(here / "none") is None
     (here / "empty").touch()
-    assert shape.inspect(here / "empty") is None
+    assert identify.inspect(here / "empty") is None
     torn = old_ledgers.unpack(2, here)
     os.truncate(torn, 20_000)
-    assert shape.inspect(torn) is None
+    assert identify.inspect(torn) is None
 
 
 def test_a_new_ledger_is_made_in_an_empty_database(here: Path) -> None:

@@ -21,14 +21,14 @@ from bench.instant_worker import outcome
 from bench.shape_rows import SHAPES, Shape
 from d4c_images import cli
 from d4c_images.commands import presets
-from d4c_images.ingest import ingest, ingest_labels
-from d4c_images.ledger import owner
-from d4c_images.ledger.writing import open_and_own
+from d4c_images.ingest.ingest import ingest, ingest_labels
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.model import Orders, Report
-from d4c_images.run import Event, Joined, Plan, Reported, Watcher
 from d4c_images.settings import Settings
 from d4c_images.sources import open_labels, open_media
-from d4c_images.steward import Steward
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Event, Joined, Plan, Reported, Watcher
 from tests.counting import Work, work_of
 
 MOST_GROWTH = 2.3

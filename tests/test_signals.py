@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import signals
 from d4c_images.commands.session import Stop
 from d4c_images.errors import EXIT_WORK_LEFT
+from d4c_images.system import signals
 from tests.old_ledgers import unpack
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
@@ -54,9 +54,9 @@ def ended(process: subprocess.Popen[str]) -> str:
     [
         "d4c_images.cli",  # before anything
         "d4c_images.commands.session",
-        "d4c_images.reading",
+        "d4c_images.ingest.reader_process",
         "d4c_images.report.ingest_progress",  # its reader has been started, and has not begun to load
-        "d4c_images.ledger.catching_up",
+        "d4c_images.ledger.admission.recovery",
     ],
 )
 def test_in_the_first_second_of_init(module: str, number: signal.Signals, tmp_path: Path) -> None:
@@ -71,9 +71,9 @@ def test_in_the_first_second_of_init(module: str, number: signal.Signals, tmp_pa
     "module",
     [
         "d4c_images.cli",
-        "d4c_images.run",
+        "d4c_images.steward.terms",
         "d4c_images.runners.processes",
-        "d4c_images.steward",  # its workers have been started, and have not begun to load
+        "d4c_images.steward.steward",  # its workers have been started, and have not begun to load
     ],
 )
 def test_in_the_first_second_of_download(module: str, number: signal.Signals, tmp_path: Path, publishers: Publishers) -> None:
@@ -86,7 +86,7 @@ def test_in_the_first_second_of_download(module: str, number: signal.Signals, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["d4c_images.cli", "d4c_images.report.migration_progress", "d4c_images.ledger.backup"])
+@pytest.mark.parametrize("module", ["d4c_images.cli", "d4c_images.report.migration_progress", "d4c_images.ledger.file.backup"])
 def test_in_the_first_second_of_migrate(module: str, tmp_path: Path) -> None:
     """A small ledger may be done before anybody asks for a signal."""
     unpack(1, tmp_path)

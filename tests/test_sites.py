@@ -12,9 +12,9 @@ import pytest
 
 from d4c_images import cli
 from d4c_images.errors import D4CError, LedgerBusy, printable
-from d4c_images.ledger import naming, placement
-from d4c_images.ledger.owner import this_process
-from d4c_images.ledger.placement import Reservation
+from d4c_images.ledger.file import exclusive_name, filesystem
+from d4c_images.ledger.file.filesystem import Reservation
+from d4c_images.ledger.file.owner import this_process
 from tests.program import multimedia
 
 LATIN = os.fsdecode(b"Universit\xe4t")
@@ -94,9 +94,9 @@ def test_of_two_that_make_the_same_name_one_wins(tmp_path: Path) -> None:
     one, other, final = tmp_path / "one", tmp_path / "other", tmp_path / "final"
     one.write_text("one")
     other.write_text("other")
-    naming.place(one, final)
+    exclusive_name.place(one, final)
     with pytest.raises(FileExistsError):
-        naming.place(other, final)
+        exclusive_name.place(other, final)
     assert final.read_text() == "one"
 
 
@@ -113,7 +113,7 @@ def test_a_disk_without_locks_is_named_at_once(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setenv("D4C_LEDGER_DISK", disk)
-    monkeypatch.setattr(placement.fcntl, "lockf", lockf)
+    monkeypatch.setattr(filesystem.fcntl, "lockf", lockf)
     table = multimedia(tmp_path / "multimedia.txt", [])
     assert cli.main(["init", str(table), "--ledger", str(tmp_path / "ledger.sqlite")]) == 1
     said = one_line(capsys)
@@ -140,6 +140,6 @@ def test_an_error_of_the_machine_is_one_line(
     def fail(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr("d4c_images.ledger.reader.open_reader", fail)
+    monkeypatch.setattr("d4c_images.ledger.file.reader.open_reader", fail)
     assert cli.main(["status", "--ledger", str(tmp_path / "ledger.sqlite")]) == 1
     assert one_line(capsys) == f"d4c-images: {words}\n"

@@ -9,11 +9,12 @@ import pytest
 
 from d4c_images.commands import presets
 from d4c_images.errors import SourceError, UsageError
-from d4c_images.ledger import placement, wishes
-from d4c_images.runners.meeting import INVITATION, MeetingPlace
-from d4c_images.small_files import MOST_BYTES, json_of, text_of
+from d4c_images.ledger.file import filesystem
+from d4c_images.ledger.queue import wishes
+from d4c_images.runners.rendezvous import INVITATION, MeetingPlace
 from d4c_images.sources.archive import open_media
 from d4c_images.sources.metafile import MAX_ELEMENTS, MAX_META_BYTES, dataset_of, read_meta
+from d4c_images.system.small_files import MOST_BYTES, json_of, text_of
 
 DEEP = "[" * 200_000
 
@@ -53,8 +54,8 @@ def test_what_is_large_is_not_read(tmp_path: Path) -> None:
 
 def test_files_of_ours_that_are_none(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
-    placement.reservation_of(ledger).write_text(DEEP, encoding="utf-8")
-    assert placement.holder(ledger) is None
+    filesystem.reservation_of(ledger).write_text(DEEP, encoding="utf-8")
+    assert filesystem.holder(ledger) is None
     wish = tmp_path / "00000000000000000001-1.json"
     wish.write_text(DEEP, encoding="utf-8")
     assert wishes._read(wish) is None

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from d4c_images.decode import Decoder, NotReduced, original_sha256_of
-from d4c_images.decode.room import Room
-from d4c_images.examine import Found, examine, look
+from d4c_images.decode.memory_budget import Room
 from d4c_images.model import Claim, ErrorType, PublishedHash, Reply, Status
 from d4c_images.stores import Keep, Partial
 from d4c_images.stores.local import LocalStore
+from d4c_images.worker.verify import Found, examine, look
 from tests import plain_files
 from tests.plain_files import Array, Tags
 from tests.publishers import pictures
@@ -672,7 +672,7 @@ def test_a_tiff_in_pieces_is_the_whole(tmp_path: Path, monkeypatch: pytest.Monke
         tags[320] = ("H", numpy.random.default_rng(2).integers(0, 65536, 3 * 2**bits).tolist())
     body = plain_files.tiff(samples, bits, tags, packing=8, rows=48)
     at_once = smaller(tmp_path / "a.tif", body)
-    monkeypatch.delattr("d4c_images.decode.small.made")
+    monkeypatch.delattr("d4c_images.decode.downscale.made")
     assert_shows(smaller(tmp_path / "a.tif", body, TIGHT), at_once)
 
 
@@ -685,7 +685,7 @@ def test_a_transparent_tiff_in_pieces_is_the_whole(
     samples[..., :3] = samples[..., :3] * samples[..., 3:] // (2**bits - 1)
     body = plain_files.tiff(samples, bits, {262: ("H", [2]), 274: ("H", [3]), 338: ("H", [associated])}, rows=48)
     at_once = smaller(tmp_path / "a.tif", body)
-    monkeypatch.delattr("d4c_images.decode.small.made")
+    monkeypatch.delattr("d4c_images.decode.downscale.made")
     assert_shows(smaller(tmp_path / "a.tif", body, TIGHT), at_once)
 
 
@@ -701,7 +701,7 @@ def test_a_png_in_bands_is_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     body = plain_files.png(samples, bits, colour, before, [(b"eXIf", exif_of(8))])
     at_once = smaller(tmp_path / "a.png", body)
     if (bits, colour) not in ((16, 2), (16, 6)):
-        monkeypatch.delattr("d4c_images.decode.small.made")
+        monkeypatch.delattr("d4c_images.decode.downscale.made")
     assert_shows(smaller(tmp_path / "a.png", body, TIGHT), at_once)
 
 
@@ -757,7 +757,7 @@ def test_a_decoder_that_fails_leaves_the_original(tmp_path: Path, monkeypatch: p
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("d4c_images.decode.small.made", fail)
+    monkeypatch.setattr("d4c_images.decode.downscale.made", fail)
     with pytest.raises(NotReduced, match=r"^it could not be decoded to make it smaller$"):
         smaller(tmp_path / "a.png", png_8())
 
@@ -769,7 +769,7 @@ def test_a_machine_that_fails_is_no_word_about_a_picture(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("d4c_images.decode.small.made", fail)
+    monkeypatch.setattr("d4c_images.decode.downscale.made", fail)
     with pytest.raises(type(error)):
         smaller(tmp_path / "a.png", png_8())
 

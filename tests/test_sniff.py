@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from d4c_images.sniff import Kind, Sniffed, sniff, sniff_tiff
+from d4c_images.policy.sniff import Kind, Sniffed, sniff, sniff_tiff
 from tests.publishers import pictures, rawfiles
 from tests.tabular import rows
 

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images import prepare
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes, lending, owner, settling
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ingest import chunks
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import lending, settling
+from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Image, Outcome, Report, Status, Verdict
 from tests.downloads import check_sound
 from tests.ingest_model import Row
@@ -110,7 +112,7 @@ def test_a_rule_that_learns_better_candidates(tmp_path: Path, monkeypatch: pytes
         images = map(identify, identifiers)
         return [one._replace(urls=(one.urls[0].replace("a.example.org", "best.example.org"), *one.urls)) for one in images if one]
 
-    monkeypatch.setattr(prepare, "identify_all", learned)
+    monkeypatch.setattr(chunks, "identify_all", learned)
     run(ledger, write(tmp_path / "2.txt", [Row(2, urls[2]), Row(2, urls[1]), Row(1, urls[0]), Row(3, urls[0])]))
     stays(before, ledger)
     assert all("best.example.org" in str(urls) for (urls,) in query(ledger, "SELECT urls FROM images"))

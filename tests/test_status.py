@@ -19,8 +19,9 @@ from rich.console import Console
 
 import d4c_images
 from d4c_images.errors import D4CError, LedgerError
-from d4c_images.ledger import connect, owner, tables
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.file.reader import open_reader
+from d4c_images.ledger.questions import tables
 from d4c_images.report.export_tables import write_tables
 from d4c_images.report.render import clean, show_status
 from d4c_images.report.status import StatusReport, status_report

@@ -13,15 +13,17 @@ from unittest.mock import Mock
 
 import pytest
 
-from d4c_images import clocks
 from d4c_images.errors import LedgerLocked
-from d4c_images.ledger import connect, following, owner, pacing, refetching, rollup, settling
-from d4c_images.ledger.requeue import requeue_failed
-from d4c_images.limits import HostTable, parse_hosts
+from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.queue import deferred, pacing, refetching, settling
+from d4c_images.ledger.queue.requeue import requeue_failed
+from d4c_images.ledger.rows import rollup
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
-from d4c_images.pace import HostPace, Policy, Speed
-from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
-from d4c_images.steward import Steward
+from d4c_images.policy.limits import HostTable, parse_hosts
+from d4c_images.policy.pace import HostPace, Policy, Speed
+from d4c_images.steward.steward import Steward
+from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
+from d4c_images.system import clocks
 from tests.program import Collection, multimedia
 from tests.test_lender import ledger_of
 
@@ -359,7 +361,7 @@ def test_on_a_shared_disk_only_a_named_wait_is_committed_at_once(
 ) -> None:
     """What else the workers have to say is gathered for a second."""
     monkeypatch.setattr(ledger, "guard", Mock())
-    monkeypatch.setattr("d4c_images.steward.GATHER_S", 4.5)
+    monkeypatch.setattr("d4c_images.steward.steward.GATHER_S", 4.5)
     real, n_gathered, said_at = settling.settle, list[int](), list[int]()
 
     def settle(*args: Any) -> settling.Settled:
@@ -639,7 +641,7 @@ def test_the_records_of_a_shared_image_follow_between_settlements(tmp_path: Path
     rows = [(1_000_000 + n, shared) for n in range(300)] + [(2_000_000 + n, f"http://a.example.org/{n}.jpg") for n in range(5)]
     Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
     monkeypatch.setattr(rollup, "AT_ONCE", 20)
-    monkeypatch.setattr(following, "PIECE", 20)
+    monkeypatch.setattr(deferred, "PIECE", 20)
     has_stopped = [False]
 
     def fail(turn: Turn) -> list[Outcome]:
@@ -651,15 +653,15 @@ def test_the_records_of_a_shared_image_follow_between_settlements(tmp_path: Path
         runner = ByHand(fail)
         steward = Steward(opened, runner, Plan(hosts=parse_hosts("")), Watcher(), runner.clock, lambda: has_stopped[0])
         drained: list[bool] = []
-        drain = following.drain
+        drain = deferred.drain
 
         def watched(*args: object) -> bool:
             drained.append(drain(*args))  # type: ignore[arg-type]
             return drained[-1]
 
-        monkeypatch.setattr(following, "drain", watched)
+        monkeypatch.setattr(deferred, "drain", watched)
         assert steward.run() == Ending.SIGNAL
         assert drained == [False, True]
         counts = dict(opened.connection.execute("SELECT status, count(*) FROM gbif_ids GROUP BY 1"))
         assert counts["failed"] >= 300, "all records of the shared image"
-        assert not following.is_left(opened.connection)
+        assert not deferred.is_left(opened.connection)

@@ -12,9 +12,9 @@ import pytest
 
 from d4c_images.commands import download
 from d4c_images.errors import D4CError, UsageError
-from d4c_images.runners import dask_settings
-from d4c_images.runners.crew import Crew, Ending, Exit, Terms
-from d4c_images.runners.meeting import INVITATION, OVER, Invitation, MeetingPlace
+from d4c_images.runners import dask_check
+from d4c_images.runners.rendezvous import INVITATION, OVER, Invitation, MeetingPlace
+from d4c_images.runners.worker_pool import Crew, Ending, Exit, Terms
 from tests.cluster.nodes import start_workers
 from tests.patience import PATIENCE_S
 
@@ -86,7 +86,7 @@ def test_a_setting_that_dask_cannot_use_is_named(value: object) -> None:
     import dask
 
     with dask.config.set({"distributed.scheduler.worker-ttl": value}), pytest.raises(UsageError, match="worker-ttl"):
-        dask_settings.check()
+        dask_check.check()
 
 
 @pytest.mark.slow

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images import cli, clocks
+from d4c_images import cli
+from d4c_images.batch.requeue import Rounds
 from d4c_images.commands import session
 from d4c_images.errors import LedgerAwaited, LedgerBusy
-from d4c_images.ledger import connect, owner
-from d4c_images.ledger.liveness import LOOK_S, SILENCE_S
-from d4c_images.rounds import Rounds
+from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.file.liveness import LOOK_S, SILENCE_S
 from d4c_images.settings import Job, Scheduler, Settings
+from d4c_images.system import clocks
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
 from tests.waiting import Waiting
@@ -25,7 +26,7 @@ QUEUED_AGAIN = 99
 
 # The program, with three minutes made one second.
 SOON = """
-from d4c_images.ledger import liveness
+from d4c_images.ledger.file import liveness
 liveness.SILENCE_S, liveness.LOOK_S = 1.0, 0.1
 """
 

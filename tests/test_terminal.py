@@ -19,12 +19,12 @@ import pytest
 from rich.console import Console
 
 from d4c_images.errors import D4CError, printable
-from d4c_images.judge import Policy, judge, readable_text
 from d4c_images.model import Reply
 from d4c_images.notify.slack import _escaped
+from d4c_images.policy.judge import Policy, judge, readable_text
 from d4c_images.report.live import LiveProgress
 from d4c_images.report.progress import LogProgress
-from d4c_images.terminal import clean
+from d4c_images.system.terminal import clean
 from tests.program import PROGRAM, PROJECT, multimedia
 from tests.publishers import pictures
 from tests.scripted import Asked, Scripted, answer
@@ -249,7 +249,8 @@ def test_clean_text_is_one_line() -> None:
 
 
 def test_children_show_what_can_be_shown() -> None:
-    code = "from d4c_images.child import settle_in; settle_in(); print('\\u670d'); import sys; print('\\u670d', file=sys.stderr)"
+    code = "from d4c_images.system.child_process import settle_in; settle_in(); "
+    code += "print('\\u670d'); import sys; print('\\u670d', file=sys.stderr)"
     environ = {**os.environ, "PYTHONIOENCODING": "ascii:strict", "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environ, check=True, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr) == (b"\\u670d\n", b"\\u670d\n")

@@ -12,10 +12,12 @@ import pytest
 
 from d4c_images.errors import LedgerError
 from d4c_images.identity import identify
-from d4c_images.ledger import hashes, lending, owner, settling, unfold
-from d4c_images.ledger.catching_up import catch_up
-from d4c_images.ledger.connect import Ledger, open_ledger
-from d4c_images.ledger.requeue import requeue_failed
+from d4c_images.ledger.admission.recovery import catch_up
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.queue import expand_documents, lending, settling
+from d4c_images.ledger.queue.requeue import requeue_failed
+from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Failure, Image, Outcome, Report, Status, Turn, Unfolding, Verdict
 from tests.downloads import NOW, ask, bare, check_sound, load, row
 from tests.ledger_dump import dump
@@ -225,7 +227,7 @@ def test_a_record_that_comes_later_shows_all_pictures(path: Path) -> None:
     ledger = dump(path)
     with closing(open_ledger(path)) as opened:
         with opened.transaction() as db:
-            unfold.leave_links(db, 1, -1, 10)
+            expand_documents.leave_links(db, 1, -1, 10)
         catch_up(opened)
     assert dump(path) == ledger, "doing it again changes nothing"
     check_sound(path)
@@ -359,20 +361,20 @@ def test_documents_one_in_another_come_to_an_end(path: Path) -> None:
     urls = [f"https://m.example.org/iiif/collection/{n}" for n in range(9)]
     ingest(path, (1, urls[0]))
     with steward(path) as run:
-        for n in range(unfold.MAX_DEPTH):
+        for n in range(expand_documents.MAX_DEPTH):
             run.unfold(urls[n], collection(urls[n], urls[n + 1], f"{urls[n + 1]}x", url_no=n))
         assert ask(path, "SELECT status FROM images WHERE image_id = 1") == [("pending",)]
-        last = urls[unfold.MAX_DEPTH]
-        run.unfold(last, collection(last, urls[unfold.MAX_DEPTH + 1], url_no=unfold.MAX_DEPTH))
+        last = urls[expand_documents.MAX_DEPTH]
+        run.unfold(last, collection(last, urls[expand_documents.MAX_DEPTH + 1], url_no=expand_documents.MAX_DEPTH))
         last += "x"
-        run.unfold(last, collection(last, urls[unfold.MAX_DEPTH + 1]))
+        run.unfold(last, collection(last, urls[expand_documents.MAX_DEPTH + 1]))
     assert ask(path, "SELECT image_id, error_type FROM images WHERE status = 'failed_permanent'") == [
-        (1, "manifest_error"), (unfold.MAX_DEPTH + 1, "manifest_error"),
+        (1, "manifest_error"), (expand_documents.MAX_DEPTH + 1, "manifest_error"),
     ]  # fmt: skip
 
 
 def test_what_is_beyond_the_limit_is_left_out_and_noted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfold, "MAX_MADE", 3)
+    monkeypatch.setattr(expand_documents, "MAX_MADE", 3)
     ingest(path, (1, M))
     with steward(path) as run:
         run.unfold(M, manifest("a", "b", "c", "d", "e", "f", n_named=900))
@@ -386,7 +388,7 @@ def test_a_chain_of_candidates_comes_to_an_end(path: Path) -> None:
     with steward(path) as run:
         run.unfold(M, manifest(*"a"))
         asked = view("a")
-        for number in range(unfold.MAX_CANDIDATES):
+        for number in range(expand_documents.MAX_CANDIDATES):
             info = Unfolding(asked, 1 + number, "info", (picture(f"a{number}"),), 1, NOTHING)
             run.unfold(asked, info)
             [(status, urls)] = ask(path, "SELECT status, urls FROM images")
@@ -404,7 +406,7 @@ def test_a_locked_ledger_takes_no_part_of_a_document(path: Path, monkeypatch: py
 
     with steward(path) as run:
         turn, before = run.lend(M), dump(path)
-        monkeypatch.setattr(unfold._Linking, "write", fails)
+        monkeypatch.setattr(expand_documents._Linking, "write", fails)
         with pytest.raises(LedgerError):
             run._settle(turn, Outcome(1, unfolding=manifest("a", "b"), http_status=200))
         monkeypatch.undo()

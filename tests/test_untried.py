@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d4c_images.ledger import listing, untried
-from d4c_images.ledger.connect import open_ledger
+from d4c_images.ledger.admission import new_untried
+from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import untried
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_lists_are_what_a_dictionary_says(db: sqlite3.Connection, acts: list[Act
         if act == "add":
             image_ids = np.arange(next_id, next_id + a)
             host_ids = np.random.default_rng(b).integers(1, 5, a)
-            listing.add(db, image_ids, host_ids)
+            new_untried.add(db, image_ids, host_ids)
             for image_id, host_id in zip(image_ids.tolist(), host_ids.tolist(), strict=True):
                 model[host_id].append(image_id)
             next_id += a
@@ -67,7 +68,7 @@ def test_where_a_transaction_ends_is_not_to_be_seen(db: sqlite3.Connection) -> N
         db.execute("DELETE FROM untried")
         for start in range(0, 3000, step):
             end = min(3000, start + step)
-            listing.add(db, np.arange(start + 1, end + 1), host_ids[start:end])
+            new_untried.add(db, np.arange(start + 1, end + 1), host_ids[start:end])
         rows.append(db.execute("SELECT * FROM untried ORDER BY 1, 2").fetchall())
     assert all(row == rows[0] for row in rows)
     assert {type(places) for _, _, places in rows[0]} == {bytes}

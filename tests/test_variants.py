@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.identity import merge, usable_url
-from d4c_images.identity.variants import (
+from d4c_images.identity.archive_variants import (
     DISAGREE,
     Statement,
     Variant,

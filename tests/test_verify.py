@@ -16,12 +16,12 @@ from PIL import Image
 
 from d4c_images.decode import Decoder, gif, png
 from d4c_images.decode.faults import Unread, counted
-from d4c_images.decode.room import Room
-from d4c_images.examine import Found, examine, look, sniff_file
-from d4c_images.judge import DecodeResult, Policy, judge, judge_decoded
+from d4c_images.decode.memory_budget import Room
 from d4c_images.model import Claim, ErrorType, Reply, Status
+from d4c_images.policy.judge import DecodeResult, Policy, judge, judge_decoded
 from d4c_images.stores import Keep
 from d4c_images.stores.pack import Packing, open_store
+from d4c_images.worker.verify import Found, examine, look, sniff_file
 from tests.publishers import pictures
 from tests.test_decode import behind_the_start, check, sampled, saved, segment
 

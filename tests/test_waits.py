@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher
-from d4c_images.judge import Policy
-from d4c_images.lanes import Clock
 from d4c_images.model import Claim, FetchOptions, Limits, Orders, Outcome, Report, Turn
+from d4c_images.policy.judge import Policy
+from d4c_images.policy.waits import MAX_RETRY_AFTER_S, retry_after_s
 from d4c_images.stores.local import LocalStore
-from d4c_images.waits import MAX_RETRY_AFTER_S, retry_after_s
-from d4c_images.worker import work
+from d4c_images.worker.lanes import Clock
+from d4c_images.worker.loop import work
+from d4c_images.worker.verify import Examiner
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia
 from tests.publishers import pictures
@@ -244,7 +244,7 @@ def test_a_redirect_to_another_host_says_when_it_may_be_followed(tmp_path: Path)
 
 def test_a_named_wait_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the rest of the turn has come to an end, and before the next report is due: other workers ask that host, too."""
-    monkeypatch.setattr("d4c_images.worker.REPORT_S", 1e9)
+    monkeypatch.setattr("d4c_images.worker.loop.REPORT_S", 1e9)
     is_told = threading.Event()
 
     def answers(asked: Asked) -> bytes:

@@ -16,8 +16,8 @@ from d4c_images.fetch.addresses import why_not_public, why_not_public_host
 from d4c_images.fetch.proxies import Proxies
 from d4c_images.fetch.route import ConnectTo, Route, Routes
 from d4c_images.fetch.urls import host_of, requestable
-from d4c_images.judge import Policy, judge
 from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, Status
+from d4c_images.policy.judge import Policy, judge
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers

@@ -16,20 +16,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from d4c_images import worker as worker_module
-from d4c_images.attempts import TROUBLES
 from d4c_images.decode import Decoder, TakesLong
-from d4c_images.door import UNSIGNED
 from d4c_images.errors import StoreError
-from d4c_images.examine import Examiner
 from d4c_images.fetch import Connections, Fetcher, Request
-from d4c_images.judge import Policy
-from d4c_images.lanes import FEW_ALIKE
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
-from d4c_images.ratelimit import Wish
+from d4c_images.policy.judge import Policy
+from d4c_images.policy.rate_limits import Wish
+from d4c_images.policy.shut_door import UNSIGNED
 from d4c_images.stores import Keep, Place, partial
 from d4c_images.stores.local import LocalStore
-from d4c_images.worker import Clock, work
+from d4c_images.worker import loop as worker_module
+from d4c_images.worker.attempts import TROUBLES
+from d4c_images.worker.lanes import FEW_ALIKE
+from d4c_images.worker.loop import Clock, work
+from d4c_images.worker.verify import Examiner
 from tests.patience import PATIENCE_S
 from tests.publishers.breaks import large
 from tests.publishers.client import Publishers
@@ -430,7 +430,7 @@ def test_the_interval_outlasts_a_turn(bench: Bench, starts: list[float]) -> None
 
 def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on an answer that is a picture: the rest is given back, and the wait is told."""
-    monkeypatch.setattr("d4c_images.ratelimit.wish_of", lambda headers, now: Wish(30.0, 0.0))
+    monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Wish(30.0, 0.0))
     outcomes = bench.outcomes(turn([claim(number) for number in range(8)], connections=1))
     done = [outcome for outcome in outcomes.values() if not is_released(outcome)]
     assert [status(outcome) for outcome in done] == [(Status.SUCCESS, None)]
@@ -438,7 +438,7 @@ def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch
 
 
 def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, starts: list[float]) -> None:
-    monkeypatch.setattr("d4c_images.ratelimit.wish_of", lambda headers, now: Wish(0.0, 0.15))
+    monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Wish(0.0, 0.15))
     outcomes = bench.outcomes(turn([claim(number) for number in range(4)], connections=1))
     assert {outcome.interval_s for outcome in outcomes.values()} == {0.15}
     assert least_distance(starts) >= 0.15

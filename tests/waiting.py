@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from d4c_images.ledger.liveness import Patience
+from d4c_images.ledger.file.liveness import Patience
 
 
 class Waiting:

@@ -1,7 +1,7 @@
 """Writes the pages and scripts that are made from the code. `make docs` runs it.
 
 docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
-scripts in jobs/ from `job_scripts`.
+end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/ from `job_scripts`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from d4c_images.batch.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.cli import build_parser
-from d4c_images.identity import RULES, Rule, identify, merge, rules
-from d4c_images.job_scripts import COMMANDS, Terms, file_name, script
+from d4c_images.identity import RULES, Rule, identify, merge, registry
 from d4c_images.settings import Scheduler, Settings
+from tools import rooms
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
+ARCHITECTURE = Path(__file__).parent.parent / "docs/explanation/architecture.md"
+MADE_FROM_HERE = "<!-- From here on made by `make docs`"
 JOBS = Path(__file__).parent.parent / "jobs"
 CLI_HEAD = """# The command line
 
@@ -147,14 +150,25 @@ def _asked(rule: Rule) -> str:
 
 
 def _module_of(rule: Rule) -> ModuleType:
-    return next(one for one in vars(rules).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
+    return next(one for one in vars(registry).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES: dict[Path, Callable[[], str]] = {REFERENCE / "cli.md": cli_page, REFERENCE / "publishers.md": publishers_page}
+def architecture_page() -> str:
+    """docs/explanation/architecture.md: its hand-written part as it is, and the list of rooms and modules."""
+    written, marker, made = ARCHITECTURE.read_text(encoding="utf-8").partition(MADE_FROM_HERE)
+    return f"{written}{marker}{made.partition(chr(10))[0]}\n\n{rooms.table()}"
+
+
+PAGES: dict[Path, Callable[[], str]] = {
+    REFERENCE / "cli.md": cli_page,
+    REFERENCE / "publishers.md": publishers_page,
+    ARCHITECTURE: architecture_page,
+    ARCHITECTURE.with_name("rooms.svg"): rooms.picture,
+}
 
 if __name__ == "__main__":
     for path, page in PAGES.items():

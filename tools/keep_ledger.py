@@ -1,6 +1,6 @@
-"""Writes down the schema's current version: the digests in ledger/versions.py, and a small ledger of it in tests/ledgers/.
+"""Writes down the schema's current version: the digests in ledger/file/versions.py, and a small ledger of it in tests/ledgers/.
 
-Whoever changes the schema raises `schema.SCHEMA_VERSION`, adds a migration to ledger/migrations.py, then runs
+Whoever changes the schema raises `schema.SCHEMA_VERSION`, adds a migration to ledger/file/migrations.py, then runs
 `python -m tools.keep_ledger`. What stands there of a version is never changed, since ledgers in the world have it; only while a
 version is not released yet may `--unreleased` write it anew.
 """
@@ -17,10 +17,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from d4c_images.ledger import connect, schema, shape, versions
+from d4c_images.ledger.file import connect, identify, schema, versions
 
 PROJECT = Path(__file__).resolve().parents[1]
-VERSIONS = PROJECT / "d4c_images/ledger/versions.py"
+VERSIONS = PROJECT / "d4c_images/ledger/file/versions.py"
 LEDGERS = PROJECT / "tests/ledgers"
 MARK = "# fmt: off\n"
 KEPT = ("ledger.sqlite", "images", "multimedia.txt")
@@ -31,11 +31,11 @@ def current() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.sqlite"
         with closing(connect.open_ledger(path, create=True)) as ledger:
-            return shape.objects(ledger.connection)
+            return identify.objects(ledger.connection)
 
 
 def written(shapes: Mapping[int, Mapping[str, str]]) -> str:
-    """The generated end of ledger/versions.py."""
+    """The generated end of ledger/file/versions.py."""
     lines = [MARK + "SHAPES: dict[int, dict[str, str]] = {\n"]
     for version, objects in sorted(shapes.items()):
         lines.append(f"    {version}: {{\n")
@@ -102,7 +102,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             make_collection(Path(folder))
             kept.write_bytes(packed(Path(folder)))
-    print(f"version {version}: digest {shape.digest(objects)}, {kept.relative_to(PROJECT)} has {kept.stat().st_size:,} bytes")
+    print(f"version {version}: digest {identify.digest(objects)}, {kept.relative_to(PROJECT)} has {kept.stat().st_size:,} bytes")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from d4c_images.ledger.reader import open_reader
+from d4c_images.ledger.file.reader import open_reader
 from d4c_images.report.render import show_status
 from d4c_images.report.status import status_report
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from d4c_images.durations import parse_size, parse_span
 from d4c_images.errors import UsageError
-from d4c_images.placeholder_list import MIN_RECORDS
+from d4c_images.policy.placeholder_list import MIN_RECORDS
 from d4c_images.settings import Settings
 
 Subparsers = Any  # argparse does not export the type of what add_subparsers returns

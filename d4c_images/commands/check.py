@@ -35,8 +35,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from rich.console import Console
 
-    from d4c_images.ledger.reader import open_reader
-    from d4c_images.report import check as checking
+    from d4c_images.collection import check as checking
+    from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.report.render import show_check
 

@@ -14,15 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks, contact, open_files, pace
+from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
-from d4c_images.ledger import connect, owner, questions
+from d4c_images.ledger.file import connect, owner
+from d4c_images.ledger.questions import from_counters
 from d4c_images.model import FetchOptions, Limits
-from d4c_images.rounds import idle_rounds
-from d4c_images.run import Ending, Plan, Runner, Watcher
-from d4c_images.runners.meeting import MeetingPlace
+from d4c_images.policy import contact, pace
+from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
+from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
+from d4c_images.system import clocks, open_files
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
@@ -192,10 +194,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
         session.check_extra()
-        from d4c_images.runners import dask_settings
+        from d4c_images.runners import dask_check
 
-        dask_settings.check()
-        from d4c_images.runners.quiet_dask import silence_s
+        dask_check.check()
+        from d4c_images.runners.dask_config import silence_s
 
         plan = replace(plan, lost_ask_s=silence_s())
     command = "download" if args.cluster is None else owner.CLUSTER
@@ -217,7 +219,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = questions.image_counts(ledger.connection.execute, refetch=plan.refetch).left
+        left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
@@ -263,10 +265,10 @@ def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str
             yield runner
         return
     from d4c_images.runners.dask import DaskRunner
-    from d4c_images.stores import marks
+    from d4c_images.stores import own_files
 
     place, say = MeetingPlace(args.cluster), partial(print, flush=True)
-    with marks.signed(root, token) as sign:
+    with own_files.signed(root, token) as sign:
         setup = replace(setup, sign=sign)
         with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
             yield runner
@@ -286,10 +288,10 @@ def _work(
     args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
 ) -> Ending:
     """The run itself, with those who watch it."""
-    from d4c_images.ledger.requeue import requeue_failed
+    from d4c_images.ledger.queue.requeue import requeue_failed
     from d4c_images.notify import notifier_for
-    from d4c_images.report.several import Watchers
-    from d4c_images.steward import Steward
+    from d4c_images.report.watchers import Watchers
+    from d4c_images.steward.steward import Steward
 
     watchers = Watchers()
     watchers.add(_progress(args))
@@ -318,7 +320,7 @@ def _work(
 
 
 def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozenset[str]) -> None:
-    from d4c_images.ledger import refetching
+    from d4c_images.ledger.queue import refetching
 
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
@@ -361,5 +363,5 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
-        if not questions.knows_host(ledger.connection, name):
+        if not from_counters.knows_host(ledger.connection, name):
             raise UsageError(f"the ledger knows no host '{name}'")

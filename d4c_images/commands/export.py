@@ -46,10 +46,10 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.collection.check import CheckProgress
     from d4c_images.export import files
-    from d4c_images.ledger import collected, tables
-    from d4c_images.ledger.reader import open_reader
-    from d4c_images.report.check import CheckProgress
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.ledger.questions import collection_list, tables
     from d4c_images.report.check_progress import CheckProgressView
 
     files.check_name(args.file)
@@ -59,9 +59,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         def show(what: str, done: int, total: int | None) -> None:
             view.show(CheckProgress(what, done, total))
 
-        table = {COLLECTION: collected.COLLECTION, ALL: tables.IMAGES, FAILED: tables.FAILED_IMAGES}[args.which]
+        table = {COLLECTION: collection_list.COLLECTION, ALL: tables.IMAGES, FAILED: tables.FAILED_IMAGES}[args.which]
         of_links = args.which == COLLECTION
-        steps = collected.steps(ledger, show) if of_links else tables.image_steps(ledger, table=table, progress=show)
+        steps = collection_list.steps(ledger, show) if of_links else tables.image_steps(ledger, table=table, progress=show)
         try:
             args.file.absolute().parent.mkdir(parents=True, exist_ok=True)
             n_rows = files.write(table, steps, [args.file])

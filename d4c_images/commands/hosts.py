@@ -11,19 +11,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d4c_images import clocks
 from d4c_images.commands import arguments, presets, session
 from d4c_images.durations import parse_size
 from d4c_images.errors import LedgerBusy, UsageError
-from d4c_images.ledger import owner, wishes
-from d4c_images.limits import HostTable, LimitBook, checked
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.queue import wishes
+from d4c_images.policy.limits import HostTable, LimitBook, checked
 from d4c_images.settings import Settings
+from d4c_images.system import clocks
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from d4c_images.ledger.reader import Reader
+    from d4c_images.ledger.file.reader import Reader
     from d4c_images.report.hosts import Choice, HostLine
 
 SHOWN = 100  # hosts of a list, where no number is given
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _list(args: argparse.Namespace, table: HostTable) -> int:
-    from d4c_images.ledger.reader import open_reader
+    from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report import hosts as report
 
     now, choice = time.time(), report.Choice([name.lower() for name in args.words], 0 if args.all else 1)
@@ -109,7 +110,7 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
 
 
 def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
-    from d4c_images.ledger import pacing
+    from d4c_images.ledger.queue import pacing
     from d4c_images.report.hosts import in_order
 
     book = LimitBook(table, pacing.wanted_limits(ledger.rows))
@@ -141,8 +142,8 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
 
 def _meant(path: Path, names: Sequence[str]) -> str:
     """Which hosts the names and patterns stand for now, in a few words."""
-    from d4c_images.ledger import overview
-    from d4c_images.ledger.reader import open_reader
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.ledger.questions import overview
 
     n, examples = 0, list[str]()
     with open_reader(path) as ledger:

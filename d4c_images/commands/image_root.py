@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from d4c_images.errors import StoreError, UsageError, printable
-from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.roots import KnownRoot
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.questions.last_root import KnownRoot
 
 
 def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
@@ -18,12 +18,13 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     Raises `UsageError` if it is another folder, or an empty one because a disk is not mounted, unless the confirmation is the one
     that the refusal asks for. It is good once: a job that is queued again with it is refused like any other.
     """
-    from d4c_images.ledger import roots, shards
+    from d4c_images.ledger.questions import last_root
+    from d4c_images.ledger.queue import shards
 
-    known, path, inode = roots.known(ledger), str(root.absolute()), _inode(root)
+    known, path, inode = last_root.known(ledger), str(root.absolute()), _inode(root)
     if known is not None and (path, inode) == (known.path, known.inode) and not os.path.ismount(root):
         return writable(root)
-    stored = roots.sample(ledger)
+    stored = last_root.sample(ledger)
     seen = _Seen(path, inode, known, len(stored), sum(os.path.lexists(root / image) for image in stored))
     code = shards.store_kind(ledger, None).token if known is None else known.code
     if not seen.is_the_same and confirmation != code:
@@ -40,7 +41,7 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     writable(root)
     left = () if known is None else known.left if seen.is_the_same else (*known.left, known.inode)
     inode = root.stat().st_ino
-    roots.note(ledger, KnownRoot(path, inode, secrets.token_hex(4), tuple(one for one in left if one != inode)))
+    last_root.note(ledger, KnownRoot(path, inode, secrets.token_hex(4), tuple(one for one in left if one != inode)))
     return root
 
 

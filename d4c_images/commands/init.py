@@ -12,17 +12,19 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks, signals
+from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
-from d4c_images.ledger import migrations, owner, questions, wishes
-from d4c_images.rounds import idle_rounds
+from d4c_images.ledger.file import migrations, owner
+from d4c_images.ledger.questions import from_counters
+from d4c_images.ledger.queue import wishes
 from d4c_images.settings import Settings
+from d4c_images.system import clocks, signals
 
 if TYPE_CHECKING:
-    from d4c_images.ingest import Progress
-    from d4c_images.ledger.rollup import RollUpProgress
-    from d4c_images.reading import Reader
+    from d4c_images.ingest.ingest import Progress
+    from d4c_images.ingest.reader_process import Reader
+    from d4c_images.ledger.rows.rollup import RollUpProgress
     from d4c_images.report.check_progress import CheckProgressView
 
 COL_XR = "7ddf754f-d193-4cc9-b351-99906754a03b"  # Catalogue of Life, GBIF's taxonomy since 2026
@@ -83,7 +85,7 @@ def _checklist_key(text: str) -> str:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.reading import Reader
+    from d4c_images.ingest.reader_process import Reader
 
     if args.finalize_only:
         return _finalize(args, settings)
@@ -96,7 +98,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int:
     from rich.console import Console
 
-    from d4c_images.ingest import ingest, ingest_labels
+    from d4c_images.ingest.ingest import ingest, ingest_labels
     from d4c_images.report.ingest_progress import IngestProgress, note_lines, nothing_usable, summary_lines
     from d4c_images.sources import open_labels, open_media, path_of
 
@@ -156,8 +158,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.ledger import lending
-    from d4c_images.ledger.rollup import FINALIZE, finalize
+    from d4c_images.ledger.queue import lending
+    from d4c_images.ledger.rows.rollup import FINALIZE, finalize
     from d4c_images.report.check_progress import CheckProgressView
 
     stop = session.Stop()
@@ -196,7 +198,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first: bool) -> None:
-    from d4c_images.report.check import CheckProgress
+    from d4c_images.collection.check import CheckProgress
 
     if is_first and progress.records_before is not None:
         before = f"{progress.records_before:,} records and {progress.images_before:,} images"
@@ -212,7 +214,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     if not path.exists():
         return
     with session.owned(path, "init --reset", settings, terms=migrations.Terms(leave_as_is=True)) as ledger:
-        n_images, n_stored = questions.images_and_stored(ledger.connection)
+        n_images, n_stored = from_counters.images_and_stored(ledger.connection)
     if ask:
         if not sys.stdin.isatty():
             raise UsageError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import shlex
 
+from d4c_images.batch.job_scripts import COMMANDS, Terms, script
 from d4c_images.commands import arguments
 from d4c_images.errors import UsageError
-from d4c_images.job_scripts import COMMANDS, Terms, script
 from d4c_images.settings import Scheduler, Settings
 
 

@@ -29,12 +29,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from rich.console import Console
 
-    from d4c_images.ledger import migrations, schema, shape
+    from d4c_images.ledger.file import identify, migrations, schema
     from d4c_images.report.migration_progress import MigrationProgress
 
     if not args.ledger.exists():
         raise UsageError(f"no ledger at {args.ledger}")
-    found = shape.inspect(args.ledger)
+    found = identify.inspect(args.ledger)
     if found is not None and found.version == schema.SCHEMA_VERSION and not found.under_way:
         print(f"{printable(str(args.ledger))} is of ledger version {found.version}, the current one: nothing to do")
         return 0

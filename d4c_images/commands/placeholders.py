@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from d4c_images import clocks
 from d4c_images.commands import arguments, image_root, presets, session
-from d4c_images.ledger import owner
-from d4c_images.placeholder_list import sha256_of
+from d4c_images.ledger.file import owner
+from d4c_images.policy.placeholder_list import sha256_of
 from d4c_images.settings import Settings
+from d4c_images.system import clocks
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -29,10 +29,10 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.ledger import placeholders as marking
-    from d4c_images.setting_aside import allow
-    from d4c_images.stores.aside import Aside
+    from d4c_images.collection.quarantine import allow
+    from d4c_images.ledger.queue import placeholders as marking
     from d4c_images.stores.pack import open_store
+    from d4c_images.stores.quarantine import Aside
 
     allowed, listed = [sha256_of(text) for text in args.allow], presets.placeholder_list(args.placeholders_file)
     last = time.monotonic()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from d4c_images.errors import UsageError
-from d4c_images.limits import HostTable, parse_hosts
-from d4c_images.placeholder_list import PlaceholderList, parse_placeholders
-from d4c_images.small_files import text_of
+from d4c_images.policy.limits import HostTable, parse_hosts
+from d4c_images.policy.placeholder_list import PlaceholderList, parse_placeholders
+from d4c_images.system.small_files import text_of
 
 PACKAGE = Path(__file__).parents[1]
 

@@ -14,15 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from d4c_images import clocks, signals
+from d4c_images.batch.requeue import Rounds
 from d4c_images.durations import parse_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
-from d4c_images.ledger import connect, migrations, owner
-from d4c_images.ledger.liveness import Patience
-from d4c_images.ledger.writing import open_and_own
-from d4c_images.rounds import Rounds
+from d4c_images.ledger.file import connect, migrations, owner
+from d4c_images.ledger.file.liveness import Patience
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.settings import Settings
-from d4c_images.signals import DRAIN_SIGNALS
+from d4c_images.system import clocks, signals
+from d4c_images.system.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
     from d4c_images.stores.pack import Packing
@@ -138,12 +138,12 @@ def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
 
 def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:
     """Take the files of placeholders out of the collection. Loads nothing where there are none."""
-    from d4c_images.ledger.placeholders import to_set_aside
+    from d4c_images.ledger.queue.placeholders import to_set_aside
 
     if to_set_aside(ledger, 1):
-        from d4c_images.setting_aside import set_aside
-        from d4c_images.stores.aside import Aside
+        from d4c_images.collection.quarantine import set_aside
         from d4c_images.stores.local import LocalStore
+        from d4c_images.stores.quarantine import Aside
 
         store, heart = LocalStore(root), owner.Heart(ledger, clocks.now)
 
@@ -160,7 +160,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
 
 def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> Packing | None:
     """How this ledger's images are packed, by what is wished now or was the last time; None: they are files."""
-    from d4c_images.ledger.shards import store_kind
+    from d4c_images.ledger.queue.shards import store_kind
     from d4c_images.stores.pack import SHARD_BYTES, Packing
 
     kind = store_kind(ledger, wished)
@@ -169,14 +169,14 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
 
 def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
     """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
-    from d4c_images.ledger import wishes
-    from d4c_images.ledger.shards import store_kind
-    from d4c_images.stores import marks
+    from d4c_images.ledger.queue import wishes
+    from d4c_images.ledger.queue.shards import store_kind
+    from d4c_images.stores import own_files
 
     token = store_kind(ledger, None).token
     for folder in {root.absolute(), ledger.path.absolute().parent}:
-        marks.sweep(folder, token)
-        marks.sweep_drafts(folder)
+        own_files.sweep(folder, token)
+        own_files.sweep_drafts(folder)
     wishes.sweep(ledger.path)
     return token
 
@@ -186,23 +186,24 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
 
     What they were lent says where; an image that nobody is lent again would keep it for good.
     """
-    from d4c_images.ledger import left_behind, shards
-    from d4c_images.stores import marks
+    from d4c_images.ledger.questions import interrupted
+    from d4c_images.ledger.queue import shards
+    from d4c_images.stores import own_files
     from d4c_images.stores.local import sweep_part
     from d4c_images.stores.partial import Numbers
 
     heart = owner.Heart(ledger, clocks.now)
-    for some in left_behind.by_earlier_runs(ledger):
+    for some in interrupted.by_earlier_runs(ledger):
         for left in some:
             sweep_part(root, Numbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
         heart.beat_if_due()
-    marks.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
+    own_files.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
 
 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
-    from d4c_images.ledger import shards
-    from d4c_images.stores.mending import mend
+    from d4c_images.ledger.queue import shards
+    from d4c_images.stores.shard_recovery import mend
 
     token = shards.store_kind(ledger, None).token
     n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))

@@ -33,7 +33,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from rich.console import Console
 
-    from d4c_images.ledger.reader import open_reader
+    from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report.export_tables import write_tables
     from d4c_images.report.render import show_status
     from d4c_images.report.status import status_report

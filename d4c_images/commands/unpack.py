@@ -34,11 +34,11 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.ledger import places
-    from d4c_images.ledger.reader import open_reader
-    from d4c_images.report.check import CheckProgress
+    from d4c_images.collection.check import CheckProgress
+    from d4c_images.collection.unpack import Unpacked, unpack
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.ledger.questions import locations
     from d4c_images.report.check_progress import CheckProgressView
-    from d4c_images.unpacking import Unpacked, unpack
 
     if args.to.resolve().is_relative_to(args.root.resolve()):
         raise UsageError(f"--to {args.to} is in the collection itself, where files without a row would be findings of check")
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     selects = bool(args.gbif_id) or args.ids is not None
     live = session.wants_progress(args, sys.stderr)
     with open_reader(args.ledger) as ledger, CheckProgressView(live=live, doing="unpacking") as view:
-        total = None if selects else places.n_stored(ledger)
-        images = places.shown_by(ledger, gbif_ids) if selects else places.all_stored(ledger)
+        total = None if selects else locations.n_stored(ledger)
+        images = locations.shown_by(ledger, gbif_ids) if selects else locations.all_stored(ledger)
 
         def show(done: Unpacked) -> None:
             view.show(CheckProgress("images", done.n_seen, total))

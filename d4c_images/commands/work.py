@@ -6,12 +6,12 @@ import argparse
 from datetime import datetime
 from pathlib import Path
 
-from d4c_images import clocks
 from d4c_images.commands import arguments, session
 from d4c_images.errors import EXIT_WORK_LEFT
-from d4c_images.runners.crew import Crew, Ending, Terms
-from d4c_images.runners.meeting import MeetingPlace
+from d4c_images.runners.rendezvous import MeetingPlace
+from d4c_images.runners.worker_pool import Crew, Ending, Terms
 from d4c_images.settings import Settings
+from d4c_images.system import clocks
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:

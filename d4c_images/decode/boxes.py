@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.shape import Shape
-from d4c_images.sniff import TOP_BOXES, Box, boxes_of
+from d4c_images.policy.sniff import TOP_BOXES, Box, boxes_of
 
 _MOST_META_BYTES = 4_000_000
 _MOST_BOXES = 10_000  # in one box

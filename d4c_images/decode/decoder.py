@@ -24,14 +24,14 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, PngImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
-from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, need, png, riff, small, tiff, tiff_pages, tiff_read
+from d4c_images.decode import bmp, boxes, downscale, gif, jpeg, jpeg2000, memory_cost, png, riff, tiff, tiff_pages, tiff_read
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
-from d4c_images.decode.reading import Reading, too_large
-from d4c_images.decode.room import Room
+from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.read_result import Reading, too_large
 from d4c_images.decode.samples import NotReduced
 from d4c_images.decode.shape import Shape
-from d4c_images.judge import DecodeFault, DecodeResult
-from d4c_images.sniff import Kind, Sniffed
+from d4c_images.policy.judge import DecodeFault, DecodeResult
+from d4c_images.policy.sniff import Kind, Sniffed
 
 MAX_PIXELS = 1_000_000_000  # of one picture, and of all that are looked at in one file: a bound on time, some 10 s for a TIFF
 LONG_PIXELS = 32_000_000  # more than these take longer than others should wait
@@ -173,11 +173,11 @@ class Decoder:
         head = tiff_pages.head_of_main(path) if form == "TIFF" else b""
         with self._opened(path, form, head) as picture:
             is_small = form == "JPEG" and max(picture.size) <= max_edge
-            if is_small and small.orientation_of(picture, path) == 1:
+            if is_small and downscale.orientation_of(picture, path) == 1:
                 return None
             made = self._shrunk(picture, path, max_edge, may_take_long)
         file = io.BytesIO()
-        comment, profile = small.COMMENT + original_sha256.hex().encode(), made.info.get("icc_profile")
+        comment, profile = downscale.COMMENT + original_sha256.hex().encode(), made.info.get("icc_profile")
         made.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True, icc_profile=profile, comment=comment)
         body = file.getvalue()
         return Reduced(body, hashlib.sha256(body).digest(), *made.size)
@@ -185,7 +185,7 @@ class Decoder:
     @contextmanager
     def _opened(self, path: Path, form: str, head: bytes = b"") -> Iterator[ImageFile.ImageFile]:
         """`head`: in place of the file's first bytes."""
-        need_bytes = need.of_opening(form, path)
+        need_bytes = memory_cost.of_opening(form, path)
         if not self._fits(2 * need_bytes):  # for two threads at once
             raise TooLarge(f"not decoded: the file alone takes {need_bytes // 1_000_000} MB")
         if form == "HEIF":
@@ -342,7 +342,7 @@ class Decoder:
             chunk = riff.main_picture(file, size_bytes)
             size = shape.width or 0, shape.height or 0
             read = Reading(*size)
-            need_bytes = need.of_pixels("WEBP", size) + 2 * (chunk.end - chunk.start)
+            need_bytes = memory_cost.of_pixels("WEBP", size) + 2 * (chunk.end - chunk.start)
             if need_bytes > self._room.common_bytes:
                 return replace(read, unread=self._unread(size, need_bytes))
             with self._room_for(need_bytes, may_take_long):
@@ -357,7 +357,7 @@ class Decoder:
 
     def _read_picture(self, picture: ImageFile.ImageFile, path: Path, may_take_long: bool) -> str | None:
         """Why it was not decoded; None where it was."""
-        need_bytes = need.of_whole(picture, path)
+        need_bytes = memory_cost.of_whole(picture, path)
         if need_bytes > self._room.common_bytes:
             return self._unread(picture.size, need_bytes)
         with self._room_for(need_bytes, may_take_long):
@@ -379,21 +379,21 @@ class Decoder:
     # making smaller
 
     def _shrunk(self, picture: ImageFile.ImageFile, path: Path, max_edge: int, may_take_long: bool) -> Image.Image:
-        plan = small.plan_of(picture, path, max_edge)
+        plan = downscale.plan_of(picture, path, max_edge)
         if isinstance(picture, JpegImageFile):
             need_bytes = self._draft(picture, path, 2 * max_edge)
         elif picture.format == "JPEG2000":
             need_bytes = 2 * jpeg2000.shrink(picture, path, self._room.own_bytes // 2, max_edge)
         else:
-            need_bytes = need.of_whole(picture, path) + 4 * picture.width * picture.height  # in other colours
-            if not self._fits(need_bytes) and small.comes_in_pieces(picture, path):
+            need_bytes = memory_cost.of_whole(picture, path) + 4 * picture.width * picture.height  # in other colours
+            if not self._fits(need_bytes) and downscale.comes_in_pieces(picture, path):
                 made = self._shrunk_by_pieces(picture, path, plan, may_take_long)
                 if made is not None:
                     return made
         if need_bytes > self._room.common_bytes:
             raise TooLarge(self._unread(picture.size, need_bytes))
         with self._room_for(need_bytes, may_take_long):
-            return small.made(picture, plan)
+            return downscale.made(picture, plan)
 
     def _draft(self, picture: JpegImageFile, path: Path, edge: int) -> int:
         """Have a JPEG decoded no larger than it is of use. Returns the bytes that it will take."""
@@ -408,11 +408,11 @@ class Decoder:
         return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
 
     def _shrunk_by_pieces(
-        self, picture: ImageFile.ImageFile, path: Path, plan: small.Plan, may_take_long: bool
+        self, picture: ImageFile.ImageFile, path: Path, plan: downscale.Plan, may_take_long: bool
     ) -> Image.Image | None:
         """None if it cannot be cut."""
-        by = small.factor(picture, plan.max_edge)
-        if by < small.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._room.common_bytes // 2:
+        by = downscale.factor(picture, plan.max_edge)
+        if by < downscale.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._room.common_bytes // 2:
             by *= 2
         need_bytes = tiff.PIECE_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
         if need_bytes > self._room.common_bytes:
@@ -421,7 +421,7 @@ class Decoder:
             raise TakesLong
         with self._room_for(need_bytes, may_take_long), path.open("rb") as file:
             try:
-                return small.made_of_pieces(picture, file, by, plan)
+                return downscale.made_of_pieces(picture, file, by, plan)
             except tiff.Uncut:
                 return None
 

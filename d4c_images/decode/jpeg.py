@@ -19,7 +19,7 @@ from pathlib import Path
 import simplejpeg
 
 from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
-from d4c_images.sniff import start_of_scan, top_boxes
+from d4c_images.policy.sniff import start_of_scan, top_boxes
 
 MAPPED_BYTES = 4_000_000  # from there on a file is not read into memory, but mapped ...
 GIVE_BACK_S = 0.02  # ... and what has been read of it is given back so often

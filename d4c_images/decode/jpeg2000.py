@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from d4c_images.decode import need
+from d4c_images.decode import memory_cost
 from d4c_images.decode.faults import DECODE_ERRORS, Unread, raise_if_of_disk
 from d4c_images.decode.window import Window
 
@@ -39,7 +39,7 @@ def lower_of(size: tuple[int, int], path: Path, most_bytes: int, least_edge: int
 
 def need_bytes(size: tuple[int, int], path: Path, lower: int) -> int:
     """That a decode takes whose resolution is halved `lower` times."""
-    return need.of_file("JPEG2000", path) + (need.of_pixels("JPEG2000", size) >> 2 * lower)
+    return memory_cost.of_file("JPEG2000", path) + (memory_cost.of_pixels("JPEG2000", size) >> 2 * lower)
 
 
 def load(path: Path, end: int, lower: int) -> None:

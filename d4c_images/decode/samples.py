@@ -19,7 +19,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import adobe_rgb, png
-from d4c_images.sniff import boxes_of
+from d4c_images.policy.sniff import boxes_of
 
 # What Pillow raises on broken metadata.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error)

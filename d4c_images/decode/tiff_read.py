@@ -16,9 +16,9 @@ from typing import BinaryIO
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from d4c_images.decode import need, tiff, tiff_data
+from d4c_images.decode import memory_cost, tiff, tiff_data
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, raise_if_of_disk
-from d4c_images.decode.reading import Reading, too_large
+from d4c_images.decode.read_result import Reading, too_large
 from d4c_images.decode.tiff_data import Checked, Memory
 from d4c_images.decode.tiff_pages import Page, TiffFile
 
@@ -87,7 +87,7 @@ def _read_page(structure: TiffFile, page: Page, file: BinaryIO, path: Path, mean
 
 def _load(picture: Image.Image, checked: Checked, file: BinaryIO, path: Path, memory: Memory) -> str | None:
     """Have it decoded, in pieces if it is large and was not read to its end yet. Returns why it was not; None if it was."""
-    need_bytes = need.of_whole(picture, path)
+    need_bytes = memory_cost.of_whole(picture, path)
     if need_bytes > memory.own_bytes:
         if checked.is_read or _is_read_in_pieces(picture, file, memory):
             return None

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from d4c_images.errors import UsageError
-from d4c_images.ledger.reader import Row
-from d4c_images.ledger.tables import Table
-from d4c_images.stores import marks
+from d4c_images.ledger.file.reader import Row
+from d4c_images.ledger.questions.tables import Table
+from d4c_images.stores import own_files
 
 Sink = Callable[[Sequence[Row]], None]
 
@@ -41,7 +41,7 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
     try:
         with ExitStack() as open_files:
             for draft, final in zip(drafts, finals, strict=True):
-                marks.sweep_drafts(final.parent, f"{final.name}.")
+                own_files.sweep_drafts(final.parent, f"{final.name}.")
                 open_files.enter_context(_held(draft))
             sinks = [
                 open_files.enter_context(_SINKS[final.suffix](draft, table)) for draft, final in zip(drafts, finals, strict=True)

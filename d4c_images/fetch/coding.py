@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 
 from d4c_images.model import OwnCode
-from d4c_images.sniff import Kind, sniff
+from d4c_images.policy.sniff import Kind, sniff
 
 LOOK_BYTES = 1024  # by which it is decided
 PIECE_BYTES = 64 * 1024

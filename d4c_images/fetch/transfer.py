@@ -16,7 +16,7 @@ from d4c_images.fetch.route import Gate, Route
 from d4c_images.fetch.urls import host_of, location_of, target_of
 from d4c_images.identity.manifest import MAX_BYTES as DOCUMENT_BYTES
 from d4c_images.model import FetchOptions, OwnCode, Reply
-from d4c_images.sniff import Kind, sniff
+from d4c_images.policy.sniff import Kind, sniff
 
 ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
 REDIRECTS = frozenset({301, 302, 303, 307, 308})

@@ -4,7 +4,7 @@
 any two photos, and the URLs to try, best first. A false merge loses a photo for good, a missed merge costs one request; so the
 default is the exact normalised URL, and only an explicit rule collapses more.
 
-The table is `rules.RULES`; docs/how-to/add-a-publisher.md says how to add to it.
+The table is `registry.RULES`; docs/how-to/add-a-publisher.md says how to add to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
 
 if TYPE_CHECKING:
     from d4c_images.identity.naming import ImageCells, identify, identify_all, merge
-    from d4c_images.identity.rules import RULES
+    from d4c_images.identity.registry import RULES
 
 __all__ = [
     "RULES",
@@ -43,7 +43,7 @@ __all__ = [
     "usable_url",
 ]
 
-_WITH_ALL_RULES = {"ImageCells": "naming", "identify": "naming", "identify_all": "naming", "merge": "naming", "RULES": "rules"}
+_WITH_ALL_RULES = {"RULES": "registry"} | dict.fromkeys(("ImageCells", "identify", "identify_all", "merge"), "naming")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 
+from d4c_images.identity.archive_variants import DEFAULT_EDGE
+from d4c_images.identity.registry import rank_of
 from d4c_images.identity.rule import Rank
-from d4c_images.identity.rules import rank_of
 from d4c_images.identity.url import parts
-from d4c_images.identity.variants import DEFAULT_EDGE
 
 MAX_CANDIDATES = 40
 """URLs that are kept of one image."""

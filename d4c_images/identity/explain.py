@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from d4c_images.identity.cells import split_cell
+from d4c_images.identity.registry import RULES, image_of
 from d4c_images.identity.rule import Rule
-from d4c_images.identity.rules import RULES, image_of
 from d4c_images.identity.url import bare, parts, unescape, unusable_reason, usable_url, without_tracking
 from d4c_images.model import Image
 

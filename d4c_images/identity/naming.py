@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from d4c_images.identity import exact
+from d4c_images.identity.archive_variants import DEFAULT_EDGE, in_order
+from d4c_images.identity.registry import HINTS, MAX_HOSTS, RULES, RULES_OF_HOST, image_of
 from d4c_images.identity.rule import SHORTCUT_PREFIX, Rule, Shortcut
-from d4c_images.identity.rules import HINTS, MAX_HOSTS, RULES, RULES_OF_HOST, image_of
 from d4c_images.identity.url import Url, parts, usable_url
-from d4c_images.identity.variants import DEFAULT_EDGE, in_order
 from d4c_images.model import Image
 
 ImageCells = tuple[str, tuple[str, ...], str, str, int]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from d4c_images.durations import show_span
 from d4c_images.report.progress import given_up, network, summary
-from d4c_images.run import Ending, Snapshot, Watcher
+from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
 LONG_BLOCK_S = 600.0  # shorter blocks are everyday life
 STALL_S = 900.0

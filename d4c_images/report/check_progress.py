@@ -14,8 +14,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from d4c_images.collection.check import CheckProgress
 from d4c_images.durations import show_span
-from d4c_images.report.check import CheckProgress
 
 LOG_EVERY_S = 30.0
 

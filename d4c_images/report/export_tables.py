@@ -10,8 +10,8 @@ from pathlib import Path
 
 from d4c_images.errors import D4CError
 from d4c_images.export import files
-from d4c_images.ledger import tables
-from d4c_images.ledger.reader import Reader, Row
+from d4c_images.ledger.file.reader import Reader, Row
+from d4c_images.ledger.questions import tables
 
 
 def write_tables(ledger: Reader, folder: Path) -> Iterator[Path]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from d4c_images.ledger import tables
-from d4c_images.ledger.reader import Params, Reader, Row, open_reader
+from d4c_images.ledger.file.reader import Params, Reader, Row, open_reader
+from d4c_images.ledger.questions import tables
 
 if TYPE_CHECKING:
     import pandas as pd

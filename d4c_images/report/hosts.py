@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from d4c_images import pace
-from d4c_images.ledger import overview
-from d4c_images.ledger.overview import HostInWork
-from d4c_images.ledger.reader import Reader
-from d4c_images.limits import HostLimits, LimitBook
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.questions import overview
+from d4c_images.ledger.questions.overview import HostInWork
+from d4c_images.policy import pace
+from d4c_images.policy.limits import HostLimits, LimitBook
 
 
 class State(StrEnum):

@@ -14,7 +14,7 @@ import numpy as np
 
 from d4c_images.identity import identify, unusable_reason, usable_url
 from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
-from d4c_images.ledger.chunk import Numbers, hashes_of
+from d4c_images.ledger.admission.chunk import Numbers, hashes_of
 from d4c_images.model import Image
 from d4c_images.sources.identifiers import Cell, identifier_cells
 

@@ -12,8 +12,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from d4c_images import ingest
 from d4c_images.durations import show_size, show_span
+from d4c_images.ingest import ingest
 from d4c_images.sources.layout import ASSOCIATED
 
 LOG_EVERY_S = 30.0

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
 from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary, waiting
-from d4c_images.run import Ending, Snapshot, Watcher
-from d4c_images.terminal import clean
+from d4c_images.steward.terms import Ending, Snapshot, Watcher
+from d4c_images.system.terminal import clean
 
 
 class LiveProgress(Watcher):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from d4c_images.durations import show_span
-from d4c_images.ledger import migrations
+from d4c_images.ledger.file import migrations
 
 LOG_EVERY_S = 30.0
 

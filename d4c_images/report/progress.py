@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
 
-from d4c_images import clocks
 from d4c_images.durations import show_size, show_span
 from d4c_images.model import Totals
-from d4c_images.run import Ending, Snapshot, Watcher
-from d4c_images.terminal import clean
+from d4c_images.steward.terms import Ending, Snapshot, Watcher
+from d4c_images.system import clocks
+from d4c_images.system.terminal import clean
 
 WINDOW_S = 60.0
 LOG_EVERY_S = 60.0

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from d4c_images.collection.check import SAMPLES, CheckReport
 from d4c_images.durations import show_size, show_span
 from d4c_images.errors import printable
-from d4c_images.ledger.questions import ImageCounts
-from d4c_images.report.check import SAMPLES, CheckReport
+from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.report.status import RunState, StatusReport
-from d4c_images.terminal import clean
+from d4c_images.system.terminal import clean
 
 PAUSED_NAMES = 5
 PAGE_TEXT = 100  # characters of a page's text

@@ -8,7 +8,7 @@ from d4c_images.durations import show_size, show_span
 from d4c_images.report.hosts import HostLine
 from d4c_images.report.progress import clock
 from d4c_images.report.render import Column, Section
-from d4c_images.terminal import clean
+from d4c_images.system.terminal import clean
 
 
 def section(lines: Iterable[HostLine], title: str = "Hosts, the one that ends last first") -> Section:

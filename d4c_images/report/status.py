@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d4c_images.ledger import liveness, overview, questions
-from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
-from d4c_images.ledger.reader import Reader
-from d4c_images.limits import HostLimits
+from d4c_images.ledger.file import liveness
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.questions import from_counters, overview
+from d4c_images.ledger.questions.overview import (
+    ArchiveState,
+    FailureCount,
+    HostState,
+    LastHost,
+    NonImageAnswer,
+    NotAgain,
+    RunRow,
+    Traffic,
+)
 from d4c_images.model import RecordStatus
+from d4c_images.policy.limits import HostLimits
 
 PAUSED_NAMES = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all
@@ -45,7 +55,7 @@ class StatusReport:
     run: RunState | None
     archives: tuple[ArchiveState, ...]
     records: dict[str, int]  # every status, with 0 where there is none
-    images: questions.ImageCounts
+    images: from_counters.ImageCounts
     failures: tuple[FailureCount, ...]
     not_again: tuple[NotAgain, ...]  # of stored images that were asked for again
     n_former: int  # what was stored before publishers changed it
@@ -83,7 +93,7 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         run=None if run is None else _run_state(run, ledger.copied_at or now),
         archives=tuple(overview.archives(ledger)),
         records=dict.fromkeys([status.value for status in RecordStatus], 0) | overview.records_by_status(ledger),
-        images=questions.image_counts(ledger.rows),
+        images=from_counters.image_counts(ledger.rows),
         failures=tuple(overview.failures(ledger)),
         not_again=tuple(overview.not_again(ledger)),
         n_former=overview.n_former(ledger),

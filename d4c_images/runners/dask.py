@@ -22,13 +22,14 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
-from d4c_images import __version__, clocks
+from d4c_images import __version__
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.run import Died, Event, Joined, Leaving, Reported
-from d4c_images.runners import quiet_dask, words
-from d4c_images.runners.meeting import Invitation, MeetingPlace
+from d4c_images.runners import dask_config, messages
 from d4c_images.runners.pipe_worker import Work
+from d4c_images.runners.rendezvous import Invitation, MeetingPlace
+from d4c_images.steward.terms import Died, Event, Joined, Leaving, Reported
+from d4c_images.system import clocks
 
 CLOSE_S = 5.0  # for all workers to end, before their connections are cut
 
@@ -61,7 +62,7 @@ class DaskRunner:
         """
         self._place, self._say = place, say
         self._run = secrets.token_hex(8)
-        self._setup = words.Setup(setup, quiet_dask.silence_s())
+        self._setup = messages.Setup(setup, dask_config.silence_s())
         self._events: queue.SimpleQueue[Event | D4CError] = queue.SimpleQueue()
         self._guests: dict[str, _Guest] = {}  # by Dask's address of them; only the thread of the loop touches it
         self._numbers = itertools.count()
@@ -125,14 +126,14 @@ class DaskRunner:
     ) -> None:
         self._closing = asyncio.Event()
         self._scheduler = _Scheduler(interface=interface, security=security)
-        self._scheduler.stream_handlers[words.OP] = self._hear
+        self._scheduler.stream_handlers[messages.OP] = self._hear
         self._scheduler.add_plugin(_Door(self))
         await self._scheduler
         closing = asyncio.ensure_future(self._closing.wait())
         started.set_result((asyncio.get_running_loop(), self._scheduler.address))
         while not self._closing.is_set():
             await self._give_up_silent()
-            await asyncio.wait([closing], timeout=self._setup.silence_s / words.BEATS)
+            await asyncio.wait([closing], timeout=self._setup.silence_s / messages.BEATS)
         end_at = time.monotonic() + CLOSE_S
         for guest in list(self._guests.values()):
             self._send(guest.number, Orders(drain=True, closed=True))
@@ -162,20 +163,20 @@ class DaskRunner:
         if guest is None:  # it has been given up
             return
         match said:
-            case words.Beat():
+            case messages.Beat():
                 guest.heard_at = time.monotonic()
                 self._tell(worker, said)
-            case words.Ready():
+            case messages.Ready():
                 guest.node, guest.clock_ahead_s = said.node, said.clock - clocks.now()
                 self._events.put(Joined(guest.number))
                 self._count()
-            case words.Unfit():
+            case messages.Unfit():
                 self._say(f"a worker on {said.node} goes away again: {said.why}")
             case Report():
                 self._events.put(Reported(guest.number, said))
-            case words.GoingHome():
+            case messages.GoingHome():
                 self._events.put(Leaving(guest.number))
-            case words.Done():
+            case messages.Done():
                 guest.is_closed = True
             case D4CError():
                 guest.is_closed = True
@@ -192,14 +193,14 @@ class DaskRunner:
     async def _kill(self, worker: int) -> None:
         address = self._address(worker)
         if address is not None:
-            self._tell(address, words.Die())
+            self._tell(address, messages.Die())
             await self._scheduler.remove_worker(address, stimulus_id="it gives no answer")
 
     def _address(self, worker: int) -> str | None:
         return next((address for address, guest in self._guests.items() if guest.number == worker), None)
 
-    def _tell(self, address: str, word: words.ToWorker) -> None:
-        self._scheduler.worker_send(address, words.message(word))
+    def _tell(self, address: str, word: messages.ToWorker) -> None:
+        self._scheduler.worker_send(address, messages.message(word))
 
     def _count(self) -> None:
         nodes = [guest.node for guest in self._guests.values() if guest.node is not None]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from d4c_images import child
 from d4c_images.errors import UsageError
-from d4c_images.runners import dask_settings
-from d4c_images.runners.crew import Exit
+from d4c_images.runners import dask_check
+from d4c_images.runners.worker_pool import Exit
+from d4c_images.system import child_process
 
 
 def main() -> int:
-    child.settle_in()
+    child_process.settle_in()
     try:
-        dask_settings.check()
+        dask_check.check()
     except UsageError:
         return Exit.NO_DASK
     from d4c_images.runners import dask_worker

@@ -1,4 +1,4 @@
-"""A worker process of a cluster: waits for a coordinator, works for it, and ends with it. Its parent (`crew`) starts the next one.
+"""A worker process of a cluster: waits for a coordinator, works for it, and ends with it. `worker_pool` starts the next one.
 
 The work itself is what any runner runs, in a thread. The main thread keeps in touch with the coordinator; where it is not
 answered for too long, the process ends at once, with all its requests: the hosts that it asks may be lent to others by then.
@@ -22,21 +22,22 @@ from distributed import Worker
 from distributed.comm.core import connect
 from distributed.security import Security
 
-from d4c_images import __version__, child, clocks
+from d4c_images import __version__
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.runners import quiet_dask, words  # noqa: F401 (Dask as we want it)
-from d4c_images.runners.crew import Exit, Terms
+from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.inbox import Inbox
-from d4c_images.runners.meeting import Invitation, MeetingPlace
+from d4c_images.runners.rendezvous import Invitation, MeetingPlace
+from d4c_images.runners.worker_pool import Exit, Terms
 from d4c_images.stores import partial
+from d4c_images.system import child_process, clocks
 
 LOOK_S = 1.0  # for a coordinator
 CONNECT_S = 20.0
 
 
 def main() -> int:
-    child.settle_in()
+    child_process.settle_in()
     terms: Terms = pickle.load(sys.stdin.buffer)
     leave = Leave()
     try:
@@ -137,7 +138,7 @@ class Session:
         self._worker = _Worker(
             self._invitation.address, security=security_of(self._invitation), name=f"{socket.gethostname()}-{os.getpid()}"
         )
-        self._worker.stream_handlers[words.OP] = self._hear
+        self._worker.stream_handlers[messages.OP] = self._hear
         try:
             await self._worker
         except (OSError, ValueError, RuntimeError):  # it has gone in this moment
@@ -152,57 +153,57 @@ class Session:
     async def _beat(self, silence_s: float) -> None:
         while True:
             self._end_if_silent(silence_s)
-            self._say(words.Beat(time.monotonic()))
-            await asyncio.sleep(silence_s / words.BEATS)
+            self._say(messages.Beat(time.monotonic()))
+            await asyncio.sleep(silence_s / messages.BEATS)
 
     def _end_if_silent(self, silence_s: float) -> None:
         if time.monotonic() > self._heard_at + silence_s:
             end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
 
     def _hear(self, word: bytes) -> None:
-        said: words.ToWorker = pickle.loads(word)
+        said: messages.ToWorker = pickle.loads(word)
         match said:
-            case words.Setup():
+            case messages.Setup():
                 self._worker.is_bound = True
                 self._beating = self._loop.create_task(self._beat(said.silence_s))
                 threading.Thread(target=self._work, args=(said,), name="work", daemon=True).start()
             case Orders():
                 self._inbox.put(said)
-            case words.Beat():
+            case messages.Beat():
                 self._heard_at = max(self._heard_at, said.at)
-            case words.Die():
+            case messages.Die():
                 end_at_once("the coordinator got no answer from this worker")
 
-    def _say(self, word: words.ToCoordinator) -> None:
-        self._worker.batched_stream.send(words.message(word))
+    def _say(self, word: messages.ToCoordinator) -> None:
+        self._worker.batched_stream.send(messages.message(word))
 
     # in the thread that works
 
-    def _tell(self, word: words.ToCoordinator) -> None:
+    def _tell(self, word: messages.ToCoordinator) -> None:
         self._loop.call_soon_threadsafe(self._say, word)
 
     def _part(self, code: Exit) -> None:
         assert self._exit is not None
         self._loop.call_soon_threadsafe(self._exit.set_result, code)
 
-    def _work(self, setup: words.Setup) -> None:
+    def _work(self, setup: messages.Setup) -> None:
         node = socket.gethostname()
         try:
             work = setup.work()
         except D4CError as error:
             print(f"d4c-images: {error}", file=sys.stderr, flush=True)
-            self._tell(words.Unfit(node, str(error)))
+            self._tell(messages.Unfit(node, str(error)))
             self._part(Exit.UNFIT)
             return
         partial.guard(lambda: self._end_if_silent(setup.silence_s))
-        self._tell(words.Ready(node, clocks.now()))
-        feed = _Feed(self._inbox, self._leave, self._grace_s, lambda: self._tell(words.GoingHome()))
+        self._tell(messages.Ready(node, clocks.now()))
+        feed = _Feed(self._inbox, self._leave, self._grace_s, lambda: self._tell(messages.GoingHome()))
         try:
             for report in work(feed):
                 feed.told(report)
                 self._tell(report)
             if feed.is_known_to_end:
-                self._tell(words.Done())
+                self._tell(messages.Done())
             self._part(Exit.AGAIN)
         except BaseException as error:
             if not isinstance(error, D4CError):

@@ -6,9 +6,9 @@ import queue
 import threading
 
 from d4c_images.model import Orders
-from d4c_images.run import Event, Joined, Reported
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.pipe_worker import Work
+from d4c_images.steward.terms import Event, Joined, Reported
 
 
 class InlineRunner:

@@ -13,9 +13,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-from d4c_images import child
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
+from d4c_images.system import child_process
 
 Feed = Callable[[float], Orders]
 Work = Callable[[Feed], Iterator[Report]]
@@ -24,7 +24,7 @@ Work = Callable[[Feed], Iterator[Report]]
 
 def serve() -> None:
     """The process from its first to its last step."""
-    child.settle_in()
+    child_process.settle_in()
     pipe = Connection(int(sys.argv[1]))
     try:
         steward_pid, setup = pickle.load(sys.stdin.buffer)

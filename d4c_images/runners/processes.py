@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 
-from d4c_images import child
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
-from d4c_images.run import Died, Event, Joined, Reported
 from d4c_images.runners.pipe_worker import Work
+from d4c_images.steward.terms import Died, Event, Joined, Reported
+from d4c_images.system import child_process
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 CLOSE_S = 5.0  # for all workers to end, before they are killed
-CHILD = f"""{child.WITH_OUR_PATH}
+CHILD = f"""{child_process.WITH_OUR_PATH}
 from d4c_images.runners.pipe_worker import serve
 serve()
 """
@@ -106,7 +106,7 @@ class ProcessRunner:
     def _start(self) -> int:
         number = next(self._numbers)
         ours, theirs = Pipe()
-        process = child.start(["-c", CHILD, str(theirs.fileno())], theirs.fileno())
+        process = child_process.start(["-c", CHILD, str(theirs.fileno())], theirs.fileno())
         theirs.close()
         assert process.stdin is not None
         try:
@@ -130,7 +130,7 @@ def _end(seat: _Seat) -> str:
         seat.process.kill()
         code = seat.process.wait()
     _give_up(seat)
-    return child.ending(code)
+    return child_process.ending(code)
 
 
 def _carry(outbox: queue.SimpleQueue[Orders | None], pipe: Connection) -> None:

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images import clocks, open_files
-from d4c_images.clocks import SteadyClock
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.model import FetchOptions
+from d4c_images.system import clocks, open_files
+from d4c_images.system.clocks import SteadyClock
 
 if TYPE_CHECKING:
     from d4c_images.runners.pipe_worker import Work
@@ -36,11 +36,11 @@ class WorkerSetup:
     sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
 
     def __call__(self) -> Work:
-        from d4c_images.examine import Examiner
         from d4c_images.fetch import Fetcher
-        from d4c_images.judge import Policy
+        from d4c_images.policy.judge import Policy
         from d4c_images.stores.pack import open_store
-        from d4c_images.worker import Clock, work
+        from d4c_images.worker.loop import Clock, work
+        from d4c_images.worker.verify import Examiner
 
         if self.sign is not None:
             await_sign(self.root / self.sign)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import IO
 
 from d4c_images.errors import SourceError
-from d4c_images.sources.box import READ_BYTES, Box, as_utf8, reading, some
+from d4c_images.sources.container import READ_BYTES, Box, as_utf8, reading, some
+from d4c_images.sources.encoding import decoded, encoding_of, first_line, line_end_of
 from d4c_images.sources.formats import refuse_other_formats
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
 from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
 from d4c_images.sources.lines import Block, blocks
 from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, last_part, read_meta
-from d4c_images.sources.records import Record, records
-from d4c_images.sources.writing import decoded, encoding_of, first_line, line_end_of
+from d4c_images.sources.rows import Record, records
 
 REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
 """GBIF's own tables, each with the columns that it must have."""

@@ -12,10 +12,10 @@ import zlib
 from pathlib import Path
 
 from d4c_images.errors import UsageError
-from d4c_images.sources.box import Box
+from d4c_images.sources.container import Box
+from d4c_images.sources.encoding import decoded, encoding_of, first_line
 from d4c_images.sources.header import MAX_HEADER_BYTES
 from d4c_images.sources.layout import LINKS, term
-from d4c_images.sources.writing import decoded, encoding_of, first_line
 
 ASK_FOR_DWCA = "ask GBIF for the format Darwin Core Archive (DWCA)"
 _KEY = r"[0-9]{7}-[0-9]{15,18}"

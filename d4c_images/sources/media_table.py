@@ -12,8 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from d4c_images.identity import split_cell, variants
-from d4c_images.identity.variants import Statement, Variant
+from d4c_images.identity import archive_variants, split_cell
+from d4c_images.identity.archive_variants import Statement, Variant
 from d4c_images.model import RecordName, RejectReason
 from d4c_images.sources.layout import ASSOCIATED, LINKS, Layout, term
 from d4c_images.sources.media import (
@@ -29,7 +29,7 @@ from d4c_images.sources.media import (
     reason_of_kind,
     unquoted,
 )
-from d4c_images.sources.records import Record
+from d4c_images.sources.rows import Record
 
 FIRST_NUMBER, N_NUMBERS = 10**17, 9 * 10**17
 MAX_RECORD_ID = 500
@@ -37,12 +37,12 @@ MAX_WORDS = 1_000  # characters of a title or an identifier that are kept as the
 KEPT_ROW_BYTES = 4 * ROW_START_CHARACTERS
 
 _COLUMN_ROLES = (
-    ("bestqualityaccessuri", variants.BEST),
-    ("goodqualityaccessuri", variants.GOOD),
-    ("mediumqualityaccessuri", variants.MEDIUM),
-    ("lowerqualityaccessuri", variants.LOWER),
-    ("thumbnailaccessuri", variants.THUMBNAIL),
-    ("thumbnailurl", variants.THUMBNAIL),
+    ("bestqualityaccessuri", archive_variants.BEST),
+    ("goodqualityaccessuri", archive_variants.GOOD),
+    ("mediumqualityaccessuri", archive_variants.MEDIUM),
+    ("lowerqualityaccessuri", archive_variants.LOWER),
+    ("thumbnailaccessuri", archive_variants.THUMBNAIL),
+    ("thumbnailurl", archive_variants.THUMBNAIL),
 )
 _WORDS = ("title", "caption", "description", "subjectorientation", "subjectpart")
 _GLOBAL = re.compile(r"(?:https?|urn|ark|doi|lsid|info):|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.IGNORECASE)
@@ -146,7 +146,7 @@ class MediaReader:
         pictures = ["" if _CUT_OFF.fullmatch(url) else url for url in absolute if not _SOUND.search(url) and not _VIDEO.search(url)]
         if not pictures:
             return RejectReason.TYPE_SOUND if _SOUND.search(absolute[0]) else RejectReason.TYPE_MOVING_IMAGE
-        return tuple(Statement((Variant(url, variants.ACCESS, is_access=True),)) for url in pictures)
+        return tuple(Statement((Variant(url, archive_variants.ACCESS, is_access=True),)) for url in pictures)
 
     def _stated(self, cells: Sequence[str], record_id: str) -> tuple[Statement, ...] | RejectReason:
         get = self._cell
@@ -158,8 +158,8 @@ class MediaReader:
         reason = reason_of_kind(get(cells, "type"), get(cells, "format"), access or "".join(url for url, _ in others))
         if reason is not None:
             return reason
-        role = variants.role_of(get(cells, "variant")) or variants.role_of(get(cells, "variantliteral"))
-        if role == variants.OFFLINE:
+        role = archive_variants.role_of(get(cells, "variant")) or archive_variants.role_of(get(cells, "variantliteral"))
+        if role == archive_variants.OFFLINE:
             return RejectReason.NOT_ONLINE
         usable = [(url, of) for url, of in others if _SCHEME.match(url)]
         pieces = split_cell(access) if access else []
@@ -168,10 +168,10 @@ class MediaReader:
                 return RejectReason.RELATIVE_URL if _RELATIVE.match(access) else RejectReason.NOT_HTTP
             pieces = []
         if len(pieces) > 1:
-            return tuple(Statement((Variant(url, variants.ACCESS, is_access=True),)) for url in pieces)
-        published = variants.hash_of(get(cells, "hashfunction"), get(cells, "hashvalue")) or (None, None)
+            return tuple(Statement((Variant(url, archive_variants.ACCESS, is_access=True),)) for url in pieces)
+        published = archive_variants.hash_of(get(cells, "hashfunction"), get(cells, "hashvalue")) or (None, None)
         size = (_pixels(get(cells, "pixelxdimension", "width")), _pixels(get(cells, "pixelydimension", "height")))
-        stated = [Variant(url, role or variants.ACCESS, True, *size, *published) for url in pieces]
+        stated = [Variant(url, role or archive_variants.ACCESS, True, *size, *published) for url in pieces]
         stated += [Variant(url, of, is_access=False) for url, of in usable]
         if not stated:
             has_relative = any(_RELATIVE.match(url) for url, _ in others)

@@ -14,7 +14,7 @@ from d4c_images.sources.archive import Source
 from d4c_images.sources.layout import term
 from d4c_images.sources.media import BROKEN_UTF8, CUT_MARK, gbif_id_of
 from d4c_images.sources.media_table import name_of
-from d4c_images.sources.records import Record
+from d4c_images.sources.rows import Record
 
 RECORDS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20

@@ -1,4 +1,4 @@
-"""Images as members of tar shards, for disks that count files. Knows no ledger, and cuts no shard (`stores.mending`).
+"""Images as members of tar shards, for disks that count files. Knows no ledger, and cuts no shard (`stores.shard_recovery`).
 
     <root>/packs/<token>-<number>.tar                 a shard (`stores.shard`); the token is that of the ledger
     <root>/packs/parts/<token>/.<gbif_id>-<NN>.<lease>.part   an image on its way

@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import OUT, machine
+from bench.common import OUT, machine
 from tests.damage import campaign, harm, subject
 from tests.damage.campaign import Counts, Plan
 from tests.damage.cases import FAMILIES, FORMATS, Scale, families_with_odds

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import d4c_images.worker  # noqa: F401 - for the memory that it takes
-from d4c_images.beside import Slow
+import d4c_images.worker.loop  # noqa: F401 - for the memory that it takes
 from d4c_images.decode import Decoder
-from d4c_images.decode.room import Room
-from d4c_images.examine import Examiner, Found, sniff_file
+from d4c_images.decode.memory_budget import Room
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
-from d4c_images.judge import Policy, judge
 from d4c_images.model import Claim, Reply, Status, Verdict
+from d4c_images.policy.judge import Policy, judge
 from d4c_images.stores.local import LocalStore
+from d4c_images.worker.threads import Slow
+from d4c_images.worker.verify import Examiner, Found, sniff_file
 
 EDGE = 48
 MODES = ("fresh", "fresh-small", "adopted", "adopted-small", "little", "little-small")

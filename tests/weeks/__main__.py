@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import OUT, machine
+from bench.common import OUT, machine
 from tests.weeks.campaign import Campaign, Options
 from tests.weeks.plan import Size
 

@@ -1,1 +1,1 @@
-"""One module per publisher whose hosts are known. Each exports `RULE`; `identity.rules` puts them in order."""
+"""One module per publisher whose hosts are known. Each exports `RULE`; `identity.registry` puts them in order."""

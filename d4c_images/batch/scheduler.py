@@ -1,0 +1,102 @@
+"""The batch scheduler whose job this process is: when does the job end, and how is it handed back? Knows nothing of images.
+
+What each scheduler tells a job differs. Slurm says the end of the job in the environment or by `scontrol`; Grid Engine tells a job
+nothing about its `h_rt`, so `qstat` is asked. Nobody answers within `PATIENCE_S`: then there is no known end, and the caller says
+so. A job is handed back by the scheduler's own means: Grid Engine queues a job again whose script exits with 99, Slurm does it by
+`scontrol requeue`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from xml.etree import ElementTree
+
+from d4c_images.durations import parse_span
+from d4c_images.errors import D4CError, UsageError
+from d4c_images.settings import Job, Scheduler
+from d4c_images.system import signals
+
+PATIENCE_S = 20.0
+SGE_AGAIN = 99
+"""The exit code by which a script asks Grid Engine to queue its job again. It works before `h_rt`, and not after it."""
+
+# Of what a job has left when it looks: this much, but no more than that, is kept for its end in good order.
+MARGIN_SHARE = 0.1
+MAX_MARGIN_S = 300.0
+
+Ask = Callable[[Sequence[str]], str]
+"""Runs a command of the scheduler and gives what it prints. Raises `D4CError` where there is no answer."""
+
+
+def ask(command: Sequence[str]) -> str:
+    try:
+        with signals.blocked():  # a signal to all processes of the job is no reason to have no answer
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise D4CError(f"'{' '.join(command)}' gave no answer within {PATIENCE_S:.0f} s") from None
+    except OSError as error:
+        raise D4CError(f"'{command[0]}' cannot be run: {error.strerror}") from None
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise D4CError(f"'{' '.join(command)}' failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def end_of(job: Job, now: float, ask: Ask = ask) -> float | None:
+    """Unix time at which the scheduler ends the job; None where the job has no limit. Raises `D4CError` where nobody says."""
+    if job.scheduler is Scheduler.SLURM:
+        return job.end_at or _slurm_end(ask(["scontrol", "show", "job", "--oneliner", job.job_id]), now)
+    return _sge_end(job, ask, now)
+
+
+def start_no_more_at(end_at: float, now: float) -> float:
+    """The moment before the end of a job at which it should begin to end."""
+    return end_at - min(MAX_MARGIN_S, MARGIN_SHARE * max(0.0, end_at - now))
+
+
+def hand_back(job: Job, ask: Ask = ask) -> int:
+    """Have the job queued again; returns the exit code that belongs to it. Raises `D4CError` where the scheduler will not."""
+    if job.scheduler is Scheduler.SGE:
+        return SGE_AGAIN
+    ask(["scontrol", "requeue", job.job_id])  # Slurm ends this very process soon
+    return 0
+
+
+def _slurm_end(text: str, now: float) -> float | None:
+    found = re.search(r"\bEndTime=(\S+)", text)
+    if found is None:
+        raise D4CError("scontrol names no EndTime of this job")
+    if re.search(r"\bTimeLimit=UNLIMITED\b", text) or found[1] in ("Unknown", "None"):
+        return None
+    try:
+        return _still_to_come(datetime.fromisoformat(found[1]), 0.0, now)
+    except ValueError:
+        raise D4CError(f"scontrol names an EndTime of '{found[1]}'") from None
+
+
+def _still_to_come(shown: datetime, later_s: float, now: float) -> float:
+    """So long after a local time; if the clock shows that twice, after the second one where the first would be over already."""
+    first, second = (shown.replace(fold=fold).timestamp() + later_s for fold in (0, 1))
+    return second if first <= now < second else first
+
+
+def _sge_end(job: Job, ask: Ask, now: float) -> float | None:
+    """Start of the task and the limits that were asked for; a queue's own limit is not to be seen here."""
+    limits = re.findall(r"\b[hs]_rt=([0-9:]+)", ask(["qstat", "-j", job.job_id]))
+    if not limits:
+        return None
+    try:
+        return _still_to_come(_sge_start(job, ask(["qstat", "-xml", "-s", "r"])), min(map(parse_span, limits)), now)
+    except (ElementTree.ParseError, UsageError, ValueError) as error:
+        raise D4CError(f"qstat answers what cannot be read: {error}") from None
+
+
+def _sge_start(job: Job, text: str) -> datetime:
+    for entry in ElementTree.fromstring(text).iter("job_list"):
+        started = entry.findtext("JAT_start_time")
+        if entry.findtext("JB_job_number") == job.job_id and entry.findtext("tasks") == job.task_id and started:
+            return datetime.fromisoformat(started)
+    raise ValueError(f"job {job.job_id} is not among the running ones")

@@ -1,0 +1,105 @@
+"""How far a `check` has come, in a small file beside the ledger, so that the next one goes on from there. Decides no finding.
+
+The file holds JSON: what is checked (`terms`), which parts are done, where each other part stands, and the numbers and findings
+so far. It is replaced as a whole, every few seconds, and removed at the end. If the folder cannot be written, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.file.snapshot import snapshot_of
+from d4c_images.ledger.questions import audit
+from d4c_images.system import clocks
+from d4c_images.system.small_files import json_of
+
+SUFFIX = ".check"
+FORMAT = 1
+SAVE_EVERY_S = 5.0
+MAX_AGE_S = 7 * 86400.0  # a collection has changed too much since
+
+
+def state_path(ledger: Path) -> Path:
+    return ledger.with_name(f"{ledger.name}{SUFFIX}")
+
+
+def fingerprint(ledger: Reader) -> list[object]:
+    """Changes whenever something is committed to the file that is read, by whichever process."""
+    path = ledger.path if ledger.copied_at is None else snapshot_of(ledger.path)
+    return [*_marks(path), *_marks(Path(f"{path}-wal"))]
+
+
+class CheckState:
+    """Keeps the state of one check. `terms` are what two runs must have in common for one to go on where the other has stopped."""
+
+    def __init__(self, ledger: Reader, terms: dict[str, object], clock: Callable[[], float] = clocks.now) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._path = state_path(ledger.path)
+        found = ledger.path.stat()
+        self._terms = {"format": FORMAT, "ledger": [found.st_dev, found.st_ino], **terms}
+        self._saved_at = clock()
+        self._mark: dict[str, Any] | None = None
+
+    def load(self) -> dict[str, Any] | None:
+        """What an earlier run has marked, if this one may go on from it.
+
+        Findings are not looked at again, so what has some counts for as long as nobody has had the ledger to mend it.
+        """
+        try:
+            kept = json_of(self._path)
+            age_s = self._clock() - kept["saved_at"]
+            is_same = kept["terms"] == self._terms and -60 < age_s < MAX_AGE_S
+            if is_same and (not kept["mark"]["counts"] or kept["last_run"] == audit.last_run(self._ledger)):
+                mark: dict[str, Any] = kept["mark"]
+                return mark
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # there is none, or it is not ours
+        return None
+
+    def mark(self, mark: dict[str, Any]) -> None:
+        """Everything before this is counted, and nothing after it. Saved when it is time to."""
+        self._mark = mark
+        if self.is_due():
+            self.save()
+
+    def is_due(self) -> bool:
+        """Whether the next mark will be saved."""
+        return self._clock() - self._saved_at >= SAVE_EVERY_S
+
+    def save(self) -> None:
+        """Save the last mark now."""
+        self._saved_at = self._clock()
+        if self._mark is None:
+            return
+        run_id = audit.last_run(self._ledger)
+        kept = {"terms": self._terms, "saved_at": self._saved_at, "last_run": run_id, "mark": self._mark}
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
+        try:
+            new.write_text(json.dumps(kept), encoding="utf-8")
+            new.replace(self._path)
+        except OSError:  # a read-only folder, a full disk: then the next check begins anew
+            self._remove(new)
+
+    def forget(self) -> None:
+        self._mark = None
+        self._remove(self._path)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+def _marks(path: Path) -> list[int]:
+    """Size and time of a file; of an empty or missing one, nothing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return [0, 0]
+    return [found.st_size, found.st_mtime_ns] if found.st_size else [0, 0]

@@ -1,0 +1,66 @@
+"""Takes the files of placeholders out of the collection, and brings them back. Decides nothing about an image.
+
+The order of writes: the row says that there is no image, one copy of the bytes is kept and durable, the file goes, the ledger
+forgets the file. Killed in between, the next call goes on. Back again: the bytes, durable; then the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from d4c_images import crash
+from d4c_images.errors import D4CError
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import placeholders
+from d4c_images.ledger.queue.placeholders import Claimed, Restored
+from d4c_images.stores import Keep, Place, Store
+from d4c_images.stores.quarantine import Aside
+
+CHUNK = 200  # files are removed one by one, and a shared disk takes its time
+OPEN_FILES = 100
+
+
+def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], bool]) -> int:
+    """Take away the files that the ledger has listed. Returns how many; stops between two chunks where `stop()` says so."""
+    n = 0
+    while not stop() and (files := placeholders.to_set_aside(ledger, CHUNK)):
+        for file in files:
+            if file.is_placeholder:
+                aside.keep(Place(file.path, file.offset), file.size_bytes, file.sha256)
+        crash.point("aside.kept")
+        for file in files:
+            if not file.is_an_image:
+                if file.offset is None:  # what is in a shard stays there, and is nobody's
+                    store.remove(file.path)
+                n += 1
+        crash.point("aside.removed")
+        placeholders.forget_files(ledger, [file.image_id for file in files])
+    return n
+
+
+def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int, progress: placeholders.Progress) -> int:
+    """Make the images with these bytes successes again, without asking anybody. Returns how many."""
+    kept = aside.find(sha256)
+
+    def restore(images: Sequence[Claimed]) -> list[Restored]:
+        if kept is None:
+            raise D4CError(f"the bytes of {sha256.hex()} are not kept any more: download --retry-failed fetches them anew")
+        return _put(store, kept, images)
+
+    return placeholders.allow(ledger, sha256, now, restore, progress)
+
+
+def _put(store: Store, kept: Path, images: Sequence[Claimed]) -> list[Restored]:
+    body = kept.read_bytes()
+    places: list[Place | None] = []
+    for at in range(0, len(images), OPEN_FILES):
+        keeps = []
+        for image in images[at : at + OPEN_FILES]:
+            partial = store.begin(image.gbif_id, image.image_no, 0)
+            partial.write(body)
+            keeps.append(Keep(partial, kept.suffix.removeprefix("."), may_replace=True))
+        places += store.put(keeps)
+    if None in places:
+        raise D4CError(f"somebody else writes into the images of {kept.name}")
+    return [Restored(place.path, place.offset, len(body)) for place in places if place is not None]

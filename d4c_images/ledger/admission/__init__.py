@@ -1,0 +1,1 @@
+"""How rows of sources become images, records and links, once each. Fetches and settles nothing."""

@@ -1,0 +1,71 @@
+"""A whole copy of a ledger before it is changed. Made by the connection of the one process that owns it; changes nothing in it.
+
+It is written under another name, made durable, then renamed: a file with the name of a backup is a whole one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from d4c_images import crash
+from d4c_images.errors import LedgerError
+from d4c_images.ledger.file.connect import Ledger
+
+PAGES_PER_STEP = 2_000  # 16 MB
+
+
+def free_name(path: Path, version: int) -> Path:
+    """Where the backup of a ledger of this version goes. An older backup is never replaced."""
+    first = path.with_name(f"{path.name}.v{version}.backup")
+    name, n = first, 1
+    while name.exists():
+        n += 1
+        name = first.with_name(f"{first.name}.{n}")
+    return name
+
+
+def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> None:
+    """Copy the ledger to `target`; `show` is called with the pages that are done, and all pages.
+
+    Raises `LedgerError` if it cannot be written; nothing with the name `target` is there then.
+    """
+    new = target.with_name(f"{target.name}.new")
+    try:
+        _remove(new)  # of an attempt that was killed
+        with closing(sqlite3.connect(new, isolation_level=None)) as copy:
+            copy.execute("PRAGMA journal_mode = OFF")
+            copy.execute("PRAGMA synchronous = OFF")
+            # Steps are safe: the only connection that could write in between is the one that copies.
+            ledger.connection.backup(copy, pages=PAGES_PER_STEP, progress=lambda _, left, total: show(total - left, total))
+            # Whoever puts the backup in the ledger's place finds it free.
+            copy.execute("UPDATE runs SET ended_at = heartbeat_at, ending = 'ended' WHERE run_id IN (SELECT run_id FROM owner)")
+            copy.execute("DELETE FROM owner")
+        with new.open("rb+") as file:
+            os.fsync(file.fileno())
+        crash.point("backup.before_rename")
+        new.rename(target)
+        _sync_folder(target.parent)
+        crash.point("backup.after_rename")
+    except (sqlite3.Error, OSError) as error:
+        _remove(new)
+        raise LedgerError(f"the backup {target} cannot be written ({error}); the ledger is as it was") from error
+    except BaseException:
+        _remove(new)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)

@@ -1,0 +1,182 @@
+"""Opens the ledger for its one writer: creation, checks of what the file is, pragmas, transactions. Asks no questions of it.
+
+Readers use `ledger.file.reader`. A writer must own the ledger (`ledger.file.owner`); each transaction checks that it still does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
+from d4c_images.ledger.file import identify, schema, views
+
+BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
+PAGE_SIZE_BYTES = 8192
+CACHE_KIB = 16 * 1024  # four times as much, and the system's cache after it, is 3 % faster: `bench.scale`
+CHECKPOINT_PAGES = 16_000  # 128 MB of log are folded in at once: a page that changed often is written once, for two fsyncs
+
+
+class Guard(Protocol):
+    """Keeps others away from a ledger on a shared disk, where the row in `owner` alone cannot."""
+
+    def check(self) -> None:
+        """Raise `LedgerLost` where another process has the ledger by now."""
+
+    def beat(self, now: float) -> None:
+        """Leave a sign of life; not within a transaction."""
+
+
+class Ledger:
+    """The writer's connection. `run_id` is None until `owner.take` has been called."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self._file = _file_id(path)
+        self.run_id: int | None = None
+        self.guard: Guard | None = None
+        self.ending = "ended"  # what `runs` will say of this run
+        self.lead_s = 0.0  # by which the times in it are ahead of the clock: that was set back since they were written down
+        self.n_done = 0  # likewise: images settled, or rows read in
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction: committed at the end, rolled back on any exception.
+
+        Raises `LedgerLost` before anything is written when another run has taken the ledger over, `LedgerLocked` when the
+        file stays locked for longer than the busy timeout, `LedgerError` on a full disk or an I/O error.
+        """
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if self.run_id is not None:
+                    self._check_owner()
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            raise explain(error, self.path) from error
+
+    def _check_owner(self) -> None:
+        if self.guard is not None:
+            self.guard.check()
+        row = self.connection.execute("SELECT run_id FROM owner").fetchone()
+        if row is None or row[0] != self.run_id:
+            raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
+
+    def check_place(self) -> None:
+        """Raise `LedgerLost` where the file has been deleted, moved or replaced: SQLite would write on where nobody looks."""
+        if _file_id(self.path) != self._file:
+            raise LedgerLost(f"{self.path} has been deleted, moved or replaced while this run was at work on it")
+
+    def sync(self) -> None:
+        """Have on the disk what has been committed, beside readers that do not look at an old state (docs/adr/0036)."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            raise explain(error, self.path) from error
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file, so that it can be copied as one file, and close."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError:
+            pass  # a reader holds on to it; the log stays beside the file and loses nothing
+        self.connection.close()
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = False) -> Ledger:
+    """Open an existing ledger for writing, or make a new one with `create`. On a shared disk it is held until it is closed.
+
+    It may be of an older version: `migrations` brings it up to date, once it is owned. Raises `UsageError` if there is no such
+    file, and `LedgerError`, before anything is written, if it is no ledger of this program, if it is a newer version's, or if its
+    tables are those of no version.
+    """
+    exists = path.exists() and path.stat().st_size > 0
+    if not exists and not create:
+        raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'")
+    if not exists and not path.absolute().parent.is_dir():
+        raise UsageError(f"cannot make the ledger {path}: there is no folder {path.absolute().parent}")
+    if exists:
+        identify.inspect(path, may_be_new=True)
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        if on_shared_disk:  # before the first read: a write-ahead log left here is then folded in without shared memory
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        found = identify.judge(connection, path, may_be_new=True)
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
+        connection.execute(f"PRAGMA journal_mode = {'TRUNCATE' if on_shared_disk else 'WAL'}")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if on_shared_disk else 'NORMAL'}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if found.version == 0:
+            _create(connection)
+        _drop_statistics(connection)
+    except sqlite3.DatabaseError as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path) from error
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    return Ledger(path, connection)
+
+
+def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
+    """The one clear line for an error of SQLite."""
+    text = str(error)
+    if "file is not a database" in text:
+        return LedgerError(f"{path} is no SQLite file, so it is no ledger")
+    if "locked" in text or "busy" in text:
+        return LedgerLocked(
+            f"{path} stays locked by another process (waited {BUSY_TIMEOUT_S:.0f} s): nothing committed is lost; end that "
+            "process, then run the same command again"
+        )
+    if "full" in text:
+        return LedgerError(
+            f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again"
+        )
+    if "readonly" in text or "unable to open" in text:
+        return LedgerError(f"{path} cannot be opened for writing ({text})")
+    return LedgerError(f"{path}: {text}")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:  # nobody else has made it in the meantime
+        for statement in schema.statements(schema.TABLES + views.VIEWS):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _drop_statistics(connection: sqlite3.Connection) -> None:
+    """Undo an ANALYZE of an earlier day: figures of a ledger that was small then make SQLite read all of it now (docs/adr/0044)."""
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE name IN ('sqlite_stat1', 'sqlite_stat4')").fetchall()
+    if tables:
+        connection.execute("BEGIN IMMEDIATE")
+        for (table,) in tables:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA writable_schema = RESET")  # has the schema read again, without the figures

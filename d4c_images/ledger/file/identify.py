@@ -1,0 +1,177 @@
+"""What a file is: a ledger of ours or not, of which version, and whether it has the tables of that version. Changes nothing.
+
+`inspect` looks at a file before anybody opens it for good: it leaves the bytes as they are and no files beside it. `judge` looks
+through a connection. Objects that are not ours are nobody's business: people add tables, indexes, views and triggers of their own,
+and `ANALYZE` adds statistics. Views of ours are ignored too, since each migration makes them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from d4c_images.errors import LedgerError
+from d4c_images.ledger.file import schema, versions
+
+MAGIC = b"SQLite format 3\0"
+HEADER_BYTES = 100  # https://www.sqlite.org/fileformat2.html#the_database_header
+USER_VERSION_AT, APPLICATION_ID_AT = 60, 68
+BUSY_TIMEOUT_S = 10.0
+
+OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)"
+UNFINISHED = "SELECT EXISTS (SELECT 1 FROM ledger_migrations WHERE finished_at IS NULL)"
+
+# Comments and blanks go; a name in quotes is the name: ALTER TABLE ... RENAME adds them.
+TOKEN = re.compile(
+    r"""(?P<left_out>\s+|--[^\n]*|/\*.*?\*/) | (?P<text>'(?:[^']|'')*')
+        | "(?P<double>\w+)" | `(?P<back>\w+)` | \[(?P<square>\w+)\] | (?P<word>[\w$]+) | (?P<other>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that may be used as a ledger. Version 0: it holds nothing yet."""
+
+    version: int
+    under_way: bool = False  # a migration to this version has begun and not ended
+
+
+def normalised(sql: str) -> str:
+    """A statement without comments, line breaks and quotes that mean nothing."""
+    return " ".join(match[match.lastgroup or 0] for match in TOKEN.finditer(sql) if match.lastgroup != "left_out")
+
+
+def objects(connection: sqlite3.Connection) -> dict[str, str]:
+    """`table image_rows` and the digest of its statement, for each table, index, view and trigger."""
+    return {
+        f"{kind} {name}": hashlib.sha256(normalised(sql).encode()).hexdigest()[:12]
+        for kind, name, sql in connection.execute(OBJECTS)
+    }
+
+
+def digest(found: Mapping[str, str]) -> str:
+    """One digest for all of these objects."""
+    return hashlib.sha256("\n".join(f"{name} {value}" for name, value in sorted(found.items())).encode()).hexdigest()[:12]
+
+
+def stored(found: Mapping[str, str]) -> dict[str, str]:
+    """Those that hold rows, without views and triggers."""
+    return {name: value for name, value in found.items() if name.startswith(("table ", "index "))}
+
+
+def inspect(path: Path, *, may_be_new: bool = False) -> Found | None:
+    """What the file is, as `judge` says, before anything is written: no byte of it changes, and no `-wal` or `-shm` comes to be.
+
+    None: that cannot be said without changing something (a transaction of a killed process must be rolled back first), or not
+    read at all; whoever opens the ledger then meets the same and must `judge` it. Raises `LedgerError` as `judge` does.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER_BYTES)
+    except OSError:
+        return None
+    if not header:
+        return None
+    if header[: len(MAGIC)] != MAGIC:
+        raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
+    if _begins_with_content(Path(f"{path}-journal")):
+        if int.from_bytes(header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4]) not in (0, schema.APPLICATION_ID):
+            raise _foreign(path)
+        return None
+    try:
+        with looking_at(path) as connection:
+            return judge(connection, path, may_be_new=may_be_new)
+    except sqlite3.DatabaseError:
+        return None
+
+
+@contextmanager
+def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing, to a file of which `inspect` says what it is."""
+    # Without a log the file alone says all; taken for a still one, it is read without locks and without files beside it. A log
+    # that is there has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
+    options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+        yield connection
+
+
+def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> Found:
+    """What the open file is. Raises `LedgerError`, naming the file and what it is, unless we can use it or migrate it."""
+    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    is_empty: int = connection.execute(IS_EMPTY).fetchone()[0]
+    if may_be_new and is_empty and application_id in (0, schema.APPLICATION_ID) and version == 0:
+        return Found(0)
+    if application_id != schema.APPLICATION_ID:
+        raise _foreign(path)
+    if version > schema.SCHEMA_VERSION:
+        raise LedgerError(
+            f"{path} was written by a newer d4c-images (ledger version {version}, known here {schema.SCHEMA_VERSION}): "
+            "upgrade first"
+        )
+    present = objects(connection)
+    if "table ledger_migrations" in present and version > 1 and connection.execute(UNFINISHED).fetchone()[0]:
+        return Found(version, under_way=True)
+    _compare(present, version, path)
+    return Found(version)
+
+
+def _compare(present: Mapping[str, str], version: int, path: Path) -> None:
+    """Raise `LedgerError` unless all tables and indexes of this version are there as it has them."""
+    expected = stored(versions.SHAPES.get(version, {}))
+    wrong = [name for name, value in expected.items() if present.get(name) != value]
+    if expected and not wrong:
+        return
+    early = versions.EARLY.get(digest(stored(present)))
+    if early is not None:
+        commit, day = early
+        raise LedgerError(
+            f"{path} is a ledger of an early development version of d4c-images 0.1.0 (commit {commit}, {day}), which no release "
+            "can read or migrate: go on with that commit, or make a new ledger with 'd4c-images init SOURCE --ledger OTHER'"
+        )
+    what = f"{wrong[0]} is {'not as that version has it' if wrong[0] in present else 'missing'}" if wrong else "there is none"
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    raise LedgerError(
+        f"{path} says that it is a ledger of version {version}, but {what}{more}: it is of an early development version of "
+        "d4c-images 0.1.0, from before 2026-11-29, or was changed by hand. Go on with the program that made it, or make a new "
+        "ledger with 'd4c-images init SOURCE --ledger OTHER'"
+    )
+
+
+def unfinished(path: Path, version: int) -> LedgerError:
+    """What is said of a ledger that is half of one version and half of another."""
+    return LedgerError(
+        f"{path} is in the middle of a migration to ledger version {version}, under way or interrupted: "
+        f"'d4c-images migrate --ledger {path}' goes on with it"
+    )
+
+
+def outdated(path: Path, version: int, why: str) -> LedgerError:
+    """What is said of an older ledger that must be migrated first."""
+    return LedgerError(
+        f"{path} is of ledger version {version}, this d4c-images needs version {schema.SCHEMA_VERSION}{why}: "
+        f"'d4c-images migrate --ledger {path}' migrates it"
+    )
+
+
+def _foreign(path: Path) -> LedgerError:
+    return LedgerError(f"{path} is an SQLite file, but no ledger of d4c-images")
+
+
+def _begins_with_content(path: Path) -> bool:
+    """Whether there is such a file and its first byte means something: SQLite's own rule for a journal (TRUNCATE, PERSIST)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) not in (b"", b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,457 @@
+"""Brings an older ledger to the current version: what each version changed, and how that is done to 10^8 rows. Asks nothing else.
+
+A migration is a list of steps. Most are statements of no length: new tables, new columns. If all steps are such, or change no more
+rows than one chunk has, one transaction does everything, `user_version` included: the ledger is of one version or of the other.
+
+A `Walk` changes rows, in committed chunks, and goes on after a kill. The first transaction of a migration that has one raises
+`user_version` and notes in `ledger_migrations` that it is under way; the last one notes that it has ended. In between, programs of
+the older version refuse the ledger as a newer one's, this one refuses it as unfinished, and there are no views that could show
+other people half of each version.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import dropwhile
+from pathlib import Path
+
+from d4c_images import __version__, crash
+from d4c_images.durations import show_size
+from d4c_images.errors import LedgerError, Stopped, printable
+from d4c_images.ledger.file import backup, identify, owner, schema, versions, views
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.identify import Found
+
+AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that was asked for something else
+RESERVE_BYTES = 256 << 20  # of rows that change, for the log; less for a ledger that is smaller
+LITTLE_BYTES = 1 << 20  # what new tables and views take
+CHUNK_ROWS = 20_000
+
+TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """New tables: created by the statements in `schema.TABLES`, with their indexes and first rows."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A new column, the last one of its table, with a constant default or none."""
+
+    table: str
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Any statements that take no longer for more images: DROP and RENAME of tables and columns that a `Walk` has replaced,
+    and what is filled by host."""
+
+    statements: str
+
+
+Change = Callable[[sqlite3.Connection, Mapping[str, int]], None]
+"""What one statement cannot do; with the keys `after` and `upto` of a chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A change that is made to chunk after chunk of a table's rows: those with `:after < key <= :upto`."""
+
+    table: str
+    key: str  # the table's INTEGER PRIMARY KEY, or the first column of its primary key if that is an integer
+    change: str | Change  # a statement, or a function
+    then: str | None = None  # another statement for the same chunk
+    grows_by: float = 0.0  # bytes that the ledger grows by, as a share of its size
+    chunk_rows: int = CHUNK_ROWS
+
+    def span(self) -> str:
+        """The question for the first key and the last; two, since SQLite finds only a single one by the index."""
+        of = f"FROM {self.table}"
+        return f"SELECT (SELECT min({self.key}) {of}), (SELECT max({self.key}) {of})"
+
+    def chunk_end(self) -> str:
+        """The question for the last key of the chunk after a key."""
+        keys = f"SELECT {self.key} AS key FROM {self.table} WHERE {self.key} > ? ORDER BY {self.key} LIMIT ?"  # noqa: S608 - likewise
+        return f"SELECT max(key) FROM ({keys})"  # noqa: S608
+
+    def count(self) -> str:
+        """The question for the number of rows, up to a limit."""
+        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} LIMIT ?)"  # noqa: S608
+
+    def run(self, db: sqlite3.Connection, after: int, upto: int) -> None:
+        """Change one chunk."""
+        keys = {"after": after, "upto": upto}
+        if isinstance(self.change, str):
+            db.execute(self.change, keys)
+        else:
+            self.change(db, keys)
+        if self.then is not None:
+            db.execute(self.then, keys)
+
+
+Step = Tables | Column | Script | Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """From the version before to this one. A step may find its work done: a table or a column that is there is left alone."""
+
+    version: int
+    steps: tuple[Step, ...]
+
+
+def _of_schema(*names: str) -> str:
+    """The statements of the schema that create these indexes and triggers."""
+    created = re.compile(rf"\s*(?:--[^\n]*\n\s*)*CREATE (?:INDEX|TRIGGER) (?:{'|'.join(names)})\b")
+    return "".join(filter(created.match, schema.statements(schema.TABLES)))
+
+
+def _take_labels_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
+    from d4c_images.ledger.admission import labels  # brings numpy, which nobody else needs who opens a ledger
+
+    labels.take_over(db, keys)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        2,
+        (
+            Tables(
+                (
+                    *("ledger_migrations", "checkpoints", "recounted_tallies"),
+                    *("record_changes", "link_changes", "follower_changes", "politeness_groups", "shut_doors", "image_totals"),
+                    *("label_rows", "label_taxa", "label_shared"),
+                    *("picture_rows", "joined_images"),
+                )
+            ),
+            # Sums over hosts, and the documents of an init that was killed before its end: rows that are few beside the images.
+            Script(
+                """
+                INSERT INTO image_totals (status, error_type, n, n_final, size_bytes)
+                SELECT status, error_type, sum(n), sum(n_final), sum(size_bytes) FROM tallies GROUP BY status, error_type;
+                INSERT INTO link_changes (parent_id, after_gbif_id, upto_gbif_id)
+                SELECT DISTINCT u.parent_id, -9223372036854775808, 9223372036854775807 FROM unfolded AS u
+                WHERE EXISTS (
+                    SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = u.parent_id AND l.is_first = 0);
+                """
+            ),
+            Script(_of_schema("tallies_insert", "tallies_update", "tallies_delete", "host_blocked", "host_grouped", "host_paused")),
+            # The name is a view's from now on. Old rows go with their chunk: new ones take their pages, and little is left to drop.
+            Walk(
+                "labels",
+                "gbif_id",
+                _take_labels_over,
+                "DELETE FROM labels WHERE gbif_id > :after AND gbif_id <= :upto",
+                grows_by=0.1,
+            ),
+            Script("DROP TABLE labels;\n"),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a part of the work is: pages of a backup, or keys of a table."""
+
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a migration is done."""
+
+    backup: Path | None = None  # None: beside the ledger
+    no_backup: bool = False
+    leave_as_is: bool = False  # no migration: the ledger is going to be deleted
+    show: Callable[[Progress], None] = lambda progress: None
+    stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A step, and where it stands: of the migration to `version`, the step number `number`."""
+
+    version: int
+    number: int
+    step: Step
+
+
+def is_readable(version: int) -> bool:
+    """Whether what a ledger of this version has means what it means now: newer versions only brought tables."""
+    return all(isinstance(place.step, Tables) for place in _places(version))
+
+
+def check_usable(
+    path: Path, found: Found | None, terms: Terms | None, connection: sqlite3.Connection | None = None
+) -> None:
+    """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done without being asked for.
+
+    It is looked at through `connection`, or by itself.
+    """
+    if found is None or terms is not None or found.version == 0:
+        return
+    if found.under_way:
+        raise identify.unfinished(path, found.version)
+    if found.version == schema.SCHEMA_VERSION:
+        return
+    with nullcontext(connection) if connection is not None else identify.looking_at(path) as looking:
+        takes_long = not _is_done_at_once(looking, _places(found.version))
+    if takes_long:
+        raise identify.outdated(path, found.version, ", which changes its rows")
+    if path.stat().st_size > AUTOMATIC_BYTES:
+        raise identify.outdated(path, found.version, f", and its backup takes {show_size(path.stat().st_size)}")
+
+
+def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -> bool:
+    """Whether no table that is walked through has more rows than one chunk."""
+    walks = [place.step for place in places if isinstance(place.step, Walk)]
+    tables = {name for (name,) in connection.execute(TABLES)}
+    return all(
+        walk.table not in tables or connection.execute(walk.count(), (walk.chunk_rows + 1,)).fetchone()[0] <= walk.chunk_rows
+        for walk in walks
+    )
+
+
+def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+    """Bring a ledger that we own to the current version; nothing happens if it is. `terms` is None if nobody has asked for it.
+
+    Raises `LedgerError` if it must be asked for, if there is too little room, or if names are taken; then nothing has changed.
+    Raises `Stopped` in the middle of a walk; the next call goes on there.
+    """
+    found = identify.judge(ledger.connection, ledger.path)
+    check_usable(ledger.path, found, terms, ledger.connection)
+    if found.version == schema.SCHEMA_VERSION and not found.under_way:
+        return
+    work = _Work(ledger, terms or Terms(), clock, say)
+    if found.under_way:
+        work.go_on()
+    else:
+        work.begin(found.version)
+
+
+class _Work:
+    """One migration of a ledger that we own."""
+
+    def __init__(self, ledger: Ledger, terms: Terms, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._ledger, self._terms, self._clock, self._say = ledger, terms, clock, say
+        self._heart = owner.Heart(ledger, clock)
+
+    def begin(self, version: int) -> None:
+        places = _places(version)
+        self._check_names(version)
+        copy = self._backup_name(version)
+        self._check_room(places, copy)
+        if copy is not None:
+            backup.write(self._ledger, copy, lambda done, total: self._show("backup", done, total))
+        row = {
+            "from_version": version,
+            "to_version": schema.SCHEMA_VERSION,
+            "program": __version__,
+            "backup": printable(str(copy.absolute())) if copy else None,
+            "began_at": int(self._clock()),
+        }
+        in_one = _is_done_at_once(self._ledger.connection, places)
+        with self._ledger.transaction() as db:
+            _create(db, ("ledger_migrations",))
+            for name in _names_of("view", version):
+                db.execute(f"DROP VIEW IF EXISTS {name}")
+            db.execute(
+                """INSERT INTO ledger_migrations (from_version, to_version, program, backup, began_at, at_version, at_step)
+                   VALUES (:from_version, :to_version, :program, :backup, :began_at, :from_version, 0)""",
+                row,
+            )
+            db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+            if in_one:
+                for place in places:
+                    _change(db, place.step)
+                self._end(db)
+            crash.point("migrate.before_begun")
+        crash.point("migrate.begun")
+        if not in_one:
+            self._take_steps(places, None)
+        self._report(version, copy)
+
+    def go_on(self) -> None:
+        """After an interruption, maybe by a program of a version in between: what it has done of ours counts."""
+        row = self._ledger.connection.execute(
+            "SELECT from_version, at_version, at_step, at_key FROM ledger_migrations WHERE finished_at IS NULL"
+        ).fetchone()
+        from_version, at_version, at_step, at_key = row
+        places = list(dropwhile(lambda place: (place.version, place.number) < (at_version, at_step), _places(from_version)))
+        self._check_room(places, None)
+        with self._ledger.transaction() as db:
+            db.execute(
+                "UPDATE ledger_migrations SET to_version = ?, program = ? WHERE finished_at IS NULL",
+                (schema.SCHEMA_VERSION, __version__),
+            )
+            db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+        self._take_steps(places, at_key)
+        self._report(from_version, None)
+
+    def _take_steps(self, places: Sequence[_Place], at_key: int | None) -> None:
+        for place in places:
+            if isinstance(place.step, Walk):
+                self._walk(place, place.step, at_key)
+            else:
+                with self._ledger.transaction() as db:
+                    _change(db, place.step)
+                    _note(db, place.version, place.number + 1, None)
+                    crash.point("migrate.before_step")
+            crash.point("migrate.after_step")
+            at_key = None
+        with self._ledger.transaction() as db:
+            self._end(db)
+            crash.point("migrate.before_end")
+        crash.point("migrate.after_end")
+
+    def _walk(self, place: _Place, walk: Walk, after: int | None) -> None:
+        first, last = self._ledger.connection.execute(walk.span()).fetchone()
+        while first is not None and (after is None or after < last):
+            if after is None:
+                after = first - 1
+            with self._ledger.transaction() as db:
+                upto = db.execute(walk.chunk_end(), (after, walk.chunk_rows)).fetchone()[0]
+                walk.run(db, after, upto)
+                _note(db, place.version, place.number, upto)
+                crash.point("migrate.before_chunk")
+            crash.point("migrate.after_chunk")
+            after = upto
+            self._show(f"version {place.version}, {walk.table}", after - first + 1, last - first + 1)
+            if self._terms.stop():
+                raise Stopped(f"a signal came: stopped while {walk.table} was migrated, all committed; run the same command again")
+        with self._ledger.transaction() as db:
+            _note(db, place.version, place.number + 1, None)
+
+    def _end(self, db: sqlite3.Connection) -> None:
+        for statement in schema.statements(views.VIEWS):
+            db.execute(statement)
+        db.execute(
+            """UPDATE ledger_migrations SET finished_at = ?, at_version = NULL, at_step = NULL, at_key = NULL
+               WHERE finished_at IS NULL""",
+            (int(self._clock()),),
+        )
+
+    def _check_names(self, version: int) -> None:
+        """Raise `LedgerError` if somebody has given a name to an object of their own that a newer version needs."""
+        present = {name.partition(" ")[2]: name for name in identify.objects(self._ledger.connection)}
+        for name in versions.SHAPES[schema.SCHEMA_VERSION]:
+            there = present.get(name.partition(" ")[2])
+            if there is not None and there not in versions.SHAPES[version]:
+                raise LedgerError(
+                    f"{self._ledger.path} has a {there} that is not ours, and ledger version {schema.SCHEMA_VERSION} needs that "
+                    "name: rename or drop it first. Nothing was changed"
+                )
+
+    def _check_room(self, places: Sequence[_Place], copy: Path | None) -> None:
+        size = _size_bytes(self._ledger)
+        walks = [place.step for place in places if isinstance(place.step, Walk)]
+        needed = LITTLE_BYTES + int(size * sum(walk.grows_by for walk in walks)) + (min(size, RESERVE_BYTES) if walks else 0)
+        folder = self._ledger.path.absolute().parent
+        if copy is not None and folder.stat().st_dev == copy.absolute().parent.stat().st_dev:
+            what = " with its backup, which --backup FILE writes to another disk and --no-backup omits"
+            self._check_free(folder, needed + size, what)
+            return
+        self._check_free(folder, needed, "")
+        if copy is not None:
+            self._check_free(copy.absolute().parent, size + LITTLE_BYTES, " for its backup")
+
+    def _check_free(self, folder: Path, needed: int, what: str) -> None:
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise LedgerError(
+                f"{self._ledger.path} was not migrated: 'd4c-images migrate' needs {show_size(needed)}{what}, and {folder} has "
+                f"{show_size(free)} free. Nothing was changed"
+            )
+
+    def _backup_name(self, version: int) -> Path | None:
+        if self._terms.no_backup:
+            return None
+        name = self._terms.backup or backup.free_name(self._ledger.path, version)
+        if not name.absolute().parent.is_dir() or name.exists():
+            why = "it is there already" if name.exists() else "there is no such folder"
+            raise LedgerError(f"the backup {name} cannot be written: {why}. Nothing was changed")
+        return name
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        self._heart.beat_if_due()
+        self._terms.show(Progress(what, done, total))
+
+    def _report(self, version: int, copy: Path | None) -> None:
+        kept = f"; the ledger as it was: {copy}" if copy else ""
+        self._say(f"{self._ledger.path}: migrated from ledger version {version} to {schema.SCHEMA_VERSION}{kept}")
+
+
+def _places(version: int) -> list[_Place]:
+    """All steps that a ledger of this version needs."""
+    return [
+        _Place(migration.version, number, step)
+        for migration in MIGRATIONS
+        if migration.version > version
+        for number, step in enumerate(migration.steps)
+    ]
+
+
+def _change(db: sqlite3.Connection, step: Step) -> None:
+    """Take a step within one transaction."""
+    if isinstance(step, Tables):
+        _create(db, step.names)
+    elif isinstance(step, Column):
+        names = {row[1] for row in db.execute(f"PRAGMA table_info({step.table})")}
+        if step.definition.split()[0] not in names:
+            db.execute(f"ALTER TABLE {step.table} ADD COLUMN {step.definition}")
+    elif isinstance(step, Script):
+        for statement in schema.statements(step.statements):
+            db.execute(statement)
+    else:
+        first, last = db.execute(step.span()).fetchone()
+        if first is not None:
+            step.run(db, first - 1, last)
+
+
+def _create(db: sqlite3.Connection, names: Sequence[str]) -> None:
+    present = {name for (name,) in db.execute(TABLES)}
+    for name in names:
+        if name not in present:
+            for statement in _statements_of(name):
+                db.execute(statement)
+
+
+OF_TABLE = re.compile(
+    r"\s*(?:--[^\n]*\n\s*)*"
+    r"(?:CREATE TABLE|INSERT INTO|CREATE (?:UNIQUE )?INDEX \w+ ON|CREATE TRIGGER \w+ AFTER \w+ ON) (\w+)"
+)
+
+
+def _statements_of(table: str) -> Iterator[str]:
+    """A table, its indexes and its first rows, from the schema."""
+    for statement in schema.statements(schema.TABLES):
+        match = OF_TABLE.match(statement)
+        if match is not None and match[1] == table:
+            yield statement
+
+
+def _names_of(kind: str, version: int) -> list[str]:
+    return [name.partition(" ")[2] for name in versions.SHAPES[version] if name.startswith(f"{kind} ")]
+
+
+def _note(db: sqlite3.Connection, version: int, step: int, key: int | None) -> None:
+    db.execute(
+        "UPDATE ledger_migrations SET at_version = ?, at_step = ?, at_key = ? WHERE finished_at IS NULL", (version, step, key)
+    )
+
+
+def _size_bytes(ledger: Ledger) -> int:
+    pages, page_size = (ledger.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages) * int(page_size)

@@ -1,0 +1,132 @@
+"""Who may write: one run at a time, with a claim that the dead give up. Knows runs, not images.
+
+A claim is the row in `owner`. It is taken in a write transaction, so two runs cannot both have it, and each later transaction of
+the run checks it (`Ledger.transaction`), so a run that was taken for dead stops instead of writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from d4c_images.errors import LedgerBusy
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.liveness import AS_NEEDED, Holder, Patience, Process, await_end, this_process
+
+__all__ = ["Process", "this_process"]
+
+HEARTBEAT_S = 15
+CLUSTER = "download --cluster"
+"""The command of a run whose workers are on other nodes."""
+
+OWNER = """
+SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at
+FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id
+"""
+
+
+LATEST = "SELECT coalesce(max(heartbeat_at), 0) FROM runs"
+BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?), n_done = ? WHERE run_id = ?"  # it changes, whatever the clock says
+GIVE_BACK = """
+UPDATE runs SET ended_at = max(heartbeat_at, ?1), heartbeat_at = max(heartbeat_at, ?1), ending = ?2, n_done = ?3 WHERE run_id = ?4
+"""
+
+
+def take(
+    ledger: Ledger,
+    command: str,
+    process: Process,
+    now: float,
+    *,
+    patience: Patience = AS_NEEDED,
+    dead: Process | None = None,
+) -> int:
+    """Make `process` the owner of the ledger and return its run id. `dead`: a process that is known to be dead already.
+
+    Raises `LedgerBusy`, naming host and pid, while another living run owns it; whether one lives that cannot be seen from here is
+    found out by waiting (`liveness`). Time goes on from the last sign of life of any run, if the clock is behind that
+    (`Ledger.lead_s`): waits that were written down then are as long as they were meant to be.
+    """
+
+    def find() -> Holder | None:
+        found = holder(ledger)
+        return None if found is not None and found.process == dead else found
+
+    gone = await_end(find, process, ledger.path, patience)
+    with ledger.transaction() as db:
+        found = holder(ledger)
+        if found is not None and found != gone and found.process != dead:  # it was not dead, or somebody else was quicker
+            raise LedgerBusy(f"{ledger.path} is in use by {found.described()}")
+        if found is not None:
+            db.execute(
+                "UPDATE runs SET ended_at = ?, ending = 'died' WHERE run_id = ? AND ended_at IS NULL", (int(now), int(found.token))
+            )
+        ledger.lead_s = max(0.0, db.execute(LATEST).fetchone()[0] - now)
+        now += ledger.lead_s
+        cursor = db.execute(
+            "INSERT INTO runs (command, host, pid, pid_started, job_id, started_at, heartbeat_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (command, process.host, process.pid, process.started, process.job_id, int(now), int(now)),
+        )
+        new_run_id = cursor.lastrowid
+        assert new_run_id is not None
+        db.execute("INSERT OR REPLACE INTO owner (one, run_id) VALUES (1, ?)", (new_run_id,))
+    ledger.run_id = new_run_id
+    return new_run_id
+
+
+def holder(ledger: Ledger) -> Holder | None:
+    """The run that owns the ledger, dead or alive."""
+    row = ledger.connection.execute(OWNER).fetchone()
+    return None if row is None else Holder(str(row[0]), *row[1:])
+
+
+def sign(ledger: Ledger, now: float) -> None:
+    """Leave a sign of life in the transaction that is open."""
+    ledger.connection.execute(BEAT, (int(now), ledger.n_done, ledger.run_id))
+
+
+def beat(ledger: Ledger, now: float) -> None:
+    """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
+    ledger.check_place()
+    with ledger.transaction():
+        sign(ledger, now)
+    if ledger.guard is not None:
+        ledger.guard.beat(now)
+
+
+class Heart:
+    """Beats when it is time to, for work that calls it often. Then all that is committed goes to the disk, too."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
+        self._ledger, self._clock = ledger, clock
+        self._last_at = clock()
+
+    def beat_if_due(self) -> bool:
+        """Whether it was time to."""
+        now = self._clock()
+        if now - self._last_at < HEARTBEAT_S:
+            return False
+        beat(self._ledger, now)
+        self._ledger.sync()
+        self._last_at = now
+        return True
+
+
+def give_back(ledger: Ledger, ending: str, now: float) -> None:
+    """End the run; the ledger is free. Raises `LedgerLost` as `beat` does."""
+    ledger.check_place()
+    with ledger.transaction() as db:
+        db.execute(GIVE_BACK, (int(now), ending, ledger.n_done, ledger.run_id))
+        db.execute("DELETE FROM owner")
+    ledger.run_id = None
+
+
+def idle_runs(ledger: Ledger, command: str, job_id: str) -> int:
+    """How many of a job's ended runs, from the last one backwards, have done nothing."""
+    n = 0
+    for (n_done,) in ledger.connection.execute(
+        "SELECT n_done FROM runs WHERE command = ? AND job_id = ? AND ended_at IS NOT NULL ORDER BY run_id DESC", (command, job_id)
+    ):
+        if n_done:
+            break
+        n += 1
+    return n

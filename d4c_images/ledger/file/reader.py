@@ -1,0 +1,267 @@
+"""Opens the ledger for reading, beside a running download or without one. Writes nothing and asks no questions of its own.
+
+Reads work on a read-only folder too. A shared file system answers with an I/O error now and then; such a read is tried again on
+a fresh connection, up to three times in all.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from d4c_images.errors import D4CError, LedgerError, UsageError
+from d4c_images.ledger.file import filesystem, identify, liveness, migrations, schema, snapshot
+from d4c_images.ledger.file.connect import explain
+
+BUSY_TIMEOUT_S = 10.0
+TRIES = 3
+WAIT_S = 0.2  # before the second try; twice as long before the third
+FETCH_ROWS = 10_000
+TRANSIENT = (
+    "disk i/o error",
+    "file is not a database",
+    "locking protocol",
+    "disk image is malformed",
+    "database schema has changed",
+)
+
+Params = Sequence[object] | Mapping[str, object]
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+
+class Reader:
+    """A read-only connection. Use it in a `with` block."""
+
+    def __init__(self, path: Path, copy: Path | None = None) -> None:
+        """`copy` is what is read instead of the live file, where its writer holds that for itself (`snapshot`)."""
+        self.path = path
+        self.copied_at = None if copy is None else int(copy.stat().st_mtime)  # unix time; None: this is the live file
+        self._file = copy or path
+        self._connection: sqlite3.Connection | None = None
+        self._in_snapshot = False
+
+    def rows(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of an answer that is known to be small."""
+        return self.table(sql, params)[1]
+
+    def table(self, sql: str, params: Params = ()) -> tuple[list[str], list[Row]]:
+        """Column names and all rows."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                cursor = self._connected().execute(sql, params)
+                return [column[0] for column in cursor.description or ()], cursor.fetchall()
+            except sqlite3.DatabaseError as error:
+                if self._in_snapshot or attempt == TRIES or not _is_transient(error):
+                    raise self._explained(error) from error
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
+
+    def head(self, sql: str, params: Params, n_chars: int, texts: Callable[[Row], Row]) -> tuple[list[Row], bool]:
+        """The first rows of an answer, and whether that is all of it: at least one, until the cells that `texts` picks have so
+        many characters. Where these are the cells that may be long, memory is bounded.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                return _head(self._connected().execute(sql, params), n_chars, texts)
+            except sqlite3.DatabaseError as error:
+                if self._in_snapshot or attempt == TRIES or not _is_transient(error):
+                    raise _explain(error, self.path) from error
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
+
+    def stream(self, sql: str, params: Params = (), n_rows: int = FETCH_ROWS) -> Iterator[tuple[list[str], list[Row]]]:
+        """Column names and rows, at most `n_rows` at a time (once without rows, where the answer is empty).
+
+        As long as it is not exhausted, a running download cannot fold its write-ahead log back, so the log grows.
+        """
+        try:
+            cursor = self._connected().execute(sql, params)
+            names = [column[0] for column in cursor.description or ()]
+            rows = cursor.fetchmany(n_rows)
+            yield names, rows
+            while len(rows) == n_rows:
+                rows = cursor.fetchmany(n_rows)
+                if rows:
+                    yield names, rows
+        except sqlite3.DatabaseError as error:
+            raise self._explained(error) from error
+
+    def at_one_moment(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns; all its reads see one state of the ledger, whatever a run commits meanwhile."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                self._connected().execute("BEGIN")
+                self._in_snapshot = True
+                return ask()
+            except (sqlite3.DatabaseError, LedgerError) as error:
+                cause = error if isinstance(error, sqlite3.DatabaseError) else error.__cause__
+                if not isinstance(cause, sqlite3.DatabaseError):
+                    raise
+                if attempt == TRIES or not _is_transient(cause):
+                    raise self._explained(cause) from cause
+            finally:
+                self._in_snapshot = False
+                if self._connection is not None and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            self._wait_and_forget(attempt)
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def watching(self, instructions: int, alive: Callable[[int], None]) -> Iterator[None]:
+        """Call `alive` whenever SQLite has run so many instructions, with how often that was. What it raises ends the block."""
+        n_calls = 0
+        raised: list[D4CError] = []
+
+        def on_progress() -> int:
+            nonlocal n_calls
+            n_calls += 1
+            try:
+                alive(n_calls)
+            except D4CError as error:
+                raised.append(error)
+            return len(raised)
+
+        connection = self._connected()
+        connection.set_progress_handler(on_progress, instructions)
+        try:
+            yield
+        except LedgerError as error:
+            raise raised[0] if raised else error from None
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _connect(self._file, self.path)
+        return self._connection
+
+    def _explained(self, error: sqlite3.DatabaseError) -> LedgerError:
+        text = str(error)
+        if "no such table" in text or "no such column" in text:
+            version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]
+            if version < schema.SCHEMA_VERSION:
+                return identify.outdated(self.path, version, f" for this ({text})")
+        return _explain(error, self.path)
+
+    def _wait_and_forget(self, attempt: int) -> None:
+        try:
+            self.close()
+        except sqlite3.DatabaseError:
+            self._connection = None
+        time.sleep(WAIT_S * attempt)
+
+
+def _head(cursor: sqlite3.Cursor, n_chars: int, texts: Callable[[Row], Row]) -> tuple[list[Row], bool]:
+    rows: list[Row] = []
+    for row in cursor:
+        rows.append(row)
+        n_chars -= sum(map(len, filter(None, texts(row))))
+        if n_chars <= 0:
+            cursor.close()
+            return rows, False
+    return rows, True
+
+
+def open_reader(path: Path) -> Reader:
+    """Open a ledger for reading.
+
+    It may be of an older version, as long as what is there means what it means now; a question that needs more is refused, naming
+    the version. Raises `UsageError` if there is no such file, `LedgerError` if it is no ledger of this program or a newer
+    version's.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(identify.MAGIC))
+    except FileNotFoundError:
+        raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
+    if magic != identify.MAGIC:
+        raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
+    copy = _copy(path)
+    identify.inspect(copy or path)  # a file that is not ours stays as it is, and none comes to be beside it
+    reader = Reader(path, copy)
+    reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # a passing I/O error is met here, with its three tries
+    return reader
+
+
+def _copy(path: Path) -> Path | None:
+    """The copy to be read where a process on a shared disk holds the ledger for itself, or has died holding it."""
+    holder, copy = filesystem.holder(path), snapshot.snapshot_of(path)
+    if holder is None:
+        return None
+    if copy.exists():
+        return copy
+    if liveness.lives(holder.process, liveness.this_process()) is not False:  # the next that writes finds out
+        raise LedgerError(f"{path} is in use by {holder.described()}; its copy for readers is not there yet: try again soon")
+    return None
+
+
+def _connect(file: Path, path: Path) -> sqlite3.Connection:
+    """A connection to a ledger that has been checked to be one of ours. `file` is that of `path`, or its copy for readers."""
+    try:
+        return _checked(file, path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        # Without the right to make the two files beside it, a ledger in WAL mode opens only if it is taken for a still one.
+        wal = Path(f"{file}-wal")
+        if "unable to open" not in str(error) and "readonly" not in str(error):
+            raise
+        if wal.exists() and wal.stat().st_size > 0:
+            raise LedgerError(
+                f"{path} has a write-ahead log, and its folder cannot be written: copy both files elsewhere and read them there"
+            ) from error
+        return _checked(file, path, "mode=ro&immutable=1")
+
+
+def _checked(file: Path, path: Path, options: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(os.fsencode(file.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+    )
+    try:
+        _check_readable(connection, path)
+        connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `LedgerError` as `shape.judge` does, and if the ledger must be migrated before it can be read."""
+    found = identify.judge(connection, path)
+    if found.under_way:
+        raise identify.unfinished(path, found.version)
+    if not migrations.is_readable(found.version):
+        raise identify.outdated(path, found.version, "")
+
+
+def _is_transient(error: sqlite3.DatabaseError) -> bool:
+    return any(words in str(error).lower() for words in TRANSIENT)
+
+
+def _explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
+    text = str(error)
+    if isinstance(error, sqlite3.OperationalError) and ("no such" in text or "syntax error" in text):
+        return LedgerError(f"{path} does not understand the question: {text}")
+    if "readonly" in text or "read-only" in text:
+        return LedgerError(f"{path} is open for reading only: {text}")
+    return explain(error, path)

@@ -1,0 +1,120 @@
+"""Opens the ledger for the one process that writes, as the disk that it lies on allows. Asks no questions of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, printable
+from d4c_images.ledger.admission.recovery import catch_up
+from d4c_images.ledger.file import connect, filesystem, identify, migrations, owner
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.file.filesystem import Reservation
+from d4c_images.ledger.file.liveness import AS_NEEDED, Patience
+from d4c_images.ledger.file.snapshot import Snapshots
+from d4c_images.settings import Disk
+
+
+class _Hold:
+    """The `Guard` of a ledger on a shared disk: the reservation beside it, and the copy for readers."""
+
+    def __init__(self, ledger: Ledger, reservation: Reservation, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._reservation = reservation
+        self._last_beat_at = clock()
+        self._clock = clock
+        self._snapshots = Snapshots(ledger.path, ledger.connection, clock, self._beat_if_due, say)
+        self._has_begun = False
+
+    def begin_copies(self) -> None:
+        """Only now: what a killed process has left to do is done, and readers are to see it."""
+        self._has_begun = True
+        self._snapshots.refresh_if_due()
+
+    def check(self) -> None:
+        self._reservation.check()
+
+    def beat(self, now: float) -> None:
+        self._last_beat_at = now
+        self._reservation.beat(now)
+        if self._has_begun:
+            self._snapshots.refresh_if_due()
+
+    def _beat_if_due(self) -> None:
+        now = self._clock()
+        if now - self._last_beat_at >= owner.HEARTBEAT_S:
+            self._last_beat_at = now
+            self._reservation.beat(now)
+
+
+@contextmanager
+def open_and_own(
+    path: Path,
+    command: str,
+    process: owner.Process,
+    clock: Callable[[], float],
+    say: Callable[[str], None],
+    *,
+    disk: Disk | None = None,
+    create: bool = False,
+    terms: migrations.Terms | None = None,
+    patience: Patience = AS_NEEDED,
+) -> Iterator[Ledger]:
+    """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
+
+    `disk` is for those who know better than the kernel's name of the file system. An older ledger is migrated, on these terms, if
+    there are any; without them only if that takes seconds. Raises what `connect.open_ledger`, `owner.take` and `migrations.migrate`
+    raise, and `LedgerError` if a shared disk has no working locks.
+    """
+    folder = path.absolute().parent
+    shared = folder.is_dir() and (disk or filesystem.disk_of(path)) is Disk.SHARED
+    if not shared and folder.is_dir() and (create or path.exists()):
+        filesystem.check_locks(folder, Disk.LOCAL)
+    may_be_torn = shared and filesystem.may_be_held(path, process)  # what is read while another node writes
+    if not may_be_torn:
+        migrations.check_usable(path, identify.inspect(path, may_be_new=create), terms)
+    reservation = None
+    if shared and (create or path.exists()):
+        filesystem.check_locks(folder)
+        reservation = Reservation(path, command, process, clock(), patience)
+    try:
+        if may_be_torn:
+            migrations.check_usable(path, identify.inspect(path, may_be_new=create), terms)
+        ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
+        try:
+            dead = None if reservation is None else reservation.dead
+            owner.take(ledger, command, process, clock(), patience=patience, dead=dead)
+            with _ending(ledger, clock):
+                ledger.guard = reservation  # no copies for readers of what is in the middle of a migration
+                is_kept = terms is None or not terms.leave_as_is
+                if is_kept:
+                    migrations.migrate(ledger, terms, clock, say)
+                hold = None if reservation is None else _Hold(ledger, reservation, clock, say)
+                ledger.guard = hold
+                if is_kept:
+                    catch_up(ledger, owner.Heart(ledger, clock).beat_if_due)
+                if hold is not None:
+                    hold.begin_copies()
+                yield ledger
+        finally:
+            ledger.close()
+    finally:
+        if reservation is not None:
+            reservation.give_back()
+
+
+@contextmanager
+def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
+    """Write down how the run has ended, whichever way it does."""
+    try:
+        yield
+    except Stopped as stopped:
+        owner.give_back(ledger, str(stopped)[:500], clock())
+        raise
+    except (LedgerLost, LedgerLocked):  # nothing can be written: what we claim is left to the next run, as if we had died
+        raise
+    except BaseException as error:
+        owner.give_back(ledger, printable(f"died: {error}")[:500], clock())
+        raise
+    else:
+        owner.give_back(ledger, ledger.ending, clock())

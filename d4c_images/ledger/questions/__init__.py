@@ -1,0 +1,1 @@
+"""Questions that are read from the ledger, for reports, checks and runs."""

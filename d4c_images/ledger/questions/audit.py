@@ -1,0 +1,168 @@
+"""Questions that hold the ledger against itself and against file names, in steps of constant size. Looks at no file.
+
+Each step is a short read of its own. What must be seen at one moment (a counter and the rows that it counts) is asked in one
+statement, or inside `Reader.at_one_moment` by a function of this module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.questions.locations import image_named
+from d4c_images.ledger.queue import deferred
+from d4c_images.ledger.rows.lent import IS_LENT, NEXT_REVISION
+from d4c_images.ledger.rows.recount import recount_one
+
+STEP_ROWS = 5_000
+WATCH_INSTRUCTIONS = 1_000_000
+
+SUCCESSES = """
+SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND status = 'success'
+"""
+FORMER = """
+SELECT image_id, file_path, file_offset, file_size, sha256 FROM former_rows
+WHERE image_id > ? AND image_id <= ? AND file_path IS NOT NULL
+"""
+SUCCESS = "SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
+BY_NAME = f"""
+SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT NULL,
+       EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = wanted.value ->> 3),
+       EXISTS (SELECT 1 FROM former_rows AS f
+               WHERE f.image_id = i.image_id AND f.file_path = wanted.value ->> 3 AND f.file_offset IS wanted.value ->> 4),
+       {NEXT_REVISION} = wanted.value ->> 2
+FROM json_each(?) AS wanted
+LEFT JOIN image_rows AS i ON i.image_id = {image_named("wanted.value ->> 0", "wanted.value ->> 1")}
+ORDER BY wanted.key
+"""  # noqa: S608 - constants
+LEASES = "SELECT lease_id FROM leases"
+TOKEN = "SELECT token FROM store"
+LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
+FOREIGN_KEYS = "PRAGMA foreign_key_check(owner)"
+DATA_VERSION = "PRAGMA data_version"
+# In a ledger whose records are in no order each image is looked up: the inner pages of its tree (14 MB at 50 M rows) should stay.
+BIG_CACHE = "PRAGMA cache_size = -32768"
+LAST_RUN = "SELECT coalesce(max(run_id), 0) FROM runs"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """What a success row says of its file."""
+
+    image_id: int
+    path: str | None
+    offset: int | None
+    size_bytes: int | None
+    sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """The row that a file's name speaks of; `status` is None where there is none."""
+
+    status: str | None
+    path: str | None
+    offset: int | None
+    is_leased: bool
+    has_dead_lease: bool
+    is_to_set_aside: bool  # a placeholder whose file is still there
+    is_former: bool  # the file has what was stored before its publisher changed it
+    is_next: bool  # the name is that of the revision that would be stored next
+
+    @property
+    def is_to_adopt(self) -> bool:
+        """A worker that died has kept it: the next download takes it over."""
+        return self.has_dead_lease and self.is_next
+
+
+def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: None, *, full: bool) -> list[str]:
+    """What SQLite finds wrong with the file itself; empty if nothing is.
+
+    One statement, which reads the whole file twice. `alive` is called often during the second time, when it looks at the rows;
+    what it raises ends the statement.
+    """
+    with ledger.watching(WATCH_INSTRUCTIONS, alive):
+        rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
+    return [] if rows == [("ok",)] else [row[0] for row in rows]
+
+
+def stored_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
+    """The successes with `after` < image_id <= `upto`."""
+    return [StoredImage(*row) for row in ledger.rows(SUCCESSES, (after, upto))]
+
+
+def former_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
+    """What was stored for these before their publishers changed them, as far as it was there then."""
+    return [StoredImage(*row) for row in ledger.rows(FORMER, (after, upto))]
+
+
+def stored_image(ledger: Reader, image_id: int) -> StoredImage | None:
+    """The row as it is now; None where it is no success any more."""
+    rows = ledger.rows(SUCCESS, (image_id,))
+    return StoredImage(*rows[0]) if rows else None
+
+
+def named_images(ledger: Reader, names: Sequence[tuple[int, int, int, str, int | None]]) -> list[NamedImage]:
+    """For each (gbif_id, image_no, revision, path, offset), in order, the row that it names."""
+    if not names:
+        return []
+    rows = ledger.rows(BY_NAME, (json.dumps(names),))
+    return [NamedImage(*row[:3], *map(bool, row[3:])) for row in rows]
+
+
+def live_leases(ledger: Reader) -> set[int]:
+    """Leases that are out; as many as there are turns, thousands at most."""
+    return {row[0] for row in ledger.rows(LEASES)}
+
+
+def token(ledger: Reader) -> str | None:
+    """What stands in the names of this ledger's shards; None where there are none."""
+    rows = ledger.rows(TOKEN)
+    return rows[0][0] if rows else None
+
+
+def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
+    """(image_id, lease_id) of images that are lent under a lease that does not exist: nobody would ever bring them back."""
+    return ledger.rows(LOST, (limit,))
+
+
+def last_run(ledger: Reader) -> int:
+    run_id: int = ledger.rows(LAST_RUN)[0][0]
+    return run_id
+
+
+def begin(ledger: Reader) -> None:
+    """Make reads of a whole ledger quicker."""
+    ledger.rows(BIG_CACHE)
+
+
+def data_version(ledger: Reader) -> int:
+    """Another number once somebody else has committed something, as long as the connection is the same."""
+    version: int = ledger.rows(DATA_VERSION)[0][0]
+    return version
+
+
+def lost_references(ledger: Reader) -> list[str]:
+    """Of the small tables; those of the images are found by `CounterRecount`."""
+    rows = ledger.rows(FOREIGN_KEYS)
+    return [f"{table}, row {row}: what it refers to in {parent} does not exist" for table, row, parent, _ in rows]
+
+
+def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
+    """A line on a record whose counts or status differ from its images, both seen at one moment; None if they do not.
+
+    Nor is it trouble if a change of one of its images has yet to be counted for it (`deferred`).
+    """
+    record, behind = ledger.at_one_moment(
+        lambda: (recount_one(ledger.rows, gbif_id), deferred.behind(ledger.rows, gbif_id, gbif_id))
+    )
+    if record is None or record.is_true or behind:
+        return None
+    _, n_images, n_success, n_failed, status, _, counts = record
+    return (
+        f"gbifID {gbif_id}: {status}, {n_images} images, {n_success} stored, {n_failed} failed; "
+        f"by its images {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
+    )

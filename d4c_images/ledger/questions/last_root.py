@@ -1,0 +1,51 @@
+"""Which image root a ledger used last, and a sample of what should be in it. Looks at no file."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.rows.extent import top_image
+
+KNOWN = "SELECT position FROM checkpoints WHERE name = 'root'"
+NOTE = """
+INSERT INTO checkpoints (name, run_id, position) VALUES ('root', ?, ?)
+ON CONFLICT (name) DO UPDATE SET run_id = excluded.run_id, position = excluded.position
+"""
+STORED = """
+SELECT file_path FROM image_rows WHERE image_id > ? AND image_id <= ? AND status = 'success' AND file_path IS NOT NULL LIMIT ?
+"""
+WINDOWS, WINDOW_ROWS, SAMPLES = 32, 1_000, 2
+
+
+class KnownRoot(NamedTuple):
+    path: str
+    inode: int  # of the folder; the same on all nodes that share its file system, another one where that is not mounted
+    code: str  # by which somebody may confirm that the next one is meant
+    left: tuple[int, ...] = ()  # inodes of folders that were given up for others on purpose
+
+
+def known(ledger: Ledger) -> KnownRoot | None:
+    """None where no run has noted any: the ledger is new, or of an earlier version."""
+    row = ledger.connection.execute(KNOWN).fetchone()
+    if row is None:
+        return None
+    values = json.loads(row[0])
+    return KnownRoot(values["path"], values["inode"], values["code"], tuple(values["left"]))
+
+
+def note(ledger: Ledger, root: KnownRoot) -> None:
+    with ledger.transaction() as db:
+        db.execute(NOTE, (ledger.run_id or 0, json.dumps(root._asdict())))
+
+
+def sample(ledger: Ledger) -> list[str]:
+    """Paths of some stored images, from all over the ledger; in a small one from all its rows, in a big one from as many rows."""
+    top = top_image(ledger.connection.execute)
+    step = max(1, -(-top // WINDOWS))
+    paths: list[str] = []
+    for low in range(0, top, step):
+        window = (low, low + min(step, WINDOW_ROWS), SAMPLES)
+        paths += [path for (path,) in ledger.connection.execute(STORED, window)]
+    return paths

@@ -1,0 +1,109 @@
+"""Where the bytes of images are, asked of a ledger that is read. Opens no file."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import NamedTuple
+
+from d4c_images.ledger.file.reader import Reader, Row
+from d4c_images.ledger.rows.extent import top_image
+
+
+def image_named(gbif_id: str, image_no: str) -> str:
+    """The scalar subquery for the image that a record (an expression) shows under a number (an expression), NULL if there is none.
+
+    Images in line have ascending numbers, without gaps unless the record also shows images that came with earlier records. So
+    the image is at most `image_no` behind the first one, where it nearly always is; else it is found by bisection.
+    """
+    return f"""coalesce(
+    (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r ON r.image_id = g.first_image_id + {image_no}
+     WHERE g.gbif_id = {gbif_id} AND {image_no} < g.n_in_line AND r.gbif_id = g.gbif_id AND r.image_no = {image_no}),
+    (SELECT l.image_id FROM link_rows AS l WHERE l.gbif_id = {gbif_id} AND l.image_no = {image_no}),
+    (WITH RECURSIVE wanted_part (low, high) AS (
+         SELECT g.first_image_id, min(g.first_image_id + {image_no}, g.first_image_id + g.n_in_line - 1)
+         FROM gbif_ids AS g WHERE g.gbif_id = {gbif_id} AND g.n_in_line > 0 AND {image_no} >= 0
+         UNION ALL
+         SELECT CASE WHEN m.image_no < {image_no} THEN m.image_id + 1 ELSE low END,
+                CASE WHEN m.image_no < {image_no} THEN high ELSE m.image_id END
+         FROM wanted_part CROSS JOIN image_rows AS m ON m.image_id = (low + high) / 2 WHERE low < high)
+     SELECT r.image_id FROM wanted_part CROSS JOIN image_rows AS r ON r.image_id = wanted_part.low
+     WHERE wanted_part.low = wanted_part.high AND +r.gbif_id = {gbif_id} AND r.image_no = {image_no} LIMIT 1))"""  # noqa: S608 - constants
+
+
+STORED = """
+SELECT image_id, gbif_id, image_no, file_path, file_offset, file_size, sha256 FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND status = 'success' AND coalesce(error_type, '') <> 'same_image'
+ORDER BY file_path, file_offset
+"""
+LINE = "SELECT first_image_id, first_image_id + n_in_line FROM gbif_ids WHERE gbif_id = ?"
+SHOWN_IN_LINE = """
+SELECT i.image_no, i.status = 'success' AND i.sha256 IS NOT NULL,
+       i.image_id, i.gbif_id, i.image_no, i.file_path, i.file_offset, i.file_size, i.sha256
+FROM image_rows AS i WHERE i.image_id >= max(?1 + 1, ?2) AND i.image_id < ?3 ORDER BY i.image_id LIMIT ?4
+"""
+SHOWN_BY_LINKS = """
+SELECT l.image_no, i.status = 'success' AND i.sha256 IS NOT NULL,
+       i.image_id, i.gbif_id, i.image_no, i.file_path, i.file_offset, i.file_size, i.sha256
+FROM link_rows AS l INDEXED BY sqlite_autoindex_link_rows_1 LEFT JOIN image_rows AS i ON i.image_id = l.image_id
+WHERE l.gbif_id = ? AND l.image_no > ? ORDER BY l.image_no LIMIT ?
+"""
+SHOWN_AS = f"""
+SELECT i.image_id, i.gbif_id, i.image_no, i.file_path, i.file_offset, i.file_size, i.sha256
+FROM image_rows AS i WHERE i.image_id = {image_named("?1", "?2")} AND i.status = 'success'
+"""  # noqa: S608 - constants
+STEP_ROWS = 5_000
+
+
+class Shelved(NamedTuple):
+    """A success, and where its bytes are."""
+
+    image_id: int
+    gbif_id: int  # with image_no: the first record that shows it; they name the file
+    image_no: int
+    path: str
+    offset: int | None
+    size_bytes: int
+    sha256: bytes
+
+
+def n_stored(ledger: Reader) -> int:
+    n: int = ledger.rows("SELECT coalesce(sum(n), 0) FROM tallies WHERE status = 'success' AND error_type <> 'same_image'")[0][0]
+    return n
+
+
+def all_stored(ledger: Reader) -> Iterator[Shelved]:
+    """Every image once, in steps, those of one step in the order of the disk. What is another image's file comes with that one."""
+    top = top_image(ledger.rows)
+    for low in range(0, top, STEP_ROWS):
+        yield from map(Shelved._make, ledger.rows(STORED, (low, low + STEP_ROWS)))
+
+
+def shown_by(ledger: Reader, gbif_ids: Sequence[int]) -> Iterator[Shelved]:
+    """The images that these records show, each once for each of them, in the order of their numbers."""
+    for gbif_id in gbif_ids:
+        shown = heapq.merge(_in_line(ledger, gbif_id), _by_links(ledger, gbif_id), key=itemgetter(0))
+        yield from (Shelved._make(row[2:]) for row in shown if row[1])
+
+
+def _in_line(ledger: Reader, gbif_id: int) -> Iterator[Row]:
+    """Image number, whether it is stored, and where, of all images in line, in steps."""
+    line = ledger.rows(LINE, (gbif_id,))
+    at = -1
+    while line and (rows := ledger.rows(SHOWN_IN_LINE, (at, *line[0], STEP_ROWS))):
+        yield from (row for row in rows if row[3] == gbif_id)
+        at = rows[-1][2]
+
+
+def _by_links(ledger: Reader, gbif_id: int) -> Iterator[Row]:
+    at = -1
+    while rows := ledger.rows(SHOWN_BY_LINKS, (gbif_id, at, STEP_ROWS)):
+        yield from rows
+        at = rows[-1][0]
+
+
+def shown_as(ledger: Reader, gbif_id: int, image_no: int) -> Shelved | None:
+    """The image that a record shows under this number; None where there is none, or none is stored."""
+    rows = ledger.rows(SHOWN_AS, (gbif_id, image_no))
+    return Shelved._make(rows[0]) if rows else None

@@ -1,0 +1,132 @@
+"""Works off, in committed pieces, what a transaction has left for later because it concerns too many records. Settles nothing.
+
+Four things are left: changes of an image that very many records show (`record_changes`), links of such records to what a document
+names (`link_changes`), images that show, or wait for, the picture that very many documents name (`follower_changes`): they become a
+success or a placeholder as it does; and images that are the same as others by what an ingest has read (`joined_images`). All are
+walked in the order of their numbers, and each piece is committed with the place that it has reached: a kill loses nothing, and none
+is applied twice. Whoever opens the ledger for writing first works off what a killed process has left (`recovery`).
+
+A record that comes to show an image takes over the counts that the other records with higher numbers have just then
+(`unfold.Behind`), so new links may come at any time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from d4c_images import crash
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import expand_documents, mark_placeholders, same_images
+from d4c_images.ledger.rows.extent import Ask
+from d4c_images.ledger.rows.rollup import CountChanges, shown_by
+from d4c_images.ledger.rows.tally import Tally
+
+PIECE = 5_000
+"""Records of which one transaction changes the counts, and links that it makes."""
+
+CHANGES = """
+SELECT c.change_id, c.image_id, i.gbif_id, c.n_success, c.n_failed, c.changed_at, c.after_gbif_id
+FROM record_changes AS c CROSS JOIN image_rows AS i ON i.image_id = c.image_id ORDER BY c.change_id LIMIT ?
+"""
+REACHED = "UPDATE record_changes SET after_gbif_id = ? WHERE change_id = ?"
+COUNTED = "DELETE FROM record_changes WHERE change_id = ?"
+PARENT = "SELECT parent_id, after_gbif_id, upto_gbif_id FROM link_changes ORDER BY parent_id, after_gbif_id LIMIT 1"
+LINKED = "DELETE FROM link_changes WHERE parent_id = ? AND after_gbif_id = ?"
+STORED = """
+SELECT f.image_id, f.after_parent_id, coalesce(i.last_attempt_at, 0),
+       i.status = 'failed_permanent' AND coalesce(i.error_type, '') = 'placeholder'
+FROM follower_changes AS f CROSS JOIN image_rows AS i ON i.image_id = f.image_id ORDER BY f.image_id LIMIT 1
+"""
+FOLLOWED_UPTO = "UPDATE follower_changes SET after_parent_id = ? WHERE image_id = ?"
+FOLLOWED = "DELETE FROM follower_changes WHERE image_id = ?"
+IS_LEFT = """
+SELECT EXISTS (SELECT 1 FROM record_changes) OR EXISTS (SELECT 1 FROM follower_changes) OR EXISTS (SELECT 1 FROM link_changes)
+    OR EXISTS (SELECT 1 FROM joined_images)
+"""
+ALL_CHANGES = """
+SELECT c.image_id, i.gbif_id, c.after_gbif_id FROM record_changes AS c CROSS JOIN image_rows AS i ON i.image_id = c.image_id
+"""
+NOT_REACHED = """
+SELECT gbif_id FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? AND gbif_id <> ?
+"""
+
+
+def drain(ledger: Ledger, beat: Callable[[], object], stop: Callable[[], bool] = lambda: False) -> bool:
+    """Work off all that is left, with `beat` after each committed piece. False if `stop` said so first: some may be left."""
+    while is_left(ledger.connection):
+        if stop():
+            return False
+        with ledger.transaction() as db:
+            if not _count_some(db) and not _follow_some(db) and not same_images.give_up_some(db):
+                _link_some(db)
+            crash.point("following.before_commit")
+        crash.point("following.committed")
+        beat()
+    return True
+
+
+def is_left(db: sqlite3.Connection) -> bool:
+    return bool(db.execute(IS_LEFT).fetchone()[0])
+
+
+def behind(ask: Ask, first: int, last: int) -> set[int]:
+    """The records, `first` <= gbif_id <= `last`, that some change of an image has not reached yet: their counts are to come.
+
+    For `check`, which compares counts with images and must not call these untrue. It has to ask for both at one moment.
+    """
+    found: set[int] = set()
+    for image_id, first_gbif_id, after in ask(ALL_CHANGES, ()):
+        found.update(row[0] for row in ask(NOT_REACHED, (image_id, max(after, first - 1), last, first_gbif_id)))
+    return found
+
+
+def _count_some(db: sqlite3.Connection) -> bool:
+    """Apply changes to the next records. False where no change is left."""
+    counts, tally, room = CountChanges(), Tally(), PIECE
+    changes = db.execute(CHANGES, (PIECE,)).fetchall()
+    for change_id, image_id, first_gbif_id, n_success, n_failed, at, after in changes:
+        gbif_ids = shown_by(db, image_id, after, first_gbif_id, room)
+        for gbif_id in gbif_ids:
+            counts.add(gbif_id, n_success, n_failed, at)
+        if len(gbif_ids) == room:
+            db.execute(REACHED, (gbif_ids[-1], change_id))
+            break
+        db.execute(COUNTED, (change_id,))
+        room -= max(1, len(gbif_ids))
+        if not room:
+            break
+    counts.write(db, tally)
+    tally.write(db)
+    return bool(changes)
+
+
+def _follow_some(db: sqlite3.Connection) -> bool:
+    """Have the next images become what those are that they wait for, or show. False if there is none left to look at."""
+    began, is_left = db.total_changes, False
+    while db.total_changes - began < PIECE and (row := db.execute(STORED).fetchone()):
+        image_id, after, at, is_placeholder = row
+        is_left = True
+        if is_placeholder:
+            db.execute(FOLLOWED, (image_id,))
+            mark_placeholders.mark_showing(db, image_id, after, at)  # leaves what there is no room for
+            break
+        reached = expand_documents.follow_some(db, image_id, after, PIECE, at)
+        if reached is None:
+            db.execute(FOLLOWED, (image_id,))
+        else:
+            db.execute(FOLLOWED_UPTO, (reached, image_id))
+            break
+    return is_left
+
+
+def _link_some(db: sqlite3.Connection) -> None:
+    """Make the next links of images that stood for documents."""
+    began = db.total_changes
+    while db.total_changes - began < PIECE and (row := db.execute(PARENT).fetchone()):
+        parent_id, after, upto = row
+        reached = expand_documents.link_some(db, parent_id, after, upto, PIECE)
+        db.execute(LINKED, (parent_id, after))
+        if reached is not None:
+            expand_documents.leave_links(db, parent_id, reached, upto)
+            return

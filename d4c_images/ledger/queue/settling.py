@@ -1,0 +1,394 @@
+"""Settles what became of lent images. Lends nothing and fetches nothing.
+
+Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); the
+record's status follows its images in the same transaction, except that of records that show an image together with very many
+others (ledger/queue/deferred.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from d4c_images.identity import parts
+from d4c_images.ledger.queue import expand_documents, lending, pacing, placeholders, refetching, shards
+from d4c_images.ledger.queue.carried import packed
+from d4c_images.ledger.queue.mark_placeholders import Marked
+from d4c_images.ledger.rows import lent, variants
+from d4c_images.ledger.rows.names import host_id_of
+from d4c_images.ledger.rows.rollup import RecordChanges
+from d4c_images.ledger.rows.states import is_final
+from d4c_images.ledger.rows.tally import Tally
+from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Totals, Unfolding, Verdict
+from d4c_images.policy.pace import News
+from d4c_images.system import clocks
+
+HELD = """
+SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.url_no
+FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
+"""
+SETTLE = """
+UPDATE image_rows SET redirect_url = NULL, hops = 0, carried_failure = NULL,
+    status = ?, host_id = ?, not_before = ?, attempts = ?, last_attempt_at = ?, dead_lease_id = ?, url_no = ?, http_status = ?,
+    error_type = ?, error_detail = ?,
+    file_path = ?, file_offset = ?, file_size = ?, sha256 = ?, original_sha256 = ?, media_type = ?, width = ?, height = ?,
+    etag = ?, last_modified = ?, robots_tag = ?
+WHERE image_id = ?
+"""
+RELEASE = "UPDATE image_rows SET not_before = ?, dead_lease_id = coalesce(?, dead_lease_id) WHERE image_id = ?"
+MOVE = """
+UPDATE image_rows SET not_before = ?, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ? WHERE image_id = ?
+"""
+NO_BLOB = (None,) * 8
+COUNT_HOST = """
+UPDATE host_rows SET n_requests = n_requests + ?, n_retries = n_retries + ?, received_bytes = received_bytes + ?,
+    busy_s = busy_s + ?
+WHERE host_id = ?
+"""
+SAMPLE_PAGE = """
+INSERT OR REPLACE INTO page_samples (host_id, error_type, image_id, seen_at, sample) VALUES (?, ?, ?, ?, ?)
+"""
+PORTION_ROWS = 20_000
+PORTION_BYTES = 8 << 20
+ROWS_OF_A_PICTURE = 4  # the image, its key, where it comes from, a link
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTerms:
+    """When a transient failure comes back. `wait_s(attempts)` gives the seconds after that many attempts."""
+
+    max_attempts: int
+    wait_s: Callable[[int], float]
+
+
+@dataclass(slots=True)
+class Settled:
+    """What `settle` wrote down, for progress and pace."""
+
+    totals: Totals = field(default_factory=Totals)
+    hosts: dict[int, News] = field(default_factory=dict)
+    moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
+    n_unfolded: int = 0  # documents that were read
+    ended_leases: set[int] = field(default_factory=set)
+    stored: list[int] = field(default_factory=list)  # images that are there now
+
+
+def portions(reports: Iterable[Report]) -> Iterator[list[Report]]:
+    """The reports, so that no transaction has to settle more than about `PORTION_ROWS` rows or `PORTION_BYTES`.
+
+    A report that is more is divided: its lease ends with the last part.
+    """
+    portion: list[Report] = []
+    n_rows = n_bytes = 0
+    for report in reports:
+        outcomes: list[Outcome] = []
+        hold_s = report.hold_s  # said once, with the first part
+        for outcome in report.outcomes:
+            rows, size_bytes = _weight(outcome)
+            if (n_rows or n_bytes) and (n_rows + rows > PORTION_ROWS or n_bytes + size_bytes > PORTION_BYTES):
+                if outcomes:
+                    portion.append(replace(report, outcomes=tuple(outcomes), finished=False, hold_s=hold_s))
+                    hold_s = 0.0
+                yield portion
+                portion, outcomes, n_rows, n_bytes = [], [], 0, 0
+            outcomes.append(outcome)
+            n_rows, n_bytes = n_rows + rows, n_bytes + size_bytes
+        is_whole = len(outcomes) == len(report.outcomes)
+        portion.append(report if is_whole else replace(report, outcomes=tuple(outcomes), hold_s=hold_s))
+    if portion:
+        yield portion
+
+
+def _weight(outcome: Outcome) -> tuple[int, int]:
+    """Rows and bytes that an outcome changes, roughly."""
+    detail = outcome.verdict.detail if outcome.verdict else None
+    if outcome.unfolding is None:
+        return 1, len(detail or "")
+    images = outcome.unfolding.images
+    return 20 + ROWS_OF_A_PICTURE * len(images), sum(len(image.key) + sum(map(len, image.urls)) for image in images)
+
+
+def settle(
+    db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float, watch: placeholders.Watch | None = None
+) -> Settled:
+    """Write outcomes down; those whose lease is not held any more change nothing. `watch` then looks for placeholders."""
+    settled = Settled()
+    settlement = _Settlement(db, retry, int(now), settled, watch)
+    for report in reports:
+        settlement.report(report)
+    settlement.write()
+    settlement.unfold()
+    if watch is not None and settled.stored:
+        _count_marked(settled, watch.look(db, settled.stored, int(now)))
+    return settled
+
+
+def _count_marked(settled: Settled, marked: Marked) -> None:
+    settled.totals.n_success -= marked.n
+    settled.totals.n_failed += marked.n
+    settled.totals.stored_bytes -= marked.size_bytes
+
+
+def _is_attempt(outcome: Outcome) -> bool:
+    """Not where the host was not there to be asked: that is the host's, and no image's."""
+    return outcome.verdict is not None and not outcome.verdict.unreachable
+
+
+def _stored_as(blob: Blob) -> tuple[Any, ...]:
+    """Its columns, in the order of `SETTLE`."""
+    file = (blob.path, blob.offset, blob.size_bytes, blob.sha256, blob.original_sha256)
+    return *file, blob.media_type, blob.width, blob.height
+
+
+class _Held(NamedTuple):
+    """A row of `HELD`: an image that was lent under the lease in question."""
+
+    image_id: int
+    gbif_id: int
+    host_id: int
+    status: str
+    attempts: int
+    error_type: str | None
+    last_attempt_at: int | None
+    urls: str
+    url_no: int
+
+
+class _Settlement:
+    """The state of one `settle` call: differences that are written once at its end."""
+
+    def __init__(
+        self, db: sqlite3.Connection, retry: RetryTerms, now: int, settled: Settled, watch: placeholders.Watch | None
+    ) -> None:
+        self._db = db
+        self._watch = watch
+        self._retry = retry
+        self._now = now
+        self._settled = settled
+        self._tally = Tally()
+        self._records, self._room = RecordChanges(), expand_documents.Room()
+        self._host_counts: dict[int, list[float]] = {}
+        self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
+        self._stored: list[int] = []
+        self._settled_rows: list[tuple[Any, ...]] = []  # for `SETTLE`
+        self._in_shards: list[tuple[str, int]] = []
+
+    def report(self, report: Report) -> None:
+        outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
+        image_ids = lent.take(self._db, report.lease_id, outcomes)
+        self._settled.totals.n_late += len(outcomes) - len(image_ids)
+        for row in self._db.execute(HELD, (json.dumps(image_ids),)).fetchall():
+            held, outcome = _Held(*row), outcomes[row[0]]
+            if held.status == Status.SUCCESS:
+                self._again(report.lease_id, outcome, held)
+            else:
+                self._one(report.lease_id, outcome, held)
+        if report.hold_s:
+            self._hold(report)
+        if report.finished:
+            ended = self._db.execute("DELETE FROM leases WHERE lease_id = ?", (report.lease_id,)).rowcount
+            if ended:
+                self._settled.ended_leases.add(report.lease_id)
+
+    def write(self) -> None:
+        self._db.executemany(SETTLE, self._settled_rows)
+        self._settled_rows.clear()
+        expand_documents.follow(self._db, self._stored, self._records, self._tally, self._now)
+        self._records.write(self._db, self._tally, self._now)
+        self._tally.write(self._db)
+        self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
+        pacing.count_bytes(self._db, ((host_id, int(counts[2])) for host_id, counts in self._host_counts.items()), self._now)
+        shards.note(self._db, self._in_shards)
+        self._host_counts, self._stored, self._in_shards = {}, [], []
+
+    def unfold(self) -> None:
+        """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
+        for lease_id, outcome, unfolding, held in self._unfoldings:
+            holder = expand_documents.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
+            done = expand_documents.unfold(self._db, unfolding, holder, self._now, self._room)
+            if done.host_id is not None:
+                self._tally.image(1, done.host_id, held.status, held.error_type, final=False)
+                self._settled.moved_to.add(done.host_id)
+                self._news(held.host_id).n_ok += 1
+            else:
+                verdict = done.verdict or unfolding.otherwise
+                ended = replace(outcome, unfolding=None, verdict=verdict, blob=done.blob, url_no=unfolding.url_no)
+                self._attempt(lease_id, ended, verdict, held)
+            self._settled.moved_to |= done.new_host_ids
+            self._settled.n_unfolded += 1
+            self.write()
+
+    def _one(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
+        self._tally.image(-1, held.host_id, Status.LEASED, held.error_type, final=False)
+        self._count_requests(held.host_id, outcome, is_retry=_is_attempt(outcome) and held.attempts > 0)
+        if outcome.verdict is not None and not _is_attempt(outcome):
+            not_before = self._now + max(1, round(self._retry.wait_s(1)))
+            self._db.execute(RELEASE, (not_before, None, outcome.image_id))
+            self._tally.image(1, held.host_id, held.status, held.error_type, final=False)
+            self._count_answer(held.host_id, Failure(outcome.verdict, outcome.http_status or 0, outcome.url_no))
+        elif outcome.verdict is not None:
+            self._attempt(lease_id, outcome, outcome.verdict, held)
+        elif outcome.move is not None:
+            move = outcome.move
+            new_host_id = host_id_of(self._db, move.host)
+            carried = packed(move.failure)
+            not_before = 0
+            if move.wait_s:  # a run to come must keep it, too, even if it begins by a clock that was set forward meanwhile
+                not_before = math.ceil(clocks.now.for_others(self._now + 1 + move.wait_s))
+            self._db.execute(MOVE, (not_before, new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
+            self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
+            if move.failure is not None:
+                self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)
+            elif new_host_id != held.host_id and outcome.requests:  # it has answered, if only with another address
+                self._news(held.host_id).n_ok += 1
+            self._settled.moved_to.add(new_host_id)
+        elif outcome.unfolding is not None:
+            self._unfoldings.append((lease_id, outcome, outcome.unfolding, held))
+        else:
+            died = outcome.http_status == OwnCode.WORKER_DIED
+            self._db.execute(RELEASE, (0, lease_id if died else None, outcome.image_id))
+            self._tally.image(1, held.host_id, held.status, held.error_type, final=False)
+
+    def _again(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
+        """Of an image that is stored, and was asked for again."""
+        host_id, verdict = lending.host_of(self._db, lease_id), outcome.verdict
+        self._count_requests(host_id, outcome, is_retry=False)
+        if verdict is None or verdict.unreachable or verdict.is_shut_out:
+            new_host_id = refetching.give_back(self._db, lease_id, host_id, outcome)
+            if new_host_id != host_id:
+                self._settled.moved_to.add(new_host_id)
+                self._news(host_id).n_ok += outcome.requests > 0  # else it has only been passed on, after a wait
+        elif verdict.status != Status.SUCCESS:
+            refetching.fail(self._db, lease_id, outcome, verdict, self._now)
+            self._settled.totals.n_not_again += 1
+        elif outcome.blob is None:
+            refetching.renew(self._db, outcome, self._now)
+            self._settled.totals.n_same += 1
+        else:
+            self._changed(lease_id, outcome, verdict, held)
+        if verdict is not None:
+            answer = Failure(verdict, outcome.http_status or 0, 0)
+            self._count_answer(host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
+            self._settled.totals.n_settled += not (verdict.unreachable or verdict.is_shut_out)
+            self._settled.totals.n_adopted += outcome.adopted
+
+    def _changed(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
+        blob = outcome.blob
+        assert blob is not None
+        if outcome.hash_matches is not None:
+            url = held.urls.split("\n")[held.url_no]
+            variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+        if self._watch is not None and self._watch.knows(self._db, held.host_id, blob):
+            refused = Verdict(Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, f"sha256 {blob.sha256.hex()}")
+            refetching.fail(self._db, lease_id, outcome, refused, self._now)
+            placeholders.list_file(self._db, outcome.image_id, blob)
+            self._settled.totals.n_not_again += 1
+            return
+        if blob.offset is not None:
+            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
+        refetching.replace(self._db, outcome, verdict, self._tally, self._now)
+        self._settled.stored.append(outcome.image_id)
+        self._settled.totals.n_changed += 1
+        self._settled.totals.stored_bytes += blob.size_bytes
+
+    def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
+        """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
+        attempts = held.attempts + (not verdict.is_shut_out)
+        not_before, host_id = None, held.host_id
+        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`expand_documents.follow`)
+        may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
+        if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and may_come_back:
+            wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits
+            not_before = self._now + max(1, round(wait_s))
+            # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
+            host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
+            if host_id != held.host_id:
+                self._settled.moved_to.add(host_id)
+        final = is_final(verdict.status, not_before)
+        blob = outcome.blob
+        self._settled_rows.append(
+            (
+                *(verdict.status.value, host_id, not_before, attempts, self._now),
+                lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
+                *(outcome.url_no, outcome.http_status),
+                *(verdict.error_type, None if verdict.detail is None else verdict.detail[:2000]),
+                *(_stored_as(blob) if blob else NO_BLOB),
+                *(outcome.etag, outcome.last_modified, outcome.robots_tag),
+                outcome.image_id,
+            )
+        )
+        if outcome.hash_matches is not None:
+            url = held.urls.split("\n")[outcome.url_no]
+            variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+        if blob is not None and blob.offset is not None:
+            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
+        size_bytes = blob.size_bytes if blob else 0
+        self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
+        succeeded = verdict.status == Status.SUCCESS
+        if succeeded:
+            self._stored.append(outcome.image_id)
+            self._settled.stored.append(outcome.image_id)
+        if final or held.last_attempt_at is None:
+            self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
+        self._sample(held.host_id, outcome)
+        answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
+        request_s = outcome.elapsed_s / max(1, outcome.requests)
+        self._count_answer(held.host_id, answer, request_s, is_again=held.attempts > 0)
+        totals = self._settled.totals
+        totals.n_settled += not verdict.is_shut_out
+        totals.n_adopted += outcome.adopted
+        totals.stored_bytes += size_bytes
+        totals.n_success += succeeded
+        totals.n_failed += final and not succeeded and not waits_for_another
+        totals.n_retry += not final and not verdict.is_shut_out
+
+    def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:
+        """For the host's pace; a success is an answer too, and then its request took `request_s`."""
+        news, verdict = self._news(host_id), answer.verdict
+        if verdict.host_trouble:
+            news.trouble(answer, is_again=is_again)
+        elif verdict.status == Status.SUCCESS:
+            news.success(request_s)
+        elif answer.code == OwnCode.PRIVATE_ADDRESS:
+            news.n_unasked += 1
+        else:
+            news.n_ok += 1
+        if verdict.wait_s is not None:
+            news.retry_after_s = max(verdict.wait_s, news.retry_after_s or 0.0)
+
+    def _sample(self, host_id: int, outcome: Outcome) -> None:
+        verdict = outcome.verdict
+        if verdict and verdict.detail and verdict.error_type in (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE):
+            self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
+
+    def _hold(self, report: Report) -> None:
+        """A host wants no request for some time, whatever becomes of the images that it was lent for."""
+        host_id = lending.host_if_held(self._db, report.lease_id)
+        if host_id is not None:
+            news = self._news(host_id)
+            news.retry_after_s = max(report.hold_s, news.retry_after_s or 0.0)
+
+    def _news(self, host_id: int) -> News:
+        news = self._settled.hosts.get(host_id)
+        if news is None:
+            news = self._settled.hosts[host_id] = News()
+        return news
+
+    def _count_requests(self, host_id: int, outcome: Outcome, *, is_retry: bool) -> None:
+        counts = self._host_counts.setdefault(host_id, [0, 0, 0, 0.0])
+        counts[0] += outcome.requests
+        counts[1] += is_retry
+        counts[2] += outcome.received_bytes
+        counts[3] += outcome.elapsed_s
+        self._settled.totals.received_bytes += outcome.received_bytes
+        if outcome.received_bytes or outcome.hold_s or outcome.interval_s:
+            news = self._news(host_id)
+            news.received_bytes += outcome.received_bytes
+            news.interval_s = max(news.interval_s, outcome.interval_s)
+            news.rest_s = max(news.rest_s, outcome.rest_s)
+            if outcome.hold_s:
+                news.retry_after_s = max(outcome.hold_s, news.retry_after_s or 0.0)

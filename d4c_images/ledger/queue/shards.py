@@ -1,0 +1,63 @@
+"""What the ledger knows of shards: how images are kept, up to where rows name them. Opens no shard."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.questions.audit import BY_NAME
+
+STORE = "SELECT kind, token FROM store"
+SET_STORE = "INSERT INTO store (one, kind, token) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET kind = excluded.kind"
+NOTE = """
+INSERT INTO shards (file_path, end_offset) VALUES (?, ?)
+ON CONFLICT (file_path) DO UPDATE SET end_offset = max(end_offset, excluded.end_offset)
+"""
+ENDS = "SELECT file_path, end_offset FROM shards"
+
+
+class StoreKind(NamedTuple):
+    """How a ledger's images are kept."""
+
+    kind: str  # files, pack
+    token: str  # names its shards
+
+
+def store_kind(ledger: Ledger, wished: str | None) -> StoreKind:
+    """As was wished, now or the last time; files at first. Remembers it."""
+    row = ledger.connection.execute(STORE).fetchone()
+    known = StoreKind(*row) if row else StoreKind("files", secrets.token_hex(4))
+    if row is None or wished not in (None, known.kind):
+        known = known._replace(kind=wished or known.kind)
+        with ledger.transaction() as db:
+            db.execute(SET_STORE, known)
+    return known
+
+
+def note(db: sqlite3.Connection, reached: Iterable[tuple[str, int]]) -> None:
+    """Rows name images of these shards, up to these offsets; in the transaction that writes the rows."""
+    ends: dict[str, int] = {}
+    for path, end in reached:
+        ends[path] = max(end, ends.get(path, 0))
+    db.executemany(NOTE, ends.items())
+
+
+def ends(ledger: Ledger) -> dict[str, int]:
+    """The end of the last image that a row names, for each shard's path."""
+    return dict(ledger.connection.execute(ENDS).fetchall())
+
+
+def known(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """Whether there is an image of each (gbif_id, image_no, revision)."""
+    rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))
+    return [status is not None for status, *_ in rows]
+
+
+def wanted(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
+    """Whether the image of each (gbif_id, image_no, revision) was lent, and lacks them: its dead worker's bytes will do."""
+    rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))
+    return [bool(is_next and (leased or died)) for *_, leased, died, _, _, is_next in rows]

@@ -1,0 +1,160 @@
+"""What a person wants of hosts, left beside the ledger for the one process that writes it. Touches no host itself.
+
+The ledger has one writer, which may be at work for days on another node. So a wish is a file in a folder beside the ledger, written
+under another name first; the writer takes wishes in the order in which they were left, in short transactions, and removes each
+after its last one. Each says how things are to be, not what is to change: to take one twice, after a kill in between, changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from d4c_images.errors import LedgerError
+from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.queue import pacing, shut_doors
+from d4c_images.ledger.rows.extent import top_host
+from d4c_images.policy.limits import is_domain, is_pattern
+from d4c_images.system.small_files import json_of
+
+PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
+HOSTS_A_STEP = 20_000
+MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
+NAME = re.compile(r"([0-9]{20})-[0-9]+\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One of `pause`, `resume`, `set` and `unset`, for some hosts: by their names, and by patterns as in `limits.HostTable`."""
+
+    what: str
+    hosts: tuple[str, ...]
+    until: float | None = None  # of a pause; None: until it is resumed
+    limits: dict[str, Any] = field(default_factory=dict)  # to set
+    names: tuple[str, ...] = ()  # of the limits to unset; none: all
+
+
+def folder_of(ledger: Path) -> Path:
+    return ledger.with_name(f"{ledger.name}.wishes")
+
+
+def leave(ledger: Path, wish: Wish) -> None:
+    """Raises `LedgerError` where nothing can be written beside the ledger."""
+    folder = folder_of(ledger)
+    last = max((int(found[1]) for path in _waiting(ledger) if (found := NAME.fullmatch(path.name))), default=0)
+    name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # behind those that wait, should the clock have been set back
+    try:
+        folder.mkdir(exist_ok=True)
+        new = folder / f"{name}.new"
+        while True:
+            new.write_text(json.dumps(asdict(wish)), encoding="utf-8")
+            try:
+                new.rename(folder / f"{name}.json")
+                return
+            except FileNotFoundError:  # swept by a process that has just taken the ledger
+                continue
+    except OSError as error:
+        raise LedgerError(f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}") from None
+
+
+def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:
+    """Write down all wishes that are there, one after the other, and say which they were. `alive()` is called in between."""
+    taken = []
+    for path in _waiting(ledger.path):
+        wish = _read(path)
+        if wish is not None:
+            _fulfil(ledger, wish, now, alive)
+            taken.append(wish)
+        path.unlink(missing_ok=True)
+        alive()
+    return taken
+
+
+def pauses(ledger: Ledger, hosts: Collection[str], alive: Callable[[], object]) -> Iterator[tuple[int, float | None]]:
+    """Hosts with these names, or with names like these patterns, and until when each is paused. `alive()` is called in between."""
+    db = ledger.connection
+    for name in hosts:
+        if not is_pattern(name) and (pause := pacing.pause_of(db, name)) is not None:
+            yield pause
+    if any(map(is_pattern, hosts)):  # those that are not meant are as they were
+        for low in range(0, top_host(db.execute), HOSTS_A_STEP):
+            yield from pacing.pauses(db, low, low + HOSTS_A_STEP)
+            alive()
+
+
+def forget(ledger: Path) -> None:
+    """Remove what was left for a ledger that is to be no more."""
+    for path in _waiting(ledger):
+        path.unlink(missing_ok=True)
+
+
+def sweep(ledger: Path) -> None:
+    """Remove what killed commands have not finished writing; `leave` writes again what is taken from under its hands."""
+    for left in folder_of(ledger).glob("*.new"):
+        left.unlink(missing_ok=True)
+
+
+def _waiting(ledger: Path) -> Sequence[Path]:
+    try:
+        return sorted(path for path in folder_of(ledger).iterdir() if path.suffix == ".json")
+    except OSError:
+        return []
+
+
+def _read(path: Path) -> Wish | None:
+    """None for a file that is none of ours."""
+    try:
+        values = json_of(path, MOST_BYTES)
+        return Wish(values["what"], tuple(values["hosts"]), values["until"], values["limits"], tuple(values["names"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object]) -> None:
+    """In steps that are committed each: a pause of a million hosts is no transaction of minutes."""
+    if wish.what in (SET, UNSET):
+        with ledger.transaction() as db:
+            for host in wish.hosts:
+                _limit(db, wish, host)
+        return
+    names = [host for host in wish.hosts if not is_pattern(host)]
+    for at in range(0, len(names), HOSTS_A_STEP):
+        with ledger.transaction() as db:
+            if wish.what == PAUSE:
+                pacing.pause(db, names[at : at + HOSTS_A_STEP], now, wish.until)
+            elif wish.what == RESUME:
+                pacing.resume(db, names[at : at + HOSTS_A_STEP])
+                shut_doors.open_named(db, names[at : at + HOSTS_A_STEP], now)
+        alive()
+    for pattern in filter(is_pattern, wish.hosts):
+        if wish.what == RESUME:
+            with ledger.transaction() as db:
+                shut_doors.open_like(db, pacing.glob_of(pattern), now)
+        for low in range(0, top_host(ledger.connection.execute), HOSTS_A_STEP):
+            with ledger.transaction() as db:
+                if wish.what == PAUSE:
+                    pacing.pause_many(db, pattern, low, low + HOSTS_A_STEP, now, wish.until)
+                elif wish.what == RESUME:
+                    pacing.resume_many(db, pattern, low, low + HOSTS_A_STEP)
+            alive()
+
+
+def _limit(db: sqlite3.Connection, wish: Wish, host: str) -> None:
+    """What is set for a pattern is one entry. To take it back takes back those that it stands for, too, unless it is a domain's."""
+    if wish.what == SET:
+        pacing.want_limits(db, host, wish.limits)
+        return
+    names = [host]
+    if is_pattern(host) and not is_domain(host):
+        names = [name for name in pacing.all_wanted(db) if fnmatchcase(name, host)]
+    for name in names:
+        pacing.want_no_limits(db, name, wish.names)

@@ -1,0 +1,271 @@
+"""Counts records again from their images, and images by host and status, in steps of bounded size. Writes nothing.
+
+A step visits at most a fixed number of rows, whatever their shape: one record may show a million images, and it is then counted
+over several steps. A caller that stores the `Position` after each step can go on from there in another process.
+
+Records are read in the order of their ids. Images that a record holds in line, and the links of a range of records, are ranges of
+their tables' primary keys; no statement here may build an index or scan a big table, whatever `sqlite_stat1` says, so the join
+order is fixed (LEFT JOIN, CROSS JOIN) and a unary plus keeps the planner from indexing `image_rows.gbif_id`.
+"""
+
+# ruff: noqa: S608 - statements are put together from constants
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from d4c_images.ledger.rows.lent import IS_LENT, STATUS
+from d4c_images.ledger.rows.states import FAILED_FOR_GOOD, IS_FINAL, RECORD_STATUS, record_state
+from d4c_images.model import RecordStatus
+
+Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+"""Runs a statement and returns all of its (few) rows."""
+
+STEP_ROWS = 10_000
+IMAGE_STEP_ROWS = 100_000
+BEFORE_ALL = -(2**63)
+
+# Of the images `i`: how many are stored, have failed for good, have been tried, and when the last one was.
+_SUMS = f"""coalesce(sum(i.status = 'success'), 0) AS success,
+       coalesce(sum({FAILED_FOR_GOOD}), 0) AS failed,
+       coalesce(sum(i.last_attempt_at IS NOT NULL), 0) AS tried, max(i.last_attempt_at) AS last_attempt_at"""
+_RECORD = "g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at"
+_LINE = """i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND +i.gbif_id = g.gbif_id"""
+_LINKS = "link_rows AS l INDEXED BY sqlite_autoindex_link_rows_1"  # the primary key
+
+# The next records, up to which id they go, how many images they say they have in line (which bounds the rows of LINES), and how
+# many there are of each status.
+MEASURE = """
+SELECT count(*), max(gbif_id), total(max(n_in_line, 0)), coalesce(sum(status = 'pending'), 0),
+       coalesce(sum(status = 'partial'), 0), coalesce(sum(status = 'done'), 0), coalesce(sum(status = 'failed'), 0)
+FROM (SELECT gbif_id, n_in_line, status FROM gbif_ids WHERE gbif_id > ? ORDER BY gbif_id LIMIT ?)
+"""
+COUNT_LINKS = f"SELECT count(*) FROM (SELECT 1 FROM {_LINKS} WHERE l.gbif_id > ? AND l.gbif_id <= ? LIMIT ?)"
+# Records of a range that are not true to the images in line; one that has further links is nearly always among them.
+LINES = f"""
+SELECT {_RECORD}, count(i.image_id) AS links, {_SUMS}
+FROM gbif_ids AS g LEFT JOIN image_rows AS i ON {_LINE}
+WHERE g.gbif_id > ? AND g.gbif_id <= ?
+GROUP BY g.gbif_id
+HAVING g.n_images IS NOT links OR g.n_success IS NOT success OR g.n_failed IS NOT failed OR g.status IS NOT {RECORD_STATUS}
+"""
+# The same for single records, true or not.
+LINES_OF = f"""
+SELECT {_RECORD}, count(i.image_id), {_SUMS}
+FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value LEFT JOIN image_rows AS i ON {_LINE}
+GROUP BY g.gbif_id
+"""
+LINKS = f"""
+SELECT l.gbif_id, count(*), {_SUMS}
+FROM {_LINKS} CROSS JOIN image_rows AS i ON i.image_id = l.image_id
+WHERE l.gbif_id > ? AND l.gbif_id <= ?
+GROUP BY l.gbif_id
+"""
+# One record with many images, piece by piece: the rows visited, the last of them, and what they add up to.
+RECORD = f"SELECT {_RECORD}, g.first_image_id, g.n_in_line FROM gbif_ids AS g WHERE g.gbif_id = ?"
+LINE_PIECE = f"""
+SELECT count(*), max(i.image_id), coalesce(sum(is_own), 0), {_SUMS}
+FROM (SELECT r.image_id, r.gbif_id = ?4 AS is_own, CASE r.gbif_id WHEN ?4 THEN status END AS status, r.not_before,
+             CASE r.gbif_id WHEN ?4 THEN last_attempt_at END AS last_attempt_at
+      FROM image_rows AS r WHERE r.image_id >= max(?1 + 1, ?2) AND r.image_id < ?3 ORDER BY r.image_id LIMIT ?5) AS i
+"""
+LINK_PIECE = f"""
+SELECT count(*), max(l.image_no), count(i.image_id), {_SUMS}
+FROM (SELECT image_no, image_id FROM {_LINKS} WHERE l.gbif_id = ? AND l.image_no > ? ORDER BY l.image_no LIMIT ?) AS l
+LEFT JOIN image_rows AS i ON i.image_id = l.image_id
+"""
+
+NEXT_IMAGE = "SELECT min(image_id) FROM image_rows WHERE image_id > ?"
+IMAGES = f"""
+SELECT host_id, {STATUS} AS status, coalesce(error_type, ''), count(*),
+       sum({IS_FINAL}), coalesce(sum(file_size), 0),
+       sum(i.status = 'pending' AND not_before IS NULL AND NOT {IS_LENT}) AS n_untried,
+       NOT EXISTS (SELECT 1 FROM host_rows AS h WHERE h.host_id = i.host_id),
+       sum(NOT EXISTS (SELECT 1 FROM rules AS u WHERE u.rule_id = i.rule_id))
+FROM image_rows AS i WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
+"""
+
+
+class Counts(NamedTuple):
+    """What the images of a record add up to."""
+
+    links: int = 0
+    success: int = 0
+    failed: int = 0
+    tried: int = 0
+    last_attempt_at: int | None = None
+
+    def plus(self, other: Counts) -> Counts:
+        last = max((at for at in (self.last_attempt_at, other.last_attempt_at) if at is not None), default=None)
+        links, success, failed = self.links + other.links, self.success + other.success, self.failed + other.failed
+        return Counts(links, success, failed, self.tried + other.tried, last)
+
+    def state(self, completed_at: int | None) -> tuple[RecordStatus, int | None]:
+        """The status of the record, and its `completed_at`."""
+        return record_state(self.links, self.success, self.failed, completed_at, tried=self.tried > 0)
+
+
+class Inside(NamedTuple):
+    """The middle of a record with many images: those in line come first, then those in `link_rows`."""
+
+    gbif_id: int
+    is_in_line: bool
+    at: int  # the last image_id, or image_no of a link, that is counted
+    counts: Counts
+
+
+class Position(NamedTuple):
+    """Where a recount of the records stands."""
+
+    after: int = BEFORE_ALL  # the records up to this id are counted
+    inside: Inside | None = None  # of the next record: what is counted of it
+
+    def as_json(self) -> str:
+        return json.dumps(self)
+
+    @classmethod
+    def of_json(cls, text: str) -> Position:
+        after, inside = json.loads(text)
+        if inside is None:
+            return cls(after)
+        gbif_id, is_in_line, at, counts = inside
+        return cls(after, Inside(gbif_id, is_in_line, at, Counts._make(counts)))
+
+
+class Untrue(NamedTuple):
+    """A record whose row differs from what its images add up to."""
+
+    gbif_id: int
+    n_images: int
+    n_success: int
+    n_failed: int
+    status: str
+    completed_at: int | None
+    counts: Counts
+
+    @property
+    def true_status(self) -> RecordStatus:
+        return self.counts.state(None)[0]
+
+    @property
+    def is_true(self) -> bool:
+        """Its row does not differ after all."""
+        counts = (self.counts.links, self.counts.success, self.counts.failed)
+        return (self.n_images, self.n_success, self.n_failed) == counts and self.status == self.true_status
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a recount of the records."""
+
+    position: Position  # behind it
+    n_records: int  # records that are counted to the end
+    by_status: dict[str, int]  # of these: the statuses of their rows, as far as they are known ones
+    untrue: list[Untrue]  # of these
+
+
+def record_steps(ask: Ask, position: Position, max_rows: int = STEP_ROWS) -> Iterator[Step]:
+    """Recount the records behind `position`. A statement visits at most `max_rows` records, and as many images or links.
+
+    While somebody else writes, a step may mix two states of the ledger: what is `untrue` then has to be looked at again.
+    """
+    size = max_rows
+    while True:
+        if position.inside is None:
+            found = _measure(ask, position.after, size, max_rows)
+            if found is None:
+                return
+            size = min(2 * found.n_records, max_rows)
+            step = _count_range(ask, position.after, found) if found.fits else None
+            if step is None:
+                position = Position(position.after, Inside(found.upto, is_in_line=True, at=BEFORE_ALL, counts=Counts()))
+        if position.inside is not None:
+            step = _count_piece(ask, position.after, position.inside, max_rows)
+        assert step is not None
+        yield step
+        position = step.position
+
+
+def recount_one(ask: Ask, gbif_id: int, max_rows: int = STEP_ROWS) -> Untrue | None:
+    """What a record's row and its images say, true or not; None if there is no such record."""
+    inside = Inside(gbif_id, is_in_line=True, at=BEFORE_ALL, counts=Counts())
+    while True:
+        record, further = _piece(ask, inside, max_rows)
+        if further is None:
+            return record
+        inside = further
+
+
+def next_images(ask: Ask, after: int, step: int = IMAGE_STEP_ROWS) -> tuple[int, int] | None:
+    """The next range of image ids (`after` < id <= `upto`) that has at most `step` rows and at least one."""
+    first = ask(NEXT_IMAGE, (after,))[0][0]
+    return None if first is None else (first - 1, first - 1 + step)
+
+
+class _Range(NamedTuple):
+    n_records: int
+    upto: int
+    fits: bool  # into one step
+    by_status: dict[str, int]
+
+
+def _measure(ask: Ask, after: int, size: int, max_rows: int) -> _Range | None:
+    """As many records as fit into a step, at most `size`; one if even that does not."""
+    while True:
+        n, upto, in_line, *by_status = ask(MEASURE, (after, max(size, 1)))[0]
+        if n == 0:
+            return None
+        fits = in_line <= max_rows and in_line + ask(COUNT_LINKS, (after, upto, max_rows + 1))[0][0] <= max_rows
+        if fits or n == 1:
+            statuses = (RecordStatus.PENDING, RecordStatus.PARTIAL, RecordStatus.DONE, RecordStatus.FAILED)
+            return _Range(n, upto, fits, dict(zip(map(str, statuses), by_status, strict=True)))
+        size = n // 2
+
+
+def _count_range(ask: Ask, after: int, found: _Range) -> Step:
+    records = {row[0]: _untrue(row) for row in ask(LINES, (after, found.upto))}
+    links = {row[0]: Counts._make(row[1:]) for row in ask(LINKS, (after, found.upto))}
+    others = [gbif_id for gbif_id in links if gbif_id not in records]
+    if others:  # links of records that would be true without them, or of none
+        records |= {row[0]: _untrue(row) for row in ask(LINES_OF, (json.dumps(others),))}
+    for gbif_id in records.keys() & links.keys():
+        records[gbif_id] = records[gbif_id]._replace(counts=records[gbif_id].counts.plus(links[gbif_id]))
+    untrue = [record for _, record in sorted(records.items()) if not record.is_true]
+    return Step(Position(found.upto), found.n_records, found.by_status, untrue)
+
+
+def _count_piece(ask: Ask, after: int, inside: Inside, max_rows: int) -> Step:
+    record, further = _piece(ask, inside, max_rows)
+    if further is not None:
+        return Step(Position(after, further), 0, {}, [])
+    if record is None:  # it is gone; no run does that
+        return Step(Position(inside.gbif_id), 0, {}, [])
+    return Step(Position(inside.gbif_id), 1, {record.status: 1}, [] if record.is_true else [record])
+
+
+def _piece(ask: Ask, inside: Inside, max_rows: int) -> tuple[Untrue | None, Inside | None]:
+    """Count a piece more of one record: what is left to be counted, or else the record."""
+    rows = ask(RECORD, (inside.gbif_id,))
+    if not rows:
+        return None, None
+    first_image_id, n_in_line = rows[0][-2:]
+    if inside.is_in_line:
+        end = None if first_image_id is None else first_image_id + n_in_line
+        values = (inside.at, first_image_id, end, inside.gbif_id, max_rows)
+        visited, last, *sums = ask(LINE_PIECE, values)[0]
+    else:
+        visited, last, *sums = ask(LINK_PIECE, (inside.gbif_id, inside.at, max_rows))[0]
+    counts = inside.counts.plus(Counts._make(sums))
+    if visited == max_rows:
+        return None, inside._replace(at=last, counts=counts)
+    if inside.is_in_line:
+        return None, Inside(inside.gbif_id, is_in_line=False, at=BEFORE_ALL, counts=counts)
+    return _untrue((*rows[0][:6], *counts)), None
+
+
+def _untrue(row: Sequence[Any]) -> Untrue:
+    """Of the columns of a record and its counts."""
+    return Untrue._make((*row[:6], Counts._make(row[6:])))

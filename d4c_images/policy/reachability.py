@@ -1,0 +1,42 @@
+"""Hosts that cannot be reached: whether it is they or our own network, and when one is given up. Writes nothing down.
+
+What was counted against hosts before an outage was seen for what it is, is taken back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from d4c_images.model import Failure
+from d4c_images.policy import pace
+from d4c_images.policy.outage import Outage
+
+
+@dataclass(slots=True)
+class Silence:
+    """What one run knows of it."""
+
+    policy: pace.Policy
+    answered_at: float | None  # when any host has last answered, by the ledger
+    outage: Outage = field(default_factory=Outage)
+    lost: dict[int, Failure] = field(default_factory=dict)  # hosts that are to be given up
+    _before: dict[int, pace.HostPace] = field(default_factory=dict)  # the silent ones, as if only time had passed
+
+    def after(self, host_id: int, before: pace.HostPace, news: pace.News, now: float) -> dict[int, pace.HostPace]:
+        """New paces after news of one host: its own, and where that has shown an outage, those of others."""
+        after = pace.after_batch(before, news, now, self.policy)
+        if news.is_reachable:
+            self.answered_at = now
+            self.outage.answered()
+            self._before.clear()
+            return {host_id: after}
+        if not news.n_unreachable:
+            return {host_id: after}
+        self._before[host_id] = pace.unreached(self._before.get(host_id, before), news, now)
+        is_new = self.outage.not_reached(host_id, now)
+        paces = {host_id: after if self.outage.down_since is None else self._before[host_id]}
+        if is_new:
+            paces |= self._before
+        if news.not_reached is not None and pace.is_lost(paces[host_id], self.answered_at, now, self.policy):
+            self.lost[host_id] = news.not_reached
+        return paces

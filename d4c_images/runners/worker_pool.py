@@ -1,0 +1,131 @@
+"""The worker processes of one job on one node: started, and started again when a coordinator has ended. Does no work itself."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from pathlib import Path
+from typing import IO
+
+from d4c_images.errors import D4CError
+from d4c_images.runners.rendezvous import MeetingPlace
+from d4c_images.system import child_process
+
+LOOK_S = 0.2
+MAX_DEATHS = 10  # in a row
+LIVED_S = 60.0  # a process that has lived so long does not count among them
+PATIENCE_S = 10.0  # for processes to end, beyond their grace
+
+
+class Exit(IntEnum):
+    """How a worker process ends."""
+
+    OVER = 0  # nothing is left to do
+    UNFIT = 1  # it cannot work here, and has said why
+    AGAIN = 10  # it has worked; the next one waits for the next coordinator
+    IDLE = 11  # it has met no coordinator
+    OTHER_VERSION = 12  # than the coordinator's
+    NO_DASK = 13  # which cannot be loaded with the settings that are here
+
+
+class Ending(Enum):
+    OVER = "nothing is left to do"
+    NOBODY = "no coordinator has come"
+    STOPPED = "this job ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a worker process is told by its parent."""
+
+    folder: Path
+    grace_s: float  # for requests in flight when it is to leave
+    max_wait_s: float  # for a coordinator
+    over_before: str | None  # what `MeetingPlace.over` said before the job began: that was of other work
+
+
+class Crew:
+    """`n` worker processes."""
+
+    def __init__(self, n: int, terms: Terms) -> None:
+        self._terms = terms
+        self._deaths = 0
+        self.has_worked = False  # for any coordinator
+        self._members = [self._start() for _ in range(n)]
+
+    def work(self, is_over: Callable[[], bool]) -> Ending:
+        """Until nothing is left, nobody comes, or `is_over()`; then end all in good order. Raises `D4CError`."""
+        try:
+            while not is_over():
+                for place, member in enumerate(self._members):
+                    try:
+                        code = member.process.wait(LOOK_S / len(self._members))
+                    except subprocess.TimeoutExpired:
+                        continue
+                    ending = self._ending(code)
+                    if ending is not None:
+                        return ending
+                    self._members[place] = self._replace(member, code)
+            return Ending.STOPPED
+        finally:
+            self._dismiss()
+
+    def _ending(self, code: int) -> Ending | None:
+        place = MeetingPlace(self._terms.folder)
+        if code != Exit.OVER and place.over() not in (None, self._terms.over_before):
+            return Ending.OVER  # whatever has become of it while its coordinator ended
+        if code == Exit.OTHER_VERSION:
+            raise D4CError(place.other_version() or "the coordinator was of another version than this worker")
+        if code == Exit.NO_DASK:
+            from d4c_images.runners import dask_check
+
+            dask_check.check()
+            raise D4CError("Dask cannot be loaded in a worker process, although it can be loaded here")
+        if code == Exit.UNFIT:
+            raise D4CError("this node's workers cannot go on; the line above says why")
+        self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
+        return {Exit.OVER: Ending.OVER, Exit.IDLE: Ending.NOBODY}.get(Exit(code)) if code in set(Exit) else None
+
+    def _replace(self, member: _Member, code: int) -> _Member:
+        member.told.close()
+        if code == Exit.AGAIN or time.monotonic() - member.started_at > LIVED_S:
+            self._deaths = 0
+        else:
+            self._deaths += 1
+        if self._deaths > MAX_DEATHS:
+            raise D4CError(f"worker processes die again and again ({child_process.ending(code)})")
+        return self._start()
+
+    def _start(self) -> _Member:
+        process = child_process.start(["-m", "d4c_images.runners.dask_start"])
+        assert process.stdin is not None
+        try:
+            pickle.dump(self._terms, process.stdin)
+            process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died already; `work` will see it
+        return _Member(process, process.stdin, time.monotonic())
+
+    def _dismiss(self) -> None:
+        """Closing their standard input tells them to leave."""
+        for member in self._members:
+            member.told.close()
+        end_at = time.monotonic() + self._terms.grace_s + PATIENCE_S
+        for member in self._members:
+            try:
+                code = member.process.wait(max(0.0, end_at - time.monotonic()))
+                self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
+            except subprocess.TimeoutExpired:
+                member.process.kill()
+                member.process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    process: subprocess.Popen[bytes]
+    told: IO[bytes]  # closed: leave
+    started_at: float

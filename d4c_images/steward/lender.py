@@ -1,0 +1,365 @@
+"""Who is lent what, when: turns within the limits of groups, the pace of hosts and the room of workers. Settles and sends nothing.
+
+A group's connections are shared out to the lanes of its hosts; a lane is one worker's share, and its turns follow each other. What
+is measured from one request to the next (an interval, bytes) is kept by one lane at a time.
+
+Hosts that share a group wait for its connections in a line, as numbers. When one is free, or will be as soon as a wait is over, it
+is kept for the host at the front, which is called: it stands in the agenda then, like a host without a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from sqlite3 import Connection
+from typing import NamedTuple
+
+from d4c_images.ledger.queue import lending, pacing
+from d4c_images.model import Claim, OwnCode, Report, Totals, Turn
+from d4c_images.policy import pace
+from d4c_images.policy.reachability import Silence
+from d4c_images.steward.host_queue import NOWHERE, Agenda
+from d4c_images.steward.hosts import Group, Host, HostLane, Lease, Roster
+from d4c_images.steward.terms import Plan
+
+TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
+LONG_TURN_S = 30.0  # a host's turns shrink when they last longer than this
+SHORT_TURN_S = 10.0  # ... and grow when they last less
+LEAST_CLAIMS_EACH = 2
+MAX_CLAIMS = 512
+PROBE_CLAIMS = 2  # of a host that has not answered yet: with the first answer, the turn that follows is lent
+LANE_CONNECTIONS = 8  # of one worker, so that a group with many keeps several workers busy
+NEW_SHARE = 4  # one connection of so many, at most, waits for hosts that have not answered yet
+MAX_TURNS = 64  # in one transaction
+MAX_LOOKS = 512  # likewise: hosts that are looked at, most of them in vain where there are so many
+TICK_S = 0.25
+MOST_CHAINS = 1000  # of redirects over several hosts whose cookies are remembered
+MOST_COOKIES = 16_384  # characters of one of them
+
+
+class Share(NamedTuple):
+    """What a lane gets of its group's connections."""
+
+    at_first: int
+    most: int  # once pictures come in: the worker need not ask for each
+
+
+class Lender:
+    """The state of what is lent in one run."""
+
+    def __init__(self, run_id: int, plan: Plan, hosts: Roster, silence: Silence, totals: Totals) -> None:
+        self._run_id, self._plan, self._hosts, self._silence, self._totals = run_id, plan, hosts, silence, totals
+        self.agenda = Agenda()
+        self.leases: dict[int, Lease] = {}
+        self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
+        self.resting: list[Host] = []  # of groups that have sent all that they may in a day; for whoever tells people
+        self._cookies: dict[int, tuple[str, ...]] = {}  # image -> those of a chain of redirects that goes on at another host
+        self._n_new = 0  # lanes of hosts that have not answered yet
+        self.is_behind = False  # there are more hosts to look at than could be looked at
+
+    @property
+    def budget(self) -> int | None:
+        """How many more images may be lent; None for no limit."""
+        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.n_lent)
+
+    def wants_to_lend(self, now: float) -> bool:
+        return self._silence.outage.may_ask(now) and self.budget != 0 and self.agenda.is_anybody_due(now)
+
+    def joined(self, worker: int) -> None:
+        """A worker takes turns from now on."""
+        self._load[worker] = 0
+
+    def left(self, worker: int) -> None:
+        """It takes no more."""
+        self._load.pop(worker, None)
+
+    @property
+    def workers(self) -> Collection[int]:
+        return self._load.keys()
+
+    def begin(self, now: float) -> None:
+        """Once all hosts are known."""
+        for group in self._hosts.shared:
+            self.call(group, now)
+
+    def look_again(self, host: Host, now: float) -> None:
+        until = host.paused_until if host.is_paused(now) else host.blocked_until
+        if until is None or until < float("inf"):
+            self._come(host, max(now, until or 0.0))
+
+    def paused(self, host_id: int, until: float | None, now: float) -> None:
+        """Somebody has paused a host, loaded or not, or has resumed it (None)."""
+        host = self._hosts.get(host_id)
+        if host is not None:
+            self.look_again(host, now)
+        elif until is None or until <= now:
+            if self._hosts.n_left[host_id]:
+                self._add(host_id, now)
+        elif (self.agenda.due(host_id) or now) < until:
+            self.drop(host_id, now)
+            if self._hosts.n_left[host_id] and until < float("inf"):
+                self._add(host_id, until)
+
+    def drop(self, host_id: int, now: float) -> None:
+        """Nothing is to be done at a host, at least for a while: a connection that is kept for it goes to the next one."""
+        self.agenda.drop(host_id)
+        group = self._hosts.shared_group(host_id)
+        if group is not None:
+            group.called.discard(host_id)
+            self.call(group, now)
+
+    def _add(self, host_id: int, when: float) -> None:
+        """Of a host that is not loaded: how long it takes is what it took when it was last in the agenda."""
+        group = self._hosts.shared_group(host_id)
+        known_s = self.agenda.least_s_of(host_id)
+        least_s = known_s if group is None else group.least_s()
+        self.agenda.add(host_id, when, least_s, has_answered=self.agenda.is_known(host_id))
+
+    def _come(self, host: Host, when: float) -> None:
+        self.agenda.add(host.host_id, when, host.group.least_s(), has_answered=host.has_answered)
+
+    def call(self, group: Group, now: float) -> None:
+        """Have as many hosts of the group's line come as there are connections for; one of them, if all have to wait."""
+        while group.is_shared and group.line and len(group.called) < group.n_to_call(now):
+            host_id = self._hosts.call(group)
+            host = self._hosts.get(host_id)
+            is_known = host.has_answered if host is not None else self.agenda.is_known(host_id)
+            self.agenda.add(host_id, max(now, group.opens_at()), group.least_s(), has_answered=is_known)
+
+    def lend(self, db: Connection, now: float) -> list[tuple[int, Turn]]:
+        """Turns for hosts whose time has come, as far as workers have room, with the worker for each. Some at a time."""
+        turns: list[tuple[int, Turn]] = []
+        n_looks, self.is_behind = 0, False
+        while self.budget != 0 and self._room() > 0 and len(turns) < MAX_TURNS:
+            if turns and self._silence.outage.down_since is not None:
+                break
+            if n_looks == MAX_LOOKS:
+                self.is_behind = True
+                break
+            n_looks += 1
+            host_id = self.agenda.pop(now, may_be_new=NEW_SHARE * self._n_new < len(self._load) * self._plan.max_connections)
+            if host_id is None:
+                break
+            if not self._waits_in_line(host_id, now):
+                turns += self._lend_host(db, self._hosts.load(db, host_id, now), now)
+        self._hosts.shed(now)
+        if turns:
+            self._silence.outage.asked(now)
+        return turns
+
+    def _waits_in_line(self, host_id: int, now: float) -> bool:
+        """Whether a host whose time has come has to wait for others of its group. One that has lanes may have more of them."""
+        group = self._hosts.shared_group(host_id)
+        if group is None or ((host := self._hosts.get(host_id)) is not None and host.lanes):
+            return False
+        if host_id in group.called:
+            group.called.discard(host_id)
+            if group.opens_at() <= now and group.free > 0:
+                return False
+            self._hosts.stand_in_front(group, host_id)
+        elif not self._hosts.is_in_line(host_id):
+            if group.opens_at() <= now and group.n_to_call(now) > group.n_waiting:
+                return False
+            self._hosts.stand_in_line(group, host_id)
+        self.call(group, now)
+        return True
+
+    def returned(self, report: Report, now: float) -> None:
+        """Take back what a report, written down by now, says is no longer out."""
+        lease = self.leases.get(report.lease_id)
+        if lease is None:
+            return
+        for outcome in report.outcomes:
+            lease.outstanding.discard(outcome.image_id)
+            if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or to another host's turn
+                self._totals.n_lent -= 1
+            if outcome.move is not None:
+                self._remember(outcome.image_id, outcome.move.cookies)
+            elif self._cookies and (outcome.verdict or outcome.unfolding):
+                self._cookies.pop(outcome.image_id, None)
+        if not report.finished:
+            return
+        del self.leases[report.lease_id]
+        host, lane = lease.host, lease.host.lanes[lease.turn.lane]
+        lane.leases.remove(report.lease_id)
+        self._measure(host, lane)
+        if not lane.leases:
+            self._close(host, lane, now)
+        self.look_again(host, now)
+        lasted_s = now - lease.lent_at
+        if any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes) or lasted_s > LONG_TURN_S:
+            host.claims_each = max(LEAST_CLAIMS_EACH, host.claims_each // 2)
+        elif lasted_s < SHORT_TURN_S and len(lease.turn.claims) >= host.claims_each * lease.turn.connections:
+            host.claims_each = min(MAX_CLAIMS, host.claims_each * 2)
+
+    def _remember(self, image_id: int, cookies: tuple[str, ...]) -> None:
+        """Until the image has had its attempt. Not in the ledger: whoever starts anew gets new ones."""
+        self._cookies.pop(image_id, None)
+        if cookies and sum(map(len, cookies)) <= MOST_COOKIES:
+            if len(self._cookies) == MOST_CHAINS:
+                del self._cookies[next(iter(self._cookies))]
+            self._cookies[image_id] = cookies
+
+    def answered(self, host: Host, has_answered: bool) -> None:
+        """Whether the host's latest answers were some: until they are, it gets one connection."""
+        if host.has_answered != has_answered:
+            self._n_new += len(host.lanes) * (-1 if has_answered else 1)
+            host.has_answered = has_answered
+
+    def _room(self) -> int:
+        """Connections that the worker with the least to do can take."""
+        return self._plan.max_connections - min(self._load.values(), default=self._plan.max_connections)
+
+    def _close(self, host: Host, lane: HostLane, now: float) -> None:
+        group = host.group
+        self._n_new -= not host.has_answered
+        del host.lanes[lane.number]
+        group.rests_until = max(group.rests_until, now + max(group.limits.min_interval_s, group.interval_s))
+        self.call(group, now)
+
+    # one host
+
+    def _lend_host(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
+        """Turns for one host. What keeps it from more brings it back: a date in the agenda, or the end of a turn."""
+        turns = list(self._lend_lanes(db, host, now))
+        self.call(host.group, now)  # what it has left
+        if not host.lanes and self.agenda.place(host.host_id) == NOWHERE and host.host_id not in self._silence.lost:
+            self._hosts.forget(host, now)  # nothing waits there
+        return turns
+
+    def _lend_lanes(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
+        allowed = pace.allowed(host.pace, now)
+        if allowed is None and self._silence.outage.down_since is not None:
+            allowed = 1
+        if host.is_paused(now) or allowed == 0 or now < host.group.held_until:
+            self.look_again(host, now)
+            return []
+        if host.unsure_until:
+            allowed = 1
+            if now < host.unsure_until:
+                self._come(host, host.unsure_until)
+                return []
+        if host.lanes and allowed is not None:
+            return []  # a probe is under way: its end brings the host back
+        turns = self._follow(db, host, now)
+        while not host.lanes or (host.has_answered and allowed is None):
+            turn = self._open(db, host, allowed, now)
+            if turn is None:
+                break
+            turns.append(turn)
+        return turns
+
+    def _follow(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
+        """A turn behind each that is half done, so that no lane runs dry: unless another host of its group waits for the place."""
+        group, turns = host.group, []
+        has_bytes_to_count = group.limits.bytes_per_s or group.limits.bytes_per_day
+        if not host.has_answered or has_bytes_to_count or group.n_waiting:
+            return []
+        for lane in host.lanes.values():
+            if lane.worker not in self._load:  # it leaves
+                continue
+            lease = self.leases[lane.leases[0]]
+            n_claims = len(lease.turn.claims)
+            if len(lane.leases) > 1 or n_claims < 2 or 2 * len(lease.outstanding) > n_claims:
+                continue
+            room = min(LANE_CONNECTIONS - lane.connections, max(0, self._plan.max_connections - self._load[lane.worker]))
+            if now < group.rests_until:  # a worker that is out of touch may have its share still
+                room = 0
+            share = Share(lane.connections + min(room, group.width - group.granted), lane.connections + min(room, group.reach))
+            turn = self._turn(db, host, lane, share, None, now)
+            if turn is not None:
+                turns.append((lane.worker, turn))
+        return turns
+
+    def _open(self, db: Connection, host: Host, allowed: int | None, now: float) -> tuple[int, Turn] | None:
+        """A turn in a lane that begins with it."""
+        group = host.group
+        if any(lane.connections < LANE_CONNECTIONS for lane in host.lanes.values()) or self._room() <= 0:
+            return None  # the turn that follows there will be wider
+        n_waiting, free = group.n_waiting, group.free
+        if free <= (n_waiting if host.lanes else 0):
+            return None  # the end of a lane brings it back
+        rests_until = max(group.rests_until, group.paid_until)
+        if now < rests_until:
+            self._come(host, rests_until)
+            return None
+        is_probe = allowed is not None or not host.has_answered
+        connections = 1 if is_probe else min(LANE_CONNECTIONS, max(1, free // (1 + n_waiting)), self._room())
+        most = connections if is_probe or n_waiting else min(LANE_CONNECTIONS, max(connections, group.reach), self._room())
+        number = next(number for number in range(len(host.lanes) + 1) if number not in host.lanes)
+        lane = HostLane(number, min(self._load, key=self._load.__getitem__))
+        most_claims = allowed if allowed is not None or host.has_answered else PROBE_CLAIMS
+        turn = self._turn(db, host, lane, Share(connections, most), most_claims, now)
+        return None if turn is None else (lane.worker, turn)
+
+    def _turn(self, db: Connection, host: Host, lane: HostLane, share: Share, most: int | None, now: float) -> Turn | None:
+        """The next turn of a lane, with at most so many claims; None where nothing waits now."""
+        group, deadline, connections = host.group, self._plan.deadline, max(1, share.most)
+        max_bytes = None
+        if group.limits.bytes_per_day is not None:
+            if group.by_hour is None:
+                group.by_hour = self._hosts.hours(db, host, now)
+            day = pacing.day_bytes(group.by_hour, group.limits.bytes_per_day, now)
+            if day.left == 0:
+                self._rest_for_the_day(db, host, day.again_at)
+                return None
+            max_bytes = day.left
+        terms = lending.Terms(
+            lane=lane.number,
+            connections=connections,
+            min_interval_s=max(group.limits.min_interval_s, group.interval_s),
+            max_claims=min(n for n in (host.claims_each * connections, MAX_CLAIMS, most, self.budget) if n is not None),
+            expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
+            bytes_per_s=group.limits.bytes_per_s,
+            max_bytes=max_bytes,
+            refetch=self._plan.refetch,
+            from_end=most == 1 and host.pace.block_level % 2 == 1,  # probes take turns: what one archive lacks, another may have
+        )
+        turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
+        if turn is None:
+            when = lending.earliest(db, host.host_id, refetch=self._plan.refetch)
+            if when is not None:
+                self._come(host, max(when, now + TICK_S))
+            return None
+        if share.at_first < connections:
+            turn = replace(turn, at_first=max(1, share.at_first))
+        if group.is_shared:
+            turn = replace(turn, group=group.name)
+        if host.leads_to:
+            turn = replace(turn, leads_to=host.leads_to)
+        if self._cookies:
+            turn = replace(turn, claims=tuple(self._with_cookies(claim) for claim in turn.claims))
+        if not lane.leases:
+            turn = replace(turn, connections=min(turn.connections, len(turn.claims)))  # one claim needs one
+            host.lanes[lane.number] = lane
+            self._n_new += not host.has_answered
+        lane.leases.append(turn.lease_id)
+        outstanding = {claim.image_id for claim in turn.claims}
+        is_probe = pace.allowed(host.pace, now) == 1
+        self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
+        self._measure(host, lane)
+        self._totals.n_lent += len(turn.claims)
+        return turn
+
+    def _with_cookies(self, claim: Claim) -> Claim:
+        cookies = self._cookies.get(claim.image_id)
+        return claim if cookies is None or claim.redirect_url is None else replace(claim, cookies=cookies)
+
+    def _measure(self, host: Host, lane: HostLane) -> None:
+        """What the lane takes of its group and its worker: requests of an earlier turn may be under way still."""
+        connections = max((self.leases[lease_id].turn.connections for lease_id in lane.leases), default=0)
+        if lane.worker in self._load:
+            self._load[lane.worker] += connections - lane.connections
+        host.group.granted += connections - lane.connections
+        lane.connections = connections
+
+    def _rest_for_the_day(self, db: Connection, host: Host, again_at: float) -> None:
+        group = host.group
+        if group.is_shared:
+            group.held_until, group.held_why = again_at, pace.DAY_IS_OVER
+            pacing.save_hold(db, group.name, again_at, pace.DAY_IS_OVER)
+        else:
+            host.pace = replace(host.pace, blocked_until=again_at, blocked_why=pace.DAY_IS_OVER)
+            pacing.save_pace(db, host.host_id, host.pace)
+        self._come(host, again_at)
+        self.resting.append(host)

@@ -1,0 +1,46 @@
+"""Processes that belong to the one that starts them: how they are started, and how they begin. Knows nothing of what they do."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+
+from d4c_images.system import signals, terminal
+from d4c_images.system.signals import DRAIN_SIGNALS
+
+PR_SET_PDEATHSIG = 1
+
+WITH_OUR_PATH = """
+import pickle, sys
+try:
+    sys.path = pickle.load(sys.stdin.buffer)
+except EOFError:
+    sys.exit()  # the parent is gone
+"""
+"""What a child's code begins with: it looks for modules where its parent does, which sends that first."""
+
+
+def start(arguments: list[str], *fds: int) -> subprocess.Popen[bytes]:
+    """A Python process with a pipe to its standard input, and with these file descriptors.
+
+    Not `multiprocessing.Process`: that starts one more process to keep watch, and loads the steward's program into each.
+    Signals wait until the child is ready to pass over them.
+    """
+    with signals.blocked():
+        return subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, pass_fds=fds)
+
+
+def settle_in() -> None:
+    """In the child: signals are its parent's business, it does not outlive its parent, and shows what can be shown."""
+    terminal.show_what_can_be_shown()
+    for number in DRAIN_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DRAIN_SIGNALS)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # Linux; see prctl(2)
+
+
+def ending(code: int) -> str:
+    """How a process has ended, in words."""
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

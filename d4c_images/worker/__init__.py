@@ -1,0 +1,1 @@
+"""The stage that works turns: asks, verifies, keeps, reports. Never sees the ledger."""

@@ -1,0 +1,418 @@
+"""From a claim to its outcome: one candidate after the other, one request after the other. Starts nothing by itself.
+
+The loop (worker.py) says when a request may be made; here it is decided which one, and what its answer leads to. An outcome that
+says `success` is told only after `Store.put` has returned: the order that invariant I1 hangs on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from d4c_images.errors import D4CError
+from d4c_images.fetch import Fetcher, Request, host_of, may_be_brotli
+from d4c_images.model import (
+    ErrorType,
+    Failure,
+    Move,
+    Outcome,
+    OwnCode,
+    PublishedHash,
+    Reply,
+    Status,
+    Unfolding,
+    Verdict,
+)  # fmt: skip
+from d4c_images.policy import conditional, rate_limits, robots, waits
+from d4c_images.policy.judge import Policy, judge
+from d4c_images.stores import Keep, Place, Store
+from d4c_images.worker import iiif_documents
+from d4c_images.worker.lanes import Attempt, Clock, Lane
+from d4c_images.worker.threads import Beside, Slow
+from d4c_images.worker.verify import Examiner, Found
+
+PACKAGE = Path(__file__).parents[1]
+MOST_WAITS = 1024  # of groups; those that are over are forgotten then
+SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
+TROUBLES = 5  # in a row: the host is not asked any further in this turn
+
+# A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
+_KEEPS_CANDIDATE = frozenset({ErrorType.TIMEOUT, ErrorType.CONNECTION_BROKEN, ErrorType.TRUNCATED})
+
+
+class Attempts:
+    """The attempts under way in one worker."""
+
+    def __init__(
+        self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock, beside: Beside,
+        end_host: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        """`end_host` has nothing more started of a host's turns."""
+        self._store, self._fetcher, self._examiner, self._policy, self._clock = store, fetcher, examiner, policy, clock
+        self._beside, self._end_host = beside, end_host
+        self.open: set[Attempt] = set()  # without an outcome yet
+        self.stirred: set[Lane] = set()  # lanes where something has happened
+        self._waits: dict[str, float] = {}  # group -> until when, by the monotonic clock, its hosts have asked not to be asked
+
+    def begin(self, lane: Lane) -> Attempt | None:
+        """An attempt at the lane's next claim, to be asked for; None where it can do without a request for now."""
+        job = next(job for job in lane.jobs if job.unstarted)
+        claim = job.unstarted.popleft()
+        job.n_open += 1
+        part = self._store.begin(claim.gbif_id, claim.image_no, job.turn.lease_id, claim.revision)
+        url_no = min(claim.url_no, len(claim.urls) - 1)
+        attempt = Attempt(claim, job, lane, part, claim.redirect_url or claim.urls[url_no], url_no, claim.hops)
+        attempt.failure, attempt.cookies = claim.failure, claim.cookies
+        self.open.add(attempt)
+        if claim.stored is not None:
+            place = Place(claim.stored.path, claim.stored.offset)
+            self._run(attempt, self._on_compared, self._store.holds, place, claim.stored.size_bytes)
+            return None
+        if claim.may_be_stored:
+            self._run(attempt, self._on_looked, self._examiner.look, self._store, claim)
+            return None
+        if host_of(attempt.url) not in (None, lane.host):
+            self._move(attempt)
+            return None
+        return attempt
+
+    def ask(self, attempt: Attempt) -> None:
+        """Make its next request."""
+        url = attempt.url
+        attempt.is_upgraded = attempt.lane.answers_by_https and url.startswith("http://")
+        if attempt.is_upgraded:
+            url = "https" + url.removeprefix("http")
+        stored = attempt.claim.stored
+        is_conditional = stored is not None and not attempt.is_lost and not attempt.asks_plainly
+        condition = conditional.condition(stored) if stored is not None and is_conditional else ()
+        request = Request(
+            url,
+            attempt.part,
+            attempt,
+            hops=attempt.hops,
+            goes_on=attempt.unfinished,
+            condition=condition,
+            undone_by_curl=attempt.is_in_brotli,
+            cookies=attempt.cookies,
+            on_wait=self._on_wait,
+        )
+        attempt.unfinished = None
+        attempt.lane.in_flight[request] = attempt
+        attempt.lane.connections.start(request)
+
+    def hand_back(self, attempt: Attempt) -> None:
+        """What the attempt has learned so far goes back with it. A body that broke off has failed, then."""
+        if attempt.unfinished is not None:
+            self._give_up(attempt)
+        elif attempt.n_requests:
+            self._move(attempt)
+        else:
+            self.settle(attempt)
+
+    def receive(self, request: Request, reply: Reply) -> None:
+        """What a request of an attempt has come to."""
+        self._guarded(request.key, self._on_reply, request.key, request, reply)
+
+    def settle(self, attempt: Attempt, **what: Any) -> None:
+        """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""
+        attempt.part.abort()
+        attempt.job.n_open -= 1
+        self.open.remove(attempt)
+        self.stirred.add(attempt.lane)
+        headers = attempt.reply.headers if attempt.reply else {}
+        attempt.job.outcomes.append(
+            Outcome(
+                attempt.claim.image_id,
+                requests=attempt.n_requests,
+                received_bytes=attempt.received_bytes,
+                elapsed_s=attempt.elapsed_s,
+                etag=headers.get("etag"),
+                last_modified=headers.get("last-modified"),
+                robots_tag=robots.noted(headers),
+                hold_s=self.still_held_s(attempt.lane) if attempt.hold_s else 0.0,
+                interval_s=attempt.lane.interval_s,
+                rest_s=max(0.0, attempt.lane.paid_until - self._clock.monotonic()),
+                is_lost=attempt.is_lost,
+                **what,
+            )
+        )
+
+    # what comes back
+
+    def _run(self, attempt: Attempt, then: Callable[..., None], act: Callable[..., Any], *args: Any) -> None:
+        """Run `act` in a thread, with the body in its file, and what takes long in another, then `then(attempt, future)`."""
+
+        def flushed() -> Any:
+            attempt.part.flush()
+            return act(*args)
+
+        def done(future: Future[Any]) -> None:
+            slow = None if future.cancelled() or future.exception() else future.result()
+            if isinstance(slow, Slow):
+                attempt.lane.n_slow += 1
+                self._beside.run_slowly(slow.act, done_slowly)
+            else:
+                self._guarded(attempt, then, attempt, future)
+
+        def done_slowly(future: Future[Any]) -> None:
+            attempt.lane.n_slow -= 1
+            self._guarded(attempt, then, attempt, future)
+
+        self._beside.run(flushed, then=done)
+
+    def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
+        """One image that surprises us must not end the work on all others."""
+        self.stirred.add(attempt.lane)
+        try:
+            step(*args)
+        except D4CError:
+            raise
+        except Exception as error:
+            verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, _unforeseen(error))
+            self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
+
+    def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
+        attempt.reply = reply
+        attempt.cookies = request.cookies
+        attempt.n_requests += reply.code != OwnCode.PRIVATE_ADDRESS
+        attempt.received_bytes += reply.received_bytes
+        attempt.elapsed_s += reply.elapsed_s
+        self._space(attempt, request, reply)
+        if request.starts_over:
+            self._start_over(attempt)
+            return
+        if request.broke_off is not None and attempt.n_resumed < self._fetcher.options.limits.resumes:
+            attempt.unfinished = request.broke_off
+        if reply.redirect_url is not None:
+            if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
+                attempt.lane.answers_by_https = True
+            if attempt.is_upgraded and reply.redirect_url == attempt.url:  # it sends us from https back to http: no hop, then
+                self._ask_plainly(attempt)
+                return
+            if attempt.hops < self._fetcher.options.limits.max_redirects:
+                wait_s = waits.retry_after_s(reply.headers, self._clock.time()) or 0.0  # of the redirected request, whoever gets it
+                to = host_of(reply.redirect_url) or attempt.lane.host
+                if to != attempt.lane.host and attempt.lane.has_been_led(to):
+                    self._end_host(attempt.lane.host)
+                self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1, wait_s)
+                return
+            reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
+        if request.condition and reply.code == 412:  # no answer to a GET that asks by If-None-Match
+            self._ask_unconditionally(attempt)
+            return
+        if request.condition and reply.code == 304:
+            self._is_as_stored(attempt, reply)
+            return
+        if reply.code == OwnCode.BAD_ENCODING and not attempt.is_in_brotli and may_be_brotli(reply.headers):
+            self._ask_for_brotli(attempt)
+            return
+        verdict = judge(reply, self._policy, self._clock.time())
+        if verdict.status is Status.SUCCESS:
+            attempt.lane.has_got_picture(reply.elapsed_s)
+            if attempt.claim.stored is not None and not attempt.is_lost and reply.sha256 == attempt.claim.stored.received_sha256:
+                self._is_as_stored(attempt, reply)
+                return
+            self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
+        elif attempt.claim.stored is None and iiif_documents.may_be_document(reply, verdict):
+            asked = attempt.claim.urls[attempt.url_no]
+            self._run(attempt, self._on_read, self._examiner.read, reply, verdict, asked, attempt.url_no)
+        elif attempt.is_upgraded and not verdict.host_trouble:
+            self._ask_plainly(attempt)
+        else:
+            self._failed(attempt, verdict, reply.code)
+
+    def _is_as_stored(self, attempt: Attempt, reply: Reply) -> None:
+        """The server has what is there."""
+        attempt.lane.n_troubles = 0
+        self.settle(attempt, verdict=Verdict(Status.SUCCESS), http_status=reply.code)
+
+    def _ask_again(self, attempt: Attempt) -> None:
+        """The same candidate in this turn, in another way: what has come of it is of no use."""
+        attempt.part.abort()
+        attempt.lane.ready.append(attempt)
+
+    def _ask_unconditionally(self, attempt: Attempt) -> None:
+        attempt.asks_plainly = True
+        self._ask_again(attempt)
+
+    def _ask_for_brotli(self, attempt: Attempt) -> None:
+        attempt.is_in_brotli = True
+        self._ask_again(attempt)
+
+    def _space(self, attempt: Attempt, request: Request, reply: Reply) -> None:
+        """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
+        lane, turn = attempt.lane, attempt.job.turn
+        sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
+        now = self._clock.time()
+        wish = rate_limits.wish_of(reply.headers, now)
+        lane.interval_s = wish.interval_s
+        lane.has_started(turn, sent_at)
+        lane.has_received(turn, reply.received_bytes, sent_at)
+        attempt.job.received_bytes += reply.received_bytes
+        if not request.names_wait:  # a head that broke off may name one, too
+            self._wait(attempt, max(wish.hold_s, waits.retry_after_s(reply.headers, now) or 0.0))
+
+    def _on_wait(self, request: Request, headers: Mapping[str, str]) -> None:
+        """The head of an answer is there, its body is not."""
+        now = self._clock.time()
+        self._wait(request.key, max(rate_limits.wish_of(headers, now).hold_s, waits.retry_after_s(headers, now) or 0.0))
+
+    def _wait(self, attempt: Attempt, wait_s: float) -> None:
+        """The host wants no request for so long: the gate is shut here and now, and the next report says so."""
+        if not wait_s:
+            return
+        now, group = self._clock.monotonic(), attempt.lane.group
+        attempt.hold_s = max(attempt.hold_s, wait_s)
+        attempt.job.held_until = max(attempt.job.held_until, now + wait_s)
+        self.stirred.add(attempt.lane)
+        if len(self._waits) > MOST_WAITS:
+            self._waits = {name: until for name, until in self._waits.items() if until > now}
+        self._waits[group] = max(self._waits.get(group, 0.0), now + wait_s)
+
+    def waits_until(self, lane: Lane) -> float:
+        """Until when, by the monotonic clock, nothing may be asked there: a host of the lane's group has named that."""
+        return self._waits.get(lane.group, 0.0)
+
+    def still_held_s(self, lane: Lane) -> float:
+        """How long the wait that was reported still is, said so that it looks like no new one."""
+        return max(0.0, self.waits_until(lane) - self._clock.monotonic() - SAID_AGAIN_S)
+
+    def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
+        """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
+        read, code = future.result(), attempt.reply.code if attempt.reply else OwnCode.OTHER
+        if isinstance(read, Verdict):
+            if attempt.is_upgraded and not read.host_trouble:
+                self._ask_plainly(attempt)
+            else:
+                self._failed(attempt, read, code)
+            return
+        attempt.lane.n_troubles = 0
+        if attempt.failure is not None:
+            read = replace(read, otherwise=attempt.failure.verdict, failure=_to_carry(attempt.failure))
+        self.settle(attempt, unfolding=read, http_status=code)
+
+    def _on_compared(self, attempt: Attempt, future: Future[bool]) -> None:
+        attempt.is_lost = not future.result()
+        if attempt.claim.may_be_stored:
+            self._run(attempt, self._on_looked, self._examiner.look, self._store, attempt.claim)
+        else:
+            self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
+
+    def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
+        found = future.result()
+        if found is None:
+            self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
+        else:
+            self.settle(attempt, verdict=found.verdict, blob=found.blob, url_no=attempt.url_no, adopted=True)
+
+    def _on_examined(self, attempt: Attempt, future: Future[Found | Verdict]) -> None:
+        found = future.result()
+        if isinstance(found, Verdict):
+            self._failed(attempt, found, attempt.reply.code if attempt.reply else OwnCode.OTHER)
+            return
+        url = attempt.reply.final_url if attempt.reply else None
+        keep = Keep(attempt.part, found.extension, attempt.claim.may_be_stored, found.blob, url)
+        self._beside.keep(keep, partial(self._on_kept, attempt, found))
+
+    def _on_kept(self, attempt: Attempt, found: Found, place: Place | None) -> None:
+        if place is None:  # a newer lease has taken it away, and will tell
+            self.settle(attempt)
+            return
+        code = attempt.reply.code if attempt.reply else None
+        blob = replace(found.blob, path=place.path, offset=place.offset)
+        matches = found.hash_matches
+        self.settle(attempt, verdict=found.verdict, blob=blob, http_status=code, url_no=attempt.url_no, hash_matches=matches)
+
+    def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
+        lane = attempt.lane
+        attempt.refusal = Failure(verdict, code, attempt.url_no)
+        attempt.failure = _more_hopeful(attempt.failure, attempt.refusal)
+        is_last_chance = attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable
+        if attempt.unfinished is not None:
+            attempt.n_resumed += 1
+            lane.ready.append(attempt)
+        elif verdict.try_next or is_last_chance:
+            self._ask_next(attempt)
+        else:
+            self._give_up(attempt)
+        lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
+        is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
+        is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
+        asked = attempt.claim.urls[attempt.url_no]
+        if is_overload or is_shut or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict, asked):
+            self._end_host(lane.host)
+
+    def _start_over(self, attempt: Attempt) -> None:
+        """Ask for the whole: of what has broken off, the rest is not to be had. This time it must come in one piece."""
+        attempt.n_resumed = self._fetcher.options.limits.resumes
+        self._ask_again(attempt)
+
+    def _ask_next(self, attempt: Attempt) -> None:
+        """Go on with the next candidate, if there is one."""
+        attempt.part.abort()
+        attempt.cookies = ()
+        url_no = attempt.url_no + 1
+        if url_no < len(attempt.claim.urls):
+            self._go_on(attempt, attempt.claim.urls[url_no], url_no, 0)
+        else:
+            self._give_up(attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        failure = attempt.failure
+        if failure is None:
+            raise ValueError("no candidate left, and none has failed")
+        self.settle(attempt, verdict=failure.verdict, http_status=failure.code, url_no=failure.url_no)
+
+    def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int, wait_s: float = 0.0) -> None:
+        """Ask `url` next: here, where it is on this host, else in its own host's queue."""
+        attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
+        if host_of(url) in (None, attempt.lane.host):
+            attempt.lane.ready.append(attempt)
+        else:
+            self._move(attempt, wait_s)
+
+    def _move(self, attempt: Attempt, wait_s: float = 0.0) -> None:
+        """Have the ledger remember where to go on, and not before when."""
+        redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
+        host = host_of(attempt.url) or attempt.lane.host
+        failure, cookies = _to_carry(attempt.failure), attempt.cookies if redirect_url else ()
+        refusal = None if redirect_url else attempt.refusal
+        self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure, wait_s, cookies, refusal))
+
+    def _ask_plainly(self, attempt: Attempt) -> None:
+        """By http, as its URL says: not all of the host's URLs are to be had by https."""
+        attempt.lane.answers_by_https = False
+        self._ask_again(attempt)
+
+
+def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
+    """Which of two failures of one attempt decides: what may pass, before what will not; then what speaks of the host."""
+    if before is None or before.verdict.status is Status.FAILED_PERMANENT:
+        return now
+    if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
+        return replace(now, url_no=before.url_no)  # the better candidate may do better next time
+    return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
+
+
+def _unforeseen(error: Exception) -> str:
+    """For whoever reads the ledger, and for whoever has to find the fault."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the machine failed while the image was worked on: {error.strerror}"
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(frame.filename).parents]
+    place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(PACKAGE)}" if places else ""
+    return f"a fault of this program ended the attempt{place}: please report it"
+
+
+def _published(attempt: Attempt) -> PublishedHash | None:
+    """The hash that belongs to the candidate that was asked."""
+    return next((one for one in attempt.claim.hashes if one.url_no == attempt.url_no), None)
+
+
+def _to_carry(failure: Failure | None) -> Failure | None:
+    """What the image's next host must know of. Not a failure for good: whatever comes is no worse."""
+    return None if failure is None or failure.verdict.status is Status.FAILED_PERMANENT else failure

@@ -9,7 +9,7 @@ from sqlite3 import Connection
 from d4c_images import clocks, pace
 from d4c_images.ledger import pacing
 from d4c_images.pace import News
-from d4c_images.roster import Group, Host, Roster
+from d4c_images.roster import Host, PolitenessGroup, Roster
 from d4c_images.silence import Silence
 
 
@@ -19,7 +19,7 @@ class Drawn:
 
     blocked: list[Host] = field(default_factory=list)  # hosts that are to be left alone for longer than was known
     stirred: set[Host] = field(default_factory=set)  # hosts that are worth a look
-    widened: set[Group] = field(default_factory=set)  # groups with more connections than before
+    widened: set[PolitenessGroup] = field(default_factory=set)  # groups with more connections than before
 
 
 def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, News], now: float) -> Drawn:

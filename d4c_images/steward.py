@@ -14,16 +14,16 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import clocks, conclusions, crash, pace
-from d4c_images.doors import Doors, Seen
+from d4c_images.doors import DoorNews, Doors
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
 from d4c_images.lender import Lender
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Totals, Verdict
-from d4c_images.roster import Group, Host, Roster, Scope
+from d4c_images.roster import Host, PolitenessGroup, Roster, Scope
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
 from d4c_images.silence import Silence
-from d4c_images.survey import Survey
+from d4c_images.survey import HostSurvey
 
 TICK_S = 0.25
 GATHER_S = 1.0
@@ -86,7 +86,7 @@ class Steward:
 
     def _survey(self) -> None:
         """Take all hosts with work into the agenda, some at a time."""
-        survey, low = Survey(self._hosts, self._lender.agenda, self._started_at), 0
+        survey, low = HostSurvey(self._hosts, self._lender.agenda, self._started_at), 0
         for high in survey.steps(self._ledger.connection):
             with self._ledger.transaction() as db:
                 pacing.forget_old_bytes(db, self._started_at, low, high)
@@ -167,7 +167,7 @@ class Steward:
             while self._lender.resting:
                 self._tell_blocked([self._lender.resting.pop()], now)
 
-    def _end(self, groups: Collection[Group]) -> None:
+    def _end(self, groups: Collection[PolitenessGroup]) -> None:
         """Have workers start nothing more of what was lent to hosts of these groups."""
         if not groups:
             return
@@ -229,7 +229,7 @@ class Steward:
             if (host := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(host.name, seen.shut[host_id])
 
-    def _be_unsure(self, seen: Seen, now: float) -> None:
+    def _be_unsure(self, seen: DoorNews, now: float) -> None:
         """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""
         for host_id, to in seen.trusted.items():
             if (host := self._hosts.get(host_id)) is not None:
@@ -350,7 +350,7 @@ class Steward:
             self._last_snapshot_at = now
 
     def _go_by_wishes(self, taken: Collection[wishes.Wish], now: float) -> None:
-        groups: set[Group] = set()
+        groups: set[PolitenessGroup] = set()
         with self._ledger.transaction() as db:
             if any(wish.what in (wishes.SET, wishes.UNSET) for wish in taken):
                 changed = conclusions.go_by_limits(db, self._hosts, now)

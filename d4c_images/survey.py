@@ -17,10 +17,10 @@ from d4c_images.agenda import Agenda
 from d4c_images.ledger import pacing
 from d4c_images.ledger.extent import top_host
 from d4c_images.limits import HostLimits
-from d4c_images.roster import ALONE, NOT_OURS, Group, Roster
+from d4c_images.roster import ALONE, NOT_OURS, PolitenessGroup, Roster
 
 
-class Survey:
+class HostSurvey:
     """One look. `answered_at`: when any host has last answered, by the ledger."""
 
     def __init__(self, roster: Roster, agenda: Agenda, now: float) -> None:
@@ -87,7 +87,7 @@ class Survey:
         when = max(self._now, row.blocked_until, row.paused_until + self._pauses_off_s)
         members.add(row, row.n_left if is_ours else 0, when, self._now)
 
-    def _close(self, group: Group, members: _Members) -> None:
+    def _close(self, group: PolitenessGroup, members: _Members) -> None:
         """What its members have been through is the group's; they wait for each other, those with most images first."""
         group.n_left = members.n_left
         if members.n_requests:

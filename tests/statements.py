@@ -51,7 +51,7 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
     "ledger.migrations._change": (),  # new columns, and the scripts of migrations: once for each ledger
     "ledger.migrations._create": (),  # definitions of schema.py
     "ledger.migrations._size_bytes": ("PRAGMA page_count", "PRAGMA page_size"),
-    "ledger.overview.ends": (overview.ENDS, overview.ENDS + overview.NAMED),
+    "ledger.overview.ends": (overview.HOST_ENDS, overview.HOST_ENDS + overview.IS_NAMED),
     "ledger.bulk.insert": (),  # the constants that end with VALUES, with their values
     "ledger.placeholders.allow": ("SELECT host_id, sha256, state FROM placeholders WHERE sha256 = ?",),
 }

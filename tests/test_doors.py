@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from d4c_images.judge import Policy, judge
-from d4c_images.lanes import FEW_ALIKE, Job, Lane
+from d4c_images.judge import CodePolicy, judge
+from d4c_images.lanes import FEW_ALIKE, Lane, OpenTurn
 from d4c_images.ledger import connect, refetching, wishes
 from d4c_images.ledger.requeue import requeue_failed
 from d4c_images.limits import parse_hosts
@@ -61,7 +61,8 @@ def denied(image_id: int) -> Page:
 
 def verdict_of(page: Page) -> Verdict:
     code, headers, body = page
-    return judge(Reply(code, "http://a/", "http://a/", headers, head=body, tail=body[-1024:], size_bytes=len(body)), Policy(), 0.0)
+    reply = Reply(code, "http://a/", "http://a/", headers, head=body, tail=body[-1024:], size_bytes=len(body))
+    return judge(reply, CodePolicy(), 0.0)
 
 
 class ShutDoor:
@@ -454,7 +455,7 @@ class Redirecting(Publisher):
         if not any((other.host, other.lane) == key and other is not turn for _, other in self.under_way.values()):
             self._lanes[key] = Lane(key, None)  # type: ignore[arg-type]
         lane = self._lanes[key]
-        lane.jobs, rounds = [Job(turn, deque())], Rounds(turn, self._free_at(turn), self.latency_s)
+        lane.jobs, rounds = [OpenTurn(turn, deque())], Rounds(turn, self._free_at(turn), self.latency_s)
         for number, claim in enumerate(turn.claims):
             at = rounds.next()
             rounds.n_alike = 0 if turn.leads_to else lane.n_led

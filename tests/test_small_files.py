@@ -11,7 +11,7 @@ from d4c_images.commands import presets
 from d4c_images.errors import SourceError, UsageError
 from d4c_images.ledger import placement, wishes
 from d4c_images.runners.meeting import INVITATION, MeetingPlace
-from d4c_images.small_files import MOST_BYTES, json_of, text_of
+from d4c_images.small_files import SMALL_FILE_BYTES, json_of, text_of
 from d4c_images.sources.archive import open_media
 from d4c_images.sources.metafile import MAX_ELEMENTS, MAX_META_BYTES, dataset_of, read_meta
 
@@ -47,7 +47,7 @@ def test_what_is_large_is_not_read(tmp_path: Path) -> None:
     assert tracemalloc.get_traced_memory()[1] < 4 << 20
     tracemalloc.stop()
     for list_of in (presets.host_table, presets.placeholder_list):
-        with pytest.raises(UsageError, match=f"more than {MOST_BYTES >> 20} MiB"):
+        with pytest.raises(UsageError, match=f"more than {SMALL_FILE_BYTES >> 20} MiB"):
             list_of(path)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher
-from d4c_images.judge import Policy
+from d4c_images.judge import CodePolicy
 from d4c_images.lanes import Clock
 from d4c_images.model import Claim, FetchOptions, Limits, Orders, Outcome, Report, Turn
 from d4c_images.stores.local import LocalStore
@@ -106,7 +106,7 @@ def worker_at(answers: Answer, root: Path, clock: Clock | None = None) -> Iterat
                 ended[1] += len(now.turns)
                 return now
 
-            for report in work(feed, store, fetcher, Examiner(), Policy(), clock or Clock()):
+            for report in work(feed, store, fetcher, Examiner(), CodePolicy(), clock or Clock()):
                 ended[0] += report.finished
                 told += report.outcomes
                 reported(report)

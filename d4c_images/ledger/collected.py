@@ -12,7 +12,7 @@ from operator import itemgetter
 from d4c_images.ledger import tables
 from d4c_images.ledger.extent import top_image
 from d4c_images.ledger.reader import Reader, Row
-from d4c_images.ledger.tables import STEP_ROWS, Progress, Table
+from d4c_images.ledger.tables import TABLE_STEP_ROWS, RowProgress, Table
 
 COLLECTION = Table(
     "collection",
@@ -105,7 +105,7 @@ ORDER BY k.gbif_id, k.image_no""",
 )
 
 
-def steps(ledger: Reader, progress: Progress, step: int = STEP_ROWS) -> Iterator[list[Row]]:
+def steps(ledger: Reader, progress: RowProgress, step: int = TABLE_STEP_ROWS) -> Iterator[list[Row]]:
     """Rows with the columns of `COLLECTION`, some at a time: those of at most `step` links, and of no more than some megabytes."""
     last = top_image(ledger.rows)
     after = 0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from d4c_images import crash
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.runs import Column, SortedRuns
+from d4c_images.ledger.runs import RunColumn, SortedRuns
 
-WritePart = Callable[[sqlite3.Connection, tuple[Column, ...]], None]
+WritePart = Callable[[sqlite3.Connection, tuple[RunColumn, ...]], None]
 """Writes some rows, given as columns in the order of their key."""
 
 

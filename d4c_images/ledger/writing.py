@@ -10,7 +10,7 @@ from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, printable
 from d4c_images.ledger import connect, migrations, owner, placement, shape
 from d4c_images.ledger.catching_up import catch_up
 from d4c_images.ledger.connect import Ledger
-from d4c_images.ledger.liveness import AS_NEEDED, Patience
+from d4c_images.ledger.liveness import SILENT_PATIENCE, Patience
 from d4c_images.ledger.placement import Reservation
 from d4c_images.ledger.snapshot import Snapshots
 from d4c_images.settings import Disk
@@ -57,8 +57,8 @@ def open_and_own(
     *,
     disk: Disk | None = None,
     create: bool = False,
-    terms: migrations.Terms | None = None,
-    patience: Patience = AS_NEEDED,
+    terms: migrations.MigrationTerms | None = None,
+    patience: Patience = SILENT_PATIENCE,
 ) -> Iterator[Ledger]:
     """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from d4c_images.ledger import liveness, overview, questions
-from d4c_images.ledger.overview import ArchiveState, FailureCount, HostState, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
+from d4c_images.ledger.overview import ArchiveState, FailureCount, HostCounts, LastHost, NonImageAnswer, NotAgain, RunRow, Traffic
 from d4c_images.ledger.reader import Reader
 from d4c_images.limits import HostLimits
 from d4c_images.model import RecordStatus
 
-PAUSED_NAMES = 1000
+PAUSED_LISTED = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all
 
 
@@ -51,8 +51,8 @@ class StatusReport:
     n_former: int  # what was stored before publishers changed it
     non_image_answers: tuple[NonImageAnswer, ...]
     traffic: Traffic
-    worst_hosts: tuple[HostState, ...]
-    blocked_hosts: tuple[HostState, ...]
+    worst_hosts: tuple[HostCounts, ...]
+    blocked_hosts: tuple[HostCounts, ...]
     paused_hosts: tuple[str, ...]  # some of them
     n_paused_hosts: int
     ends_last: LastHost | None  # None: nothing is left, or nothing can be told of its end
@@ -74,7 +74,7 @@ def status_report(ledger: Reader, now: float) -> StatusReport:
 
 def _ask(ledger: Reader, now: float) -> StatusReport:
     run = overview.last_run(ledger)
-    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_NAMES)
+    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_LISTED)
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
@@ -101,7 +101,7 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
 def _run_state(run: RunRow, now: float) -> RunState:
     silence_s = max(0, int(now) - run.heartbeat_at)
     seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.SILENCE_S if seen is None else seen  # a command that writes waits for the next sign of life
+    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next sign of life
     state = ("running" if alive else "dead") if run.owns else "ended"
     who = (run.command, run.host, run.pid, run.job_id)
     return RunState(

@@ -334,7 +334,7 @@ def test_labels_that_were_held_are_read_again(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 2_000)
-        patch.setattr(labels, "HELD_BYTES", 60_000)
+        patch.setattr(labels, "HELD_LABEL_BYTES", 60_000)
         patch.setattr(labels, "ROWS_PER_TRANSACTION", 100)
         patch.setattr("d4c_images.crash.point", die)
         with pytest.raises(KeyboardInterrupt):
@@ -372,7 +372,7 @@ def test_what_is_numbered_is_forgotten_in_time(tmp_path: Path) -> None:
     run(tmp_path / "one", source)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "MAX_HOSTS", 20)
-        patch.setattr(chunks, "MAX_TEXT_BYTES", 5_000)
+        patch.setattr(chunks, "NUMBERED_TEXT_BYTES", 5_000)
         patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 1_000)
         run(tmp_path / "other", source)
     assert differences(tmp_path / "one", tmp_path / "other") == []

@@ -56,12 +56,12 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 
 # So that what is divided is divided all the time.
 SMALL = (
-    (untried, "BLOCK", 4),
-    (rollup, "AT_ONCE", 1),
+    (untried, "BLOCK_IMAGES", 4),
+    (rollup, "SHARED_AT_ONCE", 1),
     (expand_documents, "LINKS_AT_ONCE", 2),
     (expand_documents, "PARENTS_AT_ONCE", 1),
 )
-SMALL += ((deferred, "PIECE", 2),)
+SMALL += ((deferred, "RECORDS_AT_A_TIME", 2),)
 
 # Their document names nothing but other images: they have the file of one of those.
 FOLLOWERS = """
@@ -177,7 +177,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def lend(self, host: str, n: int) -> object:
         with self.ledger.transaction() as db:
             host_id = names.host_id_of(db, host)
-            terms = lending.Terms(0, 2, 0.0, n, self.now + 60.0, refetch=True)
+            terms = lending.TurnTerms(0, 2, 0.0, n, self.now + 60.0, refetch=True)
             turn = lending.lend(db, self.ledger.run_id or 0, host_id, host, terms, MAX_ATTEMPTS, self.now)
         if turn is None:
             return multiple()

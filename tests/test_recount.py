@@ -240,7 +240,7 @@ def test_no_statement_scans_a_big_table_or_builds_an_index(tmp_path: Path, stati
     db = sqlite3.connect(tmp_path / "ledger")  # which reads the statistics
     wrong = []
     for name, sql in STATEMENTS.items():
-        if name in ("rollup.RECORDS", "rollup.SHARED_BY"):  # of a settlement, not of a recount
+        if name in ("rollup.RECORDS_TO_CHANGE", "rollup.SHARED_BY"):  # of a settlement, not of a recount
             continue
         n = next(n for n in range(9) if _takes(db, sql, (None,) * n))
         for *_, line in db.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * n):
@@ -371,7 +371,7 @@ def test_a_name_leads_to_its_image_in_every_shape(
         for name in names:
             shelved, image_id = locations.shown_as(reader, *name[:2]), links.get(name[:2])
             assert (shelved.image_id if shelved else None) == (image_id if image_id in stored else None)
-        with mock.patch.object(locations, "STEP_ROWS", 2):
+        with mock.patch.object(locations, "SHELF_STEP_ROWS", 2):
             for gbif_id in {gbif_id for gbif_id, _ in links}:
                 shown = [image_id for (other, _), image_id in sorted(links.items()) if other == gbif_id and image_id in stored]
                 assert [one.image_id for one in locations.shown_by(reader, [gbif_id])] == shown
@@ -516,7 +516,7 @@ def small_steps() -> Iterator[None]:
         mock.patch("d4c_images.collection.check_state.SAVE_EVERY_S", 0.0),
         mock.patch.object(recount.record_steps, "__defaults__", (3,)),
         mock.patch.object(recount.next_images, "__defaults__", (4,)),
-        mock.patch.object(counter_audit, "STEP_ROWS", 4),
+        mock.patch.object(counter_audit, "COUNTER_STEP_ROWS", 4),
     ):
         yield
 

@@ -93,7 +93,7 @@ class Steward:
 
     def _lend(self, host_id: int) -> Turn:
         with self.ledger.transaction() as db:
-            terms = lending.Terms(0, 2, 0.0, 1, self.now + 60)
+            terms = lending.TurnTerms(0, 2, 0.0, 1, self.now + 60)
             turn = lending.lend(db, self.ledger.run_id or 0, host_id, "", terms, 3, self.now)
         assert turn is not None
         return turn

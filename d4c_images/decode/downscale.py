@@ -34,7 +34,7 @@ _UPRIGHT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReducePlan:
     """What is to be made of a picture."""
 
     samples: Samples
@@ -89,12 +89,12 @@ def _orientation_tag(picture: Image.Image) -> Any:
     return Image.Image.getexif(picture).get(_ORIENTATION, 1)  # a PNG's own `getexif` would load the picture
 
 
-def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> Plan:
+def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> ReducePlan:
     """Of a picture that is not yet loaded. Raises `NotReduced`."""
-    return Plan(samples_of(picture, path), orientation_of(picture, path), max_edge)
+    return ReducePlan(samples_of(picture, path), orientation_of(picture, path), max_edge)
 
 
-def made(picture: Image.Image, plan: Plan) -> Image.Image:
+def made(picture: Image.Image, plan: ReducePlan) -> Image.Image:
     """In RGB or grey, upright; with its ICC profile, if that is of its colours. Raises `NotReduced`."""
     transparency = picture.info.get("transparency")
     orientation = plan.orientation
@@ -114,7 +114,7 @@ def _exif_of(orientation: int) -> Image.Exif:
     return exif
 
 
-def _finished(picture: Image.Image, plan: Plan, orientation: int) -> Image.Image:
+def _finished(picture: Image.Image, plan: ReducePlan, orientation: int) -> Image.Image:
     """From a picture in 8-bit grey or RGB, with or without an alpha channel."""
     samples = plan.samples
     picture.thumbnail((plan.max_edge, plan.max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -167,7 +167,7 @@ def factor(picture: Image.Image, max_edge: int) -> int:
     return by
 
 
-def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: Plan) -> Image.Image:
+def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: ReducePlan) -> Image.Image:
     """As `made`; the file's pieces are decoded one after the other, and reduced `by` as they come. Raises `tiff.Uncut`."""
     size = (int(picture.tag_v2[256]), int(picture.tag_v2[257])) if isinstance(picture, TiffImageFile) else picture.size
     whole: Image.Image | None = None

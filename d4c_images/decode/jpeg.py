@@ -37,7 +37,7 @@ _NEXT_PICTURE = re.compile(rb"\0*+(?=\xff\xd8\xff)")
 _METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # but for JFIF's and Adobe's, which say what the colours mean
 
 
-Body = bytes | mmap.mmap
+FileBytes = bytes | mmap.mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Frame:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Body]:
+def opened(path: Path) -> Iterator[FileBytes]:
     """The bytes of a file. Of a large one, those that have been looked at do not stay in this process's memory."""
     size_bytes = path.stat().st_size
     if size_bytes <= MAPPED_BYTES:
@@ -81,7 +81,7 @@ def _give_back(body: mmap.mmap, done: threading.Event) -> None:
         body.madvise(mmap.MADV_DONTNEED)  # who looks again finds them in the page cache
 
 
-def frame_of(body: Body) -> Frame | None:
+def frame_of(body: FileBytes) -> Frame | None:
     """None where there is none before the first scan: nobody can decode that."""
     frame, n_scanned = None, b""
     for marker, start, end in _segments(body, 2):
@@ -103,7 +103,7 @@ def frame_of(body: Body) -> Frame | None:
     return Frame(width, height, 64 * blocks, said[5], marker in _PROGRESSIVE, n_scanned[0], is_usual)
 
 
-def complaint(body: Body) -> str | None:
+def complaint(body: FileBytes) -> str | None:
     """libjpeg's first warning, or the error that it ended with. Decodes all of the file. Damage raises `Damaged`."""
     try:
         simplejpeg.decode_jpeg(body, "gray", min_height=1, min_width=1)
@@ -115,7 +115,7 @@ def complaint(body: Body) -> str | None:
     return None
 
 
-def _has_hole(body: Body, oddity: str) -> bool:
+def _has_hole(body: FileBytes, oddity: str) -> bool:
     """Whether a JPEG's picture data have 1 kB of zeros in them and, as then happens, bytes left over.
 
     Zeros among the bytes left over are harmless, and so are zeros alone: a plain surface may be packed into them.
@@ -127,7 +127,7 @@ def _has_hole(body: Body, oddity: str) -> bool:
     return _HOLE.search(body, start, body.find(b"\xff\xd9", start) - int(left[1])) is not None
 
 
-def check_scans(body: Body) -> None:
+def check_scans(body: FileBytes) -> None:
     """Whether all scans are there, by their headers alone: each coefficient of each component, to its last bit.
 
     Raises `Damaged`. What the scans hold is not decoded.
@@ -148,7 +148,7 @@ def check_scans(body: Body) -> None:
     check_end(body)
 
 
-def check_end(body: Body) -> None:
+def check_end(body: FileBytes) -> None:
     """Whether the picture has its end marker, and what begins right behind it its own: further pictures, a phone's film clip.
 
     Raises `Damaged`. Anything else may stand behind the end. Costs nothing if the file ends with an end marker.
@@ -164,7 +164,7 @@ def check_end(body: Body) -> None:
         raise Damaged("The JPEG file is cut off within the film clip behind its picture.")
 
 
-def _behind_end(body: Body, start: int) -> int:
+def _behind_end(body: FileBytes, start: int) -> int:
     """Behind the end marker of the picture that begins at `start`."""
     for marker, _, end in _segments(body, start + 2):
         if marker == _END:
@@ -172,12 +172,12 @@ def _behind_end(body: Body, start: int) -> int:
     raise Damaged("The JPEG file is cut off: a picture in it has no end.")
 
 
-def _segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
+def _segments(body: FileBytes, at: int) -> Iterator[tuple[int, int, int]]:
     """The markers of a picture up to its end marker, with where their segment begins and ends; picture data are passed over."""
     return counted(_all_segments(body, at))
 
 
-def _all_segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
+def _all_segments(body: FileBytes, at: int) -> Iterator[tuple[int, int, int]]:
     while found := _MARKER.search(body, at):
         marker, at = found[1][0], found.end()
         if marker in (0x01, _START):
@@ -189,7 +189,7 @@ def _all_segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
         at = end
 
 
-def check_structure(body: Body) -> None:
+def check_structure(body: FileBytes) -> None:
     """For a JPEG that nobody here can decode. Raises `Damaged`, or `NoPicture` if it is whole and has none."""
     markers = {marker for marker, _, _ in _segments(body, 2)}
     if _END not in markers:
@@ -201,7 +201,7 @@ def check_structure(body: Body) -> None:
     check_end(body)
 
 
-def _is_seamless(body: Body) -> bool:
+def _is_seamless(body: FileBytes) -> bool:
     """Whether one segment follows the other from the start to the end marker, with nothing in between or behind it."""
     behind = 2
     for _, start, end in _segments(body, 2):
@@ -214,7 +214,7 @@ def _is_seamless(body: Body) -> bool:
 class Bare(io.RawIOBase):
     """A JPEG without its metadata, which may be odd or larger than the picture; to be read by others."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: FileBytes) -> None:
         super().__init__()
         self._body, self._scan = body, start_of_scan(body)
         kept = [(start - 2, end) for marker, start, end in _before(body, self._scan) if marker not in _METADATA]
@@ -246,5 +246,5 @@ class Bare(io.RawIOBase):
         return len(data)
 
 
-def _before(body: Body, scan: int) -> Iterator[tuple[int, int, int]]:
+def _before(body: FileBytes, scan: int) -> Iterator[tuple[int, int, int]]:
     return itertools.takewhile(lambda segment: segment[1] <= scan, _segments(body, 2))

@@ -18,7 +18,7 @@ from d4c_images.identity.url import parts
 MAX_CANDIDATES = 40
 """URLs that are kept of one image."""
 
-Place = tuple[int, Rank, str]
+CandidateOrder = tuple[int, Rank, str]
 """The smaller, the better: the long edge (negative), the rank by the rule of the host, the URL."""
 
 
@@ -65,5 +65,5 @@ class Candidates:
         insort(self._order, place)
 
 
-def _place(url: str, edges: Mapping[str, int]) -> Place:
+def _place(url: str, edges: Mapping[str, int]) -> CandidateOrder:
     return -edges.get(url, DEFAULT_EDGE), rank_of(parts(url)), url

@@ -9,8 +9,8 @@ import numpy as np
 
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
 from d4c_images.ingest.interning import ManyNumbering, Numbering
-from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
-from d4c_images.ledger.admission.chunk import Chunk, Seen, SeenFilter, Stated, hashes_of
+from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, RowSpan, spans
+from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters, SeenFilter, Stated, hashes_of
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.model import RejectReason
 from d4c_images.sources import Block
@@ -18,13 +18,13 @@ from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve, unq
 
 # What is remembered before all of it is forgotten.
 MAX_TEXTS = 1 << 17
-MAX_TEXT_BYTES = 24 << 20
+NUMBERED_TEXT_BYTES = 24 << 20
 MAX_HOSTS = 1 << 16
 
 
-def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
+def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chunk, None, None]:
     """The chunks of a source from the assignment's place to its end, or to its limit. Raises what `Source.blocks` raises."""
-    preparer = _Preparer(assignment, seen or Seen(SeenFilter(), SeenFilter()))
+    preparer = _Preparer(assignment, seen or LedgerFilters(SeenFilter(), SeenFilter()))
     limit = assignment.limit
     if limit is not None and assignment.rows_done >= limit:
         return
@@ -41,7 +41,7 @@ def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, 
 class _Preparer:
     """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
 
-    def __init__(self, assignment: Assignment, seen: Seen) -> None:
+    def __init__(self, assignment: Assignment, seen: LedgerFilters) -> None:
         self.rejects = Rejects(assignment.sampled)
         is_gbif = assignment.source.layout is None
         self._sieve = Sieve(assignment.source.columns, self.rejects) if is_gbif else None
@@ -58,16 +58,16 @@ class _Preparer:
         if rows.broken:
             self.rejects.note(BROKEN_UTF8, len(np.intersect1d(rows.line_nos, rows.broken)))
         n_rows = int(np.count_nonzero(np.diff(rows.line_nos, prepend=-1)))
-        return self.pack(Span(block.row_no - 1 + block.n_lines, block.end, n_rows, rows.line_nos + block.row_no, rows, images))
+        return self.pack(RowSpan(block.row_no - 1 + block.n_lines, block.end, n_rows, rows.line_nos + block.row_no, rows, images))
 
-    def pack(self, span: Span) -> Chunk:
+    def pack(self, span: RowSpan) -> Chunk:
         """Number and hash what the rows of a span say."""
         rows, images = span.rows, span.images
         keys: Sequence[str]
         keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
-        texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > MAX_TEXT_BYTES
+        texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > NUMBERED_TEXT_BYTES
         if texts_restart:
             self._texts.clear()
         hosts_restart = len(self._hosts) > MAX_HOSTS

@@ -46,7 +46,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class RowSpan:
     """Rows of a source up to a place, and the image of each; a row with several images comes several times."""
 
     end_row: int
@@ -60,7 +60,7 @@ class Span:
     stated: list[tuple[int, str, str]] = field(default_factory=list)  # position; the row's own key; what it says, as a text
 
 
-def spans(assignment: Assignment, rejects: Rejects) -> Iterator[Span]:
+def spans(assignment: Assignment, rejects: Rejects) -> Iterator[RowSpan]:
     """The spans of a publisher's table from the assignment's place to its end, or to its limit."""
     source, limit = assignment.source, assignment.limit
     assert source.layout is not None
@@ -125,7 +125,7 @@ class _Builder:
             for note in row.cut:
                 self._rejects.note(note)
 
-    def take(self, end_row: int, end_offset: int) -> Span:
+    def take(self, end_row: int, end_offset: int) -> RowSpan:
         """The span up to a place; begins a new one."""
         admitted: list[tuple[MediaRow, Image]] = []
         evidence: list[tuple[int, Evidence]] = []
@@ -151,7 +151,7 @@ class _Builder:
             creators=[row.creator.encode(errors="surrogatepass") for row in rows],
             rights_holders=[row.rights_holder.encode(errors="surrogatepass") for row in rows],
         )
-        return Span(
+        return RowSpan(
             end_row,
             end_offset,
             len(set(row_nos)),

@@ -11,11 +11,11 @@ from d4c_images.errors import UsageError
 from d4c_images.policy.toml_tables import check_names, toml_tables
 
 MIN_RECORDS = 100  # above the 72 records that share one drawer photo in real data
-FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note"}
+PLACEHOLDER_FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note"}
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PlaceholderEntry:
     """One entry: by its bytes, or by its size at one host."""
 
     sha256: bytes | None = None
@@ -31,7 +31,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderList:
-    known: tuple[Known, ...] = ()
+    known: tuple[PlaceholderEntry, ...] = ()
     allowed: frozenset[bytes] = frozenset()
 
     def over(self, other: PlaceholderList) -> PlaceholderList:
@@ -62,7 +62,7 @@ def parse_placeholders(toml_text: str) -> PlaceholderList:
             raise UsageError(f"{where}: size_bytes is a number, and needs a host")
         if type(records) is not int or records < 2:
             raise UsageError(f"{where}: records is a number of at least 2")
-        known.append(Known(sha256, size_bytes, host and host.lower(), records))
+        known.append(PlaceholderEntry(sha256, size_bytes, host and host.lower(), records))
     return PlaceholderList(tuple(known), frozenset(_sha256(*one) for one in _entries(document, "allowed")))
 
 
@@ -79,7 +79,7 @@ def _entries(document: dict[str, Any], name: str) -> Iterator[tuple[str, dict[st
         raise UsageError(f"placeholders file: write [[{name}]], with two brackets")
     for number, entry in enumerate(entries, 1):
         where = f"placeholders file: [[{name}]] number {number}"
-        check_names(where, sorted(entry), sorted(FIELDS))
+        check_names(where, sorted(entry), sorted(PLACEHOLDER_FIELDS))
         yield where, entry
 
 

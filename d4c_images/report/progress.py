@@ -18,7 +18,7 @@ from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
 
 WINDOW_S = 60.0
-LOG_EVERY_S = 60.0
+LOG_RUN_EVERY_S = 60.0
 SLOWEST = 5
 
 
@@ -74,13 +74,13 @@ class LogProgress(Watcher):
             f"start: {images.left:,} of {images.total:,} images left at {snapshot.n_hosts:,} hosts, "
             f"{images.success:,} stored, {images.failed:,} failed for good",
         )
-        self._next_at = snapshot.now + LOG_EVERY_S
+        self._next_at = snapshot.now + LOG_RUN_EVERY_S
 
     def ticked(self, snapshot: Snapshot) -> None:
         pace = self._meter.add(snapshot)
         if snapshot.now < self._next_at:
             return
-        self._next_at = snapshot.now + LOG_EVERY_S
+        self._next_at = snapshot.now + LOG_RUN_EVERY_S
         self.say(snapshot.now, _line(snapshot, pace))
 
     def host_blocked(self, host: str, until: float, why: str) -> None:

@@ -13,7 +13,7 @@ from d4c_images.ledger.questions import from_counters, overview
 from d4c_images.ledger.questions.overview import (
     ArchiveState,
     FailureCount,
-    HostState,
+    HostCounts,
     LastHost,
     NonImageAnswer,
     NotAgain,
@@ -23,7 +23,7 @@ from d4c_images.ledger.questions.overview import (
 from d4c_images.model import RecordStatus
 from d4c_images.policy.limits import HostLimits
 
-PAUSED_NAMES = 1000
+PAUSED_LISTED = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all
 
 
@@ -61,8 +61,8 @@ class StatusReport:
     n_former: int  # what was stored before publishers changed it
     non_image_answers: tuple[NonImageAnswer, ...]
     traffic: Traffic
-    worst_hosts: tuple[HostState, ...]
-    blocked_hosts: tuple[HostState, ...]
+    worst_hosts: tuple[HostCounts, ...]
+    blocked_hosts: tuple[HostCounts, ...]
     paused_hosts: tuple[str, ...]  # some of them
     n_paused_hosts: int
     ends_last: LastHost | None  # None: nothing is left, or nothing can be told of its end
@@ -84,7 +84,7 @@ def status_report(ledger: Reader, now: float) -> StatusReport:
 
 def _ask(ledger: Reader, now: float) -> StatusReport:
     run = overview.last_run(ledger)
-    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_NAMES)
+    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_LISTED)
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
@@ -111,7 +111,7 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
 def _run_state(run: RunRow, now: float) -> RunState:
     silence_s = max(0, int(now) - run.heartbeat_at)
     seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.SILENCE_S if seen is None else seen  # a command that writes waits for the next sign of life
+    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next sign of life
     state = ("running" if alive else "dead") if run.owns else "ended"
     who = (run.command, run.host, run.pid, run.job_id)
     return RunState(

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from d4c_images.identity import archive_variants, split_cell
-from d4c_images.identity.archive_variants import Statement, Variant
+from d4c_images.identity.archive_variants import StatedUrl, Statement
 from d4c_images.model import RecordName, RejectReason
-from d4c_images.sources.layout import ASSOCIATED, LINKS, Layout, term
+from d4c_images.sources.layout import ASSOCIATED, LINK_TERMS, Layout, term
 from d4c_images.sources.media import (
     CUT_MARK,
     HOLE,
@@ -51,7 +51,7 @@ _RELATIVE = re.compile(r"\.{0,2}/(?!/)|[^/\s:]+(?:/[^\s:]*)*\.(?:jpe?g|png|gif|t
 _SOUND = re.compile(r"\.(?:mp3|wav|ogg|m4a|flac|aiff?)(?:[?#]|$)", re.IGNORECASE)
 _VIDEO = re.compile(r"\.(?:mp4|mov|avi|webm|mpe?g|m4v|swf|flv)(?:[?#]|$)", re.IGNORECASE)
 _CUT_OFF = re.compile(r"[a-z]+://[^/]*/?", re.IGNORECASE)  # databases cut long lists in the middle of a URL
-_JSON_URLS = (*LINKS[:2], "identifier", *LINKS[2:], "url", "uri")
+_JSON_URLS = (*LINK_TERMS[:2], "identifier", *LINK_TERMS[2:], "url", "uri")
 _LIST_END = re.compile(r"[\s|;,]+$")
 
 
@@ -146,7 +146,7 @@ class MediaReader:
         pictures = ["" if _CUT_OFF.fullmatch(url) else url for url in absolute if not _SOUND.search(url) and not _VIDEO.search(url)]
         if not pictures:
             return RejectReason.TYPE_SOUND if _SOUND.search(absolute[0]) else RejectReason.TYPE_MOVING_IMAGE
-        return tuple(Statement((Variant(url, archive_variants.ACCESS, is_access=True),)) for url in pictures)
+        return tuple(Statement((StatedUrl(url, archive_variants.ACCESS, is_access=True),)) for url in pictures)
 
     def _stated(self, cells: Sequence[str], record_id: str) -> tuple[Statement, ...] | RejectReason:
         get = self._cell
@@ -168,11 +168,11 @@ class MediaReader:
                 return RejectReason.RELATIVE_URL if _RELATIVE.match(access) else RejectReason.NOT_HTTP
             pieces = []
         if len(pieces) > 1:
-            return tuple(Statement((Variant(url, archive_variants.ACCESS, is_access=True),)) for url in pieces)
+            return tuple(Statement((StatedUrl(url, archive_variants.ACCESS, is_access=True),)) for url in pieces)
         published = archive_variants.hash_of(get(cells, "hashfunction"), get(cells, "hashvalue")) or (None, None)
         size = (_pixels(get(cells, "pixelxdimension", "width")), _pixels(get(cells, "pixelydimension", "height")))
-        stated = [Variant(url, role or archive_variants.ACCESS, True, *size, *published) for url in pieces]
-        stated += [Variant(url, of, is_access=False) for url, of in usable]
+        stated = [StatedUrl(url, role or archive_variants.ACCESS, True, *size, *published) for url in pieces]
+        stated += [StatedUrl(url, of, is_access=False) for url, of in usable]
         if not stated:
             has_relative = any(_RELATIVE.match(url) for url, _ in others)
             return RejectReason.RELATIVE_URL if has_relative else RejectReason.NO_IDENTIFIER

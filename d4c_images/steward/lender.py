@@ -19,7 +19,7 @@ from d4c_images.model import Claim, OwnCode, Report, Totals, Turn
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward.host_queue import NOWHERE, Agenda
-from d4c_images.steward.hosts import Group, Host, HostLane, Lease, Roster
+from d4c_images.steward.hosts import Host, HostLane, Lease, PolitenessGroup, Roster
 from d4c_images.steward.terms import Plan
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
@@ -118,7 +118,7 @@ class Lender:
     def _come(self, host: Host, when: float) -> None:
         self.agenda.add(host.host_id, when, host.group.least_s(), has_answered=host.has_answered)
 
-    def call(self, group: Group, now: float) -> None:
+    def call(self, group: PolitenessGroup, now: float) -> None:
         """Have as many hosts of the group's line come as there are connections for; one of them, if all have to wait."""
         while group.is_shared and group.line and len(group.called) < group.n_to_call(now):
             host_id = self._hosts.call(group)
@@ -304,7 +304,7 @@ class Lender:
                 self._rest_for_the_day(db, host, day.again_at)
                 return None
             max_bytes = day.left
-        terms = lending.Terms(
+        terms = lending.TurnTerms(
             lane=lane.number,
             connections=connections,
             min_interval_s=max(group.limits.min_interval_s, group.interval_s),

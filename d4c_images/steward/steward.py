@@ -23,10 +23,10 @@ from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward import feedback
-from d4c_images.steward.hosts import Group, Host, Roster, Scope
+from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
 from d4c_images.steward.lender import Lender
-from d4c_images.steward.shut_doors import Doors, Seen
-from d4c_images.steward.survey import Survey
+from d4c_images.steward.shut_doors import DoorNews, Doors
+from d4c_images.steward.survey import HostSurvey
 from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
 from d4c_images.system import clocks
 
@@ -91,7 +91,7 @@ class Steward:
 
     def _survey(self) -> None:
         """Take all hosts with work into the agenda, some at a time."""
-        survey, low = Survey(self._hosts, self._lender.agenda, self._started_at), 0
+        survey, low = HostSurvey(self._hosts, self._lender.agenda, self._started_at), 0
         for high in survey.steps(self._ledger.connection):
             with self._ledger.transaction() as db:
                 pacing.forget_old_bytes(db, self._started_at, low, high)
@@ -172,7 +172,7 @@ class Steward:
             while self._lender.resting:
                 self._tell_blocked([self._lender.resting.pop()], now)
 
-    def _end(self, groups: Collection[Group]) -> None:
+    def _end(self, groups: Collection[PolitenessGroup]) -> None:
         """Have workers start nothing more of what was lent to hosts of these groups."""
         if not groups:
             return
@@ -234,7 +234,7 @@ class Steward:
             if (host := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(host.name, seen.shut[host_id])
 
-    def _be_unsure(self, seen: Seen, now: float) -> None:
+    def _be_unsure(self, seen: DoorNews, now: float) -> None:
         """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""
         for host_id, to in seen.trusted.items():
             if (host := self._hosts.get(host_id)) is not None:
@@ -355,7 +355,7 @@ class Steward:
             self._last_snapshot_at = now
 
     def _go_by_wishes(self, taken: Collection[wishes.Wish], now: float) -> None:
-        groups: set[Group] = set()
+        groups: set[PolitenessGroup] = set()
         with self._ledger.transaction() as db:
             if any(wish.what in (wishes.SET, wishes.UNSET) for wish in taken):
                 changed = feedback.go_by_limits(db, self._hosts, now)

@@ -17,11 +17,11 @@ from d4c_images.ledger.rows.extent import top_host
 from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits
 from d4c_images.steward.host_queue import Agenda
-from d4c_images.steward.hosts import ALONE, NOT_OURS, Group, Roster
+from d4c_images.steward.hosts import ALONE, NOT_OURS, PolitenessGroup, Roster
 from d4c_images.system import clocks
 
 
-class Survey:
+class HostSurvey:
     """One look. `answered_at`: when any host has last answered, by the ledger."""
 
     def __init__(self, roster: Roster, agenda: Agenda, now: float) -> None:
@@ -88,7 +88,7 @@ class Survey:
         when = max(self._now, row.blocked_until, row.paused_until + self._pauses_off_s)
         members.add(row, row.n_left if is_ours else 0, when, self._now)
 
-    def _close(self, group: Group, members: _Members) -> None:
+    def _close(self, group: PolitenessGroup, members: _Members) -> None:
         """What its members have been through is the group's; they wait for each other, those with most images first."""
         group.n_left = members.n_left
         if members.n_requests:

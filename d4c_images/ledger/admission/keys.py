@@ -14,7 +14,7 @@ import numpy as np
 from d4c_images.ledger.admission import bulk
 from d4c_images.ledger.admission.chunk import Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.admission.pouring import HeldRows
-from d4c_images.ledger.admission.write_buffer import Column
+from d4c_images.ledger.admission.write_buffer import RunColumn
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import bounded
 
@@ -22,7 +22,7 @@ LOAD_ROWS = 50_000
 FLUSH_ROWS = 3 << 17
 """Keys that are held while catching up: a kill costs no more than these."""
 
-STORED = """
+STORED_KEYS = """
 SELECT k.key_hash, k.image_id FROM json_each(?) AS wanted CROSS JOIN image_keys AS k ON k.key_hash = wanted.value
 """
 KEYS_AFTER = """
@@ -63,7 +63,7 @@ class KeyIndex:
 
     def find(self, hashes: Numbers) -> dict[int, int]:
         """The image of each hash that has one. The hashes are in order, and each stands there once."""
-        found: dict[int, int] = dict(self._ledger.connection.execute(STORED, (json.dumps(hashes.tolist()),)))
+        found: dict[int, int] = dict(self._ledger.connection.execute(STORED_KEYS, (json.dumps(hashes.tolist()),)))
         for key_hash, place in self._held.rows.find(hashes).items():
             found.setdefault(key_hash, int(place.columns[1][place.at]))
         return found
@@ -83,5 +83,5 @@ class KeyIndex:
         self._held.flush(self._last_image_id, beat)
 
 
-def _write_part(db: sqlite3.Connection, part: tuple[Column, ...]) -> None:
+def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
     bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")

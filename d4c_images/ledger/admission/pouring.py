@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Callable
 
 from d4c_images import crash
-from d4c_images.ledger.admission.write_buffer import Column, SortedRuns
+from d4c_images.ledger.admission.write_buffer import RunColumn, SortedRuns
 from d4c_images.ledger.file.connect import Ledger
 
-WritePart = Callable[[sqlite3.Connection, tuple[Column, ...]], None]
+WritePart = Callable[[sqlite3.Connection, tuple[RunColumn, ...]], None]
 """Writes some rows, given as columns in the order of their key."""
 
 

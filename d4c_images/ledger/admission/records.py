@@ -19,7 +19,7 @@ from d4c_images.ledger.admission import bulk
 from d4c_images.ledger.admission.chunk import Numbers, SeenFilter
 from d4c_images.ledger.admission.pouring import HeldRows
 from d4c_images.ledger.admission.recovery import SET_RECORDED, catch_up
-from d4c_images.ledger.admission.write_buffer import Column, Place
+from d4c_images.ledger.admission.write_buffer import HeldRow, RunColumn
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows.states import record_state
 from d4c_images.ledger.rows.tally import Tally
@@ -27,12 +27,12 @@ from d4c_images.model import RecordStatus
 
 LOAD_ROWS = 50_000
 
-STORED = """
+STORED_RECORDS = """
 SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, g.first_image_id, g.n_in_line, 1
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
 """
 INSERT_NEW = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES"
-PUT = """
+PUT_RECORD = """
 INSERT INTO gbif_ids (gbif_id, n_images, n_success, n_failed, status, completed_at, first_image_id, n_in_line)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (gbif_id) DO UPDATE SET n_images = excluded.n_images, n_success = excluded.n_success, n_failed = excluded.n_failed,
@@ -76,7 +76,7 @@ class _Record:
     first_image_id: int | None = None
     n_in_line: int = 0
     is_stored: bool = False
-    held: Place | None = None
+    held: HeldRow | None = None
     has_grown: bool = False
 
     def show(self, image_id: int, *, is_new: bool) -> bool:
@@ -178,7 +178,7 @@ class Records:
     def _known(self, gbif_ids: Numbers) -> dict[int, _Record]:
         """The records that have come before. The ids are in order, and each stands there once."""
         known = {}
-        for row in self._ledger.connection.execute(STORED, (json.dumps(gbif_ids.tolist()),)):
+        for row in self._ledger.connection.execute(STORED_RECORDS, (json.dumps(gbif_ids.tolist()),)):
             known[row[0]] = _Record(*row)
         for gbif_id, held in self._held.rows.find(gbif_ids).items():
             if gbif_id not in known:
@@ -217,13 +217,13 @@ class Records:
                     record.n_in_line,
                 )
             )
-        db.executemany(PUT, sorted(puts))
+        db.executemany(PUT_RECORD, sorted(puts))
         if plain:
             new, counts, first_image_ids = np.array(plain, np.int64).T
             self._held.rows.add(new, *_small(counts, first_image_ids))
 
 
-def _write_part(db: sqlite3.Connection, part: tuple[Column, ...]) -> None:
+def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
     """Write records whose images stand in line; others have been written by themselves, and have none here."""
     in_line = part[1] > 0
     tally = Tally()

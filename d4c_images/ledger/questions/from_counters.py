@@ -20,7 +20,7 @@ SELECT one.value, coalesce({left_of("one.value")}, 0)
     + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = one.value AND ?), 0)
 FROM json_each(?) AS one
 """  # noqa: S608 - a constant
-STATES = """
+HOST_AVAILABILITY = """
 SELECT h.host_id, h.host, coalesce(h.blocked_until, 0),
     CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
@@ -101,7 +101,7 @@ def n_left(db: sqlite3.Connection, host_ids: Iterable[int], *, refetch: bool = F
 
 
 @dataclass(frozen=True, slots=True)
-class HostState:
+class HostAvailability:
     """Whether a host may be asked."""
 
     host: str
@@ -109,8 +109,8 @@ class HostState:
     paused_until: float  # 0: it is not; infinity: until somebody says so
 
 
-def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostState]:
-    return {row[0]: HostState(*row[1:]) for row in db.execute(STATES, (json.dumps(list(host_ids)),))}
+def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostAvailability]:
+    return {row[0]: HostAvailability(*row[1:]) for row in db.execute(HOST_AVAILABILITY, (json.dumps(list(host_ids)),))}
 
 
 def n_blocked(db: sqlite3.Connection, now: float) -> int:

@@ -17,7 +17,7 @@ from d4c_images.policy.limits import is_pattern
 HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
 
-RECORDS = "SELECT status, n FROM record_tallies"
+RECORDS_BY_STATUS = "SELECT status, n FROM record_tallies"
 N_FAILED = "SELECT coalesce(sum(n), 0) FROM image_totals WHERE status IN ('failed_permanent', 'failed_transient')"
 FAILURES = """
 SELECT error_type, sum(n) AS n_images, sum(n_final) AS n_final, count(DISTINCT host_id) AS n_hosts
@@ -33,7 +33,7 @@ CROSS JOIN host_rows AS h ON h.host_id = t.host_id
 LEFT JOIN page_samples AS s ON s.host_id = t.host_id AND s.error_type = t.error_type
 ORDER BY t.n_images DESC, h.host, t.error_type
 """  # noqa: S608 - only names from our own enumeration
-HOSTS = f"""
+HOST_COUNTS = f"""
 SELECT h.host, sum(t.n) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'success'), 0) AS n_success,
        coalesce(sum(t.n_final) FILTER (WHERE t.status <> 'success'), 0) AS n_failed,
@@ -76,21 +76,21 @@ CROSS JOIN tallies AS t ON t.host_id = h.host_id
 WHERE h.images_per_s > 0 OR h.latency_s IS NOT NULL OR p.latency_s IS NOT NULL
 GROUP BY h.host_id HAVING n_left > 0 AND eta_s IS NOT NULL ORDER BY eta_s DESC, h.host_id LIMIT 1
 """  # noqa: S608 - put together from the constants above
-PAUSED = f"""
+PAUSED_WITH_WORK = f"""
 FROM host_rows AS h INDEXED BY host_paused
 WHERE h.paused_at IS NOT NULL AND (h.paused_until IS NULL OR h.paused_until > ?)
   AND {left_of("h.host_id")} > 0
 """
-N_PAUSED = f"SELECT count(*) {PAUSED}"
-PAUSED_HOSTS = f"SELECT h.host {PAUSED} ORDER BY h.host_id LIMIT ?"
+N_PAUSED_WITH_WORK = f"SELECT count(*) {PAUSED_WITH_WORK}"
+PAUSED_HOSTS = f"SELECT h.host {PAUSED_WITH_WORK} ORDER BY h.host_id LIMIT ?"
 # Of each host what its end is reckoned by, some at a time in the order of their numbers.
-ENDS = f"""
+HOST_ENDS = f"""
 SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0) AS n_left,
        h.images_per_s, coalesce(p.latency_s, h.latency_s) AS latency_s, {IMAGE_BYTES} AS image_bytes, {WAITS_S} AS waits_s
 FROM host_rows AS h LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 WHERE h.host_id > :low AND h.host_id <= :high
 """  # noqa: S608 - put together from the constants above
-NAMED = " AND EXISTS (SELECT 1 FROM json_each(:globs) AS one WHERE h.host GLOB one.value)"
+IS_NAMED = " AND EXISTS (SELECT 1 FROM json_each(:globs) AS one WHERE h.host GLOB one.value)"
 HOSTS_IN_WORK = f"""
 SELECT h.host, h.politeness_group,
        coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_images,
@@ -102,19 +102,19 @@ SELECT h.host, h.politeness_group,
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
 LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 """  # noqa: S608 - put together from the constants above
-N_NAMED = "SELECT count(*) FROM host_rows AS h WHERE TRUE" + NAMED  # noqa: S608 - constants
-SOME_NAMED = "SELECT h.host FROM host_rows AS h WHERE TRUE" + NAMED + " LIMIT :n"  # noqa: S608 - constants
+N_NAMED = "SELECT count(*) FROM host_rows AS h WHERE TRUE" + IS_NAMED  # noqa: S608 - constants
+SOME_NAMED = "SELECT h.host FROM host_rows AS h WHERE TRUE" + IS_NAMED + " LIMIT :n"  # noqa: S608 - constants
 HOST_IDS = "SELECT h.host_id, h.host FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
 TRAFFIC = """
 SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coalesce(sum(received_bytes), 0) FROM host_rows
 """
-N_BLOCKED = f"SELECT count(*) FROM ({LEFT_ALONE})"  # noqa: S608 - a constant
-REJECTS = "SELECT reason, sum(n) FROM reject_counts GROUP BY reason ORDER BY 2 DESC, 1"
+N_LEFT_ALONE = f"SELECT count(*) FROM ({LEFT_ALONE})"  # noqa: S608 - a constant
+ALL_REJECTS = "SELECT reason, sum(n) FROM reject_counts GROUP BY reason ORDER BY 2 DESC, 1"
 NOT_AGAIN = """
 SELECT error_type, status, count(*) AS n FROM refetch_failures INDEXED BY refetch_failures_by_type
 GROUP BY status, error_type ORDER BY n DESC, error_type
 """
-FORMER = "SELECT count(*) FROM former_rows"
+N_FORMER = "SELECT count(*) FROM former_rows"
 ARCHIVES = "SELECT kind, source, rows_done, offset_bytes, size_bytes, finished_at FROM archives ORDER BY archive_id"
 LAST_RUN = """
 SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at, r.ended_at, r.ending,
@@ -149,7 +149,7 @@ class NonImageAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class HostState:
+class HostCounts:
     host: str
     n_images: int
     n_success: int
@@ -232,7 +232,7 @@ class RunRow:
 
 
 def records_by_status(ledger: Reader) -> dict[str, int]:
-    return dict(ledger.rows(RECORDS))
+    return dict(ledger.rows(RECORDS_BY_STATUS))
 
 
 def failures(ledger: Reader) -> list[FailureCount]:
@@ -250,7 +250,7 @@ def not_again(ledger: Reader) -> list[NotAgain]:
 
 def n_former(ledger: Reader) -> int:
     """How many files there are, or were, that publishers have replaced since."""
-    n: int = ledger.rows(FORMER)[0][0]
+    n: int = ledger.rows(N_FORMER)[0][0]
     return n
 
 
@@ -258,19 +258,19 @@ def non_image_answers(ledger: Reader, limit: int) -> list[NonImageAnswer]:
     return [NonImageAnswer(*row) for row in ledger.rows(NON_IMAGE_ANSWERS, (limit,))] if _has_failures(ledger) else []
 
 
-def worst_hosts(ledger: Reader, limit: int) -> list[HostState]:
+def worst_hosts(ledger: Reader, limit: int) -> list[HostCounts]:
     """Hosts with the most final failures."""
     rows = ledger.rows(WORST_HOSTS, (limit,)) if _has_failures(ledger) else []
     return sorted(_states(ledger, rows), key=lambda one: (-one.n_failed, one.host))
 
 
-def blocked_hosts(ledger: Reader, now: float, limit: int) -> list[HostState]:
+def blocked_hosts(ledger: Reader, now: float, limit: int) -> list[HostCounts]:
     rows = ledger.rows(BLOCKED_HOSTS, {"now": now, "n": limit})
     return sorted(_states(ledger, rows), key=lambda one: (-one.n_left, one.host))
 
 
-def _states(ledger: Reader, rows: Sequence[Row]) -> list[HostState]:
-    return [HostState(*row) for row in ledger.rows(HOSTS, (json.dumps([row[0] for row in rows]),))]
+def _states(ledger: Reader, rows: Sequence[Row]) -> list[HostCounts]:
+    return [HostCounts(*row) for row in ledger.rows(HOST_COUNTS, (json.dumps([row[0] for row in rows]),))]
 
 
 def hosts_in_work(ledger: Reader, host_ids: Sequence[int]) -> list[HostInWork]:
@@ -286,7 +286,7 @@ def ends_last(ledger: Reader, connections: int, now: float) -> LastHost | None:
 
 def paused_hosts(ledger: Reader, now: float, limit: int) -> tuple[int, tuple[str, ...]]:
     """How many hosts with images left a person has paused, and some of their names."""
-    n: int = ledger.rows(N_PAUSED, (now,))[0][0]
+    n: int = ledger.rows(N_PAUSED_WITH_WORK, (now,))[0][0]
     return n, tuple(row[0] for row in ledger.rows(PAUSED_HOSTS, (now, limit)))
 
 
@@ -307,7 +307,8 @@ def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:
     globs = json.dumps([_glob(name) for name in names])
     top = top_host(ledger.rows)
     for low in range(0, top, HOSTS_A_STEP):
-        rows = ledger.rows(ENDS + (NAMED if names else ""), {"now": now, "low": low, "high": low + HOSTS_A_STEP, "globs": globs})
+        span = {"now": now, "low": low, "high": low + HOSTS_A_STEP, "globs": globs}
+        rows = ledger.rows(HOST_ENDS + (IS_NAMED if names else ""), span)
         if rows:
             yield Ends(*zip(*rows, strict=True))
 
@@ -333,12 +334,12 @@ def _glob(name: str) -> str:
 
 def traffic(ledger: Reader, now: float) -> Traffic:
     n_hosts, n_requests, n_retries, received_bytes = ledger.rows(TRAFFIC)[0]
-    n_blocked = ledger.rows(N_BLOCKED, {"now": now})[0][0]
+    n_blocked = ledger.rows(N_LEFT_ALONE, {"now": now})[0][0]
     return Traffic(n_hosts, n_requests, n_retries, received_bytes, n_blocked)
 
 
 def rejects(ledger: Reader) -> dict[str, int]:
-    return dict(ledger.rows(REJECTS))
+    return dict(ledger.rows(ALL_REJECTS))
 
 
 def archives(ledger: Reader) -> list[ArchiveState]:

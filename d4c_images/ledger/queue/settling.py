@@ -27,7 +27,7 @@ from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report,
 from d4c_images.policy.pace import News
 from d4c_images.system import clocks
 
-HELD = """
+LENT_IMAGES = """
 SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.url_no
 FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
@@ -40,7 +40,7 @@ UPDATE image_rows SET redirect_url = NULL, hops = 0, carried_failure = NULL,
 WHERE image_id = ?
 """
 RELEASE = "UPDATE image_rows SET not_before = ?, dead_lease_id = coalesce(?, dead_lease_id) WHERE image_id = ?"
-MOVE = """
+MOVE_TO_HOST = """
 UPDATE image_rows SET not_before = ?, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ? WHERE image_id = ?
 """
 NO_BLOB = (None,) * 8
@@ -145,7 +145,7 @@ def _stored_as(blob: Blob) -> tuple[Any, ...]:
 
 
 class _Held(NamedTuple):
-    """A row of `HELD`: an image that was lent under the lease in question."""
+    """A row of `LENT_IMAGES`: an image that was lent under the lease in question."""
 
     image_id: int
     gbif_id: int
@@ -170,7 +170,7 @@ class _Settlement:
         self._now = now
         self._settled = settled
         self._tally = Tally()
-        self._records, self._room = RecordChanges(), expand_documents.Room()
+        self._records, self._room = RecordChanges(), expand_documents.LinkBudget()
         self._host_counts: dict[int, list[float]] = {}
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
@@ -181,7 +181,7 @@ class _Settlement:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
         image_ids = lent.take(self._db, report.lease_id, outcomes)
         self._settled.totals.n_late += len(outcomes) - len(image_ids)
-        for row in self._db.execute(HELD, (json.dumps(image_ids),)).fetchall():
+        for row in self._db.execute(LENT_IMAGES, (json.dumps(image_ids),)).fetchall():
             held, outcome = _Held(*row), outcomes[row[0]]
             if held.status == Status.SUCCESS:
                 self._again(report.lease_id, outcome, held)
@@ -208,7 +208,7 @@ class _Settlement:
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
-            holder = expand_documents.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
+            holder = expand_documents.DocumentHolder(held.image_id, held.gbif_id, packed(unfolding.failure))
             done = expand_documents.unfold(self._db, unfolding, holder, self._now, self._room)
             if done.host_id is not None:
                 self._tally.image(1, done.host_id, held.status, held.error_type, final=False)
@@ -239,7 +239,8 @@ class _Settlement:
             not_before = 0
             if move.wait_s:  # a run to come must keep it, too, even if it begins by a clock that was set forward meanwhile
                 not_before = math.ceil(clocks.now.for_others(self._now + 1 + move.wait_s))
-            self._db.execute(MOVE, (not_before, new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
+            to = (move.url_no, move.redirect_url, move.hops)
+            self._db.execute(MOVE_TO_HOST, (not_before, new_host_id, *to, carried, outcome.image_id))
             self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
                 self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)

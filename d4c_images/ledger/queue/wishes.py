@@ -28,8 +28,8 @@ from d4c_images.system.small_files import json_of
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
 HOSTS_A_STEP = 20_000
-MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
-NAME = re.compile(r"([0-9]{20})-[0-9]+\.json")
+WISHES_MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
+WISH_FILE = re.compile(r"([0-9]{20})-[0-9]+\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def folder_of(ledger: Path) -> Path:
 def leave(ledger: Path, wish: Wish) -> None:
     """Raises `LedgerError` where nothing can be written beside the ledger."""
     folder = folder_of(ledger)
-    last = max((int(found[1]) for path in _waiting(ledger) if (found := NAME.fullmatch(path.name))), default=0)
+    last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
     name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # behind those that wait, should the clock have been set back
     try:
         folder.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ def _waiting(ledger: Path) -> Sequence[Path]:
 def _read(path: Path) -> Wish | None:
     """None for a file that is none of ours."""
     try:
-        values = json_of(path, MOST_BYTES)
+        values = json_of(path, WISHES_MOST_BYTES)
         return Wish(values["what"], tuple(values["hosts"]), values["until"], values["limits"], tuple(values["names"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

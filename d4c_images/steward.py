@@ -18,14 +18,13 @@ from d4c_images.doors import DoorNews, Doors
 from d4c_images.ledger import following, giving_up, lending, owner, pacing, questions, refetching, settling, wishes
 from d4c_images.ledger.connect import Ledger
 from d4c_images.ledger.placeholders import Watch
-from d4c_images.lender import Lender
+from d4c_images.lender import TICK_S, Lender
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Totals, Verdict
 from d4c_images.roster import Host, PolitenessGroup, Roster, Scope
 from d4c_images.run import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
 from d4c_images.silence import Silence
 from d4c_images.survey import HostSurvey
 
-TICK_S = 0.25
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3

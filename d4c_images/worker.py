@@ -8,7 +8,7 @@ in threads `beside` it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from d4c_images.attempts import Attempts
 from d4c_images.beside import Beside
@@ -16,13 +16,10 @@ from d4c_images.examine import Examiner
 from d4c_images.fetch import Fetcher
 from d4c_images.judge import CodePolicy
 from d4c_images.lanes import Attempt, Clock, Lane, OpenTurn
-from d4c_images.model import Orders, Outcome, Report
+from d4c_images.model import Feed, Orders, Outcome, Report
 from d4c_images.stores import Store
 
 __all__ = ["Clock", "Feed", "work"]
-
-Feed = Callable[[float], Orders]
-"""Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
 
 IDLE_S = 0.25  # wait for orders while there is nothing to do
 LANES_POLL_S = 0.05  # look for orders, and at every lane, so often while there is

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from d4c_images.ledger import pacing
 from d4c_images.ledger.extent import SUM_LEFT, left_of, top_host
+from d4c_images.ledger.pacing import HOSTS_A_STEP
 from d4c_images.ledger.reader import Reader, Row
 from d4c_images.ledger.views import BLOCKED_UNTIL, BLOCKED_WHY
 from d4c_images.limits import is_pattern
 from d4c_images.model import ErrorType
 
-HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
 
 RECORDS_BY_STATUS = "SELECT status, n FROM record_tallies"

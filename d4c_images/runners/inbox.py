@@ -8,7 +8,7 @@ from d4c_images.model import Orders
 
 
 class Inbox:
-    """What a worker is fed from (`worker.Feed`)."""
+    """What a worker is fed from (`model.Feed`)."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()

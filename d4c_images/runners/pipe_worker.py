@@ -15,9 +15,8 @@ from multiprocessing.connection import Connection
 
 from d4c_images import child
 from d4c_images.errors import D4CError
-from d4c_images.model import Orders, Report
+from d4c_images.model import Feed, Orders, Report
 
-Feed = Callable[[float], Orders]
 Work = Callable[[Feed], Iterator[Report]]
 """What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
 

@@ -6,7 +6,7 @@ processes. `None` means "not known", never "failed".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from operator import attrgetter
@@ -451,6 +451,10 @@ class Orders:
     def lasting(self) -> Orders:
         """What of it stays true once it has been handed over."""
         return Orders(drain=self.drain, closed=self.closed)
+
+
+Feed = Callable[[float], Orders]
+"""Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageChops
 
-from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, png, tiff
+from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, mapped, png, tiff
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
@@ -223,8 +223,8 @@ def test_how_much_a_jpeg_takes_depends_on_its_scans() -> None:
 
 
 def test_a_large_jpeg_is_read_from_a_mapped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "MAPPED_BYTES", 1000)
-    monkeypatch.setattr(jpeg, "GIVE_BACK_S", 0.0001)
+    monkeypatch.setattr(mapped, "MAPPED_BYTES", 1000)
+    monkeypatch.setattr(mapped, "GIVE_BACK_S", 0.0001)
     body = pictures.jpeg("a sheet", SIZE)
     for _ in range(20):
         assert check(tmp_path, body) == DecodeResult(True, None, None, *SIZE, "image/jpeg", "jpg")

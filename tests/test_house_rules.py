@@ -39,7 +39,6 @@ SHORT = {
     "dask_check": "asked before Dask is loaded",
     "dask_start": "begins a process: loads nothing by itself",
     "hashes": "shared by what loads numpy and what must not",
-    "inbox": "belongs to two runners",
     "pattern": "pieces of a pattern that dozens of rules are made of",
     "read_result": "a result that five readers of formats have in common",
     "shape": "likewise, before anything is decoded",

@@ -363,7 +363,7 @@ def test_an_image_has_one_lease_at_a_time() -> None:
         turns += [lending.lend(db, 1, 1, "a.org", terms, 4, STARTED) for _ in range(2)]
         assert [turn.claims[0].image_id for turn in turns if turn is not None] == [1, 1, 2]
         late = Report(turns[0].lease_id, (Outcome(1, GONE, http_status=404),), finished=True)
-        assert settling.settle(db, [late], settling.RetryTerms(4, lambda attempts: 1.0), STARTED).n_late == 1
+        assert settling.settle(db, [late], settling.RetryTerms(4, lambda attempts: 1.0), STARTED).totals.n_late == 1
         assert db.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall() == [("leased", 2)]
 
 

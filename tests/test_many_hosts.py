@@ -280,7 +280,7 @@ def reports(ledger: Reader, steps: list[int]) -> None:
     connection.set_progress_handler(step, STEPS)
     report = status_report(ledger, STARTED)
     assert report.images.total == report.traffic.n_hosts
-    book = LimitBook(FLICKR, overview.wanted_limits(ledger))
+    book = LimitBook(FLICKR, pacing.wanted_limits(ledger.rows))
     order = in_order(ledger, book, Choice(), STARTED)
     assert len(list(lines(ledger, book, order[:10].tolist(), STARTED))) == 10
 
@@ -347,7 +347,7 @@ def test_the_list_for_scripts_is_json(capsys: pytest.CaptureFixture[str], n: int
             (f"h{number}.org", "waiting", 1, None) for number in range(n)
         ]
         with open_reader(ledger.path) as reader:
-            book = LimitBook(HostTable(), overview.wanted_limits(reader))
+            book = LimitBook(HostTable(), pacing.wanted_limits(reader.rows))
             order = in_order(reader, book, Choice(words), STARTED)
             assert listed == [dataclasses.asdict(line) for line in lines(reader, book, order.tolist(), STARTED)]
 

@@ -112,9 +112,9 @@ WRITER = """
 import sys
 from pathlib import Path
 from d4c_images.stores import Keep
-from d4c_images.stores.pack import Packing, PackStore
+from d4c_images.stores.pack import PackSettings, PackStore
 root, gbif_id = Path(sys.argv[1]), int(sys.argv[2])
-store = PackStore(root, Packing("00c0ffee", shard_bytes=5_000))
+store = PackStore(root, PackSettings("00c0ffee", shard_bytes=5_000))
 for n in range(40):
     partial = store.begin(gbif_id, n, 1)
     partial.write(b"%d-%02d" % (gbif_id, n))

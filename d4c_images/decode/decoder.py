@@ -24,7 +24,21 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, PngImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
-from d4c_images.decode import bmp, boxes, downscale, gif, jpeg, jpeg2000, memory_cost, png, riff, tiff, tiff_pages, tiff_read
+from d4c_images.decode import (
+    bmp,
+    boxes,
+    downscale,
+    gif,
+    jpeg,
+    jpeg2000,
+    mapped,
+    memory_cost,
+    png,
+    riff,
+    tiff,
+    tiff_pages,
+    tiff_read,
+)
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.decode.read_result import Reading, too_large
@@ -268,7 +282,7 @@ class Decoder:
 
     def _read_jpeg(self, path: Path, may_take_long: bool) -> Reading:
         """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
             if frame is None or not frame.width or not frame.height:
                 jpeg.check_structure(body)
@@ -294,7 +308,7 @@ class Decoder:
         return Reading(header.width, header.height)
 
     def _read_gif(self, path: Path, may_take_long: bool) -> Reading:
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             pictures: list[gif.Picture] = []
             for picture in gif.pictures(body):  # to the end of the file, however many they are
                 if len(pictures) <= MAX_FRAMES:
@@ -403,7 +417,7 @@ class Decoder:
             by //= 2
         if by < 8 and not self._fits(4 * (width // by) * (height // by)) and max(width, height) >= edge * by:
             by *= 2
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
         picture.draft(None, (width // by, height // by))
         return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
@@ -444,7 +458,7 @@ def _explained(shape: Shape, *, has_opened: bool) -> Reading:
     return Reading(shape.width, shape.height, unread=unread)
 
 
-def _why_pillow_cannot(body: jpeg.FileBytes, frame: jpeg.Frame, oddity: str) -> str | None:
+def _why_pillow_cannot(body: mapped.FileBytes, frame: jpeg.Frame, oddity: str) -> str | None:
     """None if Pillow decodes a JPEG that libjpeg has found odd. Raises `Damaged` if Pillow decodes any whole JPEG of its kind."""
     try:
         with Image.open(io.BufferedReader(jpeg.Bare(body)), formats=["JPEG"]) as picture:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +18,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import png, tiff
 from d4c_images.decode.samples import UNREADABLE, NotReduced, Samples, samples_of
+from d4c_images.policy.sniff import segments
 
 COMMENT = b"d4c-images original-sha256="
 MOST_FACTOR = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
 _MOST_SEGMENTS = 1000
+_COMMENT_MARKER = 0xFE
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -48,16 +51,16 @@ def original_sha256_of(path: Path, media_type: str) -> bytes | None:
         return None
     size_bytes = len(COMMENT) + 64
     with path.open("rb") as file:
-        at = 2
-        for _ in range(_MOST_SEGMENTS):
+
+        def read_at(at: int, length: int) -> bytes:
             file.seek(at)
-            start = file.read(4)
-            if len(start) < 4 or start[0] != 0xFF or start[1] == 0xDA:
-                break
-            length = int.from_bytes(start[2:], "big")
-            if start[1] == 0xFE and length == 2 + size_bytes and (comment := file.read(size_bytes)).startswith(COMMENT):
-                return _from_hex(comment.removeprefix(COMMENT))
-            at += 2 + length
+            return file.read(length)
+
+        for marker, at, end in islice(segments(read_at), _MOST_SEGMENTS):
+            if marker == _COMMENT_MARKER and end - at == 4 + size_bytes:
+                comment = read_at(at + 4, size_bytes)
+                if comment.startswith(COMMENT):
+                    return _from_hex(comment.removeprefix(COMMENT))
     return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from d4c_images.decode.faults import Damaged, counted
-from d4c_images.decode.jpeg import FileBytes
+from d4c_images.decode.mapped import FileBytes
 
 MOST_BLOCKS = 20_000_000  # a bound on time, some seconds
 _EXTENSION, _PICTURE, _TRAILER = 0x21, 0x2C, 0x3B

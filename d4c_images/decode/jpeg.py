@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import io
 import itertools
-import mmap
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import simplejpeg
 
 from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
-from d4c_images.policy.sniff import start_of_scan, top_boxes
+from d4c_images.decode.mapped import MAPPED_BYTES, FileBytes
+from d4c_images.policy.sniff import START_OF_SCAN, start_of_scan, top_boxes
 
-MAPPED_BYTES = 4_000_000  # from there on a file is not read into memory, but mapped ...
-GIVE_BACK_S = 0.02  # ... and what has been read of it is given back so often
 # What libjpeg says of damaged picture data. Whole pictures have the rest of what it warns of: bytes before a marker (drones,
 # scanners), an unknown version of JFIF, a bad ICC profile.
 _DAMAGE = re.compile(r"premature end|bad huffman code|bad arithmetic code|instead of RST", re.IGNORECASE)
@@ -32,12 +27,9 @@ _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _USUAL = frozenset({0xC0, 0xC1, 0xC2})  # the others are lossless, hierarchical or arithmetic-coded
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_START, _END, _START_OF_SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_START, _END, _COMMENT = 0xD8, 0xD9, 0xFE
 _NEXT_PICTURE = re.compile(rb"\0*+(?=\xff\xd8\xff)")
 _METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # but for JFIF's and Adobe's, which say what the colours mean
-
-
-FileBytes = bytes | mmap.mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +50,13 @@ class Frame:
         return pixels // 16 + (0 if in_one_scan else 2 * self.coefficients)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[FileBytes]:
-    """The bytes of a file. Of a large one, those that have been looked at do not stay in this process's memory."""
-    size_bytes = path.stat().st_size
-    if size_bytes <= MAPPED_BYTES:
-        yield path.read_bytes()
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as body:
-        done = threading.Event()
-        keeper = threading.Thread(target=_give_back, args=(body, done), daemon=True)
-        keeper.start()
-        try:
-            yield body
-        finally:
-            done.set()
-            keeper.join()
-
-
-def _give_back(body: mmap.mmap, done: threading.Event) -> None:
-    while not done.wait(GIVE_BACK_S):
-        body.madvise(mmap.MADV_DONTNEED)  # who looks again finds them in the page cache
-
-
 def frame_of(body: FileBytes) -> Frame | None:
     """None where there is none before the first scan: nobody can decode that."""
     frame, n_scanned = None, b""
     for marker, start, end in _segments(body, 2):
         if marker in _FRAMES and frame is None:
             frame = marker, body[start + 2 : end]
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             n_scanned = body[start + 2 : start + 3]
             break
     if frame is None or not n_scanned or len(frame[1]) < 6 or len(frame[1]) < 6 + 3 * frame[1][5]:
@@ -134,10 +103,10 @@ def check_scans(body: FileBytes) -> None:
     """
     missing: dict[int, dict[int, int]] = {}  # component -> coefficient -> bits that are still to come (or 16: all)
     for marker, start, end in _segments(body, 2):
-        said = body[start + 2 : end] if marker in _FRAMES or marker == _START_OF_SCAN else b""
+        said = body[start + 2 : end] if marker in _FRAMES or marker == START_OF_SCAN else b""
         if marker in _FRAMES and not missing and len(said) > 6 and len(said) >= 6 + 3 * said[5]:
             missing = {said[n]: dict.fromkeys(range(64), 16) for n in range(6, 6 + 3 * said[5], 3)}
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             if len(said) < 6 or len(said) < 4 + 2 * said[0]:
                 raise Damaged("The JPEG file is damaged: the header of a scan is too short.")
             first, last, bits = said[-3:]
@@ -194,9 +163,9 @@ def check_structure(body: FileBytes) -> None:
     markers = {marker for marker, _, _ in _segments(body, 2)}
     if _END not in markers:
         raise Damaged("The JPEG file is cut off: its picture has no end.")
-    if not markers & _FRAMES and _START_OF_SCAN not in markers and _is_seamless(body):
+    if not markers & _FRAMES and START_OF_SCAN not in markers and _is_seamless(body):
         raise NoPicture("There is no picture in the JPEG file.")
-    if not markers & _FRAMES or _START_OF_SCAN not in markers:
+    if not markers & _FRAMES or START_OF_SCAN not in markers:
         raise Damaged("The JPEG file is damaged: its picture lacks a header.")
     check_end(body)
 

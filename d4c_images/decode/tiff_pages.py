@@ -92,7 +92,7 @@ class TiffPage:
 
     @property
     def has_pieces(self) -> bool:
-        """Not where the data are one Packing.JPEG of the old kind."""
+        """Not where the data are one JPEG of the old kind."""
         return (Tag.TILE_OFFSETS if self.is_tiled else Tag.STRIP_OFFSETS) in self.tags
 
     @property

@@ -24,13 +24,12 @@ from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward import feedback
 from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
-from d4c_images.steward.lender import Lender
+from d4c_images.steward.lender import TICK_S, Lender
 from d4c_images.steward.shut_doors import DoorNews, Doors
 from d4c_images.steward.survey import HostSurvey
 from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
 from d4c_images.system import clocks
 
-TICK_S = 0.25
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3

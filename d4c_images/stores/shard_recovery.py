@@ -16,12 +16,12 @@ from d4c_images.stores import Keep, partial, shard
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import PACKS_FOLDER, shard_names
 from d4c_images.stores.partial import ImageNumbers, naming, numbers_of, write_all
+from d4c_images.stores.reading import CHUNK_BYTES
 from d4c_images.stores.shard import Sample
 
 Wanted = Callable[[Sequence[ImageNumbers]], Sequence[bool]]
 
 SHARDS_AT_ONCE = 32
-CHUNK_BYTES = 1 << 20
 
 
 def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int:

@@ -8,10 +8,10 @@ in `threads`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from d4c_images.fetch import Fetcher
-from d4c_images.model import Orders, Outcome, Report
+from d4c_images.model import Feed, Orders, Outcome, Report
 from d4c_images.policy.judge import CodePolicy
 from d4c_images.stores import Store
 from d4c_images.worker.attempts import Attempts
@@ -20,9 +20,6 @@ from d4c_images.worker.threads import Beside
 from d4c_images.worker.verify import Examiner
 
 __all__ = ["Clock", "Feed", "work"]
-
-Feed = Callable[[float], Orders]
-"""Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
 
 IDLE_S = 0.25  # wait for orders while there is nothing to do
 LANES_POLL_S = 0.05  # look for orders, and at every lane, so often while there is

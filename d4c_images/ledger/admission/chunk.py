@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,11 @@ import xxhash
 from d4c_images.ledger.rows import hashes
 from d4c_images.model import Evidence, RecordName, Reject
 
+if TYPE_CHECKING:
+    import sqlite3  # which who makes chunks does not load
+
 FILTER_BITS = 1 << 26
+LOAD_ROWS = 50_000  # of the ledger at a time
 FILTER_TRACES = 1 << 18
 
 TOO_MANY_URLS = "too_many_urls"  # a note: the row's image has more URLs than are kept
@@ -115,6 +119,11 @@ class SeenFilter:
                 break
             byte_nos, flags = byte_nos[left], flags[left]
         return np.flatnonzero(may_be_known)
+
+    def add_all(self, cursor: sqlite3.Cursor) -> None:
+        """Remember the numbers in the first column of all its rows."""
+        while rows := cursor.fetchmany(LOAD_ROWS):
+            self.add(np.array(rows, np.int64)[:, 0])
 
 
 class NoFilter:

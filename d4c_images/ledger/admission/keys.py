@@ -12,13 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from d4c_images.ledger.admission import bulk
-from d4c_images.ledger.admission.chunk import Numbers, SeenFilter, hashes_of
+from d4c_images.ledger.admission.chunk import LOAD_ROWS, Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.admission.pouring import HeldRows
 from d4c_images.ledger.admission.write_buffer import RunColumn
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import bounded
 
-LOAD_ROWS = 50_000
 FLUSH_ROWS = 3 << 17
 """Keys that are held while catching up: a kill costs no more than these."""
 
@@ -57,9 +56,7 @@ class KeyIndex:
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all hashes."""
-        cursor = self._ledger.connection.execute("SELECT key_hash FROM image_keys")
-        while rows := cursor.fetchmany(LOAD_ROWS):
-            seen.add(np.array(rows, np.int64)[:, 0])
+        seen.add_all(self._ledger.connection.execute("SELECT key_hash FROM image_keys"))
 
     def find(self, hashes: Numbers) -> dict[int, int]:
         """The image of each hash that has one. The hashes are in order, and each stands there once."""

@@ -25,8 +25,6 @@ from d4c_images.ledger.rows.states import record_state
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus
 
-LOAD_ROWS = 50_000
-
 STORED_RECORDS = """
 SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, g.first_image_id, g.n_in_line, 1
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
@@ -113,9 +111,7 @@ class Records:
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all ids."""
-        cursor = self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids")
-        while rows := cursor.fetchmany(LOAD_ROWS):
-            seen.add(np.array(rows, np.int64)[:, 0])
+        seen.add_all(self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids"))
 
     def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[Numbers, list[int]]:
         """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""

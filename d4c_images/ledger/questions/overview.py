@@ -10,11 +10,11 @@ from typing import NamedTuple
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.file.views import BLOCKED_UNTIL, BLOCKED_WHY
 from d4c_images.ledger.queue import pacing
+from d4c_images.ledger.queue.pacing import HOSTS_A_STEP
 from d4c_images.ledger.rows.extent import SUM_LEFT, left_of, top_host
 from d4c_images.model import ErrorType
 from d4c_images.policy.limits import is_pattern
 
-HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
 
 RECORDS_BY_STATUS = "SELECT status, n FROM record_tallies"

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
+from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.rows import bounded
 from d4c_images.ledger.rows.extent import TOP_IMAGE
 from d4c_images.ledger.rows.hashes import key_hash
@@ -31,7 +32,6 @@ from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfol
 
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
 MAX_MADE = 2_000  # images that one row of an archive may bring
-MAX_CANDIDATES = 40
 MAX_LINKED = 5_000
 LINKS_AT_ONCE = 5_000
 """Links that the documents of one transaction make; the rest is left to `deferred`."""

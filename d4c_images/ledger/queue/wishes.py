@@ -22,12 +22,12 @@ from typing import Any
 from d4c_images.errors import LedgerError
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import pacing, shut_doors
+from d4c_images.ledger.queue.pacing import HOSTS_A_STEP
 from d4c_images.ledger.rows.extent import top_host
 from d4c_images.policy.limits import is_domain, is_pattern
 from d4c_images.system.small_files import json_of
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
-HOSTS_A_STEP = 20_000
 WISHES_MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
 WISH_FILE = re.compile(r"([0-9]{20})-[0-9]+\.json")
 

@@ -138,6 +138,9 @@ class Reject(NamedTuple):
     gbif_id: int | None
 
 
+MAX_CANDIDATES = 40  # URLs that the ledger keeps of one image
+
+
 class Image(NamedTuple):
     """What we believe a URL to be (the result of `identity.identify`)."""
 

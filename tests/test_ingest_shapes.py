@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.identity.archive_variants import Statement, joined
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ingest import chunks, publisher_rows
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ingest.ingest import ingest_labels
@@ -28,6 +27,7 @@ from d4c_images.ledger.admission.write_buffer import MAX_RUNS, SortedRuns
 from d4c_images.ledger.file import owner, writing
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.rows.names import host_ids_of
+from d4c_images.model import MAX_CANDIDATES
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
 from tests import counting

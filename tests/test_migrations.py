@@ -277,7 +277,7 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_it_shows_that_it_lives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy takes minutes: without signs of life the next run would take the ledger over."""
-    monkeypatch.setattr(migrations.backup, "PAGES_PER_STEP", 1)
+    monkeypatch.setattr(migrations.backup, "BACKUP_PAGES_PER_STEP", 1)
     times = iter(range(2_000_000_000, 2_001_000_000, 10))  # later than anything in the ledger
     beats: list[int] = []
 

@@ -14,9 +14,7 @@ from d4c_images.identity.archive_variants import DEFAULT_EDGE
 from d4c_images.identity.registry import rank_of
 from d4c_images.identity.rule import Rank
 from d4c_images.identity.url import parts
-
-MAX_CANDIDATES = 40
-"""URLs that are kept of one image."""
+from d4c_images.model import MAX_CANDIDATES
 
 CandidateOrder = tuple[int, Rank, str]
 """The smaller, the better: the long edge (negative), the rank by the rule of the host, the URL."""

@@ -15,9 +15,8 @@ import numpy as np
 
 from d4c_images.identity import ImageCells, unusable_reason
 from d4c_images.identity.archive_variants import joined, picture_of, written
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.admission.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
-from d4c_images.model import Evidence, Image, RecordName, RejectReason
+from d4c_images.model import MAX_CANDIDATES, Evidence, Image, RecordName, RejectReason
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
 from d4c_images.sources.media_table import MediaReader, MediaRow

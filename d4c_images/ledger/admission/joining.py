@@ -20,7 +20,6 @@ import numpy as np
 
 from d4c_images.identity import parts
 from d4c_images.identity.archive_variants import DEFAULT_EDGE, Statement, in_order, joined, picture_of, read
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.admission.chunk import Numbers, Stated
 from d4c_images.ledger.admission.duplicates import INSERT_TWIN, TWIN, RowGroup
 from d4c_images.ledger.admission.keys import KeyIndex
@@ -29,7 +28,7 @@ from d4c_images.ledger.rows import variants
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.lent import STATUS
 from d4c_images.ledger.rows.names import host_id_of, rule_id_of
-from d4c_images.model import Evidence, Image, Status
+from d4c_images.model import MAX_CANDIDATES, Evidence, Image, Status
 
 MAX_REMEMBERED = 1_000
 """Rows that are remembered of one record. Rows of a record that has more join only those beside them."""

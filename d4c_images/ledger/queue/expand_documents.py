@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.rows import bounded
 from d4c_images.ledger.rows.extent import TOP_IMAGE
 from d4c_images.ledger.rows.hashes import key_hash
@@ -28,7 +27,7 @@ from d4c_images.ledger.rows.names import host_id_of, rule_id_of
 from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges
 from d4c_images.ledger.rows.states import failed_for_good, record_state
 from d4c_images.ledger.rows.tally import Tally
-from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
+from d4c_images.model import MAX_CANDIDATES, Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
 
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
 MAX_MADE = 2_000  # images that one row of an archive may bring

@@ -164,8 +164,7 @@ class Steward:
             for worker, turn in turns:  # only now: what a worker holds is written down first
                 self._runner.send(worker, Orders(turns=(turn,)))
             has_lent = bool(turns)
-            while self._lender.resting:
-                self._tell_blocked([self._lender.resting.pop()], now)
+            self._tell_blocked(self._lender.take_resting(), now)
 
     def _end(self, groups: Collection[Group]) -> None:
         """Have workers start nothing more of what was lent to hosts of these groups."""

@@ -29,7 +29,7 @@ LAYERS = {
     },
     1: {
         *("identity", "sniff", "judge", "pace", "limits", "ratelimit", "placeholder_list", "outage", "again", "robots"),
-        *("compact_heap", "waits", "door", "signs", "next_step"),
+        *("compact_heap", "waits", "door", "signs", "next_step", "shares"),
     },
     2: {"sources", "ledger", "fetch", "decode", "stores", "notify", "scheduler"},
     3: {

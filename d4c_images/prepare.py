@@ -97,8 +97,8 @@ class _Preparer:
     def pack(self, span: Span) -> Chunk:
         """Number and hash what the rows of a span say."""
         rows, named = span.rows, _named(span.images)
-        numbered = self._number(rows, named)
         hashed = self._hash(named.keys, rows.gbif_ids)
+        numbered = self._number(rows, named)
         reject_counts, notes, samples = self.rejects.take()
         return Chunk(
             end_row=span.end_row,

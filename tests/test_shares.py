@@ -115,6 +115,11 @@ def test_the_next_turn_has_for_each_connection(lasted_s: float, was_full: bool, 
     assert claims_each_after(8, lasted_s, was_full=was_full, has_killed=has_killed) == expected
 
 
+def test_claims_for_each_connection_have_bounds() -> None:
+    assert claims_each_after(MAX_CLAIMS, SHORT_TURN_S - 1, was_full=True, has_killed=False) == MAX_CLAIMS
+    assert claims_each_after(LEAST_CLAIMS_EACH, LONG_TURN_S + 1, was_full=True, has_killed=False) == LEAST_CLAIMS_EACH
+
+
 @given(st.lists(st.tuples(st.floats(0.0, 1e6), st.booleans(), st.booleans()), max_size=30))
 def test_claims_for_each_connection_stay_within_bounds(turns: list[tuple[float, bool, bool]]) -> None:
     claims_each = LEAST_CLAIMS_EACH

@@ -20,7 +20,7 @@ class Spare(NamedTuple):
     """Connections that nobody uses, and who else wants them."""
 
     of_group: int  # now; negative if the group has been narrowed below what is in use
-    of_group_later: int  # once pictures come in: the width that the group may reach
+    of_group_later: int  # once pictures come in, up to the width that the group may reach: no fewer than `of_group`
     of_worker: int
     n_waiting: int = 0  # hosts of the group that wait for a connection
 
@@ -46,7 +46,7 @@ def of_new_lane(spare: Spare, widths: Collection[int], allowed: int | None, *, h
         return Share(1, max_claims=PROBE_CLAIMS if allowed is None else allowed)
     bound = min(LANE_CONNECTIONS, spare.of_worker)
     first = min(bound, max(1, spare.of_group // (1 + spare.n_waiting)))
-    most = first if spare.n_waiting else min(bound, max(first, spare.of_group_later))
+    most = first if spare.n_waiting else min(bound, spare.of_group_later)
     return Share(most, _if_fewer(first, most))
 
 

@@ -292,3 +292,19 @@ def test_a_late_writer_disturbs_nobody(store: PackStore, tmp_path: Path) -> None
     assert tarfile.is_tarfile(tmp_path / FIRST)
     mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, none_of)
     assert list(members(tmp_path / FIRST)) == [f"{ID}-00.json", f"{ID}-00.jpg"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+@pytest.mark.parametrize("which", ["json", "jpg"])
+def test_a_member_that_is_no_file_is_no_image_and_no_word_about_one(tmp_path: Path, kind: bytes, which: str) -> None:
+    path = tmp_path / "theirs.tar"
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        for extension in ("json", "jpg"):
+            member = tarfile.TarInfo(f"{ID}-00.{extension}")
+            if extension == which:
+                member.type, member.linkname = kind, "elsewhere.jpg"
+            tar.addfile(member)
+    with path.open("rb") as file:
+        assert list(shard.samples(file.fileno(), 0, path.stat().st_size)) == []
+        at = shard.sample_at(file.fileno(), 2 * shard.BLOCK)
+        assert (at is None) == (which == "jpg")

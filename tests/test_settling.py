@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from d4c_images.ledger import connect, lending, refetching, settling
+from d4c_images.ledger.marking import Marked
 from d4c_images.model import (
     Blob,
     Claim,
@@ -156,6 +157,7 @@ def test_a_failure_waits_for_as_long_as_its_attempts_ask_and_the_last_one_is_fin
         now = waits[-1][1]
     assert waits == [("failed_transient", NOW + 100, 1), ("failed_transient", NOW + 200, 2), ("failed_transient", None, 3)]
     assert counted == [(1, 0), (1, 0), (0, 1)]
+    assert ledger.connection.execute("SELECT status, n_failed FROM gbif_ids WHERE gbif_id = 1").fetchone() == ("failed", 1)
     assert last == [False, False, True]
     assert lend(ledger, now=STARTED + 1e6) is None
 
@@ -224,6 +226,39 @@ def test_a_failure_waits_at_the_host_of_the_candidate_that_decided(ledger: conne
     assert [row(ledger, "host_id", image_id) for image_id in (1, 3)] == [(2,), (1,)]
     assert settled.moved_to == {2}
     assert set(settled.hosts) == {1}, "it is the host that was asked of which that is news"
+
+
+def test_an_image_that_is_another_ones_waits_for_that_one_and_not_for_a_time(ledger: connect.Ledger) -> None:
+    waits = Verdict(Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, "image 2")
+    settled = settle(ledger, lent(ledger), Outcome(1, waits, http_status=200))
+    assert row(ledger, "status, error_type, not_before") == ("failed_transient", "same_image", None)
+    assert (settled.n_retry, settled.n_failed) == (0, 0), "it is none: its success is that of the other one"
+
+
+def test_a_success_is_counted_as_one_and_as_nothing_else(ledger: connect.Ledger) -> None:
+    settled = settle(ledger, lent(ledger), Outcome(1, SUCCESS, blob=blob(), http_status=200, adopted=True))
+    assert (settled.n_settled, settled.n_success, settled.n_failed, settled.n_retry) == (1, 1, 0, 0)
+    assert (settled.n_adopted, settled.stored_bytes, settled.stored) == (1, 10, [1])
+    assert ledger.connection.execute("SELECT status, n_success FROM gbif_ids WHERE gbif_id = 1").fetchone() == ("done", 1)
+
+
+def test_what_came_counts_for_the_day_of_its_host(ledger: connect.Ledger) -> None:
+    settle(ledger, lent(ledger), Outcome(1, GONE, received_bytes=5), Outcome(3, LATE, received_bytes=6), Outcome(5, GONE))
+    settle(ledger, lent(ledger, B), Outcome(2, GONE, received_bytes=9))
+    hours = ledger.connection.execute("SELECT host_id, hour, n_bytes FROM host_bytes ORDER BY 1").fetchall()
+    assert hours == [(1, NOW // 3600, 11), (2, NOW // 3600, 9)]
+
+
+@pytest.mark.parametrize(("matches", "noted"), [(True, 1), (False, 0), (None, None)])
+def test_what_a_hash_was_compared_with_is_noted_of_the_candidate_that_was_asked(
+    ledger: connect.Ledger, matches: bool | None, noted: int | None
+) -> None:
+    urls = [f"http://{A}/{name}.jpg" for name in "xy"]
+    db = ledger.connection
+    db.execute("UPDATE image_rows SET urls = ? WHERE image_id = 1", ("\n".join(urls),))
+    db.executemany("INSERT INTO variants (image_id, url, edge, role) VALUES (1, ?, 0, '')", [(url,) for url in urls])
+    settle(ledger, lent(ledger), Outcome(1, SUCCESS, blob=blob(), http_status=200, url_no=1, hash_matches=matches))
+    assert db.execute("SELECT hash_matches FROM variants ORDER BY url").fetchall() == [(None,), (noted,)]
 
 
 # The fence
@@ -306,6 +341,13 @@ def test_a_wait_that_a_verdict_names_counts_beside_those_of_answers_and_reports(
     settle(ledger, lent(ledger), *(Outcome(number, GONE) for number in (3, 5)))
     told = settle(ledger, lent(ledger, now=STARTED + 200), Outcome(1, asks, http_status=503, hold_s=49.0), hold_s=48.0)
     assert told.hosts[1].retry_after_s == 50.0
+
+
+def test_the_longer_of_two_waits_that_verdicts_name_counts(ledger: connect.Ledger) -> None:
+    for numbers in ((1, 3), (3, 1)):
+        outcomes = (Outcome(n, replace(BUSY, wait_s=10.0 * n), http_status=503) for n in numbers)
+        assert settle(ledger, lent(ledger, now=STARTED + 1000), *outcomes).hosts[1].retry_after_s == 30.0
+        ledger.connection.execute("UPDATE image_rows SET not_before = 0 WHERE host_id = 1")
 
 
 def test_an_address_that_is_not_public_is_no_answer_of_its_host(ledger: connect.Ledger) -> None:
@@ -407,6 +449,34 @@ def test_new_bytes_of_a_stored_image_take_its_mark_away_and_the_old_ones_are_rem
     former = ledger.connection.execute("SELECT revision, replaced_at, stored_at, file_path, etag FROM former_rows").fetchall()
     assert former == [(0, NOW, 5, "1.jpg", '"e"')]
     assert (settled.n_changed, settled.stored_bytes, settled.stored) == (1, 20, [1])
+
+
+class Knows:
+    """A watch that knows some bytes as a placeholder, and finds none."""
+
+    def __init__(self, sha256: bytes) -> None:
+        self._sha256 = sha256
+
+    def knows(self, db: object, host_id: int, found: Blob) -> bool:
+        return found.sha256 == self._sha256
+
+    def look(self, db: object, image_ids: Sequence[int], now: int) -> Marked:
+        return Marked()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_placeholder_takes_the_place_of_no_stored_image_and_other_bytes_do(
+    ledger: connect.Ledger, again: Turn, is_known: bool
+) -> None:
+    new = replace(blob("1-r1.jpg"), sha256=b"n" * 32)
+    watch: Any = Knows(new.sha256 if is_known else b"o" * 32)
+    with ledger.transaction() as db:
+        report = Report(again.lease_id, (Outcome(1, SUCCESS, blob=new, http_status=200),), finished=False)
+        settled = settling.settle(db, [report], RETRY, STARTED, watch)
+    assert row(ledger, "status, file_path") == ("success", "1.jpg" if is_known else "1-r1.jpg")
+    assert (settled.n_not_again, settled.n_changed) == ((1, 0) if is_known else (0, 1))
+    failures = ledger.connection.execute("SELECT image_id, error_type FROM refetch_failures").fetchall()
+    assert failures == ([(1, "placeholder")] if is_known else [])
 
 
 def test_a_redirect_of_a_stored_image_is_an_answer_and_one_that_is_passed_on_is_none(ledger: connect.Ledger, again: Turn) -> None:

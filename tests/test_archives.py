@@ -483,7 +483,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     ]
     terms = ["accessURI", "goodQualityAccessURI", "hashFunction", "hashValue"]
     second = Collection(archives.folder(tmp_path / "second", {"empty": b""}))
-    second.load(audubon(tmp_path / "a.zip", terms, rows))
+    second.run("init", audubon(tmp_path / "a.zip", terms, rows))
     second.run("download", *reach(publishers))
     assert second.rows("SELECT url_no, status, error_type FROM images ORDER BY image_id") == [
         (0, "success", None),

@@ -22,9 +22,11 @@ from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import (
     deferred,
     expand_documents,
+    followers,
     giving_up,
     lending,
     placeholders,
+    record_links,
     refetching,
     settling,
     shards,
@@ -59,7 +61,7 @@ SMALL = (
     (untried, "BLOCK", 4),
     (rollup, "AT_ONCE", 1),
     (expand_documents, "LINKS_AT_ONCE", 2),
-    (expand_documents, "PARENTS_AT_ONCE", 1),
+    (followers, "PARENTS_AT_ONCE", 1),
 )
 SMALL += ((deferred, "PIECE", 2),)
 
@@ -155,7 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
             tally = Tally()
             tally.record(1, "pending")
             tally.write(db)
-            expand_documents.note_newcomers(db, [(self.n_records, image_id)])
+            record_links.note_newcomers(db, [(self.n_records, image_id)])
 
     @rule(pieces=st.integers(0, 3))
     def follow(self, pieces: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger.queue import expand_documents, lending, pacing, placeholders, refetching, shards
+from d4c_images.ledger.queue import expand_documents, followers, lending, pacing, placeholders, refetching, shards
 from d4c_images.ledger.queue.carried import packed
 from d4c_images.ledger.queue.mark_placeholders import Marked
 from d4c_images.ledger.rows import lent, variants
@@ -206,7 +206,7 @@ class _Settlement:
     def write(self) -> None:
         self._db.executemany(SETTLE, self._settled_rows)
         self._settled_rows.clear()
-        expand_documents.follow(self._db, self._stored, self._records, self._tally, self._now)
+        followers.follow(self._db, self._stored, self._records, self._tally, self._now)
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])
@@ -308,7 +308,7 @@ class _Settlement:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
         attempts = held.attempts + (not verdict.is_shut_out)
         not_before, host_id = None, held.host_id
-        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`expand_documents.follow`)
+        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`followers.follow`)
         may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
         if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and may_come_back:
             wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits

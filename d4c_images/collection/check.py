@@ -20,13 +20,13 @@ from typing import Any
 from d4c_images.collection.check_files import FilesAgainstRows
 from d4c_images.collection.check_rows import RowsAgainstFiles
 from d4c_images.collection.check_state import CheckState, fingerprint
-from d4c_images.collection.findings import CheckProgress, CheckReport, Findings, Kind
+from d4c_images.collection.findings import CheckProgress, CheckReport, Findings, TroubleKind
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.questions.counter_audit import CounterRecount
-from d4c_images.ledger.rows import recount
+from d4c_images.ledger.rows import extent, recount
 from d4c_images.ledger.rows.recount import Position
 
 PASSES = 2  # SQLite's checks read each page twice: first the trees, then the rows
@@ -82,7 +82,7 @@ class _Check:
         with self._kept_when_stopped():
             with self._part("database"):
                 self._check_database()
-            if Kind.DATABASE not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
+            if TroubleKind.DATABASE not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
                 self._check_ledger()
                 if not self.options.ledger_only:
                     self._check_rows()
@@ -145,7 +145,7 @@ class _Check:
         with _calling(show, WATCH_EVERY_S):
             lines = audit.database_errors(self.ledger, show, full=self.options.full)
         for line in lines:
-            self.findings.add(Kind.DATABASE, line)
+            self.findings.add(TroubleKind.DATABASE, line)
 
     def _check_ledger(self) -> None:
         with self._part("counters"):
@@ -155,9 +155,9 @@ class _Check:
         with self._part("leases"):
             if "leases" not in self.done:
                 for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
-                    self.findings.add(Kind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+                    self.findings.add(TroubleKind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
                 for line in audit.lost_references(self.ledger):
-                    self.findings.add(Kind.REFERENCE, line)
+                    self.findings.add(TroubleKind.REFERENCE, line)
 
     def _check_counters(self) -> None:
         """Counters and rows must be seen at one moment: while nothing is written, or else in one read transaction."""
@@ -210,22 +210,22 @@ class _Check:
         self.findings.images_by_status = counting.images_by_status()
         self.findings.records_by_status = counting.records_by_status()
         for line in counting.lost_references():
-            self.findings.add(Kind.REFERENCE, line)
+            self.findings.add(TroubleKind.REFERENCE, line)
         for line in counting.untrue():
-            self.findings.add(Kind.COUNTER, line)
+            self.findings.add(TroubleKind.COUNTER, line)
 
     def _check_records(self) -> None:
         """Every record against its images, in short reads. What seems untrue is counted once more, by itself and at one moment."""
         if "records" in self.done:
             return
-        total = audit.n_records(self.ledger)
+        total = extent.n_records(self.ledger.rows)
         position = Position.of_json(self.at["record"]) if "record" in self.at else Position()
         for step in recount.record_steps(self.ledger.rows, position):
             self.findings.n_records += step.n_records
             for record in step.untrue:
                 line = audit.record_trouble(self.ledger, record.gbif_id)
                 if line is not None:
-                    self.findings.add(Kind.RECORD, line)
+                    self.findings.add(TroubleKind.RECORD, line)
             progress = CheckProgress("records", self.findings.n_records, max(total, self.findings.n_records))
             self._reached(progress, record=step.position.as_json())
 

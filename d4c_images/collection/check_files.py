@@ -15,18 +15,18 @@ from itertools import islice
 from pathlib import Path
 
 from d4c_images.collection.check_state import SUFFIX
-from d4c_images.collection.findings import CheckProgress, Findings, Kind
+from d4c_images.collection.findings import CheckProgress, Findings, TroubleKind
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.queue import wishes
 from d4c_images.stores import own_files, shard
 from d4c_images.stores.own_files import PART
-from d4c_images.stores.pack import FOLDER as PACKS
+from d4c_images.stores.pack import PACKS_FOLDER as PACKS
 from d4c_images.stores.pack import SHARD_NAME
 from d4c_images.stores.partial import numbers_of
 from d4c_images.stores.shard import Sample
 
-DEEPEST = 4  # levels of folders; the layout has two
+DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
 # What stands beside a ledger, behind its name: the files of SQLite, the reservation, copies, the state of a check; whole or half.
@@ -93,7 +93,7 @@ class FilesAgainstRows:
         elif standing is Standing.TO_SET_ASIDE:
             self.findings.n_to_set_aside += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
-            self.findings.add(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
+            self.findings.add(TroubleKind.LEFTOVER if standing is Standing.LEFTOVER else TroubleKind.NO_ROW, prefix + name)
 
     def _check_shard(self, path: str) -> None:
         """Every image of a shard against the ledger, in the order of the file."""
@@ -105,22 +105,23 @@ class FilesAgainstRows:
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
-                        self.findings.add(Kind.TORN, f"{path} behind byte {end}; what a killed worker has left, a download mends")
+                        what = f"{path} behind byte {end}; what a killed worker has left, a download mends"
+                        self.findings.add(TroubleKind.TORN, what)
         except FileNotFoundError:
             pass  # nothing was in it, and a run has taken it away
         except OSError as error:
-            self.findings.add(Kind.UNREADABLE, f"{path}: {error.strerror}")
+            self.findings.add(TroubleKind.UNREADABLE, f"{path}: {error.strerror}")
 
     def _check_samples(self, path: str, fd: int) -> int:
         """The end of the last one."""
         n_unused, n, end = self.findings.n_unused, 0, 0
         samples = shard.samples(fd, 0, os.fstat(fd).st_size)
-        while some := list(islice(samples, audit.STEP_ROWS)):
+        while some := list(islice(samples, audit.AUDIT_STEP_ROWS)):
             self._note_samples(path, some)
             n, end = n + len(some), some[-1].end
             self.progress(CheckProgress("packed images", self.findings.n_packed, None))
         if 0 < n == self.findings.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
-            self.findings.add(Kind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
+            self.findings.add(TroubleKind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
         return end
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
@@ -192,7 +193,7 @@ class FilesAgainstRows:
             pass
         for name in sorted(folders):
             # Hidden folders and lost+found belong to the file system, such as its snapshots.
-            if depth < DEEPEST and not name.startswith(".") and name != "lost+found":
+            if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and name != "lost+found":
                 yield from self._walk(f"{prefix}{name}/", depth + 1, after)
 
     def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
@@ -202,13 +203,13 @@ class FilesAgainstRows:
             with os.scandir(self.root / prefix) as entries:
                 for entry in entries:
                     (folders if entry.is_dir() else names).append(entry.name)
-                    if len(names) == audit.STEP_ROWS:
+                    if len(names) == audit.AUDIT_STEP_ROWS:
                         yield sorted(names)
                         names = []
         except FileNotFoundError:
             pass  # removed meanwhile
         except OSError as error:
-            self.findings.add(Kind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
+            self.findings.add(TroubleKind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
         yield sorted(names)
 
 

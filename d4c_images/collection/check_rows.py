@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.collection.findings import CheckProgress, Finding, Findings, Kind
+from d4c_images.collection.findings import CheckProgress, Finding, Findings, TroubleKind
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
-from d4c_images.ledger.questions.audit import StoredImage
+from d4c_images.ledger.questions.audit import FileRow
+from d4c_images.ledger.rows import extent
 from d4c_images.stores import Place, reading
 
 
@@ -28,9 +29,9 @@ class RowsAgainstFiles:
 
     def steps(self, image_id: int) -> Iterator[tuple[CheckProgress, int]]:
         """Check the images whose numbers are greater. Yields after each step, with the number that it has reached."""
-        top = audit.top_image(self.ledger)
-        for low in range(image_id, top, audit.STEP_ROWS):
-            upto = low + audit.STEP_ROWS
+        top = extent.top_image(self.ledger.rows)
+        for low in range(image_id, top, audit.AUDIT_STEP_ROWS):
+            upto = low + audit.AUDIT_STEP_ROWS
             self._check_some_rows(low, upto)
             yield CheckProgress("images", min(top, upto), top), upto
 
@@ -49,24 +50,24 @@ class RowsAgainstFiles:
             if trouble is not None:
                 self.findings.add(trouble.kind, trouble.what)
 
-    def _trouble(self, image: StoredImage) -> Finding | None:
+    def _trouble(self, image: FileRow) -> Finding | None:
         if image.path is None or image.size_bytes is None or image.sha256 is None:
-            return Finding(Kind.NO_PATH, f"image {image.image_id}")
+            return Finding(TroubleKind.NO_PATH, f"image {image.image_id}")
         place = Place(image.path, image.offset)
         what = image.path if image.offset is None else f"{image.path} at {image.offset}"
         try:
             size_bytes = self._size(place)
             if size_bytes is None:
                 said = "is no file" if image.offset is None else "is no image"
-                return Finding(Kind.MISSING, f"{what} (image {image.image_id}) {said}")
+                return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id}) {said}")
             if size_bytes != image.size_bytes:
-                return Finding(Kind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
+                return Finding(TroubleKind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
             if self.sha256 and _sha256(reading.pieces(self.root, place, size_bytes)) != image.sha256:
-                return Finding(Kind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
+                return Finding(TroubleKind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
         except (FileNotFoundError, NotADirectoryError):
-            return Finding(Kind.MISSING, f"{what} (image {image.image_id})")
+            return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id})")
         except OSError as error:
-            return Finding(Kind.UNREADABLE, f"{what}: {error.strerror}")
+            return Finding(TroubleKind.UNREADABLE, f"{what}: {error.strerror}")
         return None
 
     def _size(self, place: Place) -> int | None:

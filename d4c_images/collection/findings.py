@@ -13,10 +13,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-SAMPLES = 20  # findings of one kind that are told in full; all are counted
+FINDINGS_SHOWN = 20  # findings of one kind that are told in full; all are counted
 
 
-class Kind(StrEnum):
+class TroubleKind(StrEnum):
     """What can be wrong."""
 
     DATABASE = "database damaged"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    kind: Kind
+    kind: TroubleKind
     what: str  # one line
 
 
@@ -62,7 +62,7 @@ class CheckReport:
     n_to_set_aside: int  # files of placeholders that will be taken away. No finding
     n_unused: int  # images in shards that no row names any more: replaced, or kept by a worker that was too late. No finding
     unused_bytes: int
-    counts: dict[Kind, int]
+    counts: dict[TroubleKind, int]
     samples: tuple[Finding, ...]
     images_by_status: dict[str, int]  # rows; empty if the file itself is damaged
     records_by_status: dict[str, int]  # likewise, of gbif_ids
@@ -88,7 +88,7 @@ NUMBERS = (
 class Findings:
     """What has been found so far, and the numbers of what has been looked at."""
 
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[TroubleKind] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
     n_former: int = 0
@@ -103,16 +103,16 @@ class Findings:
     images_by_status: dict[str, int] = field(default_factory=dict)
     records_by_status: dict[str, int] = field(default_factory=dict)
 
-    def add(self, kind: Kind, what: str) -> None:
+    def add(self, kind: TroubleKind, what: str) -> None:
         self.counts[kind] += 1
-        if self.counts[kind] <= SAMPLES:
+        if self.counts[kind] <= FINDINGS_SHOWN:
             self.samples.append(Finding(kind, what))
 
-    def so_far(self) -> tuple[Counter[Kind], list[Finding]]:
+    def so_far(self) -> tuple[Counter[TroubleKind], list[Finding]]:
         """For `take_back`, if what is found from now on turns out to prove nothing."""
         return self.counts.copy(), self.samples.copy()
 
-    def take_back(self, so_far: tuple[Counter[Kind], list[Finding]]) -> None:
+    def take_back(self, so_far: tuple[Counter[TroubleKind], list[Finding]]) -> None:
         self.counts, self.samples = so_far[0].copy(), so_far[1].copy()
 
     def as_json(self) -> dict[str, Any]:
@@ -129,8 +129,8 @@ class Findings:
         for name in NUMBERS:
             setattr(self, name, mark[name])
         self.images_by_status, self.records_by_status = mark["images_by_status"], mark["records_by_status"]
-        self.counts.update({Kind(kind): n for kind, n in mark["counts"].items()})
-        self.samples += [Finding(Kind(kind), what) for kind, what in mark["samples"]]
+        self.counts.update({TroubleKind(kind): n for kind, n in mark["counts"].items()})
+        self.samples += [Finding(TroubleKind(kind), what) for kind, what in mark["samples"]]
 
     def report(self, ledger: Path, root: Path | None, went_on: str | None) -> CheckReport:
         return CheckReport(

@@ -11,13 +11,13 @@ from pathlib import Path
 from PIL import Image, ImageFile
 
 from d4c_images.decode import memory_cost
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.decode.read_result import too_large
 from d4c_images.decode.samples import NotReduced
 
 MAX_PIXELS = 1_000_000_000  # of one picture, and of all that are looked at in one file: a bound on time, some 10 s for a TIFF
 LONG_PIXELS = 32_000_000  # more than these take longer than others should wait
-HEADER_BYTES = 8_000_000  # that a file may have before its picture
+MOST_HEADER_BYTES = 8_000_000  # that a file may have before its picture
 
 
 class TooManyPixels(Exception):
@@ -61,7 +61,7 @@ class _Sparing(io.BufferedReader):
 class DecodeBounds:
     """Safe to use from several threads."""
 
-    def __init__(self, room: Room, max_pixels: int) -> None:
+    def __init__(self, room: MemoryBudget, max_pixels: int) -> None:
         self.room = room
         self.max_pixels = max_pixels
         self._loading = threading.Lock()
@@ -77,7 +77,7 @@ class DecodeBounds:
                 import pillow_heif  # libheif, that most workers never need
 
                 pillow_heif.register_heif_opener()
-        with _Sparing(path, HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
+        with _Sparing(path, MOST_HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
             file.left_bytes = None
             yield picture
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, PngImagePlugin
 
-from d4c_images.decode.bounds import HEADER_BYTES, MAX_PIXELS, DecodeBounds, TakesLong, TooManyPixels
+from d4c_images.decode.bounds import MAX_PIXELS, MOST_HEADER_BYTES, DecodeBounds, TakesLong, TooManyPixels
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.decode.picture_reader import PictureReader
 from d4c_images.decode.read_result import Reading
 from d4c_images.decode.reduce import Reduced, Reducer
@@ -37,14 +37,15 @@ _FORMATS = {
 class Decoder:
     """Says what files are. Safe to use from several threads."""
 
-    def __init__(self, max_edge: int | None = None, room: Room | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, max_edge: int | None = None, room: MemoryBudget | None = None, max_pixels: int = MAX_PIXELS) -> None:
         """`max_edge`: of the JPEG that `reduce` makes, in pixels."""
         self.max_edge = max_edge
-        bounds = DecodeBounds(room or Room(), max_pixels)
+        bounds = DecodeBounds(room or MemoryBudget(), max_pixels)
         self._reader, self._reducer = PictureReader(bounds), Reducer(bounds)
         Image.MAX_IMAGE_PIXELS = None  # our own limit instead
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = HEADER_BYTES, 2 * HEADER_BYTES  # profiles of scanners
+        PngImagePlugin.MAX_TEXT_CHUNK = MOST_HEADER_BYTES  # profiles of scanners
+        PngImagePlugin.MAX_TEXT_MEMORY = 2 * MOST_HEADER_BYTES
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is an error on loading
 
     def check(self, path: Path, sniffed: Sniffed, *, may_take_long: bool = True) -> DecodeResult:

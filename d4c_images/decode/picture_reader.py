@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile
 
-from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, memory_cost, png, riff, tiff_read
+from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, mapped, memory_cost, png, riff, tiff_read
 from d4c_images.decode.bounds import DecodeBounds, TooLarge
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, Unread, raise_if_of_disk
 from d4c_images.decode.read_result import Reading
@@ -96,7 +96,7 @@ class PictureReader:
 
     def _read_jpeg(self, path: Path, may_take_long: bool) -> Reading:
         """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
             if frame is None or not frame.width or not frame.height:
                 jpeg.check_structure(body)
@@ -122,7 +122,7 @@ class PictureReader:
         return Reading(header.width, header.height)
 
     def _read_gif(self, path: Path, may_take_long: bool) -> Reading:
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             pictures: list[gif.Picture] = []
             for picture in gif.pictures(body):  # to the end of the file, however many they are
                 if len(pictures) <= MAX_FRAMES:
@@ -225,7 +225,7 @@ def _explained(shape: Shape, *, has_opened: bool) -> Reading:
     return Reading(shape.width, shape.height, unread=unread)
 
 
-def _why_pillow_cannot(body: jpeg.Body, frame: jpeg.Frame, oddity: str) -> str | None:
+def _why_pillow_cannot(body: mapped.FileBytes, frame: jpeg.Frame, oddity: str) -> str | None:
     """None if Pillow decodes a JPEG that libjpeg has found odd. Raises `Damaged` if Pillow decodes any whole JPEG of its kind."""
     try:
         with Image.open(io.BufferedReader(jpeg.Bare(body)), formats=["JPEG"]) as picture:

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from d4c_images.decode import downscale, jpeg, jpeg2000, memory_cost, tiff, tiff_pages
+from d4c_images.decode import downscale, jpeg, jpeg2000, mapped, memory_cost, tiff, tiff_pages
 from d4c_images.decode.bounds import LONG_PIXELS, DecodeBounds, TakesLong, TooLarge
 
 JPEG_QUALITY = 90
@@ -69,19 +69,19 @@ class Reducer:
             by //= 2
         if by < 8 and not self._bounds.fits(4 * (width // by) * (height // by)) and max(width, height) >= edge * by:
             by *= 2
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
         picture.draft(None, (width // by, height // by))
         return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
 
     def _shrunk_by_pieces(
-        self, picture: ImageFile.ImageFile, path: Path, plan: downscale.Plan, may_take_long: bool
+        self, picture: ImageFile.ImageFile, path: Path, plan: downscale.ReducePlan, may_take_long: bool
     ) -> Image.Image | None:
         """None if it cannot be cut."""
         by = downscale.factor(picture, plan.max_edge)
         if by < downscale.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._bounds.room.common_bytes // 2:
             by *= 2
-        need_bytes = tiff.PIECE_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
+        need_bytes = tiff.PIECE_MEMORY_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
         if need_bytes > self._bounds.room.common_bytes:
             raise TooLarge(self._bounds.unread(picture.size, need_bytes))
         if picture.width * picture.height > LONG_PIXELS and not may_take_long:

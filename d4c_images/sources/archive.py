@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d4c_images.errors import SourceError
-from d4c_images.sources.container import Box, some
+from d4c_images.sources.container import Container, some
 from d4c_images.sources.formats import refuse_other_formats
 from d4c_images.sources.header import read_header
-from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, term
+from d4c_images.sources.layout import ASSOCIATED, LINK_TERMS, OCCURRENCE_TERMS, term
 from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, last_part, read_meta
 from d4c_images.sources.source import (
     REQUIRED,
@@ -46,7 +46,7 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
         beside = box.path.with_name(file_name)
         if not beside.is_file():
             raise SourceError(f"{box.path}: there is no {file_name} beside it")
-        return gbif_source(Box(beside), "", member)
+        return gbif_source(Container(beside), "", member)
     name = _find(box, file_name)
     if name is None:
         what = "the zip file" if box.is_zip else "the folder"
@@ -90,7 +90,7 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
     if gbif is not None:
         beside = f"{gbif.removesuffix('multimedia.txt')}occurrence.txt"
         return gbif_source(box, beside, "occurrence") if box.has(beside) else open_source(path, member="occurrence")
-    folder = Box(box.path.parent) if box.is_file else box
+    folder = Container(box.path.parent) if box.is_file else box
     found = _find_meta(folder) if not box.is_file or folder.has("meta.xml") else None
     if found is not None:
         base, tables = found
@@ -102,9 +102,9 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
     return layout_source(folder, names[0], "labels", layout, dataset or _name_of(box.path))
 
 
-def _box(path: Path) -> Box:
+def _box(path: Path) -> Container:
     """What the path names; of a folder with nothing but a zip to be read, that zip."""
-    box = Box(path)
+    box = Container(path)
     if box.is_file or box.is_zip or box.has("multimedia.txt") or box.has("meta.xml"):
         return box
     zips = [name for name in box.names if name.lower().endswith(".zip")]
@@ -113,10 +113,10 @@ def _box(path: Path) -> Box:
         return box
     if len(zips) > 1:
         raise SourceError(f"{path}: there are several zip files in it ({some(zips)}): name one of them")
-    return Box(path / zips[0])
+    return Container(path / zips[0])
 
 
-def _find(box: Box, file_name: str) -> str | None:
+def _find(box: Container, file_name: str) -> str | None:
     """The table of that name that lies nearest to the root, where there is one such; none of those as GBIF has received them."""
     if not box.is_zip and box.has(file_name):
         return file_name
@@ -126,13 +126,13 @@ def _find(box: Box, file_name: str) -> str | None:
     return nearest[0] if len(nearest) == 1 else None
 
 
-def _find_gbif(box: Box) -> str | None:
+def _find_gbif(box: Container) -> str | None:
     """GBIF's own table of media, wherever in the folder or zip it lies."""
     name = _find(box, "multimedia.txt")
     return name if name is not None and _is_gbif(box, name) else None
 
 
-def _is_gbif(box: Box, name: str) -> bool:
+def _is_gbif(box: Container, name: str) -> bool:
     header, _, _ = header_of(box, name)
     try:
         columns = read_header(header.encode(), REQUIRED["multimedia"], "")
@@ -141,13 +141,13 @@ def _is_gbif(box: Box, name: str) -> bool:
     return OCCURRENCE_TERMS.isdisjoint(columns.index)
 
 
-def _hint(box: Box) -> str:
+def _hint(box: Container) -> str:
     if inner := [name for name in box.names if name.lower().endswith(".zip")]:
         return f": unpack {inner[0]} and name that"
     return ": is it a Darwin Core Archive?" if box.is_zip else ""
 
 
-def _verbatim(box: Box, gbif: str) -> list[Source]:
+def _verbatim(box: Container, gbif: str) -> list[Source]:
     base = gbif.rpartition("/")[0]
     names = [name for name in box.names if VERBATIM_NAMES.fullmatch(name) and name.startswith(base)]
     if not names:
@@ -155,12 +155,12 @@ def _verbatim(box: Box, gbif: str) -> list[Source]:
     return [source for name in sorted(names) for source in sources_by_header(box, name, "")]
 
 
-def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Source]:
+def _media_of_file(box: Container, dataset: str | None, *, verbatim: bool) -> list[Source]:
     if verbatim:
         raise SourceError(f"{box.path}: --verbatim needs the whole download of GBIF, as a zip or a folder")
     if _is_gbif(box, ""):
         return [gbif_source(box, "", "multimedia")]
-    folder = Box(box.path.parent)
+    folder = Container(box.path.parent)
     if (folder.path / "meta.xml").is_file():
         if box.path.name == "meta.xml":
             return open_media(folder.path, dataset=dataset)
@@ -171,7 +171,7 @@ def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Sou
     return sources_by_header(box, "", dataset or _name_of(box.path))
 
 
-def _media_without_meta(box: Box, dataset: str) -> list[Source]:
+def _media_without_meta(box: Container, dataset: str) -> list[Source]:
     """Tables of a folder or zip that has no meta.xml: those whose header names columns of media."""
     sources: list[Source] = []
     for name in (name for name in box.names if TABLE_NAME.search(name) and not AS_RECEIVED.search(name)):
@@ -182,12 +182,12 @@ def _media_without_meta(box: Box, dataset: str) -> list[Source]:
         for source in found:
             layout = source.layout
             assert layout is not None
-            if source.kind == ASSOCIATED or layout.has(*LINKS) or MEDIA_NAME.search(name):
+            if source.kind == ASSOCIATED or layout.has(*LINK_TERMS) or MEDIA_NAME.search(name):
                 sources.append(source)
     return sorted(sources, key=lambda source: (source.kind == ASSOCIATED, source.name))
 
 
-def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
+def _find_meta(box: Container) -> tuple[str, list[TableMeta]] | None:
     """The folder of the meta.xml nearest to the root ("" or "name/"), and the tables that it describes."""
     found = [name for name in box.names if name.rpartition("/")[2] == "meta.xml"]
     if not found:
@@ -199,12 +199,12 @@ def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
     return nearest[0].removesuffix("meta.xml"), read_meta(box.start(nearest[0], MAX_META_BYTES + 1), box.title(nearest[0]))
 
 
-def _media_by_meta(box: Box, base: str, tables: Sequence[TableMeta], dataset: str) -> list[Source]:
+def _media_by_meta(box: Container, base: str, tables: Sequence[TableMeta], dataset: str) -> list[Source]:
     tables_read = [table for table in tables if table.is_core or not all(map(AS_RECEIVED.search, table.locations))]
     sources = []
     for table in tables_read:
         terms = _terms(table)
-        if not terms.isdisjoint(LINKS) or (_holds_media(table) and "identifier" in terms):
+        if not terms.isdisjoint(LINK_TERMS) or (_holds_media(table) and "identifier" in terms):
             sources += source_by_meta(box, base, table, tables, "media", dataset)
     for table in tables_read:
         if "associatedmedia" in _terms(table):
@@ -238,7 +238,7 @@ def _why_no_media(tables: Sequence[TableMeta]) -> str:
     )
 
 
-def _dataset(box: Box, base: str) -> str:
+def _dataset(box: Container, base: str) -> str:
     for name in (f"{base}eml.xml", f"{base}metadata.xml"):
         if box.has(name) and (found := dataset_of(box.start(name, MAX_META_BYTES))):
             return found

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import IO
 
 from d4c_images.errors import SourceError
-from d4c_images.sources.container import READ_BYTES, Box, as_utf8, reading, some
+from d4c_images.sources.container import MEMBER_READ_BYTES, Container, as_utf8, reading, some
 from d4c_images.sources.encoding import decoded, encoding_of, first_line, line_end_of
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
-from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
+from d4c_images.sources.layout import ASSOCIATED, LINK_TERMS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
 from d4c_images.sources.lines import Block, blocks
 from d4c_images.sources.metafile import TableMeta
 from d4c_images.sources.rows import Record, records
@@ -69,12 +69,12 @@ class Source:
             is_plain = is_utf8 and self.layout is None
             text: IO[bytes] = stream if is_plain else as_utf8(stream, how.encoding, how.line_end)
             left = offset
-            while left > 0 and (data := text.read(min(left, READ_BYTES))):
+            while left > 0 and (data := text.read(min(left, MEMBER_READ_BYTES))):
                 left -= len(data)
             yield text
 
 
-def header_of(box: Box, name: str) -> tuple[str, str, str]:
+def header_of(box: Container, name: str) -> tuple[str, str, str]:
     """The first line of a table without its end, the table's encoding, and what ends its lines."""
     start = box.start(name, MAX_HEADER_BYTES)
     encoding = encoding_of(start)
@@ -82,7 +82,7 @@ def header_of(box: Box, name: str) -> tuple[str, str, str]:
     return first_line(text), encoding, line_end_of(text)
 
 
-def gbif_source(box: Box, name: str, kind: str) -> Source:
+def gbif_source(box: Container, name: str, kind: str) -> Source:
     """One of GBIF's own tables; `kind` says which. Raises `SourceError` if columns are missing."""
     path, member = box.where(name)
     title = box.title(name)
@@ -100,7 +100,9 @@ def gbif_source(box: Box, name: str, kind: str) -> Source:
     return Source(title, kind, path, member, size_bytes, fingerprint, columns, len(header), None, encoding, line_end)
 
 
-def source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str) -> list[Source]:
+def source_by_meta(
+    box: Container, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str
+) -> list[Source]:
     """The files of one table as meta.xml describes it, corrected by how each begins. The first of `tables` is the core."""
     sources = []
     for location in table.locations:
@@ -135,10 +137,10 @@ def _as_written(table: TableMeta, start: bytes) -> tuple[TableMeta, list[str]]:
     return replace(table, encoding=encoding, line_end=line_end, header_lines=header_lines), lines
 
 
-def sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
+def sources_by_header(box: Container, name: str, dataset: str) -> list[Source]:
     """A table of media without meta.xml, or of occurrences that list media; one table may be both."""
     layout = layout_by_header(box, name)
-    kinds = ["media"] if layout.has("identifier", *LINKS) else []
+    kinds = ["media"] if layout.has("identifier", *LINK_TERMS) else []
     if layout.has("associatedmedia"):
         kinds.append(ASSOCIATED)
     if not kinds:
@@ -146,7 +148,7 @@ def sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
     return [layout_source(box, name, kind, layout, dataset) for kind in kinds]
 
 
-def _why_no_urls(box: Box, name: str, layout: Layout) -> str:
+def _why_no_urls(box: Container, name: str, layout: Layout) -> str:
     if not layout.has(*OCCURRENCE_TERMS):
         header, _, _ = header_of(box, name)
         return f"the header has no column identifier, accessURI or associatedMedia (it begins: {header[:80]!r})"
@@ -163,7 +165,7 @@ def _why_no_urls(box: Box, name: str, layout: Layout) -> str:
     )
 
 
-def layout_by_header(box: Box, name: str) -> Layout:
+def layout_by_header(box: Container, name: str) -> Layout:
     """How a table without meta.xml is written. Raises `SourceError` if its header names nothing that is known."""
     title = box.title(name)
     header, encoding, line_end = header_of(box, name)
@@ -175,7 +177,7 @@ def layout_by_header(box: Box, name: str) -> Layout:
     return layout
 
 
-def layout_source(box: Box, name: str, kind: str, layout: Layout, dataset: str) -> Source:
+def layout_source(box: Container, name: str, kind: str, layout: Layout, dataset: str) -> Source:
     """A publisher's table, once it is known how it is written."""
     path, member = box.where(name)
     size_bytes, fingerprint = box.size_and_print(name)
@@ -195,7 +197,7 @@ def layout_source(box: Box, name: str, kind: str, layout: Layout, dataset: str) 
     return replace(source, size_bytes=size_bytes, header_bytes=header_bytes)
 
 
-def _member(box: Box, base: str, location: str) -> str:
+def _member(box: Container, base: str, location: str) -> str:
     """The file that meta.xml means."""
     wanted = base + location.removeprefix("./")
     if wanted in box.names:
@@ -218,6 +220,6 @@ def _check_encoding(start: bytes, encoding: str, title: str) -> None:
 def _size_of(text: IO[bytes]) -> int:
     """What is left of a stream, in bytes."""
     size_bytes = 0
-    while data := text.read(READ_BYTES):
+    while data := text.read(MEMBER_READ_BYTES):
         size_bytes += len(data)
     return size_bytes

@@ -11,7 +11,7 @@ from d4c_images.ledger.file import schema
 
 CHUNK_ROWS = 20_000
 
-TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+TABLE_NAMES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class NewColumn:
     """A new column, the last one of its table, with a constant default or none."""
 
     table: str
@@ -77,7 +77,7 @@ class Walk:
             db.execute(self.then, keys)
 
 
-Step = Tables | Column | Script | Walk
+MigrationStep = Tables | NewColumn | Script | Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,14 @@ class Migration:
     """From the version before to this one. A step may find its work done: a table or a column that is there is left alone."""
 
     version: int
-    steps: tuple[Step, ...]
+    steps: tuple[MigrationStep, ...]
 
 
-def change(db: sqlite3.Connection, step: Step) -> None:
+def change(db: sqlite3.Connection, step: MigrationStep) -> None:
     """Take a step within one transaction."""
     if isinstance(step, Tables):
         create(db, step.names)
-    elif isinstance(step, Column):
+    elif isinstance(step, NewColumn):
         names = {row[1] for row in db.execute(f"PRAGMA table_info({step.table})")}
         if step.definition.split()[0] not in names:
             db.execute(f"ALTER TABLE {step.table} ADD COLUMN {step.definition}")
@@ -106,7 +106,7 @@ def change(db: sqlite3.Connection, step: Step) -> None:
 
 
 def create(db: sqlite3.Connection, names: Sequence[str]) -> None:
-    present = {name for (name,) in db.execute(TABLES)}
+    present = {name for (name,) in db.execute(TABLE_NAMES)}
     for name in names:
         if name not in present:
             for statement in _statements_of(name):

@@ -24,8 +24,8 @@ from d4c_images.durations import show_size
 from d4c_images.errors import LedgerError, Stopped, printable
 from d4c_images.ledger.file import backup, identify, owner, schema, versions, views
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.file.identify import Found
-from d4c_images.ledger.file.migration_steps import TABLES, Step, Tables, Walk, change, create
+from d4c_images.ledger.file.identify import FoundLedger
+from d4c_images.ledger.file.migration_steps import TABLE_NAMES, MigrationStep, Tables, Walk, change, create
 from d4c_images.ledger.file.version_changes import MIGRATIONS
 
 AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that was asked for something else
@@ -34,7 +34,7 @@ LITTLE_BYTES = 1 << 20  # what new tables and views take
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PartProgress:
     """How far a part of the work is: pages of a backup, or keys of a table."""
 
     what: str
@@ -43,13 +43,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class MigrationTerms:
     """How a migration is done."""
 
     backup: Path | None = None  # None: beside the ledger
     no_backup: bool = False
     leave_as_is: bool = False  # no migration: the ledger is going to be deleted
-    show: Callable[[Progress], None] = lambda progress: None
+    show: Callable[[PartProgress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
 
 
@@ -59,7 +59,7 @@ class _Place:
 
     version: int
     number: int
-    step: Step
+    step: MigrationStep
 
 
 def is_readable(version: int) -> bool:
@@ -68,7 +68,7 @@ def is_readable(version: int) -> bool:
 
 
 def check_usable(
-    path: Path, found: Found | None, terms: Terms | None, connection: sqlite3.Connection | None = None
+    path: Path, found: FoundLedger | None, terms: MigrationTerms | None, connection: sqlite3.Connection | None = None
 ) -> None:
     """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done without being asked for.
 
@@ -91,14 +91,14 @@ def check_usable(
 def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -> bool:
     """Whether no table that is walked through has more rows than one chunk."""
     walks = [place.step for place in places if isinstance(place.step, Walk)]
-    tables = {name for (name,) in connection.execute(TABLES)}
+    tables = {name for (name,) in connection.execute(TABLE_NAMES)}
     return all(
         walk.table not in tables or connection.execute(walk.count(), (walk.chunk_rows + 1,)).fetchone()[0] <= walk.chunk_rows
         for walk in walks
     )
 
 
-def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+def migrate(ledger: Ledger, terms: MigrationTerms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
     """Bring a ledger that we own to the current version; nothing happens if it is. `terms` is None if nobody has asked for it.
 
     Raises `LedgerError` if it must be asked for, if there is too little room, or if names are taken; then nothing has changed.
@@ -108,7 +108,7 @@ def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say
     check_usable(ledger.path, found, terms, ledger.connection)
     if found.version == schema.SCHEMA_VERSION and not found.under_way:
         return
-    work = _Work(ledger, terms or Terms(), clock, say)
+    work = _Work(ledger, terms or MigrationTerms(), clock, say)
     if found.under_way:
         work.go_on()
     else:
@@ -118,7 +118,7 @@ def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say
 class _Work:
     """One migration of a ledger that we own."""
 
-    def __init__(self, ledger: Ledger, terms: Terms, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+    def __init__(self, ledger: Ledger, terms: MigrationTerms, clock: Callable[[], float], say: Callable[[str], None]) -> None:
         self._ledger, self._terms, self._clock, self._say = ledger, terms, clock, say
         self._heart = owner.Heart(ledger, clock)
 
@@ -260,7 +260,7 @@ class _Work:
 
     def _show(self, what: str, done: int, total: int) -> None:
         self._heart.beat_if_due()
-        self._terms.show(Progress(what, done, total))
+        self._terms.show(PartProgress(what, done, total))
 
     def _report(self, version: int, copy: Path | None) -> None:
         kept = f"; the ledger as it was: {copy}" if copy else ""

@@ -19,22 +19,22 @@ from typing import NamedTuple
 
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
-from d4c_images.ledger.queue.followers import STORED
-from d4c_images.ledger.queue.record_links import LINK_IN_LINE, LINKS, Linking, leave_links
+from d4c_images.ledger.queue.followers import STORED_BLOB
+from d4c_images.ledger.queue.record_links import LINK_IN_LINE, LINKS_OF_HOLDER, Linking, leave_links
+from d4c_images.ledger.rows.extent import TOP_IMAGE
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.names import host_id_of, rule_id_of
 from d4c_images.ledger.rows.rollup import BEFORE_ALL
 from d4c_images.ledger.rows.tally import Tally
-from d4c_images.model import Blob, ErrorType, Image, Status, Unfolding, Verdict
+from d4c_images.model import MAX_CANDIDATES, Blob, ErrorType, Image, Status, Unfolding, Verdict
 
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
 MAX_MADE = 2_000  # images that one row of an archive may bring
-MAX_CANDIDATES = 40
 LINKS_AT_ONCE = 5_000
 """Links that the documents of one transaction make; the rest is left to `deferred`."""
 LAST_OF_ALL = 2**63 - 1  # no gbif_id is greater
 
-HELD = """
+HOLDER_URLS = """
 SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ?
 """
 BY_HASH = """
@@ -49,9 +49,9 @@ INSERT_IMAGE = """
 INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, not_before) VALUES (?, 0, ?, ?, ?, ?, 0)
 RETURNING image_id
 """
-INSERT_KEY = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES (?, ?)"
+INSERT_NAMED_KEY = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES (?, ?)"
 INSERT_FURTHER_KEY = "INSERT OR IGNORE INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
-CAUGHT_UP = "SELECT keyed_image_id, recorded_image_id, (SELECT coalesce(max(image_id), 0) FROM image_rows) FROM caught_up"
+CAUGHT_UP_AND_TOP = f"SELECT keyed_image_id, recorded_image_id, ({TOP_IMAGE}) FROM caught_up"  # noqa: S608 - a constant
 SET_CAUGHT_UP = "UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?"
 GO_ON = """
 UPDATE image_rows SET not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0,
@@ -75,7 +75,7 @@ FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id = ?
 IS_SHARED = "SELECT EXISTS (SELECT 1 FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id <> ?)"
 
 
-class Holder(NamedTuple):
+class DocumentHolder(NamedTuple):
     """The image that stands for the document."""
 
     image_id: int
@@ -94,13 +94,13 @@ class Unfolded:
 
 
 @dataclass(slots=True)
-class Room:
+class LinkBudget:
     """How many links a transaction may still make."""
 
     n_links: int = field(default_factory=lambda: LINKS_AT_ONCE)
 
 
-def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> Unfolded:
+def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: DocumentHolder, now: int, room: LinkBudget) -> Unfolded:
     """Take in what a document names. What this transaction has settled before must be written (`RecordChanges.write`)."""
     return _Unfolding(db, unfolding, holder, now, room).run()
 
@@ -108,9 +108,9 @@ def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: in
 class _Unfolding:
     """One document on its way into the ledger."""
 
-    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> None:
+    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: DocumentHolder, now: int, room: LinkBudget) -> None:
         self._db, self._unfolding, self._holder, self._now, self._room = db, unfolding, holder, now, room
-        self._key, urls = db.execute(HELD, (holder.image_id,)).fetchone()
+        self._key, urls = db.execute(HOLDER_URLS, (holder.image_id,)).fetchone()
         self._candidates: list[str] = urls.split("\n")
         self._new_host_ids: set[int] = set()
 
@@ -128,7 +128,7 @@ class _Unfolding:
         result = self._go_on(() if own is None else images[own].urls)
         result.new_host_ids = self._new_host_ids
         if own is not None and images[own].key not in found and images[own].key != self._key:
-            self._db.execute(INSERT_KEY, (key_hash(images[own].key), self._holder.image_id))
+            self._db.execute(INSERT_NAMED_KEY, (key_hash(images[own].key), self._holder.image_id))
             self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))
         is_collection = self._unfolding.kind == DocumentKind.COLLECTION
         if result.host_id is None and further and (is_collection or self._holder.image_id not in found.values()):
@@ -197,7 +197,7 @@ class _Unfolding:
         room.n_links = max(0, room.n_links - len(linking.wanted))
         if is_tight or db.execute(IS_SHARED, (holder.image_id, holder.gbif_id)).fetchone()[0]:
             n = room.n_links // len(linking.wanted)
-            links = [] if is_tight else db.execute(LINKS, (holder.image_id, BEFORE_ALL, LAST_OF_ALL, n + 1)).fetchall()
+            links = [] if is_tight else db.execute(LINKS_OF_HOLDER, (holder.image_id, BEFORE_ALL, LAST_OF_ALL, n + 1)).fetchall()
             if is_tight or len(links) > n:
                 leave_links(db, holder.image_id, BEFORE_ALL, LAST_OF_ALL)
                 return
@@ -211,7 +211,7 @@ class _Unfolding:
         db = self._db
         host_id = host_id_of(db, image.host)
         urls = "\n".join(image.urls)
-        keyed, recorded, top = db.execute(CAUGHT_UP).fetchone()
+        keyed, recorded, top = db.execute(CAUGHT_UP_AND_TOP).fetchone()
         row = (
             self._holder.gbif_id,
             host_id,
@@ -220,7 +220,7 @@ class _Unfolding:
             urls,
         )
         image_id: int = db.execute(INSERT_IMAGE, row).fetchone()[0]
-        if db.execute(INSERT_KEY, (key_hash(image.key), image_id)).rowcount == 0:
+        if db.execute(INSERT_NAMED_KEY, (key_hash(image.key), image_id)).rowcount == 0:
             db.execute(INSERT_FURTHER_KEY, (image.key, image_id))
         # Who has fallen behind catches up over this image too.
         db.execute(SET_CAUGHT_UP, (image_id if keyed == top else keyed, image_id if recorded == top else recorded))
@@ -248,7 +248,7 @@ class _Unfolding:
     def _end_as(self, image_id: int, result: Unfolded) -> None:
         """The holder is another image: as that one is there, or as soon as it is (`followers`)."""
         same = f"image {image_id}"
-        row = self._db.execute(STORED, (image_id,)).fetchone()
+        row = self._db.execute(STORED_BLOB, (image_id,)).fetchone()
         if row is None:
             result.verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, same)
         else:

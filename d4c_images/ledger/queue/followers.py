@@ -18,7 +18,7 @@ from d4c_images.model import ErrorType, Status
 PARENTS_AT_ONCE = 5_000
 """Images that may wait for those that a transaction stores, and are looked at in it; the rest is left to `deferred`."""
 
-STORED = """
+STORED_BLOB = """
 SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256, file_offset FROM image_rows
 WHERE image_id = ? AND status = 'success'
 """
@@ -101,7 +101,7 @@ def _follow(
     now: int,
 ) -> list[int]:
     """Images that wait for a stored one, given as rows of `FOLLOWERS`, become what it is."""
-    stored = db.execute(STORED, (image_id,)).fetchone() if rows else None
+    stored = db.execute(STORED_BLOB, (image_id,)).fetchone() if rows else None
     if stored is None:
         return []
     _, *blob = stored

@@ -11,14 +11,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from d4c_images.ledger.rows.rollup import BEFORE_ALL, record_status
-from d4c_images.ledger.rows.tally import Tally, is_final
+from d4c_images.ledger.rows.rollup import BEFORE_ALL
+from d4c_images.ledger.rows.states import failed_for_good, record_state
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus, Status
 
 MAX_LINKED = 5_000
 
 # The links of records to the holder, which say under which licence the further images come too.
-LINKS = """
+LINKS_OF_HOLDER = """
 SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no,
        EXISTS (SELECT 1 FROM picture_links AS p WHERE p.gbif_id = l.gbif_id AND p.image_id = l.image_id)
 FROM link_rows AS l INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? ORDER BY gbif_id LIMIT ?
@@ -34,7 +35,7 @@ INSERT INTO link_changes (parent_id, after_gbif_id, upto_gbif_id) VALUES (?, ?, 
 ON CONFLICT (parent_id, after_gbif_id) DO UPDATE SET upto_gbif_id = max(upto_gbif_id, excluded.upto_gbif_id)
 """
 IS_PARENT = "SELECT EXISTS (SELECT 1 FROM unfolded WHERE parent_id = ?)"
-SHOWN = """
+SHOWN_BY_RECORD = """
 SELECT wanted.value FROM json_each(?) AS wanted
 WHERE EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = wanted.value AND l.gbif_id = ?)
 """
@@ -42,13 +43,13 @@ BEHIND = """
 SELECT c.image_id, c.after_gbif_id, c.n_success, c.n_failed FROM json_each(?) AS wanted
 CROSS JOIN record_changes AS c INDEXED BY record_changes_by_image ON c.image_id = wanted.value
 """
-RECORD = "SELECT n_images, n_success, n_failed, status, completed_at FROM gbif_ids WHERE gbif_id = ?"
+RECORD_COUNTS = "SELECT n_images, n_success, n_failed, status, completed_at FROM gbif_ids WHERE gbif_id = ?"
 GROW = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
-STATES = """
+IMAGE_STATES = """
 SELECT i.image_id, i.gbif_id, i.status, i.not_before, i.last_attempt_at FROM json_each(?) AS wanted
 CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """
-INSERT_LINK = """
+INSERT_NAMED_LINK = """
 INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, archive_id,
     row_no)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -63,7 +64,7 @@ WITH RECURSIVE below (image_id) AS (
 )
 SELECT image_id FROM below
 """
-NAMED = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
+NAMED_IMAGES = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
 
 
 def leave_links(db: sqlite3.Connection, parent_id: int, after: int, upto: int) -> None:
@@ -83,11 +84,11 @@ def link_some(db: sqlite3.Connection, parent_id: int, after: int, upto: int, n_l
 
     About `n_links` links are made. Returns the record that was reached; None where all were, up to the record `upto`.
     """
-    linking = Linking(db, parent_id, [row[0] for row in db.execute(NAMED, (parent_id,))], ())
+    linking = Linking(db, parent_id, [row[0] for row in db.execute(NAMED_IMAGES, (parent_id,))], ())
     if not linking.wanted:
         return None
     n = max(1, n_links // len(linking.wanted))
-    links = db.execute(LINKS, (parent_id, after, upto, n)).fetchall()
+    links = db.execute(LINKS_OF_HOLDER, (parent_id, after, upto, n)).fetchall()
     in_line = db.execute(LINK_IN_LINE, {"image_id": parent_id}).fetchall() if after == BEFORE_ALL else []
     for link in in_line + links:
         linking.link(link)
@@ -125,15 +126,15 @@ class Linking:
         below = db.execute(BELOW, (json.dumps(list(image_ids)), MAX_LINKED)) if image_ids else ()
         self.wanted = [row[0] for row in below if row[0] != parent_id]
         self._json = json.dumps(self.wanted)
-        self._states = {row[0]: row[1:] for row in db.execute(STATES, (self._json,))}
+        self._states = {row[0]: row[1:] for row in db.execute(IMAGE_STATES, (self._json,))}
         self._behind = Behind(db, self.wanted)
 
     def link(self, link: tuple[Any, ...], only: Collection[int] | None = None) -> None:
-        """Link the record of a row of `LINKS`, unless it shows the picture and not the document; with `only` just these images."""
+        """Link the record of a row of `LINKS_OF_HOLDER`, unless it shows the picture and not the document; `only` these images."""
         gbif_id, *provenance, is_of_picture = link
         if is_of_picture:
             return
-        shown = {row[0] for row in self._db.execute(SHOWN, (self._json, gbif_id))}
+        shown = {row[0] for row in self._db.execute(SHOWN_BY_RECORD, (self._json, gbif_id))}
         new = [one for one in self.wanted if one not in shown and (one in self._made or self._states[one][0] != gbif_id)]
         if only is not None:
             new = [one for one in new if one in only]
@@ -142,25 +143,24 @@ class Linking:
         n_images = self._grow(gbif_id, new)
         numbered = list(enumerate(new, start=n_images))
         firsts = {one for one in new if one in self._made and self._states[one][0] == gbif_id}
-        self._db.executemany(INSERT_LINK, [(gbif_id, no, one, one in firsts, *provenance) for no, one in numbered])
+        self._db.executemany(INSERT_NAMED_LINK, [(gbif_id, no, one, one in firsts, *provenance) for no, one in numbered])
         self._db.executemany(NUMBER, [(no, one) for no, one in numbered if one in firsts])
         self._made -= firsts
 
     def _grow(self, gbif_id: int, new: Sequence[int]) -> int:
         """Count images that a record gains; returns how many it had."""
-        n_images, n_success, n_failed, old, completed_at = self._db.execute(RECORD, (gbif_id,)).fetchone()
+        n_images, n_success, n_failed, old, completed_at = self._db.execute(RECORD_COUNTS, (gbif_id,)).fetchone()
         tried = old != RecordStatus.PENDING
         for one in new:
             _, status, not_before, last_attempt_at = self._states[one]
             to_come = self._behind.to_come(one, gbif_id)
             n_success += (status == Status.SUCCESS) - to_come[0]
-            n_failed += (status != Status.SUCCESS and is_final(status, not_before)) - to_come[1]
+            n_failed += failed_for_good(status, not_before) - to_come[1]
             tried |= last_attempt_at is not None
-        status = record_status(n_images + len(new), n_success, n_failed, tried=tried).value
+        status, completed_at = record_state(n_images + len(new), n_success, n_failed, completed_at, tried=tried)
         self._tally.record(-1, old)
         self._tally.record(1, status)
-        ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status, completed_at if ended else None, gbif_id))
+        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status.value, completed_at, gbif_id))
         return int(n_images)
 
     def write(self) -> None:

@@ -7,20 +7,22 @@ its end, so the last bytes prove nothing. The rest is for the decoder to find, w
 `magic` is where to begin; it asks `boxes`, `tiff` and `text` what it does not know itself.
 """
 
-from d4c_images.policy.sniff.boxes import TOP_BOXES, Box, boxes_of, top_boxes
+from d4c_images.policy.sniff.boxes import TOP_BOXES, IsoBox, boxes_of, top_boxes
 from d4c_images.policy.sniff.kinds import Kind, ReadAt, Sniffed
-from d4c_images.policy.sniff.magic import sniff, start_of_scan
+from d4c_images.policy.sniff.magic import START_OF_SCAN, segments, sniff, start_of_scan
 from d4c_images.policy.sniff.text import encoding_of_mark
 from d4c_images.policy.sniff.tiff import sniff_tiff
 
 __all__ = [
+    "START_OF_SCAN",
     "TOP_BOXES",
-    "Box",
+    "IsoBox",
     "Kind",
     "ReadAt",
     "Sniffed",
     "boxes_of",
     "encoding_of_mark",
+    "segments",
     "sniff",
     "sniff_tiff",
     "start_of_scan",

@@ -32,7 +32,7 @@ def sniff_boxes(head: bytes, size_bytes: int) -> Sniffed | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class IsoBox:
     """Of an ISO base media file or a JP2."""
 
     kind: bytes
@@ -49,7 +49,7 @@ TOP_BOXES = frozenset(
 )
 
 
-def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[Box]:
+def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[IsoBox]:
     """The boxes from `at` to `end`. The last one may end behind that, if the file is cut. Ends with what is no box."""
     while at + 8 <= end:
         header = read_at(at, 16)
@@ -58,12 +58,12 @@ def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[Box]:
             length, start = int.from_bytes(header[8:16], "big"), at + 16
         if not _BOX_KIND.fullmatch(kind) or (length and length < start - at):
             return
-        box = Box(kind, start, at + length if length else end)
+        box = IsoBox(kind, start, at + length if length else end)
         yield box
         at = box.end
 
 
-def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[Box]:
+def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[IsoBox]:
     """The boxes of a file, up to the first of a kind that is not known: anything may stand behind the end."""
     return itertools.takewhile(lambda box: box.kind in TOP_BOXES, boxes_of(read_at, 0, size_bytes))
 

@@ -6,6 +6,7 @@ Two short structures apart: the sizes in a RAF's header, and the segments of a J
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from mmap import mmap
 
@@ -88,17 +89,34 @@ def _is_truncated(extension: str, head: bytes, tail: bytes, size_bytes: int) -> 
     return False
 
 
+START_OF_SCAN = 0xDA
+
+
 def start_of_scan(body: bytes | mmap) -> int:
     """Where a JPEG's picture data begins: behind its segments, one of which may hold a whole JPEG as a thumbnail."""
     at = 2
-    while body[at : at + 1] == b"\xff" and len(body) >= at + 4:
-        if body[at + 1] == 0xFF:  # a fill byte
+    for marker, start, end in segments(lambda at, length: body[at : at + length]):
+        at = start if marker == START_OF_SCAN else end
+    return at
+
+
+def segments(read_at: ReadAt) -> Iterator[tuple[int, int, int]]:
+    """The segments of a JPEG from its third byte on: marker, where that stands, and where the next one does.
+
+    Ends with the start of the first scan, or with what is no segment. `decode.jpeg` looks for markers behind that, too, and passes
+    over what stands between them.
+    """
+    at = 2
+    while len(header := read_at(at, 4)) == 4 and header[0] == 0xFF:
+        marker = header[1]
+        if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        if body[at + 1] == 0xDA:
-            break
-        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
-    return at
+        end = at + 2 + int.from_bytes(header[2:], "big")
+        yield marker, at, end
+        if marker == START_OF_SCAN:
+            return
+        at = end
 
 
 def _sniff_riff(head: bytes) -> Sniffed | None:

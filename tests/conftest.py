@@ -9,12 +9,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.publishers.client import Publishers
+from tests.support.properties import FAST, SHARE
 
 # Other programs run on the machine too: no deadline for one example, and no health of slow ones. The examples are the same each
 # time, so that what has passed here passes elsewhere; `--hypothesis-profile explore` draws new ones. A mutant need only be found.
+# A property that says how many examples it takes says so by `examples(n)`, of which "make test-fast" draws a share.
 ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("here", ANY_SPEED, derandomize=True, database=None)
 settings.register_profile("explore", ANY_SPEED)
+settings.register_profile(FAST, ANY_SPEED, derandomize=True, database=None, max_examples=100 // SHARE)
 settings.register_profile("mutants", ANY_SPEED, derandomize=True, database=None, phases=[Phase.generate])
 settings.load_profile("here")
 

@@ -10,13 +10,20 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from d4c_images import cli
+from d4c_images.ingest.ingest import ingest
+from d4c_images.ledger.file import owner
+from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import untried
+from d4c_images.sources import open_source
+from d4c_images.system import clocks
 from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
 
@@ -66,6 +73,11 @@ class Collection:
         root = ["--root", str(self.root)] if name in ("download", "check", "unpack", "placeholders") else []
         return [*PROGRAM, name, *map(str, arguments), "--ledger", str(self.ledger), *root]
 
+    def load(self, source: Path) -> None:
+        """What `init` does, but within this process and without a word: for tests of what comes after it."""
+        with open_and_own(self.ledger, "init", owner.this_process(), clocks.now, lambda line: None, create=True) as ledger:
+            ingest(ledger, open_source(source), None, lambda progress: None, clocks.now, in_process=True)
+
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be killed."""
         environ = {**os.environ, "PYTHONPATH": str(PROJECT), **(self.environ or {})} | (
@@ -83,11 +95,28 @@ class Collection:
         assert process.returncode in ([code] if isinstance(code, int) else code), output
         return output
 
+    def call(self, name: str, *arguments: object, code: int = 0) -> str:
+        """As `run`, but within this process: for commands that only look, and for what is refused before anything is begun."""
+        output = io.StringIO()
+        with redirect_stdout(output), redirect_stderr(output), chdir(self.folder):
+            try:
+                found = cli.main(self.command(name, *arguments)[len(PROGRAM) :])
+            except SystemExit as end:  # of the parser
+                found = int(end.code or 0)
+        assert found == code, output.getvalue()
+        return output.getvalue()
+
     def rows(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         with sqlite3.connect(f"file:{self.ledger}?mode=ro", uri=True) as db:
             rows = db.execute(sql, parameters).fetchall()
         db.close()
         return rows
+
+    def sql(self, script: str) -> None:
+        """Change what the ledger says, behind the program's back."""
+        db = sqlite3.connect(self.ledger)
+        db.executescript(script)
+        db.close()
 
     def files(self) -> set[str]:
         """Everything under the root that wears a final name."""

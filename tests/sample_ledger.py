@@ -11,6 +11,7 @@ from d4c_images.ledger.file import connect
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
+from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up
 
 NOW = 1_800_000_000
 HOSTS = ("good.example.org", "pages.example.org", "dead.example.org")
@@ -85,7 +86,7 @@ def make_ledger(path: Path, samples: tuple[Sample, ...] = SAMPLES) -> Ledger:
             [(host, 10 + n, n, 1000 * n, 1.5 * n) for n, host in enumerate(HOSTS)],
         )
         db.execute("UPDATE host_rows SET blocked_until = ?, blocked_why = '503' WHERE host = ?", (NOW + 3600, HOSTS[2]))
-        db.execute("INSERT INTO rules (name, version) VALUES ('exact', 1)")
+        add_rule(db)
         db.executemany("INSERT INTO texts (text) VALUES (?)", [(text,) for text in LICENCES])
         db.execute(
             """INSERT INTO archives (kind, source, fingerprint, size_bytes, rows_done, offset_bytes, finished_at)
@@ -99,55 +100,49 @@ def make_ledger(path: Path, samples: tuple[Sample, ...] = SAMPLES) -> Ledger:
             (NOW, NOW + 60),
         )
         for image_id, sample in enumerate(samples, start=1):
-            add_image(ledger, image_id, sample)
+            add_sample(ledger, image_id, sample)
         db.execute(
             "INSERT INTO page_samples SELECT host_id, 'invalid_content_type', 7, ?, ? FROM host_rows WHERE host = ?",
             (NOW, "Log in \x1b[31mfirst\nplease", HOSTS[1]),
         )
         labels.write_labels(db, LABELS)
-        db.execute("UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?", (len(samples), len(samples)))
+        catch_up(db, len(samples))
     finalize(ledger, lambda progress: None)
     return ledger
 
 
-def add_image(ledger: Ledger, image_id: int, sample: Sample) -> None:
+def add_sample(ledger: Ledger, image_id: int, sample: Sample) -> None:
     """Insert one image with its record and link; counters are left to `finalize`."""
     body = sample.body
     db = ledger.connection
-    db.execute(
-        """INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, status, urls, not_before,
-               dead_lease_id, attempts, error_type, error_detail, file_path, file_size, sha256, media_type, width, height,
-               last_attempt_at)
-           VALUES (?, ?, ?, (SELECT host_id FROM host_rows WHERE host = ?), 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        (
-            image_id,
-            sample.gbif_id,
-            sample.image_no,
-            sample.host,
-            sample.status,
-            f"https://{sample.host}/{sample.gbif_id}/{sample.image_no}",
-            sample.not_before,
-            sample.dead_lease_id,
-            sample.attempts,
-            sample.error_type,
-            sample.detail,
-            sample.path if body is not None else None,
-            len(body) if body is not None else None,
-            hashlib.sha256(body).digest() if body is not None else None,
-            "image/jpeg" if body is not None else None,
-            4 if body is not None else None,
-            3 if body is not None else None,
-            NOW if sample.attempts else None,
-        ),
+    stored = {} if body is None else {
+        "file_path": sample.path, "file_size": len(body), "sha256": hashlib.sha256(body).digest(),
+        "media_type": "image/jpeg", "width": 4, "height": 3,
+    }  # fmt: skip
+    add_image(
+        db,
+        image_id,
+        sample.gbif_id,
+        sample.image_no,
+        host_id=db.execute("SELECT host_id FROM host_rows WHERE host = ?", (sample.host,)).fetchone()[0],
+        urls=f"https://{sample.host}/{sample.gbif_id}/{sample.image_no}",
+        status=sample.status,
+        not_before=sample.not_before,
+        dead_lease_id=sample.dead_lease_id,
+        attempts=sample.attempts,
+        error_type=sample.error_type,
+        error_detail=sample.detail,
+        last_attempt_at=NOW if sample.attempts else None,
+        **stored,
     )
     if sample.lease_id is not None:
         db.execute("INSERT INTO lent (image_id, lease_id) VALUES (?, ?)", (image_id, sample.lease_id))
-    db.execute("INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images) VALUES (?, 0)", (sample.gbif_id,))
-    db.execute(
-        """INSERT INTO link_rows (gbif_id, image_no, image_id, license_id, references_url, archive_id, row_no)
-           VALUES (?, ?, ?, ?, 'https://example.org/page', 1, ?)""",
-        (sample.gbif_id, sample.image_no, image_id, (1, 1, 1, 2, None)[image_id % 5], image_id),
-    )
+    if not db.execute("SELECT 1 FROM gbif_ids WHERE gbif_id = ?", (sample.gbif_id,)).fetchone():
+        add_record(db, sample.gbif_id, 0)
+    add_link(
+        db, sample.gbif_id, sample.image_no, image_id, row_no=image_id,
+        license_id=(1, 1, 1, 2, None)[image_id % 5], references_url="https://example.org/page",
+    )  # fmt: skip
 
 
 def make_files(root: Path, samples: tuple[Sample, ...] = SAMPLES) -> None:

@@ -23,6 +23,7 @@ from tests.downloads import Rows, ask, check_sound, load_all, zipped
 from tests.ledger_dump import differences
 from tests.program import Collection, reach
 from tests.publishers.client import Publishers
+from tests.support.sweep import thinned
 
 PUBLISHERS = Path(__file__).parent / "rows" / "publishers"
 URLS = "SELECT urls FROM image_rows ORDER BY image_id"
@@ -166,7 +167,7 @@ def test_in_a_zip_and_in_a_folder_of_a_zip(form: str, tmp_path: Path) -> None:
         assert said(tmp_path / f"{name}.sqlite") == EXPECTED
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thinned(FORMS, 4))
 def test_a_limit_at_each_row_leaves_the_rest_for_later(form: str, tmp_path: Path) -> None:
     """So every byte offset that a checkpoint can hold is a place to go on from."""
     archives.folder(tmp_path / "archive", files_of(FORMS[form]))
@@ -467,7 +468,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     urls = [f"http://media.example.org/photos/{n}.jpg" for n in range(5)]
     first = Collection(archives.folder(tmp_path / "first", {"empty": b""}))
     (tmp_path / "first.csv").write_text("coreid,accessURI\n" + "".join(f"r{n},{url}\n" for n, url in enumerate(urls)))
-    first.run("init", tmp_path / "first.csv")
+    first.load(tmp_path / "first.csv")
     first.run("download", *reach(publishers))
     body = [
         (first.root / str(path)).read_bytes()
@@ -482,7 +483,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     ]
     terms = ["accessURI", "goodQualityAccessURI", "hashFunction", "hashValue"]
     second = Collection(archives.folder(tmp_path / "second", {"empty": b""}))
-    second.run("init", audubon(tmp_path / "a.zip", terms, rows))
+    second.load(audubon(tmp_path / "a.zip", terms, rows))
     second.run("download", *reach(publishers))
     assert second.rows("SELECT url_no, status, error_type FROM images ORDER BY image_id") == [
         (0, "success", None),

@@ -27,7 +27,7 @@ from d4c_images.system.clocks import SteadyClock
 from tests.patience import PATIENCE_S
 from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.test_lender import ledger_of
+from tests.support.simulation import ledger_of
 
 HOUR, DAY = 3600.0, 86400.0
 

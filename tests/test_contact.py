@@ -78,7 +78,7 @@ def test_a_malformed_contact_is_refused_before_anything_else(
 @pytest.mark.slow
 def test_a_missing_contact_is_said_once_and_before_the_first_request(tmp_path: Path, publishers: Publishers) -> None:
     collection = Collection(tmp_path, {"D4C_CONTACT": ""})
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(1, "http://a.example.org/1.jpg")]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(1, "http://a.example.org/1.jpg")]))
     first, *others = collection.run("download", *reach(publishers)).splitlines()
     assert first == contact.NO_CONTACT
     assert not any("D4C_CONTACT" in line for line in others)

@@ -22,7 +22,7 @@ from d4c_images.model import Blob, Claim, Orders, Outcome, Report, Status, Turn,
 from d4c_images.policy.limits import parse_hosts
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
-from tests.test_lender import STARTED, ledger_of
+from tests.support.simulation import STARTED, counts, ledger_of
 
 TABLE = parse_hosts(
     """
@@ -210,7 +210,7 @@ def run(images: dict[str, int], workers: Workers) -> dict[str, int]:
         plan = Plan(TABLE, max_attempts=100, retry_base_s=0.5, retry_cap_s=2.0, max_connections=24)
         ending = Steward(ledger, workers, plan, Watcher(), workers.clock, lambda: workers.now > end_at).run()
         assert ending is Ending.DONE
-        return dict(ledger.connection.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall())
+        return counts(ledger)
 
 
 def check_intervals(workers: Workers, intervals: dict[str, float]) -> None:

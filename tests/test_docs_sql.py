@@ -12,6 +12,7 @@ import pytest
 
 from d4c_images.ledger.file.reader import Reader, open_reader
 from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_files, make_ledger
+from tests.support.ledger import add_link
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/sql.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"\n([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL)
@@ -26,9 +27,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     path = tmp_path_factory.mktemp("sql") / "ledger"
     writer = make_ledger(path, SAMPLES + TWINS)
     with writer.transaction() as db:
-        db.execute(
-            "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (77, 1, 1, 0, 1, 99)"
-        )
+        add_link(db, 77, 1, 1, is_first=False, row_no=99)
         db.execute("UPDATE image_rows SET robots_tag = 'noindex, noai' WHERE image_id = 1")
         db.execute("INSERT INTO documents VALUES (1, 'https://example.org/manifest', 'manifest', 300, 200, 1800000000)")
         db.execute("INSERT INTO unfolded VALUES (1, 2, 1, 1, 1, 1)")
@@ -48,7 +47,7 @@ def test_there_are_queries_and_tables() -> None:
 
 
 @pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])
-def test_query(ledger: Reader, question: str, sql: str) -> None:
+def test_each_documented_query_gives_rows(ledger: Reader, question: str, sql: str) -> None:
     names, rows = ledger.table(sql)
     assert rows, question
     assert len(names) == len(set(names)), names
@@ -69,7 +68,7 @@ def test_the_bytes_of_an_image_are_read_as_the_page_says(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("table", "cells"), TABLES, ids=[table for table, _ in TABLES])
-def test_columns(ledger: Reader, table: str, cells: str) -> None:
+def test_documented_columns_are_those_of_the_table(ledger: Reader, table: str, cells: str) -> None:
     there = ledger.table(f"SELECT * FROM {table} LIMIT 0")[0]
     named = [name for name in re.findall(r"`([a-z_0-9]+)`", cells) if name != "init"]
     assert set(named) <= set(there)

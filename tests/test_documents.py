@@ -16,6 +16,7 @@ from d4c_images.identity.manifest import MAX_BYTES, MAX_NAMED, need_bytes
 from d4c_images.model import ErrorType, Reply, Status, Unfolding, Verdict
 from d4c_images.worker.threads import Slow
 from d4c_images.worker.verify import Examiner
+from tests.support.properties import examples
 from tests.test_manifest import BODY, JSON, MANIFEST_URL, manifest_3
 
 PAGE = Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE, "a page", try_next=True)
@@ -64,9 +65,9 @@ def test_nor_does_one_that_names_much() -> None:
     assert most_bytes <= need_bytes([body])
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(JSON)
-def test_nor_does_any(document: Any) -> None:
+def test_no_document_takes_more_memory_than_was_reserved_for_it(document: Any) -> None:
     body = json.dumps({"items": [document] * 300}).encode()
     _, most_bytes = taken(lambda: read_document(body, MANIFEST_URL))
     assert most_bytes <= need_bytes([body]) + 300_000, "besides what imports, caches and tables of names take"

@@ -22,7 +22,8 @@ from d4c_images.report.announce import Announcer
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
 from d4c_images.worker.lanes import FEW_ALIKE, Lane, OpenTurn
-from tests.test_lender import STARTED, Simulation, counts, ledger_of
+from tests.support.simulation import STARTED, Simulation, counts, ledger_of
+from tests.support.sweep import thinned
 
 HOUR, DAY = 3600.0, 86400.0
 LATENCY_S = 0.05
@@ -233,7 +234,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("page", "n"), sized(PAGES, "challenge", "plain"))
+@pytest.mark.parametrize(("page", "n"), thinned(sized(PAGES, "challenge", "plain"), 2))
 def test_a_door_that_shuts_for_an_hour(page: Page, n: int) -> None:
     """After 60 pictures. Nothing is lost, no image pays for it, and few requests are in vain."""
     publisher = Publisher(ShutDoor(page, 60, HOUR))
@@ -338,7 +339,7 @@ def test_a_host_whose_images_are_all_gone(page: Page, n_given: int, n: int) -> N
         assert publisher.n_requests == n
 
 
-@pytest.mark.parametrize("is_elsewhere", [False, True])
+@pytest.mark.parametrize("is_elsewhere", thinned([False, True], 2))
 def test_a_host_of_pages_ends_at_once(is_elsewhere: bool) -> None:
     """Its URLs do not say that pictures are there: links to the specimens' own pages, or by way of a resolver of such."""
     publisher = Redirecting(lambda image_id, when: WELCOME, is_direct=not is_elsewhere)
@@ -352,7 +353,10 @@ def test_a_host_of_pages_ends_at_once(is_elsewhere: bool) -> None:
         assert publisher.now - STARTED < 60.0
 
 
-@pytest.mark.parametrize(("first", "n"), sized({"at the beginning": (0.0,), "in the middle": (0.35,)}))
+@pytest.mark.parametrize(
+    ("first", "n"),
+    [pytest.param(0.0, 1_000, id="at the beginning"), pytest.param(0.35, 1_000, id="in the middle", marks=pytest.mark.slow)],
+)
 def test_missing_images_in_one_row(first: float, n: int) -> None:
     """A whole collection is missing from a bucket: the host rests now and then, for less and less of the row."""
     missing = range(int(first * n) + 1, int((first + 0.3) * n) + 1)
@@ -482,8 +486,8 @@ class Redirecting(Publisher):
 WALLS = {"log-in": (LOG_IN,), "bot check": (BOT_CHECK,), "refusal": (PLAIN,), "terms": (TERMS,), "a page": (WELCOME,)}
 
 
-@pytest.mark.parametrize("n_given", [0, 60])
-@pytest.mark.parametrize(("page", "n"), sized(WALLS, "log-in"))
+@pytest.mark.parametrize("n_given", thinned([0, 60], 2))
+@pytest.mark.parametrize(("page", "n"), thinned(sized(WALLS, "log-in"), 2))
 def test_a_host_that_redirects_everything_to_a_page_elsewhere(page: Page, n: int, n_given: int) -> None:
     """For an hour. The page is an answer of the host that redirects, too: both are left alone, and no image is lost."""
     n, given, shut_at = max(n, 5_000), set[int](), list[float]()

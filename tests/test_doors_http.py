@@ -88,7 +88,7 @@ def museum(page: Page) -> Iterator[Museum]:
 )
 def test_a_host_that_shuts_its_door_is_left_alone_and_loses_nothing(museum: Museum, words: str, tmp_path: Path) -> None:
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(n, f"http://{HOST}/{n}.jpg") for n in range(1, N + 1)]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(n, f"http://{HOST}/{n}.jpg") for n in range(1, N + 1)]))
     download = ("download", "--connect-to", museum.connect_to, "--max-idle", "1s")
     output = collection.run(*download, code=75)
     assert museum.n_refused <= 100
@@ -118,7 +118,7 @@ def test_a_host_that_shuts_its_door_is_left_alone_and_loses_nothing(museum: Muse
 def test_a_host_that_redirects_to_a_page_at_another_host_is_left_alone(museum: Museum, tmp_path: Path) -> None:
     n, museum.redirects = 800, True
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(k, f"http://{HOST}/{k}.jpg") for k in range(1, n + 1)]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(k, f"http://{HOST}/{k}.jpg") for k in range(1, n + 1)]))
     gate = museum.connect_to.replace(HOST, GATE)
     download = ("download", "--connect-to", museum.connect_to, "--connect-to", gate, "--max-idle", "1s")
     collection.run(*download, code=75)

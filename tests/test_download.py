@@ -18,6 +18,7 @@ from PIL import Image
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.sweep import thinned
 from tests.test_notify import FakeSlack
 
 Make = Callable[..., Collection]
@@ -30,7 +31,7 @@ def make(tmp_path: Path) -> Make:
     def collection(n: int, *hosts: str) -> Collection:
         made = Collection(tmp_path)
         rows = [(8_000_000_000 + n * h + i, f"http://{host}/photos/{i}.jpg") for h, host in enumerate(hosts) for i in range(n)]
-        made.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+        made.load(multimedia(tmp_path / "multimedia.txt", rows))
         return made
 
     return collection
@@ -51,9 +52,9 @@ def counts(collection: Collection) -> dict[object, object]:
     return dict(collection.rows("SELECT status, count(*) FROM images GROUP BY 1"))
 
 
-def test_all_of_it(make: Make, publishers: Publishers) -> None:
+def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: Publishers) -> None:
     collection = make(20, "a.example.org", "b.example.org")
-    output = collection.run("download", *reach(publishers))
+    output = collection.run("download", *reach(publishers), "--processes", 1)
     assert "nothing left to do; 40 images stored" in output
     collection.check_invariants()
     assert counts(collection) == {"success": 40}
@@ -61,7 +62,7 @@ def test_all_of_it(make: Make, publishers: Publishers) -> None:
         ("done", 1, 1, 40)
     ]
     assert (collection.root / "800/000/8000000000-00.jpg").is_file()
-    assert "0 images stored" in collection.run("download", *reach(publishers)), "a second run has nothing to do"
+    assert "0 images stored" in collection.run("download", *reach(publishers), "--processes", 1), "a second run has nothing to do"
     assert publishers.counters()["requests"] == 40
 
 
@@ -81,7 +82,7 @@ def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Ma
     assert "left alone" not in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU])
+@pytest.mark.parametrize("number", thinned([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU], 5))
 def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int) -> None:
     """Sent to the whole group and twice, as schedulers do."""
     publishers.behave("*.example.org=slow_first_byte:0.2")
@@ -105,7 +106,8 @@ def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int
     assert collection.rows("SELECT count(*) FROM owner") == [(0,)]
 
 
-def test_the_time_is_up(make: Make, publishers: Publishers) -> None:
+@pytest.mark.slow
+def test_a_run_whose_time_is_up_keeps_what_was_in_flight(make: Make, publishers: Publishers) -> None:
     publishers.behave("*.example.org=slow_first_byte:0.2")
     collection = make(200, "a.example.org")
     output = collection.run("download", *reach(publishers), "--for", "1s", code=75)
@@ -129,23 +131,24 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     assert not list(collection.root.rglob(".*.part"))
 
 
-def test_a_limit(make: Make, publishers: Publishers) -> None:
+def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -> None:
     collection = make(50, "a.example.org")
-    output = collection.run("download", *reach(publishers), "--limit", 7, code=75)
+    output = collection.run("download", *reach(publishers), "--limit", 7, "--processes", 1, code=75)
     assert "the limit of images is reached" in output
     assert counts(collection) == {"success": 7, "pending": 43}
     assert publishers.counters()["requests"] == 7
 
 
-def test_one_host_only(make: Make, publishers: Publishers) -> None:
+def test_a_run_for_one_host_asks_no_other(make: Make, publishers: Publishers) -> None:
     collection = make(5, "a.example.org", "b.example.org")
-    collection.run("download", *reach(publishers), "--host", "b.example.org")
+    collection.run("download", *reach(publishers), "--host", "b.example.org", "--processes", 1)
     assert collection.rows("SELECT host, status, count(*) FROM images GROUP BY 1, 2") == [
         ("a.example.org", "pending", 5), ("b.example.org", "success", 5),
     ]  # fmt: skip
-    assert "knows no host 'c.example.org'" in collection.run("download", "--host", "c.example.org", code=2)
+    assert "knows no host 'c.example.org'" in collection.call("download", "--host", "c.example.org", code=2)
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time(make: Make, publishers: Publishers) -> None:
     publishers.behave("*.example.org=hang_before_headers")
     collection = make(3, "a.example.org")
@@ -159,6 +162,7 @@ def test_one_run_at_a_time(make: Make, publishers: Publishers) -> None:
     process.communicate(timeout=PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_no_host_sees_more_than_its_limit(make: Make, publishers: Publishers) -> None:
     """I5, as the server counts it: connections at once, idle ones too, over all processes."""
     publishers.behave("*.example.org=slow_first_byte:0.01")
@@ -208,6 +212,7 @@ def test_hosts_of_one_operator_share_their_limits(make: Make, publishers: Publis
     assert changes < 30, "one host after the other, never two at once"
 
 
+@pytest.mark.slow
 def test_a_group_is_one_server_to_ask(make: Make, publishers: Publishers) -> None:
     """Three names, two processes, two connections in all: never a third request before 60 ms have passed since the first."""
     publishers.behave("*.example.org=slow_first_byte:0.06")
@@ -252,6 +257,7 @@ def test_retry_after_holds_the_whole_host(make: Make, publishers: Publishers) ->
     assert collection.rows("SELECT n_retries > 0 FROM hosts WHERE host = 'busy.example.org'") == [(1,)]
 
 
+@pytest.mark.slow
 def test_a_dead_host_holds_nobody_up(make: Make, publishers: Publishers) -> None:
     publishers.behave("dead.example.org=close_before_answer")
     collection = make(60, "dead.example.org", "well.example.org")
@@ -263,6 +269,7 @@ def test_a_dead_host_holds_nobody_up(make: Make, publishers: Publishers) -> None
     assert publishers.host("dead.example.org")["requests"] < 30, "most of its images were left alone"
 
 
+@pytest.mark.slow
 def test_failures_that_pass_come_back(make: Make, publishers: Publishers) -> None:
     publishers.behave("shaky.example.org=http_500 x1/url")
     collection = make(5, "shaky.example.org")
@@ -288,6 +295,7 @@ def test_attempts_run_out_and_are_given_anew(make: Make, publishers: Publishers)
     collection.check_invariants()
 
 
+@pytest.mark.slow
 def test_a_redirect_to_another_host_waits_in_its_queue(make: Make, publishers: Publishers) -> None:
     publishers.behave("short.example.org=redirect_to_host:store.example.org")
     collection = make(10, "short.example.org")
@@ -299,6 +307,7 @@ def test_a_redirect_to_another_host_waits_in_its_queue(make: Make, publishers: P
     collection.check_invariants()
 
 
+@pytest.mark.slow
 def test_a_smaller_picture_is_kept(make: Make, publishers: Publishers) -> None:
     collection = make(6, "a.example.org")
     collection.run("download", *reach(publishers), "--max-edge", 64)
@@ -322,7 +331,7 @@ def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
-def test_what_makes_no_sense(make: Make, tmp_path: Path) -> None:
+def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     for arguments, line in (
         (["--until", "yesterday"], "no moment"),
@@ -332,16 +341,17 @@ def test_what_makes_no_sense(make: Make, tmp_path: Path) -> None:
         (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
         (["--max-edge", "big"], "no number"),
     ):
-        output = collection.run("download", *arguments, code=2)
+        output = collection.call("download", *arguments, code=2)
         assert line in output
         assert "Traceback" not in output
     (tmp_path / "hosts.toml").write_text("[default]\nconections = 3\n")
-    assert "conections" in collection.run("download", "--hosts-file", tmp_path / "hosts.toml", code=2)
+    assert "conections" in collection.call("download", "--hosts-file", tmp_path / "hosts.toml", code=2)
     other = Collection(tmp_path / "nowhere")
     other.folder.mkdir()
-    assert "no ledger at" in other.run("download", code=2)
+    assert "no ledger at" in other.call("download", code=2)
 
 
+@pytest.mark.slow
 def test_slack_hears_of_it(make: Make, publishers: Publishers, slack: FakeSlack) -> None:
     collection = Collection(make(5, "a.example.org").folder, {"SLACK_WEBHOOK_URL": slack.url})
     output = collection.run("download", *reach(publishers), "--notify-every", 2)
@@ -367,6 +377,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         assert time.monotonic() < end_at
 
 
+@pytest.mark.slow
 def test_what_the_publisher_says_to_robots(make: Make, publishers: Publishers) -> None:
     """It is written down either way; what is refused for it is given back by --retry-failed."""
     publishers.behave("a.example.org=robots:noindex,noai", "b.example.org=robots:noindex")
@@ -382,6 +393,7 @@ def test_what_the_publisher_says_to_robots(make: Make, publishers: Publishers) -
     collection.check_invariants()
 
 
+@pytest.mark.slow
 def test_certificates_of_a_named_host_are_not_verified(make: Make, publishers: Publishers) -> None:
     publishers.behave("*=redirect_to_https", "*=tls_unknown_ca")
     collection = make(1, "lax.example.org", "strict.example.org")

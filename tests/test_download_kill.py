@@ -36,7 +36,7 @@ def collection(tmp_path: Path) -> Collection:
         (FIRST_ID + number // 2, f"http://kill{number % HOSTS}.example.org/photos/{number}.{FORMATS[number % 5]}")
         for number in range(N)
     ]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     (tmp_path / "hosts.toml").write_text(f"[default]\nconnections = {CONNECTIONS}\nsource = 'a test'\n")
     return collection
 
@@ -78,7 +78,7 @@ def test_a_named_wait_outlasts_a_kill(tmp_path: Path, publishers: Publishers) ->
     publishers.behave("busy.example.org=http_503_seconds:3 x1")
     collection = Collection(tmp_path)
     rows = [(FIRST_ID + number, f"http://busy.example.org/{number}.jpg") for number in range(6)]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     (tmp_path / "hosts.toml").write_text("[default]\nconnections = 1\nsource = 'a test'\n")
     collection.run("download", *options(collection, publishers), code=-9, crash_at="settle.committed")
     collection.run("download", *options(collection, publishers))

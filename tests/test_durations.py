@@ -17,12 +17,12 @@ NOW = datetime(2026, 11, 21, 14, 0)
         ("0.5s", 0.5), ("11:30:00", 41_400), ("1-12:00:00", 129_600), ("2:05", 7500),
     ],
 )  # fmt: skip
-def test_spans(text: str, seconds: float) -> None:
+def test_a_span_is_parsed_to_seconds(text: str, seconds: float) -> None:
     assert parse_span(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "11h30", "1h1h", "-5m", "1:2:3:4", "5 minutes", "٣m"])
-def test_what_is_no_span(text: str) -> None:
+def test_a_text_that_is_no_span_is_refused(text: str) -> None:
     if text == "11h30":
         assert parse_span(text) == 39_630  # 11 h and 30 s, as written
         return
@@ -79,12 +79,12 @@ def test_what_the_clock_has_shown_twice_is_in_the_past() -> None:
 
 
 @pytest.mark.parametrize("text", ["25:00", "tomorrow", "2020-01-01T00:00", ""])
-def test_what_is_no_moment(text: str) -> None:
+def test_a_text_that_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_moment(text, NOW)
 
 
-def test_sizes() -> None:
+def test_sizes_are_decimal_unless_they_say_binary() -> None:
     """Decimal, as quotas are set and as `show_size` shows them; binary only if it says so."""
     decimal = {"1048576": 1048576, "512B": 512, "500M": 500_000_000, "20G": 20_000_000_000, "2GB": 2e9, "1.5k": 1500, "1 T": 10**12}
     binary = {"3MiB": 3 * 1024**2, "1kib": 1024, "2Gi": 2 * 1024**3, "1.5KiB": 1536, "1TiB": 1024**4}
@@ -94,7 +94,7 @@ def test_sizes() -> None:
 
 
 @pytest.mark.parametrize("text", ["big", "", "2iB", "2i", "-1G", "2GG", "1e9", "²G", "G"])
-def test_what_is_no_size(text: str) -> None:
+def test_a_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_size(text)
 

@@ -9,7 +9,6 @@ import re
 import sqlite3
 import tarfile
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +23,7 @@ from tests.archives import DWC, OCCURRENCES, SIMPLE, meta, table
 from tests.conftest import ROWS
 from tests.downloads import ask, load_all, row, zipped
 from tests.downloads import table as gbif_table
+from tests.support.sweep import crossed
 
 HOST = "https://media.example.org"
 URLS = "SELECT urls FROM image_rows ORDER BY image_id"
@@ -76,8 +76,7 @@ def test_what_was_declared_holds_where_the_text_allows_it() -> None:
     assert line_end_of("1\ta\rb\n2\tc\n", "\n", has_header=False) == "\n"
 
 
-@pytest.mark.parametrize("end", ["\r", "\n\r", "\r\n", "\r\r\n"], ids=["CR", "LF CR", "CRLF", "CRCRLF"])
-@pytest.mark.parametrize("where", ["bare", "folder", "zip"])
+@pytest.mark.parametrize(("end", "where"), crossed(["\r", "\n\r", "\r\n", "\r\r\n"], ["bare", "folder", "zip"]))
 def test_a_table_of_gbif_with_other_ends_of_lines_has_the_same_images(end: str, where: str, tmp_path: Path) -> None:
     data = gbif_table([ONE, TWO]).replace(b"\n", end.encode())
     if where == "zip":
@@ -90,8 +89,9 @@ def test_a_table_of_gbif_with_other_ends_of_lines_has_the_same_images(end: str, 
     assert ask(tmp_path / "ledger.sqlite", "SELECT DISTINCT rights_holder, record_id FROM occurrence_images") == [(None, None)]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize(
+    ("encoding", "end"), crossed(["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"], ["\n", "\r\n", "\r"])
+)
 def test_a_table_of_gbif_in_another_encoding_has_the_same_images(encoding: str, end: str, tmp_path: Path) -> None:
     data = gbif_table([row(1, f"{HOST}/1.jpg", creator="Å. Öberg"), TWO]).decode().replace("\n", end).encode(encoding)
     load_all(tmp_path / "ledger.sqlite", zipped(tmp_path / "a.zip", {"multimedia.txt": data}))
@@ -108,8 +108,7 @@ def test_a_limit_within_a_recoded_table_leaves_the_rest_for_later(end: str, tmp_
     assert ask(tmp_path / "ledger.sqlite", "SELECT rows_done, offset_bytes = size_bytes FROM archives") == [(2, 1)]
 
 
-@pytest.mark.parametrize("declared", ["\\n", "\\r\\n", "\\r"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\n\r"], ids=["LF", "CRLF", "CR", "LF CR"])
+@pytest.mark.parametrize(("declared", "end"), crossed(["\\n", "\\r\\n", "\\r"], ["\n", "\r\n", "\r", "\n\r"]))
 def test_the_table_decides_how_its_lines_end_whatever_meta_xml_says(declared: str, end: str, tmp_path: Path) -> None:
     text = archives.text([["1", f"{HOST}/1.jpg"], ["2", f"{HOST}/2.jpg"]], line_end=end, header=[["coreid", "accessURI"]])
     element = table(["accessURI"], "media.txt", line_end=declared)
@@ -257,9 +256,7 @@ def nested(tmp_path: Path, depth: int, where: str) -> Path:
     return path if where == "zip" else tmp_path / "in"
 
 
-@pytest.mark.parametrize("depth", range(6))
-@pytest.mark.parametrize("where", ["folder", "zip", "zip in a folder"])
-@pytest.mark.parametrize("has_meta", [True, False], ids=["", "without meta.xml"])
+@pytest.mark.parametrize(("depth", "where", "has_meta"), crossed(range(6), ["folder", "zip", "zip in a folder"], [True, False]))
 def test_a_download_of_gbif_is_the_same_at_every_depth(
     depth: int, where: str, has_meta: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,16 +332,14 @@ def read_by(tmp_path: Path, attributes: str, text: str, start: str = "", encodin
     return ask(tmp_path / "ledger.sqlite", "SELECT urls, creator FROM images JOIN occurrence_images USING (image_id) ORDER BY 1")
 
 
-@pytest.mark.parametrize("lines", LINE_ENDS)
-@pytest.mark.parametrize(("cells", "quotes"), [*product(TABS, ["empty"]), *product(["a tab"], NO_QUOTES)])
+@pytest.mark.parametrize(("lines", "cells", "quotes"), crossed(LINE_ENDS, TABS, NO_QUOTES))
 def test_what_xml_does_to_tabs_and_line_breaks_is_undone(lines: str, cells: str, quotes: str, tmp_path: Path) -> None:
     text = f'coreid\tidentifier\tcreator\n1\t{HOST}/1.jpg\t6" wide\n2\t{HOST}/2.jpg\t\n'
     attributes = f"{LINE_ENDS[lines]} {TABS[cells]} {NO_QUOTES[quotes]}"
     assert read_by(tmp_path, attributes, text) == [(f"{HOST}/1.jpg", '6" wide'), (f"{HOST}/2.jpg", None)]
 
 
-@pytest.mark.parametrize("cells", COMMAS)
-@pytest.mark.parametrize("quotes", QUOTES)
+@pytest.mark.parametrize(("cells", "quotes"), crossed(COMMAS, QUOTES))
 def test_defaults_of_the_text_guide_hold_for_what_is_missing(cells: str, quotes: str, tmp_path: Path) -> None:
     text = f'coreid,identifier,creator\n1,"{HOST}/1.jpg","A, B"\n'
     assert read_by(tmp_path, f"{COMMAS[cells]} {QUOTES[quotes]}", text) == [(f"{HOST}/1.jpg", "A, B")]
@@ -395,18 +390,17 @@ def test_a_core_that_names_no_id_is_read_by_its_occurrence_id(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "row_type",
-    [
-        "http://rs.gbif.org/terms/1.0/multimedia", "https://rs.gbif.org/terms/1.0/Multimedia", "http://rs.gbif.org/terms/1.0/Image/",
-        "gbif:Multimedia", "MULTIMEDIA", "http://rs.tdwg.org/ac/terms/Multimedia#", "",
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize(
-    "term",
-    [
-        "identifier", "http://purl.org/dc/terms/Identifier", "https://purl.org/dc/elements/1.1/identifier/", "dc:IDENTIFIER",
-        "accessuri",
-    ],
+    ("row_type", "term"),
+    crossed(
+        [
+            "http://rs.gbif.org/terms/1.0/multimedia", "https://rs.gbif.org/terms/1.0/Multimedia",
+            "http://rs.gbif.org/terms/1.0/Image/", "gbif:Multimedia", "MULTIMEDIA", "http://rs.tdwg.org/ac/terms/Multimedia#", "",
+        ],
+        [
+            "identifier", "http://purl.org/dc/terms/Identifier", "https://purl.org/dc/elements/1.1/identifier/", "dc:IDENTIFIER",
+            "accessuri",
+        ],
+    ),
 )  # fmt: skip
 def test_row_types_and_terms_are_compared_without_case_and_namespace(row_type: str, term: str, tmp_path: Path) -> None:
     element = table([f"x:{term}" if ":" not in term else term], "multimedia.csv", row_type)

@@ -40,7 +40,7 @@ TORN = {
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308, 400, 404, 416, 429, 500, 503])
-def test_the_head_decides(code: int) -> None:
+def test_a_torn_body_hides_nothing_of_the_head(code: int) -> None:
     given = list(TORN.values())
     with Scripted(lambda asked: head(code, *given[int(asked.path[1:])][0]) + given[int(asked.path[1:])][1]) as server:
         replies = asked_for([f"/{number}" for number in range(len(given))], server)

@@ -20,7 +20,7 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
     publishers_process.reset()
     collection = Collection(tmp_path_factory.mktemp("hostile"))
     rows = [(FIRST_ID + number, line.url) for number, line in enumerate(TABLE)]
-    collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
+    collection.load(multimedia(collection.folder / "multimedia.txt", rows))
     collection.run(
         "download", *reach(publishers_process), "--processes", 2, "--max-attempts", MAX_ATTEMPTS, "--retry-wait", "1s",
         "--give-up-after", "0s", "--connect-timeout", LIMITS.connect_s, "--timeout", LIMITS.total_s,
@@ -31,7 +31,7 @@ def hostile(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(TABLE)), ids=[f"{line.behaviour}-{n}" for n, line in enumerate(TABLE)])
-def test_what_it_becomes(hostile: Collection, number: int) -> None:
+def test_each_misbehaviour_becomes_what_its_row_says(hostile: Collection, number: int) -> None:
     line: Expected = TABLE[number]
     [(status, error_type, http_status, media_type, file_path, detail)] = hostile.rows(
         "SELECT status, error_type, http_status, media_type, file_path, error_detail FROM images"

@@ -24,23 +24,22 @@ from tests.publishers.client import Publishers
 def collection(tmp_path: Path) -> Iterator[Collection]:
     """Three hosts: 30 images, 20 images, one image."""
     names = ["a.example.org"] * 30 + ["b.example.org"] * 20 + ["c.example.net"]
-    Collection(tmp_path).run(
-        "init", multimedia(tmp_path / "multimedia.txt", [(10_000 + n, f"http://{host}/{n}.jpg") for n, host in enumerate(names)])
-    )
-    return Collection(tmp_path)
+    made = Collection(tmp_path)
+    made.load(multimedia(tmp_path / "multimedia.txt", [(10_000 + n, f"http://{host}/{n}.jpg") for n, host in enumerate(names)]))
+    return made
 
 
 def listed(collection: Collection, *arguments: object) -> dict[str, dict[str, Any]]:
-    return {line["host"]: line for line in json.loads(collection.run("hosts", *arguments, "--json"))}
+    return {line["host"]: line for line in json.loads(collection.call("hosts", *arguments, "--json"))}
 
 
-def test_what_is_listed(collection: Collection) -> None:
+def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collection) -> None:
     with closing(sqlite3.connect(collection.ledger)) as db, db:
         db.execute("UPDATE host_rows SET images_per_s = 10 WHERE host LIKE 'a.%'")
         db.execute("UPDATE host_rows SET images_per_s = 0.1 WHERE host LIKE 'b.%'")
         until = int(time.time()) + 1000
         db.execute("UPDATE host_rows SET blocked_until = ?, blocked_why = 'a reason' WHERE host LIKE 'b.%'", (until,))
-    output = collection.run("hosts")
+    output = collection.call("hosts")
     assert "the one that ends last first" in output
     assert "a reason" in output
     lines = listed(collection, "list", "*.example.org")
@@ -48,22 +47,24 @@ def test_what_is_listed(collection: Collection) -> None:
     assert lines["a.example.org"]["eta_s"] == 3
     assert 1150 < lines["b.example.org"]["eta_s"] <= 1200
     assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("left alone", until)
-    assert "b.example.org ends last: 20 images in about 19 min" in collection.run("status") or "20 min" in collection.run("status")
+    status = collection.call("status")
+    assert "b.example.org ends last: 20 images in about 19 min" in status or "20 min" in status
 
 
+@pytest.mark.slow
 def test_pause_and_resume_without_a_run(collection: Collection) -> None:
-    collection.run("hosts", "pause", "*.example.org", "--for", "2h")
+    collection.call("hosts", "pause", "*.example.org", "--for", "2h")
     lines = listed(collection)
     assert {host: line["state"] for host, line in lines.items()} == {
         "a.example.org": "paused", "b.example.org": "paused", "c.example.net": "waiting"
     }  # fmt: skip
     assert 7100 < lines["a.example.org"]["until"] - time.time() <= 7201  # rounded up
-    collection.run("hosts", "pause", "c.example.net")
+    collection.call("hosts", "pause", "c.example.net")
     assert listed(collection)["c.example.net"]["until"] is None
-    assert "paused" in collection.run("status")
-    output = collection.run("download", "--max-idle", "1s", code=75)
+    assert "paused" in collection.call("status")
+    output = collection.run("download", "--max-idle", "0s", "--processes", 1, code=75)
     assert "all that is left has to wait" in output
-    collection.run("hosts", "resume", "*")
+    collection.call("hosts", "resume", "*")
     assert {line["state"] for line in listed(collection).values()} == {"waiting"}
 
 
@@ -72,17 +73,17 @@ def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Colle
     mine = collection.folder / "hosts.toml"
     mine.write_text('[hosts."*.example.org"]\nconnections = 5\nmin_interval_s = 1\nsource = "a test"\n')
     assert listed(collection, "--hosts-file", mine)["a.example.org"]["connections"] == 5
-    collection.run("hosts", "set", "A.example.org", "connections=1", "bytes_per_day=24G", "bytes_per_s=100k")
-    collection.run("hosts", "set", "a.example.org", "connections=3")
+    collection.call("hosts", "set", "A.example.org", "connections=1", "bytes_per_day=24G", "bytes_per_s=100k")
+    collection.call("hosts", "set", "a.example.org", "connections=3")
     line = listed(collection, "--hosts-file", mine)["a.example.org"]
     assert (line["connections"], line["min_interval_s"], line["bytes_per_s"], line["bytes_per_day"]) == (3, 1, 100_000, 24 * 10**9)
     assert listed(collection, "--hosts-file", mine)["b.example.org"]["connections"] == 5
-    collection.run("hosts", "unset", "a.example.org", "bytes_per_s")
+    collection.call("hosts", "unset", "a.example.org", "bytes_per_s")
     line = listed(collection)["a.example.org"]
     assert (line["connections"], line["bytes_per_s"]) == (3, None)
-    collection.run("hosts", "unset", "a.example.org")
+    collection.call("hosts", "unset", "a.example.org")
     assert listed(collection)["a.example.org"]["connections"] == 2
-    collection.run("hosts", "set", "*.example.org", "min_interval_s=0.5")
+    collection.call("hosts", "set", "*.example.org", "min_interval_s=0.5")
     assert listed(collection)["b.example.org"]["min_interval_s"] == 0.5
     assert collection.rows("SELECT host FROM wanted_limits") == [("*.example.org",)]
 
@@ -102,8 +103,8 @@ def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Colle
         (["shut", "a.example.org"], "invalid choice"),
     ],
 )
-def test_what_makes_no_sense(collection: Collection, arguments: list[str], line: str) -> None:
-    output = collection.run("hosts", *arguments, code=2)
+def test_bad_arguments_of_hosts_are_refused_in_words(collection: Collection, arguments: list[str], line: str) -> None:
+    output = collection.call("hosts", *arguments, code=2)
     assert line in output
     assert "Traceback" not in output
     assert not wishes.folder_of(collection.ledger).exists()
@@ -138,7 +139,7 @@ def test_a_wish_that_was_left_behind_a_dead_run_is_taken_up_by_the_next(collecti
     ledger.close()
     with closing(sqlite3.connect(collection.ledger)) as db, db:
         db.execute("DELETE FROM owner")
-    collection.run("hosts", "set", "a.example.org", "connections=1")
+    collection.call("hosts", "set", "a.example.org", "connections=1")
     assert listed(collection)["c.example.net"]["state"] == "paused"
     assert listed(collection)["a.example.org"]["connections"] == 1
 

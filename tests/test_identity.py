@@ -21,6 +21,7 @@ from d4c_images.identity import (
 )
 from d4c_images.identity.rule import SHORTCUT_PREFIX, Shortcut
 from d4c_images.model import RejectReason
+from tests.support.sweep import holds_for_each
 from tests.tabular import rows
 
 REASONS = (RejectReason.NO_IDENTIFIER, RejectReason.NOT_HTTP, RejectReason.MALFORMED_URL)
@@ -33,29 +34,35 @@ def key(url: str) -> str:
     return image.key
 
 
-@pytest.mark.parametrize(("cell", "wanted"), rows("urls.tsv"))
-def test_cell_becomes_a_normal_url_or_a_reason(cell: str, wanted: str) -> None:
-    if wanted in REASONS:
-        assert usable_url(cell) is None
-        assert unusable_reason(cell) == wanted
-        assert identify(cell) is None
-    else:
-        assert usable_url(cell) == wanted
-        assert unusable_reason(cell) is None
-        assert usable_url(wanted) == wanted
-        image = identify(cell)
-        assert image is not None
-        assert wanted in image.urls
+def test_cell_becomes_a_normal_url_or_a_reason() -> None:
+    def check(cell: str, wanted: str) -> None:
+        if wanted in REASONS:
+            assert usable_url(cell) is None
+            assert unusable_reason(cell) == wanted
+            assert identify(cell) is None
+        else:
+            assert usable_url(cell) == wanted
+            assert unusable_reason(cell) is None
+            assert usable_url(wanted) == wanted
+            image = identify(cell)
+            assert image is not None
+            assert wanted in image.urls
+
+    holds_for_each(rows("urls.tsv"), check)
 
 
-@pytest.mark.parametrize(("one", "other"), rows("apart.tsv"))
-def test_two_photos_stay_apart(one: str, other: str) -> None:
-    assert key(one) != key(other)
+def test_two_photos_stay_apart() -> None:
+    def check(one: str, other: str) -> None:
+        assert key(one) != key(other)
+
+    holds_for_each(rows("apart.tsv"), check)
 
 
-@pytest.mark.parametrize(("one", "other"), rows("same.tsv"))
-def test_one_photo_has_one_key(one: str, other: str) -> None:
-    assert key(one) == key(other)
+def test_one_photo_has_one_key() -> None:
+    def check(one: str, other: str) -> None:
+        assert key(one) == key(other)
+
+    holds_for_each(rows("same.tsv"), check)
 
 
 URLS = sorted(
@@ -65,15 +72,17 @@ URLS = sorted(
 )
 
 
-@pytest.mark.parametrize("url", URLS)
-def test_all_candidates_lead_back_to_the_image(url: str) -> None:
-    image = identify(url)
-    assert image is not None
-    assert usable_url(url) in image.urls
-    assert len(set(image.urls)) == len(image.urls)
-    assert [key(candidate) for candidate in image.urls] == [image.key] * len(image.urls)
-    assert merge(image.urls, ()) == image.urls
-    assert all(usable_url(candidate) == candidate for candidate in image.urls)
+def test_all_candidates_lead_back_to_the_image() -> None:
+    def check(url: str) -> None:
+        image = identify(url)
+        assert image is not None
+        assert usable_url(url) in image.urls
+        assert len(set(image.urls)) == len(image.urls)
+        assert [key(candidate) for candidate in image.urls] == [image.key] * len(image.urls)
+        assert merge(image.urls, ()) == image.urls
+        assert all(usable_url(candidate) == candidate for candidate in image.urls)
+
+    holds_for_each(((url,) for url in URLS), check)
 
 
 def test_plain_urls_take_the_short_way_with_the_same_answer() -> None:

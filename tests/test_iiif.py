@@ -8,6 +8,8 @@ from tests.downloads import check_sound
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 
+pytestmark = pytest.mark.slow  # all of them look at one run of the program
+
 ID = 6_000_000_000
 SERVERS = (
     # behaviour, path of the row's URL, status and pictures of the record, width of each picture
@@ -47,7 +49,7 @@ def done(publishers_process: Publishers, tmp_path_factory: pytest.TempPathFactor
     publishers_process.behave(*(f"{host(number)}={server[0]}" for number, server in enumerate(SERVERS)))
     collection = Collection(tmp_path_factory.mktemp("iiif"))
     rows = [(ID + number, f"http://{host(number)}{server[1]}") for number, server in enumerate(SERVERS)]
-    collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
+    collection.load(multimedia(collection.folder / "multimedia.txt", rows))
     collection.run("download", *options(publishers_process))
     return collection
 

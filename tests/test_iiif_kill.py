@@ -40,7 +40,7 @@ def servers(publishers: Publishers) -> Publishers:
 @pytest.fixture
 def collection(tmp_path: Path) -> Collection:
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows()))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows()))
     return collection
 
 
@@ -102,7 +102,7 @@ def test_killed_at_any_moment_and_ingested_again_between(collection: Collection,
             pass
         kill_all(process)
         if number == ROUNDS // 2:
-            collection.run("init", multimedia(collection.folder / "again.txt", rows()))
+            collection.load(multimedia(collection.folder / "again.txt", rows()))
         collection.check_invariants()
         check_sound(collection.ledger)
     finish(collection, servers)

@@ -28,6 +28,7 @@ from tests.ingest_model import COLUMNS, Model, Row, table
 from tests.ledger_dump import differences
 from tests.program import check_lists
 from tests.rows import big
+from tests.support.properties import examples
 from tests.test_sources import zip_that_ends_early
 
 ROWS = Path(__file__).parent / "rows"
@@ -128,7 +129,7 @@ def sizes(block_bytes: int, rows: int, held: int) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, fast=6), deadline=None)
 @given(
     rows=st.lists(row, max_size=60),
     block_bytes=st.integers(50, 2000),
@@ -163,7 +164,7 @@ def test_the_ledger_is_what_the_rows_say(
     assert (summary.rows, summary.images, summary.links) == (len(rows), len(model.images), len(model.links))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(first=st.lists(row, max_size=30), second=st.lists(row, max_size=30))
 def test_a_second_source_merges_in(tmp_path_factory: pytest.TempPathFactory, first: list[Row], second: list[Row]) -> None:
     folder = tmp_path_factory.mktemp("ingest")
@@ -275,13 +276,13 @@ def test_an_error_of_the_reading_process_arrives(tmp_path: Path) -> None:
 def test_a_ledger_with_rows_of_a_damaged_zip_takes_no_more(tmp_path: Path) -> None:
     """A checksum stands at the end: nobody knows which of the rows before it are nonsense. Only a new ledger helps."""
     path = tmp_path / "download.zip"
-    data = "".join(big.chunks(30_000)).encode()
+    data = "".join(big.chunks(8_000)).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("multimedia.txt", data)
     whole = path.read_bytes()
     run(tmp_path / "whole", path)
     zip_that_ends_early(path, "multimedia.txt", data, 0.7)
-    with sizes(1 << 16, 1000, 5000), pytest.raises(SourceDamaged, match=r"the zip file is damaged .*init --reset"):
+    with sizes(1 << 16, 500, 2000), pytest.raises(SourceDamaged, match=r"the zip file is damaged .*init --reset"):
         run(tmp_path / "ledger", path)
     path.write_bytes(whole)
     with pytest.raises(SourceError, match=r"which was damaged: begin anew .*init --reset"):

@@ -33,6 +33,7 @@ from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
 from tests import counting
 from tests.ingest_model import Row
 from tests.ledger_dump import differences
+from tests.support.sweep import thinned
 from tests.test_ingest import NOW, query, quiet, run, settle, write
 
 GROWTH = 2.3
@@ -112,7 +113,7 @@ SHAPES = (sizes_of_one_image, one_record, one_image, one_record_of_shared_images
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", thinned([2, 1], 2))
 def test_twice_the_rows_cost_twice_as_much(tmp_path: Path, shape: Callable[[int], list[Row]], times: int) -> None:
     """In transactions of few rows, so that what each of them costs shows; the second time all rows are known."""
     works = []

@@ -16,13 +16,14 @@ from d4c_images.cli import main
 from d4c_images.errors import UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
-from d4c_images.sources import open_source
+from d4c_images.sources import lines, open_source
 from tests.conftest import ROWS
 from tests.downloads import ask, bare, check_sound, load, row, table, zipped
 from tests.patience import PATIENCE_S
 from tests.program import Collection, reach
 from tests.publishers.client import Publishers
 from tests.rows import big
+from tests.support.sweep import thinned
 
 REAL = (ROWS / "multimedia.txt").read_bytes()
 VERBATIM = b"gbifID\tidentifier\n1\thttps://media.example.org/as-received.jpg\n"
@@ -137,10 +138,11 @@ def test_too_few_and_too_many_cells_do_not_make_up_for_each_other(tmp_path: Path
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[2:]
 
 
-def test_long_lines(tmp_path: Path) -> None:
-    long = row(1, "https://media.example.org/1.jpg", description="x" * 3_000_000)
+def test_a_row_of_megabytes_is_read_and_an_endless_one_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 2 << 20)  # longer than what is read at once
+    long = row(1, "https://media.example.org/1.jpg", description="x" * 1_500_000)
     assert load(tmp_path / "ledger.sqlite", bare(tmp_path / "multimedia.txt", [long, TWO, THREE])).images == 3
-    endless = bare(tmp_path / "endless.txt", [ONE, TWO + "\t" * (5 << 20), THREE])
+    endless = bare(tmp_path / "endless.txt", [ONE, TWO + "\t" * (5 << 19), THREE])
     summary = load(tmp_path / "other.sqlite", endless)
     assert (summary.images, summary.rejects) == (2, {"row_too_long": 1})
 
@@ -218,7 +220,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-@pytest.mark.parametrize("options", [(), ("--reset", "--yes")], ids=["", "reset"])
+@pytest.mark.parametrize("options", thinned([(), ("--reset", "--yes")], 2), ids=["", "reset"])
 def test_a_bad_source_gets_one_clear_line_and_touches_nothing(
     case: str, options: tuple[str, ...], tmp_path: Path, init: Init
 ) -> None:
@@ -353,6 +355,7 @@ def test_nobody_takes_the_ledger_of_a_living_run(init: Init, tmp_path: Path) -> 
 # -- between downloads
 
 
+@pytest.mark.slow
 def test_a_second_archive_after_a_download(tmp_path: Path, publishers: Publishers) -> None:
     """What is stored stays, numbers and files; what is new is fetched, and only that."""
     collection = Collection(tmp_path)

@@ -19,6 +19,7 @@ from d4c_images.ingest import publisher_rows
 from d4c_images.ledger.admission import joining
 from tests.archives import OCCURRENCES, audubon, meta, table, text
 from tests.downloads import ask, bare, check_sound, load, load_all, row, zipped
+from tests.support.sweep import thinned
 from tests.test_unfold import M, Steward, manifest, steward, view
 
 HOST = "https://media.example.org"
@@ -201,7 +202,7 @@ def test_two_records_that_both_say_so_share_the_one_image(tmp_path: Path) -> Non
         assert [one[-1] for one in partition(ledger)] == [(("1", "by"), ("2", "by"))]
 
 
-@pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+@pytest.mark.parametrize("order", thinned(permutations(range(4)), 5), ids=str)
 def test_a_file_that_stands_for_many_photos_joins_none_of_them(order: Sequence[int], tmp_path: Path) -> None:
     """Two photos with one thumbnail, such as "no preview": in any order of inits, neither gets the URL of the other."""
     rows = [
@@ -217,7 +218,7 @@ def test_a_file_that_stands_for_many_photos_joins_none_of_them(order: Sequence[i
     assert (shown["a.jpg"], shown["b.jpg"]) == (["1"], ["2"])
 
 
-@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+@pytest.mark.parametrize("order", thinned(permutations(range(3)), 5), ids=str)
 def test_rows_that_contradict_each_other_never_share_an_image(order: Sequence[int], tmp_path: Path) -> None:
     names = ("a.jpg", "b.jpg", "t.jpg")
     rows = [media("1", name, variant="Thumbnail" if name == "t.jpg" else "BestQuality", guid="p") for name in names]

@@ -31,7 +31,9 @@ def reply(
 
 
 @pytest.mark.parametrize(("code", "headers", "body", "status", "error_type", "flags", "wait", "said"), rows("answers.tsv"))
-def test_answer(code: str, headers: str, body: str, status: str, error_type: str, flags: str, wait: str, said: str) -> None:
+def test_an_answer_gets_the_verdict_of_its_row(
+    code: str, headers: str, body: str, status: str, error_type: str, flags: str, wait: str, said: str
+) -> None:
     verdict = judge(reply(int(code), headers, BODIES.get(body, body.encode())), CodePolicy(), NOW)
     assert (verdict.status, verdict.error_type or "") == (status, error_type)
     assert ("h" * verdict.host_trouble) + ("n" * verdict.try_next) == flags
@@ -69,7 +71,7 @@ def test_ftp_is_said_plainly() -> None:
     assert verdict == Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, "ftp is not fetched", try_next=True)
 
 
-def test_codes_are_a_policy() -> None:
+def test_which_codes_mean_rate_limited_is_up_to_the_policy() -> None:
     policy = CodePolicy(rate_limited=frozenset((450,)))
     assert judge(reply(450), policy, NOW).error_type == ErrorType.RATE_LIMITED
     assert judge(reply(429), policy, NOW).error_type == "http_429"
@@ -113,7 +115,7 @@ def test_no_answer_raises_or_says_too_much(code: int, body: bytes, content_type:
         ),
     ],
 )
-def test_what_the_decoder_found(result: DecodeResult, verdict: Verdict) -> None:
+def test_a_finding_of_the_decoder_becomes_this_verdict(result: DecodeResult, verdict: Verdict) -> None:
     assert judge_decoded(result) == verdict
 
 

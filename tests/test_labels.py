@@ -29,6 +29,7 @@ from tests.downloads import ask, bare, load, row, zipped
 from tests.plans import STATISTICS, findings, ledger_with
 from tests.sample_ledger import BACKBONE, COL, LABELS, make_ledger
 from tests.statements import Statement
+from tests.support.properties import examples
 
 FIELDS = (*TaxonCells._fields, *SharedCells._fields, *OwnCells._fields)
 
@@ -327,7 +328,7 @@ def one_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[connect.Led
         yield ledger
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(batches=st.lists(st.lists(st.tuples(st.integers(1, 6), cards), max_size=12), max_size=4))
 def test_the_view_shows_what_was_said_last(one_ledger: connect.Ledger, batches: list[list[tuple[int, Labels]]]) -> None:
     """In a ledger that has met many of the cells before, and holds each group of them once."""

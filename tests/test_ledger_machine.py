@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,12 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import (
@@ -33,12 +30,13 @@ from d4c_images.ledger.queue import (
     untried,
     wishes,
 )
-from d4c_images.ledger.rows import hashes, names, rollup
+from d4c_images.ledger.rows import names, rollup
 from d4c_images.ledger.rows.rollup import finalize
-from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.policy.placeholder_list import PlaceholderList
 from tests.program import RECOUNT_IMAGES, check_lists
+from tests.support.ledger import New, add_rule, admit, admit_record
+from tests.support.properties import examples
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")
 MAX_ATTEMPTS = 2
@@ -98,7 +96,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.process = 0
         self.restart()
         with self.ledger.transaction() as db:
-            db.execute("INSERT INTO rules (rule_id, name, version) VALUES (1, 'exact', 1)")
+            add_rule(db)
         self.paused: dict[str, int | None] = {}  # host -> until
         self.limits: dict[str, dict[str, float]] = {}
         self.open: dict[int, set[int]] = {}  # live lease -> images without an outcome
@@ -121,26 +119,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.n_records += 1
         with self.ledger.transaction() as db:
             host_id = names.host_id_of(db, host)
-            tally = Tally()
-            for image_no in range(n):
-                self.n_images += 1
-                db.execute(
-                    "INSERT INTO image_rows (image_id, gbif_id, image_no, host_id, rule_id, urls) VALUES (?, ?, ?, ?, 1, ?)",
-                    (self.n_images, self.n_records, image_no, host_id, f"https://{host}/{self.n_images}.jpg"),
-                )
-                key = f"https://{host}/{self.n_images}.jpg"
-                db.execute("INSERT INTO image_keys VALUES (?, ?)", (hashes.key_hash(key), self.n_images))
-                if not in_line:
-                    self._link(db, self.n_records, image_no, self.n_images, is_first=True)
-                tally.image(1, host_id, Status.PENDING, None, final=False)
-            db.execute("UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?", (self.n_images, self.n_images))
-            new_untried.add(db, np.arange(self.n_images - n + 1, self.n_images + 1), np.full(n, host_id))
-            db.execute(
-                "INSERT INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)",
-                (self.n_records, n, self.n_images - n + 1, n if in_line else 0),
+            numbered = enumerate(range(self.n_images + 1, self.n_images + n + 1))
+            admit(
+                db,
+                [New(image_id, self.n_records, no, host_id, f"https://{host}/{image_id}.jpg") for no, image_id in numbered],
+                in_line=in_line,
             )
-            tally.record(1, "pending")
-            tally.write(db)
+            self.n_images += n
 
     @rule(image=st.integers(1, 1000))
     def admit_shared(self, image: int) -> None:
@@ -152,11 +137,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if db.execute("SELECT last_attempt_at FROM image_rows WHERE image_id = ?", (image_id,)).fetchone()[0] is not None:
                 return
             self.n_records += 1
-            self._link(db, self.n_records, 0, image_id, is_first=False)
-            db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (?, 1)", (self.n_records,))
-            tally = Tally()
-            tally.record(1, "pending")
-            tally.write(db)
+            admit_record(db, self.n_records, image_id)
             record_links.note_newcomers(db, [(self.n_records, image_id)])
 
     @rule(pieces=st.integers(0, 3))
@@ -495,12 +476,6 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.n_images == before or settled.n_unfolded
         return settled
 
-    def _link(self, db: sqlite3.Connection, gbif_id: int, image_no: int, image_id: int, *, is_first: bool) -> None:
-        db.execute(
-            "INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no) VALUES (?, ?, ?, ?, 1, 1)",
-            (gbif_id, image_no, image_id, is_first),
-        )
-
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
         tables = (
@@ -554,4 +529,6 @@ def _outcome(claim: Claim, kind: str, other_host: str, pictures: tuple[Image, ..
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=150, stateful_step_count=40, derandomize=True)
+TestLedgerMachine.settings = settings(
+    max_examples=examples(150, fast=10), stateful_step_count=examples(40, fast=25), derandomize=True
+)

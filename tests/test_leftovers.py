@@ -229,7 +229,7 @@ N = 12
 def collection(tmp_path: Path) -> Collection:
     collection = Collection(tmp_path)
     rows = [(8_000_000_000 + n, f"http://left{n % 2}.example.org/photos/{n}.jpg") for n in range(N)]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     return collection
 
 

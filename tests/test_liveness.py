@@ -130,7 +130,7 @@ def test_one_that_gives_it_back_meanwhile() -> None:
     assert await_end(lambda: holder[0], ME, PATH, waiting.patience()) is None
 
 
-def test_another_one_that_was_quicker() -> None:
+def test_a_wait_ends_in_refusal_when_another_run_was_quicker() -> None:
     holder = [held_by(ELSEWHERE)]
     waiting = Waiting(lambda waited_s: holder.__setitem__(0, held_by(Process("node10", 1, "boot-10/1/1"), token="b")))
     with pytest.raises(LedgerBusy, match="host node10"):

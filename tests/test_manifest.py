@@ -130,7 +130,7 @@ OWN = BODY["id"]
         pytest.param(None, [], id="null"),
     ],
 )
-def test_what_a_document_names(document: Any, wanted: list[list[str]]) -> None:
+def test_a_document_names_these_pictures(document: Any, wanted: list[list[str]]) -> None:
     assert named(document) == wanted
 
 
@@ -254,7 +254,7 @@ WHOLE = json.dumps(manifest_3(BODY)).encode()
         pytest.param(b"{}" + b" " * MAX_BYTES, False, id="too large"),
     ],
 )
-def test_faults(body: bytes, is_broken: bool) -> None:
+def test_a_document_that_cannot_be_read_is_a_fault(body: bytes, is_broken: bool) -> None:
     fault = read_document(body, MANIFEST_URL)
     assert isinstance(fault, Fault)
     assert fault.is_broken is is_broken

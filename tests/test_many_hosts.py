@@ -28,7 +28,7 @@ from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Plan, Watcher
 from tests.counting import work_of
 from tests.program import Collection, multimedia
-from tests.test_lender import STARTED, Simulation, counts, ledger_of, run
+from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
 FLICKR = parse_hosts('[hosts."*.staticflickr.com"]\ngroup = "flickr"\nconnections = 4\n')
 STEPS = 1000  # of SQLite's virtual machine, between two calls of a progress handler
@@ -247,7 +247,7 @@ def test_the_limits_of_a_group_are_reckoned_once(monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def collection(tmp_path: Path) -> Collection:
     rows = [(10_000 + n, f"http://farm{n}.staticflickr.com/{n}.jpg") for n in range(250)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     return Collection(tmp_path)
 
 

@@ -24,7 +24,7 @@ def test_whatever_is_sent_memory_stays_within_the_bound(publishers: Publishers, 
     publishers.behave(*(f"large-{number}.test={name}" for number, name in enumerate(LARGE)))
     rows = [(1_000_000_000 + n, f"http://large-{n % len(LARGE)}.test/{n}.jpg") for n in range(3 * len(LARGE))]
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     process = collection.start(
         "download", *reach(publishers), "--processes", WORKERS, "--max-attempts", 1, "--max-size", 20_000_000,
     )  # fmt: skip

@@ -275,7 +275,7 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
     assert tried
 
 
-def test_it_shows_that_it_lives(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_migration_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy takes minutes: without signs of life the next run would take the ledger over."""
     monkeypatch.setattr(migrations.backup, "BACKUP_PAGES_PER_STEP", 1)
     times = iter(range(2_000_000_000, 2_001_000_000, 10))  # later than anything in the ledger
@@ -292,7 +292,9 @@ def test_it_shows_that_it_lives(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert beats[-1] - beats[1] > 100
 
 
-def test_how_it_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_a_migration_has_share_and_time_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr(migration_progress.time, "monotonic", lambda: now)
     for live in (False, True):
@@ -320,7 +322,7 @@ POINTS = ("backup.before_rename", "backup.after_rename", "migrate.before_begun",
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("disk", ["local", "shared"])
-def test_killed(point: str, disk: str, path: Path, tmp_path: Path) -> None:
+def test_a_migration_killed_at_a_point_is_completed_by_the_next_run(point: str, disk: str, path: Path, tmp_path: Path) -> None:
     before = old_ledgers.rows(path)
     collection = Collection(tmp_path, {"D4C_LEDGER_DISK": disk})
     collection.run("migrate", code=-signal.SIGKILL, crash_at=point)

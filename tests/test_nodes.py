@@ -40,7 +40,8 @@ from tests.cluster.nodes import start_workers, workers_at
 from tests.patience import PATIENCE_S
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.test_runners import received, set_up_failure, set_up_sleeper
+from tests.support.works import set_up_failure, set_up_sleeper
+from tests.test_runners import received
 
 HOSTS = 4
 CONNECTIONS = 2  # per host
@@ -198,6 +199,7 @@ def test_the_next_worker_waits_for_the_next_coordinator(
             received(coordinate(set_up_echo), of(Joined))
 
 
+@pytest.mark.slow
 def test_a_worker_that_leaves_says_so_and_has_not_died(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:
@@ -247,6 +249,7 @@ def test_a_worker_that_hangs_is_ended_and_another_comes(
         assert worker.wait(PATIENCE_S) in (Exit.AGAIN, None)
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_work_goes_home_and_the_run_goes_on(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace, said: list[str]
 ) -> None:
@@ -262,7 +265,7 @@ def test_a_worker_that_cannot_work_goes_home_and_the_run_goes_on(
 
 
 @pytest.mark.slow
-def test_nobody_comes(place: MeetingPlace) -> None:
+def test_workers_whose_coordinator_never_comes_go_home(place: MeetingPlace) -> None:
     """Or only what a killed coordinator has left there."""
     security = Security.temporary()
     port = closed_port()
@@ -308,7 +311,7 @@ def collection(tmp_path: Path) -> Collection:
 
 def init(collection: Collection, n: int) -> None:
     rows = [(6_000_000_000 + number, f"http://node{number % HOSTS}.example.org/photos/{number}.jpg") for number in range(n)]
-    collection.run("init", multimedia(collection.folder / "multimedia.txt", rows))
+    collection.load(multimedia(collection.folder / "multimedia.txt", rows))
 
 
 def coordinator(
@@ -356,6 +359,7 @@ def children(job: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(job.pid).children()
 
 
+@pytest.mark.slow
 def test_two_jobs_of_workers_do_all_and_go_home(collection: Collection, publishers: Publishers) -> None:
     n = 200
     init(collection, n)

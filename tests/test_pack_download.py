@@ -38,7 +38,7 @@ def url_of(number: int) -> str:
 def collection(tmp_path: Path) -> Collection:
     """Two images for each record."""
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(FIRST_ID + n // 2, url_of(n)) for n in range(N)]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(FIRST_ID + n // 2, url_of(n)) for n in range(N)]))
     (tmp_path / "hosts.toml").write_text("[default]\nconnections = 4\nsource = 'a test'\n")
     return collection
 
@@ -80,7 +80,7 @@ def finish(collection: Collection, publishers: Publishers) -> None:
     assert sum(packed(collection).values()) == report["n_packed"]
 
 
-def test_all_of_it(collection: Collection, publishers: Publishers, tmp_path: Path) -> None:
+def test_a_run_into_shards_stores_all_images_in_few_files(collection: Collection, publishers: Publishers, tmp_path: Path) -> None:
     collection.run("download", *options(collection, publishers, "--store", "pack", "--shard-size", "1M"))
     finish(collection, publishers)
     assert set(packed(collection).values()) == {1}
@@ -233,7 +233,7 @@ def test_placeholders_in_packs(tmp_path: Path, publishers: Publishers) -> None:
     publishers.behave("none.example.org/none/*=one_picture")
     collection = Collection(tmp_path)
     rows = [(6_000_000_000 + n, f"http://none.example.org/{'none' if n < 30 else 'good'}/{n}.jpg") for n in range(40)]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     collection.run("download", *reach(publishers), "--store", "pack", "--placeholder-records", 20)
     collection.check_invariants()
     (kept,) = (collection.root / ".placeholders").iterdir()

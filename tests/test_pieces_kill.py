@@ -22,7 +22,7 @@ def collection(tmp_path: Path) -> Collection:
     rows = [(FIRST_ID + number, "http://wide.example.org/shared.jpg") for number in range(N)]
     rows += [(FIRST_ID + number, f"http://wide.example.org/{number}.jpg") for number in (3, N - 1)]
     made = Collection(tmp_path)
-    made.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    made.load(multimedia(tmp_path / "multimedia.txt", rows))
     return made
 
 
@@ -53,7 +53,7 @@ def test_records_that_came_while_others_wait(collection: Collection, publishers:
     options = [*reach(publishers), "--processes", 1, "--no-progress"]
     collection.run("download", *options, code=-9, crash_at="following.committed")
     more = [(gbif_id, "http://wide.example.org/shared.jpg") for gbif_id in (1, FIRST_ID + N)]
-    collection.run("init", multimedia(tmp_path / "more.txt", more))
+    collection.load(multimedia(tmp_path / "more.txt", more))
     assert collection.rows("SELECT status FROM gbif_ids WHERE gbif_id IN (1, ?)", FIRST_ID + N) == [("done",), ("done",)]
     collection.run("download", *options)
     check_sound(collection.ledger)
@@ -62,7 +62,7 @@ def test_records_that_came_while_others_wait(collection: Collection, publishers:
 @pytest.mark.parametrize("point", ["take_back.piece", "take_back.piece:2"])
 def test_killed_while_what_was_lent_comes_back(collection: Collection, publishers: Publishers, point: str) -> None:
     rows = [(FIRST_ID + 10 * N + number, f"http://wide.example.org/more/{number}.jpg") for number in range(3)]
-    collection.run("init", multimedia(collection.folder / "more.txt", rows))
+    collection.load(multimedia(collection.folder / "more.txt", rows))
     options = [*reach(publishers), "--processes", 1, "--no-progress"]
     collection.run("download", *options, code=-9, crash_at="lend.committed")
     collection.run("download", *options, code=[-9, 0], crash_at=point)

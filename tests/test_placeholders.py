@@ -38,7 +38,7 @@ def collection(tmp_path: Path, publishers: Publishers) -> Collection:
     urls += [f"http://twins.example.org/twin/{n}.jpg" for n in range(N_TWINS)]
     rows = [(FIRST_ID + n, url) for n, url in enumerate(urls)]
     rows.append((FIRST_ID + 999, urls[0]))  # another record that shows the first of them
-    made.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    made.load(multimedia(tmp_path / "multimedia.txt", rows))
     return made
 
 
@@ -68,7 +68,8 @@ def is_taken_back(collection: Collection) -> None:
     assert collection.rows("SELECT DISTINCT status FROM gbif_ids") == [("done",)]
 
 
-def test_found_while_they_come_in(collection: Collection, publishers: Publishers) -> None:
+@pytest.mark.slow
+def test_a_run_finds_placeholders_and_allow_makes_them_successes_again(collection: Collection, publishers: Publishers) -> None:
     output = collection.run("download", *reach(publishers), "--placeholder-records", 20)
     assert f"{N_NONE} files of placeholders were set aside" in output
     is_marked(collection)
@@ -98,7 +99,7 @@ def test_found_by_a_pass_when_they_came_in_several_runs(collection: Collection, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["sha256", "size"])
-def test_a_known_one(collection: Collection, publishers: Publishers, how: str) -> None:
+def test_a_listed_placeholder_is_marked_during_the_run(collection: Collection, publishers: Publishers, how: str) -> None:
     """By its bytes at its first sight; by its size as soon as a few records got the same."""
     entry = f'sha256 = "{SHA256}"' if how == "sha256" else f"size_bytes = {len(PICTURE)}\nrecords = 2"
     (collection.folder / "known.toml").write_text(f'[[placeholder]]\nhost = "none.example.org"\n{entry}\nsource = "a test"\n')
@@ -107,7 +108,7 @@ def test_a_known_one(collection: Collection, publishers: Publishers, how: str) -
 
 
 @pytest.mark.slow
-def test_one_that_was_temporary(collection: Collection, publishers: Publishers) -> None:
+def test_retry_failed_fetches_what_was_a_placeholder_for_a_while(collection: Collection, publishers: Publishers) -> None:
     collection.run("download", *reach(publishers), "--placeholder-records", 20)
     publishers.behave_well()
     collection.run("download", *reach(publishers), "--retry-failed")
@@ -117,7 +118,9 @@ def test_one_that_was_temporary(collection: Collection, publishers: Publishers) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["placeholders.marked", "aside.kept", "aside.removed"])
-def test_the_pass_is_killed(collection: Collection, publishers: Publishers, point: str) -> None:
+def test_a_killed_search_for_placeholders_is_completed_by_the_next(
+    collection: Collection, publishers: Publishers, point: str
+) -> None:
     collection.run("download", *reach(publishers))
     collection.run("placeholders", "--records", 20, code=-9, crash_at=point)
     check_all(collection)
@@ -152,7 +155,9 @@ def test_a_file_not_yet_set_aside_when_its_image_is_tried_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["aside.kept", "aside.removed", "settle.committed"])
-def test_a_download_is_killed(collection: Collection, publishers: Publishers, point: str) -> None:
+def test_placeholders_of_a_killed_download_are_marked_by_the_next(
+    collection: Collection, publishers: Publishers, point: str
+) -> None:
     collection.run("download", *reach(publishers), "--placeholder-records", 20, code=-9, crash_at=point)
     check_all(collection)
     collection.run("download", *reach(publishers), "--placeholder-records", 20)
@@ -162,7 +167,7 @@ def test_a_download_is_killed(collection: Collection, publishers: Publishers, po
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["put.synced", "put.named", "placeholders.restored"])
-def test_taking_back_is_killed(collection: Collection, publishers: Publishers, point: str) -> None:
+def test_a_killed_allow_is_completed_by_the_next(collection: Collection, publishers: Publishers, point: str) -> None:
     collection.run("download", *reach(publishers), "--placeholder-records", 20)
     collection.run("placeholders", "--allow", SHA256, code=-9, crash_at=point)
     collection.check_invariants()
@@ -189,7 +194,7 @@ def test_an_image_that_shows_anothers_file_goes_with_it(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_the_lists_are_read() -> None:
+def test_later_lists_of_placeholders_go_before_earlier_ones() -> None:
     text = f"[[placeholder]]\nsha256 = '{SHA256}'\nhost = '*.Example.org'\nnote = 'x'\n[[allowed]]\nsha256 = '{'0' * 64}'\n"
     listed = parse_placeholders(text)
     assert listed.is_known("a.example.org", bytes.fromhex(SHA256))

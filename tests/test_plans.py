@@ -17,6 +17,7 @@ from tests.plans import STATISTICS, findings, ledger_with
 from tests.program import multimedia, reach
 from tests.publishers.client import Publishers
 from tests.statements import Statement, all_statements, normal
+from tests.support.ledger import add_record
 
 # By statement: what its plan reads, and why that is no harm. An entry that no plan needs any more is a failure too.
 ALLOWED = {
@@ -91,7 +92,10 @@ ALLOWED = {
 }
 LISTED = {name: set(found.split(", ")) for name, (found, _) in ALLOWED.items()}
 
-WITH_A_PLAN = [one for one in all_statements() if one.has_a_plan]
+
+
+def with_a_plan() -> list[Statement]:
+    return [one for one in all_statements() if one.has_a_plan]
 
 
 def found_in(statement: Statement) -> set[str]:
@@ -100,14 +104,14 @@ def found_in(statement: Statement) -> set[str]:
 
 def test_all_statements_are_known() -> None:
     assert statements.unknown() == [], "say in tests/statements.py what this puts together"
-    assert len(WITH_A_PLAN) > 200
+    assert len(with_a_plan()) > 200
 
 
 @pytest.mark.parametrize("statistics", STATISTICS, ids=lambda one: one.name)
 def test_no_plan_grows_with_the_ledger_unnoticed(statistics: plans.Statistics) -> None:
     db = ledger_with(statistics)
     wrong = {}
-    for statement in WITH_A_PLAN:
+    for statement in with_a_plan():
         if found := findings(db, statement) - LISTED.get(statement.name, set()):
             wrong[statement.name] = (sorted(found), [line for _, line in plans.plan(db, statement.complete)])
     assert not wrong
@@ -115,7 +119,7 @@ def test_no_plan_grows_with_the_ledger_unnoticed(statistics: plans.Statistics) -
 
 def test_what_is_listed_is_still_needed() -> None:
     found: dict[str, set[str]] = {}
-    for statement in WITH_A_PLAN:
+    for statement in with_a_plan():
         if statement.name in LISTED:
             found.setdefault(statement.name, set()).update(found_in(statement))
     assert {name: unused for name, lines in LISTED.items() if (unused := lines - found.get(name, set()))} == {}
@@ -159,7 +163,7 @@ def test_statistics_of_an_earlier_day_are_dropped_by_the_next_writer(tmp_path: P
     opened = connect.open_ledger(tmp_path / "ledger", create=True)
     opened.close()
     with sqlite3.connect(tmp_path / "ledger") as db:
-        db.execute("INSERT INTO gbif_ids (gbif_id, n_images) VALUES (1, 1)")
+        add_record(db, 1, 1)
         db.execute("ANALYZE")
     db.close()
     opened = connect.open_ledger(tmp_path / "ledger")
@@ -245,5 +249,5 @@ def test_no_command_runs_a_statement_that_is_not_known(tmp_path: Path, publisher
     known = {normal(one.sql) for one in all_statements()}
     prefixes = [sql for sql in known if sql.endswith("VALUES")]
     assert sorted(sql for sql in heard if not is_known(sql, known, prefixes)) == []
-    n_planned = len({normal(one.sql) for one in WITH_A_PLAN} & heard)
+    n_planned = len({normal(one.sql) for one in with_a_plan()} & heard)
     assert n_planned > 100, "the commands run most of what there is"

@@ -60,7 +60,7 @@ TABLE: list[tuple[dict[str, str], Slowdown]] = [
 
 
 @pytest.mark.parametrize(("headers", "wish"), TABLE)
-def test_what_is_asked_for(headers: dict[str, str], wish: Slowdown) -> None:
+def test_headers_of_a_rate_limit_become_this_wish(headers: dict[str, str], wish: Slowdown) -> None:
     assert wish_of(headers, NOW) == wish
 
 

@@ -155,7 +155,7 @@ def test_a_lasting_error_is_not_tried_again(path: Path, shaky: list[str]) -> Non
             ledger.at_one_moment(lambda: ledger.rows(COUNT))
 
 
-def test_no_such_file(tmp_path: Path) -> None:
+def test_a_ledger_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="d4c-images init"):
         open_reader(tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -169,7 +169,7 @@ def test_no_sqlite_file(tmp_path: Path, content: bytes) -> None:
         open_reader(file)
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot be read"):
         open_reader(tmp_path)
 

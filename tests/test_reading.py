@@ -52,7 +52,10 @@ def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     "identifiers",
     [
-        [f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(2 * CHUNK_SLOTS * 512)],  # all slots, and some again
+        pytest.param(
+            [f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(2 * CHUNK_SLOTS * 512)],  # all slots, and some again
+            marks=pytest.mark.slow,
+        ),
         [
             f"https://x.example.org/iiif/2/{'a' * 2000}{n}/info.json" for n in range(1000)
         ],  # with its guesses, more than a slot holds

@@ -61,7 +61,7 @@ def download(collection: Collection, publishers: Publishers, *options: object, *
 def stored(tmp_path: Path, publishers: Publishers, urls: list[str], *options: object) -> Collection:
     """A collection that has them all, since half a year."""
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(FIRST_ID + n, url) for n, url in enumerate(urls)]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(FIRST_ID + n, url) for n, url in enumerate(urls)]))
     download(collection, publishers, *options)
     assert collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", len(urls))]
     pass_days(collection, 180)
@@ -193,7 +193,7 @@ def test_a_file_that_was_lost_comes_back(publishers: Publishers, tmp_path: Path)
 def test_new_images_go_first_and_only_the_host_that_is_named_is_asked(publishers: Publishers, tmp_path: Path) -> None:
     urls = [f"http://{HOST}/photos/{n}.jpg" for n in range(6)]
     collection = stored(tmp_path, publishers, [*urls[:3], "http://other.example.org/photos/1.jpg"])
-    collection.run("init", multimedia(tmp_path / "more.txt", [(FIRST_ID + 10 + n, url) for n, url in enumerate(urls[3:])]))
+    collection.load(multimedia(tmp_path / "more.txt", [(FIRST_ID + 10 + n, url) for n, url in enumerate(urls[3:])]))
     n_before = len(publishers.log())
     download(collection, publishers, "--refetch", "90d", "--host", HOST)
     asked = [url for _, _, url, _ in publishers.log()[n_before:]]

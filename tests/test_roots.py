@@ -129,7 +129,7 @@ def test_placeholders_are_not_looked_for_elsewhere(ledger: Ledger, tmp_path: Pat
 def test_a_download_asks_nobody_before_it_is_sure(tmp_path: Path, publishers: Publishers) -> None:
     collection = Collection(tmp_path)
     rows = [(7_200_000_000 + n, f"http://root.example.org/photos/{n}.jpg") for n in range(8)]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     collection.run("download", *reach(publishers), "--limit", 3, code=75)
     before = publishers.counters()["requests"]
     elsewhere = [*collection.command("download", *reach(publishers)), "--root", str(tmp_path / "new")]

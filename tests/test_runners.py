@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,54 +11,16 @@ from pathlib import Path
 import pytest
 
 from d4c_images.errors import D4CError
-from d4c_images.model import Claim, Orders, Outcome, Report, Status, Turn, Verdict
+from d4c_images.model import Orders
 from d4c_images.runners.dask import DaskRunner
 from d4c_images.runners.inline import InlineRunner
-from d4c_images.runners.pipe_worker import Feed, Work
+from d4c_images.runners.pipe_worker import Work
 from d4c_images.runners.processes import ProcessRunner
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.steward.terms import Died, Event, Joined, Reported, Runner
 from tests.cluster.nodes import workers_at
 from tests.patience import PATIENCE_S
-
-LONG_URLS = tuple(f"https://iiif.example.org/iiif/2/some:long:identifier/full/{size},/0/default.jpg" for size in range(7))
-
-
-def long_turn(lease_id: int) -> Turn:
-    claims = tuple(Claim(image_id, image_id, 0, LONG_URLS, 1) for image_id in range(512))
-    return Turn(lease_id, "iiif.example.org", 0, 2, 0.0, 1e12, claims)
-
-
-def set_up_talker() -> Work:
-    """A worker that has a page of text to tell of every image."""
-
-    def work(feed: Feed) -> Iterator[Report]:
-        verdict = Verdict(Status.FAILED_PERMANENT, "http_404", "x" * 2000)
-        closed = False
-        while not closed:
-            orders = feed(0.05)
-            closed = orders.closed
-            for turn in orders.turns:
-                yield Report(turn.lease_id, tuple(Outcome(claim.image_id, verdict) for claim in turn.claims), finished=True)
-
-    return work
-
-
-def set_up_sleeper() -> Work:
-    """A worker that stops for good with its first turn, as one does whose file system or decoder hangs."""
-
-    def work(feed: Feed) -> Iterator[Report]:
-        while not (orders := feed(0.05)).turns:
-            if orders.closed:
-                return
-        yield Report(0, ())
-        os.kill(os.getpid(), signal.SIGSTOP)
-
-    return work
-
-
-def set_up_failure() -> Work:
-    raise D4CError("the disk is full")
+from tests.support.works import long_turn, set_up_breaker, set_up_failure, set_up_sleeper, set_up_talker
 
 
 @pytest.fixture
@@ -100,7 +61,7 @@ def received(runner: Runner, enough: Callable[[list[Event]], bool]) -> list[Even
     return events
 
 
-@pytest.fixture(params=["inline", "processes", "dask"])
+@pytest.fixture(params=["inline", "processes", pytest.param("dask", marks=pytest.mark.slow)])
 def start_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Callable[[], Work]], tuple[Runner, int]]]:
     """Each kind of runner, with one worker and its number. Dask's worker is a process of its own, as on another node."""
     with ExitStack() as stack:
@@ -122,17 +83,6 @@ def start_one(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callab
         yield started
 
 
-def set_up_breaker() -> Work:
-    """A worker that cannot go on when its first turn comes."""
-
-    def work(feed: Feed) -> Iterator[Report]:
-        while not feed(0.05).turns:
-            yield Report(0, ())
-        raise D4CError("the disk is full")
-
-    return work
-
-
 def test_what_a_worker_raises_is_raised_to_the_steward(start_one: Callable[[Callable[[], Work]], tuple[Runner, int]]) -> None:
     runner, worker = start_one(set_up_breaker)
     runner.send(worker, Orders(turns=(long_turn(1),)))
@@ -150,6 +100,7 @@ def test_long_orders_and_long_reports_pass_each_other(start_one: Callable[[Calla
     assert [event.report.lease_id for event in events if isinstance(event, Reported)] == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., ProcessRunner]) -> None:
     """Orders to it pile up without holding anybody up."""
     runner = start(2, set_up_sleeper)
@@ -166,6 +117,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(start: Callable[..., Process
         runner.kill(worker)
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_told_to_end_has_not_died(start: Callable[..., ProcessRunner]) -> None:
     runner = start(2, set_up_talker)
     runner.send(0, Orders(drain=True, closed=True))

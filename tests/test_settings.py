@@ -62,7 +62,7 @@ def test_granted_cores(environ: dict[str, str], cores: int | None) -> None:
         ({}, None),
     ],
 )
-def test_job(environ: dict[str, str], job: Job | None, tmp_path: Path) -> None:
+def test_the_job_is_read_from_each_schedulers_variables(environ: dict[str, str], job: Job | None, tmp_path: Path) -> None:
     settings = load_settings(environ, tmp_path / "none")
     assert settings.job == job
     assert settings.job_id == (job and (f"{job.job_id}.{job.task_id}" if job.task_id else job.job_id))

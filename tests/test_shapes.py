@@ -30,6 +30,7 @@ from d4c_images.sources import open_labels, open_media
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Event, Joined, Plan, Reported, Watcher
 from tests.counting import Work, work_of
+from tests.support.sweep import thinned
 
 MOST_GROWTH = 2.3
 MOST_MEMORY = 1.25  # of Python's objects, for shapes whose rows are large; with others nothing is full yet at these sizes
@@ -187,7 +188,7 @@ def hold(shape: Shape, found: dict[str, list[str]], known: dict[tuple[str, str],
     assert not expected - found.keys(), "these are good now: strike them from the list"
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", thinned(FAST, 2))
 def test_sqlite_does_no_more_for_each_row_where_there_are_twice_as_many(name: str, tmp_path: Path) -> None:
     shape = SHAPES[name]
     hold(shape, bad(shape, tmp_path, FEW_ROWS, python=False), KNOWN_BAD_FEW)

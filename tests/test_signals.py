@@ -78,7 +78,7 @@ def test_in_the_first_second_of_init(module: str, number: signal.Signals, tmp_pa
 )
 def test_in_the_first_second_of_download(module: str, number: signal.Signals, tmp_path: Path, publishers: Publishers) -> None:
     rows = [(7_100_000_000 + n, f"http://a.example.org/photos/{n}.jpg") for n in range(9)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     before = publishers.counters()["requests"]
     ended(struck(tmp_path, module, number).start("download", *reach(publishers)))
     assert publishers.counters()["requests"] == before
@@ -100,7 +100,7 @@ def test_in_the_first_second_of_migrate(module: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_in_the_first_second_of_a_command_that_does_not_listen(tmp_path: Path) -> None:
     """It is ended by the signal, as any program."""
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", [(1, "http://a.example.org/1.jpg")]))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", [(1, "http://a.example.org/1.jpg")]))
     process = struck(tmp_path, "d4c_images.commands.session", signal.SIGTERM).start("status")
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, output) == (-signal.SIGTERM, "")

@@ -25,6 +25,7 @@ from d4c_images.worker.verify import FoundImage, examine, look
 from tests import plain_files
 from tests.plain_files import Array, Tags
 from tests.publishers import pictures
+from tests.support.properties import examples
 from tests.test_decode import saved, sniffed
 
 WIDTH, HEIGHT, BLOCK = 64, 48, 16  # blocks of one colour each, that a JPEG keeps as they are
@@ -101,7 +102,7 @@ def lab_of(colours: Array) -> Array:
 
 # Whatever the depth, the order of bytes and the orientation
 
-FILES = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 stored = {
     "order": st.sampled_from("<>"),
     "packing": st.sampled_from((1, 8)),
@@ -117,7 +118,7 @@ def turned(turn: int) -> Tags:
 
 @FILES
 @given(bits=st.sampled_from((1, 2, 4, 8, 12, 16)), white_is_zero=st.booleans(), **stored)
-def test_grey(
+def test_a_grey_tiff_of_any_depth_keeps_its_greys(
     tmp_path: Path, bits: int, white_is_zero: bool, order: str, packing: int, rows: int, turn: int, seed: int
 ) -> None:
     samples = blocks(seed, 1, bits)
@@ -220,7 +221,7 @@ PNG_KINDS = [(bits, 0) for bits in (1, 2, 4, 8, 16)] + [(bits, 3) for bits in (1
     kind=st.sampled_from(PNG_KINDS), seed=st.integers(0, 9), turn=st.sampled_from(sorted(TURNS)), is_behind=st.booleans(),
     has_holes=st.booleans(),
 )  # fmt: skip
-def test_png(
+def test_a_png_of_any_kind_keeps_its_colours(
     tmp_path: Path, kind: tuple[int, int], seed: int, turn: int, is_behind: bool, has_holes: bool
 ) -> None:
     bits, colour = kind

@@ -258,7 +258,7 @@ def test_pages_in_every_disguise(text: str, kind: str, media_type: str, encoding
         (b"BM" + b"\x07" * 100, "application/octet-stream"),
     ],
 )
-def test_what_is_no_picture(body: bytes, media_type: str) -> None:
+def test_a_body_that_is_no_picture_is_other(body: bytes, media_type: str) -> None:
     assert look(body) == Sniffed(Kind.OTHER, media_type)
 
 
@@ -267,5 +267,5 @@ def test_older_encodings_read_as_text() -> None:
     assert look(("x" * 1023 + "é").encode()).kind is Kind.TEXT, "a character cut by the window is no reason"
 
 
-def test_nothing_is_nothing() -> None:
+def test_a_body_without_a_byte_is_empty() -> None:
     assert look(b"").kind is Kind.EMPTY

@@ -20,6 +20,7 @@ from tests.downloads import check_sound
 from tests.ingest_model import Row
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.properties import examples
 from tests.test_ingest import NOW, query, run, write
 
 SIZES = ("original", "large", "medium", "square")
@@ -69,7 +70,7 @@ def stays(before: dict[object, object], ledger: Path) -> None:
     check_sound(ledger)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     first=st.lists(row, min_size=1, max_size=20),
     more=st.lists(row, max_size=20),
@@ -123,11 +124,11 @@ def test_with_files_on_the_disk(tmp_path: Path, publishers: Publishers) -> None:
     """The program itself: the archive comes again, longer and the other way round, between two downloads."""
     collection = Collection(tmp_path)
     rows = [(5_000_000 + n // 3, f"http://a.example.org/{n}.jpg") for n in range(12)]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     collection.run("download", *reach(publishers), "--limit", 7, code=75)
     before = {file: (collection.root / file).read_bytes() for file in collection.files()}
     more = [(5_000_000 + n // 5, f"http://a.example.org/{n}.jpg") for n in range(20)]
-    collection.run("init", multimedia(tmp_path / "again.txt", [*reversed(rows), *more]))
+    collection.load(multimedia(tmp_path / "again.txt", [*reversed(rows), *more]))
     collection.run("download", *reach(publishers))
     assert {file: (collection.root / file).read_bytes() for file in before} == before
     assert len(collection.files()) == 20

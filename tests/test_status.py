@@ -46,7 +46,7 @@ def text_of(report: StatusReport, **options: object) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_figures(path: Path) -> None:
+def test_a_report_counts_images_records_and_failures(path: Path) -> None:
     report = report_of(path)
     images = report.images
     assert (images.total, images.success, images.pending, images.leased) == (10, 4, 1, 1)
@@ -160,7 +160,7 @@ def test_words_of_strangers_are_no_markup(path: Path) -> None:
     assert "[red]x[/red] [bold" in text_of(report_of(path), force_terminal=True, width=120)
 
 
-def test_clean() -> None:
+def test_clean_takes_control_characters_out_of_a_text() -> None:
     assert clean("a\x1b[2Jb\r\n\tc\u202ed\u200b  e") == "a [2Jb c d e"
 
 
@@ -234,7 +234,7 @@ def test_a_place_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
         list(write_tables(ledger, tmp_path / "file"))
 
 
-def test_frames(path: Path) -> None:
+def test_frames_have_integers_that_may_be_missing(path: Path) -> None:
     with d4c_images.open_ledger(str(path)) as ledger:
         frame = ledger.frame("SELECT host, count(*) AS n, max(http_status) AS code FROM images GROUP BY host ORDER BY host")
         assert list(frame["n"]) == [2, 6, 2]

@@ -25,7 +25,7 @@ from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.system import clocks
 from tests.program import Collection, multimedia
-from tests.test_lender import ledger_of
+from tests.support.simulation import counts, ledger_of, run
 
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")
 Answer = Callable[[Turn], list[Outcome] | None]
@@ -81,15 +81,6 @@ def ledger() -> Iterator[connect.Ledger]:
     """Ten images at each of two hosts. Made in this process: nothing depends on how busy the machine is."""
     with ledger_of({"a.example.org": 10, "b.example.org": 10}, time.time(), shuffled=False) as opened:
         yield opened
-
-
-def run(ledger: connect.Ledger, runner: ByHand, plan: Plan, patience_s: float = 7200.0) -> Ending:
-    end_at = runner.now + patience_s
-    return Steward(ledger, runner, plan, Watcher(), runner.clock, lambda: runner.now > end_at).run()
-
-
-def counts(ledger: connect.Ledger) -> dict[str, int]:
-    return dict(ledger.connection.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall())
 
 
 def all_gone(turn: Turn) -> list[Outcome]:
@@ -229,7 +220,7 @@ def test_new_attempts_for_the_images_of_one_host(ledger: connect.Ledger) -> None
 
 def test_an_outage_of_our_own_network_ends_the_run_and_counts_nothing(tmp_path: Path) -> None:
     rows = [(1_000_000 + n, f"http://{'abcd'[n % 4]}.example.org/{n}.jpg") for n in range(40)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     with closing(connect.open_ledger(tmp_path / "ledger.sqlite")) as ledger:
         owner.take(ledger, "download", owner.this_process(), time.time())
         runner = ByHand(not_reached)
@@ -639,7 +630,7 @@ def test_the_records_of_a_shared_image_follow_between_settlements(tmp_path: Path
     """And on a signal only when all that workers have brought is written down."""
     shared = "http://a.example.org/shared.jpg"
     rows = [(1_000_000 + n, shared) for n in range(300)] + [(2_000_000 + n, f"http://a.example.org/{n}.jpg") for n in range(5)]
-    Collection(tmp_path).run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
     monkeypatch.setattr(rollup, "SHARED_AT_ONCE", 20)
     monkeypatch.setattr(deferred, "RECORDS_AT_A_TIME", 20)
     has_stopped = [False]

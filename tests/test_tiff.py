@@ -19,6 +19,7 @@ from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests import tiffs
 from tests.publishers import pictures
+from tests.support.sweep import crossed, thinned
 from tests.test_decode import check, sniffed
 from tests.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 
@@ -27,6 +28,7 @@ AGAIN = (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)
 DEFLATES = ("deflate", "old deflate")
 FILES = [File(*options) for options in itertools.product("<>", (False, True), (False, True), (False, True))]
 FILES = [file for file in FILES if not (file.order == ">" and file.is_big)]  # which Pillow does not read
+SOME_FILES = FILES[::5]  # each option is on in some of them, and off in others
 LAYOUTS = {
     "strips": Layout(rows=16), "one strip": Layout(rows=80), "tiles": Layout(rows=32, tile_width=32),
     "planes": Layout(rows=16, in_planes=True), "planes of tiles": Layout(rows=32, tile_width=32, in_planes=True),
@@ -61,10 +63,11 @@ CASES = [(packing, name) for packing in PACKINGS for name in layouts(packing)]
 
 
 @pytest.mark.parametrize(("packing", "name"), CASES)
-@pytest.mark.parametrize("is_tight", [False, True])
-def test_a_whole_tiff_is_read_to_its_end(tmp_path: Path, packing: str, name: str, is_tight: bool) -> None:
+@pytest.mark.parametrize("is_tight", thinned([True, False], 2))
+@pytest.mark.parametrize("files", [SOME_FILES, pytest.param(FILES, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_a_whole_tiff_is_read_to_its_end(tmp_path: Path, packing: str, name: str, is_tight: bool, files: list[File]) -> None:
     decoder = Decoder(room=MemoryBudget(tiff.PIECE_MEMORY_BYTES, tiff.PIECE_MEMORY_BYTES)) if is_tight else Decoder()
-    for number, file in enumerate(FILES):
+    for number, file in enumerate(files):
         body = sample(packing, name, 1 + number % 2, number=number).body
         assert check(tmp_path, body, decoder) == DecodeResult(True, None, None, 96, 80, "image/tiff", "tif"), file
 
@@ -80,7 +83,7 @@ def cuts_that_pass(tmp_path: Path, case: tuple[str, str], percents: range, files
 
 @pytest.mark.parametrize(("packing", "name"), CASES)
 def test_a_cut_tiff_is_to_be_fetched_again(tmp_path: Path, packing: str, name: str) -> None:
-    assert cuts_that_pass(tmp_path, (packing, name), range(7, 100, 23), FILES[::3]) == []
+    assert cuts_that_pass(tmp_path, (packing, name), range(7, 100, 23), SOME_FILES) == []
 
 
 @pytest.mark.slow
@@ -210,7 +213,7 @@ FLOAT = (scene(20, 20).astype(numpy.float32) / 255, Layout("lzw"))
 
 
 @pytest.mark.parametrize("side", [GREY_WITH_ALPHA, FLOAT])
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", thinned(FILES, 5))
 def test_a_side_picture_that_nobody_can_decode_does_not_cost_the_main_one(
     tmp_path: Path, side: tuple[Pixels, Layout], file: File
 ) -> None:
@@ -293,8 +296,7 @@ def test_a_jpeg_whose_header_is_damaged_is_not_taken_for_read(tmp_path: Path) ->
 FULL, REDUCED, MASK = ((254, 4, (0,)),), ((254, 4, (1,)),), ((254, 4, (4,)),)
 
 
-@pytest.mark.parametrize("packing", ["plain", "deflate", "lzw", "jpeg"])
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(("file", "packing"), crossed(FILES, ["plain", "deflate", "lzw", "jpeg"]))
 def test_a_thumbnail_or_mask_is_not_the_main_picture(tmp_path: Path, packing: str, file: File) -> None:
     for before in (REDUCED, MASK, ((255, 3, (2,)),)):
         thumbnail = (scene(24, 20), Layout(tags=before))

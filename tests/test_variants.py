@@ -139,7 +139,7 @@ def test_names_that_only_look_like_symbols() -> None:
         ("mediumQualityFurtherInformationURL", "medium"), ("", None), ("Trailer", None), ("photograph", None),
     ],
 )  # fmt: skip
-def test_roles(cell: str, role: str | None) -> None:
+def test_a_cell_of_the_table_names_this_role(cell: str, role: str | None) -> None:
     assert role_of(cell) == role
 
 

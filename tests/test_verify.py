@@ -23,6 +23,7 @@ from d4c_images.stores import Keep
 from d4c_images.stores.pack import PackSettings, open_store
 from d4c_images.worker.verify import FoundImage, examine, look, sniff_file
 from tests.publishers import pictures
+from tests.support.properties import examples
 from tests.test_decode import behind_the_start, check, sampled, saved, segment
 
 SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", (640, 480))))
@@ -116,7 +117,7 @@ PNGS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", PNGS)
-def test_png(tmp_path: Path, name: str) -> None:
+def test_a_png_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = PNGS[name]
     assert told(tmp_path, body) == right
     assert told(tmp_path, body, Decoder(room=MemoryBudget(1000, 1000))) == right
@@ -179,7 +180,7 @@ JPEGS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", JPEGS)
-def test_jpeg(tmp_path: Path, name: str) -> None:
+def test_a_jpeg_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = JPEGS[name]
     assert told(tmp_path, body) == right
 
@@ -261,7 +262,7 @@ GIFS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", GIFS)
-def test_gif(tmp_path: Path, name: str) -> None:
+def test_a_gif_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = GIFS[name]
     assert told(tmp_path, body) == right
 
@@ -348,13 +349,13 @@ BMPS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", WEBPS)
-def test_webp(tmp_path: Path, name: str) -> None:
+def test_a_webp_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = WEBPS[name]
     assert told(tmp_path, body) == right
 
 
 @pytest.mark.parametrize("name", BMPS)
-def test_bmp(tmp_path: Path, name: str) -> None:
+def test_a_bmp_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = BMPS[name]
     assert told(tmp_path, body) == right
     assert told(tmp_path, body, NO_ROOM) == right
@@ -398,7 +399,7 @@ BOXES: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BOXES)
-def test_boxes(tmp_path: Path, name: str) -> None:
+def test_a_file_of_boxes_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = BOXES[name]
     assert told(tmp_path, body) == right
 
@@ -437,7 +438,7 @@ def test_a_file_cut_anywhere_is_fetched_again(tmp_path: Path, name: str) -> None
 
 @pytest.mark.parametrize("name", WHOLE)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_what_stands_behind_the_end_does_no_harm(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
     """Zeros or text of any length; the films and pictures that phones put there have tests of their own."""
     more = data.draw(st.one_of(st.integers(1, 70_000).map(bytes), st.text("junk <>\n\r\0", min_size=1).map(str.encode)))
@@ -446,7 +447,7 @@ def test_what_stands_behind_the_end_does_no_harm(tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize("name", WHOLE)
 @given(data=st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_no_damage_is_refused_for_good(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
     """Zeros over any stretch behind the first bytes, by which a file is known."""
     body = WHOLE[name]

@@ -55,7 +55,7 @@ HOST = "example.org"
         ("Sunday, 06-Nov-94 08:49:37 GMT, 99", 99.0),
     ],
 )
-def test_retry_after(value: str, wait_s: float | None) -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, wait_s: float | None) -> None:
     assert retry_after_s({"retry-after": value}, NOW) == wait_s
     assert retry_after_s({}, NOW) is None
 
@@ -324,7 +324,7 @@ def test_a_kill_while_the_body_is_on_its_way_loses_no_wait(tmp_path: Path) -> No
 
     with Scripted(answers) as server:
         rows = [(number, f"http://{HOST}/{number}.jpg") for number in range(1, 9)]
-        collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+        collection.load(multimedia(tmp_path / "multimedia.txt", rows))
         download = ("download", "--connect-to", server.connect_to, "--processes", "1", "--max-idle", "1s")
         process, asked_at = collection.start(*download), time.time()
         end_at = time.monotonic() + PATIENCE_S

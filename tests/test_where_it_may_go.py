@@ -57,11 +57,11 @@ PUBLIC = (
 
 
 @pytest.mark.parametrize("kind", NOT_PUBLIC)
-def test_what_is_not_public(kind: str) -> None:
+def test_addresses_that_are_not_public_are_named_by_kind(kind: str) -> None:
     assert {address: why_not_public(address) for address in NOT_PUBLIC[kind]} == dict.fromkeys(NOT_PUBLIC[kind], kind)
 
 
-def test_what_is_public() -> None:
+def test_public_addresses_may_be_asked() -> None:
     assert {address: why_not_public(address) for address in PUBLIC} == dict.fromkeys(PUBLIC)
 
 
@@ -373,7 +373,7 @@ def test_what_would_lead_there_fails_for_good_and_nothing_of_an_answer_is_kept(t
     """Also over a redirect, and with its own reason."""
     publishers.behave("redirect.example.org=redirect_to_host:10.1.2.3")
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", ROWS))
+    collection.load(multimedia(tmp_path / "multimedia.txt", ROWS))
     collection.run("download", *reach(publishers))
     rows = collection.rows("SELECT gbif_id, status, error_type, http_status, file_path IS NULL FROM images ORDER BY 1")
     refused = [(gbif_id, "failed_permanent", "private_address", -14, 1) for gbif_id in (2, 3, 4, 5)]
@@ -392,7 +392,7 @@ def test_many_images_of_a_host_that_nobody_asks_are_done_in_few_turns(tmp_path: 
     """It has not answered, and never will: two images a turn would take hours for a million."""
     collection = Collection(tmp_path)
     rows = [(7_100_000_000 + n, f"http://10.1.2.3/{n}.jpg") for n in range(2_000)]
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", rows))
+    collection.load(multimedia(tmp_path / "multimedia.txt", rows))
     collection.run("download")
     assert collection.rows("SELECT error_type, count(*) FROM images GROUP BY 1") == [("private_address", 2_000)]
     assert collection.rows("SELECT seq FROM sqlite_sequence WHERE name = 'leases'")[0][0] < 100
@@ -403,7 +403,7 @@ def test_many_images_of_a_host_that_nobody_asks_are_done_in_few_turns(tmp_path: 
 def test_the_operator_may_open_it(tmp_path: Path, publishers: Publishers, word: str) -> None:
     """And `--retry-failed` brings back what was refused before. The server has no image of that name, but it was asked."""
     collection = Collection(tmp_path)
-    collection.run("init", multimedia(tmp_path / "multimedia.txt", [(1, f"http://127.0.0.1:{publishers.port}/1.jpg")]))
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(1, f"http://127.0.0.1:{publishers.port}/1.jpg")]))
     collection.run("download")
     assert collection.rows("SELECT error_type FROM images") == [("private_address",)]
     if word == "environment":

@@ -265,7 +265,7 @@ def test_a_jpeg_2000_is_read_at_a_lower_resolution(tmp_path: Path) -> None:
 
 
 def test_a_film_is_read_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d4c_images.decode.decoder.MAX_FRAMES", 3)
+    monkeypatch.setattr("d4c_images.decode.picture_reader.MAX_FRAMES", 3)
     assert check(tmp_path, pictures.gif("a film", frames=3)).reason is None
     found = check(tmp_path, pictures.gif("a film", frames=4))
     assert (found.ok, found.reason, found.detail) == (True, DecodeFault.UNREAD, "not decoded: what follows the first 3 pictures")

@@ -19,9 +19,11 @@ from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import (
     deferred,
     expand_documents,
+    followers,
     giving_up,
     lending,
     placeholders,
+    record_links,
     refetching,
     settling,
     shards,
@@ -57,7 +59,7 @@ SMALL = (
     (untried, "BLOCK_IMAGES", 4),
     (rollup, "SHARED_AT_ONCE", 1),
     (expand_documents, "LINKS_AT_ONCE", 2),
-    (expand_documents, "PARENTS_AT_ONCE", 1),
+    (followers, "PARENTS_AT_ONCE", 1),
 )
 SMALL += ((deferred, "RECORDS_AT_A_TIME", 2),)
 
@@ -136,7 +138,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             self.n_records += 1
             admit_record(db, self.n_records, image_id)
-            expand_documents.note_newcomers(db, [(self.n_records, image_id)])
+            record_links.note_newcomers(db, [(self.n_records, image_id)])
 
     @rule(pieces=st.integers(0, 3))
     def follow(self, pieces: int) -> None:

@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant(
         "images that show the file of a placeholder are forgotten when they are many",
         "d4c_images/ledger/queue/mark_placeholders.py",
-        "                expand_documents.leave_followers(self._db, image_id, after)\n", "", SHOWING,
+        "                followers.leave_followers(self._db, image_id, after)\n", "", SHOWING,
     ),
     Mutant(
         "a file is set aside while images show it",
@@ -234,12 +234,12 @@ MUTANTS = (
     ),
     Mutant(
         "an image that a record gains is not counted",
-        "d4c_images/ledger/queue/expand_documents.py",
+        "d4c_images/ledger/queue/record_links.py",
         "            n_success += (status == Status.SUCCESS) - to_come[0]\n", "", MACHINE,
     ),
     Mutant(
         "a record counts what an image that it gains has yet to bring it",
-        "d4c_images/ledger/queue/expand_documents.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
+        "d4c_images/ledger/queue/record_links.py", "            if after < gbif_id:\n", "            if False:\n", MACHINE,
     ),
     Mutant(
         "an image changes twice for a record before it has changed once",

@@ -384,7 +384,7 @@ MUTANTS = (
     Mutant(
         "a file that a dead worker may have left is not looked for",
         "d4c_images/ledger/queue/settling.py",
-        "lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,\n", "None,\n",
+        "died_under = lease_id if outcome.http_status == OwnCode.WORKER_DIED else None\n", "died_under = None\n",
         "tests/test_settling.py::test_an_image_that_has_cost_several_workers_may_be_stored_and_others_that_failed_may_not",
     ),
     Mutant(

@@ -1,6 +1,6 @@
 """What a worker does next with an image, given what it asked and what came back. Pure: asks nobody, changes nothing.
 
-`after_reply` chooses a `NextStep`; `after_failure` says what becomes of an image if one of its candidates has failed. `attempts` acts
+`after_reply` chooses a `NextStep`; `after_failure` says what becomes of an image if a candidate has failed. `attempts` acts
 on both.
 """
 

@@ -1,6 +1,6 @@
 # The workshop's commands. Set-up is tools/setup.sh, the demo is demo/run.sh; this file only names them.
 .PHONY: run test test-fast test-cluster test-sge test-but-sge lint docs picture lock clean
-.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
+.PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage campaign-mutants
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -64,6 +64,10 @@ campaign-weeks: $(DEV_READY)
 # Whole pictures of all formats, damaged in every way. "make campaign-damage" prints its seed.
 campaign-damage: $(DEV_READY)
 	$(BIN)/python -m tests.damage
+
+# Small faults in the program, and how many of them the tests notice. "make campaign-mutants" prints its seed.
+campaign-mutants: $(DEV_READY)
+	$(BIN)/python -m tests.mutants
 
 # The pages that are made from the code: docs/reference/cli.md and publishers.md.
 docs: $(DEV_READY)

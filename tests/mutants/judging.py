@@ -1,0 +1,91 @@
+"""Judges mutants: runs the tests that reach one, nearest first, until one turns red. Prints nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.mutants.copies import Copy
+from tests.mutants.drawing import Mutant
+from tests.mutants.reach import NO_TESTS, Test
+
+TIMES = 5.0  # what a batch took without a fault
+BATCHES_S = (4.0, 20.0, 60.0)  # of the first batches; the last one has the rest
+WRONGLY_CALLED = 4  # pytest's exit code
+RED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.M)
+
+
+class Fate(StrEnum):
+    KILLED = "killed"
+    OUT_OF_TIME = "out of time"  # an endless loop: counts as killed
+    SURVIVED = "survived"
+    EQUIVALENT = "equivalent"  # argued in equivalent.toml
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    fate: Fate
+    by: str  # the test that turned red; the reason of an equivalent one
+    n_tests: int  # that were run, or would have been
+    is_cut: bool = False  # tests beyond the budget were not run
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    budget_s: float = 600.0  # of tests for a mutant, as they run without a fault
+    limit_s: float = 60.0  # a batch of tests has this long, and some times what it takes without a fault
+
+
+def judge(mutant: Mutant, tests: Sequence[Test], copy: Copy, patience: Patience) -> Verdict:
+    """`tests` are those that reach the mutant, in the order in which they are run."""
+    chosen = list(_within(tests, patience.budget_s))
+    n_run = 0
+    with copy.changed(mutant.module, mutant.changed):
+        for batch in batches(chosen):
+            n_run += len(batch)
+            if fate := _run(batch, copy, patience.limit_s):
+                return Verdict(*fate, n_run)
+    return Verdict(Fate.SURVIVED, "", n_run, is_cut=len(chosen) < len(tests))
+
+
+def _within(tests: Sequence[Test], budget_s: float) -> Iterator[Test]:
+    for test in tests:
+        budget_s -= test.took_s
+        if budget_s < 0:
+            return
+        yield test
+
+
+def batches(tests: Sequence[Test]) -> Iterator[list[Test]]:
+    """Small ones first: most faults are found by the first few tests. Fast and slow ones do not mix."""
+    limits = list(BATCHES_S)
+    batch: list[Test] = []
+    took_s = 0.0
+    for test in tests:
+        if batch and ((limits and took_s + test.took_s > limits[0]) or test.is_slow != batch[-1].is_slow):
+            yield batch
+            batch, took_s, limits = [], 0.0, limits[1:]
+        batch.append(test)
+        took_s += test.took_s
+    if batch:
+        yield batch
+
+
+def _run(batch: Sequence[Test], copy: Copy, limit_s: float) -> tuple[Fate, str] | None:
+    """What a batch says; None if all of it is green."""
+    files = list(dict.fromkeys(test.node_id.partition("::")[0] for test in batch))
+    by_file = sorted(batch, key=lambda test: files.index(test.node_id.partition("::")[0]))
+    picked = copy.folder / "picked"
+    picked.write_text("".join(f"{test.node_id}\n" for test in by_file), encoding="utf-8")
+    most_s = limit_s + TIMES * sum(test.took_s for test in batch)
+    ran = copy.pytest(["-x", *files], most_s, {"MUTANTS_PICKED": str(picked)})
+    if ran.code is None:
+        return Fate.OUT_OF_TIME, by_file[0].node_id if len(by_file) == 1 else f"one of {len(by_file)}"
+    if ran.code in (0, NO_TESTS):
+        return None
+    if ran.code == WRONGLY_CALLED and "while loading conftest" not in ran.output:
+        raise RuntimeError(f"pytest was called wrongly: {ran.output[-2000:]}")
+    red = RED.search(ran.output)
+    return Fate.KILLED, red[1] if red else f"exit code {ran.code}"

@@ -188,16 +188,23 @@ def test_functions_that_use_a_statement_are_found_also_by_way_of_another_constan
 
 
 def test_what_is_argued_still_fits_the_program() -> None:
-    """An entry that is listed here was overtaken: its line was changed or moved. Argue again, or strike it out."""
-    assert [entry for entry in argued.argued() if not entry.reason or not argued.is_possible(entry, D4C)] == []
+    """With 0, the line was changed or moved: argue again, or strike it out. With 2, say which by the line above."""
+    entries = argued.argued()
+    assert [(entry, n) for entry in entries if (n := argued.n_places(entry, D4C)) != 1] == []
+    assert all(entry.reason for entry in entries)
 
 
 def test_an_argument_that_fits_no_line_is_seen() -> None:
     one = drawing.draw(D4C, 1, 1, "*durations.py")[0]
     line, becomes = one.diff
-    assert argued.is_possible(Argued(one.module, one.point.function, line, becomes, "why"), D4C)
-    assert not argued.is_possible(Argued(one.module, one.point.function, f"{line} # changed", becomes, "why"), D4C)
-    assert not argued.is_possible(Argued(f"moved/{one.module}", one.point.function, line, becomes, "why"), D4C)
+    assert argued.n_places(Argued(one.module, one.point.function, line, becomes, "why"), D4C) == 1
+    assert argued.n_places(Argued(one.module, one.point.function, f"{line} # changed", becomes, "why"), D4C) == 0
+    assert argued.n_places(Argued(f"moved/{one.module}", one.point.function, line, becomes, "why"), D4C) == 0
+
+
+def test_an_argument_for_one_of_two_equal_lines_names_the_line_above(tmp_path: Path) -> None:
+    entries = [Argued("twins.py", "twice", "return 0", "return 1", "why", above) for above in ("", "if n == 2:")]
+    assert [argued.n_places(entry, small(tmp_path)) for entry in entries] == [2, 1]
 
 
 # How it is judged
@@ -231,6 +238,7 @@ SMALL = {
         "        return 1\n"
         "    return 0\n"
     ),
+    "small/twins.py": "def twice(n):\n    if n == 1:\n        return 0\n    if n == 2:\n        return 0\n    return n\n",
     "small/__main__.py": "from small import elsewhere\nelsewhere.main()\n",
     "small/elsewhere.py": "def main():\n    if 1 < 2:\n        print('yes')\n",
     "tests/test_sums.py": (
@@ -307,23 +315,11 @@ def test_what_tests_notice_is_killed_and_what_they_do_not_survives(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_small_campaign_on_the_program_finds_all_of_four() -> None:
+def test_a_small_campaign_on_the_program_finds_all_of_four(tmp_path: Path) -> None:
     """As a person calls it."""
-    words = (
-        "--seed",
-        "1",
-        "--count",
-        "4",
-        "--module",
-        "durations.py",
-        "--tests",
-        "test_durations.py",
-        "--fast",
-        "--fresh",
-        "--json",
-    )
+    words = "--seed 1 --count 4 --module *durations.py --tests test_durations.py --fast --json --processes 1 --out"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.mutants", *words, "--processes", "1"],
+        [sys.executable, "-m", "tests.mutants", *words.split(" "), str(tmp_path)],
         cwd=PROJECT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     figures = json.loads(done.stdout.splitlines()[-1])

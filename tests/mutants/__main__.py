@@ -15,6 +15,8 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -46,6 +48,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=600.0, metavar="SECONDS", help="of tests for a mutant, fast and slow each")
     parser.add_argument("--processes", type=int, default=2, help="mutants that are judged at the same time")
     parser.add_argument("--fresh", action="store_true", help="use nothing that was measured or judged before")
+    parser.add_argument("--out", type=Path, default=OUT / "mutants", metavar="FOLDER", help="for what is measured and judged")
     parser.add_argument("--list", action="store_true", help="only print what is drawn")
     parser.add_argument("--json", action="store_true", help="print only the JSON object")
     args = parser.parse_args()
@@ -59,7 +62,7 @@ def main() -> None:
             show_mutant(one, one.edit.operator)
         return
     kinds = (FAST,) if args.fast else (FAST, SLOW)
-    options = Options(OUT / "mutants", kinds, args.tests, Patience(args.budget), args.processes, args.fresh)
+    options = Options(args.out, kinds, args.tests, Patience(args.budget), args.processes, args.fresh)
     began_at = time.monotonic()
     say = partial(print, flush=True, file=sys.stderr if args.json else sys.stdout)
     campaign = Campaign(D4C, options, argued(), say)
@@ -95,7 +98,7 @@ def show(mutants: Sequence[Mutant], verdicts: dict[str, Verdict], title: str) ->
     print(machine())
 
 
-def figures(mutants: Sequence[Mutant], verdicts: dict[str, Verdict], seed: int) -> dict[str, object]:
+def figures(mutants: Sequence[Mutant], verdicts: dict[str, Verdict], seed: int) -> dict[str, Any]:
     fates = Counter(verdicts[one.key].fate for one in mutants)
     entries = argued()
     survivors = [one for one in mutants if verdicts[one.key].fate is Fate.SURVIVED]

@@ -22,10 +22,12 @@ class Argued:
     line: str
     becomes: str
     reason: str
+    above: str = ""  # the line before it, where a function has two of the kind
     costs_only: bool = False  # the program does the same, but slower or in more memory: counts as survived
 
     def fits(self, one: Mutant) -> bool:
-        return (one.module, one.point.function, *one.diff) == (self.module, self.function, self.line, self.becomes)
+        is_it = (one.module, one.point.function, *one.diff) == (self.module, self.function, self.line, self.becomes)
+        return is_it and self.above in ("", one.above)
 
 
 def argued(path: Path = FILE) -> list[Argued]:
@@ -36,15 +38,15 @@ def reason(one: Mutant, entries: Iterable[Argued]) -> Argued | None:
     return next((entry for entry in entries if entry.fits(one)), None)
 
 
-def is_possible(entry: Argued, project: Project) -> bool:
-    """Whether the program still has the lines, and the campaign could draw the fault."""
+def n_places(entry: Argued, project: Project) -> int:
+    """In how many places the campaign could draw the fault; none if its line was changed or moved."""
     if entry.module not in project.modules():
-        return False
-    source = project.source(entry.module)
+        return 0
+    source, starts = project.source(entry.module), set()
     for point in points(source):
         if point.function == entry.function:
             for edit in point.edits:
                 first = source[source.rfind("\n", 0, edit.start) + 1 :].partition("\n")[0]
                 if " ".join(first.split()) in entry.line and (one := mutant(entry.module, source, point, edit)) and entry.fits(one):
-                    return True
-    return False
+                    starts.add(edit.start)
+    return len(starts)

@@ -68,6 +68,11 @@ class Mutant:
         return _one_line(removed), _one_line(added)
 
     @property
+    def above(self) -> str:
+        """The line before it, likewise."""
+        return _one_line(self.source.splitlines()[max(self.line - 2, 0) : self.line - 1])
+
+    @property
     def name(self) -> str:
         return f"{self.module}:{self.line}"
 

@@ -254,7 +254,7 @@ def _own(node: ast.AST) -> Iterator[ast.AST]:
             yield from _own(child)
 
 
-def _statements(text: Text, node: ast.expr) -> Iterator[Edit]:
+def _statements(text: Text, node: ast.AST) -> Iterator[Edit]:
     start = text.start(node)
     for change in sql.changes(text.of(node)):
         yield Edit(start + change.start, start + change.end, change.text, change.operator)

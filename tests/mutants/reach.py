@@ -75,7 +75,9 @@ class Reach:
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(found), encoding="utf-8")
         took_s = sum(test["took_s"] for test in found["tests"].values())
-        show(f"measured {path}, {'slow' if slow else 'fast'}: {len(found['tests'])} tests, {took_s:.1f} s")
+        red = [name for name, test in found["tests"].items() if not test["passed"]]
+        words = f"measured {path}, {'slow' if slow else 'fast'}: {len(found['tests'])} tests, {took_s:.1f} s"
+        show(f"{words}; red: {', '.join(red)}" if red else words)
         return found
 
     def _key(self, path: Path) -> str:

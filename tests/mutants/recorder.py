@@ -4,23 +4,28 @@ copy of the project, so it imports nothing of it; in the tests' process it is py
 Each new function is written down at once, so that nothing is lost with a process that is killed.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 CODE_OF_A_FUNCTION = 1  # inspect.CO_OPTIMIZED
 FOR_ALL = "*"  # what a fixture of more than one test does, and the import of a test file
-_seen = set()
+_seen: set[int] = set()
 _out = -1
 _package = f"{Path(__file__).resolve().parent / os.environ.get('MUTANTS_PACKAGE', '')}{os.sep}"
-_name_of_test = None
+_name_of_test: str | None = None
 
 
-def _write(*words):
+def _write(*words: str) -> None:
     os.write(_out, ("\t".join(words) + "\n").encode())
 
 
-def _called(frame, event, arg):
+def _called(frame: FrameType, event: str, arg: Any) -> None:
     code = frame.f_code
     if id(code) not in _seen:
         _seen.add(id(code))
@@ -29,11 +34,11 @@ def _called(frame, event, arg):
             _write("reached", _name_of_test or _inherited(), code.co_filename[len(_package) :], function)
 
 
-def _inherited():
+def _inherited() -> str:
     return os.environ.get("MUTANTS_TEST") or os.environ.get("PYTEST_CURRENT_TEST", FOR_ALL).rpartition(" (")[0] or FOR_ALL
 
 
-def _enter(test):
+def _enter(test: str) -> str | None:
     global _name_of_test
     before = _name_of_test
     _name_of_test = os.environ["MUTANTS_TEST"] = test
@@ -41,22 +46,22 @@ def _enter(test):
     return before
 
 
-def pytest_runtest_logstart(nodeid, location):
+def pytest_runtest_logstart(nodeid: str, location: object) -> None:
     if _out >= 0:
         _enter(nodeid)
 
 
-def pytest_runtest_logreport(report):
+def pytest_runtest_logreport(report: Any) -> None:
     if _out >= 0:
         _write("ran", report.nodeid, report.outcome, f"{report.duration:.3f}")
 
 
-def pytest_runtest_logfinish(nodeid, location):
+def pytest_runtest_logfinish(nodeid: str, location: object) -> None:
     if _out >= 0:
         _enter(FOR_ALL)
 
 
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     """Only the tests that were picked, in their order."""
     if wanted := os.environ.get("MUTANTS_PICKED"):
         lines = Path(wanted).read_text(encoding="utf-8").split("\n")
@@ -69,7 +74,7 @@ def pytest_collection_modifyitems(config, items):
 class _Fixtures:
     """What is made once for several tests is reached by all of them."""
 
-    def pytest_fixture_setup(self, fixturedef, request):
+    def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Iterator[None]:
         if fixturedef.scope == "function":
             return (yield)
         before = _enter(FOR_ALL)
@@ -79,11 +84,11 @@ class _Fixtures:
             _enter(before or FOR_ALL)
 
 
-def pytest_configure(config):
+def pytest_configure(config: Any) -> None:
     if _out >= 0:
         import pytest
 
-        _Fixtures.pytest_fixture_setup = pytest.hookimpl(wrapper=True)(_Fixtures.pytest_fixture_setup)
+        pytest.hookimpl(wrapper=True)(_Fixtures.pytest_fixture_setup)
         config.pluginmanager.register(_Fixtures())
 
 

@@ -180,8 +180,9 @@ def test_modules_are_found_by_walking_and_those_of_publishers_are_left_out() -> 
 def test_functions_that_use_a_statement_are_found_also_by_way_of_another_constant(tmp_path: Path) -> None:
     project = small(tmp_path)
     users = drawing.Users(project)
-    assert users.of(["RATE"]) == {("sums.py", "fee"), ("sums.py", "double")}
-    assert users.of(["nobody"]) == set()
+    assert users.of("sums.py", ["RATE"]) == {("sums.py", "fee"), ("sums.py", "double")}
+    assert users.of("twins.py", ["RATE"]) == set(), "another one of that name"
+    assert users.of("sums.py", ["nobody"]) == set()
 
 
 # What is argued

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -121,14 +122,17 @@ def at(project: Project, place: str) -> list[Mutant]:
 
 
 class Users:
-    """Which functions use what is bound outside functions: a statement, a table, a class. By name, over the whole package."""
+    """Which functions use what is bound outside functions: a statement, a table, a class. By name, in modules that name its own."""
 
     def __init__(self, project: Project) -> None:
         self._functions: dict[str, set[tuple[str, str]]] = {}
-        self._constants: dict[str, set[str]] = {}
+        self._constants: dict[str, set[tuple[str, str]]] = {}
+        self._mentioned: dict[str, set[str]] = {}
         for path in sorted((project.root / project.package).rglob("*.py")):
             module = path.relative_to(project.root / project.package).as_posix()
-            self._read(module, ast.parse(path.read_text(encoding="utf-8")).body, ())
+            text = path.read_text(encoding="utf-8")
+            self._mentioned[module] = set(re.findall(r"\w+", text))
+            self._read(module, ast.parse(text).body, ())
 
     def _read(self, module: str, body: Sequence[ast.stmt], scope: tuple[str, ...]) -> None:
         for node in body:
@@ -141,17 +145,23 @@ class Users:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 bound = {name for target in targets for name in _named(target)}
                 for name in _named(node.value):
-                    self._constants.setdefault(name, set()).update(bound - {name})
+                    self._constants.setdefault(name, set()).update((module, other) for other in bound - {name})
 
-    def of(self, names: Iterable[str]) -> set[tuple[str, str]]:
+    def of(self, module: str, names: Iterable[str]) -> set[tuple[str, str]]:
         """Also those that use it by way of another constant."""
-        todo, seen = list(names), set()
+        todo, seen = [(module, name) for name in names], set()
+        found: set[tuple[str, str]] = set()
         while todo:
-            name = todo.pop()
-            if name not in seen:
-                seen.add(name)
-                todo += self._constants.get(name, ())
-        return {function for name in seen for function in self._functions.get(name, ())}
+            where, name = todo.pop()
+            if (where, name) not in seen:
+                seen.add((where, name))
+                todo += [other for other in self._constants.get(name, ()) if self._may_mean(other[0], where)]
+                found |= {function for function in self._functions.get(name, ()) if self._may_mean(function[0], where)}
+        return found
+
+    def _may_mean(self, user: str, module: str) -> bool:
+        """Whether one module names another at all."""
+        return user == module or module.removesuffix(".py").rpartition("/")[2] in self._mentioned[user]
 
 
 def _named(node: ast.AST) -> set[str]:

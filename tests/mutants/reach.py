@@ -96,11 +96,10 @@ class Reach:
 
     def of(self, mutant: Mutant) -> list[Test]:
         """The tests that reach a mutant, nearest first; those that reach its module if none is known to reach its function."""
-        wanted = (
-            {(mutant.module, mutant.point.function)} if mutant.point.function else self._users.of(mutant.module, mutant.point.names)
-        )
+        module, point = mutant.module, mutant.point
+        wanted = {(module, point.function)} if point.function else self._users.of(module, point.names)
         found = [test for test in self.tests if not wanted.isdisjoint(test.reached)]
-        found = found or [test for test in self.tests if any(module == mutant.module for module, _ in test.reached)]
+        found = found or [test for test in self.tests if any(other == module for other, _ in test.reached)]
         return sorted(found, key=lambda test: test.rank)
 
 

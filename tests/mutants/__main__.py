@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import shlex
+import signal
 import sys
 import time
 from collections import Counter
@@ -38,6 +39,7 @@ D4C = Project(
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # copies and tests go, too
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=None, help="of the draw; else one that is new each time")
     parser.add_argument("--count", type=int, default=200, help="of mutants")

@@ -1,4 +1,5 @@
-"""The course of a campaign: the tests are measured, mutants judged by the fast ones, and survivors of those by the slow ones.
+"""The course of a campaign: mutants are judged by the fast tests of files that import their module; survivors of those by all other
+fast tests; survivors of those by the slow ones. Tests are measured when they are first needed.
 
 A journal in `bench/out` keeps what was judged, so that a campaign that was stopped goes on; it holds for one state of program and
 tests.
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.mutants.argued import Argued, reason
 from tests.mutants.copies import Copies
 from tests.mutants.drawing import Mutant, Project
 from tests.mutants.judging import Fate, Patience, Verdict, judge
-from tests.mutants.reach import Reach
+from tests.mutants.reach import Reach, Test
 
 FAST, SLOW = "fast", "slow"
 
@@ -82,35 +82,64 @@ class Campaign:
         copies = Copies(self._project, self._options.processes)
         try:
             reach = Reach(self._project, copies, self._options.folder / "reach", fresh=self._options.fresh)
-            for kind in self._options.kinds:
-                if left:
-                    reach.measure(slow=kind == SLOW, only=self._options.tests, show=self._show)
-                    self._judge(left, reach, copies, kind, verdicts)
-                    left = [one for one in left if verdicts[one.key].fate is Fate.SURVIVED]
-            self.n_red, self.n_tests = reach.n_red, len(reach.tests)
+            for judges in self._judges(reach):
+                left = self._stage(left, judges, copies, verdicts) if left else []
+            self.n_red, self.n_tests = len(reach.red), reach.n_tests
         finally:
             copies.close()
         return verdicts
 
-    def _judge(self, mutants: Sequence[Mutant], reach: Reach, copies: Copies, kind: str, verdicts: dict[str, Verdict]) -> None:
-        def of(one: Mutant) -> Verdict:
-            key = f"{kind}:{one.key}"
-            if known := self._journal.get(key):
-                return known
-            tests = [test for test in reach.of(one) if test.is_slow == (kind == SLOW)]
-            with copies.one() as copy:
-                return judge(one, tests, copy, self._options.patience)
+    def _judges(self, reach: Reach) -> list[Judges]:
+        files = reach.files(self._options.tests)
+        stages = [Judges("near", reach, files, slow=False)] if FAST in self._options.kinds else []
+        return stages + [Judges(kind, reach, files, slow=kind == SLOW) for kind in self._options.kinds]
 
-        with ThreadPoolExecutor(copies.n) as pool:
-            futures = {pool.submit(of, one): one for one in mutants}
-            for number, future in enumerate(as_completed(futures), 1):
-                one, verdict = futures[future], future.result()
-                key = f"{kind}:{one.key}"
-                if not self._journal.get(key):
-                    self._journal.put(key, verdict)
-                before = verdicts.get(one.key)
-                verdicts[one.key] = _both(before, verdict) if before else verdict
-                self._show(f"[{number}/{len(mutants)}] {kind} tests: {line(one, verdict)}")
+    def _stage(self, mutants: list[Mutant], judges: Judges, copies: Copies, verdicts: dict[str, Verdict]) -> list[Mutant]:
+        """Have mutants judged by some of the tests. Returns those that survive."""
+        left = [one for one in mutants if self._journal.get(f"{judges.name}:{one.key}") is None]
+        judges.measure(left, self._show)
+
+        def of(one: Mutant) -> Verdict:
+            if known := self._journal.get(f"{judges.name}:{one.key}"):
+                return known
+            with copies.one() as copy:
+                return judge(one, judges.of(one), copy, self._options.patience)
+
+        for number, (one, verdict) in enumerate(copies.each(of, mutants), 1):
+            if one in left:
+                self._journal.put(f"{judges.name}:{one.key}", verdict)
+            before = verdicts.get(one.key)
+            verdicts[one.key] = _both(before, verdict) if before else verdict
+            self._show(f"[{number}/{len(mutants)}] {judges.name} tests: {line(one, verdict)}")
+        return [one for one in mutants if verdicts[one.key].fate is Fate.SURVIVED]
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Some of the tests: fast ones of files that import the mutant's module; all others that are fast; slow ones."""
+
+    name: str
+    reach: Reach
+    files: Sequence[str]
+    slow: bool
+
+    def measure(self, mutants: Iterable[Mutant], show: Callable[[str], None]) -> None:
+        files = {path for one in mutants for path in self._of_module(one.module)} if self.name == "near" else set(self.files)
+        if mutants:
+            self.reach.measure(sorted(files), slow=self.slow, show=show)
+
+    def of(self, mutant: Mutant) -> list[Test]:
+        if self.name == "near":
+            return self.reach.of(mutant, self._of_module(mutant.module), slow=False)
+        tests = self.reach.of(mutant, self.files, slow=self.slow)
+        if self.name == FAST:
+            tests = tests or self.reach.of_module(mutant, self.files, slow=False)
+            done = set(self._of_module(mutant.module))
+            return [test for test in tests if test.node_id.partition("::")[0] not in done]
+        return tests
+
+    def _of_module(self, module: str) -> list[str]:
+        return self.reach.near(module, self.files)
 
 
 def _both(fast: Verdict, slow: Verdict) -> Verdict:

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
@@ -21,6 +22,9 @@ from tests.mutants.drawing import Project
 
 NOT_COPIED = (".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "demo-run", "out", "*.egg-info", "build", "dist")
 MARK = "MUTANTS_RUN"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Ran(NamedTuple):
@@ -36,6 +40,7 @@ class Copy:
         self.folder = Path(tempfile.mkdtemp(prefix="mut-"))
         self.root = self.folder / "p"
         self._mark = self.folder.name
+        self._running: subprocess.Popen[bytes] | None = None
         shutil.copytree(project.root, self.root, ignore=shutil.ignore_patterns(*NOT_COPIED), symlinks=True)
         shutil.copy(recorder.__file__, self.root / "sitecustomize.py")
         # By their hashes: a changed module of the same size and second must not be taken for the one that was compiled.
@@ -68,6 +73,7 @@ class Copy:
                 cwd=self.root, env=environ, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
+            self._running = process
             try:
                 code: int | None = process.wait(limit_s)
             except subprocess.TimeoutExpired:
@@ -76,6 +82,10 @@ class Copy:
                 self._end(process)
             output.seek(0)
             return Ran(code, output.read().decode(errors="replace"))
+
+    def interrupt(self) -> None:
+        if self._running is not None and self._running.poll() is None:
+            os.killpg(self._running.pid, signal.SIGKILL)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
@@ -107,6 +117,20 @@ class Copies:
             yield copy
         finally:
             self._free.put(copy)
+
+    def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Do some work for each item, as many at a time as there are copies, in the order in which they are ready."""
+        pool = ThreadPoolExecutor(self.n)
+        try:
+            futures = {pool.submit(work, item): item for item in items}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:  # Ctrl-C too: do not wait for minutes of tests
+            for copy in self._all:
+                copy.interrupt()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         for copy in self._all:

@@ -7,10 +7,10 @@ not judge.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
@@ -49,20 +49,41 @@ class Reach:
         self._folder = folder
         self._fresh = fresh
         self._users = Users(project)
+        self._imported: dict[str, set[str]] = {}
         self._modules = sorted(path.relative_to(project.root).as_posix() for path in (project.root / project.package).rglob("*.py"))
-        self.n_red = 0
-        self.tests: list[Test] = []
+        self._measured: dict[tuple[str, bool], list[Test]] = {}
+        self.red: set[str] = set()
 
-    def measure(self, *, slow: bool, only: str = "*", show: Callable[[str], None] = print) -> None:
+    def files(self, only: str = "*") -> list[str]:
+        """Test files that judge, as paths below the root."""
+        found = sorted(path.relative_to(self._project.root) for path in (self._project.root / "tests").glob("test_*.py"))
+        return [str(path) for path in found if fnmatch(path.name, only) and path.name not in self._project.not_judges]
+
+    def near(self, module: str, files: Iterable[str]) -> list[str]:
+        """Those that import a module by itself, or only the package that it is in."""
+        name = module.removesuffix(".py").replace("/", ".")
+        wanted = {name, name.rpartition(".")[0]} - {""}
+        return [path for path in files if wanted & self._imports(path)]
+
+    def _imports(self, path: str) -> set[str]:
+        if path not in self._imported:
+            text = (self._project.root / path).read_text(encoding="utf-8")
+            self._imported[path] = set(_imported(ast.parse(text), self._project.package, set(self._modules)))
+        return self._imported[path]
+
+    def measure(self, files: Iterable[str], *, slow: bool, show: Callable[[str], None] = print) -> None:
         """Learn what the tests of one kind reach."""
-        files = sorted(path.relative_to(self._project.root) for path in (self._project.root / "tests").glob("test_*.py"))
-        wanted = [path for path in files if fnmatch(path.name, only) and path.name not in self._project.not_judges]
-        with ThreadPoolExecutor(self._copies.n) as pool:
-            for found in pool.map(partial(self._of_file, slow=slow, show=show), wanted):
-                self.n_red += sum(not test["passed"] for test in found["tests"].values())
-                self.tests += _tests(found, is_slow=slow)
+        wanted = [path for path in files if (path, slow) not in self._measured]
+        for path, found in self._copies.each(partial(self._of_file, slow=slow, show=show), wanted):
+            self.red |= {name for name, test in found["tests"].items() if not test["passed"]}
+            self._measured[path, slow] = list(_tests(found, is_slow=slow))
 
-    def _of_file(self, path: Path, *, slow: bool, show: Callable[[str], None]) -> dict[str, Any]:
+    @property
+    def n_tests(self) -> int:
+        return sum(map(len, self._measured.values()))
+
+    def _of_file(self, name: str, *, slow: bool, show: Callable[[str], None]) -> dict[str, Any]:
+        path = Path(name)
         if slow and "slow" not in (self._project.root / path).read_text(encoding="utf-8"):
             return {"functions": [], "tests": {}}
         kept = self._folder / f"{path.stem}.{'slow' if slow else 'fast'}.json"
@@ -94,13 +115,29 @@ class Reach:
                 raise RuntimeError(f"{path} does not run: {ran.output[-2000:]}")
             return _read(notes.read_text(encoding="utf-8").splitlines())
 
-    def of(self, mutant: Mutant) -> list[Test]:
-        """The tests that reach a mutant, nearest first; those that reach its module if none is known to reach its function."""
+    def of(self, mutant: Mutant, files: Iterable[str], *, slow: bool) -> list[Test]:
+        """The tests of some files that reach a mutant, nearest first."""
         module, point = mutant.module, mutant.point
         wanted = {(module, point.function)} if point.function else self._users.of(module, point.names)
-        found = [test for test in self.tests if not wanted.isdisjoint(test.reached)]
-        found = found or [test for test in self.tests if any(other == module for other, _ in test.reached)]
+        tests = [test for path in files for test in self._measured[path, slow]]
+        return sorted((test for test in tests if not wanted.isdisjoint(test.reached)), key=lambda test: test.rank)
+
+    def of_module(self, mutant: Mutant, files: Iterable[str], *, slow: bool) -> list[Test]:
+        """Those that reach anything of its module: for a function that is newer than what was measured."""
+        tests = [test for path in files for test in self._measured[path, slow]]
+        found = (test for test in tests if any(module == mutant.module for module, _ in test.reached))
         return sorted(found, key=lambda test: test.rank)
+
+
+def _imported(tree: ast.Module, package: str, modules: set[str]) -> Iterator[str]:
+    """Dotted names below the package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[2] for alias in node.names if alias.name.startswith(f"{package}."))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == package:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield (full if f"{full.replace('.', '/')}.py" in modules else node.module).partition(".")[2]
 
 
 def _read(lines: Iterable[str]) -> dict[str, Any]:

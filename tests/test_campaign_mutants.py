@@ -238,6 +238,8 @@ SMALL = {
         "    if n >= 0 and n != 0:\n"
         "        return 1\n"
         "    return 0\n"
+        "def moody(n):\n"
+        "    return n - 1\n"
     ),
     "small/twins.py": "def twice(n):\n    if n == 1:\n        return 0\n    if n == 2:\n        return 0\n    return n\n",
     "small/__main__.py": "from small import elsewhere\nelsewhere.main()\n",
@@ -254,6 +256,10 @@ SMALL = {
         "    sums.unseen(1, 1)  # and asserts nothing\n"
         "def test_hasty():\n"
         "    assert [sums.hasty(0), sums.hasty(1)] == [0, 1]\n"
+        "def test_is_green_the_first_time_only():\n"
+        "    assert sums.moody(2) == 1\n"
+        "    with open(r'MOOD', 'x'):\n"
+        "        pass\n"
         "@pytest.mark.slow\n"
         "def test_another_process():\n"
         "    done = subprocess.run([sys.executable, '-m', 'small'], capture_output=True, text=True)\n"
@@ -270,7 +276,7 @@ def small(folder: Path) -> Project:
     for name, text in SMALL.items():
         path = folder / "project" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text.replace("MOOD", str(folder / "mood")), encoding="utf-8")
     return Project(folder / "project", "small")
 
 
@@ -287,6 +293,7 @@ def test_what_tests_notice_is_killed_and_what_they_do_not_survives(tmp_path: Pat
         "if n >= 3:",  # on the boundary that a test has
         "RATE = 3",  # a constant, of the function that uses it
         "n += 1",  # never ends
+        "return n + 1",  # the test that turns red does so without it, too
         "return a != b",  # a test passes by, but looks away
         "if n > 0 and n != 0:",  # the same
     )  # fmt: skip
@@ -302,12 +309,13 @@ def test_what_tests_notice_is_killed_and_what_they_do_not_survives(tmp_path: Pat
         "if n >= 3:": Fate.KILLED,
         "RATE = 3": Fate.KILLED,
         "n += 1": Fate.OUT_OF_TIME,
+        "return n + 1": Fate.SURVIVED,
         "return a != b": Fate.SURVIVED,
         "if n > 0 and n != 0:": Fate.EQUIVALENT,
         "if 1 >= 2:": Fate.KILLED,
     }
     assert verdicts[mutants[0].key].by == "tests/test_sums.py::test_fee"
-    assert (verdicts[mutants[3].key].n_tests, campaign.n_red) == (1, 1), "a test that is red anyway kills nobody"
+    assert (verdicts[mutants[4].key].n_tests, campaign.n_red) == (1, 1), "a test that is red anyway kills nobody"
     assert (project.root / "small/sums.py").read_text(encoding="utf-8") == SMALL["small/sums.py"]
     again = Campaign(project, options, entries, shown.append)
     n_shown = len(shown)

@@ -135,7 +135,7 @@ class Judges:
         if self.name == FAST:
             tests = tests or self.reach.of_module(mutant, self.files, slow=False)
             done = set(self._of_module(mutant.module))
-            return [test for test in tests if test.node_id.partition("::")[0] not in done]
+            return [test for test in tests if test.file not in done]
         return tests
 
     def _of_module(self, module: str) -> list[str]:

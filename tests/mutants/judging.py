@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, repeat
+from typing import NamedTuple
 
 from tests.mutants.copies import Copy
 from tests.mutants.drawing import Mutant
@@ -14,8 +15,7 @@ from tests.mutants.reach import NO_TESTS, Test
 
 TIMES = 3.0  # what a batch took without a fault, under the recorder
 BATCHES_S = (4.0, 20.0, 60.0)  # of the first batches; all others are as long as the last of these
-WRONGLY_CALLED = 4  # pytest's exit code
-RED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.M)
+RED = re.compile(r"^(?:FAILED|ERROR) .*", re.M)
 
 
 class Fate(StrEnum):
@@ -43,11 +43,16 @@ def judge(mutant: Mutant, tests: Sequence[Test], copy: Copy, patience: Patience)
     """`tests` are those that reach the mutant, in the order in which they are run."""
     chosen = list(_within(tests, patience.budget_s))
     n_run = 0
-    with copy.changed(mutant.module, mutant.changed):
-        for batch in batches(chosen):
-            n_run += len(batch)
-            if fate := _run(batch, copy, patience.limit_s):
-                return Verdict(*fate, n_run)
+    for batch in batches(chosen):
+        n_run += len(batch)
+        while batch:
+            with copy.changed(mutant.module, mutant.changed):
+                red = _run(batch, copy, patience.limit_s)
+            if red is None:
+                break
+            if _run(red.tests, copy, patience.limit_s) is None:
+                return Verdict(red.fate, red.by, n_run)
+            batch = [test for test in batch if test not in red.tests]  # they are red by themselves now, and say nothing
     return Verdict(Fate.SURVIVED, "", n_run, is_cut=len(chosen) < len(tests))
 
 
@@ -75,19 +80,29 @@ def batches(tests: Sequence[Test]) -> Iterator[list[Test]]:
         yield batch
 
 
-def _run(batch: Sequence[Test], copy: Copy, limit_s: float) -> tuple[Fate, str] | None:
+class _Red(NamedTuple):
+    fate: Fate
+    by: str
+    tests: Sequence[Test]
+
+
+def _run(batch: Sequence[Test], copy: Copy, limit_s: float) -> _Red | None:
     """What a batch says; None if all of it is green."""
-    files = list(dict.fromkeys(test.node_id.partition("::")[0] for test in batch))
-    by_file = sorted(batch, key=lambda test: files.index(test.node_id.partition("::")[0]))
+    files = list(dict.fromkeys(test.file for test in batch))
+    by_file = sorted(batch, key=lambda test: files.index(test.file))
     picked = copy.folder / "picked"
     picked.write_text("".join(f"{test.node_id}\n" for test in by_file), encoding="utf-8")
     most_s = limit_s + TIMES * sum(test.took_s for test in batch)
     ran = copy.pytest(["-x", *files], most_s, {"MUTANTS_PICKED": str(picked)})
     if ran.code is None:
-        return Fate.OUT_OF_TIME, by_file[0].node_id if len(by_file) == 1 else f"one of {len(by_file)}"
+        return _Red(Fate.OUT_OF_TIME, by_file[0].node_id if len(by_file) == 1 else f"one of {len(by_file)}", batch)
     if ran.code in (0, NO_TESTS):
         return None
-    if ran.code == WRONGLY_CALLED and "while loading conftest" not in ran.output:
-        raise RuntimeError(f"pytest was called wrongly: {ran.output[-2000:]}")
-    red = RED.search(ran.output)
-    return Fate.KILLED, red[1] if red else f"exit code {ran.code}"
+    for line in RED.findall(ran.output):
+        named = [test for test in batch if line.startswith((f"FAILED {test.node_id}", f"ERROR {test.node_id}"))]
+        blamed = [max(named, key=lambda test: len(test.node_id))] if named else [test for test in batch if test.file in line]
+        if blamed:
+            return _Red(Fate.KILLED, blamed[0].node_id if named else blamed[0].file, blamed)
+    if ran.code < 0 or "INTERNALERROR" in ran.output or "while loading conftest" in ran.output:
+        return _Red(Fate.KILLED, f"exit code {ran.code}", batch)
+    raise RuntimeError(f"no test said anything: {ran.output[-2000:]}")  # nobody is to be killed by a broken environment

@@ -37,6 +37,10 @@ class Test:
     is_slow: bool
 
     @property
+    def file(self) -> str:
+        return self.node_id.partition("::")[0]
+
+    @property
     def rank(self) -> tuple[bool, int, str]:
         """Fast ones first; of those, the one that does the least else is the nearest."""
         return self.is_slow, len(self.reached), self.node_id
@@ -111,9 +115,10 @@ class Reach:
             notes.unlink(missing_ok=True)
             extra = {"MUTANTS_REACH": str(notes), "MUTANTS_PACKAGE": self._project.package}
             ran = copy.pytest(["-m", marks, str(path)], LIMIT_S, extra)
-            if ran.code not in (0, 1, NO_TESTS):
+            found = _read(notes.read_text(encoding="utf-8").splitlines() if notes.exists() else ())
+            if ran.code not in (0, 1, NO_TESTS) or bool(found["tests"]) == (ran.code == NO_TESTS):
                 raise RuntimeError(f"{path} does not run: {ran.output[-2000:]}")
-            return _read(notes.read_text(encoding="utf-8").splitlines())
+            return found
 
     def of(self, mutant: Mutant, files: Iterable[str], *, slow: bool) -> list[Test]:
         """The tests of some files that reach a mutant, nearest first."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -97,11 +98,13 @@ class Campaign:
     def _stage(self, mutants: list[Mutant], judges: Judges, copies: Copies, verdicts: dict[str, Verdict]) -> list[Mutant]:
         """Have mutants judged by some of the tests. Returns those that survive."""
         left = [one for one in mutants if self._journal.get(f"{judges.name}:{one.key}") is None]
-        judges.measure(left, self._show)
+        one_at_a_time = threading.Lock()
 
         def of(one: Mutant) -> Verdict:
             if known := self._journal.get(f"{judges.name}:{one.key}"):
                 return known
+            with one_at_a_time:
+                judges.measure(one, self._show)
             with copies.one() as copy:
                 return judge(one, judges.of(one), copy, self._options.patience)
 
@@ -123,10 +126,9 @@ class Judges:
     files: Sequence[str]
     slow: bool
 
-    def measure(self, mutants: Iterable[Mutant], show: Callable[[str], None]) -> None:
-        files = {path for one in mutants for path in self._of_module(one.module)} if self.name == "near" else set(self.files)
-        if mutants:
-            self.reach.measure(sorted(files), slow=self.slow, show=show)
+    def measure(self, mutant: Mutant, show: Callable[[str], None]) -> None:
+        files = self._of_module(mutant.module) if self.name == "near" else self.files
+        self.reach.measure(files, slow=self.slow, show=show)
 
     def of(self, mutant: Mutant) -> list[Test]:
         if self.name == "near":

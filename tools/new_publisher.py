@@ -27,7 +27,7 @@ import re
 
 from d4c_images.identity.rule import Example, Rule
 from d4c_images.identity.url import Url
-from d4c_images.identity.variant import Variant, Variants
+from d4c_images.identity.rule import Variant, Variants
 
 NAME = "@NAME@"
 VERSION = 1

@@ -1,12 +1,14 @@
-"""What a rule of identity is. Holds no rule."""
+"""What a rule of identity is, and the two forms that most rules have: a URL read as one variant of a photo, and files whose name
+ends in a word for their size. Holds no rule and no publisher."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from d4c_images.identity.url import Url
+from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
 Rank = tuple[int, ...]
@@ -60,3 +62,81 @@ class Rule:
     def claims(self, host: str) -> bool:
         """Whether the host is one of the rule's own."""
         return host in self.hosts or any(host == domain or host.endswith("." + domain) for domain in self.domains)
+
+
+class Variant(NamedTuple):
+    """What the URL says: which photo, how good a picture of it, and where a better one is."""
+
+    photo: str  # the part of the key behind `<rule name>:`
+    rank: Rank  # smaller is better; URLs of one rank stand in the order of scheme and text
+    better: str = ""  # a URL of the same photo and of a smaller rank that the publisher offers
+
+
+_NUMBER = re.compile(r"[0-9]+")
+_make = tuple.__new__  # a named tuple at half the price, for what is done millions of times
+
+
+def longest_side(size: str) -> int:
+    """The greatest number in `!600,400`, `width=150&height=100` and the like; 0 without any."""
+    return max(map(int, _NUMBER.findall(size)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """`match` and `rank` of a rule, from a function that reads a URL, or says None where it has nothing to say."""
+
+    name: str
+    version: int
+    read: Callable[[Url], Variant | None]
+
+    def match(self, url: Url) -> Image | None:
+        variant = self.read(url)
+        if variant is None:
+            return None
+        key = f"{self.name}:{variant.photo}"
+        if not variant.better:
+            return _make(Image, (key, (url.text,), url.host, self.name, self.version))
+        return Image(key, (variant.better, url.text), parts(variant.better).host, self.name, self.version)
+
+    def rank(self, url: Url) -> Rank | None:
+        variant = self.read(url)
+        return None if variant is None else (*variant.rank, int(url.scheme != "https"))
+
+
+# Files whose name ends in a word for their size: `X_lg.jpg`, `X.jpg`, `X_tn.jpg`. Which words are sizes differs
+# between publishers (`_l` is *large* at one and *lateral* at another), so each rule names its own.
+_EXTENSION = r"\.(?:jpe?g|png|gif|tiff?|JPE?G|PNG|GIF|TIFF?)"
+_JPEG = re.compile(r"\.jpe?g", re.IGNORECASE).fullmatch
+_IIIF_NAMES = ("/default.", "/native.", "/color.", "/gray.", "/bitonal.")  # such hosts also run IIIF servers
+
+
+@dataclass(frozen=True, slots=True)
+class SuffixSizes:
+    """Reads such a URL. The photo is host and path without the size; scheme and case of `.jpg` do not count."""
+
+    folder: str  # pattern of the path up to the last slash, without it
+    sizes: tuple[tuple[str, ...], ...]  # words by rank, best first; "" is the name without a word
+    derived: str | None = None  # the word of a better file that stands beside every smaller one
+    _split: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        words = sorted((word for step in self.sizes for word in step), key=len, reverse=True)
+        pattern = rf"(?P<base>{self.folder}/[^/]+?)(?P<size>{'|'.join(map(re.escape, words))})(?P<ext>{_EXTENSION})"
+        object.__setattr__(self, "_split", re.compile(pattern))
+
+    def read(self, url: Url) -> Variant | None:
+        path = url.path
+        found = None if url.query else self._split.fullmatch(path)
+        if found is None or path[path.rfind("/") :].startswith(_IIIF_NAMES):
+            return None
+        base, size, extension = found.groups()
+        step, better = self._step(size), ""
+        if self.derived is not None and step > self._step(self.derived):
+            other = base + self.derived + extension
+            again = self._split.fullmatch(other)
+            if again is not None and again["base"] == base:  # not so where the name itself ends in such a word
+                better = url.root + other
+        return Variant(url.host + base + (".jpg" if _JPEG(extension) else extension), (step,), better)
+
+    def _step(self, size: str) -> int:
+        return next(step for step, words in enumerate(self.sizes) if size in words)

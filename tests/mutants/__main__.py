@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.common import OUT, PROJECT, machine
 from rich.console import Console
 from rich.table import Table
 
+from bench.common import OUT, PROJECT, machine
 from tests.mutants import drawing
 from tests.mutants.argued import argued, reason
 from tests.mutants.campaign import FAST, SLOW, Campaign, Options

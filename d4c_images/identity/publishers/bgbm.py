@@ -13,9 +13,8 @@ import re
 from urllib.parse import unquote
 
 from d4c_images.identity.pattern import IIIF_SIZE
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Variant, Variants, longest_side
 from d4c_images.identity.url import Url
-from d4c_images.identity.variant import Variant, Variants, longest_side
 
 NAME = "bgbm"
 VERSION = 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from d4c_images.identity.rule import Example, Rule
-from d4c_images.identity.suffix import SuffixSizes
-from d4c_images.identity.variant import Variants
+from d4c_images.identity.rule import Example, Rule, SuffixSizes, Variants
 
 NAME = "colorado"
 VERSION = 1

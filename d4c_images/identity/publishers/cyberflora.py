@@ -5,9 +5,7 @@ The letters are sizes here and nowhere else: `_l` is a lateral view at other mus
 
 from __future__ import annotations
 
-from d4c_images.identity.rule import Example, Rule
-from d4c_images.identity.suffix import SuffixSizes
-from d4c_images.identity.variant import Variants
+from d4c_images.identity.rule import Example, Rule, SuffixSizes, Variants
 
 NAME = "cyberflora"
 VERSION = 1

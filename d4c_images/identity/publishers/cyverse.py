@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Variant, Variants
 from d4c_images.identity.url import Url, usable_url
-from d4c_images.identity.variant import Variant, Variants
 
 NAME = "cyverse"
 VERSION = 1

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rule, Shortcut
+from d4c_images.identity.rule import Example, Rule, Shortcut, Variant, Variants
 from d4c_images.identity.url import Url
-from d4c_images.identity.variant import Variant, Variants
 
 NAME = "nmnh"
 VERSION = 1

@@ -5,9 +5,7 @@ Other projects keep files on that host under rules of their own, so only the two
 
 from __future__ import annotations
 
-from d4c_images.identity.rule import Example, Rule
-from d4c_images.identity.suffix import SuffixSizes
-from d4c_images.identity.variant import Variants
+from d4c_images.identity.rule import Example, Rule, SuffixSizes, Variants
 
 NAME = "torch"
 VERSION = 1

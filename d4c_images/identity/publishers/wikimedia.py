@@ -13,9 +13,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote
 
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Variant, Variants
 from d4c_images.identity.url import Url, parts
-from d4c_images.identity.variant import Variant, Variants
 from d4c_images.model import Image
 
 NAME = "wikimedia"

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 
 from d4c_images.identity.pattern import IIIF_SIZE
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Variant, Variants, longest_side
 from d4c_images.identity.url import Url
-from d4c_images.identity.variant import Variant, Variants, longest_side
 
 NAME = "iip"
 VERSION = 1

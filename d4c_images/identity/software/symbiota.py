@@ -14,9 +14,7 @@ joins them.
 
 from __future__ import annotations
 
-from d4c_images.identity.rule import Example, Rule
-from d4c_images.identity.suffix import SuffixSizes
-from d4c_images.identity.variant import Variants
+from d4c_images.identity.rule import Example, Rule, SuffixSizes, Variants
 
 NAME = "symbiota"
 VERSION = 1

@@ -25,9 +25,8 @@ from __future__ import annotations
 
 import re
 
-from d4c_images.identity.rule import Example, Rule
+from d4c_images.identity.rule import Example, Rule, Variant, Variants
 from d4c_images.identity.url import Url
-from d4c_images.identity.rule import Variant, Variants
 
 NAME = "@NAME@"
 VERSION = 1

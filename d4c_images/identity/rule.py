@@ -1,5 +1,8 @@
-"""What a rule of identity is, and the two forms that most rules have: a URL read as one variant of a photo, and files whose name
-ends in a word for their size. Holds no rule and no publisher."""
+"""What a rule of identity is, and the forms that most rules have. Holds no rule and no publisher.
+
+`Variants` is a rule from a function that reads a URL as one variant of a photo, `SuffixSizes` such a function for files whose name
+ends in a word for their size.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What does it cost that images and settlements are on the disk before they are told? On the file system under `--root`.
 
 `python -m bench.durable` keeps images of 40 KB in groups of 32, each group in several ways, and commits settlements to a copy of a
-small ledger with each `synchronous`; it prints a table and, as its last line, one JSON object. Docs: docs/adr/0036.
+small ledger with each `synchronous`; it prints a table and, as its last line, one JSON object.
+Docs: docs/explanation/performance.md.
 """
 
 from __future__ import annotations

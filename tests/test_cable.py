@@ -26,7 +26,7 @@ from tests.test_nodes import (
     no_host_saw_more_than_its_limit,
 )
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.system
 
 NODE = f"d4c-head-{os.getpid() % 10_000}"
 OURS, THEIRS = f"d4co{os.getpid() % 10_000}", f"d4ct{os.getpid() % 10_000}"  # both ends of the cable

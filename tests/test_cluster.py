@@ -17,7 +17,7 @@ from tests.cluster.schedulers import CLUSTERS, PROJECT, Cluster, await_end, awai
 from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.system
 
 HOSTS = 4
 N = 400

@@ -1,7 +1,7 @@
 """A ledger on a disk that several machines share: whose locks are tried, who has it, and what readers see.
 
 No kernel here has NFS, Lustre or GPFS. What is real: the locks of the local disk, the second process that tries them, the exclusive
-SQLite file, the reservation, the copies. What stands in: the table of mounts, and locks that fail or lie (`make test-cluster` does
+SQLite file, the reservation, the copies. What stands in: the table of mounts, and locks that fail or lie (`make test-system` does
 that to a whole process).
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,12 @@ TAKES_ALL = "exact"
 
 # Hosts that two rules claim, and why.
 SHARED_HOSTS = {"n2t.net": "the resolver of ARKs: Smithsonian's and MorphoSource's have prefixes of their own"}
+
+
+FOLDERS = {"publishers": registry.PUBLISHERS, "software": registry.SOFTWARE}
+MODULES = [
+    path for folder in FOLDERS for path in sorted((Path(registry.__file__).parent / folder).glob("*.py")) if path.stem != "__init__"
+]
 
 
 def name(value: object) -> str:
@@ -52,6 +59,23 @@ def test_a_rule_is_complete(rule: Rule) -> None:
     assert all(re.fullmatch(r"[a-z0-9_.-]+(:[0-9]+)?", host) for host in rule.hosts)
     assert all(re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", domain) for domain in rule.domains)
     assert all(len(hint) >= 4 and usable_url(f"https://a.org/{hint}") == f"https://a.org/{hint}" for hint in rule.hints)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_rule_module_stands_in_the_registry_once(folder: str) -> None:
+    """A module that nobody registers is never asked, and none of its own tests would say so."""
+    registered, there = sorted(FOLDERS[folder]), sorted(path.stem for path in MODULES if path.parent.name == folder)
+    missing = sorted(set(there) - set(registered))
+    assert not missing, f"add to {folder.upper()} in {Path(registry.__file__).name}: {', '.join(missing)}"
+    assert registered == there
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_no_rule_is_a_draft(module: Path) -> None:
+    """What `make new-publisher` cannot know is marked DRAFT in the module that it writes."""
+    lines = enumerate(module.read_text(encoding="utf-8").splitlines(), 1)
+    drafts = [f"  {module}:{number}: {line.strip()}" for number, line in lines if "DRAFT" in line]
+    assert not drafts, "fill in these lines and remove the word DRAFT:\n" + "\n".join(drafts)
 
 
 def test_names_are_unique_and_the_last_rule_takes_all() -> None:

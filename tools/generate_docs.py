@@ -1,4 +1,4 @@
-"""Writes the pages and scripts that are made from the code. `make docs` runs it.
+"""Writes the pages and scripts that are made from the code. `make docs` runs it; it names what has changed.
 
 docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
 end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/ from `job_scripts`.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 from d4c_images.batch.job_scripts import COMMANDS, Terms, file_name, script
 from d4c_images.cli import build_parser
-from d4c_images.identity import RULES, Rule, identify, merge, registry
+from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.settings import Scheduler, Settings
 from tools import rooms
 
@@ -150,7 +151,8 @@ def _asked(rule: Rule) -> str:
 
 
 def _module_of(rule: Rule) -> ModuleType:
-    return next(one for one in vars(registry).values() if isinstance(one, ModuleType) and vars(one).get("RULE") is rule)
+    loaded = [module for name, module in sys.modules.items() if name.startswith("d4c_images.identity.")]
+    return next(module for module in loaded if vars(module).get("RULE") is rule)
 
 
 def _cell(text: str) -> str:
@@ -170,11 +172,16 @@ PAGES: dict[Path, Callable[[], str]] = {
     ARCHITECTURE.with_name("rooms.svg"): rooms.picture,
 }
 
+
+def _write(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
 if __name__ == "__main__":
     for path, page in PAGES.items():
-        path.write_text(page(), encoding="utf-8")
-        print(path)
+        _write(path, page())
     for path, text in job_scripts().items():
-        path.write_text(text, encoding="utf-8")
+        _write(path, text)
         path.chmod(0o755)
-        print(path)

@@ -1,8 +1,8 @@
 """Does a host answer everything with one page? Then it says nothing of any image: a bot check, a quota, a log-in, a refusal of all.
 
 Gets the answers of one host in their order, and says which of them are shut out. Asks nobody, and has no clock. The rules are a
-table in docs/adr/0046: what counts is the status class, whether different images bring the same page, whether pictures come before
-it or between, and whether the page has a sign (`page_signs`).
+table in docs/explanation/shut-doors.md: what counts is the status class, whether different images bring the same page, whether
+pictures come before it or between, and whether the page has a sign (`page_signs`).
 """
 
 from __future__ import annotations

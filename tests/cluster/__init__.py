@@ -1,1 +1,1 @@
-"""Real schedulers for `make test-cluster`."""
+"""Real schedulers for `make test-system`."""

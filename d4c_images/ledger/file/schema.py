@@ -12,7 +12,7 @@ Two rules carry the queue:
   `tallies` and `hosts` call it `leased`; but a stored image that is asked for again
   stays a success.
 
-Every count that a report shows is kept in `tallies`, `record_tallies` and `counters` by the transaction that changes the rows.
+Every count that a report shows is kept in `tallies`, `record_tallies` and `gbif_ids` by the transaction that changes the rows.
 
 `SCHEMA_VERSION` is the ledger's `PRAGMA user_version`. Whoever changes a table, an index or a view (a comment is no change) does
 three things, and tests are red until all three are done (docs/adr/0039):

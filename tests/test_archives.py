@@ -17,12 +17,12 @@ from d4c_images.ingest import publisher_rows
 from d4c_images.sources import open_media
 from d4c_images.sources.layout import term
 from d4c_images.sources.media_table import number_of
-from tests import archives
-from tests.archives import DWC, EML, OCCURRENCES, SIMPLE, audubon, meta, table
-from tests.downloads import Rows, ask, check_sound, load_all, zipped
-from tests.ledger_dump import differences
-from tests.program import Collection, reach
 from tests.publishers.client import Publishers
+from tests.support import archives
+from tests.support.archives import DWC, EML, OCCURRENCES, SIMPLE, audubon, meta, table
+from tests.support.downloads import Rows, ask, check_sound, load_all, zipped
+from tests.support.ledger_dump import differences
+from tests.support.program import Collection, reach
 from tests.support.sweep import thinned
 
 PUBLISHERS = Path(__file__).parent / "rows" / "publishers"

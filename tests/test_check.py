@@ -29,9 +29,9 @@ from d4c_images.report import check_progress
 from d4c_images.report.render import show_check
 from d4c_images.stores import Keep, Place
 from d4c_images.stores.pack import Packing, PackStore
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia
-from tests.sample_ledger import HOSTS, SAMPLES, Sample, add_sample, make_files, make_ledger
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia
+from tests.support.sample_ledger import HOSTS, SAMPLES, Sample, add_sample, make_files, make_ledger
 from tests.support.sweep import thinned
 
 FIRST = SAMPLES[0].path

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 from tests.support.sweep import thinned
 from tests.test_notify import FakeSlack
 

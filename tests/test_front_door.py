@@ -18,11 +18,11 @@ from d4c_images.cli import main
 from d4c_images.errors import D4CError, SourceError, UsageError
 from d4c_images.sources import open_media, path_of
 from d4c_images.sources.encoding import line_end_of
-from tests import archives
-from tests.archives import DWC, OCCURRENCES, SIMPLE, meta, table
 from tests.conftest import ROWS
-from tests.downloads import ask, load_all, row, zipped
-from tests.downloads import table as gbif_table
+from tests.support import archives
+from tests.support.archives import DWC, OCCURRENCES, SIMPLE, meta, table
+from tests.support.downloads import ask, load_all, row, zipped
+from tests.support.downloads import table as gbif_table
 from tests.support.sweep import crossed
 
 HOST = "https://media.example.org"

@@ -16,11 +16,11 @@ from d4c_images import crash
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ledger.admission.admit import Admission, Admitted
 from d4c_images.ledger.admission.chunk import Chunk
-from tests.ingest_model import Row, table
-from tests.ledger_dump import differences
-from tests.patience import PATIENCE_S
-from tests.program import Collection
 from tests.rows import big
+from tests.support.ingest_model import Row, table
+from tests.support.ledger_dump import differences
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection
 from tests.test_ingest import run, sizes
 
 N = 130_000

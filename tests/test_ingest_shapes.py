@@ -30,9 +30,9 @@ from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.rows.names import host_ids_of
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
-from tests import counting
-from tests.ingest_model import Row
-from tests.ledger_dump import differences
+from tests.support import counting
+from tests.support.ingest_model import Row
+from tests.support.ledger_dump import differences
 from tests.support.sweep import thinned
 from tests.test_ingest import NOW, query, quiet, run, settle, write
 

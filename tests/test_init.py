@@ -18,11 +18,11 @@ from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.sources import lines, open_source
 from tests.conftest import ROWS
-from tests.downloads import ask, bare, check_sound, load, row, table, zipped
-from tests.patience import PATIENCE_S
-from tests.program import Collection, reach
 from tests.publishers.client import Publishers
 from tests.rows import big
+from tests.support.downloads import ask, bare, check_sound, load, row, table, zipped
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, reach
 from tests.support.sweep import thinned
 
 REAL = (ROWS / "multimedia.txt").read_bytes()

@@ -17,8 +17,8 @@ from d4c_images.identity.archive_variants import Statement, Variant, read, writt
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ingest import publisher_rows
 from d4c_images.ledger.admission import joining
-from tests.archives import OCCURRENCES, audubon, meta, table, text
-from tests.downloads import ask, bare, check_sound, load, load_all, row, zipped
+from tests.support.archives import OCCURRENCES, audubon, meta, table, text
+from tests.support.downloads import ask, bare, check_sound, load, load_all, row, zipped
 from tests.support.sweep import thinned
 from tests.test_unfold import M, Steward, manifest, steward, view
 

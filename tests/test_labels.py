@@ -23,13 +23,13 @@ from d4c_images.ledger.file import connect, migrations, owner, views
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources import open_labels, open_source
 from d4c_images.sources.occurrence import LabelReader
-from tests import old_ledgers
-from tests.archives import DWC, meta, table
-from tests.downloads import ask, bare, load, row, zipped
-from tests.plans import STATISTICS, findings, ledger_with
-from tests.sample_ledger import BACKBONE, COL, LABELS, make_ledger
-from tests.statements import Statement
+from tests.support import old_ledgers
+from tests.support.archives import DWC, meta, table
+from tests.support.downloads import ask, bare, load, row, zipped
+from tests.support.plans import STATISTICS, findings, ledger_with
 from tests.support.properties import examples
+from tests.support.sample_ledger import BACKBONE, COL, LABELS, make_ledger
+from tests.support.statements import Statement
 
 FIELDS = (*TaxonCells._fields, *SharedCells._fields, *OwnCells._fields)
 

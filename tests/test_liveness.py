@@ -16,7 +16,7 @@ import pytest
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 from d4c_images.ledger.file import liveness
 from d4c_images.ledger.file.liveness import LOOK_S, MOST_STEP_S, SILENCE_S, Holder, Process, await_end, lives, this_process
-from tests.waiting import Waiting
+from tests.support.waiting import Waiting
 
 ME = this_process("77")
 PATH = Path("/scratch/ledger.sqlite")

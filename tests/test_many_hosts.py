@@ -26,8 +26,8 @@ from d4c_images.report.status import status_report
 from d4c_images.steward.hosts import KEEP, Group, Line
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Plan, Watcher
-from tests.counting import work_of
-from tests.program import Collection, multimedia
+from tests.support.counting import work_of
+from tests.support.program import Collection, multimedia
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
 FLICKR = parse_hosts('[hosts."*.staticflickr.com"]\ngroup = "flickr"\nconnections = 4\n')

@@ -28,10 +28,10 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.questions import audit, counter_audit, locations
 from d4c_images.ledger.rows import recount, rollup
 from d4c_images.ledger.rows.rollup import RollUpProgress, finalize
-from tests.ledger_dump import differences
-from tests.patience import PATIENCE_S
-from tests.program import PROJECT, RECOUNT_IMAGES
 from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up, recount_all, recount_images
+from tests.support.ledger_dump import differences
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, RECOUNT_IMAGES
 from tests.support.properties import examples
 from tests.support.sweep import thinned
 

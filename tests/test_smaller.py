@@ -22,9 +22,9 @@ from d4c_images.model import Claim, ErrorType, PublishedHash, Reply, Status
 from d4c_images.stores import Keep, Partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker.verify import Found, examine, look
-from tests import plain_files
-from tests.plain_files import Array, Tags
 from tests.publishers import pictures
+from tests.support import plain_files
+from tests.support.plain_files import Array, Tags
 from tests.support.properties import examples
 from tests.test_decode import saved, sniffed
 

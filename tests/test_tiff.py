@@ -17,11 +17,11 @@ from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_fax
 from d4c_images.decode.memory_budget import Room
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
-from tests import tiffs
 from tests.publishers import pictures
+from tests.support import tiffs
 from tests.support.sweep import crossed, thinned
+from tests.support.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 from tests.test_decode import check, sniffed
-from tests.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 
 KEPT = (Status.SUCCESS, ErrorType.PARTLY_READ)
 AGAIN = (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)

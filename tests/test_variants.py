@@ -24,8 +24,8 @@ from d4c_images.identity.archive_variants import (
     unite,
 )
 from d4c_images.model import Evidence
-from tests.archives import audubon
-from tests.downloads import ask, check_sound, load_all
+from tests.support.archives import audubon
+from tests.support.downloads import ask, check_sound, load_all
 
 HOST = "https://media.example.org"
 UUID = "urn:uuid:3228b6fd-6d68-4cb0-9962-bcd0e51b4fb3"

@@ -30,10 +30,10 @@ from d4c_images.worker.attempts import TROUBLES
 from d4c_images.worker.lanes import FEW_ALIKE
 from d4c_images.worker.loop import Clock, work
 from d4c_images.worker.verify import Examiner
-from tests.patience import PATIENCE_S
 from tests.publishers.breaks import large
 from tests.publishers.client import Publishers
 from tests.publishers.evils import BEHAVIOURS
+from tests.support.patience import PATIENCE_S
 
 LIMITS = Limits(connect_s=4.0, total_s=60.0, stall_s=2.0, max_bytes=5_000_000)
 HOST = "example.org"

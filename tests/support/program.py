@@ -24,10 +24,10 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import untried
 from d4c_images.sources import open_source
 from d4c_images.system import clocks
-from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-m", "d4c_images")
 HEADER = (
     "gbifID type format identifier references title description source audience created creator contributor "

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from d4c_images.identity import exact, identify, merge, parts, usable_url
 from d4c_images.model import Image
-from d4c_images.report.identities import Survey, survey_dict, survey_lines
-from d4c_images.sources.identifiers import Cell, identifier_cells
+from d4c_images.report.identities import IdentitySurvey, survey_dict, survey_lines
+from d4c_images.sources.identifiers import IdentifierCell, identifier_cells
 
 ROWS = Path(__file__).resolve().parents[1] / "tests" / "rows"
 DEFAULT = [ROWS / "multimedia.txt", ROWS / "old_order.txt", ROWS / "variants.tsv"]
@@ -68,7 +68,7 @@ def main() -> None:
         for number, path in enumerate(args.files)
         for cell in identifier_cells(path, every=args.together)
     ]
-    survey, images = Survey(), dict[str, Shown]()
+    survey, images = IdentitySurvey(), dict[str, Shown]()
     survey.take(cells, lambda cell, image: note(images, cell.text, image))
     print("\n".join(survey_lines(survey)))
     counted = survey_dict(survey)
@@ -103,7 +103,7 @@ def note(images: dict[str, Shown], text: str, image: Image | None) -> None:
         images.setdefault(image.key, Shown(image.rule)).urls.add(usable_url(text) or text)
 
 
-def ingested(cells: Iterable[Cell]) -> dict[str, int]:
+def ingested(cells: Iterable[IdentifierCell]) -> dict[str, int]:
     """Counts of a ledger that the real `init` made of the cells, one row each."""
     records: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="d4c-publishers-") as name:
@@ -154,7 +154,7 @@ def show_sample(images: dict[str, Shown], n: int, chance: random.Random) -> None
         print("\n".join(f"    {url}" for url in merge(images[key].urls, ())))
 
 
-def compare(cells: Iterable[Cell]) -> Together:
+def compare(cells: Iterable[IdentifierCell]) -> Together:
     """Rows against rules. Ids of records that are the same in two files are taken for one record."""
     urls_of = defaultdict[tuple[int, str], dict[str, str]](dict)
     for cell in cells:

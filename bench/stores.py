@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from d4c_images.stores import Keep, Place, Store
-from d4c_images.stores.pack import Packing, open_store
+from d4c_images.stores.pack import PackSettings, open_store
 from d4c_images.stores.reading import pieces
-from d4c_images.worker.threads import GROUP
+from d4c_images.worker.threads import PUTS_AT_ONCE
 
 FIRST_ID = 2_000_000_000
 IDS_PER_IMAGE = 80
@@ -38,9 +38,9 @@ class Contestant:
 
     def put(self, gbif_ids: list[int], body: bytes) -> None:
         start = time.perf_counter()
-        for at in range(0, len(gbif_ids), GROUP):
+        for at in range(0, len(gbif_ids), PUTS_AT_ONCE):
             keeps = []
-            for gbif_id in gbif_ids[at : at + GROUP]:
+            for gbif_id in gbif_ids[at : at + PUTS_AT_ONCE]:
                 partial = self.store.begin(gbif_id, 0, 1)
                 partial.write(body)
                 keeps.append(Keep(partial, "jpg"))
@@ -71,7 +71,7 @@ def main() -> None:
 
 def race(folder: Path, n: int, size: int) -> dict[str, float]:
     contestants = []
-    for name, packing in (("files", None), ("pack", Packing("00c0ffee"))):
+    for name, packing in (("files", None), ("pack", PackSettings("00c0ffee"))):
         root = folder / name
         root.mkdir()
         contestants.append(Contestant(name, root, open_store(root, packing)))

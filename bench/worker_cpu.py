@@ -18,7 +18,7 @@ from pathlib import Path
 from d4c_images.decode import Decoder
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.model import Claim, FetchOptions, Orders, Status, Turn
-from d4c_images.policy.judge import Policy
+from d4c_images.policy.judge import CodePolicy
 from d4c_images.policy.sniff import sniff
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker.loop import Clock, work
@@ -66,7 +66,7 @@ def worked(options: FetchOptions, root: Path, n_images: int, n_connections: int)
 
     orders = [Orders(tuple(turn(lane) for lane in range(HOSTS)))]
     store, fetcher = LocalStore(root), Fetcher(options)
-    reports = work(lambda _: orders.pop() if orders else Orders(closed=True), store, fetcher, Examiner(), Policy(), Clock())
+    reports = work(lambda _: orders.pop() if orders else Orders(closed=True), store, fetcher, Examiner(), CodePolicy(), Clock())
     verdicts = [outcome.verdict for report in reports for outcome in report.outcomes]
     n_success = sum(verdict is not None and verdict.status is Status.SUCCESS for verdict in verdicts)
     assert n_success == n_images, n_success

@@ -6,7 +6,7 @@ processes. `None` means "not known", never "failed".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from operator import attrgetter
@@ -107,6 +107,27 @@ class OwnCode(IntEnum):
     OTHER = -99
 
 
+class RejectReason(StrEnum):
+    """Why no image can be made of a row (`rejected_rows.reason`)."""
+
+    TOO_FEW_CELLS = "too_few_cells"
+    TOO_MANY_CELLS = "too_many_cells"
+    UNBALANCED_QUOTES = "unbalanced_quotes"
+    ROW_TOO_LONG = "row_too_long"
+    NUL_BYTES = "nul_bytes"
+    BAD_GBIF_ID = "bad_gbif_id"
+    BAD_RECORD_ID = "bad_record_id"
+    NO_IDENTIFIER = "no_identifier"
+    RELATIVE_URL = "relative_url"
+    NOT_HTTP = "not_http"
+    MALFORMED_URL = "malformed_url"
+    NOT_ONLINE = "not_online"
+    TYPE_SOUND = "type_sound"
+    TYPE_MOVING_IMAGE = "type_moving_image"
+    TYPE_OTHER = "type_other"
+    INTERACTIVE_NOT_IIIF = "interactive_not_iiif"
+
+
 class Reject(NamedTuple):
     """A row that no image can be made of, and why."""
 
@@ -115,6 +136,9 @@ class Reject(NamedTuple):
     reason: str
     row_start: str  # the first 500 characters
     gbif_id: int | None
+
+
+MAX_CANDIDATES = 40  # URLs that the ledger keeps of one image
 
 
 class Image(NamedTuple):
@@ -427,6 +451,14 @@ class Orders:
         """Both as one."""
         return Orders(self.turns + later.turns, self.drain or later.drain, self.closed or later.closed, self.end | later.end)
 
+    def lasting(self) -> Orders:
+        """What of it stays true once it has been handed over."""
+        return Orders(drain=self.drain, closed=self.closed)
+
+
+Feed = Callable[[float], Orders]
+"""Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -436,6 +468,29 @@ class Report:
     outcomes: tuple[Outcome, ...]
     finished: bool = False  # every claim of the turn has had its outcome
     hold_s: float = 0.0  # an answer has just asked for no request for so long; its own outcome may come much later
+
+
+@dataclass(slots=True)
+class Totals:
+    """What has been done so far: by one settlement, or by a run in all."""
+
+    n_settled: int = 0  # outcomes that counted
+    n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
+    n_success: int = 0
+    n_adopted: int = 0
+    n_failed: int = 0  # final failures
+    n_retry: int = 0  # transient failures that will come back
+    n_same: int = 0  # stored images whose publisher has the same bytes still
+    n_changed: int = 0  # ... has others: now they are stored
+    n_not_again: int = 0  # ... does not give them any more, or not now
+    stored_bytes: int = 0
+    received_bytes: int = 0
+    n_lent: int = 0  # of a run only, as is the next
+    n_worker_deaths: int = 0
+
+    def add(self, other: Totals) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def _pickle_as_call(noun: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.steward.compact_heap import LEAST_PRUNED
-from d4c_images.steward.host_queue import PATIENCE_S, Agenda
+from d4c_images.steward.host_queue import PASSED_OVER_S, Agenda
 
 
 def add(agenda: Agenda, number: int, when: float, least_s: float = 1.0, *, has_answered: bool = True) -> None:
@@ -100,7 +100,7 @@ def test_no_host_starves(sizes: list[int], room: int, turn_s: float) -> None:
     agenda, now = Agenda(), 0.0
     hosts = list(range(1, len(sizes) + 1))
     waiting_since = dict.fromkeys(hosts, 0.0)
-    longest_s = PATIENCE_S + turn_s * (2 * len(hosts) / room + 2)
+    longest_s = PASSED_OVER_S + turn_s * (2 * len(hosts) / room + 2)
     for one in hosts:
         add(agenda, one, now, sizes[one - 1])
     for _ in range(4 * len(hosts)):

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from d4c_images import cli
 from d4c_images.collection import check_state
-from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, Kind, check
+from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, TroubleKind, check
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader, open_reader
@@ -28,7 +28,7 @@ from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.report import check_progress
 from d4c_images.report.render import show_check
 from d4c_images.stores import Keep, Place
-from d4c_images.stores.pack import Packing, PackStore
+from d4c_images.stores.pack import PackSettings, PackStore
 from tests.support.patience import PATIENCE_S
 from tests.support.program import Collection, multimedia
 from tests.support.sample_ledger import HOSTS, SAMPLES, Sample, add_sample, make_files, make_ledger
@@ -163,33 +163,33 @@ def no_path(c: Collection) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind", "words"),
     [
-        (missing, Kind.MISSING, FIRST),
-        (folder_missing, Kind.MISSING, "77/77-00.png"),
-        (folder_instead, Kind.MISSING, "is no file"),
-        (truncated, Kind.SIZE, "3 bytes, the ledger says 11"),
-        (stray, Kind.NO_ROW, "100/000/1000000099-00.jpg"),
-        (other_extension, Kind.NO_ROW, "1000000001-00.png"),
-        (other_folder, Kind.NO_ROW, "999/1000000001-00.jpg"),
-        (file_of_a_failure, Kind.NO_ROW, "1000000005-01.jpg"),
-        (number_too_long_for_sqlite, Kind.NO_ROW, "00000-00.jpg"),
-        (odd_name, Kind.NO_ROW, "Thumbs.db"),
-        (dangling_link, Kind.NO_ROW, "link"),
-        (leftover, Kind.LEFTOVER, ".1000000003-00.4.part"),
-        (wrong_counter, Kind.COUNTER, f"{HOSTS[0]}, success, no error"),
-        (counter_of_nothing, Kind.COUNTER, "ghost"),
-        (missing_counter, Kind.COUNTER, "pending"),
-        (wrong_bytes_counter, Kind.COUNTER, "raw_unprocessed"),
-        (wrong_record_counter, Kind.COUNTER, "gbifIDs that are done: counter 4, rows 3"),
-        (wrong_record, Kind.RECORD, "gbifID 1000000001: done, 2 images, 0 stored"),
-        (unlisted_image, Kind.COUNTER, f"{HOSTS[0]}: untried images by its lists 0, by the rows 1"),
-        (lost_lease, Kind.LOST_LEASE, "image 6: its lease 5"),
-        (no_path, Kind.NO_PATH, "image 4"),
-        (lost_host, Kind.REFERENCE, "host 99 does not exist"),
-        (lost_rule, Kind.REFERENCE, "the rules of 1 images"),
-        (lost_owner, Kind.REFERENCE, "owner, row 1"),
+        (missing, TroubleKind.MISSING, FIRST),
+        (folder_missing, TroubleKind.MISSING, "77/77-00.png"),
+        (folder_instead, TroubleKind.MISSING, "is no file"),
+        (truncated, TroubleKind.SIZE, "3 bytes, the ledger says 11"),
+        (stray, TroubleKind.NO_ROW, "100/000/1000000099-00.jpg"),
+        (other_extension, TroubleKind.NO_ROW, "1000000001-00.png"),
+        (other_folder, TroubleKind.NO_ROW, "999/1000000001-00.jpg"),
+        (file_of_a_failure, TroubleKind.NO_ROW, "1000000005-01.jpg"),
+        (number_too_long_for_sqlite, TroubleKind.NO_ROW, "00000-00.jpg"),
+        (odd_name, TroubleKind.NO_ROW, "Thumbs.db"),
+        (dangling_link, TroubleKind.NO_ROW, "link"),
+        (leftover, TroubleKind.LEFTOVER, ".1000000003-00.4.part"),
+        (wrong_counter, TroubleKind.COUNTER, f"{HOSTS[0]}, success, no error"),
+        (counter_of_nothing, TroubleKind.COUNTER, "ghost"),
+        (missing_counter, TroubleKind.COUNTER, "pending"),
+        (wrong_bytes_counter, TroubleKind.COUNTER, "raw_unprocessed"),
+        (wrong_record_counter, TroubleKind.COUNTER, "gbifIDs that are done: counter 4, rows 3"),
+        (wrong_record, TroubleKind.RECORD, "gbifID 1000000001: done, 2 images, 0 stored"),
+        (unlisted_image, TroubleKind.COUNTER, f"{HOSTS[0]}: untried images by its lists 0, by the rows 1"),
+        (lost_lease, TroubleKind.LOST_LEASE, "image 6: its lease 5"),
+        (no_path, TroubleKind.NO_PATH, "image 4"),
+        (lost_host, TroubleKind.REFERENCE, "host 99 does not exist"),
+        (lost_rule, TroubleKind.REFERENCE, "the rules of 1 images"),
+        (lost_owner, TroubleKind.REFERENCE, "owner, row 1"),
     ],
 )
-def test_each_kind_of_damage(collection: Collection, damage: Callable[[Collection], None], kind: Kind, words: str) -> None:
+def test_each_kind_of_damage(collection: Collection, damage: Callable[[Collection], None], kind: TroubleKind, words: str) -> None:
     damage(collection)
     report = checked(collection)
     assert not report.ok
@@ -268,14 +268,14 @@ def test_a_job_log_gets_a_line_while_one_statement_runs(monkeypatch: pytest.Monk
 
 def test_a_check_of_files_goes_on_where_it_was_stopped(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_state, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(audit, "STEP_ROWS", 3)
+    monkeypatch.setattr(audit, "AUDIT_STEP_ROWS", 3)
     ledger_path = collection.ledger.rename(collection.root / "ledger.sqlite")
     (collection.root / "Thumbs.db").write_bytes(b"")
     (collection.root / SAMPLES[3].path).write_bytes(b"x")
     calls: list[CheckProgress] = []
     with open_reader(ledger_path) as ledger:
         whole = check(ledger, collection.root, progress=calls.append)
-    assert set(whole.counts) == {Kind.SIZE, Kind.NO_ROW}
+    assert set(whole.counts) == {TroubleKind.SIZE, TroubleKind.NO_ROW}
     for n in range(len(calls)):
         some = iter(calls[:n])
 
@@ -353,7 +353,7 @@ def test_files_of_one_record_are_checked_in_linear_time(tmp_path: Path) -> None:
 def test_changed_bytes_of_the_same_size_are_found_by_hash(collection: Collection) -> None:
     (collection.root / FIRST).write_bytes(b"first imagE")
     assert checked(collection).ok
-    assert checked(collection, sha256=True).counts == {Kind.SHA256: 1}
+    assert checked(collection, sha256=True).counts == {TroubleKind.SHA256: 1}
 
 
 def test_a_damaged_database_is_one_finding_and_the_end(collection: Collection) -> None:
@@ -367,7 +367,7 @@ def test_a_damaged_database_is_one_finding_and_the_end(collection: Collection) -
         file.seek((root_page - 1) * size + 3)
         file.write(b"\0\0")  # the index says that it holds nothing
     report = checked(collection)
-    assert set(report.counts) == {Kind.DATABASE}
+    assert set(report.counts) == {TroubleKind.DATABASE}
     assert report.n_files == 0
 
 
@@ -375,7 +375,7 @@ def test_many_findings_are_counted_and_some_are_told(collection: Collection) -> 
     for n in range(50):
         (collection.root / f"stray{n}").write_bytes(b"")
     report = checked(collection)
-    assert report.counts == {Kind.NO_ROW: 50}
+    assert report.counts == {TroubleKind.NO_ROW: 50}
     assert len(report.samples) == 20
 
 
@@ -419,7 +419,7 @@ def packed(collection: Collection) -> Collection:
 
 def pack(collection: Collection, *samples: Sample) -> dict[str, Place]:
     """Put their files into a shard; where they lie there, by the path of each."""
-    store = PackStore(collection.root, Packing("00c0ffee"))
+    store = PackStore(collection.root, PackSettings("00c0ffee"))
     keeps = []
     for sample in samples:
         partial = store.begin(sample.gbif_id, sample.image_no, 1)
@@ -468,16 +468,16 @@ def no_shard(c: Collection) -> None:
 @pytest.mark.parametrize(
     ("damage", "counts", "words"),
     [
-        (shard_missing, {Kind.MISSING: 4}, f"{SHARD} at 1536 (image 1)"),
-        (no_image_there, {Kind.MISSING: 1}, "(image 4) is no image"),
-        (another_size, {Kind.SIZE: 1}, f"{SHARD} at 1536: 11 bytes, the ledger says 12"),
-        (torn, {Kind.TORN: 1}, f"{SHARD} behind byte"),
-        (of_another_ledger, {Kind.NO_ROW: 1}, "no row names any of its 4 images"),
-        (no_shard, {Kind.NO_ROW: 1}, "packs/mine.tar"),
+        (shard_missing, {TroubleKind.MISSING: 4}, f"{SHARD} at 1536 (image 1)"),
+        (no_image_there, {TroubleKind.MISSING: 1}, "(image 4) is no image"),
+        (another_size, {TroubleKind.SIZE: 1}, f"{SHARD} at 1536: 11 bytes, the ledger says 12"),
+        (torn, {TroubleKind.TORN: 1}, f"{SHARD} behind byte"),
+        (of_another_ledger, {TroubleKind.NO_ROW: 1}, "no row names any of its 4 images"),
+        (no_shard, {TroubleKind.NO_ROW: 1}, "packs/mine.tar"),
     ],
 )
 def test_each_kind_of_damage_of_a_shard(
-    packed: Collection, damage: Callable[[Collection], None], counts: dict[Kind, int], words: str
+    packed: Collection, damage: Callable[[Collection], None], counts: dict[TroubleKind, int], words: str
 ) -> None:
     damage(packed)
     report = checked(packed)
@@ -490,7 +490,7 @@ def test_changed_bytes_in_a_shard_are_found_by_hash(packed: Collection) -> None:
         shard.seek(1536)
         shard.write(b"F")
     assert checked(packed).ok
-    assert checked(packed, sha256=True).counts == {Kind.SHA256: 1}
+    assert checked(packed, sha256=True).counts == {TroubleKind.SHA256: 1}
 
 
 def test_images_in_a_shard_may_be_in_work_to_be_adopted_or_of_no_use(packed: Collection) -> None:
@@ -510,7 +510,7 @@ def test_records_that_an_init_still_holds_back_are_no_finding(collection: Collec
     collection.sql("UPDATE record_tallies SET n = n + 2 WHERE status = 'pending'; UPDATE caught_up SET recorded_image_id = 8")
     assert checked(collection).ok
     collection.sql("UPDATE record_tallies SET n = n + 1 WHERE status = 'pending'")
-    assert checked(collection).counts == {Kind.COUNTER: 1}, "more than it can hold back"
+    assert checked(collection).counts == {TroubleKind.COUNTER: 1}, "more than it can hold back"
 
 
 def test_a_root_that_is_not_there_is_refused(collection: Collection, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_named_wait_is_no_longer_for_a_host_that_was_forgotten(monkeypatch: py
         db, roster, now, real = ledger.connection, Roster(HostTable(), Scope()), clocks.now(), time.time
         roster.know(db, 1, now)
         monkeypatch.setattr(time, "time", lambda: real() + DAY)
-        silence = Silence(pace.Policy(), None)
+        silence = Silence(pace.BlockPolicy(), None)
         for news in (pace.News(n_bad=1, retry_after_s=600.0), pace.News(n_ok=1)):  # the second one was under way
             feedback.draw(db, roster, silence, {1: news}, now)
             (until,) = db.execute("SELECT blocked_until FROM host_rows WHERE host_id = 1").fetchone()

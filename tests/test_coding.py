@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from d4c_images.fetch import Fetcher, Request
-from d4c_images.fetch.coding import MOST_MEMBERS, PIECE_BYTES, Unpacker, named_codings, unpacker
+from d4c_images.fetch.coding import DECODED_AT_ONCE_BYTES, MOST_MEMBERS, Unpacker, named_codings, unpacker
 from d4c_images.identity.manifest import MAX_BYTES
 from d4c_images.model import ErrorType, FetchOptions, Limits, Orders, OwnCode, Reply, Status
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from tests.publishers import pictures
 from tests.support.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for
@@ -124,7 +124,7 @@ def test_every_combination_of_what_is_said_and_what_is_sent(real: str, status: i
     seen = set()
     for path, reply, body in asked(answers):
         name, length = cases[path]
-        verdict = judge(reply, Policy(), 0.0)
+        verdict = judge(reply, CodePolicy(), 0.0)
         what = (name, length, reply.code, reply.error, verdict)
         seen.add(path)
         if status >= 400:
@@ -157,7 +157,7 @@ def test_some_of_these_combinations() -> None:
     answers = {path: wire(200, name, CODINGS[real](JPEG), length) for path, (real, name, length) in cases.items()}
     for path, reply, body in asked(answers):
         real, name, length = cases[path]
-        verdict = judge(reply, Policy(), 0.0)
+        verdict = judge(reply, CodePolicy(), 0.0)
         is_stored = length in ("right", "chunked") and is_readable(real, name)
         assert (verdict.status is Status.SUCCESS) is is_stored, (cases[path], reply.code, verdict)
         assert body == JPEG or not is_stored
@@ -177,7 +177,7 @@ def unpacked(body: bytes, named: tuple[str, ...] = (), step: int = 7) -> tuple[b
     taking = Unpacker(named)
     pieces = [piece for at in range(0, len(body), step) for piece in taking.feed(body[at : at + step])]
     pieces += taking.end()
-    assert all(len(piece) <= max(PIECE_BYTES, 1024 + step) for piece in pieces)
+    assert all(len(piece) <= max(DECODED_AT_ONCE_BYTES, 1024 + step) for piece in pieces)
     return b"".join(pieces), taking
 
 
@@ -217,7 +217,7 @@ def test_a_bomb_comes_in_small_pieces() -> None:
     taking, n = Unpacker(()), 0
     for piece in taking.feed(bomb + bytes(1024)):
         n += len(piece)
-        assert len(piece) <= PIECE_BYTES
+        assert len(piece) <= DECODED_AT_ONCE_BYTES
     assert n == 100_000_000
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
@@ -258,7 +258,7 @@ def test_of_a_text_no_more_is_read_than_a_document_may_have() -> None:
             assert body == picture
         else:
             assert MAX_BYTES < len(body) <= MAX_BYTES + 256 * 1024
-            assert judge(reply, Policy(), 0.0).error_type == ErrorType.INVALID_CONTENT_TYPE
+            assert judge(reply, CodePolicy(), 0.0).error_type == ErrorType.INVALID_CONTENT_TYPE
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_missing_contact_is_said_once_and_before_the_first_request(tmp_path: P
     collection = Collection(tmp_path, {"D4C_CONTACT": ""})
     collection.load(multimedia(tmp_path / "multimedia.txt", [(1, "http://a.example.org/1.jpg")]))
     first, *others = collection.run("download", *reach(publishers)).splitlines()
-    assert first == contact.MISSING
+    assert first == contact.NO_CONTACT
     assert not any("D4C_CONTACT" in line for line in others)
     reached = Collection(tmp_path, {"D4C_CONTACT": "you@example.edu"})
     assert "D4C_CONTACT" not in reached.run("download", *reach(publishers))

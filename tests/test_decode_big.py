@@ -17,8 +17,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageChops
 
-from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, png, tiff
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, mapped, png, tiff
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests.publishers import pictures
@@ -30,9 +30,9 @@ SIZE = (1300, 900)  # more than two pieces
 SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", SIZE)))
 
 
-def tight(max_edge: int | None = None, most_bytes: int = tiff.PIECE_BYTES) -> Decoder:
+def tight(max_edge: int | None = None, most_bytes: int = tiff.PIECE_MEMORY_BYTES) -> Decoder:
     """For which everything here is large."""
-    return Decoder(max_edge, Room(own_bytes=tiff.PIECE_BYTES, common_bytes=most_bytes))
+    return Decoder(max_edge, MemoryBudget(own_bytes=tiff.PIECE_MEMORY_BYTES, common_bytes=most_bytes))
 
 
 # TIFF in pieces
@@ -171,30 +171,30 @@ def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PNGS))
 def test_a_large_png_is_read_to_its_end(tmp_path: Path, name: str) -> None:
     body = PNGS[name]
-    assert check(tmp_path, body, Decoder(room=Room(1000, 1000))).ok
+    assert check(tmp_path, body, Decoder(room=MemoryBudget(1000, 1000))).ok
     for end in (len(body) // 2, len(body) - 20, len(body) - 12, len(body) - 1):
-        assert check(tmp_path, body[:end], Decoder(room=Room(1000, 1000)), of=body).reason is DecodeFault.TRUNCATED
+        assert check(tmp_path, body[:end], Decoder(room=MemoryBudget(1000, 1000)), of=body).reason is DecodeFault.TRUNCATED
     for at in range(40, len(body), len(body) // 7):
         wrong = bytearray(body)
         wrong[at] ^= 1
-        assert not check(tmp_path, bytes(wrong), Decoder(room=Room(1000, 1000)), of=body).ok
+        assert not check(tmp_path, bytes(wrong), Decoder(room=MemoryBudget(1000, 1000)), of=body).ok
 
 
 def test_a_large_png_may_be_interlaced(tmp_path: Path) -> None:
     body = interlaced(203, 101)
     with Image.open(io.BytesIO(body)) as picture:
         picture.load()
-    assert check(tmp_path, body, Decoder(room=Room(1000, 1000))).ok
+    assert check(tmp_path, body, Decoder(room=MemoryBudget(1000, 1000))).ok
     lacking = interlaced(203, 102).replace(struct.pack(">II", 203, 102), struct.pack(">II", 203, 190), 1)
     crc = struct.pack(">I", zlib.crc32(lacking[12:29]))
-    assert not check(tmp_path, lacking[:29] + crc + lacking[33:], Decoder(room=Room(1000, 1000))).ok
+    assert not check(tmp_path, lacking[:29] + crc + lacking[33:], Decoder(room=MemoryBudget(1000, 1000))).ok
 
 
 def test_what_is_packed_behind_a_png_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_of(struct.pack(">IIBBBBB", 10, 10, 8, 0, 0, 0, 0), bytes(50_000_000)))
     with path.open("rb") as file:
-        assert sum(map(len, png.inflated(file, png.header_of(file).size_bytes()))) <= 110 + png.BLOCK
+        assert sum(map(len, png.inflated(file, png.header_of(file).size_bytes()))) <= 110 + png.READ_AT_ONCE_BYTES
 
 
 def test_a_header_may_be_as_large_as_a_body(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def scans_of(body: bytes) -> list[int]:
 
 def test_a_progressive_jpeg_that_is_too_large_is_not_decoded_and_says_so(tmp_path: Path) -> None:
     body = pictures.jpeg("a sheet", SIZE, kind="progressive")
-    small = Decoder(room=Room(1_000_000, 3_000_000))
+    small = Decoder(room=MemoryBudget(1_000_000, 3_000_000))
     found = check(tmp_path, body, small)
     assert (found.ok, found.reason, found.width) == (True, DecodeFault.UNREAD, 1300)
     scans = scans_of(body)
@@ -244,8 +244,8 @@ def test_how_much_a_jpeg_takes_depends_on_its_scans() -> None:
 
 
 def test_a_large_jpeg_is_read_from_a_mapped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "MAPPED_BYTES", 1000)
-    monkeypatch.setattr(jpeg, "GIVE_BACK_S", 0.0001)
+    monkeypatch.setattr(mapped, "MAPPED_BYTES", 1000)
+    monkeypatch.setattr(mapped, "GIVE_BACK_S", 0.0001)
     body = pictures.jpeg("a sheet", SIZE)
     for _ in range(20):
         assert check(tmp_path, body) == DecodeResult(True, None, None, *SIZE, "image/jpeg", "jpg")
@@ -254,7 +254,7 @@ def test_a_large_jpeg_is_read_from_a_mapped_file(tmp_path: Path, monkeypatch: py
 
 def test_a_jpeg_2000_is_read_at_a_lower_resolution(tmp_path: Path) -> None:
     body = pictures.jp2("a sheet", SIZE)
-    small = Decoder(room=Room(2_000_000, 2_000_000))
+    small = Decoder(room=MemoryBudget(2_000_000, 2_000_000))
     assert check(tmp_path, body, small) == DecodeResult(True, None, None, *SIZE, "image/jp2", "jp2")
     for share in (0.3, 0.6, 0.9):
         cut = body[: int(len(body) * share)]
@@ -306,14 +306,14 @@ def test_what_takes_long_is_told_before(tmp_path: Path) -> None:
     body = pictures.jpeg("a sheet", SIZE, kind="progressive")
     path = tmp_path / "sheet.jpg"
     path.write_bytes(body)
-    decoder = Decoder(room=Room(1_000_000, 10_000_000))
+    decoder = Decoder(room=MemoryBudget(1_000_000, 10_000_000))
     with pytest.raises(TakesLong):
         decoder.check(path, sniffed(body), may_take_long=False)
     assert decoder.check(path, sniffed(body)).ok
 
 
 def test_decodes_wait_for_room() -> None:
-    room, order = Room(10, 100), []
+    room, order = MemoryBudget(10, 100), []
 
     def take(need_bytes: int) -> None:
         with room.taken(need_bytes):
@@ -332,7 +332,7 @@ def test_decodes_wait_for_room() -> None:
 
 
 def test_one_at_a_time_has_the_common_share() -> None:
-    rooms, order = (Room(10, 100), Room(10, 100)), []
+    rooms, order = (MemoryBudget(10, 100), MemoryBudget(10, 100)), []
 
     def take() -> None:
         with rooms[1].taken(50):

@@ -9,21 +9,21 @@ import pytest
 
 from d4c_images.model import ErrorType, Reply, Sign, Status, Turn, Verdict
 from d4c_images.policy import page_signs
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from d4c_images.policy.shut_door import (
-    KEPT,
     SIGNED,
     SIGNED_AT_FIRST,
+    SUSPECTS_KEPT,
     UNSIGNED,
     Answer,
+    AnswerKind,
     Door,
-    Kind,
     in_words,
     kind_of,
     names_picture,
     page_of,
 )
-from d4c_images.worker.lanes import Job, Lane
+from d4c_images.worker.lanes import Lane, OpenTurn
 
 ROWS = [line.split("\t") for line in (Path(__file__).parent / "tables" / "signs.tsv").read_text(encoding="utf-8").splitlines()[1:]]
 
@@ -54,7 +54,7 @@ def test_signs_in_headers(headers: dict[str, str], sign: Sign | None) -> None:
 
 def test_a_certain_sign_fails_no_image_for_good() -> None:
     reply = Reply(403, "http://a/", "http://a/", {"cf-mitigated": "challenge"}, head=b"<html>no", tail=b"<html>no", size_bytes=8)
-    verdict = judge(reply, Policy(), 0.0)
+    verdict = judge(reply, CodePolicy(), 0.0)
     assert (verdict.status, verdict.error_type, verdict.sign) == (Status.FAILED_TRANSIENT, "http_403", Sign.BOT_CHECK)
     assert (verdict.host_trouble, verdict.try_next) == (True, False)
 
@@ -130,7 +130,7 @@ def test_a_page_between_pictures_is_about_images(code: int, sign: Sign | None) -
         door.picture()
     assert door.is_mixed
     assert met(door, image_id, 500, code, sign) == 101
-    assert len(door.suspects) == KEPT
+    assert len(door.suspects) == SUSPECTS_KEPT
 
 
 def test_the_same_image_again_is_no_other_image() -> None:
@@ -171,20 +171,20 @@ def test_which_pages_are_alike(one: tuple[int, str | None], other: tuple[int, st
 @pytest.mark.parametrize(
     ("code", "verdict", "kind"),
     [
-        (200, Verdict(Status.SUCCESS), Kind.PICTURE),
-        (403, Verdict(Status.FAILED_PERMANENT, "http_403"), Kind.PAGE),
-        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE), Kind.PAGE),
-        (403, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), Kind.NEITHER),
-        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.QUOTA), Kind.PAGE),
-        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.BOT_CHECK), Kind.PAGE),
-        (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), Kind.NEITHER),
-        (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, sign=Sign.MAINTENANCE), Kind.PAGE),
-        (-1, Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT), Kind.NEITHER),
-        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE), Kind.NEITHER),
-        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.ROBOTS_TAG), Kind.NEITHER),
+        (200, Verdict(Status.SUCCESS), AnswerKind.PICTURE),
+        (403, Verdict(Status.FAILED_PERMANENT, "http_403"), AnswerKind.PAGE),
+        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE), AnswerKind.PAGE),
+        (403, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED), AnswerKind.NEITHER),
+        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.QUOTA), AnswerKind.PAGE),
+        (429, Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, sign=Sign.BOT_CHECK), AnswerKind.PAGE),
+        (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR), AnswerKind.NEITHER),
+        (503, Verdict(Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, sign=Sign.MAINTENANCE), AnswerKind.PAGE),
+        (-1, Verdict(Status.FAILED_TRANSIENT, ErrorType.TIMEOUT), AnswerKind.NEITHER),
+        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.NOT_AN_IMAGE), AnswerKind.NEITHER),
+        (200, Verdict(Status.FAILED_PERMANENT, ErrorType.ROBOTS_TAG), AnswerKind.NEITHER),
     ],
 )
-def test_what_counts_as_a_page(code: int, verdict: Verdict, kind: Kind) -> None:
+def test_what_counts_as_a_page(code: int, verdict: Verdict, kind: AnswerKind) -> None:
     assert kind_of(code, verdict) is kind
 
 
@@ -221,7 +221,7 @@ def test_a_worker_gives_the_rest_of_a_turn_back_once_in_a_row(code: int, sign: S
     verdict = answer(1, code, sign).verdict
     page, picture = "http://a.org/1", "http://a.org/1.jpg"
     assert [lane.has_met_page(code, verdict, page) for _ in range(30)].count(True) == gives_back
-    lane.jobs = [Job(Turn(1, "a.org", 0, 1, 0.0, 0.0, ()), deque())]
+    lane.jobs = [OpenTurn(Turn(1, "a.org", 0, 1, 0.0, 0.0, ()), deque())]
     lane.has_got_picture(0.1)
     assert [lane.has_met_page(code, verdict, page) for _ in range(30)].count(True) == (gives_back or code == 200)
     lane = Lane(("a.org", 0), None)  # type: ignore[arg-type]

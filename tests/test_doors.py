@@ -16,12 +16,12 @@ from d4c_images.ledger.file import connect
 from d4c_images.ledger.queue import refetching, wishes
 from d4c_images.ledger.queue.requeue import requeue_failed
 from d4c_images.model import Blob, Failure, Move, Orders, Outcome, Reply, Report, Status, Turn, Verdict
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from d4c_images.policy.limits import parse_hosts
 from d4c_images.report.announce import Announcer
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Joined, Plan, Reported, Watcher
-from d4c_images.worker.lanes import FEW_ALIKE, Job, Lane
+from d4c_images.worker.lanes import FEW_ALIKE, Lane, OpenTurn
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of
 from tests.support.sweep import thinned
 
@@ -63,7 +63,8 @@ def denied(image_id: int) -> Page:
 
 def verdict_of(page: Page) -> Verdict:
     code, headers, body = page
-    return judge(Reply(code, "http://a/", "http://a/", headers, head=body, tail=body[-1024:], size_bytes=len(body)), Policy(), 0.0)
+    reply = Reply(code, "http://a/", "http://a/", headers, head=body, tail=body[-1024:], size_bytes=len(body))
+    return judge(reply, CodePolicy(), 0.0)
 
 
 class ShutDoor:
@@ -459,7 +460,7 @@ class Redirecting(Publisher):
         if not any((other.host, other.lane) == key and other is not turn for _, other in self.under_way.values()):
             self._lanes[key] = Lane(key, None)  # type: ignore[arg-type]
         lane = self._lanes[key]
-        lane.jobs, rounds = [Job(turn, deque())], Rounds(turn, self._free_at(turn), self.latency_s)
+        lane.jobs, rounds = [OpenTurn(turn, deque())], Rounds(turn, self._free_at(turn), self.latency_s)
         for number, claim in enumerate(turn.claims):
             at = rounds.next()
             rounds.n_alike = 0 if turn.leads_to else lane.n_led

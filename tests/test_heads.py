@@ -10,7 +10,7 @@ from d4c_images.fetch import Fetcher, Request, Unfinished
 from d4c_images.fetch.body import Body
 from d4c_images.fetch.urls import requestable
 from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, Status
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from tests.publishers import pictures
 from tests.support.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for
@@ -141,7 +141,7 @@ def test_what_is_a_whole_although_nobody_asked_for_a_part(
     headers = ["Content-Type: image/jpeg"] + ([f"Content-Range: {content_range}"] if content_range is not None else [])
     with Scripted(lambda asked: answer(code, *headers, body=body)) as server:
         (reply,) = asked_for(["/1"], server)
-    verdict = judge(reply, Policy(), 0.0)
+    verdict = judge(reply, CodePolicy(), 0.0)
     wanted = (Status.SUCCESS, None) if is_whole else (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)
     assert (verdict.status, verdict.error_type) == wanted
     assert is_whole or "although the whole was asked for" in str(verdict.detail)

@@ -12,7 +12,7 @@ from d4c_images.cli import main
 from d4c_images.errors import SourceError, UsageError
 from d4c_images.identity import RULES, identify, usable_url
 from d4c_images.identity.explain import Role, changes, explain
-from d4c_images.report.identities import Survey
+from d4c_images.report.identities import IdentitySurvey
 from d4c_images.sources.identifiers import identifier_cells
 from tests.support.tabular import rows
 
@@ -167,7 +167,7 @@ def test_rows_without_a_picture_are_counted_by_reason(tmp_path: Path) -> None:
     lines = [f"7,{kind},https://example.org/{at}.jpg\n" for at, kind in enumerate(kinds)]
     for header in ("coreid,type,accessURI\n", "whose,type,accessURI\n"):
         table.write_text(header + "".join(lines), encoding="utf-8")
-        survey = Survey()
+        survey = IdentitySurvey()
         survey.take(identifier_cells(table))
         assert survey.cells == 5
         assert dict(survey.reasons) == {"type_sound": 1, "type_moving_image": 1, "type_other": 1}

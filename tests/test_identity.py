@@ -20,11 +20,11 @@ from d4c_images.identity import (
     usable_url,
 )
 from d4c_images.identity.rule import SHORTCUT_PREFIX, Shortcut
-from d4c_images.identity.url import MALFORMED_URL, NO_IDENTIFIER, NOT_HTTP
+from d4c_images.model import RejectReason
 from tests.support.sweep import holds_for_each
 from tests.support.tabular import rows
 
-REASONS = (NO_IDENTIFIER, NOT_HTTP, MALFORMED_URL)
+REASONS = (RejectReason.NO_IDENTIFIER, RejectReason.NOT_HTTP, RejectReason.MALFORMED_URL)
 SERVICE = "https://iiif.example.org/iiif/2/ab"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from d4c_images.errors import SourceDamaged, SourceError
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ingest.chunks import chunks
-from d4c_images.ingest.ingest import IngestSummary, Progress, ingest, ingest_labels
+from d4c_images.ingest.ingest import IngestSummary, StreamProgress, ingest, ingest_labels
 from d4c_images.ledger.admission import admit, records, recovery
 from d4c_images.ledger.admission.archives import ArchiveCounts
 from d4c_images.ledger.file import owner
@@ -35,7 +35,7 @@ ROWS = Path(__file__).parent / "rows"
 NOW = 1_700_000_000.0
 
 
-def quiet(progress: Progress) -> None:
+def quiet(progress: StreamProgress) -> None:
     """Nobody looks on."""
 
 
@@ -125,7 +125,7 @@ def sizes(block_bytes: int, rows: int, held: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "BLOCK_BYTES", block_bytes)
         patch.setattr(ingest_module, "ROWS_PER_TRANSACTION", rows)
-        patch.setattr(admit, "MAX_HELD", held)
+        patch.setattr(admit, "MAX_HELD_ROWS", held)
         yield
 
 
@@ -241,9 +241,9 @@ def test_a_limit_leaves_the_rest_for_later(tmp_path: Path) -> None:
 def test_progress_hears_of_every_committed_group(tmp_path: Path) -> None:
     source = open_source(write(tmp_path / "a.txt", [Row(n, f"https://a.example.org/{n}.jpg") for n in range(1, 50)]))
     ledger = open_ledger(tmp_path / "ledger", create=True)
-    heard: list[Progress] = []
+    heard: list[StreamProgress] = []
 
-    def hear(progress: Progress) -> None:
+    def hear(progress: StreamProgress) -> None:
         rows = query(tmp_path / "ledger", "SELECT rows_done, offset_bytes FROM archives")
         assert rows == [(progress.rows, progress.bytes_done)]
         heard.append(progress)
@@ -252,7 +252,7 @@ def test_progress_hears_of_every_committed_group(tmp_path: Path) -> None:
         ingest(ledger, source, None, hear, lambda: NOW, in_process=True)
     ledger.close()
     assert len(heard) >= 4
-    assert heard[-1] == Progress(49, source.size_bytes, source.size_bytes)
+    assert heard[-1] == StreamProgress(49, source.size_bytes, source.size_bytes)
 
 
 def test_another_process_reads_and_the_ledger_is_the_same(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def settle(ledger: Path, verdicts: dict[int, Verdict]) -> None:
     """Lend the images and settle them so."""
     opened = open_ledger(ledger)
     run_id = owner.take(opened, "download", owner.this_process(), NOW)
-    terms = lending.Terms(0, 2, 0.0, 100, NOW + 60)
+    terms = lending.TurnTerms(0, 2, 0.0, 100, NOW + 60)
     with opened.transaction() as db:
         for host_id, host in db.execute("SELECT host_id, host FROM host_rows").fetchall():
             turn = lending.lend(db, run_id, host_id, host, terms, 4, NOW)
@@ -465,7 +465,7 @@ def test_long_labels_are_cut_and_noted(tmp_path: Path) -> None:
     lines = [f"{number}\tBellis {name}\tC{catalog_number}" for number, name, catalog_number in rows]
     table = "gbifID\tscientificName\tcatalogNumber\n" + "\n".join(lines) + "\n"
     (tmp_path / "occurrence.txt").write_text(table)
-    counts = label(ledger, tmp_path, {"ledger.admission.labels.HELD_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
+    counts = label(ledger, tmp_path, {"ledger.admission.labels.HELD_LABEL_BYTES": 1, "sources.lines.BLOCK_BYTES": 4_000})
     assert counts.notes == {"scientific_name_cut": 3, "catalog_number_cut": 1}, "records 7 and 8 have no image"
     names = query(ledger, "SELECT scientific_name, catalog_number FROM labels ORDER BY gbif_id")
     assert names[0] == (f"Bellis {'x' * (2_000 - 7)}…", "C999")

@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.identity.archive_variants import Statement, joined
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ingest import chunks, publisher_rows
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ingest.ingest import ingest_labels
@@ -28,6 +27,7 @@ from d4c_images.ledger.admission.write_buffer import MAX_RUNS, SortedRuns
 from d4c_images.ledger.file import owner, writing
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.rows.names import host_ids_of
+from d4c_images.model import MAX_CANDIDATES
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
 from tests.support import counting
@@ -335,7 +335,7 @@ def test_labels_that_were_held_are_read_again(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 2_000)
-        patch.setattr(labels, "HELD_BYTES", 60_000)
+        patch.setattr(labels, "HELD_LABEL_BYTES", 60_000)
         patch.setattr(labels, "ROWS_PER_TRANSACTION", 100)
         patch.setattr("d4c_images.crash.point", die)
         with pytest.raises(KeyboardInterrupt):
@@ -373,7 +373,7 @@ def test_what_is_numbered_is_forgotten_in_time(tmp_path: Path) -> None:
     run(tmp_path / "one", source)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "MAX_HOSTS", 20)
-        patch.setattr(chunks, "MAX_TEXT_BYTES", 5_000)
+        patch.setattr(chunks, "NUMBERED_TEXT_BYTES", 5_000)
         patch.setattr("d4c_images.sources.lines.BLOCK_BYTES", 1_000)
         run(tmp_path / "other", source)
     assert differences(tmp_path / "one", tmp_path / "other") == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.batch.job_scripts import COMMANDS, Terms, script
+from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, script
 from d4c_images.cli import build_parser, main
 from d4c_images.errors import UsageError
 from d4c_images.settings import Scheduler, Settings
@@ -117,9 +117,9 @@ def test_house_style(script: Path) -> None:
 
 
 @pytest.mark.parametrize("scheduler", list(Scheduler))
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", JOB_COMMANDS)
 def test_shellcheck_finds_nothing(scheduler: Scheduler, command: str, tmp_path: Path) -> None:
-    terms = Terms(86400.0, 16, "night-1", "proj", "long.q", "me@example.org", 9, ("--host", "a b'c", "--limit=5"))
+    terms = JobTerms(86400.0, 16, "night-1", "proj", "long.q", "me@example.org", 9, ("--host", "a b'c", "--limit=5"))
     text = script(scheduler, command, terms)
     (tmp_path / "job.sh").write_text(text)
     found = subprocess.run([str(SHELLCHECK), str(tmp_path / "job.sh")], capture_output=True, text=True, check=False)
@@ -139,7 +139,7 @@ def test_shell_scripts_of_the_project_pass_shellcheck() -> None:
 @pytest.mark.parametrize("word", ["two words", "a\n#$ -l x", "-x", "$(id)", ""])
 def test_a_word_that_would_change_the_script_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="cannot stand in a job script"):
-        script(Scheduler.SLURM, "download", Terms(project=word))
+        script(Scheduler.SLURM, "download", JobTerms(project=word))
 
 
 def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:

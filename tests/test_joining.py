@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.identity.archive_variants import Statement, Variant, read, written
+from d4c_images.identity.archive_variants import StatedUrl, Statement, read, written
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ingest import publisher_rows
 from d4c_images.ledger.admission import joining
@@ -335,7 +335,7 @@ def test_what_an_ingest_has_joined_is_settled_by_the_next_one_if_it_dies(tmp_pat
 
 
 def test_a_statement_is_read_as_it_was_written() -> None:
-    variants = (Variant("https://a/1", "access", True, 4, 3, "md5", "0" * 32), Variant("https://a/2", "good", False))
+    variants = (StatedUrl("https://a/1", "access", True, 4, 3, "md5", "0" * 32), StatedUrl("https://a/2", "good", False))
     said = Statement(variants, frozenset({"https://a/1", UUID + "1"}), "https://a/0", "best", ("", "a title"))
     found = read(written(said) or "")
     assert found._replace(words=()) == said._replace(words=())
@@ -347,7 +347,7 @@ def test_a_statement_is_read_as_it_was_written() -> None:
 
 
 def test_what_cannot_be_joined_is_not_remembered() -> None:
-    plain = Variant("https://a/1", "access", True)
+    plain = StatedUrl("https://a/1", "access", True)
     assert written(Statement((plain,), frozenset({plain.url}), words=("a title",))) is None
     assert written(Statement((plain._replace(url="x" * 10_000),), frozenset({UUID + "1"}))) is None
 

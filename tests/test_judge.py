@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict
-from d4c_images.policy.judge import DecodeFault, DecodeResult, Policy, judge, judge_decoded, readable_text
+from d4c_images.policy.judge import CodePolicy, DecodeFault, DecodeResult, judge, judge_decoded, readable_text
 from d4c_images.policy.waits import MAX_RETRY_AFTER_S
 from tests.publishers import pictures, rawfiles
 from tests.support.tabular import rows
@@ -34,7 +34,7 @@ def reply(
 def test_an_answer_gets_the_verdict_of_its_row(
     code: str, headers: str, body: str, status: str, error_type: str, flags: str, wait: str, said: str
 ) -> None:
-    verdict = judge(reply(int(code), headers, BODIES.get(body, body.encode())), Policy(), NOW)
+    verdict = judge(reply(int(code), headers, BODIES.get(body, body.encode())), CodePolicy(), NOW)
     assert (verdict.status, verdict.error_type or "") == (status, error_type)
     assert ("h" * verdict.host_trouble) + ("n" * verdict.try_next) == flags
     assert verdict.wait_s == (float(wait) if wait else None)
@@ -46,15 +46,15 @@ def test_the_table_has_every_code_of_our_own() -> None:
 
 
 def test_every_refusal_but_the_named_ones_is_permanent() -> None:
-    transient = {code for code in range(400, 500) if judge(reply(code), Policy(), NOW).status is Status.FAILED_TRANSIENT}
+    transient = {code for code in range(400, 500) if judge(reply(code), CodePolicy(), NOW).status is Status.FAILED_TRANSIENT}
     assert transient == {408, 420, 425, 429}
     assert all(
-        judge(reply(code), Policy(), NOW).error_type == f"http_{code}" for code in range(400, 500) if code not in transient
+        judge(reply(code), CodePolicy(), NOW).error_type == f"http_{code}" for code in range(400, 500) if code not in transient
     )
 
 
 def test_every_server_error_is_transient() -> None:
-    verdicts = [judge(reply(code), Policy(), NOW) for code in range(500, 600)]
+    verdicts = [judge(reply(code), CodePolicy(), NOW) for code in range(500, 600)]
     assert {(v.status, v.error_type, v.host_trouble) for v in verdicts} == {
         (Status.FAILED_TRANSIENT, ErrorType.SERVER_ERROR, True)
     }
@@ -62,17 +62,17 @@ def test_every_server_error_is_transient() -> None:
 
 
 def test_the_librarys_own_words_are_kept() -> None:
-    assert judge(reply(-5, error="certificate has expired"), Policy(), NOW).detail == "certificate has expired"
-    assert judge(reply(404, error="x"), Policy(), NOW).detail == "x"
+    assert judge(reply(-5, error="certificate has expired"), CodePolicy(), NOW).detail == "certificate has expired"
+    assert judge(reply(404, error="x"), CodePolicy(), NOW).detail == "x"
 
 
 def test_ftp_is_said_plainly() -> None:
-    verdict = judge(reply(OwnCode.BAD_URL, url="ftp://example.org/a.jpg", error="unsupported"), Policy(), NOW)
+    verdict = judge(reply(OwnCode.BAD_URL, url="ftp://example.org/a.jpg", error="unsupported"), CodePolicy(), NOW)
     assert verdict == Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, "ftp is not fetched", try_next=True)
 
 
 def test_which_codes_mean_rate_limited_is_up_to_the_policy() -> None:
-    policy = Policy(rate_limited=frozenset((450,)))
+    policy = CodePolicy(rate_limited=frozenset((450,)))
     assert judge(reply(450), policy, NOW).error_type == ErrorType.RATE_LIMITED
     assert judge(reply(429), policy, NOW).error_type == "http_429"
 
@@ -86,7 +86,7 @@ def test_which_codes_mean_rate_limited_is_up_to_the_policy() -> None:
 def test_no_answer_raises_or_says_too_much(code: int, body: bytes, content_type: str, retry_after: str) -> None:
     headers = {"content-type": content_type, "retry-after": retry_after}
     answer = Reply(code, "u", "u", headers, size_bytes=len(body), head=body, tail=body[-1024:], error="e" * 3000)
-    verdict = judge(answer, Policy(), NOW)
+    verdict = judge(answer, CodePolicy(), NOW)
     assert len(verdict.detail or "") <= 2000
     assert (verdict.detail or "").encode("utf-8") is not None
     assert verdict.wait_s is None or 0 <= verdict.wait_s <= MAX_RETRY_AFTER_S
@@ -211,6 +211,6 @@ def test_hostile_markup_costs_no_more_than_plain_text(piece: bytes) -> None:
 )
 def test_what_forbids_ai(said: str, forbids: bool) -> None:
     reply = Reply(200, "http://x.org/1.jpg", "http://x.org/1.jpg", {"x-robots-tag": said}, head=b"\xff\xd8\xff", size_bytes=3)
-    verdict = judge(reply, Policy(respects_robots_tag=True), 0.0)
+    verdict = judge(reply, CodePolicy(respects_robots_tag=True), 0.0)
     assert (verdict.error_type == ErrorType.ROBOTS_TAG) is forbids
-    assert judge(reply, Policy(), 0.0).error_type != ErrorType.ROBOTS_TAG
+    assert judge(reply, CodePolicy(), 0.0).error_type != ErrorType.ROBOTS_TAG

@@ -465,7 +465,7 @@ def test_many_labels_are_migrated_by_request_in_chunks(tmp_path: Path, capsys: p
         with closing(connect.open_ledger(path)) as ledger:
             owner.take(ledger, "migrate", owner.this_process(), 1.0)
             try:
-                migrations.migrate(ledger, migrations.Terms(no_backup=True, stop=lambda: True), lambda: 2.0, print)
+                migrations.migrate(ledger, migrations.MigrationTerms(no_backup=True, stop=lambda: True), lambda: 2.0, print)
             except Stopped:
                 pass
             else:
@@ -511,6 +511,6 @@ def test_they_go_out_with_their_types(tmp_path: Path) -> None:
 
 
 def test_columns_of_the_view_and_of_the_list_are_those_of_labels() -> None:
-    assert set(" ".join([views.TAXON, views.COLLECTION, views.RECORDED]).split()) == {
+    assert set(" ".join([views.TAXON, views.COLLECTION_LABELS, views.RECORDED]).split()) == {
         *TaxonCells._fields, *SharedCells._fields
     } - {"checklist_key"}  # fmt: skip

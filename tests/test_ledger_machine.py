@@ -54,12 +54,12 @@ FROM links AS l JOIN image_rows AS i USING (image_id) GROUP BY l.gbif_id ORDER B
 
 # So that what is divided is divided all the time.
 SMALL = (
-    (untried, "BLOCK", 4),
-    (rollup, "AT_ONCE", 1),
+    (untried, "BLOCK_IMAGES", 4),
+    (rollup, "SHARED_AT_ONCE", 1),
     (expand_documents, "LINKS_AT_ONCE", 2),
     (expand_documents, "PARENTS_AT_ONCE", 1),
 )
-SMALL += ((deferred, "PIECE", 2),)
+SMALL += ((deferred, "RECORDS_AT_A_TIME", 2),)
 
 # Their document names nothing but other images: they have the file of one of those.
 FOLLOWERS = """
@@ -158,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def lend(self, host: str, n: int) -> object:
         with self.ledger.transaction() as db:
             host_id = names.host_id_of(db, host)
-            terms = lending.Terms(0, 2, 0.0, n, self.now + 60.0, refetch=True)
+            terms = lending.TurnTerms(0, 2, 0.0, n, self.now + 60.0, refetch=True)
             turn = lending.lend(db, self.ledger.run_id or 0, host_id, host, terms, MAX_ATTEMPTS, self.now)
         if turn is None:
             return multiple()
@@ -182,12 +182,12 @@ class LedgerMachine(RuleBasedStateMachine):
         images = self._pictures(pictures)
         outcomes = [_outcome(claim, kind, other, images) for claim, kind in zip(claims, kinds, strict=False)]
         settled = self._settle(turn, outcomes, finished=False)
-        assert settled.n_late == 0
+        assert settled.totals.n_late == 0
         still_open -= {outcome.image_id for outcome in outcomes}
         self.stored |= {outcome.image_id for outcome in outcomes if outcome.blob}
         changed = {outcome.image_id for outcome in outcomes if outcome.blob} & {claim.image_id for claim in claims if claim.stored}
         self.revisions.update(changed)
-        assert settled.n_changed == len(changed)
+        assert settled.totals.n_changed == len(changed)
 
     @rule(
         target=dead_leases,
@@ -255,8 +255,8 @@ class LedgerMachine(RuleBasedStateMachine):
         before = self._dump()
         images = self._pictures(pictures)
         settled = self._settle(turn, [_outcome(claim, kind, HOSTS[0], images) for claim in turn.claims], finished=True)
-        assert settled.n_late == len(turn.claims)
-        assert settled.n_settled == 0
+        assert settled.totals.n_late == len(turn.claims)
+        assert settled.totals.n_settled == 0
         assert self._dump() == before
 
     @rule()

@@ -19,7 +19,7 @@ from d4c_images.runners.dask_worker import Leave
 from d4c_images.runners.rendezvous import Invitation
 from d4c_images.stores import own_files, partial
 from d4c_images.stores.local import LocalStore
-from d4c_images.stores.pack import Packing, PackStore
+from d4c_images.stores.pack import PackSettings, PackStore
 from tests.publishers.client import Publishers
 from tests.support.program import Collection, kill_all, multimedia, reach
 from tests.support.sample_ledger import make_files, make_ledger
@@ -135,7 +135,7 @@ def test_a_table_that_is_being_written_is_left_alone(place: Path) -> None:
 def test_parts_of_two_ledgers_in_one_root(tmp_path: Path) -> None:
     """Of the same image, under leases of the same number."""
     for token in (TOKEN, OTHER):
-        part = PackStore(tmp_path, Packing(token)).begin(123456789, 0, 7)
+        part = PackStore(tmp_path, PackSettings(token)).begin(123456789, 0, 7)
         part.write(b"x")
         part.flush()
     (tmp_path / "packs/parts/.123456789-00.7.part").touch()  # as first commits wrote it
@@ -143,7 +143,7 @@ def test_parts_of_two_ledgers_in_one_root(tmp_path: Path) -> None:
     own_files.sweep_parts(tmp_path, TOKEN, lambda names: [numbers.gbif_id == 123456789 for numbers in names])
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob(".*.part")}
     assert left == {f"packs/parts/{OTHER}/.123456789-00.7.part", "packs/parts/.123456788-00.7.part"}
-    PackStore(tmp_path, Packing(OTHER)).clear_partials(123456789, 0)
+    PackStore(tmp_path, PackSettings(OTHER)).clear_partials(123456789, 0)
     assert {path.name for path in tmp_path.rglob(".*.part")} == {".123456788-00.7.part"}
 
 

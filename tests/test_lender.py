@@ -228,14 +228,14 @@ def test_limits_that_are_set_while_a_run_goes_on() -> None:
 def test_an_image_has_one_lease_at_a_time() -> None:
     """Lent again, it is in nobody else's hands: no other turn gets it, and whoever held it before settles nothing (I3)."""
     with ledger_of({"a.org": 2}) as ledger, ledger.transaction() as db:
-        terms = lending.Terms(0, 1, 0.0, 1, STARTED + 60)
+        terms = lending.TurnTerms(0, 1, 0.0, 1, STARTED + 60)
         turns = [lending.lend(db, 1, 1, "a.org", terms, 4, STARTED)]
         assert turns[0] is not None
         lending.take_back(db, [turns[0].lease_id])
         turns += [lending.lend(db, 1, 1, "a.org", terms, 4, STARTED) for _ in range(2)]
         assert [turn.claims[0].image_id for turn in turns if turn is not None] == [1, 1, 2]
         late = Report(turns[0].lease_id, (Outcome(1, GONE, http_status=404),), finished=True)
-        assert settling.settle(db, [late], settling.RetryTerms(4, lambda attempts: 1.0), STARTED).n_late == 1
+        assert settling.settle(db, [late], settling.RetryTerms(4, lambda attempts: 1.0), STARTED).totals.n_late == 1
         assert db.execute("SELECT status, count(*) FROM images GROUP BY 1").fetchall() == [("leased", 2)]
 
 
@@ -243,7 +243,7 @@ def test_what_is_lent_is_not_given_up_with_its_host() -> None:
     """Not where it has been in the queue before, either: its row still says so."""
     failure = Failure(Verdict(Status.FAILED_TRANSIENT, "dns"), OwnCode.DNS, 0)
     with ledger_of({"a.org": 3}) as ledger, ledger.transaction() as db:
-        terms = lending.Terms(0, 1, 0.0, 1, STARTED + 60)
+        terms = lending.TurnTerms(0, 1, 0.0, 1, STARTED + 60)
         for _ in range(2):
             turn = lending.lend(db, 1, 1, "a.org", terms, 4, STARTED)
             assert turn is not None
@@ -257,20 +257,20 @@ def test_what_is_lent_is_not_given_up_with_its_host() -> None:
 
 QUESTIONS: list[tuple[str, tuple[object, ...]]] = [
     (from_counters.N_LEFT, (True, "[1, 2]")),
-    (from_counters.STATES, ("[1, 2]",)),
+    (from_counters.HOST_AVAILABILITY, ("[1, 2]",)),
     (from_counters.N_BLOCKED, (0,)),
     (from_counters.N_PAUSED, (0,)),
     (from_counters.PAUSED, (0,)),
-    (from_counters.IMAGES_BY_STATUS, ()),
-    (untried.ANY, (1,)),
+    (from_counters.IMAGE_TOTALS, ()),
+    (untried.ANY_UNTRIED, (1,)),
     (untried.OF_HOST, (1,)),
-    (refetching.ANY, (1,)),
+    (refetching.ANY_TO_REFETCH, (1,)),
     (refetching.N_WAITING, ()),
     (refetching.NEXT, (1, 10)),
     (lending.EARLIEST, (1,)),
     (lending.CANDIDATES, (1, 0, 10)),
     (pacing.HOST, (1,)),
-    (pacing.HOSTS, (True, 0.5, 0, 100)),
+    (pacing.HOSTS_AT_START, (True, 0.5, 0, 100)),
     (pacing.GROUPS, ()),
     (pacing.BYTES_BY_HOUR, (1, 0)),
     (pacing.BLOCKED_FOR, ("a reason",)),

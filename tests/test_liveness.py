@@ -15,7 +15,16 @@ import pytest
 
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 from d4c_images.ledger.file import liveness
-from d4c_images.ledger.file.liveness import LOOK_S, MOST_STEP_S, SILENCE_S, Holder, Process, await_end, lives, this_process
+from d4c_images.ledger.file.liveness import (
+    DEAD_AFTER_S,
+    HOLDER_POLL_S,
+    MOST_STEP_S,
+    LedgerHolder,
+    Process,
+    await_end,
+    lives,
+    this_process,
+)
 from tests.support.waiting import Waiting
 
 ME = this_process("77")
@@ -29,8 +38,8 @@ def started(boot: str | None = None, ticks: str | None = None, namespace: str | 
     return "/".join(other or own for other, own in zip((boot, ticks, namespace), mine, strict=True))
 
 
-def held_by(process: Process, beat_at: float = 1000.0, token: str = "a") -> Holder:
-    return Holder(token, "download", process.host, process.pid, process.started, process.job_id, 900.0, beat_at)
+def held_by(process: Process, beat_at: float = 1000.0, token: str = "a") -> LedgerHolder:
+    return LedgerHolder(token, "download", process.host, process.pid, process.started, process.job_id, 900.0, beat_at)
 
 
 ELSEWHERE = Process("node9", 4711, "boot-9/1/1", "812")
@@ -86,13 +95,13 @@ def test_a_living_one_is_respected_whatever_its_clock_says(kind: str, clock: flo
     holder = [held_by(CANNOT_BE_SEEN[kind], next(beats))]
 
     def each(waited_s: float) -> None:
-        if waited_s >= SILENCE_S - LOOK_S:
+        if waited_s >= DEAD_AFTER_S - HOLDER_POLL_S:
             holder[0] = held_by(CANNOT_BE_SEEN[kind], next(beats))
 
     waiting = Waiting(each)
     with pytest.raises(LedgerBusy, match="is in use by 'download' on host"):
         await_end(lambda: holder[0], ME, PATH, waiting.patience())
-    assert waiting.now < SILENCE_S + LOOK_S
+    assert waiting.now < DEAD_AFTER_S + HOLDER_POLL_S
     assert len(waiting.said) == 1, "and who waits says so"
 
 
@@ -101,7 +110,7 @@ def test_a_living_one_is_respected_whatever_its_clock_says(kind: str, clock: flo
 def test_a_dead_one_is_found_out_in_minutes_whatever_its_clock_said(kind: str, clock: float) -> None:
     waiting, dead = Waiting(), held_by(CANNOT_BE_SEEN[kind], 1000.0 + clock)
     assert await_end(lambda: dead, ME, PATH, waiting.patience()) == dead
-    assert SILENCE_S <= waiting.now <= SILENCE_S + 2 * LOOK_S
+    assert DEAD_AFTER_S <= waiting.now <= DEAD_AFTER_S + 2 * HOLDER_POLL_S
     assert len(waiting.said) == 1
     assert "was last held by 'download' on host" in waiting.said[0]
 
@@ -116,7 +125,7 @@ def test_nobody_and_the_visibly_dead_are_not_waited_for() -> None:
 
 
 def test_one_that_gives_it_back_meanwhile() -> None:
-    holder: list[Holder | None] = [held_by(ELSEWHERE)]
+    holder: list[LedgerHolder | None] = [held_by(ELSEWHERE)]
     waiting = Waiting(lambda waited_s: holder.__setitem__(0, None))
     assert await_end(lambda: holder[0], ME, PATH, waiting.patience()) is None
 
@@ -134,12 +143,12 @@ def test_time_in_which_nobody_looked_proves_nothing() -> None:
     waiting.sleep = lambda seconds: setattr(waiting, "now", waiting.now + 10 * HOUR)  # type: ignore[method-assign]
     n_looks = [0]
 
-    def find() -> Holder:
+    def find() -> LedgerHolder:
         n_looks[0] += 1
         return holder
 
     assert await_end(find, ME, PATH, waiting.patience()) == holder
-    assert n_looks[0] > SILENCE_S / MOST_STEP_S
+    assert n_looks[0] > DEAD_AFTER_S / MOST_STEP_S
 
 
 def over_after(waiting: Waiting, seconds: float) -> Callable[[], str | None]:
@@ -151,7 +160,7 @@ def test_patience_that_is_over() -> None:
     with pytest.raises(LedgerAwaited, match=r"may still be in use by 'download' on host node9.*\(the time is up\)") as awaited:
         await_end(lambda: held_by(ELSEWHERE), ME, PATH, waiting.patience(is_over=over_after(waiting, 60)))
     assert awaited.value.exit_code == 75
-    assert 60 <= waiting.now <= 60 + LOOK_S
+    assert 60 <= waiting.now <= 60 + HOLDER_POLL_S
 
 
 def test_an_earlier_run_of_the_same_job_is_waited_for_while_it_lives() -> None:
@@ -166,7 +175,7 @@ def test_an_earlier_run_of_the_same_job_is_waited_for_while_it_lives() -> None:
     with pytest.raises(LedgerAwaited):
         await_end(lambda: holder[0], ME, PATH, waiting.patience("77", over_after(waiting, HOUR / 2)))
     assert await_end(lambda: holder[0], ME, PATH, waiting.patience("77")) == holder[0]
-    assert HOUR + SILENCE_S - LOOK_S <= waiting.now <= HOUR + SILENCE_S + 2 * LOOK_S
+    assert HOUR + DEAD_AFTER_S - HOLDER_POLL_S <= waiting.now <= HOUR + DEAD_AFTER_S + 2 * HOLDER_POLL_S
     assert len(waiting.said) == 2
     other = Waiting(lambda waited_s: holder.__setitem__(0, dataclasses.replace(holder[0], beat_at=-waited_s)))
     with pytest.raises(LedgerBusy):

@@ -23,7 +23,7 @@ from d4c_images.ledger.queue import pacing, wishes
 from d4c_images.policy.limits import HostTable, LimitBook, parse_hosts
 from d4c_images.report.hosts import Choice, in_order, lines
 from d4c_images.report.status import status_report
-from d4c_images.steward.hosts import KEEP, Group, Line
+from d4c_images.steward.hosts import HOSTS_LOADED, Line, PolitenessGroup
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Plan, Watcher
 from tests.support.counting import work_of
@@ -146,7 +146,7 @@ def test_a_run_begins_without_a_statement_for_each_host() -> None:
 
 
 def test_who_is_done_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d4c_images.steward.hosts.KEEP", 1)
+    monkeypatch.setattr("d4c_images.steward.hosts.HOSTS_LOADED", 1)
     with ledger_of(alone(100)) as ledger:
         one = steward(ledger, Simulation(1, 0.3), Plan(HostTable()))
         assert one.run() is Ending.DONE
@@ -157,13 +157,13 @@ def test_who_is_done_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_waits_is_not_kept_where_many_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """And comes back with what was known of it."""
-    monkeypatch.setattr("d4c_images.steward.hosts.KEEP", 4)
+    monkeypatch.setattr("d4c_images.steward.hosts.HOSTS_LOADED", 4)
     with ledger_of({f"h{number}.org": 5 for number in range(20)}) as ledger:
         one = steward(ledger, Simulation(1, 0.3), Plan(HostTable(), max_connections=6))
         one._hosts._shed_at = 4
         assert one.run() is Ending.DONE
         assert counts(ledger) == {"success": 100}
-    assert KEEP > 1000
+    assert HOSTS_LOADED > 1000
 
 
 def test_a_wait_that_was_asked_for_holds_for_hosts_that_are_not_loaded() -> None:
@@ -280,7 +280,7 @@ def reports(ledger: Reader, steps: list[int]) -> None:
     connection.set_progress_handler(step, STEPS)
     report = status_report(ledger, STARTED)
     assert report.images.total == report.traffic.n_hosts
-    book = LimitBook(FLICKR, overview.wanted_limits(ledger))
+    book = LimitBook(FLICKR, pacing.wanted_limits(ledger.rows))
     order = in_order(ledger, book, Choice(), STARTED)
     assert len(list(lines(ledger, book, order[:10].tolist(), STARTED))) == 10
 
@@ -347,7 +347,7 @@ def test_the_list_for_scripts_is_json(capsys: pytest.CaptureFixture[str], n: int
             (f"h{number}.org", "waiting", 1, None) for number in range(n)
         ]
         with open_reader(ledger.path) as reader:
-            book = LimitBook(HostTable(), overview.wanted_limits(reader))
+            book = LimitBook(HostTable(), pacing.wanted_limits(reader.rows))
             order = in_order(reader, book, Choice(words), STARTED)
             assert listed == [dataclasses.asdict(line) for line in lines(reader, book, order.tolist(), STARTED)]
 
@@ -373,7 +373,7 @@ def test_hosts_of_a_group_wait_as_numbers() -> None:
 
         def look() -> None:
             assert len(one._hosts) <= len({turn.host for _, turn in runner.turns}) + 4
-            group: Group = one._hosts.shared[0]
+            group: PolitenessGroup = one._hosts.shared[0]
             assert group.granted == sum(lane.connections for host in one._hosts for lane in host.lanes.values())
             assert group.granted <= 4
 
@@ -391,7 +391,7 @@ def test_a_connection_that_is_kept_for_a_host_goes_to_the_next_one_when_that_is_
         one = steward(ledger, Simulation(1, 0.3), Plan(FLICKR))
         one._survey()
         one._lender.begin(STARTED)
-        group: Group = one._hosts.shared[0]
+        group: PolitenessGroup = one._hosts.shared[0]
         assert len(group.called) == 1, "its width"
         for n in range(8):
             assert len(group.line) == 7 - n

@@ -121,7 +121,7 @@ def test_an_older_ledger_in_a_folder_that_cannot_be_written(path: Path, tmp_path
         assert not os.access(tmp_path, os.W_OK, effective_ids=True)
         with pytest.raises(LedgerError, match="is of ledger version 1"):
             open_reader(path)
-        for terms in (None, migrations.Terms()):
+        for terms in (None, migrations.MigrationTerms()):
             with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be opened for writing"):
                 open_and_own(path, "migrate", owner.this_process(), lambda: 1.0, print, terms=terms).__enter__()
     tmp_path.chmod(0o755)
@@ -262,14 +262,14 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
     me = owner.this_process()
     tried = []
 
-    def show(progress: migrations.Progress) -> None:
+    def show(progress: migrations.PartProgress) -> None:
         with pytest.raises(LedgerBusy, match="is in use by 'migrate'"), open_and_own(
             path, "download", me, lambda: 1.0, print, disk=Disk.SHARED
         ):
             pass
         tried.append(progress)
 
-    terms = migrations.Terms(show=show)
+    terms = migrations.MigrationTerms(show=show)
     with open_and_own(path, "migrate", me, lambda: 1.0, print, disk=Disk.SHARED, terms=terms) as ledger:
         assert ledger.connection.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
     assert tried
@@ -277,16 +277,16 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_long_migration_gives_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy takes minutes: without signs of life the next run would take the ledger over."""
-    monkeypatch.setattr(migrations.backup, "PAGES_PER_STEP", 1)
+    monkeypatch.setattr(migrations.backup, "BACKUP_PAGES_PER_STEP", 1)
     times = iter(range(2_000_000_000, 2_001_000_000, 10))  # later than anything in the ledger
     beats: list[int] = []
 
-    def note(progress: migrations.Progress) -> None:
+    def note(progress: migrations.PartProgress) -> None:
         beats.append(ledger.connection.execute("SELECT heartbeat_at FROM runs ORDER BY run_id DESC").fetchone()[0])
 
     with closing(connect.open_ledger(path)) as ledger:
         owner.take(ledger, "migrate", owner.this_process(), 2_000_000_000.0)
-        migrations.migrate(ledger, migrations.Terms(show=note), lambda: float(next(times)), print)
+        migrations.migrate(ledger, migrations.MigrationTerms(show=note), lambda: float(next(times)), print)
     assert len(beats) > 20
     assert all(later - earlier <= 2 * owner.HEARTBEAT_S for earlier, later in pairwise(beats[1:]))
     assert beats[-1] - beats[1] > 100
@@ -301,7 +301,7 @@ def test_progress_of_a_migration_has_share_and_time_left(
         with migration_progress.MigrationProgress(Console(force_terminal=live, width=100), live=live) as view:
             for done in range(0, 1_000, 10):
                 now += 1.0
-                view.show(migrations.Progress("backup" if done < 500 else "version 3, image_rows", done, 1_000))
+                view.show(migrations.PartProgress("backup" if done < 500 else "version 3, image_rows", done, 1_000))
         out = capsys.readouterr().out
         if not live:
             lines = [line[20:] for line in out.splitlines()]
@@ -471,13 +471,13 @@ def test_a_signal_stops_between_chunks_and_the_next_call_goes_on(
     path: Path, undisturbed: tuple[old_ledgers.Rows, dict[str, str]]
 ) -> None:
     with_texts(path)
-    shown: list[migrations.Progress] = []
+    shown: list[migrations.PartProgress] = []
     n_calls = 0
     while True:
         n_calls += 1
         with closing(connect.open_ledger(path)) as ledger:
             owner.take(ledger, "migrate", owner.this_process(), 1.0)
-            terms = migrations.Terms(no_backup=True, show=shown.append, stop=lambda: True)
+            terms = migrations.MigrationTerms(no_backup=True, show=shown.append, stop=lambda: True)
             try:
                 migrations.migrate(ledger, terms, lambda: 2.0, print)
             except migrations.Stopped:
@@ -513,7 +513,7 @@ def test_a_walk_reads_each_row_once(path: Path) -> None:
             )
             owner.take(ledger, "migrate", owner.this_process(), 1.0)
             ledger.connection.set_progress_handler(one_more, 100)
-            migrations.migrate(ledger, migrations.Terms(no_backup=True), lambda: 2.0, lambda line: None)
+            migrations.migrate(ledger, migrations.MigrationTerms(no_backup=True), lambda: 2.0, lambda line: None)
         return count
 
     assert steps(4_000) < 2.3 * steps(2_000)

@@ -347,7 +347,8 @@ MUTANTS = (
     ),
     Mutant(
         "a ledger whose rows are being migrated looks like one of the new version",
-        "d4c_images/ledger/file/identify.py", "        return Found(version, under_way=True)\n", "        return Found(version)\n",
+        "d4c_images/ledger/file/identify.py",
+        "        return FoundLedger(version, under_way=True)\n", "        return FoundLedger(version)\n",
         f"{MIGRATIONS}[migrate.after_chunk:5]",
     ),
     Mutant(

@@ -90,7 +90,7 @@ def warnings() -> list[str]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_module, "ANSWER_S", 0.2)
-    monkeypatch.setattr(slack_module, "CONNECT_S", 0.2)
+    monkeypatch.setattr(slack_module, "SLACK_CONNECT_S", 0.2)
 
 
 def nobody_listens() -> str:
@@ -125,12 +125,12 @@ def test_a_hanging_slack_holds_up_nobody(slack: FakeSlack, warnings: list[str], 
     began = time.monotonic()
     notifier.send("first")
     slack.arrived.acquire()
-    for n in range(slack_module.MAX_WAITING + 5):
+    for n in range(slack_module.MAX_MESSAGES_WAITING + 5):
         notifier.send(f"later {n}")
     notifier.close(timeout_s=0.1)
     assert time.monotonic() - began < PATIENCE_S
-    assert notifier.lost == slack_module.MAX_WAITING + 6
-    assert warnings == [f"Slack: {slack_module.MAX_WAITING + 6} messages did not arrive"]
+    assert notifier.lost == slack_module.MAX_MESSAGES_WAITING + 6
+    assert warnings == [f"Slack: {slack_module.MAX_MESSAGES_WAITING + 6} messages did not arrive"]
 
 
 def test_when_too_many_wait_the_oldest_are_dropped(slack: FakeSlack, warnings: list[str]) -> None:
@@ -138,12 +138,12 @@ def test_when_too_many_wait_the_oldest_are_dropped(slack: FakeSlack, warnings: l
     notifier = SlackNotifier(slack.url, warnings.append)
     notifier.send("first")
     slack.arrived.acquire()
-    for n in range(slack_module.MAX_WAITING + 1):
+    for n in range(slack_module.MAX_MESSAGES_WAITING + 1):
         notifier.send(f"later {n}")
     slack.release.set()
     notifier.close()
     assert slack.texts[:2] == ["first", "later 1"]
-    assert slack.texts[-1] == f"later {slack_module.MAX_WAITING}"
+    assert slack.texts[-1] == f"later {slack_module.MAX_MESSAGES_WAITING}"
     assert notifier.lost == 1
 
 

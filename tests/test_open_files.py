@@ -27,8 +27,8 @@ def test_more_files_are_never_fewer_connections() -> None:
     for fewer, more in itertools.pairwise(budgets):
         assert fewer.connections <= more.connections <= fewer.connections + 1
         used = more.waiting + more.connections * open_files.PER_CONNECTION
-        assert open_files.KEPT + used + min(more.connections, open_files.OPENING) * open_files.PER_OPENING <= max(
-            more.n_files, open_files.KEPT
+        assert open_files.FILES_FOR_OTHERS + used + min(more.connections, open_files.OPENING) * open_files.PER_OPENING <= max(
+            more.n_files, open_files.FILES_FOR_OTHERS
         )
     assert budgets[64].connections >= 3
     assert budgets[1024].connections >= 200

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from d4c_images.model import Failure, Status, Verdict
-from d4c_images.policy.outage import MOST_WAIT_S, SILENCE_S, Outage
-from d4c_images.policy.pace import HostPace, News, Policy, after_batch, allowed, is_lost
+from d4c_images.policy.outage import LONGEST_PROBE_WAIT_S, NETWORK_SILENCE_S, Outage
+from d4c_images.policy.pace import BlockPolicy, HostPace, News, after_batch, allowed, is_lost
 from d4c_images.policy.reachability import Silence
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
-POLICY = Policy()
+POLICY = BlockPolicy()
 NO_SUCH_NAME = Verdict(Status.FAILED_TRANSIENT, "dns", "Could not resolve host", host_trouble=True, unreachable=True)
 
 
@@ -61,13 +61,13 @@ def test_many_silent_hosts_are_an_outage_once_it_lasts() -> None:
     assert not any(outage.not_reached(host_id, NOW) for host_id in range(20)), "dead ones among those that are asked first"
     outage.answered()
     assert not any(outage.not_reached(host_id, NOW + 20) for host_id in range(2))
-    assert not outage.not_reached(0, NOW + 20 + SILENCE_S), "two hosts may well be dead"
-    assert outage.not_reached(2, NOW + 20 + SILENCE_S)
-    assert not outage.may_ask(NOW + 20 + SILENCE_S)
+    assert not outage.not_reached(0, NOW + 20 + NETWORK_SILENCE_S), "two hosts may well be dead"
+    assert outage.not_reached(2, NOW + 20 + NETWORK_SILENCE_S)
+    assert not outage.may_ask(NOW + 20 + NETWORK_SILENCE_S)
 
 
 def test_an_outage_is_probed_more_and_more_seldom_and_ends_with_an_answer() -> None:
-    outage, now, waits = Outage(), NOW + SILENCE_S, []
+    outage, now, waits = Outage(), NOW + NETWORK_SILENCE_S, []
     for host_id in range(3):
         outage.not_reached(host_id, NOW)
     assert outage.not_reached(0, now)
@@ -78,7 +78,7 @@ def test_an_outage_is_probed_more_and_more_seldom_and_ends_with_an_answer() -> N
         outage.asked(now)
         assert not outage.may_ask(now)
         outage.not_reached(1, now)
-    assert waits == [15, 30, 60, 120, 240, MOST_WAIT_S, MOST_WAIT_S, MOST_WAIT_S]
+    assert waits == [15, 30, 60, 120, 240, LONGEST_PROBE_WAIT_S, LONGEST_PROBE_WAIT_S, LONGEST_PROBE_WAIT_S]
     outage.answered()
     assert outage.may_ask(now)
 

@@ -15,7 +15,7 @@ import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger.file import connect, owner, schema
-from d4c_images.ledger.file.liveness import LOOK_S, SILENCE_S
+from d4c_images.ledger.file.liveness import DEAD_AFTER_S, HOLDER_POLL_S
 from tests.support.waiting import Waiting
 
 HOLD = """
@@ -121,7 +121,7 @@ def test_another_machine_is_alive_while_it_gives_signs(path: Path, host: str, th
     owner.take(first, "download", owner.Process(host, me.pid, "boot-17/1/1"), 1000.0 + their_clock)
 
     def lives_for_ten_minutes(waited_s: float) -> None:
-        if waited_s < 600 and waited_s % owner.HEARTBEAT_S < LOOK_S:
+        if waited_s < 600 and waited_s % owner.HEARTBEAT_S < HOLDER_POLL_S:
             owner.beat(first, 1000.0 + their_clock + waited_s)
 
     waiting = Waiting(lives_for_ten_minutes)
@@ -129,7 +129,7 @@ def test_another_machine_is_alive_while_it_gives_signs(path: Path, host: str, th
         with pytest.raises(LedgerBusy, match=f"in use by 'download' on host {re.escape(host)}, pid {me.pid}, since"):
             owner.take(second, "download", me, 1000.0, patience=waiting.patience())
     owner.take(second, "download", me, 1000.0, patience=waiting.patience())
-    assert waiting.now <= 600 + SILENCE_S + 2 * LOOK_S
+    assert waiting.now <= 600 + DEAD_AFTER_S + 2 * HOLDER_POLL_S
     with pytest.raises(LedgerLost, match="taken this ledger over"), first.transaction() as db:
         db.execute("DELETE FROM runs")
     assert second.connection.execute("SELECT ending FROM runs").fetchall() == [("died",), (None,)]
@@ -189,7 +189,7 @@ def test_a_newer_ledger_is_left_alone(path: Path) -> None:
 
 
 def test_a_ledger_that_stays_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connect, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connect, "WRITER_BUSY_TIMEOUT_S", 0.05)
     ledger = connect.open_ledger(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -10,9 +10,9 @@ from d4c_images.model import Failure, OwnCode, Status, Verdict
 from d4c_images.policy.limits import HostLimits
 from d4c_images.policy.pace import (
     ONE_EVENT_S,
+    BlockPolicy,
     HostPace,
     News,
-    Policy,
     Speed,
     after_batch,
     allowed,
@@ -22,7 +22,7 @@ from d4c_images.policy.pace import (
     speed_after,
 )
 
-POLICY = Policy()
+POLICY = BlockPolicy()
 NOW = 1_700_000_000.0
 FRESH = HostPace()
 BUSY = Failure(Verdict(Status.FAILED_TRANSIENT, "server_error", "Bad gateway", host_trouble=True), 502, 0)

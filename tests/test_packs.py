@@ -18,8 +18,8 @@ from d4c_images.errors import StoreError
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, shard
 from d4c_images.stores import partial as system
-from d4c_images.stores.pack import Packing, PackStore
-from d4c_images.stores.partial import Numbers
+from d4c_images.stores.pack import PackSettings, PackStore
+from d4c_images.stores.partial import ImageNumbers
 from d4c_images.stores.shard_recovery import mend
 from tests.support.patience import PATIENCE_S
 from tests.test_store_contract import BODY, body_at, failing, files, put, written
@@ -29,21 +29,21 @@ FIRST = f"packs/{TOKEN}-000000.tar"
 SECOND = f"packs/{TOKEN}-000001.tar"
 ID = 1234567890
 PROJECT = Path(__file__).parent.parent
-Wanted = Callable[[Sequence[Numbers]], Sequence[bool]]
+Wanted = Callable[[Sequence[ImageNumbers]], Sequence[bool]]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[PackStore]:
-    opened = PackStore(tmp_path, Packing(TOKEN))
+    opened = PackStore(tmp_path, PackSettings(TOKEN))
     yield opened
     opened.close()
 
 
-def all_of(names: Sequence[Numbers]) -> list[bool]:
+def all_of(names: Sequence[ImageNumbers]) -> list[bool]:
     return [True] * len(names)
 
 
-def none_of(names: Sequence[Numbers]) -> list[bool]:
+def none_of(names: Sequence[ImageNumbers]) -> list[bool]:
     return [False] * len(names)
 
 
@@ -71,7 +71,7 @@ def test_a_shard_is_a_tar_file_after_each_put(store: PackStore, tmp_path: Path) 
         assert {name: found[name] for name in found if not name.endswith(".json")} == expected
         listed = subprocess.run(["tar", "tf", tmp_path / FIRST], capture_output=True, text=True, check=True)
         assert (listed.stdout.splitlines(), listed.stderr) == (list(found), "")
-        assert (tmp_path / FIRST).stat().st_size % shard.BLOCK == 0
+        assert (tmp_path / FIRST).stat().st_size % shard.TAR_BLOCK_BYTES == 0
 
 
 def test_the_members_of_an_image_are_a_sample_of_webdataset(store: PackStore, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_members_of_an_image_are_a_sample_of_webdataset(store: PackStore, tm
 
 
 def test_a_full_shard_is_followed_by_another(tmp_path: Path) -> None:
-    store = PackStore(tmp_path, Packing(TOKEN, shard_bytes=2 * len(BODY)))
+    store = PackStore(tmp_path, PackSettings(TOKEN, shard_bytes=2 * len(BODY)))
     places = [put(store, Keep(written(store, ID, n), "jpg"))[0] for n in range(5)]
     store.close()
     assert [place.path for place in places] == [FIRST, FIRST, SECOND, SECOND, SECOND.replace("1.tar", "2.tar")]
@@ -112,9 +112,9 @@ WRITER = """
 import sys
 from pathlib import Path
 from d4c_images.stores import Keep
-from d4c_images.stores.pack import Packing, PackStore
+from d4c_images.stores.pack import PackSettings, PackStore
 root, gbif_id = Path(sys.argv[1]), int(sys.argv[2])
-store = PackStore(root, Packing("00c0ffee", shard_bytes=5_000))
+store = PackStore(root, PackSettings("00c0ffee", shard_bytes=5_000))
 for n in range(40):
     partial = store.begin(gbif_id, n, 1)
     partial.write(b"%d-%02d" % (gbif_id, n))
@@ -198,7 +198,8 @@ def test_a_torn_end_is_cut_wherever_it_is_torn(store: PackStore, tmp_path: Path)
     with (tmp_path / FIRST).open("rb") as file:
         for size in range(start, len(whole) + 1):
             assert len(list(shard.samples(file.fileno(), start, size))) == (size >= end), size
-    for size in (block + byte for block in range(start, len(whole), shard.BLOCK) for byte in (0, 1, shard.BLOCK - 1)):
+    blocks = range(start, len(whole), shard.TAR_BLOCK_BYTES)
+    for size in (block + byte for block in blocks for byte in (0, 1, shard.TAR_BLOCK_BYTES - 1)):
         (tmp_path / FIRST).write_bytes(whole[:size])
         mend(tmp_path, TOKEN, {FIRST: end_of(kept, first)}, none_of)
         assert (tmp_path / FIRST).read_bytes() == (whole if size >= end else before), size
@@ -220,16 +221,16 @@ def test_what_a_power_cut_has_made_of_the_end_is_cut(store: PackStore, tmp_path:
 def test_what_is_whole_but_not_written_down_is_laid_out_and_taken_over(store: PackStore, tmp_path: Path) -> None:
     (kept,) = put(store, Keep(written(store), "jpg"))
     put(store, *(Keep(written(store, image_no=n), "jpg") for n in (1, 2, 3)))
-    asked: list[Numbers] = []
+    asked: list[ImageNumbers] = []
 
-    def wanted(names: Sequence[Numbers]) -> list[bool]:
+    def wanted(names: Sequence[ImageNumbers]) -> list[bool]:
         asked.extend(names)
         return [image_no != 2 for _, image_no, _ in names]
 
     assert mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, wanted) == 2
     assert asked == [(ID, 1, 0), (ID, 2, 0), (ID, 3, 0)]
     assert [name for name in members(tmp_path / FIRST) if "json" not in name] == [f"{ID}-0{n}.jpg" for n in (0, 1, 2)]
-    other = PackStore(tmp_path, Packing(TOKEN))
+    other = PackStore(tmp_path, PackSettings(TOKEN))
     assert (other.find(ID, 1), other.find(ID, 2)) == ([f"123/456/{ID}-01.jpg"], [])
     place = other.confirm(f"123/456/{ID}-01.jpg", Blob("", len(BODY), bytes(32), "image/jpeg", 1, 1))
     assert (place.path, body_at(tmp_path, place)) == (SECOND, BODY)

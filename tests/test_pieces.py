@@ -37,13 +37,13 @@ N = 2_000
 SMALL = 100  # in place of thousands
 MOST_ROWS = 6 * SMALL  # that one transaction may change: each image is a row here and there, with its record and its lease
 LIMITS = (
-    (rollup, "AT_ONCE"),
+    (rollup, "SHARED_AT_ONCE"),
     (expand_documents, "LINKS_AT_ONCE"),
     (expand_documents, "PARENTS_AT_ONCE"),
-    (deferred, "PIECE"),
+    (deferred, "RECORDS_AT_A_TIME"),
     (bounded, "ROWS"),
     (lending, "TAKE_BACK_AT_ONCE"),
-    (recovery, "PIECE"),
+    (recovery, "RECORDS_PER_PIECE"),
     (placeholders, "MARK_CHUNK"),
 )
 RETRY = settling.RetryTerms(1, lambda attempts: 60.0)
@@ -101,7 +101,7 @@ def owned(path: Path) -> Iterator[Ledger]:
 def lend(ledger: Ledger, n: int = SMALL, host: str = HOST, *, refetch: bool = False) -> Turn | None:
     with ledger.transaction() as db:
         [(host_id,)] = db.execute("SELECT host_id FROM host_rows WHERE host = ?", (host,))
-        terms = lending.Terms(0, 1, 0.0, n, NOW + 60.0, refetch=refetch)
+        terms = lending.TurnTerms(0, 1, 0.0, n, NOW + 60.0, refetch=refetch)
         return lending.lend(db, ledger.run_id or 0, host_id, host, terms, 1, NOW)
 
 
@@ -259,8 +259,8 @@ def test_the_work_of_a_shared_image_grows_with_its_records(tmp_path: Path) -> No
     for n in (3_000, 6_000):
         path = one_image(tmp_path, n, name=f"ledger{n}")
         with owned(path) as ledger, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(deferred, "PIECE", SMALL)
-            patch.setattr(rollup, "AT_ONCE", SMALL)
+            patch.setattr(deferred, "RECORDS_AT_A_TIME", SMALL)
+            patch.setattr(rollup, "SHARED_AT_ONCE", SMALL)
             turn = lend(ledger)
             assert turn is not None
             calls = [0]
@@ -633,7 +633,7 @@ def test_placeholders_are_marked_and_taken_back_in_pieces(tmp_path: Path, meter:
     check_sound(path)
 
 
-def _killing(n: int) -> placeholders.Progress:
+def _killing(n: int) -> placeholders.SearchProgress:
     beat = after(n)
     return lambda what, done, total: beat() if what == "restored" else None
 
@@ -643,7 +643,7 @@ def test_hashes_that_are_too_many_to_be_remembered_are_looked_at_in_shares(
 ) -> None:
     path = many_images(tmp_path, 1000)
     monkeypatch.setattr(placeholders, "CELLS", 64)  # all of them may be placeholders by their cell
-    monkeypatch.setattr(placeholders, "MAX_HELD", SMALL)
+    monkeypatch.setattr(placeholders, "MAX_HELD_RECORDS", SMALL)
     held: list[int] = []
     common = placeholders._common
 
@@ -723,22 +723,22 @@ def test_a_settlement_is_divided_by_rows_and_by_bytes(monkeypatch: pytest.Monkey
 PLANS = (
     (rollup.SHARED, "SEARCH l USING INDEX link_shared (image_id=?)"),
     (rollup.SHOWN_BY, "SEARCH link_rows USING COVERING INDEX link_shared (image_id=? AND gbif_id>?)"),
-    (rollup.WAITING, "SEARCH record_changes USING COVERING INDEX record_changes_by_image (image_id=?)"),
+    (rollup.WAITING_CHANGES, "SEARCH record_changes USING COVERING INDEX record_changes_by_image (image_id=?)"),
     (deferred.ALL_CHANGES, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
     (deferred.NOT_REACHED, "SEARCH link_rows USING COVERING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
     (deferred.CHANGES, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
-    (expand_documents.LINKS, "SEARCH l USING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
+    (expand_documents.LINKS_OF_HOLDER, "SEARCH l USING INDEX link_shared (image_id=? AND gbif_id>? AND gbif_id<?)"),
     (expand_documents.PARENTS, "SEARCH u USING COVERING INDEX unfolded_image (image_id=? AND parent_id>?)"),
     (expand_documents.FOLLOWERS, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
-    (deferred.STORED, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
+    (deferred.FOLLOWED_IMAGE, "SEARCH i USING INTEGER PRIMARY KEY (rowid=?)"),
     (expand_documents.LINK_OF, "SEARCH link_rows USING INDEX link_shared (image_id=? AND gbif_id=?)"),
     (expand_documents.LINK_IN_LINE, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
-    (expand_documents.SHOWN, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
+    (expand_documents.SHOWN_BY_RECORD, "SEARCH l USING COVERING INDEX link_shared (image_id=? AND gbif_id=?)"),
     (expand_documents.BEHIND, "SEARCH c USING INDEX record_changes_by_image (image_id=?)"),
     (expand_documents.IS_PARENT, "SEARCH unfolded USING PRIMARY KEY (parent_id=?)"),
     (refetching.ANYBODY, "SCAN refetch_queue"),  # from its beginning, as far as the limit
     (refetching.FORGET_UPTO, "SEARCH refetch_queue USING PRIMARY KEY ((host_id,image_id)<(?,?))"),
-    (lending.LEFT, "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)"),
+    (lending.LEFT_LENT, "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)"),
     (recovery.ROWS_AFTER, "SEARCH image_rows USING INTEGER PRIMARY KEY (rowid>?)"),
 )
 

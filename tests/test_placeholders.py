@@ -12,7 +12,7 @@ import pytest
 from d4c_images.errors import UsageError
 from d4c_images.ledger.queue import mark_placeholders
 from d4c_images.ledger.rows.rollup import finalize
-from d4c_images.policy.placeholder_list import Known, parse_placeholders
+from d4c_images.policy.placeholder_list import PlaceholderEntry, parse_placeholders
 from tests.publishers import pictures
 from tests.publishers.client import Publishers
 from tests.support.downloads import check_sound
@@ -201,7 +201,7 @@ def test_later_lists_of_placeholders_go_before_earlier_ones() -> None:
     assert not listed.is_known("example.net", bytes.fromhex(SHA256))
     assert listed.allowed == {bytes(32)}
     other = parse_placeholders("[[placeholder]]\nsize_bytes = 9\nhost = 'a.org'\nrecords = 5\n").over(listed)
-    assert other.known[0] == Known(None, 9, "a.org", 5)
+    assert other.known[0] == PlaceholderEntry(None, 9, "a.org", 5)
     assert (other.suspected_from("a.org", 9), other.suspected_from("a.org", 8), other.suspected_from("b.org", 9)) == (5, None, None)
 
 

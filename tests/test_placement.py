@@ -25,7 +25,7 @@ from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger.file import exclusive_name, filesystem, owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.file.filesystem import Reservation, check_locks, disk_of, file_system, holder, reservation_of
-from d4c_images.ledger.file.liveness import SILENCE_S, Holder
+from d4c_images.ledger.file.liveness import DEAD_AFTER_S, LedgerHolder
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.file.writing import open_and_own
@@ -147,7 +147,7 @@ def test_two_that_see_the_same_dead_one(tmp_path: Path, monkeypatch: pytest.Monk
     looked = filesystem.await_end
     rivals: list[Reservation] = []
 
-    def decides_slowly(*arguments: Any) -> Holder | None:
+    def decides_slowly(*arguments: Any) -> LedgerHolder | None:
         found = looked(*arguments)
         if not rivals:
             monkeypatch.setattr(filesystem, "await_end", looked)
@@ -165,7 +165,7 @@ def test_one_that_was_taken_for_dead_and_shows_itself_at_the_last_moment(tmp_pat
     ledger = tmp_path / "ledger.sqlite"
     theirs, looked = reserve(ledger, ELSEWHERE), filesystem.await_end
 
-    def then_beats(*arguments: Any) -> Holder | None:
+    def then_beats(*arguments: Any) -> LedgerHolder | None:
         found = looked(*arguments)
         theirs.beat(1100.0)
         return found
@@ -285,7 +285,7 @@ def test_a_run_that_died_on_another_node_is_waited_for_once(tmp_path: Path) -> N
             ("node9", "died"),
             (ME.host, None),
         ]
-    assert SILENCE_S <= waiting.now < SILENCE_S + 10
+    assert DEAD_AFTER_S <= waiting.now < DEAD_AFTER_S + 10
     assert len(waiting.said) == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from d4c_images.errors import SourceError
 from d4c_images.ingest import chunks
 from d4c_images.ingest.publisher_rows import Assignment
-from d4c_images.ingest.reader_process import SLOT_BYTES, SLOTS, Reader
+from d4c_images.ingest.reader_process import CHUNK_SLOTS, SLOT_BYTES, ReaderProcess
 from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.sources import open_media
 
@@ -23,7 +23,7 @@ def readers() -> list[psutil.Process]:
 
 
 def test_a_reader_that_gets_no_work_goes_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
-    reader = Reader()
+    reader = ReaderProcess()
     assert len(readers()) == 1
     reader.close()
     assert readers() == []
@@ -33,7 +33,7 @@ def test_a_reader_that_gets_no_work_goes_without_a_word(capfd: pytest.CaptureFix
 def test_a_reader_that_died_before_its_work_is_told_of(tmp_path: Path) -> None:
     path = tmp_path / "multimedia.txt"
     path.write_text("gbifID\tidentifier\n1\thttps://x.example.org/1.jpg\n")
-    reader = Reader()
+    reader = ReaderProcess()
     readers()[0].kill()
     with pytest.raises(SourceError, match="has died"):
         list(reader.chunks(Assignment(open_media(path)[0]), None))
@@ -53,7 +53,7 @@ def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
     "identifiers",
     [
         pytest.param(
-            [f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(2 * SLOTS * 512)],  # all slots, and some again
+            [f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(2 * CHUNK_SLOTS * 512)],  # all slots, and some again
             marks=pytest.mark.slow,
         ),
         [
@@ -65,13 +65,13 @@ def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
 def test_what_arrives_is_what_was_read(tmp_path: Path, identifiers: list[str]) -> None:
     assignment = table(tmp_path / "multimedia.txt", identifiers)
     expected = list(chunks.chunks(assignment, None))
-    assert len(expected) > SLOTS or max(len(pickle.dumps(chunk)) for chunk in expected) > SLOT_BYTES
-    assert rows_of(Reader().chunks(assignment, None)) == rows_of(expected)
+    assert len(expected) > CHUNK_SLOTS or max(len(pickle.dumps(chunk)) for chunk in expected) > SLOT_BYTES
+    assert rows_of(ReaderProcess().chunks(assignment, None)) == rows_of(expected)
 
 
 def test_a_reader_that_dies_at_work_is_told_of(tmp_path: Path) -> None:
     assignment = table(tmp_path / "multimedia.txt", (f"https://x.example.org/{n}/{'a' * 800}.jpg" for n in range(20_000)))
-    reading = Reader().chunks(assignment, None)
+    reading = ReaderProcess().chunks(assignment, None)
     next(reading)
     readers()[0].kill()
     with pytest.raises(SourceError, match="has died"):

@@ -26,7 +26,7 @@ from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.questions import audit, counter_audit, locations
-from d4c_images.ledger.rows import recount, rollup
+from d4c_images.ledger.rows import extent, recount, rollup
 from d4c_images.ledger.rows.rollup import RollUpProgress, finalize
 from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up, recount_all, recount_images
 from tests.support.ledger_dump import differences
@@ -214,7 +214,7 @@ STATISTICS = {
 }
 STATEMENTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": sql
-    for module in (recount, rollup, counter_audit, audit, locations)
+    for module in (extent, recount, rollup, counter_audit, audit, locations)
     for name, sql in vars(module).items()
     if name.isupper() and isinstance(sql, str) and sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"))
 }
@@ -229,7 +229,7 @@ def test_no_statement_scans_a_big_table_or_builds_an_index(tmp_path: Path, stati
     db = sqlite3.connect(tmp_path / "ledger")  # which reads the statistics
     wrong = []
     for name, sql in STATEMENTS.items():
-        if name in ("rollup.RECORDS", "rollup.SHARED_BY"):  # of a settlement, not of a recount
+        if name in ("rollup.RECORDS_TO_CHANGE", "rollup.SHARED_BY"):  # of a settlement, not of a recount
             continue
         n = next(n for n in range(9) if _takes(db, sql, (None,) * n))
         for *_, line in db.execute(f"EXPLAIN QUERY PLAN {sql}", (None,) * n):
@@ -241,9 +241,8 @@ def test_no_statement_scans_a_big_table_or_builds_an_index(tmp_path: Path, stati
 
 
 EXPLAINED = {
-    "recount.TOP_IMAGE": "the last row only",
-    "locations.TOP_IMAGE": "the last row only",
-    "audit.TOP_IMAGE": "the last row only",
+    "extent.TOP_IMAGE": "the last row only",
+    "counter_audit.TOP_IMAGE": "the last row only",
     "counter_audit.NOT_YET_RECORDED": "the last row only",
     "recount.LINE_PIECE": "`i` are the rows of a step",
     "recount.LINK_PIECE": "`l` are the rows of a step",
@@ -361,7 +360,7 @@ def test_a_name_leads_to_its_image_in_every_shape(
         for name in names:
             shelved, image_id = locations.shown_as(reader, *name[:2]), links.get(name[:2])
             assert (shelved.image_id if shelved else None) == (image_id if image_id in stored else None)
-        with mock.patch.object(locations, "STEP_ROWS", 2):
+        with mock.patch.object(locations, "SHELF_STEP_ROWS", 2):
             for gbif_id in {gbif_id for gbif_id, _ in links}:
                 shown = [image_id for (other, _), image_id in sorted(links.items()) if other == gbif_id and image_id in stored]
                 assert [one.image_id for one in locations.shown_by(reader, [gbif_id])] == shown
@@ -509,7 +508,7 @@ def small_steps() -> Iterator[None]:
         mock.patch("d4c_images.collection.check_state.SAVE_EVERY_S", 0.0),
         mock.patch.object(recount.record_steps, "__defaults__", (3,)),
         mock.patch.object(recount.next_images, "__defaults__", (4,)),
-        mock.patch.object(counter_audit, "STEP_ROWS", 4),
+        mock.patch.object(counter_audit, "COUNTER_STEP_ROWS", 4),
     ):
         yield
 

@@ -73,7 +73,7 @@ def slurm(limit: str = "12:00:00", end: str = "2026-11-21T20:50:00") -> Callable
         (Job(Scheduler.SLURM, "17", end_at=START + 7), slurm(), 7),
     ],
 )
-def test_the_end_of_a_job(job: Job, ask: scheduler.Ask, after_s: int) -> None:
+def test_the_end_of_a_job(job: Job, ask: scheduler.AskScheduler, after_s: int) -> None:
     assert scheduler.end_of(job, START, ask) == START + after_s
 
 
@@ -101,7 +101,7 @@ def test_an_end_in_the_hour_that_the_clock_shows_twice(
     ("job", "ask"),
     [(SGE, lambda command: "hard resource_list:   mem_per_core=1G\n"), (SLURM, slurm("UNLIMITED")), (SLURM, slurm(end="Unknown"))],
 )
-def test_a_job_without_a_limit(job: Job, ask: scheduler.Ask) -> None:
+def test_a_job_without_a_limit(job: Job, ask: scheduler.AskScheduler) -> None:
     assert scheduler.end_of(job, START, ask) is None
 
 
@@ -116,7 +116,7 @@ def test_a_job_without_a_limit(job: Job, ask: scheduler.Ask) -> None:
         (SLURM, slurm(end="soon")),
     ],
 )
-def test_an_answer_that_nobody_can_read_ends_no_run(job: Job, ask: scheduler.Ask) -> None:
+def test_an_answer_that_nobody_can_read_ends_no_run(job: Job, ask: scheduler.AskScheduler) -> None:
     with pytest.raises(D4CError):
         scheduler.end_of(job, START, ask)
     said: list[str] = []
@@ -145,7 +145,7 @@ def test_the_schedulers_own_words_are_passed_on(code: str, wanted: str) -> None:
 def test_a_scheduler_that_is_not_there_or_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(D4CError, match="cannot be run: No such file"):
         scheduler.ask(["qstat-of-another-world"])
-    monkeypatch.setattr(scheduler, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(scheduler, "ANSWER_TIMEOUT_S", 0.01)
     with pytest.raises(D4CError, match="gave no answer"):
         scheduler.ask(["sleep", "60"])
 

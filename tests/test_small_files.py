@@ -14,7 +14,7 @@ from d4c_images.ledger.queue import wishes
 from d4c_images.runners.rendezvous import INVITATION, MeetingPlace
 from d4c_images.sources.archive import open_media
 from d4c_images.sources.metafile import MAX_ELEMENTS, MAX_META_BYTES, dataset_of, read_meta
-from d4c_images.system.small_files import MOST_BYTES, json_of, text_of
+from d4c_images.system.small_files import SMALL_FILE_BYTES, json_of, text_of
 
 DEEP = "[" * 200_000
 
@@ -48,7 +48,7 @@ def test_what_is_large_is_not_read(tmp_path: Path) -> None:
     assert tracemalloc.get_traced_memory()[1] < 4 << 20
     tracemalloc.stop()
     for list_of in (presets.host_table, presets.placeholder_list):
-        with pytest.raises(UsageError, match=f"more than {MOST_BYTES >> 20} MiB"):
+        with pytest.raises(UsageError, match=f"more than {SMALL_FILE_BYTES >> 20} MiB"):
             list_of(path)
 
 

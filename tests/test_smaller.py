@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from d4c_images.decode import Decoder, NotReduced, original_sha256_of
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import Claim, ErrorType, PublishedHash, Reply, Status
 from d4c_images.stores import Keep, Partial
 from d4c_images.stores.local import LocalStore
-from d4c_images.worker.verify import Found, examine, look
+from d4c_images.worker.verify import FoundImage, examine, look
 from tests.publishers import pictures
 from tests.support import plain_files
 from tests.support.plain_files import Array, Tags
@@ -655,7 +655,7 @@ def test_of_several_pictures_the_first_is_made_smaller(tmp_path: Path, form: str
 
 # In pieces
 
-ROOMY, TIGHT = Decoder(max_edge=WIDTH), Decoder(WIDTH, Room(own_bytes=1000, common_bytes=12_000_000))
+ROOMY, TIGHT = Decoder(max_edge=WIDTH), Decoder(WIDTH, MemoryBudget(own_bytes=1000, common_bytes=12_000_000))
 IN_STRIPS = [(bits, 0) for bits in (1, 2, 4, 8, 16)] + [(bits, 1) for bits in (1, 2, 4, 8, 12, 16)] + [
     (8, 2), (16, 2), (4, 3), (8, 3), (8, 5), (16, 5), (8, 8),
 ]  # fmt: skip
@@ -710,7 +710,7 @@ def test_a_tiff_that_cannot_be_cut_is_made_as_a_whole_if_that_fits(tmp_path: Pat
     body = saved(Image.fromarray(large(3, 8).astype(numpy.uint8)), "TIFF", compression="tiff_lzw", strip_size=1 << 28)
     assert_shows(smaller(tmp_path / "a.tif", body, TIGHT), blocks(2, 3, 8).astype(float))
     with pytest.raises(NotReduced, match="not decoded: 1024 x 768 pixels take 9 MB, more than 9"):
-        smaller(tmp_path / "a.tif", body, Decoder(WIDTH, Room(own_bytes=1000, common_bytes=9_000_000)))
+        smaller(tmp_path / "a.tif", body, Decoder(WIDTH, MemoryBudget(own_bytes=1000, common_bytes=9_000_000)))
 
 
 def test_what_only_its_samples_say_is_seen_in_pieces_too(tmp_path: Path) -> None:
@@ -790,7 +790,7 @@ def test_what_was_made_is_an_ordinary_success(tmp_path: Path, name: str) -> None
     body, turn = ODD[name]
     partial, reply = partial_of(store, body)
     found = examine(ROOMY, reply, partial)
-    assert isinstance(found, Found)
+    assert isinstance(found, FoundImage)
     assert (found.verdict.status, found.verdict.error_type, found.extension) == (Status.SUCCESS, None, "jpg")
     assert found.blob.original_sha256 == reply.sha256
     assert (found.blob.width, found.blob.height) == ((HEIGHT, WIDTH) if turn == 6 else (WIDTH, HEIGHT))
@@ -806,7 +806,7 @@ def test_what_is_left_as_it_is_is_flagged_and_says_why(tmp_path: Path) -> None:
     partial, reply = partial_of(store, body)
     for published, flag in ((None, ErrorType.PARTLY_READ), (PublishedHash(0, "sha256", "00" * 32), ErrorType.HASH_MISMATCH)):
         found = examine(ROOMY, reply, partial, published)
-        assert isinstance(found, Found)
+        assert isinstance(found, FoundImage)
         assert (found.verdict.status, found.verdict.error_type) == (Status.SUCCESS, flag)
         assert str(found.verdict.detail).startswith("kept as it came: its samples are signed, 32-bit or floating-point numbers")
         assert (found.extension, found.blob.sha256, found.blob.original_sha256) == ("tif", reply.sha256, reply.sha256)

@@ -36,7 +36,7 @@ def download(ledger: Path, verdicts: list[Verdict]) -> None:
     run_id = owner.take(opened, "download", owner.this_process(), NOW)
     with opened.transaction() as db:
         for host_id, host in db.execute("SELECT host_id, host FROM host_rows").fetchall():
-            turn = lending.lend(db, run_id, host_id, host, lending.Terms(0, 2, 0.0, 100, NOW + 60), 4, NOW)
+            turn = lending.lend(db, run_id, host_id, host, lending.TurnTerms(0, 2, 0.0, 100, NOW + 60), 4, NOW)
             if turn is None:
                 continue
             outcomes = []

@@ -20,7 +20,7 @@ from d4c_images.ledger.queue.requeue import requeue_failed
 from d4c_images.ledger.rows import rollup
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
-from d4c_images.policy.pace import HostPace, Policy, Speed
+from d4c_images.policy.pace import BlockPolicy, HostPace, Speed
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.system import clocks
@@ -182,7 +182,7 @@ def test_a_host_that_stays_away_is_given_up(ledger: connect.Ledger) -> None:
     elsewhere = "urls || char(10) || 'http://b.example.org/again/' || image_id"
     db.execute(f"UPDATE image_rows SET urls = {elsewhere} WHERE image_id = 1")
     runner = ByHand(lambda turn: not_reached(turn) if turn.host == "a.example.org" else all_gone(turn))
-    plan = Plan(HostTable(), max_idle_s=7200.0, breaker=Policy(give_up_s=1.0, give_up_alone_s=3600.0))
+    plan = Plan(HostTable(), max_idle_s=7200.0, breaker=BlockPolicy(give_up_s=1.0, give_up_alone_s=3600.0))
     assert run(ledger, runner, plan, patience_s=20_000.0) is Ending.DONE
     rows = db.execute("SELECT host, status, error_type, not_before IS NULL, count(*) FROM images GROUP BY 1, 2, 3, 4").fetchall()
     assert rows == [
@@ -198,7 +198,7 @@ def test_a_host_that_stays_away_is_given_up(ledger: connect.Ledger) -> None:
 
 def test_a_host_that_was_given_up_is_asked_again_when_somebody_wants_it(ledger: connect.Ledger) -> None:
     """At once, as if nothing had happened: it is not given up on its first failure to answer."""
-    policy = Policy(give_up_s=0.0, give_up_alone_s=0.0)
+    policy = BlockPolicy(give_up_s=0.0, give_up_alone_s=0.0)
     run(ledger, ByHand(not_reached), Plan(HostTable(), max_idle_s=7200.0, breaker=policy))
     assert counts(ledger) == {"failed_transient": 20}
     requeue_failed(ledger, lambda done, total: None, permanent=False)
@@ -504,7 +504,7 @@ def test_a_move_of_a_stored_image_waits_as_long_as_the_redirect_has_asked(ledger
     assert len(there) == 20
     assert min(turn.expires_at - asked[image_id] for image_id, (turn, _) in there.items()) >= 100.5
     assert {(claim.redirect_url, claim.cookies) for _, claim in there.values()} == {("http://c.example.org/", ("pass=1",))}
-    assert refetching.n_waiting(ledger.connection) == 0
+    assert refetching.n_waiting(ledger.connection.execute) == 0
 
 
 def test_cookies_of_a_chain_go_along_to_the_next_host_and_no_further(ledger: connect.Ledger) -> None:
@@ -631,8 +631,8 @@ def test_the_records_of_a_shared_image_follow_between_settlements(tmp_path: Path
     shared = "http://a.example.org/shared.jpg"
     rows = [(1_000_000 + n, shared) for n in range(300)] + [(2_000_000 + n, f"http://a.example.org/{n}.jpg") for n in range(5)]
     Collection(tmp_path).load(multimedia(tmp_path / "multimedia.txt", rows))
-    monkeypatch.setattr(rollup, "AT_ONCE", 20)
-    monkeypatch.setattr(deferred, "PIECE", 20)
+    monkeypatch.setattr(rollup, "SHARED_AT_ONCE", 20)
+    monkeypatch.setattr(deferred, "RECORDS_AT_A_TIME", 20)
     has_stopped = [False]
 
     def fail(turn: Turn) -> list[Outcome]:

@@ -17,13 +17,13 @@ from d4c_images.model import Blob
 from d4c_images.stores import Keep, Partial, Place, Store, reading
 from d4c_images.stores import partial as system
 from d4c_images.stores.local import LocalStore
-from d4c_images.stores.pack import Packing, open_store
+from d4c_images.stores.pack import PackSettings, open_store
 
 BODY = b"not an image, but bytes are bytes" * 1000
 Open = Callable[[Path], Store]
 STORES: dict[str, Open] = {
     "files": lambda root: open_store(root, None),
-    "pack": lambda root: open_store(root, Packing("00c0ffee")),
+    "pack": lambda root: open_store(root, PackSettings("00c0ffee")),
 }
 
 

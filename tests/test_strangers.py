@@ -14,7 +14,7 @@ from d4c_images.commands import download
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.runners import dask_check
 from d4c_images.runners.rendezvous import INVITATION, OVER, Invitation, MeetingPlace
-from d4c_images.runners.worker_pool import Crew, Ending, Exit, Terms
+from d4c_images.runners.worker_pool import Crew, Exit, PoolEnding, PoolTerms
 from tests.cluster.nodes import start_workers
 from tests.support.patience import PATIENCE_S
 
@@ -36,7 +36,7 @@ def ended(job: subprocess.Popen[str], code: int) -> list[str]:
 
 def crew(place: MeetingPlace, over_before: str | None = None) -> Crew:
     """Without workers."""
-    return Crew(0, Terms(place.folder, 1.0, 1.0, over_before))
+    return Crew(0, PoolTerms(place.folder, 1.0, 1.0, over_before))
 
 
 # -- other versions
@@ -132,7 +132,7 @@ def test_a_cluster_folder_that_cannot_be_written(read_only: MeetingPlace, capsys
 @pytest.mark.parametrize("code", [Exit.UNFIT, Exit.AGAIN, Exit.IDLE, Exit.OTHER_VERSION, 1, -9])
 def test_whatever_becomes_of_a_worker_whose_coordinator_has_ended_well(code: int, place: MeetingPlace) -> None:
     place.say_over("2")
-    assert crew(place, over_before="1")._ending(code) is Ending.OVER
+    assert crew(place, over_before="1")._ending(code) is PoolEnding.OVER
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from d4c_images.batch.requeue import Rounds
 from d4c_images.commands import session
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 from d4c_images.ledger.file import connect, owner
-from d4c_images.ledger.file.liveness import LOOK_S, SILENCE_S
+from d4c_images.ledger.file.liveness import DEAD_AFTER_S, HOLDER_POLL_S
 from d4c_images.settings import Job, Scheduler, Settings
 from d4c_images.system import clocks
 from tests.publishers.client import Publishers
@@ -27,7 +27,7 @@ QUEUED_AGAIN = 99
 # The program, with three minutes made one second.
 SOON = """
 from d4c_images.ledger.file import liveness
-liveness.SILENCE_S, liveness.LOOK_S = 1.0, 0.1
+liveness.DEAD_AFTER_S, liveness.HOLDER_POLL_S = 1.0, 0.1
 """
 
 
@@ -49,7 +49,7 @@ def test_the_job_waits_until_it_may_take_over(path: Path) -> None:
     wait = session.Wait(waiting.patience(JOB.job_id), rounds([]))
     with session.owned(path, "download", Settings(job=JOB), wait) as ledger:
         assert ledger.connection.execute("SELECT host, ending FROM runs WHERE run_id = 1").fetchone() == ("node9", "died")
-    assert SILENCE_S <= waiting.now <= SILENCE_S + 2 * LOOK_S
+    assert DEAD_AFTER_S <= waiting.now <= DEAD_AFTER_S + 2 * HOLDER_POLL_S
     assert waiting.said[0].startswith(f"{path} was last held by 'download' on host node9, pid 4711, job 812, since ")
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from d4c_images.errors import D4CError, printable
 from d4c_images.model import Reply
 from d4c_images.notify.slack import _escaped
-from d4c_images.policy.judge import Policy, judge, readable_text
+from d4c_images.policy.judge import CodePolicy, judge, readable_text
 from d4c_images.report.live import LiveProgress
 from d4c_images.report.progress import LogProgress
 from d4c_images.system.terminal import clean
@@ -216,7 +216,7 @@ def test_what_a_page_or_a_header_says_is_kept_without_what_a_terminal_obeys() ->
         Reply(206, "u", "u", error=EVIL, head=b"\xff\xd8\xff", size_bytes=3),
         Reply(503, "u", "u", head=PAGE.encode(), size_bytes=len(PAGE.encode())),
     ):
-        verdict = judge(reply, Policy(), 0.0)
+        verdict = judge(reply, CodePolicy(), 0.0)
         assert verdict.detail
         assert not OBEYED.search(verdict.detail)
 

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_fax
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests.publishers import pictures
@@ -35,7 +35,7 @@ LAYOUTS = {
 }  # fmt: skip
 
 
-NO_ROOM = Decoder(room=Room(10_000, tiff.PIECE_BYTES))  # in which a picture is decoded piece by piece
+NO_ROOM = Decoder(room=MemoryBudget(10_000, tiff.PIECE_MEMORY_BYTES))  # in which a picture is decoded piece by piece
 
 
 def layouts(packing: str) -> dict[str, Layout]:
@@ -66,7 +66,7 @@ CASES = [(packing, name) for packing in PACKINGS for name in layouts(packing)]
 @pytest.mark.parametrize("is_tight", thinned([True, False], 2))
 @pytest.mark.parametrize("files", [SOME_FILES, pytest.param(FILES, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_a_whole_tiff_is_read_to_its_end(tmp_path: Path, packing: str, name: str, is_tight: bool, files: list[File]) -> None:
-    decoder = Decoder(room=Room(tiff.PIECE_BYTES, tiff.PIECE_BYTES)) if is_tight else Decoder()
+    decoder = Decoder(room=MemoryBudget(tiff.PIECE_MEMORY_BYTES, tiff.PIECE_MEMORY_BYTES)) if is_tight else Decoder()
     for number, file in enumerate(files):
         body = sample(packing, name, 1 + number % 2, number=number).body
         assert check(tmp_path, body, decoder) == DecodeResult(True, None, None, 96, 80, "image/tiff", "tif"), file
@@ -522,7 +522,7 @@ def test_fax_codes_are_walked_through(packing: str, options: dict[int, int], fil
     with Image.open(io.BytesIO(body)) as stored:
         at, size = stored.tag_v2[273][0], stored.tag_v2[279][0]
         written_order = stored.tag_v2.get(266, 1)
-    kind = tiff_fax.Kind(6000, packing == "group4", packing == "group3", bool(options), written_order == 2)
+    kind = tiff_fax.FaxPacking(6000, packing == "group4", packing == "group3", bool(options), written_order == 2)
     packed = body[at : at + size]
     tiff_fax.check(packed, kind, 40, 40)
     tiff_fax.check(packed, kind, 39, 40)

@@ -93,7 +93,7 @@ class Steward:
 
     def _lend(self, host_id: int) -> Turn:
         with self.ledger.transaction() as db:
-            terms = lending.Terms(0, 2, 0.0, 1, self.now + 60)
+            terms = lending.TurnTerms(0, 2, 0.0, 1, self.now + 60)
             turn = lending.lend(db, self.ledger.run_id or 0, host_id, "", terms, 3, self.now)
         assert turn is not None
         return turn
@@ -145,7 +145,7 @@ def test_each_canvas_is_an_image_behind_the_records_last(path: Path) -> None:
     ingest(path, (1, M), (1, "https://x.example.org/1.jpg"), license="CC0")
     with steward(path) as run:
         settled = run.unfold(M, manifest("a", "b", "c"))
-    assert (settled.n_unfolded, settled.n_settled, settled.n_late) == (1, 0, 0)
+    assert (settled.n_unfolded, settled.totals.n_settled, settled.totals.n_late) == (1, 0, 0)
     assert shown(path, 1) == [M_KEY, "https://x.example.org/1.jpg", key("b"), key("c")]
     assert ask(path, "SELECT urls, host, url_no, status, attempts FROM images WHERE image_id = 1") == [
         (f"{M}\n{view('a')}\n{service('a')}/info.json", "i.example.org", 1, "pending", 0)
@@ -262,7 +262,7 @@ def test_a_late_worker_changes_nothing(path: Path) -> None:
         outcome = Outcome(turn.claims[0].image_id, unfolding=manifest("a", "b"), http_status=200)
         with run.ledger.transaction() as db:
             settled = settling.settle(db, [Report(turn.lease_id, (outcome,), finished=True)], RETRY, NOW)
-        assert (settled.n_late, settled.n_unfolded) == (1, 0)
+        assert (settled.totals.n_late, settled.n_unfolded) == (1, 0)
         assert dump(path) == before
 
 

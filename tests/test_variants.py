@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from d4c_images.identity import merge, usable_url
 from d4c_images.identity.archive_variants import (
     DISAGREE,
+    StatedUrl,
     Statement,
-    Variant,
     hash_of,
     is_page,
     is_symbol,
@@ -32,12 +32,12 @@ UUID = "urn:uuid:3228b6fd-6d68-4cb0-9962-bcd0e51b4fb3"
 UUID_2 = "4b578ca9-a932-4c17-9a22-a3604c845fda"
 
 
-def variant(name: str, role: str = "access", width: int | None = None, height: int | None = None, **more: object) -> Variant:
+def variant(name: str, role: str = "access", width: int | None = None, height: int | None = None, **more: object) -> StatedUrl:
     url = name if "://" in name else f"{HOST}/{name}"
-    return Variant(url, role, bool(more.pop("is_access", role == "access")), width, height, **more)  # type: ignore[arg-type]
+    return StatedUrl(url, role, bool(more.pop("is_access", role == "access")), width, height, **more)  # type: ignore[arg-type]
 
 
-def urls(*variants: Variant) -> tuple[str, ...]:
+def urls(*variants: StatedUrl) -> tuple[str, ...]:
     found = picture_of([Statement(variants)])
     return () if found is None else tuple(url.removeprefix(f"{HOST}/") for url in found[0].urls)
 
@@ -58,7 +58,7 @@ def urls(*variants: Variant) -> tuple[str, ...]:
         ([variant("a.jpg", "offline", is_access=True)], ()),
     ],
 )  # fmt: skip
-def test_the_biggest_is_asked_first(variants: list[Variant], order: tuple[str, ...]) -> None:
+def test_the_biggest_is_asked_first(variants: list[StatedUrl], order: tuple[str, ...]) -> None:
     for shuffled in permutations(variants):
         assert urls(*shuffled) == order
 

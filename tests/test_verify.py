@@ -16,12 +16,12 @@ from PIL import Image
 
 from d4c_images.decode import Decoder, gif, png
 from d4c_images.decode.faults import Unread, counted
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import Claim, ErrorType, Reply, Status
-from d4c_images.policy.judge import DecodeResult, Policy, judge, judge_decoded
+from d4c_images.policy.judge import CodePolicy, DecodeResult, judge, judge_decoded
 from d4c_images.stores import Keep
-from d4c_images.stores.pack import Packing, open_store
-from d4c_images.worker.verify import Found, examine, look, sniff_file
+from d4c_images.stores.pack import PackSettings, open_store
+from d4c_images.worker.verify import FoundImage, examine, look, sniff_file
 from tests.publishers import pictures
 from tests.support.properties import examples
 from tests.test_decode import behind_the_start, check, sampled, saved, segment
@@ -48,7 +48,7 @@ def told(tmp_path: Path, body: bytes, decoder: Decoder | None = None) -> str:
     """As a body that has been fetched is judged, and as one that lies in the store already: the same."""
     stored = verdict_of(check(tmp_path, body, decoder))
     reply = Reply(200, "http://h/1", "http://h/1", size_bytes=len(body), head=body[:65536], tail=body[-1024:])
-    if judge(reply, Policy(), 0.0).status is not Status.SUCCESS:
+    if judge(reply, CodePolicy(), 0.0).status is not Status.SUCCESS:
         assert stored == "again"
     return stored
 
@@ -120,14 +120,14 @@ PNGS: dict[str, tuple[bytes, str]] = {
 def test_a_png_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = PNGS[name]
     assert told(tmp_path, body) == right
-    assert told(tmp_path, body, Decoder(room=Room(1000, 1000))) == right
+    assert told(tmp_path, body, Decoder(room=MemoryBudget(1000, 1000))) == right
 
 
 # JPEG
 
 JPEG = saved(SCENE, "JPEG", quality=85)
 PROGRESSIVE = saved(SCENE, "JPEG", progressive=True)
-NO_ROOM = Decoder(room=Room(30_000, 30_000))  # in which no progressive JPEG is decoded
+NO_ROOM = Decoder(room=MemoryBudget(30_000, 30_000))  # in which no progressive JPEG is decoded
 
 
 def two_pictures() -> bytes:
@@ -409,8 +409,8 @@ def test_jpeg_2000_of_any_size_is_read_at_a_lower_resolution(tmp_path: Path, edg
     """Halved three times: Pillow and OpenJPEG do not round alike."""
     body = saved(SCENE.resize(edges), "JPEG2000", num_resolutions=6)
     most_bytes = 3 * len(body) + 20 * edges[0] * edges[1] // 50
-    decoder = Decoder(max_edge=50, room=Room(2 * most_bytes, 2 * most_bytes))
-    assert told(tmp_path, body, Decoder(room=Room(most_bytes, most_bytes))) == "kept"
+    decoder = Decoder(max_edge=50, room=MemoryBudget(2 * most_bytes, 2 * most_bytes))
+    assert told(tmp_path, body, Decoder(room=MemoryBudget(most_bytes, most_bytes))) == "kept"
     path = tmp_path / "whole.jp2"
     path.write_bytes(body)
     reduced = decoder.reduce(path, bytes(32), "image/jp2")
@@ -501,8 +501,8 @@ def test_a_cut_file_is_never_kept(tmp_path: Path, name: str, packed: bool, max_e
         "progressive with much metadata": behind_the_start(PROGRESSIVE, BIG_SEGMENTS),
     }.get(name) or WHOLE[name]
     cut = whole[:-1000]
-    store = open_store(tmp_path, Packing("0123abcd") if packed else None)
-    decoder = Decoder(max_edge, room=Room(30_000, 30_000) if name.startswith("progressive") else None)
+    store = open_store(tmp_path, PackSettings("0123abcd") if packed else None)
+    decoder = Decoder(max_edge, room=MemoryBudget(30_000, 30_000) if name.startswith("progressive") else None)
     partial = store.begin(1, 1, 7)
     for body in (cut, whole):
         partial.rewrite(body)
@@ -511,7 +511,7 @@ def test_a_cut_file_is_never_kept(tmp_path: Path, name: str, packed: bool, max_e
         said = {"path": partial.path, "size_bytes": len(body), "sha256": sha256, "head": body[:65536], "tail": body[-1024:]}
         found = examine(decoder, Reply(200, "http://h/1", "http://h/1", **said), partial)  # type: ignore[arg-type]
         if body is whole:
-            assert isinstance(found, Found)
+            assert isinstance(found, FoundImage)
         else:
             assert (found.status, found.error_type) == (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)  # type: ignore[union-attr]
     partial.abort()

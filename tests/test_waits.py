@@ -15,7 +15,7 @@ import pytest
 
 from d4c_images.fetch import Fetcher
 from d4c_images.model import Claim, FetchOptions, Limits, Orders, Outcome, Report, Turn
-from d4c_images.policy.judge import Policy
+from d4c_images.policy.judge import CodePolicy
 from d4c_images.policy.waits import MAX_RETRY_AFTER_S, retry_after_s
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker.lanes import Clock
@@ -106,7 +106,7 @@ def worker_at(answers: Answer, root: Path, clock: Clock | None = None) -> Iterat
                 ended[1] += len(now.turns)
                 return now
 
-            for report in work(feed, store, fetcher, Examiner(), Policy(), clock or Clock()):
+            for report in work(feed, store, fetcher, Examiner(), CodePolicy(), clock or Clock()):
                 ended[0] += report.finished
                 told += report.outcomes
                 reported(report)

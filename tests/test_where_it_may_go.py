@@ -17,7 +17,7 @@ from d4c_images.fetch.proxies import Proxies
 from d4c_images.fetch.route import ConnectTo, Route, Routes
 from d4c_images.fetch.urls import host_of, requestable
 from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, Status
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
 from tests.support.program import Collection, multimedia, reach
@@ -293,7 +293,7 @@ def test_a_name_that_leads_there_is_refused_before_a_socket_is_opened(knowing: K
     assert reply.error
     assert all(address.strip("[]") in reply.error for address in addresses)
     assert "--allow-private-hosts" in reply.error
-    verdict = judge(reply, Policy(), 0.0)
+    verdict = judge(reply, CodePolicy(), 0.0)
     assert (verdict.status, verdict.error_type) == (Status.FAILED_PERMANENT, ErrorType.PRIVATE_ADDRESS)
     assert not verdict.host_trouble
     assert not verdict.unreachable

@@ -20,8 +20,8 @@ from d4c_images.decode import Decoder, TakesLong
 from d4c_images.errors import StoreError
 from d4c_images.fetch import Connections, Fetcher, Request
 from d4c_images.model import Claim, ErrorType, FetchOptions, Limits, Move, Orders, Outcome, OwnCode, Report, Status, Turn
-from d4c_images.policy.judge import Policy
-from d4c_images.policy.rate_limits import Wish
+from d4c_images.policy.judge import CodePolicy
+from d4c_images.policy.rate_limits import Slowdown
 from d4c_images.policy.shut_door import UNSIGNED
 from d4c_images.stores import Keep, Place, partial
 from d4c_images.stores.local import LocalStore
@@ -72,7 +72,7 @@ class Bench:
     examiner: Examiner = field(default_factory=Examiner)
     limits: Limits = LIMITS
     clock: Clock = field(default_factory=Clock)
-    policy: Policy = field(default_factory=Policy)
+    policy: CodePolicy = field(default_factory=CodePolicy)
 
     def __post_init__(self) -> None:
         self.root.mkdir(exist_ok=True)
@@ -430,7 +430,7 @@ def test_the_interval_outlasts_a_turn(bench: Bench, starts: list[float]) -> None
 
 def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on an answer that is a picture: the rest is given back, and the wait is told."""
-    monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Wish(30.0, 0.0))
+    monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Slowdown(30.0, 0.0))
     outcomes = bench.outcomes(turn([claim(number) for number in range(8)], connections=1))
     done = [outcome for outcome in outcomes.values() if not is_released(outcome)]
     assert [status(outcome) for outcome in done] == [(Status.SUCCESS, None)]
@@ -438,7 +438,7 @@ def test_what_a_server_says_of_its_limit_ends_the_turn(bench: Bench, monkeypatch
 
 
 def test_a_pace_that_a_server_asks_for_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, starts: list[float]) -> None:
-    monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Wish(0.0, 0.15))
+    monkeypatch.setattr("d4c_images.policy.rate_limits.wish_of", lambda headers, now: Slowdown(0.0, 0.15))
     outcomes = bench.outcomes(turn([claim(number) for number in range(4)], connections=1))
     assert {outcome.interval_s for outcome in outcomes.values()} == {0.15}
     assert least_distance(starts) >= 0.15
@@ -838,7 +838,7 @@ def test_what_the_publisher_says_to_robots_is_told(bench: Bench, publishers: Pub
 
 def test_who_respects_it_keeps_no_bytes(bench: Bench, publishers: Publishers) -> None:
     publishers.behave(f"{HOST}/1.jpg=robots:noai", f"{HOST}/2.jpg=robots:somebot:noai")
-    bench.policy = Policy(respects_robots_tag=True)
+    bench.policy = CodePolicy(respects_robots_tag=True)
     outcomes = bench.outcomes(turn([claim(1, f"http://{HOST}/1.jpg", f"http://{HOST}/3.jpg"), claim(2)]))
     assert (status(outcomes[1]), outcomes[1].robots_tag) == ((Status.FAILED_PERMANENT, ErrorType.ROBOTS_TAG), "noai")
     assert outcomes[1].requests == 1, "no other candidate of the same photo is asked either"

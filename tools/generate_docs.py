@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from d4c_images.batch.job_scripts import COMMANDS, Terms, file_name, script
+from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, file_name, script
 from d4c_images.cli import build_parser
 from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.settings import Scheduler, Settings
@@ -42,7 +42,9 @@ environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).
 def job_scripts() -> dict[Path, str]:
     """Path and text of each script in jobs/."""
     return {
-        JOBS / file_name(scheduler, command): script(scheduler, command, Terms()) for scheduler in Scheduler for command in COMMANDS
+        JOBS / file_name(scheduler, command): script(scheduler, command, JobTerms())
+        for scheduler in Scheduler
+        for command in JOB_COMMANDS
     }
 
 

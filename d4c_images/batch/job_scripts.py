@@ -15,7 +15,7 @@ from d4c_images.settings import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class JobTerms:
     """What a job asks the scheduler for."""
 
     time_s: float | None = None  # None: what suits the command
@@ -95,7 +95,7 @@ Exit code 0: all is well. 1: the log names what is not.""",
         options=("--no-progress",),
     ),
 }
-COMMANDS = tuple(_TEMPLATES)
+JOB_COMMANDS = tuple(_TEMPLATES)
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+,:/-]*").fullmatch
 
 # The warning before a kill: 60 s with -notify in Grid Engine unless the queue says otherwise, 30 s (KillWait) in Slurm.
@@ -114,7 +114,7 @@ def file_name(scheduler: Scheduler, command: str) -> str:
     return f"{command}.{_SUBMIT[scheduler]}.sh"
 
 
-def script(scheduler: Scheduler, command: str, terms: Terms) -> str:
+def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
     """The whole script. Options that stand behind its name on the line of submission beat those within. Raises `UsageError`."""
     for word in (terms.name, terms.project, terms.queue, terms.mail):
         if word is not None and not _WORD(word):
@@ -146,7 +146,7 @@ def script(scheduler: Scheduler, command: str, terms: Terms) -> str:
     )
 
 
-def _sge(template: _Template, terms: Terms, time_s: float, cores: int) -> list[str]:
+def _sge(template: _Template, terms: JobTerms, time_s: float, cores: int) -> list[str]:
     lines = ["-N {name}", "-cwd", "-j y", f"-l h_rt={_clock(time_s)}"]
     if cores > 1:
         lines.append(f"-pe omp {cores}")
@@ -163,7 +163,7 @@ def _sge(template: _Template, terms: Terms, time_s: float, cores: int) -> list[s
     return [f"#$ {line}" for line in lines]
 
 
-def _slurm(template: _Template, terms: Terms, time_s: float, cores: int) -> list[str]:
+def _slurm(template: _Template, terms: JobTerms, time_s: float, cores: int) -> list[str]:
     output = "--output=%x.o%A.%a" if template.tasks else "--output=%x.o%j"
     lines = ["--job-name={name}", output, "--open-mode=append", f"--time={_clock(time_s)}", "--ntasks=1"]
     lines.append(f"--cpus-per-task={cores}")

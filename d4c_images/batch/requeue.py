@@ -27,7 +27,7 @@ class Rounds:
     requeue: bool
     say: Callable[[str], None]
     is_dismissed: Callable[[], bool]  # somebody may want to be rid of the job
-    ask: scheduler.Ask = scheduler.ask
+    ask: scheduler.AskScheduler = scheduler.ask
 
     @property
     def awaited_job(self) -> str | None:

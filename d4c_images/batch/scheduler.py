@@ -1,9 +1,9 @@
 """The batch scheduler whose job this process is: when does the job end, and how is it handed back? Knows nothing of images.
 
 What each scheduler tells a job differs. Slurm says the end of the job in the environment or by `scontrol`; Grid Engine tells a job
-nothing about its `h_rt`, so `qstat` is asked. Nobody answers within `PATIENCE_S`: then there is no known end, and the caller says
-so. A job is handed back by the scheduler's own means: Grid Engine queues a job again whose script exits with 99, Slurm does it by
-`scontrol requeue`.
+nothing about its `h_rt`, so `qstat` is asked. Nobody answers within `ANSWER_TIMEOUT_S`: then there is no known end, and the caller
+says so. A job is handed back by the scheduler's own means: Grid Engine queues a job again whose script exits with 99, Slurm does
+it by `scontrol requeue`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from d4c_images.errors import D4CError, UsageError
 from d4c_images.settings import Job, Scheduler
 from d4c_images.system import signals
 
-PATIENCE_S = 20.0
+ANSWER_TIMEOUT_S = 20.0
 SGE_AGAIN = 99
 """The exit code by which a script asks Grid Engine to queue its job again. It works before `h_rt`, and not after it."""
 
@@ -27,16 +27,16 @@ SGE_AGAIN = 99
 MARGIN_SHARE = 0.1
 MAX_MARGIN_S = 300.0
 
-Ask = Callable[[Sequence[str]], str]
+AskScheduler = Callable[[Sequence[str]], str]
 """Runs a command of the scheduler and gives what it prints. Raises `D4CError` where there is no answer."""
 
 
 def ask(command: Sequence[str]) -> str:
     try:
         with signals.blocked():  # a signal to all processes of the job is no reason to have no answer
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ANSWER_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        raise D4CError(f"'{' '.join(command)}' gave no answer within {PATIENCE_S:.0f} s") from None
+        raise D4CError(f"'{' '.join(command)}' gave no answer within {ANSWER_TIMEOUT_S:.0f} s") from None
     except OSError as error:
         raise D4CError(f"'{command[0]}' cannot be run: {error.strerror}") from None
     if done.returncode != 0:
@@ -45,7 +45,7 @@ def ask(command: Sequence[str]) -> str:
     return done.stdout
 
 
-def end_of(job: Job, now: float, ask: Ask = ask) -> float | None:
+def end_of(job: Job, now: float, ask: AskScheduler = ask) -> float | None:
     """Unix time at which the scheduler ends the job; None where the job has no limit. Raises `D4CError` where nobody says."""
     if job.scheduler is Scheduler.SLURM:
         return job.end_at or _slurm_end(ask(["scontrol", "show", "job", "--oneliner", job.job_id]), now)
@@ -57,7 +57,7 @@ def start_no_more_at(end_at: float, now: float) -> float:
     return end_at - min(MAX_MARGIN_S, MARGIN_SHARE * max(0.0, end_at - now))
 
 
-def hand_back(job: Job, ask: Ask = ask) -> int:
+def hand_back(job: Job, ask: AskScheduler = ask) -> int:
     """Have the job queued again; returns the exit code that belongs to it. Raises `D4CError` where the scheduler will not."""
     if job.scheduler is Scheduler.SGE:
         return SGE_AGAIN
@@ -83,7 +83,7 @@ def _still_to_come(shown: datetime, later_s: float, now: float) -> float:
     return second if first <= now < second else first
 
 
-def _sge_end(job: Job, ask: Ask, now: float) -> float | None:
+def _sge_end(job: Job, ask: AskScheduler, now: float) -> float | None:
     """Start of the task and the limits that were asked for; a queue's own limit is not to be seen here."""
     limits = re.findall(r"\b[hs]_rt=([0-9:]+)", ask(["qstat", "-j", job.job_id]))
     if not limits:

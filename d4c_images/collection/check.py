@@ -29,20 +29,20 @@ from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.questions import audit
-from d4c_images.ledger.questions.audit import StoredImage
+from d4c_images.ledger.questions.audit import FileRow
 from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.queue import wishes
-from d4c_images.ledger.rows import recount
+from d4c_images.ledger.rows import extent, recount
 from d4c_images.ledger.rows.recount import Position
 from d4c_images.stores import Place, own_files, reading, shard
 from d4c_images.stores.own_files import PART
-from d4c_images.stores.pack import FOLDER as PACKS
+from d4c_images.stores.pack import PACKS_FOLDER as PACKS
 from d4c_images.stores.pack import SHARD_NAME
 from d4c_images.stores.partial import numbers_of
 from d4c_images.stores.shard import Sample
 
-SAMPLES = 20  # findings of one kind that are told in full; all are counted
-DEEPEST = 4  # levels of folders; the layout has two
+FINDINGS_SHOWN = 20  # findings of one kind that are told in full; all are counted
+DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
 # What stands beside a ledger, behind its name: the files of SQLite, the reservation, copies, the state of a check; whole or half.
@@ -53,7 +53,7 @@ WATCH_EVERY_S = 1.0
 CLOCKS_S = 10.0  # by which the clocks of two machines may differ
 
 
-class Kind(StrEnum):
+class TroubleKind(StrEnum):
     """What can be wrong."""
 
     DATABASE = "database damaged"
@@ -83,7 +83,7 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    kind: Kind
+    kind: TroubleKind
     what: str  # one line
 
 
@@ -117,7 +117,7 @@ class CheckReport:
     n_to_set_aside: int  # files of placeholders that will be taken away. No finding
     n_unused: int  # images in shards that no row names any more: replaced, or kept by a worker that was too late. No finding
     unused_bytes: int
-    counts: dict[Kind, int]
+    counts: dict[TroubleKind, int]
     samples: tuple[Finding, ...]
     images_by_status: dict[str, int]  # rows; empty if the file itself is damaged
     records_by_status: dict[str, int]  # likewise, of gbif_ids
@@ -167,7 +167,7 @@ class _Check:
     options: CheckOptions
     progress: Callable[[CheckProgress], None]
     state: CheckState
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[TroubleKind] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
     n_former: int = 0
@@ -192,7 +192,7 @@ class _Check:
         with self._kept_when_stopped():
             with self._part("database"):
                 self._check_database()
-            if Kind.DATABASE not in self.counts:  # in a damaged file, what its rows say proves nothing
+            if TroubleKind.DATABASE not in self.counts:  # in a damaged file, what its rows say proves nothing
                 self._check_ledger()
                 if not self.options.ledger_only:
                     self._check_rows()
@@ -209,9 +209,9 @@ class _Check:
             went_on=went_on,
         )
 
-    def _found(self, kind: Kind, what: str) -> None:
+    def _found(self, kind: TroubleKind, what: str) -> None:
         self.counts[kind] += 1
-        if self.counts[kind] <= SAMPLES:
+        if self.counts[kind] <= FINDINGS_SHOWN:
             self.samples.append(Finding(kind, what))
 
     # How far it has come
@@ -224,8 +224,8 @@ class _Check:
         for name in NUMBERS:
             setattr(self, name, mark[name])
         self.images_by_status, self.records_by_status = mark["images_by_status"], mark["records_by_status"]
-        self.counts.update({Kind(kind): n for kind, n in mark["counts"].items()})
-        self.samples += [Finding(Kind(kind), what) for kind, what in mark["samples"]]
+        self.counts.update({TroubleKind(kind): n for kind, n in mark["counts"].items()})
+        self.samples += [Finding(TroubleKind(kind), what) for kind, what in mark["samples"]]
         self.done, self.at = mark["done"], mark["at"]
         words: str = mark["words"]
         return words
@@ -284,7 +284,7 @@ class _Check:
         with _calling(show, WATCH_EVERY_S):
             lines = audit.database_errors(self.ledger, show, full=self.options.full)
         for line in lines:
-            self._found(Kind.DATABASE, line)
+            self._found(TroubleKind.DATABASE, line)
 
     def _check_ledger(self) -> None:
         with self._part("counters"):
@@ -294,9 +294,9 @@ class _Check:
         with self._part("leases"):
             if "leases" not in self.done:
                 for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
-                    self._found(Kind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+                    self._found(TroubleKind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
                 for line in audit.lost_references(self.ledger):
-                    self._found(Kind.REFERENCE, line)
+                    self._found(TroubleKind.REFERENCE, line)
 
     def _check_counters(self) -> None:
         """Counters and rows must be seen at one moment: while nothing is written, or else in one read transaction."""
@@ -348,22 +348,22 @@ class _Check:
     def _compare(self, counting: CounterRecount) -> None:
         self.images_by_status, self.records_by_status = counting.images_by_status(), counting.records_by_status()
         for line in counting.lost_references():
-            self._found(Kind.REFERENCE, line)
+            self._found(TroubleKind.REFERENCE, line)
         for line in counting.untrue():
-            self._found(Kind.COUNTER, line)
+            self._found(TroubleKind.COUNTER, line)
 
     def _check_records(self) -> None:
         """Every record against its images, in short reads. What seems untrue is counted once more, by itself and at one moment."""
         if "records" in self.done:
             return
-        total = audit.n_records(self.ledger)
+        total = extent.n_records(self.ledger.rows)
         position = Position.of_json(self.at["record"]) if "record" in self.at else Position()
         for step in recount.record_steps(self.ledger.rows, position):
             self.n_records += step.n_records
             for record in step.untrue:
                 line = audit.record_trouble(self.ledger, record.gbif_id)
                 if line is not None:
-                    self._found(Kind.RECORD, line)
+                    self._found(TroubleKind.RECORD, line)
             progress = CheckProgress("records", self.n_records, max(total, self.n_records))
             self._reached(progress, record=step.position.as_json())
 
@@ -371,10 +371,10 @@ class _Check:
         """Every success row against its file."""
         if "images" in self.done:
             return
-        top = audit.top_image(self.ledger)
+        top = extent.top_image(self.ledger.rows)
         with self._part("images"):
-            for low in range(self.at.get("image_id", 0), top, audit.STEP_ROWS):
-                upto = low + audit.STEP_ROWS
+            for low in range(self.at.get("image_id", 0), top, audit.AUDIT_STEP_ROWS):
+                upto = low + audit.AUDIT_STEP_ROWS
                 self._check_some_rows(low, upto)
                 self._reached(CheckProgress("images", min(top, upto), top), image_id=upto)
 
@@ -393,24 +393,24 @@ class _Check:
             if trouble is not None:
                 self._found(trouble.kind, trouble.what)
 
-    def _trouble(self, image: StoredImage) -> Finding | None:
+    def _trouble(self, image: FileRow) -> Finding | None:
         if image.path is None or image.size_bytes is None or image.sha256 is None:
-            return Finding(Kind.NO_PATH, f"image {image.image_id}")
+            return Finding(TroubleKind.NO_PATH, f"image {image.image_id}")
         place = Place(image.path, image.offset)
         what = image.path if image.offset is None else f"{image.path} at {image.offset}"
         try:
             size_bytes = self._size(place)
             if size_bytes is None:
                 said = "is no file" if image.offset is None else "is no image"
-                return Finding(Kind.MISSING, f"{what} (image {image.image_id}) {said}")
+                return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id}) {said}")
             if size_bytes != image.size_bytes:
-                return Finding(Kind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
+                return Finding(TroubleKind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
             if self.options.sha256 and _sha256(reading.pieces(self.root, place, size_bytes)) != image.sha256:
-                return Finding(Kind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
+                return Finding(TroubleKind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
         except (FileNotFoundError, NotADirectoryError):
-            return Finding(Kind.MISSING, f"{what} (image {image.image_id})")
+            return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id})")
         except OSError as error:
-            return Finding(Kind.UNREADABLE, f"{what}: {error.strerror}")
+            return Finding(TroubleKind.UNREADABLE, f"{what}: {error.strerror}")
         return None
 
     def _size(self, place: Place) -> int | None:
@@ -461,7 +461,7 @@ class _Check:
         elif standing is Standing.TO_SET_ASIDE:
             self.n_to_set_aside += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
-            self._found(Kind.LEFTOVER if standing is Standing.LEFTOVER else Kind.NO_ROW, prefix + name)
+            self._found(TroubleKind.LEFTOVER if standing is Standing.LEFTOVER else TroubleKind.NO_ROW, prefix + name)
 
     def _check_shard(self, path: str) -> None:
         """Every image of a shard against the ledger, in the order of the file."""
@@ -473,22 +473,22 @@ class _Check:
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
-                        self._found(Kind.TORN, f"{path} behind byte {end}; what a killed worker has left, a download mends")
+                        self._found(TroubleKind.TORN, f"{path} behind byte {end}; what a killed worker has left, a download mends")
         except FileNotFoundError:
             pass  # nothing was in it, and a run has taken it away
         except OSError as error:
-            self._found(Kind.UNREADABLE, f"{path}: {error.strerror}")
+            self._found(TroubleKind.UNREADABLE, f"{path}: {error.strerror}")
 
     def _check_samples(self, path: str, fd: int) -> int:
         """The end of the last one."""
         n_unused, n, end = self.n_unused, 0, 0
         samples = shard.samples(fd, 0, os.fstat(fd).st_size)
-        while some := list(islice(samples, audit.STEP_ROWS)):
+        while some := list(islice(samples, audit.AUDIT_STEP_ROWS)):
             self._note_samples(path, some)
             n, end = n + len(some), some[-1].end
             self.progress(CheckProgress("packed images", self.n_packed, None))
         if 0 < n == self.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
-            self._found(Kind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
+            self._found(TroubleKind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
         return end
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
@@ -560,7 +560,7 @@ class _Check:
             pass
         for name in sorted(folders):
             # Hidden folders and lost+found belong to the file system, such as its snapshots.
-            if depth < DEEPEST and not name.startswith(".") and name != "lost+found":
+            if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and name != "lost+found":
                 yield from self._walk(f"{prefix}{name}/", depth + 1, after)
 
     def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
@@ -570,13 +570,13 @@ class _Check:
             with os.scandir(self.root / prefix) as entries:
                 for entry in entries:
                     (folders if entry.is_dir() else names).append(entry.name)
-                    if len(names) == audit.STEP_ROWS:
+                    if len(names) == audit.AUDIT_STEP_ROWS:
                         yield sorted(names)
                         names = []
         except FileNotFoundError:
             pass  # removed meanwhile
         except OSError as error:
-            self._found(Kind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
+            self._found(TroubleKind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
         yield sorted(names)
 
 

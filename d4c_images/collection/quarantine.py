@@ -17,14 +17,14 @@ from d4c_images.ledger.queue.placeholders import Claimed, Restored
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.stores.quarantine import Aside
 
-CHUNK = 200  # files are removed one by one, and a shared disk takes its time
+FILES_PER_CHUNK = 200  # files are removed one by one, and a shared disk takes its time
 OPEN_FILES = 100
 
 
 def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], bool]) -> int:
     """Take away the files that the ledger has listed. Returns how many; stops between two chunks where `stop()` says so."""
     n = 0
-    while not stop() and (files := placeholders.to_set_aside(ledger, CHUNK)):
+    while not stop() and (files := placeholders.to_set_aside(ledger, FILES_PER_CHUNK)):
         for file in files:
             if file.is_placeholder:
                 aside.keep(Place(file.path, file.offset), file.size_bytes, file.sha256)
@@ -39,7 +39,7 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
     return n
 
 
-def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int, progress: placeholders.Progress) -> int:
+def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int, progress: placeholders.SearchProgress) -> int:
     """Make the images with these bytes successes again, without asking anybody. Returns how many."""
     kept = aside.find(sha256)
 

@@ -16,7 +16,7 @@ from d4c_images.stores.local import LocalStore, folder_of
 from d4c_images.stores.partial import stem_of
 from d4c_images.stores.reading import extension_of, pieces
 
-GROUP = 32  # made durable together
+UNPACKED_AT_ONCE = 32  # made durable together
 TOLD = 20  # troubles that are told in full; all are counted
 
 
@@ -66,7 +66,7 @@ def unpack(images: Iterable[Shelved], root: Path, to: Path, progress: Callable[[
 def _groups(images: Iterable[Shelved]) -> Iterator[list[Shelved]]:
     """Each image once in a group: what two records show is copied by the first."""
     rest = iter(images)
-    while group := list(islice(rest, GROUP)):
+    while group := list(islice(rest, UNPACKED_AT_ONCE)):
         yield list(dict.fromkeys(group))
 
 

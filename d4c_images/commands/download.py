@@ -29,7 +29,7 @@ from d4c_images.system import clocks, open_files
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
     from d4c_images.runners.worker_setup import WorkerSetup
-    from d4c_images.stores.pack import Packing
+    from d4c_images.stores.pack import PackSettings
 
 LEAST_REFETCH_S = 86400.0
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
@@ -206,7 +206,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
-            print(contact.MISSING, file=sys.stderr, flush=True)
+            print(contact.NO_CONTACT, file=sys.stderr, flush=True)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)
@@ -219,7 +219,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = from_counters.image_counts(ledger.connection, refetch=plan.refetch).left
+        left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
@@ -242,13 +242,13 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_idle_s=args.max_idle,
         placeholders=presets.placeholder_list(args.placeholders_file),
         placeholder_records=args.placeholder_records,
-        breaker=pace.Policy(
+        breaker=pace.BlockPolicy(
             give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after, give_up_shut_s=7 * args.give_up_after
         ),
     )
 
 
-def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: Packing | None, plan: Plan) -> WorkerSetup:
+def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: PackSettings | None, plan: Plan) -> WorkerSetup:
     from d4c_images.runners.worker_setup import WorkerSetup
 
     return WorkerSetup(

@@ -11,11 +11,11 @@ from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings
 
-COLLECTION, ALL, FAILED = "collection", "all images", "failed images"
-COUNTED = {
-    COLLECTION: "one for each image of each record",
-    ALL: "one for each image, stored or not",
-    FAILED: "one for each image that has failed",
+EXPORT_COLLECTION, EXPORT_ALL, EXPORT_FAILED = "collection", "all images", "failed images"
+ROWS_OF_EXPORT = {
+    EXPORT_COLLECTION: "one for each image of each record",
+    EXPORT_ALL: "one for each image, stored or not",
+    EXPORT_FAILED: "one for each image that has failed",
 }
 
 
@@ -34,12 +34,16 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "--all-images",
         dest="which",
         action="store_const",
-        const=ALL,
-        default=COLLECTION,
+        const=EXPORT_ALL,
+        default=EXPORT_COLLECTION,
         help="instead a row for each image, stored or not, with its status and errors: the columns of the view images",
     )
     which.add_argument(
-        "--failed", dest="which", action="store_const", const=FAILED, help="instead a row for each image that has failed, likewise"
+        "--failed",
+        dest="which",
+        action="store_const",
+        const=EXPORT_FAILED,
+        help="instead a row for each image that has failed, likewise",
     )
     parser.add_argument("--json", action="store_true", help="the summary for scripts")
     arguments.add_progress(parser)
@@ -59,8 +63,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         def show(what: str, done: int, total: int | None) -> None:
             view.show(CheckProgress(what, done, total))
 
-        table = {COLLECTION: collection_list.COLLECTION, ALL: tables.IMAGES, FAILED: tables.FAILED_IMAGES}[args.which]
-        of_links = args.which == COLLECTION
+        choices = {EXPORT_COLLECTION: collection_list.COLLECTION, EXPORT_ALL: tables.IMAGES, EXPORT_FAILED: tables.FAILED_IMAGES}
+        table = choices[args.which]
+        of_links = args.which == EXPORT_COLLECTION
         steps = collection_list.steps(ledger, show) if of_links else tables.image_steps(ledger, table=table, progress=show)
         try:
             args.file.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -71,5 +76,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
     else:
-        print(f"{printable(str(args.file))}: {n_rows:,} rows, {COUNTED[args.which]} ({size_bytes / 1e6:,.1f} MB)")
+        print(f"{printable(str(args.file))}: {n_rows:,} rows, {ROWS_OF_EXPORT[args.which]} ({size_bytes / 1e6:,.1f} MB)")
     return 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from d4c_images.ledger.file.reader import Reader
     from d4c_images.report.hosts import Choice, HostLine
 
-SHOWN = 100  # hosts of a list, where no number is given
+HOSTS_SHOWN = 100  # hosts of a list, where no number is given
 LINES_A_TABLE = 5000
 EXAMPLES = 3  # names of hosts that a pattern stands for
 LIST, ACTIONS = "list", ("list", wishes.PAUSE, wishes.RESUME, wishes.SET, wishes.UNSET)
@@ -61,7 +61,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--for", dest="span", type=arguments.span, metavar="SPAN", help="of a pause; else until resume")
     parser.add_argument("--all", action="store_true", help="list all hosts, also those with nothing left")
-    parser.add_argument("--limit", type=arguments.positive, metavar="N", help=f"list up to N hosts; else {SHOWN}, with --json all")
+    limit_help = f"list up to N hosts; else {HOSTS_SHOWN}, with --json all"
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help=limit_help)
     parser.add_argument("--json", action="store_true", help="the list for scripts")
     parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
 
@@ -98,7 +99,7 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
     now, choice = time.time(), report.Choice([name.lower() for name in args.words], 0 if args.all else 1)
     with open_reader(args.ledger) as ledger:
         book, host_ids = ledger.at_one_moment(lambda: _in_order(ledger, table, choice, now))
-        limit = args.limit or (len(host_ids) if args.all or args.json else SHOWN)
+        limit = args.limit or (len(host_ids) if args.all or args.json else HOSTS_SHOWN)
         lines = report.lines(ledger, book, map(int, host_ids[:limit]), now)
         if args.json:
             _print_json(lines)
@@ -110,10 +111,10 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
 
 
 def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
-    from d4c_images.ledger.questions import overview
+    from d4c_images.ledger.queue import pacing
     from d4c_images.report.hosts import in_order
 
-    book = LimitBook(table, overview.wanted_limits(ledger))
+    book = LimitBook(table, pacing.wanted_limits(ledger.rows))
     return book, in_order(ledger, book, choice, now)
 
 

@@ -22,8 +22,8 @@ from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
 
 if TYPE_CHECKING:
-    from d4c_images.ingest.ingest import Progress
-    from d4c_images.ingest.reader_process import Reader
+    from d4c_images.ingest.ingest import StreamProgress
+    from d4c_images.ingest.reader_process import ReaderProcess
     from d4c_images.ledger.rows.rollup import RollUpProgress
     from d4c_images.report.check_progress import CheckProgressView
 
@@ -85,17 +85,17 @@ def _checklist_key(text: str) -> str:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.ingest.reader_process import Reader
+    from d4c_images.ingest.reader_process import ReaderProcess
 
     if args.finalize_only:
         return _finalize(args, settings)
     if args.source is None:
         raise UsageError("init needs a SOURCE: a GBIF download or a publisher's archive (zip or folder), or a table of media")
-    with closing(Reader()) as reader:
+    with closing(ReaderProcess()) as reader:
         return _ingest(args, settings, reader)
 
 
-def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int:
+def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess) -> int:
     from rich.console import Console
 
     from d4c_images.ingest.ingest import ingest, ingest_labels
@@ -121,7 +121,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: Reader) -> int
         deadline = session.ends_at(deadline, ledger)
         heart = owner.Heart(ledger, clocks.now)
 
-        def after_each_group(show: Callable[[Progress], None], progress: Progress) -> None:
+        def after_each_group(show: Callable[[StreamProgress], None], progress: StreamProgress) -> None:
             show(progress)
             heart.beat_if_due()
             ledger.n_done = progress.rows
@@ -213,7 +213,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     """Delete a ledger of ours that nobody uses; images stay."""
     if not path.exists():
         return
-    with session.owned(path, "init --reset", settings, terms=migrations.Terms(leave_as_is=True)) as ledger:
+    with session.owned(path, "init --reset", settings, terms=migrations.MigrationTerms(leave_as_is=True)) as ledger:
         n_images, n_stored = from_counters.images_and_stored(ledger.connection)
     if ask:
         if not sys.stdin.isatty():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from d4c_images.batch.job_scripts import COMMANDS, Terms, script
+from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, script
 from d4c_images.commands import arguments
 from d4c_images.errors import UsageError
 from d4c_images.settings import Scheduler, Settings
@@ -21,7 +21,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         ledger=False,
     )
     parser.add_argument("scheduler", choices=[str(one) for one in Scheduler], help="Grid Engine or Slurm")
-    parser.add_argument("command", choices=COMMANDS, help="what the job does")
+    parser.add_argument("command", choices=JOB_COMMANDS, help="what the job does")
     parser.add_argument(
         "--time", type=arguments.span, metavar="SPAN", help="the job's limit: 12:00:00 or 2d; else what suits the command"
     )
@@ -39,6 +39,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         options = tuple(shlex.split(args.options or ""))
     except ValueError as error:
         raise UsageError(f"--options={args.options}: {error}") from None
-    terms = Terms(args.time, args.cores, args.name, args.project, args.queue, args.mail, args.tasks, options)
+    terms = JobTerms(args.time, args.cores, args.name, args.project, args.queue, args.mail, args.tasks, options)
     print(script(Scheduler(args.scheduler), args.command, terms), end="")
     return 0

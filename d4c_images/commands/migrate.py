@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     live = session.wants_progress(args, sys.stdout)
     with stop.listening(), MigrationProgress(Console(), live=live) as view:
-        terms = migrations.Terms(args.backup, args.no_backup, show=view.show, stop=stop)
+        terms = migrations.MigrationTerms(args.backup, args.no_backup, show=view.show, stop=stop)
         with session.owned(args.ledger, "migrate", settings, session.wait(stop), terms=terms):
             pass
     return 0

@@ -9,12 +9,12 @@ from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.placeholder_list import PlaceholderList, parse_placeholders
 from d4c_images.system.small_files import text_of
 
-PACKAGE = Path(__file__).parents[1]
+PRESETS_FOLDER = Path(__file__).parents[1]
 
 
 def host_table(path: Path | None) -> HostTable:
     """The presets of the package under the user's own file."""
-    presets = parse_hosts((PACKAGE / "hosts.toml").read_text(encoding="utf-8"))
+    presets = parse_hosts((PRESETS_FOLDER / "hosts.toml").read_text(encoding="utf-8"))
     if path is None:
         return presets
     try:
@@ -29,7 +29,7 @@ def host_table(path: Path | None) -> HostTable:
 
 def placeholder_list(path: Path | None) -> PlaceholderList:
     """What the package knows, and the user's own file."""
-    presets = parse_placeholders((PACKAGE / "placeholders.toml").read_text(encoding="utf-8"))
+    presets = parse_placeholders((PRESETS_FOLDER / "placeholders.toml").read_text(encoding="utf-8"))
     if path is None:
         return presets
     try:

@@ -25,7 +25,7 @@ from d4c_images.system import clocks, signals
 from d4c_images.system.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
-    from d4c_images.stores.pack import Packing
+    from d4c_images.stores.pack import PackSettings
 
 
 class Stop:
@@ -69,7 +69,7 @@ class Wait:
     rounds: Rounds | None = None
 
 
-AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder lives: minutes at most
+WAIT_AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder lives: minutes at most
 NOT_AT_ALL = Wait(Patience(is_over=lambda: "not waited for"))
 
 
@@ -89,10 +89,10 @@ def owned(
     path: Path,
     command: str,
     settings: Settings,
-    wait: Wait = AS_NEEDED,
+    wait: Wait = WAIT_AS_NEEDED,
     *,
     create: bool = False,
-    terms: migrations.Terms | None = None,
+    terms: migrations.MigrationTerms | None = None,
 ) -> Iterator[connect.Ledger]:
     """The ledger, opened for writing and owned by this process until the end of the block; `terms` are those of a migration.
 
@@ -158,13 +158,13 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
         print(f"{n:,} files of placeholders were set aside", flush=True)
 
 
-def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> Packing | None:
+def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> PackSettings | None:
     """How this ledger's images are packed, by what is wished now or was the last time; None: they are files."""
     from d4c_images.ledger.queue.shards import store_kind
-    from d4c_images.stores.pack import SHARD_BYTES, Packing
+    from d4c_images.stores.pack import SHARD_BYTES, PackSettings
 
     kind = store_kind(ledger, wished)
-    return Packing(kind.token, shard_bytes or SHARD_BYTES) if kind.kind == "pack" else None
+    return PackSettings(kind.token, shard_bytes or SHARD_BYTES) if kind.kind == "pack" else None
 
 
 def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
@@ -190,12 +190,12 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
     from d4c_images.ledger.queue import shards
     from d4c_images.stores import own_files
     from d4c_images.stores.local import sweep_part
-    from d4c_images.stores.partial import Numbers
+    from d4c_images.stores.partial import ImageNumbers
 
     heart = owner.Heart(ledger, clocks.now)
     for some in interrupted.by_earlier_runs(ledger):
         for left in some:
-            sweep_part(root, Numbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
+            sweep_part(root, ImageNumbers(left.gbif_id, left.image_no, left.revision), left.lease_id)
         heart.beat_if_due()
     own_files.sweep_parts(root, shards.store_kind(ledger, None).token, partial(shards.known, ledger))
 

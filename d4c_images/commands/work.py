@@ -9,7 +9,7 @@ from pathlib import Path
 from d4c_images.commands import arguments, session
 from d4c_images.errors import EXIT_WORK_LEFT
 from d4c_images.runners.rendezvous import MeetingPlace
-from d4c_images.runners.worker_pool import Crew, Ending, Terms
+from d4c_images.runners.worker_pool import Crew, PoolEnding, PoolTerms
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
@@ -54,15 +54,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     place = MeetingPlace(args.cluster)
     with stop.listening():
         over_before = place.over()
-        crew = Crew(args.processes, Terms(place.folder, grace_s, args.max_wait, over_before))
+        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before))
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
     over = place.over()
-    if ending is Ending.NOBODY and over is not None:
+    if ending is PoolEnding.NOBODY and over is not None:
         print(f"{args.processes} workers end: no coordinator has come since the last one found nothing left", flush=True)
         return 0
     if over not in (None, over_before):
-        ending = Ending.OVER
+        ending = PoolEnding.OVER
     print(f"{args.processes} workers end: {ending.value}", flush=True)
-    if ending is Ending.OVER:
+    if ending is PoolEnding.OVER:
         return 0
-    return rounds.exit_code(0) if ending is Ending.STOPPED and crew.has_worked else EXIT_WORK_LEFT
+    return rounds.exit_code(0) if ending is PoolEnding.STOPPED and crew.has_worked else EXIT_WORK_LEFT

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.shape import Shape
-from d4c_images.policy.sniff import TOP_BOXES, Box, boxes_of
+from d4c_images.policy.sniff import TOP_BOXES, IsoBox, boxes_of
 
 _MOST_META_BYTES = 4_000_000
 _MOST_BOXES = 10_000  # in one box
@@ -38,10 +38,10 @@ class _File:
     def number_at(self, at: int, length: int = 2) -> int:
         return int.from_bytes(self.read_at(at, length), "big")
 
-    def boxes(self, at: int, end: int) -> Iterator[Box]:
+    def boxes(self, at: int, end: int) -> Iterator[IsoBox]:
         return counted(boxes_of(self.read_at, at, end))
 
-    def top_boxes(self) -> Iterator[Box]:
+    def top_boxes(self) -> Iterator[IsoBox]:
         """Those of the file. One that is cut ends the walk: if it is of a kind that nobody knows, it may as well be no box at all,
         but something behind the end."""
         for box in self.boxes(0, self.size_bytes):
@@ -174,7 +174,7 @@ def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
     return Shape(is_usual=bool(found & _CODED) and found <= _CODED | _AROUND)
 
 
-def _tiled(body: _File, start: int, end: int) -> dict[bytes, Box]:
+def _tiled(body: _File, start: int, end: int) -> dict[bytes, IsoBox]:
     """The boxes in a box, by their kinds; nothing may be left between them."""
     boxes = list(counted(body.boxes(start, end), _MOST_BOXES))
     if not boxes or boxes[-1].end != end:

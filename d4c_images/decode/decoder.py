@@ -24,9 +24,23 @@ from typing import BinaryIO
 from PIL import Image, ImageFile, PngImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
-from d4c_images.decode import bmp, boxes, downscale, gif, jpeg, jpeg2000, memory_cost, png, riff, tiff, tiff_pages, tiff_read
+from d4c_images.decode import (
+    bmp,
+    boxes,
+    downscale,
+    gif,
+    jpeg,
+    jpeg2000,
+    mapped,
+    memory_cost,
+    png,
+    riff,
+    tiff,
+    tiff_pages,
+    tiff_read,
+)
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, NoPicture, Unread, raise_if_of_disk
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.decode.read_result import Reading, too_large
 from d4c_images.decode.samples import NotReduced
 from d4c_images.decode.shape import Shape
@@ -35,7 +49,7 @@ from d4c_images.policy.sniff import Kind, Sniffed
 
 MAX_PIXELS = 1_000_000_000  # of one picture, and of all that are looked at in one file: a bound on time, some 10 s for a TIFF
 LONG_PIXELS = 32_000_000  # more than these take longer than others should wait
-HEADER_BYTES = 8_000_000  # that a file may have before its picture
+MOST_HEADER_BYTES = 8_000_000  # that a file may have before its picture
 MAX_FRAMES = 200  # of an animation or a many-paged TIFF that are looked at
 JPEG_QUALITY = 90
 
@@ -113,15 +127,16 @@ class _Sparing(io.BufferedReader):
 class Decoder:
     """Says what files are. Safe to use from several threads."""
 
-    def __init__(self, max_edge: int | None = None, room: Room | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, max_edge: int | None = None, room: MemoryBudget | None = None, max_pixels: int = MAX_PIXELS) -> None:
         """`max_edge`: of the JPEG that `reduce` makes, in pixels."""
         self.max_edge = max_edge
-        self._room = room or Room()
+        self._room = room or MemoryBudget()
         self._max_pixels = max_pixels
         self._loading = threading.Lock()
         Image.MAX_IMAGE_PIXELS = None  # our own limit instead
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = HEADER_BYTES, 2 * HEADER_BYTES  # profiles of scanners
+        PngImagePlugin.MAX_TEXT_CHUNK = MOST_HEADER_BYTES  # profiles of scanners
+        PngImagePlugin.MAX_TEXT_MEMORY = 2 * MOST_HEADER_BYTES
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is an error on loading
 
     def check(self, path: Path, sniffed: Sniffed, *, may_take_long: bool = True) -> DecodeResult:
@@ -193,7 +208,7 @@ class Decoder:
                 import pillow_heif  # libheif, that most workers never need
 
                 pillow_heif.register_heif_opener()
-        with _Sparing(path, HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
+        with _Sparing(path, MOST_HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
             file.left_bytes = None
             yield picture
 
@@ -267,7 +282,7 @@ class Decoder:
 
     def _read_jpeg(self, path: Path, may_take_long: bool) -> Reading:
         """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
             if frame is None or not frame.width or not frame.height:
                 jpeg.check_structure(body)
@@ -293,7 +308,7 @@ class Decoder:
         return Reading(header.width, header.height)
 
     def _read_gif(self, path: Path, may_take_long: bool) -> Reading:
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             pictures: list[gif.Picture] = []
             for picture in gif.pictures(body):  # to the end of the file, however many they are
                 if len(pictures) <= MAX_FRAMES:
@@ -402,19 +417,19 @@ class Decoder:
             by //= 2
         if by < 8 and not self._fits(4 * (width // by) * (height // by)) and max(width, height) >= edge * by:
             by *= 2
-        with jpeg.opened(path) as body:
+        with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
         picture.draft(None, (width // by, height // by))
         return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
 
     def _shrunk_by_pieces(
-        self, picture: ImageFile.ImageFile, path: Path, plan: downscale.Plan, may_take_long: bool
+        self, picture: ImageFile.ImageFile, path: Path, plan: downscale.ReducePlan, may_take_long: bool
     ) -> Image.Image | None:
         """None if it cannot be cut."""
         by = downscale.factor(picture, plan.max_edge)
         if by < downscale.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._room.common_bytes // 2:
             by *= 2
-        need_bytes = tiff.PIECE_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
+        need_bytes = tiff.PIECE_MEMORY_BYTES + 8 * (picture.width // by + 1) * (picture.height // by + 1)
         if need_bytes > self._room.common_bytes:
             raise TooLarge(self._unread(picture.size, need_bytes))
         if picture.width * picture.height > LONG_PIXELS and not may_take_long:
@@ -443,7 +458,7 @@ def _explained(shape: Shape, *, has_opened: bool) -> Reading:
     return Reading(shape.width, shape.height, unread=unread)
 
 
-def _why_pillow_cannot(body: jpeg.Body, frame: jpeg.Frame, oddity: str) -> str | None:
+def _why_pillow_cannot(body: mapped.FileBytes, frame: jpeg.Frame, oddity: str) -> str | None:
     """None if Pillow decodes a JPEG that libjpeg has found odd. Raises `Damaged` if Pillow decodes any whole JPEG of its kind."""
     try:
         with Image.open(io.BufferedReader(jpeg.Bare(body)), formats=["JPEG"]) as picture:

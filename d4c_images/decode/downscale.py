@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +18,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import png, tiff
 from d4c_images.decode.samples import UNREADABLE, NotReduced, Samples, samples_of
+from d4c_images.policy.sniff import segments
 
 COMMENT = b"d4c-images original-sha256="
 MOST_FACTOR = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
 _MOST_SEGMENTS = 1000
+_COMMENT_MARKER = 0xFE
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,7 +37,7 @@ _UPRIGHT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReducePlan:
     """What is to be made of a picture."""
 
     samples: Samples
@@ -48,16 +51,16 @@ def original_sha256_of(path: Path, media_type: str) -> bytes | None:
         return None
     size_bytes = len(COMMENT) + 64
     with path.open("rb") as file:
-        at = 2
-        for _ in range(_MOST_SEGMENTS):
+
+        def read_at(at: int, length: int) -> bytes:
             file.seek(at)
-            start = file.read(4)
-            if len(start) < 4 or start[0] != 0xFF or start[1] == 0xDA:
-                break
-            length = int.from_bytes(start[2:], "big")
-            if start[1] == 0xFE and length == 2 + size_bytes and (comment := file.read(size_bytes)).startswith(COMMENT):
-                return _from_hex(comment.removeprefix(COMMENT))
-            at += 2 + length
+            return file.read(length)
+
+        for marker, at, end in islice(segments(read_at), _MOST_SEGMENTS):
+            if marker == _COMMENT_MARKER and end - at == 4 + size_bytes:
+                comment = read_at(at + 4, size_bytes)
+                if comment.startswith(COMMENT):
+                    return _from_hex(comment.removeprefix(COMMENT))
     return None
 
 
@@ -89,12 +92,12 @@ def _orientation_tag(picture: Image.Image) -> Any:
     return Image.Image.getexif(picture).get(_ORIENTATION, 1)  # a PNG's own `getexif` would load the picture
 
 
-def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> Plan:
+def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> ReducePlan:
     """Of a picture that is not yet loaded. Raises `NotReduced`."""
-    return Plan(samples_of(picture, path), orientation_of(picture, path), max_edge)
+    return ReducePlan(samples_of(picture, path), orientation_of(picture, path), max_edge)
 
 
-def made(picture: Image.Image, plan: Plan) -> Image.Image:
+def made(picture: Image.Image, plan: ReducePlan) -> Image.Image:
     """In RGB or grey, upright; with its ICC profile, if that is of its colours. Raises `NotReduced`."""
     transparency = picture.info.get("transparency")
     orientation = plan.orientation
@@ -114,7 +117,7 @@ def _exif_of(orientation: int) -> Image.Exif:
     return exif
 
 
-def _finished(picture: Image.Image, plan: Plan, orientation: int) -> Image.Image:
+def _finished(picture: Image.Image, plan: ReducePlan, orientation: int) -> Image.Image:
     """From a picture in 8-bit grey or RGB, with or without an alpha channel."""
     samples = plan.samples
     picture.thumbnail((plan.max_edge, plan.max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -167,7 +170,7 @@ def factor(picture: Image.Image, max_edge: int) -> int:
     return by
 
 
-def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: Plan) -> Image.Image:
+def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: ReducePlan) -> Image.Image:
     """As `made`; the file's pieces are decoded one after the other, and reduced `by` as they come. Raises `tiff.Uncut`."""
     size = (int(picture.tag_v2[256]), int(picture.tag_v2[257])) if isinstance(picture, TiffImageFile) else picture.size
     whole: Image.Image | None = None

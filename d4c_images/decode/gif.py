@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from d4c_images.decode.faults import Damaged, counted
-from d4c_images.decode.jpeg import Body
+from d4c_images.decode.mapped import FileBytes
 
 MOST_BLOCKS = 20_000_000  # a bound on time, some seconds
 _EXTENSION, _PICTURE, _TRAILER = 0x21, 0x2C, 0x3B
@@ -31,13 +31,13 @@ class Picture:
     end: int
 
 
-def size_of(body: Body, first: Picture) -> tuple[int, int]:
+def size_of(body: FileBytes, first: Picture) -> tuple[int, int]:
     """Width and height of the screen, which is at least as large as the first picture."""
     width, height = int.from_bytes(body[6:8], "little"), int.from_bytes(body[8:10], "little")
     return max(width, first.left + first.width), max(height, first.top + first.height)
 
 
-def pictures(body: Body) -> Iterator[Picture]:
+def pictures(body: FileBytes) -> Iterator[Picture]:
     """The pictures in order; the blocks of the whole file are walked through. What stands behind the trailer is not looked at.
 
     A file that ends behind a picture without a trailer is whole: not all programs write one. Raises `Damaged`.
@@ -72,7 +72,7 @@ def _table_bytes(flags: int) -> int:
     return 3 * (2 << (flags & 7)) if flags & 0x80 else 0
 
 
-def _picture(body: Body, at: int, steps: Iterator[int]) -> Picture:
+def _picture(body: FileBytes, at: int, steps: Iterator[int]) -> Picture:
     if at + 10 > len(body):
         raise Damaged(_CUT)
     left, top, width, height = (int.from_bytes(body[n : n + 2], "little") for n in range(at + 1, at + 9, 2))
@@ -81,7 +81,7 @@ def _picture(body: Body, at: int, steps: Iterator[int]) -> Picture:
     return Picture(left, top, width, height, bool(flags & 0x40), start, _behind_blocks(body, start + 1, steps))
 
 
-def _behind_blocks(body: Body, at: int, steps: Iterator[int]) -> int:
+def _behind_blocks(body: FileBytes, at: int, steps: Iterator[int]) -> int:
     """Where the blocks end that begin at `at`, each with its length, up to one of no length."""
     size = len(body)
     while at < size:
@@ -93,7 +93,7 @@ def _behind_blocks(body: Body, at: int, steps: Iterator[int]) -> int:
     raise Damaged(_CUT)
 
 
-def check(body: Body, picture: Picture) -> None:
+def check(body: FileBytes, picture: Picture) -> None:
     """Decode a picture. Raises `Damaged` if its codes are not valid or end before its last pixel."""
     if not picture.width or not picture.height:
         return

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 import io
 import itertools
-import mmap
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import simplejpeg
 
 from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
-from d4c_images.policy.sniff import start_of_scan, top_boxes
+from d4c_images.decode.mapped import MAPPED_BYTES, FileBytes
+from d4c_images.policy.sniff import START_OF_SCAN, start_of_scan, top_boxes
 
-MAPPED_BYTES = 4_000_000  # from there on a file is not read into memory, but mapped ...
-GIVE_BACK_S = 0.02  # ... and what has been read of it is given back so often
 # What libjpeg says of damaged picture data. Whole pictures have the rest of what it warns of: bytes before a marker (drones,
 # scanners), an unknown version of JFIF, a bad ICC profile.
 _DAMAGE = re.compile(r"premature end|bad huffman code|bad arithmetic code|instead of RST", re.IGNORECASE)
@@ -32,12 +27,9 @@ _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _USUAL = frozenset({0xC0, 0xC1, 0xC2})  # the others are lossless, hierarchical or arithmetic-coded
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_START, _END, _START_OF_SCAN, _COMMENT = 0xD8, 0xD9, 0xDA, 0xFE
+_START, _END, _COMMENT = 0xD8, 0xD9, 0xFE
 _NEXT_PICTURE = re.compile(rb"\0*+(?=\xff\xd8\xff)")
 _METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # but for JFIF's and Adobe's, which say what the colours mean
-
-
-Body = bytes | mmap.mmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +50,13 @@ class Frame:
         return pixels // 16 + (0 if in_one_scan else 2 * self.coefficients)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Body]:
-    """The bytes of a file. Of a large one, those that have been looked at do not stay in this process's memory."""
-    size_bytes = path.stat().st_size
-    if size_bytes <= MAPPED_BYTES:
-        yield path.read_bytes()
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as body:
-        done = threading.Event()
-        keeper = threading.Thread(target=_give_back, args=(body, done), daemon=True)
-        keeper.start()
-        try:
-            yield body
-        finally:
-            done.set()
-            keeper.join()
-
-
-def _give_back(body: mmap.mmap, done: threading.Event) -> None:
-    while not done.wait(GIVE_BACK_S):
-        body.madvise(mmap.MADV_DONTNEED)  # who looks again finds them in the page cache
-
-
-def frame_of(body: Body) -> Frame | None:
+def frame_of(body: FileBytes) -> Frame | None:
     """None where there is none before the first scan: nobody can decode that."""
     frame, n_scanned = None, b""
     for marker, start, end in _segments(body, 2):
         if marker in _FRAMES and frame is None:
             frame = marker, body[start + 2 : end]
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             n_scanned = body[start + 2 : start + 3]
             break
     if frame is None or not n_scanned or len(frame[1]) < 6 or len(frame[1]) < 6 + 3 * frame[1][5]:
@@ -103,7 +72,7 @@ def frame_of(body: Body) -> Frame | None:
     return Frame(width, height, 64 * blocks, said[5], marker in _PROGRESSIVE, n_scanned[0], is_usual)
 
 
-def complaint(body: Body) -> str | None:
+def complaint(body: FileBytes) -> str | None:
     """libjpeg's first warning, or the error that it ended with. Decodes all of the file. Damage raises `Damaged`."""
     try:
         simplejpeg.decode_jpeg(body, "gray", min_height=1, min_width=1)
@@ -115,7 +84,7 @@ def complaint(body: Body) -> str | None:
     return None
 
 
-def _has_hole(body: Body, oddity: str) -> bool:
+def _has_hole(body: FileBytes, oddity: str) -> bool:
     """Whether a JPEG's picture data have 1 kB of zeros in them and, as then happens, bytes left over.
 
     Zeros among the bytes left over are harmless, and so are zeros alone: a plain surface may be packed into them.
@@ -127,17 +96,17 @@ def _has_hole(body: Body, oddity: str) -> bool:
     return _HOLE.search(body, start, body.find(b"\xff\xd9", start) - int(left[1])) is not None
 
 
-def check_scans(body: Body) -> None:
+def check_scans(body: FileBytes) -> None:
     """Whether all scans are there, by their headers alone: each coefficient of each component, to its last bit.
 
     Raises `Damaged`. What the scans hold is not decoded.
     """
     missing: dict[int, dict[int, int]] = {}  # component -> coefficient -> bits that are still to come (or 16: all)
     for marker, start, end in _segments(body, 2):
-        said = body[start + 2 : end] if marker in _FRAMES or marker == _START_OF_SCAN else b""
+        said = body[start + 2 : end] if marker in _FRAMES or marker == START_OF_SCAN else b""
         if marker in _FRAMES and not missing and len(said) > 6 and len(said) >= 6 + 3 * said[5]:
             missing = {said[n]: dict.fromkeys(range(64), 16) for n in range(6, 6 + 3 * said[5], 3)}
-        elif marker == _START_OF_SCAN:
+        elif marker == START_OF_SCAN:
             if len(said) < 6 or len(said) < 4 + 2 * said[0]:
                 raise Damaged("The JPEG file is damaged: the header of a scan is too short.")
             first, last, bits = said[-3:]
@@ -148,7 +117,7 @@ def check_scans(body: Body) -> None:
     check_end(body)
 
 
-def check_end(body: Body) -> None:
+def check_end(body: FileBytes) -> None:
     """Whether the picture has its end marker, and what begins right behind it its own: further pictures, a phone's film clip.
 
     Raises `Damaged`. Anything else may stand behind the end. Costs nothing if the file ends with an end marker.
@@ -164,7 +133,7 @@ def check_end(body: Body) -> None:
         raise Damaged("The JPEG file is cut off within the film clip behind its picture.")
 
 
-def _behind_end(body: Body, start: int) -> int:
+def _behind_end(body: FileBytes, start: int) -> int:
     """Behind the end marker of the picture that begins at `start`."""
     for marker, _, end in _segments(body, start + 2):
         if marker == _END:
@@ -172,12 +141,12 @@ def _behind_end(body: Body, start: int) -> int:
     raise Damaged("The JPEG file is cut off: a picture in it has no end.")
 
 
-def _segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
+def _segments(body: FileBytes, at: int) -> Iterator[tuple[int, int, int]]:
     """The markers of a picture up to its end marker, with where their segment begins and ends; picture data are passed over."""
     return counted(_all_segments(body, at))
 
 
-def _all_segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
+def _all_segments(body: FileBytes, at: int) -> Iterator[tuple[int, int, int]]:
     while found := _MARKER.search(body, at):
         marker, at = found[1][0], found.end()
         if marker in (0x01, _START):
@@ -189,19 +158,19 @@ def _all_segments(body: Body, at: int) -> Iterator[tuple[int, int, int]]:
         at = end
 
 
-def check_structure(body: Body) -> None:
+def check_structure(body: FileBytes) -> None:
     """For a JPEG that nobody here can decode. Raises `Damaged`, or `NoPicture` if it is whole and has none."""
     markers = {marker for marker, _, _ in _segments(body, 2)}
     if _END not in markers:
         raise Damaged("The JPEG file is cut off: its picture has no end.")
-    if not markers & _FRAMES and _START_OF_SCAN not in markers and _is_seamless(body):
+    if not markers & _FRAMES and START_OF_SCAN not in markers and _is_seamless(body):
         raise NoPicture("There is no picture in the JPEG file.")
-    if not markers & _FRAMES or _START_OF_SCAN not in markers:
+    if not markers & _FRAMES or START_OF_SCAN not in markers:
         raise Damaged("The JPEG file is damaged: its picture lacks a header.")
     check_end(body)
 
 
-def _is_seamless(body: Body) -> bool:
+def _is_seamless(body: FileBytes) -> bool:
     """Whether one segment follows the other from the start to the end marker, with nothing in between or behind it."""
     behind = 2
     for _, start, end in _segments(body, 2):
@@ -214,7 +183,7 @@ def _is_seamless(body: Body) -> bool:
 class Bare(io.RawIOBase):
     """A JPEG without its metadata, which may be odd or larger than the picture; to be read by others."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: FileBytes) -> None:
         super().__init__()
         self._body, self._scan = body, start_of_scan(body)
         kept = [(start - 2, end) for marker, start, end in _before(body, self._scan) if marker not in _METADATA]
@@ -246,5 +215,5 @@ class Bare(io.RawIOBase):
         return len(data)
 
 
-def _before(body: Body, scan: int) -> Iterator[tuple[int, int, int]]:
+def _before(body: FileBytes, scan: int) -> Iterator[tuple[int, int, int]]:
     return itertools.takewhile(lambda segment: segment[1] <= scan, _segments(body, 2))

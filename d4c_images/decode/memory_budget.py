@@ -15,11 +15,11 @@ from contextlib import contextmanager
 
 OWN_BYTES = 16_000_000  # of each worker, for all that it decodes at once
 COMMON_BYTES = 90_000_000  # for one picture at a time on the whole node
-LOOK_S = 0.02  # so often for the common share, where another worker has it
+MEMORY_POLL_S = 0.02  # so often for the common share, where another worker has it
 M_MMAP_THRESHOLD, MMAP_BYTES = -3, 1 << 20  # mallopt(3)
 
 
-class Room:
+class MemoryBudget:
     """Memory to be taken before a decode and given back after it. Safe to use from several threads."""
 
     def __init__(self, own_bytes: int = OWN_BYTES, common_bytes: int = COMMON_BYTES) -> None:
@@ -58,5 +58,5 @@ class Room:
                     name.bind(f"\0d4c-images {os.getuid()} decodes a big picture")
                     break
                 except OSError:
-                    time.sleep(LOOK_S)
+                    time.sleep(MEMORY_POLL_S)
             yield

@@ -18,7 +18,7 @@ from PIL import Image, ImageFile
 
 from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
 
-BLOCK = 1 << 18
+READ_AT_ONCE_BYTES = 1 << 18
 _CUT = "The PNG file is cut off."
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type, as the depths
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -81,18 +81,18 @@ def header_of(file: BinaryIO) -> Header:
 
 
 def inflated(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
-    """The filtered rows, in blocks of at most `BLOCK` bytes; the whole file, behind its header, is read.
+    """The filtered rows, in blocks of at most `READ_AT_ONCE_BYTES` bytes; the whole file, behind its header, is read.
 
     What is packed behind `size_bytes` is not unpacked: it belongs to no picture, and may be any amount.
     """
     stream, n = zlib.decompressobj(), 0
     for kind, data in _chunks(file):
         while kind == b"IDAT" and data and not stream.eof and n <= size_bytes:
-            block = stream.decompress(data, BLOCK)
+            block = stream.decompress(data, READ_AT_ONCE_BYTES)
             n, data = n + len(block), stream.unconsumed_tail
             yield block
     while not stream.eof and n <= size_bytes:
-        block = stream.decompress(b"", BLOCK)
+        block = stream.decompress(b"", READ_AT_ONCE_BYTES)
         if not block:
             raise Damaged("The picture data of the PNG end too early.")
         n += len(block)
@@ -104,7 +104,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _all_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks up to IEND, kind and data, in blocks of at most `BLOCK` bytes; each checksum is compared after its data."""
+    """The chunks up to IEND, kind and data, in blocks of at most `READ_AT_ONCE_BYTES`; each checksum is compared after its data."""
     while True:
         start = file.read(8)
         if len(start) < 8:
@@ -112,7 +112,7 @@ def _all_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         left, kind = int.from_bytes(start[:4], "big"), start[4:]
         checksum = zlib.crc32(kind)
         while left:
-            data = file.read(min(left, BLOCK))
+            data = file.read(min(left, READ_AT_ONCE_BYTES))
             if not data:
                 raise Damaged(_CUT)
             left -= len(data)

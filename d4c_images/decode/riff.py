@@ -17,7 +17,7 @@ _UNKNOWN_BYTES = 0xFFFFFFF0  # a program that writes to a pipe does not know how
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class RiffChunk:
     kind: bytes
     start: int  # of its data
     end: int
@@ -34,7 +34,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
     return Shape(width, height, is_usual=True)
 
 
-def main_picture(file: BinaryIO, size_bytes: int) -> Chunk:
+def main_picture(file: BinaryIO, size_bytes: int) -> RiffChunk:
     """The chunk of the first picture. The chunks up to the declared end, at least up to that picture, have been walked through."""
     file.seek(4)
     declared = 8 + int.from_bytes(file.read(4), "little")
@@ -65,7 +65,7 @@ def _ends_with_zero(file: BinaryIO, size_bytes: int) -> bool:
     return file.read(1) == b"\0"
 
 
-def _picture_in(file: BinaryIO, chunk: Chunk) -> Chunk | None:
+def _picture_in(file: BinaryIO, chunk: RiffChunk) -> RiffChunk | None:
     if chunk.kind in _PICTURES:
         return chunk
     if chunk.kind != _FRAME:
@@ -79,16 +79,16 @@ def _picture_in(file: BinaryIO, chunk: Chunk) -> Chunk | None:
     return found
 
 
-def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
+def _chunks(file: BinaryIO, at: int, end: int) -> Iterator[RiffChunk]:
     return counted(_all_chunks(file, at, end))
 
 
-def _all_chunks(file: BinaryIO, at: int, end: int) -> Iterator[Chunk]:
+def _all_chunks(file: BinaryIO, at: int, end: int) -> Iterator[RiffChunk]:
     while at + 8 <= end:
         file.seek(at)
         header = file.read(8)
         length = int.from_bytes(header[4:], "little")
-        yield Chunk(header[:4], at + 8, at + 8 + length)
+        yield RiffChunk(header[:4], at + 8, at + 8 + length)
         at += 8 + length + length % 2
 
 
@@ -121,7 +121,7 @@ def has_more_pictures(file: BinaryIO, size_bytes: int) -> bool:
     return any(chunk.kind in (_FRAME, _TRANSPARENCY) for chunk in _chunks(file, 12, size_bytes))
 
 
-def alone(file: BinaryIO, picture: Chunk) -> bytes:
+def alone(file: BinaryIO, picture: RiffChunk) -> bytes:
     """A WebP of one picture and nothing else; without its transparency, if that has a chunk of its own."""
     file.seek(picture.start)
     data = file.read(picture.end - picture.start)

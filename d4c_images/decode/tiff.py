@@ -15,10 +15,10 @@ from typing import BinaryIO, Literal
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.TiffTags import LONG as TYPE_LONG
 
-from d4c_images.decode.tiff_pages import Packing, Tag
+from d4c_images.decode.tiff_pages import Compression, Tag
 
 PIECE_PIXELS = 500_000
-PIECE_BYTES = 8_000_000  # of memory, while such a piece is decoded
+PIECE_MEMORY_BYTES = 8_000_000  # of memory, while such a piece is decoded
 _BLOCK = 1 << 18
 _MOST_PACKED = 4_000_000  # bytes of one piece, however it is packed
 _OF_A_PLANE = (Tag.COMPRESSION, Tag.FILL_ORDER, 317)
@@ -26,7 +26,7 @@ _OF_ALL = (
     *_OF_A_PLANE, Tag.BITS, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.T4_OPTIONS, 293, 320, 332, 334, 338, 339, Tag.JPEG_TABLES,
     529, Tag.SUBSAMPLING, 531, 532,
 )  # fmt: skip
-_DEFLATES = (Packing.DEFLATE, Packing.OLD_DEFLATE)
+_DEFLATES = (Compression.DEFLATE, Compression.OLD_DEFLATE)
 _MIN_IS_BLACK, _YCBCR = 1, 6
 
 
@@ -65,7 +65,7 @@ class _Sheet:
         tags = picture.tag_v2
         self._tags, self._file = tags, file
         self._width, self._height = int(tags[Tag.WIDTH]), int(tags[Tag.HEIGHT])
-        self._packing = int(tags.get(Tag.COMPRESSION, Packing.PLAIN))
+        self._packing = int(tags.get(Tag.COMPRESSION, Compression.PLAIN))
         self._in_planes = lies_in_planes(picture)
         samples = int(tags.get(Tag.SAMPLES, 1))
         self.n_planes = samples if self._in_planes else 1
@@ -73,8 +73,8 @@ class _Sheet:
         self.is_tiled = Tag.TILE_OFFSETS in tags
         offsets, sizes = (Tag.TILE_OFFSETS, Tag.TILE_SIZES) if self.is_tiled else (Tag.STRIP_OFFSETS, Tag.STRIP_SIZES)
         self._offsets, self._sizes = tags.get(offsets, ()), tags.get(sizes, ())
-        is_subsampled = self._packing == Packing.PLAIN and tags.get(Tag.PHOTOMETRIC) == _YCBCR
-        if self._packing == Packing.OLD_JPEG or is_subsampled or len(self._sizes) != len(self._offsets):
+        is_subsampled = self._packing == Compression.PLAIN and tags.get(Tag.PHOTOMETRIC) == _YCBCR
+        if self._packing == Compression.OLD_JPEG or is_subsampled or len(self._sizes) != len(self._offsets):
             raise Uncut("stored in an unusual way")
 
     def tiles(self, plane: int) -> Iterator[Piece]:
@@ -105,17 +105,17 @@ class _Sheet:
 
     def _parts_of_strips(self, plane: int, rows: int, multiple: int) -> Iterator[Piece]:
         """Of strips that are too large to be decoded at once, as much as can be."""
-        if self._packing not in (Packing.PLAIN, *_DEFLATES):
+        if self._packing not in (Compression.PLAIN, *_DEFLATES):
             raise Uncut(f"strips of {self._width} x {rows}")
         row_bytes = (self._width * self._pixel_bits + 7) // 8
         at_once = max(1, PIECE_PIXELS // self._width // multiple * multiple)
         n = -(-self._height // rows)
         for number in range(n):
             top, left = number * rows, min(rows, self._height - number * rows)
-            read = self._plain if self._packing == Packing.PLAIN else self._inflated
+            read = self._plain if self._packing == Compression.PLAIN else self._inflated
             for part in read(plane * n + number, left * row_bytes, at_once * row_bytes):
                 part_rows = len(part) // row_bytes
-                packed = part if self._packing == Packing.PLAIN else zlib.compress(part, 0)
+                packed = part if self._packing == Compression.PLAIN else zlib.compress(part, 0)
                 yield self._strip(top, part_rows, part_rows, [packed])
                 top += part_rows
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-Numbers = NDArray[numpy.int32]
+CodeNumbers = NDArray[numpy.int32]
 
 _CLEAR, _END, _FIRST = 256, 257, 258
 _MOST_CODES = 4096 + 1024 - _FIRST  # between two clear codes, as libtiff has it
@@ -52,7 +52,7 @@ def lzw(packed: bytes, most_bytes: int) -> Counted | None:
     return Counted(total, False)
 
 
-def _codes(data: NDArray[numpy.uint8], at: int, n: int) -> Numbers:
+def _codes(data: NDArray[numpy.uint8], at: int, n: int) -> CodeNumbers:
     """The next codes, if none of them clears the table."""
     bits = _START[:n] + (at & 7)
     byte = bits >> 3
@@ -61,7 +61,7 @@ def _codes(data: NDArray[numpy.uint8], at: int, n: int) -> Numbers:
     return (first << 16 | second << 8 | third) >> (_SHIFT[:n] - (bits & 7)) & _MASK[:n]
 
 
-def _unpacked_bytes(codes: Numbers) -> int:
+def _unpacked_bytes(codes: CodeNumbers) -> int:
     """A code below 256 is one byte. Another one means as many as the code that was read when it was made, and one more."""
     n = len(codes)
     before = numpy.full(n + 1, n, numpy.int32)

@@ -22,19 +22,19 @@ from PIL import Image
 
 from d4c_images.decode import jpeg, tiff_codes, tiff_fax
 from d4c_images.decode.faults import Damaged
-from d4c_images.decode.tiff_pages import Packing, Page, Tag, TiffFile
+from d4c_images.decode.tiff_pages import Compression, Tag, TiffFile, TiffPage
 
-_DEFLATES = (Packing.DEFLATE, Packing.OLD_DEFLATE)
-PACKED_BYTES = (Packing.LZW, Packing.PACKBITS, Packing.LZMA, Packing.ZSTD)  # these pack bytes, whatever they mean
+_DEFLATES = (Compression.DEFLATE, Compression.OLD_DEFLATE)
+PACKED_BYTES = (Compression.LZW, Compression.PACKBITS, Compression.LZMA, Compression.ZSTD)  # these pack bytes, whatever they mean
 
-_DENSE, _MOST_DENSITY = (*_DEFLATES, Packing.LZW, Packing.PACKBITS, Packing.JPEG), 4000  # bytes that one of them may hold
+_DENSE, _MOST_DENSITY = (*_DEFLATES, Compression.LZW, Compression.PACKBITS, Compression.JPEG), 4000  # bytes in one of them
 _BLOCK = 1 << 16
 _GROUP_BYTES = 1 << 20
 _MOST_TABLES = 1 << 16
 _HEAD_BYTES = 1 << 20
 _MOST_TIMES, _MOST_SHARED_BYTES = 4, 64_000_000
 _START = b"\xff\xd8"
-_FAXES = (Packing.MODIFIED_HUFFMAN, Packing.GROUP_3, Packing.GROUP_4)
+_FAXES = (Compression.MODIFIED_HUFFMAN, Compression.GROUP_3, Compression.GROUP_4)
 _BYTES_LEFT = re.compile(r"extraneous bytes before marker")  # which cameras leave, but no writer of TIFFs
 _UNSUPPORTED = re.compile(r"unsupported|not supported|precision|colou?r ?space|not compiled", re.IGNORECASE)
 _MOST_PADDING = 8
@@ -57,12 +57,12 @@ class Checked:
     oddity: str | None = None  # libjpeg's
 
 
-def check_place(tiff: TiffFile, page: Page) -> bool:
+def check_place(tiff: TiffFile, page: TiffPage) -> bool:
     """Whether all strips or tiles lie within the file; if they never can, False. Raises `Damaged` if the file was cut."""
-    if page.compression == Packing.OLD_JPEG and not tiff.is_there(*_old_jpeg(tiff, page), "the end of its picture data"):
+    if page.compression == Compression.OLD_JPEG and not tiff.is_there(*_old_jpeg(tiff, page), "the end of its picture data"):
         return False
     for number, (at, stored) in enumerate(tiff.spans(page)) if page.has_pieces else ():
-        is_short = page.compression == Packing.PLAIN and stored is not None and stored < page.piece_bytes(number)
+        is_short = page.compression == Compression.PLAIN and stored is not None and stored < page.piece_bytes(number)
         size = page.piece_bytes(number) if stored is None else stored
         if at < 8 or not size or is_short:
             raise Damaged("A strip or tile of its picture is missing, in whole or in part.")
@@ -73,13 +73,13 @@ def check_place(tiff: TiffFile, page: Page) -> bool:
     return True
 
 
-def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+def check(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
     """Raises `Damaged` if the data show damage."""
-    if page.compression == Packing.JPEG:
+    if page.compression == Compression.JPEG:
         return _check_jpegs(tiff, page, memory)
-    if page.compression == Packing.OLD_JPEG:
+    if page.compression == Compression.OLD_JPEG:
         return _check_old_jpeg(tiff, page, memory)
-    if page.compression == Packing.PLAIN:
+    if page.compression == Compression.PLAIN:
         return Checked(is_read=True)
     if page.compression in _FAXES:
         return _check_faxes(tiff, page, memory)
@@ -93,7 +93,7 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
     is_read = True
     for number, at, size in _pieces(tiff, page):
         need_bytes = 3 * size + _CODES_BYTES
-        if page.compression == Packing.LZMA:  # of its window, only what has been unpacked is ever touched
+        if page.compression == Compression.LZMA:  # of its window, only what has been unpacked is ever touched
             need_bytes += min(_LZMA_BYTES, 2 * page.piece_bytes(0, padded=True))
         if need_bytes > memory.most_bytes:
             is_read = False
@@ -103,21 +103,21 @@ def check(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
     return Checked(is_read)
 
 
-def is_too_much(tiff: TiffFile, page: Page) -> bool:
+def is_too_much(tiff: TiffFile, page: TiffPage) -> bool:
     """Whether checking would take too long: strips or tiles may all be the same large part of a file."""
-    if page.compression == Packing.PLAIN:
+    if page.compression == Compression.PLAIN:
         return False
     return sum(size for _, _, size in _pieces(tiff, page)) > _MOST_TIMES * tiff.size_bytes + _MOST_SHARED_BYTES
 
 
-def _pieces(tiff: TiffFile, page: Page) -> Iterator[tuple[int, int, int]]:
+def _pieces(tiff: TiffFile, page: TiffPage) -> Iterator[tuple[int, int, int]]:
     """Number, offset and size of each strip or tile, as far as the file goes. Packed data are hardly larger than what they hold."""
     most_bytes = 2 * page.piece_bytes(0, padded=True) + _HEAD_BYTES
     for number, (at, size) in enumerate(tiff.spans(page)) if page.has_pieces else ():
         yield number, at, min(size or 0, most_bytes, max(0, tiff.size_bytes - at))
 
 
-def _check_deflate(tiff: TiffFile, at: int, packed_bytes: int, page: Page, number: int) -> None:
+def _check_deflate(tiff: TiffFile, at: int, packed_bytes: int, page: TiffPage, number: int) -> None:
     """Inflate a piece to its end. What follows twice as much as is wanted is not inflated: it belongs to no picture."""
     stream, data, n = zlib.decompressobj(), b"", 0
     wanted, most = page.piece_bytes(number), 2 * page.piece_bytes(number, padded=True) + _BLOCK
@@ -171,11 +171,11 @@ def _check_pack_bits(packed: bytes, wanted: int, padded: int) -> bool:
     return True
 
 
-def _check_faxes(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+def _check_faxes(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
     options, fill_order = tiff.number(page, Tag.T4_OPTIONS), tiff.number(page, Tag.FILL_ORDER)
-    is_group_3 = page.compression == Packing.GROUP_3
-    kind = tiff_fax.Kind(
-        page.piece_width, page.compression == Packing.GROUP_4, is_group_3, is_group_3 and bool(options & 1), fill_order == 2
+    is_group_3 = page.compression == Compression.GROUP_3
+    kind = tiff_fax.FaxPacking(
+        page.piece_width, page.compression == Compression.GROUP_4, is_group_3, is_group_3 and bool(options & 1), fill_order == 2
     )
     is_read = True
     if page.bits != (1,):
@@ -195,14 +195,14 @@ def _check_faxes(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
 
 
 _CHECKS: dict[int, Callable[[bytes, int, int], bool]] = {
-    Packing.LZW: _check_lzw,
-    Packing.PACKBITS: _check_pack_bits,
-    Packing.LZMA: _check_lzma,
+    Compression.LZW: _check_lzw,
+    Compression.PACKBITS: _check_pack_bits,
+    Compression.LZMA: _check_lzma,
 }
 """Of one piece: its bytes, and how many it holds, in the last strip at least and at most. False if it cannot be read here."""
 
 
-def _check_jpegs(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+def _check_jpegs(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
     tables = b""
     if Tag.JPEG_TABLES in page.tags:
         values = page.tags[Tag.JPEG_TABLES]
@@ -215,7 +215,7 @@ def _check_jpegs(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
     return found
 
 
-def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Page, memory: Memory) -> Checked:
+def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: TiffPage, memory: Memory) -> Checked:
     at, size = span
     start = tiff.read(at, min(size, _HEAD_BYTES))
     frame = jpeg.frame_of(_START + tables + start[2:]) if start.startswith(_START) else None
@@ -234,7 +234,7 @@ def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Page
     return Checked(oddity is None, oddity)
 
 
-def _check_old_jpeg(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
+def _check_old_jpeg(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
     """Of the JPEG of TIFF 6.0, section 22, if it is one stream that has the picture's data in it."""
     at, size = _old_jpeg(tiff, page)
     holds_data = not page.has_pieces or any(at <= start < at + size for start, _ in tiff.spans(page))
@@ -243,11 +243,11 @@ def _check_old_jpeg(tiff: TiffFile, page: Page, memory: Memory) -> Checked:
     return _check_jpeg(tiff, (at, size), b"", page, memory)
 
 
-def _old_jpeg(tiff: TiffFile, page: Page) -> tuple[int, int]:
+def _old_jpeg(tiff: TiffFile, page: TiffPage) -> tuple[int, int]:
     return tiff.number(page, Tag.OLD_JPEG_AT), tiff.number(page, Tag.OLD_JPEG_SIZE)
 
 
-def is_damage(page: Page, found: Checked) -> bool:
+def is_damage(page: TiffPage, found: Checked) -> bool:
     """Whether what stops a decoder in mid-picture is in the data: libjpeg found them odd as well, or it is a fax as all are."""
     if found.oddity is not None:
         return _UNSUPPORTED.search(found.oddity) is None
@@ -257,17 +257,17 @@ def is_damage(page: Page, found: Checked) -> bool:
 # What the decoder cannot make a picture of
 
 
-def unpack(tiff: TiffFile, page: Page, memory: Memory) -> bool:
+def unpack(tiff: TiffFile, page: TiffPage, memory: Memory) -> bool:
     """Have libtiff unpack all pieces as bytes, whatever they mean, or WebP decode them. False if that cannot be.
 
     Lets through what Pillow raises if they are damaged.
     """
-    if page.compression not in (*PACKED_BYTES, Packing.WEBP):
+    if page.compression not in (*PACKED_BYTES, Compression.WEBP):
         return False
     group: list[bytes] = []
     for number, at, size_bytes in _pieces(tiff, page):
         wanted = page.piece_bytes(number)
-        is_webp = page.compression == Packing.WEBP
+        is_webp = page.compression == Compression.WEBP
         need_bytes = size_bytes + (20 * page.piece_width * page.piece_height if is_webp else 3 * max(wanted, _GROUP_BYTES))
         if need_bytes > memory.most_bytes:
             return False

@@ -42,12 +42,12 @@ _BITS = 13  # of the longest code
 _MOST_LEFT = 39  # bits of padding, behind a picture without an end mark
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
-Table = list[tuple[int, int] | None]
+CodeTable = list[tuple[int, int] | None]
 
 
-def _table(codes: dict[str, int]) -> Table:
+def _table(codes: dict[str, int]) -> CodeTable:
     """By the next `_BITS` bits: how many of them are a code, and what it means."""
-    table: Table = [None] * (1 << _BITS)
+    table: CodeTable = [None] * (1 << _BITS)
     for code, meaning in codes.items():
         free = _BITS - len(code)
         first = int(code, 2) << free
@@ -74,7 +74,7 @@ class Unknown(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaxPacking:
     """How rows are packed."""
 
     width: int
@@ -84,7 +84,7 @@ class Kind:
     is_reversed: bool = False  # bits of a byte run the other way
 
 
-def check(packed: bytes, kind: Kind, least_rows: int, most_rows: int) -> None:
+def check(packed: bytes, kind: FaxPacking, least_rows: int, most_rows: int) -> None:
     """Raises `Wrong` if there are not so many rows in the data, each as wide as it should be; and `Unknown`."""
     reader = _Reader(packed.translate(_REVERSED) if kind.is_reversed else packed, kind)
     for n_rows in range(1, most_rows + 1):
@@ -95,7 +95,7 @@ def check(packed: bytes, kind: Kind, least_rows: int, most_rows: int) -> None:
 
 
 class _Reader:
-    def __init__(self, data: bytes, kind: Kind) -> None:
+    def __init__(self, data: bytes, kind: FaxPacking) -> None:
         self._data, self._kind = data + bytes(4), kind
         self._n_bits = 8 * len(data)
         self._at = 0

@@ -34,7 +34,7 @@ _COLOUR_MAP, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 320, 338, 339
 _OF_THE_PICTURE = frozenset({*Tag, _COLOUR_MAP, _EXTRA_SAMPLES, _SAMPLE_FORMAT}) - {Tag.SUB_IFDS, Tag.EXIF, Tag.GPS}
 
 
-class Packing(IntEnum):
+class Compression(IntEnum):
     """Values of the tag Compression."""
 
     PLAIN, MODIFIED_HUFFMAN, GROUP_3, GROUP_4, LZW, OLD_JPEG, JPEG, DEFLATE = 1, 2, 3, 4, 5, 6, 7, 8
@@ -74,7 +74,7 @@ Tags = dict[int, Values]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class TiffPage:
     """A picture and how it is stored: in strips or tiles, both called pieces here."""
 
     at: int  # of its directory
@@ -92,7 +92,7 @@ class Page:
 
     @property
     def has_pieces(self) -> bool:
-        """Not where the data are one Packing.JPEG of the old kind."""
+        """Not where the data are one JPEG of the old kind."""
         return (Tag.TILE_OFFSETS if self.is_tiled else Tag.STRIP_OFFSETS) in self.tags
 
     @property
@@ -132,7 +132,7 @@ class Page:
 class Pages:
     """The pictures of a file, the main one first; and what is odd about its directories, in sentences."""
 
-    pictures: tuple[Page, ...]
+    pictures: tuple[TiffPage, ...]
     oddities: tuple[str, ...]
 
 
@@ -147,7 +147,7 @@ class TiffFile:
         self._order = ">" if head[:2] == b"MM" else "<"
         self._seen: set[int] = set()
         self._used: list[tuple[int, int]] = []  # starts and ends of directories, and of what their tags hold
-        self._pages: list[Page] = []
+        self._pages: list[TiffPage] = []
         self._n_entries = self._n_pieces = 0
         self._oddities: dict[str, None] = {}
         self._first = self._number(head[8:16] if self._is_big else head[4:8])
@@ -156,7 +156,7 @@ class TiffFile:
         self._file.seek(min(at, self.size_bytes))
         return self._file.read(size_bytes)
 
-    def header_for(self, page: Page) -> bytes:
+    def header_for(self, page: TiffPage) -> bytes:
         """How the file would begin if this picture were its first."""
         head = self.read(0, 8 if self._is_big else 4)
         return head + struct.pack(self._order + ("Q" if self._is_big else "I"), page.at)
@@ -187,11 +187,11 @@ class TiffFile:
                 raise Damaged("The file ends within a directory.")
             yield from struct.unpack(f"{self._order}{n}{letter}", data)
 
-    def number(self, page: Page, tag: int) -> int:
+    def number(self, page: TiffPage, tag: int) -> int:
         """The first that a tag holds, else 0."""
         return self._one(page.tags, tag, 0)
 
-    def spans(self, page: Page) -> Iterator[tuple[int, int | None]]:
+    def spans(self, page: TiffPage) -> Iterator[tuple[int, int | None]]:
         """Offset and stored size of each piece; None if no size is stored."""
         offsets, sizes = (Tag.TILE_OFFSETS, Tag.TILE_SIZES) if page.is_tiled else (Tag.STRIP_OFFSETS, Tag.STRIP_SIZES)
         stored = self.numbers(page.tags[sizes]) if sizes in page.tags else iter(())
@@ -200,8 +200,8 @@ class TiffFile:
 
     def walk(self) -> Pages:
         """Raises `Damaged` if the file is cut, as far as its directories tell, or none of them describes a picture."""
-        inner: list[Page] = []
-        chain: list[Page] = []
+        inner: list[TiffPage] = []
+        chain: list[TiffPage] = []
         at = self._first
         while at:
             try:
@@ -283,9 +283,9 @@ class TiffFile:
                 self._note("what describes a picture is of a type that there is not")
         return tags, self._number(data[n * entry_size :])
 
-    def _inner_pictures(self, tags: Tags) -> list[Page]:
+    def _inner_pictures(self, tags: Tags) -> list[TiffPage]:
         """The pictures in a directory's SubIFDs. The directories of its metadata are walked too, for what lies beyond the end."""
-        found: list[Page] = []
+        found: list[TiffPage] = []
         for tag in (Tag.SUB_IFDS, Tag.EXIF, Tag.GPS):
             for at in self.numbers(tags[tag]) if tag in tags and tags[tag].kind in _UNSIGNED else ():
                 if at in self._seen or self._has_enough():
@@ -303,7 +303,7 @@ class TiffFile:
                 found += self._picture(at, inner) if tag == Tag.SUB_IFDS else []
         return found
 
-    def _picture(self, at: int, tags: Tags) -> list[Page]:
+    def _picture(self, at: int, tags: Tags) -> list[TiffPage]:
         """The picture that a directory describes; none, if it describes none."""
         try:
             found = self._described(at, tags)
@@ -326,9 +326,9 @@ class TiffFile:
                     if not self.is_there(at, size, "the data of a side picture"):
                         return
 
-    def _described(self, at: int, tags: Tags) -> list[Page]:
+    def _described(self, at: int, tags: Tags) -> list[TiffPage]:
         is_tiled = Tag.TILE_OFFSETS in tags
-        is_old_jpeg = Tag.OLD_JPEG_AT in tags and self._one(tags, Tag.COMPRESSION, Packing.PLAIN) == Packing.OLD_JPEG
+        is_old_jpeg = Tag.OLD_JPEG_AT in tags and self._one(tags, Tag.COMPRESSION, Compression.PLAIN) == Compression.OLD_JPEG
         if (Tag.WIDTH not in tags and Tag.HEIGHT not in tags) or not (is_tiled or Tag.STRIP_OFFSETS in tags or is_old_jpeg):
             return []
         page = self._page(at, tags, is_tiled)
@@ -339,11 +339,11 @@ class TiffFile:
             raise _NoPicture("a picture is described without a place")
         if page.has_pieces and tags[offsets].count < page.n_pieces:
             raise _NoPicture("a picture is described with fewer strips or tiles than it needs")
-        if page.has_pieces and page.compression != Packing.PLAIN and (sizes not in tags or tags[sizes].count < page.n_pieces):
+        if page.has_pieces and page.compression != Compression.PLAIN and (sizes not in tags or tags[sizes].count < page.n_pieces):
             raise _NoPicture("a picture is described without the sizes of its strips or tiles")
         return [page]
 
-    def _page(self, at: int, tags: Tags, is_tiled: bool) -> Page:
+    def _page(self, at: int, tags: Tags, is_tiled: bool) -> TiffPage:
         width, height = self._one(tags, Tag.WIDTH, 0), self._one(tags, Tag.HEIGHT, 0)
         samples = self._one(tags, Tag.SAMPLES, 1)
         if samples > _MOST_SAMPLES:
@@ -358,9 +358,9 @@ class TiffFile:
         else:
             piece_width, piece_height = width, min(self._one(tags, Tag.ROWS_PER_STRIP, height), height)
         is_reduced_or_mask = self._one(tags, Tag.NEW_SUBFILE_TYPE, 0) & _REDUCED_OR_MASK
-        return Page(
+        return TiffPage(
             at, tags, width, height, bits[:samples],
-            compression=self._one(tags, Tag.COMPRESSION, Packing.PLAIN),
+            compression=self._one(tags, Tag.COMPRESSION, Compression.PLAIN),
             n_planes=samples if in_planes else 1,
             piece_width=piece_width,
             piece_height=piece_height,

@@ -20,7 +20,7 @@ from d4c_images.decode import memory_cost, tiff, tiff_data
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, raise_if_of_disk
 from d4c_images.decode.read_result import Reading, too_large
 from d4c_images.decode.tiff_data import Checked, Memory
-from d4c_images.decode.tiff_pages import Page, TiffFile
+from d4c_images.decode.tiff_pages import TiffFile, TiffPage
 
 _MOST_PIXEL_BYTES = 8  # of a picture, for each pixel that there may be
 _MOST_SENTENCES = 8
@@ -66,7 +66,7 @@ def _joined(sentences: Iterable[str | None]) -> str | None:
     return "; ".join(list(dict.fromkeys(filter(None, sentences)))[:_MOST_SENTENCES]) or None
 
 
-def _read_page(structure: TiffFile, page: Page, file: BinaryIO, path: Path, means: Means) -> Reading:
+def _read_page(structure: TiffFile, page: TiffPage, file: BinaryIO, path: Path, means: Means) -> Reading:
     if page.size_bytes > _MOST_PIXEL_BYTES * means.most_pixels or tiff_data.is_too_much(structure, page):
         return Reading(unread=f"not decoded: {page}, which is too much")
     checked = tiff_data.check(structure, page, means.memory)
@@ -101,7 +101,7 @@ def _load(picture: Image.Image, checked: Checked, file: BinaryIO, path: Path, me
 def _is_read_in_pieces(picture: Image.Image, file: BinaryIO, memory: Memory) -> bool:
     if not isinstance(picture, TiffImageFile):
         return False
-    with memory.taken(tiff.PIECE_BYTES):
+    with memory.taken(tiff.PIECE_MEMORY_BYTES):
         try:
             for piece in tiff.pieces(picture, file):
                 with Image.open(io.BytesIO(piece.body), formats=["TIFF"]) as part:
@@ -111,7 +111,7 @@ def _is_read_in_pieces(picture: Image.Image, file: BinaryIO, memory: Memory) -> 
     return True
 
 
-def _is_unpacked(structure: TiffFile, page: Page, memory: Memory) -> bool:
+def _is_unpacked(structure: TiffFile, page: TiffPage, memory: Memory) -> bool:
     """Whether the data of a picture that the decoder refuses could be unpacked by themselves."""
     try:
         return tiff_data.unpack(structure, page, memory)

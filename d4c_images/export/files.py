@@ -19,7 +19,7 @@ from d4c_images.ledger.file.reader import Row
 from d4c_images.ledger.questions.tables import Table
 from d4c_images.stores import own_files
 
-Sink = Callable[[Sequence[Row]], None]
+WriteRows = Callable[[Sequence[Row]], None]
 
 GROUP_ROWS = 50_000  # of a row group: the file's list of groups stays in memory until the end, some 15 kB for each
 GROUP_BYTES = 1 << 24
@@ -68,7 +68,7 @@ def _held(draft: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _csv(path: Path, table: Table) -> Iterator[Sink]:
+def _csv(path: Path, table: Table) -> Iterator[WriteRows]:
     with path.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow(table.columns)
@@ -76,7 +76,7 @@ def _csv(path: Path, table: Table) -> Iterator[Sink]:
 
 
 @contextmanager
-def _parquet(path: Path, table: Table) -> Iterator[Sink]:
+def _parquet(path: Path, table: Table) -> Iterator[WriteRows]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

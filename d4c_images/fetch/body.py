@@ -118,7 +118,7 @@ class Unfinished(NamedTuple):
         return named is None or named.strip() == self.validator
 
 
-class Span(NamedTuple):
+class ByteRange(NamedTuple):
     """A part of a body: from its first byte on. Positions count from 0."""
 
     first: int
@@ -126,12 +126,12 @@ class Span(NamedTuple):
     total: int
 
 
-def content_range(headers: Mapping[str, str]) -> Span | None:
+def content_range(headers: Mapping[str, str]) -> ByteRange | None:
     """What a 206 says that it brings; None where it does not say, says nothing sensible, or not of how many bytes."""
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if found is None:
         return None
-    span = Span(*map(int, found.groups()))
+    span = ByteRange(*map(int, found.groups()))
     return span if span.first <= span.last < span.total else None
 
 

@@ -1,7 +1,7 @@
 """Content codings (RFC 9110 section 8.4): how a body is coded, by its bytes, and its plain bytes. Knows no request and no reply.
 
 Servers call plain files `gzip`, call packed ones nothing at all, and write `UTF-8` or `binary` where a coding should stand. So the
-header only helps where the bytes leave it open. Each step gives at most `PIECE_BYTES`, however much a body inflates to.
+header only helps where the bytes leave it open. Each step gives at most `DECODED_AT_ONCE_BYTES`, however much a body inflates to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from d4c_images.model import OwnCode
 from d4c_images.policy.sniff import Kind, sniff
 
 LOOK_BYTES = 1024  # by which it is decided
-PIECE_BYTES = 64 * 1024
+DECODED_AT_ONCE_BYTES = 64 * 1024
 MOST_LAYERS = 3  # codings around one another
 MOST_MEMBERS = 10_000  # of one gzip file (RFC 1952 section 2.2): an empty one costs time, and brings nothing
 
@@ -141,11 +141,11 @@ class Unpacker:
                     self.fault = OwnCode.BROKEN, "the packed body has too many parts"
                     return
                 self._stream = zlib.decompressobj(self._bits)
-            data = self._stream.decompress(chunk, PIECE_BYTES)
+            data = self._stream.decompress(chunk, DECODED_AT_ONCE_BYTES)
             chunk = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
             if data:
                 yield data
-            if not chunk and len(data) < PIECE_BYTES:
+            if not chunk and len(data) < DECODED_AT_ONCE_BYTES:
                 return
 
 

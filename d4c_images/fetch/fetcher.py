@@ -21,7 +21,7 @@ from d4c_images.fetch.urls import origin_of
 from d4c_images.model import FetchOptions, Reply
 from d4c_images.settings import proxy_variables
 
-REMEMBERED = 512  # origins, of some 12 KB each
+ORIGINS_REMEMBERED = 512  # origins, of some 12 KB each
 
 
 class Fetcher:
@@ -81,7 +81,7 @@ class Fetcher:
             share = self._memories[origin] = pycurl.CurlShare()
             share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
             share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
-            if len(self._memories) > REMEMBERED:
+            if len(self._memories) > ORIGINS_REMEMBERED:
                 self._memories.popitem(last=False)  # lives on as long as a transfer has it
         else:
             self._memories.move_to_end(origin)
@@ -109,7 +109,7 @@ class Fetcher:
         finally:
             transfer.home.release(transfer)
         if transfer.has_multiplexed:
-            if len(self.multiplexed) > REMEMBERED:
+            if len(self.multiplexed) > ORIGINS_REMEMBERED:
                 self.multiplexed.clear()
             self.multiplexed.add(origin_of(transfer.url))
 

@@ -45,7 +45,7 @@ _SYMBOL = re.compile(r"(?:^|[^a-z])(?:logo|icon|placeholder|no[-_]?(?:image|phot
 _UUID = re.compile(r"(?:urn:uuid:)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 
 
-class Variant(NamedTuple):
+class StatedUrl(NamedTuple):
     """One URL of a row."""
 
     url: str  # as it stands in the cell
@@ -65,7 +65,7 @@ class Variant(NamedTuple):
 class Statement(NamedTuple):
     """What one row says of a picture."""
 
-    variants: tuple[Variant, ...]
+    variants: tuple[StatedUrl, ...]
     guids: frozenset[str] = frozenset()  # identifiers of the picture, not of its record
     derived_from: str = ""
     role: str | None = None  # where the row itself says which variant it is
@@ -112,7 +112,7 @@ def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] 
 
     The order of the rows does not matter. Evidence of a candidate that says no more than "this is the picture" is left out.
     """
-    found: list[tuple[int, Variant, str, Image]] = []
+    found: list[tuple[int, StatedUrl, str, Image]] = []
     for number, statement in enumerate(dict.fromkeys(statements)):
         for variant in dict.fromkeys(variant for variant in statement.variants if variant.role != OFFLINE):
             url = usable_url(variant.url)
@@ -133,7 +133,7 @@ def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] 
     return Image(named.key, urls, parts(urls[0]).host, named.rule, named.version), [one for _, one in sorted(said.items())]
 
 
-def _said(found: Iterable[tuple[Variant, str, Image]]) -> dict[str, Evidence]:
+def _said(found: Iterable[tuple[StatedUrl, str, Image]]) -> dict[str, Evidence]:
     """What one row says of its candidates, by URL, beyond "this is the picture"; the biggest variants come first."""
     edges: dict[str, int] = {}
     said: dict[str, Evidence] = {}
@@ -234,7 +234,7 @@ def read(text: str) -> Statement:
     """The statement that `written` made a text of. Long identifiers and words are digests, good for comparison alone."""
     variants, guids, names_itself, derived_from, role, words = json.loads(text)
     first = variants[0][1]
-    made = tuple(Variant(first[:n] + rest, of, bool(is_access), *more) for n, rest, of, is_access, *more in variants)
+    made = tuple(StatedUrl(first[:n] + rest, of, bool(is_access), *more) for n, rest, of, is_access, *more in variants)
     if names_itself:
         guids += [_digest(variant.url) for variant in made if variant.is_access]
     return Statement(made, frozenset(guids), derived_from, role, (words,))
@@ -278,11 +278,11 @@ def _may_be_variants(one: Statement, other: Statement) -> bool | None:
     return True if any(_UUID.fullmatch(guid) for guid in one.guids & other.guids) else None
 
 
-def _access(statement: Statement) -> Variant | None:
+def _access(statement: Statement) -> StatedUrl | None:
     return next((variant for variant in statement.variants if variant.is_access), None)
 
 
-def _same_shape(one: Variant, other: Variant) -> bool | None:
+def _same_shape(one: StatedUrl, other: StatedUrl) -> bool | None:
     """None where a size is not known."""
     if not (one.width and one.height and other.width and other.height):
         return None

@@ -14,11 +14,9 @@ from d4c_images.identity.archive_variants import DEFAULT_EDGE
 from d4c_images.identity.registry import rank_of
 from d4c_images.identity.rule import Rank
 from d4c_images.identity.url import parts
+from d4c_images.model import MAX_CANDIDATES
 
-MAX_CANDIDATES = 40
-"""URLs that are kept of one image."""
-
-Place = tuple[int, Rank, str]
+CandidateOrder = tuple[int, Rank, str]
 """The smaller, the better: the long edge (negative), the rank by the rule of the host, the URL."""
 
 
@@ -65,5 +63,5 @@ class Candidates:
         insort(self._order, place)
 
 
-def _place(url: str, edges: Mapping[str, int]) -> Place:
+def _place(url: str, edges: Mapping[str, int]) -> CandidateOrder:
     return -edges.get(url, DEFAULT_EDGE), rank_of(parts(url)), url

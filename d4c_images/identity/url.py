@@ -14,11 +14,10 @@ import sys
 import unicodedata
 from typing import NamedTuple
 
+from d4c_images.model import RejectReason
+
 MAX_LENGTH = 8192
 
-NO_IDENTIFIER = "no_identifier"
-NOT_HTTP = "not_http"
-MALFORMED_URL = "malformed_url"
 
 
 class Url(NamedTuple):
@@ -82,37 +81,37 @@ def usable_url(text: str) -> str | None:
     `usable_url(x)`.
     """
     url = _analyse(text)
-    return None if url in (NO_IDENTIFIER, NOT_HTTP, MALFORMED_URL) else url
+    return None if isinstance(url, RejectReason) else url
 
 
-def unusable_reason(text: str) -> str | None:
+def unusable_reason(text: str) -> RejectReason | None:
     """`no_identifier`, `not_http`, `malformed_url`, or None for a usable URL."""
     url = _analyse(text)
-    return url if url in (NO_IDENTIFIER, NOT_HTTP, MALFORMED_URL) else None
+    return url if isinstance(url, RejectReason) else None
 
 
-def _analyse(text: str) -> str:
-    """A normalised URL, or one of the three reasons (no URL is spelled like them)."""
+def _analyse(text: str) -> str | RejectReason:
+    """A normalised URL, or why it is none."""
     if len(text) > 4 * MAX_LENGTH:
-        return MALFORMED_URL if text.strip() else NO_IDENTIFIER
+        return RejectReason.MALFORMED_URL if text.strip() else RejectReason.NO_IDENTIFIER
     text = bare(text)
     if not text:
-        return NO_IDENTIFIER
+        return RejectReason.NO_IDENTIFIER
     if len(text) > MAX_LENGTH:
-        return MALFORMED_URL
+        return RejectReason.MALFORMED_URL
     if text.startswith("//"):
         text = "https:" + text
     elif _NO_SCHEME.match(text):
         text = "http://" + text
     found = _SCHEME.match(text)
     if found is None:
-        return NOT_HTTP
+        return RejectReason.NOT_HTTP
     scheme = found[1].lower()
     if scheme not in _DEFAULT_PORTS:
-        return NOT_HTTP
+        return RejectReason.NOT_HTTP
     rest = text[found.end() :]
     if not rest.startswith("//"):
-        return MALFORMED_URL
+        return RejectReason.MALFORMED_URL
     return _normalise(scheme, rest[2:])
 
 
@@ -122,7 +121,7 @@ def _normalise(scheme: str, rest: str) -> str:
     user, at, host = authority.rpartition("@")
     known = _host(host, scheme)
     if known is None:
-        return MALFORMED_URL
+        return RejectReason.MALFORMED_URL
     rest, fragment = _fragment(rest)
     path, mark, query = rest.partition("?")
     path = unescape(_NEEDS_WORK_IN_PATH.sub(_encode, path))
@@ -133,7 +132,7 @@ def _normalise(scheme: str, rest: str) -> str:
     query = without_tracking(mark + unescape(_NEEDS_WORK_IN_QUERY.sub(_encode, query)))
     user = _NEEDS_WORK_IN_PATH.sub(_encode, user) + at
     url = f"{scheme}://{user}{known}{path}{query}{fragment}"
-    return url if len(url) <= MAX_LENGTH else MALFORMED_URL
+    return url if len(url) <= MAX_LENGTH else RejectReason.MALFORMED_URL
 
 
 def without_tracking(query: str) -> str:

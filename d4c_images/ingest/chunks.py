@@ -9,21 +9,22 @@ import numpy as np
 
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
 from d4c_images.ingest.interning import ManyNumbering, Numbering
-from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, Span, spans
-from d4c_images.ledger.admission.chunk import Chunk, Seen, SeenFilter, Stated, hashes_of
+from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, RowSpan, spans
+from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters, SeenFilter, Stated, hashes_of
 from d4c_images.ledger.rows.hashes import key_hash
+from d4c_images.model import RejectReason
 from d4c_images.sources import Block
-from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve
+from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve, unquoted
 
 # What is remembered before all of it is forgotten.
 MAX_TEXTS = 1 << 17
-MAX_TEXT_BYTES = 24 << 20
+NUMBERED_TEXT_BYTES = 24 << 20
 MAX_HOSTS = 1 << 16
 
 
-def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
+def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chunk, None, None]:
     """The chunks of a source from the assignment's place to its end, or to its limit. Raises what `Source.blocks` raises."""
-    preparer = _Preparer(assignment, seen or Seen(SeenFilter(), SeenFilter()))
+    preparer = _Preparer(assignment, seen or LedgerFilters(SeenFilter(), SeenFilter()))
     limit = assignment.limit
     if limit is not None and assignment.rows_done >= limit:
         return
@@ -40,7 +41,7 @@ def chunks(assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, 
 class _Preparer:
     """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
 
-    def __init__(self, assignment: Assignment, seen: Seen) -> None:
+    def __init__(self, assignment: Assignment, seen: LedgerFilters) -> None:
         self.rejects = Rejects(assignment.sampled)
         is_gbif = assignment.source.layout is None
         self._sieve = Sieve(assignment.source.columns, self.rejects) if is_gbif else None
@@ -57,16 +58,16 @@ class _Preparer:
         if rows.broken:
             self.rejects.note(BROKEN_UTF8, len(np.intersect1d(rows.line_nos, rows.broken)))
         n_rows = int(np.count_nonzero(np.diff(rows.line_nos, prepend=-1)))
-        return self.pack(Span(block.row_no - 1 + block.n_lines, block.end, n_rows, rows.line_nos + block.row_no, rows, images))
+        return self.pack(RowSpan(block.row_no - 1 + block.n_lines, block.end, n_rows, rows.line_nos + block.row_no, rows, images))
 
-    def pack(self, span: Span) -> Chunk:
+    def pack(self, span: RowSpan) -> Chunk:
         """Number and hash what the rows of a span say."""
         rows, images = span.rows, span.images
         keys: Sequence[str]
         keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
         hashes = hashes_of(keys)
         urls = list(map("\n".join, candidates))
-        texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > MAX_TEXT_BYTES
+        texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > NUMBERED_TEXT_BYTES
         if texts_restart:
             self._texts.clear()
         hosts_restart = len(self._hosts) > MAX_HOSTS
@@ -75,7 +76,7 @@ class _Preparer:
         licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
         references = b"\t".join(rows.references).decode(errors="replace")
         if '"' in references or " " in references:
-            references = "\t".join(map(_bare, references.split("\t")))
+            references = "\t".join(map(unquoted, references.split("\t")))
         gbif_ids = rows.gbif_ids
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
@@ -102,7 +103,7 @@ class _Preparer:
             rights_holders=rights_holders,
             new_hosts=self._hosts.take_new(),
             new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
-            new_texts=[_bare(text.decode(errors="replace")) for text in self._texts.take_new()],
+            new_texts=[unquoted(text.decode(errors="replace")) for text in self._texts.take_new()],
             texts_restart=texts_restart,
             hosts_restart=hosts_restart,
             reject_counts=reject_counts,
@@ -127,7 +128,7 @@ class _Preparer:
             mine = [image] if len(pieces) == 1 else identify_all(pieces)
             usable = [one for one in mine if one is not None]
             if not usable:
-                reason = unusable_reason(pieces[0]) or "malformed_url"
+                reason = unusable_reason(pieces[0]) or RejectReason.MALFORMED_URL
                 self.rejects.add(block, int(rows.line_nos[at]), reason, int(rows.gbif_ids[at]))
                 continue
             if len(pieces) > 1:
@@ -144,11 +145,3 @@ def _is_one_url_each(cells: Sequence[str]) -> bool:
     joined = "\t" + "\t".join(cells)
     begun = joined.count("\thttps://") + joined.count("\thttp://")
     return begun == len(cells) == joined.count("://")
-
-
-def _bare(cell: str) -> str:
-    """A cell without blanks around it, and without the quotes that small downloads put around cells that hold some."""
-    cell = cell.strip()
-    if len(cell) > 1 and cell[0] == cell[-1] == '"':
-        cell = cell[1:-1].replace('""', '"').strip()
-    return cell

@@ -16,13 +16,14 @@ from d4c_images import crash
 from d4c_images.errors import SourceDamaged
 from d4c_images.ingest.chunks import chunks
 from d4c_images.ingest.publisher_rows import Assignment
-from d4c_images.ingest.reader_process import Reader
+from d4c_images.ingest.reader_process import ReaderProcess
 from d4c_images.ledger.admission import archives, labels
 from d4c_images.ledger.admission.admit import Admission
 from d4c_images.ledger.admission.chunk import Chunk
 from d4c_images.ledger.file import background_checkpoint
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred
+from d4c_images.ledger.rows import extent
 from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
 
@@ -32,7 +33,7 @@ LABELS_VERSION = 2  # to be raised when labels take more cells: tables that were
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class StreamProgress:
     """How far a stream is in the ledger; all of it committed."""
 
     rows: int
@@ -65,10 +66,10 @@ def ingest(
     ledger: Ledger,
     source: Source,
     limit: int | None,
-    progress: Callable[[Progress], None],
+    progress: Callable[[StreamProgress], None],
     clock: Callable[[], float],
     *,
-    reader: Reader | None = None,
+    reader: ReaderProcess | None = None,
     in_process: bool = False,
 ) -> IngestSummary:
     """Bring a source into the ledger, from where an earlier call has stopped to its end, or to its first `limit` rows.
@@ -86,14 +87,14 @@ def ingest(
             source, archive.offset_bytes, archive.rows_done, limit, archives.sampled(ledger.connection, archive.archive_id)
         )
         seen = admission.seen(source.size_bytes - archive.offset_bytes)
-        reading = chunks(assignment, seen) if in_process else (reader or Reader()).chunks(assignment, seen)
-        reached_end, reached = True, Progress(archive.rows_done, archive.offset_bytes, source.size_bytes)
+        reading = chunks(assignment, seen) if in_process else (reader or ReaderProcess()).chunks(assignment, seen)
+        reached_end, reached = True, StreamProgress(archive.rows_done, archive.offset_bytes, source.size_bytes)
         with background_checkpoint.in_background(ledger):
             with _spoiling(ledger, archive, clock), closing(reading), _no_collections():
                 for group in _groups(reading):
                     admission.admit(group, clock())
                     last = group[-1]
-                    reached = Progress(last.end_row, last.end_offset, source.size_bytes)
+                    reached = StreamProgress(last.end_row, last.end_offset, source.size_bytes)
                     progress(reached)
                     reached_end = limit is None or last.end_row < limit or last.end_offset >= source.size_bytes
             admission.flush()
@@ -108,7 +109,7 @@ def ingest(
 def ingest_labels(
     ledger: Ledger,
     source: Source,
-    progress: Callable[[Progress], None],
+    progress: Callable[[StreamProgress], None],
     clock: Callable[[], float],
     *,
     checklist_key: str | None = None,
@@ -119,7 +120,7 @@ def ingest_labels(
     A table that was read to its end is read again only if records have come since, if the checklist is another one, or if an
     earlier version took fewer cells from it. Raises as `ingest` does.
     """
-    n_records: int = ledger.connection.execute("SELECT coalesce(sum(n), 0) FROM record_tallies").fetchone()[0]
+    n_records = extent.n_records(ledger.connection.execute)
     if checklist_key is None:
         checklist_key = _checklist_of_before(ledger, source)
     # The ledger's size is part of the table's name: what was of no use before may be of use to records that have come since.
@@ -141,21 +142,21 @@ def _checklist_of_before(ledger: Ledger, source: Source) -> str | None:
 
 
 def _gather_labels(
-    ledger: Ledger, reader: LabelReader, size_bytes: int, archive: archives.Archive, progress: Callable[[Progress], None]
+    ledger: Ledger, reader: LabelReader, size_bytes: int, archive: archives.Archive, progress: Callable[[StreamProgress], None]
 ) -> None:
     held = labels.HeldLabels()
-    done = Progress(archive.rows_done, archive.offset_bytes, size_bytes)
+    done = StreamProgress(archive.rows_done, archive.offset_bytes, size_bytes)
     end_row, end = archive.rows_done, archive.offset_bytes
     for end_row, end, rows in reader.rows(archive.offset_bytes, archive.rows_done):
         known = labels.known_records(ledger.connection, [gbif_id for gbif_id, _ in rows])
         held.add((gbif_id, reader.labels(row)) for gbif_id, row in rows if gbif_id in known)
-        if held.size_bytes >= labels.HELD_BYTES:
+        if held.size_bytes >= labels.HELD_LABEL_BYTES:
             _write_labels(ledger, held, partial(progress, done))
-            done = Progress(end_row, end, size_bytes)
+            done = StreamProgress(end_row, end, size_bytes)
             _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
         progress(done)  # as a sign of life, too
     _write_labels(ledger, held, partial(progress, done))
-    done = Progress(end_row, end, size_bytes)
+    done = StreamProgress(end_row, end, size_bytes)
     _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
     progress(done)
 
@@ -169,7 +170,7 @@ def _write_labels(ledger: Ledger, held: labels.HeldLabels, alive: Callable[[], N
 
 
 def _label_checkpoint(
-    ledger: Ledger, archive: archives.Archive, n_rows: int, notes: Mapping[str, int], upto: Progress
+    ledger: Ledger, archive: archives.Archive, n_rows: int, notes: Mapping[str, int], upto: StreamProgress
 ) -> None:
     """Note that the table is in the ledger up to here. Belongs behind the last of the labels that were held."""
     with ledger.transaction() as db:

@@ -10,7 +10,7 @@ import numpy as np
 
 from d4c_images.ledger.admission.chunk import Small
 
-SLOTS = 1 << 19
+HASH_SLOTS = 1 << 19
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -53,8 +53,8 @@ class ManyNumbering(Generic[Value]):
 
     def __init__(self) -> None:
         self._numbering: Numbering[Value] = Numbering()
-        self._hashes = np.zeros(SLOTS, np.int64)
-        self._numbers = np.full(SLOTS, -1, np.int32)
+        self._hashes = np.zeros(HASH_SLOTS, np.int64)
+        self._numbers = np.full(HASH_SLOTS, -1, np.int32)
 
     def __len__(self) -> int:
         return len(self._numbering)
@@ -70,7 +70,7 @@ class ManyNumbering(Generic[Value]):
         hashes = np.empty((n, width), np.int64)
         for column, values in enumerate(columns):
             hashes[:, column] = np.fromiter(map(hash, values), np.int64, n)
-        slots = hashes & (SLOTS - 1)
+        slots = hashes & (HASH_SLOTS - 1)
         numbers: Small = self._numbers[slots]
         rows, places = np.nonzero((self._hashes[slots] != hashes) | (numbers < 0))
         for at, column in zip(rows.tolist(), places.tolist(), strict=True):

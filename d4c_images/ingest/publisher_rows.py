@@ -15,9 +15,8 @@ import numpy as np
 
 from d4c_images.identity import ImageCells, unusable_reason
 from d4c_images.identity.archive_variants import joined, picture_of, written
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.admission.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
-from d4c_images.model import Evidence, Image, RecordName
+from d4c_images.model import MAX_CANDIDATES, Evidence, Image, RecordName, RejectReason
 from d4c_images.sources import Source
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects
 from d4c_images.sources.media_table import MediaReader, MediaRow
@@ -46,7 +45,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class RowSpan:
     """Rows of a source up to a place, and the image of each; a row with several images comes several times."""
 
     end_row: int
@@ -60,7 +59,7 @@ class Span:
     stated: list[tuple[int, str, str]] = field(default_factory=list)  # position; the row's own key; what it says, as a text
 
 
-def spans(assignment: Assignment, rejects: Rejects) -> Iterator[Span]:
+def spans(assignment: Assignment, rejects: Rejects) -> Iterator[RowSpan]:
     """The spans of a publisher's table from the assignment's place to its end, or to its limit."""
     source, limit = assignment.source, assignment.limit
     assert source.layout is not None
@@ -125,7 +124,7 @@ class _Builder:
             for note in row.cut:
                 self._rejects.note(note)
 
-    def take(self, end_row: int, end_offset: int) -> Span:
+    def take(self, end_row: int, end_offset: int) -> RowSpan:
         """The span up to a place; begins a new one."""
         admitted: list[tuple[MediaRow, Image]] = []
         evidence: list[tuple[int, Evidence]] = []
@@ -151,7 +150,7 @@ class _Builder:
             creators=[row.creator.encode(errors="surrogatepass") for row in rows],
             rights_holders=[row.rights_holder.encode(errors="surrogatepass") for row in rows],
         )
-        return Span(
+        return RowSpan(
             end_row,
             end_offset,
             len(set(row_nos)),
@@ -180,7 +179,7 @@ class _Builder:
                 continue
             found = picture_of(single[at].statements[0] for at in group)
             if found is None:
-                reason = unusable_reason(row.statements[0].variants[0].url) or "malformed_url"
+                reason = unusable_reason(row.statements[0].variants[0].url) or RejectReason.MALFORMED_URL
                 self._reject(row, reason)
                 continue
             image, said = self._kept(*found)
@@ -199,7 +198,7 @@ class _Builder:
         """The images of a row that lists several."""
         found = [one for statement in row.statements if (one := picture_of([statement])) is not None]
         if not found:
-            self._reject(row, unusable_reason(row.statements[0].variants[0].url) or "malformed_url")
+            self._reject(row, unusable_reason(row.statements[0].variants[0].url) or RejectReason.MALFORMED_URL)
             return
         self._rejects.note(SEVERAL_URLS)
         if len(found) < len(row.statements):
@@ -207,6 +206,6 @@ class _Builder:
         for image, said in found:
             yield _Shown(row, image, said, None)
 
-    def _reject(self, row: MediaRow, reason: str) -> None:
+    def _reject(self, row: MediaRow, reason: RejectReason) -> None:
         known = row.gbif_id if row.name is None else None
         self._rejects.add_row(row.record.row_no, row.record.offset, row.record.raw, reason, known)

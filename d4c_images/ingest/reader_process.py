@@ -1,7 +1,7 @@
 """Reads a source in a child process and hands its chunks over. Knows neither the ledger nor what chunks are for.
 
-Chunks travel in a file in memory, which no disk knows; a pipe only says where. The child is never more than `SLOTS` chunks ahead,
-and ends when nobody listens any more.
+Chunks travel in a file in memory, which no disk knows; a pipe only says where. The child is never more than `CHUNK_SLOTS` chunks
+ahead, and ends when nobody listens any more.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from d4c_images.system import child_process
 
 if TYPE_CHECKING:
     from d4c_images.ingest.publisher_rows import Assignment
-    from d4c_images.ledger.admission.chunk import Chunk, Seen
+    from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters
 
-SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
+CHUNK_SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
 SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
-CHILD = f"""{child_process.WITH_OUR_PATH}
+READER_PROGRAM = f"""{child_process.WITH_OUR_PATH}
 import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
 from multiprocessing.connection import Connection
@@ -36,7 +36,7 @@ read(sys.stdin.buffer, Connection(told, readable=False), Connection(freed, writa
 """
 
 
-class Reader:
+class ReaderProcess:
     """A child process that reads one source. Better begun before it is known which: it needs 0.3 s until it is ready."""
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class Reader:
         freed, self._free = Pipe(duplex=False)
         self._slots = os.memfd_create("d4c-images reader")
         theirs = told.fileno(), freed.fileno(), self._slots
-        self._child = child_process.start(["-c", CHILD, *map(str, theirs)], *theirs)
+        self._child = child_process.start(["-c", READER_PROGRAM, *map(str, theirs)], *theirs)
         told.close()
         freed.close()
         self._tell(sys.path)
 
-    def chunks(self, assignment: Assignment, seen: Seen | None) -> Generator[Chunk, None, None]:
+    def chunks(self, assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chunk, None, None]:
         """What `prepare.chunks` yields and raises. To be called once."""
         try:
             self._tell((assignment, seen))
@@ -108,9 +108,9 @@ def read(stdin: IO[bytes], pipe: Connection, freed: Connection, slots: int) -> N
                 if len(pickled) > SLOT_BYTES:
                     pipe.send(chunk)  # by the pipe itself, which waits until it is taken
                     continue
-                if n_sent >= SLOTS:
+                if n_sent >= CHUNK_SLOTS:
                     freed.recv_bytes()  # slots become free in their order
-                start = n_sent % SLOTS * SLOT_BYTES
+                start = n_sent % CHUNK_SLOTS * SLOT_BYTES
                 os.pwrite(slots, pickled, start)
                 pipe.send(slice(start, start + len(pickled)))
                 n_sent += 1

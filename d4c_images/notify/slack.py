@@ -16,9 +16,9 @@ from urllib3.util.retry import Retry
 
 from d4c_images.errors import D4CError, printable
 
-CONNECT_S = 5.0
+SLACK_CONNECT_S = 5.0
 ANSWER_S = 5.0
-MAX_WAITING = 100  # messages; when Slack hangs, the oldest go first
+MAX_MESSAGES_WAITING = 100  # messages; when Slack hangs, the oldest go first
 MAX_TEXT = 3_000  # characters; Slack cuts a text at 40,000
 
 
@@ -40,7 +40,7 @@ class SlackNotifier:
         with self._change:
             if self._closed:
                 return
-            if len(self._waiting) == MAX_WAITING:
+            if len(self._waiting) == MAX_MESSAGES_WAITING:
                 self._waiting.popleft()
                 self.lost += 1
             self._waiting.append(text)
@@ -109,7 +109,11 @@ def _post(session: requests.Session, webhook_url: str, text: str) -> str | None:
     """Why the message did not arrive, or None. In our own words: those of `requests` carry the address."""
     try:
         reply = session.post(
-            webhook_url, json={"text": _escaped(text[:MAX_TEXT])}, timeout=(CONNECT_S, ANSWER_S), allow_redirects=False, stream=True
+            webhook_url,
+            json={"text": _escaped(text[:MAX_TEXT])},
+            timeout=(SLACK_CONNECT_S, ANSWER_S),
+            allow_redirects=False,
+            stream=True,
         )
         with reply:
             word = reply.raw.read(100).decode("utf-8", "replace")

@@ -11,7 +11,7 @@ from d4c_images.model import USER_AGENT
 PROJECT_URL = ""
 """A page that says what this program is and what it does to servers. Empty until there is one."""
 
-MISSING = (
+NO_CONTACT = (
     "warning: D4C_CONTACT is not set, so publishers whose servers this run asks have nobody to write to, and block instead. "
     "Set it to your mail address or a web page, in the environment or in .env"
 )

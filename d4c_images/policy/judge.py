@@ -23,7 +23,7 @@ _MOST_PAGE_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class CodePolicy:
     """Which HTTP codes mean what. Everything else: 4xx is a permanent refusal, 5xx a transient server error."""
 
     success: frozenset[int] = frozenset((200, 203))
@@ -77,7 +77,7 @@ _OWN_CODES: dict[int, Verdict] = {
 }
 
 
-def judge(reply: Reply, policy: Policy, now: float) -> Verdict:
+def judge(reply: Reply, policy: CodePolicy, now: float) -> Verdict:
     """What one reply means for its image; `now` (unix time) is our own clock, for a `Retry-After` date of a server
     that does not tell its own.
 
@@ -130,7 +130,7 @@ def _judge_body(reply: Reply, sniffed: Sniffed) -> Verdict:
     )
 
 
-def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
+def _judge_http(reply: Reply, policy: CodePolicy, wait_s: float | None) -> Verdict:
     detail = _detail(reply)
     certain, sign = _signs(reply, None if reply.code in policy.missing else detail)
     if reply.code in policy.unfinished:
@@ -143,7 +143,7 @@ def _judge_http(reply: Reply, policy: Policy, wait_s: float | None) -> Verdict:
     return replace(verdict, status=status, host_trouble=is_about_us, try_next=not is_about_us, sign=sign)
 
 
-def _judge_code(code: int, policy: Policy, wait_s: float | None, detail: str | None) -> Verdict:
+def _judge_code(code: int, policy: CodePolicy, wait_s: float | None, detail: str | None) -> Verdict:
     if code in policy.rate_limited or (code in policy.limited_by_retry_after and wait_s is not None):
         return Verdict(Status.FAILED_TRANSIENT, ErrorType.RATE_LIMITED, detail, wait_s, host_trouble=True)
     if code in policy.overloaded or (500 <= code < 600 and wait_s is not None):
@@ -223,7 +223,11 @@ def readable_text(body: bytes, content_type: str | None, limit: int = MAX_DETAIL
 
 
 def in_one_line(text: str, limit: int = MAX_DETAIL) -> str:
-    """Without controls, marks of direction and what else a terminal may obey."""
+    """Without controls, marks of direction and what else a terminal may obey.
+
+    More lenient than `terminal.clean`, which makes what is shown: this is stored, so the joiners that Persian and Indic words are
+    written with stay, and the same bytes give the same text whatever Unicode the Python of a worker knows.
+    """
     return _UNREADABLE.sub(" ", text).strip()[:limit].rstrip()
 
 

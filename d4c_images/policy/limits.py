@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from d4c_images.errors import UsageError
+from d4c_images.policy.toml_tables import check_names, toml_tables
 
 MAX_DOMAINS = 50_000  # whose limits are remembered
 
@@ -173,13 +173,8 @@ def parse_hosts(toml_text: str) -> HostTable:
 
     Raises `UsageError` that names the line or the entry at fault.
     """
-    try:
-        document = tomllib.loads(toml_text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"hosts file: {error}") from error
-    unknown = sorted(set(document) - {"default", "hosts"})
-    if unknown:
-        raise UsageError(f'hosts file: unknown table [{unknown[0]}]; known are [default] and [hosts."name"]')
+    unknown = 'unknown table [{name}]; known are [default] and [hosts."name"]'
+    document = toml_tables(toml_text, "hosts file", {"default", "hosts"}, unknown)
     default = _checked_entry("[default]", document.get("default", {}))
     entries = document.get("hosts", {})
     if not isinstance(entries, dict):
@@ -212,8 +207,7 @@ def checked(where: str, entry: dict[str, Any]) -> dict[str, Any]:
     """The values of one entry, each found to be what its name asks for. Raises `UsageError` that begins with `where`."""
     known = [one.name for one in fields(HostLimits)]
     for name, value in entry.items():
-        if name not in known:
-            raise UsageError(f"{where} has the unknown name {name!r}; known are {', '.join(known)}")
+        check_names(where, [name], known)
         if name in _TEXTS:
             fits, wanted = isinstance(value, str), "a text"
         elif name == "connections":

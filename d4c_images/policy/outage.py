@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-HOSTS = 3  # silent at once
-SILENCE_S = 10.0  # since the first of them, without an answer of anybody
+SILENT_HOSTS = 3  # silent at once
+NETWORK_SILENCE_S = 10.0  # since the first of them, without an answer of anybody
 FIRST_WAIT_S = 15.0  # until the next request, doubled each time
-MOST_WAIT_S = 300.0
+LONGEST_PROBE_WAIT_S = 300.0
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Outage:
         if self.down_since is not None:
             return False
         since = min(self.silent.values())
-        if len(self.silent) < HOSTS or now - since < SILENCE_S:
+        if len(self.silent) < SILENT_HOSTS or now - since < NETWORK_SILENCE_S:
             return False
         self.down_since = since
         self.next_probe_at = now + self._wait_s
@@ -54,5 +54,5 @@ class Outage:
         """A request is under way."""
         if self.down_since is None:
             return
-        self._wait_s = min(MOST_WAIT_S, 2 * self._wait_s)
+        self._wait_s = min(LONGEST_PROBE_WAIT_S, 2 * self._wait_s)
         self.next_probe_at = now + self._wait_s

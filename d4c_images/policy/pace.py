@@ -20,7 +20,7 @@ from d4c_images.policy.limits import HostLimits
 ASKED = "; it "  # before a host's own wish, where it is shut already
 DAY_IS_OVER = "it has sent all that its limit of a day allows"
 LATE_ANSWERS_S = 60.0  # that come in so long after a network went down prove nothing
-MOST_WORDS = 200  # of a host's own words in `blocked_why`
+HOST_WORDS_CHARACTERS = 200  # of a host's own words in `blocked_why`
 LEAST_WAIT_SHARE = 0.1  # of the first wait between two attempts at an image
 OVERLOADED = frozenset((429, 503, 509, 529))
 ONE_EVENT_S = 5.0  # signs of overload within so long are one: what was under way when it began
@@ -31,7 +31,7 @@ UNKNOWN_LATENCY_S = 0.5  # of a host that has not answered yet
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class BlockPolicy:
     """When a host is shut, and for how long."""
 
     window: float = 100.0  # recent answers that count; older ones fade as new ones come
@@ -114,7 +114,7 @@ class News:
         kind = f"http {failure.code}" if failure.code > 0 and failure.code != 200 else str(verdict.error_type)
         self.troubles[kind] += 1
         if verdict.detail:
-            self.words[kind] = verdict.detail[:MOST_WORDS]
+            self.words[kind] = verdict.detail[:HOST_WORDS_CHARACTERS]
         self.n_overload += _may_be_overload(failure)
         self.n_again += is_again and not verdict.unreachable and verdict.error_type != ErrorType.RATE_LIMITED
         self.n_silent += failure.code in (OwnCode.TIMEOUT, OwnCode.STALLED)
@@ -193,7 +193,7 @@ def allowed(pace: HostPace, now: float) -> int | None:
     return 1 if pace.block_level else None
 
 
-def after_batch(pace: HostPace, news: News, now: float, policy: Policy) -> HostPace:
+def after_batch(pace: HostPace, news: News, now: float, policy: BlockPolicy) -> HostPace:
     """The host's pace after some more answers.
 
     Where a host asks for a wait that is as long as a block would be, it takes the block's place, and the answers are no mark
@@ -222,7 +222,7 @@ def unreached(pace: HostPace, news: News, now: float) -> HostPace:
     return replace(pace, unreachable_since=since, n_unreachable=pace.n_unreachable + news.n_unreachable)
 
 
-def is_lost(pace: HostPace, anybody_answered_at: float | None, now: float, policy: Policy) -> bool:
+def is_lost(pace: HostPace, anybody_answered_at: float | None, now: float, policy: BlockPolicy) -> bool:
     """Whether a host that could not be reached once more is to be given up."""
     since = pace.unreachable_since
     if since is None or pace.n_unreachable < policy.least_unreachable:
@@ -232,7 +232,7 @@ def is_lost(pace: HostPace, anybody_answered_at: float | None, now: float, polic
     return now - since >= (policy.give_up_s if others_answered else policy.give_up_alone_s)
 
 
-def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy: Policy) -> HostPace:
+def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy: BlockPolicy) -> HostPace:
     if news.n_ok:
         opened = HostPace(recent_ok=float(news.n_ok))
         if now < (pace.blocked_until or now):  # the head of the probe's answer has named a wait
@@ -243,7 +243,7 @@ def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy:
     return pace if has_said else _blocked(pace, why, now, _block_s(pace, policy))
 
 
-def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: Policy) -> HostPace:
+def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: BlockPolicy) -> HostPace:
     ok = pace.recent_ok + news.n_ok
     if ok:
         n_bad = max(0, n_bad - news.n_again)
@@ -262,13 +262,13 @@ def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: Policy) -
     return replace(pace, recent_ok=ok, recent_bad=bad)
 
 
-def _is_sick(ok: float, bad: float, policy: Policy) -> bool:
+def _is_sick(ok: float, bad: float, policy: BlockPolicy) -> bool:
     if ok == 0:
         return bad >= policy.least_bad_alone
     return ok + bad >= policy.least_tries and bad >= policy.bad_share * (ok + bad)
 
 
-def _block_s(pace: HostPace, policy: Policy) -> float:
+def _block_s(pace: HostPace, policy: BlockPolicy) -> float:
     return _doubled_s(pace, policy.first_block_s, policy.most_block_s)
 
 

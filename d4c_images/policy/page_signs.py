@@ -58,7 +58,7 @@ _TEXTS: tuple[tuple[Sign, str], ...] = (
     ),
 )
 _TEXT = re.compile("|".join(f"(?P<{sign.name}>{pattern})" for sign, pattern in _TEXTS), re.IGNORECASE)
-MOST_WORDS = 120  # of a page that says nothing else; on a longer one, only what it begins with counts
+SHORT_PAGE_WORDS = 120  # of a page that says nothing else; on a longer one, only what it begins with counts
 TITLE = 100  # characters
 SPEAKS_OF_US = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA))  # another URL of the same host would be answered alike
 
@@ -73,5 +73,5 @@ def in_headers(headers: Mapping[str, str]) -> Sign | None:
 
 def in_text(text: str) -> Sign | None:
     """The strongest sign in the readable text of a page."""
-    found = {match.lastgroup for match in _TEXT.finditer(text if text.count(" ") < MOST_WORDS else text[:TITLE])}
+    found = {match.lastgroup for match in _TEXT.finditer(text if text.count(" ") < SHORT_PAGE_WORDS else text[:TITLE])}
     return next((sign for sign, _ in _TEXTS if sign.name in found), None)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from d4c_images.errors import UsageError
+from d4c_images.policy.toml_tables import check_names, toml_tables
 
 MIN_RECORDS = 100  # above the 72 records that share one drawer photo in real data
-FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note"}
+PLACEHOLDER_FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note"}
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PlaceholderEntry:
     """One entry: by its bytes, or by its size at one host."""
 
     sha256: bytes | None = None
@@ -31,7 +31,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderList:
-    known: tuple[Known, ...] = ()
+    known: tuple[PlaceholderEntry, ...] = ()
     allowed: frozenset[bytes] = frozenset()
 
     def over(self, other: PlaceholderList) -> PlaceholderList:
@@ -48,13 +48,8 @@ class PlaceholderList:
 
 def parse_placeholders(toml_text: str) -> PlaceholderList:
     """Read `[[placeholder]]` and `[[allowed]]` entries. Raises `UsageError` that names the entry at fault."""
-    try:
-        document = tomllib.loads(toml_text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"placeholders file: {error}") from error
-    unknown = sorted(set(document) - {"placeholder", "allowed"})
-    if unknown:
-        raise UsageError(f"placeholders file: unknown table {unknown[0]!r}; known are [[placeholder]] and [[allowed]]")
+    unknown = "unknown table {name!r}; known are [[placeholder]] and [[allowed]]"
+    document = toml_tables(toml_text, "placeholders file", {"placeholder", "allowed"}, unknown)
     known = []
     for where, entry in _entries(document, "placeholder"):
         sha256 = _sha256(where, entry) if "sha256" in entry else None
@@ -67,7 +62,7 @@ def parse_placeholders(toml_text: str) -> PlaceholderList:
             raise UsageError(f"{where}: size_bytes is a number, and needs a host")
         if type(records) is not int or records < 2:
             raise UsageError(f"{where}: records is a number of at least 2")
-        known.append(Known(sha256, size_bytes, host and host.lower(), records))
+        known.append(PlaceholderEntry(sha256, size_bytes, host and host.lower(), records))
     return PlaceholderList(tuple(known), frozenset(_sha256(*one) for one in _entries(document, "allowed")))
 
 
@@ -84,9 +79,7 @@ def _entries(document: dict[str, Any], name: str) -> Iterator[tuple[str, dict[st
         raise UsageError(f"placeholders file: write [[{name}]], with two brackets")
     for number, entry in enumerate(entries, 1):
         where = f"placeholders file: [[{name}]] number {number}"
-        unknown = sorted(set(entry) - FIELDS)
-        if unknown:
-            raise UsageError(f"{where} has the unknown name {unknown[0]!r}; known are {', '.join(sorted(FIELDS))}")
+        check_names(where, sorted(entry), sorted(PLACEHOLDER_FIELDS))
         yield where, entry
 
 

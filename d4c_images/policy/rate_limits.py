@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from d4c_images.policy.waits import seconds_until
 
-MOST_WAIT_S = 7 * 86400.0  # a mistyped number must not shut a host out for ever
+LONGEST_NAMED_WAIT_S = 7 * 86400.0  # a mistyped number must not shut a host out for ever
 EPOCH_FROM = 1e9  # seconds: no server thinks of 30 years
 EPOCH_MS_FROM = 1e12
 FREE_SHARE = 0.5  # of a window's requests, before the rest of them is spread over the rest of the window
@@ -26,7 +26,7 @@ _PARAMETER = re.compile(r"(?:^|[;,\s])([a-z]+)\s*=\s*(-?\d{1,18})\b", re.IGNOREC
 _ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^;,"]*)((?:[^,"]|"(?:[^"\\]|\\.)*")*)(?:,|\Z)')
 
 
-class Wish(NamedTuple):
+class Slowdown(NamedTuple):
     """Seconds, from now; 0 where nothing is asked for."""
 
     hold_s: float  # no request at all
@@ -39,7 +39,7 @@ class _Quota(NamedTuple):
     limit: int | None  # requests in a whole window
 
 
-def wish_of(headers: Mapping[str, str], now: float) -> Wish:
+def wish_of(headers: Mapping[str, str], now: float) -> Slowdown:
     """What the headers (names in lower case) of an answer ask for; `now` (unix time) is our own clock, for servers that do not tell
     theirs.
 
@@ -48,13 +48,13 @@ def wish_of(headers: Mapping[str, str], now: float) -> Wish:
     """
     hold_s = interval_s = 0.0
     if not any(name.startswith(_PREFIXES) for name in headers):  # as with most answers
-        return Wish(hold_s, interval_s)
+        return Slowdown(hold_s, interval_s)
     for quota in _quotas(headers, now):
         if quota.remaining <= 0:
             hold_s = max(hold_s, quota.reset_s)
         elif quota.limit is None or quota.remaining < FREE_SHARE * quota.limit:
             interval_s = max(interval_s, quota.reset_s / quota.remaining)
-    return Wish(hold_s, interval_s)
+    return Slowdown(hold_s, interval_s)
 
 
 def _quotas(headers: Mapping[str, str], now: float) -> Iterator[_Quota]:
@@ -80,7 +80,7 @@ def _in_s(reset: int | None, headers: Mapping[str, str], now: float) -> float | 
 
 def _quota(remaining: int | None, reset_s: float | None, limit: int | None) -> Iterator[_Quota]:
     if remaining is not None and reset_s is not None and reset_s > 0:
-        yield _Quota(remaining, min(reset_s, MOST_WAIT_S), limit)
+        yield _Quota(remaining, min(reset_s, LONGEST_NAMED_WAIT_S), limit)
 
 
 def _items(field: str) -> Iterator[tuple[str, dict[str, int]]]:

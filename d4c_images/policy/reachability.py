@@ -16,7 +16,7 @@ from d4c_images.policy.outage import Outage
 class Silence:
     """What one run knows of it."""
 
-    policy: pace.Policy
+    policy: pace.BlockPolicy
     answered_at: float | None  # when any host has last answered, by the ledger
     outage: Outage = field(default_factory=Outage)
     lost: dict[int, Failure] = field(default_factory=dict)  # hosts that are to be given up

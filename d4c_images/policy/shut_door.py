@@ -24,10 +24,10 @@ LONGER = 3  # times the longest row that a picture has ended: longer than any ro
 MIXED_PICTURES = 100  # so many since the page was first seen, and so many rows that a picture has ended: the page is about images
 MIXED_ROWS = 3
 MIXED = 100  # ... and a row must be as long as this to mean anything
-KEPT = 128  # images that met the page, of a host that is not shut: they come back when it turns out to be
+SUSPECTS_KEPT = 128  # images that met the page, of a host that is not shut: they come back when it turns out to be
 STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
 FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
-MISSING = frozenset((404, 410))  # such an answer says itself that it is about the image
+MISSING_CODES = frozenset((404, 410))  # such an answer says itself that it is about the image
 REDIRECT = 302  # stands for all redirects to a host that is shut
 TO = "to "  # begins the text about such a redirect; then the name of that host
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
@@ -36,20 +36,20 @@ _LONGEST_WORD = 24
 _PICTURE = re.compile(r"\.(?:jpe?g|jp2|png|gif|tiff?|webp|bmp|avif|hei[cf]|dng|cr[23]|nef|arw)(?:[?#]|\Z)", re.IGNORECASE)
 
 
-class Page(NamedTuple):
+class PageFingerprint(NamedTuple):
     """What tells a page from others: its status class and words, without names, numbers and addresses, which differ by image."""
 
     is_refusal: bool  # else it came as if it were the picture
     words: frozenset[str]
 
-    def is_like(self, other: Page) -> bool:
+    def is_like(self, other: PageFingerprint) -> bool:
         if self.is_refusal != other.is_refusal:
             return False
         n_most = max(len(self.words), len(other.words))
         return len(self.words & other.words) >= ALIKE * n_most
 
 
-class Kind(Enum):
+class AnswerKind(Enum):
     """What an answer is to this question."""
 
     PICTURE = 1
@@ -76,22 +76,22 @@ class Suspect(NamedTuple):
     url_no: int
 
 
-def page_of(code: int, text: str | None) -> Page:
+def page_of(code: int, text: str | None) -> PageFingerprint:
     """Pages with other media than text are told apart by what `judge` says of them, their sizes included."""
     if text is None or text.startswith("with a body of "):
-        return Page(code >= 300, frozenset((text,) if text else ()))
+        return PageFingerprint(code >= 300, frozenset((text,) if text else ()))
     tokens = (token for token in _TOKEN.findall(text) if len(token) <= _LONGEST_WORD)
-    return Page(code >= 300, frozenset(token.lower() for token in tokens if _WORD.fullmatch(token)))
+    return PageFingerprint(code >= 300, frozenset(token.lower() for token in tokens if _WORD.fullmatch(token)))
 
 
-def kind_of(code: int, verdict: Verdict) -> Kind:
+def kind_of(code: int, verdict: Verdict) -> AnswerKind:
     """By what `judge` has made of it."""
     if verdict.status is Status.SUCCESS:
-        return Kind.PICTURE
+        return AnswerKind.PICTURE
     is_refused = 400 <= code < 500 and verdict.error_type == f"http_{code}"
     if is_refused or verdict.error_type == ErrorType.INVALID_CONTENT_TYPE:
-        return Kind.PAGE
-    return Kind.PAGE if verdict.sign is not None and code >= 200 else Kind.NEITHER
+        return AnswerKind.PAGE
+    return AnswerKind.PAGE if verdict.sign is not None and code >= 200 else AnswerKind.NEITHER
 
 
 def names_picture(url: str) -> bool:
@@ -106,7 +106,7 @@ def may_be_shut(code: int, sign: Sign | None, *, promises: bool) -> bool:
 
 def _least(code: int, sign: Sign | None, *, has_given: bool, promises: bool) -> int | None:
     """The table: pages in a row that show it, before anything is known of how pictures and pages come at this host."""
-    if code in MISSING:
+    if code in MISSING_CODES:
         return UNSIGNED if sign in STRONG else None
     if code == REDIRECT:
         return UNSIGNED  # the sign is another host's
@@ -124,12 +124,12 @@ class Door:
     """What is remembered of a host that has shown such a page."""
 
     has_given: bool  # pictures, ever
-    page: Page | None = None
+    page: PageFingerprint | None = None
     n_row: int = 0  # different images in a row that brought the page
     n_rows: int = 0  # such rows that a picture has ended
     longest: int = 0  # of them
     n_pictures: int = 0  # since the page was first seen
-    suspects: deque[Suspect] = field(default_factory=lambda: deque(maxlen=KEPT))
+    suspects: deque[Suspect] = field(default_factory=lambda: deque(maxlen=SUSPECTS_KEPT))
     sign: Sign | None = None
     code: int = 0  # of the latest such answer
     text: str = ""  # likewise
@@ -179,7 +179,7 @@ class Door:
     def is_about_images(self, answer: Answer) -> bool:
         """Whether an answer of a shut host is one of a host that works: another page, that says something of the image."""
         verdict, is_other = answer.verdict, self.page is None or not self.page.is_like(page_of(answer.code, answer.verdict.detail))
-        return is_other and verdict.sign not in STRONG and (answer.code < 300 or answer.code in MISSING)
+        return is_other and verdict.sign not in STRONG and (answer.code < 300 or answer.code in MISSING_CODES)
 
     def met(self, answer: Answer, now: float) -> bool:
         """A page has come. Says whether that shows that the host is shut."""
@@ -215,7 +215,7 @@ class Door:
 
 
 def as_suspects(pairs: Iterable[tuple[int, int]]) -> deque[Suspect]:
-    return deque((Suspect(*pair) for pair in pairs), maxlen=KEPT)
+    return deque((Suspect(*pair) for pair in pairs), maxlen=SUSPECTS_KEPT)
 
 
 # In words ---------------------------------------------------------------------------------------------------------------------

@@ -117,17 +117,34 @@ def _is_truncated(extension: str, head: bytes, tail: bytes, size_bytes: int) -> 
     return False
 
 
+START_OF_SCAN = 0xDA
+
+
 def start_of_scan(body: bytes | mmap) -> int:
     """Where a JPEG's picture data begins: behind its segments, one of which may hold a whole JPEG as a thumbnail."""
     at = 2
-    while body[at : at + 1] == b"\xff" and len(body) >= at + 4:
-        if body[at + 1] == 0xFF:  # a fill byte
+    for marker, start, end in segments(lambda at, length: body[at : at + length]):
+        at = start if marker == START_OF_SCAN else end
+    return at
+
+
+def segments(read_at: ReadAt) -> Iterator[tuple[int, int, int]]:
+    """The segments of a JPEG from its third byte on: marker, where that stands, and where the next one does.
+
+    Ends with the start of the first scan, or with what is no segment. `decode.jpeg` looks for markers behind that, too, and passes
+    over what stands between them.
+    """
+    at = 2
+    while len(header := read_at(at, 4)) == 4 and header[0] == 0xFF:
+        marker = header[1]
+        if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        if body[at + 1] == 0xDA:
-            break
-        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
-    return at
+        end = at + 2 + int.from_bytes(header[2:], "big")
+        yield marker, at, end
+        if marker == START_OF_SCAN:
+            return
+        at = end
 
 
 def _sniff_riff(head: bytes) -> Sniffed | None:
@@ -164,7 +181,7 @@ def _sniff_boxes(head: bytes, size_bytes: int) -> Sniffed | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class IsoBox:
     """Of an ISO base media file or a JP2."""
 
     kind: bytes
@@ -181,7 +198,7 @@ TOP_BOXES = frozenset(
 )
 
 
-def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[Box]:
+def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[IsoBox]:
     """The boxes from `at` to `end`. The last one may end behind that, if the file is cut. Ends with what is no box."""
     while at + 8 <= end:
         header = read_at(at, 16)
@@ -190,12 +207,12 @@ def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[Box]:
             length, start = int.from_bytes(header[8:16], "big"), at + 16
         if not _BOX_KIND.fullmatch(kind) or (length and length < start - at):
             return
-        box = Box(kind, start, at + length if length else end)
+        box = IsoBox(kind, start, at + length if length else end)
         yield box
         at = box.end
 
 
-def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[Box]:
+def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[IsoBox]:
     """The boxes of a file, up to the first of a kind that is not known: anything may stand behind the end."""
     return itertools.takewhile(lambda box: box.kind in TOP_BOXES, boxes_of(read_at, 0, size_bytes))
 

@@ -74,10 +74,10 @@ class Announcer(Watcher):
         self._send(f":x: {self._title}: died: {why}")
 
     def _watch_for_stall(self, snapshot: Snapshot) -> None:
-        if snapshot.totals.settled != self._settled:
+        if snapshot.totals.n_settled != self._settled:
             if self._stalled:
                 self._send(f":arrow_forward: {self._title}: moving again")
-            self._settled, self._moved_at, self._stalled = snapshot.totals.settled, snapshot.now, False
+            self._settled, self._moved_at, self._stalled = snapshot.totals.n_settled, snapshot.now, False
         elif not self._stalled and snapshot.now - self._moved_at >= STALL_S:
             self._stalled = True
             self._send(

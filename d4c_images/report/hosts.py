@@ -60,10 +60,10 @@ class HostLine:
     eta_s: float | None  # seconds until its last image; None: not known
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in FIELDS}
+        return {name: getattr(self, name) for name in HOST_FIELDS}
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(HostLine))
+HOST_FIELDS = tuple(field.name for field in dataclasses.fields(HostLine))
 
 
 def in_order(ledger: Reader, book: LimitBook, choice: Choice, now: float) -> npt.NDArray[np.int32]:

@@ -16,7 +16,7 @@ from d4c_images.identity import identify, unusable_reason, usable_url
 from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
 from d4c_images.ledger.admission.chunk import Numbers, hashes_of
 from d4c_images.model import Image
-from d4c_images.sources.identifiers import Cell, identifier_cells
+from d4c_images.sources.identifiers import IdentifierCell, identifier_cells
 
 HASH_AT = 1 << 17
 
@@ -31,7 +31,7 @@ def explained(cells: Iterable[str], *, as_json: bool) -> str:
 
 def surveyed(path: Path, limit: int | None, *, verbose: bool, as_json: bool) -> str:
     """What the rules make of a table; `verbose` prints its rows on the way."""
-    survey = Survey()
+    survey = IdentitySurvey()
     survey.take(islice(identifier_cells(path), limit), _print_row if verbose else None)
     return json.dumps(survey_dict(survey), indent=2) if as_json else "\n".join(survey_lines(survey))
 
@@ -76,7 +76,7 @@ def _shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
-def _print_row(cell: Cell, image: Image | None) -> None:
+def _print_row(cell: IdentifierCell, image: Image | None) -> None:
     """One URL of a table on one line: row, rule, key or reason, and the candidate that is tried first where it is another URL."""
     if image is None:
         print(f"{cell.row_no}\t-\t{unusable_reason(cell.text)}\t{_shown(cell.text)}")
@@ -124,7 +124,7 @@ class RuleCount:
         return self.urls - self.images
 
 
-class Survey:
+class IdentitySurvey:
     """Counts what the rules make of many cells."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class Survey:
         self._urls: dict[str, _Distinct] = {}
         self._images: dict[str, _Distinct] = {}
 
-    def take(self, cells: Iterable[Cell], show: Callable[[Cell, Image | None], None] | None = None) -> None:
+    def take(self, cells: Iterable[IdentifierCell], show: Callable[[IdentifierCell, Image | None], None] | None = None) -> None:
         """Count cells, and hand each URL and its image to `show`."""
         for cell in cells:
             self.cells += 1
@@ -164,7 +164,7 @@ class Survey:
         ]
 
 
-def survey_lines(survey: Survey) -> Iterator[str]:
+def survey_lines(survey: IdentitySurvey) -> Iterator[str]:
     """A survey for people."""
     counts = survey.counts()
     width = max([len(count.rule) for count in counts] + [len("rule")])
@@ -180,7 +180,7 @@ def survey_lines(survey: Survey) -> Iterator[str]:
         yield f"no image: {reason}  {n:,}"
 
 
-def survey_dict(survey: Survey) -> dict[str, Any]:
+def survey_dict(survey: IdentitySurvey) -> dict[str, Any]:
     """A survey for scripts."""
     counts = survey.counts()
     total = _total(counts)

@@ -25,7 +25,7 @@ class IngestProgress:
     def __init__(self, console: Console, what: str, *, live: bool) -> None:
         self._console, self._what = console, what
         self._started_at = self._told_at = time.monotonic()
-        self._first: ingest.Progress | None = None
+        self._first: ingest.StreamProgress | None = None
         self._bar: Progress | None = None
         if live:
             self._bar = Progress(
@@ -48,7 +48,7 @@ class IngestProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, progress: ingest.Progress) -> None:
+    def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()
         if self._first is None:  # what an earlier run has done says nothing of this run's speed
             self._first = progress

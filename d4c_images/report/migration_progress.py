@@ -19,7 +19,7 @@ class MigrationProgress:
     """Use as a context; `show` takes what `migrations` reports. Each part of the work has its own bar and its own time left."""
 
     def __init__(self, console: Console, *, live: bool) -> None:
-        self._first: migrations.Progress | None = None
+        self._first: migrations.PartProgress | None = None
         self._started_at = self._told_at = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -36,7 +36,7 @@ class MigrationProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, progress: migrations.Progress) -> None:
+    def show(self, progress: migrations.PartProgress) -> None:
         now = time.monotonic()
         if self._first is None or progress.what != self._first.what:
             self._first, self._started_at = progress, now

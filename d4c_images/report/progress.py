@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import TextIO
 
 from d4c_images.durations import show_size, show_span
-from d4c_images.steward.terms import Ending, Snapshot, Totals, Watcher
+from d4c_images.model import Totals
+from d4c_images.steward.terms import Ending, Snapshot, Watcher
 from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
 
 WINDOW_S = 60.0
-LOG_EVERY_S = 60.0
+LOG_RUN_EVERY_S = 60.0
 SLOWEST = 5
 
 
@@ -45,7 +46,7 @@ class Meter:
         span_s = snapshot.now - first.now
         if span_s <= 0:
             return Pace(None, None, None, tuple((host.host, host.n_left, None) for host in snapshot.hosts[:SLOWEST]))
-        rate = (snapshot.totals.settled - first.totals.settled) / span_s
+        rate = (snapshot.totals.n_settled - first.totals.n_settled) / span_s
         left_then = {host.host: host.n_left for host in first.hosts}
         etas = []
         for host in snapshot.hosts:
@@ -73,13 +74,13 @@ class LogProgress(Watcher):
             f"start: {images.left:,} of {images.total:,} images left at {snapshot.n_hosts:,} hosts, "
             f"{images.success:,} stored, {images.failed:,} failed for good",
         )
-        self._next_at = snapshot.now + LOG_EVERY_S
+        self._next_at = snapshot.now + LOG_RUN_EVERY_S
 
     def ticked(self, snapshot: Snapshot) -> None:
         pace = self._meter.add(snapshot)
         if snapshot.now < self._next_at:
             return
-        self._next_at = snapshot.now + LOG_EVERY_S
+        self._next_at = snapshot.now + LOG_RUN_EVERY_S
         self.say(snapshot.now, _line(snapshot, pace))
 
     def host_blocked(self, host: str, until: float, why: str) -> None:
@@ -126,11 +127,11 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
     """What a run has done, in one line."""
     totals, images = snapshot.totals, snapshot.images
     lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
-    adopted = f" ({totals.adopted:,} adopted)" if totals.adopted else ""
+    adopted = f" ({totals.n_adopted:,} adopted)" if totals.n_adopted else ""
     return (
-        f"{ending}; {totals.success:,} images stored{adopted}, {totals.failed:,} failed for good, "
-        f"{totals.retries:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
-        f"({totals.settled / lasted_s:.1f} images/s); "
+        f"{ending}; {totals.n_success:,} images stored{adopted}, {totals.n_failed:,} failed for good, "
+        f"{totals.n_retry:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
+        f"({totals.n_settled / lasted_s:.1f} images/s); "
         f"{asked_again(totals)}"
         f"{images.left:,} of {images.total:,} left"
     )
@@ -138,10 +139,11 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
 
 def asked_again(totals: Totals) -> str:
     """What became of stored images; nothing where none was asked for again."""
-    if not totals.same + totals.changed + totals.not_again:
+    if not totals.n_same + totals.n_changed + totals.n_not_again:
         return ""
     return (
-        f"{totals.same:,} asked for again are as they were, {totals.changed:,} had changed, {totals.not_again:,} could not be had; "
+        f"{totals.n_same:,} asked for again are as they were, {totals.n_changed:,} had changed, "
+        f"{totals.n_not_again:,} could not be had; "
     )
 
 

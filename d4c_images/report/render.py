@@ -14,26 +14,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from d4c_images.collection.check import SAMPLES, CheckReport
+from d4c_images.collection.check import FINDINGS_SHOWN, CheckReport
 from d4c_images.durations import show_size, show_span
 from d4c_images.errors import printable
-from d4c_images.report.status import ImageCounts, RunState, StatusReport
+from d4c_images.ledger.questions.from_counters import ImageCounts
+from d4c_images.report.status import RunState, StatusReport
 from d4c_images.system.terminal import clean
 
-PAUSED_NAMES = 5
+PAUSED_SHOWN = 5
 PAGE_TEXT = 100  # characters of a page's text
 MIN_WIDTH = 20  # of a column on a narrow terminal, where its cells are so long
 
-GOOD, BAD, WAITING = "green", "red", "yellow"
+GOOD_STYLE, BAD_STYLE, WAITING_STYLE = "green", "red", "yellow"
 COLOURS = {
-    "success": GOOD,
-    "done": GOOD,
-    "running": GOOD,
-    "failed_permanent": BAD,
-    "failed": BAD,
-    "dead": BAD,
-    "failed_transient": WAITING,
-    "partial": WAITING,
+    "success": GOOD_STYLE,
+    "done": GOOD_STYLE,
+    "running": GOOD_STYLE,
+    "failed_permanent": BAD_STYLE,
+    "failed": BAD_STYLE,
+    "dead": BAD_STYLE,
+    "failed_transient": WAITING_STYLE,
+    "partial": WAITING_STYLE,
 }
 
 
@@ -99,7 +100,7 @@ def show_check(report: CheckReport, console: Console) -> None:
         [(kind.value, f"{n:,}") for kind, n in report.counts.items()],
     )
     samples = Section(
-        f"The first {SAMPLES} of each kind",
+        f"The first {FINDINGS_SHOWN} of each kind",
         (Column("kind"), Column("what", wide=True)),
         [(finding.kind.value, clean(finding.what)) for finding in report.samples],
     )
@@ -134,8 +135,8 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
         lines.append(("changed", f"{report.n_former:,} times by their publishers; the bytes before that are kept"))
     lines.append(("left", f"{images.left:,} images{_end(report)}"))
     if report.paused_hosts:
-        names = ", ".join(map(clean, report.paused_hosts[:PAUSED_NAMES]))
-        more = report.n_paused_hosts - PAUSED_NAMES
+        names = ", ".join(map(clean, report.paused_hosts[:PAUSED_SHOWN]))
+        more = report.n_paused_hosts - PAUSED_SHOWN
         lines.append(("paused", f"{names}{f' and {more:,} more' if more > 0 else ''} (hosts resume)"))
     traffic = report.traffic
     lines.append(

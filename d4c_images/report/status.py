@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from d4c_images.ledger.file import liveness
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.questions import overview
+from d4c_images.ledger.questions import from_counters, overview
 from d4c_images.ledger.questions.overview import (
     ArchiveState,
     FailureCount,
-    HostState,
+    HostCounts,
     LastHost,
     NonImageAnswer,
     NotAgain,
     RunRow,
     Traffic,
 )
-from d4c_images.model import ErrorType, RecordStatus
+from d4c_images.model import RecordStatus
 from d4c_images.policy.limits import HostLimits
 
-PAUSED_NAMES = 1000
+PAUSED_LISTED = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all
-
-
-@dataclass(frozen=True, slots=True)
-class ImageCounts:
-    """Images by what will become of them; they add up to `total`."""
-
-    total: int
-    success: int
-    raw_unprocessed: int  # of `success`: camera raw files, kept as they came
-    partly_read: int  # of `success`: not read in full, or kept instead of a smaller JPEG
-    failed_permanent: int
-    failed_exhausted: int  # transient failures whose attempts are used up
-    to_retry: int  # transient failures that will be tried again
-    leased: int
-    pending: int
-    stored_bytes: int
-
-    @property
-    def left(self) -> int:
-        return self.to_retry + self.leased + self.pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +55,14 @@ class StatusReport:
     run: RunState | None
     archives: tuple[ArchiveState, ...]
     records: dict[str, int]  # every status, with 0 where there is none
-    images: ImageCounts
+    images: from_counters.ImageCounts
     failures: tuple[FailureCount, ...]
     not_again: tuple[NotAgain, ...]  # of stored images that were asked for again
     n_former: int  # what was stored before publishers changed it
     non_image_answers: tuple[NonImageAnswer, ...]
     traffic: Traffic
-    worst_hosts: tuple[HostState, ...]
-    blocked_hosts: tuple[HostState, ...]
+    worst_hosts: tuple[HostCounts, ...]
+    blocked_hosts: tuple[HostCounts, ...]
     paused_hosts: tuple[str, ...]  # some of them
     n_paused_hosts: int
     ends_last: LastHost | None  # None: nothing is left, or nothing can be told of its end
@@ -93,6 +72,7 @@ class StatusReport:
         """Plain values for JSON; the names are those of the fields."""
         values = dataclasses.asdict(self)
         values["ledger"] = str(self.ledger)
+        del values["images"]["to_refetch"]  # only a run knows of them
         values["images"]["left"] = self.images.left
         return values
 
@@ -104,7 +84,7 @@ def status_report(ledger: Reader, now: float) -> StatusReport:
 
 def _ask(ledger: Reader, now: float) -> StatusReport:
     run = overview.last_run(ledger)
-    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_NAMES)
+    n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_LISTED)
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
@@ -113,7 +93,7 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         run=None if run is None else _run_state(run, ledger.copied_at or now),
         archives=tuple(overview.archives(ledger)),
         records=dict.fromkeys([status.value for status in RecordStatus], 0) | overview.records_by_status(ledger),
-        images=_image_counts(overview.images_by_status(ledger), overview.success_flags(ledger)),
+        images=from_counters.image_counts(ledger.rows),
         failures=tuple(overview.failures(ledger)),
         not_again=tuple(overview.not_again(ledger)),
         n_former=overview.n_former(ledger),
@@ -128,27 +108,10 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
     )
 
 
-def _image_counts(rows: Sequence[overview.ImagesByStatus], flags: dict[str, int]) -> ImageCounts:
-    n = {row.status: row.n_images for row in rows}
-    exhausted = sum(row.n_final for row in rows if row.status == "failed_transient")
-    return ImageCounts(
-        total=sum(n.values()),
-        success=n.get("success", 0),
-        raw_unprocessed=flags.get(ErrorType.RAW_UNPROCESSED, 0),
-        partly_read=flags.get(ErrorType.PARTLY_READ, 0),
-        failed_permanent=n.get("failed_permanent", 0),
-        failed_exhausted=exhausted,
-        to_retry=n.get("failed_transient", 0) - exhausted,
-        leased=n.get("leased", 0),
-        pending=n.get("pending", 0),
-        stored_bytes=sum(row.size_bytes for row in rows if row.status == "success"),
-    )
-
-
 def _run_state(run: RunRow, now: float) -> RunState:
     silence_s = max(0, int(now) - run.heartbeat_at)
     seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.SILENCE_S if seen is None else seen  # a command that writes waits for the next sign of life
+    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next sign of life
     state = ("running" if alive else "dead") if run.owns else "ended"
     who = (run.command, run.host, run.pid, run.job_id)
     return RunState(

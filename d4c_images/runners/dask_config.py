@@ -8,12 +8,12 @@ import dask
 import distributed  # noqa: F401  (brings the defaults that ours go before)
 from dask.utils import parse_timedelta
 
-from d4c_images.steward.terms import SILENCE_S
+from d4c_images.steward.terms import LOST_WORKER_ASKS_S
 
 dask.config.update_defaults(
     {
         "distributed": {
-            "scheduler": {"worker-ttl": f"{SILENCE_S}s", "allowed-failures": 0},
+            "scheduler": {"worker-ttl": f"{LOST_WORKER_ASKS_S}s", "allowed-failures": 0},
             "comm": {"timeouts": {"connect": "20s", "tcp": "20s"}},
             "worker": {"profile": {"enabled": False}},
             # Messages that were sent would be kept otherwise, a thousand for each connection.

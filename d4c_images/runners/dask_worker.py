@@ -28,17 +28,17 @@ from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
-from d4c_images.runners.worker_pool import Exit, Terms
+from d4c_images.runners.worker_pool import Exit, PoolTerms
 from d4c_images.stores import partial
 from d4c_images.system import child_process, clocks
 
-LOOK_S = 1.0  # for a coordinator
-CONNECT_S = 20.0
+COORDINATOR_POLL_S = 1.0  # for a coordinator
+COORDINATOR_CONNECT_S = 20.0
 
 
 def main() -> int:
     child_process.settle_in()
-    terms: Terms = pickle.load(sys.stdin.buffer)
+    terms: PoolTerms = pickle.load(sys.stdin.buffer)
     leave = Leave()
     try:
         return wait_and_work(terms, leave)
@@ -53,7 +53,7 @@ class OtherVersion(D4CError):
     """The coordinator's is another than ours."""
 
 
-def wait_and_work(terms: Terms, leave: Leave) -> Exit:
+def wait_and_work(terms: PoolTerms, leave: Leave) -> Exit:
     """Work for the first coordinator that can be reached."""
     place, end_at, told = MeetingPlace(terms.folder), time.monotonic() + terms.max_wait_s, None
     while time.monotonic() < end_at:
@@ -67,7 +67,7 @@ def wait_and_work(terms: Terms, leave: Leave) -> Exit:
             if trouble != told:
                 print(f"{invitation.address} cannot be reached: {trouble}", file=sys.stderr, flush=True)
                 told = trouble
-        if leave.wait(LOOK_S):
+        if leave.wait(COORDINATOR_POLL_S):
             return Exit.IDLE
     return Exit.IDLE
 
@@ -97,7 +97,8 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
     None where it can be reached. Raises `OtherVersion` where its version is another.
     """
     try:
-        comm = await connect(invitation.address, timeout=CONNECT_S, **security_of(invitation).get_connection_args("worker"))
+        arguments = security_of(invitation).get_connection_args("worker")
+        comm = await connect(invitation.address, timeout=COORDINATOR_CONNECT_S, **arguments)
     except OSError as error:
         return str(error.__cause__ or error)
     await comm.close()
@@ -246,7 +247,7 @@ class _Worker(Worker):
     is_bound = False  # it works for a coordinator: without it, it must not go on
 
     def __init__(self, address: str, **options: Any) -> None:
-        super().__init__(address, protocol="tls", nthreads=1, memory_limit=0, death_timeout=CONNECT_S, **options)
+        super().__init__(address, protocol="tls", nthreads=1, memory_limit=0, death_timeout=COORDINATOR_CONNECT_S, **options)
 
     def start_http_server(self, *_: Any, **__: Any) -> None: ...
 

@@ -1,29 +1,44 @@
-"""Orders on their way to a worker in the same process, from another thread. Knows nothing of what is in them."""
+"""Orders on their way to a worker: merged, from wherever they come. Knows nothing of what is in them."""
 
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 
 from d4c_images.model import Orders
 
 
+class MergedOrders:
+    """What a worker is fed from (`model.Feed`). `take` waits at most so many seconds for the next orders; None: there are none."""
+
+    def __init__(self, take: Callable[[float], Orders | None]) -> None:
+        self._take = take
+        self._lasting = Orders()  # what stays true
+
+    def __call__(self, wait_s: float) -> Orders:
+        """Orders that have come in, merged, waiting at most `wait_s` for the first."""
+        orders = self._lasting
+        while (more := self._take(wait_s)) is not None:
+            orders, wait_s = orders.then(more), 0.0
+        self._lasting = orders.lasting()
+        return orders
+
+
 class Inbox:
-    """What a worker is fed from (`worker.Feed`)."""
+    """Orders from another thread of the same process; itself what a worker is fed from."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()
-        self._lasting = Orders()  # what stays true
+        self._merged = MergedOrders(self._next)
 
     def put(self, orders: Orders) -> None:
         self._orders.put(orders)
 
     def __call__(self, wait_s: float) -> Orders:
-        """Orders that have come in, merged, waiting at most `wait_s` for the first."""
-        orders = self._lasting
+        return self._merged(wait_s)
+
+    def _next(self, wait_s: float) -> Orders | None:
         try:
-            orders = orders.then(self._orders.get(timeout=wait_s) if wait_s > 0 else self._orders.get_nowait())
-            while True:
-                orders = orders.then(self._orders.get_nowait())
+            return self._orders.get(timeout=wait_s) if wait_s > 0 else self._orders.get_nowait()
         except queue.Empty:
-            self._lasting = Orders(drain=orders.drain, closed=orders.closed)
-            return orders
+            return None

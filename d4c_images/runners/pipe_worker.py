@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 from d4c_images.errors import D4CError
-from d4c_images.model import Orders, Report
+from d4c_images.model import Feed, Report
+from d4c_images.runners.inbox import MergedOrders
 from d4c_images.system import child_process
 
-Feed = Callable[[float], Orders]
 Work = Callable[[Feed], Iterator[Report]]
 """What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
 
@@ -39,7 +38,7 @@ def serve() -> None:
 
 def _work(pipe: Connection, setup: Callable[[], Work]) -> None:
     try:
-        for report in setup()(_PipeFeed(pipe)):
+        for report in setup()(MergedOrders(lambda wait_s: pipe.recv() if pipe.poll(max(0.0, wait_s)) else None)):
             pipe.send(report)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the steward is gone
@@ -48,20 +47,3 @@ def _work(pipe: Connection, setup: Callable[[], Work]) -> None:
     except BaseException as error:
         traceback.print_exc()
         pipe.send(D4CError(f"a worker failed: {type(error).__name__}: {error}"))
-
-
-class _PipeFeed:
-    """Orders from the pipe, merged."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._lasting = Orders()  # what stays true
-
-    def __call__(self, wait_s: float) -> Orders:
-        end_at = time.monotonic() + wait_s
-        orders = self._lasting
-        while self._pipe.poll(max(0.0, end_at - time.monotonic())):
-            orders = orders.then(self._pipe.recv())
-            end_at = 0.0
-        self._lasting = Orders(drain=orders.drain, closed=orders.closed)
-        return orders

@@ -21,7 +21,7 @@ from d4c_images.system import child_process
 
 MAX_DEATHS = 10  # in a row, without a single report between them
 CLOSE_S = 5.0  # for all workers to end, before they are killed
-CHILD = f"""{child_process.WITH_OUR_PATH}
+WORKER_PROGRAM = f"""{child_process.WITH_OUR_PATH}
 from d4c_images.runners.pipe_worker import serve
 serve()
 """
@@ -106,7 +106,7 @@ class ProcessRunner:
     def _start(self) -> int:
         number = next(self._numbers)
         ours, theirs = Pipe()
-        process = child_process.start(["-c", CHILD, str(theirs.fileno())], theirs.fileno())
+        process = child_process.start(["-c", WORKER_PROGRAM, str(theirs.fileno())], theirs.fileno())
         theirs.close()
         assert process.stdin is not None
         try:

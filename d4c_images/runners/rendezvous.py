@@ -17,7 +17,7 @@ from d4c_images import __version__
 from d4c_images.errors import D4CError, UsageError
 
 INVITATION = "scheduler.json"
-MOST_BYTES = 1 << 20  # of a file of ours; what has more is none
+RENDEZVOUS_FILE_BYTES = 1 << 20  # of a file of ours; what has more is none
 OVER = "over"
 
 
@@ -117,7 +117,7 @@ class MeetingPlace:
     def _read(self, name: str) -> str | None:
         try:
             with (self.folder / name).open("rb") as file:
-                return file.read(MOST_BYTES).decode("utf-8", "replace")
+                return file.read(RENDEZVOUS_FILE_BYTES).decode("utf-8", "replace")
         except FileNotFoundError:
             return None
         except OSError as error:  # network file systems have their moments: the file is looked at again

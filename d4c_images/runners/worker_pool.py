@@ -15,10 +15,10 @@ from d4c_images.errors import D4CError
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.system import child_process
 
-LOOK_S = 0.2
+POOL_POLL_S = 0.2
 MAX_DEATHS = 10  # in a row
 LIVED_S = 60.0  # a process that has lived so long does not count among them
-PATIENCE_S = 10.0  # for processes to end, beyond their grace
+MEMBER_END_S = 10.0  # for processes to end, beyond their grace
 
 
 class Exit(IntEnum):
@@ -32,14 +32,14 @@ class Exit(IntEnum):
     NO_DASK = 13  # which cannot be loaded with the settings that are here
 
 
-class Ending(Enum):
+class PoolEnding(Enum):
     OVER = "nothing is left to do"
     NOBODY = "no coordinator has come"
     STOPPED = "this job ends"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PoolTerms:
     """What a worker process is told by its parent."""
 
     folder: Path
@@ -51,33 +51,33 @@ class Terms:
 class Crew:
     """`n` worker processes."""
 
-    def __init__(self, n: int, terms: Terms) -> None:
+    def __init__(self, n: int, terms: PoolTerms) -> None:
         self._terms = terms
         self._deaths = 0
         self.has_worked = False  # for any coordinator
         self._members = [self._start() for _ in range(n)]
 
-    def work(self, is_over: Callable[[], bool]) -> Ending:
+    def work(self, is_over: Callable[[], bool]) -> PoolEnding:
         """Until nothing is left, nobody comes, or `is_over()`; then end all in good order. Raises `D4CError`."""
         try:
             while not is_over():
                 for place, member in enumerate(self._members):
                     try:
-                        code = member.process.wait(LOOK_S / len(self._members))
+                        code = member.process.wait(POOL_POLL_S / len(self._members))
                     except subprocess.TimeoutExpired:
                         continue
                     ending = self._ending(code)
                     if ending is not None:
                         return ending
                     self._members[place] = self._replace(member, code)
-            return Ending.STOPPED
+            return PoolEnding.STOPPED
         finally:
             self._dismiss()
 
-    def _ending(self, code: int) -> Ending | None:
+    def _ending(self, code: int) -> PoolEnding | None:
         place = MeetingPlace(self._terms.folder)
         if code != Exit.OVER and place.over() not in (None, self._terms.over_before):
-            return Ending.OVER  # whatever has become of it while its coordinator ended
+            return PoolEnding.OVER  # whatever has become of it while its coordinator ended
         if code == Exit.OTHER_VERSION:
             raise D4CError(place.other_version() or "the coordinator was of another version than this worker")
         if code == Exit.NO_DASK:
@@ -88,7 +88,7 @@ class Crew:
         if code == Exit.UNFIT:
             raise D4CError("this node's workers cannot go on; the line above says why")
         self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
-        return {Exit.OVER: Ending.OVER, Exit.IDLE: Ending.NOBODY}.get(Exit(code)) if code in set(Exit) else None
+        return {Exit.OVER: PoolEnding.OVER, Exit.IDLE: PoolEnding.NOBODY}.get(Exit(code)) if code in set(Exit) else None
 
     def _replace(self, member: _Member, code: int) -> _Member:
         member.told.close()
@@ -114,7 +114,7 @@ class Crew:
         """Closing their standard input tells them to leave."""
         for member in self._members:
             member.told.close()
-        end_at = time.monotonic() + self._terms.grace_s + PATIENCE_S
+        end_at = time.monotonic() + self._terms.grace_s + MEMBER_END_S
         for member in self._members:
             try:
                 code = member.process.wait(max(0.0, end_at - time.monotonic()))

@@ -16,7 +16,7 @@ from d4c_images.system.clocks import SteadyClock
 
 if TYPE_CHECKING:
     from d4c_images.runners.pipe_worker import Work
-    from d4c_images.stores.pack import Packing
+    from d4c_images.stores.pack import PackSettings
 
 
 SIGN_S = 10.0
@@ -29,7 +29,7 @@ class WorkerSetup:
     root: Path
     fetch: FetchOptions
     max_edge: int | None
-    packing: Packing | None = None  # None: files
+    packing: PackSettings | None = None  # None: files
     respects_robots_tag: bool = False
     clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: one of its own
     connections: int = 1  # that it must be able to have open at once
@@ -37,7 +37,7 @@ class WorkerSetup:
 
     def __call__(self) -> Work:
         from d4c_images.fetch import Fetcher
-        from d4c_images.policy.judge import Policy
+        from d4c_images.policy.judge import CodePolicy
         from d4c_images.stores.pack import open_store
         from d4c_images.worker.loop import Clock, work
         from d4c_images.worker.verify import Examiner
@@ -51,7 +51,7 @@ class WorkerSetup:
                 f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
             )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
-        policy = Policy(respects_robots_tag=self.respects_robots_tag)
+        policy = CodePolicy(respects_robots_tag=self.respects_robots_tag)
         clock = Clock(steady=self.clock or clocks.now)
         return partial(work, store=store, fetcher=fetcher, examiner=examiner, policy=policy, clock=clock)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import IO
 
 from d4c_images.errors import SourceError
-from d4c_images.sources.container import READ_BYTES, Box, as_utf8, reading, some
+from d4c_images.sources.container import MEMBER_READ_BYTES, Container, as_utf8, reading, some
 from d4c_images.sources.encoding import decoded, encoding_of, first_line, line_end_of
 from d4c_images.sources.formats import refuse_other_formats
 from d4c_images.sources.header import MAX_HEADER_BYTES, Columns, read_header
-from d4c_images.sources.layout import ASSOCIATED, LINKS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
+from d4c_images.sources.layout import ASSOCIATED, LINK_TERMS, OCCURRENCE_TERMS, Layout, by_header, by_meta, header_cells, term
 from d4c_images.sources.lines import Block, blocks
 from d4c_images.sources.metafile import MAX_META_BYTES, TableMeta, dataset_of, last_part, read_meta
 from d4c_images.sources.rows import Record, records
@@ -79,7 +79,7 @@ class Source:
             is_plain = is_utf8 and self.layout is None
             text: IO[bytes] = stream if is_plain else as_utf8(stream, how.encoding, how.line_end)
             left = offset
-            while left > 0 and (data := text.read(min(left, READ_BYTES))):
+            while left > 0 and (data := text.read(min(left, MEMBER_READ_BYTES))):
                 left -= len(data)
             yield text
 
@@ -97,7 +97,7 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
         beside = box.path.with_name(file_name)
         if not beside.is_file():
             raise SourceError(f"{box.path}: there is no {file_name} beside it")
-        return _gbif_source(Box(beside), "", member)
+        return _gbif_source(Container(beside), "", member)
     name = _find(box, file_name)
     if name is None:
         what = "the zip file" if box.is_zip else "the folder"
@@ -141,7 +141,7 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
     if gbif is not None:
         beside = f"{gbif.removesuffix('multimedia.txt')}occurrence.txt"
         return _gbif_source(box, beside, "occurrence") if box.has(beside) else open_source(path, member="occurrence")
-    folder = Box(box.path.parent) if box.is_file else box
+    folder = Container(box.path.parent) if box.is_file else box
     found = _find_meta(folder) if not box.is_file or folder.has("meta.xml") else None
     if found is not None:
         base, tables = found
@@ -153,9 +153,9 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
     return _layout_source(folder, names[0], "labels", layout, dataset or _name_of(box.path))
 
 
-def _box(path: Path) -> Box:
+def _box(path: Path) -> Container:
     """What the path names; of a folder with nothing but a zip to be read, that zip."""
-    box = Box(path)
+    box = Container(path)
     if box.is_file or box.is_zip or box.has("multimedia.txt") or box.has("meta.xml"):
         return box
     zips = [name for name in box.names if name.lower().endswith(".zip")]
@@ -164,10 +164,10 @@ def _box(path: Path) -> Box:
         return box
     if len(zips) > 1:
         raise SourceError(f"{path}: there are several zip files in it ({some(zips)}): name one of them")
-    return Box(path / zips[0])
+    return Container(path / zips[0])
 
 
-def _find(box: Box, file_name: str) -> str | None:
+def _find(box: Container, file_name: str) -> str | None:
     """The table of that name that lies nearest to the root, where there is one such; none of those as GBIF has received them."""
     if not box.is_zip and box.has(file_name):
         return file_name
@@ -177,13 +177,13 @@ def _find(box: Box, file_name: str) -> str | None:
     return nearest[0] if len(nearest) == 1 else None
 
 
-def _find_gbif(box: Box) -> str | None:
+def _find_gbif(box: Container) -> str | None:
     """GBIF's own table of media, wherever in the folder or zip it lies."""
     name = _find(box, "multimedia.txt")
     return name if name is not None and _is_gbif(box, name) else None
 
 
-def _is_gbif(box: Box, name: str) -> bool:
+def _is_gbif(box: Container, name: str) -> bool:
     header, _, _ = _header(box, name)
     try:
         columns = read_header(header.encode(), REQUIRED["multimedia"], "")
@@ -192,7 +192,7 @@ def _is_gbif(box: Box, name: str) -> bool:
     return OCCURRENCE_TERMS.isdisjoint(columns.index)
 
 
-def _header(box: Box, name: str) -> tuple[str, str, str]:
+def _header(box: Container, name: str) -> tuple[str, str, str]:
     """The first line of a table without its end, the table's encoding, and what ends its lines."""
     start = box.start(name, MAX_HEADER_BYTES)
     encoding = encoding_of(start)
@@ -200,13 +200,13 @@ def _header(box: Box, name: str) -> tuple[str, str, str]:
     return first_line(text), encoding, line_end_of(text)
 
 
-def _hint(box: Box) -> str:
+def _hint(box: Container) -> str:
     if inner := [name for name in box.names if name.lower().endswith(".zip")]:
         return f": unpack {inner[0]} and name that"
     return ": is it a Darwin Core Archive?" if box.is_zip else ""
 
 
-def _gbif_source(box: Box, name: str, kind: str) -> Source:
+def _gbif_source(box: Container, name: str, kind: str) -> Source:
     path, member = box.where(name)
     title = box.title(name)
     size_bytes, fingerprint = box.size_and_print(name)
@@ -223,7 +223,7 @@ def _gbif_source(box: Box, name: str, kind: str) -> Source:
     return Source(title, kind, path, member, size_bytes, fingerprint, columns, len(header), None, encoding, line_end)
 
 
-def _verbatim(box: Box, gbif: str) -> list[Source]:
+def _verbatim(box: Container, gbif: str) -> list[Source]:
     base = gbif.rpartition("/")[0]
     names = [name for name in box.names if VERBATIM_NAMES.fullmatch(name) and name.startswith(base)]
     if not names:
@@ -231,12 +231,12 @@ def _verbatim(box: Box, gbif: str) -> list[Source]:
     return [source for name in sorted(names) for source in _sources_by_header(box, name, "")]
 
 
-def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Source]:
+def _media_of_file(box: Container, dataset: str | None, *, verbatim: bool) -> list[Source]:
     if verbatim:
         raise SourceError(f"{box.path}: --verbatim needs the whole download of GBIF, as a zip or a folder")
     if _is_gbif(box, ""):
         return [_gbif_source(box, "", "multimedia")]
-    folder = Box(box.path.parent)
+    folder = Container(box.path.parent)
     if (folder.path / "meta.xml").is_file():
         if box.path.name == "meta.xml":
             return open_media(folder.path, dataset=dataset)
@@ -247,7 +247,7 @@ def _media_of_file(box: Box, dataset: str | None, *, verbatim: bool) -> list[Sou
     return _sources_by_header(box, "", dataset or _name_of(box.path))
 
 
-def _media_without_meta(box: Box, dataset: str) -> list[Source]:
+def _media_without_meta(box: Container, dataset: str) -> list[Source]:
     """Tables of a folder or zip that has no meta.xml: those whose header names columns of media."""
     sources: list[Source] = []
     for name in (name for name in box.names if TABLE_NAME.search(name) and not AS_RECEIVED.search(name)):
@@ -258,12 +258,12 @@ def _media_without_meta(box: Box, dataset: str) -> list[Source]:
         for source in found:
             layout = source.layout
             assert layout is not None
-            if source.kind == ASSOCIATED or layout.has(*LINKS) or MEDIA_NAME.search(name):
+            if source.kind == ASSOCIATED or layout.has(*LINK_TERMS) or MEDIA_NAME.search(name):
                 sources.append(source)
     return sorted(sources, key=lambda source: (source.kind == ASSOCIATED, source.name))
 
 
-def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
+def _find_meta(box: Container) -> tuple[str, list[TableMeta]] | None:
     """The folder of the meta.xml nearest to the root ("" or "name/"), and the tables that it describes."""
     found = [name for name in box.names if name.rpartition("/")[2] == "meta.xml"]
     if not found:
@@ -275,12 +275,12 @@ def _find_meta(box: Box) -> tuple[str, list[TableMeta]] | None:
     return nearest[0].removesuffix("meta.xml"), read_meta(box.start(nearest[0], MAX_META_BYTES + 1), box.title(nearest[0]))
 
 
-def _media_by_meta(box: Box, base: str, tables: Sequence[TableMeta], dataset: str) -> list[Source]:
+def _media_by_meta(box: Container, base: str, tables: Sequence[TableMeta], dataset: str) -> list[Source]:
     tables_read = [table for table in tables if table.is_core or not all(map(AS_RECEIVED.search, table.locations))]
     sources = []
     for table in tables_read:
         terms = _terms(table)
-        if not terms.isdisjoint(LINKS) or (_holds_media(table) and "identifier" in terms):
+        if not terms.isdisjoint(LINK_TERMS) or (_holds_media(table) and "identifier" in terms):
             sources += _source_by_meta(box, base, table, tables, "media", dataset)
     for table in tables_read:
         if "associatedmedia" in _terms(table):
@@ -314,7 +314,9 @@ def _why_no_media(tables: Sequence[TableMeta]) -> str:
     )
 
 
-def _source_by_meta(box: Box, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str) -> list[Source]:
+def _source_by_meta(
+    box: Container, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str
+) -> list[Source]:
     sources = []
     for location in table.locations:
         name = _member(box, base, location)
@@ -348,10 +350,10 @@ def _as_written(table: TableMeta, start: bytes) -> tuple[TableMeta, list[str]]:
     return replace(table, encoding=encoding, line_end=line_end, header_lines=header_lines), lines
 
 
-def _sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
+def _sources_by_header(box: Container, name: str, dataset: str) -> list[Source]:
     """A table of media without meta.xml, or of occurrences that list media; one table may be both."""
     layout = _layout_by_header(box, name)
-    kinds = ["media"] if layout.has("identifier", *LINKS) else []
+    kinds = ["media"] if layout.has("identifier", *LINK_TERMS) else []
     if layout.has("associatedmedia"):
         kinds.append(ASSOCIATED)
     if not kinds:
@@ -359,7 +361,7 @@ def _sources_by_header(box: Box, name: str, dataset: str) -> list[Source]:
     return [_layout_source(box, name, kind, layout, dataset) for kind in kinds]
 
 
-def _why_no_urls(box: Box, name: str, layout: Layout) -> str:
+def _why_no_urls(box: Container, name: str, layout: Layout) -> str:
     if not layout.has(*OCCURRENCE_TERMS):
         header, _, _ = _header(box, name)
         return f"the header has no column identifier, accessURI or associatedMedia (it begins: {header[:80]!r})"
@@ -376,7 +378,7 @@ def _why_no_urls(box: Box, name: str, layout: Layout) -> str:
     )
 
 
-def _layout_by_header(box: Box, name: str) -> Layout:
+def _layout_by_header(box: Container, name: str) -> Layout:
     title = box.title(name)
     header, encoding, line_end = _header(box, name)
     layout = by_header(header, encoding, title, line_end) if "\x00" not in header else None
@@ -387,7 +389,7 @@ def _layout_by_header(box: Box, name: str) -> Layout:
     return layout
 
 
-def _layout_source(box: Box, name: str, kind: str, layout: Layout, dataset: str) -> Source:
+def _layout_source(box: Container, name: str, kind: str, layout: Layout, dataset: str) -> Source:
     path, member = box.where(name)
     size_bytes, fingerprint = box.size_and_print(name)
     layout = replace(layout, may_be_short=kind == "labels")
@@ -406,7 +408,7 @@ def _layout_source(box: Box, name: str, kind: str, layout: Layout, dataset: str)
     return replace(source, size_bytes=size_bytes, header_bytes=header_bytes)
 
 
-def _member(box: Box, base: str, location: str) -> str:
+def _member(box: Container, base: str, location: str) -> str:
     """The file that meta.xml means."""
     wanted = base + location.removeprefix("./")
     if wanted in box.names:
@@ -429,12 +431,12 @@ def _check_encoding(start: bytes, encoding: str, title: str) -> None:
 def _size_of(text: IO[bytes]) -> int:
     """What is left of a stream, in bytes."""
     size_bytes = 0
-    while data := text.read(READ_BYTES):
+    while data := text.read(MEMBER_READ_BYTES):
         size_bytes += len(data)
     return size_bytes
 
 
-def _dataset(box: Box, base: str) -> str:
+def _dataset(box: Container, base: str) -> str:
     for name in (f"{base}eml.xml", f"{base}metadata.xml"):
         if box.has(name) and (found := dataset_of(box.start(name, MAX_META_BYTES))):
             return found

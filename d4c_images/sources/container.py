@@ -18,15 +18,15 @@ from typing import IO
 from d4c_images.errors import SourceDamaged, SourceError, UsageError
 from d4c_images.sources.rows import Recoded
 
-READ_BYTES = 1 << 20
-DEEPEST = 8  # levels of folders that are looked into ...
+MEMBER_READ_BYTES = 1 << 20
+DEEPEST_SOURCE_FOLDER = 8  # levels of folders that are looked into ...
 MAX_FILES = 20_000  # ... for so many files
 MAX_FOLDERS = 2_000  # ... in so many folders
 _OF_NO_USE = re.compile(r"/$|^__MACOSX/|(?:^|/)\._[^/]*$")
 _NOT_ENTERED = re.compile(r"\.|[0-9]{1,3}\Z")  # hidden, or a folder of an image root
 
 
-class Box:
+class Container:
     """A zip, a folder or a file, and what is in it. Raises as `open_source` does."""
 
     def __init__(self, path: Path) -> None:
@@ -95,9 +95,9 @@ class Box:
         if member is None:
             size_bytes = path.stat().st_size
             with reading(path, None, str(path)) as stream:
-                digest = hashlib.sha256(stream.read(READ_BYTES))
-                stream.seek(max(0, size_bytes - READ_BYTES))
-                digest.update(stream.read(READ_BYTES))
+                digest = hashlib.sha256(stream.read(MEMBER_READ_BYTES))
+                stream.seek(max(0, size_bytes - MEMBER_READ_BYTES))
+                digest.update(stream.read(MEMBER_READ_BYTES))
             return size_bytes, f"file:{size_bytes}:{digest.hexdigest()[:32]}"
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(member)
@@ -123,7 +123,7 @@ def _files(top: Path) -> Iterator[str]:
         for entry in _entries(top / prefix, is_top=not prefix):
             if entry.is_file():
                 yield prefix + entry.name
-            elif level < DEEPEST and entry.is_dir() and not _NOT_ENTERED.match(entry.name):
+            elif level < DEEPEST_SOURCE_FOLDER and entry.is_dir() and not _NOT_ENTERED.match(entry.name):
                 waiting.append((f"{prefix}{entry.name}/", level + 1))
 
 
@@ -141,8 +141,8 @@ def _entries(folder: Path, *, is_top: bool) -> list[os.DirEntry[str]]:
 def as_utf8(stream: IO[bytes], encoding: str, line_end: str) -> IO[bytes]:
     """The stream as UTF-8 with line feeds."""
     if encoding == "utf-8" and line_end == "\n":
-        return io.BufferedReader(stream, READ_BYTES)  # type: ignore[type-var]
-    return io.BufferedReader(Recoded(stream, encoding, line_end), READ_BYTES)
+        return io.BufferedReader(stream, MEMBER_READ_BYTES)  # type: ignore[type-var]
+    return io.BufferedReader(Recoded(stream, encoding, line_end), MEMBER_READ_BYTES)
 
 
 @contextmanager

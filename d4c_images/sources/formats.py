@@ -12,10 +12,10 @@ import zlib
 from pathlib import Path
 
 from d4c_images.errors import UsageError
-from d4c_images.sources.container import Box
+from d4c_images.sources.container import Container
 from d4c_images.sources.encoding import decoded, encoding_of, first_line
 from d4c_images.sources.header import MAX_HEADER_BYTES
-from d4c_images.sources.layout import LINKS, term
+from d4c_images.sources.layout import LINK_TERMS, term
 
 ASK_FOR_DWCA = "ask GBIF for the format Darwin Core Archive (DWCA)"
 _KEY = r"[0-9]{7}-[0-9]{15,18}"
@@ -61,19 +61,19 @@ def path_of(text: str) -> Path:
     raise UsageError(f"{text} is a URL, and only files are read: fetch it (curl -fLO {shlex.quote(text)}), then name the file")
 
 
-def refuse_other_formats(box: Box) -> None:
+def refuse_other_formats(box: Container) -> None:
     """Raise `UsageError` where a file, a zip or the only file of a folder is plainly something else than what is read."""
     if not box.is_file and any(box.has(name) for name in ("multimedia.txt", "meta.xml")):
         return
     if not box.is_file and not box.is_zip and len(box.names) == 1:
-        box = Box(box.path / box.names[0])
+        box = Container(box.path / box.names[0])
     found = _of_file(box) if box.is_file else _of_names(box)
     if found is not None:
         what, todo = found
         raise UsageError(f"{box.path}: this is {what}: {todo.format(name=shlex.quote(box.path.name))}")
 
 
-def _of_file(box: Box) -> tuple[str, str] | None:
+def _of_file(box: Container) -> tuple[str, str] | None:
     start = box.start("", MAX_HEADER_BYTES)
     if start.startswith(b"\x1f\x8b"):
         if _is_tar(_unpacked(start)):
@@ -102,7 +102,7 @@ def _is_tar(start: bytes) -> bool:
     return start[257:262] == b"ustar"
 
 
-def _of_names(box: Box) -> tuple[str, str] | None:
+def _of_names(box: Container) -> tuple[str, str] | None:
     """What a zip or a folder is by the names in it."""
     names = box.names
     bases = {name.rpartition("/")[2] for name in names}
@@ -127,7 +127,7 @@ def _of_table(start: bytes, name: str) -> tuple[str, str] | None:
     """Which format of GBIF's downloads a table without media has."""
     header = first_line(decoded(start, encoding_of(start)))
     terms = set(map(term, header.split("\t" if "\t" in header else ",")))
-    if terms & {"identifier", "associatedmedia", *LINKS}:
+    if terms & {"identifier", "associatedmedia", *LINK_TERMS}:
         return None
     download = _format_of(terms, is_named_by_key=_NAMED_BY_KEY(name) is not None)
     if download is None:

@@ -14,17 +14,17 @@ from d4c_images.errors import SourceError
 from d4c_images.identity import split_cell
 from d4c_images.sources.archive import Source, open_media
 from d4c_images.sources.header import MAX_HEADER_BYTES
-from d4c_images.sources.layout import LINKS, term
+from d4c_images.sources.layout import LINK_TERMS, term
 from d4c_images.sources.media import reason_of_kind
 from d4c_images.sources.media_table import MediaReader
 
 MAX_CELL_CHARACTERS = 1 << 20
-NAMES = ("accessuri", "identifier", *LINKS[1:], "url")
+URL_COLUMNS = ("accessuri", "identifier", *LINK_TERMS[1:], "url")
 """Columns that hold a URL, the best first, as `layout.term` has them."""
-RECORDS = ("gbifid", "coreid", "record", "id", "occurrenceid")
+RECORD_COLUMNS = ("gbifid", "coreid", "record", "id", "occurrenceid")
 
 
-class Cell(NamedTuple):
+class IdentifierCell(NamedTuple):
     """One URL of a table, or the reason why a row has none."""
 
     row_no: int  # 1 = the first row after the header
@@ -33,7 +33,7 @@ class Cell(NamedTuple):
     reason: str | None = None
 
 
-def identifier_cells(path: Path, every: bool = False) -> Iterator[Cell]:
+def identifier_cells(path: Path, every: bool = False) -> Iterator[IdentifierCell]:
     """The URLs of a download, an archive, a table or a list: of each row the best one, or each one.
 
     Raises `UsageError` where there is no such file, `SourceError` where it names no URLs.
@@ -49,7 +49,7 @@ def identifier_cells(path: Path, every: bool = False) -> Iterator[Cell]:
         yield from _of_gbif(source) if source.layout is None else _of_publisher(source, every)
 
 
-def _of_gbif(source: Source) -> Iterator[Cell]:
+def _of_gbif(source: Source) -> Iterator[IdentifierCell]:
     wanted = {name: at for name, at in source.columns.index.items() if name in ("gbifid", "identifier", "type", "format")}
     lines = (line for block in source.blocks() for line in block.text().split("\n"))
     for row_no, line in enumerate(lines, 1):
@@ -58,24 +58,24 @@ def _of_gbif(source: Source) -> Iterator[Cell]:
         yield from _cells(row_no, cells, ("identifier",), every=False)
 
 
-def _of_publisher(source: Source, every: bool) -> Iterator[Cell]:
+def _of_publisher(source: Source, every: bool) -> Iterator[IdentifierCell]:
     assert source.layout is not None
     reader = MediaReader(source.layout, source.kind, source.dataset)
     for record in source.records():
         row = reader.row(record)
         if isinstance(row, str):
-            yield Cell(record.row_no, "", "", row)
+            yield IdentifierCell(record.row_no, "", "", row)
             continue
         name = str(row.gbif_id) if row.name is None else row.name.record_id
         for statement in row.statements:
             urls = dict.fromkeys(variant.url for variant in statement.variants)
             for url in list(urls) if every else list(urls)[:1]:
-                yield Cell(record.row_no, name, url)
+                yield IdentifierCell(record.row_no, name, url)
 
 
 def _names_urls(path: Path) -> bool:
     header = _header(path)
-    return not {term(cell) for cell in header[1]}.isdisjoint(NAMES) or _is_url(header[0])
+    return not {term(cell) for cell in header[1]}.isdisjoint(URL_COLUMNS) or _is_url(header[0])
 
 
 def _header(path: Path) -> tuple[str, list[str]]:
@@ -94,11 +94,11 @@ def _is_url(line: str) -> bool:
     return line.lstrip().lower().startswith(("http://", "https://", "ftp://", "//"))
 
 
-def _of_file(path: Path, every: bool) -> Iterator[Cell]:
+def _of_file(path: Path, every: bool) -> Iterator[IdentifierCell]:
     first, names = _header(path)
     with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         if _is_url(first):
-            yield from (Cell(row_no, "", line.strip()) for row_no, line in enumerate(lines, 1) if line.strip())
+            yield from (IdentifierCell(row_no, "", line.strip()) for row_no, line in enumerate(lines, 1) if line.strip())
             return
         csv.field_size_limit(MAX_CELL_CHARACTERS)
         separator, terms = _separator(first), list(map(term, names))
@@ -110,18 +110,18 @@ def _of_file(path: Path, every: bool) -> Iterator[Cell]:
                 cells: dict[str, str] = {}
                 for name, cell in zip(terms, row, strict=False):
                     cells.setdefault(name, cell)
-                yield from _cells(row_no, cells, NAMES, every)
+                yield from _cells(row_no, cells, URL_COLUMNS, every)
         except csv.Error as error:
             raise SourceError(f"{path}: {error}") from None
 
 
-def _cells(row_no: int, cells: dict[str, str], names: Sequence[str], every: bool) -> Iterator[Cell]:
+def _cells(row_no: int, cells: dict[str, str], names: Sequence[str], every: bool) -> Iterator[IdentifierCell]:
     """The URLs of a row, from cells by the name of their column."""
-    record = next((cells[name] for name in RECORDS if cells.get(name)), "")
+    record = next((cells[name] for name in RECORD_COLUMNS if cells.get(name)), "")
     texts = list(dict.fromkeys(cells[name] for name in names if cells.get(name, "").strip()))
     reason = reason_of_kind(cells.get("type", ""), cells.get("format", ""), texts[0] if texts else "")
     if reason is not None:
-        yield Cell(row_no, record, "", reason)
+        yield IdentifierCell(row_no, record, "", reason)
         return
     for text in texts if every else texts[:1]:
-        yield from (Cell(row_no, record, piece) for piece in split_cell(text))
+        yield from (IdentifierCell(row_no, record, piece) for piece in split_cell(text))

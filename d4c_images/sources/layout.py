@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from d4c_images.errors import SourceError
 from d4c_images.sources.metafile import TableMeta, last_part
 
-LINKS = (
+LINK_TERMS = (
     "accessuri",
     "mediaurl",
     "bestqualityaccessuri",
@@ -34,7 +34,7 @@ RECORD_KINDS = ("Occurrence", "Event", "Taxon", "MaterialSample", "SimpleDarwinR
 """Row types whose rows are records, each with an `identifier` of its own; there too it is not a picture's."""
 _DELIMITERS = "\t,;|"
 _WORDS = "identifier type format license creator associatedmedia references title basisofrecord scientificname family"
-_KNOWN = frozenset((*LINKS, *IDS, *_WORDS.split()))
+_KNOWN = frozenset((*LINK_TERMS, *IDS, *_WORDS.split()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layo
     if len(_KNOWN & set(terms)) < 2:
         return None
     is_occurrences = not OCCURRENCE_TERMS.isdisjoint(terms)
-    is_core = not set(LINKS) & set(terms) and (is_occurrences or "identifier" not in terms)
+    is_core = not set(LINK_TERMS) & set(terms) and (is_occurrences or "identifier" not in terms)
     ids = sorted(IDS, key=("gbifid", "coreid", "id").__contains__, reverse=True) if is_core else IDS
     id_index = next((terms.index(one) for one in ids if one in terms), None)
     if id_index is None:
@@ -161,7 +161,7 @@ def _positions(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 def _agree(meta: TableMeta, header: Sequence[str], name: str) -> None:
     """A header that calls a column of URLs by the name of another one of them means that columns have been shifted."""
-    links = {*LINKS, "identifier", "associatedmedia"}
+    links = {*LINK_TERMS, "identifier", "associatedmedia"}
     for at, one in meta.terms.items():
         ours, theirs = term(one), term(header[at]) if at < len(header) else ""
         if ours != theirs and {ours, theirs} <= links and ours in map(term, header):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from d4c_images.identity import identify, split_cell
-from d4c_images.model import Reject
+from d4c_images.model import Reject, RejectReason
 from d4c_images.sources.header import Columns
 from d4c_images.sources.lines import Block, has_long_line
 
@@ -30,16 +30,6 @@ CUT_MARK = "\u2026"  # stands at the end of a text that was cut
 MAX_GBIF_ID = 2**63 - 1
 _LINE_FEED = ord("\n")
 
-TOO_FEW_CELLS = "too_few_cells"
-TOO_MANY_CELLS = "too_many_cells"
-BAD_GBIF_ID = "bad_gbif_id"
-NO_IDENTIFIER = "no_identifier"
-ROW_TOO_LONG = "row_too_long"
-NUL_BYTES = "nul_bytes"
-TYPE_SOUND = "type_sound"
-TYPE_MOVING_IMAGE = "type_moving_image"
-TYPE_OTHER = "type_other"
-INTERACTIVE_NOT_IIIF = "interactive_not_iiif"
 
 BROKEN_UTF8 = "broken_utf8"
 IDENTIFIER_CUT = "identifier_cut"
@@ -53,8 +43,8 @@ _NONE: Numbers = np.empty(0, np.int64)
 
 # Terms of the DCMI type vocabulary, as GBIF writes them (`StillImage`) or as a URI, a prefixed name or words.
 _IMAGES = frozenset(("", "stillimage", "image", "jpeg", "jpg", "png", "tiff", "gif"))  # some write the format here
-_OTHERS = {"sound": TYPE_SOUND, "audio": TYPE_SOUND, "movingimage": TYPE_MOVING_IMAGE, "video": TYPE_MOVING_IMAGE}
-_FORMATS = {"audio": TYPE_SOUND, "video": TYPE_MOVING_IMAGE}
+_FORMATS = {"audio": RejectReason.TYPE_SOUND, "video": RejectReason.TYPE_MOVING_IMAGE}
+_OTHERS = _FORMATS | {"sound": RejectReason.TYPE_SOUND, "movingimage": RejectReason.TYPE_MOVING_IMAGE}
 # GBIF marks IIIF manifests `application/ld+json` or `application/json+ld` (gbif/pipelines issue 689).
 _IIIF_FORMAT = re.compile(r"ld\+json|json\+ld|iiif", re.IGNORECASE)
 _IIIF_URL = re.compile(r"iiif|/manifest(?:\.json)?$", re.IGNORECASE)
@@ -154,7 +144,7 @@ class Sieve:
     def sift(self, block: Block) -> MediaRows:
         """The usable rows of a block. Cells are as they stand in the file; bytes that are not UTF-8 read as U+FFFD."""
         if block.is_too_long:
-            self.rejects.add(block, 0, ROW_TOO_LONG, None)
+            self.rejects.add(block, 0, RejectReason.ROW_TOO_LONG, None)
             return MediaRows._make([_NONE, _NONE, [], [], [], [], [], ()])
         data, broken = block.lines()
         line_nos = np.arange(block.n_lines)
@@ -181,7 +171,7 @@ class Sieve:
         for at in doubtful:
             gbif_id, *said = _texts((ids[at], types[at], formats[at], urls[at]))
             known_id = gbif_id_of(gbif_id)
-            reason = BAD_GBIF_ID if known_id is None else reason_of_kind(*said)
+            reason = RejectReason.BAD_GBIF_ID if known_id is None else reason_of_kind(*said)
             if reason is not None:
                 self.rejects.add(block, int(line_nos[at]), reason, known_id)
                 usable[at] = False
@@ -203,27 +193,36 @@ class Sieve:
     def _has_all_cells(self, block: Block, at: int, line: bytes) -> bool:
         n_cells = line.count(b"\t") + 1
         if HOLE in line:  # what stands before and behind it may be of two rows
-            self.rejects.add(block, at, NUL_BYTES, None)
+            self.rejects.add(block, at, RejectReason.NUL_BYTES, None)
             return False
         if n_cells == self._width:
             return True
         row = _texts(line.split(b"\t", self._gbif_id + 1))
         known_id = gbif_id_of(row[self._gbif_id]) if len(row) > self._gbif_id else None
-        self.rejects.add(block, at, TOO_FEW_CELLS if n_cells < self._width else TOO_MANY_CELLS, known_id)
+        reason = RejectReason.TOO_FEW_CELLS if n_cells < self._width else RejectReason.TOO_MANY_CELLS
+        self.rejects.add(block, at, reason, known_id)
         return False
 
 
-def reason_of_kind(kind: str, media_format: str, identifier: str) -> str | None:
+def reason_of_kind(kind: str, media_format: str, identifier: str) -> RejectReason | None:
     """Why a row with these cells shows no image by its own word, or None where it may show one."""
     kind, media_format = _term(kind[:MAX_KIND_CHARACTERS]), media_format[:MAX_KIND_CHARACTERS].strip()
     identifier = identifier.strip()
     if kind == "interactiveresource":
-        return None if _is_iiif(identifier, media_format) else INTERACTIVE_NOT_IIIF
+        return None if _is_iiif(identifier, media_format) else RejectReason.INTERACTIVE_NOT_IIIF
     if kind not in _IMAGES:
-        return _OTHERS.get(kind, TYPE_OTHER)
+        return _OTHERS.get(kind, RejectReason.TYPE_OTHER)
     if kind == "" and (other := _FORMATS.get(media_format.partition("/")[0].lower())):
         return other
-    return None if identifier else NO_IDENTIFIER
+    return None if identifier else RejectReason.NO_IDENTIFIER
+
+
+def unquoted(cell: str) -> str:
+    """A cell without blanks around it, and without the quotes that small downloads put around cells that hold some."""
+    cell = cell.strip()
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        cell = cell[1:-1].replace('""', '"').strip()
+    return cell
 
 
 def cut_urls(cell: str) -> tuple[str, bool]:

@@ -13,31 +13,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from d4c_images.identity import archive_variants, split_cell
-from d4c_images.identity.archive_variants import Statement, Variant
-from d4c_images.model import RecordName
-from d4c_images.sources.layout import ASSOCIATED, LINKS, Layout, term
+from d4c_images.identity.archive_variants import StatedUrl, Statement
+from d4c_images.model import RecordName, RejectReason
+from d4c_images.sources.layout import ASSOCIATED, LINK_TERMS, Layout, term
 from d4c_images.sources.media import (
-    BAD_GBIF_ID,
     CUT_MARK,
     HOLE,
     IDENTIFIER_CUT,
     MAX_CELL_BYTES,
     MAX_TEXT_BYTES,
-    NO_IDENTIFIER,
-    NUL_BYTES,
     ROW_START_CHARACTERS,
     TEXTS_CUT,
-    TYPE_MOVING_IMAGE,
-    TYPE_SOUND,
     cut_urls,
     gbif_id_of,
     reason_of_kind,
+    unquoted,
 )
 from d4c_images.sources.rows import Record
-
-BAD_RECORD_ID = "bad_record_id"
-RELATIVE_URL = "relative_url"
-NOT_ONLINE = "not_online"
 
 FIRST_NUMBER, N_NUMBERS = 10**17, 9 * 10**17
 MAX_RECORD_ID = 500
@@ -59,7 +51,7 @@ _RELATIVE = re.compile(r"\.{0,2}/(?!/)|[^/\s:]+(?:/[^\s:]*)*\.(?:jpe?g|png|gif|t
 _SOUND = re.compile(r"\.(?:mp3|wav|ogg|m4a|flac|aiff?)(?:[?#]|$)", re.IGNORECASE)
 _VIDEO = re.compile(r"\.(?:mp4|mov|avi|webm|mpe?g|m4v|swf|flv)(?:[?#]|$)", re.IGNORECASE)
 _CUT_OFF = re.compile(r"[a-z]+://[^/]*/?", re.IGNORECASE)  # databases cut long lists in the middle of a URL
-_JSON_URLS = (*LINKS[:2], "identifier", *LINKS[2:], "url", "uri")
+_JSON_URLS = (*LINK_TERMS[:2], "identifier", *LINK_TERMS[2:], "url", "uri")
 _LIST_END = re.compile(r"[\s|;,]+$")
 
 
@@ -87,16 +79,16 @@ class MediaReader:
         self._has_access = layout.has("accessuri", "mediaurl")
         self._places: dict[tuple[str, ...], tuple[list[int], str]] = {}  # by names of columns
 
-    def row(self, record: Record) -> MediaRow | str:
+    def row(self, record: Record) -> MediaRow | RejectReason:
         """What a row says; the reason where it shows no picture."""
         if record.reason is not None:
             return record.reason
         if HOLE in record.raw:
-            return NUL_BYTES
+            return RejectReason.NUL_BYTES
         cells, cut = (record.cells, False) if len(record.raw) <= MAX_CELL_BYTES else self._with_short_lists(record.cells)
         name = name_of(cells, self._layout, self._dataset)
         if name is None:
-            return BAD_GBIF_ID if self._layout.ids_are_gbif else BAD_RECORD_ID
+            return RejectReason.BAD_GBIF_ID if self._layout.ids_are_gbif else RejectReason.BAD_RECORD_ID
         statements = self._listed(cells) if self._is_list else self._stated(cells, name.record_id)
         if isinstance(statements, str):
             return statements
@@ -139,23 +131,24 @@ class MediaReader:
                 return text
         return found[1]
 
-    def _listed(self, cells: Sequence[str]) -> tuple[Statement, ...] | str:
+    def _listed(self, cells: Sequence[str]) -> tuple[Statement, ...] | RejectReason:
         """The pictures of a cell of `associatedMedia`, each by itself."""
         text = self._cell(cells, "associatedmedia")
         if not text:
-            return NO_IDENTIFIER
+            return RejectReason.NO_IDENTIFIER
         urls = _urls_of_json(text)
         if urls is None:
             urls = [_LIST_END.sub("", piece) for piece in split_cell(text)]
         absolute = [url for url in urls if _SCHEME.match(url)]
         if not absolute:
-            return RELATIVE_URL if any(_RELATIVE.match(url.strip()) for url in re.split(r"[|;,]", text)) else NO_IDENTIFIER
+            has_relative = any(_RELATIVE.match(url.strip()) for url in re.split(r"[|;,]", text))
+            return RejectReason.RELATIVE_URL if has_relative else RejectReason.NO_IDENTIFIER
         pictures = ["" if _CUT_OFF.fullmatch(url) else url for url in absolute if not _SOUND.search(url) and not _VIDEO.search(url)]
         if not pictures:
-            return TYPE_SOUND if _SOUND.search(absolute[0]) else TYPE_MOVING_IMAGE
-        return tuple(Statement((Variant(url, archive_variants.ACCESS, is_access=True),)) for url in pictures)
+            return RejectReason.TYPE_SOUND if _SOUND.search(absolute[0]) else RejectReason.TYPE_MOVING_IMAGE
+        return tuple(Statement((StatedUrl(url, archive_variants.ACCESS, is_access=True),)) for url in pictures)
 
-    def _stated(self, cells: Sequence[str], record_id: str) -> tuple[Statement, ...] | str:
+    def _stated(self, cells: Sequence[str], record_id: str) -> tuple[Statement, ...] | RejectReason:
         get = self._cell
         access = get(cells, "accessuri", "mediaurl")
         identifier = get(cells, "identifier")
@@ -167,21 +160,22 @@ class MediaReader:
             return reason
         role = archive_variants.role_of(get(cells, "variant")) or archive_variants.role_of(get(cells, "variantliteral"))
         if role == archive_variants.OFFLINE:
-            return NOT_ONLINE
+            return RejectReason.NOT_ONLINE
         usable = [(url, of) for url, of in others if _SCHEME.match(url)]
         pieces = split_cell(access) if access else []
         if access and not _SCHEME.match(access):
             if not usable:
-                return RELATIVE_URL if _RELATIVE.match(access) else "not_http"
+                return RejectReason.RELATIVE_URL if _RELATIVE.match(access) else RejectReason.NOT_HTTP
             pieces = []
         if len(pieces) > 1:
-            return tuple(Statement((Variant(url, archive_variants.ACCESS, is_access=True),)) for url in pieces)
+            return tuple(Statement((StatedUrl(url, archive_variants.ACCESS, is_access=True),)) for url in pieces)
         published = archive_variants.hash_of(get(cells, "hashfunction"), get(cells, "hashvalue")) or (None, None)
         size = (_pixels(get(cells, "pixelxdimension", "width")), _pixels(get(cells, "pixelydimension", "height")))
-        stated = [Variant(url, role or archive_variants.ACCESS, True, *size, *published) for url in pieces]
-        stated += [Variant(url, of, is_access=False) for url, of in usable]
+        stated = [StatedUrl(url, role or archive_variants.ACCESS, True, *size, *published) for url in pieces]
+        stated += [StatedUrl(url, of, is_access=False) for url, of in usable]
         if not stated:
-            return RELATIVE_URL if any(_RELATIVE.match(url) for url, _ in others) else NO_IDENTIFIER
+            has_relative = any(_RELATIVE.match(url) for url, _ in others)
+            return RejectReason.RELATIVE_URL if has_relative else RejectReason.NO_IDENTIFIER
         guids = {identifier, get(cells, "providermanagedid"), access} - {"", record_id}
         return (
             Statement(
@@ -273,9 +267,7 @@ def _bare(cell: str) -> str:
     """A cell without blanks, tabs and line ends, and without what databases write for nothing."""
     if "\n" in cell or "\t" in cell or "\r" in cell:
         cell = " ".join(cell.split())
-    cell = cell.strip()
-    if len(cell) > 1 and cell[0] == cell[-1] == '"':
-        cell = cell[1:-1].replace('""', '"').strip()
+    cell = unquoted(cell)
     return "" if cell in ("\\N", "NULL", "null", "None") else cell
 
 

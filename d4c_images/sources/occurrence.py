@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
+from d4c_images.model import Labels, OwnCells, RejectReason, SharedCells, TaxonCells
 from d4c_images.sources.archive import Source
 from d4c_images.sources.layout import term
-from d4c_images.sources.media import BAD_GBIF_ID, BROKEN_UTF8, CUT_MARK, ROW_TOO_LONG, TOO_MANY_CELLS, gbif_id_of
-from d4c_images.sources.media_table import BAD_RECORD_ID, name_of
+from d4c_images.sources.media import BROKEN_UTF8, CUT_MARK, gbif_id_of
+from d4c_images.sources.media_table import name_of
 from d4c_images.sources.rows import Record
 
 RECORDS_AT_ONCE = 5_000
@@ -75,7 +75,7 @@ class LabelReader:
         if layout is None:
             yield from self._lines(offset, rows_done)
             return
-        nameless = BAD_GBIF_ID if layout.ids_are_gbif else BAD_RECORD_ID
+        nameless = RejectReason.BAD_GBIF_ID if layout.ids_are_gbif else RejectReason.BAD_RECORD_ID
         for some in _some(self._source.records(offset, rows_done + 1)):
             self._notes.update(record.reason for record in some if record.reason is not None)
             self._note(BROKEN_UTF8, sum(record.is_broken for record in some))
@@ -89,7 +89,7 @@ class LabelReader:
         at, width = self._source.columns["gbifID"], self._source.columns.width
         for block in self._source.blocks(offset, rows_done + 1):
             if block.is_too_long:
-                self._note(ROW_TOO_LONG)
+                self._note(RejectReason.ROW_TOO_LONG)
                 yield block.row_no, block.end, []
                 continue
             data, broken = block.lines()
@@ -97,8 +97,8 @@ class LabelReader:
             whole = [row for row in rows if len(row) <= width or not any(row[width:])]  # else its cells are shifted
             named = [(no, row) for row in whole if len(row) > at and (no := gbif_id_of(row[at])) is not None]
             self._note(BROKEN_UTF8, len(broken))
-            self._note(TOO_MANY_CELLS, len(rows) - len(whole))
-            self._note(BAD_GBIF_ID, len(whole) - len(named))
+            self._note(RejectReason.TOO_MANY_CELLS, len(rows) - len(whole))
+            self._note(RejectReason.BAD_GBIF_ID, len(whole) - len(named))
             yield block.row_no - 1 + block.n_lines, block.end, named
 
     def labels(self, row: Sequence[str]) -> Labels:

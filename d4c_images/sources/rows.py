@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
+from d4c_images.model import RejectReason
 from d4c_images.sources.layout import Layout
 from d4c_images.sources.lines import MAX_LINE_BYTES
 
@@ -21,10 +22,6 @@ MAX_RECORD_BYTES = 4 << 20  # before another line is taken, which may be as long
 READ_BYTES = 1 << 18
 KEPT_BYTES = 1 << 12  # of a line that is too long
 
-TOO_FEW_CELLS = "too_few_cells"
-TOO_MANY_CELLS = "too_many_cells"
-UNBALANCED_QUOTES = "unbalanced_quotes"
-ROW_TOO_LONG = "row_too_long"
 
 
 class Record(NamedTuple):
@@ -35,7 +32,7 @@ class Record(NamedTuple):
     end: int  # of the byte after its last
     cells: list[str]  # empty where `reason` says why
     raw: bytes
-    reason: str | None = None
+    reason: RejectReason | None = None
     is_broken: bool = False  # not all of it is UTF-8
 
 
@@ -58,19 +55,19 @@ def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int) -> Iter
         offset = end
 
 
-def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], str | None]:
+def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], RejectReason | None]:
     """The cells of the next row, or why there are none. Takes one line at least."""
     quote = layout.quote
     line = next(feed)
     if feed.skipped_bytes:
-        return [], ROW_TOO_LONG
+        return [], RejectReason.ROW_TOO_LONG
     if not quote or quote not in line:
         return _fitted(line.rstrip("\r\n").split(layout.delimiter), layout)
     feed.give_back(0)
     try:
         cells, reason = _fitted(next(csv.reader(feed, delimiter=layout.delimiter, quotechar=quote, strict=True)), layout)
     except (csv.Error, _TooLongError):
-        cells, reason = [], UNBALANCED_QUOTES
+        cells, reason = [], RejectReason.UNBALANCED_QUOTES
     if reason is None:
         return cells, None
     texts = feed.texts()
@@ -82,7 +79,7 @@ def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], str | None]:
         return row, None
     if len(feed.taken) > 1:
         feed.give_back(1)
-        return [], UNBALANCED_QUOTES
+        return [], RejectReason.UNBALANCED_QUOTES
     return [], reason
 
 
@@ -93,18 +90,18 @@ def _row(texts: list[str], layout: Layout, *, escapechar: str | None = None, str
         rows = list(reader)
     except csv.Error:
         return None
-    cells, reason = _fitted(rows[0], layout) if len(rows) == 1 else ([], TOO_FEW_CELLS)
+    cells, reason = _fitted(rows[0], layout) if len(rows) == 1 else ([], RejectReason.TOO_FEW_CELLS)
     return cells if reason is None else None
 
 
-def _fitted(cells: list[str], layout: Layout) -> tuple[list[str], str | None]:
+def _fitted(cells: list[str], layout: Layout) -> tuple[list[str], RejectReason | None]:
     """A row of as many cells as there are columns; empty ones beyond them are cut off."""
     width = layout.width
     if len(cells) == width:
         return cells, None
     if len(cells) < width:
-        return (cells + [""] * (width - len(cells)), None) if layout.may_be_short else ([], TOO_FEW_CELLS)
-    return ([], TOO_MANY_CELLS) if any(map(str.strip, cells[width:])) else (cells[:width], None)
+        return (cells + [""] * (width - len(cells)), None) if layout.may_be_short else ([], RejectReason.TOO_FEW_CELLS)
+    return ([], RejectReason.TOO_MANY_CELLS) if any(map(str.strip, cells[width:])) else (cells[:width], None)
 
 
 class _TooLongError(Exception):

@@ -10,7 +10,7 @@ from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
 from d4c_images.policy.pace import News
 from d4c_images.policy.reachability import Silence
-from d4c_images.steward.hosts import Group, Host, Roster
+from d4c_images.steward.hosts import Host, PolitenessGroup, Roster
 from d4c_images.system import clocks
 
 
@@ -20,7 +20,7 @@ class Drawn:
 
     blocked: list[Host] = field(default_factory=list)  # hosts that are to be left alone for longer than was known
     stirred: set[Host] = field(default_factory=set)  # hosts that are worth a look
-    widened: set[Group] = field(default_factory=set)  # groups with more connections than before
+    widened: set[PolitenessGroup] = field(default_factory=set)  # groups with more connections than before
 
 
 def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, News], now: float) -> Drawn:

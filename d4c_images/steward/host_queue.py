@@ -1,7 +1,7 @@
 """When to look at which host, and who goes first when there is no room for all. Lends nothing, asks no clock, loads no host.
 
 A run ends with its slowest host, so room goes to the hosts whose images take longest. Every other place goes to the host that has
-waited longest, once that is longer than `PATIENCE_S`: so each gets its turn, at the latest when those before it have had theirs.
+waited longest, once that is longer than `PASSED_OVER_S`: so each gets its turn, at the latest when those before it have had theirs.
 
 Hosts are numbers here (`host_rows.host_id`: they begin with 1 and leave no gaps), so that a million of them that wait take some
 dozen bytes each.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from d4c_images.steward.compact_heap import Keys, Numbers
 
-PATIENCE_S = 30.0
+PASSED_OVER_S = 30.0
 MANY = 1000  # that come due together: moved as arrays
 
 NOWHERE, LATER, NEW, KNOWN = range(4)
@@ -194,7 +194,7 @@ class _Crowd:
         host_id = None
         if self._n_popped % 2:
             since, oldest = self._first(self._oldest, self._agenda._when, 1.0)
-            if now - since > PATIENCE_S:
+            if now - since > PASSED_OVER_S:
                 host_id = oldest
         if host_id is None:
             host_id = self._first(self._longest, self._agenda._least_s, -1.0)[1]

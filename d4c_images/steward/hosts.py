@@ -4,7 +4,7 @@ A group is what limits hold for: hosts that share a server, or mostly one host a
 
 There may be a million hosts, so most of them are a few numbers in arrays (`host_rows.host_id` is the index: the numbers begin with
 1 and leave no gaps). A host is loaded, as an object, when its time comes, and forgotten again when nothing is left of it; if more
-than `KEEP` are loaded, also while it waits. What is forgotten can be read from the ledger, or stands in the arrays.
+than `HOSTS_LOADED` are loaded, also while it waits. What is forgotten can be read from the ledger, or stands in the arrays.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits, HostTable, LimitBook
 from d4c_images.system import clocks
 
-KEEP = 8192  # hosts that are loaded, besides those that something is lent of
+HOSTS_LOADED = 8192  # hosts that are loaded, besides those that something is lent of
 ALONE = -1  # the group of a host that shares its limits with nobody
 NOT_OURS = -2  # ... of a host that this run leaves alone
 NOT_MET = -3
-HOSTS_A_STEP = 10_000
+HOSTS_PER_QUESTION = 10_000
 FEW = 10_000  # hosts for which numpy is not loaded
 FORGET_RESTS_S = 3600.0  # behind its end; an interval that a host's answers have asked for is kept for so long
 
@@ -84,7 +84,7 @@ class Line:
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class PolitenessGroup:
     """Hosts that share limits."""
 
     name: str
@@ -141,7 +141,7 @@ class Group:
 class Host:
     host_id: int
     name: str
-    group: Group
+    group: PolitenessGroup
     pace: pace.HostPace
     lanes: dict[int, HostLane] = field(default_factory=dict)  # by number
     has_answered: bool = False  # in this run, and lately: else it gets one connection
@@ -196,7 +196,7 @@ class Roster:
         self.book = LimitBook(table)
         self.known_groups: dict[str, pacing.KnownGroup] = {}
         self._loaded: dict[int, Host] = {}
-        self._shared: list[Group] = []
+        self._shared: list[PolitenessGroup] = []
         self._numbers: dict[str, int] = {}  # of shared groups
         self.n_left = array("i")  # by host: images, about
         self.group_no = array("i")  # by host: in `_shared`, or ALONE, ...
@@ -206,7 +206,7 @@ class Roster:
         self._later: dict[int, _Later] = {}  # by host
         self._changed: set[int] = set()  # hosts whose images have become more or less
         self._left_then: dict[int, int] = {}  # what they had left when rates were last observed
-        self._shed_at = KEEP
+        self._shed_at = HOSTS_LOADED
         self.n_with_work = 0  # hosts of ours with images left
 
     def __len__(self) -> int:
@@ -225,7 +225,7 @@ class Roster:
 
     def go_by(self, db: sqlite3.Connection) -> None:
         """What people want, from now on."""
-        self.book = LimitBook(self._table, pacing.wanted_limits(db))
+        self.book = LimitBook(self._table, pacing.wanted_limits(db.execute))
 
     def grow(self, n: int) -> None:
         """Have room for hosts with numbers below `n`."""
@@ -244,7 +244,7 @@ class Roster:
     def is_ours(self, host_id: int) -> bool:
         return host_id < len(self.group_no) and self.group_no[host_id] >= ALONE
 
-    def shared_group(self, host_id: int) -> Group | None:
+    def shared_group(self, host_id: int) -> PolitenessGroup | None:
         """The host's group, if it shares its limits with others."""
         number = self.group_no[host_id]
         return self._shared[number] if number >= 0 else None
@@ -255,25 +255,25 @@ class Roster:
         if number is None:
             number = self._numbers[name] = len(self._shared)
             known = self.known_groups.get(name, pacing.KnownGroup(None, None, None))
-            group = Group(name, self.book.group_limits(name), known.speed or pace.Speed(), is_shared=True)
+            group = PolitenessGroup(name, self.book.group_limits(name), known.speed or pace.Speed(), is_shared=True)
             group.held_until, group.held_why = float(known.held_until or 0), known.held_why
             self._shared.append(group)
         return number
 
     @property
-    def shared(self) -> Sequence[Group]:
+    def shared(self) -> Sequence[PolitenessGroup]:
         return self._shared
 
-    def stand_in_line(self, group: Group, host_id: int) -> None:
+    def stand_in_line(self, group: PolitenessGroup, host_id: int) -> None:
         if not self._in_line[host_id]:
             self._in_line[host_id] = 1
             group.line.append(host_id)
 
-    def stand_in_front(self, group: Group, host_id: int) -> None:
+    def stand_in_front(self, group: PolitenessGroup, host_id: int) -> None:
         self._in_line[host_id] = 1
         group.line.push_front(host_id)
 
-    def call(self, group: Group) -> int:
+    def call(self, group: PolitenessGroup) -> int:
         """The host at the front of the line is kept a connection."""
         host_id = group.line.pop()
         self._in_line[host_id] = 0
@@ -321,7 +321,8 @@ class Roster:
         group = self.shared_group(host_id)
         if group is None:
             rest = self._rests.pop(host_id, _Rest(0.0, 0.0))
-            group = Group(known.name, self.book.limits(known.name), known.speed, known.image_bytes, n_left=self.n_left[host_id])
+            limits, n_left = self.book.limits(known.name), self.n_left[host_id]
+            group = PolitenessGroup(known.name, limits, known.speed, known.image_bytes, n_left=n_left)
             group.rests_until, group.interval_s = rest
         host = Host(host_id, known.name, group, known.pace, paused_until=_pause(known.paused_until))
         if host.pace.blocked_until is not None:
@@ -338,7 +339,7 @@ class Roster:
             return
         group = host.group
         if not group.is_shared and (group.opens_at() > now or group.interval_s):
-            if len(self._rests) > 2 * KEEP:
+            if len(self._rests) > 2 * HOSTS_LOADED:
                 self._rests = {number: rest for number, rest in self._rests.items() if rest.until > now - FORGET_RESTS_S}
             self._rests[host.host_id] = _Rest(max(group.opens_at(), now if group.interval_s else 0.0), group.interval_s)
         self._answered[host.host_id] = host.has_answered
@@ -374,7 +375,7 @@ class Roster:
             return
         for host in list(self._loaded.values()):
             self.forget(host, now)
-        self._shed_at = max(KEEP, 2 * len(self._loaded))
+        self._shed_at = max(HOSTS_LOADED, 2 * len(self._loaded))
 
     # -- what is left
 
@@ -385,8 +386,8 @@ class Roster:
     def recount(self, db: sqlite3.Connection) -> None:
         """Ask what is left of the hosts where something has changed."""
         host_ids, self._changed = list(self._changed), set()
-        for at in range(0, len(host_ids), HOSTS_A_STEP):
-            for host_id, n_left in from_counters.n_left(db, host_ids[at : at + HOSTS_A_STEP], refetch=self.scope.refetch):
+        for at in range(0, len(host_ids), HOSTS_PER_QUESTION):
+            for host_id, n_left in from_counters.n_left(db, host_ids[at : at + HOSTS_PER_QUESTION], refetch=self.scope.refetch):
                 if self.is_ours(host_id):
                     self._count(host_id, n_left)
 

@@ -15,12 +15,12 @@ from sqlite3 import Connection
 from typing import NamedTuple
 
 from d4c_images.ledger.queue import lending, pacing
-from d4c_images.model import Claim, OwnCode, Report, Turn
+from d4c_images.model import Claim, OwnCode, Report, Totals, Turn
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward.host_queue import NOWHERE, Agenda
-from d4c_images.steward.hosts import Group, Host, HostLane, Lease, Roster
-from d4c_images.steward.terms import Plan, Totals
+from d4c_images.steward.hosts import Host, HostLane, Lease, PolitenessGroup, Roster
+from d4c_images.steward.terms import Plan
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
 LONG_TURN_S = 30.0  # a host's turns shrink when they last longer than this
@@ -60,7 +60,7 @@ class Lender:
     @property
     def budget(self) -> int | None:
         """How many more images may be lent; None for no limit."""
-        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.lent)
+        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.n_lent)
 
     def wants_to_lend(self, now: float) -> bool:
         return self._silence.outage.may_ask(now) and self.budget != 0 and self.agenda.is_anybody_due(now)
@@ -118,7 +118,7 @@ class Lender:
     def _come(self, host: Host, when: float) -> None:
         self.agenda.add(host.host_id, when, host.group.least_s(), has_answered=host.has_answered)
 
-    def call(self, group: Group, now: float) -> None:
+    def call(self, group: PolitenessGroup, now: float) -> None:
         """Have as many hosts of the group's line come as there are connections for; one of them, if all have to wait."""
         while group.is_shared and group.line and len(group.called) < group.n_to_call(now):
             host_id = self._hosts.call(group)
@@ -172,7 +172,7 @@ class Lender:
         for outcome in report.outcomes:
             lease.outstanding.discard(outcome.image_id)
             if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or to another host's turn
-                self._totals.lent -= 1
+                self._totals.n_lent -= 1
             if outcome.move is not None:
                 self._remember(outcome.image_id, outcome.move.cookies)
             elif self._cookies and (outcome.verdict or outcome.unfolding):
@@ -304,7 +304,7 @@ class Lender:
                 self._rest_for_the_day(db, host, day.again_at)
                 return None
             max_bytes = day.left
-        terms = lending.Terms(
+        terms = lending.TurnTerms(
             lane=lane.number,
             connections=connections,
             min_interval_s=max(group.limits.min_interval_s, group.interval_s),
@@ -338,7 +338,7 @@ class Lender:
         is_probe = pace.allowed(host.pace, now) == 1
         self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
-        self._totals.lent += len(turn.claims)
+        self._totals.n_lent += len(turn.claims)
         return turn
 
     def _with_cookies(self, claim: Claim) -> Claim:

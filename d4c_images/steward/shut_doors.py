@@ -16,17 +16,17 @@ from d4c_images.ledger.queue import shut_doors as table
 from d4c_images.model import Claim, ErrorType, Failure, Move, Outcome, Report, Status, Verdict
 from d4c_images.policy import shut_door as rules
 from d4c_images.policy.judge import MAX_DETAIL
-from d4c_images.policy.pace import ASKED, DAY_IS_OVER, News, Policy
-from d4c_images.policy.shut_door import Answer, Door, Kind
+from d4c_images.policy.pace import ASKED, DAY_IS_OVER, BlockPolicy, News
+from d4c_images.policy.shut_door import Answer, AnswerKind, Door
 from d4c_images.steward.hosts import Lease
 
-KEEP = 20_000  # hosts that are remembered; of more than that, those that were met first are forgotten unless they are shut
+HOSTS_REMEMBERED = 20_000  # of more than that, those that were met first are forgotten unless they are shut
 LEAST_PROBES = 3  # in vain, before a host is given up: not the first one after a pause of weeks
 UNSURE_S = 60.0  # at most, a host waits for the first answers of another one that it redirects everything to
 
 
 @dataclass(slots=True)
-class Seen:
+class DoorNews:
     """What some reports have shown."""
 
     shut: dict[int, str] = field(default_factory=dict)  # hosts that are to be left alone, and why
@@ -44,7 +44,7 @@ class Seen:
 class Doors:
     """The state of one run; what matters of it is in the ledger."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: BlockPolicy) -> None:
         self._policy = policy
         self._least_probes = LEAST_PROBES if policy.give_up_shut_s else 0
         self._doors: dict[int, Door] = {}
@@ -65,9 +65,9 @@ class Doors:
             del self._doors[host_id]
         return opened
 
-    def read(self, db: Connection, reports: list[Report], leases: Mapping[int, Lease], now: float) -> tuple[list[Report], Seen]:
+    def read(self, db: Connection, reports: list[Report], leases: Mapping[int, Lease], now: float) -> tuple[list[Report], DoorNews]:
         """The reports as they are to be settled. The outcomes of a report stand in the order in which its answers came."""
-        seen, gave = Seen(), set[int]()
+        seen, gave = DoorNews(), set[int]()
         for report in reports:
             lease = leases.get(report.lease_id)
             if lease is not None:
@@ -83,7 +83,7 @@ class Doors:
             return reports, seen
         return [_rewritten(report, leases.get(report.lease_id), seen) for report in reports], seen
 
-    def tell(self, seen: Seen, news_of: Mapping[int, News]) -> None:
+    def tell(self, seen: DoorNews, news_of: Mapping[int, News]) -> None:
         """Have the pace of hosts know it."""
         for host_id, why in seen.shut.items():
             if host_id in news_of:
@@ -106,7 +106,7 @@ class Doors:
                         self._picture(host_id, look)
                     else:
                         look.gave.add(host_id)
-            elif rules.kind_of(outcome.http_status or 0, verdict) is Kind.PAGE:
+            elif rules.kind_of(outcome.http_status or 0, verdict) is AnswerKind.PAGE:
                 self._page(db, outcome, outcome.http_status or 0, verdict, look)
         if look.named_until and (door := self._doors.get(host_id)) is not None:
             door.named_until = max(door.named_until, look.named_until)
@@ -124,7 +124,7 @@ class Doors:
 
     def _moved(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> None:
         """A redirect to a host that is shut says no more of the image than the page there. Another one ends a row of them."""
-        if move.refusal is not None and rules.kind_of(move.refusal.code, move.refusal.verdict) is Kind.PAGE:
+        if move.refusal is not None and rules.kind_of(move.refusal.code, move.refusal.verdict) is AnswerKind.PAGE:
             self._page(db, outcome, move.refusal.code, move.refusal.verdict, look)  # the image itself goes on all the same
         if not outcome.requests or move.redirect_url is None:
             return
@@ -176,7 +176,7 @@ class Doors:
                 seen.unsure |= dict.fromkeys(target.led_by, 0.0)
         return lead
 
-    def _end_lead(self, host_id: int, seen: Seen) -> None:
+    def _end_lead(self, host_id: int, seen: DoorNews) -> None:
         lead = self._leads.pop(host_id, None)
         if lead is not None and lead.n_row >= rules.UNSIGNED:
             seen.unsure[host_id], seen.trusted[host_id] = 0.0, ""
@@ -186,7 +186,7 @@ class Doors:
     def _target(self, db: Connection, name: str) -> _Target:
         target = self._targets.get(name)
         if target is None:
-            if len(self._targets) >= KEEP:
+            if len(self._targets) >= HOSTS_REMEMBERED:
                 del self._targets[next(iter(self._targets))]
             is_well = table.has_given_by_name(db, name)
             target = self._targets[name] = _Target(is_well, is_well)
@@ -201,9 +201,9 @@ class Doors:
         if target is not None and (outcome.unfolding is not None or (verdict is not None and not verdict.unreachable)):
             target.n_answers += 1
             gives = outcome.unfolding is not None or (verdict is not None and verdict.status is Status.SUCCESS)
-            target.is_well |= gives or outcome.http_status in rules.MISSING
+            target.is_well |= gives or outcome.http_status in rules.MISSING_CODES
 
-    def _decide(self, name: str, seen: Seen, now: float) -> None:
+    def _decide(self, name: str, seen: DoorNews, now: float) -> None:
         """What is to be had where redirects lead, as far as is known. Who redirects there goes on, or is asked for one image."""
         target = self._targets.get(name)
         if target is None:
@@ -235,7 +235,7 @@ class Doors:
             if not is_evidence:
                 return
             door = self._meet(db, host_id, has_given=host_id in look.gave)
-            if len(self._numbers) > 2 * KEEP:
+            if len(self._numbers) > 2 * HOSTS_REMEMBERED:
                 self._numbers = {name: number for name, number in self._numbers.items() if number in self._doors}
             self._numbers[look.lease.host.name] = host_id
         was_kept = door.is_to_keep
@@ -278,7 +278,7 @@ class Doors:
             look.seen.lost[host_id] = Failure(_shut_out(answer.verdict), answer.code, 0)
 
     def _meet(self, db: Connection, host_id: int, *, has_given: bool) -> Door:
-        if len(self._doors) >= KEEP:
+        if len(self._doors) >= HOSTS_REMEMBERED:
             old = next((known for known, door in self._doors.items() if not door.is_shut), None)
             if old is not None:
                 del self._doors[old]
@@ -286,7 +286,7 @@ class Doors:
         door = self._doors[host_id] = Door(has_given or table.has_given(db, host_id))
         return door
 
-    def _recall(self, db: Connection, host_id: int, seen: Seen, now: float) -> None:
+    def _recall(self, db: Connection, host_id: int, seen: DoorNews, now: float) -> None:
         """Images that the page has failed in earlier reports come back."""
         door = self._doors[host_id]
         if not door.suspects:
@@ -324,7 +324,7 @@ class _Look:
     """One report, as it is being read."""
 
     lease: Lease
-    seen: Seen
+    seen: DoorNews
     gave: set[int]  # hosts that have given a picture, and are not remembered
     now: float
     named_until: float = 0.0  # the end of the longest wait that the host has named
@@ -363,7 +363,7 @@ def _shut_out(verdict: Verdict) -> Verdict:
     )
 
 
-def _rewritten(report: Report, lease: Lease | None, seen: Seen) -> Report:
+def _rewritten(report: Report, lease: Lease | None, seen: DoorNews) -> Report:
     shut_out = None if lease is None else seen.shut_out.get(lease.host.host_id)
     if lease is None or not shut_out:
         return report
@@ -377,7 +377,7 @@ def _rewritten(report: Report, lease: Lease | None, seen: Seen) -> Report:
     )
 
 
-def _waiting(outcome: Outcome, url_no: int, seen: Seen) -> Outcome:
+def _waiting(outcome: Outcome, url_no: int, seen: DoorNews) -> Outcome:
     """The outcome of an image whose host is shut."""
     if outcome.move is not None and outcome.image_id in seen.redirected:
         verdict = _shut_out(seen.redirected[outcome.image_id])

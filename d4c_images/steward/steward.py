@@ -19,18 +19,17 @@ from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import deferred, giving_up, lending, pacing, refetching, settling, wishes
 from d4c_images.ledger.queue.placeholders import Watch
-from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Verdict
+from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Totals, Verdict
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward import feedback
-from d4c_images.steward.hosts import Group, Host, Roster, Scope
-from d4c_images.steward.lender import Lender
-from d4c_images.steward.shut_doors import Doors, Seen
-from d4c_images.steward.survey import Survey
-from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Totals, Watcher
+from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
+from d4c_images.steward.lender import TICK_S, Lender
+from d4c_images.steward.shut_doors import DoorNews, Doors
+from d4c_images.steward.survey import HostSurvey
+from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
 from d4c_images.system import clocks
 
-TICK_S = 0.25
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3
@@ -91,7 +90,7 @@ class Steward:
 
     def _survey(self) -> None:
         """Take all hosts with work into the agenda, some at a time."""
-        survey, low = Survey(self._hosts, self._lender.agenda, self._started_at), 0
+        survey, low = HostSurvey(self._hosts, self._lender.agenda, self._started_at), 0
         for high in survey.steps(self._ledger.connection):
             with self._ledger.transaction() as db:
                 pacing.forget_old_bytes(db, self._started_at, low, high)
@@ -172,7 +171,7 @@ class Steward:
             while self._lender.resting:
                 self._tell_blocked([self._lender.resting.pop()], now)
 
-    def _end(self, groups: Collection[Group]) -> None:
+    def _end(self, groups: Collection[PolitenessGroup]) -> None:
         """Have workers start nothing more of what was lent to hosts of these groups."""
         if not groups:
             return
@@ -220,8 +219,9 @@ class Steward:
             self._lender.call(group, now)
         for host in drawn.stirred.union(grown):
             self._lender.look_again(host, now)
-        self._add(settled)
-        self._totals.failed -= seen.n_back
+        self._totals.add(settled.totals)
+        self._ledger.n_done += settled.totals.n_settled
+        self._totals.n_failed -= seen.n_back
         self._silence.lost |= seen.lost
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
@@ -233,7 +233,7 @@ class Steward:
             if (host := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(host.name, seen.shut[host_id])
 
-    def _be_unsure(self, seen: Seen, now: float) -> None:
+    def _be_unsure(self, seen: DoorNews, now: float) -> None:
         """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""
         for host_id, to in seen.trusted.items():
             if (host := self._hosts.get(host_id)) is not None:
@@ -271,7 +271,7 @@ class Steward:
                 host = self._hosts.load(db, host_id, now)
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES - n_images, now)
                 grown |= set(self._know(db, given.moved_to, now))
-                self._totals.failed += given.n_failed
+                self._totals.n_failed += given.n_failed
                 self._hosts.changed(host_id)
                 n_dropped = 0
                 if given.n == 0 and self._plan.refetch:
@@ -306,7 +306,7 @@ class Steward:
 
     def _bury(self, death: Died) -> list[Report]:
         """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
-        self._totals.worker_deaths += 1
+        self._totals.n_worker_deaths += 1
         self._watcher.worker_died(death.why)
         self._lender.left(death.worker)
         held = {lease_id: lease for lease_id, lease in self._lender.leases.items() if lease.worker == death.worker}
@@ -335,21 +335,6 @@ class Steward:
         verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
 
-    def _add(self, settled: settling.Settled) -> None:
-        totals = self._totals
-        totals.settled += settled.n_settled
-        self._ledger.n_done += settled.n_settled
-        totals.success += settled.n_success
-        totals.adopted += settled.n_adopted
-        totals.failed += settled.n_failed
-        totals.retries += settled.n_retry
-        totals.late += settled.n_late
-        totals.same += settled.n_same
-        totals.changed += settled.n_changed
-        totals.not_again += settled.n_not_again
-        totals.stored_bytes += settled.stored_bytes
-        totals.received_bytes += settled.received_bytes
-
     def _retry_wait_s(self, attempts: int) -> float:
         return pace.retry_wait_s(attempts, self._plan.retry_base_s, self._plan.retry_cap_s, self._random.random())
 
@@ -369,7 +354,7 @@ class Steward:
             self._last_snapshot_at = now
 
     def _go_by_wishes(self, taken: Collection[wishes.Wish], now: float) -> None:
-        groups: set[Group] = set()
+        groups: set[PolitenessGroup] = set()
         with self._ledger.transaction() as db:
             if any(wish.what in (wishes.SET, wishes.UNSET) for wish in taken):
                 changed = feedback.go_by_limits(db, self._hosts, now)
@@ -451,7 +436,7 @@ class Steward:
             now,
             self._started_at,
             replace(self._totals),
-            from_counters.image_counts(db, refetch=self._plan.refetch),
+            from_counters.image_counts(db.execute, refetch=self._plan.refetch),
             tuple(from_counters.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
             {

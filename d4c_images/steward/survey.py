@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.ledger.queue import pacing
+from d4c_images.ledger.rows.extent import top_host
 from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits
 from d4c_images.steward.host_queue import Agenda
-from d4c_images.steward.hosts import ALONE, NOT_OURS, Group, Roster
+from d4c_images.steward.hosts import ALONE, NOT_OURS, PolitenessGroup, Roster
 from d4c_images.system import clocks
 
 
-class Survey:
+class HostSurvey:
     """One look. `answered_at`: when any host has last answered, by the ledger."""
 
     def __init__(self, roster: Roster, agenda: Agenda, now: float) -> None:
@@ -39,7 +40,7 @@ class Survey:
         roster = self._roster
         roster.go_by(db)
         roster.known_groups = pacing.load_groups(db)
-        n = pacing.last_host_id(db) + 1  # room for all at once: arrays that grow leave holes behind
+        n = top_host(db.execute) + 1  # room for all at once: arrays that grow leave holes behind
         roster.grow(n)
         self._agenda.grow(n)
         for rows in pacing.all_hosts(db, pace.UNKNOWN_LATENCY_S, refetch=roster.scope.refetch):
@@ -87,7 +88,7 @@ class Survey:
         when = max(self._now, row.blocked_until, row.paused_until + self._pauses_off_s)
         members.add(row, row.n_left if is_ours else 0, when, self._now)
 
-    def _close(self, group: Group, members: _Members) -> None:
+    def _close(self, group: PolitenessGroup, members: _Members) -> None:
         """What its members have been through is the group's; they wait for each other, those with most images first."""
         group.n_left = members.n_left
         if members.n_requests:

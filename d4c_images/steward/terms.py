@@ -10,12 +10,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from d4c_images.ledger.questions import from_counters
-from d4c_images.model import Orders, Report
+from d4c_images.model import Orders, Report, Totals
 from d4c_images.policy.limits import HostTable
-from d4c_images.policy.pace import Policy
+from d4c_images.policy.pace import BlockPolicy
 from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 
-SILENCE_S = 30.0
+LOST_WORKER_ASKS_S = 30.0
 """A worker on another node that is out of touch for so long ends by itself, with all its requests, and is taken for dead."""
 
 
@@ -34,9 +34,9 @@ class Plan:
     deadline: float | None = None  # unix time: lend nothing after it
     grace_s: float = 60.0  # for requests in flight when the run drains
     hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
-    lost_ask_s: float = SILENCE_S  # workers of a cluster's run that died may go on asking for so long
+    lost_ask_s: float = LOST_WORKER_ASKS_S  # workers of a cluster's run that died may go on asking for so long
     max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
-    breaker: Policy = field(default_factory=Policy)
+    breaker: BlockPolicy = field(default_factory=BlockPolicy)
     placeholders: PlaceholderList = field(default_factory=PlaceholderList)  # known ones
     placeholder_records: int = MIN_RECORDS  # the same bytes for so many records of a host are one
 
@@ -48,25 +48,6 @@ class Ending(StrEnum):
     LIMIT = "the limit of images is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
-
-
-@dataclass(slots=True)
-class Totals:
-    """What this run has done so far."""
-
-    settled: int = 0
-    success: int = 0
-    adopted: int = 0
-    failed: int = 0
-    retries: int = 0
-    late: int = 0
-    stored_bytes: int = 0
-    received_bytes: int = 0
-    lent: int = 0
-    worker_deaths: int = 0
-    same: int = 0  # stored images that were asked for again, and are as they were
-    changed: int = 0  # ... and were not: their new bytes are stored
-    not_again: int = 0  # ... and could not be had
 
 
 @dataclass(frozen=True, slots=True)

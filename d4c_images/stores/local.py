@@ -20,7 +20,7 @@ from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, partial
 from d4c_images.stores.partial import (
     FilePartial,
-    Numbers,
+    ImageNumbers,
     Root,
     clear_partials,
     names_in,
@@ -43,7 +43,7 @@ def folder_of(gbif_id: int) -> str:
     return "/".join(part for part in (digits[:3], digits[3:6]) if part)
 
 
-def sweep_part(root: Path, numbers: Numbers, lease_id: int) -> None:
+def sweep_part(root: Path, numbers: ImageNumbers, lease_id: int) -> None:
     """Remove what somebody has left of an image under a lease that nobody holds any more."""
     part = root / folder_of(numbers.gbif_id) / part_name(stem_of(*numbers), lease_id)
     with naming(part), suppress(FileNotFoundError, NotADirectoryError):

@@ -17,15 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from d4c_images.stores.partial import PARTS, Numbers, names_in, naming, numbers_of
+from d4c_images.stores.partial import PARTS_FOLDER, ImageNumbers, names_in, naming, numbers_of
 
 SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as first commits wrote it
 PROBE = re.compile(r"\.d4c-images\.\d+\.(?:lock-)?probe")
 DRAFT = re.compile(r"\..+\.(?:csv|parquet)\.\d+\.part")
 PART = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
-AT_ONCE = 1_000
+MARKS_AT_ONCE = 1_000
 
-IsOurs = Callable[[Sequence[Numbers]], Sequence[bool]]
+IsOurs = Callable[[Sequence[ImageNumbers]], Sequence[bool]]
 
 
 def is_mark(name: str) -> bool:
@@ -69,15 +69,15 @@ def sweep_parts(root: Path, token: str, is_ours: IsOurs) -> None:
     did. For the ledger's owner, while no worker has anything to do. Bodies on their way into files lie beside those
     (`local.sweep_part`).
     """
-    for name in names_in(root / PARTS / token):
+    for name in names_in(root / PARTS_FOLDER / token):
         if PART.fullmatch(name):
-            _remove(root / PARTS / token / name)
-    old = [(name, numbers_of(found[1])) for name in names_in(root / PARTS) if (found := PART.fullmatch(name))]
-    for at in range(0, len(old), AT_ONCE):
-        some = old[at : at + AT_ONCE]
+            _remove(root / PARTS_FOLDER / token / name)
+    old = [(name, numbers_of(found[1])) for name in names_in(root / PARTS_FOLDER) if (found := PART.fullmatch(name))]
+    for at in range(0, len(old), MARKS_AT_ONCE):
+        some = old[at : at + MARKS_AT_ONCE]
         for (name, _), goes in zip(some, is_ours([numbers for _, numbers in some]), strict=True):
             if goes:
-                _remove(root / PARTS / name)
+                _remove(root / PARTS_FOLDER / name)
 
 
 def _remove(path: Path) -> None:

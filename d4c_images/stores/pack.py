@@ -24,7 +24,7 @@ from d4c_images.model import Blob
 from d4c_images.stores import Keep, Place, Store, partial, shard
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.partial import (
-    PARTS,
+    PARTS_FOLDER,
     FilePartial,
     Root,
     clear_partials,
@@ -38,14 +38,14 @@ from d4c_images.stores.partial import (
 )
 from d4c_images.stores.reading import holds
 
-FOLDER = "packs"
+PACKS_FOLDER = "packs"
 SHARD_BYTES = 10**9
 COPY_BYTES = 1 << 20
 SHARD_NAME = re.compile(r"([0-9a-f]{8})-(\d+)\.tar")
 
 
 @dataclass(frozen=True, slots=True)
-class Packing:
+class PackSettings:
     """How a ledger's images are packed; pickles."""
 
     token: str  # 8 hexadecimal digits, in the name of each shard: two ledgers never touch each other's
@@ -54,10 +54,10 @@ class Packing:
 
 def shard_names(root: Path, token: str) -> list[str]:
     """The names in `packs/` of the shards of one ledger, in order."""
-    return [name for name in names_in(root / FOLDER) if (found := SHARD_NAME.fullmatch(name)) and found[1] == token]
+    return [name for name in names_in(root / PACKS_FOLDER) if (found := SHARD_NAME.fullmatch(name)) and found[1] == token]
 
 
-def open_store(root: Path, packing: Packing | None) -> Store:
+def open_store(root: Path, packing: PackSettings | None) -> Store:
     """A store of shards, or where nothing is to be packed of files."""
     return LocalStore(root) if packing is None else PackStore(root, packing)
 
@@ -65,11 +65,11 @@ def open_store(root: Path, packing: Packing | None) -> Store:
 class PackStore:
     """A `Store` of tar shards. Its finds are plain files, which `confirm` packs."""
 
-    def __init__(self, root: Path, packing: Packing) -> None:
+    def __init__(self, root: Path, packing: PackSettings) -> None:
         self._top = Root(root)
         self._root = root
         self._packing = packing
-        self._parts = f"{PARTS}/{packing.token}"
+        self._parts = f"{PARTS_FOLDER}/{packing.token}"
         self._files = LocalStore(root)
         self._shard: _Shard | None = None
         self._one = threading.Lock()
@@ -170,7 +170,7 @@ class _Shard:
     def __init__(self, top: Root, token: str) -> None:
         self._top = top
         self._token = token
-        self._path = top.path / FOLDER
+        self._path = top.path / PACKS_FOLDER
         self._fd: int | None = None
         self._is_named = False  # its name is on the disk
         self.end = 0  # of its last sample
@@ -230,9 +230,9 @@ class _Shard:
         """Under the next number that nobody has: whoever makes a file in this way knows that no one else has made it."""
         names = shard_names(self._top.path, self._token)
         number = 1 + max((int(name[len(self._token) + 1 : -len(".tar")]) for name in names), default=-1)
-        self._top.make(self._top.path / FOLDER)
+        self._top.make(self._top.path / PACKS_FOLDER)
         while True:
-            self._path = self._top.path / FOLDER / f"{self._token}-{number:06d}.tar"
+            self._path = self._top.path / PACKS_FOLDER / f"{self._token}-{number:06d}.tar"
             try:
                 return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             except FileExistsError:

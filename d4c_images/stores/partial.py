@@ -14,8 +14,8 @@ from typing import NamedTuple
 from d4c_images.errors import StoreError
 from d4c_images.stores import Partial
 
-PARTS = "packs/parts"  # bodies on their way into shards, in a folder for each ledger; at first they lay here themselves
-HELD_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush`
+PARTS_FOLDER = "packs/parts"  # bodies on their way into shards, in a folder for each ledger; at first they lay here themselves
+SMALL_BODY_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush`
 
 fsync = os.fsync
 rename = os.replace
@@ -35,7 +35,7 @@ def guard(check: Callable[[], object]) -> None:
     _guard = check
 
 
-class Numbers(NamedTuple):
+class ImageNumbers(NamedTuple):
     """What the name of an image's file says."""
 
     gbif_id: int
@@ -51,9 +51,9 @@ def part_name(stem: str, lease_id: int) -> str:
     return f".{stem}.{lease_id}.part"
 
 
-def numbers_of(stem: str) -> Numbers:
+def numbers_of(stem: str) -> ImageNumbers:
     gbif_id, image_no, *revision = stem.split("-")
-    return Numbers(int(gbif_id), int(image_no), int(revision[0].removeprefix("r")) if revision else 0)
+    return ImageNumbers(int(gbif_id), int(image_no), int(revision[0].removeprefix("r")) if revision else 0)
 
 
 @contextmanager
@@ -121,7 +121,7 @@ class FilePartial:
         self._held = b""  # written, but not in the file yet: a small body is there with its first write
 
     def write(self, body: bytes, /) -> None:
-        if self._fd is None and not self._held and len(body) <= HELD_BYTES:
+        if self._fd is None and not self._held and len(body) <= SMALL_BODY_BYTES:
             self._held = body
             return
         self.flush()

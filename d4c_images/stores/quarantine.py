@@ -14,12 +14,12 @@ from d4c_images.stores import Place
 from d4c_images.stores.partial import naming, sync_path
 from d4c_images.stores.reading import extension_of, pieces
 
-FOLDER = ".placeholders"
+QUARANTINE_FOLDER = ".placeholders"
 
 
 class Aside:
     def __init__(self, root: Path) -> None:
-        self._root, self._folder = root, root / FOLDER
+        self._root, self._folder = root, root / QUARANTINE_FOLDER
 
     def keep(self, place: Place, size_bytes: int, sha256: bytes) -> None:
         """Have a durable copy of a stored image. Nothing happens where there is one already, or the file is gone."""

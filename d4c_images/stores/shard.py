@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from d4c_images.model import Blob
-from d4c_images.stores.partial import Numbers
+from d4c_images.stores.partial import ImageNumbers
 
-BLOCK = 512
-END = bytes(2 * BLOCK)
+TAR_BLOCK_BYTES = 512
+END = bytes(2 * TAR_BLOCK_BYTES)
 STEM = re.compile(r"\d{1,18}-\d{2,9}(?:-r[1-9]\d{0,8})?")
 
 
@@ -44,11 +44,11 @@ class Sample(NamedTuple):
 
 def up(offset: int) -> int:
     """The first block's begin from `offset` on."""
-    return -(-offset // BLOCK) * BLOCK
+    return -(-offset // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
 
 
 def padding(size_bytes: int) -> bytes:
-    return bytes(-size_bytes % BLOCK)
+    return bytes(-size_bytes % TAR_BLOCK_BYTES)
 
 
 def head(stem: str, extension: str, size_bytes: int, mtime: int, told: bytes) -> bytes:
@@ -56,7 +56,7 @@ def head(stem: str, extension: str, size_bytes: int, mtime: int, told: bytes) ->
     return _header(f"{stem}.json", len(told), mtime) + told + padding(len(told)) + _header(f"{stem}.{extension}", size_bytes, mtime)
 
 
-def told(numbers: Numbers, blob: Blob | None, url: str | None) -> bytes:
+def told(numbers: ImageNumbers, blob: Blob | None, url: str | None) -> bytes:
     """The JSON of a sample: what the one who fetched it knows. Licences belong to records, and are in the ledger."""
     values: dict[str, object] = {"gbif_id": numbers.gbif_id, "image_no": numbers.image_no}
     if numbers.revision:
@@ -85,7 +85,7 @@ def samples(fd: int, start: int, size: int) -> Iterator[Sample]:
 
 def sample_at(fd: int, offset: int) -> Sample | None:
     """The image whose bytes begin at `offset`, by its own header."""
-    found = _member(fd, offset - BLOCK, os.fstat(fd).st_size) if offset >= BLOCK else None
+    found = _member(fd, offset - TAR_BLOCK_BYTES, os.fstat(fd).st_size) if offset >= TAR_BLOCK_BYTES else None
     if found is None:
         return None
     stem, _, extension = found[0].rpartition(".")
@@ -106,9 +106,9 @@ def _header(name: str, size_bytes: int, mtime: int) -> bytes:
 def _member(fd: int, at: int, size: int) -> tuple[str, int, int] | None:
     """Name, offset and size of the whole member that begins at `at`."""
     try:
-        member = tarfile.TarInfo.frombuf(os.pread(fd, BLOCK, at), "utf-8", "surrogateescape")
+        member = tarfile.TarInfo.frombuf(os.pread(fd, TAR_BLOCK_BYTES, at), "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         return None
-    offset = at + BLOCK
+    offset = at + TAR_BLOCK_BYTES
     is_whole = member.isreg() and member.size >= 0 and up(offset + member.size) <= size
     return (member.name, offset, member.size) if is_whole else None

@@ -14,14 +14,14 @@ from pathlib import Path
 from d4c_images import crash
 from d4c_images.stores import Keep, partial, shard
 from d4c_images.stores.local import LocalStore
-from d4c_images.stores.pack import FOLDER, shard_names
-from d4c_images.stores.partial import Numbers, naming, numbers_of, write_all
+from d4c_images.stores.pack import PACKS_FOLDER, shard_names
+from d4c_images.stores.partial import ImageNumbers, naming, numbers_of, write_all
+from d4c_images.stores.reading import CHUNK_BYTES
 from d4c_images.stores.shard import Sample
 
-Wanted = Callable[[Sequence[Numbers]], Sequence[bool]]
+Wanted = Callable[[Sequence[ImageNumbers]], Sequence[bool]]
 
-GROUP = 32
-CHUNK_BYTES = 1 << 20
+SHARDS_AT_ONCE = 32
 
 
 def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int:
@@ -34,11 +34,11 @@ def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int
     """
     n = 0
     for name in shard_names(root, token):
-        path = root / FOLDER / name
+        path = root / PACKS_FOLDER / name
         with naming(path):
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                n += _mend(root, path, fd, shard.up(ends.get(f"{FOLDER}/{name}", 0)), wanted)
+                n += _mend(root, path, fd, shard.up(ends.get(f"{PACKS_FOLDER}/{name}", 0)), wanted)
             finally:
                 os.close(fd)
     return n
@@ -68,9 +68,9 @@ def _mend(root: Path, path: Path, fd: int, end: int, wanted: Wanted) -> int:
 def _lay_out(root: Path, fd: int, samples: Sequence[Sample]) -> None:
     store = LocalStore(root)
     try:
-        for at in range(0, len(samples), GROUP):
+        for at in range(0, len(samples), SHARDS_AT_ONCE):
             keeps = []
-            for sample in samples[at : at + GROUP]:
+            for sample in samples[at : at + SHARDS_AT_ONCE]:
                 numbers = numbers_of(sample.stem)
                 part = store.begin(numbers.gbif_id, numbers.image_no, 0, numbers.revision)
                 for at_byte in range(0, sample.size_bytes, CHUNK_BYTES):

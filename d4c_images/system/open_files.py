@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from d4c_images.errors import UsageError
 
 MOST = 1 << 16
-MAX_WAITING = 64  # images fetched, but not yet kept: more of them would be lost by a kill
-KEPT = 28  # for Python, its libraries, the threads that decode and those that make images durable
+MAX_IMAGES_WAITING = 64  # images fetched, but not yet kept: more of them would be lost by a kill
+FILES_FOR_OTHERS = 28  # for Python, its libraries, the threads that decode and those that make images durable
 PER_CONNECTION = 4  # the wake-up of its lane (2), itself, the body on its way
 PER_OPENING = 3  # its look-up (2), and a second one that is tried beside it (RFC 8305)
 OPENING = 32  # as many, or fewer, are opened at one moment
@@ -46,8 +46,8 @@ def raise_limit() -> int:
 
 def budget(n_files: int) -> Budget:
     """What so many files are enough for."""
-    rest = max(0, n_files - KEPT)
-    waiting = min(MAX_WAITING, rest // WAITING_SHARE)
+    rest = max(0, n_files - FILES_FOR_OTHERS)
+    waiting = min(MAX_IMAGES_WAITING, rest // WAITING_SHARE)
     rest -= waiting
     opening = min(OPENING, rest // (PER_CONNECTION + PER_OPENING))
     return Budget(n_files, waiting, (rest - opening * PER_OPENING) // PER_CONNECTION if opening == OPENING else opening)

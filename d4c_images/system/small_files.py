@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-MOST_BYTES = 16 << 20
+SMALL_FILE_BYTES = 16 << 20
 
 
-def text_of(path: Path, most_bytes: int = MOST_BYTES) -> str:
+def text_of(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> str:
     """A text in UTF-8. Raises `OSError`, and `ValueError` if it is longer or no text."""
     with path.open("rb") as file:
         body = file.read(most_bytes + 1)
@@ -18,7 +18,7 @@ def text_of(path: Path, most_bytes: int = MOST_BYTES) -> str:
     return body.decode("utf-8")
 
 
-def json_of(path: Path, most_bytes: int = MOST_BYTES) -> Any:
+def json_of(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> Any:
     """What stands in a JSON file. Raises `OSError`, and `ValueError` for whatever is wrong with it."""
     try:
         return json.loads(text_of(path, most_bytes))

@@ -14,5 +14,9 @@ def show_what_can_be_shown() -> None:
 
 
 def clean(text: str) -> str:
-    """Text of strangers on one line, with nothing in it that a terminal would obey."""
+    """Text of strangers on one line, with nothing in it that a terminal would obey or could not draw.
+
+    Stricter than `judge.in_one_line`, which makes what is stored: here joiners of letters, private characters and those that this
+    Python's Unicode does not know are blanks, too, since nobody knows how a terminal draws them.
+    """
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

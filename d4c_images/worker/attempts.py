@@ -29,14 +29,14 @@ from d4c_images.model import (
     Verdict,
 )  # fmt: skip
 from d4c_images.policy import conditional, rate_limits, robots, waits
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.worker import iiif_documents
 from d4c_images.worker.lanes import Attempt, Clock, Lane
 from d4c_images.worker.threads import Beside, Slow
-from d4c_images.worker.verify import Examiner, Found
+from d4c_images.worker.verify import Examiner, FoundImage
 
-PACKAGE = Path(__file__).parents[1]
+CODE_FOLDER = Path(__file__).parents[1]
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
 SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
@@ -49,7 +49,7 @@ class Attempts:
     """The attempts under way in one worker."""
 
     def __init__(
-        self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock, beside: Beside,
+        self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: CodePolicy, clock: Clock, beside: Beside,
         end_host: Callable[[str], None],
     ) -> None:  # fmt: skip
         """`end_host` has nothing more started of a host's turns."""
@@ -303,14 +303,14 @@ class Attempts:
         else:
             self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
 
-    def _on_looked(self, attempt: Attempt, future: Future[Found | None]) -> None:
+    def _on_looked(self, attempt: Attempt, future: Future[FoundImage | None]) -> None:
         found = future.result()
         if found is None:
             self._go_on(attempt, attempt.url, attempt.url_no, attempt.hops)
         else:
             self.settle(attempt, verdict=found.verdict, blob=found.blob, url_no=attempt.url_no, adopted=True)
 
-    def _on_examined(self, attempt: Attempt, future: Future[Found | Verdict]) -> None:
+    def _on_examined(self, attempt: Attempt, future: Future[FoundImage | Verdict]) -> None:
         found = future.result()
         if isinstance(found, Verdict):
             self._failed(attempt, found, attempt.reply.code if attempt.reply else OwnCode.OTHER)
@@ -319,7 +319,7 @@ class Attempts:
         keep = Keep(attempt.part, found.extension, attempt.claim.may_be_stored, found.blob, url)
         self._beside.keep(keep, partial(self._on_kept, attempt, found))
 
-    def _on_kept(self, attempt: Attempt, found: Found, place: Place | None) -> None:
+    def _on_kept(self, attempt: Attempt, found: FoundImage, place: Place | None) -> None:
         if place is None:  # a newer lease has taken it away, and will tell
             self.settle(attempt)
             return
@@ -403,8 +403,8 @@ def _unforeseen(error: Exception) -> str:
     """For whoever reads the ledger, and for whoever has to find the fault."""
     if isinstance(error, OSError) and error.strerror:
         return f"the machine failed while the image was worked on: {error.strerror}"
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if PACKAGE in Path(frame.filename).parents]
-    place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(PACKAGE)}" if places else ""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if CODE_FOLDER in Path(frame.filename).parents]
+    place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(CODE_FOLDER)}" if places else ""
     return f"a fault of this program ended the attempt{place}: please report it"
 
 

@@ -26,7 +26,7 @@ class Clock:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class OpenTurn:
     """A turn that is being worked."""
 
     turn: Turn
@@ -65,7 +65,7 @@ class Lane:
 
     key: tuple[str, int]  # host, lane
     connections: Connections
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[OpenTurn] = field(default_factory=list)
     ready: deque[Attempt] = field(default_factory=deque)  # for their next request
     in_flight: dict[Request, Attempt] = field(default_factory=dict)
     speed: pace.Speed = field(default_factory=pace.Speed)  # how wide it is asked, within the turn's connections
@@ -74,7 +74,7 @@ class Lane:
     interval_s: float = 0.0  # between two requests, as the server's answers ask for
     n_troubles: int = 0  # in a row
     has_given: bool = False  # a picture
-    page: shut_door.Page | None = None  # that different images have brought
+    page: shut_door.PageFingerprint | None = None  # that different images have brought
     n_same: int = 0  # of them, in a row
     leads_to: str = ""  # another host, by the latest redirects
     n_led: int = 0  # of them, in a row
@@ -86,7 +86,7 @@ class Lane:
     def host(self) -> str:
         return self.key[0]
 
-    def add(self, job: Job) -> None:
+    def add(self, job: OpenTurn) -> None:
         """The turn that follows: a lane that has grown stays as wide, as far as the turn allows."""
         turn = job.turn
         self.group = turn.group or turn.host
@@ -112,7 +112,7 @@ class Lane:
     def has_met_page(self, code: int, verdict: Verdict, url: str) -> bool:
         """Something else has come than a picture. Says whether it is time to hear first what the steward makes of so many alike."""
         promises = self.has_given or shut_door.names_picture(url)
-        is_page = shut_door.kind_of(code, verdict) is shut_door.Kind.PAGE
+        is_page = shut_door.kind_of(code, verdict) is shut_door.AnswerKind.PAGE
         if not is_page or not shut_door.may_be_shut(code, verdict.sign, promises=promises):
             return False
         page = shut_door.page_of(code, verdict.detail)
@@ -153,7 +153,7 @@ class Attempt:
     """A claim under way: one candidate after the other, one request after the other."""
 
     claim: Claim
-    job: Job
+    job: OpenTurn
     lane: Lane
     part: Partial
     url: str  # what is asked now

@@ -8,30 +8,27 @@ in `threads`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from d4c_images.fetch import Fetcher
-from d4c_images.model import Orders, Outcome, Report
-from d4c_images.policy.judge import Policy
+from d4c_images.model import Feed, Orders, Outcome, Report
+from d4c_images.policy.judge import CodePolicy
 from d4c_images.stores import Store
 from d4c_images.worker.attempts import Attempts
-from d4c_images.worker.lanes import Attempt, Clock, Job, Lane
+from d4c_images.worker.lanes import Attempt, Clock, Lane, OpenTurn
 from d4c_images.worker.threads import Beside
 from d4c_images.worker.verify import Examiner
 
 __all__ = ["Clock", "Feed", "work"]
 
-Feed = Callable[[float], Orders]
-"""Waits at most so many seconds for orders; `drain` and `closed` stay true once they were."""
-
 IDLE_S = 0.25  # wait for orders while there is nothing to do
-LOOK_S = 0.05  # look for orders, and at every lane, so often while there is
+LANES_POLL_S = 0.05  # look for orders, and at every lane, so often while there is
 REPORT_S = 0.5
 MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
 LONG_REST_S = 20.0  # a lane that has to rest for longer, and for more than its interval, gives its place back
 
 
-def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> Iterator[Report]:
+def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: CodePolicy, clock: Clock) -> Iterator[Report]:
     """Work on turns until the feed says `closed` and none is left. Yields what has become of their claims, again and again.
 
     `drain` releases what has not been started; `drain` with `closed` gives up what is in flight as well. Raises `StoreError`
@@ -45,7 +42,7 @@ def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy:
 
 
 class _Worker:
-    def __init__(self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: Policy, clock: Clock) -> None:
+    def __init__(self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: CodePolicy, clock: Clock) -> None:
         self._fetcher = fetcher
         self._examiner = examiner
         self._clock = clock
@@ -67,7 +64,7 @@ class _Worker:
                 now = self._clock.monotonic()  # it may have waited
                 self._take(orders)
                 self._end_turns(orders)
-                self._look_at = now + LOOK_S
+                self._look_at = now + LANES_POLL_S
                 self._attempts.stirred.update(self._lanes.values())
             for lane in list(self._attempts.stirred):
                 self._start_due(lane, now)
@@ -92,7 +89,7 @@ class _Worker:
             if lane is None:
                 lane = self._lanes[key] = Lane(key, self._fetcher.connections(turn.connections))
                 lane.next_start = self._rests.pop(key, 0.0)
-            lane.add(Job(turn, deque(turn.claims)))
+            lane.add(OpenTurn(turn, deque(turn.claims)))
 
     def _end_turns(self, orders: Orders) -> None:
         now = self._clock.steady()
@@ -108,7 +105,7 @@ class _Worker:
                     self._attempts.settle(attempt)
                 lane.in_flight.clear()
 
-    def _end(self, lane: Lane, job: Job, *, spares_bodies: bool) -> None:
+    def _end(self, lane: Lane, job: OpenTurn, *, spares_bodies: bool) -> None:
         """Start nothing more of this turn, but for the rest of bodies that broke off, where those are spared."""
         job.is_over |= not spares_bodies
         if job.unstarted:

@@ -15,7 +15,7 @@ from d4c_images import crash
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.system import open_files
 
-GROUP = 32  # images made durable together ...
+PUTS_AT_ONCE = 32  # images made durable together ...
 GROUP_S = 0.05  # ... or what has come together so long after the last group: a kill costs what is not yet kept
 WAITING_S = 0.25  # nothing more is asked for while more images wait than are decoded in this time
 FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
@@ -145,7 +145,7 @@ class Beside:
             return
         now = self._monotonic()
         is_soon = now < self._put_at + GROUP_S
-        if (self._n_out or more_may_come) and is_soon and len(self._verified) < GROUP:
+        if (self._n_out or more_may_come) and is_soon and len(self._verified) < PUTS_AT_ONCE:
             return
         self._put_at = now
         self._putting, self._verified = self._verified, []

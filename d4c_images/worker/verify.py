@@ -24,13 +24,13 @@ from d4c_images.worker.threads import Slow
 
 if TYPE_CHECKING:
     from d4c_images.decode import Decoder, Reduced
-    from d4c_images.decode.memory_budget import Room
+    from d4c_images.decode.memory_budget import MemoryBudget
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundImage:
     """An image that may be kept, or that stands in the store already (then its blob has a path)."""
 
     verdict: Verdict
@@ -47,19 +47,19 @@ class Examiner:
         self._max_edge = max_edge
         self._loading = threading.Lock()
         self._decoder: Decoder | None = None
-        self._room: Room | None = None
+        self._room: MemoryBudget | None = None
 
     def decoder(self) -> Decoder:
         with self._loading:
             if self._decoder is None:
                 from d4c_images.decode import Decoder
-                from d4c_images.decode.memory_budget import Room
+                from d4c_images.decode.memory_budget import MemoryBudget
 
-                self._room = Room()
+                self._room = MemoryBudget()
                 self._decoder = Decoder(max_edge=self._max_edge, room=self._room)
             return self._decoder
 
-    def examine(self, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> Found | Verdict | Slow:
+    def examine(self, reply: Reply, partial: Partial, published: PublishedHash | None = None) -> FoundImage | Verdict | Slow:
         return _quickly(examine, self.decoder(), reply, partial, published)
 
     def read(self, reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding | Verdict | Slow:
@@ -76,7 +76,7 @@ class Examiner:
 
         return act() if taken_bytes <= room.own_bytes else Slow(act)
 
-    def look(self, store: Store, claim: Claim) -> Found | Slow | None:
+    def look(self, store: Store, claim: Claim) -> FoundImage | Slow | None:
         return _quickly(look, self.decoder(), store, claim)
 
 
@@ -92,7 +92,7 @@ def _quickly(act: Callable[..., T], decoder: Decoder, *args: Any) -> T | Slow:
 
 def examine(
     decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None, *, may_take_long: bool = True
-) -> Found | Verdict:
+) -> FoundImage | Verdict:
     """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller if the decoder is to.
 
     `published` is the hash that the bytes should have; that they have another one is told, and decides nothing.
@@ -107,14 +107,14 @@ def examine(
     if decoder.max_edge is None:
         return found
     reduced = _smaller(decoder, partial.path, reply.sha256, found, may_take_long)
-    if isinstance(reduced, Found):
+    if isinstance(reduced, FoundImage):
         return replace(reduced, blob=replace(found.blob, original_sha256=reply.sha256))
     partial.rewrite(reduced.body)
     blob = Blob("", len(reduced.body), reduced.sha256, "image/jpeg", reduced.width, reduced.height, reply.sha256)
-    return Found(found.verdict, blob, "jpg", found.hash_matches)
+    return FoundImage(found.verdict, blob, "jpg", found.hash_matches)
 
 
-def _smaller(decoder: Decoder, path: Path, sha256: bytes, found: Found, may_take_long: bool) -> Reduced | Found:
+def _smaller(decoder: Decoder, path: Path, sha256: bytes, found: FoundImage, may_take_long: bool) -> Reduced | FoundImage:
     """A smaller JPEG of the original; or `found`, to be kept: flagged, unless it is such a JPEG already, or camera raw."""
     from d4c_images.decode import NotReduced
 
@@ -128,7 +128,7 @@ def _smaller(decoder: Decoder, path: Path, sha256: bytes, found: Found, may_take
     return reduced or found
 
 
-def _compared(found: Found, published: PublishedHash, sha256: bytes, path: Path) -> Found:
+def _compared(found: FoundImage, published: PublishedHash, sha256: bytes, path: Path) -> FoundImage:
     digest = sha256.hex()
     if published.function != "sha256":
         with path.open("rb") as file:
@@ -142,7 +142,7 @@ def _compared(found: Found, published: PublishedHash, sha256: bytes, path: Path)
     return replace(found, verdict=verdict, hash_matches=False)
 
 
-def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = True) -> Found | None:
+def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = True) -> FoundImage | None:
     """The file that a dead lease has stored for this claim, verified; None where there is none. All other leftovers go."""
     adopted = None
     for relative in store.find(claim.gbif_id, claim.image_no, claim.revision):
@@ -156,7 +156,7 @@ def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = 
     return adopted
 
 
-def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> Found | None:
+def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> FoundImage | None:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").digest()
         size_bytes = file.seek(0, os.SEEK_END)
@@ -174,7 +174,7 @@ def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> Found | N
         return found if original is None else None  # a smaller one from a run with `--max-edge`: this run wants originals
     if original is None:
         kept = _smaller(decoder, path, sha256, found, may_take_long)
-        if not isinstance(kept, Found):
+        if not isinstance(kept, FoundImage):
             return None  # an original from a run that kept originals: this run wants it smaller
         found = kept
     return replace(found, blob=replace(found.blob, original_sha256=original or sha256))
@@ -182,13 +182,13 @@ def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> Found | N
 
 def _open(
     decoder: Decoder, path: Path, head: bytes, tail: bytes, size_bytes: int, sha256: bytes, may_take_long: bool
-) -> Found | Verdict:
+) -> FoundImage | Verdict:
     sniffed = sniff_file(path, head, tail, size_bytes)
     result = decoder.check(path, sniffed, may_take_long=may_take_long)
     verdict = judge_decoded(result)
     if verdict.status is not Status.SUCCESS:
         return verdict
-    return Found(verdict, Blob("", size_bytes, sha256, sniffed.media_type, result.width, result.height), sniffed.extension)
+    return FoundImage(verdict, Blob("", size_bytes, sha256, sniffed.media_type, result.width, result.height), sniffed.extension)
 
 
 def sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:

@@ -18,13 +18,13 @@ from typing import Any
 
 import d4c_images.worker.loop  # noqa: F401 - for the memory that it takes
 from d4c_images.decode import Decoder
-from d4c_images.decode.memory_budget import Room
+from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.fetch import HEAD_BYTES, TAIL_BYTES
 from d4c_images.model import Claim, Reply, Status, Verdict
-from d4c_images.policy.judge import Policy, judge
+from d4c_images.policy.judge import CodePolicy, judge
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker.threads import Slow
-from d4c_images.worker.verify import Examiner, Found, sniff_file
+from d4c_images.worker.verify import Examiner, FoundImage, sniff_file
 
 EDGE = 48
 MODES = ("fresh", "fresh-small", "adopted", "adopted-small", "little", "little-small")
@@ -63,7 +63,7 @@ class Subject:
         if (small, little) not in self._examiners:
             examiner = Examiner(EDGE if small else None)
             if little:
-                examiner._decoder = Decoder(EDGE if small else None, Room(*little))
+                examiner._decoder = Decoder(EDGE if small else None, MemoryBudget(*little))
             self._examiners[small, little] = examiner
         return self._examiners[small, little]
 
@@ -80,7 +80,7 @@ class Subject:
             partial.flush()
             size = path.stat().st_size
             reply = Reply(200, "http://a.example/1", "http://a.example/1", {}, partial.path, size, digest.digest(), head, tail)
-            verdict = judge(reply, Policy(), 0.0)
+            verdict = judge(reply, CodePolicy(), 0.0)
             if verdict.status is not Status.SUCCESS:
                 return _told(verdict)
             return _outcome(examiner.examine(reply, partial))
@@ -103,7 +103,7 @@ class Subject:
             kept.unlink(missing_ok=True)
 
 
-def _outcome(found: Found | Verdict | Slow | None) -> dict[str, Any]:
+def _outcome(found: FoundImage | Verdict | Slow | None) -> dict[str, Any]:
     if isinstance(found, Slow):
         act: Callable[[], Any] = found.act
         found = act()

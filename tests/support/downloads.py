@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from d4c_images.ingest.ingest import IngestSummary, Progress, ingest, ingest_labels
+from d4c_images.ingest.ingest import IngestSummary, StreamProgress, ingest, ingest_labels
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.sources import open_labels, open_media, open_source
 from tests.support.program import HEADER, RECOUNT_IMAGES, check_lists
@@ -49,7 +49,7 @@ def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_D
     return path
 
 
-def load(ledger: Path, source: Path, limit: int | None = None, heard: list[Progress] | None = None) -> IngestSummary:
+def load(ledger: Path, source: Path, limit: int | None = None, heard: list[StreamProgress] | None = None) -> IngestSummary:
     """Bring a download into a ledger, which is made where there is none."""
     with closing(open_ledger(ledger, create=True)) as opened:
         progress = [] if heard is None else heard

@@ -9,14 +9,14 @@ import sys
 
 from d4c_images.cli import main
 from d4c_images.ledger.file import migrations, schema, versions
-from d4c_images.ledger.file.migrations import Column, Migration, Script, Tables, Walk
+from d4c_images.ledger.file.migrations import Migration, NewColumn, Script, Tables, Walk
 from tools import keep_ledger
 
 CHUNK_ROWS = 5
 FILL = "UPDATE image_rows SET checked_at = coalesce(checked_at, 0) + image_id WHERE image_id > :after AND image_id <= :upto"
 COPY = "INSERT INTO words SELECT text_id, text FROM texts WHERE text_id > :after AND text_id <= :upto"
 STEPS = (
-    Column("image_rows", "checked_at INTEGER"),
+    NewColumn("image_rows", "checked_at INTEGER"),
     Walk("image_rows", "image_id", FILL, grows_by=0.1, chunk_rows=CHUNK_ROWS),
     Tables(("words",)),
     Walk("texts", "text_id", COPY, grows_by=0.1, chunk_rows=1),

@@ -157,7 +157,7 @@ class Collection:
 def check_lists(rows: Callable[[str], list[tuple[Any, ...]]]) -> None:
     """Every pending image that nobody was ever lent is listed once, with its host, and nothing else is."""
     listed = [
-        (host_id, block * untried.BLOCK + int.from_bytes(places[at : at + 2], "little"))
+        (host_id, block * untried.BLOCK_IMAGES + int.from_bytes(places[at : at + 2], "little"))
         for host_id, block, places in rows("SELECT host_id, block, places FROM untried ORDER BY 1, 2")
         for at in range(0, len(places), 2)
     ]

@@ -52,7 +52,7 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
     "ledger.file.migrations._change": (),  # new columns, and the scripts of migrations: once for each ledger
     "ledger.file.migrations._create": (),  # definitions of schema.py
     "ledger.file.migrations._size_bytes": ("PRAGMA page_count", "PRAGMA page_size"),
-    "ledger.questions.overview.ends": (overview.ENDS, overview.ENDS + overview.NAMED),
+    "ledger.questions.overview.ends": (overview.HOST_ENDS, overview.HOST_ENDS + overview.IS_NAMED),
     "ledger.admission.bulk.insert": (),  # the constants that end with VALUES, with their values
     "ledger.queue.placeholders.allow": ("SELECT host_id, sha256, state FROM placeholders WHERE sha256 = ?",),
 }

@@ -24,11 +24,11 @@ from d4c_images.ledger.admission.chunk import (
     JOINED_ROWS,
     TOO_MANY_URLS,
     Chunk,
+    LedgerFilters,
     Numbers,
-    Seen,
     SeenFilter,
 )
-from d4c_images.ledger.admission.duplicates import Flags, Group
+from d4c_images.ledger.admission.duplicates import Flags, RowGroup
 from d4c_images.ledger.admission.joining import Joining
 from d4c_images.ledger.admission.keys import KeyIndex
 from d4c_images.ledger.admission.records import Arrivals, Effect, Records
@@ -36,6 +36,7 @@ from d4c_images.ledger.admission.texts import TextIds
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import names, variants
+from d4c_images.ledger.rows.extent import top_image
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Evidence, Status
 
@@ -47,13 +48,12 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     archive_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-MAX_HELD = 3 << 17  # keys, and records, in memory, those that are being written among them
+MAX_HELD_ROWS = 3 << 17  # keys, and records, in memory, those that are being written among them
 ROW_BYTES = 250  # what a row of a source takes, about
 ROWS_WORTH_A_FILTER = 8  # images of the ledger for each row to come: beyond that, looking every row up costs less
 
 # Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
-NEXT_IMAGE_ID = "SELECT coalesce(max(image_id), 0) + 1 FROM image_rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ class Admission:
         self._host_ids = np.empty(0, np.int64)
         self._rule_ids = np.empty(0, np.int64)
         self._texts = TextIds()
-        self._next_image_id: int = ledger.connection.execute(NEXT_IMAGE_ID).fetchone()[0]
+        self._next_image_id = top_image(ledger.connection.execute) + 1
 
-    def seen(self, bytes_left: int) -> Seen | None:
+    def seen(self, bytes_left: int) -> LedgerFilters | None:
         """What the ledger knows already, for a source that has so much left to read; None if that is nothing.
 
         To read all keys and ids takes 0.8 µs per image; without them each row is looked up, for a few µs. So a small source is
@@ -93,7 +93,7 @@ class Admission:
         key_hashes, gbif_ids = SeenFilter(), SeenFilter()
         self._keys.tell(key_hashes)
         self._records.tell(gbif_ids)
-        return Seen(key_hashes, gbif_ids)
+        return LedgerFilters(key_hashes, gbif_ids)
 
     def flush(self) -> None:
         """Write what is held in memory. To be called at the end; a process that dies without it loses nothing."""
@@ -109,8 +109,8 @@ class Admission:
             owner.sign(self._ledger, now)
             crash.point("admit.before_commit")
         crash.point("admit.after_commit")
-        self._keys.pour(MAX_HELD)
-        self._records.pour(self._next_image_id - 1, MAX_HELD)
+        self._keys.pour(MAX_HELD_ROWS)
+        self._records.pour(self._next_image_id - 1, MAX_HELD_ROWS)
         return admitted
 
     def _write_checkpoint(self, db: sqlite3.Connection, last: Chunk, admitted: Admitted) -> None:
@@ -169,12 +169,12 @@ class Admission:
         tally.write(db)
         self._keys.add(group.key_hashes[is_new], new_ids)
         self._next_image_id += len(new_ids)
-        if db.execute(NEXT_IMAGE_ID).fetchone()[0] != self._next_image_id:
+        if top_image(db.execute) + 1 != self._next_image_id:
             raise AssertionError("the ledger has numbered the images otherwise")
         return Admitted(n_rows, len(new_ids), n - len(repeated))
 
     def _write_images(
-        self, db: sqlite3.Connection, group: Group, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
+        self, db: sqlite3.Connection, group: RowGroup, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
     ) -> None:
         """Write the new images; SQLite gives them the next ids, in their order. Those in `linked` have their link elsewhere."""
         provenance = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.row_nos.astype(np.float64))
@@ -204,7 +204,7 @@ class Admission:
     def _write_links(
         self,
         db: sqlite3.Connection,
-        group: Group,
+        group: RowGroup,
         linked: Sequence[int],
         image_ids: Numbers,
         image_nos: Numbers,
@@ -234,7 +234,7 @@ class Admission:
             self._host_ids = np.append(self._host_ids, np.array(names.host_ids_of(db, chunk.new_hosts), np.int64))
         return self._host_ids
 
-    def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> Group | None:
+    def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> RowGroup | None:
         """The chunks' columns end to end, in the ledger's numbers; None where no row is to be admitted."""
         texts: list[list[Floats]] = []
         hosts: list[Numbers] = []
@@ -253,7 +253,7 @@ class Admission:
         # The transaction before this one may have ended in the middle of a record.
         record_starts = _with_first(_positions(starts, [chunk.record_starts for chunk in chunks]))
         maybe_known_records = _with_first(_positions(starts, [chunk.maybe_known_records for chunk in chunks]))
-        return Group(
+        return RowGroup(
             row_nos=np.concatenate([chunk.row_nos for chunk in chunks]),
             gbif_ids=np.concatenate([chunk.gbif_ids for chunk in chunks]),
             key_hashes=np.concatenate([chunk.key_hashes for chunk in chunks]),

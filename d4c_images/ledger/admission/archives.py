@@ -13,11 +13,11 @@ from d4c_images.model import Reject
 DAMAGED = "SELECT source FROM archives WHERE damaged_at IS NOT NULL"
 FIND = "SELECT archive_id, row_limit, rows_done, offset_bytes, finished_at FROM archives WHERE kind = ? AND fingerprint = ?"
 # Of an earlier reading of the same stream, whose fingerprint begins alike; the latest.
-FORMER = """
+FORMER_FINGERPRINT = """
 SELECT fingerprint FROM archives WHERE kind = ?1 AND substr(fingerprint, 1, length(?2)) = ?2 ORDER BY archive_id DESC LIMIT 1
 """
 BEGIN = "INSERT INTO archives (kind, source, fingerprint, size_bytes, row_limit) VALUES (?, ?, ?, ?, ?)"
-CHECKPOINT = """
+ARCHIVE_CHECKPOINT = """
 UPDATE archives SET rows_done = ?, offset_bytes = ?, rows_admitted = rows_admitted + ?, new_images = new_images + ?,
     new_links = new_links + ?
 WHERE archive_id = ?
@@ -31,7 +31,7 @@ INSERT INTO note_counts (archive_id, note, n) VALUES (?, ?, ?)
 ON CONFLICT (archive_id, note) DO UPDATE SET n = n + excluded.n
 """
 KEEP_REJECTS = "INSERT INTO rejected_rows (archive_id, row_no, byte_offset, reason, row_start, gbif_id) VALUES"
-REJECTS = "SELECT reason, n FROM reject_counts WHERE archive_id = ? ORDER BY n DESC, reason"
+REJECTS_OF_ARCHIVE = "SELECT reason, n FROM reject_counts WHERE archive_id = ? ORDER BY n DESC, reason"
 NOTES = "SELECT note, n FROM note_counts WHERE archive_id = ? ORDER BY n DESC, note"
 SAMPLED = "SELECT reason, n FROM reject_counts WHERE archive_id = ?"
 
@@ -82,7 +82,7 @@ def find_or_begin(
 
 def former_fingerprint(db: sqlite3.Connection, kind: str, start: str) -> str | None:
     """The latest fingerprint of this kind that begins so."""
-    row = db.execute(FORMER, (kind, start)).fetchone()
+    row = db.execute(FORMER_FINGERPRINT, (kind, start)).fetchone()
     return None if row is None else row[0]
 
 
@@ -90,7 +90,7 @@ def checkpoint(
     db: sqlite3.Connection, archive_id: int, end_row: int, end_offset: int, *, admitted: int, images: int, links: int
 ) -> None:
     """Note that the stream is in the ledger up to here; belongs into the transaction that writes the rows."""
-    db.execute(CHECKPOINT, (end_row, end_offset, admitted, images, links, archive_id))
+    db.execute(ARCHIVE_CHECKPOINT, (end_row, end_offset, admitted, images, links, archive_id))
 
 
 def spoil(db: sqlite3.Connection, archive_id: int, now: float) -> None:
@@ -121,6 +121,6 @@ def counts(db: sqlite3.Connection, archive_id: int) -> ArchiveCounts:
     rows, admitted, images, links, finished_at = db.execute(
         "SELECT rows_done, rows_admitted, new_images, new_links, finished_at FROM archives WHERE archive_id = ?", (archive_id,)
     ).fetchone()
-    rejects = dict(db.execute(REJECTS, (archive_id,)))
+    rejects = dict(db.execute(REJECTS_OF_ARCHIVE, (archive_id,)))
     notes = dict(db.execute(NOTES, (archive_id,)))
     return ArchiveCounts(rows, admitted, images, links, rejects, notes, finished_at is not None)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 ROWS_PER_STATEMENT = 200
 
 Floats = npt.NDArray[np.float64]
-Column = Sequence[object] | npt.NDArray[np.int64] | npt.NDArray[np.uint32] | Floats
+BulkColumn = Sequence[object] | npt.NDArray[np.int64] | npt.NDArray[np.uint32] | Floats
 """Values as SQLite takes them: str, int, `NOTHING`."""
 
 NOTHING = float("nan")
@@ -23,7 +23,7 @@ NOTHING = float("nan")
 missing can be an array of floats. It costs 0.03 µs to bind; None costs 0.37, since `sqlite3` looks for an adapter first."""
 
 
-def insert(db: sqlite3.Connection, into: str, columns: Sequence[Column], row: str) -> int:
+def insert(db: sqlite3.Connection, into: str, columns: Sequence[BulkColumn], row: str) -> int:
     """Run `into` (all up to `VALUES`) for each row that the columns make; returns how many were inserted.
 
     `row` are the values to insert, with `{0}` for the first cell of a row: "({0}, {1}, {1}, 7)".
@@ -38,7 +38,7 @@ def insert(db: sqlite3.Connection, into: str, columns: Sequence[Column], row: st
     return inserted
 
 
-def _cells(columns: Sequence[Column], start: int, end: int, size: int) -> Iterator[list[object]]:
+def _cells(columns: Sequence[BulkColumn], start: int, end: int, size: int) -> Iterator[list[object]]:
     """The cells of some rows after each other, column by column: no row has to be made of them."""
     for at in range(start, end, size):
         cells: list[object] = []

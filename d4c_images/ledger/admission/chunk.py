@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,12 @@ import xxhash
 from d4c_images.ledger.rows import hashes
 from d4c_images.model import Evidence, RecordName, Reject
 
+if TYPE_CHECKING:
+    import sqlite3  # which who makes chunks does not load
+
 FILTER_BITS = 1 << 26
-TRACES = 1 << 18
+LOAD_ROWS = 50_000  # of the ledger at a time
+FILTER_TRACES = 1 << 18
 
 TOO_MANY_URLS = "too_many_urls"  # a note: the row's image has more URLs than are kept
 JOINED_ROWS = "joined_to_another_row"  # a note: the row shows the picture that another row of its record shows
@@ -95,7 +99,7 @@ class SeenFilter:
 
     def __init__(self) -> None:
         self._bits = np.zeros(FILTER_BITS // 8, np.uint8)
-        self._last = np.zeros(TRACES, np.int32)
+        self._last = np.zeros(FILTER_TRACES, np.int32)
 
     def add(self, numbers: Numbers) -> Numbers:
         """Remember numbers; returns the positions of those that may have come before, be it in the same call."""
@@ -105,7 +109,7 @@ class SeenFilter:
         may_be_known = (before & flags) != 0
         # Of numbers that look alike in this call, all but the first: backwards, so that the first one leaves the last trace.
         positions = np.arange(len(numbers), dtype=np.int32)
-        traces = numbers & (TRACES - 1)
+        traces = numbers & (FILTER_TRACES - 1)
         self._last[traces[::-1]] = positions[::-1]
         may_be_known |= self._last[traces] != positions
         while True:  # of flags that share a byte, one gets in at a time
@@ -116,6 +120,11 @@ class SeenFilter:
             byte_nos, flags = byte_nos[left], flags[left]
         return np.flatnonzero(may_be_known)
 
+    def add_all(self, cursor: sqlite3.Cursor) -> None:
+        """Remember the numbers in the first column of all its rows."""
+        while rows := cursor.fetchmany(LOAD_ROWS):
+            self.add(np.array(rows, np.int64)[:, 0])
+
 
 class NoFilter:
     """Says of every number that it may have come before."""
@@ -125,11 +134,11 @@ class NoFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class LedgerFilters:
     """What the ledger knows, for whoever makes chunks."""
 
     key_hashes: SeenFilter | NoFilter
     gbif_ids: SeenFilter | NoFilter
 
 
-EVERYTHING_MAY_BE_KNOWN = Seen(NoFilter(), NoFilter())
+EVERYTHING_MAY_BE_KNOWN = LedgerFilters(NoFilter(), NoFilter())

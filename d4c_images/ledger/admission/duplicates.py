@@ -27,7 +27,8 @@ from d4c_images.ledger.rows import variants
 from d4c_images.ledger.rows.lent import STATUS
 from d4c_images.ledger.rows.names import host_id_of
 from d4c_images.ledger.rows.rollup import RecordChanges
-from d4c_images.ledger.rows.tally import Tally, is_final
+from d4c_images.ledger.rows.states import failed_for_good, is_final
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Evidence, Status
 
 STORED_IMAGES = f"""
@@ -40,7 +41,7 @@ FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.va
 KEY_AND_URLS = "SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ?"
 TWIN = "SELECT image_id FROM image_key_twins WHERE image_key = ?"
 INSERT_TWIN = "INSERT INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
-LINKS = """
+KNOWN_LINKS = """
 SELECT l.gbif_id, l.image_id, l.image_no
 FROM json_each(?) AS wanted CROSS JOIN link_rows AS l ON l.gbif_id = wanted.value ->> 0 AND l.image_id = wanted.value ->> 1
 """
@@ -62,13 +63,13 @@ DROP_PICTURE_LINK = "DELETE FROM picture_links WHERE gbif_id = ? AND image_id = 
 NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, host_id = ? WHERE image_id = ?"
 
 
-TRACES = 1 << 16
+REPEATED_HASHES_TRACES = 1 << 16
 
 Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
-class Group:
+class RowGroup:
     """The rows of one transaction, as columns of equal length, with the ledger's numbers of hosts, rules and texts."""
 
     row_nos: Numbers
@@ -102,7 +103,7 @@ class Group:
 
 
 @dataclass(slots=True)
-class StoredImage:
+class KnownImage:
     """An image of the ledger, as far as admission has to do with it; its key and its URLs, which may be long, stay there."""
 
     image_id: int
@@ -136,7 +137,7 @@ class StoredImage:
 class Matches:
     """Which rows of a group show an image that has come before."""
 
-    stored: dict[int, StoredImage] = field(default_factory=dict)  # by position: an image of the ledger
+    stored: dict[int, KnownImage] = field(default_factory=dict)  # by position: an image of the ledger
     by_own_key: set[int] = field(default_factory=set)  # those of these positions that name the image itself, not by a further key
     same_urls: set[int] = field(default_factory=set)  # ... that have the URLs of the image
     no_new_url: set[int] = field(default_factory=set)  # ... that have some of the URLs of the image, and no other one
@@ -156,7 +157,7 @@ class Matches:
         return ids
 
 
-def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
+def match(db: sqlite3.Connection, group: RowGroup, keys: KeyIndex) -> Matches:
     """Find the images that have come before. A hash finds them, the key decides."""
     matches = Matches()
     if not len(group.maybe_known):
@@ -195,9 +196,9 @@ def match(db: sqlite3.Connection, group: Group, keys: KeyIndex) -> Matches:
 class _Comparison:
     """Compares rows of a group with images of the ledger, and keeps nothing of these images that is long."""
 
-    def __init__(self, db: sqlite3.Connection, group: Group, matches: Matches) -> None:
+    def __init__(self, db: sqlite3.Connection, group: RowGroup, matches: Matches) -> None:
         self._db, self._group, self._matches = db, group, matches
-        self._images: dict[int, StoredImage] = {}
+        self._images: dict[int, KnownImage] = {}
 
     def with_images(self, positions: Mapping[int, Sequence[int]], *, by_key: bool) -> None:
         """Match the rows at these positions, by image; with `by_key` only those that have the image's own key."""
@@ -205,7 +206,7 @@ class _Comparison:
         for image_id, *facts, key, urls in self._db.execute(STORED_IMAGES, (json.dumps(list(positions)),)):
             image = self._images.get(image_id)
             if image is None:
-                image = self._images[image_id] = StoredImage(image_id, *facts)
+                image = self._images[image_id] = KnownImage(image_id, *facts)
             ours: set[str] = set()
             for at in positions[image_id]:
                 is_own = group.key(at) == key
@@ -222,12 +223,12 @@ class _Comparison:
                     matches.no_new_url.add(at)
 
 
-def _first_positions(group: Group) -> tuple[Numbers, Numbers]:
+def _first_positions(group: RowGroup) -> tuple[Numbers, Numbers]:
     """The hashes that may have come before, in order, and the first position of each in the group."""
     wanted = np.unique(group.key_hashes[group.maybe_known])
-    is_wanted = np.zeros(TRACES, bool)
-    is_wanted[wanted % TRACES] = True
-    alike = np.flatnonzero(is_wanted[group.key_hashes % TRACES])  # and a few more, which do no harm
+    is_wanted = np.zeros(REPEATED_HASHES_TRACES, bool)
+    is_wanted[wanted % REPEATED_HASHES_TRACES] = True
+    alike = np.flatnonzero(is_wanted[group.key_hashes % REPEATED_HASHES_TRACES])  # and a few more, which do no harm
     hashes, at = np.unique(group.key_hashes[alike], return_index=True)
     return wanted, alike[at[np.searchsorted(hashes, wanted)]]
 
@@ -236,7 +237,7 @@ def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Numbers) ->
     db.executemany(INSERT_TWIN, [(key, int(image_ids[at])) for key, at in matches.new_twins.items()])
 
 
-def add_candidates(db: sqlite3.Connection, group: Group, matches: Matches, tally: Tally) -> int:
+def add_candidates(db: sqlite3.Connection, group: RowGroup, matches: Matches, tally: Tally) -> int:
     """Give each image the URLs that its later rows bring; returns how many rows had one too many (`candidates.MAX_CANDIDATES`).
 
     A failed image that gains one gets a new chance.
@@ -279,7 +280,7 @@ class _Growing:
     candidates: Candidates
     known: dict[str, Evidence]  # what is said of the candidates
     host_id: int  # of the best one
-    image: StoredImage | None = None  # None: a row of this group brings it
+    image: KnownImage | None = None  # None: a row of this group brings it
     key: str = ""  # of that image
     urls: str = ""  # ... as they were
     gains: bool = False  # a candidate that it had not before
@@ -302,13 +303,13 @@ class _Growing:
         self.n_beyond += bool(dropped)
 
 
-def _of_row(group: Group, first: int) -> _Growing:
+def _of_row(group: RowGroup, first: int) -> _Growing:
     known = group.evidence.get(first, {})
     return _Growing(Candidates(group.urls[first].split("\n"), variants.edges(known)), known, int(group.host_ids[first]))
 
 
 def _grown(
-    db: sqlite3.Connection, group: Group, matches: Matches, rows: Sequence[tuple[int, dict[str, Evidence]]]
+    db: sqlite3.Connection, group: RowGroup, matches: Matches, rows: Sequence[tuple[int, dict[str, Evidence]]]
 ) -> _Growing | None:
     """An image of the ledger with what these rows bring for it; None if that is nothing."""
     grown = None
@@ -321,7 +322,7 @@ def _grown(
     return grown
 
 
-def _of_stored(db: sqlite3.Connection, image: StoredImage) -> _Growing:
+def _of_stored(db: sqlite3.Connection, image: KnownImage) -> _Growing:
     known = variants.of_image(db, image.image_id)
     key, urls = db.execute(KEY_AND_URLS, (image.image_id,)).fetchone()
     candidates_before = urls.split("\n")
@@ -331,7 +332,7 @@ def _of_stored(db: sqlite3.Connection, image: StoredImage) -> _Growing:
     return _Growing(candidates, known, host_id_of(db, parts(candidates.best).host), image, key, urls)
 
 
-def _write_to_row(group: Group, first: int, one: _Growing) -> None:
+def _write_to_row(group: RowGroup, first: int, one: _Growing) -> None:
     key = group.key(first)
     group.urls[first] = "\n".join(one.candidates.urls)
     group.image_keys[first] = "" if key == group.urls[first] else key
@@ -373,7 +374,7 @@ def _place_of(urls: list[str], url: str) -> int:
 
 
 def repeated_links(
-    db: sqlite3.Connection, group: Group, matches: Matches, image_ids: Numbers
+    db: sqlite3.Connection, group: RowGroup, matches: Matches, image_ids: Numbers
 ) -> tuple[set[int], dict[int, Effect]]:
     """The rows that say again what a link says already, and what the other rows' images do to their records.
 
@@ -418,7 +419,7 @@ def repeated_links(
                 effect = effects.setdefault(gbif_id, Effect())
                 n_success, n_failed = behind.to_come(image.image_id, gbif_id)
                 effect.n_success += (image.status == Status.SUCCESS) - n_success
-                effect.n_failed += (image.is_final and image.status != Status.SUCCESS) - n_failed
+                effect.n_failed += failed_for_good(image.status, image.not_before) - n_failed
                 effect.tried |= image.last_attempt_at is not None
     db.executemany(FILL_IMAGE, own_fills)
     db.executemany(FILL_LINK, fills)
@@ -429,10 +430,10 @@ def _links(db: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> dict[tup
     """The links of some records to some images: their `image_no`."""
     if not pairs:
         return {}
-    return {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(LINKS, (json.dumps(sorted(set(pairs))),))}
+    return {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(KNOWN_LINKS, (json.dumps(sorted(set(pairs))),))}
 
 
-def _has_texts(group: Group, positions: Sequence[int]) -> list[bool]:
+def _has_texts(group: RowGroup, positions: Sequence[int]) -> list[bool]:
     """Whether a row has a licence, a creator, a rights holder or a page to refer to."""
     texts = np.stack((group.license_ids, group.creator_ids, group.rights_holder_ids))[:, positions]
     is_there: Flags = ~np.isnan(texts)
@@ -440,7 +441,7 @@ def _has_texts(group: Group, positions: Sequence[int]) -> list[bool]:
     return [has or bool(group.references[at]) for has, at in zip(has_any, positions, strict=True)]
 
 
-def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, linked: Sequence[int]) -> None:
+def note_picture_links(db: sqlite3.Connection, group: RowGroup, matches: Matches, linked: Sequence[int]) -> None:
     """Remember which links are to the picture that a document's image has become: found by a further key (`expand_documents`).
 
     Records that have come to show a document are noted as well: they are to be linked with what it has brought.
@@ -455,7 +456,7 @@ def note_picture_links(db: sqlite3.Connection, group: Group, matches: Matches, l
     expand_documents.note_newcomers(db, newcomers)
 
 
-def _fill(group: Group, first: int, at: int) -> None:
+def _fill(group: RowGroup, first: int, at: int) -> None:
     for column in (group.license_ids, group.creator_ids, group.rights_holder_ids):
         if np.isnan(column[first]):
             column[first] = column[at]

@@ -20,25 +20,24 @@ import numpy as np
 
 from d4c_images.identity import parts
 from d4c_images.identity.archive_variants import DEFAULT_EDGE, Statement, in_order, joined, picture_of, read
-from d4c_images.identity.candidates import MAX_CANDIDATES
 from d4c_images.ledger.admission.chunk import Numbers, Stated
-from d4c_images.ledger.admission.duplicates import INSERT_TWIN, TWIN, Group
+from d4c_images.ledger.admission.duplicates import INSERT_TWIN, TWIN, RowGroup
 from d4c_images.ledger.admission.keys import KeyIndex
 from d4c_images.ledger.queue import same_images
 from d4c_images.ledger.rows import variants
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.lent import STATUS
 from d4c_images.ledger.rows.names import host_id_of, rule_id_of
-from d4c_images.model import Evidence, Image, Status
+from d4c_images.model import MAX_CANDIDATES, Evidence, Image, Status
 
 MAX_REMEMBERED = 1_000
 """Rows that are remembered of one record. Rows of a record that has more join only those beside them."""
 
-ANY = "SELECT EXISTS (SELECT 1 FROM picture_rows)"
+ANY_PICTURE_ROW = "SELECT EXISTS (SELECT 1 FROM picture_rows)"
 N_REMEMBERED = """
 SELECT wanted.value, (SELECT count(*) FROM picture_rows AS p WHERE p.gbif_id = wanted.value) FROM json_each(?) AS wanted
 """
-REMEMBERED = """
+REMEMBERED_PICTURES = """
 SELECT row_hash, key_hash, image_id, statement FROM picture_rows WHERE gbif_id = ? ORDER BY row_hash
 """
 REMEMBER = """
@@ -48,9 +47,9 @@ ON CONFLICT (gbif_id, row_hash) DO UPDATE SET image_id = excluded.image_id
 SHOWS = "UPDATE picture_rows SET image_id = ? WHERE gbif_id = ? AND row_hash = ?"
 KEY = "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?"
 URLS = "SELECT urls FROM image_rows WHERE image_id = ?"
-INSERT_KEY = "INSERT INTO image_keys (key_hash, image_id) VALUES (?, ?)"
+INSERT_NEW_KEY = "INSERT INTO image_keys (key_hash, image_id) VALUES (?, ?)"
 # Whether it may get another name for this record's sake.
-IMAGE = f"""
+IMAGE_TO_JOIN = f"""
 SELECT i.gbif_id, {STATUS}, coalesce(i.image_key, i.urls),
        EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = i.image_id AND l.gbif_id <> ?1),
        EXISTS (SELECT 1 FROM documents AS d WHERE d.image_id = i.image_id)
@@ -79,7 +78,7 @@ class _Row:
 class Joining:
     """Joins the rows of one transaction with each other and with those that came before."""
 
-    def __init__(self, db: sqlite3.Connection, keys: KeyIndex, group: Group) -> None:
+    def __init__(self, db: sqlite3.Connection, keys: KeyIndex, group: RowGroup) -> None:
         self._db, self._keys, self._group = db, keys, group
         self._changed: list[int] = []  # positions that show another image now
         self._shows: list[tuple[int, int, int]] = []  # position, record, row: a row of before shows what the position does
@@ -90,7 +89,7 @@ class Joining:
     def join(self) -> None:
         """Change the group so that rows of one picture have one key, and all URLs of it."""
         group = self._group
-        if not group.stated and not self._db.execute(ANY).fetchone()[0]:  # as in every ledger without a publisher's archive
+        if not group.stated and not self._db.execute(ANY_PICTURE_ROW).fetchone()[0]:  # no publisher's archive
             return
         stated: defaultdict[int, list[Stated]] = defaultdict(list)
         for one in group.stated:
@@ -137,7 +136,7 @@ class Joining:
         return found
 
     def _join_record(self, gbif_id: int, stated: Sequence[Stated], positions: Sequence[int], *, is_known: bool) -> None:
-        remembered = self._db.execute(REMEMBERED, (gbif_id,)).fetchall() if is_known else []
+        remembered = self._db.execute(REMEMBERED_PICTURES, (gbif_id,)).fetchall() if is_known else []
         if len({own_hash for _, own_hash, *_ in remembered} | {one.key_hash for one in stated}) < 2:
             return  # one photo, under one name
         rows: dict[int, _Row] = {}
@@ -211,7 +210,7 @@ class Joining:
             if self._is_of_this_record_alone(image_id, gbif_id, at):
                 db.execute(RENAME, (image.key, rule_id_of(db, image.rule, image.version), image_id))
                 if holder is None:
-                    db.execute(INSERT_KEY, (hashed, image_id))
+                    db.execute(INSERT_NEW_KEY, (hashed, image_id))
                 else:
                     db.execute(INSERT_TWIN, (image.key, image_id))
                 return
@@ -219,7 +218,7 @@ class Joining:
     def _is_of_this_record_alone(self, image_id: int, gbif_id: int, at: int) -> bool:
         """Whether no other record shows the image before the row `at`, and nothing has come of it yet but failures."""
         group = self._group
-        first_gbif_id, status, key, is_shared, is_document = self._db.execute(IMAGE, (gbif_id, image_id)).fetchone()
+        first_gbif_id, status, key, is_shared, is_document = self._db.execute(IMAGE_TO_JOIN, (gbif_id, image_id)).fetchone()
         if first_gbif_id != gbif_id or is_shared or is_document or status in (Status.SUCCESS, Status.LEASED):
             return False
         earlier = group.gbif_ids[:at][group.key_hashes[:at] == key_hash(key)]

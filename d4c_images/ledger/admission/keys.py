@@ -6,28 +6,29 @@ The newest hashes are held in memory (`runs`). What was held when a process died
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 
 import numpy as np
 
-from d4c_images import crash
 from d4c_images.ledger.admission import bulk
-from d4c_images.ledger.admission.chunk import Numbers, SeenFilter, hashes_of
-from d4c_images.ledger.admission.write_buffer import SortedRuns
+from d4c_images.ledger.admission.chunk import LOAD_ROWS, Numbers, SeenFilter, hashes_of
+from d4c_images.ledger.admission.pouring import HeldRows
+from d4c_images.ledger.admission.write_buffer import RunColumn
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import bounded
 
-LOAD_ROWS = 50_000
 FLUSH_ROWS = 3 << 17
 """Keys that are held while catching up: a kill costs no more than these."""
 
-STORED = """
+STORED_KEYS = """
 SELECT k.key_hash, k.image_id FROM json_each(?) AS wanted CROSS JOIN image_keys AS k ON k.key_hash = wanted.value
 """
 KEYS_AFTER = """
 SELECT image_id, coalesce(image_key, urls) FROM image_rows WHERE image_id > ? ORDER BY image_id LIMIT ?
 """
 INSERT_KEYS = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES"
+SET_KEYED = "UPDATE caught_up SET keyed_image_id = ?"
 
 
 class KeyIndex:
@@ -36,8 +37,7 @@ class KeyIndex:
     def __init__(self, ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
         """Catches up first with images that an earlier process died before writing here, with `beat` between the pieces."""
         self._ledger = ledger
-        self._held = SortedRuns()
-        self._frozen_image_id = 0  # the last image that had been added when they were frozen
+        self._held = HeldRows(ledger, _write_part, SET_KEYED, "keys.part_written")
         self._last_image_id: int = ledger.connection.execute("SELECT keyed_image_id FROM caught_up").fetchone()[0]
         self._catch_up(beat)
 
@@ -50,60 +50,35 @@ class KeyIndex:
             if rows:
                 image_ids, keys = zip(*rows, strict=True)
                 self.add(hashes_of(keys), np.array(image_ids))
-            if is_all or self._held.n_rows >= FLUSH_ROWS:
+            if is_all or self._held.rows.n_rows >= FLUSH_ROWS:
                 self.flush(beat)
             beat()
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all hashes."""
-        cursor = self._ledger.connection.execute("SELECT key_hash FROM image_keys")
-        while rows := cursor.fetchmany(LOAD_ROWS):
-            seen.add(np.array(rows, np.int64)[:, 0])
+        seen.add_all(self._ledger.connection.execute("SELECT key_hash FROM image_keys"))
 
     def find(self, hashes: Numbers) -> dict[int, int]:
         """The image of each hash that has one. The hashes are in order, and each stands there once."""
-        found: dict[int, int] = dict(self._ledger.connection.execute(STORED, (json.dumps(hashes.tolist()),)))
-        for key_hash, place in self._held.find(hashes).items():
+        found: dict[int, int] = dict(self._ledger.connection.execute(STORED_KEYS, (json.dumps(hashes.tolist()),)))
+        for key_hash, place in self._held.rows.find(hashes).items():
             found.setdefault(key_hash, int(place.columns[1][place.at]))
         return found
 
     def add(self, hashes: Numbers, image_ids: Numbers) -> None:
         """Remember new images, in the order of their ids. They are in `image_rows` when this transaction is committed."""
         if len(image_ids):
-            self._held.add(hashes, image_ids.astype(np.uint32))
+            self._held.rows.add(hashes, image_ids.astype(np.uint32))
             self._last_image_id = int(image_ids[-1])
 
     def pour(self, at_least: int) -> None:
         """Write a part of what is held, once it is so much. Killed on the way, it is made again."""
-        if self._held.n_rows >= at_least:
-            self._pour_all()
-            self._freeze()
-        self._pour_part()
+        self._held.pour(self._last_image_id, at_least)
 
     def flush(self, beat: Callable[[], object] = lambda: None) -> None:
         """Write all that is held, with `beat` after each transaction."""
-        self._pour_all(beat)
-        self._freeze()
-        self._pour_all(beat)
+        self._held.flush(self._last_image_id, beat)
 
-    def _freeze(self) -> None:
-        self._held.freeze()
-        self._frozen_image_id = self._last_image_id
 
-    def _pour_all(self, beat: Callable[[], object] = lambda: None) -> None:
-        while self._held.is_frozen:
-            self._pour_part()
-            beat()
-
-    def _pour_part(self) -> None:
-        """Write the next part in a transaction of its own; behind the last one, how far the keys are complete."""
-        if not self._held.is_frozen:
-            return
-        part = self._held.part()
-        with self._ledger.transaction() as db:
-            if len(part[0]):
-                bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")
-            else:
-                db.execute("UPDATE caught_up SET keyed_image_id = ?", (self._frozen_image_id,))
-        self._held.drop_part()
-        crash.point("keys.part_written")
+def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
+    bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")

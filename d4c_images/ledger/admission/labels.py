@@ -22,7 +22,7 @@ import numpy as np
 from d4c_images.ledger.admission import texts
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 
-KNOWN = "SELECT g.gbif_id FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value"
+KNOWN_RECORDS = "SELECT g.gbif_id FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value"
 INSERT = """
 INSERT OR REPLACE INTO label_rows (gbif_id, taxon_id, shared_id, catalog_number, occurrence_id, event_date, decimal_latitude,
     decimal_longitude, coordinate_uncertainty_in_meters, recorded_by_id, information_withheld_id, data_generalizations_id)
@@ -49,18 +49,18 @@ SELECT gbif_id, scientific_name, CAST(taxon_key AS TEXT), CAST(accepted_taxon_ke
 FROM labels WHERE gbif_id > :after AND gbif_id <= :upto ORDER BY gbif_id
 """
 
-HELD_BYTES = 64 << 20  # a quarter of a million of GBIF's rows, about
+HELD_LABEL_BYTES = 64 << 20  # a quarter of a million of GBIF's rows, about
 ROWS_PER_TRANSACTION = 20_000
 BYTES_PER_TRANSACTION = 16 << 20
 PLACES_BYTES = 4 * 8  # of a row, in the lists
 INTERNED_BYTES = 100  # of an entry in the dictionary
 
-Cells = TypeVar("Cells", bound=tuple[str | None, ...])
+AnyCells = TypeVar("AnyCells", bound=tuple[str | None, ...])
 
 
 def known_records(db: sqlite3.Connection, gbif_ids: Sequence[int]) -> set[int]:
     """Those of the records that are in the ledger."""
-    return {gbif_id for (gbif_id,) in db.execute(KNOWN, (json.dumps(gbif_ids),))}
+    return {gbif_id for (gbif_id,) in db.execute(KNOWN_RECORDS, (json.dumps(gbif_ids),))}
 
 
 def write_labels(db: sqlite3.Connection, labels: Mapping[int, Labels]) -> None:
@@ -89,9 +89,9 @@ def take_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
     write_labels(db, {one[0]: Labels(TaxonCells(*one[1:12]), SharedCells(*one[12:16]), OwnCells(one[16])) for one in old})
 
 
-def _numbered(db: sqlite3.Connection, all_cells: Iterable[Cells], find: str, add: str) -> dict[Cells, int | None]:
+def _numbered(db: sqlite3.Connection, all_cells: Iterable[AnyCells], find: str, add: str) -> dict[AnyCells, int | None]:
     """The number of each of these groups of cells; new ones are added. A group without a word has none."""
-    numbers: dict[Cells, int | None] = dict.fromkeys(all_cells)
+    numbers: dict[AnyCells, int | None] = dict.fromkeys(all_cells)
     for cells in numbers:
         if any(cells):
             digest = hashlib.blake2b(json.dumps(cells).encode(), digest_size=16).digest()
@@ -125,8 +125,8 @@ class HeldLabels:
             self.size_bytes += getsizeof(packed) + PLACES_BYTES
             self._n_rows += 1
 
-    def _intern(self, cells: Cells) -> Cells:
-        known: Cells | None = self._interned.get(cells)
+    def _intern(self, cells: AnyCells) -> AnyCells:
+        known: AnyCells | None = self._interned.get(cells)
         if known is None:
             self._interned[cells] = known = cells
             self.size_bytes += getsizeof(cells) + sum(map(getsizeof, filter(None, cells))) + INTERNED_BYTES

@@ -13,7 +13,7 @@ from d4c_images.ledger.queue import untried
 PLACE = np.dtype("<u2")
 
 # A blob || a blob is a text with the bytes of both.
-ADD = """
+ADD_PLACES = """
 INSERT INTO untried (host_id, block, places) VALUES (?, ?, ?)
 ON CONFLICT (host_id, block) DO UPDATE SET places = CAST(places || excluded.places AS BLOB)
 """
@@ -23,10 +23,10 @@ def add(db: sqlite3.Connection, image_ids: Numbers, host_ids: Numbers) -> None:
     """List images with rising numbers, greater than all that came before, each with its host."""
     if not len(image_ids):
         return
-    blocks, places = image_ids // untried.BLOCK, (image_ids % untried.BLOCK).astype(PLACE)
+    blocks, places = image_ids // untried.BLOCK_IMAGES, (image_ids % untried.BLOCK_IMAGES).astype(PLACE)
     order = np.argsort(host_ids, kind="stable")  # the blocks rise with the images
     hosts, blocks, packed = host_ids[order], blocks[order], places[order].tobytes()
     starts = np.flatnonzero((np.diff(hosts, prepend=-1) != 0) | (np.diff(blocks, prepend=-1) != 0))
     borders = (np.append(starts, len(order)) * PLACE.itemsize).tolist()
     pieces = [packed[start:end] for start, end in pairwise(borders)]
-    db.executemany(ADD, zip(hosts[starts].tolist(), blocks[starts].tolist(), pieces, strict=True))
+    db.executemany(ADD_PLACES, zip(hosts[starts].tolist(), blocks[starts].tolist(), pieces, strict=True))

@@ -15,24 +15,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from d4c_images import crash
 from d4c_images.ledger.admission import bulk
 from d4c_images.ledger.admission.chunk import Numbers, SeenFilter
+from d4c_images.ledger.admission.pouring import HeldRows
 from d4c_images.ledger.admission.recovery import SET_RECORDED, catch_up
-from d4c_images.ledger.admission.write_buffer import Place, SortedRuns
+from d4c_images.ledger.admission.write_buffer import HeldRow, RunColumn
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.rows.rollup import record_status
+from d4c_images.ledger.rows.states import record_state
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus
 
-LOAD_ROWS = 50_000
-
-STORED = """
+STORED_RECORDS = """
 SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, g.first_image_id, g.n_in_line, 1
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
 """
 INSERT_NEW = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES"
-PUT = """
+PUT_RECORD = """
 INSERT INTO gbif_ids (gbif_id, n_images, n_success, n_failed, status, completed_at, first_image_id, n_in_line)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (gbif_id) DO UPDATE SET n_images = excluded.n_images, n_success = excluded.n_success, n_failed = excluded.n_failed,
@@ -76,7 +74,7 @@ class _Record:
     first_image_id: int | None = None
     n_in_line: int = 0
     is_stored: bool = False
-    held: Place | None = None
+    held: HeldRow | None = None
     has_grown: bool = False
 
     def show(self, image_id: int, *, is_new: bool) -> bool:
@@ -97,9 +95,9 @@ class _Record:
         tried = effect.tried or self.status != RecordStatus.PENDING
         self.n_success += effect.n_success
         self.n_failed += effect.n_failed
-        self.status = record_status(self.n_images, self.n_success, self.n_failed, tried=tried).value
-        ended = self.status in (RecordStatus.DONE, RecordStatus.FAILED)
-        self.completed_at = (self.completed_at or now) if ended else None
+        counts = self.n_images, self.n_success, self.n_failed
+        status, self.completed_at = record_state(*counts, self.completed_at or now, tried=tried)
+        self.status = status.value
 
 
 class Records:
@@ -108,14 +106,12 @@ class Records:
     def __init__(self, ledger: Ledger) -> None:
         catch_up(ledger)
         self._ledger = ledger
-        self._held = SortedRuns()  # gbif_id, n_images, first_image_id
-        self._frozen_image_id = 0  # the last image that had been seen when they were frozen
+        # gbif_id, n_images, first_image_id
+        self._held = HeldRows(ledger, _write_part, SET_RECORDED, "records.part_written")
 
     def tell(self, seen: SeenFilter) -> None:
         """Tell a filter all ids."""
-        cursor = self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids")
-        while rows := cursor.fetchmany(LOAD_ROWS):
-            seen.add(np.array(rows, np.int64)[:, 0])
+        seen.add_all(self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids"))
 
     def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[Numbers, list[int]]:
         """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""
@@ -144,50 +140,20 @@ class Records:
     def _hold(self, arrivals: Arrivals, counts: Numbers, which: npt.NDArray[np.bool_]) -> None:
         """Take records that are new, and whose images are new and stand one after another."""
         starts = arrivals.starts[which]
-        self._held.add(arrivals.gbif_ids[starts], *_small(counts[which], arrivals.image_ids[starts]))
+        self._held.rows.add(arrivals.gbif_ids[starts], *_small(counts[which], arrivals.image_ids[starts]))
 
     def pour(self, last_image_id: int, at_least: int) -> None:
         """Write a part of what is held, once it is so much. Killed on the way, `catch_up` makes it again.
 
         `last_image_id` is the last image that `add` has seen.
         """
-        if self._held.n_rows >= at_least:
-            self._pour_all()
-            self._freeze(last_image_id)
-        self._pour_part()
+        self._held.pour(last_image_id, at_least)
 
     def flush(self, last_image_id: int) -> None:
         """Write all that is held."""
-        self._pour_all()
-        self._freeze(last_image_id)
-        self._pour_all()
+        self._held.flush(last_image_id)
         with self._ledger.transaction() as db:
             db.execute(SET_RECORDED, (last_image_id,))
-
-    def _freeze(self, last_image_id: int) -> None:
-        self._held.freeze()
-        self._frozen_image_id = last_image_id
-
-    def _pour_all(self) -> None:
-        while self._held.is_frozen:
-            self._pour_part()
-
-    def _pour_part(self) -> None:
-        """Write the next part in a transaction of its own; behind the last one, up to which image the records are complete."""
-        if not self._held.is_frozen:
-            return
-        part = self._held.part()
-        with self._ledger.transaction() as db:
-            if len(part[0]):
-                in_line = part[1] > 0
-                tally = Tally()
-                n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
-                tally.record(n_new, RecordStatus.PENDING)
-                tally.write(db)
-            else:
-                db.execute(SET_RECORDED, (self._frozen_image_id,))
-        self._held.drop_part()
-        crash.point("records.part_written")
 
     def _look_at(
         self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]
@@ -208,9 +174,9 @@ class Records:
     def _known(self, gbif_ids: Numbers) -> dict[int, _Record]:
         """The records that have come before. The ids are in order, and each stands there once."""
         known = {}
-        for row in self._ledger.connection.execute(STORED, (json.dumps(gbif_ids.tolist()),)):
+        for row in self._ledger.connection.execute(STORED_RECORDS, (json.dumps(gbif_ids.tolist()),)):
             known[row[0]] = _Record(*row)
-        for gbif_id, held in self._held.find(gbif_ids).items():
+        for gbif_id, held in self._held.rows.find(gbif_ids).items():
             if gbif_id not in known:
                 n, first_image_id = (int(column[held.at]) for column in held.columns[1:])
                 known[gbif_id] = _Record(gbif_id, n_images=n, first_image_id=first_image_id, n_in_line=n, held=held)
@@ -247,10 +213,19 @@ class Records:
                     record.n_in_line,
                 )
             )
-        db.executemany(PUT, sorted(puts))
+        db.executemany(PUT_RECORD, sorted(puts))
         if plain:
             new, counts, first_image_ids = np.array(plain, np.int64).T
-            self._held.add(new, *_small(counts, first_image_ids))
+            self._held.rows.add(new, *_small(counts, first_image_ids))
+
+
+def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
+    """Write records whose images stand in line; others have been written by themselves, and have none here."""
+    in_line = part[1] > 0
+    tally = Tally()
+    n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
+    tally.record(n_new, RecordStatus.PENDING)
+    tally.write(db)
 
 
 def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:

@@ -14,18 +14,18 @@ from operator import itemgetter
 from d4c_images import crash
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred
+from d4c_images.ledger.rows.extent import top_image
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import RecordStatus
 
-CAUGHT_UP = "SELECT recorded_image_id, keyed_image_id FROM caught_up"
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
+RECORDED_AND_KEYED = "SELECT recorded_image_id, keyed_image_id FROM caught_up"
 ROWS_AFTER = """
 SELECT image_id, gbif_id FROM image_rows WHERE image_id > ? AND row_no IS NOT NULL ORDER BY image_id LIMIT ?
 """
 INSERT_RECORD = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES (?, ?, ?, ?)"
 SET_RECORDED = "UPDATE caught_up SET recorded_image_id = ?"
 
-PIECE = 10_000
+RECORDS_PER_PIECE = 10_000
 """Records that one transaction makes."""
 PAGE = 50_000
 """Images that are read at a time."""
@@ -36,8 +36,8 @@ def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
 
     Whoever settles images must call this first.
     """
-    recorded, keyed = ledger.connection.execute(CAUGHT_UP).fetchone()
-    top: int = ledger.connection.execute(TOP_IMAGE).fetchone()[0]
+    recorded, keyed = ledger.connection.execute(RECORDED_AND_KEYED).fetchone()
+    top = top_image(ledger.connection.execute)
     if top > recorded:
         _catch_up_records(ledger, recorded, top, beat)
     if top > keyed:
@@ -57,7 +57,7 @@ def _catch_up_records(ledger: Ledger, recorded: int, top: int, beat: Callable[[]
     for gbif_id, images in groupby(_rows_after(ledger, recorded, beat), key=itemgetter(1)):
         first, last, n = _span(images)
         records.append((gbif_id, n, first, n))
-        if len(records) == PIECE:
+        if len(records) == RECORDS_PER_PIECE:
             _write(ledger, records, last)
             records = []
             beat()

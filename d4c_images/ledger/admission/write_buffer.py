@@ -12,19 +12,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Column = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
+RunColumn = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 
 
 Keys = npt.NDArray[np.int64]
 
-PARTS = 18
+N_PARTS = 18
 MAX_RUNS = 40  # a key is looked for in each of them; transactions of ordinary rows make half as many before they are frozen
 
 
-class Place(NamedTuple):
+class HeldRow(NamedTuple):
     """Where a row is held; its cells may be written."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[RunColumn, ...]
     at: int
 
 
@@ -37,8 +37,8 @@ class SortedRuns:
     """
 
     def __init__(self) -> None:
-        self._runs: list[tuple[Column, ...]] = []
-        self._parts: deque[tuple[Column, ...]] | None = None  # of what is frozen: those that are left
+        self._runs: list[tuple[RunColumn, ...]] = []
+        self._parts: deque[tuple[RunColumn, ...]] | None = None  # of what is frozen: those that are left
         self.n_rows = 0  # in runs that are not frozen
 
     @property
@@ -46,7 +46,7 @@ class SortedRuns:
         """There are frozen rows, or they have been dropped, but not yet the empty part behind them."""
         return self._parts is not None
 
-    def add(self, *columns: Column) -> None:
+    def add(self, *columns: RunColumn) -> None:
         """Add rows. Rows with the same key keep their order."""
         if len(columns[0]):
             order = _order(columns[0])
@@ -64,16 +64,16 @@ class SortedRuns:
         order = _order(columns[0])
         self._runs[first:] = [tuple(column[order] for column in columns)]
 
-    def find(self, wanted: Keys) -> dict[int, Place]:
+    def find(self, wanted: Keys) -> dict[int, HeldRow]:
         """The first row of each key that has one here. The keys are in order; a place holds until the next call of `add`."""
-        found: dict[int, Place] = {}
+        found: dict[int, HeldRow] = {}
         if not len(wanted):
             return found
         for run in reversed([*(self._parts or ()), *self._runs]):
             places = np.searchsorted(run[0], wanted)
             places[places == len(run[0])] = 0
             for at in np.flatnonzero(run[0][places] == wanted).tolist():
-                found[int(wanted[at])] = Place(run, int(places[at]))
+                found[int(wanted[at])] = HeldRow(run, int(places[at]))
         return found
 
     def freeze(self) -> None:
@@ -85,7 +85,7 @@ class SortedRuns:
         self._runs, self.n_rows = [], 0
         keys = np.concatenate(columns.pop(0))
         order = _order(keys)
-        orders = np.array_split(order, PARTS) if len(order) > PARTS else [order]
+        orders = np.array_split(order, N_PARTS) if len(order) > N_PARTS else [order]
         pieces = [[keys[some] for some in orders]]
         del keys
         while columns:  # one at a time, so that there never are three of each
@@ -93,7 +93,7 @@ class SortedRuns:
             pieces.append([column[some] for some in orders])
         self._parts = deque(zip(*pieces, strict=True))
 
-    def part(self) -> tuple[Column, ...]:
+    def part(self) -> tuple[RunColumn, ...]:
         """The next of the frozen rows, as columns in the order of the key; without rows behind the last of them."""
         assert self._parts is not None
         return self._parts[0] if self._parts else (np.empty(0, np.int64),)
@@ -107,7 +107,7 @@ class SortedRuns:
             self._parts = None
 
 
-def _order(keys: Column) -> npt.NDArray[np.intp]:
+def _order(keys: RunColumn) -> npt.NDArray[np.intp]:
     """The stable order of numbers that are nearly always all different: then any sort is stable, and the quickest will do."""
     order = np.argsort(keys)
     ordered = keys[order]

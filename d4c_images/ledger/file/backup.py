@@ -15,7 +15,7 @@ from d4c_images import crash
 from d4c_images.errors import LedgerError
 from d4c_images.ledger.file.connect import Ledger
 
-PAGES_PER_STEP = 2_000  # 16 MB
+BACKUP_PAGES_PER_STEP = 2_000  # 16 MB
 
 
 def free_name(path: Path, version: int) -> Path:
@@ -40,7 +40,7 @@ def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> Non
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
             # Steps are safe: the only connection that could write in between is the one that copies.
-            ledger.connection.backup(copy, pages=PAGES_PER_STEP, progress=lambda _, left, total: show(total - left, total))
+            ledger.connection.backup(copy, pages=BACKUP_PAGES_PER_STEP, progress=lambda _, left, total: show(total - left, total))
             # Whoever puts the backup in the ledger's place finds it free.
             copy.execute("UPDATE runs SET ended_at = heartbeat_at, ending = 'ended' WHERE run_id IN (SELECT run_id FROM owner)")
             copy.execute("DELETE FROM owner")

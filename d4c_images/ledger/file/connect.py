@@ -14,7 +14,7 @@ from typing import Protocol
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger.file import identify, schema, views
 
-BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
+WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 16 * 1024  # four times as much, and the system's cache after it, is 3 % faster: `bench.scale`
 CHECKPOINT_PAGES = 16_000  # 128 MB of log are folded in at once: a page that changed often is written once, for two fsyncs
@@ -117,7 +117,7 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
         identify.inspect(path, may_be_new=True)
     connection: sqlite3.Connection | None = None
     try:
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=WRITER_BUSY_TIMEOUT_S, isolation_level=None)
         if on_shared_disk:  # before the first read: a write-ahead log left here is then folded in without shared memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         found = identify.judge(connection, path, may_be_new=True)
@@ -148,7 +148,7 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
         return LedgerError(f"{path} is no SQLite file, so it is no ledger")
     if "locked" in text or "busy" in text:
         return LedgerLocked(
-            f"{path} stays locked by another process (waited {BUSY_TIMEOUT_S:.0f} s): nothing committed is lost; end that "
+            f"{path} stays locked by another process (waited {WRITER_BUSY_TIMEOUT_S:.0f} s): nothing committed is lost; end that "
             "process, then run the same command again"
         )
     if "full" in text:

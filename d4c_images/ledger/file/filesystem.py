@@ -22,7 +22,7 @@ from pathlib import Path
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
 from d4c_images.ledger.file import exclusive_name
-from d4c_images.ledger.file.liveness import AS_NEEDED, Holder, Patience, Process, await_end, lives
+from d4c_images.ledger.file.liveness import SILENT_PATIENCE, LedgerHolder, Patience, Process, await_end, lives
 from d4c_images.ledger.file.snapshot import draft_of, snapshot_of
 from d4c_images.settings import Disk
 from d4c_images.system import signals
@@ -103,14 +103,14 @@ def reservation_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.owner")
 
 
-def holder(path: Path) -> Holder | None:
+def holder(path: Path) -> LedgerHolder | None:
     """Who has reserved the ledger, dead or alive; None where nobody has."""
     return _read(reservation_of(path))
 
 
-def _read(file: Path) -> Holder | None:
+def _read(file: Path) -> LedgerHolder | None:
     try:
-        return Holder(**json_of(file))
+        return LedgerHolder(**json_of(file))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
@@ -128,11 +128,11 @@ def may_be_held(path: Path, me: Process) -> bool:
 class Reservation:
     """This process has the ledger: a file beside it says so to every node. Made by linking, which only one process can win."""
 
-    def __init__(self, path: Path, command: str, process: Process, now: float, patience: Patience = AS_NEEDED) -> None:
+    def __init__(self, path: Path, command: str, process: Process, now: float, patience: Patience = SILENT_PATIENCE) -> None:
         """Raises `LedgerBusy`, naming host, pid and job, while another living process has it (`liveness.await_end`)."""
         self._path = path
         self._file = reservation_of(path)
-        self._mine = Holder(
+        self._mine = LedgerHolder(
             uuid.uuid4().hex, command, process.host, process.pid, process.started, process.job_id, now, now
         )
         self._dead = await_end(lambda: holder(path), process, path, patience)
@@ -162,7 +162,7 @@ class Reservation:
     def beat(self, now: float) -> None:
         """Leave a sign of life. Raises `LedgerLost` as `check` does."""
         self.check()
-        self._mine = Holder(**(asdict(self._mine) | {"beat_at": now}))
+        self._mine = LedgerHolder(**(asdict(self._mine) | {"beat_at": now}))
         self._write(self._mine).replace(self._file)
 
     def give_back(self) -> None:
@@ -174,7 +174,7 @@ class Reservation:
         snapshot_of(self._path).unlink(missing_ok=True)
         self._file.unlink(missing_ok=True)
 
-    def _put_aside(self, other: Holder | None) -> None:
+    def _put_aside(self, other: LedgerHolder | None) -> None:
         """Remove a dead one. Renaming comes first, so that of two that see it dead one removes it and not the other's new one."""
         aside = self._file.with_name(f"{self._file.name}.{uuid.uuid4().hex}")
         try:
@@ -205,7 +205,7 @@ class Reservation:
         found = _read(aside)
         return found is not None and found.token == self._mine.token
 
-    def _write(self, holder: Holder) -> Path:
+    def _write(self, holder: LedgerHolder) -> Path:
         new = self._file.with_name(f"{self._file.name}.{holder.token}.new")
         with new.open("w", encoding="utf-8") as file:
             json.dump(asdict(holder), file)

@@ -22,16 +22,16 @@ from d4c_images.errors import LedgerError
 from d4c_images.ledger.file import schema, versions
 
 MAGIC = b"SQLite format 3\0"
-HEADER_BYTES = 100  # https://www.sqlite.org/fileformat2.html#the_database_header
+SQLITE_HEADER_BYTES = 100  # https://www.sqlite.org/fileformat2.html#the_database_header
 USER_VERSION_AT, APPLICATION_ID_AT = 60, 68
-BUSY_TIMEOUT_S = 10.0
+PROBE_BUSY_TIMEOUT_S = 10.0
 
 OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
 IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)"
 UNFINISHED = "SELECT EXISTS (SELECT 1 FROM ledger_migrations WHERE finished_at IS NULL)"
 
 # Comments and blanks go; a name in quotes is the name: ALTER TABLE ... RENAME adds them.
-TOKEN = re.compile(
+SQL_TOKEN = re.compile(
     r"""(?P<left_out>\s+|--[^\n]*|/\*.*?\*/) | (?P<text>'(?:[^']|'')*')
         | "(?P<double>\w+)" | `(?P<back>\w+)` | \[(?P<square>\w+)\] | (?P<word>[\w$]+) | (?P<other>.)""",
     re.VERBOSE | re.DOTALL,
@@ -39,7 +39,7 @@ TOKEN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundLedger:
     """A file that may be used as a ledger. Version 0: it holds nothing yet."""
 
     version: int
@@ -49,7 +49,7 @@ class Found:
 @functools.lru_cache(maxsize=1_000)  # a ledger is looked at twice when it is opened
 def normalised(sql: str) -> str:
     """A statement without comments, line breaks and quotes that mean nothing."""
-    return " ".join(match[match.lastgroup or 0] for match in TOKEN.finditer(sql) if match.lastgroup != "left_out")
+    return " ".join(match[match.lastgroup or 0] for match in SQL_TOKEN.finditer(sql) if match.lastgroup != "left_out")
 
 
 def objects(connection: sqlite3.Connection) -> dict[str, str]:
@@ -70,7 +70,7 @@ def stored(found: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name.startswith(("table ", "index "))}
 
 
-def inspect(path: Path, *, may_be_new: bool = False) -> Found | None:
+def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
     """What the file is, as `judge` says, before anything is written: no byte of it changes, and no `-wal` or `-shm` comes to be.
 
     None: that cannot be said without changing something (a transaction of a killed process must be rolled back first), or not
@@ -78,7 +78,7 @@ def inspect(path: Path, *, may_be_new: bool = False) -> Found | None:
     """
     try:
         with path.open("rb") as file:
-            header = file.read(HEADER_BYTES)
+            header = file.read(SQLITE_HEADER_BYTES)
     except OSError:
         return None
     if not header:
@@ -103,17 +103,17 @@ def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
     # that is there has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
     options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(uri, uri=True, timeout=PROBE_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
         yield connection
 
 
-def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> Found:
+def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> FoundLedger:
     """What the open file is. Raises `LedgerError`, naming the file and what it is, unless we can use it or migrate it."""
     application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty: int = connection.execute(IS_EMPTY).fetchone()[0]
     if may_be_new and is_empty and application_id in (0, schema.APPLICATION_ID) and version == 0:
-        return Found(0)
+        return FoundLedger(0)
     if application_id != schema.APPLICATION_ID:
         raise _foreign(path)
     if version > schema.SCHEMA_VERSION:
@@ -123,9 +123,9 @@ def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = Fals
         )
     present = objects(connection)
     if "table ledger_migrations" in present and version > 1 and connection.execute(UNFINISHED).fetchone()[0]:
-        return Found(version, under_way=True)
+        return FoundLedger(version, under_way=True)
     _compare(present, version, path)
-    return Found(version)
+    return FoundLedger(version)
 
 
 def _compare(present: Mapping[str, str], version: int, path: Path) -> None:

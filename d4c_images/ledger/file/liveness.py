@@ -17,8 +17,8 @@ from pathlib import Path
 
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 
-SILENCE_S = 180.0  # a process that cannot be looked up is dead when its sign of life has not changed for so long
-LOOK_S = 2.0
+DEAD_AFTER_S = 180.0  # a process that cannot be looked up is dead when its sign of life has not changed for so long
+HOLDER_POLL_S = 2.0
 MOST_STEP_S = 10.0  # of the time between two looks: more than that, and this process did not run itself, or the disk hung
 
 
@@ -33,7 +33,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LedgerHolder:
     """Who has a ledger, as last written down by itself."""
 
     token: str  # another one for each run
@@ -66,7 +66,7 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
 
 
-AS_NEEDED = Patience()
+SILENT_PATIENCE = Patience()
 """Without a word, until it is known whether the holder lives."""
 
 
@@ -89,7 +89,7 @@ def lives(other: Process, me: Process) -> bool | None:
         return None
 
 
-def await_end(find: Callable[[], Holder | None], me: Process, ledger: Path, patience: Patience) -> Holder | None:
+def await_end(find: Callable[[], LedgerHolder | None], me: Process, ledger: Path, patience: Patience) -> LedgerHolder | None:
     """Wait until nobody holds a ledger, or until its holder is known to be dead; returns what the dead one has written last.
 
     Raises `LedgerBusy` as soon as the holder is known to live, and `LedgerAwaited` when the patience is over.
@@ -110,9 +110,9 @@ def await_end(find: Callable[[], Holder | None], me: Process, ledger: Path, pati
             said = holder.token
             patience.say(
                 f"{ledger} was last held by {holder.described()}: waiting until it gives that back, or has shown no sign of life "
-                f"for {SILENCE_S:.0f} s"
+                f"for {DEAD_AFTER_S:.0f} s"
             )
-        patience.sleep(LOOK_S)
+        patience.sleep(HOLDER_POLL_S)
     return None
 
 
@@ -121,11 +121,11 @@ class _Watch:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._last: Holder | None = None
+        self._last: LedgerHolder | None = None
         self._looked_at = 0.0
         self._unchanged_s = 0.0
 
-    def look(self, holder: Holder) -> bool | None:
+    def look(self, holder: LedgerHolder) -> bool | None:
         """True: it has changed since the last look; False: not for so long that its process is dead; None: nobody knows yet."""
         now, before, step_s = self._monotonic(), self._last, 0.0
         if before is not None:
@@ -135,7 +135,7 @@ class _Watch:
             self._unchanged_s = 0.0
             return True
         self._unchanged_s += step_s
-        return False if self._unchanged_s >= SILENCE_S else None
+        return False if self._unchanged_s >= DEAD_AFTER_S else None
 
 
 def _kernel(started: str) -> tuple[str, str]:

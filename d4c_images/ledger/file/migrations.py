@@ -25,14 +25,14 @@ from d4c_images.durations import show_size
 from d4c_images.errors import LedgerError, Stopped, printable
 from d4c_images.ledger.file import backup, identify, owner, schema, versions, views
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.file.identify import Found
+from d4c_images.ledger.file.identify import FoundLedger
 
 AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that was asked for something else
 RESERVE_BYTES = 256 << 20  # of rows that change, for the log; less for a ledger that is smaller
 LITTLE_BYTES = 1 << 20  # what new tables and views take
 CHUNK_ROWS = 20_000
 
-TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
+TABLE_NAMES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class NewColumn:
     """A new column, the last one of its table, with a constant default or none."""
 
     table: str
@@ -98,7 +98,7 @@ class Walk:
             db.execute(self.then, keys)
 
 
-Step = Tables | Column | Script | Walk
+MigrationStep = Tables | NewColumn | Script | Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Migration:
     """From the version before to this one. A step may find its work done: a table or a column that is there is left alone."""
 
     version: int
-    steps: tuple[Step, ...]
+    steps: tuple[MigrationStep, ...]
 
 
 def _of_schema(*names: str) -> str:
@@ -160,7 +160,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PartProgress:
     """How far a part of the work is: pages of a backup, or keys of a table."""
 
     what: str
@@ -169,13 +169,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class MigrationTerms:
     """How a migration is done."""
 
     backup: Path | None = None  # None: beside the ledger
     no_backup: bool = False
     leave_as_is: bool = False  # no migration: the ledger is going to be deleted
-    show: Callable[[Progress], None] = lambda progress: None
+    show: Callable[[PartProgress], None] = lambda progress: None
     stop: Callable[[], bool] = lambda: False
 
 
@@ -185,7 +185,7 @@ class _Place:
 
     version: int
     number: int
-    step: Step
+    step: MigrationStep
 
 
 def is_readable(version: int) -> bool:
@@ -194,7 +194,7 @@ def is_readable(version: int) -> bool:
 
 
 def check_usable(
-    path: Path, found: Found | None, terms: Terms | None, connection: sqlite3.Connection | None = None
+    path: Path, found: FoundLedger | None, terms: MigrationTerms | None, connection: sqlite3.Connection | None = None
 ) -> None:
     """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done without being asked for.
 
@@ -217,14 +217,14 @@ def check_usable(
 def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -> bool:
     """Whether no table that is walked through has more rows than one chunk."""
     walks = [place.step for place in places if isinstance(place.step, Walk)]
-    tables = {name for (name,) in connection.execute(TABLES)}
+    tables = {name for (name,) in connection.execute(TABLE_NAMES)}
     return all(
         walk.table not in tables or connection.execute(walk.count(), (walk.chunk_rows + 1,)).fetchone()[0] <= walk.chunk_rows
         for walk in walks
     )
 
 
-def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+def migrate(ledger: Ledger, terms: MigrationTerms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
     """Bring a ledger that we own to the current version; nothing happens if it is. `terms` is None if nobody has asked for it.
 
     Raises `LedgerError` if it must be asked for, if there is too little room, or if names are taken; then nothing has changed.
@@ -234,7 +234,7 @@ def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say
     check_usable(ledger.path, found, terms, ledger.connection)
     if found.version == schema.SCHEMA_VERSION and not found.under_way:
         return
-    work = _Work(ledger, terms or Terms(), clock, say)
+    work = _Work(ledger, terms or MigrationTerms(), clock, say)
     if found.under_way:
         work.go_on()
     else:
@@ -244,7 +244,7 @@ def migrate(ledger: Ledger, terms: Terms | None, clock: Callable[[], float], say
 class _Work:
     """One migration of a ledger that we own."""
 
-    def __init__(self, ledger: Ledger, terms: Terms, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+    def __init__(self, ledger: Ledger, terms: MigrationTerms, clock: Callable[[], float], say: Callable[[str], None]) -> None:
         self._ledger, self._terms, self._clock, self._say = ledger, terms, clock, say
         self._heart = owner.Heart(ledger, clock)
 
@@ -386,7 +386,7 @@ class _Work:
 
     def _show(self, what: str, done: int, total: int) -> None:
         self._heart.beat_if_due()
-        self._terms.show(Progress(what, done, total))
+        self._terms.show(PartProgress(what, done, total))
 
     def _report(self, version: int, copy: Path | None) -> None:
         kept = f"; the ledger as it was: {copy}" if copy else ""
@@ -403,11 +403,11 @@ def _places(version: int) -> list[_Place]:
     ]
 
 
-def _change(db: sqlite3.Connection, step: Step) -> None:
+def _change(db: sqlite3.Connection, step: MigrationStep) -> None:
     """Take a step within one transaction."""
     if isinstance(step, Tables):
         _create(db, step.names)
-    elif isinstance(step, Column):
+    elif isinstance(step, NewColumn):
         names = {row[1] for row in db.execute(f"PRAGMA table_info({step.table})")}
         if step.definition.split()[0] not in names:
             db.execute(f"ALTER TABLE {step.table} ADD COLUMN {step.definition}")
@@ -421,7 +421,7 @@ def _change(db: sqlite3.Connection, step: Step) -> None:
 
 
 def _create(db: sqlite3.Connection, names: Sequence[str]) -> None:
-    present = {name for (name,) in db.execute(TABLES)}
+    present = {name for (name,) in db.execute(TABLE_NAMES)}
     for name in names:
         if name not in present:
             for statement in _statements_of(name):

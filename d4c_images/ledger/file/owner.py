@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from d4c_images.errors import LedgerBusy
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.file.liveness import AS_NEEDED, Holder, Patience, Process, await_end, this_process
+from d4c_images.ledger.file.liveness import SILENT_PATIENCE, LedgerHolder, Patience, Process, await_end, this_process
 
 __all__ = ["Process", "this_process"]
 
@@ -26,7 +26,7 @@ FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id
 
 LATEST = "SELECT coalesce(max(heartbeat_at), 0) FROM runs"
 BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?), n_done = ? WHERE run_id = ?"  # it changes, whatever the clock says
-GIVE_BACK = """
+END_RUN = """
 UPDATE runs SET ended_at = max(heartbeat_at, ?1), heartbeat_at = max(heartbeat_at, ?1), ending = ?2, n_done = ?3 WHERE run_id = ?4
 """
 
@@ -37,7 +37,7 @@ def take(
     process: Process,
     now: float,
     *,
-    patience: Patience = AS_NEEDED,
+    patience: Patience = SILENT_PATIENCE,
     dead: Process | None = None,
 ) -> int:
     """Make `process` the owner of the ledger and return its run id. `dead`: a process that is known to be dead already.
@@ -47,7 +47,7 @@ def take(
     (`Ledger.lead_s`): waits that were written down then are as long as they were meant to be.
     """
 
-    def find() -> Holder | None:
+    def find() -> LedgerHolder | None:
         found = holder(ledger)
         return None if found is not None and found.process == dead else found
 
@@ -73,10 +73,10 @@ def take(
     return new_run_id
 
 
-def holder(ledger: Ledger) -> Holder | None:
+def holder(ledger: Ledger) -> LedgerHolder | None:
     """The run that owns the ledger, dead or alive."""
     row = ledger.connection.execute(OWNER).fetchone()
-    return None if row is None else Holder(str(row[0]), *row[1:])
+    return None if row is None else LedgerHolder(str(row[0]), *row[1:])
 
 
 def sign(ledger: Ledger, now: float) -> None:
@@ -115,7 +115,7 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
     """End the run; the ledger is free. Raises `LedgerLost` as `beat` does."""
     ledger.check_place()
     with ledger.transaction() as db:
-        db.execute(GIVE_BACK, (int(now), ending, ledger.n_done, ledger.run_id))
+        db.execute(END_RUN, (int(now), ending, ledger.n_done, ledger.run_id))
         db.execute("DELETE FROM owner")
     ledger.run_id = None
 

@@ -20,7 +20,7 @@ from d4c_images.errors import D4CError, LedgerError, UsageError
 from d4c_images.ledger.file import filesystem, identify, liveness, migrations, schema, snapshot
 from d4c_images.ledger.file.connect import explain
 
-BUSY_TIMEOUT_S = 10.0
+READER_BUSY_TIMEOUT_S = 10.0
 TRIES = 3
 WAIT_S = 0.2  # before the second try; twice as long before the third
 FETCH_ROWS = 10_000
@@ -234,7 +234,7 @@ def _connect(file: Path, path: Path) -> sqlite3.Connection:
 
 def _checked(file: Path, path: Path, options: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(os.fsencode(file.absolute()))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+        f"file:{quote(os.fsencode(file.absolute()))}?{options}", uri=True, timeout=READER_BUSY_TIMEOUT_S, isolation_level=None
     )
     try:
         _check_readable(connection, path)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 MIN_AGE_S = 60.0
 WORK_PER_COPY = 20
-PAGES_PER_STEP = 5_000  # 40 MB: on the disk before the next ones, so that no single step takes long
+SNAPSHOT_PAGES_PER_STEP = 5_000  # 40 MB: on the disk before the next ones, so that no single step takes long
 
 
 def snapshot_of(path: Path) -> Path:
@@ -66,7 +66,7 @@ class Snapshots:
                 copy.execute("PRAGMA journal_mode = OFF")
                 copy.execute("PRAGMA synchronous = OFF")
                 # Steps are safe: the only connection that could write in between is the one that copies.
-                self._connection.backup(copy, pages=PAGES_PER_STEP, progress=after_step)
+                self._connection.backup(copy, pages=SNAPSHOT_PAGES_PER_STEP, progress=after_step)
                 os.fsync(file.fileno())
             new.replace(snapshot_of(self._path))
         except BaseException:

@@ -12,7 +12,7 @@ BLOCKED_WHY = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held
 # Columns of the view `labels`, in its order: those of version 1 are first.
 TAXON = """scientific_name taxon_key accepted_taxon_key kingdom_key phylum_key class_key order_key family_key genus_key species_key
     family"""
-COLLECTION = "basis_of_record dataset_key institution_code collection_code"
+COLLECTION_LABELS = "basis_of_record dataset_key institution_code collection_code"
 RECORDED = "license country_code country geodetic_datum type_status sex life_stage"
 
 
@@ -64,7 +64,7 @@ FROM links;
 CREATE VIEW labels AS
 SELECT l.gbif_id,
        {_of("label_taxa", "taxon_id", TAXON)},
-       {_of("label_shared", "shared_id", COLLECTION)},
+       {_of("label_shared", "shared_id", COLLECTION_LABELS)},
        l.catalog_number,
        {_of("label_taxa", "taxon_id", "checklist_key")},
        l.occurrence_id,

@@ -11,7 +11,7 @@ from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import connect, filesystem, identify, migrations, owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.file.filesystem import Reservation
-from d4c_images.ledger.file.liveness import AS_NEEDED, Patience
+from d4c_images.ledger.file.liveness import SILENT_PATIENCE, Patience
 from d4c_images.ledger.file.snapshot import Snapshots
 from d4c_images.settings import Disk
 
@@ -57,8 +57,8 @@ def open_and_own(
     *,
     disk: Disk | None = None,
     create: bool = False,
-    terms: migrations.Terms | None = None,
-    patience: Patience = AS_NEEDED,
+    terms: migrations.MigrationTerms | None = None,
+    patience: Patience = SILENT_PATIENCE,
 ) -> Iterator[Ledger]:
     """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
 

@@ -14,17 +14,16 @@ from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions.locations import image_named
 from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.rows.lent import IS_LENT, NEXT_REVISION
-from d4c_images.ledger.rows.recount import TOP_IMAGE, recount_one
+from d4c_images.ledger.rows.recount import recount_one
 
-STEP_ROWS = 5_000
+AUDIT_STEP_ROWS = 5_000
 WATCH_INSTRUCTIONS = 1_000_000
 
-N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 SUCCESSES = """
 SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success'
 """
-FORMER = """
+FORMER_IMAGES = """
 SELECT image_id, file_path, file_offset, file_size, sha256 FROM former_rows
 WHERE image_id > ? AND image_id <= ? AND file_path IS NOT NULL
 """
@@ -40,17 +39,17 @@ LEFT JOIN image_rows AS i ON i.image_id = {image_named("wanted.value ->> 0", "wa
 ORDER BY wanted.key
 """  # noqa: S608 - constants
 LEASES = "SELECT lease_id FROM leases"
-TOKEN = "SELECT token FROM store"
+STORE_TOKEN = "SELECT token FROM store"
 LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
 FOREIGN_KEYS = "PRAGMA foreign_key_check(owner)"
 DATA_VERSION = "PRAGMA data_version"
 # In a ledger whose records are in no order each image is looked up: the inner pages of its tree (14 MB at 50 M rows) should stay.
 BIG_CACHE = "PRAGMA cache_size = -32768"
-LAST_RUN = "SELECT coalesce(max(run_id), 0) FROM runs"
+LAST_RUN_ID = "SELECT coalesce(max(run_id), 0) FROM runs"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredImage:
+class FileRow:
     """What a success row says of its file."""
 
     image_id: int
@@ -90,25 +89,20 @@ def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: Non
     return [] if rows == [("ok",)] else [row[0] for row in rows]
 
 
-def top_image(ledger: Reader) -> int:
-    top: int = ledger.rows(TOP_IMAGE)[0][0]
-    return top
-
-
-def stored_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
+def stored_images(ledger: Reader, after: int, upto: int) -> list[FileRow]:
     """The successes with `after` < image_id <= `upto`."""
-    return [StoredImage(*row) for row in ledger.rows(SUCCESSES, (after, upto))]
+    return [FileRow(*row) for row in ledger.rows(SUCCESSES, (after, upto))]
 
 
-def former_images(ledger: Reader, after: int, upto: int) -> list[StoredImage]:
+def former_images(ledger: Reader, after: int, upto: int) -> list[FileRow]:
     """What was stored for these before their publishers changed them, as far as it was there then."""
-    return [StoredImage(*row) for row in ledger.rows(FORMER, (after, upto))]
+    return [FileRow(*row) for row in ledger.rows(FORMER_IMAGES, (after, upto))]
 
 
-def stored_image(ledger: Reader, image_id: int) -> StoredImage | None:
+def stored_image(ledger: Reader, image_id: int) -> FileRow | None:
     """The row as it is now; None where it is no success any more."""
     rows = ledger.rows(SUCCESS, (image_id,))
-    return StoredImage(*rows[0]) if rows else None
+    return FileRow(*rows[0]) if rows else None
 
 
 def named_images(ledger: Reader, names: Sequence[tuple[int, int, int, str, int | None]]) -> list[NamedImage]:
@@ -126,7 +120,7 @@ def live_leases(ledger: Reader) -> set[int]:
 
 def token(ledger: Reader) -> str | None:
     """What stands in the names of this ledger's shards; None where there are none."""
-    rows = ledger.rows(TOKEN)
+    rows = ledger.rows(STORE_TOKEN)
     return rows[0][0] if rows else None
 
 
@@ -135,13 +129,8 @@ def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
     return ledger.rows(LOST, (limit,))
 
 
-def n_records(ledger: Reader) -> int:
-    n: int = ledger.rows(N_RECORDS)[0][0]
-    return n
-
-
 def last_run(ledger: Reader) -> int:
-    run_id: int = ledger.rows(LAST_RUN)[0][0]
+    run_id: int = ledger.rows(LAST_RUN_ID)[0][0]
     return run_id
 
 

@@ -11,7 +11,8 @@ from operator import itemgetter
 
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.questions import tables
-from d4c_images.ledger.questions.tables import STEP_ROWS, Progress, Table
+from d4c_images.ledger.questions.tables import TABLE_STEP_ROWS, RowProgress, Table
+from d4c_images.ledger.rows.extent import top_image
 
 COLLECTION = Table(
     "collection",
@@ -104,9 +105,9 @@ ORDER BY k.gbif_id, k.image_no""",
 )
 
 
-def steps(ledger: Reader, progress: Progress, step: int = STEP_ROWS) -> Iterator[list[Row]]:
+def steps(ledger: Reader, progress: RowProgress, step: int = TABLE_STEP_ROWS) -> Iterator[list[Row]]:
     """Rows with the columns of `COLLECTION`, some at a time: those of at most `step` links, and of no more than some megabytes."""
-    last: int = ledger.rows(tables.LAST_IMAGE_ID)[0][0]
+    last = top_image(ledger.rows)
     after = 0
     while after < last:
         upto = min(after + step, last)

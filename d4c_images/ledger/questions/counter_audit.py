@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 from d4c_images.ledger.queue import untried
 from d4c_images.ledger.rows import recount
-from d4c_images.ledger.rows.recount import Ask
+from d4c_images.ledger.rows.extent import TOP_IMAGE, n_records, top_image
+from d4c_images.ledger.rows.names import HOST_NAME
+from d4c_images.ledger.rows.recount import AskAll
 from d4c_images.model import RecordStatus, Status
 
-STEP_ROWS = 20_000
+COUNTER_STEP_ROWS = 20_000
 MAX_STORED_CELLS = 20_000  # beyond, a stored recount would be megabytes: it begins again then
 
 TALLIES = """
@@ -30,17 +32,15 @@ WHERE (host_id, block) > (?, ?) ORDER BY host_id, block LIMIT ?
 """  # noqa: S608 - a constant
 TALLY = "SELECT n, n_final, size_bytes FROM tallies WHERE host_id = ? AND status = ? AND error_type = ?"
 LISTED_OF = f"SELECT coalesce(sum(length(places)), 0) / {untried.PLACE_BYTES} FROM untried WHERE host_id = ?"  # noqa: S608
-HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
-N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
 RECORD_TALLIES = "SELECT status, n FROM record_tallies WHERE n <> 0"
-NOT_YET_RECORDED = """
-SELECT max(0, (SELECT coalesce(max(image_id), 0) FROM image_rows) - recorded_image_id) FROM caught_up
-"""
+NOT_YET_RECORDED = f"""
+SELECT max(0, ({TOP_IMAGE}) - recorded_image_id) FROM caught_up
+"""  # noqa: S608 - a constant
 
 _RECORD_STATUSES = (RecordStatus.PENDING, RecordStatus.PARTIAL, RecordStatus.DONE, RecordStatus.FAILED)
 
 
-class Cell(NamedTuple):
+class TallyCell(NamedTuple):
     """Counts of one host's images with one status and error type."""
 
     n: int = 0
@@ -49,18 +49,18 @@ class Cell(NamedTuple):
     n_untried: int = 0  # of a host as a whole, in its cell of pending images without an error
 
 
-class Cells:
+class TallyCells:
     """Cells by host, status and error type: 150 bytes each, since there may be a million hosts."""
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str], int] = {}
         self._at: dict[int, int] = {}  # host_id << 20 | kind -> place in the columns
-        self._columns = tuple(array("q") for _ in Cell._fields)
+        self._columns = tuple(array("q") for _ in TallyCell._fields)
 
     def __len__(self) -> int:
         return len(self._at)
 
-    def add(self, host_id: int, status: str, error_type: str, cell: Cell) -> None:
+    def add(self, host_id: int, status: str, error_type: str, cell: TallyCell) -> None:
         kind = self._kinds.setdefault((sys.intern(status), sys.intern(error_type)), len(self._kinds))
         at = self._at.setdefault(host_id << 20 | kind, len(self._at))
         for column, number in zip(self._columns, cell, strict=True):
@@ -69,28 +69,28 @@ class Cells:
             else:
                 column[at] += number
 
-    def get(self, host_id: int, status: str, error_type: str) -> Cell:
+    def get(self, host_id: int, status: str, error_type: str) -> TallyCell:
         kind = self._kinds.get((status, error_type), -1)
         at = self._at.get(host_id << 20 | kind) if kind >= 0 else None
-        return Cell() if at is None else self._cell(at)
+        return TallyCell() if at is None else self._cell(at)
 
-    def items(self) -> Iterator[tuple[tuple[int, str, str], Cell]]:
+    def items(self) -> Iterator[tuple[tuple[int, str, str], TallyCell]]:
         kinds = list(self._kinds)
         for key, at in self._at.items():
             yield (key >> 20, *kinds[key & 0xFFFFF]), self._cell(at)
 
-    def _cell(self, at: int) -> Cell:
-        return Cell(*(column[at] for column in self._columns))
+    def _cell(self, at: int) -> TallyCell:
+        return TallyCell(*(column[at] for column in self._columns))
 
 
 class CounterRecount:
     """One recount. `steps` is to be exhausted before anything else is asked."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: AskAll) -> None:
         self._ask = ask
         self._image_id = 0  # the images up to here are counted
         self._after = recount.BEFORE_ALL  # the records up to this id are counted
-        self._cells = Cells()
+        self._cells = TallyCells()
         self._n_records = 0
         self._records = dict.fromkeys(map(str, _RECORD_STATUSES), 0)
         self._lost_hosts: set[int] = set()
@@ -98,13 +98,13 @@ class CounterRecount:
 
     def steps(self) -> Iterator[tuple[int, int]]:
         """Count on, a bounded number of rows at a time: how many rows are counted, images and records, and of how many."""
-        top: int = self._ask(recount.TOP_IMAGE, ())[0][0]
-        total: int = top + self._ask(N_RECORDS, ())[0][0]
+        top = top_image(self._ask)
+        total = top + n_records(self._ask)
         while (step := recount.next_images(self._ask, self._image_id)) is not None:
             self._add_images(step)
             yield min(self._image_id, top), total
         while True:
-            n, upto, _, *by_status = self._ask(recount.MEASURE, (self._after, STEP_ROWS))[0]
+            n, upto, _, *by_status = self._ask(recount.MEASURE, (self._after, COUNTER_STEP_ROWS))[0]
             if n == 0:
                 break
             self._after = upto
@@ -142,19 +142,19 @@ class CounterRecount:
         return json.dumps([self._image_id, self._after, self._n_records, self._records, lost, cells])
 
     @classmethod
-    def of_json(cls, ask: Ask, text: str) -> CounterRecount:
+    def of_json(cls, ask: AskAll, text: str) -> CounterRecount:
         self = cls(ask)
         self._image_id, self._after, self._n_records, self._records, (lost, self._n_lost_rules), cells = json.loads(text)
         self._lost_hosts = set(lost)
         for host_id, status, error_type, *numbers in cells:
-            self._cells.add(host_id, status, error_type, Cell(*numbers))
+            self._cells.add(host_id, status, error_type, TallyCell(*numbers))
         return self
 
     def _add_images(self, step: tuple[int, int]) -> None:
-        for host_id, status, error_type, *numbers, n_untried, is_lost, n_lost_rules in self._ask(recount.IMAGES, step):
-            self._cells.add(host_id, status, error_type, Cell(*numbers))
+        for host_id, status, error_type, *numbers, n_untried, is_lost, n_lost_rules in self._ask(recount.COUNT_IMAGES, step):
+            self._cells.add(host_id, status, error_type, TallyCell(*numbers))
             if n_untried:
-                self._cells.add(host_id, Status.PENDING.value, "", Cell(n_untried=n_untried))
+                self._cells.add(host_id, Status.PENDING.value, "", TallyCell(n_untried=n_untried))
             if is_lost:
                 self._lost_hosts.add(host_id)
             self._n_lost_rules += n_lost_rules
@@ -162,9 +162,9 @@ class CounterRecount:
 
     def _untrue_tallies(self) -> Iterator[str]:
         after: tuple[int, str, str] = (recount.BEFORE_ALL, "", "")
-        while rows := self._ask(TALLIES, (*after, STEP_ROWS)):
+        while rows := self._ask(TALLIES, (*after, COUNTER_STEP_ROWS)):
             for host_id, status, error_type, *kept in rows:
-                self._cells.add(host_id, status, error_type, Cell(*(-number for number in kept)))
+                self._cells.add(host_id, status, error_type, TallyCell(*(-number for number in kept)))
             after = rows[-1][:3]
         for key in sorted(key for key, cell in self._cells.items() if any(cell[:3])):
             kept = [list(row) for row in self._ask(TALLY, key)] or [[0, 0, 0]]
@@ -176,9 +176,9 @@ class CounterRecount:
 
     def _untrue_lists(self) -> Iterator[str]:
         after = (recount.BEFORE_ALL, recount.BEFORE_ALL)
-        while rows := self._ask(LISTED, (*after, STEP_ROWS)):
+        while rows := self._ask(LISTED, (*after, COUNTER_STEP_ROWS)):
             for host_id, _, n in rows:
-                self._cells.add(host_id, Status.PENDING.value, "", Cell(n_untried=-n))
+                self._cells.add(host_id, Status.PENDING.value, "", TallyCell(n_untried=-n))
             after = rows[-1][:2]
         for host_id, difference in sorted((key[0], cell.n_untried) for key, cell in self._cells.items() if cell.n_untried):
             listed = self._ask(LISTED_OF, (host_id,))[0][0]

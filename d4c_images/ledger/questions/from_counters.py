@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from d4c_images.ledger.queue import refetching
+from d4c_images.ledger.rows.extent import Ask, left_of
+from d4c_images.ledger.rows.names import HOST_NAME
+from d4c_images.model import ErrorType, Status
 
 IN_TALLIES = "SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE status = 'success'), 0) FROM tallies"
-IMAGES_BY_STATUS = "SELECT status, sum(n), sum(n_final) FROM image_totals GROUP BY status"
-N_LEFT = """
-SELECT one.value, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = one.value), 0)
+IMAGE_TOTALS = "SELECT status, error_type, n, n_final, size_bytes FROM image_totals"
+N_LEFT = f"""
+SELECT one.value, coalesce({left_of("one.value")}, 0)
     + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = one.value AND ?), 0)
 FROM json_each(?) AS one
-"""
-STATES = """
+"""  # noqa: S608 - a constant
+HOST_AVAILABILITY = """
 SELECT h.host_id, h.host, coalesce(h.blocked_until, 0),
     CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
@@ -33,11 +37,20 @@ class ImageCounts:
 
     total: int
     success: int
-    failed: int  # for good: permanent, or no attempts left
-    to_retry: int  # failed before, will be tried again
-    pending: int
+    raw_unprocessed: int  # of `success`: camera raw files, kept as they came
+    partly_read: int  # of `success`: not read in full, or kept instead of a smaller JPEG
+    failed_permanent: int
+    failed_exhausted: int  # transient failures whose attempts are used up
+    to_retry: int  # transient failures that will be tried again
     leased: int
+    pending: int
+    stored_bytes: int
     to_refetch: int = 0  # of `success`: asked for again by this run
+
+    @property
+    def failed(self) -> int:
+        """For good."""
+        return self.failed_permanent + self.failed_exhausted
 
     @property
     def left(self) -> int:
@@ -57,18 +70,28 @@ def images_and_stored(db: sqlite3.Connection) -> tuple[int, int]:
     return n, n_stored
 
 
-def image_counts(db: sqlite3.Connection, *, refetch: bool = False) -> ImageCounts:
+def image_counts(ask: Ask, *, refetch: bool = False) -> ImageCounts:
     """`refetch`: those that wait to be asked for again count as left."""
-    counts = {status: (n, n_final) for status, n, n_final in db.execute(IMAGES_BY_STATUS)}
-    transient, exhausted = counts.get("failed_transient", (0, 0))
+    n, flags, exhausted, stored_bytes = Counter[str](), Counter[str](), 0, 0
+    for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS, ()):
+        n[status] += n_images
+        if status == Status.SUCCESS:
+            flags[error_type] += n_images
+            stored_bytes += size_bytes
+        elif status == Status.FAILED_TRANSIENT:
+            exhausted += n_final
     return ImageCounts(
-        total=sum(n for n, _ in counts.values()),
-        success=counts.get("success", (0, 0))[0],
-        failed=counts.get("failed_permanent", (0, 0))[0] + exhausted,
-        to_retry=transient - exhausted,
-        pending=counts.get("pending", (0, 0))[0],
-        leased=counts.get("leased", (0, 0))[0],
-        to_refetch=refetching.n_waiting(db) if refetch else 0,
+        total=n.total(),
+        success=n[Status.SUCCESS],
+        raw_unprocessed=flags[ErrorType.RAW_UNPROCESSED],
+        partly_read=flags[ErrorType.PARTLY_READ],
+        failed_permanent=n[Status.FAILED_PERMANENT],
+        failed_exhausted=exhausted,
+        to_retry=n[Status.FAILED_TRANSIENT] - exhausted,
+        leased=n[Status.LEASED],
+        pending=n[Status.PENDING],
+        stored_bytes=stored_bytes,
+        to_refetch=refetching.n_waiting(ask) if refetch else 0,
     )
 
 
@@ -78,7 +101,7 @@ def n_left(db: sqlite3.Connection, host_ids: Iterable[int], *, refetch: bool = F
 
 
 @dataclass(frozen=True, slots=True)
-class HostState:
+class HostAvailability:
     """Whether a host may be asked."""
 
     host: str
@@ -86,8 +109,8 @@ class HostState:
     paused_until: float  # 0: it is not; infinity: until somebody says so
 
 
-def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostState]:
-    return {row[0]: HostState(*row[1:]) for row in db.execute(STATES, (json.dumps(list(host_ids)),))}
+def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostAvailability]:
+    return {row[0]: HostAvailability(*row[1:]) for row in db.execute(HOST_AVAILABILITY, (json.dumps(list(host_ids)),))}
 
 
 def n_blocked(db: sqlite3.Connection, now: float) -> int:
@@ -109,7 +132,7 @@ def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> It
 
 
 def host_name(db: sqlite3.Connection, host_id: int) -> str:
-    name: str = db.execute("SELECT host FROM host_rows WHERE host_id = ?", (host_id,)).fetchone()[0]
+    name: str = db.execute(HOST_NAME, (host_id,)).fetchone()[0]
     return name
 
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows.lent import NEXT_REVISION
 
-LEFT = f"""
+LEFT_IN_STORE = f"""
 SELECT t.image_id, i.gbif_id, i.image_no,
        {NEXT_REVISION}, t.lease_id
 FROM lent AS t CROSS JOIN leases AS l ON l.lease_id = t.lease_id CROSS JOIN image_rows AS i ON i.image_id = t.image_id
 WHERE l.run_id <> ? AND t.image_id > ? ORDER BY t.image_id LIMIT ?
 """  # noqa: S608 - a constant
-AT_ONCE = 5_000
+LEFT_AT_ONCE = 5_000
 
 
 class Left(NamedTuple):
@@ -29,6 +29,6 @@ class Left(NamedTuple):
 def by_earlier_runs(ledger: Ledger) -> Iterator[list[Left]]:
     """In pieces; before the run has taken them back."""
     last = 0
-    while rows := ledger.connection.execute(LEFT, (ledger.run_id or 0, last, AT_ONCE)).fetchall():
+    while rows := ledger.connection.execute(LEFT_IN_STORE, (ledger.run_id or 0, last, LEFT_AT_ONCE)).fetchall():
         yield [Left(*row[1:]) for row in rows]
         last = rows[-1][0]

@@ -6,17 +6,17 @@ import json
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.rows.extent import top_image
 
-KNOWN = "SELECT position FROM checkpoints WHERE name = 'root'"
-NOTE = """
+LAST_ROOT = "SELECT position FROM checkpoints WHERE name = 'root'"
+NOTE_ROOT = """
 INSERT INTO checkpoints (name, run_id, position) VALUES ('root', ?, ?)
 ON CONFLICT (name) DO UPDATE SET run_id = excluded.run_id, position = excluded.position
 """
-TOP = "SELECT coalesce(max(image_id), 0) FROM image_rows"
-STORED = """
+STORED_SAMPLE = """
 SELECT file_path FROM image_rows WHERE image_id > ? AND image_id <= ? AND status = 'success' AND file_path IS NOT NULL LIMIT ?
 """
-WINDOWS, WINDOW_ROWS, SAMPLES = 32, 1_000, 2
+WINDOWS, WINDOW_ROWS, WINDOW_SAMPLES = 32, 1_000, 2
 
 
 class KnownRoot(NamedTuple):
@@ -28,7 +28,7 @@ class KnownRoot(NamedTuple):
 
 def known(ledger: Ledger) -> KnownRoot | None:
     """None where no run has noted any: the ledger is new, or of an earlier version."""
-    row = ledger.connection.execute(KNOWN).fetchone()
+    row = ledger.connection.execute(LAST_ROOT).fetchone()
     if row is None:
         return None
     values = json.loads(row[0])
@@ -37,15 +37,15 @@ def known(ledger: Ledger) -> KnownRoot | None:
 
 def note(ledger: Ledger, root: KnownRoot) -> None:
     with ledger.transaction() as db:
-        db.execute(NOTE, (ledger.run_id or 0, json.dumps(root._asdict())))
+        db.execute(NOTE_ROOT, (ledger.run_id or 0, json.dumps(root._asdict())))
 
 
 def sample(ledger: Ledger) -> list[str]:
     """Paths of some stored images, from all over the ledger; in a small one from all its rows, in a big one from as many rows."""
-    top = ledger.connection.execute(TOP).fetchone()[0]
+    top = top_image(ledger.connection.execute)
     step = max(1, -(-top // WINDOWS))
     paths: list[str] = []
     for low in range(0, top, step):
-        window = (low, low + min(step, WINDOW_ROWS), SAMPLES)
-        paths += [path for (path,) in ledger.connection.execute(STORED, window)]
+        window = (low, low + min(step, WINDOW_ROWS), WINDOW_SAMPLES)
+        paths += [path for (path,) in ledger.connection.execute(STORED_SAMPLE, window)]
     return paths

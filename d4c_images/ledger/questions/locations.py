@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from d4c_images.ledger.file.reader import Reader, Row
-from d4c_images.ledger.rows.recount import TOP_IMAGE
+from d4c_images.ledger.rows.extent import top_image
 
 
 def image_named(gbif_id: str, image_no: str) -> str:
@@ -32,7 +32,7 @@ def image_named(gbif_id: str, image_no: str) -> str:
      WHERE wanted_part.low = wanted_part.high AND +r.gbif_id = {gbif_id} AND r.image_no = {image_no} LIMIT 1))"""  # noqa: S608 - constants
 
 
-STORED = """
+STORED_FILES = """
 SELECT image_id, gbif_id, image_no, file_path, file_offset, file_size, sha256 FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success' AND coalesce(error_type, '') <> 'same_image'
 ORDER BY file_path, file_offset
@@ -53,7 +53,7 @@ SHOWN_AS = f"""
 SELECT i.image_id, i.gbif_id, i.image_no, i.file_path, i.file_offset, i.file_size, i.sha256
 FROM image_rows AS i WHERE i.image_id = {image_named("?1", "?2")} AND i.status = 'success'
 """  # noqa: S608 - constants
-STEP_ROWS = 5_000
+SHELF_STEP_ROWS = 5_000
 
 
 class Shelved(NamedTuple):
@@ -75,9 +75,9 @@ def n_stored(ledger: Reader) -> int:
 
 def all_stored(ledger: Reader) -> Iterator[Shelved]:
     """Every image once, in steps, those of one step in the order of the disk. What is another image's file comes with that one."""
-    top: int = ledger.rows(TOP_IMAGE)[0][0]
-    for low in range(0, top, STEP_ROWS):
-        yield from map(Shelved._make, ledger.rows(STORED, (low, low + STEP_ROWS)))
+    top = top_image(ledger.rows)
+    for low in range(0, top, SHELF_STEP_ROWS):
+        yield from map(Shelved._make, ledger.rows(STORED_FILES, (low, low + SHELF_STEP_ROWS)))
 
 
 def shown_by(ledger: Reader, gbif_ids: Sequence[int]) -> Iterator[Shelved]:
@@ -91,14 +91,14 @@ def _in_line(ledger: Reader, gbif_id: int) -> Iterator[Row]:
     """Image number, whether it is stored, and where, of all images in line, in steps."""
     line = ledger.rows(LINE, (gbif_id,))
     at = -1
-    while line and (rows := ledger.rows(SHOWN_IN_LINE, (at, *line[0], STEP_ROWS))):
+    while line and (rows := ledger.rows(SHOWN_IN_LINE, (at, *line[0], SHELF_STEP_ROWS))):
         yield from (row for row in rows if row[3] == gbif_id)
         at = rows[-1][2]
 
 
 def _by_links(ledger: Reader, gbif_id: int) -> Iterator[Row]:
     at = -1
-    while rows := ledger.rows(SHOWN_BY_LINKS, (gbif_id, at, STEP_ROWS)):
+    while rows := ledger.rows(SHOWN_BY_LINKS, (gbif_id, at, SHELF_STEP_ROWS)):
         yield from rows
         at = rows[-1][0]
 

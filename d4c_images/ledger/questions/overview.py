@@ -10,15 +10,14 @@ from typing import NamedTuple
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.file.views import BLOCKED_UNTIL, BLOCKED_WHY
 from d4c_images.ledger.queue import pacing
+from d4c_images.ledger.queue.pacing import HOSTS_A_STEP
+from d4c_images.ledger.rows.extent import SUM_LEFT, left_of, top_host
 from d4c_images.model import ErrorType
-from d4c_images.policy.limits import HostTable, is_pattern
+from d4c_images.policy.limits import is_pattern
 
-HOSTS_A_STEP = 20_000
 NON_IMAGE = (ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, ErrorType.PLACEHOLDER, ErrorType.MANIFEST_ERROR)
 
-RECORDS = "SELECT status, n FROM record_tallies"
-IMAGES = "SELECT status, sum(n), sum(n_final), sum(size_bytes) FROM image_totals GROUP BY status"
-FLAGS = "SELECT error_type, n FROM image_totals WHERE status = 'success' AND error_type <> ''"
+RECORDS_BY_STATUS = "SELECT status, n FROM record_tallies"
 N_FAILED = "SELECT coalesce(sum(n), 0) FROM image_totals WHERE status IN ('failed_permanent', 'failed_transient')"
 FAILURES = """
 SELECT error_type, sum(n) AS n_images, sum(n_final) AS n_final, count(DISTINCT host_id) AS n_hosts
@@ -34,11 +33,11 @@ CROSS JOIN host_rows AS h ON h.host_id = t.host_id
 LEFT JOIN page_samples AS s ON s.host_id = t.host_id AND s.error_type = t.error_type
 ORDER BY t.n_images DESC, h.host, t.error_type
 """  # noqa: S608 - only names from our own enumeration
-HOSTS = f"""
+HOST_COUNTS = f"""
 SELECT h.host, sum(t.n) AS n_images,
        coalesce(sum(t.n) FILTER (WHERE t.status = 'success'), 0) AS n_success,
        coalesce(sum(t.n_final) FILTER (WHERE t.status <> 'success'), 0) AS n_failed,
-       sum(t.n - t.n_final) AS n_left,
+       {SUM_LEFT} AS n_left,
        h.n_requests, h.n_retries, h.received_bytes, h.busy_s, {BLOCKED_UNTIL} AS blocked_until, {BLOCKED_WHY} AS blocked_why
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
 LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
@@ -57,7 +56,7 @@ UNION SELECT h.host_id FROM politeness_groups AS p
 """
 BLOCKED_HOSTS = f"""
 SELECT host_id FROM ({LEFT_ALONE}) AS b
-ORDER BY (SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = b.host_id) DESC, host_id LIMIT :n
+ORDER BY {left_of("b.host_id")} DESC, host_id LIMIT :n
 """  # noqa: S608 - put together from the constants above
 # What a host still has to wait for, in seconds; NULL: until somebody resumes it.
 WAITS_S = f"""
@@ -68,7 +67,7 @@ CASE WHEN h.paused_at IS NOT NULL AND h.paused_until IS NULL THEN NULL
 IMAGE_BYTES = "h.received_bytes * 1.0 / max(1, h.n_requests)"
 # As `report.hosts` reckons the end of each host by the limits of the last run; those that nothing is known of cannot be reckoned.
 ENDS_LAST = f"""
-SELECT h.host, sum(t.n - t.n_final) AS n_left, {WAITS_S} + sum(t.n - t.n_final) * CASE
+SELECT h.host, {SUM_LEFT} AS n_left, {WAITS_S} + {SUM_LEFT} * CASE
     WHEN h.images_per_s > 0 THEN 1 / h.images_per_s
     ELSE max(coalesce(p.latency_s, h.latency_s) / coalesce(h.connections, :connections), coalesce(h.min_interval_s, 0),
              coalesce({IMAGE_BYTES} / h.bytes_per_s, 0), coalesce({IMAGE_BYTES} * 86400 / h.bytes_per_day, 0)) END AS eta_s
@@ -77,26 +76,25 @@ CROSS JOIN tallies AS t ON t.host_id = h.host_id
 WHERE h.images_per_s > 0 OR h.latency_s IS NOT NULL OR p.latency_s IS NOT NULL
 GROUP BY h.host_id HAVING n_left > 0 AND eta_s IS NOT NULL ORDER BY eta_s DESC, h.host_id LIMIT 1
 """  # noqa: S608 - put together from the constants above
-PAUSED = """
+PAUSED_WITH_WORK = f"""
 FROM host_rows AS h INDEXED BY host_paused
 WHERE h.paused_at IS NOT NULL AND (h.paused_until IS NULL OR h.paused_until > ?)
-  AND (SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id) > 0
+  AND {left_of("h.host_id")} > 0
 """
-N_PAUSED = f"SELECT count(*) {PAUSED}"
-PAUSED_HOSTS = f"SELECT h.host {PAUSED} ORDER BY h.host_id LIMIT ?"
+N_PAUSED_WITH_WORK = f"SELECT count(*) {PAUSED_WITH_WORK}"
+PAUSED_HOSTS = f"SELECT h.host {PAUSED_WITH_WORK} ORDER BY h.host_id LIMIT ?"
 # Of each host what its end is reckoned by, some at a time in the order of their numbers.
-ENDS = f"""
-SELECT h.host_id, h.host, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_left,
+HOST_ENDS = f"""
+SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0) AS n_left,
        h.images_per_s, coalesce(p.latency_s, h.latency_s) AS latency_s, {IMAGE_BYTES} AS image_bytes, {WAITS_S} AS waits_s
 FROM host_rows AS h LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 WHERE h.host_id > :low AND h.host_id <= :high
 """  # noqa: S608 - put together from the constants above
-NAMED = " AND EXISTS (SELECT 1 FROM json_each(:globs) AS one WHERE h.host GLOB one.value)"
-LAST_HOST_ID = "SELECT coalesce(max(host_id), 0) FROM host_rows"
+IS_NAMED = " AND EXISTS (SELECT 1 FROM json_each(:globs) AS one WHERE h.host GLOB one.value)"
 HOSTS_IN_WORK = f"""
 SELECT h.host, h.politeness_group,
        coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_images,
-       coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0) AS n_left,
+       coalesce({left_of("h.host_id")}, 0) AS n_left,
        coalesce((SELECT sum(t.n) FROM tallies AS t WHERE t.host_id = h.host_id AND t.status = 'leased'), 0) AS n_leased,
        h.connections, h.min_interval_s, h.bytes_per_s, h.bytes_per_day,
        coalesce(p.width, h.width), coalesce(p.latency_s, h.latency_s), h.images_per_s,
@@ -104,34 +102,25 @@ SELECT h.host, h.politeness_group,
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
 LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 """  # noqa: S608 - put together from the constants above
-N_NAMED = "SELECT count(*) FROM host_rows AS h WHERE TRUE" + NAMED  # noqa: S608 - constants
-SOME_NAMED = "SELECT h.host FROM host_rows AS h WHERE TRUE" + NAMED + " LIMIT :n"  # noqa: S608 - constants
+N_NAMED = "SELECT count(*) FROM host_rows AS h WHERE TRUE" + IS_NAMED  # noqa: S608 - constants
+SOME_NAMED = "SELECT h.host FROM host_rows AS h WHERE TRUE" + IS_NAMED + " LIMIT :n"  # noqa: S608 - constants
 HOST_IDS = "SELECT h.host_id, h.host FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
-WANTED_LIMITS = "SELECT host, limits FROM wanted_limits"
 TRAFFIC = """
 SELECT count(*), coalesce(sum(n_requests), 0), coalesce(sum(n_retries), 0), coalesce(sum(received_bytes), 0) FROM host_rows
 """
-N_BLOCKED = f"SELECT count(*) FROM ({LEFT_ALONE})"  # noqa: S608 - a constant
-REJECTS = "SELECT reason, sum(n) FROM reject_counts GROUP BY reason ORDER BY 2 DESC, 1"
+N_LEFT_ALONE = f"SELECT count(*) FROM ({LEFT_ALONE})"  # noqa: S608 - a constant
+ALL_REJECTS = "SELECT reason, sum(n) FROM reject_counts GROUP BY reason ORDER BY 2 DESC, 1"
 NOT_AGAIN = """
 SELECT error_type, status, count(*) AS n FROM refetch_failures INDEXED BY refetch_failures_by_type
 GROUP BY status, error_type ORDER BY n DESC, error_type
 """
-FORMER = "SELECT count(*) FROM former_rows"
+N_FORMER = "SELECT count(*) FROM former_rows"
 ARCHIVES = "SELECT kind, source, rows_done, offset_bytes, size_bytes, finished_at FROM archives ORDER BY archive_id"
 LAST_RUN = """
 SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at, r.ended_at, r.ending,
        EXISTS (SELECT 1 FROM owner AS o WHERE o.run_id = r.run_id) AS owns
 FROM runs AS r WHERE r.command <> 'hosts' ORDER BY r.run_id DESC LIMIT 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ImagesByStatus:
-    status: str
-    n_images: int
-    n_final: int  # of them: nothing more will be tried by itself
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +149,7 @@ class NonImageAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class HostState:
+class HostCounts:
     host: str
     n_images: int
     n_success: int
@@ -243,16 +232,7 @@ class RunRow:
 
 
 def records_by_status(ledger: Reader) -> dict[str, int]:
-    return dict(ledger.rows(RECORDS))
-
-
-def images_by_status(ledger: Reader) -> list[ImagesByStatus]:
-    return [ImagesByStatus(*row) for row in ledger.rows(IMAGES)]
-
-
-def success_flags(ledger: Reader) -> dict[str, int]:
-    """Images that are there but flagged, such as `raw_unprocessed`."""
-    return {flag: n for flag, n in ledger.rows(FLAGS) if n}
+    return dict(ledger.rows(RECORDS_BY_STATUS))
 
 
 def failures(ledger: Reader) -> list[FailureCount]:
@@ -270,7 +250,7 @@ def not_again(ledger: Reader) -> list[NotAgain]:
 
 def n_former(ledger: Reader) -> int:
     """How many files there are, or were, that publishers have replaced since."""
-    n: int = ledger.rows(FORMER)[0][0]
+    n: int = ledger.rows(N_FORMER)[0][0]
     return n
 
 
@@ -278,19 +258,19 @@ def non_image_answers(ledger: Reader, limit: int) -> list[NonImageAnswer]:
     return [NonImageAnswer(*row) for row in ledger.rows(NON_IMAGE_ANSWERS, (limit,))] if _has_failures(ledger) else []
 
 
-def worst_hosts(ledger: Reader, limit: int) -> list[HostState]:
+def worst_hosts(ledger: Reader, limit: int) -> list[HostCounts]:
     """Hosts with the most final failures."""
     rows = ledger.rows(WORST_HOSTS, (limit,)) if _has_failures(ledger) else []
     return sorted(_states(ledger, rows), key=lambda one: (-one.n_failed, one.host))
 
 
-def blocked_hosts(ledger: Reader, now: float, limit: int) -> list[HostState]:
+def blocked_hosts(ledger: Reader, now: float, limit: int) -> list[HostCounts]:
     rows = ledger.rows(BLOCKED_HOSTS, {"now": now, "n": limit})
     return sorted(_states(ledger, rows), key=lambda one: (-one.n_left, one.host))
 
 
-def _states(ledger: Reader, rows: Sequence[Row]) -> list[HostState]:
-    return [HostState(*row) for row in ledger.rows(HOSTS, (json.dumps([row[0] for row in rows]),))]
+def _states(ledger: Reader, rows: Sequence[Row]) -> list[HostCounts]:
+    return [HostCounts(*row) for row in ledger.rows(HOST_COUNTS, (json.dumps([row[0] for row in rows]),))]
 
 
 def hosts_in_work(ledger: Reader, host_ids: Sequence[int]) -> list[HostInWork]:
@@ -306,7 +286,7 @@ def ends_last(ledger: Reader, connections: int, now: float) -> LastHost | None:
 
 def paused_hosts(ledger: Reader, now: float, limit: int) -> tuple[int, tuple[str, ...]]:
     """How many hosts with images left a person has paused, and some of their names."""
-    n: int = ledger.rows(N_PAUSED, (now,))[0][0]
+    n: int = ledger.rows(N_PAUSED_WITH_WORK, (now,))[0][0]
     return n, tuple(row[0] for row in ledger.rows(PAUSED_HOSTS, (now, limit)))
 
 
@@ -325,9 +305,10 @@ class Ends(NamedTuple):
 def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:
     """Of all hosts, or those with these names or with names like these patterns: some at a time, in the order of their numbers."""
     globs = json.dumps([_glob(name) for name in names])
-    top = ledger.rows(LAST_HOST_ID)[0][0]
+    top = top_host(ledger.rows)
     for low in range(0, top, HOSTS_A_STEP):
-        rows = ledger.rows(ENDS + (NAMED if names else ""), {"now": now, "low": low, "high": low + HOSTS_A_STEP, "globs": globs})
+        span = {"now": now, "low": low, "high": low + HOSTS_A_STEP, "globs": globs}
+        rows = ledger.rows(HOST_ENDS + (IS_NAMED if names else ""), span)
         if rows:
             yield Ends(*zip(*rows, strict=True))
 
@@ -351,19 +332,14 @@ def _glob(name: str) -> str:
     return pacing.glob_of(name) if is_pattern(name) else name.replace("[", "[[]")
 
 
-def wanted_limits(ledger: Reader) -> HostTable:
-    """What `hosts set` has said."""
-    return HostTable(hosts={host: json.loads(limits) for host, limits in ledger.rows(WANTED_LIMITS)})
-
-
 def traffic(ledger: Reader, now: float) -> Traffic:
     n_hosts, n_requests, n_retries, received_bytes = ledger.rows(TRAFFIC)[0]
-    n_blocked = ledger.rows(N_BLOCKED, {"now": now})[0][0]
+    n_blocked = ledger.rows(N_LEFT_ALONE, {"now": now})[0][0]
     return Traffic(n_hosts, n_requests, n_retries, received_bytes, n_blocked)
 
 
 def rejects(ledger: Reader) -> dict[str, int]:
-    return dict(ledger.rows(REJECTS))
+    return dict(ledger.rows(ALL_REJECTS))
 
 
 def archives(ledger: Reader) -> list[ArchiveState]:

@@ -13,12 +13,13 @@ from operator import itemgetter
 
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.questions import overview
+from d4c_images.ledger.rows.extent import top_image
 
-STEP_ROWS = 10_000
+TABLE_STEP_ROWS = 10_000
 STEP_CHARS = 1 << 22
 STREAM_ROWS = 2_000  # of a small table at once: a host's sample may have thousands of characters
 
-Progress = Callable[[str, int, int | None], None]
+RowProgress = Callable[[str, int, int | None], None]
 """What is counted, how many were looked at, and of how many; None: not known."""
 
 
@@ -157,7 +158,6 @@ FAILED_IMAGES = Table(
        WHERE image_id > :after AND image_id <= :upto AND status IN ('failed_permanent', 'failed_transient') ORDER BY image_id""",
     IMAGES.columns,
 )
-LAST_IMAGE_ID = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 
 LICENCES = Table("licences", "", {"license": "text", "n_links": "integer"})
 LICENCES_OF_IMAGES = """
@@ -176,8 +176,8 @@ GROUP BY license_id
 """
 LICENCE_TEXT = "SELECT text FROM texts WHERE text_id = ?"
 
-BEFORE_ALL = (-(2**63), -1)
-BEHIND_ALL = (2**63 - 1, 2**63 - 1)
+BEFORE_ALL_LINKS = (-(2**63), -1)
+BEHIND_ALL_LINKS = (2**63 - 1, 2**63 - 1)
 
 
 def texts_of(table: Table) -> Callable[[Row], Row]:
@@ -197,10 +197,10 @@ def small_steps(ledger: Reader, table: Table) -> Iterator[list[Row]]:
 
 
 def image_steps(
-    ledger: Reader, step: int = STEP_ROWS, table: Table = IMAGES, progress: Progress = lambda what, done, total: None
+    ledger: Reader, step: int = TABLE_STEP_ROWS, table: Table = IMAGES, progress: RowProgress = lambda what, done, total: None
 ) -> Iterator[list[Row]]:
     """All rows of the view `images`, or those of another question to it, by `image_id`, at most `step` at a time."""
-    last: int = ledger.rows(LAST_IMAGE_ID)[0][0]
+    last = top_image(ledger.rows)
     after = 0
     texts = texts_of(table)
     while after < last:
@@ -212,20 +212,20 @@ def image_steps(
         progress("images", after, last)
 
 
-def link_steps(ledger: Reader, step: int = STEP_ROWS) -> Iterator[dict[str, int]]:
+def link_steps(ledger: Reader, step: int = TABLE_STEP_ROWS) -> Iterator[dict[str, int]]:
     """Parameters for ranges of `link_rows` of at most `step` rows: by record and number, since one record may have them all."""
-    after = BEFORE_ALL
-    while after != BEHIND_ALL:
+    after = BEFORE_ALL_LINKS
+    while after != BEHIND_ALL_LINKS:
         found = ledger.rows(LINK_STEP, {"gbif_id": after[0], "image_no": after[1], "step": step})
-        upto = found[0] if found else BEHIND_ALL
+        upto = found[0] if found else BEHIND_ALL_LINKS
         yield {"gbif_id": after[0], "image_no": after[1], "last_gbif_id": upto[0], "last_image_no": upto[1]}
         after = upto
 
 
-def licence_counts(ledger: Reader, step: int = STEP_ROWS) -> list[Row]:
+def licence_counts(ledger: Reader, step: int = TABLE_STEP_ROWS) -> list[Row]:
     """Licences as the archive gives them (None where it gives none), with the number of links, most frequent first."""
     counts: dict[int | None, int] = {}
-    top = ledger.rows(LAST_IMAGE_ID)[0][0]
+    top = top_image(ledger.rows)
     for low in range(0, top, step):
         for license_id, n in ledger.rows(LICENCES_OF_IMAGES, {"after": low, "upto": low + step}):
             counts[license_id] = counts.get(license_id, 0) + n

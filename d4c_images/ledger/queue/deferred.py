@@ -13,16 +13,16 @@ A record that comes to show an image takes over the counts that the other record
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from d4c_images import crash
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import expand_documents, mark_placeholders, same_images
+from d4c_images.ledger.rows.extent import Ask
 from d4c_images.ledger.rows.rollup import CountChanges, shown_by
 from d4c_images.ledger.rows.tally import Tally
 
-PIECE = 5_000
+RECORDS_AT_A_TIME = 5_000
 """Records of which one transaction changes the counts, and links that it makes."""
 
 CHANGES = """
@@ -30,10 +30,10 @@ SELECT c.change_id, c.image_id, i.gbif_id, c.n_success, c.n_failed, c.changed_at
 FROM record_changes AS c CROSS JOIN image_rows AS i ON i.image_id = c.image_id ORDER BY c.change_id LIMIT ?
 """
 REACHED = "UPDATE record_changes SET after_gbif_id = ? WHERE change_id = ?"
-COUNTED = "DELETE FROM record_changes WHERE change_id = ?"
+DROP_RECORD_CHANGE = "DELETE FROM record_changes WHERE change_id = ?"
 PARENT = "SELECT parent_id, after_gbif_id, upto_gbif_id FROM link_changes ORDER BY parent_id, after_gbif_id LIMIT 1"
 LINKED = "DELETE FROM link_changes WHERE parent_id = ? AND after_gbif_id = ?"
-STORED = """
+FOLLOWED_IMAGE = """
 SELECT f.image_id, f.after_parent_id, coalesce(i.last_attempt_at, 0),
        i.status = 'failed_permanent' AND coalesce(i.error_type, '') = 'placeholder'
 FROM follower_changes AS f CROSS JOIN image_rows AS i ON i.image_id = f.image_id ORDER BY f.image_id LIMIT 1
@@ -50,9 +50,6 @@ SELECT c.image_id, i.gbif_id, c.after_gbif_id FROM record_changes AS c CROSS JOI
 NOT_REACHED = """
 SELECT gbif_id FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? AND gbif_id <> ?
 """
-
-Ask = Callable[[str, tuple[int, ...]], Iterable[tuple[Any, ...]]]
-"""Runs a question with its parameters."""
 
 
 def drain(ledger: Ledger, beat: Callable[[], object], stop: Callable[[], bool] = lambda: False) -> bool:
@@ -86,8 +83,8 @@ def behind(ask: Ask, first: int, last: int) -> set[int]:
 
 def _count_some(db: sqlite3.Connection) -> bool:
     """Apply changes to the next records. False where no change is left."""
-    counts, tally, room = CountChanges(), Tally(), PIECE
-    changes = db.execute(CHANGES, (PIECE,)).fetchall()
+    counts, tally, room = CountChanges(), Tally(), RECORDS_AT_A_TIME
+    changes = db.execute(CHANGES, (RECORDS_AT_A_TIME,)).fetchall()
     for change_id, image_id, first_gbif_id, n_success, n_failed, at, after in changes:
         gbif_ids = shown_by(db, image_id, after, first_gbif_id, room)
         for gbif_id in gbif_ids:
@@ -95,7 +92,7 @@ def _count_some(db: sqlite3.Connection) -> bool:
         if len(gbif_ids) == room:
             db.execute(REACHED, (gbif_ids[-1], change_id))
             break
-        db.execute(COUNTED, (change_id,))
+        db.execute(DROP_RECORD_CHANGE, (change_id,))
         room -= max(1, len(gbif_ids))
         if not room:
             break
@@ -107,14 +104,14 @@ def _count_some(db: sqlite3.Connection) -> bool:
 def _follow_some(db: sqlite3.Connection) -> bool:
     """Have the next images become what those are that they wait for, or show. False if there is none left to look at."""
     began, is_left = db.total_changes, False
-    while db.total_changes - began < PIECE and (row := db.execute(STORED).fetchone()):
+    while db.total_changes - began < RECORDS_AT_A_TIME and (row := db.execute(FOLLOWED_IMAGE).fetchone()):
         image_id, after, at, is_placeholder = row
         is_left = True
         if is_placeholder:
             db.execute(FOLLOWED, (image_id,))
             mark_placeholders.mark_showing(db, image_id, after, at)  # leaves what there is no room for
             break
-        reached = expand_documents.follow_some(db, image_id, after, PIECE, at)
+        reached = expand_documents.follow_some(db, image_id, after, RECORDS_AT_A_TIME, at)
         if reached is None:
             db.execute(FOLLOWED, (image_id,))
         else:
@@ -126,9 +123,9 @@ def _follow_some(db: sqlite3.Connection) -> bool:
 def _link_some(db: sqlite3.Connection) -> None:
     """Make the next links of images that stood for documents."""
     began = db.total_changes
-    while db.total_changes - began < PIECE and (row := db.execute(PARENT).fetchone()):
+    while db.total_changes - began < RECORDS_AT_A_TIME and (row := db.execute(PARENT).fetchone()):
         parent_id, after, upto = row
-        reached = expand_documents.link_some(db, parent_id, after, upto, PIECE)
+        reached = expand_documents.link_some(db, parent_id, after, upto, RECORDS_AT_A_TIME)
         db.execute(LINKED, (parent_id, after))
         if reached is not None:
             expand_documents.leave_links(db, parent_id, reached, upto)

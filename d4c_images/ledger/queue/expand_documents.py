@@ -21,15 +21,16 @@ from typing import Any, NamedTuple
 from d4c_images import crash
 from d4c_images.identity import DocumentKind, parts
 from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.extent import TOP_IMAGE
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.names import host_id_of, rule_id_of
-from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges, record_status
-from d4c_images.ledger.rows.tally import Tally, is_final
-from d4c_images.model import Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
+from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges
+from d4c_images.ledger.rows.states import failed_for_good, record_state
+from d4c_images.ledger.rows.tally import Tally
+from d4c_images.model import MAX_CANDIDATES, Blob, ErrorType, Image, RecordStatus, Status, Unfolding, Verdict
 
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
 MAX_MADE = 2_000  # images that one row of an archive may bring
-MAX_CANDIDATES = 40
 MAX_LINKED = 5_000
 LINKS_AT_ONCE = 5_000
 """Links that the documents of one transaction make; the rest is left to `deferred`."""
@@ -37,7 +38,7 @@ PARENTS_AT_ONCE = 5_000
 """Images that may wait for those that a transaction stores, and are looked at in it; likewise."""
 LAST_OF_ALL = 2**63 - 1  # no gbif_id is greater
 
-HELD = """
+HOLDER_URLS = """
 SELECT coalesce(image_key, urls), urls FROM image_rows WHERE image_id = ?
 """
 BY_HASH = """
@@ -52,9 +53,9 @@ INSERT_IMAGE = """
 INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, not_before) VALUES (?, 0, ?, ?, ?, ?, 0)
 RETURNING image_id
 """
-INSERT_KEY = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES (?, ?)"
+INSERT_NAMED_KEY = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES (?, ?)"
 INSERT_FURTHER_KEY = "INSERT OR IGNORE INTO image_key_twins (image_key, image_id) VALUES (?, ?)"
-CAUGHT_UP = "SELECT keyed_image_id, recorded_image_id, (SELECT coalesce(max(image_id), 0) FROM image_rows) FROM caught_up"
+CAUGHT_UP_AND_TOP = f"SELECT keyed_image_id, recorded_image_id, ({TOP_IMAGE}) FROM caught_up"  # noqa: S608 - a constant
 SET_CAUGHT_UP = "UPDATE caught_up SET keyed_image_id = ?, recorded_image_id = ?"
 GO_ON = """
 UPDATE image_rows SET not_before = 0, image_key = ?, urls = ?, url_no = ?, host_id = ?, redirect_url = NULL, hops = 0,
@@ -72,7 +73,7 @@ INSERT_DOCUMENT = """
 INSERT OR REPLACE INTO documents (image_id, url, kind, n_named, n_taken, read_at) VALUES (?, ?, ?, ?, ?, ?)
 """
 # The links of records to the holder, which say under which licence the further images come too.
-LINKS = """
+LINKS_OF_HOLDER = """
 SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no,
        EXISTS (SELECT 1 FROM picture_links AS p WHERE p.gbif_id = l.gbif_id AND p.image_id = l.image_id)
 FROM link_rows AS l INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? ORDER BY gbif_id LIMIT ?
@@ -93,7 +94,7 @@ INSERT INTO link_changes (parent_id, after_gbif_id, upto_gbif_id) VALUES (?, ?, 
 ON CONFLICT (parent_id, after_gbif_id) DO UPDATE SET upto_gbif_id = max(upto_gbif_id, excluded.upto_gbif_id)
 """
 IS_PARENT = "SELECT EXISTS (SELECT 1 FROM unfolded WHERE parent_id = ?)"
-SHOWN = """
+SHOWN_BY_RECORD = """
 SELECT wanted.value FROM json_each(?) AS wanted
 WHERE EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = wanted.value AND l.gbif_id = ?)
 """
@@ -101,13 +102,13 @@ BEHIND = """
 SELECT c.image_id, c.after_gbif_id, c.n_success, c.n_failed FROM json_each(?) AS wanted
 CROSS JOIN record_changes AS c INDEXED BY record_changes_by_image ON c.image_id = wanted.value
 """
-RECORD = "SELECT n_images, n_success, n_failed, status, completed_at FROM gbif_ids WHERE gbif_id = ?"
+RECORD_COUNTS = "SELECT n_images, n_success, n_failed, status, completed_at FROM gbif_ids WHERE gbif_id = ?"
 GROW = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
-STATES = """
+IMAGE_STATES = """
 SELECT i.image_id, i.gbif_id, i.status, i.not_before, i.last_attempt_at FROM json_each(?) AS wanted
 CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 """
-INSERT_LINK = """
+INSERT_NAMED_LINK = """
 INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, archive_id,
     row_no)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -122,7 +123,7 @@ WITH RECURSIVE below (image_id) AS (
 )
 SELECT image_id FROM below
 """
-STORED = """
+STORED_BLOB = """
 SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256, file_offset FROM image_rows
 WHERE image_id = ? AND status = 'success'
 """
@@ -142,10 +143,10 @@ UPDATE image_rows SET status = 'success', file_path = ?, file_size = ?, sha256 =
     original_sha256 = ?, file_offset = ?, last_attempt_at = ?
 WHERE image_id = ?
 """
-NAMED = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
+NAMED_IMAGES = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY position"
 
 
-class Holder(NamedTuple):
+class DocumentHolder(NamedTuple):
     """The image that stands for the document."""
 
     image_id: int
@@ -164,13 +165,13 @@ class Unfolded:
 
 
 @dataclass(slots=True)
-class Room:
+class LinkBudget:
     """How many links a transaction may still make."""
 
     n_links: int = field(default_factory=lambda: LINKS_AT_ONCE)
 
 
-def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> Unfolded:
+def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: DocumentHolder, now: int, room: LinkBudget) -> Unfolded:
     """Take in what a document names. What this transaction has settled before must be written (`RecordChanges.write`)."""
     return _Unfolding(db, unfolding, holder, now, room).run()
 
@@ -236,7 +237,7 @@ def _follow(
     now: int,
 ) -> list[int]:
     """Images that wait for a stored one, given as rows of `FOLLOWERS`, become what it is."""
-    stored = db.execute(STORED, (image_id,)).fetchone() if rows else None
+    stored = db.execute(STORED_BLOB, (image_id,)).fetchone() if rows else None
     if stored is None:
         return []
     _, *blob = stored
@@ -251,9 +252,9 @@ def _follow(
 class _Unfolding:
     """One document on its way into the ledger."""
 
-    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: Holder, now: int, room: Room) -> None:
+    def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: DocumentHolder, now: int, room: LinkBudget) -> None:
         self._db, self._unfolding, self._holder, self._now, self._room = db, unfolding, holder, now, room
-        self._key, urls = db.execute(HELD, (holder.image_id,)).fetchone()
+        self._key, urls = db.execute(HOLDER_URLS, (holder.image_id,)).fetchone()
         self._candidates: list[str] = urls.split("\n")
         self._new_host_ids: set[int] = set()
 
@@ -271,7 +272,7 @@ class _Unfolding:
         result = self._go_on(() if own is None else images[own].urls)
         result.new_host_ids = self._new_host_ids
         if own is not None and images[own].key not in found and images[own].key != self._key:
-            self._db.execute(INSERT_KEY, (key_hash(images[own].key), self._holder.image_id))
+            self._db.execute(INSERT_NAMED_KEY, (key_hash(images[own].key), self._holder.image_id))
             self._db.execute(INSERT_FURTHER_KEY, (images[own].key, self._holder.image_id))
         is_collection = self._unfolding.kind == DocumentKind.COLLECTION
         if result.host_id is None and further and (is_collection or self._holder.image_id not in found.values()):
@@ -340,7 +341,7 @@ class _Unfolding:
         room.n_links = max(0, room.n_links - len(linking.wanted))
         if is_tight or db.execute(IS_SHARED, (holder.image_id, holder.gbif_id)).fetchone()[0]:
             n = room.n_links // len(linking.wanted)
-            links = [] if is_tight else db.execute(LINKS, (holder.image_id, BEFORE_ALL, LAST_OF_ALL, n + 1)).fetchall()
+            links = [] if is_tight else db.execute(LINKS_OF_HOLDER, (holder.image_id, BEFORE_ALL, LAST_OF_ALL, n + 1)).fetchall()
             if is_tight or len(links) > n:
                 leave_links(db, holder.image_id, BEFORE_ALL, LAST_OF_ALL)
                 return
@@ -354,7 +355,7 @@ class _Unfolding:
         db = self._db
         host_id = host_id_of(db, image.host)
         urls = "\n".join(image.urls)
-        keyed, recorded, top = db.execute(CAUGHT_UP).fetchone()
+        keyed, recorded, top = db.execute(CAUGHT_UP_AND_TOP).fetchone()
         row = (
             self._holder.gbif_id,
             host_id,
@@ -363,7 +364,7 @@ class _Unfolding:
             urls,
         )
         image_id: int = db.execute(INSERT_IMAGE, row).fetchone()[0]
-        if db.execute(INSERT_KEY, (key_hash(image.key), image_id)).rowcount == 0:
+        if db.execute(INSERT_NAMED_KEY, (key_hash(image.key), image_id)).rowcount == 0:
             db.execute(INSERT_FURTHER_KEY, (image.key, image_id))
         # Who has fallen behind catches up over this image too.
         db.execute(SET_CAUGHT_UP, (image_id if keyed == top else keyed, image_id if recorded == top else recorded))
@@ -391,7 +392,7 @@ class _Unfolding:
     def _end_as(self, image_id: int, result: Unfolded) -> None:
         """The holder is another image: as that one is there, or as soon as it is (`follow`)."""
         same = f"image {image_id}"
-        row = self._db.execute(STORED, (image_id,)).fetchone()
+        row = self._db.execute(STORED_BLOB, (image_id,)).fetchone()
         if row is None:
             result.verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.SAME_IMAGE, same)
         else:
@@ -425,11 +426,11 @@ def link_some(db: sqlite3.Connection, parent_id: int, after: int, upto: int, n_l
 
     About `n_links` links are made. Returns the record that was reached; None where all were, up to the record `upto`.
     """
-    linking = _Linking(db, parent_id, [row[0] for row in db.execute(NAMED, (parent_id,))], ())
+    linking = _Linking(db, parent_id, [row[0] for row in db.execute(NAMED_IMAGES, (parent_id,))], ())
     if not linking.wanted:
         return None
     n = max(1, n_links // len(linking.wanted))
-    links = db.execute(LINKS, (parent_id, after, upto, n)).fetchall()
+    links = db.execute(LINKS_OF_HOLDER, (parent_id, after, upto, n)).fetchall()
     in_line = db.execute(LINK_IN_LINE, {"image_id": parent_id}).fetchall() if after == BEFORE_ALL else []
     for link in in_line + links:
         linking.link(link)
@@ -467,15 +468,15 @@ class _Linking:
         below = db.execute(BELOW, (json.dumps(list(image_ids)), MAX_LINKED)) if image_ids else ()
         self.wanted = [row[0] for row in below if row[0] != parent_id]
         self._json = json.dumps(self.wanted)
-        self._states = {row[0]: row[1:] for row in db.execute(STATES, (self._json,))}
+        self._states = {row[0]: row[1:] for row in db.execute(IMAGE_STATES, (self._json,))}
         self._behind = Behind(db, self.wanted)
 
     def link(self, link: tuple[Any, ...], only: Collection[int] | None = None) -> None:
-        """Link the record of a row of `LINKS`, unless it shows the picture and not the document; with `only` just these images."""
+        """Link the record of a row of `LINKS_OF_HOLDER`, unless it shows the picture and not the document; `only` these images."""
         gbif_id, *provenance, is_of_picture = link
         if is_of_picture:
             return
-        shown = {row[0] for row in self._db.execute(SHOWN, (self._json, gbif_id))}
+        shown = {row[0] for row in self._db.execute(SHOWN_BY_RECORD, (self._json, gbif_id))}
         new = [one for one in self.wanted if one not in shown and (one in self._made or self._states[one][0] != gbif_id)]
         if only is not None:
             new = [one for one in new if one in only]
@@ -484,25 +485,24 @@ class _Linking:
         n_images = self._grow(gbif_id, new)
         numbered = list(enumerate(new, start=n_images))
         firsts = {one for one in new if one in self._made and self._states[one][0] == gbif_id}
-        self._db.executemany(INSERT_LINK, [(gbif_id, no, one, one in firsts, *provenance) for no, one in numbered])
+        self._db.executemany(INSERT_NAMED_LINK, [(gbif_id, no, one, one in firsts, *provenance) for no, one in numbered])
         self._db.executemany(NUMBER, [(no, one) for no, one in numbered if one in firsts])
         self._made -= firsts
 
     def _grow(self, gbif_id: int, new: Sequence[int]) -> int:
         """Count images that a record gains; returns how many it had."""
-        n_images, n_success, n_failed, old, completed_at = self._db.execute(RECORD, (gbif_id,)).fetchone()
+        n_images, n_success, n_failed, old, completed_at = self._db.execute(RECORD_COUNTS, (gbif_id,)).fetchone()
         tried = old != RecordStatus.PENDING
         for one in new:
             _, status, not_before, last_attempt_at = self._states[one]
             to_come = self._behind.to_come(one, gbif_id)
             n_success += (status == Status.SUCCESS) - to_come[0]
-            n_failed += (status != Status.SUCCESS and is_final(status, not_before)) - to_come[1]
+            n_failed += failed_for_good(status, not_before) - to_come[1]
             tried |= last_attempt_at is not None
-        status = record_status(n_images + len(new), n_success, n_failed, tried=tried).value
+        status, completed_at = record_state(n_images + len(new), n_success, n_failed, completed_at, tried=tried)
         self._tally.record(-1, old)
         self._tally.record(1, status)
-        ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status, completed_at if ended else None, gbif_id))
+        self._db.execute(GROW, (n_images + len(new), n_success, n_failed, status.value, completed_at, gbif_id))
         return int(n_images)
 
     def write(self) -> None:

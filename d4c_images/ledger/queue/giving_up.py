@@ -27,7 +27,7 @@ QUEUED = f"""
 SELECT {COLUMNS} FROM image_rows AS i INDEXED BY image_queue
 WHERE i.host_id = ? AND i.not_before IS NOT NULL AND NOT {IS_LENT} LIMIT ?
 """  # noqa: S608 - constants
-UNTRIED = f"""
+UNTRIED_OF_HOST = f"""
 SELECT {COLUMNS} FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value WHERE i.status = 'pending'
 """  # noqa: S608 - constants
 FAIL = """
@@ -35,7 +35,7 @@ UPDATE image_rows SET status = 'failed_transient', not_before = NULL, redirect_u
     http_status = ?, error_type = ?, error_detail = ?, last_attempt_at = ?
 WHERE image_id = ?
 """
-MOVE = """
+MOVE_ON = """
 UPDATE image_rows SET not_before = 0, host_id = ?, url_no = ?, redirect_url = NULL, hops = 0, carried_failure = ? WHERE image_id = ?
 """
 
@@ -77,7 +77,7 @@ def give_up(db: sqlite3.Connection, host_id: int, host: str, failure: Failure, n
             continue
         url_no, new_host = elsewhere
         new_host_id = host_id_of(db, new_host)
-        db.execute(MOVE, (new_host_id, url_no, packed(Failure(verdict, failure.code, row.url_no)), row.image_id))
+        db.execute(MOVE_ON, (new_host_id, url_no, packed(Failure(verdict, failure.code, row.url_no)), row.image_id))
         tally.image(1, new_host_id, row.status, row.error_type, final=False)
         given.moved_to.add(new_host_id)
         given.n_moved += 1
@@ -91,7 +91,7 @@ def _waiting(db: sqlite3.Connection, host_id: int, n: int) -> Iterable[_Waiting]
     rows, is_all = bounded.some(db.execute(QUEUED, (host_id, n)), lambda row: len(row[2]))
     if is_all and len(rows) < n:
         image_ids = untried.take(db, host_id, n - len(rows))
-        more, is_all = bounded.some(db.execute(UNTRIED, (json.dumps(image_ids),)), lambda row: len(row[2]))
+        more, is_all = bounded.some(db.execute(UNTRIED_OF_HOST, (json.dumps(image_ids),)), lambda row: len(row[2]))
         if not is_all:
             untried.put_back(db, host_id, image_ids[len(more) :])
         rows += more

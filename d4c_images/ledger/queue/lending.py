@@ -31,7 +31,7 @@ FROM image_rows AS i INDEXED BY image_queue
 WHERE host_id = ? AND not_before <= 0 AND NOT {IS_LENT}
 ORDER BY not_before DESC, image_id DESC LIMIT 1
 """  # noqa: S608 - constants
-UNTRIED = """
+UNTRIED_CLAIMS = """
 SELECT i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
        i.error_type, i.carried_failure
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
@@ -46,8 +46,8 @@ LENT = """
 SELECT i.image_id, i.host_id, i.error_type, i.status
 FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
-GIVE_BACK = "UPDATE image_rows SET dead_lease_id = ?, not_before = 0 WHERE image_id = ?"
-LEFT = """
+GIVE_BACK_IMAGE = "UPDATE image_rows SET dead_lease_id = ?, not_before = 0 WHERE image_id = ?"
+LEFT_LENT = """
 SELECT t.image_id, t.lease_id FROM lent AS t CROSS JOIN leases AS l ON l.lease_id = t.lease_id
 WHERE l.run_id <> ? AND t.image_id > ? ORDER BY t.image_id LIMIT ?
 """
@@ -58,7 +58,7 @@ LOST_LANE = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class TurnTerms:
     """The terms of one turn, as the steward sets them from the host's limits and pace."""
 
     lane: int
@@ -87,7 +87,9 @@ def earliest(db: sqlite3.Connection, host_id: int, *, refetch: bool = False) -> 
     return None if row is None else int(row[0])
 
 
-def lend(db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: Terms, max_attempts: int, now: float) -> Turn | None:
+def lend(
+    db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: TurnTerms, max_attempts: int, now: float
+) -> Turn | None:
     """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
     rows = _last(db, host_id) if terms.from_end else []
     rows = rows or _candidates(db, host_id, terms.max_claims, int(now))
@@ -134,7 +136,7 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
     due, _ = bounded.some(db.execute(CANDIDATES, (host_id, now, n)), _size, n, TURN_BYTES)
     given_back = [row[:-1] for row in due if row[-1] == 0]
     image_ids = untried.take(db, host_id, n - len(given_back)) if len(given_back) < n else []
-    fresh, is_all = bounded.some(db.execute(UNTRIED, (json.dumps(image_ids),)), _size, n, TURN_BYTES)
+    fresh, is_all = bounded.some(db.execute(UNTRIED_CLAIMS, (json.dumps(image_ids),)), _size, n, TURN_BYTES)
     if not is_all:
         untried.put_back(db, host_id, image_ids[len(fresh) :])
         return given_back + fresh
@@ -142,7 +144,7 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
 
 
 def _last(db: sqlite3.Connection, host_id: int) -> list[tuple[Any, ...]]:
-    rows = db.execute(UNTRIED, (json.dumps(untried.take_last(db, host_id)),)).fetchall()
+    rows = db.execute(UNTRIED_CLAIMS, (json.dumps(untried.take_last(db, host_id)),)).fetchall()
     return rows or db.execute(LAST_GIVEN_BACK, (host_id,)).fetchall()
 
 
@@ -156,7 +158,7 @@ def take_back_left(ledger: Ledger, run_id: int, beat: Callable[[], object]) -> i
     Their leases stay, and end with `take_back`: they say who may still be asking whom (`asked_by_the_lost`).
     """
     n, last = 0, 0
-    while rows := ledger.connection.execute(LEFT, (run_id, last, TAKE_BACK_AT_ONCE)).fetchall():
+    while rows := ledger.connection.execute(LEFT_LENT, (run_id, last, TAKE_BACK_AT_ONCE)).fetchall():
         with ledger.transaction() as db:
             _give_back(db, lent.take_some(db, [row[0] for row in rows]))
         crash.point("take_back.piece")
@@ -182,7 +184,7 @@ def _give_back(db: sqlite3.Connection, held: dict[int, int]) -> None:
         if status == Status.SUCCESS:
             stored.append(refetching.Lost(hosts[held[image_id]], image_id, held[image_id]))
             continue
-        db.execute(GIVE_BACK, (held[image_id], image_id))
+        db.execute(GIVE_BACK_IMAGE, (held[image_id], image_id))
         tally.image(-1, host_id, Status.LEASED, error_type, final=False)
         tally.image(1, host_id, status, error_type, final=False)
     refetching.take_back(db, stored)

@@ -20,12 +20,12 @@ from d4c_images.ledger.rows.rollup import RecordChanges
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import ErrorType, Status
 
-HELD = f"""
+IMAGES_TO_MARK = f"""
 SELECT i.image_id, i.gbif_id, i.host_id, i.error_type, i.file_path, i.file_offset, i.file_size, length(i.urls)
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 WHERE i.status = 'success' AND NOT {IS_LENT} AND i.dead_lease_id IS NULL
 """  # noqa: S608 - constants
-SHOWING = f"{HELD} AND i.error_type = 'same_image' AND i.error_detail = ?"
+SHOWING = f"{IMAGES_TO_MARK} AND i.error_type = 'same_image' AND i.error_detail = ?"
 ARE_NAMED = """
 SELECT wanted.value FROM json_each(?) AS wanted
 WHERE EXISTS (SELECT 1 FROM unfolded AS u INDEXED BY unfolded_image WHERE u.image_id = wanted.value)
@@ -76,7 +76,7 @@ def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: Placeholder, no
     other bytes before, those are the image again.
     """
     marking = _Marking(db, what, marked)
-    marks = marking.these(db.execute(HELD, (json.dumps(list(dict.fromkeys(image_ids))),)).fetchall())
+    marks = marking.these(db.execute(IMAGES_TO_MARK, (json.dumps(list(dict.fromkeys(image_ids))),)).fetchall())
     marking.showing([(image_id, 0) for image_id in marks])
     marking.write(now)
 
@@ -101,7 +101,7 @@ class _Marking:
         self._n = 0
 
     def these(self, rows: Iterable[tuple[int, int, int, str | None, str, int | None, int | None, int]]) -> list[int]:
-        """Mark images, given as rows of `HELD`. Returns those that have nothing to show any more."""
+        """Mark images, given as rows of `IMAGES_TO_MARK`. Returns those that have nothing to show any more."""
         db, tally, marks = self._db, self._tally, []
         for image_id, gbif_id, host_id, error_type, file_path, file_offset, file_size, _ in rows:
             if error_type != ErrorType.SAME_IMAGE:  # else the file is another image's

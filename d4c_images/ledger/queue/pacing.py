@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from d4c_images.ledger.rows.extent import Ask, left_of, top_host
 from d4c_images.policy.limits import HostLimits, HostTable
 from d4c_images.policy.pace import HostPace, Speed
 
@@ -22,15 +23,15 @@ SELECT host, recent_ok, recent_bad, block_level, blocked_until, blocked_why, unr
 FROM host_rows WHERE host_id = ?
 """
 # Where a run begins: all hosts, some at a time in the order of their numbers.
-HOSTS = """
-SELECT h.host_id, h.host, coalesce((SELECT sum(t.n - t.n_final) FROM tallies AS t WHERE t.host_id = h.host_id), 0)
+HOSTS_AT_START = f"""
+SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0)
         + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = h.host_id AND ?), 0) AS n_left,
     coalesce(h.latency_s, ?) AS latency_s, h.received_bytes * 1.0 / max(1, h.n_requests) AS image_bytes,
     coalesce(h.blocked_until, 0) AS blocked_until, h.block_level,
     CASE WHEN h.paused_at IS NULL THEN 0 ELSE coalesce(h.paused_until, 9e999) END AS paused_until,
     h.width, h.narrowed_at, coalesce(h.last_answer_at, 0) AS last_answer_at, h.received_bytes, h.n_requests
 FROM host_rows AS h WHERE h.host_id > ? AND h.host_id <= ? ORDER BY h.host_id
-"""
+"""  # noqa: S608 - a constant
 SAVE_LIMITS = """
 UPDATE host_rows SET connections = ?, min_interval_s = ?, bytes_per_s = ?, bytes_per_day = ?, politeness_group = ?
 WHERE host_id = ?
@@ -57,7 +58,7 @@ ON CONFLICT (host_id, hour) DO UPDATE SET n_bytes = n_bytes + excluded.n_bytes
 """
 
 
-class Known(NamedTuple):
+class KnownHost(NamedTuple):
     """What a run finds of a host."""
 
     name: str
@@ -69,7 +70,7 @@ class Known(NamedTuple):
 
 
 class HostRow(NamedTuple):
-    """A row of `HOSTS`."""
+    """A row of `HOSTS_AT_START`."""
 
     host_id: int
     host: str
@@ -86,10 +87,10 @@ class HostRow(NamedTuple):
     n_requests: int
 
 
-def load(db: sqlite3.Connection, host_id: int) -> Known:
+def load(db: sqlite3.Connection, host_id: int) -> KnownHost:
     row = db.execute(HOST, (host_id,)).fetchone()
     name, (paused_at, paused_until), (width, latency_s, narrowed_at) = row[0], row[8:10], row[10:13]
-    return Known(
+    return KnownHost(
         name,
         HostPace(*row[1:8]),
         _pause_end(paused_at, paused_until),
@@ -101,8 +102,8 @@ def load(db: sqlite3.Connection, host_id: int) -> Known:
 
 def all_hosts(db: sqlite3.Connection, unknown_latency_s: float, *, refetch: bool) -> Iterator[list[HostRow]]:
     """Every host, some at a time, as plain tuples; what waits to be asked for again is counted as left with `refetch`."""
-    for low in range(0, last_host_id(db), HOSTS_A_STEP):
-        rows = db.execute(HOSTS, (refetch, unknown_latency_s, low, low + HOSTS_A_STEP)).fetchall()
+    for low in range(0, top_host(db.execute), HOSTS_A_STEP):
+        rows = db.execute(HOSTS_AT_START, (refetch, unknown_latency_s, low, low + HOSTS_A_STEP)).fetchall()
         if rows:
             yield rows
 
@@ -217,10 +218,12 @@ def save_rates(db: sqlite3.Connection, rates: Iterable[tuple[int, float]]) -> No
 # What people want --------------------------------------------------------------------------------------------------------------
 
 
-def wanted_limits(db: sqlite3.Connection) -> HostTable:
+WANTED_LIMITS = "SELECT host, limits FROM wanted_limits ORDER BY host"
+
+
+def wanted_limits(ask: Ask) -> HostTable:
     """What `hosts set` has said."""
-    rows = db.execute("SELECT host, limits FROM wanted_limits ORDER BY host")
-    return HostTable(hosts={host: json.loads(limits) for host, limits in rows})
+    return HostTable(hosts={host: json.loads(limits) for host, limits in ask(WANTED_LIMITS, ())})
 
 
 def want_limits(db: sqlite3.Connection, host: str, limits: dict[str, Any]) -> None:
@@ -248,8 +251,8 @@ def want_no_limits(db: sqlite3.Connection, host: str, names: Collection[str]) ->
 BLOCKED_FOR = "SELECT host_id FROM host_rows WHERE blocked_why = ?"
 # Pauses of hosts by their names, and of those with numbers behind the first up to the second that a pattern stands for. None of
 # them writes a row that is so already.
-PAUSE = "UPDATE host_rows SET paused_at = ?, paused_until = ? WHERE host = ?"
-RESUME = "UPDATE host_rows SET paused_at = NULL, paused_until = NULL WHERE host = ?"
+PAUSE_HOST = "UPDATE host_rows SET paused_at = ?, paused_until = ? WHERE host = ?"
+RESUME_HOST = "UPDATE host_rows SET paused_at = NULL, paused_until = NULL WHERE host = ?"
 OF_MANY = "host_id > ? AND host_id <= ? AND host GLOB ?"
 PAUSE_MANY = f"""
 UPDATE host_rows SET paused_at = ?, paused_until = ? WHERE {OF_MANY} AND (paused_at IS NULL OR paused_until IS NOT ?)
@@ -263,11 +266,11 @@ PAUSE_OF = "SELECT host_id, paused_at, paused_until FROM host_rows WHERE host = 
 
 def pause(db: sqlite3.Connection, hosts: Iterable[str], now: float, until: float | None) -> None:
     """Nobody asks these hosts until then; None: until `resume`."""
-    db.executemany(PAUSE, [(int(now), whole(until), host) for host in hosts])
+    db.executemany(PAUSE_HOST, [(int(now), whole(until), host) for host in hosts])
 
 
 def resume(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
-    db.executemany(RESUME, [(host,) for host in hosts])
+    db.executemany(RESUME_HOST, [(host,) for host in hosts])
 
 
 def pause_many(db: sqlite3.Connection, pattern: str, low: int, high: int, now: float, until: float | None) -> None:
@@ -303,11 +306,6 @@ def _pause_end(paused_at: int | None, until: int | None) -> float | None:
 def blocked_for(db: sqlite3.Connection, why: str) -> list[int]:
     """Hosts that are left alone for this reason."""
     return [row[0] for row in db.execute(BLOCKED_FOR, (why,))]
-
-
-def last_host_id(db: sqlite3.Connection) -> int:
-    top: int = db.execute("SELECT coalesce(max(host_id), 0) FROM host_rows").fetchone()[0]
-    return top
 
 
 def glob_of(pattern: str) -> str:

@@ -21,6 +21,8 @@ from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred, mark_placeholders, shards
 from d4c_images.ledger.queue.mark_placeholders import Marked, mark, placeholder
 from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.extent import top_image
+from d4c_images.ledger.rows.names import HOST_NAME
 from d4c_images.ledger.rows.rollup import RecordChanges
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Blob, ErrorType, Status
@@ -29,13 +31,13 @@ from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 RECENT = 1 << 18  # hashes seen once recently, over all hosts: 4 MB
 MAX_SEVERAL = 2_000  # ... for several records
 CELLS = 1 << 24  # of the first look of `find`: 64 MB, whatever the number of rows
-CHUNK = 50_000
+IMAGES_PER_CHUNK = 50_000
 MARK_CHUNK = 2_000
 RESTORE_CHUNK = 100  # files are written before the rows: a kill costs no more than those of one transaction
-MAX_HELD = 500_000  # records of hashes that may be placeholders, and placeholders: some 100 bytes each
+MAX_HELD_RECORDS = 500_000  # records of hashes that may be placeholders, and placeholders: some 100 bytes each
 MAX_SHARES = 1 << 12
 
-STATES = "SELECT host_id, sha256, state FROM placeholders"
+PLACEHOLDER_STATES = "SELECT host_id, sha256, state FROM placeholders"
 SET_STATE = """
 INSERT INTO placeholders (host_id, sha256, state, n_marked, found_at) VALUES (?, ?, ?, 0, ?)
 ON CONFLICT (host_id, sha256) DO UPDATE SET state = excluded.state
@@ -46,7 +48,7 @@ SELECT i.image_id, i.gbif_id, i.host_id, coalesce(i.original_sha256, i.sha256), 
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 WHERE i.status = 'success' AND i.sha256 IS NOT NULL AND coalesce(i.error_type, '') <> 'same_image'
 """
-SUCCESSES = """
+RECEIVED_BYTES_OF_STORED = """
 SELECT image_id, gbif_id, host_id, coalesce(original_sha256, sha256), file_size FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND status = 'success' AND sha256 IS NOT NULL AND coalesce(error_type, '') <> 'same_image'
 """
@@ -69,15 +71,13 @@ RESTORE = """
 UPDATE image_rows SET status = 'success', error_type = NULL, error_detail = NULL, file_path = ?, file_offset = ?, file_size = ?
 WHERE image_id = ?
 """
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
-HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
 OVERVIEW = """
 SELECT h.host, lower(hex(p.sha256)), p.state, p.n_marked FROM placeholders AS p JOIN host_rows AS h USING (host_id)
 ORDER BY p.state DESC, p.n_marked DESC, h.host
 """
 
 
-class Stored(NamedTuple):
+class StoredBytes(NamedTuple):
     """A success, as far as it matters here. `sha256` is that of the bytes as the host sent them."""
 
     image_id: int
@@ -98,7 +98,8 @@ class Judgement:
 
     def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int) -> None:
         self._listed, self._min_records = listed, min_records
-        self._states: dict[tuple[int, bytes], str] = {(host_id, sha256): state for host_id, sha256, state in db.execute(STATES)}
+        states = db.execute(PLACEHOLDER_STATES)
+        self._states: dict[tuple[int, bytes], str] = {(host_id, sha256): state for host_id, sha256, state in states}
         self._allowed = {sha256 for (_, sha256), state in self._states.items() if state == "allowed"} | listed.allowed
         self._hosts: dict[int, str] = {}
 
@@ -110,14 +111,14 @@ class Judgement:
     def is_allowed(self, sha256: bytes) -> bool:
         return sha256 in self._allowed
 
-    def is_known(self, db: sqlite3.Connection, one: Stored) -> bool:
+    def is_known(self, db: sqlite3.Connection, one: StoredBytes) -> bool:
         known = (one.host_id, one.sha256) in self._states or self._listed.is_known(self.host(db, one.host_id), one.sha256)
         return known and not self.is_allowed(one.sha256)
 
-    def suspected_from(self, db: sqlite3.Connection, one: Stored) -> int | None:
+    def suspected_from(self, db: sqlite3.Connection, one: StoredBytes) -> int | None:
         return self._listed.suspected_from(self.host(db, one.host_id), one.size_bytes)
 
-    def least(self, db: sqlite3.Connection, one: Stored) -> int:
+    def least(self, db: sqlite3.Connection, one: StoredBytes) -> int:
         """How many records with the same bytes make a placeholder."""
         return min(self.suspected_from(db, one) or self._min_records, self._min_records)
 
@@ -152,7 +153,7 @@ class Watch:
 
     def knows(self, db: sqlite3.Connection, host_id: int, blob: Blob) -> bool:
         """Whether these bytes are a placeholder of the host, as far as is known by now."""
-        return self._judgement.is_known(db, Stored(0, 0, host_id, blob.original_sha256 or blob.sha256, blob.size_bytes))
+        return self._judgement.is_known(db, StoredBytes(0, 0, host_id, blob.original_sha256 or blob.sha256, blob.size_bytes))
 
     def look(self, db: sqlite3.Connection, image_ids: Sequence[int], now: int) -> Marked:
         """Mark those of the images, and of those seen before, that have turned out to be placeholders."""
@@ -173,7 +174,7 @@ class Watch:
             mark(db, images, placeholder(host_id, self._judgement.host(db, host_id), sha256), now, marked)
         return marked
 
-    def _count(self, db: sqlite3.Connection, key: tuple[int, bytes], one: Stored) -> _Candidate | None:
+    def _count(self, db: sqlite3.Connection, key: tuple[int, bytes], one: StoredBytes) -> _Candidate | None:
         candidate = self._several.get(key)
         if candidate is None:
             earlier = self._recent.swap(*key, one.image_id)
@@ -190,9 +191,9 @@ class Watch:
         return candidate
 
 
-def _stored(db: sqlite3.Connection, image_ids: Sequence[int]) -> list[Stored]:
+def _stored(db: sqlite3.Connection, image_ids: Sequence[int]) -> list[StoredBytes]:
     """Those of the images that are successes with bytes of their own."""
-    return list(map(Stored._make, db.execute(FACTS, (json.dumps(list(image_ids)),))))
+    return list(map(StoredBytes._make, db.execute(FACTS, (json.dumps(list(image_ids)),))))
 
 
 def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
@@ -200,13 +201,13 @@ def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
     mark_placeholders.list_file(db, image_id, (blob.path, blob.offset, blob.size_bytes), blob.original_sha256 or blob.sha256)
 
 
-Progress = Callable[[str, int, int], None]
+SearchProgress = Callable[[str, int, int], None]
 """Hears what is being done, how far it has come, and of how much."""
 
 Hashes = set[tuple[int, bytes]]  # of hosts' bytes
 
 
-def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: Progress) -> int:
+def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: SearchProgress) -> int:
     """Look at all successes, and mark placeholders in committed chunks. Returns how many were marked.
 
     Reading loses nothing by a kill, and what was marked stays marked. If more hashes have to be remembered than the memory is for,
@@ -230,12 +231,12 @@ class _Share(NamedTuple):
     number: int
     n: int
 
-    def has(self, one: Stored) -> bool:
+    def has(self, one: StoredBytes) -> bool:
         return self.n == 1 or int.from_bytes(one.sha256[16:24], "little") % self.n == self.number
 
 
 def _common(
-    db: sqlite3.Connection, judgement: Judgement, share: _Share, min_records: int, progress: Progress
+    db: sqlite3.Connection, judgement: Judgement, share: _Share, min_records: int, progress: SearchProgress
 ) -> Hashes | None:
     """The placeholders among a share of the hashes; None if too many had to be remembered.
 
@@ -261,12 +262,12 @@ def _common(
         if known or len(held) >= judgement.least(db, one):
             found.add(key)
             n_held -= len(records.pop(key))
-        if n_held + len(found) > MAX_HELD and share.n < MAX_SHARES:
+        if n_held + len(found) > MAX_HELD_RECORDS and share.n < MAX_SHARES:
             return None
     return found
 
 
-def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, progress: Progress) -> int:
+def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, progress: SearchProgress) -> int:
     """Mark all images with these bytes, some to a transaction, and those that show the same files."""
     before: int = ledger.connection.execute(N_MARKED).fetchone()[0]
     n = n_back = 0
@@ -288,11 +289,11 @@ def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, pro
     return n
 
 
-def _key(one: Stored) -> tuple[int, bytes]:
+def _key(one: StoredBytes) -> tuple[int, bytes]:
     return one.host_id, one.sha256
 
 
-def _chunks(db: sqlite3.Connection, images: Iterable[Stored]) -> Iterator[list[Stored]]:
+def _chunks(db: sqlite3.Connection, images: Iterable[StoredBytes]) -> Iterator[list[StoredBytes]]:
     """As many as one transaction marks: their rows are written anew, with all their URLs."""
     images = iter(images)
     while some := list(islice(images, MARK_CHUNK)):
@@ -303,19 +304,19 @@ def _chunks(db: sqlite3.Connection, images: Iterable[Stored]) -> Iterator[list[S
             yield chunk
 
 
-def _size(sizes: dict[int, int], one: Stored) -> int:
+def _size(sizes: dict[int, int], one: StoredBytes) -> int:
     return sizes[one.image_id]
 
 
-def _cell(one: Stored) -> int:
+def _cell(one: StoredBytes) -> int:
     return (int.from_bytes(one.sha256[:8], "little") + one.host_id * 0x9E3779B97F4A7C15) % CELLS
 
 
-def _successes(db: sqlite3.Connection, progress: Callable[[int, int], None]) -> Iterable[Stored]:
-    top: int = db.execute(TOP_IMAGE).fetchone()[0]
-    for low in range(0, top, CHUNK):
-        yield from map(Stored._make, db.execute(SUCCESSES, (low, low + CHUNK)).fetchall())
-        progress(min(top, low + CHUNK), top)
+def _successes(db: sqlite3.Connection, progress: Callable[[int, int], None]) -> Iterable[StoredBytes]:
+    top = top_image(db.execute)
+    for low in range(0, top, IMAGES_PER_CHUNK):
+        yield from map(StoredBytes._make, db.execute(RECEIVED_BYTES_OF_STORED, (low, low + IMAGES_PER_CHUNK)).fetchall())
+        progress(min(top, low + IMAGES_PER_CHUNK), top)
 
 
 class ToSetAside(NamedTuple):
@@ -362,26 +363,26 @@ class Restored(NamedTuple):
 Restore = Callable[[Sequence[Claimed]], Sequence[Restored]]
 
 
-def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore, progress: Progress = lambda *_: None) -> int:
+def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore, progress: SearchProgress = lambda *_: None) -> int:
     """Take a placeholder back: its images become successes again, in committed chunks. Returns how many.
 
     `restore` gives the place of each image's bytes, once they are durable. Raises what `restore` raises; then nothing of that
     chunk was changed, and the same call goes on there.
     """
     db = ledger.connection
-    host_ids = [row[0] for row in db.execute(STATES + " WHERE sha256 = ?", (sha256,))]
+    host_ids = [row[0] for row in db.execute(PLACEHOLDER_STATES + " WHERE sha256 = ?", (sha256,))]
     with ledger.transaction() as writing:
         writing.executemany(SET_STATE, [(host_id, sha256, "allowed", now) for host_id in host_ids])
-    top: int = db.execute(TOP_IMAGE).fetchone()[0]
+    top = top_image(db.execute)
     n = 0
-    for low in range(0, top, CHUNK):
-        rows = [Claimed(*row) for row in db.execute(MARKED, (low, low + CHUNK, sha256))]
+    for low in range(0, top, IMAGES_PER_CHUNK):
+        rows = [Claimed(*row) for row in db.execute(MARKED, (low, low + IMAGES_PER_CHUNK, sha256))]
         for at in range(0, len(rows), RESTORE_CHUNK):
             _restore(ledger, rows[at : at + RESTORE_CHUNK], restore, now)
             deferred.drain(ledger, partial(progress, "restored", n, n))
             n += len(rows[at : at + RESTORE_CHUNK])
             progress("restored", n, n)
-        progress("looked at", min(top, low + CHUNK), top)
+        progress("looked at", min(top, low + IMAGES_PER_CHUNK), top)
     return n
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from d4c_images.identity import parts
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import bounded, lent, variants
+from d4c_images.ledger.rows.extent import Ask, number, top_image
 from d4c_images.ledger.rows.lent import IS_LENT
 from d4c_images.ledger.rows.names import host_id_of
 from d4c_images.ledger.rows.tally import Tally
@@ -30,11 +31,11 @@ WHERE i.image_id > ? AND i.image_id <= ? AND i.status = 'success' AND coalesce(i
 ORDER BY i.image_id
 """  # noqa: S608 - constants
 QUEUE = "INSERT OR IGNORE INTO refetch_queue (host_id, image_id, redirect_url, hops) VALUES (?, ?, ?, ?)"
-COUNT = """
+COUNT_WAITING = """
 INSERT INTO refetch_hosts (host_id, n_waiting) VALUES (?, ?)
 ON CONFLICT (host_id) DO UPDATE SET n_waiting = n_waiting + excluded.n_waiting
 """
-ANY = "SELECT EXISTS (SELECT 1 FROM refetch_queue WHERE host_id = ?)"
+ANY_TO_REFETCH = "SELECT EXISTS (SELECT 1 FROM refetch_queue WHERE host_id = ?)"
 ANYBODY = "SELECT host_id, image_id FROM refetch_queue ORDER BY host_id, image_id LIMIT ?"
 FORGET_UPTO = "DELETE FROM refetch_queue WHERE (host_id, image_id) <= (?, ?)"
 N_WAITING = "SELECT coalesce(sum(n_waiting), 0) FROM refetch_hosts"
@@ -46,7 +47,7 @@ FROM (SELECT * FROM refetch_queue WHERE host_id = ? LIMIT ?) AS q CROSS JOIN ima
 """
 TAKE_OUT = "DELETE FROM refetch_queue WHERE host_id = ? AND image_id = ?"
 MAY_BE_STORED = "UPDATE image_rows SET dead_lease_id = ? WHERE image_id = ?"
-FAILED = """
+NOTE_FAILURE = """
 INSERT OR REPLACE INTO refetch_failures (image_id, asked_at, status, http_status, error_type, error_detail)
 VALUES (?, ?, ?, ?, ?, ?)
 """
@@ -80,7 +81,7 @@ SELECT revision, http_status, error_type, error_detail, file_path, file_offset, 
 FROM former_rows WHERE image_id = ? AND file_path IS NOT NULL AND coalesce(original_sha256, sha256) <> ?
 ORDER BY revision DESC LIMIT 1
 """
-COME_BACK = """
+RESTORE_FORMER = """
 UPDATE image_rows SET http_status = ?, error_type = ?, error_detail = ?, file_path = ?, file_offset = ?, file_size = ?, sha256 = ?,
     original_sha256 = ?, media_type = ?, width = ?, height = ?, etag = ?, last_modified = ?
 WHERE image_id = ?
@@ -110,7 +111,7 @@ def queue(
 
     What waited is forgotten first. Killed, it can be called again. `progress(done, total)` counts image numbers looked at.
     """
-    top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
+    top = top_image(ledger.connection.execute)
     _forget_all(ledger, lambda: progress(0, top))
     n = n_unconditional = low = 0
     while low < top:
@@ -133,20 +134,19 @@ def _forget_all(ledger: Ledger, beat: Callable[[], object]) -> None:
     while rows := ledger.connection.execute(ANYBODY, (bounded.ROWS,)).fetchall():
         with ledger.transaction() as db:
             db.execute(FORGET_UPTO, rows[-1])
-            db.executemany(COUNT, [(host_id, -n) for host_id, n in Counter(host_id for host_id, _ in rows).items()])
+            db.executemany(COUNT_WAITING, [(host_id, -n) for host_id, n in Counter(host_id for host_id, _ in rows).items()])
         beat()
     with ledger.transaction() as db:
         db.execute("DELETE FROM refetch_hosts")
 
 
-def n_waiting(db: sqlite3.Connection) -> int:
-    n: int = db.execute(N_WAITING).fetchone()[0]
-    return n
+def n_waiting(ask: Ask) -> int:
+    return number(ask, N_WAITING)
 
 
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:
     """Has the host an image that waits?"""
-    return bool(db.execute(ANY, (host_id,)).fetchone()[0])
+    return bool(db.execute(ANY_TO_REFETCH, (host_id,)).fetchone()[0])
 
 
 def drop(db: sqlite3.Connection, host_id: int, n: int) -> int:
@@ -217,7 +217,7 @@ def fail(db: sqlite3.Connection, lease_id: int, outcome: Outcome, verdict: Verdi
     """It could not be had again: that is noted, and what is stored stays what it is."""
     _note_death(db, lease_id, outcome)
     detail = None if verdict.detail is None else verdict.detail[:2000]
-    db.execute(FAILED, (outcome.image_id, now, verdict.status.value, outcome.http_status, verdict.error_type, detail))
+    db.execute(NOTE_FAILURE, (outcome.image_id, now, verdict.status.value, outcome.http_status, verdict.error_type, detail))
 
 
 def renew(db: sqlite3.Connection, outcome: Outcome, now: int) -> None:
@@ -269,7 +269,7 @@ def come_back(db: sqlite3.Connection, image_id: int, sha256: bytes, tally: Tally
         db.execute(FORGET_FROM, (image_id, 0))
         return False
     _count(db, image_id, -1, tally)
-    db.execute(COME_BACK, (*row[1:], image_id))
+    db.execute(RESTORE_FORMER, (*row[1:], image_id))
     _count(db, image_id, 1, tally)
     db.execute(FORGET_FROM, (image_id, row[0]))
     return True
@@ -289,9 +289,9 @@ def _count(db: sqlite3.Connection, image_id: int, sign: int, tally: Tally) -> No
 
 def _take_out(db: sqlite3.Connection, host_id: int, image_ids: list[int]) -> None:
     db.executemany(TAKE_OUT, [(host_id, image_id) for image_id in image_ids])
-    db.execute(COUNT, (host_id, -len(image_ids)))
+    db.execute(COUNT_WAITING, (host_id, -len(image_ids)))
 
 
 def _wait(db: sqlite3.Connection, rows: list[tuple[int, int, str | None, int]]) -> None:
     db.executemany(QUEUE, rows)
-    db.executemany(COUNT, Counter(host_id for host_id, *_ in rows).items())
+    db.executemany(COUNT_WAITING, Counter(host_id for host_id, *_ in rows).items())

@@ -12,12 +12,13 @@ from d4c_images.identity import parts
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.rows import bounded
+from d4c_images.ledger.rows.extent import top_image
 from d4c_images.ledger.rows.names import host_id_of
 from d4c_images.ledger.rows.rollup import RecordChanges
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Status
 
-FAILED = """
+FAILED_IN_RANGE = """
 SELECT image_id, gbif_id, host_id, status, error_type, substr(urls, 1, instr(urls || char(10), char(10)) - 1) FROM image_rows
 WHERE image_id > ? AND image_id <= ? AND not_before IS NULL
   AND (status = 'failed_transient' OR (status = 'failed_permanent' AND ?))
@@ -51,11 +52,11 @@ def requeue_failed(
     With `only_hosts` those that are to be asked for at one of these first.
     `progress(done, total)` counts image numbers looked at. Returns how many images wait again.
     """
-    top: int = ledger.connection.execute("SELECT coalesce(max(image_id), 0) FROM image_rows").fetchone()[0]
+    top = top_image(ledger.connection.execute)
     n = low = 0
     while low < top:
         high = min(low + chunk, top)
-        failed, is_all = bounded.some(ledger.connection.execute(FAILED, (low, high, permanent)), lambda row: len(row[-1]))
+        failed, is_all = bounded.some(ledger.connection.execute(FAILED_IN_RANGE, (low, high, permanent)), lambda row: len(row[-1]))
         wanted = [(row, host) for row in failed if (host := parts(row[-1]).host) in only_hosts or not only_hosts]
         if wanted:
             with ledger.transaction() as db:
@@ -68,7 +69,7 @@ def requeue_failed(
 
 
 def _requeue(db: sqlite3.Connection, images: Sequence[tuple[tuple[Any, ...], str]]) -> None:
-    """Rows of `FAILED`, each with the host that is to be asked for it first."""
+    """Rows of `FAILED_IN_RANGE`, each with the host that is to be asked for it first."""
     tally, records, host_ids = Tally(), RecordChanges(), set[int]()
     for (image_id, gbif_id, host_id, status, error_type, _), first_host in images:
         first_host_id = host_id_of(db, first_host)

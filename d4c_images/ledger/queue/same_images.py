@@ -16,17 +16,18 @@ from d4c_images.ledger.queue import expand_documents, untried
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.lent import STATUS
 from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges, shown_by
-from d4c_images.ledger.rows.tally import Tally, is_final
+from d4c_images.ledger.rows.states import is_final
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import ErrorType, Status
 
-AT_ONCE = 1_000
+JOINED_AT_ONCE = 1_000
 MAX_RECORDS = 100
 """Records that show an image which is given up."""
 
-LEAVE = "INSERT OR IGNORE INTO joined_images (image_id, same_as, joined_at) VALUES (?, ?, ?)"
+LEAVE_JOINED = "INSERT OR IGNORE INTO joined_images (image_id, same_as, joined_at) VALUES (?, ?, ?)"
 SOME = "SELECT image_id, same_as, joined_at FROM joined_images ORDER BY image_id, same_as LIMIT ?"
 DONE = "DELETE FROM joined_images WHERE image_id = ? AND same_as = ?"
-IMAGE = f"""
+IMAGE_TO_GIVE_UP = f"""
 SELECT i.gbif_id, i.host_id, {STATUS}, i.error_type, i.not_before, coalesce(i.image_key, i.urls),
        EXISTS (SELECT 1 FROM unfolded AS u WHERE u.parent_id = i.image_id) OR
        EXISTS (SELECT 1 FROM documents AS d WHERE d.image_id = i.image_id)
@@ -43,13 +44,13 @@ WHERE image_id = ?
 
 def leave(db: sqlite3.Connection, same: Iterable[tuple[int, int]], now: int) -> None:
     """Have the first image of each pair become the other, by their numbers, once the ingest has ended."""
-    db.executemany(LEAVE, [(*pair, now) for pair in same])
+    db.executemany(LEAVE_JOINED, [(*pair, now) for pair in same])
 
 
 def give_up_some(db: sqlite3.Connection) -> bool:
     """Look at the next images that were left. False if there are none."""
     tally, records = Tally(), RecordChanges()
-    some = db.execute(SOME, (AT_ONCE,)).fetchall()
+    some = db.execute(SOME, (JOINED_AT_ONCE,)).fetchall()
     for image_id, same_as, joined_at in some:
         _give_up(db, image_id, same_as, joined_at, records, tally)
         db.execute(DONE, (image_id, same_as))
@@ -60,14 +61,14 @@ def give_up_some(db: sqlite3.Connection) -> bool:
 
 def _give_up(db: sqlite3.Connection, image_id: int, same_as: int, now: int, records: RecordChanges, tally: Tally) -> None:
     """One image becomes another, if all records that show it say so."""
-    gbif_id, host_id, status, error_type, not_before, key, is_document = db.execute(IMAGE, (image_id,)).fetchone()
+    gbif_id, host_id, status, error_type, not_before, key, is_document = db.execute(IMAGE_TO_GIVE_UP, (image_id,)).fetchone()
     if is_document or status in (Status.SUCCESS, Status.LEASED):
         return
     shown = [gbif_id, *shown_by(db, image_id, BEFORE_ALL, gbif_id, MAX_RECORDS)]
     hashed = key_hash(key)
     if len(shown) > MAX_RECORDS or not all(db.execute(SAYS, (one, hashed, same_as)).fetchone()[0] for one in shown):
         return
-    stored = db.execute(expand_documents.STORED, (same_as,)).fetchone()
+    stored = db.execute(expand_documents.STORED_BLOB, (same_as,)).fetchone()
     new = Status.FAILED_TRANSIENT if stored is None else Status.SUCCESS
     blob = (None,) * 8 if stored is None else stored[1:]
     # Its key is free: whoever names it later may mean another picture.

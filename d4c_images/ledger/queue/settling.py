@@ -21,12 +21,13 @@ from d4c_images.ledger.queue.mark_placeholders import Marked
 from d4c_images.ledger.rows import lent, variants
 from d4c_images.ledger.rows.names import host_id_of
 from d4c_images.ledger.rows.rollup import RecordChanges
-from d4c_images.ledger.rows.tally import Tally, is_final
-from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Unfolding, Verdict
+from d4c_images.ledger.rows.states import is_final
+from d4c_images.ledger.rows.tally import Tally
+from d4c_images.model import Blob, ErrorType, Failure, Outcome, OwnCode, Report, Status, Totals, Unfolding, Verdict
 from d4c_images.policy.pace import News
 from d4c_images.system import clocks
 
-HELD = """
+LENT_IMAGES = """
 SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.attempts, i.error_type, i.last_attempt_at, i.urls, i.url_no
 FROM json_each(?) AS held CROSS JOIN image_rows AS i ON i.image_id = held.value
 """
@@ -39,7 +40,7 @@ UPDATE image_rows SET redirect_url = NULL, hops = 0, carried_failure = NULL,
 WHERE image_id = ?
 """
 RELEASE = "UPDATE image_rows SET not_before = ?, dead_lease_id = coalesce(?, dead_lease_id) WHERE image_id = ?"
-MOVE = """
+MOVE_TO_HOST = """
 UPDATE image_rows SET not_before = ?, host_id = ?, url_no = ?, redirect_url = ?, hops = ?, carried_failure = ? WHERE image_id = ?
 """
 NO_BLOB = (None,) * 8
@@ -68,17 +69,7 @@ class RetryTerms:
 class Settled:
     """What `settle` wrote down, for progress and pace."""
 
-    n_settled: int = 0  # outcomes that counted
-    n_late: int = 0  # outcomes under a lease that is no longer held: nothing was changed
-    n_success: int = 0
-    n_adopted: int = 0
-    n_same: int = 0  # stored images whose publisher has the same bytes still
-    n_changed: int = 0  # ... has others: now they are stored
-    n_not_again: int = 0  # ... does not give them any more, or not now
-    n_failed: int = 0  # final failures
-    n_retry: int = 0  # transient failures that will come back
-    stored_bytes: int = 0
-    received_bytes: int = 0
+    totals: Totals = field(default_factory=Totals)
     hosts: dict[int, News] = field(default_factory=dict)
     moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
     n_unfolded: int = 0  # documents that were read
@@ -137,9 +128,9 @@ def settle(
 
 
 def _count_marked(settled: Settled, marked: Marked) -> None:
-    settled.n_success -= marked.n
-    settled.n_failed += marked.n
-    settled.stored_bytes -= marked.size_bytes
+    settled.totals.n_success -= marked.n
+    settled.totals.n_failed += marked.n
+    settled.totals.stored_bytes -= marked.size_bytes
 
 
 def _is_attempt(outcome: Outcome) -> bool:
@@ -154,7 +145,7 @@ def _stored_as(blob: Blob) -> tuple[Any, ...]:
 
 
 class _Held(NamedTuple):
-    """A row of `HELD`: an image that was lent under the lease in question."""
+    """A row of `LENT_IMAGES`: an image that was lent under the lease in question."""
 
     image_id: int
     gbif_id: int
@@ -179,7 +170,7 @@ class _Settlement:
         self._now = now
         self._settled = settled
         self._tally = Tally()
-        self._records, self._room = RecordChanges(), expand_documents.Room()
+        self._records, self._room = RecordChanges(), expand_documents.LinkBudget()
         self._host_counts: dict[int, list[float]] = {}
         self._unfoldings: list[tuple[int, Outcome, Unfolding, _Held]] = []
         self._stored: list[int] = []
@@ -189,8 +180,8 @@ class _Settlement:
     def report(self, report: Report) -> None:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
         image_ids = lent.take(self._db, report.lease_id, outcomes)
-        self._settled.n_late += len(outcomes) - len(image_ids)
-        for row in self._db.execute(HELD, (json.dumps(image_ids),)).fetchall():
+        self._settled.totals.n_late += len(outcomes) - len(image_ids)
+        for row in self._db.execute(LENT_IMAGES, (json.dumps(image_ids),)).fetchall():
             held, outcome = _Held(*row), outcomes[row[0]]
             if held.status == Status.SUCCESS:
                 self._again(report.lease_id, outcome, held)
@@ -217,7 +208,7 @@ class _Settlement:
     def unfold(self) -> None:
         """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
-            holder = expand_documents.Holder(held.image_id, held.gbif_id, packed(unfolding.failure))
+            holder = expand_documents.DocumentHolder(held.image_id, held.gbif_id, packed(unfolding.failure))
             done = expand_documents.unfold(self._db, unfolding, holder, self._now, self._room)
             if done.host_id is not None:
                 self._tally.image(1, done.host_id, held.status, held.error_type, final=False)
@@ -248,7 +239,8 @@ class _Settlement:
             not_before = 0
             if move.wait_s:  # a run to come must keep it, too, even if it begins by a clock that was set forward meanwhile
                 not_before = math.ceil(clocks.now.for_others(self._now + 1 + move.wait_s))
-            self._db.execute(MOVE, (not_before, new_host_id, move.url_no, move.redirect_url, move.hops, carried, outcome.image_id))
+            to = (move.url_no, move.redirect_url, move.hops)
+            self._db.execute(MOVE_TO_HOST, (not_before, new_host_id, *to, carried, outcome.image_id))
             self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
                 self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)
@@ -273,17 +265,17 @@ class _Settlement:
                 self._news(host_id).n_ok += outcome.requests > 0  # else it has only been passed on, after a wait
         elif verdict.status != Status.SUCCESS:
             refetching.fail(self._db, lease_id, outcome, verdict, self._now)
-            self._settled.n_not_again += 1
+            self._settled.totals.n_not_again += 1
         elif outcome.blob is None:
             refetching.renew(self._db, outcome, self._now)
-            self._settled.n_same += 1
+            self._settled.totals.n_same += 1
         else:
             self._changed(lease_id, outcome, verdict, held)
         if verdict is not None:
             answer = Failure(verdict, outcome.http_status or 0, 0)
             self._count_answer(host_id, answer, outcome.elapsed_s / max(1, outcome.requests))
-            self._settled.n_settled += not (verdict.unreachable or verdict.is_shut_out)
-            self._settled.n_adopted += outcome.adopted
+            self._settled.totals.n_settled += not (verdict.unreachable or verdict.is_shut_out)
+            self._settled.totals.n_adopted += outcome.adopted
 
     def _changed(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         blob = outcome.blob
@@ -295,14 +287,14 @@ class _Settlement:
             refused = Verdict(Status.FAILED_PERMANENT, ErrorType.PLACEHOLDER, f"sha256 {blob.sha256.hex()}")
             refetching.fail(self._db, lease_id, outcome, refused, self._now)
             placeholders.list_file(self._db, outcome.image_id, blob)
-            self._settled.n_not_again += 1
+            self._settled.totals.n_not_again += 1
             return
         if blob.offset is not None:
             self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
         refetching.replace(self._db, outcome, verdict, self._tally, self._now)
         self._settled.stored.append(outcome.image_id)
-        self._settled.n_changed += 1
-        self._settled.stored_bytes += blob.size_bytes
+        self._settled.totals.n_changed += 1
+        self._settled.totals.stored_bytes += blob.size_bytes
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
@@ -347,13 +339,13 @@ class _Settlement:
         answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
         request_s = outcome.elapsed_s / max(1, outcome.requests)
         self._count_answer(held.host_id, answer, request_s, is_again=held.attempts > 0)
-        settled = self._settled
-        settled.n_settled += not verdict.is_shut_out
-        settled.n_adopted += outcome.adopted
-        settled.stored_bytes += size_bytes
-        settled.n_success += succeeded
-        settled.n_failed += final and not succeeded and not waits_for_another
-        settled.n_retry += not final and not verdict.is_shut_out
+        totals = self._settled.totals
+        totals.n_settled += not verdict.is_shut_out
+        totals.n_adopted += outcome.adopted
+        totals.stored_bytes += size_bytes
+        totals.n_success += succeeded
+        totals.n_failed += final and not succeeded and not waits_for_another
+        totals.n_retry += not final and not verdict.is_shut_out
 
     def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:
         """For the host's pace; a success is an answer too, and then its request took `request_s`."""
@@ -393,7 +385,7 @@ class _Settlement:
         counts[1] += is_retry
         counts[2] += outcome.received_bytes
         counts[3] += outcome.elapsed_s
-        self._settled.received_bytes += outcome.received_bytes
+        self._settled.totals.received_bytes += outcome.received_bytes
         if outcome.received_bytes or outcome.hold_s or outcome.interval_s:
             news = self._news(host_id)
             news.received_bytes += outcome.received_bytes

@@ -13,11 +13,11 @@ from d4c_images.ledger.questions.audit import BY_NAME
 
 STORE = "SELECT kind, token FROM store"
 SET_STORE = "INSERT INTO store (one, kind, token) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET kind = excluded.kind"
-NOTE = """
+NOTE_SHARD_END = """
 INSERT INTO shards (file_path, end_offset) VALUES (?, ?)
 ON CONFLICT (file_path) DO UPDATE SET end_offset = max(end_offset, excluded.end_offset)
 """
-ENDS = "SELECT file_path, end_offset FROM shards"
+SHARD_ENDS = "SELECT file_path, end_offset FROM shards"
 
 
 class StoreKind(NamedTuple):
@@ -43,12 +43,12 @@ def note(db: sqlite3.Connection, reached: Iterable[tuple[str, int]]) -> None:
     ends: dict[str, int] = {}
     for path, end in reached:
         ends[path] = max(end, ends.get(path, 0))
-    db.executemany(NOTE, ends.items())
+    db.executemany(NOTE_SHARD_END, ends.items())
 
 
 def ends(ledger: Ledger) -> dict[str, int]:
     """The end of the last image that a row names, for each shard's path."""
-    return dict(ledger.connection.execute(ENDS).fetchall())
+    return dict(ledger.connection.execute(SHARD_ENDS).fetchall())
 
 
 def known(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:

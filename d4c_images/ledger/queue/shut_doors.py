@@ -12,24 +12,25 @@ from d4c_images.ledger.queue import pacing
 from d4c_images.ledger.rows.lent import IS_LENT
 from d4c_images.ledger.rows.names import host_id_of
 from d4c_images.ledger.rows.rollup import RecordChanges
-from d4c_images.ledger.rows.tally import Tally, is_final
+from d4c_images.ledger.rows.states import is_final
+from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import ErrorType, Sign, Status
 from d4c_images.policy.shut_door import Door, Suspect, as_suspects, page_of
 from d4c_images.system import clocks
 
-ALL = "SELECT host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until FROM shut_doors"
+SHUT_DOORS = "SELECT host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until FROM shut_doors"
 SAVE = """
 INSERT OR REPLACE INTO shut_doors (host_id, n_row, sign, http_status, page, suspects, shut_at, n_probes, named_until)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-FORGET = "DELETE FROM shut_doors WHERE host_id = ?"
+FORGET_DOOR = "DELETE FROM shut_doors WHERE host_id = ?"
 HAS_GIVEN = "SELECT EXISTS (SELECT 1 FROM tallies WHERE host_id = ? AND status = 'success' AND n > 0)"
 SUSPECTS = f"""
 SELECT i.image_id, i.gbif_id, i.host_id, i.status, i.error_type, i.not_before, i.urls
 FROM json_each(?) AS suspect CROSS JOIN image_rows AS i ON i.image_id = suspect.value
 WHERE i.status IN ('failed_permanent', 'failed_transient') AND i.host_id = ? AND i.attempts > 0 AND NOT {IS_LENT}
 """  # noqa: S608 - a constant
-COME_BACK = """
+FAIL_FOR_NOW = """
 UPDATE image_rows SET status = 'failed_transient', error_type = ?, attempts = attempts - 1, not_before = ?, host_id = ?, url_no = ?
 WHERE image_id = ?
 """
@@ -38,7 +39,7 @@ NAMED_WAIT = """
 SELECT CASE WHEN named_until > ? THEN named_until END FROM shut_doors WHERE host_id = ? AND shut_at IS NOT NULL
 """
 OPEN = "UPDATE host_rows SET blocked_until = ?, blocked_why = ?, block_level = 0 WHERE host_id = ?"
-NAMED = "SELECT d.host_id FROM shut_doors AS d CROSS JOIN host_rows AS h ON h.host_id = d.host_id WHERE h.host GLOB ?"
+DOORS_NAMED = "SELECT d.host_id FROM shut_doors AS d CROSS JOIN host_rows AS h ON h.host_id = d.host_id WHERE h.host GLOB ?"
 ITS_OWN_WISH = "it has asked for this wait itself"
 ID_OF = "SELECT host_id FROM host_rows WHERE host = ?"
 
@@ -52,7 +53,7 @@ class Return(NamedTuple):
 
 
 def load_all(db: sqlite3.Connection) -> Iterator[tuple[int, Door]]:
-    for host_id, n_row, sign, code, text, suspects, shut_at, n_probes, named_until in db.execute(ALL):
+    for host_id, n_row, sign, code, text, suspects, shut_at, n_probes, named_until in db.execute(SHUT_DOORS):
         door = Door(has_given(db, host_id), page_of(code, text), n_row, sign=Sign(sign) if sign else None, code=code, text=text)
         door.suspects, door.shut_at, door.n_probes = as_suspects(json.loads(suspects)), shut_at, n_probes
         door.named_until = float(named_until or 0)
@@ -77,7 +78,7 @@ def save(db: sqlite3.Connection, host_id: int, door: Door) -> None:
         named_until = pacing.whole(clocks.now.for_others(door.named_until) if door.named_until else None)
         db.execute(SAVE, (host_id, *what, named_until))
     else:
-        db.execute(FORGET, (host_id,))
+        db.execute(FORGET_DOOR, (host_id,))
 
 
 def come_back(db: sqlite3.Connection, host_id: int, suspects: Iterable[Suspect], now: int) -> Return:
@@ -87,7 +88,7 @@ def come_back(db: sqlite3.Connection, host_id: int, suspects: Iterable[Suspect],
     for image_id, gbif_id, _, status, error_type, not_before, urls in _rows(db, host_id, begins_with):
         url_no = begins_with[image_id]
         new_host_id = host_id_of(db, parts(urls.split("\n")[url_no]).host)
-        db.execute(COME_BACK, (ErrorType.SHUT_OUT, now + 1, new_host_id, url_no, image_id))
+        db.execute(FAIL_FOR_NOW, (ErrorType.SHUT_OUT, now + 1, new_host_id, url_no, image_id))
         was_final = is_final(status, not_before)
         tally.image(-1, host_id, status, error_type, final=was_final)
         tally.image(1, new_host_id, Status.FAILED_TRANSIENT, ErrorType.SHUT_OUT, final=False)
@@ -114,7 +115,7 @@ def open_named(db: sqlite3.Connection, hosts: Iterable[str], now: float) -> None
 
 def open_like(db: sqlite3.Connection, glob: str, now: float) -> None:
     """The same for hosts with names like a pattern of SQLite's GLOB."""
-    for (host_id,) in db.execute(NAMED, (glob,)).fetchall():
+    for (host_id,) in db.execute(DOORS_NAMED, (glob,)).fetchall():
         _open(db, host_id, now)
 
 
@@ -122,4 +123,4 @@ def _open(db: sqlite3.Connection, host_id: int, now: float) -> None:
     wait = db.execute(NAMED_WAIT, (now, host_id)).fetchone()
     if wait is not None:
         db.execute(OPEN, (wait[0], None if wait[0] is None else ITS_OWN_WISH, host_id))
-    db.execute(FORGET, (host_id,))
+    db.execute(FORGET_DOOR, (host_id,))

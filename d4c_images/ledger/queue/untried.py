@@ -1,8 +1,8 @@
 """Images that nobody has tried yet, by host, as lists of their numbers. Knows nothing of images that have been tried.
 
 Nearly every image of an ingest goes in here (`new_untried`), so it costs two bytes and no entry in an index of its own: one row of
-`untried` lists the images of one host among `BLOCK` image numbers that follow each other. Which images stand in which row hangs on
-nothing but their numbers and hosts, not on where a transaction ended.
+`untried` lists the images of one host among `BLOCK_IMAGES` image numbers that follow each other. Which images stand in which row
+depends on nothing but their numbers and hosts, not on where a transaction ended.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-BLOCK = 512  # so that a full row stays inside its page of 8 KiB
+BLOCK_IMAGES = 512  # so that a full row stays inside its page of 8 KiB
 PLACE_BYTES = 2
 
 OF_HOST = "SELECT block, places FROM untried WHERE host_id = ? ORDER BY block"
 LAST_OF_HOST = "SELECT block, places FROM untried WHERE host_id = ? ORDER BY block DESC LIMIT 1"
 OF_BLOCK = "SELECT places FROM untried WHERE host_id = ? AND block = ?"
-ANY = "SELECT EXISTS (SELECT 1 FROM untried WHERE host_id = ?)"
-PUT = "INSERT OR REPLACE INTO untried (host_id, block, places) VALUES (?, ?, ?)"
+ANY_UNTRIED = "SELECT EXISTS (SELECT 1 FROM untried WHERE host_id = ?)"
+PUT_PLACES = "INSERT OR REPLACE INTO untried (host_id, block, places) VALUES (?, ?, ?)"
 DROP_ONE = "DELETE FROM untried WHERE host_id = ? AND block = ?"
 DROP = "DELETE FROM untried WHERE host_id = ? AND block <= ?"
-COUNT = f"SELECT host_id, sum(length(places)) / {PLACE_BYTES} FROM untried GROUP BY host_id"  # noqa: S608 - a constant
+COUNT_UNTRIED = f"SELECT host_id, sum(length(places)) / {PLACE_BYTES} FROM untried GROUP BY host_id"  # noqa: S608 - a constant
 
 
 def take(db: sqlite3.Connection, host_id: int, n: int) -> list[int]:
@@ -32,7 +32,7 @@ def take(db: sqlite3.Connection, host_id: int, n: int) -> list[int]:
     cursor = db.execute(OF_HOST, (host_id,))
     for last_block, places in cursor:
         room = n - len(taken)
-        taken += [last_block * BLOCK + place for place in _unpacked(places)[:room]]
+        taken += [last_block * BLOCK_IMAGES + place for place in _unpacked(places)[:room]]
         left = places[room * PLACE_BYTES :]
         if len(taken) == n:
             break
@@ -50,13 +50,13 @@ def take_last(db: sqlite3.Connection, host_id: int) -> list[int]:
     block, places = row
     db.execute(DROP_ONE, (host_id, block))
     _put(db, host_id, block, places[:-PLACE_BYTES])
-    return [block * BLOCK + _unpacked(places)[-1]]
+    return [block * BLOCK_IMAGES + _unpacked(places)[-1]]
 
 
 def put_back(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> None:
     """Images that were taken out, and are not to be tried yet after all."""
-    for block, numbers in groupby(sorted(image_ids), key=lambda image_id: image_id // BLOCK):
-        places = {*_places(db, host_id, block), *(image_id % BLOCK for image_id in numbers)}
+    for block, numbers in groupby(sorted(image_ids), key=lambda image_id: image_id // BLOCK_IMAGES):
+        places = {*_places(db, host_id, block), *(image_id % BLOCK_IMAGES for image_id in numbers)}
         _put(db, host_id, block, _packed(sorted(places)))
 
 
@@ -68,7 +68,7 @@ def move(db: sqlite3.Connection, image_id: int, host_id: int, new_host_id: int) 
 
 def drop(db: sqlite3.Connection, image_id: int, host_id: int) -> bool:
     """Take out one image; whether it was there."""
-    block, place = divmod(image_id, BLOCK)
+    block, place = divmod(image_id, BLOCK_IMAGES)
     places = _places(db, host_id, block)
     if place not in places:
         return False
@@ -79,7 +79,7 @@ def drop(db: sqlite3.Connection, image_id: int, host_id: int) -> bool:
 
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:
     """Has the host an untried image?"""
-    return bool(db.execute(ANY, (host_id,)).fetchone()[0])
+    return bool(db.execute(ANY_UNTRIED, (host_id,)).fetchone()[0])
 
 
 def _places(db: sqlite3.Connection, host_id: int, block: int) -> tuple[int, ...]:
@@ -89,7 +89,7 @@ def _places(db: sqlite3.Connection, host_id: int, block: int) -> tuple[int, ...]
 
 def _put(db: sqlite3.Connection, host_id: int, block: int, places: bytes) -> None:
     if places:
-        db.execute(PUT, (host_id, block, places))
+        db.execute(PUT_PLACES, (host_id, block, places))
 
 
 def _unpacked(places: bytes) -> tuple[int, ...]:

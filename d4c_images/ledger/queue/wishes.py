@@ -22,13 +22,14 @@ from typing import Any
 from d4c_images.errors import LedgerError
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import pacing, shut_doors
+from d4c_images.ledger.queue.pacing import HOSTS_A_STEP
+from d4c_images.ledger.rows.extent import top_host
 from d4c_images.policy.limits import is_domain, is_pattern
 from d4c_images.system.small_files import json_of
 
 PAUSE, RESUME, SET, UNSET = "pause", "resume", "set", "unset"
-HOSTS_A_STEP = 20_000
-MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
-NAME = re.compile(r"([0-9]{20})-[0-9]+\.json")
+WISHES_MOST_BYTES = 64 << 20  # of one wish, which may name a million hosts
+WISH_FILE = re.compile(r"([0-9]{20})-[0-9]+\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def folder_of(ledger: Path) -> Path:
 def leave(ledger: Path, wish: Wish) -> None:
     """Raises `LedgerError` where nothing can be written beside the ledger."""
     folder = folder_of(ledger)
-    last = max((int(found[1]) for path in _waiting(ledger) if (found := NAME.fullmatch(path.name))), default=0)
+    last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
     name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # behind those that wait, should the clock have been set back
     try:
         folder.mkdir(exist_ok=True)
@@ -85,7 +86,7 @@ def pauses(ledger: Ledger, hosts: Collection[str], alive: Callable[[], object]) 
         if not is_pattern(name) and (pause := pacing.pause_of(db, name)) is not None:
             yield pause
     if any(map(is_pattern, hosts)):  # those that are not meant are as they were
-        for low in range(0, pacing.last_host_id(db), HOSTS_A_STEP):
+        for low in range(0, top_host(db.execute), HOSTS_A_STEP):
             yield from pacing.pauses(db, low, low + HOSTS_A_STEP)
             alive()
 
@@ -112,7 +113,7 @@ def _waiting(ledger: Path) -> Sequence[Path]:
 def _read(path: Path) -> Wish | None:
     """None for a file that is none of ours."""
     try:
-        values = json_of(path, MOST_BYTES)
+        values = json_of(path, WISHES_MOST_BYTES)
         return Wish(values["what"], tuple(values["hosts"]), values["until"], values["limits"], tuple(values["names"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -138,7 +139,7 @@ def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object])
         if wish.what == RESUME:
             with ledger.transaction() as db:
                 shut_doors.open_like(db, pacing.glob_of(pattern), now)
-        for low in range(0, pacing.last_host_id(ledger.connection), HOSTS_A_STEP):
+        for low in range(0, top_host(ledger.connection.execute), HOSTS_A_STEP):
             with ledger.transaction() as db:
                 if wish.what == PAUSE:
                     pacing.pause_many(db, pattern, low, low + HOSTS_A_STEP, now, wish.until)

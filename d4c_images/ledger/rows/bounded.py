@@ -9,18 +9,18 @@ ROWS = 5_000
 BYTES = 8 << 20
 """A cell may be a megabyte: as many rows as are good for short ones would be gigabytes."""
 
-Row = TypeVar("Row", bound=tuple[Any, ...])
+AnyRow = TypeVar("AnyRow", bound=tuple[Any, ...])
 
 
 def some(
-    rows: Iterable[Row], size: Callable[[Row], int], most: int | None = None, most_bytes: int | None = None
-) -> tuple[list[Row], bool]:
+    rows: Iterable[AnyRow], size: Callable[[AnyRow], int], most: int | None = None, most_bytes: int | None = None
+) -> tuple[list[AnyRow], bool]:
     """The first rows, at least one of them, and whether those are all. `size` is that of a row in bytes, or near it.
 
     No more than `most` (else `ROWS`) and `most_bytes` (else `BYTES`).
     """
     most, most_bytes = most or ROWS, most_bytes or BYTES
-    taken: list[Row] = []
+    taken: list[AnyRow] = []
     n_bytes = 0
     for row in rows:
         if taken and (len(taken) >= most or n_bytes + size(row) > most_bytes):

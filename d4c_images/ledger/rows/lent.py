@@ -18,7 +18,7 @@ STATUS = f"CASE WHEN i.status <> 'success' AND {IS_LENT} THEN 'leased' ELSE i.st
 NEXT_REVISION = """
 CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END"""
 
-ADD = "INSERT INTO lent (image_id, lease_id) VALUES (?, ?)"
+ADD_LENT = "INSERT INTO lent (image_id, lease_id) VALUES (?, ?)"
 TAKE = "DELETE FROM lent WHERE image_id IN (SELECT value FROM json_each(?)) AND lease_id = ? RETURNING image_id"
 TAKE_SOME = "DELETE FROM lent WHERE image_id IN (SELECT value FROM json_each(?)) RETURNING image_id, lease_id"
 TAKE_ALL = "DELETE FROM lent WHERE lease_id IN (SELECT value FROM json_each(?)) RETURNING image_id, lease_id"
@@ -26,7 +26,7 @@ TAKE_ALL = "DELETE FROM lent WHERE lease_id IN (SELECT value FROM json_each(?)) 
 
 def add(db: sqlite3.Connection, lease_id: int, image_ids: Iterable[int]) -> None:
     """Lend images that are not lent."""
-    db.executemany(ADD, [(image_id, lease_id) for image_id in image_ids])
+    db.executemany(ADD_LENT, [(image_id, lease_id) for image_id in image_ids])
 
 
 def take(db: sqlite3.Connection, lease_id: int, image_ids: Iterable[int]) -> list[int]:

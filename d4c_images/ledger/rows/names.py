@@ -6,8 +6,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from d4c_images.ledger.rows.extent import top_host
+
 KNOWN_HOSTS = "SELECT h.host, h.host_id FROM json_each(?) AS wanted CROSS JOIN host_rows AS h ON h.host = wanted.value"
-NEXT_HOST_ID = "SELECT coalesce(max(host_id), 0) + 1 FROM host_rows"
+HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
 
 
 def rule_id_of(db: sqlite3.Connection, name: str, version: int) -> int:
@@ -33,7 +35,7 @@ def host_ids_of(db: sqlite3.Connection, hosts: Sequence[str]) -> list[int]:
     known: dict[str, int] = dict(db.execute(KNOWN_HOSTS, (json.dumps(sorted(set(hosts))),)))
     new = [host for host in dict.fromkeys(hosts) if host not in known]
     if new:
-        first_id: int = db.execute(NEXT_HOST_ID).fetchone()[0]
+        first_id = top_host(db.execute) + 1
         known.update(zip(new, range(first_id, first_id + len(new)), strict=True))
         db.executemany("INSERT INTO host_rows (host_id, host) VALUES (?, ?)", [(known[host], host) for host in new])
     return [known[host] for host in hosts]

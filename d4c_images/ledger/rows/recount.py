@@ -18,18 +18,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from d4c_images.ledger.rows.lent import IS_LENT, STATUS
+from d4c_images.ledger.rows.states import FAILED_FOR_GOOD, IS_FINAL, RECORD_STATUS, record_state
 from d4c_images.model import RecordStatus
 
-Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+AskAll = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs a statement and returns all of its (few) rows."""
 
-STEP_ROWS = 10_000
+RECOUNT_STEP_ROWS = 10_000
 IMAGE_STEP_ROWS = 100_000
 BEFORE_ALL = -(2**63)
 
 # Of the images `i`: how many are stored, have failed for good, have been tried, and when the last one was.
-_SUMS = """coalesce(sum(i.status = 'success'), 0) AS success,
-       coalesce(sum(i.status = 'failed_permanent' OR (i.status = 'failed_transient' AND i.not_before IS NULL)), 0) AS failed,
+_SUMS = f"""coalesce(sum(i.status = 'success'), 0) AS success,
+       coalesce(sum({FAILED_FOR_GOOD}), 0) AS failed,
        coalesce(sum(i.last_attempt_at IS NOT NULL), 0) AS tried, max(i.last_attempt_at) AS last_attempt_at"""
 _RECORD = "g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at"
 _LINE = """i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND +i.gbif_id = g.gbif_id"""
@@ -49,9 +50,7 @@ SELECT {_RECORD}, count(i.image_id) AS links, {_SUMS}
 FROM gbif_ids AS g LEFT JOIN image_rows AS i ON {_LINE}
 WHERE g.gbif_id > ? AND g.gbif_id <= ?
 GROUP BY g.gbif_id
-HAVING g.n_images IS NOT links OR g.n_success IS NOT success OR g.n_failed IS NOT failed OR g.status IS NOT
-       CASE WHEN success = links THEN 'done' WHEN success + failed = links THEN 'failed' WHEN tried > 0 THEN 'partial'
-       ELSE 'pending' END
+HAVING g.n_images IS NOT links OR g.n_success IS NOT success OR g.n_failed IS NOT failed OR g.status IS NOT {RECORD_STATUS}
 """
 # The same for single records, true or not.
 LINES_OF = f"""
@@ -59,14 +58,14 @@ SELECT {_RECORD}, count(i.image_id), {_SUMS}
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value LEFT JOIN image_rows AS i ON {_LINE}
 GROUP BY g.gbif_id
 """
-LINKS = f"""
+SUM_LINKS = f"""
 SELECT l.gbif_id, count(*), {_SUMS}
 FROM {_LINKS} CROSS JOIN image_rows AS i ON i.image_id = l.image_id
 WHERE l.gbif_id > ? AND l.gbif_id <= ?
 GROUP BY l.gbif_id
 """
 # One record with many images, piece by piece: the rows visited, the last of them, and what they add up to.
-RECORD = f"SELECT {_RECORD}, g.first_image_id, g.n_in_line FROM gbif_ids AS g WHERE g.gbif_id = ?"
+RECORD_IN_LINE = f"SELECT {_RECORD}, g.first_image_id, g.n_in_line FROM gbif_ids AS g WHERE g.gbif_id = ?"
 LINE_PIECE = f"""
 SELECT count(*), max(i.image_id), coalesce(sum(is_own), 0), {_SUMS}
 FROM (SELECT r.image_id, r.gbif_id = ?4 AS is_own, CASE r.gbif_id WHEN ?4 THEN status END AS status, r.not_before,
@@ -79,25 +78,15 @@ FROM (SELECT image_no, image_id FROM {_LINKS} WHERE l.gbif_id = ? AND l.image_no
 LEFT JOIN image_rows AS i ON i.image_id = l.image_id
 """
 
-TOP_IMAGE = "SELECT coalesce(max(image_id), 0) FROM image_rows"
 NEXT_IMAGE = "SELECT min(image_id) FROM image_rows WHERE image_id > ?"
-IMAGES = f"""
+COUNT_IMAGES = f"""
 SELECT host_id, {STATUS} AS status, coalesce(error_type, ''), count(*),
-       sum(i.status IN ('success', 'failed_permanent') OR (i.status = 'failed_transient' AND not_before IS NULL)),
-       coalesce(sum(file_size), 0), sum(i.status = 'pending' AND not_before IS NULL AND NOT {IS_LENT}) AS n_untried,
+       sum({IS_FINAL}), coalesce(sum(file_size), 0),
+       sum(i.status = 'pending' AND not_before IS NULL AND NOT {IS_LENT}) AS n_untried,
        NOT EXISTS (SELECT 1 FROM host_rows AS h WHERE h.host_id = i.host_id),
        sum(NOT EXISTS (SELECT 1 FROM rules AS u WHERE u.rule_id = i.rule_id))
 FROM image_rows AS i WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
 """
-
-
-def record_status(n_images: int, n_success: int, n_failed: int, *, tried: bool) -> RecordStatus:
-    """The status of a record with these counts (DESIGN: `gbif_ids.status`)."""
-    if n_success == n_images:
-        return RecordStatus.DONE
-    if n_success + n_failed == n_images:
-        return RecordStatus.FAILED
-    return RecordStatus.PARTIAL if tried else RecordStatus.PENDING
 
 
 class Counts(NamedTuple):
@@ -113,6 +102,10 @@ class Counts(NamedTuple):
         last = max((at for at in (self.last_attempt_at, other.last_attempt_at) if at is not None), default=None)
         links, success, failed = self.links + other.links, self.success + other.success, self.failed + other.failed
         return Counts(links, success, failed, self.tried + other.tried, last)
+
+    def state(self, completed_at: int | None) -> tuple[RecordStatus, int | None]:
+        """The status of the record, and its `completed_at`."""
+        return record_state(self.links, self.success, self.failed, completed_at, tried=self.tried > 0)
 
 
 class Inside(NamedTuple):
@@ -155,7 +148,7 @@ class Untrue(NamedTuple):
 
     @property
     def true_status(self) -> RecordStatus:
-        return record_status(self.counts.links, self.counts.success, self.counts.failed, tried=self.counts.tried > 0)
+        return self.counts.state(None)[0]
 
     @property
     def is_true(self) -> bool:
@@ -174,7 +167,7 @@ class Step:
     untrue: list[Untrue]  # of these
 
 
-def record_steps(ask: Ask, position: Position, max_rows: int = STEP_ROWS) -> Iterator[Step]:
+def record_steps(ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_ROWS) -> Iterator[Step]:
     """Recount the records behind `position`. A statement visits at most `max_rows` records, and as many images or links.
 
     While somebody else writes, a step may mix two states of the ledger: what is `untrue` then has to be looked at again.
@@ -196,7 +189,7 @@ def record_steps(ask: Ask, position: Position, max_rows: int = STEP_ROWS) -> Ite
         position = step.position
 
 
-def recount_one(ask: Ask, gbif_id: int, max_rows: int = STEP_ROWS) -> Untrue | None:
+def recount_one(ask: AskAll, gbif_id: int, max_rows: int = RECOUNT_STEP_ROWS) -> Untrue | None:
     """What a record's row and its images say, true or not; None if there is no such record."""
     inside = Inside(gbif_id, is_in_line=True, at=BEFORE_ALL, counts=Counts())
     while True:
@@ -206,7 +199,7 @@ def recount_one(ask: Ask, gbif_id: int, max_rows: int = STEP_ROWS) -> Untrue | N
         inside = further
 
 
-def next_images(ask: Ask, after: int, step: int = IMAGE_STEP_ROWS) -> tuple[int, int] | None:
+def next_images(ask: AskAll, after: int, step: int = IMAGE_STEP_ROWS) -> tuple[int, int] | None:
     """The next range of image ids (`after` < id <= `upto`) that has at most `step` rows and at least one."""
     first = ask(NEXT_IMAGE, (after,))[0][0]
     return None if first is None else (first - 1, first - 1 + step)
@@ -219,7 +212,7 @@ class _Range(NamedTuple):
     by_status: dict[str, int]
 
 
-def _measure(ask: Ask, after: int, size: int, max_rows: int) -> _Range | None:
+def _measure(ask: AskAll, after: int, size: int, max_rows: int) -> _Range | None:
     """As many records as fit into a step, at most `size`; one if even that does not."""
     while True:
         n, upto, in_line, *by_status = ask(MEASURE, (after, max(size, 1)))[0]
@@ -232,9 +225,9 @@ def _measure(ask: Ask, after: int, size: int, max_rows: int) -> _Range | None:
         size = n // 2
 
 
-def _count_range(ask: Ask, after: int, found: _Range) -> Step:
+def _count_range(ask: AskAll, after: int, found: _Range) -> Step:
     records = {row[0]: _untrue(row) for row in ask(LINES, (after, found.upto))}
-    links = {row[0]: Counts._make(row[1:]) for row in ask(LINKS, (after, found.upto))}
+    links = {row[0]: Counts._make(row[1:]) for row in ask(SUM_LINKS, (after, found.upto))}
     others = [gbif_id for gbif_id in links if gbif_id not in records]
     if others:  # links of records that would be true without them, or of none
         records |= {row[0]: _untrue(row) for row in ask(LINES_OF, (json.dumps(others),))}
@@ -244,7 +237,7 @@ def _count_range(ask: Ask, after: int, found: _Range) -> Step:
     return Step(Position(found.upto), found.n_records, found.by_status, untrue)
 
 
-def _count_piece(ask: Ask, after: int, inside: Inside, max_rows: int) -> Step:
+def _count_piece(ask: AskAll, after: int, inside: Inside, max_rows: int) -> Step:
     record, further = _piece(ask, inside, max_rows)
     if further is not None:
         return Step(Position(after, further), 0, {}, [])
@@ -253,9 +246,9 @@ def _count_piece(ask: Ask, after: int, inside: Inside, max_rows: int) -> Step:
     return Step(Position(inside.gbif_id), 1, {record.status: 1}, [] if record.is_true else [record])
 
 
-def _piece(ask: Ask, inside: Inside, max_rows: int) -> tuple[Untrue | None, Inside | None]:
+def _piece(ask: AskAll, inside: Inside, max_rows: int) -> tuple[Untrue | None, Inside | None]:
     """Count a piece more of one record: what is left to be counted, or else the record."""
-    rows = ask(RECORD, (inside.gbif_id,))
+    rows = ask(RECORD_IN_LINE, (inside.gbif_id,))
     if not rows:
         return None, None
     first_image_id, n_in_line = rows[0][-2:]

@@ -11,16 +11,16 @@ from typing import Any
 from d4c_images import crash
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import recount
+from d4c_images.ledger.rows.extent import n_records, top_image
 from d4c_images.ledger.rows.recount import Position, Step
-from d4c_images.ledger.rows.recount import record_status as record_status
+from d4c_images.ledger.rows.states import record_state
 from d4c_images.ledger.rows.tally import Tally
-from d4c_images.model import RecordStatus
 
 FINALIZE = "init --finalize-only"
 """The command of a run that recounts."""
 HOSTS_PER_CHUNK = 10_000
 
-AT_ONCE = 5_000
+SHARED_AT_ONCE = 5_000
 """Records, beside the images' first ones, that one transaction updates; the rest follows in pieces (ledger/queue/deferred.py)."""
 
 SHARED = """
@@ -33,16 +33,15 @@ SELECT gbif_id FROM link_rows INDEXED BY link_shared
 WHERE image_id = ? AND gbif_id > ? AND gbif_id <> ? ORDER BY gbif_id LIMIT ?
 """
 BEFORE_ALL = -(2**63)  # less than any gbif_id
-WAITING = "SELECT image_id FROM record_changes WHERE image_id IN (SELECT value FROM json_each(?))"
-LEAVE = "INSERT INTO record_changes (image_id, n_success, n_failed, changed_at, after_gbif_id) VALUES (?, ?, ?, ?, ?)"
-RECORDS = """
+WAITING_CHANGES = "SELECT image_id FROM record_changes WHERE image_id IN (SELECT value FROM json_each(?))"
+LEAVE_CHANGE = "INSERT INTO record_changes (image_id, n_success, n_failed, changed_at, after_gbif_id) VALUES (?, ?, ?, ?, ?)"
+RECORDS_TO_CHANGE = """
 SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
 """
 UPDATE_RECORD = "UPDATE gbif_ids SET n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
 MEND_RECORD = "UPDATE gbif_ids SET n_images = ?, n_success = ?, n_failed = ?, status = ?, completed_at = ? WHERE gbif_id = ?"
-N_RECORDS = "SELECT coalesce(sum(n), 0) FROM record_tallies"
-CHECKPOINT = "SELECT run_id, position FROM checkpoints WHERE name = 'finalize'"
+RECOUNT_CHECKPOINT = "SELECT run_id, position FROM checkpoints WHERE name = 'finalize'"
 SET_CHECKPOINT = """
 INSERT INTO checkpoints (name, run_id, position) VALUES ('finalize', ?, ?)
 ON CONFLICT (name) DO UPDATE SET run_id = excluded.run_id, position = excluded.position
@@ -74,14 +73,14 @@ DELETE FROM tallies WHERE host_id > ? AND host_id <= ? AND NOT EXISTS (
 class RecordChanges:
     """What one transaction changes of the records' counts.
 
-    `write` updates each image's first record, and the other records that show it while they are no more than `AT_ONCE` in all.
-    What that leaves out is written down in `record_changes` and follows in pieces.
+    `write` updates each image's first record, and the other records that show it while they are no more than `SHARED_AT_ONCE` in
+    all. What that leaves out is written down in `record_changes` and follows in pieces.
     """
 
     def __init__(self) -> None:
         self._images: dict[int, tuple[int, int]] = {}
         self._first: dict[int, int] = {}
-        self._room = AT_ONCE  # for the whole transaction, however often it writes
+        self._room = SHARED_AT_ONCE  # for the whole transaction, however often it writes
 
     def image(self, image_id: int, gbif_id: int, *, n_success: int, n_failed: int) -> None:
         """An image has been tried: count it for its records. `gbif_id` is the first record that shows it."""
@@ -97,11 +96,11 @@ class RecordChanges:
             counts.add(gbif_id, *self._images[image_id], now)
         shared = [row[0] for row in db.execute(SHARED, (json.dumps(list(self._images)),))]
         # What has happened to an image is counted in its order.
-        behind = {row[0] for row in db.execute(WAITING, (json.dumps(shared),))} if shared else set()
+        behind = {row[0] for row in db.execute(WAITING_CHANGES, (json.dumps(shared),))} if shared else set()
         for image_id in shared:
             gbif_ids = shown_by(db, image_id, BEFORE_ALL, self._first[image_id], self._room + 1)
             if len(gbif_ids) > self._room or image_id in behind:
-                db.execute(LEAVE, (image_id, *self._images[image_id], now, BEFORE_ALL))
+                db.execute(LEAVE_CHANGE, (image_id, *self._images[image_id], now, BEFORE_ALL))
                 continue
             self._room -= len(gbif_ids)
             for gbif_id in gbif_ids:
@@ -129,13 +128,12 @@ class CountChanges:
 
     def write(self, db: sqlite3.Connection, tally: Tally) -> None:
         updates = []
-        for gbif_id, n_images, n_success, n_failed, old in db.execute(RECORDS, (json.dumps(list(self._records)),)):
+        for gbif_id, n_images, n_success, n_failed, old in db.execute(RECORDS_TO_CHANGE, (json.dumps(list(self._records)),)):
             success, failed, at = self._records[gbif_id]
-            status = record_status(n_images, n_success + success, n_failed + failed, tried=True)
+            status, completed_at = record_state(n_images, n_success + success, n_failed + failed, at, tried=True)
             if status == old and not success and not failed:
                 continue
-            ended = status in (RecordStatus.DONE, RecordStatus.FAILED)
-            updates.append((n_success + success, n_failed + failed, status.value, at if ended else None, gbif_id))
+            updates.append((n_success + success, n_failed + failed, status.value, completed_at, gbif_id))
             if status != old:
                 tally.record(-1, old)
                 tally.record(1, status)
@@ -177,7 +175,9 @@ class _Checkpoint:
         return cls(**fields | {"position": Position.of_json(fields["position"]), "by_status": by_status})
 
 
-def finalize(ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int = 2 * recount.STEP_ROWS) -> RollUpProgress:
+def finalize(
+    ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int = 2 * recount.RECOUNT_STEP_ROWS
+) -> RollUpProgress:
     """Recount every record from its images and mend what differs, a committed chunk at a time; then the tallies.
 
     `progress` is called after each chunk, those of the tallies too (then all records are done); what it raises ends the recount.
@@ -192,8 +192,8 @@ class _Finalizing:
 
     def __init__(self, ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int) -> None:
         self._ledger, self._progress, self._chunk = ledger, progress, chunk
-        self._total: int = self._ask(N_RECORDS)[0][0]
-        self._n_images: int = self._ask(recount.TOP_IMAGE)[0][0]
+        self._total = n_records(self._ask)
+        self._n_images = top_image(self._ask)
         stored = self._stored()
         self._before = stored
         self._at = stored or _Checkpoint()
@@ -212,7 +212,7 @@ class _Finalizing:
 
     def _stored(self) -> _Checkpoint | None:
         """Where an earlier run has stopped, if what it recounted is still true."""
-        row = self._ledger.connection.execute(CHECKPOINT).fetchone()
+        row = self._ledger.connection.execute(RECOUNT_CHECKPOINT).fetchone()
         mine = self._ledger.run_id
         if row is None or mine is None or self._ask(OTHER_RUNS, (row[0], mine, FINALIZE))[0][0]:
             return None
@@ -243,7 +243,7 @@ class _Finalizing:
 
     def _recount_images(self) -> None:
         while (step := recount.next_images(self._ask, self._at.image_id, self._chunk * 5)) is not None:
-            cells = [row[:6] for row in self._ask(recount.IMAGES, step)]
+            cells = [row[:6] for row in self._ask(recount.COUNT_IMAGES, step)]
             with self._ledger.transaction() as db:
                 db.executemany(ADD_RECOUNTED, cells)
                 self._save(db, replace(self._at, image_id=step[1]))
@@ -294,7 +294,6 @@ def _mend(step: Step, tally: Tally, by_status: dict[str, int]) -> None:
 
 
 def _mended(record: recount.Untrue) -> tuple[object, ...]:
-    links, success, failed, _, last_attempt_at = record.counts
-    ended = record.true_status in (RecordStatus.DONE, RecordStatus.FAILED)
-    completed_at = (record.completed_at or last_attempt_at) if ended else None
-    return links, success, failed, record.true_status.value, completed_at, record.gbif_id
+    counts = record.counts
+    status, completed_at = counts.state(record.completed_at or counts.last_attempt_at)
+    return counts.links, counts.success, counts.failed, status.value, completed_at, record.gbif_id

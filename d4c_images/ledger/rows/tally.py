@@ -5,19 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 
-from d4c_images.model import Status
-
 ADD_IMAGES = """
 INSERT INTO tallies (host_id, status, error_type, n, n_final, size_bytes) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (host_id, status, error_type) DO UPDATE SET
     n = n + excluded.n, n_final = n_final + excluded.n_final, size_bytes = size_bytes + excluded.size_bytes
 """
 ADD_RECORDS = "INSERT INTO record_tallies (status, n) VALUES (?, ?) ON CONFLICT (status) DO UPDATE SET n = n + excluded.n"
-
-
-def is_final(status: str, not_before: int | None) -> bool:
-    """Whether nothing more will be tried by itself for an image in this state."""
-    return status in (Status.SUCCESS, Status.FAILED_PERMANENT) or (status == Status.FAILED_TRANSIENT and not_before is None)
 
 
 class Tally:

@@ -14,15 +14,15 @@ SELECT n.gbif_id, n.dataset, n.record_id FROM json_each(?) AS wanted CROSS JOIN 
 """
 INSERT_NAME = "INSERT OR IGNORE INTO record_names (gbif_id, dataset, record_id) VALUES (?, ?, ?)"
 OF_IMAGE = "SELECT url, role, edge, width, height, hash_function, hash_value FROM variants WHERE image_id = ?"
-PUT = """
+PUT_VARIANT = """
 INSERT INTO variants (image_id, url, role, edge, width, height, hash_function, hash_value) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (image_id, url) DO UPDATE SET role = excluded.role, edge = excluded.edge, width = excluded.width,
     height = excluded.height, hash_function = excluded.hash_function, hash_value = excluded.hash_value,
     hash_matches = CASE WHEN hash_value IS excluded.hash_value THEN hash_matches END
 """
 
-FORGET = "DELETE FROM variants WHERE image_id = ? AND url = ?"
-ANY = "SELECT 1 FROM variants LIMIT 1"
+FORGET_VARIANT = "DELETE FROM variants WHERE image_id = ? AND url = ?"
+ANY_VARIANT = "SELECT 1 FROM variants LIMIT 1"
 HASHES = """
 SELECT v.image_id, v.url, v.hash_function, v.hash_value
 FROM json_each(?) AS wanted CROSS JOIN variants AS v ON v.image_id = wanted.value
@@ -52,17 +52,17 @@ def of_image(db: sqlite3.Connection, image_id: int) -> dict[str, Evidence]:
 
 def write(db: sqlite3.Connection, image_id: int, said: Said) -> None:
     """Write all that is said of an image."""
-    db.executemany(PUT, [(image_id, *one) for one in said.values()])
+    db.executemany(PUT_VARIANT, [(image_id, *one) for one in said.values()])
 
 
 def forget(db: sqlite3.Connection, image_id: int, urls: Iterable[str]) -> None:
     """Drop what is said of URLs that are no candidates of an image any more."""
-    db.executemany(FORGET, [(image_id, url) for url in sorted(urls)])
+    db.executemany(FORGET_VARIANT, [(image_id, url) for url in sorted(urls)])
 
 
 def hashes_of(db: sqlite3.Connection, urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[PublishedHash, ...]]:
     """The hashes that were published for candidates of these images; `urls` are their candidates, by image."""
-    if db.execute(ANY).fetchone() is None:  # as in every ledger without a publisher's archive
+    if db.execute(ANY_VARIANT).fetchone() is None:  # as in every ledger without a publisher's archive
         return {}
     found: dict[int, tuple[PublishedHash, ...]] = {}
     for image_id, url, function, value in db.execute(HASHES, (json.dumps(list(urls)),)):

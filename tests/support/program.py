@@ -22,7 +22,7 @@ from d4c_images.ingest.ingest import ingest
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import untried
-from d4c_images.sources import open_source
+from d4c_images.sources import open_media
 from d4c_images.system import clocks
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
@@ -76,7 +76,8 @@ class Collection:
     def load(self, source: Path) -> None:
         """What `init` does, but within this process and without a word: for tests of what comes after it."""
         with open_and_own(self.ledger, "init", owner.this_process(), clocks.now, lambda line: None, create=True) as ledger:
-            ingest(ledger, open_source(source), None, lambda progress: None, clocks.now, in_process=True)
+            for media in open_media(source):
+                ingest(ledger, media, None, lambda progress: None, clocks.now, in_process=True)
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be killed."""

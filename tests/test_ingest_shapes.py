@@ -112,7 +112,7 @@ def twice(n: int) -> list[Row]:
 SHAPES = (sizes_of_one_image, one_record, one_image, one_record_of_shared_images, many_hosts, no_order, twice)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", thinned(SHAPES, 2))
 @pytest.mark.parametrize("times", thinned([2, 1], 2))
 def test_twice_the_rows_cost_twice_as_much(tmp_path: Path, shape: Callable[[int], list[Row]], times: int) -> None:
     """In transactions of few rows, so that what each of them costs shows; the second time all rows are known."""

@@ -323,7 +323,7 @@ def test_what_an_ingest_has_joined_is_settled_by_the_next_one_if_it_dies(tmp_pat
     one, other = archives(tmp_path, [BY_THEMSELVES, [LESSER, BETTER]])
     load_all(ledger, one)
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module.following, "drain", lambda *_: None)
+        patch.setattr(ingest_module.deferred, "drain", lambda *_: None)
         load_all(ledger, other)
     assert ask(ledger, "SELECT image_id, same_as FROM joined_images") == [(2, 1)]
     with steward(ledger):

@@ -57,7 +57,7 @@ ALLOWED = {
     ),
     "ledger.queue.deferred.PARENT": ("SCAN link_changes", "the first row alone"),
     "ledger.queue.deferred.FOLLOWED_IMAGE": ("SCAN follower_changes", "the first row alone"),
-    "ledger.rows.same_images.SOME": ("SCAN joined_images", "what an ingest has left at its end, with a LIMIT"),
+    "ledger.queue.same_images.SOME": ("SCAN joined_images", "what an ingest has left at its end, with a LIMIT"),
     "ledger.queue.lending.LEFT_LENT": ("BLOOM FILTER on leases", "one row for each turn that is out"),
     "ledger.questions.interrupted.LEFT_IN_STORE": ("BLOOM FILTER on leases", "likewise"),
     # Hosts: not images, and by a partial index that holds the few in question, or at a person's request.

@@ -97,7 +97,7 @@ class Collection:
         return output
 
     def call(self, name: str, *arguments: object, code: int = 0) -> str:
-        """As `run`, but within this process: for commands that only look, and for what is refused before anything is begun."""
+        """As `run`, but within this process: for commands that end by themselves and start no workers."""
         output = io.StringIO()
         with redirect_stdout(output), redirect_stderr(output), chdir(self.folder):
             try:

@@ -494,7 +494,7 @@ class _Check:
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
         self.n_packed += len(samples)
         is_new = self._is_newer_than_copy(self.root / path)
-        keys = [(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
+        keys = [audit.FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
         for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
             if image.is_former or (image.status == "success" and (image.path, image.offset) == (path, sample.offset)):
                 continue
@@ -525,11 +525,11 @@ class _Check:
         standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
         if parts:
             leases = audit.live_leases(self.ledger)
-            keys = [(*numbers_of(match[1]), prefix + name, None) for name, match in parts.items()]
+            keys = [audit.FileName(*numbers_of(match[1]), prefix + name, None) for name, match in parts.items()]
             for (name, match), image in zip(parts.items(), audit.named_images(self.ledger, keys), strict=True):
                 dead = Standing.TO_ADOPT if image.is_to_adopt else Standing.LEFTOVER
                 standings[name] = Standing.IN_WORK if int(match[2]) in leases else dead
-        keys = [(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
+        keys = [audit.FileName(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
         for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
             if image.is_former or (image.status == "success" and image.path == prefix + name):
                 continue

@@ -93,5 +93,4 @@ class Connections:
             self._multi = self._opened()
 
     def _refuse(self, request: Request, code: OwnCode, why: str) -> None:
-        reply = Reply(code, request.url, request.url, error=why, hops=request.hops)
-        self._fetcher.ready.append((request, reply))
+        self._fetcher.reply(request, Reply(code, request.url, request.url, error=why, hops=request.hops))

@@ -33,7 +33,7 @@ class Fetcher:
             raise UsageError(f"no such file of CA certificates: {cacert}")
         self.options = options
         self.routes = Routes(options, Proxies.of(proxy_variables()))
-        self.ready: list[tuple[Request, Reply]] = []  # replies that nobody has been told of
+        self._ready: list[tuple[Request, Reply]] = []  # for the caller of `poll`
         self.loop = Loop()
         self.multiplexed: set[str] = set()  # origins that speak HTTP/2: their requests wait for a connection that they can share
         self._cacert = os.fsencode(cacert)  # pycurl takes texts to be ASCII
@@ -51,7 +51,7 @@ class Fetcher:
         `StoreError` where a sink could not be written.
         """
         yield from self._told()
-        for multi in self.loop.turn(0.0 if self.ready else timeout_s):
+        for multi in self.loop.turn(0.0 if self._ready else timeout_s):
             self._read(multi)
             yield from self._told()
 
@@ -65,6 +65,10 @@ class Fetcher:
             transfer.close()
         self._spare.clear()
         self._memories.clear()
+
+    def reply(self, request: Request, reply: Reply) -> None:
+        """Have `poll` give a reply to a request that is not made."""
+        self._ready.append((request, reply))
 
     def transfer(self) -> Transfer:
         """One that nobody uses."""
@@ -88,8 +92,7 @@ class Fetcher:
         return share
 
     def _told(self) -> Iterator[tuple[Request, Reply]]:
-        ready = self.ready[:]
-        self.ready.clear()
+        ready, self._ready = self._ready, []
         yield from ready
 
     def _read(self, multi: pycurl.CurlMulti) -> None:
@@ -105,7 +108,7 @@ class Fetcher:
     def _finish(self, curl: pycurl.Curl, error: int, message: str) -> None:
         transfer: Transfer = curl.transfer
         try:
-            self.ready.append(transfer.finish(error, message))
+            self._ready.append(transfer.finish(error, message))
         finally:
             transfer.home.release(transfer)
         if transfer.has_multiplexed:

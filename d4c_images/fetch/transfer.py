@@ -167,30 +167,7 @@ class Transfer:
         if request.cookies or "set-cookie" in headers:
             lines = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)  # `getinfo` takes them to be UTF-8
             request.cookies = tuple(line.decode("latin-1") for line in lines)
-        code, text, redirect_url = self.curl.getinfo(pycurl.RESPONSE_CODE), message or None, None
-        is_decided = self._is_decided_by_head(code, error) or self._is_enough(error)
-        if request.starts_over or is_decided:
-            text = None
-        if self._own is not None:
-            code, text = self._own
-        elif request.starts_over:
-            pass
-        elif error == pycurl.E_COULDNT_CONNECT and (refusal := self._gate.refusal):
-            code, text = OwnCode.PRIVATE_ADDRESS, refusal
-        elif error != pycurl.E_OK and not is_decided:
-            code = own_code(error, message)
-        elif code in REDIRECTS:
-            redirect_url = target_of(request.url, headers.get("location", ""))
-            if redirect_url is None:
-                code, text = OwnCode.BAD_REDIRECT, f"{code} to {headers.get('location', 'nowhere')[:500]}"
-        elif code < 100:
-            code, text = OwnCode.BROKEN, "an answer without a status"
-        elif self._kept and self._unpacker is not None and self._unpacker.fault is not None:
-            code, text = self._unpacker.fault
-        elif self._kept and code == 206 and request.goes_on is not None:
-            code, text = self._joined(headers)
-        elif self._kept and not self._is_long_text:
-            code, text = part_in(code, headers, self._n_came())
+        code, text, redirect_url = self._ended_as(request, error, message, headers)
         self._look_ahead(request, code, headers)
         return Reply(
             code=int(code),
@@ -209,6 +186,40 @@ class Transfer:
             hops=request.hops,
             received_bytes=self.curl.getinfo(pycurl.SIZE_DOWNLOAD_T),
         )
+
+    def _ended_as(self, request: Request, error: int, message: str, headers: dict[str, str]) -> tuple[int, str | None, str | None]:
+        """The reply's code, its error, and where a redirect leads."""
+        if self._own is not None:
+            return *self._own, None
+        code = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        if request.starts_over:
+            return code, None, None
+        if error == pycurl.E_COULDNT_CONNECT and (refusal := self._gate.refusal):
+            return OwnCode.PRIVATE_ADDRESS, refusal, None
+        is_decided = self._is_decided_by_head(code, error) or self._is_enough(error)
+        text = None if is_decided else message or None
+        if error != pycurl.E_OK and not is_decided:
+            return own_code(error, message), text, None
+        if code in REDIRECTS:
+            redirect_url = target_of(request.url, headers.get("location", ""))
+            if redirect_url is None:
+                return OwnCode.BAD_REDIRECT, f"{code} to {headers.get('location', 'nowhere')[:500]}", None
+            return code, text, redirect_url
+        if code < 100:
+            return OwnCode.BROKEN, "an answer without a status", None
+        if not self._kept:
+            return code, text, None
+        return *self._body_ended_as(request, code, text, headers), None
+
+    def _body_ended_as(self, request: Request, code: int, text: str | None, headers: dict[str, str]) -> tuple[int, str | None]:
+        """The code and the error of an answer with a body that has come to its end."""
+        if self._unpacker is not None and self._unpacker.fault is not None:
+            return self._unpacker.fault
+        if code == 206 and request.goes_on is not None:
+            return self._joined(headers)
+        if self._is_long_text:
+            return code, text
+        return part_in(code, headers, self._n_came())
 
     def _is_decided_by_head(self, code: int, error: int) -> bool:
         """Whether the answer says all that counts without its body, which may break off, be endless, or lie about its coding.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 
 from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
 from d4c_images.ingest.interning import ManyNumbering, Numbering
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, RowSpan, spans
-from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters, SeenFilter, Stated, hashes_of
+from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters, Numbers, SeenFilter, Small, Stated, hashes_of
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.model import RejectReason
 from d4c_images.sources import Block
@@ -38,6 +39,40 @@ def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chun
         yield preparer.chunk(block)
 
 
+class _Named(NamedTuple):
+    """The images of a span, as columns."""
+
+    keys: Sequence[str]
+    urls: Sequence[str]  # the candidates of each, joined by line feeds
+    hosts: Sequence[str]
+    rules: Sequence[str]
+    versions: Sequence[int]  # of the rules
+
+
+class _Numbered(NamedTuple):
+    """The hosts, rules and texts of a span as numbers, and what has got its number with it: columns of a `Chunk`."""
+
+    hosts: Small
+    rules: Small
+    licenses: Small
+    creators: Small
+    rights_holders: Small
+    new_hosts: list[str]
+    new_rules: list[tuple[str, int]]
+    new_texts: list[str]
+    hosts_restart: bool
+    texts_restart: bool
+
+
+class _Hashed(NamedTuple):
+    """The hashes of a span's keys, the beginnings of its records, and which of both may have come before."""
+
+    keys: Numbers
+    maybe_known: Numbers
+    record_starts: Numbers
+    maybe_known_records: Numbers
+
+
 class _Preparer:
     """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
 
@@ -62,11 +97,42 @@ class _Preparer:
 
     def pack(self, span: RowSpan) -> Chunk:
         """Number and hash what the rows of a span say."""
-        rows, images = span.rows, span.images
-        keys: Sequence[str]
-        keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
-        hashes = hashes_of(keys)
-        urls = list(map("\n".join, candidates))
+        rows, named = span.rows, _named(span.images)
+        hashed = self._hash(named.keys, rows.gbif_ids)
+        numbered = self._number(rows, named)
+        reject_counts, notes, samples = self.rejects.take()
+        return Chunk(
+            end_row=span.end_row,
+            end_offset=span.end_offset,
+            rows_admitted=span.rows_admitted,
+            row_nos=span.row_nos,
+            gbif_ids=rows.gbif_ids,
+            key_hashes=hashed.keys,
+            maybe_known=hashed.maybe_known,
+            record_starts=hashed.record_starts,
+            maybe_known_records=hashed.maybe_known_records,
+            urls="\t".join(named.urls),
+            image_keys="\t".join(["" if key == url else key for key, url in zip(named.keys, named.urls, strict=True)]),
+            hosts=numbered.hosts,
+            rules=numbered.rules,
+            references=_references(rows),
+            licenses=numbered.licenses,
+            creators=numbered.creators,
+            rights_holders=numbered.rights_holders,
+            new_hosts=numbered.new_hosts,
+            new_rules=numbered.new_rules,
+            new_texts=numbered.new_texts,
+            texts_restart=numbered.texts_restart,
+            hosts_restart=numbered.hosts_restart,
+            reject_counts=reject_counts,
+            note_counts=notes,
+            reject_samples=samples,
+            record_names=span.record_names,
+            evidence=span.evidence,
+            stated=[Stated(at, key_hash(key), key_hash(text), text) for at, key, text in span.stated],
+        )
+
+    def _number(self, rows: MediaRows, named: _Named) -> _Numbered:
         texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > NUMBERED_TEXT_BYTES
         if texts_restart:
             self._texts.clear()
@@ -74,44 +140,30 @@ class _Preparer:
         if hosts_restart:
             self._hosts.clear()
         licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
-        references = b"\t".join(rows.references).decode(errors="replace")
-        if '"' in references or " " in references:
-            references = "\t".join(map(unquoted, references.split("\t")))
-        gbif_ids = rows.gbif_ids
-        starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
-        if len(gbif_ids):
-            self._last_gbif_id = int(gbif_ids[-1])
-        reject_counts, notes, samples = self.rejects.take()
-        rule_numbers = self._rules.numbers(rules)
-        return Chunk(
-            end_row=span.end_row,
-            end_offset=span.end_offset,
-            rows_admitted=span.rows_admitted,
-            row_nos=span.row_nos,
-            gbif_ids=gbif_ids,
-            key_hashes=hashes,
-            maybe_known=self._seen.key_hashes.add(hashes),
-            record_starts=starts,
-            maybe_known_records=starts[self._seen.gbif_ids.add(gbif_ids[starts])],
-            urls="\t".join(urls),
-            image_keys="\t".join(["" if key == url else key for key, url in zip(keys, urls, strict=True)]),
-            hosts=self._hosts.numbers(hosts),
-            rules=rule_numbers,
-            references=references,
+        return _Numbered(
+            hosts=self._hosts.numbers(named.hosts),
+            rules=self._rules.numbers(named.rules),
             licenses=licenses,
             creators=creators,
             rights_holders=rights_holders,
             new_hosts=self._hosts.take_new(),
-            new_rules=[(rule, versions[rules.index(rule)]) for rule in self._rules.take_new()],
+            new_rules=[(rule, named.versions[named.rules.index(rule)]) for rule in self._rules.take_new()],
             new_texts=[unquoted(text.decode(errors="replace")) for text in self._texts.take_new()],
-            texts_restart=texts_restart,
             hosts_restart=hosts_restart,
-            reject_counts=reject_counts,
-            note_counts=notes,
-            reject_samples=samples,
-            record_names=span.record_names,
-            evidence=span.evidence,
-            stated=[Stated(at, key_hash(key), key_hash(text), text) for at, key, text in span.stated],
+            texts_restart=texts_restart,
+        )
+
+    def _hash(self, keys: Sequence[str], gbif_ids: Numbers) -> _Hashed:
+        """Hash the keys, and see which of them and of the records are new."""
+        hashes = hashes_of(keys)
+        starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
+        if len(gbif_ids):
+            self._last_gbif_id = int(gbif_ids[-1])
+        return _Hashed(
+            keys=hashes,
+            maybe_known=self._seen.key_hashes.add(hashes),
+            record_starts=starts,
+            maybe_known_records=starts[self._seen.gbif_ids.add(gbif_ids[starts])],
         )
 
     def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[ImageCells]]:
@@ -145,3 +197,16 @@ def _is_one_url_each(cells: Sequence[str]) -> bool:
     joined = "\t" + "\t".join(cells)
     begun = joined.count("\thttps://") + joined.count("\thttp://")
     return begun == len(cells) == joined.count("://")
+
+
+def _named(images: Sequence[ImageCells]) -> _Named:
+    keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
+    return _Named(keys, list(map("\n".join, candidates)), hosts, rules, versions)
+
+
+def _references(rows: MediaRows) -> str:
+    """The pages to refer to, joined by tabs."""
+    references = b"\t".join(rows.references).decode(errors="replace")
+    if '"' in references or " " in references:  # in all of them at once: few downloads have any
+        references = "\t".join(map(unquoted, references.split("\t")))
+    return references

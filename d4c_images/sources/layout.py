@@ -94,27 +94,8 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
 
     Raises `SourceError` where meta.xml and the table cannot both be right.
     """
-    own = {at for at, one in meta.terms.items() if term(one) == "gbifid"}
-    occurrence_ids = [at for at, one in meta.terms.items() if term(one) == "occurrenceid"]
-    id_index = meta.id_index
-    if own:
-        id_index = min(own)
-    elif occurrence_ids and meta.is_a("Occurrence") and (id_index is None or not meta.is_core):
-        id_index = occurrence_ids[0]  # the record is the occurrence itself, not the taxon or event that it belongs to
-    if id_index is None:
-        raise SourceError(f"{name}: meta.xml does not say which column holds the record")
-    top = max([*meta.terms, id_index, meta.id_index or 0])
-    width = top + 1
-    for line in filter(None, (header, row)):
-        n_cells = len(header_cells(line, meta.delimiter, meta.quote))
-        # Some leave out the last cells of a row where these are empty; nobody does so in a header.
-        if n_cells <= top and (line == header or n_cells <= max(1, id_index)):
-            last = meta.terms.get(top, "the record")
-            raise SourceError(
-                f"{name}: meta.xml says that column {top} is {last}, separated by {meta.delimiter!r}, but there is a line of "
-                f"{n_cells} cells (it begins: {line[:60]!r})"
-            )
-        width = max(width, n_cells)
+    id_index, is_gbif_id = _record_column(meta, name)
+    width = _width(meta, id_index, header, row, name)
     if header:
         _agree(meta, header_cells(header, meta.delimiter, meta.quote), name)
     core_is_gbif = core.id_index is not None and term(core.terms.get(core.id_index, "")) == "gbifid"
@@ -134,10 +115,40 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
         header_lines=meta.header_lines,
         width=width,
         id_index=id_index,
-        ids_are_gbif=bool(own) or (core_is_gbif and id_index == meta.id_index),
+        ids_are_gbif=is_gbif_id or (core_is_gbif and id_index == meta.id_index),
         cells=cells,
         defaults=defaults,
     )
+
+
+def _record_column(meta: TableMeta, name: str) -> tuple[int, bool]:
+    """The column that says whose picture a row shows, and whether it holds gbifIDs by its name."""
+    own = [at for at, one in meta.terms.items() if term(one) == "gbifid"]
+    if own:
+        return min(own), True
+    occurrence_ids = [at for at, one in meta.terms.items() if term(one) == "occurrenceid"]
+    if occurrence_ids and meta.is_a("Occurrence") and (meta.id_index is None or not meta.is_core):
+        return occurrence_ids[0], False  # the record is the occurrence itself, not the taxon or event that it belongs to
+    if meta.id_index is None:
+        raise SourceError(f"{name}: meta.xml does not say which column holds the record")
+    return meta.id_index, False
+
+
+def _width(meta: TableMeta, id_index: int, header: str | None, row: str | None, name: str) -> int:
+    """The cells of a row, by meta.xml and by the lines that are known."""
+    top = max([*meta.terms, id_index, meta.id_index or 0])
+    width = top + 1
+    for line in filter(None, (header, row)):
+        n_cells = len(header_cells(line, meta.delimiter, meta.quote))
+        # Some leave out the last cells of a row where these are empty; nobody does so in a header.
+        if n_cells <= top and (line == header or n_cells <= max(1, id_index)):
+            last = meta.terms.get(top, "the record")
+            raise SourceError(
+                f"{name}: meta.xml says that column {top} is {last}, separated by {meta.delimiter!r}, but there is a line of "
+                f"{n_cells} cells (it begins: {line[:60]!r})"
+            )
+        width = max(width, n_cells)
+    return width
 
 
 def header_cells(line: str, delimiter: str, quote: str) -> list[str]:

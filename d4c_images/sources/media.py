@@ -39,6 +39,7 @@ HOLE = b"\0\0"
 """Zeros in a row stand where a copy was torn or a sparse file was never filled; one by itself is somebody's odd character."""
 
 Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 _NONE: Numbers = np.empty(0, np.int64)
 
 # Terms of the DCMI type vocabulary, as GBIF writes them (`StillImage`) or as a URI, a prefixed name or words.
@@ -147,36 +148,12 @@ class Sieve:
             self.rejects.add(block, 0, RejectReason.ROW_TOO_LONG, None)
             return MediaRows._make([_NONE, _NONE, [], [], [], [], [], ()])
         data, broken = block.lines()
-        line_nos = np.arange(block.n_lines)
-        has_hole = b"\0" in data and HOLE in data  # to look for one byte takes a fraction of the time
-        cells = None if has_hole else _cells(data, self._width, block.n_lines)
-        if cells is None:
-            lines = data.split(b"\n")
-            whole = [at for at, line in enumerate(lines) if self._has_all_cells(block, at, line)]
-            line_nos = np.array(whole, np.int64)
-            cells = _cells(b"\n".join([lines[at] for at in whole]), self._width, len(whole))
-            assert cells is not None
+        cells, line_nos = self._cells(block, data)
         is_cut = has_long_line(data, MAX_TEXT_BYTES)
         urls = cells.column(self._identifier)
         if is_cut:
             urls = list(map(self.rejects.cut_list, urls))
-        types = [b""] * len(urls) if self._type is None else cells.column(self._type)
-        ids = cells.column(self._gbif_id)
-        gbif_ids = _numbers(ids)
-        usable = np.ones(len(urls), bool)
-        doubtful = [at for at, (kind, url) in enumerate(zip(types, urls, strict=True)) if kind != b"StillImage" or not url]
-        if gbif_ids is None:
-            doubtful = list(range(len(urls)))
-        formats = [b""] * len(urls) if self._format is None else cells.column(self._format)
-        for at in doubtful:
-            gbif_id, *said = _texts((ids[at], types[at], formats[at], urls[at]))
-            known_id = gbif_id_of(gbif_id)
-            reason = RejectReason.BAD_GBIF_ID if known_id is None else reason_of_kind(*said)
-            if reason is not None:
-                self.rejects.add(block, int(line_nos[at]), reason, known_id)
-                usable[at] = False
-        if gbif_ids is None:
-            gbif_ids = np.array([gbif_id_of(cell) or 0 for cell in _texts(ids)], np.int64)
+        gbif_ids, usable = self._judge(block, line_nos, cells, urls)
         columns = [None if at is None else cells.column(at) for at in self._others]
         if not usable.all():
             line_nos, gbif_ids = line_nos[usable], gbif_ids[usable]
@@ -189,6 +166,40 @@ class Sieve:
                 for column, note in zip(others, TEXTS_CUT, strict=True)
             ]
         return MediaRows._make([line_nos, gbif_ids, _texts(urls), *others, broken])
+
+    def _cells(self, block: Block, data: bytes) -> tuple[_Cells, Numbers]:
+        """The cells of the lines that have as many as the header, and where these lines stand. The others are rejected."""
+        has_hole = b"\0" in data and HOLE in data  # to look for one byte takes a fraction of the time
+        cells = None if has_hole else _cells(data, self._width, block.n_lines)
+        if cells is not None:
+            return cells, np.arange(block.n_lines)
+        lines = data.split(b"\n")
+        whole = [at for at, line in enumerate(lines) if self._has_all_cells(block, at, line)]
+        cells = _cells(b"\n".join([lines[at] for at in whole]), self._width, len(whole))
+        assert cells is not None
+        return cells, np.array(whole, np.int64)
+
+    def _judge(self, block: Block, line_nos: Numbers, cells: _Cells, urls: Sequence[bytes]) -> tuple[Numbers, Flags]:
+        """The gbifID of each row, and whether the row may show an image. Only what is not plainly so is looked at by itself."""
+        n = len(urls)
+        types = [b""] * n if self._type is None else cells.column(self._type)
+        formats = [b""] * n if self._format is None else cells.column(self._format)
+        ids = cells.column(self._gbif_id)
+        gbif_ids = _numbers(ids)
+        usable = np.ones(n, bool)
+        doubtful: Sequence[int] = range(n)
+        if gbif_ids is not None:
+            doubtful = [at for at, (kind, url) in enumerate(zip(types, urls, strict=True)) if kind != b"StillImage" or not url]
+        for at in doubtful:
+            gbif_id, *said = _texts((ids[at], types[at], formats[at], urls[at]))
+            known_id = gbif_id_of(gbif_id)
+            reason = RejectReason.BAD_GBIF_ID if known_id is None else reason_of_kind(*said)
+            if reason is not None:
+                self.rejects.add(block, int(line_nos[at]), reason, known_id)
+                usable[at] = False
+        if gbif_ids is None:
+            gbif_ids = np.array([gbif_id_of(cell) or 0 for cell in _texts(ids)], np.int64)
+        return gbif_ids, usable
 
     def _has_all_cells(self, block: Block, at: int, line: bytes) -> bool:
         n_cells = line.count(b"\t") + 1

@@ -12,36 +12,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from sqlite3 import Connection
-from typing import NamedTuple
 
 from d4c_images.ledger.queue import lending, pacing
 from d4c_images.model import Claim, OwnCode, Report, Totals, Turn
-from d4c_images.policy import pace
+from d4c_images.policy import pace, shares
 from d4c_images.policy.reachability import Silence
+from d4c_images.policy.shares import Share, Spare
 from d4c_images.steward.host_queue import NOWHERE, Agenda
 from d4c_images.steward.hosts import Host, HostLane, Lease, PolitenessGroup, Roster
 from d4c_images.steward.terms import Plan
 
 TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
-LONG_TURN_S = 30.0  # a host's turns shrink when they last longer than this
-SHORT_TURN_S = 10.0  # ... and grow when they last less
-LEAST_CLAIMS_EACH = 2
-MAX_CLAIMS = 512
-PROBE_CLAIMS = 2  # of a host that has not answered yet: with the first answer, the turn that follows is lent
-LANE_CONNECTIONS = 8  # of one worker, so that a group with many keeps several workers busy
 NEW_SHARE = 4  # one connection of so many, at most, waits for hosts that have not answered yet
 MAX_TURNS = 64  # in one transaction
 MAX_LOOKS = 512  # likewise: hosts that are looked at, most of them in vain where there are so many
 TICK_S = 0.25
 MOST_CHAINS = 1000  # of redirects over several hosts whose cookies are remembered
 MOST_COOKIES = 16_384  # characters of one of them
-
-
-class Share(NamedTuple):
-    """What a lane gets of its group's connections."""
-
-    at_first: int
-    most: int  # once pictures come in: the worker need not ask for each
 
 
 class Lender:
@@ -52,7 +39,7 @@ class Lender:
         self.agenda = Agenda()
         self.leases: dict[int, Lease] = {}
         self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
-        self.resting: list[Host] = []  # of groups that have sent all that they may in a day; for whoever tells people
+        self._resting: list[Host] = []  # of groups that have sent all that they may in a day, since `take_resting`
         self._cookies: dict[int, tuple[str, ...]] = {}  # image -> those of a chain of redirects that goes on at another host
         self._n_new = 0  # lanes of hosts that have not answered yet
         self.is_behind = False  # there are more hosts to look at than could be looked at
@@ -147,6 +134,11 @@ class Lender:
             self._silence.outage.asked(now)
         return turns
 
+    def take_resting(self) -> list[Host]:
+        """Hosts whose groups have sent all that they may in a day, as was found since the last call."""
+        resting, self._resting = self._resting, []
+        return resting
+
     def _waits_in_line(self, host_id: int, now: float) -> bool:
         """Whether a host whose time has come has to wait for others of its group. One that has lanes may have more of them."""
         group = self._hosts.shared_group(host_id)
@@ -186,11 +178,12 @@ class Lender:
         if not lane.leases:
             self._close(host, lane, now)
         self.look_again(host, now)
-        lasted_s = now - lease.lent_at
-        if any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes) or lasted_s > LONG_TURN_S:
-            host.claims_each = max(LEAST_CLAIMS_EACH, host.claims_each // 2)
-        elif lasted_s < SHORT_TURN_S and len(lease.turn.claims) >= host.claims_each * lease.turn.connections:
-            host.claims_each = min(MAX_CLAIMS, host.claims_each * 2)
+        host.claims_each = shares.claims_each_after(
+            host.claims_each,
+            now - lease.lent_at,
+            was_full=len(lease.turn.claims) >= host.claims_each * lease.turn.connections,
+            has_killed=any(outcome.http_status == OwnCode.WORKER_DIED for outcome in report.outcomes),
+        )
 
     def _remember(self, image_id: int, cookies: tuple[str, ...]) -> None:
         """Until the image has had its attempt. Not in the ledger: whoever starts anew gets new ones."""
@@ -262,75 +255,70 @@ class Lender:
             n_claims = len(lease.turn.claims)
             if len(lane.leases) > 1 or n_claims < 2 or 2 * len(lease.outstanding) > n_claims:
                 continue
-            room = min(LANE_CONNECTIONS - lane.connections, max(0, self._plan.max_connections - self._load[lane.worker]))
-            if now < group.rests_until:  # a worker that is out of touch may have its share still
-                room = 0
-            share = Share(lane.connections + min(room, group.width - group.granted), lane.connections + min(room, group.reach))
-            turn = self._turn(db, host, lane, share, None, now)
+            # While the group rests, a worker that is out of touch may have its share still.
+            room = 0 if now < group.rests_until else max(0, self._plan.max_connections - self._load[lane.worker])
+            spare = Spare(group.width - group.granted, group.reach, room)
+            turn = self._turn(db, host, lane, shares.of_next_turn(lane.connections, spare), now)
             if turn is not None:
                 turns.append((lane.worker, turn))
         return turns
 
     def _open(self, db: Connection, host: Host, allowed: int | None, now: float) -> tuple[int, Turn] | None:
         """A turn in a lane that begins with it."""
-        group = host.group
-        if any(lane.connections < LANE_CONNECTIONS for lane in host.lanes.values()) or self._room() <= 0:
-            return None  # the turn that follows there will be wider
-        n_waiting, free = group.n_waiting, group.free
-        if free <= (n_waiting if host.lanes else 0):
+        group, widths = host.group, [lane.connections for lane in host.lanes.values()]
+        spare = Spare(group.free, group.reach, self._room(), group.n_waiting)
+        share = shares.of_new_lane(spare, widths, allowed, has_answered=host.has_answered)
+        if share is None:
             return None  # the end of a lane brings it back
         rests_until = max(group.rests_until, group.paid_until)
         if now < rests_until:
             self._come(host, rests_until)
             return None
-        is_probe = allowed is not None or not host.has_answered
-        connections = 1 if is_probe else min(LANE_CONNECTIONS, max(1, free // (1 + n_waiting)), self._room())
-        most = connections if is_probe or n_waiting else min(LANE_CONNECTIONS, max(connections, group.reach), self._room())
         number = next(number for number in range(len(host.lanes) + 1) if number not in host.lanes)
         lane = HostLane(number, min(self._load, key=self._load.__getitem__))
-        most_claims = allowed if allowed is not None or host.has_answered else PROBE_CLAIMS
-        turn = self._turn(db, host, lane, Share(connections, most), most_claims, now)
+        turn = self._turn(db, host, lane, share, now)
         return None if turn is None else (lane.worker, turn)
 
-    def _turn(self, db: Connection, host: Host, lane: HostLane, share: Share, most: int | None, now: float) -> Turn | None:
-        """The next turn of a lane, with at most so many claims; None where nothing waits now."""
-        group, deadline, connections = host.group, self._plan.deadline, max(1, share.most)
-        max_bytes = None
-        if group.limits.bytes_per_day is not None:
-            if group.by_hour is None:
-                group.by_hour = self._hosts.hours(db, host, now)
-            day = pacing.day_bytes(group.by_hour, group.limits.bytes_per_day, now)
-            if day.left == 0:
-                self._rest_for_the_day(db, host, day.again_at)
-                return None
-            max_bytes = day.left
-        terms = lending.TurnTerms(
-            lane=lane.number,
-            connections=connections,
-            min_interval_s=max(group.limits.min_interval_s, group.interval_s),
-            max_claims=min(n for n in (host.claims_each * connections, MAX_CLAIMS, most, self.budget) if n is not None),
-            expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
-            bytes_per_s=group.limits.bytes_per_s,
-            max_bytes=max_bytes,
-            refetch=self._plan.refetch,
-            from_end=most == 1 and host.pace.block_level % 2 == 1,  # probes take turns: what one archive lacks, another may have
-        )
+    def _turn(self, db: Connection, host: Host, lane: HostLane, share: Share, now: float) -> Turn | None:
+        """The next turn of a lane; None if nothing waits now."""
+        max_bytes = self._bytes_left(db, host, now)
+        if max_bytes == 0:
+            return None
+        terms = self._terms(host, lane.number, share, max_bytes, now)
         turn = lending.lend(db, self._run_id, host.host_id, host.name, terms, self._plan.max_attempts, now)
         if turn is None:
             when = lending.earliest(db, host.host_id, refetch=self._plan.refetch)
             if when is not None:
                 self._come(host, max(when, now + TICK_S))
             return None
-        if share.at_first < connections:
-            turn = replace(turn, at_first=max(1, share.at_first))
-        if group.is_shared:
-            turn = replace(turn, group=group.name)
-        if host.leads_to:
-            turn = replace(turn, leads_to=host.leads_to)
-        if self._cookies:
-            turn = replace(turn, claims=tuple(self._with_cookies(claim) for claim in turn.claims))
+        turn = replace(
+            turn,
+            connections=turn.connections if lane.leases else min(turn.connections, len(turn.claims)),  # one claim needs one
+            claims=tuple(self._with_cookies(claim) for claim in turn.claims) if self._cookies else turn.claims,
+            at_first=share.at_first,
+            leads_to=host.leads_to,
+            group=host.group.name if host.group.is_shared else None,
+        )
+        self._note_lent(turn, host, lane, now)
+        return turn
+
+    def _terms(self, host: Host, lane: int, share: Share, max_bytes: int | None, now: float) -> lending.TurnTerms:
+        limits, deadline = host.group.limits, self._plan.deadline
+        return lending.TurnTerms(
+            lane=lane,
+            connections=share.connections,
+            min_interval_s=max(limits.min_interval_s, host.group.interval_s),
+            max_claims=shares.max_claims(share, host.claims_each, self.budget),
+            expires_at=now + TURN_EXPIRES_S if deadline is None else min(now + TURN_EXPIRES_S, deadline),
+            bytes_per_s=limits.bytes_per_s,
+            max_bytes=max_bytes,
+            refetch=self._plan.refetch,
+            # Probes take turns: what one archive lacks, another may have.
+            from_end=share.max_claims == 1 and host.pace.block_level % 2 == 1,
+        )
+
+    def _note_lent(self, turn: Turn, host: Host, lane: HostLane, now: float) -> None:
         if not lane.leases:
-            turn = replace(turn, connections=min(turn.connections, len(turn.claims)))  # one claim needs one
             host.lanes[lane.number] = lane
             self._n_new += not host.has_answered
         lane.leases.append(turn.lease_id)
@@ -339,7 +327,6 @@ class Lender:
         self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
         self._totals.n_lent += len(turn.claims)
-        return turn
 
     def _with_cookies(self, claim: Claim) -> Claim:
         cookies = self._cookies.get(claim.image_id)
@@ -353,6 +340,18 @@ class Lender:
         host.group.granted += connections - lane.connections
         lane.connections = connections
 
+    def _bytes_left(self, db: Connection, host: Host, now: float) -> int | None:
+        """What the host's group may still send of its day's bytes; None without such a limit. If that is nothing, it rests."""
+        group = host.group
+        if group.limits.bytes_per_day is None:
+            return None
+        if group.by_hour is None:
+            group.by_hour = self._hosts.hours(db, host, now)
+        day = pacing.day_bytes(group.by_hour, group.limits.bytes_per_day, now)
+        if day.left == 0:
+            self._rest_for_the_day(db, host, day.again_at)
+        return day.left
+
     def _rest_for_the_day(self, db: Connection, host: Host, again_at: float) -> None:
         group = host.group
         if group.is_shared:
@@ -362,4 +361,4 @@ class Lender:
             host.pace = replace(host.pace, blocked_until=again_at, blocked_why=pace.DAY_IS_OVER)
             pacing.save_pace(db, host.host_id, host.pace)
         self._come(host, again_at)
-        self.resting.append(host)
+        self._resting.append(host)

@@ -168,8 +168,7 @@ class Steward:
             for worker, turn in turns:  # only now: what a worker holds is written down first
                 self._runner.send(worker, Orders(turns=(turn,)))
             has_lent = bool(turns)
-            while self._lender.resting:
-                self._tell_blocked([self._lender.resting.pop()], now)
+            self._tell_blocked(self._lender.take_resting(), now)
 
     def _end(self, groups: Collection[PolitenessGroup]) -> None:
         """Have workers start nothing more of what was lent to hosts of these groups."""
@@ -205,14 +204,7 @@ class Steward:
         crash.point("settle.committed")
         if settled.n_unfolded:
             crash.point("unfold.committed")
-        for host_id, news in settled.hosts.items():
-            host = self._hosts.get(host_id)
-            if host is not None and (news.has_answer or news.n_bad):
-                self._lender.answered(host, news.has_answer)
-        for report in reports:
-            if (lease := self._lender.leases.get(report.lease_id)) is not None:
-                self._hosts.changed(lease.host.host_id)
-            self._lender.returned(report, now)
+        self._take_back(reports, settled, now)
         self._end({host.group for host in drawn.blocked})
         self._be_unsure(seen, now)
         for group in drawn.widened:
@@ -230,8 +222,19 @@ class Steward:
                 self._lender.look_again(host, now)
         self._tell_blocked(drawn.blocked, now)
         for host_id in seen.for_people:
-            if (host := self._hosts.get(host_id)) is not None:
-                self._watcher.host_shut(host.name, seen.shut[host_id])
+            if (shut := self._hosts.get(host_id)) is not None:
+                self._watcher.host_shut(shut.name, seen.shut[host_id])
+
+    def _take_back(self, reports: Iterable[Report], settled: settling.Settled, now: float) -> None:
+        """What these reports say is not lent any more, after what they say of their hosts."""
+        for host_id, news in settled.hosts.items():
+            host = self._hosts.get(host_id)
+            if host is not None and (news.has_answer or news.n_bad):
+                self._lender.answered(host, news.has_answer)
+        for report in reports:
+            if (lease := self._lender.leases.get(report.lease_id)) is not None:
+                self._hosts.changed(lease.host.host_id)
+            self._lender.returned(report, now)
 
     def _be_unsure(self, seen: DoorNews, now: float) -> None:
         """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""

@@ -28,10 +28,9 @@ from d4c_images.model import (
     Unfolding,
     Verdict,
 )  # fmt: skip
-from d4c_images.policy import conditional, rate_limits, robots, waits
-from d4c_images.policy.judge import CodePolicy, judge
+from d4c_images.policy import conditional, next_step, rate_limits, robots, waits
+from d4c_images.policy.judge import CodePolicy
 from d4c_images.stores import Keep, Place, Store
-from d4c_images.worker import iiif_documents
 from d4c_images.worker.lanes import Attempt, Clock, Lane
 from d4c_images.worker.threads import Beside, Slow
 from d4c_images.worker.verify import Examiner, FoundImage
@@ -40,9 +39,6 @@ CODE_FOLDER = Path(__file__).parents[1]
 MOST_WAITS = 1024  # of groups; those that are over are forgotten then
 SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
 TROUBLES = 5  # in a row: the host is not asked any further in this turn
-
-# A candidate that failed like this may do better next time; the next candidate is asked only if there is no next time.
-_KEEPS_CANDIDATE = frozenset({ErrorType.TIMEOUT, ErrorType.CONNECTION_BROKEN, ErrorType.TRUNCATED})
 
 
 class Attempts:
@@ -177,78 +173,82 @@ class Attempts:
             self.settle(attempt, verdict=verdict, http_status=attempt.reply.code if attempt.reply else OwnCode.OTHER)
 
     def _on_reply(self, attempt: Attempt, request: Request, reply: Reply) -> None:
+        now = self._clock.time()
         attempt.reply = reply
         attempt.cookies = request.cookies
         attempt.n_requests += reply.code != OwnCode.PRIVATE_ADDRESS
         attempt.received_bytes += reply.received_bytes
         attempt.elapsed_s += reply.elapsed_s
-        self._space(attempt, request, reply)
-        if request.starts_over:
-            self._start_over(attempt)
-            return
+        self._space(attempt, request, reply, now)
         if request.broke_off is not None and attempt.n_resumed < self._fetcher.options.limits.resumes:
             attempt.unfinished = request.broke_off
-        if reply.redirect_url is not None:
-            if reply.code in (301, 308) and reply.redirect_url == "https" + attempt.url.removeprefix("http"):
-                attempt.lane.answers_by_https = True
-            if attempt.is_upgraded and reply.redirect_url == attempt.url:  # it sends us from https back to http: no hop, then
-                self._ask_plainly(attempt)
-                return
-            if attempt.hops < self._fetcher.options.limits.max_redirects:
-                wait_s = waits.retry_after_s(reply.headers, self._clock.time()) or 0.0  # of the redirected request, whoever gets it
-                to = host_of(reply.redirect_url) or attempt.lane.host
-                if to != attempt.lane.host and attempt.lane.has_been_led(to):
-                    self._end_host(attempt.lane.host)
-                self._go_on(attempt, reply.redirect_url, attempt.url_no, attempt.hops + 1, wait_s)
-                return
-            reply = replace(reply, code=OwnCode.TOO_MANY_REDIRECTS, redirect_url=None)
-        if request.condition and reply.code == 412:  # no answer to a GET that asks by If-None-Match
-            self._ask_unconditionally(attempt)
-            return
-        if request.condition and reply.code == 304:
-            self._is_as_stored(attempt, reply)
-            return
-        if reply.code == OwnCode.BAD_ENCODING and not attempt.is_in_brotli and may_be_brotli(reply.headers):
-            self._ask_for_brotli(attempt)
-            return
-        verdict = judge(reply, self._policy, self._clock.time())
-        if verdict.status is Status.SUCCESS:
-            attempt.lane.has_got_picture(reply.elapsed_s)
-            if attempt.claim.stored is not None and not attempt.is_lost and reply.sha256 == attempt.claim.stored.received_sha256:
-                self._is_as_stored(attempt, reply)
-                return
+        if reply.redirect_url is not None and next_step.is_moved_to_https(attempt.url, reply):
+            attempt.lane.answers_by_https = True
+        self._act(attempt, next_step.after_reply(self._question(attempt, request, reply), reply, self._policy, now), reply)
+
+    def _question(self, attempt: Attempt, request: Request, reply: Reply) -> next_step.Question:
+        """By position: there is one for each reply, and names cost as much as the rest."""
+        stored = attempt.claim.stored
+        return next_step.Question(
+            attempt.url,
+            attempt.is_upgraded,
+            reply.redirect_url is not None and attempt.hops < self._fetcher.options.limits.max_redirects,
+            request.starts_over,
+            request.condition != (),
+            reply.code == OwnCode.BAD_ENCODING and not attempt.is_in_brotli and may_be_brotli(reply.headers),
+            stored is not None,
+            None if stored is None or attempt.is_lost else stored.received_sha256,
+        )
+
+    def _act(self, attempt: Attempt, step: next_step.Step, reply: Reply) -> None:
+        match step:
+            case next_step.Served():
+                self._has_picture(attempt, step, reply)
+            case next_step.Fail():
+                self._failed(attempt, step.verdict, step.code)
+            case next_step.Follow():
+                self._follow(attempt, step)
+            case next_step.ReadDocument():
+                asked = attempt.claim.urls[attempt.url_no]
+                self._run(attempt, self._on_read, self._examiner.read, reply, step.verdict, asked, attempt.url_no)
+            case next_step.Again():
+                self._ask_again(attempt, step)
+
+    def _has_picture(self, attempt: Attempt, served: next_step.Served, reply: Reply) -> None:
+        lane = attempt.lane
+        if served is not next_step.Served.NOT_MODIFIED:
+            lane.has_got_picture(reply.elapsed_s)
+        if served is next_step.Served.NEW:
             self._run(attempt, self._on_examined, self._examiner.examine, reply, attempt.part, _published(attempt))
-        elif attempt.claim.stored is None and iiif_documents.may_be_document(reply, verdict):
-            asked = attempt.claim.urls[attempt.url_no]
-            self._run(attempt, self._on_read, self._examiner.read, reply, verdict, asked, attempt.url_no)
-        elif attempt.is_upgraded and not verdict.host_trouble:
-            self._ask_plainly(attempt)
         else:
-            self._failed(attempt, verdict, reply.code)
+            lane.n_troubles = 0
+            self.settle(attempt, verdict=Verdict(Status.SUCCESS), http_status=reply.code)
 
-    def _is_as_stored(self, attempt: Attempt, reply: Reply) -> None:
-        """The server has what is there."""
-        attempt.lane.n_troubles = 0
-        self.settle(attempt, verdict=Verdict(Status.SUCCESS), http_status=reply.code)
+    def _follow(self, attempt: Attempt, redirect: next_step.Follow) -> None:
+        lane = attempt.lane
+        to = host_of(redirect.url) or lane.host
+        if to != lane.host and lane.has_been_led(to):
+            self._end_host(lane.host)
+        self._go_on(attempt, redirect.url, attempt.url_no, attempt.hops + 1, redirect.wait_s)
 
-    def _ask_again(self, attempt: Attempt) -> None:
-        """The same candidate in this turn, in another way: what has come of it is of no use."""
+    def _ask_again(self, attempt: Attempt, how: next_step.Again) -> None:
+        """What has come of the candidate so far is of no use."""
+        match how:
+            case next_step.Again.FROM_THE_START:
+                attempt.n_resumed = self._fetcher.options.limits.resumes  # this time it must come in one piece
+            case next_step.Again.BY_HTTP:
+                attempt.lane.answers_by_https = False
+            case next_step.Again.UNCONDITIONALLY:
+                attempt.asks_plainly = True
+            case next_step.Again.UNDONE_BY_LIBCURL:
+                attempt.is_in_brotli = True
         attempt.part.abort()
         attempt.lane.ready.append(attempt)
 
-    def _ask_unconditionally(self, attempt: Attempt) -> None:
-        attempt.asks_plainly = True
-        self._ask_again(attempt)
-
-    def _ask_for_brotli(self, attempt: Attempt) -> None:
-        attempt.is_in_brotli = True
-        self._ask_again(attempt)
-
-    def _space(self, attempt: Attempt, request: Request, reply: Reply) -> None:
+    def _space(self, attempt: Attempt, request: Request, reply: Reply, now: float) -> None:
         """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
         lane, turn = attempt.lane, attempt.job.turn
         sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
-        now = self._clock.time()
         wish = rate_limits.wish_of(reply.headers, now)
         lane.interval_s = wish.interval_s
         lane.has_started(turn, sent_at)
@@ -284,17 +284,15 @@ class Attempts:
 
     def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
         """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
-        read, code = future.result(), attempt.reply.code if attempt.reply else OwnCode.OTHER
+        read, reply = future.result(), attempt.reply
+        assert reply is not None
         if isinstance(read, Verdict):
-            if attempt.is_upgraded and not read.host_trouble:
-                self._ask_plainly(attempt)
-            else:
-                self._failed(attempt, read, code)
+            self._act(attempt, next_step.without_picture(read, reply.code, is_upgraded=attempt.is_upgraded), reply)
             return
         attempt.lane.n_troubles = 0
         if attempt.failure is not None:
-            read = replace(read, otherwise=attempt.failure.verdict, failure=_to_carry(attempt.failure))
-        self.settle(attempt, unfolding=read, http_status=code)
+            read = replace(read, otherwise=attempt.failure.verdict, failure=next_step.to_carry(attempt.failure))
+        self.settle(attempt, unfolding=read, http_status=reply.code)
 
     def _on_compared(self, attempt: Attempt, future: Future[bool]) -> None:
         attempt.is_lost = not future.result()
@@ -331,26 +329,20 @@ class Attempts:
     def _failed(self, attempt: Attempt, verdict: Verdict, code: int) -> None:
         lane = attempt.lane
         attempt.refusal = Failure(verdict, code, attempt.url_no)
-        attempt.failure = _more_hopeful(attempt.failure, attempt.refusal)
-        is_last_chance = attempt.claim.last_attempt and verdict.error_type in _KEEPS_CANDIDATE and not verdict.unreachable
-        if attempt.unfinished is not None:
-            attempt.n_resumed += 1
-            lane.ready.append(attempt)
-        elif verdict.try_next or is_last_chance:
-            self._ask_next(attempt)
-        else:
-            self._give_up(attempt)
+        attempt.failure = next_step.more_hopeful(attempt.failure, attempt.refusal)
+        can_resume = attempt.unfinished is not None
+        match next_step.after_failure(verdict, can_resume=can_resume, is_last_attempt=attempt.claim.last_attempt):
+            case next_step.Recourse.RESUME:
+                attempt.n_resumed += 1
+                lane.ready.append(attempt)
+            case next_step.Recourse.NEXT_CANDIDATE:
+                self._ask_next(attempt)
+            case next_step.Recourse.GIVE_UP:
+                self._give_up(attempt)
         lane.n_troubles = lane.n_troubles + 1 if verdict.host_trouble else 0
-        is_overload = verdict.host_trouble and (verdict.wait_s is not None or code in (429, 503))
-        is_shut = verdict.unreachable or verdict.error_type == ErrorType.RATE_LIMITED
         asked = attempt.claim.urls[attempt.url_no]
-        if is_overload or is_shut or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict, asked):
+        if next_step.is_to_be_spared(verdict, code) or lane.n_troubles >= TROUBLES or lane.has_met_page(code, verdict, asked):
             self._end_host(lane.host)
-
-    def _start_over(self, attempt: Attempt) -> None:
-        """Ask for the whole: of what has broken off, the rest is not to be had. This time it must come in one piece."""
-        attempt.n_resumed = self._fetcher.options.limits.resumes
-        self._ask_again(attempt)
 
     def _ask_next(self, attempt: Attempt) -> None:
         """Go on with the next candidate, if there is one."""
@@ -380,23 +372,9 @@ class Attempts:
         """Have the ledger remember where to go on, and not before when."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
-        failure, cookies = _to_carry(attempt.failure), attempt.cookies if redirect_url else ()
+        failure, cookies = next_step.to_carry(attempt.failure), attempt.cookies if redirect_url else ()
         refusal = None if redirect_url else attempt.refusal
         self.settle(attempt, move=Move(host, attempt.url_no, redirect_url, attempt.hops, failure, wait_s, cookies, refusal))
-
-    def _ask_plainly(self, attempt: Attempt) -> None:
-        """By http, as its URL says: not all of the host's URLs are to be had by https."""
-        attempt.lane.answers_by_https = False
-        self._ask_again(attempt)
-
-
-def _more_hopeful(before: Failure | None, now: Failure) -> Failure:
-    """Which of two failures of one attempt decides: what may pass, before what will not; then what speaks of the host."""
-    if before is None or before.verdict.status is Status.FAILED_PERMANENT:
-        return now
-    if now.verdict.status is Status.FAILED_TRANSIENT and now.verdict.host_trouble:
-        return replace(now, url_no=before.url_no)  # the better candidate may do better next time
-    return replace(before, verdict=replace(before.verdict, host_trouble=before.verdict.host_trouble or now.verdict.host_trouble))
 
 
 def _unforeseen(error: Exception) -> str:
@@ -411,8 +389,3 @@ def _unforeseen(error: Exception) -> str:
 def _published(attempt: Attempt) -> PublishedHash | None:
     """The hash that belongs to the candidate that was asked."""
     return next((one for one in attempt.claim.hashes if one.url_no == attempt.url_no), None)
-
-
-def _to_carry(failure: Failure | None) -> Failure | None:
-    """What the image's next host must know of. Not a failure for good: whatever comes is no worse."""
-    return None if failure is None or failure.verdict.status is Status.FAILED_PERMANENT else failure

@@ -18,13 +18,6 @@ from d4c_images.policy.sniff import Kind, sniff
 BLOCK_BYTES = 1 << 18
 
 
-def may_be_document(reply: Reply, verdict: Verdict) -> bool:
-    """Whether `read` has to look at a good answer that is no picture."""
-    if verdict.error_type != ErrorType.INVALID_CONTENT_TYPE or reply.path is None:
-        return False
-    return sniff(reply.head, reply.tail, reply.size_bytes).kind is Kind.JSON or names_document(reply.url)
-
-
 def need_bytes(reply: Reply, most_bytes: int) -> int | Fault:
     """The memory that it takes at most to parse the body; or why that is not tried, as if it takes more than `most_bytes`.
 

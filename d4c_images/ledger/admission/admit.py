@@ -134,24 +134,14 @@ class Admission:
         del chunks[:-1]  # what they hold is in the group now, and need not be there twice
         if group is None:
             return Admitted(n_rows, 0, 0)
-        n = len(group.urls)
         tally = Tally()
-        joining = Joining(db, self._keys, group)
-        joining.join()
-        if joining.n_joined:
-            archives.add_rejects(db, self._archive_id, {}, {JOINED_ROWS: joining.n_joined}, ())
+        joining = self._join(db, group)
         matches = duplicates.match(db, group, self._keys)
         old = matches.positions()
-        is_new = np.ones(n, bool)
+        is_new = np.ones(len(group.urls), bool)
         is_new[old] = False
         image_ids = matches.image_ids(is_new, self._next_image_id)
-        repeated: set[int] = set()
-        effects: dict[int, Effect] = {}
-        if old:
-            n_beyond = duplicates.add_candidates(db, group, matches, tally)
-            if n_beyond:
-                archives.add_rejects(db, self._archive_id, {}, {TOO_MANY_URLS: n_beyond}, ())
-            repeated, effects = duplicates.repeated_links(db, group, matches, image_ids)
+        repeated, effects = self._meet_known(db, group, matches, image_ids, tally) if old else (set(), {})
         arrivals = Arrivals(group.gbif_ids, group.record_starts, group.maybe_known_records, image_ids, old, repeated, effects)
         image_nos, linked = self._records.add(db, arrivals, tally, now)
         if linked:
@@ -162,16 +152,36 @@ class Admission:
         joining.write(image_ids, now)
         for at, said in group.evidence.items():
             variants.write(db, int(image_ids[at]), said)
-        new_ids, host_ids = image_ids[is_new], group.host_ids[is_new]
-        new_untried.add(db, new_ids, host_ids)
+        self._list(db, image_ids[is_new], group.host_ids[is_new], group.key_hashes[is_new], tally)
+        tally.write(db)
+        return Admitted(n_rows, int(np.count_nonzero(is_new)), len(group.urls) - len(repeated))
+
+    def _join(self, db: sqlite3.Connection, group: RowGroup) -> Joining:
+        """Give rows that show the picture of another row of their record that row's image."""
+        joining = Joining(db, self._keys, group)
+        joining.join()
+        if joining.n_joined:
+            archives.add_rejects(db, self._archive_id, {}, {JOINED_ROWS: joining.n_joined}, ())
+        return joining
+
+    def _meet_known(
+        self, db: sqlite3.Connection, group: RowGroup, matches: duplicates.Matches, image_ids: Numbers, tally: Tally
+    ) -> tuple[set[int], dict[int, Effect]]:
+        """Images that have come before gain candidates, their links texts. Returns what `known.repeated_links` does."""
+        n_beyond = duplicates.add_candidates(db, group, matches, tally)
+        if n_beyond:
+            archives.add_rejects(db, self._archive_id, {}, {TOO_MANY_URLS: n_beyond}, ())
+        return duplicates.repeated_links(db, group, matches, image_ids)
+
+    def _list(self, db: sqlite3.Connection, image_ids: Numbers, host_ids: Numbers, key_hashes: Numbers, tally: Tally) -> None:
+        """Have the new images wait, and remember their keys."""
+        new_untried.add(db, image_ids, host_ids)
         for host_id, n_images in zip(*_counted(host_ids), strict=True):
             tally.image(n_images, host_id, Status.PENDING, None, final=False)
-        tally.write(db)
-        self._keys.add(group.key_hashes[is_new], new_ids)
-        self._next_image_id += len(new_ids)
+        self._keys.add(key_hashes, image_ids)
+        self._next_image_id += len(image_ids)
         if top_image(db.execute) + 1 != self._next_image_id:
             raise AssertionError("the ledger has numbered the images otherwise")
-        return Admitted(n_rows, len(new_ids), n - len(repeated))
 
     def _write_images(
         self, db: sqlite3.Connection, group: RowGroup, is_new: Flags, image_nos: Numbers, linked: Sequence[int]

@@ -176,19 +176,19 @@ def match(db: sqlite3.Connection, group: RowGroup, keys: KeyIndex) -> Matches:
     comparison = _Comparison(db, group, matches)
     comparison.with_images(positions, by_key=True)
     for at, key_hash, first in rows:
-        if at in matches.stored:
+        if at in matches.stored:  # the image that has this hash in the ledger, has this key as well
             continue
         key = group.key(at)
-        if key_hash not in image_of and group.key(first) == key:
+        if key_hash not in image_of and group.key(first) == key:  # it comes with an earlier row
             matches.earlier[at] = first
             continue
-        if key in matches.new_twins:
+        if key in matches.new_twins:  # likewise, and its hash is another key's
             matches.earlier[at] = matches.new_twins[key]
             continue
         twin = db.execute(TWIN, (key,)).fetchone()
-        if twin is None:
+        if twin is None:  # a new image whose hash is another key's
             matches.new_twins[key] = at
-        else:
+        else:  # one that is in the ledger
             comparison.with_images({twin[0]: [at]}, by_key=False)
     return matches
 
@@ -398,32 +398,34 @@ def repeated_links(
     for at, gbif_id, image_id, says_something in zip(positions, gbif_ids, ids, has_texts, strict=True):
         image = matches.stored.get(at)
         pair = (gbif_id, image_id)
-        if image is not None and image.gbif_id == gbif_id:
+        if image is not None and image.gbif_id == gbif_id:  # the image came first with this record
             repeated.add(at)
-            if not (says_something and image.has_gaps):
-                continue
-            if image.is_linked:
+            if says_something and image.has_gaps and image.is_linked:
                 own_fills.append((*group.provenance(at), image_id))
-            else:
+            elif says_something and image.has_gaps:
                 fills.append((*group.provenance(at), gbif_id, image.image_no))
-        elif pair in in_ledger:
+        elif pair in in_ledger:  # the record shows it already
             repeated.add(at)
             if says_something:
                 fills.append((*group.provenance(at), gbif_id, in_ledger[pair]))
-        elif pair in in_group:
+        elif pair in in_group:  # another row says so
             repeated.add(at)
             _fill(group, in_group[pair], at)
-        else:
+        else:  # the record shows an image that came with another one
             in_group[pair] = at
             if image is not None:
-                effect = effects.setdefault(gbif_id, Effect())
-                n_success, n_failed = behind.to_come(image.image_id, gbif_id)
-                effect.n_success += (image.status == Status.SUCCESS) - n_success
-                effect.n_failed += failed_for_good(image.status, image.not_before) - n_failed
-                effect.tried |= image.last_attempt_at is not None
+                _add_effect(effects.setdefault(gbif_id, Effect()), image, behind.to_come(image.image_id, gbif_id))
     db.executemany(FILL_IMAGE, own_fills)
     db.executemany(FILL_LINK, fills)
     return repeated, effects
+
+
+def _add_effect(effect: Effect, image: KnownImage, to_come: tuple[int, int]) -> None:
+    """A record gains an image. Changes of the image that are `to_come` (successes, failures) will be counted for it by then."""
+    n_success, n_failed = to_come
+    effect.n_success += (image.status == Status.SUCCESS) - n_success
+    effect.n_failed += failed_for_good(image.status, image.not_before) - n_failed
+    effect.tried |= image.last_attempt_at is not None
 
 
 def _links(db: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:

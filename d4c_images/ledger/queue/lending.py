@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from d4c_images import crash
 from d4c_images.ledger.file import owner
@@ -16,27 +16,28 @@ from d4c_images.ledger.queue import carried, refetching, untried
 from d4c_images.ledger.rows import bounded, lent, variants
 from d4c_images.ledger.rows.lent import IS_LENT
 from d4c_images.ledger.rows.tally import Tally
-from d4c_images.model import Claim, Status, Turn
+from d4c_images.model import Claim, PublishedHash, Status, Turn
 
+WAITING = """
+    i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
+    i.error_type, i.carried_failure, i.not_before"""
 CANDIDATES = f"""
-SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type,
-    carried_failure, not_before
+SELECT {WAITING}
 FROM image_rows AS i INDEXED BY image_queue
 WHERE host_id = ? AND not_before <= ? AND NOT {IS_LENT}
 ORDER BY not_before, image_id LIMIT ?
 """  # noqa: S608 - constants
 LAST_GIVEN_BACK = f"""
-SELECT image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, carried_failure
+SELECT {WAITING}
 FROM image_rows AS i INDEXED BY image_queue
 WHERE host_id = ? AND not_before <= 0 AND NOT {IS_LENT}
 ORDER BY not_before DESC, image_id DESC LIMIT 1
 """  # noqa: S608 - constants
-UNTRIED_CLAIMS = """
-SELECT i.image_id, i.gbif_id, i.image_no, i.urls, i.attempts, i.url_no, i.redirect_url, i.hops, i.dead_lease_id, i.status,
-       i.error_type, i.carried_failure
+UNTRIED_CLAIMS = f"""
+SELECT {WAITING}
 FROM json_each(?) AS wanted CROSS JOIN image_rows AS i ON i.image_id = wanted.value
 WHERE i.status = 'pending'
-"""
+"""  # noqa: S608 - constants
 EARLIEST = f"""
 SELECT not_before FROM image_rows AS i INDEXED BY image_queue
 WHERE host_id = ? AND not_before IS NOT NULL AND NOT {IS_LENT}
@@ -72,6 +73,24 @@ class TurnTerms:
     from_end: bool = False  # one image that has not been asked for, the last one, if there is one
 
 
+class _Waiting(NamedTuple):
+    """A row of `WAITING`: an image that may be lent."""
+
+    image_id: int
+    gbif_id: int
+    image_no: int
+    urls: str  # candidates, best first, joined by line feeds
+    attempts: int
+    url_no: int
+    redirect_url: str | None
+    hops: int
+    dead_lease_id: int | None
+    status: str
+    error_type: str | None
+    carried_failure: str | None
+    not_before: int | None
+
+
 class Asked(NamedTuple):
     """A host, and the run for which it is asked."""
 
@@ -101,55 +120,61 @@ def lend(
         (run_id, host_id, terms.lane, int(now), int(terms.expires_at)),
     ).lastrowid
     assert lease_id is not None
-    lent.add(db, lease_id, (row[0] for row in rows))
+    lent.add(db, lease_id, (row.image_id for row in rows))
     tally = Tally()
-    claims = []
-    hashes = variants.hashes_of(db, {row[0]: row[3].split("\n") for row in rows})
+    hashes = variants.hashes_of(db, {row.image_id: row.urls.split("\n") for row in rows})
     for row in rows:
-        image_id, gbif_id, image_no, urls, attempts, url_no, redirect_url, hops, dead_lease_id, status, error_type, failure = row
-        tally.image(-1, host_id, status, error_type, final=False)
-        tally.image(1, host_id, Status.LEASED, error_type, final=False)
-        claims.append(
-            Claim(
-                image_id=image_id,
-                gbif_id=gbif_id,
-                image_no=image_no,
-                urls=tuple(urls.split("\n")),
-                attempt=attempts + 1,
-                last_attempt=attempts + 1 >= max_attempts,
-                url_no=url_no,
-                redirect_url=redirect_url,
-                hops=hops,
-                may_be_stored=dead_lease_id is not None,
-                failure=carried.unpacked(failure),
-                hashes=hashes.get(image_id, ()),
-            )
-        )
+        tally.image(-1, host_id, row.status, row.error_type, final=False)
+        tally.image(1, host_id, Status.LEASED, row.error_type, final=False)
+    claims = [_claim(row, hashes.get(row.image_id, ()), max_attempts) for row in rows]
     tally.write(db)
     claims += refetching.lend(db, lease_id, host_id, again)
     pace = (terms.lane, terms.connections, terms.min_interval_s, terms.expires_at)
     return Turn(lease_id, host, *pace, tuple(claims), terms.bytes_per_s, terms.max_bytes)
 
 
-def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[tuple[Any, ...]]:
+def _claim(row: _Waiting, hashes: tuple[PublishedHash, ...], max_attempts: int) -> Claim:
+    attempt = row.attempts + 1
+    return Claim(
+        image_id=row.image_id,
+        gbif_id=row.gbif_id,
+        image_no=row.image_no,
+        urls=tuple(row.urls.split("\n")),
+        attempt=attempt,
+        last_attempt=attempt >= max_attempts,
+        url_no=row.url_no,
+        redirect_url=row.redirect_url,
+        hops=row.hops,
+        may_be_stored=row.dead_lease_id is not None,
+        failure=carried.unpacked(row.carried_failure),
+        hashes=hashes,
+    )
+
+
+def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[_Waiting]:
     """Up to `n` images that may be asked for now: those given back or moved here, then untried ones, then retries."""
-    due, _ = bounded.some(db.execute(CANDIDATES, (host_id, now, n)), _size, n, TURN_BYTES)
-    given_back = [row[:-1] for row in due if row[-1] == 0]
+    due, _ = bounded.some(_rows(db, CANDIDATES, host_id, now, n), _size, n, TURN_BYTES)
+    given_back = [row for row in due if row.not_before == 0]
     image_ids = untried.take(db, host_id, n - len(given_back)) if len(given_back) < n else []
-    fresh, is_all = bounded.some(db.execute(UNTRIED_CLAIMS, (json.dumps(image_ids),)), _size, n, TURN_BYTES)
+    fresh, is_all = bounded.some(_rows(db, UNTRIED_CLAIMS, json.dumps(image_ids)), _size, n, TURN_BYTES)
     if not is_all:
         untried.put_back(db, host_id, image_ids[len(fresh) :])
         return given_back + fresh
-    return given_back + fresh + [row[:-1] for row in due[len(given_back) :]][: n - len(given_back) - len(fresh)]
+    retries = due[len(given_back) :]  # rows come by `not_before`
+    return given_back + fresh + retries[: n - len(given_back) - len(fresh)]
 
 
-def _last(db: sqlite3.Connection, host_id: int) -> list[tuple[Any, ...]]:
-    rows = db.execute(UNTRIED_CLAIMS, (json.dumps(untried.take_last(db, host_id)),)).fetchall()
-    return rows or db.execute(LAST_GIVEN_BACK, (host_id,)).fetchall()
+def _last(db: sqlite3.Connection, host_id: int) -> list[_Waiting]:
+    rows = list(_rows(db, UNTRIED_CLAIMS, json.dumps(untried.take_last(db, host_id))))
+    return rows or list(_rows(db, LAST_GIVEN_BACK, host_id))
 
 
-def _size(row: tuple[Any, ...]) -> int:
-    return len(row[3])
+def _rows(db: sqlite3.Connection, sql: str, *parameters: object) -> Iterator[_Waiting]:
+    return map(_Waiting._make, db.execute(sql, parameters))
+
+
+def _size(row: _Waiting) -> int:
+    return len(row.urls)
 
 
 def take_back_left(ledger: Ledger, run_id: int, beat: Callable[[], object]) -> int:

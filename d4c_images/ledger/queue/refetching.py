@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from d4c_images.identity import parts
 from d4c_images.ledger.file.connect import Ledger
@@ -104,6 +104,49 @@ class Due(NamedTuple):
     n_unconditional: int  # of them: nothing is known to ask by, so their bytes come again
 
 
+class Waiting(NamedTuple):
+    """A row of `NEXT`: an image that waits to be asked for again."""
+
+    status: str
+    image_id: int
+    gbif_id: int
+    image_no: int
+    urls: str  # candidates, joined by line feeds
+    url_no: int  # of the one that has brought the bytes
+    redirect_url: str | None
+    hops: int
+    dead_lease_id: int | None
+    path: str
+    offset: int | None
+    size_bytes: int
+    received_sha256: bytes
+    etag: str | None
+    last_modified: str | None
+    revision: int  # of the stored bytes
+
+
+class _Place(NamedTuple):
+    """The parameters of `QUEUE`: where an image waits, and where it is asked for."""
+
+    host_id: int
+    image_id: int
+    redirect_url: str | None = None
+    hops: int = 0
+
+
+class _Candidate(NamedTuple):
+    """A row of `DUE`."""
+
+    image_id: int
+    urls: str
+    url_no: int
+    is_unconditional: int  # 0 or 1: nothing is known to ask by
+
+    @property
+    def host(self) -> str:
+        return parts(self.urls.split("\n")[self.url_no]).host
+
+
 def queue(
     ledger: Ledger, before: float, only_hosts: Collection[str], progress: Callable[[int, int], object], chunk: int = 50_000
 ) -> Due:
@@ -116,15 +159,16 @@ def queue(
     n = n_unconditional = low = 0
     while low < top:
         high = min(low + chunk, top)
-        due, is_all = bounded.some(ledger.connection.execute(DUE, (low, high, int(before), int(before))), lambda row: len(row[1]))
-        asked = [(row, parts(row[1].split("\n")[row[2]]).host) for row in due]
+        rows = ledger.connection.execute(DUE, (low, high, int(before), int(before)))
+        due, is_all = bounded.some(map(_Candidate._make, rows), lambda row: len(row.urls))
+        asked = [(row, row.host) for row in due]
         asked = [(row, host) for row, host in asked if not only_hosts or host in only_hosts]
         if asked:
             with ledger.transaction() as db:
-                _wait(db, [(host_id_of(db, host), row[0], None, 0) for row, host in asked])
+                _wait(db, [_Place(host_id_of(db, host), row.image_id) for row, host in asked])
         n += len(asked)
-        n_unconditional += sum(row[3] for row, _ in asked)
-        low = high if is_all else due[-1][0]
+        n_unconditional += sum(row.is_unconditional for row, _ in asked)
+        low = high if is_all else due[-1].image_id
         progress(low, top)
     return Due(n, n_unconditional)
 
@@ -156,49 +200,48 @@ def drop(db: sqlite3.Connection, host_id: int, n: int) -> int:
     return len(image_ids)
 
 
-def waiting(db: sqlite3.Connection, host_id: int, n: int) -> list[tuple[Any, ...]]:
+def waiting(db: sqlite3.Connection, host_id: int, n: int) -> list[Waiting]:
     """Up to `n` images of a host that wait, for `lend`."""
     if n <= 0:
         return []
-    rows, _ = bounded.some(db.execute(NEXT, (host_id, n)), lambda row: len(row[4]))
-    stored = [row[1:] for row in rows if row[0] == Status.SUCCESS]
+    rows, _ = bounded.some(map(Waiting._make, db.execute(NEXT, (host_id, n))), lambda row: len(row.urls))
+    stored = [row for row in rows if row.status == Status.SUCCESS]
     if len(stored) == len(rows):
         return stored
-    _take_out(db, host_id, [row[1] for row in rows if row[0] != Status.SUCCESS])  # a placeholder, as was found out meanwhile
+    _take_out(db, host_id, [row.image_id for row in rows if row.status != Status.SUCCESS])  # found to be placeholders meanwhile
     return waiting(db, host_id, n)
 
 
-def lend(db: sqlite3.Connection, lease_id: int, host_id: int, rows: Iterable[tuple[Any, ...]]) -> list[Claim]:
+def lend(db: sqlite3.Connection, lease_id: int, host_id: int, rows: Iterable[Waiting]) -> list[Claim]:
     """Lend what `waiting` has given. Each is asked for where its bytes came from, and nowhere else."""
-    claims = []
-    for row in rows:
-        image_id, gbif_id, image_no, urls, url_no, redirect_url, hops, dead_lease_id, *stored, n = row
-        url = urls.split("\n")[url_no]
-        claims.append(
-            Claim(
-                image_id=image_id,
-                gbif_id=gbif_id,
-                image_no=image_no,
-                urls=(url,),
-                attempt=1,
-                redirect_url=redirect_url,
-                hops=hops,
-                may_be_stored=dead_lease_id is not None,
-                hashes=variants.hashes_of(db, {image_id: [url]}).get(image_id, ()),
-                stored=Stored(*stored),
-                revision=n + 1,
-            )
-        )
+    claims = [_claim(db, row) for row in rows]
     image_ids = [claim.image_id for claim in claims]
     lent.add(db, lease_id, image_ids)
     _take_out(db, host_id, image_ids)
     return claims
 
 
+def _claim(db: sqlite3.Connection, row: Waiting) -> Claim:
+    url = row.urls.split("\n")[row.url_no]
+    return Claim(
+        image_id=row.image_id,
+        gbif_id=row.gbif_id,
+        image_no=row.image_no,
+        urls=(url,),
+        attempt=1,
+        redirect_url=row.redirect_url,
+        hops=row.hops,
+        may_be_stored=row.dead_lease_id is not None,
+        hashes=variants.hashes_of(db, {row.image_id: [url]}).get(row.image_id, ()),
+        stored=Stored(row.path, row.offset, row.size_bytes, row.received_sha256, row.etag, row.last_modified),
+        revision=row.revision + 1,
+    )
+
+
 def take_back(db: sqlite3.Connection, images: Sequence[Lost]) -> None:
     """They wait again; the workers that held them are dead, and may have stored new bytes."""
     db.executemany(MAY_BE_STORED, [(lost.lease_id, lost.image_id) for lost in images])
-    _wait(db, [(lost.host_id, lost.image_id, None, 0) for lost in images])
+    _wait(db, [_Place(lost.host_id, lost.image_id) for lost in images])
 
 
 def give_back(db: sqlite3.Connection, lease_id: int, host_id: int, outcome: Outcome) -> int:
@@ -209,7 +252,7 @@ def give_back(db: sqlite3.Connection, lease_id: int, host_id: int, outcome: Outc
     move = outcome.move or Move("", 0)
     new_host_id = host_id_of(db, move.host) if move.host and not move.wait_s else host_id
     _note_death(db, lease_id, outcome)
-    _wait(db, [(new_host_id, outcome.image_id, move.redirect_url, move.hops)])
+    _wait(db, [_Place(new_host_id, outcome.image_id, move.redirect_url, move.hops)])
     return new_host_id
 
 
@@ -268,10 +311,11 @@ def come_back(db: sqlite3.Connection, image_id: int, sha256: bytes, tally: Tally
     if row is None:
         db.execute(FORGET_FROM, (image_id, 0))
         return False
+    revision, *former = row
     _count(db, image_id, -1, tally)
-    db.execute(RESTORE_FORMER, (*row[1:], image_id))
+    db.execute(RESTORE_FORMER, (*former, image_id))
     _count(db, image_id, 1, tally)
-    db.execute(FORGET_FROM, (image_id, row[0]))
+    db.execute(FORGET_FROM, (image_id, revision))
     return True
 
 
@@ -292,6 +336,6 @@ def _take_out(db: sqlite3.Connection, host_id: int, image_ids: list[int]) -> Non
     db.execute(COUNT_WAITING, (host_id, -len(image_ids)))
 
 
-def _wait(db: sqlite3.Connection, rows: list[tuple[int, int, str | None, int]]) -> None:
-    db.executemany(QUEUE, rows)
-    db.executemany(COUNT_WAITING, Counter(host_id for host_id, *_ in rows).items())
+def _wait(db: sqlite3.Connection, places: list[_Place]) -> None:
+    db.executemany(QUEUE, places)
+    db.executemany(COUNT_WAITING, Counter(place.host_id for place in places).items())

@@ -138,6 +138,19 @@ def _is_attempt(outcome: Outcome) -> bool:
     return outcome.verdict is not None and not outcome.verdict.unreachable
 
 
+def _row(outcome: Outcome, verdict: Verdict, after: _After, died_under: int | None, now: int) -> tuple[Any, ...]:
+    """The parameters of `SETTLE`. `died_under` is the lease of a worker that died of the image."""
+    return (
+        *(verdict.status.value, after.host_id, after.not_before, after.attempts, now),
+        died_under,
+        *(outcome.url_no, outcome.http_status),
+        *(verdict.error_type, None if verdict.detail is None else verdict.detail[:2000]),
+        *(_stored_as(outcome.blob) if outcome.blob else NO_BLOB),
+        *(outcome.etag, outcome.last_modified, outcome.robots_tag),
+        outcome.image_id,
+    )
+
+
 def _stored_as(blob: Blob) -> tuple[Any, ...]:
     """Its columns, in the order of `SETTLE`."""
     file = (blob.path, blob.offset, blob.size_bytes, blob.sha256, blob.original_sha256)
@@ -156,6 +169,14 @@ class _Held(NamedTuple):
     last_attempt_at: int | None
     urls: str
     url_no: int
+
+
+class _After(NamedTuple):
+    """Where an image waits after an attempt, if it does."""
+
+    host_id: int
+    not_before: int | None  # None: it is not tried again by itself; an image that waits for another comes with that one
+    attempts: int
 
 
 class _Settlement:
@@ -181,8 +202,8 @@ class _Settlement:
         outcomes = {outcome.image_id: outcome for outcome in report.outcomes}
         image_ids = lent.take(self._db, report.lease_id, outcomes)
         self._settled.totals.n_late += len(outcomes) - len(image_ids)
-        for row in self._db.execute(LENT_IMAGES, (json.dumps(image_ids),)).fetchall():
-            held, outcome = _Held(*row), outcomes[row[0]]
+        for held in map(_Held._make, self._db.execute(LENT_IMAGES, (json.dumps(image_ids),)).fetchall()):
+            outcome = outcomes[held.image_id]
             if held.status == Status.SUCCESS:
                 self._again(report.lease_id, outcome, held)
             else:
@@ -298,53 +319,54 @@ class _Settlement:
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
         """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
-        attempts = held.attempts + (not verdict.is_shut_out)
-        not_before, host_id = None, held.host_id
-        waits_for_another = verdict.error_type == ErrorType.SAME_IMAGE  # its success brings this one's (`expand_documents.follow`)
-        may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
-        if verdict.status == Status.FAILED_TRANSIENT and not waits_for_another and may_come_back:
-            wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits
-            not_before = self._now + max(1, round(wait_s))
-            # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
-            host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
-            if host_id != held.host_id:
-                self._settled.moved_to.add(host_id)
-        final = is_final(verdict.status, not_before)
-        blob = outcome.blob
-        self._settled_rows.append(
-            (
-                *(verdict.status.value, host_id, not_before, attempts, self._now),
-                lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,
-                *(outcome.url_no, outcome.http_status),
-                *(verdict.error_type, None if verdict.detail is None else verdict.detail[:2000]),
-                *(_stored_as(blob) if blob else NO_BLOB),
-                *(outcome.etag, outcome.last_modified, outcome.robots_tag),
-                outcome.image_id,
-            )
-        )
-        if outcome.hash_matches is not None:
-            url = held.urls.split("\n")[outcome.url_no]
-            variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
-        if blob is not None and blob.offset is not None:
-            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
-        size_bytes = blob.size_bytes if blob else 0
-        self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
-        succeeded = verdict.status == Status.SUCCESS
-        if succeeded:
-            self._stored.append(outcome.image_id)
-            self._settled.stored.append(outcome.image_id)
-        if final or held.last_attempt_at is None:
-            self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
+        after = self._after(outcome, verdict, held)
+        died_under = lease_id if outcome.http_status == OwnCode.WORKER_DIED else None
+        self._settled_rows.append(_row(outcome, verdict, after, died_under, self._now))
+        self._note_bytes(outcome, held)
+        final = is_final(verdict.status, after.not_before)
+        self._count_image(outcome, verdict, held, after.host_id, final=final)
         self._sample(held.host_id, outcome)
         answer = Failure(verdict, outcome.http_status or 0, outcome.url_no)
         request_s = outcome.elapsed_s / max(1, outcome.requests)
         self._count_answer(held.host_id, answer, request_s, is_again=held.attempts > 0)
+
+    def _after(self, outcome: Outcome, verdict: Verdict, held: _Held) -> _After:
+        attempts = held.attempts + (not verdict.is_shut_out)
+        may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
+        if verdict.status != Status.FAILED_TRANSIENT or verdict.error_type == ErrorType.SAME_IMAGE or not may_come_back:
+            return _After(held.host_id, None, attempts)
+        wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits
+        # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
+        host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
+        if host_id != held.host_id:
+            self._settled.moved_to.add(host_id)
+        return _After(host_id, self._now + max(1, round(wait_s)), attempts)
+
+    def _note_bytes(self, outcome: Outcome, held: _Held) -> None:
+        """What the bytes say besides their row: whether the published hash is theirs, how far their shard reaches."""
+        if outcome.hash_matches is not None:
+            url = held.urls.split("\n")[outcome.url_no]
+            variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
+        blob = outcome.blob
+        if blob is not None and blob.offset is not None:
+            self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
+
+    def _count_image(self, outcome: Outcome, verdict: Verdict, held: _Held, host_id: int, *, final: bool) -> None:
+        """For its host, its records and the run."""
+        succeeded = verdict.status == Status.SUCCESS
+        size_bytes = outcome.blob.size_bytes if outcome.blob else 0
+        self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
+        if final or held.last_attempt_at is None:
+            self._records.image(outcome.image_id, held.gbif_id, n_success=int(succeeded), n_failed=int(final and not succeeded))
         totals = self._settled.totals
+        if succeeded:
+            self._stored.append(outcome.image_id)
+            self._settled.stored.append(outcome.image_id)
         totals.n_settled += not verdict.is_shut_out
         totals.n_adopted += outcome.adopted
         totals.stored_bytes += size_bytes
         totals.n_success += succeeded
-        totals.n_failed += final and not succeeded and not waits_for_another
+        totals.n_failed += final and not succeeded and verdict.error_type != ErrorType.SAME_IMAGE
         totals.n_retry += not final and not verdict.is_shut_out
 
     def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:

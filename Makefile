@@ -38,7 +38,7 @@ lint: $(DEV_READY)
 
 # Installs and starts a Grid Engine and a Slurm on this machine, so it needs root, and Debian or Ubuntu.
 # Side by side, since jobs mostly wait.
-## what needs root and Debian's packages: a real Grid Engine and Slurm, which it installs, and network namespaces
+## what needs root: a real Grid Engine and Slurm, which it installs, and network namespaces
 test-system: $(DEV_READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sge test-but-sge
 

@@ -150,7 +150,7 @@ def files_of(form: dict[str, str], rows: Sequence[Sequence[str]] = ROWS, prefix:
     return {prefix + name: data for name, data in files.items()}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thinned(FORMS, 3))
 def test_a_table_may_be_written_in_any_way(form: str, tmp_path: Path) -> None:
     archives.folder(tmp_path / "archive", files_of(FORMS[form]))
     load_all(tmp_path / "ledger.sqlite", tmp_path / "archive")

@@ -549,7 +549,7 @@ def replace_first(collection: Collection) -> None:
 
 @pytest.mark.parametrize("change", [settle_third, replace_first])
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("moment", thinned(range(45), 6))
+@pytest.mark.parametrize("moment", thinned(range(45), 15))
 def test_calm_beside_a_running_download(
     collection: Collection, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], None], moment: int, when: str
 ) -> None:

@@ -103,7 +103,7 @@ def test_the_pieces_of_a_tiff_are_its_picture(tmp_path: Path, name: str) -> None
     assert check(tmp_path, TIFFS[name], tight()) == DecodeResult(True, None, None, *SIZE, "image/tiff", "tif")
 
 
-@pytest.mark.parametrize("name", sorted(TIFFS))
+@pytest.mark.parametrize("name", thinned(sorted(TIFFS), 3))
 @pytest.mark.parametrize("share", thinned([0.4, 0.9], 2))
 def test_a_cut_tiff_is_never_whole(tmp_path: Path, name: str, share: float) -> None:
     body = TIFFS[name]
@@ -155,7 +155,7 @@ def interlaced(width: int, height: int) -> bytes:
     return png_of(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1), rows)
 
 
-@pytest.mark.parametrize("name", sorted(PNGS))
+@pytest.mark.parametrize("name", thinned(sorted(PNGS), 3))
 def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
     path = tmp_path / "sheet.png"
     path.write_bytes(PNGS[name])
@@ -168,7 +168,7 @@ def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
         assert together.tobytes() == picture.tobytes()
 
 
-@pytest.mark.parametrize("name", sorted(PNGS))
+@pytest.mark.parametrize("name", thinned(sorted(PNGS), 3))
 def test_a_large_png_is_read_to_its_end(tmp_path: Path, name: str) -> None:
     body = PNGS[name]
     assert check(tmp_path, body, Decoder(room=MemoryBudget(1000, 1000))).ok

@@ -353,6 +353,7 @@ def test_a_host_of_pages_ends_at_once(is_elsewhere: bool) -> None:
         assert publisher.now - STARTED < 60.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "n"),
     [pytest.param(0.0, 1_000, id="at the beginning"), pytest.param(0.35, 1_000, id="in the middle", marks=pytest.mark.slow)],

@@ -30,6 +30,7 @@ from tests.support.plans import STATISTICS, findings, ledger_with
 from tests.support.properties import examples
 from tests.support.sample_ledger import BACKBONE, COL, LABELS, make_ledger
 from tests.support.statements import Statement
+from tests.support.sweep import thinned
 
 FIELDS = (*TaxonCells._fields, *SharedCells._fields, *OwnCells._fields)
 
@@ -359,7 +360,7 @@ def cells_of(no: int, length: int) -> Labels:
     )
 
 
-@pytest.mark.parametrize("length", [5, 100, 2_000])
+@pytest.mark.parametrize("length", thinned([5, 100, 2_000], 3))
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_what_is_held_is_known_in_bytes(length: int, is_shared: bool) -> None:
     taxon, shared, _ = cells_of(0, length)

@@ -314,6 +314,7 @@ class Counted(io.TextIOBase):
         return len(text)
 
 
+@pytest.mark.slow
 def test_a_host_costs_little_in_the_list_for_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written as it is read: a few dozen calls for each host, a line each, and memory for a step of them."""
     monkeypatch.setattr(overview, "HOSTS_A_STEP", 500)

@@ -290,6 +290,7 @@ def test_an_interface_that_is_not_there(place: MeetingPlace) -> None:
         DaskRunner(place, "a ledger", set_up_echo, print, "d4c-none")
 
 
+@pytest.mark.slow
 def test_a_coordinator_of_another_version_is_refused(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:

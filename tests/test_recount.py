@@ -158,7 +158,7 @@ class Steps:
         self.at_mark = self.n
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", thinned(SHAPES, 3))
 def test_the_roll_up_is_linear_and_its_steps_are_bounded(tmp_path: Path, shape: Callable[[Maker, int], None]) -> None:
     counted = []
     for n in (1500, 3000):
@@ -171,7 +171,7 @@ def test_the_roll_up_is_linear_and_its_steps_are_bounded(tmp_path: Path, shape: 
     assert counted[1].most <= 1.3 * counted[0].most + 5, "no step depends on the size"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", thinned(SHAPES, 3))
 def test_the_check_of_a_ledger_is_linear(tmp_path: Path, shape: Callable[[Maker, int], None]) -> None:
     counted = []
     for n in (1500, 3000):

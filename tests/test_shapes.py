@@ -188,7 +188,7 @@ def hold(shape: Shape, found: dict[str, list[str]], known: dict[tuple[str, str],
     assert not expected - found.keys(), "these are good now: strike them from the list"
 
 
-@pytest.mark.parametrize("name", thinned(FAST, 2))
+@pytest.mark.parametrize("name", thinned(FAST, 4))
 def test_sqlite_does_no_more_for_each_row_where_there_are_twice_as_many(name: str, tmp_path: Path) -> None:
     shape = SHAPES[name]
     hold(shape, bad(shape, tmp_path, FEW_ROWS, python=False), KNOWN_BAD_FEW)

@@ -3,6 +3,7 @@
 .DEFAULT_GOAL = help
 .PHONY: help run test test-fast test-system test-sge test-but-sge lint docs picture new-publisher lock clean
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
+.PHONY: campaign-mutants
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -38,7 +39,7 @@ lint: $(DEV_READY)
 
 # Installs and starts a Grid Engine and a Slurm on this machine, so it needs root, and Debian or Ubuntu.
 # Side by side, since jobs mostly wait.
-## what needs root: a real Grid Engine and Slurm, which it installs, and network namespaces
+## what needs root and Debian's packages: a real Grid Engine and Slurm, network namespaces
 test-system: $(DEV_READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-sge test-but-sge
 
@@ -90,6 +91,10 @@ campaign-weeks: $(DEV_READY)
 ## whole pictures of every format, damaged in every way (tests/damage/README.md)
 campaign-damage: $(DEV_READY)
 	$(BIN)/python -m tests.damage
+
+## small faults in the program, and how many of them the tests notice (tests/mutants/README.md)
+campaign-mutants: $(DEV_READY)
+	$(BIN)/python -m tests.mutants
 
 ##@ Change it
 ## write the pages and job scripts that are made from the code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from d4c_images.errors import UsageError
@@ -41,29 +40,28 @@ def parse_moment(text: str, now: datetime) -> datetime:
             today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
         except ValueError:
             raise UsageError(f"'{text}' is no time of day") from None
-        return _next((today, today + timedelta(days=1)), now) or today + timedelta(days=1)
+        return _next(today, now) or today + timedelta(days=1)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"'{text}' is no moment: write 18:30 or 2027-01-31T18:30") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=now.tzinfo)
-    coming = _next((moment,), now)
+    coming = _next(moment, now)
     if coming is None:
         raise UsageError(f"'{text}' is in the past")
     return coming
 
 
-def _next(shown: Iterable[datetime], now: datetime) -> datetime | None:
-    """The first moment after `now` at which the clock shows one of these, which are in order.
+def _next(shown: datetime, now: datetime) -> datetime | None:
+    """The first moment after `now` at which the clock shows this; None if it will not show it again.
 
     A time that is left out when the clock is set forward is as long after midnight as it says.
     """
-    for moment in shown:
-        first, second = moment.replace(fold=0), moment.replace(fold=1)
-        for one in (first, second) if first.timestamp() < second.timestamp() else (first,):
-            if one.timestamp() > now.timestamp():
-                return one
+    first, second = shown.replace(fold=0), shown.replace(fold=1)
+    for one in (first, second) if first.timestamp() < second.timestamp() else (first,):
+        if one.timestamp() > now.timestamp():
+            return one
     return None
 
 

@@ -468,7 +468,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     urls = [f"http://media.example.org/photos/{n}.jpg" for n in range(5)]
     first = Collection(archives.folder(tmp_path / "first", {"empty": b""}))
     (tmp_path / "first.csv").write_text("coreid,accessURI\n" + "".join(f"r{n},{url}\n" for n, url in enumerate(urls)))
-    first.load(tmp_path / "first.csv")
+    first.run("init", tmp_path / "first.csv")
     first.run("download", *reach(publishers))
     body = [
         (first.root / str(path)).read_bytes()
@@ -483,7 +483,7 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     ]
     terms = ["accessURI", "goodQualityAccessURI", "hashFunction", "hashValue"]
     second = Collection(archives.folder(tmp_path / "second", {"empty": b""}))
-    second.load(audubon(tmp_path / "a.zip", terms, rows))
+    second.run("init", audubon(tmp_path / "a.zip", terms, rows))
     second.run("download", *reach(publishers))
     assert second.rows("SELECT url_no, status, error_type FROM images ORDER BY image_id") == [
         (0, "success", None),
@@ -585,3 +585,58 @@ def test_a_folder_of_images_beside_a_download_is_not_searched(tmp_path: Path, mo
     monkeypatch.setattr(scandir, lambda path, scan=os.scandir: scanned.append(str(path)) or scan(path))
     open_media(tmp_path / "a")
     assert [Path(path).name for path in scanned] == ["a", "images"]
+
+
+# Rows of two lines, and a table beside its meta.xml
+
+
+@pytest.mark.parametrize("n_lines", [2, 3, 4])
+@pytest.mark.parametrize("end", ['"', 'closes",x,y,z', '" closes,x'], ids=["too few cells", "too many cells", "a stray quote"])
+def test_a_quote_that_is_closed_by_a_later_row_costs_its_own_row_only(n_lines: int, end: str, tmp_path: Path) -> None:
+    """With it, exactly so many lines become one row; each of them is a row of its own."""
+    rows = [f'1,{HOST}/1.jpg,"never closed,x', *(f"{n},{HOST}/{n}.jpg,plain,x" for n in range(2, n_lines))]
+    rows.append(f"{n_lines},{HOST}/last.jpg,{end}")
+    rows += [f"{n},{HOST}/{n}.jpg,after it,x" for n in range(n_lines + 1, n_lines + 3)]
+    (tmp_path / "m.csv").write_text("\n".join(["coreid,accessURI,creator,description", *rows, ""]), encoding="utf-8")
+    load_all(tmp_path / "ledger.sqlite", tmp_path / "m.csv")
+    shown = ask(tmp_path / "ledger.sqlite", "SELECT record_id FROM occurrence_images ORDER BY row_no")
+    kept = [int(str(record)) for (record,) in shown]
+    bad = [row_no for (row_no,) in ask(tmp_path / "ledger.sqlite", "SELECT row_no FROM rejected_rows ORDER BY row_no")]
+    assert sorted([*kept, *bad]) == list(range(1, n_lines + 3)), "each row is kept or counted as rejected"
+    assert 1 in bad
+    assert set(range(2, n_lines)) | {n_lines + 1, n_lines + 2} <= set(kept)
+
+
+@pytest.mark.parametrize("n_lines", [1, 2, 3, 200])
+def test_a_good_row_may_have_many_lines(n_lines: int, tmp_path: Path) -> None:
+    cell = "\n".join(f"line {n}" for n in range(n_lines))
+    text = f'coreid,accessURI,creator\n1,{HOST}/1.jpg,"{cell}"\n2,{HOST}/2.jpg,"{cell}"\n'
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    load_all(tmp_path / "ledger.sqlite", tmp_path / "m.csv")
+    assert ask(tmp_path / "ledger.sqlite", "SELECT record_id, row_no FROM occurrence_images ORDER BY 1") == [("1", 1), ("2", 2)]
+    assert ask(tmp_path / "ledger.sqlite", "SELECT count(*) FROM rejected_rows") == [(0,)]
+
+
+def test_a_table_that_is_named_by_itself_is_read_as_its_meta_xml_says(tmp_path: Path) -> None:
+    """By its separator, its columns and its defaults; and none of the other tables beside it is read."""
+    media = table(["identifier"], ["a.txt", "b.txt"], SIMPLE, delimiter=";", defaults=[("license", "CC0"), ("type", "StillImage")])
+    files = {"meta.xml": meta(OCCURRENCES, media), "occurrence.txt": b"id\n"}
+    files |= {f"{name}.txt": f"coreid;identifier\n{name};{HOST}/{name}.jpg\n".encode() for name in "ab"}
+    folder = archives.folder(tmp_path / "a", files)
+    assert [source.path.name for source in open_media(folder)] == ["a.txt", "b.txt"]
+    for name in "ab":
+        (source,) = open_media(folder / f"{name}.txt")
+        assert source.path.name == f"{name}.txt"
+        assert source.layout is not None
+        assert (source.layout.delimiter, source.layout.defaults["license"]) == (";", "CC0")
+
+
+def test_a_table_that_meta_xml_does_not_name_is_read_by_its_header(tmp_path: Path) -> None:
+    files = {"meta.xml": meta(OCCURRENCES, table(["accessURI"], "named.txt", delimiter=";")), "occurrence.txt": b"id\n"}
+    files["named.txt"] = f"coreid;accessURI\n1;{HOST}/1.jpg\n".encode()
+    files["more.txt"] = f"coreid,accessURI\n2,{HOST}/2.jpg\n".encode()
+    folder = archives.folder(tmp_path / "a", files)
+    (source,) = open_media(folder / "more.txt")
+    assert source.path.name == "more.txt"
+    assert source.layout is not None
+    assert source.layout.delimiter == ","

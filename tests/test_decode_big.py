@@ -18,12 +18,15 @@ import tifffile
 from PIL import Image, ImageChops
 
 from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, mapped, png, tiff
+from d4c_images.decode.faults import Damaged
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests.publishers import pictures
 from tests.support.made import Made
 from tests.support.sweep import thinned
+from tests.support.tiffs import Layout, scene
+from tests.support.tiffs import written as written_tiff
 from tests.test_decode import check, halved, saved, sniffed
 
 SIZE = (1300, 900)  # more than two pieces
@@ -262,7 +265,7 @@ def test_a_jpeg_2000_is_read_at_a_lower_resolution(tmp_path: Path) -> None:
 
 
 def test_a_film_is_read_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("d4c_images.decode.decoder.MAX_FRAMES", 3)
+    monkeypatch.setattr("d4c_images.decode.picture_reader.MAX_FRAMES", 3)
     assert check(tmp_path, pictures.gif("a film", frames=3)).reason is None
     found = check(tmp_path, pictures.gif("a film", frames=4))
     assert (found.ok, found.reason, found.detail) == (True, DecodeFault.UNREAD, "not decoded: what follows the first 3 pictures")
@@ -347,3 +350,62 @@ def test_one_at_a_time_has_the_common_share() -> None:
     assert order == ["first", "second"]
     with pytest.raises(ValueError), rooms[0].taken(101):
         pass
+
+
+# What no test of whole pictures enters
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_png_whose_picture_data_end_too_early_is_damaged_however_right_its_checksums_are(tmp_path: Path, share: float) -> None:
+    """The deflate stream lacks its end, and the chunk that holds it is whole."""
+    path, rows = tmp_path / "short.png", numpy.random.default_rng(1).bytes(SIZE[1] * (1 + 3 * SIZE[0]))
+    filtered = bytearray(rows)
+    filtered[:: 1 + 3 * SIZE[0]] = bytes(SIZE[1])
+    packed = zlib.compress(bytes(filtered), 1)
+    header = struct.pack(">IIBBBBB", *SIZE, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", packed[: int(len(packed) * share)]), (b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ))  # fmt: skip
+    with path.open("rb") as file:
+        blocks = itertools.islice(png.inflated(file, png.header_of(file).size_bytes()), 1000)
+        with pytest.raises(Damaged, match="end too early"):
+            assert sum(map(len, blocks)) < 0, "it goes on for ever"
+    assert check(tmp_path, path.read_bytes(), tight()).reason is DecodeFault.TRUNCATED
+    with path.open("rb") as file, pytest.raises(Damaged, match="end too early"), Image.open(path) as picture:
+        list(png.bands(picture, file, 1))
+
+
+def test_a_png_with_a_row_less_than_it_declares_is_damaged(tmp_path: Path) -> None:
+    """Its deflate stream is whole."""
+    header = struct.pack(">IIBBBBB", 10, 20, 8, 0, 0, 0, 0)
+    for n_rows, is_whole in ((20, True), (19, False)):
+        body = png_of(header, bytes(11 * n_rows))
+        assert check(tmp_path, body, tight()).ok is is_whole
+    path = tmp_path / "short.png"
+    path.write_bytes(body)
+    with path.open("rb") as file, pytest.raises(Damaged, match="end too early"), Image.open(path) as picture:
+        list(png.bands(picture, file, 1))
+
+
+ODD_SHEETS = {
+    "JPEG as TIFF 6.0 had it at first": Layout("plain", tags=((259, 3, (6,)),)),
+    "plain and subsampled": Layout("plain", tags=((262, 3, (6,)), (530, 3, (2, 2)))),
+    "as many lengths as strips but for one": Layout("plain", tags=((279, 4, (96 * 3 * 16,) * 4),)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_SHEETS)
+def test_a_tiff_that_is_stored_in_an_unusual_way_is_not_cut(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "odd.tif"
+    path.write_bytes(written_tiff([(scene(), ODD_SHEETS[name])]).body)
+    with Image.open(path) as picture, path.open("rb") as file, pytest.raises(tiff.Uncut, match="unusual"):
+        list(tiff.pieces(picture, file))
+
+
+def test_a_tiff_that_is_stored_as_usual_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "usual.tif"
+    for layout in (Layout("plain"), Layout("deflate"), Layout("plain", tags=((262, 3, (2,)), (530, 3, (2, 2))))):
+        path.write_bytes(written_tiff([(scene(), layout)]).body)
+        with Image.open(path) as picture, path.open("rb") as file:
+            assert list(tiff.pieces(picture, file))

@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 21, 14, 0)
     ("text", "seconds"),
     [
         ("11h30m", 41_400), ("90m", 5400), ("45s", 45), ("45", 45), ("3600", 3600), ("2d", 172_800), ("1d2h3m4s", 93_784),
-        ("0.5s", 0.5), ("11:30:00", 41_400), ("1-12:00:00", 129_600), ("2:05", 7500),
+        ("0.5s", 0.5), ("11:30:00", 41_400), ("0:00:05", 5), ("1-12:00:00", 129_600), ("1-02:03:04", 93_784), ("2:05", 7500),
     ],
 )  # fmt: skip
 def test_a_span_is_parsed_to_seconds(text: str, seconds: float) -> None:
@@ -102,3 +102,10 @@ def test_a_text_that_is_no_size_is_refused(text: str) -> None:
 def test_shown_in_two_units_at_most() -> None:
     assert [show_span(s) for s in (0, 59.6, 200, 7500, 273_600)] == ["0 s", "1 min 00 s", "3 min 20 s", "2 h 05 min", "3 d 4 h"]
     assert [show_size(s) for s in (512, 1400, 999_999, 1.44e9, 6e12)] == ["512 B", "1.4 kB", "1.0 MB", "1.4 GB", "6.0 TB"]
+    assert [show_size(s) for s in (6, 999, 1000, 99_499, 99_500, 2e8)] == ["6 B", "999 B", "1.0 kB", "99.5 kB", "100 kB", "200 MB"]
+
+
+def test_a_unit_begins_where_the_one_below_it_ends() -> None:
+    assert [show_span(s) for s in (59, 60, 3599, 3600, 86399, 86400)] == [
+        "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "23 h 59 min", "1 d 0 h",
+    ]  # fmt: skip

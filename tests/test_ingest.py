@@ -6,6 +6,7 @@ import sqlite3
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
 from d4c_images.ledger.queue import lending, settling
 from d4c_images.ledger.rows import hashes, rollup
-from d4c_images.model import Outcome, Report, Status, Verdict
+from d4c_images.model import Move, Outcome, Report, Status, Verdict
 from d4c_images.sources import lines, open_source
 from tests.rows import big
 from tests.support.ingest_model import COLUMNS, Model, Row, table
@@ -519,3 +520,83 @@ def test_a_ledger_of_a_process_that_died_is_caught_up_before_others_write(tmp_pa
     run(tmp_path / "ledger", source)
     run(tmp_path / "whole", source)
     assert differences(tmp_path / "ledger", tmp_path / "whole") == []
+
+
+# -- images that wait at their second candidate
+
+
+def waiting_at(ledger: Path, url_no: int, redirect_url: str | None = None) -> None:
+    """Image 1 has gone on to another candidate, or has been redirected, and waits there untried."""
+    opened = open_ledger(ledger)
+    run_id = owner.take(opened, "download", owner.this_process(), NOW)
+    with opened.transaction() as db:
+        (host_id, host) = db.execute("SELECT host_id, host FROM images JOIN host_rows USING (host) WHERE image_id = 1").fetchone()
+        turn = lending.lend(db, run_id, host_id, host, lending.TurnTerms(0, 1, 0.0, 100, NOW + 60), 4, NOW)
+        assert turn is not None
+        urls = turn.claims[0].urls
+        to = (redirect_url or urls[url_no]).split("/")[2]
+        outcome = Outcome(turn.claims[0].image_id, move=Move(to, url_no, redirect_url, 1 if redirect_url else 0), requests=1)
+        rest = [Outcome(claim.image_id) for claim in turn.claims[1:]]
+        settling.settle(db, [Report(turn.lease_id, (outcome, *rest), finished=True)], settling.RetryTerms(1, float), NOW)
+    owner.give_back(opened, "ended", NOW)
+    opened.close()
+
+
+def test_an_image_that_waits_at_its_second_candidate_stays_there_when_it_gains_a_url(tmp_path: Path) -> None:
+    """The first one has been asked in vain: a later file changes the place of the second in the list, and not where it waits."""
+    ledger = tmp_path / "ledger"
+    run(ledger, write(tmp_path / "1.txt", [Row(1, URLS[1])]))
+    [(urls,)] = query(ledger, "SELECT urls FROM images WHERE image_id = 1")
+    second = str(urls).split("\n")[1]
+    waiting_at(ledger, 1)
+    [(host,)] = query(ledger, "SELECT host FROM images WHERE image_id = 1")
+    run(ledger, write(tmp_path / "2.txt", [Row(2, URLS[0])]))
+    [(after, url_no, host_after, status, not_before)] = query(
+        ledger, "SELECT urls, url_no, host, status, not_before FROM images WHERE image_id = 1"
+    )
+    assert (host_after, status, not_before) == (host, "pending", 0)
+    assert str(after).split("\n")[int(str(url_no))] == second
+    assert len(str(after).split("\n")) > len(str(urls).split("\n")), "it has gained one"
+    check_lists(lambda sql: query(ledger, sql))
+    recounted(ledger)
+
+
+def test_an_image_that_was_redirected_stays_where_it_was_led_when_it_gains_a_url(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    run(ledger, write(tmp_path / "1.txt", [Row(1, URLS[1])]))
+    [(first,)] = query(ledger, "SELECT urls FROM images WHERE image_id = 1")
+    waiting_at(ledger, 0, "http://mirror.example.org/1.jpg")
+    run(ledger, write(tmp_path / "2.txt", [Row(2, URLS[0])]))
+    [(urls, url_no, host, redirect_url)] = query(
+        ledger,
+        "SELECT urls, url_no, host, redirect_url FROM image_rows JOIN host_rows USING (host_id) WHERE image_id = 1",
+    )
+    assert (host, redirect_url) == ("mirror.example.org", "http://mirror.example.org/1.jpg")
+    assert str(urls).split("\n")[int(str(url_no))] == str(first).split("\n")[0]
+    recounted(ledger)
+
+
+def test_each_group_of_rows_is_a_sign_of_life_of_its_own_run_and_of_no_other(tmp_path: Path) -> None:
+    """Another node that waits for the ledger would else take it."""
+    path = write(tmp_path / "1.txt", [Row(n, f"http://example.org/{n}.jpg") for n in range(1, 200)])
+    opened = open_ledger(tmp_path / "ledger", create=True)
+    owner.take(opened, "init", owner.this_process(), NOW)
+    owner.give_back(opened, "ended", NOW)
+    owner.take(opened, "init", owner.this_process(), NOW)
+    beats, now = list[list[int]](), [NOW]
+
+    def look(progress: StreamProgress) -> None:
+        beats.append([row[0] for row in opened.connection.execute("SELECT heartbeat_at FROM runs ORDER BY run_id")])
+
+    def clock() -> float:
+        now[0] += 10.0
+        return now[0]
+
+    with sizes(300, 20, 50):
+        ingest(opened, open_source(path), None, look, clock, in_process=True)
+    opened.close()
+    assert len(beats) > 3
+    assert {first for first, _ in beats} == {int(NOW)}
+    mine = [second for _, second in beats]
+    assert all(later > earlier for earlier, later in pairwise(mine[:-1]))
+    assert mine[0] > NOW

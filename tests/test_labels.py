@@ -19,7 +19,7 @@ from d4c_images.cli import main
 from d4c_images.errors import Stopped
 from d4c_images.ingest.ingest import ingest_labels
 from d4c_images.ledger.admission import labels
-from d4c_images.ledger.file import connect, migrations, owner, views
+from d4c_images.ledger.file import connect, migration_steps, migrations, owner, views
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources import open_labels, open_source
 from d4c_images.sources.occurrence import LabelReader
@@ -448,7 +448,7 @@ def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
         dataclasses.replace(step, chunk_rows=3) if isinstance(step, migrations.Walk) else step
         for step in migrations.MIGRATIONS[0].steps
     ]
-    monkeypatch.setattr(migrations, "MIGRATIONS", (migrations.Migration(2, tuple(steps)),))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (migration_steps.Migration(2, tuple(steps)),))
 
 
 @pytest.mark.usefixtures("short_chunks")

@@ -19,9 +19,11 @@ from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import (
     deferred,
     expand_documents,
+    followers,
     giving_up,
     lending,
     placeholders,
+    record_links,
     refetching,
     settling,
     shards,
@@ -57,7 +59,7 @@ SMALL = (
     (untried, "BLOCK_IMAGES", 4),
     (rollup, "SHARED_AT_ONCE", 1),
     (expand_documents, "LINKS_AT_ONCE", 2),
-    (expand_documents, "PARENTS_AT_ONCE", 1),
+    (followers, "PARENTS_AT_ONCE", 1),
 )
 SMALL += ((deferred, "RECORDS_AT_A_TIME", 2),)
 
@@ -136,7 +138,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 return
             self.n_records += 1
             admit_record(db, self.n_records, image_id)
-            expand_documents.note_newcomers(db, [(self.n_records, image_id)])
+            record_links.note_newcomers(db, [(self.n_records, image_id)])
 
     @rule(pieces=st.integers(0, 3))
     def follow(self, pieces: int) -> None:
@@ -181,8 +183,15 @@ class LedgerMachine(RuleBasedStateMachine):
         claims = [claim for claim in turn.claims if claim.image_id in still_open]
         images = self._pictures(pictures)
         outcomes = [_outcome(claim, kind, other, images) for claim, kind in zip(claims, kinds, strict=False)]
+        before = self._marks()
         settled = self._settle(turn, outcomes, finished=False)
         assert settled.totals.n_late == 0
+        after = self._marks()
+        for outcome in outcomes:  # what was tried is known to be there or not; the mark of what was not tried stays
+            if outcome.unfolding is None:
+                is_tried = outcome.verdict is not None and (outcome.image_id not in self.stored or _is_success(outcome))
+                assert after.get(outcome.image_id) == (None if is_tried else before.get(outcome.image_id))
+        self._check_news(turn, outcomes, settled)
         still_open -= {outcome.image_id for outcome in outcomes}
         self.stored |= {outcome.image_id for outcome in outcomes if outcome.blob}
         changed = {outcome.image_id for outcome in outcomes if outcome.blob} & {claim.image_id for claim in claims if claim.stored}
@@ -243,10 +252,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(target=dead_leases, turn=consumes(leases))
     def worker_dies(self, turn: Turn) -> Turn:
         lost = self.open.pop(turn.lease_id, set[int]())
+        before = self._marks()
         with self.ledger.transaction() as db:
             assert lending.take_back(db, [turn.lease_id]) == len(lost)
             waiting = {row[0] for row in db.execute("SELECT image_id FROM refetch_queue")}
         assert lost & self.stored <= waiting
+        assert self._marks() == before | dict.fromkeys(lost, turn.lease_id), "what it held may be stored, and nothing else"
         return turn
 
     @rule(turn=dead_leases, kind=st.sampled_from(KINDS), pictures=PICTURES)
@@ -263,10 +274,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The steward is killed; the next one takes its claim and its leases over."""
         self.process += 1
+        before, held = self._marks(), dict(self.ledger.connection.execute("SELECT image_id, lease_id FROM lent"))
         owner.take(self.ledger, "download", owner.Process("here", self.process, f"boot/{self.process}"), self.now)
         self.ledger.connection.execute("UPDATE runs SET heartbeat_at = 0, host = 'elsewhere'")
         with self.ledger.transaction() as db:
             lending.take_back(db, lending.leases_of_others(db, self.ledger.run_id or 0))
+        assert self._marks() == before | held
         self.open = {}
 
     @rule(host=st.sampled_from(HOSTS), what=st.sampled_from(WISHES), value=st.integers(1, 3), twice=st.booleans())
@@ -372,6 +385,7 @@ class LedgerMachine(RuleBasedStateMachine):
             else:
                 assert status == ("partial" if tried else "pending") or (is_behind and status == "pending")
             assert (completed_at is not None) == (status in ("done", "failed"))
+            assert completed_at is None or 1_000_000 <= completed_at <= self.now
 
     @invariant()
     def states_are_sound(self) -> None:
@@ -474,6 +488,32 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.n_images == before or settled.n_unfolded
         return settled
 
+    def _marks(self) -> dict[int, int]:
+        """Images that may be stored already, and the dead lease under which."""
+        return dict(
+            self.ledger.connection.execute("SELECT image_id, dead_lease_id FROM image_rows WHERE dead_lease_id IS NOT NULL")
+        )
+
+    def _check_news(self, turn: Turn, outcomes: list[Outcome], settled: settling.Settled) -> None:
+        """What the host is said to have answered; documents come on top, and may bring their own verdicts."""
+        [(host_id,)] = self.ledger.connection.execute("SELECT host_id FROM host_rows WHERE host = ?", (turn.host,))
+        plain = [outcome for outcome in outcomes if outcome.unfolding is None]
+        verdicts = [outcome.verdict for outcome in plain if outcome.verdict is not None]
+        moved = [one for one in plain if one.move is not None and one.move.host != turn.host]
+        n_bad = sum(verdict.host_trouble for verdict in verdicts)
+        n_documents = len(outcomes) - len(plain)
+        news = settled.hosts.get(host_id)
+        if news is None:
+            assert not verdicts
+            assert not moved
+            assert not n_documents
+            return
+        assert (news.n_bad, news.n_silent, news.n_overload) == (n_bad, n_bad, n_bad)
+        assert 0 <= news.n_success - sum(map(_is_success, plain)) <= n_documents
+        assert news.n_ok == len(verdicts) - n_bad + len(moved) + n_documents
+        assert set(settled.hosts) == {host_id}
+        assert dict(news.troubles) == ({"timeout": n_bad} if n_bad else {})
+
     def _dump(self) -> list[tuple[object, ...]]:
         db = self.ledger.connection
         tables = (
@@ -482,6 +522,10 @@ class LedgerMachine(RuleBasedStateMachine):
             *("refetch_queue", "refetch_hosts", "refetch_failures", "former_rows"),
         )
         return [row for table in tables for row in db.execute(f"SELECT * FROM {table}")]
+
+
+def _is_success(outcome: Outcome) -> bool:
+    return outcome.verdict is not None and outcome.verdict.status is Status.SUCCESS
 
 
 def _place(image_id: int, revision: int = 0) -> tuple[str, int | None]:

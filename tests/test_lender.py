@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import giving_up, lending, pacing, refetching, settling, untried, wishes
-from d4c_images.model import Failure, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.model import Failure, Orders, Outcome, OwnCode, Report, Status, Turn, Verdict
+from d4c_images.policy import pace
 from d4c_images.policy.limits import HostTable, parse_hosts
-from d4c_images.steward.terms import Ending, Plan
+from d4c_images.steward.terms import Ending, Event, Plan, Reported
 from tests.support.properties import examples
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
@@ -296,3 +299,88 @@ def test_a_file_that_is_no_wish_holds_nobody_up(text: str) -> None:
         assert wishes.take_all(ledger, STARTED) != []
         assert not list(wishes.folder_of(ledger.path).iterdir())
         assert ledger.connection.execute("SELECT paused_at FROM hosts").fetchone() == (int(STARTED),)
+
+
+class Spaced(Simulation):
+    """Remembers how long after the last request to a group its next lane began. Each image fails twice for the time being."""
+
+    def __init__(self, asks_for_s: float = 0.0) -> None:
+        super().__init__(n_workers=2, latency_s=0.3)
+        self.distances: list[float] = []
+        self._asks_for_s, self._last_at, self._of = asks_for_s, dict[str, float](), dict[int, Turn]()
+
+    def send(self, worker: int, orders: Orders) -> None:
+        for turn in orders.turns:
+            group = turn.group or turn.host
+            is_new = (turn.host, turn.lane) not in {(one.host, one.lane) for _, one in self.under_way.values()}
+            if is_new and group in self._last_at:
+                self.distances.append(self.now - self._last_at[group])
+            self._of[turn.lease_id] = turn
+        super().send(worker, orders)
+
+    def receive(self, timeout_s: float) -> list[Event]:
+        events = super().receive(timeout_s)
+        for event in events:
+            if isinstance(event, Reported) and event.report.outcomes:
+                turn = self._of[event.report.lease_id]
+                self._last_at[turn.group or turn.host] = self.now - self._latency_s
+        return events
+
+    def _told(self, turn: Turn, outcome: Outcome, number: int) -> Report:
+        (attempt,) = (claim.attempt for claim in turn.claims if claim.image_id == outcome.image_id)
+        if attempt < 3:
+            outcome = replace(outcome, verdict=Verdict(Status.FAILED_TRANSIENT, "truncated"), blob=None)
+        return super()._told(turn, replace(outcome, interval_s=self._asks_for_s), number)
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "asks_for_s"), [(5.0, 0.0), (0.0, 5.0), (5.0, 2.0), (2.0, 5.0)],
+    ids=["by a limit", "by its answers", "by a limit above its answers", "by its answers above a limit"],
+)  # fmt: skip
+@pytest.mark.parametrize(("group", "n"), [("", 1), ('group = "calm"\n', 3)], ids=["alone", "in a group"])
+def test_between_two_lanes_an_interval_is_kept(interval_s: float, asks_for_s: float, group: str, n: int) -> None:
+    """Whoever has the next one, of whichever host: a worker keeps it only from one request of its own lane to the next."""
+    table = parse_hosts(f'[hosts."*.calm.org"]\nmin_interval_s = {interval_s}\nconnections = 1\n{group}')
+    runner = Spaced(asks_for_s)
+    with ledger_of({"a.calm.org": n, "b.calm.org": n, "c.calm.org": n}) as ledger:
+        assert run(ledger, runner, Plan(table, retry_base_s=1.0, retry_cap_s=1.0)) is Ending.DONE
+        assert counts(ledger) == {"success": 3 * n}
+    assert len(runner.distances) >= 6
+    assert min(runner.distances) >= 5.0
+    assert min(runner.distances) < 5.0 + 2.0, "and not much more"
+
+
+def test_lanes_of_a_host_without_an_interval_wait_for_none() -> None:
+    runner = Spaced()
+    with ledger_of({"a.org": 1, "b.org": 1}) as ledger:
+        assert run(ledger, runner, Plan(HostTable(), retry_base_s=1.0, retry_cap_s=1.0)) is Ending.DONE
+    assert len(runner.distances) >= 4
+    assert max(runner.distances) < 4.0
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8])
+def test_a_turn_begins_no_wider_than_its_group_is(width: int) -> None:
+    """However wide it may grow: pictures come in first."""
+    runner = Simulation(1, 0.3)
+    runner._report = lambda turn, image_id, number, took_s: runner._told(  # type: ignore[method-assign]
+        turn, Outcome(image_id, GONE, http_status=404, requests=1, elapsed_s=took_s), number
+    )  # what is no picture makes nothing wider
+    with ledger_of({"a.org": 60}) as ledger:
+        with ledger.transaction() as db:
+            pacing.save_speed(db, 1, pace.Speed(float(width)))
+        assert run(ledger, runner, Plan(parse_hosts("[default]\nconnections = 8"))) is Ending.DONE
+    first, *others = [turn for _, turn in runner.turns]
+    assert (first.connections, first.at_first) == (1, None), "it has not answered yet"
+    assert {turn.connections if turn.at_first is None else turn.at_first for turn in others if len(turn.claims) >= 8} == {width}
+    assert max(turn.connections for turn in others) == 8
+
+
+def test_a_host_that_was_in_trouble_is_made_wider_by_nobody_but_the_steward() -> None:
+    runner = Simulation(1, 0.3)
+    with ledger_of({"a.org": 40}) as ledger:
+        with ledger.transaction() as db:
+            pacing.save_speed(db, 1, pace.Speed(2.0, 0.3, STARTED - 3600))
+        assert run(ledger, runner, Plan(parse_hosts("[default]\nconnections = 8"))) is Ending.DONE
+    assert runner.turns[1][1].connections == 2
+    assert max(turn.connections for _, turn in runner.turns) > 2
+    assert {turn.at_first for _, turn in runner.turns} == {None}

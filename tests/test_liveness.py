@@ -180,3 +180,46 @@ def test_an_earlier_run_of_the_same_job_is_waited_for_while_it_lives() -> None:
     other = Waiting(lambda waited_s: holder.__setitem__(0, dataclasses.replace(holder[0], beat_at=-waited_s)))
     with pytest.raises(LedgerBusy):
         await_end(lambda: holder[0], ME, PATH, other.patience("78"))
+
+
+@pytest.mark.parametrize("every_s", [14.0, 60.0, DEAD_AFTER_S - 2 * HOLDER_POLL_S])
+def test_silences_of_one_that_lives_do_not_add_up(every_s: float) -> None:
+    """It shows itself once in a while, for hours, and is never taken for dead."""
+    holder = [held_by(dataclasses.replace(ELSEWHERE, job_id="77"))]
+
+    def beats_now_and_then(waited_s: float) -> None:
+        holder[0] = dataclasses.replace(holder[0], beat_at=waited_s // every_s)
+
+    waiting = Waiting(beats_now_and_then)
+    with pytest.raises(LedgerAwaited):
+        await_end(lambda: holder[0], ME, PATH, waiting.patience("77", over_after(waiting, HOUR)))
+    assert waiting.now >= HOUR
+
+
+def test_without_a_job_nobody_is_of_ours() -> None:
+    """Neither of two that were started by hand: who lives is respected at once."""
+    nobody = dataclasses.replace(ELSEWHERE, job_id=None)
+    beats = itertools.count(1000.0)
+    waiting = Waiting(lambda waited_s: None if waited_s < HOUR else pytest.fail("it waits for one that lives"))
+    with pytest.raises(LedgerBusy):
+        await_end(lambda: held_by(nobody, next(beats)), ME, PATH, waiting.patience(None))
+
+
+def test_a_silence_is_as_long_as_it_must_be_and_no_look_longer() -> None:
+    waiting = Waiting()
+    await_end(lambda: held_by(ELSEWHERE), ME, PATH, waiting.patience())
+    assert waiting.now == DEAD_AFTER_S
+
+
+def test_a_proc_of_other_processes_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the host in a container: the numbers there are not ours."""
+    real = Path.read_text
+
+    def of_the_host(self: Path, *args: object, **more: object) -> str:
+        text = real(self, *args, **more)  # type: ignore[arg-type]
+        return text.replace(str(os.getpid()), str(os.getpid() + 100_000), 1) if self == Path("/proc/self/stat") else text
+
+    assert lives(ME, ME) is True
+    monkeypatch.setattr(Path, "read_text", of_the_host)
+    assert lives(ME, ME) is None
+    assert this_process().started is None

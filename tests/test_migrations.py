@@ -20,7 +20,7 @@ from rich.console import Console
 
 from d4c_images.cli import main
 from d4c_images.errors import LedgerBusy, LedgerError
-from d4c_images.ledger.file import connect, migrations, owner, schema, versions
+from d4c_images.ledger.file import connect, migration_steps, migrations, owner, schema, versions
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.file.writing import open_and_own
@@ -312,7 +312,7 @@ def test_progress_of_a_migration_has_share_and_time_left(
 def test_the_statements_of_all_tables_are_those_of_the_schema() -> None:
     """What a migration creates for a table, its indexes and first rows too, is all that a new ledger gets for it."""
     tables = [name.partition(" ")[2] for name in versions.SHAPES[schema.SCHEMA_VERSION] if name.startswith("table ")]
-    found = [statement for table in tables for statement in migrations._statements_of(table)]
+    found = [statement for table in tables for statement in migration_steps._statements_of(table)]
     assert sorted(found) == sorted(schema.statements(schema.TABLES))
 
 

@@ -15,11 +15,11 @@ from d4c_images.policy.next_step import (
     Again,
     Fail,
     Follow,
+    NextStep,
     Question,
     ReadDocument,
     Recourse,
     Served,
-    Step,
     after_failure,
     after_reply,
     is_moved_to_https,
@@ -69,7 +69,7 @@ def answer(code: int, body: bytes = b"", *, url: str = URL, to: str | None = Non
     )
 
 
-def named(step: Step) -> object:
+def named(step: NextStep) -> object:
     """The step, with no more of a verdict than its type of error."""
     match step:
         case ReadDocument():

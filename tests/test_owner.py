@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -246,4 +246,103 @@ def test_time_goes_on_in_a_ledger_whose_clock_was_set_back(path: Path, step_s: f
     assert times == [(100_000, 100_060, 100_060), (100_060, 100_061, 100_061)]
     owner.take(ledger, "download", owner.this_process(), 200_000.0)
     assert ledger.lead_s == 0
+    ledger.close()
+
+
+def test_a_sign_of_life_is_that_of_the_run_that_gives_it_and_of_no_other(path: Path) -> None:
+    ledger = connect.open_ledger(path)
+    for number in range(3):
+        owner.take(ledger, "download", owner.Process("node17", number, f"boot-{number}/1/1", "812"), 1000.0, dead=DEAD[number])
+    ledger.n_done = 7
+    owner.beat(ledger, 1100.0)
+    rows = "SELECT heartbeat_at, n_done, ended_at FROM runs ORDER BY run_id"
+    assert ledger.connection.execute(rows).fetchall() == [(1000, 0, 1000), (1000, 0, 1000), (1100, 7, None)]
+    with ledger.transaction():
+        owner.sign(ledger, 1100.0)
+    assert ledger.connection.execute(rows).fetchall()[2] == (1101, 7, None), "it changes, whatever the clock says"
+    ledger.close()
+
+
+def test_given_back_is_the_run_that_gives_it_back_and_no_other(path: Path) -> None:
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "init", DEAD[1] or owner.this_process(), 1000.0)
+    ledger.n_done = 3
+    owner.give_back(ledger, "ended", 1005.0)
+    owner.take(ledger, "download", owner.this_process(), 1010.0)
+    ledger.n_done = 4
+    owner.give_back(ledger, "time is up", 1020.0)
+    rows = ledger.connection.execute("SELECT ended_at, ending, n_done FROM runs ORDER BY run_id").fetchall()
+    assert rows == [(1005, "ended", 3), (1020, "time is up", 4)]
+    assert owner.holder(ledger) is None
+    ledger.close()
+
+
+def test_a_heart_beats_when_it_is_time_and_not_before(path: Path) -> None:
+    ledger, now = connect.open_ledger(path), [1000.0]
+    owner.take(ledger, "download", owner.this_process(), now[0])
+    heart, beats = owner.Heart(ledger, lambda: now[0]), []
+    for now[0] in (1014.9, 1015.0, 1015.1, 1029.9, 1030.0):
+        beats.append(heart.beat_if_due())
+    assert beats == [False, True, False, False, True]
+    assert ledger.connection.execute("SELECT heartbeat_at FROM runs").fetchall() == [(1030,)]
+    ledger.close()
+
+
+def test_idle_runs_are_those_since_the_last_that_did_something_of_this_job_and_command(path: Path) -> None:
+    ledger = connect.open_ledger(path)
+    for command, job, n_done in (
+        ("download", "812", 0), ("download", "812", 1), ("download", "812", 0), ("init", "812", 9), ("download", "7", 9),
+        ("download", "812", 0),
+    ):  # fmt: skip
+        owner.take(ledger, command, owner.this_process(job), 1.0)
+        ledger.n_done = n_done
+        owner.give_back(ledger, "ended", 2.0)
+        ledger.n_done = 0
+    owner.take(ledger, "download", owner.this_process("812"), 3.0)
+    assert owner.idle_runs(ledger, "download", "812") == 2
+    ledger.close()
+
+
+def test_a_ledger_in_a_folder_that_is_not_there_gets_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "ledger.sqlite"
+    with pytest.raises(UsageError, match=f"cannot make the ledger {path}: there is no folder {path.parent}"):
+        connect.open_ledger(path, create=True)
+    (tmp_path / "a file").touch()
+    with pytest.raises(UsageError, match="there is no folder"):
+        connect.open_ledger(tmp_path / "a file" / "ledger.sqlite", create=True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a file"]
+    empty = tmp_path / "empty.sqlite"
+    empty.touch()
+    connect.open_ledger(empty, create=True).close()
+    connect.open_ledger(empty).close()
+
+
+def test_a_run_that_is_taken_over_has_died_and_what_is_known_of_others_stays(path: Path) -> None:
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "init", owner.this_process(), 1000.0)
+    owner.give_back(ledger, "ended", 1010.0)
+    owner.take(ledger, "download", DEAD[1] or owner.this_process(), 1020.0)
+    ledger.connection.execute("INSERT INTO runs (command, host, pid, started_at, heartbeat_at) VALUES ('check', 'x', 1, 5, 5)")
+    owner.take(ledger, "download", owner.this_process(), 1030.0, dead=DEAD[1])
+    rows = ledger.connection.execute("SELECT command, ended_at, ending FROM runs ORDER BY run_id").fetchall()
+    assert rows == [("init", 1010, "ended"), ("download", 1030, "died"), ("check", None, None), ("download", None, None)]
+    ledger.close()
+
+
+def test_who_watches_over_a_ledger_elsewhere_hears_each_sign_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Guard:
+        beats: ClassVar[list[float]] = []
+
+        def check(self) -> None: ...
+
+        def beat(self, now: float) -> None:
+            self.beats.append(now)
+
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 1000.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "guard", Guard())
+        owner.beat(ledger, 1015.0)
+        owner.beat(ledger, 1030.0)
+    assert Guard.beats == [1015.0, 1030.0]
     ledger.close()

@@ -349,3 +349,107 @@ def test_the_least_time_of_what_is_left() -> None:
     assert least_s(100, HostLimits(connections=4, bytes_per_day=864_000_000), 2.0, 5000) == 50
     assert least_s(100, HostLimits(connections=4, bytes_per_day=86_400), 2.0, 5000) == 500_000
     assert 0 < least_s(100, HostLimits(), None, 0) < 100
+
+
+# At the very boundaries
+
+
+@pytest.mark.parametrize(
+    ("width", "most", "after_it"), [(16.0, 16, 8.0), (16.0, 4, 2.0), (3.0, 16, 1.5), (1.5, 16, 1.0), (1.0, 16, 1.0)]
+)
+def test_half_of_what_the_limits_allow_and_never_less_than_one(width: float, most: int, after_it: float) -> None:
+    assert speed_after(Speed(width, 0.3), _news(OVERLOADS[0]), most, NOW) == Speed(after_it, 0.3, NOW)
+
+
+def test_a_clock_that_was_set_back_makes_no_event_last_for_ever() -> None:
+    narrowed = Speed(8.0, 0.3, NOW + 3600)
+    assert speed_after(narrowed, _news(OVERLOADS[0]), 16, NOW).width == 4
+
+
+@pytest.mark.parametrize(("n_success", "n_ok", "wider"), [(5, 10, True), (5, 11, False), (1, 1, True), (1, 2, True), (1, 3, False)])
+def test_half_of_the_answers_have_to_be_pictures(n_success: int, n_ok: int, wider: bool) -> None:
+    news = News(n_ok=n_ok, n_success=n_success, success_s=0.3 * n_success)
+    assert (speed_after(Speed(2.0, 0.3), news, 16, NOW).width > 2.0) is wider
+
+
+def test_one_trouble_among_any_number_of_pictures_leaves_the_width_as_it_is() -> None:
+    news = pictures(100, 0.3)
+    news.trouble(BUSY)
+    assert speed_after(Speed(2.0, 0.3), news, 16, NOW) == Speed(2.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("usual_s", "took_s", "wider"), [(0.3, 0.649, True), (0.3, 0.651, False), (0.001, 0.05, True), (0.001, 0.06, False)]
+)
+def test_what_is_slower_than_usual(usual_s: float, took_s: float, wider: bool) -> None:
+    assert (speed_after(Speed(2.0, usual_s), pictures(2, took_s), 16, NOW).width > 2.0) is wider
+
+
+def test_the_usual_follows_what_is_faster_soon_and_what_is_slower_late() -> None:
+    assert speed_after(Speed(2.0, 0.8), pictures(2, 0.4), 16, NOW).latency_s == pytest.approx(0.7)
+    assert speed_after(Speed(2.0, 0.4), pictures(2, 0.72), 16, NOW).latency_s == pytest.approx(0.41)
+
+
+@pytest.mark.parametrize(("n", "after_it"), [(1, 4.25), (2, 4.5), (4, 5.0), (400, 5.0)])
+def test_once_narrowed_it_grows_by_a_share_of_one_for_each_picture(n: int, after_it: float) -> None:
+    assert speed_after(Speed(4.0, 0.3, NOW - 100), pictures(n, 0.3), 16, NOW).width == pytest.approx(after_it)
+
+
+@pytest.mark.parametrize(("n", "after_it"), [(1, 5.0), (3, 7.0), (4, 8.0), (400, 8.0)])
+def test_before_it_was_ever_narrowed_it_grows_by_one_for_each_picture_up_to_twice_as_much(n: int, after_it: float) -> None:
+    assert speed_after(Speed(4.0, 0.3), pictures(n, 0.3), 16, NOW).width == after_it
+
+
+def test_a_wait_that_a_host_has_named_needs_no_probe_and_one_that_we_have_set_does() -> None:
+    assert allowed(HostPace(blocked_until=NOW), NOW) is None
+    assert allowed(HostPace(blocked_until=NOW), NOW - 0.001) == 0
+    assert allowed(HostPace(blocked_until=NOW, block_level=1), NOW) == 1
+    assert allowed(HostPace(blocked_until=NOW, block_level=1), NOW - 0.001) == 0
+
+
+@pytest.mark.parametrize(("retry_after_s", "level"), [(59.9, 1), (60.0, 0), (60.1, 0)])
+def test_a_wait_takes_the_place_of_a_block_where_it_is_as_long(retry_after_s: float, level: int) -> None:
+    pace = after(FRESH, n_bad=10, retry_after_s=retry_after_s)
+    assert (pace.block_level, pace.blocked_until) == (level, NOW + max(60.0, retry_after_s))
+
+
+def test_a_wait_that_still_holds_is_not_ended_by_a_good_answer() -> None:
+    held = after(FRESH, n_ok=1, retry_after_s=600)
+    assert after(held, n_ok=50, now=NOW + 599.9).blocked_until == NOW + 600
+    assert after(held, n_ok=1, now=NOW + 600).blocked_until is None
+
+
+def test_a_wait_that_ends_at_the_same_moment_is_no_new_one() -> None:
+    held = after(FRESH, n_ok=1, retry_after_s=600)
+    again = held_back(held, 590, NOW + 10, "b.example.org")
+    assert again == held
+    assert held_back(held, 590.5, NOW + 10, "b.example.org").blocked_why == "b.example.org asked for 590 s"
+
+
+def test_a_window_of_answers_is_kept_whole_and_fades_beyond_it() -> None:
+    assert after(FRESH, n_ok=100).recent_ok == 100
+    assert after(FRESH, n_ok=101).recent_ok == 50.5
+    pace = after(FRESH, n_ok=90, n_bad=20)
+    assert (pace.recent_ok, pace.recent_bad) == (45, 10)
+
+
+@pytest.mark.parametrize("failure", [BUSY, *OVERLOADS])
+def test_what_makes_trouble_an_overload(failure: Failure) -> None:
+    news = _news(failure)
+    assert (news.n_bad, news.n_overload) == (1, int(failure is not BUSY))
+    assert news.is_reachable
+    assert news.has_answer == (failure.code != OwnCode.TIMEOUT)
+
+
+def test_a_host_that_is_not_there_is_overloaded_and_has_not_answered() -> None:
+    news = _news(Failure(Verdict(Status.FAILED_TRANSIENT, "connect", host_trouble=True, unreachable=True), OwnCode.CONNECT, 0))
+    assert (news.n_overload, news.n_unreachable, news.is_reachable, news.has_answer) == (1, 1, False, False)
+    news.trouble(BUSY)
+    assert (news.is_reachable, news.has_answer) == (True, True)
+
+
+def test_addresses_that_nobody_may_ask_say_that_there_is_nothing_to_be_careful_about() -> None:
+    assert News(n_unasked=1).has_answer
+    assert not News(n_unasked=1).is_reachable
+    assert not News(n_unasked=1, n_bad=1, n_unreachable=1).has_answer
+    assert not News().has_answer

@@ -48,7 +48,7 @@ ALLOWED = {
     "ledger.questions.tables.SMALL.hosts": ("SCAN host_rows", "the table is by host; streamed"),
     "ledger.questions.tables.SMALL.images_by_status": ("SCAN tallies", "once by a command, over counters by host"),
     "ledger.questions.tables.SMALL.non_image_answers": ("SCAN tallies", "once by a command, over counters by host"),
-    "ledger.queue.expand_documents.NAMED_IMAGES": ("SORT for ORDER BY", "what one document names; bounded when it is read"),
+    "ledger.queue.record_links.NAMED_IMAGES": ("SORT for ORDER BY", "what one document names; bounded when it is read"),
     # What waits to be counted for records is little, and gone with the next pieces.
     "ledger.queue.deferred.ALL_CHANGES": ("SCAN record_changes", "what waits at one moment"),
     "ledger.queue.deferred.CHANGES": ("SCAN record_changes", "what waits at one moment, with a LIMIT"),

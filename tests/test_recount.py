@@ -598,3 +598,26 @@ def test_progress_of_a_roll_up_tells_of_records_and_then_of_images(tmp_path: Pat
     assert [one.records for one in seen] == sorted(one.records for one in seen)
     assert (seen[-1].records, seen[-1].total, seen[-1].images, seen[-1].n_images) == (15, 15, 24, 24)
     assert any(0 < one.images < one.n_images for one in seen)
+
+
+@pytest.mark.parametrize(("known", "kept"), [(1_700_000_000, 1_700_000_000), (None, 1_600_000_002)])
+def test_a_record_that_is_mended_has_a_date_exactly_where_it_is_done(tmp_path: Path, known: int | None, kept: int) -> None:
+    """The one that it has, or that of the last attempt at its images."""
+    make = Maker(tmp_path / "ledger")
+    for gbif_id, states in ((1, (1, 1)), (2, (1, 0)), (3, (2, 1))):
+        ids = [make.image(gbif_id, image_no, state, 1) for image_no, state in enumerate(states)]
+        make.record(gbif_id, ids[0], len(ids))
+    ledger = make.done()
+    db = ledger.connection
+    db.execute("UPDATE image_rows SET last_attempt_at = 1600000000 + gbif_id WHERE last_attempt_at IS NOT NULL")
+    db.execute("UPDATE image_rows SET last_attempt_at = 1600000002 WHERE gbif_id = 1 AND image_no = 1")
+    finalize(ledger, lambda progress: None)
+    before = dict(db.execute("SELECT gbif_id, status FROM gbif_ids"))
+    assert before[1] == "done"
+    assert before[2] == "partial"
+    db.execute("UPDATE gbif_ids SET n_success = n_success + 7, completed_at = ?", (known,))
+    assert finalize(ledger, lambda progress: None).corrected == 3
+    dates = dict(db.execute("SELECT gbif_id, completed_at FROM gbif_ids"))
+    assert dates[1] == kept
+    assert dates[2] is None
+    assert dict(db.execute("SELECT gbif_id, status FROM gbif_ids")) == before

@@ -24,7 +24,7 @@ from tests.support.sweep import thinned
 from tools import generate_docs, keep_ledger
 
 WHAT_TO_DO = """the schema is not the one that ledger/file/versions.py has for this version. If that version is released: raise
-SCHEMA_VERSION in schema.py and add a migration to migrations.py. Then: python -m tools.keep_ledger (--unreleased, if
+SCHEMA_VERSION in schema.py and add a migration to version_changes.py. Then: python -m tools.keep_ledger (--unreleased, if
 the version is in no release yet)"""
 
 # Every command that opens a ledger, in each of its ways.

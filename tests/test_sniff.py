@@ -269,3 +269,12 @@ def test_older_encodings_read_as_text() -> None:
 
 def test_a_body_without_a_byte_is_empty() -> None:
     assert look(b"").kind is Kind.EMPTY
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*"])
+def test_canons_mark_makes_a_tiff_a_raw_file_and_nothing_else_one(start: bytes) -> None:
+    """Other files may have the two letters at the same place."""
+    assert look(start + b"\x10\0\0\0CR\x02\0" + bytes(100)).extension == "cr2"
+    for other in (b"IIRO", b"IIRS", b"II+\0", b"MM\0+", start[:2] + b"U\0", start[:2] + b"\0\0"):
+        assert look(other + b"\x10\0\0\0CR\x02\0" + bytes(100)).media_type != "image/x-canon-cr2", other
+    assert look(start + b"\x10\0\0\0CX\x02\0" + bytes(100)).media_type == "image/tiff"

@@ -16,7 +16,7 @@ from d4c_images.errors import StoreError
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Partial, Place, Store, reading
 from d4c_images.stores import partial as system
-from d4c_images.stores.local import LocalStore
+from d4c_images.stores.local import LocalStore, sweep_part
 from d4c_images.stores.pack import PackSettings, open_store
 
 BODY = b"not an image, but bytes are bytes" * 1000
@@ -392,3 +392,152 @@ def test_a_replaced_file_goes_only_after_the_new_one_is_durable(tmp_path: Path, 
     assert seen == [True] * len(seen)
     assert seen
     store.close()
+
+
+# What a store leaves alone
+
+
+def test_a_put_that_may_not_replace_leaves_every_other_file_of_the_image(store: Store, tmp_path: Path) -> None:
+    """An image that nobody has held before has no leftovers: what wears its name is somebody else's, or of an older collection."""
+    others = ["1234567890-00.png", "1234567890-00.jpg.txt", "1234567890-01.jpg", "1234567890-00-r1.jpg"]
+    for name in others:
+        left_behind(tmp_path, f"123/456/{name}", b"theirs")
+    (place,) = put(store, Keep(written(store), "jpg"))
+    assert files(tmp_path) == sorted([place.path, *(f"123/456/{name}" for name in others)])
+    assert all((tmp_path / "123/456" / name).read_bytes() == b"theirs" for name in others)
+
+
+def test_a_put_that_may_replace_leaves_other_images_and_other_revisions(store: Store, tmp_path: Path) -> None:
+    mine, others = "1234567890-00.png", ["1234567890-00-r1.jpg", "1234567890-001.jpg", "1234567890-01.jpg", ".1234567890-00.x"]
+    for name in (mine, *others):
+        left_behind(tmp_path, f"123/456/{name}", b"theirs")
+    late = written(store, lease_id=9)
+    (place,) = put(store, Keep(written(store), "jpg", may_replace=True))
+    kept = [str(late.path.relative_to(tmp_path)), place.path, *(f"123/456/{name}" for name in others)]
+    assert files(tmp_path) == sorted(kept)
+
+
+def test_a_put_that_was_too_late_removes_nothing(store: Store, tmp_path: Path) -> None:
+    """Whoever has taken its body away has put a file there, or will."""
+    left_behind(tmp_path, "123/456/1234567890-00.png", b"theirs")
+    partial = written(store)
+    store.clear_partials(1234567890, 0)
+    assert store.put([Keep(partial, "jpg", may_replace=True)]) == [None]
+    assert files(tmp_path) == ["123/456/1234567890-00.png"]
+
+
+def test_hidden_files_of_others_are_no_leftovers(store: Store, tmp_path: Path) -> None:
+    """Nor are those of other images, whose names begin alike."""
+    mine = written(store)
+    folder = mine.path.parent
+    stem = "1234567890-00"
+    others = [f".{stem}.x", f".{stem}.8.part.bak", f".{stem}1.8.part", f".{stem}-r1.8.part", f"{stem}.8.part"]
+    for name in others:
+        (folder / name).write_bytes(b"theirs")
+    store.clear_partials(1234567890, 0)
+    assert files(folder) == sorted(others)
+    written(store).abort()
+    assert files(folder) == sorted(others)
+
+
+def test_an_aborted_body_takes_nothing_along_that_it_has_not_written(store: Store, tmp_path: Path) -> None:
+    """A body under the same lease that somebody else has written, before this one has begun its file."""
+    other = written(store)
+    store.begin(1234567890, 0, 7).abort()
+    assert other.path.read_bytes() == BODY
+
+
+def test_what_is_found_of_an_image_is_that_image_and_that_revision(store: Store, tmp_path: Path) -> None:
+    for name in ("00.jpg", "00.png", "00-r1.jpg", "00-r10.jpg", "001.jpg", "0.jpg"):
+        left_behind(tmp_path, f"123/456/1234567890-{name}")
+    left_behind(tmp_path, "123/456/.1234567890-00.7.part")
+    names = {revision: store.find(1234567890, 0, revision) for revision in (0, 1, 10, 2)}
+    assert names == {
+        0: ["123/456/1234567890-00.jpg", "123/456/1234567890-00.png"],
+        1: ["123/456/1234567890-00-r1.jpg"],
+        10: ["123/456/1234567890-00-r10.jpg"],
+        2: [],
+    }
+
+
+def test_an_image_is_held_only_with_every_byte_of_it(store: Store) -> None:
+    (place,) = put(store, Keep(written(store), "jpg"))
+    assert store.holds(place, len(BODY))
+    assert not store.holds(place, len(BODY) + 1)
+    assert not store.holds(place, len(BODY) - 1)
+    assert not store.holds(Place("123/456/other.jpg", place.offset), len(BODY))
+
+
+def test_a_revision_is_put_beside_the_bytes_before_it(store: Store, tmp_path: Path) -> None:
+    (first,) = put(store, Keep(written(store), "jpg"))
+    partial = store.begin(1234567890, 0, 8, 1)
+    partial.write(b"changed")
+    (second,) = put(store, Keep(partial, "jpg", may_replace=True))
+    assert body_at(tmp_path, first) == BODY
+    assert body_at(tmp_path, second, 7) == b"changed"
+
+
+@pytest.mark.parametrize("size", [2, 511, 512, 513, 64 * 1024, 64 * 1024 + 1])
+def test_bodies_of_every_size_follow_each_other_and_each_is_whole(store: Store, tmp_path: Path, size: int) -> None:
+    bodies = [bytes([number]) * (size + number - 1) for number in (0, 1, 2)]
+    places = put(store, *(Keep(written(store, image_no=n, body=body), "jpg") for n, body in enumerate(bodies)))
+    assert [body_at(tmp_path, place, len(body)) for place, body in zip(places, bodies, strict=True)] == bodies
+    assert [store.holds(place, len(body)) for place, body in zip(places, bodies, strict=True)] == [True] * 3
+
+
+def test_who_may_be_stopped_is_asked_before_it_makes_a_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever clears what a worker has left cannot clear what it would make later."""
+    monkeypatch.setattr(system, "_guard", None)
+    asked: list[list[str]] = []
+
+    def check() -> None:
+        asked.append(files(tmp_path))
+        if len(asked) > 1:
+            raise SystemExit("nobody needs us any more")
+
+    system.guard(check)
+    partial = written(store)
+    assert asked == [[]], "before its file is there, and once"
+    with pytest.raises(SystemExit):
+        written(store, image_no=1)
+    assert files(tmp_path) == [str(partial.path.relative_to(tmp_path))]
+
+
+def test_more_folders_than_are_remembered_cost_time_and_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d4c_images.stores.local.KNOWN_FOLDERS", 2)
+    store = LocalStore(tmp_path)
+    for number in range(10):
+        (place,) = put(store, Keep(written(store, 1000000000 + number * 1_000_000), "jpg"))
+        assert body_at(tmp_path, place) == BODY
+    assert len(store._durable) <= 3
+    store.close()
+
+
+def test_what_is_swept_of_a_dead_lease_is_its_body_and_no_other(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    mine, others = written(store, lease_id=7), [written(store, lease_id=8), written(store, image_no=1, lease_id=7)]
+    sweep_part(tmp_path, system.ImageNumbers(1234567890, 0), 7)
+    assert files(tmp_path) == sorted(str(one.path.relative_to(tmp_path)) for one in others)
+    assert not mine.path.exists()
+    sweep_part(tmp_path, system.ImageNumbers(1234567890, 0), 7)
+    sweep_part(tmp_path, system.ImageNumbers(999, 0), 7)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"longer than what takes its place", bytes(200_000)], ids=["nothing", "a small body", "a large one"]
+)
+@pytest.mark.parametrize("is_flushed", [True, False])
+def test_what_takes_the_place_of_a_body_is_all_that_is_kept(store: Store, tmp_path: Path, before: bytes, is_flushed: bool) -> None:
+    """Not a byte of the body before is left, in the file or behind it."""
+    partial = store.begin(1234567890, 0, 7)
+    if before:
+        partial.write(before)
+    if is_flushed:
+        partial.flush()
+    partial.rewrite(b"smaller")
+    partial.flush()
+    assert partial.path.read_bytes() == b"smaller"
+    (place,) = put(store, Keep(partial, "jpg"))
+    assert store.holds(place, 7)
+    assert body_at(tmp_path, place, 7) == b"smaller"

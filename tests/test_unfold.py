@@ -15,7 +15,7 @@ from d4c_images.identity import identify
 from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
-from d4c_images.ledger.queue import expand_documents, lending, settling
+from d4c_images.ledger.queue import expand_documents, lending, record_links, settling
 from d4c_images.ledger.queue.requeue import requeue_failed
 from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Failure, Image, Outcome, Report, Status, Turn, Unfolding, Verdict
@@ -227,7 +227,7 @@ def test_a_record_that_comes_later_shows_all_pictures(path: Path) -> None:
     ledger = dump(path)
     with closing(open_ledger(path)) as opened:
         with opened.transaction() as db:
-            expand_documents.leave_links(db, 1, -1, 10)
+            record_links.leave_links(db, 1, -1, 10)
         catch_up(opened)
     assert dump(path) == ledger, "doing it again changes nothing"
     check_sound(path)
@@ -406,7 +406,7 @@ def test_a_locked_ledger_takes_no_part_of_a_document(path: Path, monkeypatch: py
 
     with steward(path) as run:
         turn, before = run.lend(M), dump(path)
-        monkeypatch.setattr(expand_documents._Linking, "write", fails)
+        monkeypatch.setattr(record_links.Linking, "write", fails)
         with pytest.raises(LedgerError):
             run._settle(turn, Outcome(1, unfolding=manifest("a", "b"), http_status=200))
         monkeypatch.undo()

@@ -1,6 +1,6 @@
 """Writes down the schema's current version: the digests in ledger/file/versions.py, and a small ledger of it in tests/ledgers/.
 
-Whoever changes the schema raises `schema.SCHEMA_VERSION`, adds a migration to ledger/file/migrations.py, then runs
+Whoever changes the schema raises `schema.SCHEMA_VERSION`, adds a migration to ledger/file/version_changes.py, then runs
 `python -m tools.keep_ledger`. What stands there of a version is never changed, since ledgers in the world have it; only while a
 version is not released yet may `--unreleased` write it anew.
 """

@@ -35,24 +35,25 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 def run(args: argparse.Namespace, settings: Settings) -> int:
     from rich.console import Console
 
-    from d4c_images.collection import check as checking
+    from d4c_images.collection.check import CheckOptions, check
+    from d4c_images.collection.findings import CheckProgress
     from d4c_images.ledger.file.reader import open_reader
     from d4c_images.report.check_progress import CheckProgressView
     from d4c_images.report.render import show_check
 
-    options = checking.CheckOptions(args.sha256, args.full, args.ledger_only, args.restart)
+    options = CheckOptions(args.sha256, args.full, args.ledger_only, args.restart)
     if args.ledger_only and args.sha256:
         raise UsageError("--ledger-only looks at no file, and --sha256 reads them all: give one of them")
     stop = session.Stop()
     live = session.wants_progress(args, sys.stderr)
     with stop.listening(), open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:
 
-        def show(progress: checking.CheckProgress) -> None:
+        def show(progress: CheckProgress) -> None:
             view.show(progress)
             if stop():
                 raise Stopped("a signal came: the check has stopped; run the same command again, and it goes on from here")
 
-        report = checking.check(ledger, args.root, options, show, session.say)
+        report = check(ledger, args.root, options, show, session.say)
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:

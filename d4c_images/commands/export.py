@@ -50,7 +50,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
-    from d4c_images.collection.check import CheckProgress
+    from d4c_images.collection.findings import CheckProgress
     from d4c_images.export import files
     from d4c_images.ledger.file.reader import open_reader
     from d4c_images.ledger.questions import collection_list, tables

@@ -198,7 +198,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first: bool) -> None:
-    from d4c_images.collection.check import CheckProgress
+    from d4c_images.collection.findings import CheckProgress
 
     if is_first and progress.records_before is not None:
         before = f"{progress.records_before:,} records and {progress.images_before:,} images"

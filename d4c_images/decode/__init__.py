@@ -1,6 +1,7 @@
 """Opens stored bytes and says what they are, reading every picture in them to its end, in little memory. Judges no image's fate.
 
 `decoder`  the way in: checks a file, makes a smaller one of it
+`picture_reader`, `reduce`   how it does the one and the other, within `bounds`
 `memory_cost`     how much memory a decode takes
 `memory_budget`   how much there is, for all that is decoded at once
 `samples`  what a picture's numbers mean, and whether a smaller one can be made of them
@@ -12,8 +13,10 @@
 `tiff_read`   all pictures of a TIFF; `tiff_pages` finds them, `tiff_data`, `tiff_codes` and `tiff_fax` check their data
 """
 
-from d4c_images.decode.decoder import Decoder, Reduced, TakesLong, TooLarge
+from d4c_images.decode.bounds import TakesLong, TooLarge
+from d4c_images.decode.decoder import Decoder
 from d4c_images.decode.downscale import original_sha256_of
+from d4c_images.decode.reduce import Reduced
 from d4c_images.decode.samples import NotReduced
 
 __all__ = ["Decoder", "NotReduced", "Reduced", "TakesLong", "TooLarge", "original_sha256_of"]

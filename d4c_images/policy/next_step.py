@@ -1,6 +1,6 @@
 """What a worker does next with an image, given what it asked and what came back. Pure: asks nobody, changes nothing.
 
-`after_reply` chooses a `Step`; `after_failure` says what becomes of an image if one of its candidates has failed. `attempts` acts
+`after_reply` chooses a `NextStep`; `after_failure` says what becomes of an image if a candidate has failed. `attempts` acts
 on both.
 """
 
@@ -76,7 +76,7 @@ class Fail:
     code: int  # HTTP status or an OwnCode
 
 
-Step = Again | Served | Follow | ReadDocument | Fail
+NextStep = Again | Served | Follow | ReadDocument | Fail
 
 
 class Recourse(Enum):
@@ -87,7 +87,7 @@ class Recourse(Enum):
     GIVE_UP = "the attempt has failed"
 
 
-def after_reply(asked: Question, reply: Reply, policy: CodePolicy, now: float) -> Step:
+def after_reply(asked: Question, reply: Reply, policy: CodePolicy, now: float) -> NextStep:
     """`now` is unix time, for a Retry-After with a date. A server that redirects too often has failed by that."""
     if asked.starts_over:
         return Again.FROM_THE_START

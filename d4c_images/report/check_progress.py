@@ -14,7 +14,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from d4c_images.collection.check import CheckProgress
+from d4c_images.collection.findings import CheckProgress
 from d4c_images.durations import show_span
 
 LOG_EVERY_S = 30.0

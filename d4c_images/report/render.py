@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from d4c_images.collection.check import FINDINGS_SHOWN, CheckReport
+from d4c_images.collection.findings import FINDINGS_SHOWN, CheckReport
 from d4c_images.durations import show_size, show_span
 from d4c_images.errors import printable
 from d4c_images.ledger.questions.from_counters import ImageCounts

@@ -5,8 +5,9 @@ blocks of lines (`Source.blocks`, sorted out by `media.Sieve`), since it has up 
 (`Source.records`, made out by `media_table.MediaReader`), since it may be written in any way.
 """
 
-from d4c_images.sources.archive import Source, open_labels, open_media, open_source
+from d4c_images.sources.archive import open_labels, open_media, open_source
 from d4c_images.sources.formats import path_of
 from d4c_images.sources.lines import Block
+from d4c_images.sources.source import Source
 
 __all__ = ["Block", "Source", "open_labels", "open_media", "open_source", "path_of"]

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from d4c_images.errors import SourceError
 from d4c_images.identity import split_cell
-from d4c_images.sources.archive import Source, open_media
+from d4c_images.sources.archive import open_media
 from d4c_images.sources.header import MAX_HEADER_BYTES
 from d4c_images.sources.layout import LINK_TERMS, term
 from d4c_images.sources.media import reason_of_kind
 from d4c_images.sources.media_table import MediaReader
+from d4c_images.sources.source import Source
 
 MAX_CELL_CHARACTERS = 1 << 20
 URL_COLUMNS = ("accessuri", "identifier", *LINK_TERMS[1:], "url")

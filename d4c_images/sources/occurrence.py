@@ -10,11 +10,11 @@ from operator import itemgetter
 from typing import Any
 
 from d4c_images.model import Labels, OwnCells, RejectReason, SharedCells, TaxonCells
-from d4c_images.sources.archive import Source
 from d4c_images.sources.layout import term
 from d4c_images.sources.media import BROKEN_UTF8, CUT_MARK, gbif_id_of
 from d4c_images.sources.media_table import name_of
 from d4c_images.sources.rows import Record
+from d4c_images.sources.source import Source
 
 RECORDS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20

@@ -200,7 +200,7 @@ class Attempts:
             None if stored is None or attempt.is_lost else stored.received_sha256,
         )
 
-    def _act(self, attempt: Attempt, step: next_step.Step, reply: Reply) -> None:
+    def _act(self, attempt: Attempt, step: next_step.NextStep, reply: Reply) -> None:
         match step:
             case next_step.Served():
                 self._has_picture(attempt, step, reply)

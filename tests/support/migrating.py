@@ -9,7 +9,7 @@ import sys
 
 from d4c_images.cli import main
 from d4c_images.ledger.file import migrations, schema, versions
-from d4c_images.ledger.file.migrations import Migration, NewColumn, Script, Tables, Walk
+from d4c_images.ledger.file.migration_steps import Migration, NewColumn, Script, Tables, Walk
 from tools import keep_ledger
 
 CHUNK_ROWS = 5

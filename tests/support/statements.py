@@ -28,7 +28,7 @@ HAS_A_PLAN = re.compile(r"\s*(SELECT|WITH|VALUES|INSERT|REPLACE|UPDATE|DELETE)\b
 TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(ORARY)?\s+(TABLE|VIEW)\b")
 ASKS = {"execute", "executemany", "executescript", "rows", "table", "stream", "frame"}  # methods whose first argument is SQL
 NO_SQL = {"report/render.py", "report/frames.py"}  # `table` and `rows` of rich; what people ask in notebooks
-SCRIPTS = {"ledger.file.schema", "ledger.file.views", "ledger.file.migrations"}  # many definitions in one string
+SCRIPTS = {"ledger.file.schema", "ledger.file.views", "ledger.file.version_changes"}  # many definitions in one string
 
 # By function: what it puts together from its arguments. Only what SQLite can prepare as it stands.
 ASSEMBLED: dict[str, tuple[str, ...]] = {
@@ -40,17 +40,17 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
     ),
     "ledger.file.connect._create": (),  # definitions of schema.py and views.py, one by one
     "ledger.file.connect._drop_statistics": ("DROP TABLE sqlite_stat1", "DROP TABLE sqlite_stat4"),
-    "ledger.file.migrations.Walk.span": (),  # of a migration that there is not yet; tests/test_migrations.py counts its steps
-    "ledger.file.migrations.Walk.chunk_end": (),
-    "ledger.file.migrations.Walk.count": (),  # up to a LIMIT
-    "ledger.file.migrations.Walk.run": (),
+    "ledger.file.migration_steps.Walk.span": (),  # of a migration that there is not yet; tests/test_migrations.py counts its steps
+    "ledger.file.migration_steps.Walk.chunk_end": (),
+    "ledger.file.migration_steps.Walk.count": (),  # up to a LIMIT
+    "ledger.file.migration_steps.Walk.run": (),
     "ledger.file.migrations._is_done_at_once": (),
     "ledger.admission.labels._numbered": (),  # the two constants for taxa and for what is shared
     "ledger.file.migrations._Work.begin": (),  # DROP VIEW of each view of ours
     "ledger.file.migrations._Work._walk": (),  # what the two of `Walk` give
     "ledger.file.migrations._Work._end": (),  # definitions of views.py
-    "ledger.file.migrations._change": (),  # new columns, and the scripts of migrations: once for each ledger
-    "ledger.file.migrations._create": (),  # definitions of schema.py
+    "ledger.file.migration_steps.change": (),  # new columns, and the scripts of migrations: once for each ledger
+    "ledger.file.migration_steps.create": (),  # definitions of schema.py
     "ledger.file.migrations._size_bytes": ("PRAGMA page_count", "PRAGMA page_size"),
     "ledger.questions.overview.ends": (overview.HOST_ENDS, overview.HOST_ENDS + overview.IS_NAMED),
     "ledger.admission.bulk.insert": (),  # the constants that end with VALUES, with their values

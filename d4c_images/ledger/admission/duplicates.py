@@ -21,7 +21,7 @@ from d4c_images.ledger.admission.bulk import Floats
 from d4c_images.ledger.admission.chunk import Numbers, Stated
 from d4c_images.ledger.admission.keys import KeyIndex
 from d4c_images.ledger.admission.records import Effect
-from d4c_images.ledger.queue import expand_documents, untried
+from d4c_images.ledger.queue import record_links, untried
 from d4c_images.ledger.queue.requeue import REQUEUE
 from d4c_images.ledger.rows import variants
 from d4c_images.ledger.rows.lent import STATUS
@@ -394,7 +394,7 @@ def repeated_links(
     in_ledger = _links(db, others)
     in_group = {(group.gbif_id(first), int(image_ids[first])): first for first in matches.earlier.values()}
     fills, own_fills = [], []
-    behind = expand_documents.Behind(db, {image_id for _, image_id in others})
+    behind = record_links.Behind(db, {image_id for _, image_id in others})
     for at, gbif_id, image_id, says_something in zip(positions, gbif_ids, ids, has_texts, strict=True):
         image = matches.stored.get(at)
         pair = (gbif_id, image_id)
@@ -455,7 +455,7 @@ def note_picture_links(db: sqlite3.Connection, group: RowGroup, matches: Matches
     if stored and db.execute(ARE_THERE_PICTURE_LINKS).fetchone()[0]:
         by_itself = [(group.gbif_id(at), stored[at].image_id) for at in sorted(by_own_key)]
         newcomers += [pair for pair in by_itself if db.execute(DROP_PICTURE_LINK, pair).rowcount]
-    expand_documents.note_newcomers(db, newcomers)
+    record_links.note_newcomers(db, newcomers)
 
 
 def _fill(group: RowGroup, first: int, at: int) -> None:

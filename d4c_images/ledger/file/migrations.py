@@ -1,4 +1,4 @@
-"""Brings an older ledger to the current version: what each version changed, and how that is done to 10^8 rows. Asks nothing else.
+"""Brings an older ledger to the current version: backup, steps, and going on after a kill. Decides no step (`version_changes`).
 
 A migration is a list of steps. Most are statements of no length: new tables, new columns. If all steps are such, or change no more
 rows than one chunk has, one transaction does everything, `user_version` included: the ledger is of one version or of the other.
@@ -11,10 +11,9 @@ other people half of each version.
 
 from __future__ import annotations
 
-import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import dropwhile
@@ -26,137 +25,12 @@ from d4c_images.errors import LedgerError, Stopped, printable
 from d4c_images.ledger.file import backup, identify, owner, schema, versions, views
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.file.identify import FoundLedger
+from d4c_images.ledger.file.migration_steps import TABLE_NAMES, MigrationStep, Tables, Walk, change, create
+from d4c_images.ledger.file.version_changes import MIGRATIONS
 
 AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that was asked for something else
 RESERVE_BYTES = 256 << 20  # of rows that change, for the log; less for a ledger that is smaller
 LITTLE_BYTES = 1 << 20  # what new tables and views take
-CHUNK_ROWS = 20_000
-
-TABLE_NAMES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """New tables: created by the statements in `schema.TABLES`, with their indexes and first rows."""
-
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NewColumn:
-    """A new column, the last one of its table, with a constant default or none."""
-
-    table: str
-    definition: str
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """Any statements that take no longer for more images: DROP and RENAME of tables and columns that a `Walk` has replaced,
-    and what is filled by host."""
-
-    statements: str
-
-
-Change = Callable[[sqlite3.Connection, Mapping[str, int]], None]
-"""What one statement cannot do; with the keys `after` and `upto` of a chunk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """A change that is made to chunk after chunk of a table's rows: those with `:after < key <= :upto`."""
-
-    table: str
-    key: str  # the table's INTEGER PRIMARY KEY, or the first column of its primary key if that is an integer
-    change: str | Change  # a statement, or a function
-    then: str | None = None  # another statement for the same chunk
-    grows_by: float = 0.0  # bytes that the ledger grows by, as a share of its size
-    chunk_rows: int = CHUNK_ROWS
-
-    def span(self) -> str:
-        """The question for the first key and the last; two, since SQLite finds only a single one by the index."""
-        of = f"FROM {self.table}"
-        return f"SELECT (SELECT min({self.key}) {of}), (SELECT max({self.key}) {of})"
-
-    def chunk_end(self) -> str:
-        """The question for the last key of the chunk after a key."""
-        keys = f"SELECT {self.key} AS key FROM {self.table} WHERE {self.key} > ? ORDER BY {self.key} LIMIT ?"  # noqa: S608 - likewise
-        return f"SELECT max(key) FROM ({keys})"  # noqa: S608
-
-    def count(self) -> str:
-        """The question for the number of rows, up to a limit."""
-        return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} LIMIT ?)"  # noqa: S608
-
-    def run(self, db: sqlite3.Connection, after: int, upto: int) -> None:
-        """Change one chunk."""
-        keys = {"after": after, "upto": upto}
-        if isinstance(self.change, str):
-            db.execute(self.change, keys)
-        else:
-            self.change(db, keys)
-        if self.then is not None:
-            db.execute(self.then, keys)
-
-
-MigrationStep = Tables | NewColumn | Script | Walk
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """From the version before to this one. A step may find its work done: a table or a column that is there is left alone."""
-
-    version: int
-    steps: tuple[MigrationStep, ...]
-
-
-def _of_schema(*names: str) -> str:
-    """The statements of the schema that create these indexes and triggers."""
-    created = re.compile(rf"\s*(?:--[^\n]*\n\s*)*CREATE (?:INDEX|TRIGGER) (?:{'|'.join(names)})\b")
-    return "".join(filter(created.match, schema.statements(schema.TABLES)))
-
-
-def _take_labels_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
-    from d4c_images.ledger.admission import labels  # brings numpy, which nobody else needs who opens a ledger
-
-    labels.take_over(db, keys)
-
-
-MIGRATIONS: tuple[Migration, ...] = (
-    Migration(
-        2,
-        (
-            Tables(
-                (
-                    *("ledger_migrations", "checkpoints", "recounted_tallies"),
-                    *("record_changes", "link_changes", "follower_changes", "politeness_groups", "shut_doors", "image_totals"),
-                    *("label_rows", "label_taxa", "label_shared"),
-                    *("picture_rows", "joined_images"),
-                )
-            ),
-            # Sums over hosts, and the documents of an init that was killed before its end: rows that are few beside the images.
-            Script(
-                """
-                INSERT INTO image_totals (status, error_type, n, n_final, size_bytes)
-                SELECT status, error_type, sum(n), sum(n_final), sum(size_bytes) FROM tallies GROUP BY status, error_type;
-                INSERT INTO link_changes (parent_id, after_gbif_id, upto_gbif_id)
-                SELECT DISTINCT u.parent_id, -9223372036854775808, 9223372036854775807 FROM unfolded AS u
-                WHERE EXISTS (
-                    SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = u.parent_id AND l.is_first = 0);
-                """
-            ),
-            Script(_of_schema("tallies_insert", "tallies_update", "tallies_delete", "host_blocked", "host_grouped", "host_paused")),
-            # The name is a view's from now on. Old rows go with their chunk: new ones take their pages, and little is left to drop.
-            Walk(
-                "labels",
-                "gbif_id",
-                _take_labels_over,
-                "DELETE FROM labels WHERE gbif_id > :after AND gbif_id <= :upto",
-                grows_by=0.1,
-            ),
-            Script("DROP TABLE labels;\n"),
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +138,7 @@ class _Work:
         }
         in_one = _is_done_at_once(self._ledger.connection, places)
         with self._ledger.transaction() as db:
-            _create(db, ("ledger_migrations",))
+            create(db, ("ledger_migrations",))
             for name in _names_of("view", version):
                 db.execute(f"DROP VIEW IF EXISTS {name}")
             db.execute(
@@ -275,7 +149,7 @@ class _Work:
             db.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
             if in_one:
                 for place in places:
-                    _change(db, place.step)
+                    change(db, place.step)
                 self._end(db)
             crash.point("migrate.before_begun")
         crash.point("migrate.begun")
@@ -306,7 +180,7 @@ class _Work:
                 self._walk(place, place.step, at_key)
             else:
                 with self._ledger.transaction() as db:
-                    _change(db, place.step)
+                    change(db, place.step)
                     _note(db, place.version, place.number + 1, None)
                     crash.point("migrate.before_step")
             crash.point("migrate.after_step")
@@ -401,45 +275,6 @@ def _places(version: int) -> list[_Place]:
         if migration.version > version
         for number, step in enumerate(migration.steps)
     ]
-
-
-def _change(db: sqlite3.Connection, step: MigrationStep) -> None:
-    """Take a step within one transaction."""
-    if isinstance(step, Tables):
-        _create(db, step.names)
-    elif isinstance(step, NewColumn):
-        names = {row[1] for row in db.execute(f"PRAGMA table_info({step.table})")}
-        if step.definition.split()[0] not in names:
-            db.execute(f"ALTER TABLE {step.table} ADD COLUMN {step.definition}")
-    elif isinstance(step, Script):
-        for statement in schema.statements(step.statements):
-            db.execute(statement)
-    else:
-        first, last = db.execute(step.span()).fetchone()
-        if first is not None:
-            step.run(db, first - 1, last)
-
-
-def _create(db: sqlite3.Connection, names: Sequence[str]) -> None:
-    present = {name for (name,) in db.execute(TABLE_NAMES)}
-    for name in names:
-        if name not in present:
-            for statement in _statements_of(name):
-                db.execute(statement)
-
-
-OF_TABLE = re.compile(
-    r"\s*(?:--[^\n]*\n\s*)*"
-    r"(?:CREATE TABLE|INSERT INTO|CREATE (?:UNIQUE )?INDEX \w+ ON|CREATE TRIGGER \w+ AFTER \w+ ON) (\w+)"
-)
-
-
-def _statements_of(table: str) -> Iterator[str]:
-    """A table, its indexes and its first rows, from the schema."""
-    for statement in schema.statements(schema.TABLES):
-        match = OF_TABLE.match(statement)
-        if match is not None and match[1] == table:
-            yield statement
 
 
 def _names_of(kind: str, version: int) -> list[str]:

@@ -18,7 +18,7 @@ Every count that a report shows is kept in `tallies`, `record_tallies` and `gbif
 three things, and tests are red until all three are done (docs/adr/0039):
 
 1. raise `SCHEMA_VERSION`, once for a release;
-2. add to `migrations.MIGRATIONS` how a ledger of the version before becomes one: for a new table that is its name;
+2. add to `version_changes.MIGRATIONS` how a ledger of the version before becomes one: for a new table that is its name;
 3. `python -m tools.keep_ledger`, which writes down the new shape (file/versions.py) and keeps a small ledger of it
    (tests/ledgers/).
 

@@ -7,7 +7,7 @@ walked in the order of their numbers, and each piece is committed with the place
 is applied twice. Whoever opens the ledger for writing first works off what a killed process has left (`recovery`).
 
 A record that comes to show an image takes over the counts that the other records with higher numbers have just then
-(`unfold.Behind`), so new links may come at any time.
+(`record_links.Behind`), so new links may come at any time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from d4c_images import crash
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.queue import expand_documents, mark_placeholders, same_images
+from d4c_images.ledger.queue import followers, mark_placeholders, record_links, same_images
 from d4c_images.ledger.rows.extent import Ask
 from d4c_images.ledger.rows.rollup import CountChanges, shown_by
 from d4c_images.ledger.rows.tally import Tally
@@ -111,7 +111,7 @@ def _follow_some(db: sqlite3.Connection) -> bool:
             db.execute(FOLLOWED, (image_id,))
             mark_placeholders.mark_showing(db, image_id, after, at)  # leaves what there is no room for
             break
-        reached = expand_documents.follow_some(db, image_id, after, RECORDS_AT_A_TIME, at)
+        reached = followers.follow_some(db, image_id, after, RECORDS_AT_A_TIME, at)
         if reached is None:
             db.execute(FOLLOWED, (image_id,))
         else:
@@ -125,8 +125,8 @@ def _link_some(db: sqlite3.Connection) -> None:
     began = db.total_changes
     while db.total_changes - began < RECORDS_AT_A_TIME and (row := db.execute(PARENT).fetchone()):
         parent_id, after, upto = row
-        reached = expand_documents.link_some(db, parent_id, after, upto, RECORDS_AT_A_TIME)
+        reached = record_links.link_some(db, parent_id, after, upto, RECORDS_AT_A_TIME)
         db.execute(LINKED, (parent_id, after))
         if reached is not None:
-            expand_documents.leave_links(db, parent_id, reached, upto)
+            record_links.leave_links(db, parent_id, reached, upto)
             return

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from d4c_images.ledger.queue import expand_documents, refetching
+from d4c_images.ledger.queue import followers, refetching
 from d4c_images.ledger.rows import bounded
 from d4c_images.ledger.rows.lent import IS_LENT
 from d4c_images.ledger.rows.rollup import RecordChanges
@@ -123,17 +123,17 @@ class _Marking:
 
         No more are looked at than a transaction has room for; the rest is left to `deferred`.
         """
-        left, n, n_bytes = self._named(marks), expand_documents.PARENTS_AT_ONCE, bounded.BYTES
+        left, n, n_bytes = self._named(marks), followers.PARENTS_AT_ONCE, bounded.BYTES
         while left:
             image_id, after = left.popleft()
             if n <= 0 or n_bytes <= 0:
-                expand_documents.leave_followers(self._db, image_id, after)
+                followers.leave_followers(self._db, image_id, after)
                 continue
-            parents = [row[1] for row in self._db.execute(expand_documents.PARENTS, (json.dumps([image_id]), after, n))]
+            parents = [row[1] for row in self._db.execute(followers.PARENTS, (json.dumps([image_id]), after, n))]
             found = self._db.execute(SHOWING, (json.dumps(parents), f"image {image_id}"))
             rows, are_all = bounded.some(found, lambda row: row[-1], most_bytes=n_bytes)
             if not are_all:
-                expand_documents.leave_followers(self._db, image_id, rows[-1][0])
+                followers.leave_followers(self._db, image_id, rows[-1][0])
                 n = 0
             elif len(parents) == n:
                 left.append((image_id, parents[-1]))

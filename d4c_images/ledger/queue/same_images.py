@@ -1,7 +1,7 @@
 """Two images for one picture, by what rows of their records say: the one points to the other from now on. Finds none itself.
 
 Nothing is deleted and no byte moves: the image that is given up keeps its row, its number and its links, and shows the other one's
-file as soon as that is there (`expand_documents.follow`), flagged `same_image`. One that is stored, lent or a document stays,
+file as soon as that is there (`followers.follow`), flagged `same_image`. One that is stored, lent or a document stays,
 and so does one that any record shows whose rows do not say this: they may mean something else by its URL.
 
 This is done when an ingest has ended, since only then all records are written.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from d4c_images.ledger.queue import expand_documents, untried
+from d4c_images.ledger.queue import expand_documents, followers, untried
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.ledger.rows.lent import STATUS
 from d4c_images.ledger.rows.rollup import BEFORE_ALL, RecordChanges, shown_by
@@ -68,7 +68,7 @@ def _give_up(db: sqlite3.Connection, image_id: int, same_as: int, now: int, reco
     hashed = key_hash(key)
     if len(shown) > MAX_RECORDS or not all(db.execute(SAYS, (one, hashed, same_as)).fetchone()[0] for one in shown):
         return
-    stored = db.execute(expand_documents.STORED_BLOB, (same_as,)).fetchone()
+    stored = db.execute(followers.STORED_BLOB, (same_as,)).fetchone()
     new = Status.FAILED_TRANSIENT if stored is None else Status.SUCCESS
     blob = (None,) * 8 if stored is None else stored[1:]
     # Its key is free: whoever names it later may mean another picture.

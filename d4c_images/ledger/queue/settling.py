@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from d4c_images.identity import parts
-from d4c_images.ledger.queue import expand_documents, lending, pacing, placeholders, refetching, shards
+from d4c_images.ledger.queue import expand_documents, followers, lending, pacing, placeholders, refetching, shards
 from d4c_images.ledger.queue.carried import packed
 from d4c_images.ledger.queue.mark_placeholders import Marked
 from d4c_images.ledger.rows import lent, variants
@@ -218,7 +218,7 @@ class _Settlement:
     def write(self) -> None:
         self._db.executemany(SETTLE, self._settled_rows)
         self._settled_rows.clear()
-        expand_documents.follow(self._db, self._stored, self._records, self._tally, self._now)
+        followers.follow(self._db, self._stored, self._records, self._tally, self._now)
         self._records.write(self._db, self._tally, self._now)
         self._tally.write(self._db)
         self._db.executemany(COUNT_HOST, [(*counts, host_id) for host_id, counts in self._host_counts.items()])

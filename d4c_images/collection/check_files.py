@@ -1,0 +1,218 @@
+"""Holds every file below the root, and every image in its shards, against the ledger's rows. Sees no row whose file is missing.
+
+A folder is read before the rows that its files name, and a file without a row is looked at again before it becomes a finding,
+since a run may have changed both in between.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import islice
+from pathlib import Path
+
+from d4c_images.collection.check_state import SUFFIX
+from d4c_images.collection.findings import CheckProgress, Findings, TroubleKind
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.questions import audit
+from d4c_images.ledger.queue import wishes
+from d4c_images.stores import own_files, shard
+from d4c_images.stores.own_files import PART
+from d4c_images.stores.pack import PACKS_FOLDER as PACKS
+from d4c_images.stores.pack import SHARD_NAME
+from d4c_images.stores.partial import numbers_of
+from d4c_images.stores.shard import Sample
+
+DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
+
+FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
+# What stands beside a ledger, behind its name: the files of SQLite, the reservation, copies, the state of a check; whole or half.
+BESIDE_LEDGER = rf"(?:\.(?:owner|snapshot|v\d+\.backup|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?"
+CLOCKS_S = 10.0  # by which the clocks of two machines may differ
+
+
+class Standing(Enum):
+    """How a file stands that is not simply the file of a success row."""
+
+    UNKNOWN = auto()
+    LEFTOVER = auto()  # a temporary file of a lease that has ended
+    IN_WORK = auto()  # of a turn that is out
+    TO_ADOPT = auto()  # left by a dead lease: the next that is lent the image looks at it
+    TO_SET_ASIDE = auto()  # a placeholder's
+
+
+@dataclass(frozen=True, slots=True)
+class FilesAgainstRows:
+    ledger: Reader
+    root: Path
+    findings: Findings
+    progress: Callable[[CheckProgress], None]  # within a step
+
+    def steps(self, after: str | None) -> Iterator[tuple[CheckProgress, str]]:
+        """Check all folders, or those behind `after`. Yields after each one, with its name."""
+        for prefix, names in self._walk("", 0, None if after is None else _parts(after)):
+            for some in names:
+                self._check_files(prefix, some)
+                self.progress(self._progress())
+            yield self._progress(), prefix
+
+    def _progress(self) -> CheckProgress:
+        return CheckProgress("files", self.findings.n_files, None)
+
+    def _check_files(self, prefix: str, names: list[str]) -> None:
+        """Some files of one folder."""
+        names = self._not_ours(prefix, names)
+        n_files = len(names)
+        if prefix == f"{PACKS}/":
+            for name in filter(SHARD_NAME.fullmatch, names):
+                self._check_shard(prefix + name)
+            names = [name for name in names if not SHARD_NAME.fullmatch(name)]
+        for name, standing in self._look(prefix, names).items():
+            self._note(prefix, name, standing)
+        self.findings.n_files += n_files
+
+    def _not_ours(self, prefix: str, names: list[str]) -> list[str]:
+        """Without the ledger, what stands beside it, and the marks of runs: those are no images, and no strangers."""
+        ledger, folder = self.ledger.path.absolute(), (self.root / prefix).absolute()
+        if folder == wishes.folder_of(ledger):
+            return []
+        names = [name for name in names if not own_files.is_mark(name)]
+        if folder == ledger.parent:
+            own = re.compile(re.escape(ledger.name) + BESIDE_LEDGER)
+            names = [name for name in names if not own.fullmatch(name)]
+        return names
+
+    def _note(self, prefix: str, name: str, standing: Standing) -> None:
+        if standing is Standing.IN_WORK or self._is_newer_than_copy(self.root / prefix / name):
+            self.findings.n_in_work += 1
+        elif standing is Standing.TO_ADOPT:
+            self.findings.n_to_adopt += 1
+        elif standing is Standing.TO_SET_ASIDE:
+            self.findings.n_to_set_aside += 1
+        elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
+            self.findings.add(TroubleKind.LEFTOVER if standing is Standing.LEFTOVER else TroubleKind.NO_ROW, prefix + name)
+
+    def _check_shard(self, path: str) -> None:
+        """Every image of a shard against the ledger, in the order of the file."""
+        try:
+            with (self.root / path).open("rb", buffering=0) as file:
+                end = self._check_samples(path, file.fileno())
+                if self._is_torn(file.fileno(), end) and not audit.live_leases(self.ledger):
+                    # A run may have gone on, and come to its end, since the last image was read.
+                    for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
+                        end = sample.end
+                    if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
+                        what = f"{path} behind byte {end}; what a killed worker has left, a download mends"
+                        self.findings.add(TroubleKind.TORN, what)
+        except FileNotFoundError:
+            pass  # nothing was in it, and a run has taken it away
+        except OSError as error:
+            self.findings.add(TroubleKind.UNREADABLE, f"{path}: {error.strerror}")
+
+    def _check_samples(self, path: str, fd: int) -> int:
+        """The end of the last one."""
+        n_unused, n, end = self.findings.n_unused, 0, 0
+        samples = shard.samples(fd, 0, os.fstat(fd).st_size)
+        while some := list(islice(samples, audit.AUDIT_STEP_ROWS)):
+            self._note_samples(path, some)
+            n, end = n + len(some), some[-1].end
+            self.progress(CheckProgress("packed images", self.findings.n_packed, None))
+        if 0 < n == self.findings.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
+            self.findings.add(TroubleKind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
+        return end
+
+    def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
+        self.findings.n_packed += len(samples)
+        is_new = self._is_newer_than_copy(self.root / path)
+        keys = [audit.FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
+        for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
+            if image.is_former or (image.status == "success" and (image.path, image.offset) == (path, sample.offset)):
+                continue
+            if image.is_leased or is_new:
+                self.findings.n_in_work += 1
+            elif image.is_to_adopt:
+                self.findings.n_to_adopt += 1
+            else:
+                self.findings.n_unused += 1
+                self.findings.unused_bytes += sample.size_bytes
+
+    def _is_torn(self, fd: int, end: int) -> bool:
+        return not shard.is_ended(fd, end, os.fstat(fd).st_size)
+
+    def _is_newer_than_copy(self, path: Path) -> bool:
+        """Where a copy of the ledger is read, it cannot know what the run beside us has begun since."""
+        if self.ledger.copied_at is None:
+            return False
+        try:
+            return path.lstat().st_mtime > self.ledger.copied_at - CLOCKS_S
+        except OSError:
+            return False
+
+    def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
+        """How files stand that are not simply those of a success row."""
+        parts = {name: match for name in names if (match := PART.fullmatch(name))}
+        finals = {name: match for name in names if (match := FINAL_NAME.fullmatch(name))}
+        standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
+        if parts:
+            leases = audit.live_leases(self.ledger)
+            keys = [audit.FileName(*numbers_of(match[1]), prefix + name, None) for name, match in parts.items()]
+            for (name, match), image in zip(parts.items(), audit.named_images(self.ledger, keys), strict=True):
+                dead = Standing.TO_ADOPT if image.is_to_adopt else Standing.LEFTOVER
+                standings[name] = Standing.IN_WORK if int(match[2]) in leases else dead
+        keys = [audit.FileName(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
+        for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
+            if image.is_former or (image.status == "success" and image.path == prefix + name):
+                continue
+            if image.is_leased:
+                standings[name] = Standing.IN_WORK
+            elif image.is_to_adopt:
+                standings[name] = Standing.TO_ADOPT
+            elif image.is_to_set_aside:
+                standings[name] = Standing.TO_SET_ASIDE
+            elif image.status != "success" or image.path != prefix + name:
+                standings[name] = Standing.UNKNOWN
+        return standings
+
+    def _walk(self, prefix: str, depth: int, after: tuple[str, ...] | None) -> Iterator[tuple[str, Iterator[list[str]]]]:
+        """Each folder under the root, as "123/456/", in order, with the names of its files, some at a time.
+
+        `after` is the last folder of those to be left out: it, and all that come before it. A record with a million images has as
+        many files in one folder, so they are taken as the system lists them, and only those that are taken together are in order.
+        """
+        parts = _parts(prefix)
+        if after is not None and parts < after[: len(parts)]:
+            return  # with all below it
+        folders: list[str] = []
+        names = self._files(prefix, folders)
+        if after is None or parts > after:
+            yield prefix, names
+        for _ in names:  # to its end, for the folders
+            pass
+        for name in sorted(folders):
+            # Hidden folders and lost+found belong to the file system, such as its snapshots.
+            if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and name != "lost+found":
+                yield from self._walk(f"{prefix}{name}/", depth + 1, after)
+
+    def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
+        """The names of the files of a folder, some at a time; those of folders are added to `folders`."""
+        names: list[str] = []
+        try:
+            with os.scandir(self.root / prefix) as entries:
+                for entry in entries:
+                    (folders if entry.is_dir() else names).append(entry.name)
+                    if len(names) == audit.AUDIT_STEP_ROWS:
+                        yield sorted(names)
+                        names = []
+        except FileNotFoundError:
+            pass  # removed meanwhile
+        except OSError as error:
+            self.findings.add(TroubleKind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
+        yield sorted(names)
+
+
+def _parts(prefix: str) -> tuple[str, ...]:
+    """Of "123/456/"; in the order of the walk a folder comes before those in it, as a tuple before a longer one."""
+    return tuple(prefix.split("/")[:-1])

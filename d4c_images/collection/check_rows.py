@@ -1,0 +1,86 @@
+"""Holds every success row against its file: is it there, of that size, with those bytes? Sees no file that no row names.
+
+A row is read before its file is looked at; one that looks wrong is read and looked at again before it becomes a finding, since a
+run may have changed both in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from d4c_images.collection.findings import CheckProgress, Finding, Findings, TroubleKind
+from d4c_images.ledger.file.reader import Reader
+from d4c_images.ledger.questions import audit
+from d4c_images.ledger.questions.audit import FileRow
+from d4c_images.ledger.rows import extent
+from d4c_images.stores import Place, reading
+
+
+@dataclass(frozen=True, slots=True)
+class RowsAgainstFiles:
+    ledger: Reader
+    root: Path
+    sha256: bool  # read every file
+    findings: Findings
+
+    def steps(self, image_id: int) -> Iterator[tuple[CheckProgress, int]]:
+        """Check the images whose numbers are greater. Yields after each step, with the number that it has reached."""
+        top = extent.top_image(self.ledger.rows)
+        for low in range(image_id, top, audit.AUDIT_STEP_ROWS):
+            upto = low + audit.AUDIT_STEP_ROWS
+            self._check_some_rows(low, upto)
+            yield CheckProgress("images", min(top, upto), top), upto
+
+    def _check_some_rows(self, low: int, upto: int) -> None:
+        for image in audit.stored_images(self.ledger, low, upto):
+            self.findings.n_images += 1
+            if self._trouble(image) is None:
+                continue
+            now = audit.stored_image(self.ledger, image.image_id)
+            trouble = None if now is None else self._trouble(now)
+            if trouble is not None:
+                self.findings.add(trouble.kind, trouble.what)
+        for image in audit.former_images(self.ledger, low, upto):
+            self.findings.n_former += 1
+            trouble = self._trouble(image)
+            if trouble is not None:
+                self.findings.add(trouble.kind, trouble.what)
+
+    def _trouble(self, image: FileRow) -> Finding | None:
+        if image.path is None or image.size_bytes is None or image.sha256 is None:
+            return Finding(TroubleKind.NO_PATH, f"image {image.image_id}")
+        place = Place(image.path, image.offset)
+        what = image.path if image.offset is None else f"{image.path} at {image.offset}"
+        try:
+            size_bytes = self._size(place)
+            if size_bytes is None:
+                said = "is no file" if image.offset is None else "is no image"
+                return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id}) {said}")
+            if size_bytes != image.size_bytes:
+                return Finding(TroubleKind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
+            if self.sha256 and _sha256(reading.pieces(self.root, place, size_bytes)) != image.sha256:
+                return Finding(TroubleKind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
+        except (FileNotFoundError, NotADirectoryError):
+            return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id})")
+        except OSError as error:
+            return Finding(TroubleKind.UNREADABLE, f"{what}: {error.strerror}")
+        return None
+
+    def _size(self, place: Place) -> int | None:
+        """Of an image, as the disk says it; None where there is something else. Raises `OSError`."""
+        if place.offset is not None:
+            sample = reading.sample_at(self.root, place.path, place.offset)
+            return None if sample is None else sample.size_bytes
+        found = (self.root / place.path).stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _sha256(pieces: Iterator[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.digest()

@@ -1,0 +1,1 @@
+"""How many small faults the tests notice: `make campaign-mutants`. See `README.md`."""

@@ -30,7 +30,7 @@ test: lint
 
 ## the quick tests only, for while you work
 test-fast: $(DEV_READY)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not system" --hypothesis-profile fast
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not slow and not system" --hypothesis-profile fast
 
 ## ruff and mypy
 lint: $(DEV_READY)

@@ -33,9 +33,9 @@ from d4c_images.runners.processes import ProcessRunner
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.steward.terms import Joined, Reported, Runner
 from tests.cluster.nodes import start_workers, workers_at
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 
 CLAIMS = 64  # of a turn
 IN_FLIGHT = 2  # turns: the one under way and the one behind it

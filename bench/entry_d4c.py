@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.common import PROJECT, Run, Task, timed
-from tests.program import multimedia
+from tests.support.program import multimedia
 
 PROGRAM = (sys.executable, "-m", "d4c_images")
 PROCESSES = 2

@@ -49,7 +49,7 @@ from rich.table import Table
 from bench import shapes
 from bench.common import OUT, PROJECT, machine
 from bench.cost import Cost, cost, must
-from tests.program import HEADER
+from tests.support.program import HEADER
 
 HOSTS = 2000
 STEP_ROWS = 100_000

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.program import HEADER
+from tests.support.program import HEADER
 
 FIRST_ID = 1_000_000_000
 LAST_ID = 2**63 - 2

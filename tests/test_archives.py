@@ -17,12 +17,12 @@ from d4c_images.ingest import publisher_rows
 from d4c_images.sources import open_media
 from d4c_images.sources.layout import term
 from d4c_images.sources.media_table import number_of
-from tests import archives
-from tests.archives import DWC, EML, OCCURRENCES, SIMPLE, audubon, meta, table
-from tests.downloads import Rows, ask, check_sound, load_all, zipped
-from tests.ledger_dump import differences
-from tests.program import Collection, reach
 from tests.publishers.client import Publishers
+from tests.support import archives
+from tests.support.archives import DWC, EML, OCCURRENCES, SIMPLE, audubon, meta, table
+from tests.support.downloads import Rows, ask, check_sound, load_all, zipped
+from tests.support.ledger_dump import differences
+from tests.support.program import Collection, reach
 from tests.support.sweep import thinned
 
 PUBLISHERS = Path(__file__).parent / "rows" / "publishers"
@@ -150,7 +150,7 @@ def files_of(form: dict[str, str], rows: Sequence[Sequence[str]] = ROWS, prefix:
     return {prefix + name: data for name, data in files.items()}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", thinned(FORMS, 3))
 def test_a_table_may_be_written_in_any_way(form: str, tmp_path: Path) -> None:
     archives.folder(tmp_path / "archive", files_of(FORMS[form]))
     load_all(tmp_path / "ledger.sqlite", tmp_path / "archive")

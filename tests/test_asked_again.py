@@ -12,7 +12,7 @@ import pytest
 
 from d4c_images.model import Claim, ErrorType, Orders, Outcome, Status, Stored
 from tests.publishers import pictures
-from tests.scripted import Answer, Asked, answer
+from tests.support.scripted import Answer, Asked, answer
 from tests.test_waits import HOST, claim, turn, worker_at
 
 OLD, NEW = pictures.jpeg("old"), pictures.jpeg("new")

@@ -12,7 +12,7 @@ import pytest
 from d4c_images.stores import Keep, Place
 from d4c_images.worker import threads as module
 from d4c_images.worker.threads import ERRANDS, ERRANDS_S, GROUP_S, PUTS_AT_ONCE, Beside
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 
 class Shelf:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.nodes import start_workers
-from tests.patience import PATIENCE_S
-from tests.program import Collection, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, reach
 from tests.test_nodes import (
     HOSTS,
     SILENCE_S,

@@ -24,9 +24,9 @@ from d4c_images.steward import feedback
 from d4c_images.steward.hosts import Roster, Scope
 from d4c_images.system import clocks
 from d4c_images.system.clocks import SteadyClock
-from tests.patience import PATIENCE_S
-from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, Collection, multimedia, reach
 from tests.support.simulation import ledger_of
 
 HOUR, DAY = 3600.0, 86400.0

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.schedulers import CLUSTERS, PROJECT, Cluster, await_end, await_true, running
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.program import Collection, multimedia, reach
 
 pytestmark = pytest.mark.system
 

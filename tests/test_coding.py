@@ -20,7 +20,7 @@ from d4c_images.identity.manifest import MAX_BYTES
 from d4c_images.model import ErrorType, FetchOptions, Limits, Orders, OwnCode, Reply, Status
 from d4c_images.policy.judge import CodePolicy, judge
 from tests.publishers import pictures
-from tests.scripted import Scripted, answer
+from tests.support.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for
 from tests.test_waits import claim, turn, worker_at
 

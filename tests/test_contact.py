@@ -11,8 +11,8 @@ from d4c_images.cli import main
 from d4c_images.errors import UsageError
 from d4c_images.policy import contact
 from d4c_images.policy.contact import Contact, read, user_agent
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.program import Collection, multimedia, reach
 
 
 @pytest.mark.parametrize(

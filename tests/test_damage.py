@@ -21,7 +21,7 @@ from tests.damage.pngs import chunk, with_chunk
 from tests.damage.seen import Broken
 from tests.damage.truth_png import SIGNATURE
 from tests.damage.whole import Whole, saved, scene
-from tests.program import PROJECT
+from tests.support.program import PROJECT
 
 pytestmark = pytest.mark.slow  # 7 s of readers that only the campaign goes by
 

@@ -25,9 +25,9 @@ from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests.publishers import pictures
 from tests.support.made import Made
 from tests.support.sweep import thinned
+from tests.support.tiffs import Layout, scene
+from tests.support.tiffs import written as written_tiff
 from tests.test_decode import check, halved, saved, sniffed
-from tests.tiffs import Layout, scene
-from tests.tiffs import written as written_tiff
 
 SIZE = (1300, 900)  # more than two pieces
 SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", SIZE)))
@@ -106,7 +106,7 @@ def test_the_pieces_of_a_tiff_are_its_picture(tmp_path: Path, name: str) -> None
     assert check(tmp_path, TIFFS[name], tight()) == DecodeResult(True, None, None, *SIZE, "image/tiff", "tif")
 
 
-@pytest.mark.parametrize("name", sorted(TIFFS))
+@pytest.mark.parametrize("name", thinned(sorted(TIFFS), 3))
 @pytest.mark.parametrize("share", thinned([0.4, 0.9], 2))
 def test_a_cut_tiff_is_never_whole(tmp_path: Path, name: str, share: float) -> None:
     body = TIFFS[name]
@@ -158,7 +158,7 @@ def interlaced(width: int, height: int) -> bytes:
     return png_of(struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 1), rows)
 
 
-@pytest.mark.parametrize("name", sorted(PNGS))
+@pytest.mark.parametrize("name", thinned(sorted(PNGS), 3))
 def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
     path = tmp_path / "sheet.png"
     path.write_bytes(PNGS[name])
@@ -171,7 +171,7 @@ def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
         assert together.tobytes() == picture.tobytes()
 
 
-@pytest.mark.parametrize("name", sorted(PNGS))
+@pytest.mark.parametrize("name", thinned(sorted(PNGS), 3))
 def test_a_large_png_is_read_to_its_end(tmp_path: Path, name: str) -> None:
     body = PNGS[name]
     assert check(tmp_path, body, Decoder(room=MemoryBudget(1000, 1000))).ok

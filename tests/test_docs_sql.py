@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from d4c_images.ledger.file.reader import Reader, open_reader
-from tests.sample_ledger import HOSTS, SAMPLES, Sample, make_files, make_ledger
 from tests.support.ledger import add_link
+from tests.support.sample_ledger import HOSTS, SAMPLES, Sample, make_files, make_ledger
 
 PAGE = (Path(__file__).parent.parent / "docs/reference/sql.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"\n([^\n]+)\n\n```sql\n(.*?)```", PAGE, re.DOTALL)

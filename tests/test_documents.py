@@ -17,6 +17,7 @@ from d4c_images.model import ErrorType, Reply, Status, Unfolding, Verdict
 from d4c_images.worker.threads import Slow
 from d4c_images.worker.verify import Examiner
 from tests.support.properties import examples
+from tests.support.sweep import thinned
 from tests.test_manifest import BODY, JSON, MANIFEST_URL, manifest_3
 
 PAGE = Verdict(Status.FAILED_PERMANENT, ErrorType.INVALID_CONTENT_TYPE, "a page", try_next=True)
@@ -46,7 +47,7 @@ def many(pattern: str, size_bytes: int) -> bytes:
     return b'{"items":[' + (one + b",") * (size_bytes // (len(one) + 1)) + one + b"]}"
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("pattern", thinned(PATTERNS, 4))
 def test_a_document_takes_no_more_than_was_reckoned(pattern: str) -> None:
     body = many(pattern, 100_000)
     _, most_bytes = taken(lambda: read_document(body, MANIFEST_URL))

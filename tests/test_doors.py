@@ -258,7 +258,7 @@ NEVER = {
 }
 
 
-@pytest.mark.parametrize(("page", "n_given", "n"), sized(NEVER, "plain", "signed, after 60", "a page"))
+@pytest.mark.parametrize(("page", "n_given", "n"), thinned(sized(NEVER, "plain", "signed, after 60", "a page"), 3))
 def test_a_door_that_never_opens(page: Page, n_given: int, n: int) -> None:
     """It is asked once a day in the end, then given up: its images fail for the time being, with a reason of their own."""
     door = ShutDoor(page, n_given)
@@ -353,6 +353,7 @@ def test_a_host_of_pages_ends_at_once(is_elsewhere: bool) -> None:
         assert publisher.now - STARTED < 60.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "n"),
     [pytest.param(0.0, 1_000, id="at the beginning"), pytest.param(0.35, 1_000, id="in the middle", marks=pytest.mark.slow)],
@@ -487,7 +488,7 @@ WALLS = {"log-in": (LOG_IN,), "bot check": (BOT_CHECK,), "refusal": (PLAIN,), "t
 
 
 @pytest.mark.parametrize("n_given", thinned([0, 60], 2))
-@pytest.mark.parametrize(("page", "n"), thinned(sized(WALLS, "log-in"), 2))
+@pytest.mark.parametrize(("page", "n"), thinned(sized(WALLS, "log-in"), 4))
 def test_a_host_that_redirects_everything_to_a_page_elsewhere(page: Page, n: int, n_given: int) -> None:
     """For an hour. The page is an answer of the host that redirects, too: both are left alone, and no image is lost."""
     n, given, shut_at = max(n, 5_000), set[int](), list[float]()
@@ -640,7 +641,7 @@ def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
 @pytest.mark.parametrize(
     ("code", "wait_s", "name"), [(403, 7200, "a.org"), (200, 300, "*.org"), (403, 20, "a.org")], ids=["long", "short", "past"]
 )
-@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("is_running", thinned([True, False], 2))
 def test_a_wait_that_a_shut_host_has_named_is_kept_when_a_person_has_it_asked(
     code: int, wait_s: int, name: str, is_running: bool
 ) -> None:

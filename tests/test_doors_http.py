@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import Collection, multimedia
 from tests.publishers.pictures import jpeg
+from tests.support.program import Collection, multimedia
 from tests.test_doors import BOT_CHECK, CHALLENGE, LOG_IN, MAINTENANCE, PLAIN, QUOTA, TERMS, Page
 
 HOST, GATE = "museum.example", "gate.example"

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 from tests.support.sweep import thinned
 from tests.test_notify import FakeSlack
 
@@ -82,6 +82,7 @@ def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Ma
     assert "left alone" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", thinned([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU], 5))
 def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int) -> None:
     """Sent to the whole group and twice, as schedulers do."""
@@ -139,6 +140,7 @@ def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -
     assert publishers.counters()["requests"] == 7
 
 
+@pytest.mark.slow
 def test_a_run_for_one_host_asks_no_other(make: Make, publishers: Publishers) -> None:
     collection = make(5, "a.example.org", "b.example.org")
     collection.run("download", *reach(publishers), "--host", "b.example.org", "--processes", 1)

@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.patience import PATIENCE_S
-from tests.program import Collection, kill_all, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, kill_all, multimedia, reach
 
 HOSTS = 6
 CONNECTIONS = 4

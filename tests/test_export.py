@@ -21,11 +21,11 @@ from d4c_images.ledger.file import connect
 from d4c_images.ledger.file.reader import Row as LedgerRow
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.questions import collection_list, tables
-from tests.ingest_model import Row
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.sample_ledger import LICENCES, SAMPLES, make_ledger
+from tests.support.ingest_model import Row
 from tests.support.ledger import add_image, add_link, add_rule
+from tests.support.program import Collection, multimedia, reach
+from tests.support.sample_ledger import LICENCES, SAMPLES, make_ledger
 from tests.support.sweep import thinned
 from tests.test_ingest import query, run, write
 from tests.test_stable_numbers import VERDICTS, download, row

@@ -21,8 +21,8 @@ from d4c_images.errors import StoreError, UsageError
 from d4c_images.fetch import Connections, Fetcher, Request, host_of, own_code
 from d4c_images.fetch.body import Body, content_range, unfinished
 from d4c_images.model import FetchOptions, Limits, OwnCode, Reply
-from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
 from tests.support.sweep import thinned
 
 LIMITS = Limits(connect_s=4.0, total_s=60.0, stall_s=30.0, max_bytes=1_000_000)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from d4c_images.ledger.file import background_checkpoint
 from d4c_images.ledger.file.connect import open_ledger
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 
 def test_the_log_is_folded_while_the_writer_goes_on(tmp_path: Path) -> None:

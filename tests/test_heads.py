@@ -12,7 +12,7 @@ from d4c_images.fetch.urls import requestable
 from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, Status
 from d4c_images.policy.judge import CodePolicy, judge
 from tests.publishers import pictures
-from tests.scripted import Scripted, answer
+from tests.support.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for
 
 LIMITS = Limits(connect_s=4.0, total_s=20.0, stall_s=4.0, max_bytes=5_000_000)

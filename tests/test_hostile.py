@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
 from tests.publishers.expected import LIMITS, MAX_ATTEMPTS, Expected, expected
+from tests.support.program import Collection, multimedia, reach
 
 TABLE = expected()
 FIRST_ID = 5_000_000_000

@@ -15,9 +15,9 @@ import pytest
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import wishes
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import pytest
 from d4c_images import settings
 from d4c_images.cli import build_parser
 from d4c_images.settings import Settings
+from tests.support.sweep import holds_for_each
 from tools import generate_docs, rooms
 from tools.rooms import breaches, imported, room_of
 
 PROJECT = Path(__file__).parent.parent
-MODULES = rooms.modules()
+modules = functools.cache(rooms.modules)  # parsed when a test asks, since all workers of the tests collect this
 
 PURE = next(layer.rooms for layer in rooms.LAYERS if layer.name == "pure")
 IMPURE = {
@@ -51,11 +53,13 @@ SQL = re.compile(
 )
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_layers(module: str) -> None:
-    assert room_of(module) in rooms.LEVEL, "a new room: say in tools/rooms.py which layer it belongs to"
-    if module != "d4c_images/__init__.py":  # the way in for notebooks, which loads what it needs when it is called
-        assert breaches(module, MODULES[module]) == []
+def test_layers() -> None:
+    def check(module: str, tree: ast.Module) -> None:
+        assert room_of(module) in rooms.LEVEL, "a new room: say in tools/rooms.py which layer it belongs to"
+        if module != "d4c_images/__init__.py":  # the way in for notebooks, which loads what it needs when it is called
+            assert breaches(module, tree) == []
+
+    holds_for_each(modules().items(), check)
 
 
 @pytest.mark.parametrize(
@@ -75,24 +79,28 @@ def test_a_breach_of_the_layers_is_seen(module: str, code: str) -> None:
     assert breaches(module, ast.parse(code))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in PURE])
-def test_pure_modules_touch_nothing(module: str) -> None:
-    names = set(imported(module, MODULES[module]))
-    roots = names | {name.rpartition(".")[0] for name in names} | {name.split(".")[0] for name in names}
-    assert not roots & IMPURE
+def test_pure_modules_touch_nothing() -> None:
+    def check(module: str, tree: ast.Module) -> None:
+        names = set(imported(module, tree))
+        roots = names | {name.rpartition(".")[0] for name in names} | {name.split(".")[0] for name in names}
+        assert not roots & IMPURE
+
+    holds_for_each(((module, tree) for module, tree in modules().items() if room_of(module) in PURE), check)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_says_what_it_is(module: str) -> None:
-    text = ast.get_docstring(MODULES[module])
-    assert text
-    assert text.splitlines()[0].rstrip().endswith("."), "the first line is a sentence"
+def test_every_module_says_what_it_is() -> None:
+    def check(module: str, tree: ast.Module) -> None:
+        text = ast.get_docstring(tree)
+        assert text
+        assert text.splitlines()[0].rstrip().endswith("."), "the first line is a sentence"
+
+    holds_for_each(modules().items(), check)
 
 
 def test_only_settings_reads_the_environment() -> None:
     readers = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"))
         or (isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & {"environ", "getenv"})
@@ -103,7 +111,7 @@ def test_only_settings_reads_the_environment() -> None:
 def test_unforeseen_errors_are_caught_in_few_places() -> None:
     catchers = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
@@ -114,7 +122,7 @@ def test_unforeseen_errors_are_caught_in_few_places() -> None:
 def test_sql_stands_in_the_ledger_only() -> None:
     speakers = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         if room_of(module) != "ledger"
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.match(node.value)
@@ -143,7 +151,7 @@ def test_nobody_loads_what_it_does_not_need(module: str, spared: set[str]) -> No
 
 def test_names_that_say_nothing() -> None:
     vague = {"utils", "util", "helpers", "helper", "manager", "handler", "common", "misc"}
-    assert not {module for module in MODULES if vague & set(re.split(r"[/_.]", module))}
+    assert not {module for module in modules() if vague & set(re.split(r"[/_.]", module))}
 
 
 # Names ------------------------------------------------------------------------------------------------------------------------
@@ -190,7 +198,7 @@ def homonyms(modules: Mapping[str, ast.Module]) -> dict[str, set[str]]:
 
 
 def test_no_public_class_or_constant_means_two_things() -> None:
-    assert homonyms(MODULES) == {}, "give each a name that says what it holds"
+    assert homonyms(modules()) == {}, "give each a name that says what it holds"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +223,7 @@ def test_a_homonym_is_seen(one: str, other: str, are_seen: bool) -> None:
 def test_a_short_module_has_a_reason() -> None:
     short = {
         Path(module).stem
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         if not is_rule(module, tree) and len((PROJECT / module).read_text(encoding="utf-8").splitlines()) < SHORT_LINES
     }
     assert short == SHORT.keys(), "say in SHORT why it is worth a module of its own, or put it where it is used"
@@ -246,12 +254,14 @@ def pages() -> list[Path]:
     )
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(PROJECT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
-    for target in re.findall(r"\]\(([^)\s#]+)", text):
-        if not re.match(r"[a-z]+:", target):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def test_links_lead_somewhere() -> None:
+    def check(page: Path) -> None:
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
+        for target in re.findall(r"\]\(([^)\s#]+)", text):
+            if not re.match(r"[a-z]+:", target):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+    holds_for_each(((page,) for page in pages()), check)
 
 
 def test_lock_files_name_hashes_and_no_address() -> None:

@@ -14,7 +14,7 @@ from d4c_images.identity import RULES, identify, usable_url
 from d4c_images.identity.explain import Role, changes, explain
 from d4c_images.report.identities import IdentitySurvey
 from d4c_images.sources.identifiers import identifier_cells
-from tests.tabular import rows
+from tests.support.tabular import rows
 
 ROWS = Path(__file__).parent / "rows"
 MEDIUM = "https://static.inaturalist.org/photos/22295/medium.JPG"

@@ -22,7 +22,7 @@ from d4c_images.identity import (
 from d4c_images.identity.rule import SHORTCUT_PREFIX, Shortcut
 from d4c_images.model import RejectReason
 from tests.support.sweep import holds_for_each
-from tests.tabular import rows
+from tests.support.tabular import rows
 
 REASONS = (RejectReason.NO_IDENTIFIER, RejectReason.NOT_HTTP, RejectReason.MALFORMED_URL)
 SERVICE = "https://iiif.example.org/iiif/2/ab"

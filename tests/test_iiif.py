@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.downloads import check_sound
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.downloads import check_sound
+from tests.support.program import Collection, multimedia, reach
 
 pytestmark = pytest.mark.slow  # all of them look at one run of the program
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.downloads import check_sound
-from tests.program import Collection, kill_all, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.downloads import check_sound
+from tests.support.program import Collection, kill_all, multimedia, reach
 
 ID = 6_100_000_000
 N_HOSTS, N_CANVASES = 3, 12

@@ -25,10 +25,10 @@ from d4c_images.ledger.queue import lending, settling
 from d4c_images.ledger.rows import hashes, rollup
 from d4c_images.model import Move, Outcome, Report, Status, Verdict
 from d4c_images.sources import lines, open_source
-from tests.ingest_model import COLUMNS, Model, Row, table
-from tests.ledger_dump import differences
-from tests.program import check_lists
 from tests.rows import big
+from tests.support.ingest_model import COLUMNS, Model, Row, table
+from tests.support.ledger_dump import differences
+from tests.support.program import check_lists
 from tests.support.properties import examples
 from tests.test_sources import zip_that_ends_early
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images.ledger.rows import hashes
-from tests.downloads import ask, bare, check_sound, load, row
+from tests.support.downloads import ask, bare, check_sound, load, row
 
 URLS = [f"https://media.example.org/{number}.jpg" for number in range(24)]
 

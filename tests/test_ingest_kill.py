@@ -16,11 +16,12 @@ from d4c_images import crash
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ledger.admission.admit import Admission, Admitted
 from d4c_images.ledger.admission.chunk import Chunk
-from tests.ingest_model import Row, table
-from tests.ledger_dump import differences
-from tests.patience import PATIENCE_S
-from tests.program import Collection
 from tests.rows import big
+from tests.support.ingest_model import Row, table
+from tests.support.ledger_dump import differences
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection
+from tests.support.sweep import thinned
 from tests.test_ingest import run, sizes
 
 N = 130_000
@@ -168,7 +169,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "multimedia.txt"
 
 
-@pytest.mark.parametrize("point", [point.partition(":")[0] for point in POINTS])
+@pytest.mark.parametrize("point", thinned([point.partition(":")[0] for point in POINTS], 4))
 @pytest.mark.parametrize("passes", [1, 2])
 def test_rows_and_checkpoint_are_written_together(tmp_path: Path, source: Path, point: str, passes: int) -> None:
     if point == "ingest.before_finish":

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.patience import PATIENCE_S
-from tests.program import Collection
 from tests.rows import big
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection
 
 MAX_BYTES = 200_000_000
 USUAL_BYTES = 165_000_000  # what ordinary rows take: below that, nothing has grown

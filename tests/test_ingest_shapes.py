@@ -30,9 +30,9 @@ from d4c_images.ledger.rows.names import host_ids_of
 from d4c_images.model import MAX_CANDIDATES
 from d4c_images.sources import lines, open_media, open_source
 from d4c_images.sources.media import MAX_CELL_BYTES, MAX_TEXT_BYTES
-from tests import counting
-from tests.ingest_model import Row
-from tests.ledger_dump import differences
+from tests.support import counting
+from tests.support.ingest_model import Row
+from tests.support.ledger_dump import differences
 from tests.support.sweep import thinned
 from tests.test_ingest import NOW, query, quiet, run, settle, write
 
@@ -112,7 +112,7 @@ def twice(n: int) -> list[Row]:
 SHAPES = (sizes_of_one_image, one_record, one_image, one_record_of_shared_images, many_hosts, no_order, twice)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", thinned(SHAPES, 2))
 @pytest.mark.parametrize("times", thinned([2, 1], 2))
 def test_twice_the_rows_cost_twice_as_much(tmp_path: Path, shape: Callable[[int], list[Row]], times: int) -> None:
     """In transactions of few rows, so that what each of them costs shows; the second time all rows are known."""

@@ -18,11 +18,11 @@ from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.sources import lines, open_source
 from tests.conftest import ROWS
-from tests.downloads import ask, bare, check_sound, load, row, table, zipped
-from tests.patience import PATIENCE_S
-from tests.program import Collection, reach
 from tests.publishers.client import Publishers
 from tests.rows import big
+from tests.support.downloads import ask, bare, check_sound, load, row, table, zipped
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, reach
 from tests.support.sweep import thinned
 
 REAL = (ROWS / "multimedia.txt").read_bytes()
@@ -52,14 +52,14 @@ def init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "data",
-    [
+    thinned([
         table([ONE, TWO, THREE]),
         b"\xef\xbb\xbf" + table([ONE, TWO, THREE]),
         table([ONE, TWO, THREE]).replace(b"\n", b"\r\n"),
         table([ONE, TWO, THREE]).removesuffix(b"\n"),
         table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\n"),
         b"\xef\xbb\xbf" + table([ONE, TWO, THREE]).replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
-    ],
+    ], 3),
     ids=["plain", "byte order mark", "CRLF", "no last line feed", "CR at the end", "all at once"],
 )
 @pytest.mark.parametrize("limit", [None, 1, 2])
@@ -310,7 +310,7 @@ def test_reset_asks_before_it_deletes(init: Init, tmp_path: Path) -> None:
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[1:2]
 
 
-@pytest.mark.parametrize(("answer", "kept"), [("n", 0), ("", 0), ("y", 1), ("YES", 1)])
+@pytest.mark.parametrize(("answer", "kept"), thinned([pytest.param(*row) for row in (("n", 0), ("", 0), ("y", 1), ("YES", 1))], 4))
 def test_reset_takes_an_answer(answer: str, kept: int, init: Init, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = (bare(tmp_path / f"{name}.txt", [line]) for name, line in (("one", ONE), ("two", TWO)))
     init(one)

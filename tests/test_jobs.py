@@ -15,7 +15,7 @@ from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, script
 from d4c_images.cli import build_parser, main
 from d4c_images.errors import UsageError
 from d4c_images.settings import Scheduler, Settings
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 from tools.generate_docs import job_scripts
 
 PROJECT = Path(__file__).parent.parent

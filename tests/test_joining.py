@@ -17,8 +17,8 @@ from d4c_images.identity.archive_variants import StatedUrl, Statement, read, wri
 from d4c_images.ingest import ingest as ingest_module
 from d4c_images.ingest import publisher_rows
 from d4c_images.ledger.admission import joining
-from tests.archives import OCCURRENCES, audubon, meta, table, text
-from tests.downloads import ask, bare, check_sound, load, load_all, row, zipped
+from tests.support.archives import OCCURRENCES, audubon, meta, table, text
+from tests.support.downloads import ask, bare, check_sound, load, load_all, row, zipped
 from tests.support.sweep import thinned
 from tests.test_unfold import M, Steward, manifest, steward, view
 
@@ -175,7 +175,7 @@ def with_gbif_ids(path: Path, rows: Sequence[Cells]) -> Path:
     return zipped(path, files)
 
 
-@pytest.mark.parametrize("order", list(permutations(STEPS)), ids=", ".join)
+@pytest.mark.parametrize("order", thinned(list(permutations(STEPS)), 5), ids=", ".join)
 def test_plain_rows_of_the_record_show_the_same_image_and_those_of_others_their_own(order: Sequence[str], tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     best, good = (media("7", f"{role[0].lower()}.jpg", variant=f"ac:{role}Quality", guid="p") for role in ("Best", "Good"))
@@ -323,7 +323,7 @@ def test_what_an_ingest_has_joined_is_settled_by_the_next_one_if_it_dies(tmp_pat
     one, other = archives(tmp_path, [BY_THEMSELVES, [LESSER, BETTER]])
     load_all(ledger, one)
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module.following, "drain", lambda *_: None)
+        patch.setattr(ingest_module.deferred, "drain", lambda *_: None)
         load_all(ledger, other)
     assert ask(ledger, "SELECT image_id, same_as FROM joined_images") == [(2, 1)]
     with steward(ledger):

@@ -12,7 +12,7 @@ from d4c_images.model import ErrorType, OwnCode, Reply, Status, Verdict
 from d4c_images.policy.judge import CodePolicy, DecodeFault, DecodeResult, judge, judge_decoded, readable_text
 from d4c_images.policy.waits import MAX_RETRY_AFTER_S
 from tests.publishers import pictures, rawfiles
-from tests.tabular import rows
+from tests.support.tabular import rows
 
 NOW = 784111777.0 - 60  # a minute before RFC 9110's example date
 BODIES = {

@@ -23,13 +23,14 @@ from d4c_images.ledger.file import connect, migration_steps, migrations, owner, 
 from d4c_images.model import Labels, OwnCells, SharedCells, TaxonCells
 from d4c_images.sources import open_labels, open_source
 from d4c_images.sources.occurrence import LabelReader
-from tests import old_ledgers
-from tests.archives import DWC, meta, table
-from tests.downloads import ask, bare, load, row, zipped
-from tests.plans import STATISTICS, findings, ledger_with
-from tests.sample_ledger import BACKBONE, COL, LABELS, make_ledger
-from tests.statements import Statement
+from tests.support import old_ledgers
+from tests.support.archives import DWC, meta, table
+from tests.support.downloads import ask, bare, load, row, zipped
+from tests.support.plans import STATISTICS, findings, ledger_with
 from tests.support.properties import examples
+from tests.support.sample_ledger import BACKBONE, COL, LABELS, make_ledger
+from tests.support.statements import Statement
+from tests.support.sweep import thinned
 
 FIELDS = (*TaxonCells._fields, *SharedCells._fields, *OwnCells._fields)
 
@@ -359,7 +360,7 @@ def cells_of(no: int, length: int) -> Labels:
     )
 
 
-@pytest.mark.parametrize("length", [5, 100, 2_000])
+@pytest.mark.parametrize("length", thinned([5, 100, 2_000], 3))
 @pytest.mark.parametrize("is_shared", [True, False])
 def test_what_is_held_is_known_in_bytes(length: int, is_shared: bool) -> None:
     taxon, shared, _ = cells_of(0, length)

@@ -34,8 +34,8 @@ from d4c_images.ledger.rows import names, rollup
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Blob, Claim, Failure, Image, Move, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.policy.placeholder_list import PlaceholderList
-from tests.program import RECOUNT_IMAGES, check_lists
 from tests.support.ledger import New, add_rule, admit, admit_record
+from tests.support.program import RECOUNT_IMAGES, check_lists
 from tests.support.properties import examples
 
 HOSTS = ("a.example.org", "b.example.org", "c.example.org")

@@ -20,9 +20,9 @@ from d4c_images.runners.rendezvous import Invitation
 from d4c_images.stores import own_files, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.stores.pack import PackSettings, PackStore
-from tests.program import Collection, kill_all, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.sample_ledger import make_files, make_ledger
+from tests.support.program import Collection, kill_all, multimedia, reach
+from tests.support.sample_ledger import make_files, make_ledger
 from tests.test_download_kill import await_true
 
 TOKEN, OTHER = "0123abcd", "76543210"

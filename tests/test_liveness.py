@@ -25,7 +25,7 @@ from d4c_images.ledger.file.liveness import (
     lives,
     this_process,
 )
-from tests.waiting import Waiting
+from tests.support.waiting import Waiting
 
 ME = this_process("77")
 PATH = Path("/scratch/ledger.sqlite")

@@ -26,8 +26,8 @@ from d4c_images.report.status import status_report
 from d4c_images.steward.hosts import HOSTS_LOADED, Line, PolitenessGroup
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Plan, Watcher
-from tests.counting import work_of
-from tests.program import Collection, multimedia
+from tests.support.counting import work_of
+from tests.support.program import Collection, multimedia
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
 
 FLICKR = parse_hosts('[hosts."*.staticflickr.com"]\ngroup = "flickr"\nconnections = 4\n')
@@ -314,6 +314,7 @@ class Counted(io.TextIOBase):
         return len(text)
 
 
+@pytest.mark.slow
 def test_a_host_costs_little_in_the_list_for_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is written as it is read: a few dozen calls for each host, a line each, and memory for a step of them."""
     monkeypatch.setattr(overview, "HOSTS_A_STEP", 500)

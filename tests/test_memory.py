@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 from tests.test_ingest_memory import Watch
 
 WORKERS = 2

@@ -26,10 +26,10 @@ from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.report import migration_progress
 from d4c_images.settings import Disk
-from tests import migrating, old_ledgers
-from tests.patience import PATIENCE_S
-from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support import migrating, old_ledgers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, Collection, multimedia, reach
 from tests.test_owner import HOLD
 from tests.test_reader import not_root
 
@@ -337,7 +337,7 @@ def test_a_migration_killed_at_a_point_is_completed_by_the_next_run(point: str, 
         assert old_ledgers.rows(backup) == before
 
 
-# Of a migration that changes rows, as a later version may have it (tests/migrating.py).
+# Of a migration that changes rows, as a later version may have it (tests/support/migrating.py).
 
 ROW_POINTS = (
     "backup.after_rename",
@@ -366,7 +366,7 @@ NOT_BEGUN = {"backup.after_rename", "migrate.before_begun"}
 def later(folder: Path, *arguments: str, crash_at: str | None = None, disk: str = "local") -> subprocess.CompletedProcess[str]:
     """The program of version 3."""
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "D4C_LEDGER_DISK": disk} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
-    command = [sys.executable, "-m", "tests.migrating", *arguments, "--ledger", str(folder / "ledger.sqlite")]
+    command = [sys.executable, "-m", "tests.support.migrating", *arguments, "--ledger", str(folder / "ledger.sqlite")]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=PATIENCE_S, check=False)
 
 

@@ -37,9 +37,9 @@ from d4c_images.steward.terms import Died, Event, Joined, Leaving, Reported
 from d4c_images.system import clocks
 from d4c_images.system.clocks import SteadyClock
 from tests.cluster.nodes import start_workers, workers_at
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 from tests.support.works import set_up_failure, set_up_sleeper
 from tests.test_runners import received
 
@@ -290,6 +290,7 @@ def test_an_interface_that_is_not_there(place: MeetingPlace) -> None:
         DaskRunner(place, "a ledger", set_up_echo, print, "d4c-none")
 
 
+@pytest.mark.slow
 def test_a_coordinator_of_another_version_is_refused(
     coordinate: Callable[[Callable[[], Work]], DaskRunner], place: MeetingPlace
 ) -> None:

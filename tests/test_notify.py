@@ -15,7 +15,7 @@ from d4c_images.errors import D4CError
 from d4c_images.notify import SilentNotifier, notifier_for
 from d4c_images.notify import slack as slack_module
 from d4c_images.notify.slack import SlackNotifier, send_and_wait
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 SECRET = "/services/T000/B000/s3cr3t"
 

@@ -15,9 +15,9 @@ from d4c_images.errors import UsageError
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.runners.worker_setup import WorkerSetup
 from d4c_images.system import open_files
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
 
 HOSTS, N = 60, 120
 

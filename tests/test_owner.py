@@ -16,7 +16,7 @@ import pytest
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger.file import connect, owner, schema
 from d4c_images.ledger.file.liveness import DEAD_AFTER_S, HOLDER_POLL_S
-from tests.waiting import Waiting
+from tests.support.waiting import Waiting
 
 HOLD = """
 import sys, time

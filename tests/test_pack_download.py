@@ -16,9 +16,9 @@ import pytest
 
 import d4c_images
 from d4c_images.stores import shard
-from tests.patience import PATIENCE_S
-from tests.program import Collection, kill_all, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, kill_all, multimedia, reach
 from tests.test_download_kill import await_true, requests_by_url, workers
 
 N = 160

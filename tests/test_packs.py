@@ -21,7 +21,7 @@ from d4c_images.stores import partial as system
 from d4c_images.stores.pack import PackSettings, PackStore
 from d4c_images.stores.partial import ImageNumbers
 from d4c_images.stores.shard_recovery import mend
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 from tests.test_store_contract import BODY, body_at, failing, files, put, written
 
 TOKEN = "00c0ffee"

@@ -33,7 +33,7 @@ from d4c_images.ledger.rows import bounded, rollup
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.model import Blob, Failure, Outcome, Report, Status, Turn, Unfolding, Verdict
 from d4c_images.policy.placeholder_list import PlaceholderList
-from tests.downloads import NOW, ask, bare, check_sound, load, row
+from tests.support.downloads import NOW, ask, bare, check_sound, load, row
 
 N = 2_000
 SMALL = 100  # in place of thousands

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.downloads import check_sound
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.downloads import check_sound
+from tests.support.program import Collection, multimedia, reach
 
 FIRST_ID = 5_000_000_000
 N = 16_000  # more than three pieces

@@ -13,11 +13,11 @@ from d4c_images.errors import UsageError
 from d4c_images.ledger.queue import mark_placeholders
 from d4c_images.ledger.rows.rollup import finalize
 from d4c_images.policy.placeholder_list import PlaceholderEntry, parse_placeholders
-from tests.downloads import check_sound
-from tests.program import Collection, multimedia, reach
 from tests.publishers import pictures
 from tests.publishers.client import Publishers
-from tests.sample_ledger import NOW, SAMPLES, make_ledger
+from tests.support.downloads import check_sound
+from tests.support.program import Collection, multimedia, reach
+from tests.support.sample_ledger import NOW, SAMPLES, make_ledger
 
 PICTURE = pictures.jpeg("none")
 SHA256 = hashlib.sha256(PICTURE).hexdigest()

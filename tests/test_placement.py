@@ -30,9 +30,9 @@ from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.snapshot import snapshot_of
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.settings import Disk
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.waiting import Waiting
+from tests.support.program import Collection, multimedia, reach
+from tests.support.waiting import Waiting
 
 ME = owner.this_process("77")
 ELSEWHERE = owner.Process("node9", 4711, "boot/1", "812")

@@ -19,12 +19,12 @@ import rawpy
 import simplejpeg
 from PIL import Image
 
-from tests.patience import PATIENCE_S
 from tests.publishers import pictures, rawfiles, site
 from tests.publishers.client import Publishers
 from tests.publishers.expected import expected
 from tests.publishers.registry import BEHAVIOURS
 from tests.publishers.rules import RuleBook, by_name_of_host, parse_rule, parse_rules
+from tests.support.patience import PATIENCE_S
 
 IMAGE_BEHAVIOURS = {
     "jpeg_progressive": "JPEG", "jpeg_rotated": "JPEG", "jpeg_cmyk": "JPEG", "jpeg_icc": "JPEG", "jpeg_as_html": "JPEG",

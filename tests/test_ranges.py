@@ -17,7 +17,7 @@ from d4c_images.errors import StoreError
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.fetch.body import Body, Unfinished, content_range, part_in, unfinished
 from d4c_images.model import FetchOptions, Limits, OwnCode, Reply
-from tests.scripted import Asked, Scripted, answer
+from tests.support.scripted import Asked, Scripted, answer
 from tests.test_fetch import Memory, wait_for
 
 WHOLE = random.Random(7).randbytes(12_000)

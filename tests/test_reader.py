@@ -14,7 +14,7 @@ from d4c_images.errors import LedgerError, LedgerLocked, UsageError
 from d4c_images.ledger.file import reader as reader_module
 from d4c_images.ledger.file import schema
 from d4c_images.ledger.file.reader import open_reader
-from tests.sample_ledger import SAMPLES, make_ledger
+from tests.support.sample_ledger import SAMPLES, make_ledger
 
 COUNT = "SELECT count(*) FROM image_rows"
 

@@ -49,6 +49,7 @@ def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
     return [(chunk.end_row, chunk.urls, chunk.image_keys, chunk.gbif_ids.tolist()) for chunk in chunks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "identifiers",
     [

@@ -28,10 +28,10 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.questions import audit, counter_audit, locations
 from d4c_images.ledger.rows import extent, recount, rollup
 from d4c_images.ledger.rows.rollup import RollUpProgress, finalize
-from tests.ledger_dump import differences
-from tests.patience import PATIENCE_S
-from tests.program import PROJECT, RECOUNT_IMAGES
 from tests.support.ledger import add_image, add_link, add_record, add_rule, catch_up, recount_all, recount_images
+from tests.support.ledger_dump import differences
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, RECOUNT_IMAGES
 from tests.support.properties import examples
 from tests.support.sweep import thinned
 
@@ -158,7 +158,7 @@ class Steps:
         self.at_mark = self.n
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", thinned(SHAPES, 3))
 def test_the_roll_up_is_linear_and_its_steps_are_bounded(tmp_path: Path, shape: Callable[[Maker, int], None]) -> None:
     counted = []
     for n in (1500, 3000):
@@ -171,7 +171,7 @@ def test_the_roll_up_is_linear_and_its_steps_are_bounded(tmp_path: Path, shape: 
     assert counted[1].most <= 1.3 * counted[0].most + 5, "no step depends on the size"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", thinned(SHAPES, 3))
 def test_the_check_of_a_ledger_is_linear(tmp_path: Path, shape: Callable[[Maker, int], None]) -> None:
     counted = []
     for n in (1500, 3000):

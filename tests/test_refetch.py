@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.program import Collection, kill_all, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.program import Collection, kill_all, multimedia, reach
 from tests.test_download_kill import requests_by_url
 
 FIRST_ID = 6_000_000_000

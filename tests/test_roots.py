@@ -16,10 +16,10 @@ from d4c_images.errors import UsageError
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import last_root
 from d4c_images.ledger.queue.shards import store_kind
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.sample_ledger import make_files, make_ledger
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
+from tests.support.sample_ledger import make_files, make_ledger
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.publishers.demo import RULES
 from tests.publishers.rules import parse_rules
 from tests.rows import big
@@ -67,6 +69,7 @@ def test_big_files_are_the_same_for_the_same_seed_and_exactly_as_long_as_asked()
     assert one.endswith("\n")
 
 
+@pytest.mark.slow
 def test_big_files_are_like_real_ones() -> None:
     header, *lines = "".join(big.chunks(60_000)).rstrip("\n").split("\n")
     assert header + "\n" == big.HEADER

@@ -19,7 +19,7 @@ from d4c_images.runners.processes import ProcessRunner
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.steward.terms import Died, Event, Joined, Reported, Runner
 from tests.cluster.nodes import workers_at
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 from tests.support.works import long_turn, set_up_breaker, set_up_failure, set_up_sleeper, set_up_talker
 
 

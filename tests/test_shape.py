@@ -18,8 +18,8 @@ from d4c_images.errors import LedgerError
 from d4c_images.ledger.file import connect, identify, schema, versions
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.settings import Settings
-from tests import old_ledgers
-from tests.program import multimedia
+from tests.support import old_ledgers
+from tests.support.program import multimedia
 from tests.support.sweep import thinned
 from tools import generate_docs, keep_ledger
 

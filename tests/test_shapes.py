@@ -1,8 +1,8 @@
 """Skewed tables at two sizes: what each command does may grow no faster than the rows, and its memory hardly at all.
 
-Everything runs in this process and is counted, not timed (`tests.counting`). What a command does on a tiny table of the same shape
-is taken off first. `KNOWN_BAD` lists what does not hold yet, with the fault that says so; a row that has become good must be
-struck out.
+Everything runs in this process and is counted, not timed (`tests.support.counting`). What a command does on a tiny table of the
+same shape is taken off first. `KNOWN_BAD` lists what does not hold yet, with the fault that says so; a row that has become good
+must be struck out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from d4c_images.settings import Settings
 from d4c_images.sources import open_labels, open_media
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Event, Joined, Plan, Reported, Watcher
-from tests.counting import Work, work_of
+from tests.support.counting import Work, work_of
 from tests.support.sweep import thinned
 
 MOST_GROWTH = 2.3
@@ -188,7 +188,7 @@ def hold(shape: Shape, found: dict[str, list[str]], known: dict[tuple[str, str],
     assert not expected - found.keys(), "these are good now: strike them from the list"
 
 
-@pytest.mark.parametrize("name", thinned(FAST, 2))
+@pytest.mark.parametrize("name", thinned(FAST, 4))
 def test_sqlite_does_no_more_for_each_row_where_there_are_twice_as_many(name: str, tmp_path: Path) -> None:
     shape = SHAPES[name]
     hold(shape, bad(shape, tmp_path, FEW_ROWS, python=False), KNOWN_BAD_FEW)

@@ -11,10 +11,10 @@ import pytest
 from d4c_images.commands.session import Stop
 from d4c_images.errors import EXIT_WORK_LEFT
 from d4c_images.system import signals
-from tests.old_ledgers import unpack
-from tests.patience import PATIENCE_S
-from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.old_ledgers import unpack
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, Collection, multimedia, reach
 
 # Python runs this before the program, in each process; only the first one is to send anything.
 HOOK = """

@@ -15,7 +15,7 @@ from d4c_images.errors import D4CError, LedgerBusy, printable
 from d4c_images.ledger.file import exclusive_name, filesystem
 from d4c_images.ledger.file.filesystem import Reservation
 from d4c_images.ledger.file.owner import this_process
-from tests.program import multimedia
+from tests.support.program import multimedia
 
 LATIN = os.fsdecode(b"Universit\xe4t")
 

@@ -22,10 +22,11 @@ from d4c_images.model import Claim, ErrorType, PublishedHash, Reply, Status
 from d4c_images.stores import Keep, Partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.worker.verify import FoundImage, examine, look
-from tests import plain_files
-from tests.plain_files import Array, Tags
 from tests.publishers import pictures
+from tests.support import plain_files
+from tests.support.plain_files import Array, Tags
 from tests.support.properties import examples
+from tests.support.sweep import thinned
 from tests.test_decode import saved, sniffed
 
 WIDTH, HEIGHT, BLOCK = 64, 48, 16  # blocks of one colour each, that a JPEG keeps as they are
@@ -665,7 +666,7 @@ def large(channels: int, bits: int) -> Array:
     return blocks(2, channels, bits, scale=16)
 
 
-@pytest.mark.parametrize(("bits", "photometric"), IN_STRIPS)
+@pytest.mark.parametrize(("bits", "photometric"), thinned([pytest.param(*case) for case in IN_STRIPS], 3))
 def test_a_tiff_in_pieces_is_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, photometric: int) -> None:
     samples = large({5: 4, 2: 3, 8: 3}.get(photometric, 1), bits)
     tags: Tags = {262: ("H", [photometric]), 274: ("H", [6])}
@@ -690,7 +691,7 @@ def test_a_transparent_tiff_in_pieces_is_the_whole(
     assert_shows(smaller(tmp_path / "a.tif", body, TIGHT), at_once)
 
 
-@pytest.mark.parametrize("kind", PNG_KINDS)
+@pytest.mark.parametrize("kind", thinned(PNG_KINDS, 3))
 def test_a_png_in_bands_is_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: tuple[int, int]) -> None:
     bits, colour = kind
     samples = large({0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour], bits)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from d4c_images.policy.sniff import Kind, Sniffed, sniff, sniff_tiff
 from tests.publishers import pictures, rawfiles
-from tests.tabular import rows
+from tests.support.tabular import rows
 
 HEAD, TAIL = 65536, 1024
 

@@ -16,10 +16,10 @@ from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import lending, settling
 from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Image, Outcome, Report, Status, Verdict
-from tests.downloads import check_sound
-from tests.ingest_model import Row
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
+from tests.support.downloads import check_sound
+from tests.support.ingest_model import Row
+from tests.support.program import Collection, multimedia, reach
 from tests.support.properties import examples
 from tests.test_ingest import NOW, query, run, write
 

@@ -25,7 +25,7 @@ from d4c_images.ledger.questions import tables
 from d4c_images.report.export_tables import write_tables
 from d4c_images.report.render import clean, show_status
 from d4c_images.report.status import StatusReport, status_report
-from tests.sample_ledger import HOSTS, LICENCES, NOW, SAMPLES, make_ledger
+from tests.support.sample_ledger import HOSTS, LICENCES, NOW, SAMPLES, make_ledger
 
 
 @pytest.fixture

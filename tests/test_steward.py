@@ -24,7 +24,7 @@ from d4c_images.policy.pace import BlockPolicy, HostPace, Speed
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.system import clocks
-from tests.program import Collection, multimedia
+from tests.support.program import Collection, multimedia
 from tests.support.simulation import counts, ledger_of, run
 
 GONE = Verdict(Status.FAILED_PERMANENT, "http_404")

@@ -16,7 +16,7 @@ from d4c_images.runners import dask_check
 from d4c_images.runners.rendezvous import INVITATION, OVER, Invitation, MeetingPlace
 from d4c_images.runners.worker_pool import Crew, Exit, PoolEnding, PoolTerms
 from tests.cluster.nodes import start_workers
-from tests.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S
 
 OTHER = Invitation("1", "a ledger", "9.9.9", "tls://127.0.0.1:1", "certificate", "key")
 

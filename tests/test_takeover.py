@@ -17,9 +17,9 @@ from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.file.liveness import DEAD_AFTER_S, HOLDER_POLL_S
 from d4c_images.settings import Job, Scheduler, Settings
 from d4c_images.system import clocks
-from tests.program import PROJECT, Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.waiting import Waiting
+from tests.support.program import PROJECT, Collection, multimedia, reach
+from tests.support.waiting import Waiting
 
 JOB = Job(Scheduler.SGE, "812", None)
 QUEUED_AGAIN = 99

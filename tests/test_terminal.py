@@ -25,9 +25,9 @@ from d4c_images.policy.judge import CodePolicy, judge, readable_text
 from d4c_images.report.live import LiveProgress
 from d4c_images.report.progress import LogProgress
 from d4c_images.system.terminal import clean
-from tests.program import PROGRAM, PROJECT, multimedia
 from tests.publishers import pictures
-from tests.scripted import Asked, Scripted, answer
+from tests.support.program import PROGRAM, PROJECT, multimedia
+from tests.support.scripted import Asked, Scripted, answer
 from tests.test_fetch import PATIENCE_S
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31m 服务器 \u202eexe\u2066\x9b31m Träne\r\x08[/bold]{x}%s"

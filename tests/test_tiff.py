@@ -17,11 +17,11 @@ from d4c_images.decode import Decoder, tiff, tiff_codes, tiff_fax
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
-from tests import tiffs
 from tests.publishers import pictures
+from tests.support import tiffs
 from tests.support.sweep import crossed, thinned
+from tests.support.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 from tests.test_decode import check, sniffed
-from tests.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 
 KEPT = (Status.SUCCESS, ErrorType.PARTLY_READ)
 AGAIN = (Status.FAILED_TRANSIENT, ErrorType.TRUNCATED)
@@ -60,9 +60,10 @@ def sample(packing: str, name: str, n_pages: int = 1, *, number: int = 0) -> Wri
 
 
 CASES = [(packing, name) for packing in PACKINGS for name in layouts(packing)]
+SOME_CASES = thinned([pytest.param(*case) for case in CASES], 3)
 
 
-@pytest.mark.parametrize(("packing", "name"), CASES)
+@pytest.mark.parametrize(("packing", "name"), SOME_CASES)
 @pytest.mark.parametrize("is_tight", thinned([True, False], 2))
 @pytest.mark.parametrize("files", [SOME_FILES, pytest.param(FILES, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_a_whole_tiff_is_read_to_its_end(tmp_path: Path, packing: str, name: str, is_tight: bool, files: list[File]) -> None:
@@ -81,7 +82,7 @@ def cuts_that_pass(tmp_path: Path, case: tuple[str, str], percents: range, files
     return passed
 
 
-@pytest.mark.parametrize(("packing", "name"), CASES)
+@pytest.mark.parametrize(("packing", "name"), SOME_CASES)
 def test_a_cut_tiff_is_to_be_fetched_again(tmp_path: Path, packing: str, name: str) -> None:
     assert cuts_that_pass(tmp_path, (packing, name), range(7, 100, 23), SOME_FILES) == []
 
@@ -107,7 +108,9 @@ def damaged(sheet: Written, n_places: int) -> list[bytes]:
     return [make(sheet.body, at, n) for at in places for make, n in ((with_zeros, 50), (with_swap, 32))]
 
 
-@pytest.mark.parametrize(("packing", "name"), [case for case in CASES if case[0] in (*DEFLATES, "lzma")])
+@pytest.mark.parametrize(
+    ("packing", "name"), thinned([pytest.param(*case) for case in CASES if case[0] in (*DEFLATES, "lzma")], 3)
+)
 def test_damage_that_a_checksum_shows_is_to_be_fetched_again(tmp_path: Path, packing: str, name: str) -> None:
     sheet = sample(packing, name)
     for body in damaged(sheet, 20):
@@ -348,7 +351,7 @@ ODD: dict[str, tuple[Pixels, Layout]] = {
 }
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", thinned(ODD, 3))
 def test_what_nobody_can_decode_is_kept_and_says_so(tmp_path: Path, name: str) -> None:
     for file in FILES[::5]:
         sheet = written([ODD[name]], file)
@@ -423,7 +426,7 @@ def test_a_picture_larger_than_its_data_can_be_is_to_be_fetched_again(tmp_path: 
     assert told(tmp_path, written([(bitonal(scene()), Layout("group 4", 80, tags=((258, 3, (9,)),)))]).body) == AGAIN
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", thinned(range(1, 9), 4))
 def test_width_and_height_are_those_of_the_stored_picture_in_every_format(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation

@@ -14,9 +14,9 @@ from d4c_images.worker import attempts
 from d4c_images.worker.attempts import TROUBLES
 from d4c_images.worker.lanes import Clock
 from d4c_images.worker.loop import LANES_POLL_S
-from tests.patience import PATIENCE_S
 from tests.publishers import pictures
-from tests.scripted import Asked, answer
+from tests.support.patience import PATIENCE_S
+from tests.support.scripted import Asked, answer
 from tests.test_waits import HOST, claim, is_untried, turn, worker_at
 
 JPEG = pictures.jpeg("a")

@@ -19,8 +19,8 @@ from d4c_images.ledger.queue import expand_documents, lending, record_links, set
 from d4c_images.ledger.queue.requeue import requeue_failed
 from d4c_images.ledger.rows import hashes
 from d4c_images.model import Blob, Failure, Image, Outcome, Report, Status, Turn, Unfolding, Verdict
-from tests.downloads import NOW, ask, bare, check_sound, load, row
-from tests.ledger_dump import dump
+from tests.support.downloads import NOW, ask, bare, check_sound, load, row
+from tests.support.ledger_dump import dump
 
 M = "https://m.example.org/sheet/manifest"
 RETRY = settling.RetryTerms(3, lambda attempts: 60.0)

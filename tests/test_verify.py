@@ -24,6 +24,7 @@ from d4c_images.stores.pack import PackSettings, open_store
 from d4c_images.worker.verify import FoundImage, examine, look, sniff_file
 from tests.publishers import pictures
 from tests.support.properties import examples
+from tests.support.sweep import thinned
 from tests.test_decode import behind_the_start, check, sampled, saved, segment
 
 SCENE = Image.open(io.BytesIO(pictures.jpeg("a sheet", (640, 480))))
@@ -427,7 +428,7 @@ WHOLE: dict[str, bytes] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", thinned(WHOLE, 3))
 def test_a_file_cut_anywhere_is_fetched_again(tmp_path: Path, name: str) -> None:
     """At every hundredth, and at each of the last bytes. A GIF may lack its trailer, a WebP the byte that makes its length even."""
     body = WHOLE[name]
@@ -492,7 +493,10 @@ def test_no_exception_of_a_reader_gets_out(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("packed", "max_edge"), [(False, None), (True, 100)])
 @pytest.mark.parametrize(
-    "name", ["baseline with much metadata", "progressive with much metadata", "png", "film", "webp with metadata", "jp2", "avif"]
+    "name",
+    thinned(
+        ["baseline with much metadata", "progressive with much metadata", "png", "film", "webp with metadata", "jp2", "avif"], 3
+    ),
 )
 def test_a_cut_file_is_never_kept(tmp_path: Path, name: str, packed: bool, max_edge: int | None) -> None:
     """Fetched, or found in the store as a dead lease has left it."""

@@ -21,10 +21,10 @@ from d4c_images.stores.local import LocalStore
 from d4c_images.worker.lanes import Clock
 from d4c_images.worker.loop import work
 from d4c_images.worker.verify import Examiner
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia
 from tests.publishers import pictures
-from tests.scripted import Answer, Asked, Scripted, answer
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia
+from tests.support.scripted import Answer, Asked, Scripted, answer
 
 NOW = 784111777.0 - 60  # a minute before RFC 9110's example date
 HOST = "example.org"

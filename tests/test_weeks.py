@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import PROJECT
+from tests.support.program import PROJECT
 from tests.weeks import plan
 from tests.weeks.books import Book, Terms
 from tests.weeks.campaign import SITE, Servers

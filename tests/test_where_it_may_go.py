@@ -18,10 +18,10 @@ from d4c_images.fetch.route import ConnectTo, Route, Routes
 from d4c_images.fetch.urls import host_of, requestable
 from d4c_images.model import ErrorType, FetchOptions, Limits, OwnCode, Reply, Status
 from d4c_images.policy.judge import CodePolicy, judge
-from tests.patience import PATIENCE_S
-from tests.program import Collection, multimedia, reach
 from tests.publishers.client import Publishers
-from tests.scripted import Scripted, answer
+from tests.support.patience import PATIENCE_S
+from tests.support.program import Collection, multimedia, reach
+from tests.support.scripted import Scripted, answer
 from tests.test_fetch import Memory, wait_for
 
 NOT_PUBLIC = {

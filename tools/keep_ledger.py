@@ -46,8 +46,8 @@ def written(shapes: Mapping[int, Mapping[str, str]]) -> str:
 
 def make_collection(folder: Path) -> None:
     """A ledger made by the program itself, with images that are stored, failed and left, and the files of those that are stored."""
-    from tests.program import Collection, multimedia, reach
     from tests.publishers.client import Publishers
+    from tests.support.program import Collection, multimedia, reach
 
     collection = Collection(folder)
     rows = [(1_000_000_000 + i // 2, f"http://{host}.example.org/thumbs/{i}.jpg") for host in "abc" for i in range(8)]

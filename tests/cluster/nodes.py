@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.patience import PATIENCE_S
-from tests.program import PROGRAM, PROJECT
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROGRAM, PROJECT
 
 
 def start_workers(folder: Path, *arguments: object, environ: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from tests.damage import subject
 from tests.damage.cases import Case, Scale, Truth, family_cases
 from tests.damage.judging import Fault, Judgement, Note, judged
-from tests.program import PROJECT
+from tests.support.program import PROJECT
 
 PATIENCE_S = 300.0  # for one file, on a machine that is busy
 STRICTER = "missed, but seen by a stricter reader"

@@ -19,7 +19,7 @@ from d4c_images.ledger.admission import new_untried
 from d4c_images.ledger.rows import hashes
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Status
-from tests.program import RECOUNT_IMAGES
+from tests.support.program import RECOUNT_IMAGES
 
 RULE_ID = 1
 BLOCK = 512  # images of one row of `untried`

@@ -26,8 +26,8 @@ from typing import IO, Any
 
 import psutil
 
-from tests.patience import PATIENCE_S
-from tests.program import PROJECT, Collection, multimedia
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROJECT, Collection, multimedia
 from tests.weeks import plan, troubles
 from tests.weeks.clock import FILE, Clock
 from tests.weeks.plan import FIRST_ID, Expected, Host, Kind

@@ -7,6 +7,7 @@ and `ANALYZE` adds statistics. Views of ours are ignored too, since each migrati
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -45,6 +46,7 @@ class FoundLedger:
     under_way: bool = False  # a migration to this version has begun and not ended
 
 
+@functools.lru_cache(maxsize=1_000)  # a ledger is looked at twice when it is opened
 def normalised(sql: str) -> str:
     """A statement without comments, line breaks and quotes that mean nothing."""
     return " ".join(match[match.lastgroup or 0] for match in SQL_TOKEN.finditer(sql) if match.lastgroup != "left_out")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from tests.downloads import zipped
+from tests.support.downloads import zipped
 
 DWC, AC, DCTERMS = "http://rs.tdwg.org/dwc/terms/", "http://rs.tdwg.org/ac/terms/", "http://purl.org/dc/terms/"
 SIMPLE, AUDUBON = "http://rs.gbif.org/terms/1.0/Multimedia", "http://rs.tdwg.org/ac/terms/Multimedia"

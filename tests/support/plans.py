@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from d4c_images.ledger.file import schema, views
-from tests import statements
-from tests.statements import Statement
+from tests.support import statements
+from tests.support.statements import Statement
 
 # Tables that stay small whatever the ledger holds, with the reason; all others count as big, new ones too.
 SMALL_TABLES = {

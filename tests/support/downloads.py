@@ -11,7 +11,7 @@ from pathlib import Path
 from d4c_images.ingest.ingest import IngestSummary, StreamProgress, ingest, ingest_labels
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.sources import open_labels, open_media, open_source
-from tests.program import HEADER, RECOUNT_IMAGES, check_lists
+from tests.support.program import HEADER, RECOUNT_IMAGES, check_lists
 
 NAMES = tuple(HEADER.split())
 NOW = 1_800_000_000

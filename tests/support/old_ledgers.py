@@ -10,7 +10,7 @@ from pathlib import Path
 
 from d4c_images.ledger.file import identify
 
-LEDGERS = Path(__file__).parent / "ledgers"
+LEDGERS = Path(__file__).parents[1] / "ledgers"
 EARLY = sorted((LEDGERS / "early").glob("*.sqlite.gz"))
 VERSIONS = {int(path.name.partition(".")[0][1:]): path for path in LEDGERS.glob("v*.tar.gz")}
 

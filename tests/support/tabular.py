@@ -9,7 +9,7 @@ _ESCAPES = {"t": "\t", "n": "\n", "0": "\0", "\\": "\\"}
 
 
 def rows(name: str) -> list[tuple[str, ...]]:
-    lines = (Path(__file__).parent / "tables" / name).read_text(encoding="utf-8").split("\n")
+    lines = (Path(__file__).parents[1] / "tables" / name).read_text(encoding="utf-8").split("\n")
     return [tuple(_unescaped(cell) for cell in line.split("\t")) for line in lines if line and not line.startswith("#")]
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.migrating COMMAND...`: the program as a later version could be, for tests that kill it while it changes rows.
+"""`python -m tests.support.migrating COMMAND...`: the program as a later version could be, to be killed while it changes rows.
 
 Version 3 gives each image a number of its own, which a walk fills in small chunks, and a table that replaces another one.
 """

@@ -22,12 +22,12 @@ from d4c_images.ingest.ingest import ingest
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import untried
-from d4c_images.sources import open_source
+from d4c_images.sources import open_media
 from d4c_images.system import clocks
-from tests.patience import PATIENCE_S
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-m", "d4c_images")
 HEADER = (
     "gbifID type format identifier references title description source audience created creator contributor "
@@ -76,7 +76,8 @@ class Collection:
     def load(self, source: Path) -> None:
         """What `init` does, but within this process and without a word: for tests of what comes after it."""
         with open_and_own(self.ledger, "init", owner.this_process(), clocks.now, lambda line: None, create=True) as ledger:
-            ingest(ledger, open_source(source), None, lambda progress: None, clocks.now, in_process=True)
+            for media in open_media(source):
+                ingest(ledger, media, None, lambda progress: None, clocks.now, in_process=True)
 
     def start(self, name: str, *arguments: object, crash_at: str | None = None) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be killed."""
@@ -96,7 +97,7 @@ class Collection:
         return output
 
     def call(self, name: str, *arguments: object, code: int = 0) -> str:
-        """As `run`, but within this process: for commands that only look, and for what is refused before anything is begun."""
+        """As `run`, but within this process: for commands that end by themselves and start no workers."""
         output = io.StringIO()
         with redirect_stdout(output), redirect_stderr(output), chdir(self.folder):
             try:

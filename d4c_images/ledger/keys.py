@@ -101,7 +101,7 @@ class KeyIndex:
         part = self._held.part()
         with self._ledger.transaction() as db:
             if len(part[0]):
-                bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")
+                bulk.insert(db, INSERT_KEYS, part, "(?, ?)")
             else:
                 db.execute("UPDATE caught_up SET keyed_image_id = ?", (self._frozen_image_id,))
         self._held.drop_part()

@@ -181,7 +181,8 @@ class Records:
             if len(part[0]):
                 in_line = part[1] > 0
                 tally = Tally()
-                n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
+                gbif_ids, counts, first_image_ids = (column[in_line] for column in part)
+                n_new = bulk.insert(db, INSERT_NEW, (gbif_ids, counts, first_image_ids, counts), "(?, ?, ?, ?)")
                 tally.record(n_new, RecordStatus.PENDING)
                 tally.write(db)
             else:

@@ -48,7 +48,7 @@ class KeyIndex:
             is_all = is_all and len(rows) < LOAD_ROWS
             if rows:
                 image_ids, keys = zip(*rows, strict=True)
-                self.add(hashes_of(keys), np.array(image_ids))
+                self.add(hashes_of([key.encode() for key in keys]), np.array(image_ids))
             if is_all or self._held.n_rows >= FLUSH_ROWS:
                 self.flush(beat)
             beat()

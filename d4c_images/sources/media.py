@@ -126,7 +126,7 @@ class MediaRows(NamedTuple):
 
     line_nos: Numbers  # positions in the block, from 0
     gbif_ids: Numbers
-    identifiers: Sequence[str]
+    identifiers: Sequence[bytes]
     references: Sequence[bytes]
     licenses: Sequence[bytes]
     creators: Sequence[bytes]
@@ -198,7 +198,7 @@ class Sieve:
                 [self.rejects.cut(cell, note) for cell in column]
                 for column, note in zip(others, TEXTS_CUT, strict=True)
             ]
-        return MediaRows._make([line_nos, gbif_ids, _texts(urls), *others, broken])
+        return MediaRows._make([line_nos, gbif_ids, urls, *others, broken])
 
     def _has_all_cells(self, block: Block, at: int, line: bytes) -> bool:
         n_cells = line.count(b"\t") + 1

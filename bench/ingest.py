@@ -29,9 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.cost import Cost, must
-from bench.identity import cost_us, identifiers_of_ingest
+from bench.identity import identifiers_of_ingest, identify_us
 from bench.probe import probe
-from d4c_images.identity import identify
 
 PROJECT = Path(__file__).resolve().parents[1]
 OUT = PROJECT / "bench" / "out"
@@ -83,8 +82,8 @@ def show(args: argparse.Namespace, pairs: list[tuple[Run, Run]], many: Run | Non
     Console(width=110).print(table)
     ratios = [ours.wall_s / theirs.wall_s for ours, theirs in pairs]
     print(f"ratio pair by pair: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    identify_us = cost_us(identify, identifiers_of_ingest())
-    print(f"of it, saying which image a row is about: {identify_us:.2f} µs of CPU a row (python -m bench.identity has more)")
+    of_identity_us = identify_us(identifiers_of_ingest())
+    print(f"of it, saying which image a row is about: {of_identity_us:.2f} µs of CPU a row (python -m bench.identity has more)")
     commit = subprocess.run(["git", "-C", PROJECT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit}")
     ours, theirs = (min(runs, key=lambda run: run.wall_s) for runs in zip(*pairs, strict=True))
@@ -103,7 +102,7 @@ def show(args: argparse.Namespace, pairs: list[tuple[Run, Run]], many: Run | Non
         "reader_waits": round(1 - ours.reader_s / ours.wall_s, 2),
         "import_waits": round(1 - theirs.cpu_s / theirs.wall_s, 2),
         "machine": measured.as_dict(),
-        "identify_us": round(identify_us, 2),
+        "identify_us": round(of_identity_us, 2),
         "rss_mb_2m": round(max(ours.rss_mb for ours, _ in pairs), 1),
         "rss_mb_20m": round(many.rss_mb, 1) if many is not None else None,
     }

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from d4c_images.identity import (
     RULES,
+    Images,
     identify,
+    identify_all,
     merge,
     parts,
     split_cell,
@@ -107,9 +109,23 @@ def test_each_shortcut_is_found_by_its_prefix() -> None:
 def test_a_shortcut_gives_the_same_answer(name: str, shortcut: Shortcut, data: st.DataObject) -> None:
     url = shortcut.prefix + data.draw(st.from_regex(shortcut.photo, fullmatch=True))
     image = identify(url)
-    assert image == identify(f" {url}")
     assert image is not None
     assert image.rule == name
+    expected = Images([], [], [])
+    expected.add(image)
+    assert identify_all([url.encode()]) == (expected, [])
+
+
+@given(st.lists(st.sampled_from([one.identifier for rule in RULES for one in rule.examples]) | st.text()))
+def test_many_are_identified_as_each_by_itself(cells: list[str]) -> None:
+    raw = [cell.encode(errors="surrogatepass") for cell in cells]
+    found, odd = identify_all(raw)
+    expected = Images([], [], [])
+    for at, cell in enumerate(raw):
+        text = cell.decode(errors="replace")
+        expected.add(identify(text))
+        assert at in odd or (identify(text) is not None and split_cell(text) == [text])
+    assert found == expected
 
 
 PIECES = (

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from d4c_images.identity import identify
+from d4c_images.identity import Images, identify
 from d4c_images.ingest import chunks
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
 from d4c_images.ledger.queue import lending, settling
 from d4c_images.ledger.rows import hashes
-from d4c_images.model import Blob, Image, Outcome, Report, Status, Verdict
+from d4c_images.model import Blob, Outcome, Report, Status, Verdict
 from tests.publishers.client import Publishers
 from tests.support.downloads import check_sound
 from tests.support.ingest_model import Row
@@ -109,9 +109,11 @@ def test_a_rule_that_learns_better_candidates(tmp_path: Path, monkeypatch: pytes
     download(ledger, [VERDICTS[1], VERDICTS[0]])
     before = numbers(ledger)
 
-    def learned(identifiers: Iterable[str]) -> list[Image]:
-        images = map(identify, identifiers)
-        return [one._replace(urls=(one.urls[0].replace("a.example.org", "best.example.org"), *one.urls)) for one in images if one]
+    def learned(identifiers: Sequence[bytes]) -> tuple[Images, list[int]]:
+        images = Images([], [], [])
+        for one in filter(None, map(identify, map(bytes.decode, identifiers))):
+            images.add(one._replace(urls=(one.urls[0].replace("a.example.org", "best.example.org"), *one.urls)))
+        return images, []
 
     monkeypatch.setattr(chunks, "identify_all", learned)
     run(ledger, write(tmp_path / "2.txt", [Row(2, urls[2]), Row(2, urls[1]), Row(1, urls[0]), Row(3, urls[0])]))

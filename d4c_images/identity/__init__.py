@@ -19,7 +19,7 @@ from d4c_images.identity.rule import Example, Rank, Rule
 from d4c_images.identity.url import Url, parts, unusable_reason, usable_url
 
 if TYPE_CHECKING:
-    from d4c_images.identity.naming import ImageCells, identify, identify_all, merge
+    from d4c_images.identity.naming import Images, Origin, identify, identify_all, merge
     from d4c_images.identity.registry import RULES
 
 __all__ = [
@@ -28,7 +28,8 @@ __all__ = [
     "DocumentKind",
     "Example",
     "Fault",
-    "ImageCells",
+    "Images",
+    "Origin",
     "Rank",
     "Rule",
     "Url",
@@ -43,7 +44,8 @@ __all__ = [
     "usable_url",
 ]
 
-_WITH_ALL_RULES = {"RULES": "registry"} | dict.fromkeys(("ImageCells", "identify", "identify_all", "merge"), "naming")
+_OF_NAMING = ("Images", "Origin", "identify", "identify_all", "merge")
+_WITH_ALL_RULES = {**dict.fromkeys(_OF_NAMING, "naming"), "RULES": "registry"}
 
 
 def __getattr__(name: str) -> Any:

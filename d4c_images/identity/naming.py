@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from d4c_images.identity import exact
 from d4c_images.identity.archive_variants import DEFAULT_EDGE, in_order
@@ -16,13 +17,41 @@ from d4c_images.model import Image
 ImageCells = tuple[str, tuple[str, ...], str, str, int]
 """The cells of an `Image`, which is such a tuple. Making a plain one costs a third."""
 
+Origin = tuple[str, str, int]
+"""What many images have in common: the host, the rule's name and its version."""
 
-def _ready(rule: Rule, shortcut: Shortcut) -> tuple[Callable[[str, int], re.Match[str] | None], str, str, str, int]:
+
+_NO_IMAGE: ImageCells = ("", (), "", "", 0)
+
+
+class Images(NamedTuple):
+    """Images as columns of equal length. Texts stay in UTF-8, as they stand in the file."""
+
+    keys: list[bytes]  # empty where there is no image
+    urls: list[bytes]  # the candidates of each, joined by line feeds
+    origins: list[Origin]
+
+    def add(self, image: ImageCells | None) -> None:
+        """Append an image; None leaves its place empty."""
+        cells = image or _NO_IMAGE
+        self.keys.append(cells[0].encode())
+        self.urls.append("\n".join(cells[1]).encode())
+        self.origins.append(cells[2:])
+
+    def extend(self, images: Images, start: int, end: int) -> None:
+        """Append some of other images."""
+        self.keys.extend(images.keys[start:end])
+        self.urls.extend(images.urls[start:end])
+        self.origins.extend(images.origins[start:end])
+
+
+def _ready(rule: Rule, shortcut: Shortcut) -> tuple[Callable[[bytes, int], re.Match[bytes] | None], bytes, Origin]:
     rest = re.escape(shortcut.prefix[SHORTCUT_PREFIX:]) + shortcut.photo
-    return re.compile(rest).fullmatch, f"{rule.name}:{shortcut.key}", shortcut.host, rule.name, rule.version
+    origin = (shortcut.host, rule.name, rule.version)
+    return re.compile(rest.encode()).fullmatch, f"{rule.name}:{shortcut.key}".encode(), origin
 
 
-_SHORTCUTS = {one.prefix[:SHORTCUT_PREFIX]: _ready(rule, one) for rule in RULES for one in rule.shortcuts}
+_SHORTCUTS = {one.prefix[:SHORTCUT_PREFIX].encode(): _ready(rule, one) for rule in RULES for one in rule.shortcuts}
 
 # A URL that is plainly normal already, as nearly all are; everything else takes the longer way through `usable_url`. No `%`,
 # `;` or `#`, no port, no user, no dot segments, no tracking, a plain host: so none of the cases there can apply.
@@ -53,22 +82,33 @@ def identify(identifier: str) -> Image | None:
 
     An ftp URL is an image too; that it is not fetched is a verdict, not a matter of identity.
     """
-    (cells,) = identify_all((identifier,))
+    cells = _image_of_plain(identifier)
     return None if cells is None else Image._make(cells)
 
 
-def identify_all(identifiers: Iterable[str]) -> list[ImageCells | None]:
-    """What `identify` says of each of many."""
-    images: list[ImageCells | None] = []
+def identify_all(identifiers: Sequence[bytes]) -> tuple[Images, list[int]]:
+    """What `identify` says of each of many cells, which are in UTF-8; bytes that are not read as U+FFFD.
+
+    Besides the images, the positions of cells that hold none, or perhaps several URLs.
+    """
+    images, odd = Images([], [], []), []
+    add_key, add_urls, add_origin = images.keys.append, images.urls.append, images.origins.append
+    shortcut_of = _SHORTCUTS.get
     for identifier in identifiers:
-        shortcut = _SHORTCUTS.get(identifier[:SHORTCUT_PREFIX])
+        shortcut = shortcut_of(identifier[:SHORTCUT_PREFIX])
         if shortcut is not None:
-            match, prefix, host, name, version = shortcut
+            match, prefix, origin = shortcut
             if photo := match(identifier, SHORTCUT_PREFIX):
-                images.append((prefix + photo[1], (identifier,), host, name, version))
+                add_key(prefix + photo[1])
+                add_urls(identifier)
+                add_origin(origin)
                 continue
-        images.append(_image_of_plain(identifier))
-    return images
+        cell = identifier.decode(errors="replace")
+        image = _image_of_plain(cell)
+        if image is None or cell.find("://", 8) >= 0:
+            odd.append(len(images.keys))
+        images.add(image)
+    return images, odd
 
 
 def _image_of_plain(identifier: str) -> ImageCells | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from d4c_images.identity import ImageCells, identify_all, split_cell, unusable_reason
+from d4c_images.identity import Images, Origin, exact, identify_all, split_cell, unusable_reason
 from d4c_images.ingest.interning import ManyNumbering, Numbering
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, RowSpan, spans
 from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters, Numbers, SeenFilter, Small, Stated, hashes_of
@@ -37,16 +37,6 @@ def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chun
             yield preparer.chunk(block.head(limit - block.row_no + 1))
             return
         yield preparer.chunk(block)
-
-
-class _Named(NamedTuple):
-    """The images of a span, as columns."""
-
-    keys: Sequence[str]
-    urls: Sequence[str]  # the candidates of each, joined by line feeds
-    hosts: Sequence[str]
-    rules: Sequence[str]
-    versions: Sequence[int]  # of the rules
 
 
 class _Numbered(NamedTuple):
@@ -83,7 +73,9 @@ class _Preparer:
         self._seen = seen
         self._last_gbif_id = 0
         self._hosts: Numbering[str] = Numbering()
-        self._rules: Numbering[str] = Numbering()
+        self._rules: Numbering[tuple[str, int]] = Numbering()
+        self._origins: Numbering[Origin] = Numbering()
+        self._of_origins: Small = np.empty((0, 2), np.int32)  # the numbers of host and rule
         self._texts: ManyNumbering[bytes] = ManyNumbering()
 
     def chunk(self, block: Block) -> Chunk:
@@ -97,9 +89,9 @@ class _Preparer:
 
     def pack(self, span: RowSpan) -> Chunk:
         """Number and hash what the rows of a span say."""
-        rows, named = span.rows, _named(span.images)
-        hashed = self._hash(named.keys, rows.gbif_ids)
-        numbered = self._number(rows, named)
+        rows, images = span.rows, span.images
+        hashed = self._hash(images.keys, rows.gbif_ids)
+        numbered = self._number(rows, images)
         reject_counts, notes, samples = self.rejects.take()
         return Chunk(
             end_row=span.end_row,
@@ -111,8 +103,8 @@ class _Preparer:
             maybe_known=hashed.maybe_known,
             record_starts=hashed.record_starts,
             maybe_known_records=hashed.maybe_known_records,
-            urls="\t".join(named.urls),
-            image_keys="\t".join(["" if key == url else key for key, url in zip(named.keys, named.urls, strict=True)]),
+            urls=b"\t".join(images.urls).decode(),
+            image_keys=b"\t".join(self._keys_besides_urls(images, numbered.rules)).decode(),
             hosts=numbered.hosts,
             rules=numbered.rules,
             references=_references(rows),
@@ -132,28 +124,31 @@ class _Preparer:
             stated=[Stated(at, key_hash(key), key_hash(text), text) for at, key, text in span.stated],
         )
 
-    def _number(self, rows: MediaRows, named: _Named) -> _Numbered:
+    def _number(self, rows: MediaRows, images: Images) -> _Numbered:
         texts_restart = len(self._texts) > MAX_TEXTS or self._texts.size_bytes > NUMBERED_TEXT_BYTES
         if texts_restart:
             self._texts.clear()
         hosts_restart = len(self._hosts) > MAX_HOSTS
         if hosts_restart:
             self._hosts.clear()
+            self._origins.clear()
+            self._of_origins = self._of_origins[:0]
+        hosts, rules = self._hosts_and_rules(images.origins)
         licenses, creators, rights_holders = self._texts.numbers((rows.licenses, rows.creators, rows.rights_holders))
         return _Numbered(
-            hosts=self._hosts.numbers(named.hosts),
-            rules=self._rules.numbers(named.rules),
+            hosts=hosts,
+            rules=rules,
             licenses=licenses,
             creators=creators,
             rights_holders=rights_holders,
             new_hosts=self._hosts.take_new(),
-            new_rules=[(rule, named.versions[named.rules.index(rule)]) for rule in self._rules.take_new()],
+            new_rules=self._rules.take_new(),
             new_texts=[unquoted(text.decode(errors="replace")) for text in self._texts.take_new()],
             hosts_restart=hosts_restart,
             texts_restart=texts_restart,
         )
 
-    def _hash(self, keys: Sequence[str], gbif_ids: Numbers) -> _Hashed:
+    def _hash(self, keys: Sequence[bytes], gbif_ids: Numbers) -> _Hashed:
         """Hash the keys, and see which of them and of the records are new."""
         hashes = hashes_of(keys)
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
@@ -166,19 +161,37 @@ class _Preparer:
             maybe_known_records=starts[self._seen.gbif_ids.add(gbif_ids[starts])],
         )
 
-    def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Sequence[ImageCells]]:
+    def _hosts_and_rules(self, origins: Sequence[Origin]) -> tuple[Small, Small]:
+        """The numbers of the host and of the rule of each image."""
+        numbers = self._origins.numbers(origins)
+        new = [(self._hosts[host], self._rules[rule, version]) for host, rule, version in self._origins.take_new()]
+        if new:
+            self._of_origins = np.concatenate([self._of_origins, np.array(new, np.int32)])
+        hosts, rules = self._of_origins.T
+        return hosts[numbers], rules[numbers]
+
+    def _keys_besides_urls(self, images: Images, rules: Small) -> list[bytes]:
+        """The keys of images; empty where the key is the URL itself, as the exact rule alone has it."""
+        keys = images.keys.copy()
+        for at in np.flatnonzero(rules == self._rules.get((exact.NAME, exact.VERSION), -1)).tolist():
+            if keys[at] == images.urls[at]:
+                keys[at] = b""
+        return keys
+
+    def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Images]:
         """The rows that name an image, and the images; a row with several URLs comes once for each."""
-        images = identify_all(rows.identifiers)
-        if all(images) and _is_one_url_each(rows.identifiers):
-            return rows, images  # type: ignore[return-value]
-        several = {at for at, cell in enumerate(rows.identifiers) if cell.find("://", 8) >= 0}
+        images, odd = identify_all(rows.identifiers)
+        if not odd:
+            return rows, images
         positions: list[int] = []
-        found: list[ImageCells] = []
-        for at, image in enumerate(images):
-            cell = rows.identifiers[at]
-            pieces = split_cell(cell) if at in several else [cell]
-            mine = [image] if len(pieces) == 1 else identify_all(pieces)
-            usable = [one for one in mine if one is not None]
+        found, done = Images([], [], []), 0
+        for at in odd:
+            positions += range(done, at)
+            found.extend(images, done, at)
+            done = at + 1
+            pieces = split_cell(rows.identifiers[at].decode(errors="replace"))
+            mine, first = (images, at) if len(pieces) == 1 else (identify_all(list(map(str.encode, pieces)))[0], 0)
+            usable = [one for one in range(first, first + len(pieces)) if mine.keys[one]]
             if not usable:
                 reason = unusable_reason(pieces[0]) or RejectReason.MALFORMED_URL
                 self.rejects.add(block, int(rows.line_nos[at]), reason, int(rows.gbif_ids[at]))
@@ -188,20 +201,11 @@ class _Preparer:
                 if len(usable) < len(pieces):
                     self.rejects.note(UNUSABLE_URL_AMONG_SEVERAL)
             positions += repeat(at, len(usable))
-            found += usable
+            for one in usable:
+                found.extend(mine, one, one + 1)
+        positions += range(done, len(rows.identifiers))
+        found.extend(images, done, len(rows.identifiers))
         return rows.pick(positions), found
-
-
-def _is_one_url_each(cells: Sequence[str]) -> bool:
-    """Whether each cell certainly holds one URL alone, counted over all cells together; False also if that is not certain."""
-    joined = "\t" + "\t".join(cells)
-    begun = joined.count("\thttps://") + joined.count("\thttp://")
-    return begun == len(cells) == joined.count("://")
-
-
-def _named(images: Sequence[ImageCells]) -> _Named:
-    keys, candidates, hosts, rules, versions = zip(*images, strict=True) if images else ((), (), (), (), ())
-    return _Named(keys, list(map("\n".join, candidates)), hosts, rules, versions)
 
 
 def _references(rows: MediaRows) -> str:

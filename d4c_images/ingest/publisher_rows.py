@@ -6,14 +6,14 @@ only between two records, so what comes out does not depend on where an earlier 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
 
-from d4c_images.identity import ImageCells, unusable_reason
+from d4c_images.identity import Images, unusable_reason
 from d4c_images.identity.archive_variants import joined, picture_of, written
 from d4c_images.ledger.admission.chunk import JOINED_ROWS, TOO_MANY_URLS, Numbers
 from d4c_images.model import MAX_CANDIDATES, Evidence, Image, RecordName, RejectReason
@@ -53,7 +53,7 @@ class RowSpan:
     rows_admitted: int
     row_nos: Numbers
     rows: MediaRows
-    images: Sequence[ImageCells]
+    images: Images
     record_names: list[RecordName] = field(default_factory=list)
     evidence: list[tuple[int, Evidence]] = field(default_factory=list)
     stated: list[tuple[int, str, str]] = field(default_factory=list)  # position; the row's own key; what it says, as a text
@@ -126,17 +126,18 @@ class _Builder:
 
     def take(self, end_row: int, end_offset: int) -> RowSpan:
         """The span up to a place; begins a new one."""
-        admitted: list[tuple[MediaRow, Image]] = []
+        rows: list[MediaRow] = []
+        images = Images([], [], [])
         evidence: list[tuple[int, Evidence]] = []
         stated: list[tuple[int, str, str]] = []
         for _, together in groupby(self._rows, key=lambda row: row.gbif_id):
             for row, image, said, own_key in self._pictures(list(together)):
-                evidence += [(len(admitted), one) for one in said]
+                evidence += [(len(rows), one) for one in said]
                 if own_key is not None and (text := written(row.statements[0])) is not None:
-                    stated.append((len(admitted), own_key, text))
-                admitted.append((row, image))
+                    stated.append((len(rows), own_key, text))
+                rows.append(row)
+                images.add(image)
         self._rows, self._n_seen, self._n_bytes = [], 0, 0
-        rows = [row for row, _ in admitted]
         names = dict.fromkeys(row.name for row in rows if row.name is not None)
         row_nos = [row.record.row_no for row in rows]
         broken = {row.record.row_no for row in rows if row.record.is_broken}
@@ -156,7 +157,7 @@ class _Builder:
             len(set(row_nos)),
             np.array(row_nos, np.int64),
             columns,
-            [image for _, image in admitted],
+            images,
             list(names),
             evidence,
             stated,

@@ -97,14 +97,14 @@ class _Distinct:
     def add(self, text: str) -> None:
         self.texts.append(text)
         if len(self.texts) >= HASH_AT:
-            self.fresh.append(np.unique(hashes_of(self.texts)))
+            self.fresh.append(np.unique(hashes_of(list(map(str.encode, self.texts)))))
             self.n_fresh += len(self.fresh[-1])
             self.texts.clear()
             if self.n_fresh > len(self.known):
                 self.count()
 
     def count(self) -> int:
-        self.known = np.unique(np.concatenate([self.known, *self.fresh, hashes_of(self.texts)]))
+        self.known = np.unique(np.concatenate([self.known, *self.fresh, hashes_of(list(map(str.encode, self.texts)))]))
         self.fresh, self.n_fresh, self.texts = [], 0, []
         return len(self.known)
 

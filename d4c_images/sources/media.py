@@ -117,7 +117,7 @@ class MediaRows(NamedTuple):
 
     line_nos: Numbers  # positions in the block, from 0
     gbif_ids: Numbers
-    identifiers: Sequence[str]
+    identifiers: Sequence[bytes]
     references: Sequence[bytes]
     licenses: Sequence[bytes]
     creators: Sequence[bytes]
@@ -165,7 +165,7 @@ class Sieve:
                 [self.rejects.cut(cell, note) for cell in column]
                 for column, note in zip(others, TEXTS_CUT, strict=True)
             ]
-        return MediaRows._make([line_nos, gbif_ids, _texts(urls), *others, broken])
+        return MediaRows._make([line_nos, gbif_ids, urls, *others, broken])
 
     def _cells(self, block: Block, data: bytes) -> tuple[_Cells, Numbers]:
         """The cells of the lines that have as many as the header, and where these lines stand. The others are rejected."""

@@ -208,8 +208,7 @@ class Admission:
             [page or NOTHING for page in compress(references, is_new)],
             row_nos,
         )
-        values = ", ".join(f"{{{at}}}" for at in range(len(columns)))
-        bulk.insert(db, INSERT_IMAGES, columns, f"({values}, {self._archive_id})")
+        bulk.insert(db, INSERT_IMAGES, columns, f"({'?, ' * len(columns)}{self._archive_id})")
 
     def _write_links(
         self,

@@ -109,7 +109,7 @@ def add_rejects(
     db.executemany(COUNT_NOTES, [(archive_id, note, n) for note, n in notes.items()])
     if samples:
         columns = list(zip(*samples, strict=True))
-        bulk.insert(db, KEEP_REJECTS, columns, f"({archive_id}, {{0}}, {{1}}, {{2}}, {{3}}, {{4}})")
+        bulk.insert(db, KEEP_REJECTS, columns, f"({archive_id}, ?, ?, ?, ?, ?)")
 
 
 def sampled(db: sqlite3.Connection, archive_id: int) -> dict[str, int]:

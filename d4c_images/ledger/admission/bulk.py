@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -26,29 +25,25 @@ missing can be an array of floats. It costs 0.03 µs to bind; None costs 0.37, s
 def insert(db: sqlite3.Connection, into: str, columns: Sequence[BulkColumn], row: str) -> int:
     """Run `into` (all up to `VALUES`) for each row that the columns make; returns how many were inserted.
 
-    `row` are the values to insert, with `{0}` for the first cell of a row: "({0}, {1}, {1}, 7)".
+    `row` are the values to insert, with a `?` for the cell of each column: "(?, ?, 7)". Numbered parameters would save the way from
+    columns to rows, but from Python 3.12 on `sqlite3` asks for the name of each, which takes 3 µs among thousands.
     """
     n = len(columns[0])
     whole = n - n % ROWS_PER_STATEMENT
     inserted = 0
     for start, end, size in ((0, whole, ROWS_PER_STATEMENT), (whole, n, 1)):
         if end > start:
-            statement = f"{into} {_values(row, len(columns), size)}"
+            statement = f"{into} {', '.join([row] * size)}"
             inserted += db.executemany(statement, _cells(columns, start, end, size)).rowcount
     return inserted
 
 
 def _cells(columns: Sequence[BulkColumn], start: int, end: int, size: int) -> Iterator[list[object]]:
-    """The cells of some rows after each other, column by column: no row has to be made of them."""
+    """The cells of some rows after each other. A column is put in its places at once, without a loop over rows."""
+    width = len(columns)
     for at in range(start, end, size):
-        cells: list[object] = []
-        for column in columns:
+        cells: list[object] = [None] * (size * width)
+        for place, column in enumerate(columns):
             some = column[at : at + size]
-            cells += some.tolist() if isinstance(some, np.ndarray) else some
+            cells[place::width] = some.tolist() if isinstance(some, np.ndarray) else some
         yield cells
-
-
-@lru_cache(maxsize=16)
-def _values(row: str, width: int, n: int) -> str:
-    """The values of `n` rows, whose cells are numbered column by column."""
-    return ", ".join(row.format(*(f"?{column * n + at + 1}" for column in range(width))) for at in range(n))

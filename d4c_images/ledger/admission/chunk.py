@@ -82,11 +82,9 @@ class Chunk:
         return sum(map(getsizeof, texts)) + said
 
 
-def hashes_of(keys: Sequence[str]) -> Numbers:
-    """The hash of each key. Keys hold no tabs."""
-    if not keys:
-        return np.array([], np.int64)
-    whole = np.fromiter(map(xxhash.xxh3_64_intdigest, "\t".join(keys).encode().split(b"\t")), np.uint64, len(keys))
+def hashes_of(keys: Sequence[bytes]) -> Numbers:
+    """The hash of each key, which is in UTF-8."""
+    whole = np.fromiter(map(xxhash.xxh3_64_intdigest, keys), np.uint64, len(keys))
     return whole.astype(np.int64) & hashes.HASH_MASK
 
 

@@ -49,7 +49,7 @@ class KeyIndex:
             is_all = is_all and len(rows) < LOAD_ROWS
             if rows:
                 image_ids, keys = zip(*rows, strict=True)
-                self.add(hashes_of(keys), np.array(image_ids))
+                self.add(hashes_of([key.encode() for key in keys]), np.array(image_ids))
             if is_all or self._held.rows.n_rows >= FLUSH_ROWS:
                 self.flush(beat)
             beat()
@@ -81,4 +81,4 @@ class KeyIndex:
 
 
 def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
-    bulk.insert(db, INSERT_KEYS, part, "({0}, {1})")
+    bulk.insert(db, INSERT_KEYS, part, "(?, ?)")

@@ -223,7 +223,8 @@ def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
     """Write records whose images stand in line; others have been written by themselves, and have none here."""
     in_line = part[1] > 0
     tally = Tally()
-    n_new = bulk.insert(db, INSERT_NEW, [column[in_line] for column in part], "({0}, {1}, {2}, {1})")
+    gbif_ids, counts, first_image_ids = (column[in_line] for column in part)
+    n_new = bulk.insert(db, INSERT_NEW, (gbif_ids, counts, first_image_ids, counts), "(?, ?, ?, ?)")
     tally.record(n_new, RecordStatus.PENDING)
     tally.write(db)
 

@@ -50,6 +50,6 @@ def number(db: sqlite3.Connection, wanted: Collection[str]) -> dict[str, int]:
     if new:
         first_id = db.execute("SELECT coalesce(max(text_id), 0) + 1 FROM texts").fetchone()[0]
         new_ids = range(first_id, first_id + len(new))
-        bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", (new_ids, new), "({0}, {1})")
+        bulk.insert(db, "INSERT INTO texts (text_id, text) VALUES", (new_ids, new), "(?, ?)")
         known.update(zip(new, new_ids, strict=True))
     return known

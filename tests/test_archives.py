@@ -463,13 +463,14 @@ def test_where_a_span_ends_does_not_show(tmp_path: Path, monkeypatch: pytest.Mon
 # -- published hashes
 
 
+@pytest.mark.slow
 def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publishers: Publishers) -> None:
     publishers.behave("gone.example.org=http_404")
     urls = [f"http://media.example.org/photos/{n}.jpg" for n in range(5)]
     first = Collection(archives.folder(tmp_path / "first", {"empty": b""}))
     (tmp_path / "first.csv").write_text("coreid,accessURI\n" + "".join(f"r{n},{url}\n" for n, url in enumerate(urls)))
-    first.run("init", tmp_path / "first.csv")
-    first.run("download", *reach(publishers))
+    first.load(tmp_path / "first.csv")
+    first.run("download", *reach(publishers), "--processes", 1)
     body = [
         (first.root / str(path)).read_bytes()
         for (path,) in first.rows("SELECT file_path FROM images WHERE status = 'success' ORDER BY urls")
@@ -483,8 +484,8 @@ def test_a_published_hash_is_compared_and_decides_nothing(tmp_path: Path, publis
     ]
     terms = ["accessURI", "goodQualityAccessURI", "hashFunction", "hashValue"]
     second = Collection(archives.folder(tmp_path / "second", {"empty": b""}))
-    second.run("init", audubon(tmp_path / "a.zip", terms, rows))
-    second.run("download", *reach(publishers))
+    second.load(audubon(tmp_path / "a.zip", terms, rows))
+    second.run("download", *reach(publishers), "--processes", 1)
     assert second.rows("SELECT url_no, status, error_type FROM images ORDER BY image_id") == [
         (0, "success", None),
         (0, "success", None),

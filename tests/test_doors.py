@@ -548,7 +548,7 @@ def test_a_door_that_shuts_while_many_lanes_ask(
         assert publisher.n_requests - n_needed <= (300 if way.endswith("two") else 200)
 
 
-@pytest.mark.parametrize("chain", [("a.org", "login.org"), ("a.org", "b.org", "login.org")])
+@pytest.mark.parametrize("chain", thinned([("a.org", "login.org"), ("a.org", "b.org", "login.org")], 2))
 def test_a_host_whose_images_are_all_elsewhere_waits_for_nobody(chain: tuple[str, ...]) -> None:
     """Its redirects lead to pictures: from the first of those on, they may be as many in a row as they like."""
     n = 1_000
@@ -593,7 +593,7 @@ def test_a_healthy_host_that_redirects_for_missing_images(page: Page | None) -> 
         assert counts(ledger) == ({"success": n} if page is None else {"success": n - n_missing, "failed_permanent": n_missing})
 
 
-@pytest.mark.parametrize("page", [PLAIN, LOG_IN, CHALLENGE], ids=["refusal", "log-in", "challenge"])
+@pytest.mark.parametrize("page", thinned([PLAIN, LOG_IN, CHALLENGE], 3), ids=["refusal", "log-in", "challenge"])
 def test_redirects_to_a_host_that_is_shut_between_pictures(page: Page) -> None:
     """What is redirected is missing. The other images go on as if nothing were."""
     n = 1_000

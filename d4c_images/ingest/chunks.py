@@ -21,6 +21,7 @@ from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve, unq
 MAX_TEXTS = 1 << 17
 NUMBERED_TEXT_BYTES = 24 << 20
 MAX_HOSTS = 1 << 16
+MAX_ORIGINS = 1 << 12  # a host's number is kept besides
 
 
 def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chunk, None, None]:
@@ -131,6 +132,7 @@ class _Preparer:
         hosts_restart = len(self._hosts) > MAX_HOSTS
         if hosts_restart:
             self._hosts.clear()
+        if hosts_restart or len(self._origins) > MAX_ORIGINS:
             self._origins.clear()
             self._of_origins = self._of_origins[:0]
         hosts, rules = self._hosts_and_rules(images.origins)

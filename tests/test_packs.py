@@ -308,3 +308,35 @@ def test_a_member_that_is_no_file_is_no_image_and_no_word_about_one(tmp_path: Pa
         assert list(shard.samples(file.fileno(), 0, path.stat().st_size)) == []
         at = shard.sample_at(file.fileno(), 2 * shard.BLOCK)
         assert (at is None) == (which == "jpg")
+
+
+def test_two_writers_that_choose_the_same_number_get_shards_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have looked before either has made one."""
+    monkeypatch.setattr("d4c_images.stores.pack.shard_names", lambda root, token: [])
+    stores = [PackStore(tmp_path, Packing(TOKEN)) for _ in range(3)]
+    places = [put(store, Keep(written(store, image_no=number), "jpg"))[0] for number, store in enumerate(stores)]
+    assert [place.path for place in places] == [FIRST, SECOND, f"packs/{TOKEN}-000002.tar"]
+    assert [body_at(tmp_path, place) for place in places] == [BODY] * 3
+    for store in stores:
+        store.close()
+
+
+def test_a_body_that_becomes_shorter_while_it_is_packed_is_told_as_kept_by_nobody(
+    store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = put(store, Keep(written(store), "jpg"))
+    partial = written(store, image_no=1)
+    real = os.fstat
+
+    def longer(fd: int) -> os.stat_result:
+        """What it was a moment ago."""
+        found = real(fd)
+        return os.stat_result((*found[:6], found.st_size + 10, *found[7:]))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("d4c_images.stores.pack.os.fstat", longer)
+        with pytest.raises(StoreError, match="become shorter"):
+            store.put([Keep(partial, "jpg")])
+    (after,) = put(store, Keep(written(store, image_no=2), "jpg"))
+    assert after.path == SECOND, "the shard that has failed is not appended to"
+    assert [body_at(tmp_path, place) for place in (before, after)] == [BODY] * 2

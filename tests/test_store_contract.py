@@ -16,7 +16,7 @@ from d4c_images.errors import StoreError
 from d4c_images.model import Blob
 from d4c_images.stores import Keep, Partial, Place, Store, reading
 from d4c_images.stores import partial as system
-from d4c_images.stores.local import LocalStore
+from d4c_images.stores.local import LocalStore, sweep_part
 from d4c_images.stores.pack import Packing, open_store
 
 BODY = b"not an image, but bytes are bytes" * 1000
@@ -483,3 +483,42 @@ def test_bodies_of_every_size_follow_each_other_and_each_is_whole(store: Store, 
     places = put(store, *(Keep(written(store, image_no=n, body=body), "jpg") for n, body in enumerate(bodies)))
     assert [body_at(tmp_path, place, len(body)) for place, body in zip(places, bodies, strict=True)] == bodies
     assert [store.holds(place, len(body)) for place, body in zip(places, bodies, strict=True)] == [True] * 3
+
+
+def test_who_may_be_stopped_is_asked_before_it_makes_a_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever clears what a worker has left cannot clear what it would make later."""
+    monkeypatch.setattr(system, "_guard", None)
+    asked: list[list[str]] = []
+
+    def check() -> None:
+        asked.append(files(tmp_path))
+        if len(asked) > 1:
+            raise SystemExit("nobody needs us any more")
+
+    system.guard(check)
+    partial = written(store)
+    assert asked == [[]], "before its file is there, and once"
+    with pytest.raises(SystemExit):
+        written(store, image_no=1)
+    assert files(tmp_path) == [str(partial.path.relative_to(tmp_path))]
+
+
+def test_more_folders_than_are_remembered_cost_time_and_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("d4c_images.stores.local.KNOWN_FOLDERS", 2)
+    store = LocalStore(tmp_path)
+    for number in range(10):
+        (place,) = put(store, Keep(written(store, 1000000000 + number * 1_000_000), "jpg"))
+        assert body_at(tmp_path, place) == BODY
+    assert len(store._durable) <= 3
+    store.close()
+
+
+def test_what_is_swept_of_a_dead_lease_is_its_body_and_no_other(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    mine, others = written(store, lease_id=7), [written(store, lease_id=8), written(store, image_no=1, lease_id=7)]
+    sweep_part(tmp_path, system.Numbers(1234567890, 0), 7)
+    assert files(tmp_path) == sorted(str(one.path.relative_to(tmp_path)) for one in others)
+    assert not mine.path.exists()
+    sweep_part(tmp_path, system.Numbers(1234567890, 0), 7)
+    sweep_part(tmp_path, system.Numbers(999, 0), 7)
+    store.close()

@@ -5,12 +5,15 @@ What such a body lacks or has too much of, nothing but the fetcher can notice.
 
 from __future__ import annotations
 
+import errno
+import gzip
 import hashlib
 import random
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from d4c_images.errors import StoreError
 from d4c_images.fetch import Fetcher, Request
 from d4c_images.fetch.body import Body, Unfinished, content_range, part_in, unfinished
 from d4c_images.model import FetchOptions, Limits, OwnCode, Reply
@@ -305,3 +308,58 @@ def test_another_answer_to_a_request_for_the_rest_is_an_answer_about_the_image(c
     asking = ask(BEGINS, answer(code, body=b"no"))
     assert asking.codes == [OwnCode.BROKEN, code]
     assert (asking.replies[-1].path, asking.replies[-1].head) == (None, b"no"), "what was there is no part of it"
+
+
+# The size limit, and a sink that fails, in the middle of a body
+
+
+CHUNKED = (
+    f"HTTP/1.1 200 So\r\n{ETAG}\r\nAccept-Ranges: bytes\r\nTransfer-Encoding: chunked\r\n\r\n{SENT:x}\r\n".encode() + WHOLE[:SENT]
+)
+
+
+def limits_of(max_bytes: int) -> Limits:
+    return Limits(connect_s=4.0, total_s=60.0, stall_s=30.0, max_bytes=max_bytes, resume_from_bytes=2_000)
+
+
+@pytest.mark.parametrize(("max_bytes", "is_all"), [(N, True), (N - 1, False), (SENT, False)])
+def test_all_parts_of_a_body_together_keep_the_size_limit(max_bytes: int, is_all: bool) -> None:
+    """Neither of two answers is too large by itself, and the first one does not say how large it is."""
+    asking = ask(CHUNKED + b"\r\n", part(FIRST, N, ETAG), limits=limits_of(max_bytes))
+    assert asking.codes == [OwnCode.BROKEN, 200 if is_all else OwnCode.TOO_LARGE]
+    assert is_whole(asking) is is_all
+    assert len(asking.sink.body) <= max_bytes
+
+
+@pytest.mark.parametrize(("max_bytes", "code"), [(N, 200), (N - 1, OwnCode.TOO_LARGE)])
+def test_what_a_body_unpacks_to_keeps_the_size_limit(max_bytes: int, code: int) -> None:
+    packed = gzip.compress(b"\xff\xd8" + bytes(N - 2))
+    asking = ask(answer(200, "Content-Type: image/jpeg", "Content-Encoding: gzip", body=packed), limits=limits_of(max_bytes))
+    assert asking.codes == [code]
+    assert len(asking.sink.body) <= max_bytes
+
+
+class Full(Memory):
+    """A disk with room for one block."""
+
+    def write(self, body: bytes, /) -> None:
+        if self.body:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().write(body)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_body_is_no_verdict_on_the_image_and_ends_no_other_request() -> None:
+    body = random.Random(9).randbytes(600_000)
+
+    with Scripted(lambda asked: answer(200, body=body)) as server:
+        fetcher = Fetcher(FetchOptions(limits_of(10_000_000), connect_to=(server.connect_to,)))
+        connections = fetcher.connections(1)
+        connections.start(Request(f"http://{HOST}/1", Full()))
+        with pytest.raises(StoreError, match="/memory: No space left on device"):
+            wait_for(fetcher)
+        sink = Memory()
+        connections.start(Request(f"http://{HOST}/2", sink))
+        ((_, reply),) = wait_for(fetcher)
+        assert (reply.code, bytes(sink.body)) == (200, body)
+        connections.close()
+        fetcher.close()

@@ -261,6 +261,14 @@ def test_what_a_hash_was_compared_with_is_noted_of_the_candidate_that_was_asked(
     assert db.execute("SELECT hash_matches FROM variants ORDER BY url").fetchall() == [(None,), (noted,)]
 
 
+@pytest.mark.parametrize("error", [ErrorType.INVALID_CONTENT_TYPE, ErrorType.NOT_AN_IMAGE, "http_404"])
+def test_a_page_that_came_for_an_image_is_shown_to_people_as_a_sample(ledger: connect.Ledger, error: str) -> None:
+    page = Verdict(Status.FAILED_PERMANENT, error, "Log in first. " * 100)
+    settle(ledger, lent(ledger), Outcome(1, page, http_status=200), Outcome(3, replace(page, detail=None), http_status=200))
+    samples = ledger.connection.execute("SELECT host_id, image_id, seen_at, length(sample) FROM page_samples").fetchall()
+    assert samples == ([] if error == "http_404" else [(1, 1, NOW, 500)])
+
+
 # The fence
 
 
@@ -487,6 +495,31 @@ def test_a_redirect_of_a_stored_image_is_an_answer_and_one_that_is_passed_on_is_
     assert (settled.hosts[1].n_ok, settled.moved_to) == (1, {2})
     there = lent(ledger, B, 9, refetch=True).claims
     assert {claim.image_id: claim.redirect_url for claim in there if claim.stored} == {1: f"http://{B}/x", 3: f"http://{B}/y"}
+
+
+def test_new_bytes_in_a_shard_are_noted_like_those_of_any_image(ledger: connect.Ledger, again: Turn) -> None:
+    db = ledger.connection
+    db.execute("INSERT INTO variants (image_id, url, edge, role) SELECT image_id, urls, 0, '' FROM image_rows WHERE image_id = 1")
+    new = replace(blob("packs/1.tar", offset=1024), sha256=b"n" * 32)
+    settle(ledger, again, Outcome(1, SUCCESS, blob=new, http_status=200, hash_matches=True))
+    assert db.execute("SELECT * FROM shards").fetchall() == [("packs/1.tar", 1034)]
+    assert db.execute("SELECT hash_matches FROM variants").fetchall() == [(1,)]
+
+
+def test_those_that_are_to_be_asked_again_are_chosen_anew_each_time(ledger: connect.Ledger, again: Turn) -> None:
+    """What waited before is forgotten; what is lent, was asked lately, or is refused for good is left out."""
+    settle(ledger, again, Outcome(1, GONE, http_status=404), finished=False)
+    settle(ledger, again, Outcome(3, SUCCESS, http_status=304), finished=False)
+    assert refetching.queue(ledger, STARTED, (), lambda done, total: None).n == 0, "5 is lent, 1 was refused, 3 was asked"
+    settle(ledger, again)
+    assert refetching.n_waiting(ledger.connection) == 1
+    assert refetching.queue(ledger, STARTED + 1, (B,), lambda done, total: None).n == 0
+    assert refetching.n_waiting(ledger.connection) == 0
+    due = refetching.queue(ledger, STARTED + 1, (A,), lambda done, total: None)
+    assert due == refetching.Due(3, 0), "by then, also what was asked and refused"
+    with ledger.transaction() as db:
+        assert [refetching.drop(db, 1, n) for n in (2, 5, 5)] == [2, 1, 0]
+    assert refetching.n_waiting(ledger.connection) == 0
 
 
 # Documents, and what is too much for one transaction

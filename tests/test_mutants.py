@@ -350,6 +350,43 @@ MUTANTS = (
         "d4c_images/ledger/migrations.py", "                _note(db, place.version, place.number, upto)\n", "",
         f"{MIGRATIONS}[migrate.after_chunk:5]",
     ),
+    Mutant(
+        "a part of the rest of a body is the whole (I2)",
+        "d4c_images/fetch/transfer.py", "span is not None and self._body.size_bytes == span.total", "span is not None",
+        "tests/test_ranges.py::test_a_part_of_the_rest_is_not_the_whole",
+    ),
+    Mutant(
+        "an interval ends with its lane (I5)",
+        "d4c_images/lender.py", "max(group.rests_until, now + max(", "max(group.rests_until, now - max(",
+        "tests/test_lender.py::test_between_two_lanes_an_interval_is_kept",
+    ),
+    Mutant(
+        "a put removes files that are nobody's leftovers",
+        "d4c_images/stores/local.py", "if keep.may_replace and path is not None:", "if path is not None:",
+        f"{STORE}::test_a_put_that_may_not_replace_leaves_every_other_file_of_the_image",
+    ),
+    Mutant(
+        "a row of two lines that is none takes the good one along",
+        "d4c_images/sources/records.py", "    if len(feed.taken) > 1:\n", "    if len(feed.taken) > 2:\n",
+        "tests/test_archives.py::test_a_quote_that_is_closed_by_a_later_row_costs_its_own_row_only",
+    ),
+    Mutant(
+        "a host that has not answered has its answer written down",
+        "d4c_images/conclusions.py", "other_id == host_id and news.is_reachable", "other_id == host_id or news.is_reachable",
+        "tests/test_conclusions.py::test_a_host_that_has_not_answered_leaves_no_answer_in_the_ledger",
+    ),
+    Mutant(
+        "a file that a dead worker may have left is not looked for",
+        "d4c_images/ledger/settling.py",
+        "lease_id if outcome.http_status == OwnCode.WORKER_DIED else None,\n", "None,\n",
+        "tests/test_settling.py::test_an_image_that_has_cost_several_workers_may_be_stored_and_others_that_failed_may_not",
+    ),
+    Mutant(
+        "silences of a holder that lives add up to its death",
+        "d4c_images/ledger/liveness.py",
+        "            self._unchanged_s = 0.0\n            return True\n", "            return True\n",
+        f"{LIVENESS}::test_silences_of_one_that_lives_do_not_add_up",
+    ),
 )  # fmt: skip
 
 

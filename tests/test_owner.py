@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -315,3 +315,34 @@ def test_a_ledger_in_a_folder_that_is_not_there_gets_one_clear_line(tmp_path: Pa
     empty.touch()
     connect.open_ledger(empty, create=True).close()
     connect.open_ledger(empty).close()
+
+
+def test_a_run_that_is_taken_over_has_died_and_what_is_known_of_others_stays(path: Path) -> None:
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "init", owner.this_process(), 1000.0)
+    owner.give_back(ledger, "ended", 1010.0)
+    owner.take(ledger, "download", DEAD[1] or owner.this_process(), 1020.0)
+    ledger.connection.execute("INSERT INTO runs (command, host, pid, started_at, heartbeat_at) VALUES ('check', 'x', 1, 5, 5)")
+    owner.take(ledger, "download", owner.this_process(), 1030.0, dead=DEAD[1])
+    rows = ledger.connection.execute("SELECT command, ended_at, ending FROM runs ORDER BY run_id").fetchall()
+    assert rows == [("init", 1010, "ended"), ("download", 1030, "died"), ("check", None, None), ("download", None, None)]
+    ledger.close()
+
+
+def test_who_watches_over_a_ledger_elsewhere_hears_each_sign_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Guard:
+        beats: ClassVar[list[float]] = []
+
+        def check(self) -> None: ...
+
+        def beat(self, now: float) -> None:
+            self.beats.append(now)
+
+    ledger = connect.open_ledger(path)
+    owner.take(ledger, "download", owner.this_process(), 1000.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "guard", Guard())
+        owner.beat(ledger, 1015.0)
+        owner.beat(ledger, 1030.0)
+    assert Guard.beats == [1015.0, 1030.0]
+    ledger.close()

@@ -139,6 +139,9 @@ NOT_ITS_REST = {
     "a part of no known body": answer(206, ETAG, f"Content-Range: bytes {FIRST}-{N - 1}/*", body=WHOLE[FIRST:]),
     "several parts": part(FIRST, N, ETAG, "Content-Type: multipart/byteranges; boundary=x"),
     "a packed part": part(FIRST, N, ETAG, "Content-Encoding: gzip"),
+    "a part without a byte": answer(206, ETAG, f"Content-Range: bytes {FIRST}-{N - 1}/{N}"),
+    "a whole without a byte": answer(200, ETAG),
+    "no content": answer(204, ETAG),
     "other bytes where it goes on": part(FIRST, N, ETAG, body=b"\0" + WHOLE[FIRST + 1 :]),
     "other bytes just before where it goes on": part(FIRST, N, ETAG, body=WHOLE[FIRST : SENT - 1] + b"\0" + WHOLE[SENT:]),
 }
@@ -296,6 +299,14 @@ def test_a_failure_before_any_answer_keeps_what_was_there() -> None:
     assert is_whole(asking)
 
 
+def test_a_rest_of_which_only_the_head_comes_has_failed_for_now() -> None:
+    """Not a byte more is there than before: nothing is joined, and the next attempt begins anew."""
+    head = part(FIRST, N, ETAG)[: -(N - FIRST)]
+    asking = ask(BEGINS, head)
+    assert asking.codes == [OwnCode.BROKEN] * 2
+    assert asking.starts_over == [False, False]
+
+
 @pytest.mark.parametrize("code", [412, 416])
 def test_a_refusal_of_the_rest_has_the_whole_asked_for(code: int) -> None:
     asking = ask(BEGINS, answer(code, body=b"no"), answer(200, ETAG, body=WHOLE))
@@ -303,11 +314,14 @@ def test_a_refusal_of_the_rest_has_the_whole_asked_for(code: int) -> None:
     assert is_whole(asking)
 
 
+@pytest.mark.parametrize("body", [b"no", b""])
 @pytest.mark.parametrize("code", [404, 403, 500, 503])
-def test_another_answer_to_a_request_for_the_rest_is_an_answer_about_the_image(code: int) -> None:
-    asking = ask(BEGINS, answer(code, body=b"no"))
+def test_another_answer_to_a_request_for_the_rest_is_an_answer_about_the_image(code: int, body: bytes) -> None:
+    """What was there is no part of it."""
+    asking = ask(BEGINS, answer(code, body=body))
     assert asking.codes == [OwnCode.BROKEN, code]
-    assert (asking.replies[-1].path, asking.replies[-1].head) == (None, b"no"), "what was there is no part of it"
+    last = asking.replies[-1]
+    assert (last.path, last.head, last.tail, last.size_bytes) == (None, body, body, len(body))
 
 
 # The size limit, and a sink that fails, in the middle of a body

@@ -400,3 +400,34 @@ def test_a_redirect_whose_body_is_large_or_torn_is_followed(tmp_path: Path) -> N
     with worker_at(answers, tmp_path) as (_, outcomes):
         (told,) = outcomes(Orders((turn(1, claim(1)),)))
     assert told.blob is not None
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "date", "wait_s"),
+    [
+        ("Tue, 08 Nov 1994 08:48:37 GMT", "Tue, 08 Nov 1994 08:48:37 GMT", 0.0),  # now, by a clock that is two days ahead
+        ("Tue, 15 Nov 1994 08:48:37 GMT", "Tue, 08 Nov 1994 08:48:37 GMT", MAX_RETRY_AFTER_S),  # a week, by that clock
+        ("Tue, 15 Nov 1994 08:48:38 GMT", "Tue, 08 Nov 1994 08:48:37 GMT", MAX_RETRY_AFTER_S),  # more: that is no sense
+        ("Tue, 08 Nov 1994 08:48:36 GMT", "Tue, 08 Nov 1994 08:48:37 GMT", 2 * 86400.0 - 1),  # over: nor is that
+        ("Mon, 07 Nov 1994 08:48:30 GMT", "Mon, 07 Nov 1994 08:48:37 GMT", 0.0),  # over, by a clock that is a day ahead at most
+        ("Mon, 07 Nov 1994 08:48:31 GMT", "Mon, 07 Nov 1994 08:48:38 GMT", 86394.0),
+    ],
+)
+def test_at_the_boundaries_of_what_makes_sense_of_a_clock(retry_after: str, date: str, wait_s: float) -> None:
+    assert retry_after_s({"retry-after": retry_after, "date": date}, NOW) == wait_s
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 05 Jan 99999999999999999999 10:00:00 GMT",
+        "Mon, 99999999999999999999 Jan 2015 10:00:00 GMT",
+        "Mon, 05 Jan 2015 99999999999999999999:00:00 GMT",
+        "Mon, 05 Jan 2015 10:00:00 +99999999999999999999",
+        "Mon, 05 Jan 0000 10:00:00 GMT",
+        "Mon, , ,",
+    ],
+)
+def test_a_date_that_no_calendar_has_names_no_wait_and_no_clock(date: str) -> None:
+    assert retry_after_s({"retry-after": date}, NOW) in (None, 0.0, MAX_RETRY_AFTER_S)
+    assert retry_after_s({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT", "date": date}, NOW) == 60.0

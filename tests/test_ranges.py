@@ -136,6 +136,7 @@ NOT_ITS_REST = {
     "a weak ETag of the same name": part(FIRST, N, 'ETag: W/"one"'),
     "a part that begins a byte later": part(FIRST + 1, N, ETAG),
     "a part that begins a byte earlier": part(FIRST - 1, N, ETAG),
+    "the right bytes, named as others": part(FIRST + 1, N, ETAG, body=WHOLE[FIRST:]),
     "a part of no known body": answer(206, ETAG, f"Content-Range: bytes {FIRST}-{N - 1}/*", body=WHOLE[FIRST:]),
     "several parts": part(FIRST, N, ETAG, "Content-Type: multipart/byteranges; boundary=x"),
     "a packed part": part(FIRST, N, ETAG, "Content-Encoding: gzip"),
@@ -322,6 +323,13 @@ def test_another_answer_to_a_request_for_the_rest_is_an_answer_about_the_image(c
     assert asking.codes == [OwnCode.BROKEN, code]
     last = asking.replies[-1]
     assert (last.path, last.head, last.tail, last.size_bytes) == (None, body, body, len(body))
+
+
+@pytest.mark.parametrize(("code", "is_kept"), [(200, True), (203, True), (299, True), (300, False)])
+def test_only_the_body_of_a_good_answer_is_kept(code: int, is_kept: bool) -> None:
+    asking = ask(answer(code, body=WHOLE))
+    assert asking.codes == [code]
+    assert (bytes(asking.sink.body), asking.replies[0].path is not None) == ((WHOLE, True) if is_kept else (b"", False))
 
 
 # The size limit, and a sink that fails, in the middle of a body

@@ -385,3 +385,20 @@ def test_a_disk_that_is_full_in_the_middle_of_a_body_is_no_verdict_on_the_image_
         assert (reply.code, bytes(sink.body)) == (200, body)
         connections.close()
         fetcher.close()
+
+
+@pytest.mark.parametrize("sizes", [(40_000, 40_000, 40_000), (65_536, 1), (65_535, 1, 1), (1, 200_000), (70_000,), (10,)], ids=str)
+def test_head_and_tail_are_those_of_the_body_however_it_comes(sizes: tuple[int, ...]) -> None:
+    whole, sink = random.Random(3).randbytes(sum(sizes)), Memory()
+    body, at = Body(sink), 0
+    for size in sizes:
+        body.add(whole[at : at + size])
+        at += size
+    body.write()
+    assert (body.head, body.tail, body.size_bytes) == (whole[:65_536], whole[-1024:], len(whole))
+    assert (bytes(sink.body), body.sha256()) == (whole, hashlib.sha256(whole).digest())
+    body.start_over()
+    assert (body.head, body.tail, body.size_bytes, bytes(sink.body)) == (b"", b"", 0, b"")
+    body.add(b"anew")
+    body.write()
+    assert (bytes(sink.body), body.sha256()) == (b"anew", hashlib.sha256(b"anew").digest())

@@ -522,3 +522,22 @@ def test_what_is_swept_of_a_dead_lease_is_its_body_and_no_other(tmp_path: Path) 
     sweep_part(tmp_path, system.Numbers(1234567890, 0), 7)
     sweep_part(tmp_path, system.Numbers(999, 0), 7)
     store.close()
+
+
+@pytest.mark.parametrize(
+    "before", [b"", b"longer than what takes its place", bytes(200_000)], ids=["nothing", "a small body", "a large one"]
+)
+@pytest.mark.parametrize("is_flushed", [True, False])
+def test_what_takes_the_place_of_a_body_is_all_that_is_kept(store: Store, tmp_path: Path, before: bytes, is_flushed: bool) -> None:
+    """Not a byte of the body before is left, in the file or behind it."""
+    partial = store.begin(1234567890, 0, 7)
+    if before:
+        partial.write(before)
+    if is_flushed:
+        partial.flush()
+    partial.rewrite(b"smaller")
+    partial.flush()
+    assert partial.path.read_bytes() == b"smaller"
+    (place,) = put(store, Keep(partial, "jpg"))
+    assert store.holds(place, 7)
+    assert body_at(tmp_path, place, 7) == b"smaller"

@@ -288,3 +288,15 @@ def test_cookies_go_along_with_their_chain_of_redirects_only(ledger: connect.Led
     run.lender._remember(4, ("way=b",))
     cookies = {claim.image_id: claim.cookies for turn in run.lend(1) for claim in turn.claims}
     assert (cookies[1], cookies[4], cookies[7]) == (("way=a",), (), ())
+
+
+def test_while_our_own_network_is_down_one_image_is_asked_for_now_and_then(ledger: connect.Ledger) -> None:
+    run = Run(ledger)
+    outage = run.lender._silence.outage
+    outage.down_since, outage.next_probe_at = run.now - 100, run.now
+    (turn,) = run.lend(1, 2, 3)
+    assert (len(turn.claims), turn.connections) == (1, 1)
+    assert outage.next_probe_at > run.now
+    assert not run.lender.wants_to_lend(run.now)
+    outage.answered()
+    assert len({turn.host for turn in run.lend(1, 2, 3)}) >= 2

@@ -8,6 +8,7 @@ import itertools
 import struct
 import threading
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
@@ -18,9 +19,10 @@ from PIL import Image, ImageChops
 from d4c_images.decode import Decoder, TakesLong, TooLarge, jpeg, png, tiff
 from d4c_images.decode.faults import Damaged
 from d4c_images.decode.room import Room
+from d4c_images.examine import sniff_file
 from d4c_images.judge import DecodeFault, DecodeResult, judge_decoded
 from d4c_images.model import ErrorType, Status
-from tests.publishers import pictures
+from tests.publishers import pictures, rawfiles
 from tests.test_decode import check, halved, saved, sniffed
 from tests.tiffs import Layout, scene, written
 
@@ -385,3 +387,27 @@ def test_a_tiff_that_is_stored_as_usual_is_cut(tmp_path: Path) -> None:
         path.write_bytes(written([(scene(), layout)]).body)
         with Image.open(path) as picture, path.open("rb") as file:
             assert list(tiff.pieces(picture, file))
+
+
+def test_what_promises_more_than_it_holds_is_cut_off_whatever_a_decoder_makes_of_it(tmp_path: Path) -> None:
+    """Camera raw above all: its pixels are not decoded, and it opens without its end."""
+    raw = rawfiles.RAW_FILES["dng"][1]("a")
+    for body in (raw, saved(SCENE, "JPEG"), saved(SCENE, "TIFF")):
+        path = tmp_path / "file"
+        path.write_bytes(body)
+        whole = sniff_file(path, body[:65536], body[-1024:], len(body))
+        assert not whole.truncated
+        assert Decoder().check(path, whole).ok
+        cut = Decoder().check(path, replace(whole, truncated=True))
+        assert (cut.ok, cut.reason) == (False, DecodeFault.TRUNCATED)
+
+
+@pytest.mark.parametrize(
+    ("max_pixels", "reason"), [(SIZE[0] * SIZE[1], None), (SIZE[0] * SIZE[1] - 1, DecodeFault.TOO_MANY_PIXELS)]
+)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP"])
+def test_a_picture_may_have_as_many_pixels_as_there_may_be_and_not_one_more(
+    tmp_path: Path, form: str, max_pixels: int, reason: DecodeFault | None
+) -> None:
+    found = check(tmp_path, saved(SCENE, form), Decoder(max_pixels=max_pixels))
+    assert (found.ok, found.reason) == (reason is None, reason)

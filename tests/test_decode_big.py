@@ -411,3 +411,17 @@ def test_a_picture_may_have_as_many_pixels_as_there_may_be_and_not_one_more(
 ) -> None:
     found = check(tmp_path, saved(SCENE, form), Decoder(max_pixels=max_pixels))
     assert (found.ok, found.reason) == (reason is None, reason)
+
+
+def test_an_odd_jpeg_that_pillow_cannot_decode_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = saved(SCENE, "JPEG")
+    monkeypatch.setattr(jpeg, "complaint", lambda body: "something odd")
+    found = check(tmp_path, body)
+    assert (found.ok, found.detail) == (True, "something odd"), "Pillow decodes it"
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("broken data stream when reading image file")
+
+    monkeypatch.setattr("d4c_images.decode.decoder.Image.open", fails)
+    found = check(tmp_path, body)
+    assert (found.ok, found.reason) == (False, DecodeFault.TRUNCATED)

@@ -9,10 +9,13 @@ import pytest
 
 from d4c_images import clocks
 from d4c_images.door import Door, Suspect, as_suspects, page_of
+from d4c_images.doors import Seen, _Look
 from d4c_images.ledger import connect, doors, pacing
 from d4c_images.ledger.rollup import finalize
-from d4c_images.model import Sign
+from d4c_images.limits import HostLimits
+from d4c_images.model import Sign, Turn
 from d4c_images.pace import HostPace
+from d4c_images.roster import Group, Host, Lease
 from tests.test_lender import STARTED, ledger_of
 
 A, B = "a.example.org", "b.example.org"
@@ -177,3 +180,16 @@ def test_a_host_that_is_not_shut_keeps_its_block_when_somebody_opens_it(ledger: 
         doors.open_named(db, [A], STARTED)
     assert loaded(ledger) == {}
     assert pacing.load(ledger.connection, 1).pace == HostPace(5.0, 6.0, 4, NOW + 86400, "it says so")
+
+
+@pytest.mark.parametrize(
+    ("is_probe", "blocked_until", "is_late"),
+    [(False, STARTED + 1, True), (False, STARTED, False), (False, None, False), (True, STARTED + 600, False)],
+)
+def test_an_answer_is_late_if_its_host_was_shut_meanwhile_but_for_that_of_a_probe(
+    is_probe: bool, blocked_until: float | None, is_late: bool
+) -> None:
+    """The wait that holds is then one that its own answer has named."""
+    host = Host(1, A, Group(A, HostLimits()), HostPace(blocked_until=blocked_until))
+    lease = Lease(Turn(1, A, 0, 1, 0.0, STARTED + 60, ()), host, 0, set(), STARTED - 60, is_probe)
+    assert _Look(lease, Seen(), set(), STARTED).is_late is is_late

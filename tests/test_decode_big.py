@@ -9,6 +9,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from d4c_images.decode.faults import Damaged
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import ErrorType, Status
 from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
-from tests.publishers import pictures
+from d4c_images.worker.verify import sniff_file
+from tests.publishers import pictures, rawfiles
 from tests.support.made import Made
 from tests.support.sweep import thinned
 from tests.support.tiffs import Layout, scene
@@ -409,3 +411,41 @@ def test_a_tiff_that_is_stored_as_usual_is_cut(tmp_path: Path) -> None:
         path.write_bytes(written_tiff([(scene(), layout)]).body)
         with Image.open(path) as picture, path.open("rb") as file:
             assert list(tiff.pieces(picture, file))
+
+
+def test_what_promises_more_than_it_holds_is_cut_off_whatever_a_decoder_makes_of_it(tmp_path: Path) -> None:
+    """Camera raw above all: its pixels are not decoded, and it opens without its end."""
+    raw = rawfiles.RAW_FILES["dng"][1]("a")
+    for body in (raw, saved(SCENE, "JPEG"), saved(SCENE, "TIFF")):
+        path = tmp_path / "file"
+        path.write_bytes(body)
+        whole = sniff_file(path, body[:65536], body[-1024:], len(body))
+        assert not whole.truncated
+        assert Decoder().check(path, whole).ok
+        cut = Decoder().check(path, replace(whole, truncated=True))
+        assert (cut.ok, cut.reason) == (False, DecodeFault.TRUNCATED)
+
+
+@pytest.mark.parametrize(
+    ("max_pixels", "reason"), [(SIZE[0] * SIZE[1], None), (SIZE[0] * SIZE[1] - 1, DecodeFault.TOO_MANY_PIXELS)]
+)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP"])
+def test_a_picture_may_have_as_many_pixels_as_there_may_be_and_not_one_more(
+    tmp_path: Path, form: str, max_pixels: int, reason: DecodeFault | None
+) -> None:
+    found = check(tmp_path, saved(SCENE, form), Decoder(max_pixels=max_pixels))
+    assert (found.ok, found.reason) == (reason is None, reason)
+
+
+def test_an_odd_jpeg_that_pillow_cannot_decode_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = saved(SCENE, "JPEG")
+    monkeypatch.setattr(jpeg, "complaint", lambda body: "something odd")
+    found = check(tmp_path, body)
+    assert (found.ok, found.detail) == (True, "something odd"), "Pillow decodes it"
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("broken data stream when reading image file")
+
+    monkeypatch.setattr("d4c_images.decode.picture_reader.Image.open", fails)
+    found = check(tmp_path, body)
+    assert (found.ok, found.reason) == (False, DecodeFault.TRUNCATED)

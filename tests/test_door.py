@@ -226,3 +226,103 @@ def test_a_worker_gives_the_rest_of_a_turn_back_once_in_a_row(code: int, sign: S
     assert [lane.has_met_page(code, verdict, page) for _ in range(30)].count(True) == (gives_back or code == 200)
     lane = Lane(("a.org", 0), None)  # type: ignore[arg-type]
     assert [lane.has_met_page(code, verdict, picture) for _ in range(30)].count(True) == (gives_back or code == 200)
+
+
+# At the boundaries
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(399, AnswerKind.NEITHER), (400, AnswerKind.PAGE), (499, AnswerKind.PAGE), (500, AnswerKind.NEITHER)]
+)
+def test_which_codes_refuse(code: int, kind: AnswerKind) -> None:
+    assert kind_of(code, Verdict(Status.FAILED_PERMANENT, f"http_{code}")) is kind
+
+
+@pytest.mark.parametrize(("code", "n"), [(299, None), (300, UNSIGNED), (400, UNSIGNED)])
+def test_a_page_that_is_no_good_answer_promises_nothing_and_is_counted_all_the_same(code: int, n: int | None) -> None:
+    assert met(Door(has_given=False), 1, 50, code) == n
+
+
+def test_stored_images_show_that_a_host_is_shut_and_are_none_that_could_come_back() -> None:
+    door = Door(has_given=True)
+    shut = [door.met(answer(at, 403)._replace(is_stored=at % 2 == 0), 1000.0) for at in range(1, UNSIGNED + 1)]
+    assert shut[-1]
+    assert [suspect.image_id for suspect in door.suspects] == list(range(1, UNSIGNED + 1, 2))
+
+
+@pytest.mark.parametrize(("n_probes", "has_been_open"), [(0, True), (2, True), (3, False)])
+def test_how_soon_a_host_must_open_to_have_been_open_all_the_time(n_probes: int, has_been_open: bool) -> None:
+    """Then its row counts as one of missing images: the images of it are not failed anew, and the next row must be longer."""
+    door = Door(has_given=True)
+    met(door, 1, 50, 403)
+    door.n_probes = n_probes
+    assert len(door.suspects) == UNSIGNED
+    door.picture()
+    assert not door.is_shut
+    assert (door.n_rows, door.longest) == ((1, UNSIGNED) if has_been_open else (0, 0))
+    assert not door.suspects
+    assert (door.page is None) is not has_been_open
+
+
+def test_another_page_begins_another_row_with_other_images() -> None:
+    door = Door(has_given=True)
+    met(door, 1, UNSIGNED - 1, 403)
+    assert met(door, 50, 1, 403, text="The museum is closed today because of a storm") is None
+    assert (door.n_row, [suspect.image_id for suspect in door.suspects]) == (1, [50])
+
+
+@pytest.mark.parametrize(
+    ("code", "sign", "text", "is_about_images"),
+    [
+        (200, None, "This sheet is on loan to another herbarium", True),
+        (404, None, "There is no such picture in here", True),
+        (410, None, "There is no such picture in here", True),
+        (403, None, "You may not see this one of all pictures", False),
+        (500, None, "Something is broken on our side", False),
+        (200, None, "No access", True),
+        (404, Sign.BOT_CHECK, "Please show that you are human", False),
+        (200, Sign.LOG_IN, "Please log in to see this very sheet", True),
+        (403, None, "No access", False),
+    ],
+)
+def test_what_a_shut_host_says_of_an_image(code: int, sign: Sign | None, text: str, is_about_images: bool) -> None:
+    """A bot check in another guise says nothing of any."""
+    door = Door(has_given=True)
+    met(door, 1, 50, 403)
+    assert door.is_about_images(answer(99, code, sign, text)) is is_about_images
+
+
+def test_the_longest_row_counts_and_not_the_latest() -> None:
+    door, image_id = Door(has_given=True), 0
+    for n in (5, 2):
+        for _ in range(n):
+            image_id += 1
+            assert not door.met(answer(image_id, 403), 1000.0)
+        door.picture()
+    assert (door.n_rows, door.longest, door.n_row) == (2, 5, 0)
+    assert met(door, 100, 50, 403) == 15
+
+
+@pytest.mark.parametrize("n_shared", [7, 8])
+def test_how_many_words_make_two_pages_alike(n_shared: int) -> None:
+    words = ["oak", "elm", "ash", "fir", "yew", "box", "fig", "bay", "gum", "may"]
+    others = [*words[:n_shared], *("red", "blue", "green")[: 10 - n_shared]]
+    assert page_of(403, " ".join(words)).is_like(page_of(403, " ".join(others))) is (n_shared == 8)
+
+
+@pytest.mark.parametrize(("code", "n"), [(429, UNSIGNED), (500, UNSIGNED), (503, UNSIGNED), (403, SIGNED)])
+def test_a_quota_that_may_be_one_of_pace_is_no_shut_door_at_once(code: int, n: int) -> None:
+    assert met(Door(has_given=True), 1, 50, code, Sign.QUOTA) == n
+
+
+def test_a_door_is_remembered_from_the_second_page_on_that_could_show_it_shut() -> None:
+    door = Door(has_given=True)
+    kept = [door.is_to_keep]
+    for image_id in (1, 2):
+        door.met(answer(image_id, 403), 1000.0)
+        kept.append(door.is_to_keep)
+    assert kept == [False, False, True]
+    missing = Door(has_given=True)
+    for image_id in range(20):
+        missing.met(answer(image_id, 404), 1000.0)
+    assert not missing.is_to_keep, "it never could"

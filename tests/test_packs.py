@@ -16,13 +16,13 @@ import pytest
 
 from d4c_images.errors import StoreError
 from d4c_images.model import Blob
-from d4c_images.stores import Keep, Place, shard
+from d4c_images.stores import Keep, Partial, Place, shard
 from d4c_images.stores import partial as system
 from d4c_images.stores.pack import PackSettings, PackStore
 from d4c_images.stores.partial import ImageNumbers
 from d4c_images.stores.shard_recovery import mend
 from tests.support.patience import PATIENCE_S
-from tests.test_store_contract import BODY, body_at, failing, files, put, written
+from tests.test_store_contract import BODY, body_at, failing, files, left_behind, put, written
 
 TOKEN = "00c0ffee"
 FIRST = f"packs/{TOKEN}-000000.tar"
@@ -341,3 +341,89 @@ def test_a_body_that_becomes_shorter_while_it_is_packed_is_told_as_kept_by_nobod
     (after,) = put(store, Keep(written(store, image_no=2), "jpg"))
     assert after.path == SECOND, "the shard that has failed is not appended to"
     assert [body_at(tmp_path, place) for place in (before, after)] == [BODY] * 2
+
+
+# What is laid out and mended
+
+
+def torn(root: Path, store: PackStore, *partials: Partial, extension: str = "jpg") -> list[Place]:
+    """Whole images behind the last one that a row names, and the end of the tar file torn off."""
+    places = put(store, *(Keep(partial, extension) for partial in partials))
+    store.close()
+    os.truncate(root / FIRST, shard.up(end_of(places[-1])))
+    return places
+
+
+def revised(store: PackStore, revision: int, body: bytes) -> Partial:
+    partial = store.begin(ID, 0, 8, revision)
+    partial.write(body)
+    return partial
+
+
+def test_new_bytes_of_an_image_are_laid_out_under_their_own_name(store: PackStore, tmp_path: Path) -> None:
+    """Under that of the bytes before, they would take the place of these."""
+    left_behind(tmp_path, "123/456/1234567890-00.jpg", b"the bytes before")
+    torn(tmp_path, store, revised(store, 1, BODY))
+    assert mend(tmp_path, TOKEN, {}, all_of) == 1
+    assert files(tmp_path) == ["123/456/1234567890-00-r1.jpg", "123/456/1234567890-00.jpg"]
+    assert (tmp_path / "123/456/1234567890-00.jpg").read_bytes() == b"the bytes before"
+    assert (tmp_path / "123/456/1234567890-00-r1.jpg").read_bytes() == BODY
+
+
+def test_what_is_laid_out_takes_the_place_of_what_an_earlier_lease_has_left(store: PackStore, tmp_path: Path) -> None:
+    """One file of an image is there to be taken over, not two."""
+    left_behind(tmp_path, "123/456/1234567890-00.png", b"torn")
+    left_behind(tmp_path, "123/456/1234567890-01.png", b"another image's")
+    torn(tmp_path, store, written(store))
+    assert mend(tmp_path, TOKEN, {}, all_of) == 1
+    assert files(tmp_path) == ["123/456/1234567890-00.jpg", "123/456/1234567890-01.png"]
+
+
+def test_a_mended_end_is_on_the_disk_before_anybody_writes_on(
+    store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (kept, *_) = torn(tmp_path, store, written(store), written(store, image_no=1))
+    synced: list[bytes] = []
+
+    def watch(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink() == tmp_path / FIRST:
+            synced.append((tmp_path / FIRST).read_bytes())
+        os.fsync(fd)
+
+    monkeypatch.setattr(system, "fsync", watch)
+    assert mend(tmp_path, TOKEN, {FIRST: end_of(kept)}, all_of) == 1
+    assert synced == [(tmp_path / FIRST).read_bytes()], "as it is now"
+    assert list(members(tmp_path / FIRST)) == [f"{ID}-00.json", f"{ID}-00.jpg"]
+
+
+def test_leftovers_of_a_store_of_files_are_cleared_too(store: PackStore, tmp_path: Path) -> None:
+    """A collection may be kept in another way than before, and what a shard held may have been on its way into a file."""
+    left_behind(tmp_path, "123/456/.1234567890-00.8.part", b"half")
+    left_behind(tmp_path, "123/456/.1234567890-01.8.part", b"another image's")
+    store.clear_partials(ID, 0)
+    assert files(tmp_path) == ["123/456/.1234567890-01.8.part"]
+
+
+def test_a_shard_that_is_exactly_full_is_followed_by_another(tmp_path: Path) -> None:
+    first = PackStore(tmp_path, PackSettings(TOKEN))
+    (place,) = put(first, Keep(written(first), "jpg"))
+    end = shard.up(end_of(place))
+    first.close()
+    for shard_bytes, n_shards in ((end, 2), (end + 1, 1)):
+        root = tmp_path / str(shard_bytes)
+        root.mkdir()
+        store = PackStore(root, PackSettings(TOKEN, shard_bytes))
+        for number in range(2):
+            put(store, Keep(written(store, image_no=number), "jpg"))
+        store.close()
+        assert len(files(root)) == n_shards
+
+
+def test_only_a_json_is_the_word_about_an_image(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.tar"
+    for extension, n in (("json", 1), ("txt", 0), ("jpg", 0)):
+        with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+            for name in (f"{ID}-00.{extension}", f"{ID}-00.png"):
+                tar.addfile(tarfile.TarInfo(name))
+        with path.open("rb") as file:
+            assert len(list(shard.samples(file.fileno(), 0, path.stat().st_size))) == n, extension

@@ -10,9 +10,12 @@ import pytest
 from d4c_images.ledger.file import connect
 from d4c_images.ledger.queue import pacing, shut_doors
 from d4c_images.ledger.rows.rollup import finalize
-from d4c_images.model import Sign
+from d4c_images.model import Sign, Turn
+from d4c_images.policy.limits import HostLimits
 from d4c_images.policy.pace import HostPace
 from d4c_images.policy.shut_door import Door, Suspect, as_suspects, page_of
+from d4c_images.steward.hosts import Host, Lease, PolitenessGroup
+from d4c_images.steward.shut_doors import DoorNews, _Look
 from d4c_images.system import clocks
 from tests.test_lender import STARTED, ledger_of
 
@@ -178,3 +181,16 @@ def test_a_host_that_is_not_shut_keeps_its_block_when_somebody_opens_it(ledger: 
         shut_doors.open_named(db, [A], STARTED)
     assert loaded(ledger) == {}
     assert pacing.load(ledger.connection, 1).pace == HostPace(5.0, 6.0, 4, NOW + 86400, "it says so")
+
+
+@pytest.mark.parametrize(
+    ("is_probe", "blocked_until", "is_late"),
+    [(False, STARTED + 1, True), (False, STARTED, False), (False, None, False), (True, STARTED + 600, False)],
+)
+def test_an_answer_is_late_if_its_host_was_shut_meanwhile_but_for_that_of_a_probe(
+    is_probe: bool, blocked_until: float | None, is_late: bool
+) -> None:
+    """The wait that holds is then one that its own answer has named."""
+    host = Host(1, A, PolitenessGroup(A, HostLimits()), HostPace(blocked_until=blocked_until))
+    lease = Lease(Turn(1, A, 0, 1, 0.0, STARTED + 60, ()), host, 0, set(), STARTED - 60, is_probe)
+    assert _Look(lease, DoorNews(), set(), STARTED).is_late is is_late

@@ -468,6 +468,13 @@ def test_an_image_is_held_only_with_every_byte_of_it(store: Store) -> None:
     assert not store.holds(Place("123/456/other.jpg", place.offset), len(BODY))
 
 
+def test_a_folder_with_the_name_of_an_image_is_none(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "123/456/1234567890-00.jpg"
+    folder.mkdir(parents=True)
+    assert not store.holds(Place("123/456/1234567890-00.jpg"), folder.stat().st_size)
+    assert not store.holds(Place("123/456/1234567890-00.jpg/more"), 1), "nor is there one in a file"
+
+
 def test_a_revision_is_put_beside_the_bytes_before_it(store: Store, tmp_path: Path) -> None:
     (first,) = put(store, Keep(written(store), "jpg"))
     partial = store.begin(1234567890, 0, 8, 1)

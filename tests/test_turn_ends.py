@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from d4c_images.model import Claim, Orders, Outcome, Status
+from d4c_images.fetch.transfer import Transfer
+from d4c_images.model import Claim, Orders, Outcome, Reply, Status, Turn
 from d4c_images.worker import attempts
 from d4c_images.worker.attempts import TROUBLES
-from d4c_images.worker.lanes import Clock
+from d4c_images.worker.lanes import Clock, Lane
 from d4c_images.worker.loop import LANES_POLL_S
 from tests.publishers import pictures
 from tests.support.patience import PATIENCE_S
@@ -180,3 +183,36 @@ def test_the_rest_of_a_body_is_asked_for_when_the_bytes_of_the_turn_are_used_up(
         told: list[Outcome] = outcomes(Orders((turn(1, claim(1), claim(2), max_bytes=1000, min_interval_s=LOOKS_S),)))
         assert [asked.path for asked in server.asked] == ["/1.jpg", "/1.jpg"]
     assert {outcome.image_id: outcome.requests for outcome in told} == {1: 2, 2: 0}
+
+
+# When the next request may go out
+
+
+def test_an_interval_begins_when_a_request_goes_out_and_not_when_its_connection_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the server, requests whose connections take long would else follow each other too soon."""
+    real_reply, real_started, started = Transfer._reply, Lane.has_started, list[float]()
+
+    def slow_to_connect(self: Transfer, *args: Any) -> Reply:
+        """Three seconds until the request is sent, two more until its answer is there."""
+        return replace(real_reply(self, *args), elapsed_s=5.0, sent_after_s=3.0)
+
+    def note(self: Lane, turn: Turn, at: float) -> None:
+        started.append(at)
+        real_started(self, turn, at)
+
+    monkeypatch.setattr(Transfer, "_reply", slow_to_connect)
+    monkeypatch.setattr(Lane, "has_started", note)
+    with worker_at(lambda asked: answer(404), tmp_path, Clock(lambda: 1000.0)) as (_, outcomes):
+        (outcome,) = outcomes(Orders((turn(1, claim(1), min_interval_s=10.0),)))
+    assert started == [1000.0, 998.0], "when it was begun; then when it went out, by its answer"
+    assert outcome.elapsed_s == 5.0
+
+
+def test_bytes_are_paid_for_from_when_their_request_went_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_reply = Transfer._reply
+    monkeypatch.setattr(Transfer, "_reply", lambda self, *args: replace(real_reply(self, *args), elapsed_s=5.0, sent_after_s=3.0))
+    with worker_at(lambda asked: GOOD, tmp_path, Clock(lambda: 1000.0)) as (_, outcomes):
+        (outcome,) = outcomes(Orders((turn(1, claim(1), bytes_per_s=len(JPEG) / 30.0),)))
+    assert outcome.rest_s == pytest.approx(28.0)

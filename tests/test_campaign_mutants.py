@@ -12,9 +12,11 @@ import pytest
 from tests.mutants import argued, drawing, edits
 from tests.mutants.__main__ import D4C, PROJECT
 from tests.mutants.argued import Argued
-from tests.mutants.campaign import Campaign, Options
+from tests.mutants.campaign import NEAR, Campaign, Judges, Options
+from tests.mutants.copies import Copies
 from tests.mutants.drawing import Mutant, Project
 from tests.mutants.judging import Fate, Patience, batches
+from tests.mutants.reach import Reach
 from tests.mutants.reach import Test as OneTest
 
 # A line -> all that can become of it.
@@ -147,7 +149,7 @@ def test_numbers_that_tune_are_left_alone() -> None:
 
 def test_a_point_knows_the_function_around_it_or_what_is_bound_there() -> None:
     source = "A = 1\nclass B:\n    c = 1\n    def d(self):\n        def e(): return 1\n"
-    assert [(point.function, point.names) for point in edits.points(source)] == [("", ("A",)), ("", ("c",)), ("B.d", ("B",))]
+    assert [(point.function, point.names) for point in edits.points(source)] == [("", ("A",)), ("", ("B", "c")), ("B.d", ("B",))]
 
 
 # What is drawn
@@ -183,6 +185,24 @@ def test_functions_that_use_a_statement_are_found_also_by_way_of_another_constan
     assert users.of("sums.py", ["RATE"]) == {("sums.py", "fee"), ("sums.py", "double")}
     assert users.of("twins.py", ["RATE"]) == set(), "another one of that name"
     assert users.of("sums.py", ["nobody"]) == set()
+
+
+@pytest.mark.slow
+def test_what_runs_when_a_module_is_loaded_is_judged_by_all_tests_that_import_it(tmp_path: Path) -> None:
+    """A field's default, say: no function of the program need be reached."""
+    project = small(tmp_path)
+    mutants = chosen(project, "sums.py", "RATE = 3", "n += 1")
+    copies = Copies(project, 1)
+    try:
+        reach = Reach(project, copies, tmp_path / "out")
+        judges = Judges(NEAR, reach, reach.files(), slow=False)
+        judges.measure(mutants[0], str)
+    finally:
+        copies.close()
+    by_rate, by_loop = ([test.node_id.rpartition("_")[2] for test in judges.of(one)] for one in mutants)
+    assert by_rate[0] == "fee"
+    assert set(by_rate) > {"counted", "hasty"}
+    assert by_loop == ["counted"]
 
 
 # What is argued

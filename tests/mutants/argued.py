@@ -15,7 +15,7 @@ FILE = Path(__file__).parent / "equivalent.toml"
 
 @dataclass(frozen=True, slots=True)
 class Argued:
-    """Lines as `Mutant.diff` gives them."""
+    """Lines as `Mutant.diff` gives them. The end of a module's path is enough, so that it may move to another folder."""
 
     module: str
     function: str
@@ -26,8 +26,11 @@ class Argued:
     costs_only: bool = False  # the program does the same, but slower or in more memory: counts as survived
 
     def fits(self, one: Mutant) -> bool:
-        is_it = (one.module, one.point.function, *one.diff) == (self.module, self.function, self.line, self.becomes)
-        return is_it and self.above in ("", one.above)
+        is_it = (one.point.function, *one.diff) == (self.function, self.line, self.becomes)
+        return is_it and self.is_of(one.module) and self.above in ("", one.above)
+
+    def is_of(self, module: str) -> bool:
+        return f"/{module}".endswith(f"/{self.module}")
 
 
 def argued(path: Path = FILE) -> list[Argued]:
@@ -40,13 +43,15 @@ def reason(one: Mutant, entries: Iterable[Argued]) -> Argued | None:
 
 def n_places(entry: Argued, project: Project) -> int:
     """In how many places the campaign could draw the fault; none if its line was changed or moved."""
-    if entry.module not in project.modules():
-        return 0
-    source, starts = project.source(entry.module), set()
+    return sum(_n_places(entry, project, module) for module in project.modules() if entry.is_of(module))
+
+
+def _n_places(entry: Argued, project: Project, module: str) -> int:
+    source, starts = project.source(module), set()
     for point in points(source):
         if point.function == entry.function:
             for edit in point.edits:
                 first = source[source.rfind("\n", 0, edit.start) + 1 :].partition("\n")[0]
-                if " ".join(first.split()) in entry.line and (one := mutant(entry.module, source, point, edit)) and entry.fits(one):
+                if " ".join(first.split()) in entry.line and (one := mutant(module, source, point, edit)) and entry.fits(one):
                     starts.add(edit.start)
     return len(starts)

@@ -20,7 +20,7 @@ from tests.mutants.drawing import Mutant, Project
 from tests.mutants.judging import Fate, Patience, Verdict, judge
 from tests.mutants.reach import Reach, Test
 
-FAST, SLOW = "fast", "slow"
+NEAR, FAST, SLOW = "near", "fast", "slow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Campaign:
 
     def _judges(self, reach: Reach) -> list[Judges]:
         files = reach.files(self._options.tests)
-        stages = [Judges("near", reach, files, slow=False)] if FAST in self._options.kinds else []
+        stages = [Judges(NEAR, reach, files, slow=False)] if FAST in self._options.kinds else []
         return stages + [Judges(kind, reach, files, slow=kind == SLOW) for kind in self._options.kinds]
 
     def _stage(self, mutants: list[Mutant], judges: Judges, copies: Copies, verdicts: dict[str, Verdict]) -> list[Mutant]:
@@ -127,12 +127,14 @@ class Judges:
     slow: bool
 
     def measure(self, mutant: Mutant, show: Callable[[str], None]) -> None:
-        files = self._of_module(mutant.module) if self.name == "near" else self.files
+        files = self._of_module(mutant.module) if self.name == NEAR else self.files
         self.reach.measure(files, slow=self.slow, show=show)
 
     def of(self, mutant: Mutant) -> list[Test]:
-        if self.name == "near":
-            return self.reach.of(mutant, self._of_module(mutant.module), slow=False)
+        if self.name == NEAR:
+            near = self._of_module(mutant.module)
+            tests = self.reach.of(mutant, near, slow=False)
+            return tests if mutant.point.function else list(dict.fromkeys((*tests, *self.reach.all_of(near))))
         tests = self.reach.of(mutant, self.files, slow=self.slow)
         if self.name == FAST:
             tests = tests or self.reach.of_module(mutant, self.files, slow=False)

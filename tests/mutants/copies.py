@@ -38,6 +38,7 @@ class Copy:
     def __init__(self, project: Project) -> None:
         self._project = project
         self.folder = Path(tempfile.mkdtemp(prefix="mut-"))
+        self.folder.chmod(0o755)  # some tests run the program as another user
         self.root = self.folder / "p"
         self._mark = self.folder.name
         self._running: subprocess.Popen[bytes] | None = None

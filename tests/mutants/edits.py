@@ -30,7 +30,7 @@ class Point:
     """One place of a module, and what can be done to it."""
 
     function: str  # the outermost function around it, as `Class.method`; "" for what runs when the module is loaded
-    names: tuple[str, ...]  # what a statement outside functions binds
+    names: tuple[str, ...]  # what a statement outside functions binds; before it, the classes around it
     edits: tuple[Edit, ...]
 
 
@@ -295,7 +295,7 @@ class _Finder:
             if not isinstance(node, ast.ClassDef):
                 function = function or ".".join(scope)
         if not function and isinstance(node, ast.stmt):
-            names = _bound(node) or names
+            names = (*names, *_bound(node))
         is_text = isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
         operator = _statements if is_text else OPERATORS.get(type(node))
         edits = () if operator is None else tuple(operator(self.text, node))

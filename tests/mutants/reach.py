@@ -127,6 +127,10 @@ class Reach:
         tests = [test for path in files for test in self._measured[path, slow]]
         return sorted((test for test in tests if not wanted.isdisjoint(test.reached)), key=lambda test: test.rank)
 
+    def all_of(self, files: Iterable[str]) -> list[Test]:
+        """All fast tests of some files: for what runs when a module is loaded."""
+        return sorted((test for path in files for test in self._measured[path, False]), key=lambda test: test.rank)
+
     def of_module(self, mutant: Mutant, files: Iterable[str], *, slow: bool) -> list[Test]:
         """Those that reach anything of its module: for a function that is newer than what was measured."""
         tests = [test for path in files for test in self._measured[path, slow]]

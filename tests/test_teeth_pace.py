@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import pytest
+from d4c_images.pace import HostPace, News, Policy, after_batch, unreached
 
 from d4c_images.model import Failure, OwnCode, Status, Verdict
-from d4c_images.pace import HostPace, News, Policy, after_batch, unreached
 
 NOW = 1_700_000_000.0
 

@@ -28,31 +28,31 @@ class Mutant:
         return self.name
 
 
-MACHINE = "tests/test_ledger_machine.py"
-STORE = "tests/test_store_contract.py"
-PACKS = "tests/test_packs.py"
-KILL = "tests/test_download_kill.py::test_killed_at_a_point_of_the_steward"
-UNFOLD = "tests/test_unfold.py"
-SHOWING = "tests/test_pieces.py::test_very_many_images_that_show_the_file_of_a_placeholder"
-COLLISIONS = "tests/test_ingest_collisions.py"
-VARIANTS = "tests/test_variants.py"
-ARCHIVES = "tests/test_archives.py::test_a_limit_at_each_row_leaves_the_rest_for_later"
-INGEST_KILL = "tests/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
-LEFT = "tests/test_pieces.py::test_what_a_killed_process_has_left_is_done_first_by_the_next_one"
-LAST_MOMENT = "tests/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
-HEARTBEAT = "tests/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
-LIVENESS = "tests/test_liveness.py"
-AT_THE_LAST_MOMENT = "tests/test_owner.py::test_a_sign_of_life_at_the_last_moment_counts"
+MACHINE = "tests/ledger/test_ledger_machine.py"
+STORE = "tests/stores/test_store_contract.py"
+PACKS = "tests/stores/test_packs.py"
+KILL = "tests/commands/test_download_kill.py::test_killed_at_a_point_of_the_steward"
+UNFOLD = "tests/ledger/test_expand_documents.py"
+SHOWING = "tests/ledger/test_pieces.py::test_very_many_images_that_show_the_file_of_a_placeholder"
+COLLISIONS = "tests/ingest/test_ingest_collisions.py"
+VARIANTS = "tests/ingest/test_variants.py"
+ARCHIVES = "tests/ingest/test_archives.py::test_a_limit_at_each_row_leaves_the_rest_for_later"
+INGEST_KILL = "tests/ingest/test_ingest_kill.py::test_rows_and_checkpoint_are_written_together"
+LEFT = "tests/ledger/test_pieces.py::test_what_a_killed_process_has_left_is_done_first_by_the_next_one"
+LAST_MOMENT = "tests/steward/test_steward.py::test_what_a_worker_told_in_its_last_moment_counts_once"
+HEARTBEAT = "tests/ledger/test_owner.py::test_what_is_committed_is_on_the_disk_after_a_heartbeat"
+LIVENESS = "tests/ledger/test_liveness.py"
+AT_THE_LAST_MOMENT = "tests/ledger/test_owner.py::test_a_sign_of_life_at_the_last_moment_counts"
 
-MIGRATIONS = "tests/test_migrations.py::test_killed_between_rows"
+MIGRATIONS = "tests/ledger/test_migrations.py::test_killed_between_rows"
 
-ONE_LEASE = "tests/test_lender.py::test_an_image_has_one_lease_at_a_time"
-LENDER = "tests/test_lender.py::test_limits_hold_at_every_moment"
-WAITS = "tests/test_waits.py::test_a_turn_that_arrives_during_a_named_wait_is_given_back_untried"
-DISTANCES = "tests/test_distances.py::test_nothing_is_asked_too_early"
-WIDTH = "tests/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
+ONE_LEASE = "tests/steward/test_lender.py::test_an_image_has_one_lease_at_a_time"
+LENDER = "tests/steward/test_lender.py::test_limits_hold_at_every_moment"
+WAITS = "tests/steward/test_waits.py::test_a_turn_that_arrives_during_a_named_wait_is_given_back_untried"
+DISTANCES = "tests/steward/test_distances.py::test_nothing_is_asked_too_early"
+WIDTH = "tests/policy/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
-SOCKETS = "tests/test_where_it_may_go.py::test_a_name_that_leads_there_is_refused_before_a_socket_is_opened[127.0.0.1]"
+SOCKETS = "tests/fetch/test_where_it_may_go.py::test_a_name_that_leads_there_is_refused_before_a_socket_is_opened[127.0.0.1]"
 
 MUTANTS = (
     Mutant(
@@ -108,7 +108,7 @@ MUTANTS = (
     Mutant(
         "what is lent is given up with its host",
         "d4c_images/ledger/queue/giving_up.py", "AND NOT {IS_LENT} LIMIT", "LIMIT",
-        "tests/test_lender.py::test_what_is_lent_is_not_given_up_with_its_host",
+        "tests/steward/test_lender.py::test_what_is_lent_is_not_given_up_with_its_host",
     ),
     Mutant(
         "an untried image that is lent stays in its list",
@@ -164,7 +164,7 @@ MUTANTS = (
     Mutant(
         "the ends of a body that was gone on with need not meet (I2)",
         "d4c_images/fetch/transfer.py", "            if chunk[:n] != self._overlap[:n]:\n", "            if False:\n",
-        "tests/test_worker.py::test_a_body_that_broke_off_is_gone_on_with_in_the_same_attempt",
+        "tests/worker/test_worker.py::test_a_body_that_broke_off_is_gone_on_with_in_the_same_attempt",
     ),
     Mutant(
         "a lane may have any number of connections (I5)",
@@ -172,7 +172,7 @@ MUTANTS = (
         "        multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, self._most)\n"
         "        multi.setopt(pycurl.M_MAXCONNECTS, self._most)\n",
         "        pass\n",
-        "tests/test_fetch.py::test_idle_connections_count_too",
+        "tests/fetch/test_fetch.py::test_idle_connections_count_too",
     ),
     Mutant(
         "success is told before the file is kept (I1)",
@@ -203,7 +203,7 @@ MUTANTS = (
     Mutant(
         "new bytes of a stored image take the name of those before (I2)",
         "d4c_images/worker/attempts.py", "job.turn.lease_id, claim.revision)", "job.turn.lease_id)",
-        "tests/test_refetch.py::test_killed_at_a_point[files-put.done]",
+        "tests/commands/test_refetch.py::test_killed_at_a_point[files-put.done]",
     ),
     Mutant(
         "what was stored before its publisher changed it is forgotten",
@@ -216,7 +216,7 @@ MUTANTS = (
     Mutant(
         "a 304 tells of bytes that are not there",
         "d4c_images/ledger/queue/refetching.py", "is_told = outcome.http_status != 304 and (", "is_told = (",
-        "tests/test_refetch.py::test_what_becomes_of_a_stored_image[other_etag_304-other_etag_304]",
+        "tests/commands/test_refetch.py::test_what_becomes_of_a_stored_image[other_etag_304-other_etag_304]",
     ),
     Mutant(
         "an ingest's checkpoint is committed before its rows",
@@ -244,12 +244,12 @@ MUTANTS = (
     Mutant(
         "an image changes twice for a record before it has changed once",
         "d4c_images/ledger/rows/rollup.py", "> self._room or image_id in behind:", "> self._room:",
-        "tests/test_pieces.py::test_what_happens_to_an_image_is_counted_in_its_order",
+        "tests/ledger/test_pieces.py::test_what_happens_to_an_image_is_counted_in_its_order",
     ),
     Mutant(
         "what a killed process has left for later is forgotten",
         "d4c_images/ledger/admission/recovery.py", "    deferred.drain(ledger, beat)\n", "",
-        "tests/test_pieces.py::test_a_document_on_very_many_records_is_linked_in_pieces",
+        "tests/ledger/test_pieces.py::test_a_document_on_very_many_records_is_linked_in_pieces",
     ),
     Mutant(
         "a piece is applied twice",
@@ -262,7 +262,7 @@ MUTANTS = (
         "            counts.write(db, tally)\n            tally.write(db)\n            db.execute('COMMIT')\n"
         "            crash.point('following.before_commit')\n            db.execute('BEGIN')\n"
         "            db.execute(REACHED, (gbif_ids[-1], change_id))\n            return True\n",
-        "tests/test_pieces_kill.py::test_killed_between_the_pieces[following.before_commit:2]",
+        "tests/ledger/test_pieces_kill.py::test_killed_between_the_pieces[following.before_commit:2]",
     ),
     Mutant(
         "pictures of documents are made again each time",
@@ -289,7 +289,8 @@ MUTANTS = (
     ),
     Mutant(
         "an interval ends with its turn (I5)",
-        "d4c_images/worker/loop.py", "self._rests.pop(key, 0.0)", "0.0", "tests/test_worker.py::test_the_interval_outlasts_a_turn",
+        "d4c_images/worker/loop.py", "self._rests.pop(key, 0.0)", "0.0",
+        "tests/worker/test_worker.py::test_the_interval_outlasts_a_turn",
     ),
     Mutant(
         "a turn that arrives during a named wait is worked (I8)",
@@ -298,12 +299,12 @@ MUTANTS = (
     Mutant(
         "a named wait is heard of only with the body of its answer (I8)",
         "d4c_images/fetch/transfer.py", "if self.request.on_wait is not None:", "if False:",
-        "tests/test_waits.py::test_a_wait_is_reported_with_the_head_of_its_answer",
+        "tests/steward/test_waits.py::test_a_wait_is_reported_with_the_head_of_its_answer",
     ),
     Mutant(
         "a redirected image waits by one clock only (I8)",
         "d4c_images/ledger/queue/settling.py", "clocks.now.for_others(self._now + 1 + move.wait_s)", "self._now + 1 + move.wait_s",
-        "tests/test_steward.py::test_a_move_waits_by_the_later_of_two_clocks",
+        "tests/steward/test_steward.py::test_a_move_waits_by_the_later_of_two_clocks",
     ),
     Mutant(
         "a wait is one of its host, not of its group (I8)",
@@ -312,17 +313,17 @@ MUTANTS = (
     Mutant(
         "trouble cuts a named wait short (I8)",
         "d4c_images/policy/pace.py", "max(now + block_s, pace.blocked_until or 0.0)", "now + block_s",
-        "tests/test_pace.py::test_troubles_do_not_cut_a_named_wait_short",
+        "tests/policy/test_pace.py::test_troubles_do_not_cut_a_named_wait_short",
     ),
     Mutant(
         "a wait is cut on its way into the ledger (I8)",
         "d4c_images/ledger/queue/pacing.py", "math.ceil(until)", "int(until)",
-        "tests/test_steward.py::test_a_wait_is_never_cut_on_its_way_into_the_ledger",
+        "tests/steward/test_steward.py::test_a_wait_is_never_cut_on_its_way_into_the_ledger",
     ),
     Mutant(
         "other workers hear of a wait when it is written down (I8)",
         "d4c_images/steward/steward.py", "if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)", "if False",
-        "tests/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
+        "tests/steward/test_steward.py::test_other_workers_hear_of_a_named_wait_before_it_is_written_down",
     ),
     Mutant(
         "a wait that one host names is not its group's (I8)",
@@ -331,7 +332,7 @@ MUTANTS = (
     Mutant(
         "cookies outlive their request",
         "d4c_images/fetch/transfer.py", '        self.curl.setopt(pycurl.COOKIELIST, "ALL")', "        pass",
-        "tests/test_heads.py::test_a_request_tells_which_cookies_are_there_and_another_one_does_not_send_them",
+        "tests/fetch/test_heads.py::test_a_request_tells_which_cookies_are_there_and_another_one_does_not_send_them",
     ),
     Mutant(
         "errors are as good as pictures to a controller",
@@ -359,12 +360,12 @@ MUTANTS = (
     Mutant(
         "a part of the rest of a body is the whole (I2)",
         "d4c_images/fetch/transfer.py", "span is not None and self._body.size_bytes == span.total", "span is not None",
-        "tests/test_ranges.py::test_a_part_of_the_rest_is_not_the_whole",
+        "tests/fetch/test_ranges.py::test_a_part_of_the_rest_is_not_the_whole",
     ),
     Mutant(
         "an interval ends with its lane (I5)",
         "d4c_images/steward/lender.py", "max(group.rests_until, now + max(", "max(group.rests_until, now - max(",
-        "tests/test_lender.py::test_between_two_lanes_an_interval_is_kept",
+        "tests/steward/test_lender.py::test_between_two_lanes_an_interval_is_kept",
     ),
     Mutant(
         "a put removes files that are nobody's leftovers",
@@ -374,18 +375,18 @@ MUTANTS = (
     Mutant(
         "a row of two lines that is none takes the good one along",
         "d4c_images/sources/rows.py", "    if len(feed.taken) > 1:\n", "    if len(feed.taken) > 2:\n",
-        "tests/test_archives.py::test_a_quote_that_is_closed_by_a_later_row_costs_its_own_row_only",
+        "tests/ingest/test_archives.py::test_a_quote_that_is_closed_by_a_later_row_costs_its_own_row_only",
     ),
     Mutant(
         "a host that has not answered has its answer written down",
         "d4c_images/steward/feedback.py", "other_id == host_id and news.is_reachable", "other_id == host_id or news.is_reachable",
-        "tests/test_conclusions.py::test_a_host_that_has_not_answered_leaves_no_answer_in_the_ledger",
+        "tests/steward/test_feedback.py::test_a_host_that_has_not_answered_leaves_no_answer_in_the_ledger",
     ),
     Mutant(
         "a file that a dead worker may have left is not looked for",
         "d4c_images/ledger/queue/settling.py",
         "died_under = lease_id if outcome.http_status == OwnCode.WORKER_DIED else None\n", "died_under = None\n",
-        "tests/test_settling.py::test_an_image_that_has_cost_several_workers_may_be_stored_and_others_that_failed_may_not",
+        "tests/ledger/test_settling.py::test_an_image_that_has_cost_several_workers_may_be_stored_and_others_that_failed_may_not",
     ),
     Mutant(
         "silences of a holder that lives add up to its death",

@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
         print(f"new-publisher: {refused}", file=sys.stderr)
         return EXIT_USAGE
     print(f"written: {module.relative_to(PROJECT)}, and one line in {REGISTRY}")
-    print("next: replace what is marked DRAFT until this is green: .venv/bin/python -m pytest tests/test_rules.py; then make docs")
+    print("next: replace what is marked DRAFT until this is green, then make docs: .venv/bin/python -m pytest tests/identity")
     return 0
 
 

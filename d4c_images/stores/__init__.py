@@ -1,6 +1,6 @@
 """Where images are kept: the small interface that every store fulfils. Its comments are the contract; it does nothing itself.
 
-`tests/test_store_contract.py` is run on every implementation.
+`tests/stores/test_store_contract.py` is run on every implementation.
 """
 
 from __future__ import annotations

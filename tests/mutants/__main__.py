@@ -34,7 +34,7 @@ D4C = Project(
     PROJECT,
     "d4c_images",
     pytest=("--hypothesis-profile", "mutants"),
-    not_judges=("test_mutants.py", "test_campaign_mutants.py"),
+    not_judges=("tests/test_mutants.py", "tests/mutants/test_campaign.py"),
 )
 
 

@@ -34,7 +34,7 @@ class Project:
     root: Path
     package: str
     pytest: tuple[str, ...] = ()  # further arguments
-    not_judges: tuple[str, ...] = ()  # test files that are about the text of the program
+    not_judges: tuple[str, ...] = ()  # test files below the root that are about the text of the program
 
     def modules(self, wanted: str = "*") -> list[str]:
         """Paths of modules below the package."""

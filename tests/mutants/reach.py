@@ -60,8 +60,8 @@ class Reach:
 
     def files(self, only: str = "*") -> list[str]:
         """Test files that judge, as paths below the root."""
-        found = sorted(path.relative_to(self._project.root) for path in (self._project.root / "tests").glob("test_*.py"))
-        return [str(path) for path in found if fnmatch(path.name, only) and path.name not in self._project.not_judges]
+        found = sorted(path.relative_to(self._project.root) for path in (self._project.root / "tests").rglob("test_*.py"))
+        return [str(path) for path in found if fnmatch(path.name, only) and str(path) not in self._project.not_judges]
 
     def near(self, module: str, files: Iterable[str]) -> list[str]:
         """Those that import a module by itself, or only the package that it is in."""

@@ -40,7 +40,7 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
     ),
     "ledger.file.connect._create": (),  # definitions of schema.py and views.py, one by one
     "ledger.file.connect._drop_statistics": ("DROP TABLE sqlite_stat1", "DROP TABLE sqlite_stat4"),
-    "ledger.file.migration_steps.Walk.span": (),  # of a migration that there is not yet; tests/test_migrations.py counts its steps
+    "ledger.file.migration_steps.Walk.span": (),  # of a migration that there is not yet; test_migrations.py counts its steps
     "ledger.file.migration_steps.Walk.chunk_end": (),
     "ledger.file.migration_steps.Walk.count": (),  # up to a LIMIT
     "ledger.file.migration_steps.Walk.run": (),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from d4c_images.model import Failure, OwnCode, Status, Verdict
-from d4c_images.policy.pace import HostPace, News, Policy, after_batch, unreached
+from d4c_images.policy.pace import BlockPolicy, HostPace, News, after_batch, unreached
 
 NOW = 1_700_000_000.0
 
@@ -49,7 +49,7 @@ def test_an_answer_ends_the_count_of_failures_to_reach_a_host() -> None:
 
 
 def test_a_host_that_cannot_be_reached_is_left_alone_for_the_first_wait() -> None:
-    policy, pace = Policy(), HostPace()
+    policy, pace = BlockPolicy(), HostPace()
     for _ in range(policy.least_unreachable):
         news = News()
         news.trouble(failure("connect", OwnCode.CONNECT, unreachable=True))

@@ -72,6 +72,8 @@ def test_layers() -> None:
         ("d4c_images/steward/steward.py", "from d4c_images.runners.inline import X"),
         ("d4c_images/worker/loop.py", "from tests.publishers import client"),
         ("d4c_images/worker/loop.py", "from d4c_images.steward import terms"),
+        ("d4c_images/ledger/rows/tally.py", "from d4c_images.ledger.queue import lending"),
+        ("d4c_images/ledger/queue/shards.py", "from d4c_images.ledger.questions.audit import token"),
         ("d4c_images/collection/check.py", "import d4c_images.report.render"),
     ],
 )

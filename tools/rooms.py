@@ -31,6 +31,13 @@ LAYERS = (  # from the ground up
     Layer("around", "read, report, fit into a cluster; never write the ledger", ("batch", "report", "export"), True),
     Layer("top", "choose implementations; one module per command", ("runners", "commands", "cli", "__main__", "__init__"), True),
 )
+# Within the ledger, from the ground up: a room uses those before it. Three modules of its file are on top of it all, by their task.
+LEDGER = ("file", "rows", "queue", "admission", "questions")
+LEDGER_TOP = {
+    "d4c_images/ledger/file/views.py": "shows what is lent as the queue sees it",
+    "d4c_images/ledger/file/writing.py": "does first what a killed process has left of an admission",
+    "d4c_images/ledger/file/version_changes.py": "fills labels in as an admission does",
+}
 LATER = {  # rooms that are still to come, and the layer of each
     "catalogue": "around",
     "service": "around",
@@ -78,7 +85,21 @@ def breaches(module: str, tree: ast.Module) -> list[str]:
         above = LEVEL[theirs] - LEVEL[mine]
         if mine != theirs and (above > 0 or (above == 0 and not LAYERS[LEVEL[mine]].siblings)):
             found.append(f"{module} ({LAYERS[LEVEL[mine]].name}) imports {name} ({LAYERS[LEVEL[theirs]].name})")
-    return found
+    return found + _ledger_breaches(module, tree)
+
+
+def _ledger_breaches(module: str, tree: ast.Module) -> list[str]:
+    mine = _ledger_room(module)
+    if mine is None or module in LEDGER_TOP:
+        return []
+    theirs = {name: room for name in imported(module, tree) if (room := _ledger_room(name)) is not None}
+    above = [name for name, room in theirs.items() if LEDGER.index(room) > LEDGER.index(mine)]
+    return [f"{module} imports {name}, a room of the ledger above its own" for name in above]
+
+
+def _ledger_room(module: str) -> str | None:
+    parts = module.removesuffix(".py").replace("/", ".").split(".")
+    return parts[2] if parts[:2] == ["d4c_images", "ledger"] and len(parts) > 2 and parts[2] in LEDGER else None
 
 
 def first_line(tree: ast.Module) -> str:
@@ -111,7 +132,7 @@ def _section(room: str) -> Iterator[str]:
             yield f"| `{name}` | {first_line(tree).replace('|', '&#124;')} |\n"
 
 
-WIDTH, ROW, GAP, LEFT = 960, 84, 10, 150
+WIDTH, ROW, GAP, LEFT = 960, 84, 10, 160
 HEAD = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {{height}}" font-family="sans-serif">
 <title>The rooms of d4c_images: imports go downward only</title>
 <rect width="{WIDTH}" height="{{height}}" fill="#ffffff"/>

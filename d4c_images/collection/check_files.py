@@ -19,6 +19,7 @@ from d4c_images.collection.findings import CheckProgress, Findings, TroubleKind
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.queue import wishes
+from d4c_images.ledger.rows.named import FileName
 from d4c_images.stores import own_files, shard
 from d4c_images.stores.own_files import PART
 from d4c_images.stores.pack import PACKS_FOLDER as PACKS
@@ -127,7 +128,7 @@ class FilesAgainstRows:
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
         self.findings.n_packed += len(samples)
         is_new = self._is_newer_than_copy(self.root / path)
-        keys = [audit.FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
+        keys = [FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
         for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
             if image.is_former or (image.status == "success" and (image.path, image.offset) == (path, sample.offset)):
                 continue
@@ -158,11 +159,11 @@ class FilesAgainstRows:
         standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
         if parts:
             leases = audit.live_leases(self.ledger)
-            keys = [audit.FileName(*numbers_of(match[1]), prefix + name, None) for name, match in parts.items()]
+            keys = [FileName(*numbers_of(match[1]), prefix + name, None) for name, match in parts.items()]
             for (name, match), image in zip(parts.items(), audit.named_images(self.ledger, keys), strict=True):
                 dead = Standing.TO_ADOPT if image.is_to_adopt else Standing.LEFTOVER
                 standings[name] = Standing.IN_WORK if int(match[2]) in leases else dead
-        keys = [audit.FileName(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
+        keys = [FileName(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
         for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
             if image.is_former or (image.status == "success" and image.path == prefix + name):
                 continue

@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.questions.locations import image_named
 from d4c_images.ledger.queue import deferred
-from d4c_images.ledger.rows.lent import IS_LENT, NEXT_REVISION
+from d4c_images.ledger.rows.named import BY_NAME, FileName
 from d4c_images.ledger.rows.recount import recount_one
 
 AUDIT_STEP_ROWS = 5_000
@@ -29,19 +27,6 @@ SELECT image_id, file_path, file_offset, file_size, sha256 FROM former_rows
 WHERE image_id > ? AND image_id <= ? AND file_path IS NOT NULL
 """
 SUCCESS = "SELECT image_id, file_path, file_offset, file_size, sha256 FROM image_rows WHERE image_id = ? AND status = 'success'"
-# The names come as a JSON array of `FileName`s, whose fields get their names back here.
-BY_NAME = f"""
-SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT NULL,
-       EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = named.file_path),
-       EXISTS (SELECT 1 FROM former_rows AS f
-               WHERE f.image_id = i.image_id AND f.file_path = named.file_path AND f.file_offset IS named.file_offset),
-       {NEXT_REVISION} = named.revision
-FROM (SELECT key, value ->> 0 AS gbif_id, value ->> 1 AS image_no, value ->> 2 AS revision, value ->> 3 AS file_path,
-             value ->> 4 AS file_offset
-      FROM json_each(?)) AS named
-LEFT JOIN image_rows AS i ON i.image_id = {image_named("named.gbif_id", "named.image_no")}
-ORDER BY named.key
-"""  # noqa: S608 - constants
 LEASES = "SELECT lease_id FROM leases"
 STORE_TOKEN = "SELECT token FROM store"
 LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
@@ -61,16 +46,6 @@ class FileRow:
     offset: int | None
     size_bytes: int | None
     sha256: bytes | None
-
-
-class FileName(NamedTuple):
-    """What the name of a file says, and where the file is."""
-
-    gbif_id: int
-    image_no: int
-    revision: int
-    path: str
-    offset: int | None  # in a shard
 
 
 @dataclass(frozen=True, slots=True)

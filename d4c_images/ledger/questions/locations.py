@@ -9,28 +9,7 @@ from typing import NamedTuple
 
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.rows.extent import top_image
-
-
-def image_named(gbif_id: str, image_no: str) -> str:
-    """The scalar subquery for the image that a record (an expression) shows under a number (an expression), NULL if there is none.
-
-    Images in line have ascending numbers, without gaps unless the record also shows images that came with earlier records. So
-    the image is at most `image_no` behind the first one, where it nearly always is; else it is found by bisection.
-    """
-    return f"""coalesce(
-    (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r ON r.image_id = g.first_image_id + {image_no}
-     WHERE g.gbif_id = {gbif_id} AND {image_no} < g.n_in_line AND r.gbif_id = g.gbif_id AND r.image_no = {image_no}),
-    (SELECT l.image_id FROM link_rows AS l WHERE l.gbif_id = {gbif_id} AND l.image_no = {image_no}),
-    (WITH RECURSIVE wanted_part (low, high) AS (
-         SELECT g.first_image_id, min(g.first_image_id + {image_no}, g.first_image_id + g.n_in_line - 1)
-         FROM gbif_ids AS g WHERE g.gbif_id = {gbif_id} AND g.n_in_line > 0 AND {image_no} >= 0
-         UNION ALL
-         SELECT CASE WHEN m.image_no < {image_no} THEN m.image_id + 1 ELSE low END,
-                CASE WHEN m.image_no < {image_no} THEN high ELSE m.image_id END
-         FROM wanted_part CROSS JOIN image_rows AS m ON m.image_id = (low + high) / 2 WHERE low < high)
-     SELECT r.image_id FROM wanted_part CROSS JOIN image_rows AS r ON r.image_id = wanted_part.low
-     WHERE wanted_part.low = wanted_part.high AND +r.gbif_id = {gbif_id} AND r.image_no = {image_no} LIMIT 1))"""  # noqa: S608 - constants
-
+from d4c_images.ledger.rows.named import image_named
 
 STORED_FILES = """
 SELECT image_id, gbif_id, image_no, file_path, file_offset, file_size, sha256 FROM image_rows

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.questions.audit import BY_NAME
+from d4c_images.ledger.rows.named import BY_NAME
 
 STORE = "SELECT kind, token FROM store"
 SET_STORE = "INSERT INTO store (one, kind, token) VALUES (1, ?, ?) ON CONFLICT (one) DO UPDATE SET kind = excluded.kind"

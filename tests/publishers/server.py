@@ -161,8 +161,11 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """For the client as well. That it has closed its end is known to the kernel before a busy server reads it."""
+        mine = self._transport.get_extra_info("socket")
+        if mine is None:  # TLS has let go of it already, and connection_lost is still to come
+            return False
         try:
-            info = self._transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            info = mine.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
         except OSError:
             return False
         return info[0] not in CLOSED_BY_PEER

@@ -278,3 +278,12 @@ def test_canons_mark_makes_a_tiff_a_raw_file_and_nothing_else_one(start: bytes) 
     for other in (b"IIRO", b"IIRS", b"II+\0", b"MM\0+", start[:2] + b"U\0", start[:2] + b"\0\0"):
         assert look(other + b"\x10\0\0\0CR\x02\0" + bytes(100)).media_type != "image/x-canon-cr2", other
     assert look(start + b"\x10\0\0\0CX\x02\0" + bytes(100)).media_type == "image/tiff"
+
+
+@pytest.mark.parametrize("header_size", [12, 40, 52, 56, 64, 108, 124])
+def test_a_bmp_may_have_a_header_of_any_version(header_size: int) -> None:
+    body = b"BM" + bytes(8) + (14 + header_size).to_bytes(4, "little") + header_size.to_bytes(4, "little") + bytes(200)
+    found = sniff(body, body[-1024:], len(body))
+    assert (found.kind, found.extension) == (Kind.IMAGE, "bmp")
+    odd = body[:14] + (header_size + 1).to_bytes(4, "little") + body[18:]
+    assert sniff(odd, odd[-1024:], len(odd)).kind is not Kind.IMAGE

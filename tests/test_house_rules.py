@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
 import subprocess
 import sys
@@ -17,10 +16,9 @@ from d4c_images.cli import build_parser
 from d4c_images.settings import Settings
 from tests.support.sweep import holds_for_each
 from tools import generate_docs, rooms
-from tools.rooms import breaches, imported, room_of
+from tools.rooms import breaches, imported, modules, room_of
 
 PROJECT = Path(__file__).parent.parent
-modules = functools.cache(rooms.modules)  # parsed when a test asks, since all workers of the tests collect this
 
 PURE = next(layer.rooms for layer in rooms.LAYERS if layer.name == "pure")
 IMPURE = {

@@ -7,7 +7,7 @@ Imports go downward only. Rooms of a layer use each other or do not, as its `sib
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,7 +47,7 @@ LEVEL = {room: level for level, layer in enumerate(LAYERS) for room in layer.roo
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """Every module by its path below the project, parsed."""
+    """Every module by its path below the project, parsed when somebody asks."""
     files = sorted(PACKAGE.rglob("*.py"))
     return {path.relative_to(PACKAGE.parent).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in files}
 
@@ -72,9 +72,9 @@ def imported(module: str, tree: ast.Module) -> Iterator[str]:
 
 def breaches(module: str, tree: ast.Module) -> list[str]:
     """What a module imports and may not, a line each."""
-    mine = room_of(module)
+    mine, names = room_of(module), list(imported(module, tree))
     found = []
-    for name in imported(module, tree):
+    for name in names:
         if name.split(".")[0] in ("tests", "bench", "tools"):
             found.append(f"{module} imports {name}")
         if not name.startswith("d4c_images"):
@@ -85,15 +85,14 @@ def breaches(module: str, tree: ast.Module) -> list[str]:
         above = LEVEL[theirs] - LEVEL[mine]
         if mine != theirs and (above > 0 or (above == 0 and not LAYERS[LEVEL[mine]].siblings)):
             found.append(f"{module} ({LAYERS[LEVEL[mine]].name}) imports {name} ({LAYERS[LEVEL[theirs]].name})")
-    return found + _ledger_breaches(module, tree)
+    return found + _ledger_breaches(module, names)
 
 
-def _ledger_breaches(module: str, tree: ast.Module) -> list[str]:
+def _ledger_breaches(module: str, names: Sequence[str]) -> list[str]:
     mine = _ledger_room(module)
     if mine is None or module in LEDGER_TOP:
         return []
-    theirs = {name: room for name in imported(module, tree) if (room := _ledger_room(name)) is not None}
-    above = [name for name, room in theirs.items() if LEDGER.index(room) > LEDGER.index(mine)]
+    above = [name for name in names if LEDGER.index(_ledger_room(name) or mine) > LEDGER.index(mine)]
     return [f"{module} imports {name}, a room of the ledger above its own" for name in above]
 
 
@@ -111,13 +110,16 @@ def table() -> str:
     """The rooms with what each is for, from the top down, then the modules of each."""
     lines = ["| layer | rooms | they |\n|---|---|---|\n"]
     for layer in reversed(LAYERS):
-        later = [f"*{room}* (to come)" for room, name in LATER.items() if name == layer.name]
-        rooms = [f"`{room}`" for room in layer.rooms if room != "__init__"] + later
+        rooms = [f"`{room}`" for room in layer.rooms if room != "__init__"] + [f"*{room}* (to come)" for room in _later(layer)]
         lines.append(f"| {layer.name} | {', '.join(rooms)} | {layer.does} |\n")
     for layer in reversed(LAYERS):
         for room in layer.rooms:
             lines += _section(room)
     return "".join(lines)
+
+
+def _later(layer: Layer) -> list[str]:
+    return [room for room, name in LATER.items() if name == layer.name]
 
 
 def _section(room: str) -> Iterator[str]:
@@ -153,7 +155,7 @@ def picture() -> str:
 
 def _boxes(layer: Layer, y: int) -> Iterator[str]:
     rooms = [room for room in layer.rooms if not room.startswith("__")]
-    later = [room for room, name in LATER.items() if name == layer.name]
+    later = _later(layer)
     width = min(150, (WIDTH - LEFT - 2 * GAP) // len(rooms + later) - GAP)
     for n, room in enumerate(rooms + later):
         x = LEFT + n * (width + GAP)

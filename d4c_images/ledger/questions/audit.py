@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.queue import deferred
+from d4c_images.ledger.rows.extent import number
 from d4c_images.ledger.rows.named import BY_NAME, FileName
 from d4c_images.ledger.rows.recount import recount_one
 
@@ -119,8 +120,7 @@ def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
 
 
 def last_run(ledger: Reader) -> int:
-    run_id: int = ledger.rows(LAST_RUN_ID)[0][0]
-    return run_id
+    return number(ledger.rows, LAST_RUN_ID)
 
 
 def begin(ledger: Reader) -> None:
@@ -130,8 +130,7 @@ def begin(ledger: Reader) -> None:
 
 def data_version(ledger: Reader) -> int:
     """Another number once somebody else has committed something, as long as the connection is the same."""
-    version: int = ledger.rows(DATA_VERSION)[0][0]
-    return version
+    return number(ledger.rows, DATA_VERSION)
 
 
 def lost_references(ledger: Reader) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from d4c_images.ledger.queue import refetching
-from d4c_images.ledger.rows.extent import Ask, left_of
+from d4c_images.ledger.rows.extent import Ask, left_of, number
 from d4c_images.ledger.rows.names import HOST_NAME
 from d4c_images.model import ErrorType, Status
 
@@ -115,13 +115,11 @@ def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, Ho
 
 def n_blocked(db: sqlite3.Connection, now: float) -> int:
     """Hosts that are left alone now, without those that wait for another one of their group."""
-    n: int = db.execute(N_BLOCKED, (now,)).fetchone()[0]
-    return n
+    return number(db.execute, N_BLOCKED, (now,))
 
 
 def n_paused(db: sqlite3.Connection, now: float) -> int:
-    n: int = db.execute(N_PAUSED, (now,)).fetchone()[0]
-    return n
+    return number(db.execute, N_PAUSED, (now,))
 
 
 def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> Iterator[int]:

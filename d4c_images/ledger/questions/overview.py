@@ -11,7 +11,7 @@ from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.file.views import BLOCKED_UNTIL, BLOCKED_WHY
 from d4c_images.ledger.queue import pacing
 from d4c_images.ledger.queue.pacing import HOSTS_A_STEP
-from d4c_images.ledger.rows.extent import SUM_LEFT, left_of, top_host
+from d4c_images.ledger.rows.extent import SUM_LEFT, left_of, number, top_host
 from d4c_images.model import ErrorType
 from d4c_images.policy.limits import is_pattern
 
@@ -241,7 +241,7 @@ def failures(ledger: Reader) -> list[FailureCount]:
 
 def _has_failures(ledger: Reader) -> bool:
     """Else nobody need look at the tallies of all hosts for them."""
-    return bool(ledger.rows(N_FAILED)[0][0])
+    return bool(number(ledger.rows, N_FAILED))
 
 
 def not_again(ledger: Reader) -> list[NotAgain]:
@@ -250,8 +250,7 @@ def not_again(ledger: Reader) -> list[NotAgain]:
 
 def n_former(ledger: Reader) -> int:
     """How many files there are, or were, that publishers have replaced since."""
-    n: int = ledger.rows(N_FORMER)[0][0]
-    return n
+    return number(ledger.rows, N_FORMER)
 
 
 def non_image_answers(ledger: Reader, limit: int) -> list[NonImageAnswer]:
@@ -286,7 +285,7 @@ def ends_last(ledger: Reader, connections: int, now: float) -> LastHost | None:
 
 def paused_hosts(ledger: Reader, now: float, limit: int) -> tuple[int, tuple[str, ...]]:
     """How many hosts with images left a person has paused, and some of their names."""
-    n: int = ledger.rows(N_PAUSED_WITH_WORK, (now,))[0][0]
+    n = number(ledger.rows, N_PAUSED_WITH_WORK, (now,))
     return n, tuple(row[0] for row in ledger.rows(PAUSED_HOSTS, (now, limit)))
 
 

@@ -21,7 +21,7 @@ from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import deferred, mark_placeholders, shards
 from d4c_images.ledger.queue.mark_placeholders import Marked, mark, placeholder
 from d4c_images.ledger.rows import bounded
-from d4c_images.ledger.rows.extent import top_image
+from d4c_images.ledger.rows.extent import number, top_image
 from d4c_images.ledger.rows.names import HOST_NAME
 from d4c_images.ledger.rows.rollup import RecordChanges
 from d4c_images.ledger.rows.tally import Tally
@@ -269,7 +269,7 @@ def _common(
 
 def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, progress: SearchProgress) -> int:
     """Mark all images with these bytes, some to a transaction, and those that show the same files."""
-    before: int = ledger.connection.execute(N_MARKED).fetchone()[0]
+    before = number(ledger.connection.execute, N_MARKED)
     n = n_back = 0
     successes = _successes(ledger.connection, lambda done, top: progress("marking", done, top))
     for chunk in _chunks(ledger.connection, (one for one in successes if _key(one) in found)):
@@ -284,7 +284,7 @@ def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, pro
         crash.point("placeholders.marked")
         n_back += marked.n_back
         deferred.drain(ledger, partial(progress, "marked", n, n))
-        n = ledger.connection.execute(N_MARKED).fetchone()[0] - before + n_back
+        n = number(ledger.connection.execute, N_MARKED) - before + n_back
         progress("marked", n, n)
     return n
 

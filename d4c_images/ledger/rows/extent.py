@@ -35,7 +35,7 @@ def n_records(ask: Ask) -> int:
     return number(ask, N_RECORDS)
 
 
-def number(ask: Ask, sql: str) -> int:
+def number(ask: Ask, sql: str, parameters: Sequence[object] = ()) -> int:
     """The answer to a question that has one row with one number."""
-    [(number,)] = ask(sql, ())
+    [(number,)] = ask(sql, parameters)
     return int(number)

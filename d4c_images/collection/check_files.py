@@ -130,7 +130,7 @@ class FilesAgainstRows:
         is_new = self._is_newer_than_copy(self.root / path)
         keys = [FileName(*numbers_of(sample.stem), path, sample.offset) for sample in samples]
         for sample, image in zip(samples, audit.named_images(self.ledger, keys), strict=True):
-            if image.is_former or (image.status == "success" and (image.path, image.offset) == (path, sample.offset)):
+            if image.is_at(path, sample.offset):
                 continue
             if image.is_leased or is_new:
                 self.findings.n_in_work += 1
@@ -165,7 +165,7 @@ class FilesAgainstRows:
                 standings[name] = Standing.IN_WORK if int(match[2]) in leases else dead
         keys = [FileName(*numbers_of(match[1]), prefix + name, None) for name, match in finals.items()]
         for name, image in zip(finals, audit.named_images(self.ledger, keys), strict=True):
-            if image.is_former or (image.status == "success" and image.path == prefix + name):
+            if image.is_at(prefix + name, None):
                 continue
             if image.is_leased:
                 standings[name] = Standing.IN_WORK
@@ -173,7 +173,7 @@ class FilesAgainstRows:
                 standings[name] = Standing.TO_ADOPT
             elif image.is_to_set_aside:
                 standings[name] = Standing.TO_SET_ASIDE
-            elif image.status != "success" or image.path != prefix + name:
+            else:
                 standings[name] = Standing.UNKNOWN
         return standings
 

@@ -67,6 +67,10 @@ class NamedImage:
         """A worker that died has kept it: the next download takes it over."""
         return self.has_dead_lease and self.is_next
 
+    def is_at(self, path: str, offset: int | None) -> bool:
+        """Whether what is there belongs to the row: its image, or what was stored before its publisher changed it."""
+        return self.is_former or (self.status == "success" and (self.path, self.offset) == (path, offset))
+
 
 def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: None, *, full: bool) -> list[str]:
     """What SQLite finds wrong with the file itself; empty if nothing is.

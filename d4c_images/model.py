@@ -485,8 +485,7 @@ class Totals:
     n_not_again: int = 0  # ... does not give them any more, or not now
     stored_bytes: int = 0
     received_bytes: int = 0
-    n_lent: int = 0  # of a run only, as is the next
-    n_worker_deaths: int = 0
+    n_lent: int = 0  # of a run only
 
     def add(self, other: Totals) -> None:
         for name in self.__slots__:

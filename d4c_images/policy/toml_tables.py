@@ -19,8 +19,9 @@ def toml_tables(text: str, file: str, known: Collection[str], unknown_table: str
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{file}: {error}") from error
-    for name in sorted(set(document) - set(known)):
-        raise UsageError(f"{file}: {unknown_table.format(name=name)}")
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise UsageError(f"{file}: {unknown_table.format(name=unknown[0])}")
     return document
 
 

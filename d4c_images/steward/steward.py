@@ -309,7 +309,6 @@ class Steward:
 
     def _bury(self, death: Died) -> list[Report]:
         """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
-        self._totals.n_worker_deaths += 1
         self._watcher.worker_died(death.why)
         self._lender.left(death.worker)
         held = {lease_id: lease for lease_id, lease in self._lender.leases.items() if lease.worker == death.worker}

@@ -244,7 +244,3 @@ class _Functions:
 
 def _choices(node: ast.expr) -> list[ast.expr]:
     return [*_choices(node.body), *_choices(node.orelse)] if isinstance(node, ast.IfExp) else [node]
-
-
-def table_names() -> set[str]:
-    return set(re.findall(r"CREATE TABLE (\w+)", schema.TABLES))

@@ -23,7 +23,7 @@ from d4c_images.ledger.file import schema, versions
 
 MAGIC = b"SQLite format 3\0"
 SQLITE_HEADER_BYTES = 100  # https://www.sqlite.org/fileformat2.html#the_database_header
-USER_VERSION_AT, APPLICATION_ID_AT = 60, 68
+APPLICATION_ID_AT = 68
 PROBE_BUSY_TIMEOUT_S = 10.0
 
 OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-FINDINGS_SHOWN = 20  # findings of one kind that are told in full; all are counted
+FINDINGS_SHOWN = 20  # findings of one kind that are shown in full; all are counted
 
 
 class TroubleKind(StrEnum):

@@ -1,4 +1,4 @@
-"""What has come of a body, over one request or several, and how one that broke off is gone on with. Asks for nothing itself.
+"""What has come of a body, over one request or several, and how an interrupted one is resumed. Asks for nothing itself.
 
 The rules are RFC 9110's: sections 8.8 (validators), 13.1.5 (If-Range), 14 (ranges).
 """

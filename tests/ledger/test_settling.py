@@ -1,4 +1,4 @@
-"""What single outcomes write into the ledger, and what the steward is told of them: the row, its mark, its wait, the host's news.
+"""What single outcomes write into the ledger, and what the steward hears of them: the row, its mark, its wait, the host's news.
 
 The counts over many of them are the business of `test_ledger_machine.py`.
 """

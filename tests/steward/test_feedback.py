@@ -1,4 +1,4 @@
-"""What answers change of a host and its group, and what they leave alone: the block, who is told, the last answer, the weights."""
+"""What answers change of a host and its group, and what they leave: the block, who is notified, the last answer, the weights."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def test_an_outage_takes_back_what_it_has_cost_and_is_nobodys_answer(ledger: con
     assert run.saved("blocked_until") == [None] * 4
     assert run.saved("last_answer_at") == [None] * 4
     assert {host.host_id for host in drawn.stirred} == {1, 2, 3}
-    assert not drawn.blocked, "nobody is told of a host that is open"
+    assert not drawn.blocked, "nobody is notified of a host that is open"
 
 
-# Who is told that a host is left alone
+# Who is notified that a host is left alone
 
 
 def test_a_block_is_told_once(ledger: connect.Ledger) -> None:

@@ -1,4 +1,4 @@
-"""What the ledger remembers of how hosts may be asked: limits, pace, bytes of late, and what people want. Decides no pace."""
+"""What the ledger remembers of how hosts may be asked: limits, pace, recent bytes, and what people want. Decides no pace."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _Directory = dict[int, _Entry]
 def sniff_tiff(read_at: ReadAt, size_bytes: int) -> Sniffed:
     """TIFF or a camera's raw file? The first is to be decoded, the second must not be: its preview would pass for the picture.
 
-    DNG is told by tag 50706 in its first directory (DNG specification), CR2 by its mark at byte 8, Nikon's and Sony's files by
+    DNG is recognised by tag 50706 in its first directory (DNG specification), CR2 by its mark at byte 8, Nikon's and Sony's by
     sensor data in a directory. A picture that a Nikon film scanner or Sony software wrote holds none and is a TIFF.
     `needs_ifd` is set where a directory could not be read.
     """
@@ -50,7 +50,7 @@ def sniff_tiff(read_at: ReadAt, size_bytes: int) -> Sniffed:
         base = next((sniffed for name, sniffed in _MAKERS.items() if maker.startswith(name)), _OTHER_MAKER)
     if base.kind is Kind.RAW:
         truncated = tiff.lacks_directory or any(tiff.is_cut(one, by_length=True) for one in directories)
-    else:  # of further pictures, a cut and a wrong offset are told apart by the decoder
+    else:  # of further pictures: the decoder tells a cut from a wrong offset
         truncated = tiff.is_cut(first, by_length=False)
     return replace(base, truncated=truncated, needs_ifd=None in others and not truncated)
 

@@ -22,7 +22,7 @@ from PIL import Image, ImageFile
 from d4c_images.decode import bmp, boxes, gif, jpeg, jpeg2000, mapped, memory_cost, png, riff, tiff_read
 from d4c_images.decode.bounds import DecodeBounds, TooLarge
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, Unread, raise_if_of_disk
-from d4c_images.decode.read_result import Reading
+from d4c_images.decode.read_result import Reading, from_picture, only_first
 from d4c_images.decode.shape import Shape
 
 MAX_FRAMES = 200  # of an animation or a many-paged TIFF that are looked at
@@ -81,7 +81,7 @@ class PictureReader:
                     break
                 pixels = picture.width * picture.height
                 if number and (number == MAX_FRAMES or total + pixels > self._bounds.max_pixels):
-                    return replace(read, unread=f"not decoded: what follows the first {number} pictures")
+                    return replace(read, unread=only_first(number))
                 total += pixels
                 self._bounds.weigh(total, may_take_long)
                 unread = self._read_picture(picture, path, may_take_long)
@@ -89,7 +89,7 @@ class PictureReader:
                 raise_if_of_disk(error)
                 if not number:
                     raise _NotLoaded from error
-                unread = f"not decoded: picture {number + 1} of this file, and what follows it"
+                unread = from_picture(number)
             if unread:
                 return replace(read, unread=unread)
         return read
@@ -132,7 +132,7 @@ class PictureReader:
             for number, picture in enumerate(pictures):
                 total += picture.width * picture.height
                 if number and (number == MAX_FRAMES or total > self._bounds.max_pixels):
-                    return replace(read, unread=f"not decoded: what follows the first {number} pictures")
+                    return replace(read, unread=only_first(number))
                 self._bounds.weigh(total, may_take_long)
                 need_bytes = picture.width * picture.height + picture.end - picture.start
                 if need_bytes > self._bounds.room.common_bytes:
@@ -143,7 +143,7 @@ class PictureReader:
                 except Damaged:
                     if not number:
                         raise
-                    return replace(read, unread=f"not decoded: picture {number + 1} of this file, and what follows it")
+                    return replace(read, unread=from_picture(number))
         return read
 
     def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> Reading:

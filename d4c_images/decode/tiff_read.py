@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from d4c_images.decode import memory_cost, tiff, tiff_data
 from d4c_images.decode.faults import DECODE_ERRORS, Damaged, raise_if_of_disk
-from d4c_images.decode.read_result import Reading, too_large
+from d4c_images.decode.read_result import Reading, only_first, too_large
 from d4c_images.decode.tiff_data import Checked, Memory
 from d4c_images.decode.tiff_pages import TiffFile, TiffPage
 
@@ -51,7 +51,7 @@ def read(path: Path, means: Means) -> Reading:
                     raise Damaged("The data of its picture would lie far beyond the end of the file.")
                 found.append(Reading(unread="the data of a further picture would lie far beyond the end of the file"))
             elif is_left:
-                found.append(Reading(unread=f"not decoded: what follows the first {n} pictures"))
+                found.append(Reading(unread=only_first(n)))
             else:
                 total += page.pixels
                 means.weigh(total)

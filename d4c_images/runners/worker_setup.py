@@ -47,8 +47,8 @@ class WorkerSetup:
         room = open_files.budget(open_files.raise_limit())
         if room.connections < self.connections:
             raise UsageError(
-                f"a worker on {socket.gethostname()} may open {room.n_files} files, enough for {room.connections} connections of "
-                f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
+                f"a worker on {socket.gethostname()} may open only {room.n_files} files, enough for {room.connections} of "
+                f"{self.connections} connections: raise the limit (ulimit -n), or start download with a smaller --max-connections"
             )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = CodePolicy(respects_robots_tag=self.respects_robots_tag)
@@ -61,5 +61,5 @@ def await_sign(sign: Path) -> None:
     end_at = time.monotonic() + SIGN_S
     while not sign.exists():
         if time.monotonic() > end_at:
-            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not that of the coordinator")
+            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not the folder that the coordinator uses")
         time.sleep(0.2)

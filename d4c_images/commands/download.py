@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
@@ -186,7 +187,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     plan = _plan(args, fetch.limits, deadline, grace_s)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
-        print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
+        print(
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} of each worker",
+            flush=True,
+        )
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
@@ -307,7 +311,7 @@ def _work(
                 permanent=args.retry_failed == "all",
                 only_hosts=plan.only_hosts,
             )
-            print(f"{n:,} failed images get new attempts", flush=True)
+            print(f"new attempts for {counted(n, 'failed image')}", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
         return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
@@ -325,7 +329,7 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
     whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
-    print(f"{due.n:,} stored images are asked for again{whole}", flush=True)
+    print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
 
 
 def _progress(args: argparse.Namespace) -> Watcher:

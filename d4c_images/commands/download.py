@@ -58,7 +58,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def _add_what(what: argparse._ArgumentGroup) -> None:
-    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images, then end for good")
+    what.add_argument(
+        "--limit", type=arguments.positive, metavar="N", help="stop when N images are stored; the job is not queued again"
+    )
+    what.add_argument(
+        "--limit-tries", type=arguments.positive, metavar="N", help="stop after N images were tried, stored or not; likewise"
+    )
     what.add_argument("--host", action="append", default=[], metavar="NAME", help="only this host; may be repeated")
     what.add_argument(
         "--retry-failed",
@@ -223,12 +228,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
+        ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
+        left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
         return 0
-    return EXIT_WORK_LEFT if args.limit else rounds.exit_code(n_idle)  # a limit is for one run
+    if ending is Ending.LIMIT:  # all that it was asked to do
+        return 0
+    is_limited = plan.max_stored is not None or plan.max_tries is not None
+    return EXIT_WORK_LEFT if is_limited else rounds.exit_code(n_idle)  # a limit is for one run
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
@@ -237,7 +246,8 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_attempts=args.max_attempts,
         retry_base_s=args.retry_wait,
         max_connections=args.max_connections,
-        max_images=args.limit,
+        max_stored=args.limit,
+        max_tries=args.limit_tries,
         only_hosts=frozenset(host.lower() for host in args.host),
         refetch=args.refetch is not None,
         deadline=deadline,

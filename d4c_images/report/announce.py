@@ -34,7 +34,7 @@ class Announcer(Watcher):
         self._milestone = images.success // self._every
         self._moved_at = self._now = snapshot.now
         self._send(
-            f":arrow_forward: {self._title}: started, {images.left:,} of {counted(images.total, 'image')} left "
+            f":arrow_forward: {self._title}: started, {images.left:,} of {counted(images.total, 'image')}{snapshot.scope} left "
             f"at {counted(snapshot.n_hosts, 'host')}"
         )
 

@@ -54,7 +54,12 @@ class Meter:
             etas.append((host.host, host.n_left, host.n_left * span_s / done if done > 0 else None))
         etas.sort(key=lambda eta: (eta[2] is not None, -(eta[2] or 0.0), -eta[1]))
         known = [eta for _, _, eta in etas if eta is not None]
-        eta_s = max([snapshot.images.left / rate, *known]) if rate > 0 else None
+        if rate <= 0:
+            eta_s = None
+        elif snapshot.n_left < snapshot.images.left:  # a limit ends it before its hosts have ended
+            eta_s = snapshot.n_left / rate
+        else:
+            eta_s = max([snapshot.n_left / rate, *known])
         received = snapshot.totals.received_bytes - first.totals.received_bytes
         return Pace(rate, received / span_s, eta_s, tuple(etas[:SLOWEST]))
 
@@ -71,8 +76,8 @@ class LogProgress(Watcher):
         images = snapshot.images
         self.say(
             snapshot.now,
-            f"start: {images.left:,} of {counted(images.total, 'image')} left at {counted(snapshot.n_hosts, 'host')}, "
-            f"{images.success:,} stored, {images.failed:,} failed for good",
+            f"start: {images.left:,} of {counted(images.total, 'image')}{snapshot.scope} left "
+            f"at {counted(snapshot.n_hosts, 'host')}, {images.success:,} stored, {images.failed:,} failed for good",
         )
         self._next_at = snapshot.now + LOG_RUN_EVERY_S
 
@@ -133,7 +138,7 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
         f"{counted(totals.n_retry, 'attempt')} failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
         f"({totals.n_settled / lasted_s:.1f} images/s); "
         f"{asked_again(totals)}"
-        f"{images.left:,} of {images.total:,} left"
+        f"{images.success:,} of {counted(images.total, 'image')}{snapshot.scope} stored, {images.left:,} left"
     )
 
 
@@ -148,10 +153,9 @@ def asked_again(totals: Totals) -> str:
 
 
 def _line(snapshot: Snapshot, pace: Pace) -> str:
-    images = snapshot.images
-    done = images.total - images.left
+    images, done, in_all = snapshot.images, snapshot.n_done, snapshot.n_in_all
     parts = [
-        f"{done:,}/{images.total:,} ({done / max(1, images.total):.1%})",
+        f"{done:,}/{in_all:,} ({done / max(1, in_all):.1%})",
         f"{images.success:,} stored, {images.failed:,} failed, {images.to_retry:,} to retry",
         f"{pace.images_per_s or 0:.1f} images/s, {show_size(pace.bytes_per_s or 0)}/s",
         f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else 'unknown'}",

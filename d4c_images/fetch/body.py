@@ -66,7 +66,7 @@ class Body:
             self.write()
 
     def look(self, chunk: bytes) -> None:
-        """For a body that is not stored: keeps only its start and end."""
+        """Count a chunk, and keep the body's start and end; that is all for a body that is not stored."""
         self.size_bytes += len(chunk)
         if self._n_first < HEAD_BYTES:
             self._first.append(chunk[: HEAD_BYTES - self._n_first])

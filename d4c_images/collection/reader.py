@@ -1,4 +1,4 @@
-"""The bytes of images by gbifID, for notebooks and loaders of data. Reads only; knows files and tar files."""
+"""The bytes of images by gbifID, for notebooks and data loaders. Reads only; knows files and tar files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Collection:
     def read(self, gbif_id: int, image_no: int = 0) -> bytes:
         """The image that a record shows under this number.
 
-        Raises `KeyError` where the record shows no such image or it is not stored, `OSError` where the disk fails.
+        Raises `KeyError` if the record shows no such image or it is not stored, `OSError` if the disk fails.
         """
         found = locations.shown_as(self._ledger, gbif_id, image_no)
         if found is None:
@@ -39,5 +39,5 @@ class Collection:
 
 
 def open_images(ledger: Path, root: Path) -> Collection:
-    """Raises `UsageError` where there is no ledger, `LedgerError` where it is none of ours."""
+    """Raises `UsageError` if there is no ledger, `LedgerError` if it is not ours."""
     return Collection(open_reader(ledger), root)

@@ -1,4 +1,4 @@
-"""What a worker process needs, and how it is built in that process. Loads nothing before: the steward has no use for it."""
+"""What a worker process needs, and how it is built in that process. Imports nothing before that: the steward does not need it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SIGN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """All that a worker process needs to know; pickles."""
+    """All that a worker process needs to know; picklable."""
 
     root: Path
     fetch: FetchOptions
     max_edge: int | None
     packing: PackSettings | None = None  # None: files
     respects_robots_tag: bool = False
-    clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: one of its own
-    connections: int = 1  # that it must be able to have open at once
-    sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
+    clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: its own
+    connections: int = 1  # that it must be able to keep open at once
+    sign: str | None = None  # a file that must exist in the root: on another node the root may be a different folder
 
     def __call__(self) -> Work:
         from d4c_images.fetch import Fetcher
@@ -59,7 +59,7 @@ class WorkerSetup:
 
 
 def await_sign(sign: Path) -> None:
-    """A shared file system may show a new file late. Raises `StoreError` where it does not show it at all."""
+    """A shared file system may show a new file late. Raises `StoreError` if it never appears."""
     end_at = time.monotonic() + SIGN_S
     while not sign.exists():
         if time.monotonic() > end_at:

@@ -29,9 +29,9 @@ from d4c_images.settings import Settings, load_settings
 from d4c_images.system import signals, terminal
 
 EPILOG = """exit codes:
-  0   nothing left to do
+  0   nothing left to do (with --host or --limit: of what was asked for)
   75  work is left: run the same command again
-  2   usage error
+  2   the command line, a setting or a file named there is wrong
   1   any other error
 
 Options override environment variables, which override .env, which overrides the defaults.

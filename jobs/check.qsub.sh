@@ -10,7 +10,7 @@
 #   qsub jobs/check.qsub.sh --sha256
 # Exit code 0: no findings. 1: the log lists them.
 
-# d4c-images is in the folder of submission, or in the one named by qsub -v D4C_HOME=/path/to/it.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -12,7 +12,7 @@
 #   sbatch jobs/check.sbatch.sh --sha256
 # Exit code 0: no findings. 1: the log lists them.
 
-# d4c-images is in the folder of submission, or in the one named by the variable D4C_HOME.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

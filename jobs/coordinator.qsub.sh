@@ -10,7 +10,7 @@
 #   qsub jobs/work.qsub.sh
 # It stops cleanly before the job's time limit and is requeued (--requeue); workers wait for it in the meantime.
 
-# d4c-images is in the folder of submission, or in the one named by qsub -v D4C_HOME=/path/to/it.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -12,7 +12,7 @@
 #   sbatch jobs/work.sbatch.sh
 # It stops cleanly before the job's time limit and is requeued (--requeue); workers wait for it in the meantime.
 
-# d4c-images is in the folder of submission, or in the one named by the variable D4C_HOME.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

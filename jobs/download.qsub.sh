@@ -11,7 +11,7 @@
 #   qsub jobs/download.qsub.sh --host api.example.org --max-edge 1024
 # It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).
 
-# d4c-images is in the folder of submission, or in the one named by qsub -v D4C_HOME=/path/to/it.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

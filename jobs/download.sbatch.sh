@@ -12,7 +12,7 @@
 #   sbatch jobs/download.sbatch.sh --host api.example.org --max-edge 1024
 # It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).
 
-# d4c-images is in the folder of submission, or in the one named by the variable D4C_HOME.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -10,7 +10,7 @@
 # Writes the list of stored images, with licences and labels. Changes nothing; safe while a download is running:
 #   sbatch jobs/export.sbatch.sh collection.parquet
 
-# d4c-images is in the folder of submission, or in the one named by the variable D4C_HOME.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

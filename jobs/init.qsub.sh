@@ -9,7 +9,7 @@
 #   qsub jobs/init.qsub.sh path/to/0012345-250101000000000.zip --labels
 # It stops before the job's time limit and resumes when the job is requeued.
 
-# d4c-images is in the folder of submission, or in the one named by qsub -v D4C_HOME=/path/to/it.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -11,7 +11,7 @@
 #   sbatch jobs/init.sbatch.sh path/to/0012345-250101000000000.zip --labels
 # It stops before the job's time limit and resumes when the job is requeued.
 
-# d4c-images is in the folder of submission, or in the one named by the variable D4C_HOME.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -11,7 +11,7 @@
 #   qsub jobs/work.qsub.sh
 # They wait for the coordinator, outlive it, and exit when nothing is left or before their own time limit.
 
-# d4c-images is in the folder of submission, or in the one named by qsub -v D4C_HOME=/path/to/it.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -1,7 +1,8 @@
 """Writes the pages and scripts that are made from the code. `make docs` runs it; it names what has changed.
 
-docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
-end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/ from `job_scripts`.
+docs/reference/cli.md comes from the argument parser, docs/reference/api.md from docstrings, docs/reference/publishers.md from the
+rules of identity and their tables, the end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/
+from `job_scripts`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from d4c_images.cli import build_parser
 from d4c_images.commands.arguments import shows_default
 from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.settings import Scheduler, Settings
-from tools import rooms
+from tools import api_page, rooms
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
 ARCHITECTURE = Path(__file__).parent.parent / "docs/explanation/architecture.md"
@@ -33,7 +34,7 @@ environment overrides `.env`, and `.env` overrides the defaults ([settings](sett
 
 | exit code | means |
 |---|---|
-| 0 | nothing left to do |
+| 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
 | 2 | usage error: the command line, a setting or a file named there is wrong |
 | 1 | any other error; one line says which, `--debug` shows a traceback |
@@ -171,6 +172,7 @@ def architecture_page() -> str:
 
 PAGES: dict[Path, Callable[[], str]] = {
     REFERENCE / "cli.md": cli_page,
+    REFERENCE / "api.md": api_page.page,
     REFERENCE / "publishers.md": publishers_page,
     ARCHITECTURE: architecture_page,
     ARCHITECTURE.with_name("rooms.svg"): rooms.picture,

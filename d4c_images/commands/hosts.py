@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, presets, session
-from d4c_images.durations import parse_size
+from d4c_images.durations import counted, parse_size
 from d4c_images.errors import LedgerBusy, UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.queue import wishes
@@ -159,7 +159,7 @@ def _meant(path: Path, names: Sequence[str]) -> str:
             n += len(some) if len(some) < EXAMPLES else overview.n_named(ledger, name)
             examples += some
     shown = ", ".join(list(dict.fromkeys(examples))[:EXAMPLES])
-    return shown if n <= EXAMPLES else f"{n:,} hosts ({shown}, ...)"
+    return shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
 
 
 def _is_limit(word: str, action: str) -> bool:

@@ -1,9 +1,10 @@
-"""`job`: prints a job script. Submits nothing."""
+"""`job`: prints a job script that runs with the interpreter which prints it. Submits nothing."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 
 from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, script
 from d4c_images.commands import arguments
@@ -41,6 +42,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         options = tuple(shlex.split(args.options or ""))
     except ValueError as error:
         raise UsageError(f"--options={args.options}: {error}") from None
-    terms = JobTerms(args.time, args.cores, args.name, args.project, args.queue, args.mail, args.tasks, options)
+    terms = JobTerms(args.time, args.cores, args.name, args.project, args.queue, args.mail, args.tasks, options, sys.executable)
     print(script(Scheduler(args.scheduler), args.command, terms), end="")
     return 0

@@ -1,4 +1,4 @@
-"""Which pictures are known to be placeholders, from TOML. Looks at no image and knows no ledger."""
+"""Which images are known to be placeholders, from TOML. Looks at no image and knows no ledger."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PLACEHOLDER_FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderEntry:
-    """One entry: by its bytes, or by its size at one host."""
+    """One entry: by hash, or by size at one host."""
 
     sha256: bytes | None = None
     size_bytes: int | None = None
     host: str | None = None  # media.example.org or *.example.org; None: any
-    records: int = 3  # a size becomes a placeholder when so many records got the same bytes
+    records: int = 3  # identical bytes of this size are a placeholder from this many records on
 
     def is_of(self, host: str) -> bool:
         if self.host is None or self.host == host:
@@ -35,19 +35,19 @@ class PlaceholderList:
     allowed: frozenset[bytes] = frozenset()
 
     def over(self, other: PlaceholderList) -> PlaceholderList:
-        """Both; what one of them allows is allowed."""
+        """Both combined; what one of them allows is allowed."""
         return PlaceholderList(self.known + other.known, self.allowed | other.allowed)
 
     def is_known(self, host: str, sha256: bytes) -> bool:
         return any(one.sha256 == sha256 and one.is_of(host) for one in self.known)
 
     def suspected_from(self, host: str, size_bytes: int | None) -> int | None:
-        """From how many records on the same bytes of this size are a placeholder; None where the size says nothing."""
+        """From how many records on identical bytes of this size are a placeholder; None if the size is not listed."""
         return min((one.records for one in self.known if one.size_bytes == size_bytes and one.is_of(host)), default=None)
 
 
 def parse_placeholders(toml_text: str) -> PlaceholderList:
-    """Read `[[placeholder]]` and `[[allowed]]` entries. Raises `UsageError` that names the entry at fault."""
+    """Read `[[placeholder]]` and `[[allowed]]` entries. Raises `UsageError` that names the offending entry."""
     unknown = "unknown table {name!r}; known are [[placeholder]] and [[allowed]]"
     document = toml_tables(toml_text, "placeholders file", {"placeholder", "allowed"}, unknown)
     known = []

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.sources import path_of
 
     if bool(args.urls) == (args.file is not None):
-        raise UsageError("identify needs URLs, or a table (--file)")
+        raise UsageError("identify needs either URLs or --file")
     if args.file is None:
         print(explained(args.urls, as_json=args.json))
     else:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
+from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.runners.worker_pool import Crew, PoolEnding, PoolTerms
@@ -58,11 +59,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
     over = place.over()
     if ending is PoolEnding.NOBODY and over is not None:
-        print(f"{args.processes} workers end: no coordinator appeared since the last one found nothing left", flush=True)
+        workers = counted(args.processes, "worker")
+        print(f"{workers} stopped: no coordinator appeared since the last one found nothing left", flush=True)
         return 0
     if over not in (None, over_before):
         ending = PoolEnding.OVER
-    print(f"{args.processes} workers end: {ending.value}", flush=True)
+    print(f"{counted(args.processes, 'worker')} stopped: {ending.value}", flush=True)
     if ending is PoolEnding.OVER:
         return 0
     return rounds.exit_code(0) if ending is PoolEnding.STOPPED and crew.has_worked else EXIT_WORK_LEFT

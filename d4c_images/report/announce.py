@@ -53,13 +53,13 @@ class Announcer(Watcher):
     def host_blocked(self, host: str, until: float, why: str) -> None:
         if until - self._now >= LONG_BLOCK_S and host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone for {show_span(until - self._now)}: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked for {show_span(until - self._now)}: {why}")
 
     def host_shut(self, host: str, why: str) -> None:
         """It answers everything with one page: that is for a person, however short the first wait is."""
         if host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked: {why}")
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self._send(f":no_entry: {self._title}: {given_up(host, n_images, why)}")
@@ -72,16 +72,16 @@ class Announcer(Watcher):
         self._send(f"{mark} {self._title}: {summary(snapshot, ending)}")
 
     def died(self, why: str) -> None:
-        self._send(f":x: {self._title}: died: {why}")
+        self._send(f":x: {self._title}: failed: {why}")
 
     def _watch_for_stall(self, snapshot: Snapshot) -> None:
         if snapshot.totals.n_settled != self._settled:
             if self._stalled:
-                self._send(f":arrow_forward: {self._title}: moving again")
+                self._send(f":arrow_forward: {self._title}: making progress again")
             self._settled, self._moved_at, self._stalled = snapshot.totals.n_settled, snapshot.now, False
         elif not self._stalled and snapshot.now - self._moved_at >= STALL_S:
             self._stalled = True
             self._send(
-                f":hourglass: {self._title}: no image for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
+                f":hourglass: {self._title}: no progress for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
                 f"{counted(snapshot.n_blocked, 'host')} blocked"
             )

@@ -40,7 +40,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """One explanation for people."""
     yield _shown(explanation.text)
     if explanation.image is None or explanation.rule is None:
-        yield f"  unusable    {explanation.reason}"
+        yield f"  rejected    {explanation.reason}"
         return
     image, rule = explanation.image, explanation.rule
     yield f"  key         {_shown(image.key)}"

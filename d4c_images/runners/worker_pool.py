@@ -35,7 +35,7 @@ class Exit(IntEnum):
 class PoolEnding(Enum):
     OVER = "nothing left to do"
     NOBODY = "no coordinator appeared"
-    STOPPED = "stopped"
+    STOPPED = "this job ends"
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,8 +157,8 @@ def test_what_is_no_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     for name in ("html_page.txt", "empty.txt", "no_identifier.txt"):
         with pytest.raises(SourceError):
             list(identifier_cells(ROWS / "bad" / name))
-    assert "identify needs URLs" in said(capsys, code=2)
-    assert "identify needs URLs" in said(capsys, MEDIUM, "--file", "x", code=2)
+    assert "identify needs either URLs or --file" in said(capsys, code=2)
+    assert "identify needs either URLs or --file" in said(capsys, MEDIUM, "--file", "x", code=2)
 
 
 def test_rows_without_a_picture_are_counted_by_reason(tmp_path: Path) -> None:

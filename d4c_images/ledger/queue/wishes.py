@@ -63,7 +63,7 @@ def leave(ledger: Path, wish: Wish) -> None:
             except FileNotFoundError:  # swept by a process that has just taken the ledger
                 continue
     except OSError as error:
-        raise LedgerError(f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}") from None
+        raise LedgerError(f"cannot write the change next to the ledger, in {folder}: {error.strerror}") from None
 
 
 def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:

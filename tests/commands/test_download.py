@@ -375,7 +375,7 @@ def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_pa
         (["--processes", "0"], "less than 1"),
         (["--cacert", "nowhere.pem"], "no such file of CA certificates"),
         (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
-        (["--max-edge", "big"], "no number"),
+        (["--max-edge", "big"], "not a whole number"),
     ):
         output = collection.call("download", *arguments, code=2)
         assert line in output

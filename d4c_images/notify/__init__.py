@@ -30,7 +30,7 @@ class SilentNotifier:
 def notifier_for(webhook_url: str | None, warn: Callable[[str], None]) -> Notifier:
     """Slack where a webhook is set, silence after one line of warning where not."""
     if webhook_url is None:
-        warn("SLACK_WEBHOOK_URL is not set: nobody will be told how the run goes")
+        warn("SLACK_WEBHOOK_URL is not set: notifications are off")
         return SilentNotifier()
     from d4c_images.notify.slack import SlackNotifier  # loads `requests`, which nobody else needs
 

@@ -1,4 +1,4 @@
-"""d4c-images: a resumable bulk downloader for the images of a GBIF download. Holds the version and the way in for notebooks."""
+"""d4c-images: a resumable bulk downloader for the images of a GBIF download. Holds the version and the API for notebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["__version__", "open_collection", "open_ledger"]
 
 
 def open_ledger(path: str | Path) -> LedgerFrames:
-    """Open a ledger for reading, for questions that are answered with pandas frames.
+    """Open a ledger for reading, for queries that return pandas frames.
 
     `open_ledger("ledger.sqlite").frame("SELECT host, count(*) AS n FROM images GROUP BY host")`
     """
@@ -24,7 +24,7 @@ def open_ledger(path: str | Path) -> LedgerFrames:
 
 
 def open_collection(ledger: str | Path, root: str | Path) -> Collection:
-    """Open a ledger and the folder of its images, for the bytes of images, whether they are files or in tar files.
+    """Open a ledger and the folder of its images, to read the images' bytes, whether they are files or in tar files.
 
     `open_collection("ledger.sqlite", "images").read(1234567890)`
     """

@@ -1,4 +1,4 @@
-"""Parses durations, times and sizes as people and schedulers write them. Pure: `now` is a parameter."""
+"""Parses and formats durations, times, sizes and counts as people write them. Reads no clock: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -93,3 +93,20 @@ def show_size(size_bytes: float) -> str:
             return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 99.5 else f"{size_bytes:.1f} {unit}"
         size_bytes /= 1000
     return f"{size_bytes:.1f} TB"
+
+
+def show_moment(unix_time: float) -> str:
+    """`2026-11-30T18:40:01+01:00`: ISO 8601, local time with its offset, in whole seconds."""
+    return datetime.fromtimestamp(int(unix_time)).astimezone().isoformat()
+
+
+def show_clock(unix_time: float, now: float) -> str:
+    """As `show_moment`, without the date if that is today: `18:40:01+01:00`."""
+    moment = show_moment(unix_time)
+    date, _, time_of_day = moment.partition("T")
+    return time_of_day if date == show_moment(now).partition("T")[0] else moment
+
+
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """`1 host`, `2,500 hosts`, `0 hosts`; the plural if it is not the noun with an `s`: `counted(2, "entry", "entries")`."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

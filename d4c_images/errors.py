@@ -43,7 +43,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 class D4CError(Exception):
-    """Base of all expected failures. `str(error)` is the one line that the user sees."""
+    """Base of all errors that the package raises on purpose. `str(error)` is the one line that the user sees."""
 
     exit_code = 1
 
@@ -52,40 +52,48 @@ class D4CError(Exception):
 
 
 class UsageError(D4CError):
+    """The command line, a setting, or a file named there is wrong."""
+
     exit_code = 2
 
 
 class SourceError(D4CError):
-    pass
+    """The archive cannot be read as a GBIF download."""
 
 
 class SourceDamaged(SourceError):
-    pass
+    """The archive is damaged, and what was read of it before cannot be trusted."""
 
 
 class LedgerError(D4CError):
-    pass
+    """The file is no ledger of ours, is of a newer version, or cannot be read."""
 
 
 class LedgerBusy(LedgerError):
-    pass
+    """Another run owns the ledger."""
 
 
 class LedgerAwaited(LedgerBusy):
+    """Another run may still own the ledger: the time was up before that was known."""
+
     exit_code = EXIT_WORK_LEFT
 
 
 class LedgerLocked(LedgerError):
+    """Another process holds SQLite's lock. Nothing committed is lost: run the same command again."""
+
     exit_code = EXIT_WORK_LEFT
 
 
 class LedgerLost(LedgerError):
-    pass
+    """Another process has taken the ledger over from this one."""
 
 
 class StoreError(D4CError):
-    pass
+    """The image root cannot be written: a full disk, a quota, a permission."""
 
 
 class Stopped(D4CError):
+    """A signal came: run the same command again."""
+
     exit_code = EXIT_WORK_LEFT

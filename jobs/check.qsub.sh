@@ -10,7 +10,7 @@
 #   qsub jobs/check.qsub.sh --sha256
 # Exit code 0: all is well. 1: the log names what is not.
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -12,7 +12,7 @@
 #   sbatch jobs/check.sbatch.sh --sha256
 # Exit code 0: all is well. 1: the log names what is not.
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

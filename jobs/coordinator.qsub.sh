@@ -10,7 +10,7 @@
 #   qsub jobs/work.qsub.sh
 # It ends in good order before the job's limit and is queued again (--requeue); workers wait for it meanwhile.
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

@@ -12,7 +12,7 @@
 #   sbatch jobs/work.sbatch.sh
 # It ends in good order before the job's limit and is queued again (--requeue); workers wait for it meanwhile.
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

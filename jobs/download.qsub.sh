@@ -11,7 +11,7 @@
 #   qsub jobs/download.qsub.sh --host api.example.org --max-edge 1024
 # It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

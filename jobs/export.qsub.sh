@@ -8,7 +8,7 @@
 # Writes the list of what is stored, with licences and labels; changes nothing and may run beside a download:
 #   qsub jobs/export.qsub.sh collection.parquet
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

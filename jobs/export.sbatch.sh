@@ -10,7 +10,7 @@
 # Writes the list of what is stored, with licences and labels; changes nothing and may run beside a download:
 #   sbatch jobs/export.sbatch.sh collection.parquet
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

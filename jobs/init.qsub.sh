@@ -9,7 +9,7 @@
 #   qsub jobs/init.qsub.sh path/to/0012345-250101000000000.zip --labels
 # It ends before the job's limit and goes on in the next round of the same job.
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

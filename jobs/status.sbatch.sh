@@ -11,7 +11,7 @@
 #   sbatch jobs/status.sbatch.sh
 #   sbatch jobs/status.sbatch.sh --tables tables
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

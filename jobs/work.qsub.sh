@@ -11,7 +11,7 @@
 #   qsub jobs/work.qsub.sh
 # They wait for the coordinator's job, outlast it, and end when nothing is left, or before their own limit.
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null

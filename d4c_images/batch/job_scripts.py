@@ -1,7 +1,8 @@
 """Job scripts for Grid Engine and Slurm as text that one can look at and edit. Submits nothing.
 
-The scripts in `jobs/` are what `script` makes with the defaults (a test compares them), so `d4c-images job` and the folder never
-say two different things.
+The scripts in `jobs/` are what `script` makes with the defaults and without an interpreter (a test compares them): they belong to a
+clone and find the program in its `.venv`, on any machine. What `d4c-images job` prints names the interpreter that printed it, so it
+runs wherever the package is installed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class JobTerms:
     mail: str | None = None
     tasks: int | None = None  # jobs of the array, where the command has one
     options: tuple[str, ...] = ()  # of the command
+    interpreter: str | None = None  # the Python that runs the package; None: the clone that the script belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,14 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+,:/-]*").fullmatch
 # The warning before a kill: 60 s with -notify in Grid Engine unless the queue says otherwise, 30 s (KillWait) in Slurm.
 _GRACE = {Scheduler.SGE: "45s", Scheduler.SLURM: "25s"}
 _SUBMIT = {Scheduler.SGE: "qsub", Scheduler.SLURM: "sbatch"}
-_SITE = """# d4c-images stands in the folder of submission, or where {elsewhere} says.
+_CLONE = """# The clone of d4c-images is the folder of submission, or the one that {elsewhere} names.
 home=${{D4C_HOME:-$PWD}}
 PATH=$home/.venv/bin:$PATH
-# shellcheck source=/dev/null
+"""
+_ANYWHERE = """# Settings of this site, if there is such a file: below the folder of submission, or the one that {elsewhere} names.
+home=${{D4C_HOME:-$PWD}}
+"""
+_SITE = """# shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 """
 
@@ -123,14 +129,21 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
     time_s = template.time_s if terms.time_s is None else terms.time_s
     cores = terms.cores or template.cores
     directives = _sge(template, terms, time_s, cores) if scheduler is Scheduler.SGE else _slurm(template, terms, time_s, cores)
-    submit, submit_work = (f"{_SUBMIT[scheduler]} jobs/{file_name(scheduler, name)}" for name in (command, "work"))
+    qsub = _SUBMIT[scheduler]
+    if terms.interpreter is None:
+        submit, submit_work = (f"{qsub} jobs/{file_name(scheduler, name)}" for name in (command, "work"))
+    else:  # the file has the name that its owner gives it
+        submit, submit_work = f"{qsub} SCRIPT", f"d4c-images job {scheduler} work > SCRIPT && {qsub} SCRIPT"
     name = terms.name or f"d4c-{command}"
     head = [line.format(name=name) for line in directives]
     about = [f"# {line}".rstrip() for line in template.about.format(submit=submit, submit_work=submit_work).split("\n")]
+    home = _CLONE if terms.interpreter is None else _ANYWHERE
     elsewhere = "qsub -v D4C_HOME=/path/to/it" if scheduler is Scheduler.SGE else "the variable D4C_HOME"
     program = template.command or command
     grace = ("--grace", _GRACE[scheduler]) if program in ("download", "work") else ()
-    words = " ".join(shlex.quote(word) for word in (program, *template.options, *grace, *terms.options))
+    # -P: a folder of submission with a pandas.py in it, or with another d4c_images, changes nothing.
+    python = ("d4c-images",) if terms.interpreter is None else (terms.interpreter, "-P", "-m", "d4c_images")
+    words = " ".join(shlex.quote(word) for word in (*python, program, *template.options, *grace, *terms.options))
     return "\n".join(
         [
             "#!/bin/bash -l",
@@ -138,9 +151,9 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
             "#",
             *about,
             "",
-            _SITE.format(elsewhere=elsewhere),
+            home.format(elsewhere=elsewhere) + _SITE,
             "# exec, so that the scheduler's signals reach the program and not a shell that dies of them.",
-            f'exec d4c-images {words} "$@"',
+            f'exec {words} "$@"',
             "",
         ]
     )

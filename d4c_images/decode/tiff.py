@@ -158,7 +158,7 @@ class _Sheet:
         if size_bytes > _MOST_PACKED:
             raise Uncut(f"a strip or tile of {size_bytes} bytes")
         data = self._file.read(size_bytes)
-        if size_bytes and not data:
+        if not data:
             raise EOFError("TIFF: the file ends before its picture data")
         return data
 

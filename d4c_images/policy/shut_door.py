@@ -210,7 +210,7 @@ class Door:
         return None if least is None else max(least, MIXED if self.is_mixed else 0, LONGER * self.longest)
 
     def _forget(self) -> None:
-        self.page, self.n_row, self.n_rows, self.longest, self.n_pictures, self.shut_at, self.n_probes = None, 0, 0, 0, 0, None, 0
+        self.page, self.n_row, self.n_rows, self.longest, self.n_pictures, self.shut_at = None, 0, 0, 0, 0, None
         self.suspects.clear()
 
 

@@ -162,6 +162,9 @@ def test_late_pictures_hide_nothing() -> None:
         ((403, None), (403, None), True),
         ((403, None), (403, "Forbidden"), False),
         ((403, "with a body of image/png, 912 bytes"), (403, "with a body of image/png, 7 bytes"), False),
+        ((299, None), (300, None), False),
+        ((300, None), (301, None), True),
+        ((299, "Forbidden"), (300, "Forbidden"), False),
         ((200, "Quercus robur L. Herbarium sheet of Smith"), (200, "Abies alba Mill. Herbarium sheet taken by Jones"), False),
     ],
 )  # fmt: skip

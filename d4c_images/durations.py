@@ -1,4 +1,4 @@
-"""Reads and shows spans of time, moments, sizes and counts as people write them. Reads no clock: `now` comes in."""
+"""Parses and formats durations, times, sizes and counts as people write them. Reads no clock: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def parse_span(text: str) -> float:
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """The moment of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`.
+    """The time of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`.
 
-    What the clock shows twice, when it is set back, is the first of them that is still to come.
+    If the clock shows it twice, because it is set back, it is the first of them still to come.
     """
     text = text.strip()
     if re.fullmatch(r"\d{1,2}:\d\d", text, re.ASCII):
@@ -54,9 +54,9 @@ def parse_moment(text: str, now: datetime) -> datetime:
 
 
 def _next(shown: datetime, now: datetime) -> datetime | None:
-    """The first moment after `now` at which the clock shows this; None if it will not show it again.
+    """The first time after `now` at which the clock shows this; None if it will not show it again.
 
-    A time that is left out when the clock is set forward is as long after midnight as it says.
+    A time skipped when the clock is set forward is taken as the same length of time after midnight.
     """
     first, second = shown.replace(fold=0), shown.replace(fold=1)
     for one in (first, second) if first.timestamp() < second.timestamp() else (first,):

@@ -516,7 +516,7 @@ def test_a_folder_with_nothing_but_such_a_file_likewise(tmp_path: Path) -> None:
     is_refused(tmp_path / "a", "a/download.tar.gz: this is a tar archive, compressed with gzip: unpack it")
 
 
-@pytest.mark.parametrize(("start", "says"), [(b"<html>", "a web page"), (b'{"error"', "error message"), (b"\x1f\x8b\x08", "but gzip")])
+@pytest.mark.parametrize(("start", "says"), [(b"<html>", "a web page"), (b'{"error"', "an error"), (b"\x1f\x8b\x08", "but gzip")])
 def test_what_is_called_a_zip_and_is_none(start: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(start)
     with pytest.raises(SourceError, match=rf"a\.zip is not a zip file .*{says}"):

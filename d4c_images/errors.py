@@ -4,7 +4,7 @@
     |- UsageError             exit 2   the command line, a settings value or a file named on it is wrong
     |- SourceError            exit 1   the archive cannot be read as a GBIF download
     |  |- SourceDamaged       exit 1   ... and what was read of it before cannot be trusted
-    |- LedgerError            exit 1   not a ledger of ours, a newer schema, unreadable
+    |- LedgerError            exit 1   not a d4c-images ledger, a newer version, unreadable
     |  |- LedgerBusy          exit 1   another run owns it
     |  |  |- LedgerAwaited    exit 75  ... or may still do so: the time was up before that was known
     |  |- LedgerLocked        exit 75  somebody's transaction or query locks the file: nothing committed is lost, run again
@@ -66,7 +66,7 @@ class SourceDamaged(SourceError):
 
 
 class LedgerError(D4CError):
-    """The file is no ledger of ours, is of a newer version, or cannot be read."""
+    """The file is not a d4c-images ledger, was written by a newer version, or cannot be read."""
 
 
 class LedgerBusy(LedgerError):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
+from d4c_images.report.reject_reasons import explained
 from d4c_images.sources.layout import ASSOCIATED
 
 LOG_EVERY_S = 30.0
@@ -84,7 +85,7 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
         lines.append(f"resumed after row {summary.rows_before:,}, where an earlier run stopped")
     if summary.rejects:
         lines.append(f"{counted(sum(summary.rejects.values()), 'row')} rejected (see the table rejected_rows):")
-        lines += [f"  {n:>12,}  {reason}" for reason, n in summary.rejects.items()]
+        lines += [f"  {n:>12,}  {explained(reason)}" for reason, n in summary.rejects.items()]
     if summary.notes:
         lines += ["imported with notes:", *note_lines(summary.notes)]
     if not summary.finished:

@@ -12,7 +12,9 @@ from d4c_images.cli import main
 from d4c_images.errors import SourceError, UsageError
 from d4c_images.identity import RULES, identify, usable_url
 from d4c_images.identity.explain import Role, changes, explain
+from d4c_images.model import RejectReason
 from d4c_images.report.identities import IdentitySurvey
+from d4c_images.report.reject_reasons import IN_WORDS
 from d4c_images.sources.identifiers import identifier_cells
 from tests.support.tabular import rows
 
@@ -45,6 +47,14 @@ def test_each_url_of_a_cell_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert found[0]["candidates"] == [{"url": ORIGINAL, "role": "derived"}, {"url": MEDIUM, "role": "given"}]
     assert found[1]["changes"] == ["percent-encoding made regular"]
+
+
+def test_a_text_that_is_no_url_is_rejected_with_a_reason_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "notaurl").splitlines() == ["notaurl", "  rejected    not_http (not an http or https URL)"]
+
+
+def test_each_reason_for_rejecting_a_row_has_words() -> None:
+    assert IN_WORDS.keys() == set(RejectReason)
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_a_source_is_read_once(init: Init, tmp_path: Path) -> None:
     code, output, complaint = init(ROWS)
     assert (code, complaint) == (0, "")
     assert re.match(rf"{re.escape(str(ROWS))}/multimedia\.txt: 465 rows, \d+ of them with an image; \d+ new images, ", output)
-    assert re.search(r"^ +25  no_identifier$", output, re.MULTILINE)
+    assert re.search(r"^ +25  no_identifier \(no URL\)$", output, re.MULTILINE)
     assert "imported before" not in output
     shutil.copytree(ROWS, tmp_path / "moved")
     assert "nothing new: this source was imported before" in init(tmp_path / "moved")[1]

@@ -210,7 +210,7 @@ def test_how_many_images_associated_media_lists_is_said(init: Init, tmp_path: Pa
     code, output, _ = init("t.csv")
     assert code == 0
     assert "t.csv (associatedMedia): 2 rows, 1 of them with an image; 2 new images, 2 new links" in output
-    assert re.search(r"^ +1  no_identifier$", output, re.MULTILINE)
+    assert re.search(r"^ +1  no_identifier \(no URL\)$", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize("header", ["gbifID\tdatasetKey\tbasisOfRecord\tidentifier", "gbifID\tdatasetKey\tbasisOfRecord\tprotocol"])

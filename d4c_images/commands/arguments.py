@@ -62,7 +62,7 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="a live view; by default on a terminal only, in a job log a line now and then",
+        help="a live view on a terminal; without one, in a pipe and if TERM=dumb, a log line now and then",
     )
 
 

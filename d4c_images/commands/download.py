@@ -218,7 +218,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.sweep_parts(ledger, root)
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
-        ledger.ending = str(ending)
+        ledger.ending = stop.signal_name() if ending is Ending.SIGNAL else str(ending)
         left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
@@ -251,9 +251,7 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
 def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: PackSettings | None, plan: Plan) -> WorkerSetup:
     from d4c_images.runners.worker_setup import WorkerSetup
 
-    return WorkerSetup(
-        root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections
-    )
+    return WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections)
 
 
 @contextmanager
@@ -285,7 +283,7 @@ def _send_home(cluster: Path | None) -> None:
 
 
 def _work(
-    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
+    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: session.Stop
 ) -> Ending:
     """The run itself, with those who watch it."""
     from d4c_images.ledger.queue.requeue import requeue_failed
@@ -310,7 +308,7 @@ def _work(
             print(f"{n:,} failed images get new attempts", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
-        return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
+        return Steward(ledger, runner, plan, watchers, clocks.now, stop, hurry=stop.hurry).run()
     except BaseException as error:
         announcer.died(str(error) or type(error).__name__)
         raise

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
-from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary, waiting
-from d4c_images.steward.terms import Ending, Snapshot, Watcher
+from d4c_images.report.progress import Meter, Pace, clock, draining, given_up, network, summary, waiting
+from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
 from d4c_images.system.terminal import clean
 
 
@@ -44,8 +44,8 @@ class LiveProgress(Watcher):
     def worker_died(self, why: str) -> None:
         self._console.print(Text.assemble(("a worker process died", "red"), f" ({clean(why)})"))
 
-    def draining(self, why: str) -> None:
-        self._console.print(Text(f"{clean(why)}: nothing new is started, what is in flight ends"))
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        self._console.print(Text(clean(draining(drain, n_in_flight)), "yellow"))
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         self.close()

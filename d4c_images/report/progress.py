@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TextIO
 
-from d4c_images.durations import show_size, show_span
+from d4c_images.durations import counted, show_size, show_span
 from d4c_images.model import Totals
-from d4c_images.steward.terms import Ending, Snapshot, Watcher
+from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
 from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
 
@@ -98,8 +98,8 @@ class LogProgress(Watcher):
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why})")
 
-    def draining(self, why: str) -> None:
-        self.say(None, f"{why}: nothing new is started, what is in flight ends")
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        self.say(None, draining(drain, n_in_flight))
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         self.say(snapshot.now, "end: " + summary(snapshot, ending))
@@ -117,6 +117,14 @@ def waiting(until: float, host: str, why: str) -> str:
     return f"nothing to do before {clock(until)}, when {host} is asked again{f': {why}' if why else ''}"
 
 
+def draining(drain: Drain, n_in_flight: int) -> str:
+    requests = counted(n_in_flight, "request")
+    if drain.drops is not None:
+        return f"{drain.drops}: dropping {requests} in flight; the images stay pending, and no attempt is counted"
+    again = f"; press Ctrl-C again to drop {'it' if n_in_flight == 1 else 'them'}" if drain.is_attended else ""
+    return f"{drain.why}: finishing {requests} in flight, for up to {show_span(drain.grace_s)}{again}"
+
+
 def network(is_down: bool) -> str:
     if is_down:
         return "no host can be reached: this machine's network seems to be down; one request now and then finds out"
@@ -129,12 +137,17 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
     lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
     adopted = f" ({totals.n_adopted:,} adopted)" if totals.n_adopted else ""
     return (
-        f"{ending}; {totals.n_success:,} images stored{adopted}, {totals.n_failed:,} failed for good, "
+        f"{end_words(snapshot, ending)}; {totals.n_success:,} images stored{adopted}, {totals.n_failed:,} failed for good, "
         f"{totals.n_retry:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
         f"({totals.n_settled / lasted_s:.1f} images/s); "
         f"{asked_again(totals)}"
         f"{images.left:,} of {images.total:,} left"
     )
+
+
+def end_words(snapshot: Snapshot, ending: Ending) -> str:
+    """Why a run has ended; of a signal, which one it was."""
+    return snapshot.drain.why if ending is Ending.SIGNAL and snapshot.drain is not None else str(ending)
 
 
 def asked_again(totals: Totals) -> str:

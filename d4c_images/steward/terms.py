@@ -5,6 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -41,6 +42,15 @@ class Plan:
     placeholder_records: int = MIN_RECORDS  # the same bytes for so many records of a host are one
 
 
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """What a run may ask about the signal that stops it, and about the person who has sent it."""
+
+    signal_name: Callable[[], str]
+    may_come: Callable[[], bool]  # whether somebody is there who can press Ctrl-C again
+    is_asked: Callable[[], bool]  # it was pressed again: what is in flight is not waited for
+
+
 class Ending(StrEnum):
     DONE = "nothing left to do"
     WAITING = "all that is left has to wait"
@@ -48,6 +58,20 @@ class Ending(StrEnum):
     LIMIT = "the limit of images is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
+
+
+NO_HURRY = Hurry(lambda: str(Ending.SIGNAL), lambda: False, lambda: False)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A run that starts nothing more, and finishes what is in flight."""
+
+    why: str
+    until: float  # what is in flight by then is dropped
+    grace_s: float
+    is_attended: bool = False  # somebody is there who can press Ctrl-C again
+    drops: str | None = None  # why what is in flight is not waited for any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +88,8 @@ class Snapshot:
     paused: frozenset[str] = frozenset()  # of `hosts`, by a person
     n_blocked: int = 0  # of all hosts
     n_paused: int = 0
+    n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
+    drain: Drain | None = None
 
 
 class Watcher:
@@ -77,7 +103,9 @@ class Watcher:
     def idle(self, until: float, host: str, why: str) -> None: ...
     def network_down(self, is_down: bool) -> None: ...
     def worker_died(self, why: str) -> None: ...
-    def draining(self, why: str) -> None: ...
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        """Twice, if what is in flight is dropped in the end."""
+
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...
 

@@ -98,7 +98,8 @@ def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int
         os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
-    assert "a signal came" in output
+    assert f" end: {signal.Signals(number).name}; " in output
+    assert "press Ctrl-C again" not in output, "nobody is there who could"
     collection.check_invariants()
     found = counts(collection)
     assert set(found) == {"success", "pending"}
@@ -119,7 +120,7 @@ def test_a_run_whose_time_is_up_keeps_what_was_in_flight(make: Make, publishers:
 
 @pytest.mark.slow
 def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
-    """A request that hangs is given up and costs its image nothing."""
+    """A request that hangs is dropped and costs its image nothing."""
     publishers.behave("*.example.org=hang_mid_body")
     collection = make(3, "a.example.org")
     process = collection.start("download", *reach(publishers), "--grace", "1s", "--timeout", "1h", "--stall-timeout", "1h")
@@ -127,6 +128,8 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
+    assert "SIGTERM: finishing 1 request in flight, for up to 1 s\n" in output
+    assert "1 s are over: dropping 1 request in flight; the images stay pending, and no attempt is counted" in output
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("pending", 0, 3)]
     assert collection.files() == set()
     assert not list(collection.root.rglob(".*.part"))

@@ -46,7 +46,7 @@ def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collecti
     assert list(lines) == ["b.example.org", "a.example.org"], "the one that ends last first"
     assert lines["a.example.org"]["eta_s"] == 3
     assert 1150 < lines["b.example.org"]["eta_s"] <= 1200
-    assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("left alone", until)
+    assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("blocked", until)
     status = collection.call("status")
     assert "b.example.org ends last: 20 images in about 19 min" in status or "20 min" in status
 

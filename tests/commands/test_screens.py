@@ -96,3 +96,25 @@ def test_without_a_terminal_signals_that_come_twice_cut_nothing_short() -> None:
             assert stop()
         assert not stop.hurry.is_asked()
         assert stop.hurry.signal_name() == "SIGINT"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["status", "hosts"])
+def test_a_watched_report_is_shown_in_place_until_ctrl_c_and_stays(command: str, collection: Collection) -> None:
+    with on_terminal(collection, collection.command(command, "--watch", "0.1s")) as terminal:
+        terminal.until("hangs.example.org" if command == "hosts" else "0 of 10 images")
+        collection.call("hosts", "pause", "hangs.example.org")
+        terminal.until("paused")
+        assert "\x1b[?1049h" in terminal.sent, "in the alternate screen"
+        terminal.press(CTRL_C)
+        assert terminal.end() == 0
+        left = terminal.sent.rpartition("\x1b[?1049l")[2]
+    assert "paused" in left
+    assert "Traceback" not in left
+
+
+@pytest.mark.parametrize(
+    "others", [["status", "--json"], ["hosts", "--all"], ["hosts", "resume", "x.org"], ["status", "--tables", "t"]]
+)
+def test_to_watch_is_to_do_nothing_else(others: list[str], collection: Collection) -> None:
+    assert "exclude each other" in collection.call(*others, "--watch", "1s", code=2)

@@ -24,7 +24,7 @@ STEP = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b\][^\x07]*\x07|([\x00-\x1f])|(
 
 
 class Screen:
-    """What stands on a terminal: the lines that were scrolled away, and those that are seen. Knows what our programs make use of."""
+    """What stands on a terminal: lines that were scrolled away, and those that are seen. Knows what our programs make use of."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height

@@ -28,7 +28,8 @@ from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings, load_settings
 from d4c_images.system import signals, terminal
 
-EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same command again; 2 usage; 1 anything else.
+EPILOG = """exit codes: 0 nothing left to do (with --host or --limit: of what was asked for); 75 work is left, run the same
+command again; 2 the command line, a setting or a file named there is wrong; 1 anything else.
 Options beat the environment, the environment beats .env, .env beats the defaults."""
 
 

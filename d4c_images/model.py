@@ -487,6 +487,11 @@ class Totals:
     received_bytes: int = 0
     n_lent: int = 0  # of a run only
 
+    @property
+    def n_kept(self) -> int:
+        """Images that are stored by what was done, or were found to be so still."""
+        return self.n_success + self.n_same + self.n_changed
+
     def add(self, other: Totals) -> None:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))

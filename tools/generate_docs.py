@@ -32,7 +32,7 @@ environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).
 
 | exit code | means |
 |---|---|
-| 0 | nothing left to do |
+| 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
 | 2 | the command line, a setting or a file named there is wrong |
 | 1 | anything else; one line says what, `--debug` shows where |

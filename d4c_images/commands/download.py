@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
@@ -57,7 +58,12 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 
 def _add_what(what: argparse._ArgumentGroup) -> None:
-    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images, then end for good")
+    what.add_argument(
+        "--limit", type=arguments.positive, metavar="N", help="stop when N images are stored; the job is not queued again"
+    )
+    what.add_argument(
+        "--limit-tries", type=arguments.positive, metavar="N", help="stop after N images were tried, stored or not; likewise"
+    )
     what.add_argument("--host", action="append", default=[], metavar="NAME", help="only this host; may be repeated")
     what.add_argument(
         "--retry-failed",
@@ -186,7 +192,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     plan = _plan(args, fetch.limits, deadline, grace_s)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
-        print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
+        print(
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} of each worker",
+            flush=True,
+        )
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
@@ -219,12 +228,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = stop.signal_name() if ending is Ending.SIGNAL else str(ending)
-        left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
+        ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
+        left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
         n_idle = idle_rounds(ledger, command, settings.job)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
         return 0
-    return EXIT_WORK_LEFT if args.limit else rounds.exit_code(n_idle)  # a limit is for one run
+    if ending is Ending.LIMIT:  # all that it was asked to do
+        return 0
+    is_limited = plan.max_stored is not None or plan.max_tries is not None
+    return EXIT_WORK_LEFT if is_limited else rounds.exit_code(n_idle)  # a limit is for one run
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
@@ -233,7 +246,8 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_attempts=args.max_attempts,
         retry_base_s=args.retry_wait,
         max_connections=args.max_connections,
-        max_images=args.limit,
+        max_stored=args.limit,
+        max_tries=args.limit_tries,
         only_hosts=frozenset(host.lower() for host in args.host),
         refetch=args.refetch is not None,
         deadline=deadline,
@@ -305,7 +319,7 @@ def _work(
                 permanent=args.retry_failed == "all",
                 only_hosts=plan.only_hosts,
             )
-            print(f"{n:,} failed images get new attempts", flush=True)
+            print(f"new attempts for {counted(n, 'failed image')}", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
         return Steward(ledger, runner, plan, watchers, clocks.now, stop, hurry=stop.hurry).run()
@@ -323,7 +337,7 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
     whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
-    print(f"{due.n:,} stored images are asked for again{whole}", flush=True)
+    print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
 
 
 def _progress(args: argparse.Namespace) -> Watcher:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
+from d4c_images.durations import counted, show_size
 from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings
 
@@ -76,5 +77,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
     else:
-        print(f"{printable(str(args.file))}: {n_rows:,} rows, {ROWS_OF_EXPORT[args.which]} ({size_bytes / 1e6:,.1f} MB)")
+        print(f"{printable(str(args.file))}: {counted(n_rows, 'row')}, {ROWS_OF_EXPORT[args.which]} ({show_size(size_bytes)})")
     return 0

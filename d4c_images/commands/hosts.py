@@ -182,7 +182,7 @@ def _meant(path: Path, names: Sequence[str]) -> str:
             n += len(some) if len(some) < EXAMPLES else overview.n_named(ledger, name)
             examples += some
     shown = ", ".join(list(dict.fromkeys(examples))[:EXAMPLES])
-    return shown if n <= EXAMPLES else f"{n:,} hosts ({shown}, ...)"
+    return shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
 
 
 def _is_limit(word: str, action: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, session
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
 from d4c_images.ledger.file import migrations, owner
 from d4c_images.ledger.questions import from_counters
@@ -142,7 +143,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
                 with IngestProgress(console, "labels", live=live) as view:
                     show = partial(after_each_group, view.show)
                     counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
-                lines = [f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]
+                lines = [f"{labels.name}: labels of {counted(counts.admitted, 'record')}", *note_lines(counts.notes)]
                 print(printable("\n".join(lines)), flush=True)
             if any(summary.admitted for summary in summaries):
                 return 0
@@ -180,7 +181,8 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 ledger.n_done += 1
                 why = session.why_to_stop(stop, deadline)
                 if why is not None:
-                    where = f"stopped after {progress.records:,} of {progress.total:,} records and {progress.images:,} images"
+                    n_records = f"{progress.records:,} of {counted(progress.total, 'record')}"
+                    where = f"stopped after {n_records} and {counted(progress.images, 'image')}"
                     raise Stopped(f"{why}: {where}, all committed; run the same command again")
 
             try:
@@ -201,7 +203,7 @@ def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first
     from d4c_images.collection.findings import CheckProgress
 
     if is_first and progress.records_before is not None:
-        before = f"{progress.records_before:,} records and {progress.images_before:,} images"
+        before = f"{counted(progress.records_before, 'record')} and {counted(progress.images_before or 0, 'image')}"
         print(f"going on where an earlier run has stopped: {before} were counted", flush=True)
     if progress.images:
         view.show(CheckProgress("images", progress.images, progress.n_images))
@@ -218,10 +220,10 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     if ask:
         if not sys.stdin.isatty():
             raise UsageError(
-                f"--reset would delete {path} ({n_images:,} images, {n_stored:,} stored): add --yes to mean it"
+                f"--reset would delete {path} ({counted(n_images, 'image')}, {n_stored:,} stored): add --yes to mean it"
             )
         with signals.at_a_prompt():
-            answer = input(f"Delete {path} with {n_images:,} images, {n_stored:,} of them stored? The files stay. [y/N] ")
+            answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
     for suffix in ("", "-wal", "-shm", "-journal", ".check"):

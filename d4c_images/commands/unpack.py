@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d4c_images.commands import arguments, image_root, session
+from d4c_images.durations import counted, show_size
 from d4c_images.errors import UsageError, printable
 from d4c_images.settings import Settings
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps(done.as_dict(), indent=2))
     else:
-        print(f"{done.n_written:,} images were written ({done.written_bytes / 1e6:,.1f} MB), {done.n_there:,} were there already")
+        print(f"{counted(done.n_written, 'image')} written ({show_size(done.written_bytes)}), {done.n_there:,} already there")
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:

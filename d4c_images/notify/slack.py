@@ -14,6 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, printable
 
 SLACK_CONNECT_S = 5.0
@@ -57,7 +58,7 @@ class SlackNotifier:
             self._waiting.clear()
             self._change.notify_all()
             if self.lost > 1:
-                self._warn(f"Slack: {self.lost} messages did not arrive")
+                self._warn(f"Slack: {counted(self.lost, 'message')} did not arrive")
 
     def _deliver(self) -> None:
         session = _session()

@@ -37,19 +37,23 @@ def status_lines(report: StatusReport, console: Console, *, full: bool) -> list[
 
 def show_check(report: CheckReport, console: Console) -> None:
     """Print what was checked and what was found."""
-    former = f", {report.n_former:,} former ones" if report.n_former else ""
+    former = f", {counted(report.n_former, 'former one')}" if report.n_former else ""
     n_rows = sum(report.images_by_status.values())
     checked = [
-        ("checked", f"{report.n_images:,} stored images{former}, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
+        (
+            "checked",
+            f"{counted(report.n_images, 'stored image')}{former}, {counted(report.n_files, 'file')}, "
+            f"{counted(report.n_records, 'gbifID')}",
+        ),
         *_packed(report),
         (
             "in work",
-            f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
+            f"{counted(report.n_in_work, 'file')} of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
             f"{report.n_to_set_aside:,} of placeholders to be set aside",
         ),
     ]
     if report.root is None:
-        checked = [("checked", f"the ledger alone: {n_rows:,} images, {report.n_records:,} gbifIDs")]
+        checked = [("checked", f"the ledger alone: {counted(n_rows, 'image')}, {counted(report.n_records, 'gbifID')}")]
     lines = [
         *checked,
         ("findings", f"{sum(report.counts.values()):,}" if report.counts else "none"),
@@ -76,7 +80,7 @@ def _packed(report: CheckReport) -> list[tuple[str, str]]:
     if not report.n_packed:
         return []
     unused = f"{report.n_unused:,} that no row names any more, {show_size(report.unused_bytes)}"
-    return [("packed", f"{report.n_packed:,} images in shards, of them {unused}")]
+    return [("packed", f"{counted(report.n_packed, 'image')} in shards, of them {unused}")]
 
 
 def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
@@ -88,12 +92,12 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     lines.append(("run", _run(report.run) if report.run else "none so far"))
     for archive in report.archives:
         state = "read" if archive.finished_at else _part_read(archive.offset_bytes, archive.size_bytes)
-        lines.append(("archive", f"{clean(archive.source)}: {archive.rows_done:,} rows of {archive.kind} {state}"))
+        lines.append(("archive", f"{clean(archive.source)}: {counted(archive.rows_done, 'row')} of {archive.kind} {state}"))
     share = f" ({100 * images.success / images.total:.1f} %)" if images.total else ""
-    lines.append(("stored", f"{images.success:,} of {images.total:,} images{share}, {show_size(images.stored_bytes)}"))
+    lines.append(("stored", f"{images.success:,} of {counted(images.total, 'image')}{share}, {show_size(images.stored_bytes)}"))
     if report.n_former:
-        lines.append(("changed", f"{report.n_former:,} times by their publishers; the bytes before that are kept"))
-    lines.append(("left", f"{images.left:,} images{_end(report)}"))
+        lines.append(("changed", f"{counted(report.n_former, 'time')} by their publishers; the bytes before that are kept"))
+    lines.append(("left", f"{counted(images.left, 'image')}{_end(report)}"))
     if report.paused_hosts:
         names = ", ".join(map(clean, report.paused_hosts[:PAUSED_SHOWN]))
         more = report.n_paused_hosts - PAUSED_SHOWN
@@ -102,8 +106,8 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     lines.append(
         (
             "requests",
-            f"{traffic.n_requests:,} to {traffic.n_hosts:,} hosts, {show_size(traffic.received_bytes)} received, "
-            f"{traffic.n_retries:,} retries; blocked now: {traffic.n_blocked:,} hosts",
+            f"{traffic.n_requests:,} to {counted(traffic.n_hosts, 'host')}, {show_size(traffic.received_bytes)} received, "
+            f"{counted(traffic.n_retries, 'retry', 'retries')}; blocked now: {counted(traffic.n_blocked, 'host')}",
         )
     )
     return lines
@@ -115,7 +119,7 @@ def _end(report: StatusReport) -> str:
     if last is None:
         return ""
     end = show_moment(int(report.made_at + last.eta_s))
-    return f"; {clean(last.host)} ends last: {last.n_left:,} images in about {show_span(last.eta_s)}, {end}"
+    return f"; {clean(last.host)} ends last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
 
 
 def _flags(images: ImageCounts) -> str:

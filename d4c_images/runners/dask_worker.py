@@ -23,6 +23,7 @@ from distributed.comm.core import connect
 from distributed.security import Security
 
 from d4c_images import __version__
+from d4c_images.durations import show_moment
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
@@ -260,7 +261,7 @@ class _Worker(Worker):
 
 def end_at_once(why: str) -> None:
     """Without a word to anybody: as if killed, and with no request left behind."""
-    print(f"{time.strftime('%F %T')} {why}: this worker starts anew", file=sys.stderr, flush=True)
+    print(f"{show_moment(time.time())} {why}: this worker starts anew", file=sys.stderr, flush=True)
     os._exit(Exit.AGAIN)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images.durations import counted
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.model import FetchOptions
 from d4c_images.system import clocks, open_files
@@ -47,7 +48,8 @@ class WorkerSetup:
         room = open_files.budget(open_files.raise_limit())
         if room.connections < self.connections:
             raise UsageError(
-                f"a worker on {socket.gethostname()} may open {room.n_files} files, enough for {room.connections} connections of "
+                f"a worker on {socket.gethostname()} may open {counted(room.n_files, 'file')}, enough for "
+                f"{counted(room.connections, 'connection')} of "
                 f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
             )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)

@@ -41,13 +41,20 @@ class Lender:
         self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
         self._resting: list[Host] = []  # of groups that have sent all that they may in a day, since `take_resting`
         self._cookies: dict[int, tuple[str, ...]] = {}  # image -> those of a chain of redirects that goes on at another host
+        self._n_out = 0  # images that are lent
         self._n_new = 0  # lanes of hosts that have not answered yet
         self.is_behind = False  # there are more hosts to look at than could be looked at
 
     @property
     def budget(self) -> int | None:
-        """How many more images may be lent; None for no limit."""
-        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.n_lent)
+        """How many more images may be lent; None for no limit. Whatever is lent may be stored, so there is never more of it than
+        that leaves room for."""
+        plan, left = self._plan, []
+        if plan.max_tries is not None:
+            left.append(plan.max_tries - self._totals.n_lent)
+        if plan.max_stored is not None:
+            left.append(plan.max_stored - self._totals.n_kept - self._n_out)
+        return max(0, min(left)) if left else None
 
     def wants_to_lend(self, now: float) -> bool:
         return self._silence.outage.may_ask(now) and self.budget != 0 and self.agenda.is_anybody_due(now)
@@ -161,6 +168,7 @@ class Lender:
         lease = self.leases.get(report.lease_id)
         if lease is None:
             return
+        n_before = len(lease.outstanding)
         for outcome in report.outcomes:
             lease.outstanding.discard(outcome.image_id)
             if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or to another host's turn
@@ -169,6 +177,7 @@ class Lender:
                 self._remember(outcome.image_id, outcome.move.cookies)
             elif self._cookies and (outcome.verdict or outcome.unfolding):
                 self._cookies.pop(outcome.image_id, None)
+        self._n_out -= n_before if report.finished else n_before - len(lease.outstanding)
         if not report.finished:
             return
         del self.leases[report.lease_id]
@@ -327,6 +336,7 @@ class Lender:
         self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
         self._totals.n_lent += len(turn.claims)
+        self._n_out += len(outstanding)
 
     def _with_cookies(self, claim: Claim) -> Claim:
         cookies = self._cookies.get(claim.image_id)

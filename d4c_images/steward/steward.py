@@ -40,6 +40,7 @@ from d4c_images.steward.terms import (
     Plan,
     Reported,
     Runner,
+    RunScope,
     Snapshot,
     Watcher,
 )  # fmt: skip
@@ -83,6 +84,7 @@ class Steward:
         self._rated_at = self._started_at
         self._is_idle = False
         self._last_snapshot_at = self._started_at
+        self._scope = RunScope(tuple(sorted(plan.only_hosts)), plan.max_stored, plan.max_tries)
         self._heart = owner.Heart(ledger, clock)
         self._heart_between = owner.Heart(ledger, clock)  # between the pieces of what takes long
 
@@ -157,10 +159,11 @@ class Steward:
         if self._lender.leases or self._silence.lost:
             return None
         next_at = self._lender.agenda.next_at()
-        if next_at is None and not self._lender.agenda.is_crowded:
-            return Ending.WAITING if self._is_any_paused(now) else Ending.DONE
+        is_nothing_due = next_at is None and not self._lender.agenda.is_crowded
         if self._lender.budget == 0:
-            return Ending.LIMIT
+            return Ending.DONE if is_nothing_due and not self._is_any_paused(now) else Ending.LIMIT
+        if is_nothing_due:
+            return Ending.WAITING if self._is_any_paused(now) else Ending.DONE
         if self._silence.outage.is_hopeless(now, self._plan.max_idle_s):
             return Ending.OUTAGE
         if next_at is None or self._lender.agenda.is_crowded:  # no worker is there
@@ -473,11 +476,12 @@ class Steward:
         self._hosts.recount(db)
         host_ids = self._hosts.top(self._lender.agenda.least_s, TOP_HOSTS)
         states = from_counters.host_states(db, host_ids)
+        n_blocked, n_paused = self._n_blocked_and_paused(now, wall)
         return Snapshot(
             now,
             self._started_at,
             replace(self._totals),
-            from_counters.image_counts(db.execute, refetch=self._plan.refetch),
+            from_counters.image_counts(db.execute, refetch=self._plan.refetch, hosts=self._scope.hosts),
             tuple(from_counters.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
             {
@@ -486,8 +490,19 @@ class Steward:
                 if (until := self._hosts.waits_until(host_id, state.blocked_until)) > now
             },
             frozenset(state.host for state in states.values() if state.paused_until > wall),
-            from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now),
-            from_counters.n_paused(db, wall),
+            n_blocked,
+            n_paused,
+            self._scope,
             self._n_in_flight(),
             self._draining,
         )
+
+    def _n_blocked_and_paused(self, now: float, wall: float) -> tuple[int, int]:
+        """Of the hosts that this run is about."""
+        db = self._ledger.connection
+        if not self._scope.hosts:
+            n_blocked = from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now)
+            return n_blocked, from_counters.n_paused(db, wall)
+        ours = from_counters.host_states(db, from_counters.host_numbers(db, self._scope.hosts))
+        n_blocked = sum(self._hosts.waits_until(number, state.blocked_until) > now for number, state in ours.items())
+        return n_blocked, sum(state.paused_until > wall for state in ours.values())

@@ -29,7 +29,8 @@ class Plan:
     retry_base_s: float = 30.0
     retry_cap_s: float = 3600.0
     max_connections: int = 256  # of one worker, over all hosts
-    max_images: int | None = None  # lend no more than this many
+    max_stored: int | None = None  # end when this many images are stored, and never store more
+    max_tries: int | None = None  # lend no more images than this many
     only_hosts: frozenset[str] = frozenset()
     refetch: bool = False  # stored images that wait to be asked for again are lent, too
     deadline: float | None = None  # unix time: lend nothing after it
@@ -55,7 +56,7 @@ class Ending(StrEnum):
     DONE = "nothing left to do"
     WAITING = "all that is left has to wait"
     OUTAGE = "no host can be reached: this machine's network seems to be down"
-    LIMIT = "the limit of images is reached"
+    LIMIT = "the limit is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
 
@@ -75,21 +76,58 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class RunScope:
+    """The part of a collection that a run is about."""
+
+    hosts: tuple[str, ...] = ()  # only these; none: all
+    max_stored: int | None = None
+    max_tries: int | None = None
+
+    def __str__(self) -> str:
+        """What stands behind "images": ` of ids.si.edu`, ` of 3 hosts`, or nothing."""
+        return f" of {self.hosts[0] if len(self.hosts) == 1 else f'{len(self.hosts)} hosts'}" if self.hosts else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of the run for those who watch it."""
+    """The state of the run for those who watch it, of the hosts that it is about.
+
+    `n_done` of `n_in_all` is how far the run is: with a limit towards that, else towards the end of all images.
+    """
 
     now: float
     started_at: float
     totals: Totals
-    images: from_counters.ImageCounts
+    images: from_counters.ImageCounts  # of the run's hosts
     hosts: tuple[from_counters.HostCount, ...]  # of those with work left: who has most, first, and who ends last
     n_hosts: int  # with work left
     blocked: dict[str, float]  # of `hosts`: unix time until which nobody asks it
     paused: frozenset[str] = frozenset()  # of `hosts`, by a person
-    n_blocked: int = 0  # of all hosts
+    n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
+    scope: RunScope = RunScope()
     n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
     drain: Drain | None = None
+
+    @property
+    def n_left(self) -> int:
+        """Images that this run still has to settle: what is left of the limit, if there is one, at least while nothing fails."""
+        left, scope = [self.images.left], self.scope
+        if scope.max_stored is not None:
+            left.append(scope.max_stored - self.totals.n_kept)
+        if scope.max_tries is not None:
+            left.append(scope.max_tries - self.totals.n_settled)
+        return max(0, min(left))
+
+    @property
+    def n_done(self) -> int:
+        if self.scope.max_tries is not None:
+            return self.totals.n_settled
+        return self.images.total - self.images.left if self.scope.max_stored is None else self.totals.n_kept
+
+    @property
+    def n_in_all(self) -> int:
+        return self.n_done + self.n_left
 
 
 class Watcher:

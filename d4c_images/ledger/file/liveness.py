@@ -12,9 +12,9 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+from d4c_images.durations import show_moment
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 
 DEAD_AFTER_S = 180.0  # a process that cannot be looked up is dead when its sign of life has not changed for so long
@@ -51,8 +51,7 @@ class LedgerHolder:
 
     def described(self) -> str:
         job = f", job {self.job_id}" if self.job_id else ""
-        since = f"{datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S}"
-        return f"'{self.command}' on host {self.host}, pid {self.pid}{job}, since {since}"
+        return f"'{self.command}' on host {self.host}, pid {self.pid}{job}, since {show_moment(self.since)}"
 
 
 @dataclass(frozen=True, slots=True)

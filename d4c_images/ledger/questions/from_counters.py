@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger.queue import refetching
@@ -15,6 +15,15 @@ from d4c_images.model import ErrorType, Status
 
 IN_TALLIES = "SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE status = 'success'), 0) FROM tallies"
 IMAGE_TOTALS = "SELECT status, error_type, n, n_final, size_bytes FROM image_totals"
+IMAGE_TOTALS_OF = """
+SELECT t.status, t.error_type, t.n, t.n_final, t.size_bytes
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value CROSS JOIN tallies AS t ON t.host_id = h.host_id
+"""
+N_TO_REFETCH_OF = """
+SELECT coalesce(sum(r.n_waiting), 0)
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value CROSS JOIN refetch_hosts AS r ON r.host_id = h.host_id
+"""
+HOST_NUMBERS = "SELECT h.host_id FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
 N_LEFT = f"""
 SELECT one.value, coalesce({left_of("one.value")}, 0)
     + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = one.value AND ?), 0)
@@ -70,10 +79,11 @@ def images_and_stored(db: sqlite3.Connection) -> tuple[int, int]:
     return n, n_stored
 
 
-def image_counts(ask: Ask, *, refetch: bool = False) -> ImageCounts:
-    """`refetch`: those that wait to be asked for again count as left."""
+def image_counts(ask: Ask, *, refetch: bool = False, hosts: Sequence[str] = ()) -> ImageCounts:
+    """Of all hosts, or of some. `refetch`: those that wait to be asked for again count as left."""
     n, flags, exhausted, stored_bytes = Counter[str](), Counter[str](), 0, 0
-    for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS, ()):
+    names = json.dumps(hosts)
+    for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS_OF, (names,)) if hosts else ask(IMAGE_TOTALS, ()):
         n[status] += n_images
         if status == Status.SUCCESS:
             flags[error_type] += n_images
@@ -91,8 +101,17 @@ def image_counts(ask: Ask, *, refetch: bool = False) -> ImageCounts:
         leased=n[Status.LEASED],
         pending=n[Status.PENDING],
         stored_bytes=stored_bytes,
-        to_refetch=refetching.n_waiting(ask) if refetch else 0,
+        to_refetch=_n_to_refetch(ask, names if hosts else None) if refetch else 0,
     )
+
+
+def _n_to_refetch(ask: Ask, names: str | None) -> int:
+    return refetching.n_waiting(ask) if names is None else number(ask, N_TO_REFETCH_OF, (names,))
+
+
+def host_numbers(db: sqlite3.Connection, names: Sequence[str]) -> list[int]:
+    """Those of them that the ledger knows."""
+    return [row[0] for row in db.execute(HOST_NUMBERS, (json.dumps(names),))]
 
 
 def n_left(db: sqlite3.Connection, host_ids: Iterable[int], *, refetch: bool = False) -> list[tuple[int, int]]:

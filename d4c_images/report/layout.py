@@ -118,7 +118,7 @@ def _tables(sections: Sequence[Section], console: Console) -> list[Text]:
     lines: list[Text] = []
     beside: list[list[Text]] = []
     for section in sections:
-        block = [Text(section.title, "bold"), *_table(section, console)]
+        block = [Text(section.title, "bold"), *table(section, console)]
         if beside and sum(map(_width, beside)) + _width(block) + BLOCK_GAP * len(beside) > console.width:
             lines += [Text(), *_joined(beside)]
             beside = []
@@ -142,7 +142,8 @@ def _width(block: Sequence[Text]) -> int:
     return max(line.cell_len for line in block)
 
 
-def _table(section: Section, console: Console) -> Iterator[Text]:
+def table(section: Section, console: Console) -> Iterator[Text]:
+    """Its columns' names and rows, without the title."""
     widths = _widths(section, console.width)
     beside = [n for n, width in enumerate(widths) if width is not None]
     names = tuple(column.name for column in section.columns)
@@ -201,6 +202,11 @@ def _row(section: Section, row: Sequence[str], widths: Sequence[int | None], con
             line.append((" " * GAP if at else "") + (blank + text if is_right else text + blank))
         line.rstrip()
         yield line
+
+
+def wrapped(text: Text, console: Console) -> Iterator[Text]:
+    """Lines as wide as the terminal, with the style of the text."""
+    yield from text.wrap(console, console.width)
 
 
 def _wrapped(text: str, width: int, console: Console) -> list[str]:

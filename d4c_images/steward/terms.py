@@ -110,6 +110,11 @@ class Snapshot:
     drain: Drain | None = None
 
     @property
+    def is_all_paused(self) -> bool:
+        """Whether all hosts with images left are paused by a person."""
+        return 0 < len(self.hosts) == len(self.paused) and self.n_paused >= self.n_hosts
+
+    @property
     def n_left(self) -> int:
         """Images that this run still has to settle: what is left of the limit, if there is one, at least while nothing fails."""
         left, scope = [self.images.left], self.scope

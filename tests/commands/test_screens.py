@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import termios
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def test_a_dumb_terminal_gets_log_lines(option: list[str], collection: Collectio
         assert terminal.end() == 0
     assert " start: 10 of 10 images left at 2 hosts" in terminal.sent
     assert " end: nothing left to do; 10 images stored" in terminal.sent
+    assert "exit code 0: nothing is left to do" in terminal.sent
     assert "\x1b" not in terminal.sent
 
 
@@ -62,7 +64,10 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Col
         terminal.press(3 * CTRL_C)
         assert terminal.end() == 75
         shown = terminal.screen.text
-    assert "Ctrl-C; 5 images stored" in shown
+    assert "Ctrl-C, after " in shown
+    assert "stored    5 images, " in shown
+    assert "left      5 images at 1 host" in shown
+    assert "exit code 75: work is left; the same command goes on from here: d4c-images download " in shown
     assert "Traceback" not in shown
     collection.check_invariants()
     found = collection.rows("SELECT host, status, attempts, count(*) FROM images GROUP BY 1, 2, 3 ORDER BY 1")
@@ -70,6 +75,27 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Col
     assert collection.rows("SELECT count(*) FROM leases UNION ALL SELECT count(*) FROM owner") == [(0,), (0,)]
     assert collection.rows("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1") == [("Ctrl-C",)]
     assert not list(collection.root.rglob(".*.part"))
+
+
+@pytest.mark.slow
+def test_whatever_is_pressed_there_is_one_bar_and_at_the_end_none(collection: Collection, publishers: Publishers) -> None:
+    """The terminal echoed keys into the view, which left a copy of itself behind for each Enter."""
+    publishers.behave("hangs.example.org=hang_mid_body")
+    command = collection.command("download", *reach(publishers), "--processes", 1, "--timeout", "1h", "--stall-timeout", "1h")
+    with on_terminal(collection, command, width=80) as terminal:
+        terminal.until("5 stored")
+        assert not terminal.modes() & termios.ECHO
+        terminal.press(b"\n\nls\n")
+        drawn = terminal.sent.count(" elapsed ")
+        terminal.until(lambda _: terminal.sent.count(" elapsed ") > drawn)
+        terminal.press(CTRL_C)
+        terminal.until("left; Ctrl-C again drops")
+        assert len([line for line in terminal.screen.lines if BAR in line]) == 1, terminal.screen.text
+        terminal.press(CTRL_C)
+        assert terminal.end() == 75
+        assert terminal.modes() & termios.ECHO, "as it was before"
+        assert " elapsed " not in terminal.screen.text
+        assert BAR not in terminal.screen.text
 
 
 def test_ctrl_c_counts_as_a_second_one_once_somebody_can_have_seen_what_the_first_one_does() -> None:

@@ -83,9 +83,10 @@ class LogProgress(Watcher):
 
 
 def zone(when: float) -> str:
-    """`CET (UTC+01:00)`."""
+    """`UTC`, `CET (UTC+01:00)`."""
     moment = datetime.fromtimestamp(clocks.now.to_wall(when)).astimezone()
-    return f"{moment:%Z} (UTC{moment.isoformat()[-6:]})"
+    offset = f"UTC{moment.isoformat()[-6:]}"
+    return "UTC" if f"{moment:%Z}" == "UTC" else f"{moment:%Z} ({offset})"
 
 
 def blocked(host: str, until: float, why: str) -> str:

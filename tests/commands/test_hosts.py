@@ -63,7 +63,7 @@ def test_pause_and_resume_without_a_run(collection: Collection) -> None:
     assert listed(collection)["c.example.net"]["until"] is None
     assert "paused" in collection.call("status")
     output = collection.run("download", "--max-idle", "0s", "--processes", 1, code=75)
-    assert "all that is left has to wait" in output
+    assert "all that is left is paused by hand, 'd4c-images hosts resume NAME' lets it go on; 0 images stored" in output
     collection.call("hosts", "resume", "*")
     assert {line["state"] for line in listed(collection).values()} == {"waiting"}
 

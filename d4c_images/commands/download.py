@@ -273,11 +273,11 @@ def _say_next(code: int, left: int) -> None:
     words = sys.argv[1:]
     command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
     if code == EXIT_WORK_LEFT:
-        print(f"exit code {code}: work is left; the same command goes on from here{command}", flush=True)
+        print(f"exit code {code}: work is left; run the same command again to resume{command}", flush=True)
     elif left:
-        print(f"exit code {code}: all that was asked for is done; {counted(left, 'image')} left", flush=True)
+        print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
     else:
-        print(f"exit code {code}: nothing is left to do; 'd4c-images status' says what is there and what failed", flush=True)
+        print(f"exit code {code}: nothing left to do; 'd4c-images status' shows the result", flush=True)
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:

@@ -19,18 +19,18 @@ REASONS_LISTED = 6
 def last_frame(snapshot: Snapshot, pace: Pace, ending: Ending, console: Console) -> list[Text]:
     totals, images = snapshot.totals, snapshot.images
     lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
-    adopted = f", {totals.n_adopted:,} of them adopted" if totals.n_adopted else ""
+    adopted = f" ({totals.n_adopted:,} found on disk)" if totals.n_adopted else ""
     share = f", {images.success / images.total:.1%}" if images.total else ""
     facts = [
         (
             "stored",
             f"{counted(totals.n_success, 'image')}{adopted}, {show_size(totals.stored_bytes)}, "
-            f"{totals.n_settled / lasted_s:.1f} images/s; {images.success:,} of {images.total:,}{snapshot.scope} in all{share}",
+            f"{totals.n_settled / lasted_s:.1f} images/s; {images.success:,} of {images.total:,}{snapshot.scope} in total{share}",
         ),
         (
             "failed",
-            f"{counted(totals.n_failed, 'image')} for good, {counted(totals.n_retry, 'attempt')} that may be made again"
-            f"{f'; in all {reasons(images, REASONS_LISTED)}' if images.failed else ''}",
+            f"{counted(totals.n_failed, 'image')} for good, {counted(totals.n_retry, 'attempt')} to be retried"
+            f"{f'; in total {reasons(images, REASONS_LISTED)}' if images.failed else ''}",
         ),
     ]
     if again := asked_again(totals):
@@ -52,4 +52,4 @@ def _hosts(snapshot: Snapshot, pace: Pace) -> Section:
         for one in pace.hosts[:HOSTS_LISTED]
     ]
     columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("state"))
-    return Section("What takes longest", columns, rows)
+    return Section("Slowest hosts", columns, rows)

@@ -119,7 +119,7 @@ def _bar(snapshot: Snapshot, console: Console) -> RenderableType:
 
 def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
     images, totals = snapshot.images, snapshot.totals
-    eta = f"ETA {show_span(pace.eta_s)}" if pace.eta_s is not None else "ETA not known yet"
+    eta = f"ETA {show_span(pace.eta_s)}" if pace.eta_s is not None else "ETA unknown"
     yield Text(
         f"{show_span(snapshot.now - snapshot.started_at)} elapsed   {eta}   {pace.images_per_s or 0:.1f} images/s   "
         f"{show_size(pace.bytes_per_s or 0)}/s   {show_size(totals.received_bytes)} received"
@@ -137,7 +137,7 @@ def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
     drain = snapshot.drain
     if drain is not None:
         left_s = max(0.0, drain.until - snapshot.now)
-        again = "; Ctrl-C again drops them" if drain.is_attended else ""
+        again = f"; Ctrl-C again drops {'it' if snapshot.n_in_flight == 1 else 'them'}" if drain.is_attended else ""
         what = "dropping" if drain.drops else "finishing"
         yield Text(
             f"{drain.why}: {what} {counted(snapshot.n_in_flight, 'request')}"
@@ -147,11 +147,11 @@ def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
 
 
 def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: int) -> Section:
-    columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("ends in", right=True))
+    columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("ETA", right=True))
     rows = [_row(one, snapshot) for one in pace.hosts[:n]]
     if width < ROOM_FOR_WHY or not whys:
         return Section("", columns, rows)
-    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", "left", "images/s", "ends in"), *rows, strict=True))
+    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", "left", "images/s", "ETA"), *rows, strict=True))
     said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in pace.hosts[:n]]
     room = max(1, width - taken - 1)
     cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
@@ -161,10 +161,10 @@ def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: 
 def _row(one: HostSpeed, snapshot: Snapshot) -> tuple[str, ...]:
     until = snapshot.blocked.get(one.host)
     if one.host in snapshot.paused:
-        ends_in = "paused"
+        eta = "paused"
     elif until is not None:
-        ends_in = f"blocked for {show_span(until - snapshot.now)}"
+        eta = f"blocked for {show_span(until - snapshot.now)}"
     else:
-        ends_in = show_span(one.eta_s) if one.eta_s is not None else "?"
+        eta = show_span(one.eta_s) if one.eta_s is not None else "?"
     rate = f"{one.images_per_s:.1f}" if one.images_per_s is not None else ""
-    return clean(one.host), f"{one.n_left:,}", rate, ends_in
+    return clean(one.host), f"{one.n_left:,}", rate, eta

@@ -74,7 +74,7 @@ class LogProgress(Watcher):
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         if self._folding.n_folded:
-            self.say(snapshot.now, f"{counted(self._folding.n_folded, 'line')} on hosts that were blocked once more not shown")
+            self.say(snapshot.now, f"{counted(self._folding.n_folded, 'line')} folded: hosts that were blocked again")
         self.say(snapshot.now, "end: " + summary(snapshot, ending))
 
     def say(self, now: float | None, text: str) -> None:
@@ -94,11 +94,11 @@ def blocked(host: str, until: float, why: str) -> str:
 
 
 def given_up(host: str, n_images: int, why: str) -> str:
-    return f"{host} is given up with {counted(n_images, 'image')}: {why}"
+    return f"gave up on {host} with {counted(n_images, 'image')} left: {why}"
 
 
 def waiting(until: float, host: str, why: str) -> str:
-    return f"nothing to do before {clock(until)}, when {host} is asked again{f': {why}' if why else ''}"
+    return f"nothing to do until {clock(until)}, when {host} is next{f': {why}' if why else ''}"
 
 
 def draining(drain: Drain, n_in_flight: int) -> str:
@@ -119,11 +119,11 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
     """What a run has done, in one line."""
     totals, images = snapshot.totals, snapshot.images
     lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
-    adopted = f" ({totals.n_adopted:,} adopted)" if totals.n_adopted else ""
+    adopted = f" ({totals.n_adopted:,} found on disk)" if totals.n_adopted else ""
     return (
         f"{end_words(snapshot, ending)}; {counted(totals.n_success, 'image')} stored{adopted}, "
         f"{totals.n_failed:,} failed for good, "
-        f"{counted(totals.n_retry, 'attempt')} failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
+        f"{counted(totals.n_retry, 'attempt')} to be retried, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
         f"({totals.n_settled / lasted_s:.1f} images/s); "
         f"{asked_again(totals)}"
         f"{images.success:,} of {counted(images.total, 'image')}{snapshot.scope} stored, {images.left:,} left"
@@ -137,7 +137,7 @@ def end_words(snapshot: Snapshot, ending: Ending) -> str:
     if ending is not Ending.WAITING:
         return str(ending)
     if snapshot.is_all_paused:
-        return "all that is left is paused by hand, 'd4c-images hosts resume NAME' lets it go on"
+        return "everything left is paused by hand: 'd4c-images hosts resume NAME' resumes it"
     return f"{ending}: {waits}" if (waits := waits_of(snapshot)) else str(ending)
 
 
@@ -163,10 +163,7 @@ def asked_again(totals: Totals) -> str:
     """What became of stored images; nothing where none was asked for again."""
     if not totals.n_same + totals.n_changed + totals.n_not_again:
         return ""
-    return (
-        f"{totals.n_same:,} asked for again are as they were, {totals.n_changed:,} had changed, "
-        f"{totals.n_not_again:,} could not be had; "
-    )
+    return f"refetched: {totals.n_same:,} unchanged, {totals.n_changed:,} changed, {totals.n_not_again:,} failed; "
 
 
 def _line(snapshot: Snapshot, pace: Pace) -> str:
@@ -185,7 +182,7 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
 def _end(snapshot: Snapshot, pace: Pace) -> str:
     """When it will end, by what is known; or what it waits for."""
     if snapshot.is_all_paused:
-        return "nothing to do: all that is left is paused by hand"
+        return "nothing to do: everything left is paused by hand"
     slowest = pace.slowest(snapshot)
     if slowest is None and not snapshot.n_in_flight and snapshot.blocked:
         until, host = min((until, host) for host, until in snapshot.blocked.items())

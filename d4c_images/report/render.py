@@ -47,9 +47,9 @@ def show_check(report: CheckReport, console: Console) -> None:
         ),
         *_packed(report),
         (
-            "in work",
-            f"{counted(report.n_in_work, 'file')} of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
-            f"{report.n_to_set_aside:,} of placeholders to be set aside",
+            "unsettled",
+            f"{counted(report.n_in_work, 'file')} of a running download, {report.n_to_adopt:,} for the next download to adopt, "
+            f"{report.n_to_set_aside:,} placeholders to be quarantined",
         ),
     ]
     if report.root is None:
@@ -119,7 +119,7 @@ def _end(report: StatusReport) -> str:
     if last is None:
         return ""
     end = show_moment(int(report.made_at + last.eta_s))
-    return f"; {clean(last.host)} ends last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
+    return f"; {clean(last.host)} finishes last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
 
 
 def _flags(images: ImageCounts) -> str:
@@ -139,15 +139,15 @@ def status_sections(report: StatusReport) -> list[Section]:
         _images(report),
         _counts("gbifIDs", ("status", "gbifIDs", "share"), report.records, "gbifIDs"),
         Section(
-            "Stored images that could not be had again (download --refetch)",
+            "Stored images that could not be fetched again (download --refetch)",
             (Column("type"), Column("images", right=True), Column.of_text("")),
             [
                 (row.error_type or "?", f"{row.n_images:,}", "refused" if row.status == "failed_permanent" else "may pass")
                 for row in report.not_again
             ],
-            ("refetch", "not had again: " + _list((row.error_type or "?", row.n_images) for row in report.not_again)),
+            ("refetch", "failed: " + _list((row.error_type or "?", row.n_images) for row in report.not_again)),
         ),
-        _counts("Rows of the archive that were set aside", ("reason", "rows", "share"), report.rejected_rows, "set aside"),
+        _counts("Rejected rows of the archive", ("reason", "rows", "share"), report.rejected_rows, "rejected"),
     ]
     return [section for section in sections if section.rows]
 
@@ -168,7 +168,7 @@ def _blocked(report: StatusReport) -> Section:
     first = [f"{clean(host.host)} until {show_clock(host.blocked_until or 0, report.made_at)}" for host in hosts[:BRIEF_HOSTS]]
     more = f" and {len(hosts) - BRIEF_HOSTS:,} more" if len(hosts) > BRIEF_HOSTS else ""
     return Section(
-        "Hosts that are blocked for now",
+        "Blocked hosts",
         (Column("host"), Column("left", right=True), Column("until"), Column.of_text("why")),
         [
             (clean(host.host), f"{host.n_left:,}", show_moment(host.blocked_until or 0), clean(host.blocked_why or ""))
@@ -206,8 +206,8 @@ def _images(report: StatusReport) -> Section:
     rows = [
         ("success", images.success, _flags(images)),
         ("pending", images.pending, "not tried yet"),
-        ("leased", images.leased, "lent to a worker"),
-        ("failed_transient", images.to_retry, "will be tried again"),
+        ("leased", images.leased, "leased to a worker"),
+        ("failed_transient", images.to_retry, "to be retried"),
         ("failed_transient", images.failed_exhausted, "no attempts left (download --retry-failed)"),
         ("failed_permanent", images.failed_permanent, ""),
     ]
@@ -217,7 +217,7 @@ def _images(report: StatusReport) -> Section:
         [(status, f"{n:,}", _share(n, images.total), note) for status, n, note in rows if n],
         (
             "images",
-            f"{images.pending:,} not tried yet, {images.leased:,} lent to workers, {images.to_retry:,} to be tried again, "
+            f"{images.pending:,} not tried yet, {images.leased:,} leased to workers, {images.to_retry:,} to be retried, "
             f"{images.failed:,} failed for good",
         ),
     )

@@ -11,11 +11,11 @@ from d4c_images.report.progress import clock
 from d4c_images.system.terminal import clean
 
 
-def section(lines: Iterable[HostLine], title: str = "Hosts, the one that ends last first") -> Section:
+def section(lines: Iterable[HostLine], title: str = "Hosts, the last to finish first") -> Section:
     columns = (
         Column("host"),
         Column("left", right=True),
-        Column("ends in", right=True),
+        Column("ETA", right=True),
         Column("images/s", right=True, fold=4),
         Column("connections", right=True, fold=3),
         Column("limits", fold=2, says_itself=True),
@@ -31,7 +31,7 @@ def _cells(one: HostLine) -> tuple[str, ...]:
     return (
         name,
         f"{one.n_left:,}",
-        _ends_in(one),
+        _eta(one),
         f"{one.images_per_s:.2f}" if one.images_per_s and one.n_left else "",
         f"{one.connections}" if one.width is None else f"{one.width} of {one.connections}",
         _limits(one),
@@ -40,7 +40,7 @@ def _cells(one: HostLine) -> tuple[str, ...]:
     )
 
 
-def _ends_in(one: HostLine) -> str:
+def _eta(one: HostLine) -> str:
     """With a `~` as long as no pace was observed: then the limits and the time of an answer say how long it takes at least."""
     if not one.n_left or one.eta_s is None:
         return "?" if one.n_left else ""

@@ -39,6 +39,6 @@ def _reports(report: Lines) -> Iterator[Sequence[Text]]:
         try:
             last = report()
         except LedgerError as error:
-            yield [*last, Text(f"not read again: {error}", "red")]
+            yield [*last, Text(f"refresh failed: {error}", "red")]
         else:
             yield last

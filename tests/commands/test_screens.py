@@ -40,7 +40,7 @@ def test_a_dumb_terminal_gets_log_lines(option: list[str], collection: Collectio
         assert terminal.end() == 0
     assert " start: 10 of 10 images left at 2 hosts" in terminal.sent
     assert " end: nothing left to do; 10 images stored" in terminal.sent
-    assert "exit code 0: nothing is left to do" in terminal.sent
+    assert "exit code 0: nothing left to do" in terminal.sent
     assert "\x1b" not in terminal.sent
 
 
@@ -67,7 +67,7 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Col
     assert "Ctrl-C, after " in shown
     assert "stored    5 images, " in shown
     assert "left      5 images at 1 host" in shown
-    assert "exit code 75: work is left; the same command goes on from here: d4c-images download " in shown
+    assert "exit code 75: work is left; run the same command again to resume: d4c-images download " in shown
     assert "Traceback" not in shown
     collection.check_invariants()
     found = collection.rows("SELECT host, status, attempts, count(*) FROM images GROUP BY 1, 2, 3 ORDER BY 1")

@@ -49,7 +49,7 @@ def test_at_80_columns_what_has_no_room_stands_below_its_host() -> None:
     console = terminal(80)
     show("", [], [section([host("a.org", until=None), host("b.org", state=State.WORKING, until=None, why=None)])], console)
     assert text_of(console).splitlines()[2:] == [
-        "host   left     ends in  images/s  connections  state",
+        "host   left         ETA  images/s  connections  state",
         "a.org   888  9 min 52 s      1.50       4 of 8  blocked",
         "    every 2.5 s, 512 kB/s, 24.0 GB/day; it says that we are blocked (http 200:",
         "    'Access denied'); ask its operator to admit this User-Agent or address",

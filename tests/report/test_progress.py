@@ -98,17 +98,15 @@ def test_the_line_of_a_minute_names_failures_and_calls_no_blocked_host_slow() ->
 
 def test_the_line_of_a_minute_in_which_all_hosts_are_blocked_says_until_when() -> None:
     *_, line = logged(seen(0, 0, 90, 0, n_in_flight=0), seen(60, 0, 90, 0, n_in_flight=0))
-    assert re.search(
-        r"0 requests in flight; nothing to do before \S+, when blocked.example.org is asked again; 1 host blocked", line
-    )
+    assert re.search(r"0 requests in flight; nothing to do until \S+, when blocked.example.org is next; 1 host blocked", line)
     assert "slowest" not in line
 
 
 def test_what_only_a_person_holds_back_is_said_as_such() -> None:
     paused = seen(60, 0, 90, 0, n_in_flight=0, paused=frozenset({HOSTS[1]}), n_paused=1, blocked={}, n_blocked=0)
     *_, line = logged(replace(paused, now=paused.started_at), paused)
-    assert "nothing to do: all that is left is paused by hand; 1 host paused by hand (hosts resume)" in line
-    assert end_words(paused, Ending.WAITING) == "all that is left is paused by hand, 'd4c-images hosts resume NAME' lets it go on"
+    assert "nothing to do: everything left is paused by hand; 1 host paused by hand (hosts resume)" in line
+    assert end_words(paused, Ending.WAITING) == "everything left is paused by hand: 'd4c-images hosts resume NAME' resumes it"
     some = seen(60, 9, 90, 0, paused=frozenset({HOSTS[1]}), n_paused=1, blocked={}, n_blocked=0)
     assert end_words(some, Ending.WAITING) == "all that is left has to wait: 1 host paused by hand (hosts resume)"
 
@@ -184,8 +182,8 @@ def test_the_last_frame_says_what_was_done_and_what_is_left() -> None:
     snapshot = seen(10, 90, 10, 10, drain=Drain("Ctrl-C", 0.0, 60.0))
     put(last_frame(snapshot, meter.add(snapshot), Ending.SIGNAL, console), console)
     text = text_of(console)
-    assert text.startswith("Ctrl-C, after 10 s\nstored    140 images, 0 B, 19.0 images/s; 600 of 1,000 in all, 60.0%\n")
-    assert "failed    0 images for good, 0 attempts that may be made again; in all 60 http_404, 25 timeout," in text
+    assert text.startswith("Ctrl-C, after 10 s\nstored    140 images, 0 B, 19.0 images/s; 600 of 1,000 in total, 60.0%\n")
+    assert "failed    0 images for good, 0 attempts to be retried; in total 60 http_404, 25 timeout," in text
     assert re.search(r"left +110 images at 3 hosts; 1 host blocked until \S+\n", text)
     assert re.search(r"blocked.example.org +10 +blocked\nslow.example.org +90 +1.0\n", text)
 

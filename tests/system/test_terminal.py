@@ -189,7 +189,7 @@ def test_the_live_view_goes_to_its_end(place: Place, locale: str) -> None:
         os.close(ours)
     assert process.wait(PATIENCE_S) == 0, shown
     assert b"nothing left to do" in shown
-    assert b"exit code 0: nothing is left to do" in shown
+    assert b"exit code 0: nothing left to do" in shown
     assert not re.search(rb"Traceback|UnicodeEncodeError|internal error|owned", shown), shown
 
 

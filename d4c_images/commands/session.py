@@ -49,6 +49,8 @@ class Stop:
 
     def signal_name(self) -> str:
         """The name of the first signal that came."""
+        if not self._came:
+            return "a signal came"
         name = signal.Signals(self._came[0]).name
         return "Ctrl-C" if self._is_attended and self._came[0] == signal.SIGINT else name
 
@@ -93,12 +95,12 @@ WAIT_AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder liv
 NOT_AT_ALL = Wait(Patience(is_over=lambda: "not waited for"))
 
 
-def why_to_stop(stop: Callable[[], bool], deadline: float | None) -> str | None:
+def why_to_stop(stop: Stop, deadline: float | None) -> str | None:
     """None: go on."""
-    return "a signal came" if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
+    return stop.signal_name() if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
 
 
-def wait(stop: Callable[[], bool], deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
+def wait(stop: Stop, deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
     """As needed, until a signal comes or the time is up; a job that is queued again waits for its own earlier run in any case."""
 
     return Wait(Patience(say, partial(why_to_stop, stop, deadline), None if rounds is None else rounds.awaited_job), rounds)

@@ -164,7 +164,7 @@ def _failures(report: StatusReport) -> Section:
 
 
 def _blocked(report: StatusReport) -> Section:
-    hosts = report.blocked_hosts
+    hosts = [host for host in report.blocked_hosts if host.n_left]
     first = [f"{clean(host.host)} until {show_clock(host.blocked_until or 0, report.made_at)}" for host in hosts[:BRIEF_HOSTS]]
     more = f" and {len(hosts) - BRIEF_HOSTS:,} more" if len(hosts) > BRIEF_HOSTS else ""
     return Section(

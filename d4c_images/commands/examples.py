@@ -24,11 +24,13 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "status": (
         ("", "Show the report"),
+        ("--watch", "Refresh it every 5 s"),
         ("--json > status.json", "Write it as JSON"),
         ("--tables tables", "Write tables for a spreadsheet or pandas"),
     ),
     "hosts": (
         ("", "List hosts with images left"),
+        ("--watch 10s", "Refresh the list every 10 s"),
         ("pause api.example.org --for 2h", "Send no requests to a host for 2 hours"),
         ("set '*.example.edu' connections=1 bytes_per_day=24G", "Limit all hosts of a domain"),
         ("unset '*.example.edu'", "Remove these limits"),
@@ -71,6 +73,7 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 UNIT_NOTES = {
     "download": (SPAN_NOTE, SIZE_NOTE),
     "work": (SPAN_NOTE,),
+    "status": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
 }

@@ -2,9 +2,10 @@
 
     D4CError                  exit 1
     |- UsageError             exit 2   the command line, a settings value or a file named on it is wrong
-    |- SourceError            exit 1   the archive cannot be read as a GBIF download
-    |  |- SourceDamaged       exit 1   ... and what was read of it before cannot be trusted
-    |- LedgerError            exit 1   no ledger of ours, a newer schema, unreadable
+    |- SourceError            exit 2   the archive cannot be read as a GBIF download
+    |  |- SourceDamaged       exit 2   ... and what was read of it before cannot be trusted
+    |- LedgerError            exit 1   a newer schema, damaged, its disk full
+    |  |- LedgerUnusable      exit 2   what is named as the ledger is none, or may not be read or written
     |  |- LedgerBusy          exit 1   another run owns it
     |  |  |- LedgerAwaited    exit 75  ... or may still do so: the time was up before that was known
     |  |- LedgerLocked        exit 75  somebody's transaction or query holds the file: nothing committed is lost, run again
@@ -12,15 +13,27 @@
     |- StoreError             exit 1   the image root cannot be written, the disk is full, a quota is used up
     |- Stopped                exit 75  a signal came: run the same command again
 
-Every one takes a single message, so that it pickles and unpickles unchanged.
+Every one takes a single message, so that it pickles and unpickles unchanged. The exit code of any error, also of one that is not
+ours, is decided here and nowhere else (`exit_code_of`).
 """
 
 from __future__ import annotations
 
+import errno
 import re
 
+EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_WORK_LEFT = 75
 """EX_TEMPFAIL of sysexits.h: run the same command again."""
+EXIT_INTERRUPTED = 130
+EXIT_OUTPUT_CLOSED = 141
+"""The reader of the output has gone, as in `status | head`: 128 + SIGPIPE, as of a program that the signal has ended."""
+
+# What a system says of a path that is missing, forbidden or of another kind, and not of a disk that is full or out of reach.
+_MISSING, _FORBIDDEN = (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG), (errno.EACCES, errno.EPERM, errno.EROFS)
+_OF_ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_WRONGLY_NAMED = frozenset((*_MISSING, *_FORBIDDEN, *_OF_ANOTHER_KIND))
 
 
 _NOT_TO_BE_SHOWN = re.compile(
@@ -45,18 +58,18 @@ def _escaped(found: re.Match[str]) -> str:
 class D4CError(Exception):
     """Base of all expected endings. `str(error)` is the one line that the user sees."""
 
-    exit_code = 1
+    exit_code = EXIT_ERROR
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
 
 class UsageError(D4CError):
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
 
 class SourceError(D4CError):
-    pass
+    exit_code = EXIT_USAGE
 
 
 class SourceDamaged(SourceError):
@@ -65,6 +78,10 @@ class SourceDamaged(SourceError):
 
 class LedgerError(D4CError):
     pass
+
+
+class LedgerUnusable(LedgerError):
+    exit_code = EXIT_USAGE
 
 
 class LedgerBusy(LedgerError):
@@ -89,3 +106,30 @@ class StoreError(D4CError):
 
 class Stopped(D4CError):
     exit_code = EXIT_WORK_LEFT
+
+
+def is_wrongly_named(error: OSError) -> bool:
+    """Whether a path is missing, forbidden or of another kind: whoever has named it can mend that."""
+    return error.errno in _WRONGLY_NAMED
+
+
+def of_a_named_path(kind: type[D4CError], message: str, error: OSError) -> D4CError:
+    """What to raise if the system refuses a path that the user has named. Its exit code says whether the name is wrong."""
+    refusal = kind(message)
+    if is_wrongly_named(error):
+        refusal.exit_code = EXIT_USAGE
+    return refusal
+
+
+def exit_code_of(error: BaseException) -> int:
+    match error:
+        case D4CError():
+            return error.exit_code
+        case BrokenPipeError():
+            return EXIT_OUTPUT_CLOSED
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED
+        case OSError(filename=str() | bytes()) if is_wrongly_named(error):
+            return EXIT_USAGE
+        case _:
+            return EXIT_ERROR

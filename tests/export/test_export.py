@@ -120,7 +120,7 @@ def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path)
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     make_ledger(tmp_path / "ledger.sqlite").close()
     (tmp_path / "file").write_text("")
-    complaint = Collection(tmp_path).call("export", tmp_path / "file" / "list.csv", code=1)
+    complaint = Collection(tmp_path).call("export", tmp_path / "file" / "list.csv", code=2)
     assert complaint.count("\n") == 1
     assert "cannot write" in complaint
 

@@ -34,9 +34,9 @@ environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).
 |---|---|
 | 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
-| 2 | the command line or a setting is wrong, or a file, folder, host or record named there is missing, forbidden or of the wrong kind |
+| 2 | the command line, a setting, or a file, folder, host or record named there is wrong: missing, forbidden, of another kind |
 | 1 | anything else, also findings of `check`; one line says what, `--debug` shows where |
-| 141 | nobody reads the output any more, as in `status \| head`; commands that end in good order on a signal do so, with 0 or 75 |
+| 141 | nobody reads the output any more, as if piped into `head`; commands that end in good order on a signal do so, with 0 or 75 |
 """
 
 

@@ -20,13 +20,13 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "placeholders",
         run,
-        "Find pictures that stand for images which are not there: the same bytes for many records of one host. Their files are set "
-        "aside, their images failed; --allow takes that back.",
+        'Detect "no image available" placeholder pictures. Identical bytes that one host served for many records are quarantined, '
+        "and their images marked as failed; --allow reverses this.",
         settings,
         root=True,
     )
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="SHA256", help="these bytes are no placeholder; may be repeated"
+        "--allow", action="append", default=[], metavar="SHA256", help="treat these bytes as a real image; repeatable"
     )
     arguments.add_placeholder_terms(parser, "--records")
 

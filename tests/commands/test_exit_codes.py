@@ -147,7 +147,7 @@ SLIPS = [
     ("foo", "d4c-images: error: unknown command 'foo': choose from init, download,"),
     ("--debg status", "d4c-images: error: unknown option '--debg'; did you mean '--debug'?"),
     ("download --limt 5", "d4c-images download: error: unknown option '--limt'; did you mean '--limit'?"),
-    ("download --limit=abc", "d4c-images download: error: argument --limit: 'abc' is no number"),
+    ("download --limit=abc", "d4c-images download: error: argument --limit: 'abc' is not a whole number"),
     ("download --max-sise=2G", "d4c-images download: error: unknown option '--max-sise'; did you mean '--max-size'?"),
     ("status now", "d4c-images status: error: unexpected argument 'now'"),
     ("hosts pasue a.example.org", "d4c-images hosts: error: argument ACTION: unknown value 'pasue'; did you mean 'pause'?"),

@@ -1,4 +1,4 @@
-"""Small questions that are answered from the counters, at once, whatever the ledger's size. Changes nothing."""
+"""Small queries answered from the counters, instantly at any ledger size. Changes nothing."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ PAUSED = f"SELECT host_id {ARE_PAUSED}"
 
 @dataclass(frozen=True, slots=True)
 class ImageCounts:
-    """Images by what will become of them; they add up to `total`."""
+    """Images by what will happen to them; they add up to `total`."""
 
     total: int
     success: int
-    raw_unprocessed: int  # of `success`: camera raw files, kept as they came
+    raw_unprocessed: int  # of `success`: camera raw files, kept as received
     partly_read: int  # of `success`: not read in full, or kept instead of a smaller JPEG
     failed_permanent: int
     failed_exhausted: int  # transient failures whose attempts are used up
@@ -56,11 +56,11 @@ class ImageCounts:
     leased: int
     pending: int
     stored_bytes: int
-    to_refetch: int = 0  # of `success`: asked for again by this run
+    to_refetch: int = 0  # of `success`: to be refetched by this run
 
     @property
     def failed(self) -> int:
-        """For good."""
+        """Failed for good."""
         return self.failed_permanent + self.failed_exhausted
 
     @property
@@ -82,7 +82,7 @@ def images_and_stored(db: sqlite3.Connection) -> tuple[int, int]:
 
 
 def image_counts(ask: Ask, *, refetch: bool = False, hosts: Sequence[str] = ()) -> ImageCounts:
-    """Of all hosts, or of some. `refetch`: those that wait to be asked for again count as left."""
+    """Of all hosts, or of some. `refetch`: images waiting to be refetched count as left."""
     n, flags, exhausted, stored_bytes = Counter[str](), Counter[str](), 0, 0
     names = json.dumps(hosts)
     for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS_OF, (names,)) if hosts else ask(IMAGE_TOTALS, ()):
@@ -117,17 +117,17 @@ def host_numbers(db: sqlite3.Connection, names: Sequence[str]) -> list[int]:
 
 
 def n_left(db: sqlite3.Connection, host_ids: Iterable[int], *, refetch: bool = False) -> list[tuple[int, int]]:
-    """How many images each of these hosts has left to try; with `refetch` also those to be asked for again."""
+    """How many images each of these hosts has left to try; with `refetch` also those to be refetched."""
     return db.execute(N_LEFT, (refetch, json.dumps(list(host_ids)))).fetchall()
 
 
 @dataclass(frozen=True, slots=True)
 class HostAvailability:
-    """Whether a host may be asked."""
+    """Whether a host may be sent requests."""
 
     host: str
-    blocked_until: float  # without the wait of its group, and as the ledger has it (`Roster.waits_until`); 0: it is not
-    paused_until: float  # 0: it is not; infinity: until somebody says so
+    blocked_until: float  # without the wait of its group, and as the ledger has it (`Roster.waits_until`); 0: not blocked
+    paused_until: float  # 0: not paused; infinity: until resumed
 
 
 def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostAvailability]:
@@ -135,7 +135,7 @@ def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, Ho
 
 
 def n_blocked(db: sqlite3.Connection, now: float) -> int:
-    """Hosts that are left alone now, without those that wait for another one of their group."""
+    """Hosts that are blocked now, without those that wait for another one of their group."""
     return number(db.execute, N_BLOCKED, (now,))
 
 
@@ -144,7 +144,7 @@ def n_paused(db: sqlite3.Connection, now: float) -> int:
 
 
 def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> Iterator[int]:
-    """Hosts that a person has paused, and that have images left."""
+    """Hosts that an operator has paused and that have images left."""
     cursor = db.execute(PAUSED, (now,))
     while some := [row[0] for row in cursor.fetchmany(1000)]:
         yield from (host_id for host_id, n in n_left(db, some, refetch=refetch) if n)

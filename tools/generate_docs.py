@@ -36,8 +36,9 @@ environment overrides `.env`, and `.env` overrides the defaults ([settings](sett
 |---|---|
 | 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
-| 2 | usage error: the command line, a setting or a file named there is wrong |
-| 1 | any other error; one line says which, `--debug` shows a traceback |
+| 2 | usage error: the command line, a setting, or a file, folder, host or record named there is wrong (missing, forbidden, ...) |
+| 1 | any other error, or findings of `check`; one line says which, `--debug` shows a traceback |
+| 141 | nobody reads the output any more, as if piped into `head`; commands that end in good order on a signal do so, with 0 or 75 |
 """
 
 

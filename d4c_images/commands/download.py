@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import __version__
 from d4c_images.batch.requeue import Rounds, idle_rounds
-from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.commands import arguments, image_root, presets, session, usage
 from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
@@ -183,6 +183,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
     )
     how.add_argument(
         "--connect-to",
+        type=arguments.connect_to,
         action="append",
         default=[],
         metavar="HOST1:PORT1:HOST2:PORT2",
@@ -235,8 +236,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
-        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
+        root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
         packing = session.packing(ledger, args.store, args.shard_size)
@@ -421,4 +422,4 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
         if not from_counters.knows_host(ledger.connection, name):
-            raise UsageError(f"the ledger knows no host '{name}'")
+            raise usage.unknown_host(name, from_counters.some_hosts(ledger.connection.execute))

@@ -1,4 +1,4 @@
-"""`preflight`: whether this node has what a download needs. Wires those who look and those who judge; changes nothing."""
+"""`preflight`: checks whether this node is ready for a download. Looks, and has `policy.preflight` judge; changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from d4c_images.commands import arguments, presets
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, preflight
-from d4c_images.policy.preflight import Check, Grade, Knock, ToCome
+from d4c_images.policy.preflight import Check, ConnectResult, Grade, ToCome
 from d4c_images.settings import Disk, Scheduler, Settings, granted_cores
 from d4c_images.system import certificates, disk_room, memory, open_files
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from d4c_images.ledger.rows.extent import Ask
 
 MOST_HOSTS = 5  # that are connected to
-HOSTS_LOOKED_AT = 200  # for some that may be connected to now
+HOSTS_LOOKED_AT = 200  # to find some that may be connected to now
 SCHEDULERS = {Scheduler.SLURM: "Slurm", Scheduler.SGE: "Grid Engine"}
 
 
@@ -36,8 +36,8 @@ class _Known:
     """What the ledger says that other checks need."""
 
     to_come: ToCome | None = None
-    hosts: tuple[str, ...] = ()  # with most left to do, that may be connected to now
-    n_left_alone: int = 0  # hosts that may not: they wait, are paused or are being asked by a run
+    hosts: tuple[str, ...] = ()  # that a run would end with, and that may be connected to now
+    n_left_out: int = 0  # hosts that are blocked, paused or used by a run
     last_sign_at: float = 0.0
     last_root: str | None = None
 
@@ -47,15 +47,17 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "preflight",
         run,
-        "Check whether this node is ready for a download. Looks at the ledger, the disks, the network, the job and the settings, "
-        f"with a verdict on each. Connects to at most {MOST_HOSTS} of the ledger's hosts and requests nothing from them. Changes "
-        "nothing; safe while a download is running. Exit code 1 if a check failed.",
+        "Check whether this node is ready for a download. Checks the ledger, disks, network, job and settings, and "
+        f"gives a verdict. Connects to at most {MOST_HOSTS} of the ledger's hosts and sends no request. Changes nothing; "
+        "safe while a download is running. Exit code 1 if a check failed.",
         settings,
         root=True,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--offline", action="store_true", help="skip what needs the network")
-    parser.add_argument("--slack", action="store_true", help="send a message to Slack, instead of only looking for the setting")
+    parser.add_argument("--offline", action="store_true", help="skip the checks that need the network")
+    parser.add_argument(
+        "--slack", action="store_true", help="send a message to Slack, instead of only checking that SLACK_WEBHOOK_URL is set"
+    )
     parser.add_argument(
         "--processes", type=arguments.positive, default=settings.processes, metavar="N", help="worker processes of the download"
     )
@@ -67,7 +69,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "--allow-private-hosts",
         action=argparse.BooleanOptionalAction,
         default=settings.allow_private_hosts,
-        help="connect to addresses that are not public, too",
+        help="allow addresses that are not public",
     )
 
 
@@ -117,7 +119,7 @@ def _checks(args: argparse.Namespace, settings: Settings) -> Iterator[Check]:
 
 
 def before_download(ask: Ask, ledger: Path, root: Path, settings: Settings) -> None:
-    """What a download looks at by itself, since it costs nothing: a line for each thing that a person should know."""
+    """The checks that cost nothing: prints a warning for each thing that an operator should know."""
     for check in _disks(root, ledger, settings.ledger_disk, _to_come(ask)):
         if check.is_trouble:
             from d4c_images.report.render_preflight import sentence
@@ -141,12 +143,10 @@ def _ledger(args: argparse.Namespace) -> Iterator[Check | _Known]:
     except D4CError as error:
         yield Check("ledger", Grade.FAILED, str(error))
         return
-    copy = "" if ledger.copied_at is None else "; a copy was read, since a run holds it"
+    copy = "" if ledger.copied_at is None else " (by the copy for readers)"
     found = f"version {version}, {images.left:,} of {images.total:,} images left{copy}"
     if version < schema.SCHEMA_VERSION:
-        yield Check(
-            "ledger", Grade.WARNING, found, f"version {schema.SCHEMA_VERSION} is wanted: run 'd4c-images migrate' before a job"
-        )
+        yield Check("ledger", Grade.WARNING, found, f"version {schema.SCHEMA_VERSION} is needed: run 'd4c-images migrate' first")
     else:
         yield Check("ledger", Grade.OK, found)
     yield held
@@ -154,21 +154,23 @@ def _ledger(args: argparse.Namespace) -> Iterator[Check | _Known]:
 
 
 def _held(ledger: Reader) -> Check:
-    """Whether another run has it."""
+    """Which run has the ledger."""
     from d4c_images.ledger.file import filesystem, liveness, owner
 
     holder = filesystem.holder(ledger.path) or owner.held_by(ledger.rows)
     if holder is None:
-        return Check("in use", Grade.OK, "by nobody")
+        return Check("owner", Grade.OK, "no run has the ledger")
     lives = liveness.lives(holder.process, liveness.this_process())
     if lives is False:
-        return Check("in use", Grade.OK, f"by nobody: {holder.described()} is dead")
-    by = f"by {holder.described()}"
+        return Check("owner", Grade.OK, f"no run has the ledger: {holder.described()} is dead")
     if lives is None:
         return Check(
-            "in use", Grade.WARNING, by, f"it cannot be seen from here: a download waits up to {liveness.DEAD_AFTER_S:.0f} s"
+            "owner",
+            Grade.WARNING,
+            holder.described(),
+            f"a download waits up to {liveness.DEAD_AFTER_S:.0f} s to see if it is alive",
         )
-    return Check("in use", Grade.WARNING, by, "a second download is refused while it runs")
+    return Check("owner", Grade.WARNING, holder.described(), "a second download is refused while it runs")
 
 
 def _known(ledger: Reader, args: argparse.Namespace, *, is_held: bool) -> _Known:
@@ -176,8 +178,8 @@ def _known(ledger: Reader, args: argparse.Namespace, *, is_held: bool) -> _Known
     from d4c_images.ledger.questions import last_root
 
     root = last_root.known(ledger.rows)
-    hosts, n_left_alone = ((), 0) if args.offline else _hosts(ledger, args.hosts_file, is_held=is_held)
-    return _Known(_to_come(ledger.rows), hosts, n_left_alone, owner.last_sign_at(ledger.rows), None if root is None else root.path)
+    hosts, n_left_out = ((), 0) if args.offline else _hosts(ledger, args.hosts_file, is_held=is_held)
+    return _Known(_to_come(ledger.rows), hosts, n_left_out, owner.last_sign_at(ledger.rows), None if root is None else root.path)
 
 
 def _to_come(ask: Ask) -> ToCome:
@@ -189,7 +191,7 @@ def _to_come(ask: Ask) -> ToCome:
 
 
 def _hosts(ledger: Reader, hosts_file: Path | None, *, is_held: bool) -> tuple[tuple[str, ...], int]:
-    """Some with most left to do, of different groups; none that waits, is paused or is being asked by a run."""
+    """Some that a run would end with, of different groups; none that is blocked, paused or used by a run."""
     from d4c_images.ledger.queue import pacing
     from d4c_images.policy.limits import LimitBook
     from d4c_images.report import hosts
@@ -200,13 +202,13 @@ def _hosts(ledger: Reader, hosts_file: Path | None, *, is_held: bool) -> tuple[t
     host_ids = hosts.in_order(ledger, book, hosts.Choice(), now)[:HOSTS_LOOKED_AT]
     open_now = (State.WAITING,) if is_held else (State.WAITING, State.WORKING)
     chosen: dict[str, str] = {}
-    n_left_alone = 0
+    n_left_out = 0
     for line in hosts.lines(ledger, book, map(int, host_ids), now):
         if line.state not in open_now:
-            n_left_alone += 1
+            n_left_out += 1
         elif len(chosen) < MOST_HOSTS:
             chosen.setdefault(line.group or line.host, line.host)
-    return tuple(chosen.values()), n_left_alone
+    return tuple(chosen.values()), n_left_out
 
 
 # -- disks
@@ -215,17 +217,19 @@ def _hosts(ledger: Reader, hosts_file: Path | None, *, is_held: bool) -> tuple[t
 def _image_root(root: Path, last: str | None) -> Check:
     name, place = "image root", root.absolute()
     if last is not None and last != str(place):
-        return Check(name, Grade.WARNING, f"{place}; the last run used {last}", "a download says whether the images are the same")
+        return Check(
+            name, Grade.WARNING, f"{place}; the last run used {last}", "a download refuses a root without the stored images"
+        )
     if not root.exists():
         parent = next(folder for folder in place.parents if folder.exists())
         if os.access(parent, os.W_OK | os.X_OK):
-            return Check(name, Grade.OK, f"{place} will be made")
-        return Check(name, Grade.FAILED, f"{place} cannot be made: {parent} is not writable", "name another folder with --root")
+            return Check(name, Grade.OK, f"{place} will be created")
+        return Check(name, Grade.FAILED, f"{place} cannot be created: {parent} is not writable", "use another folder with --root")
     try:
         disk_room.time_of(root)
     except OSError as error:
-        return Check(name, Grade.FAILED, f"{place} cannot be written: {error.strerror}", "name another folder with --root")
-    return Check(name, Grade.OK, f"{place} can be written")
+        return Check(name, Grade.FAILED, f"{place} is not writable: {error.strerror}", "use another folder with --root")
+    return Check(name, Grade.OK, f"{place} is writable")
 
 
 def _disks(root: Path, ledger: Path, disk: Disk | None, to_come: ToCome | None) -> Iterator[Check]:
@@ -247,7 +251,7 @@ def _locks(ledger: Path, disk: Disk | None) -> Check:
 
     folder = ledger.absolute().parent
     if not folder.is_dir():
-        return Check("locks", Grade.NOT_CHECKED, f"there is no folder {folder}")
+        return Check("locks", Grade.NOT_CHECKED, f"no such folder: {folder}")
     disk = disk or filesystem.disk_of(ledger)
     try:
         disk_trial.trial(folder, disk)
@@ -266,7 +270,7 @@ def _open_files(processes: int) -> Check:
         room = open_files.check(n_files, processes)
     except UsageError as error:
         return Check("open files", Grade.FAILED, str(error))
-    return Check("open files", Grade.OK, f"{n_files:,} allowed, {room.connections:,} connections of each worker process")
+    return Check("open files", Grade.OK, f"{n_files:,} allowed: {room.connections:,} connections per worker process")
 
 
 def _clock(ledger: Path, last_sign_at: float) -> Check:
@@ -287,7 +291,7 @@ def _job(settings: Settings) -> Check:
     now = time.time()
     try:
         end_at = scheduler.end_of(settings.job, now)
-        again = scheduler.may_come_again(settings.job)
+        again = scheduler.may_be_requeued(settings.job)
     except D4CError as error:
         return preflight.job(name, None, str(error), None)
     return preflight.job(name, None if end_at is None else end_at - now, None, again)
@@ -299,7 +303,7 @@ def _job(settings: Settings) -> Check:
 def _contact(settings: Settings) -> Check:
     if settings.contact is None:
         return Check(
-            "contact", Grade.WARNING, "D4C_CONTACT is not set: publishers have nobody to write to, and block instead",
+            "contact", Grade.WARNING, "D4C_CONTACT is not set: publishers cannot write to you, and block you instead",
             "set it to your mail address or a web page, in the environment or in .env",
         )  # fmt: skip
     try:
@@ -333,9 +337,9 @@ def _network(args: argparse.Namespace, settings: Settings, known: _Known) -> Ite
         n_roots = certificates.n_roots(path)
     except UsageError as error:
         broken = str(error)
-    knocks: Sequence[Knock] = ()
+    results: Sequence[ConnectResult] = ()
     if known.hosts and broken is None:
-        from d4c_images.fetch.knock import knock
+        from d4c_images.fetch.connect_only import connect
 
         options = FetchOptions(
             limits=Limits(connect_s=args.connect_timeout),
@@ -343,14 +347,14 @@ def _network(args: argparse.Namespace, settings: Settings, known: _Known) -> Ite
             cacert=path,
             allow_private_hosts=args.allow_private_hosts,
         )
-        knocks = knock(known.hosts, options)
-    yield preflight.tls_roots(str(path), n_roots, broken, knocks)
-    if knocks:
-        yield preflight.host_names(knocks)
-        yield preflight.way_out(knocks)
+        results = connect(known.hosts, options)
+    yield preflight.tls_roots(str(path), n_roots, broken, results)
+    if results:
+        yield preflight.dns(results)
+        yield preflight.way_out(results)
         return
     why = _why_no_host(args, known, broken)
-    yield Check("host names", Grade.NOT_CHECKED, why)
+    yield Check("DNS", Grade.NOT_CHECKED, why)
     yield Check("way out", Grade.NOT_CHECKED, why)
 
 
@@ -358,7 +362,7 @@ def _why_no_host(args: argparse.Namespace, known: _Known, broken: str | None) ->
     if args.offline:
         return "--offline"
     if broken is not None:
-        return "there are no TLS roots"
-    if known.n_left_alone:
-        return "all hosts that are left wait, are paused or are being asked by a run"
+        return "no CA certificates"
+    if known.n_left_out:
+        return "all hosts with images left are blocked, paused or in use by a run"
     return "the ledger has no host with images left"

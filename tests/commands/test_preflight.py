@@ -31,8 +31,8 @@ from tests.support.program import PROJECT, Collection, multimedia, reach
 
 CONTACT = {"D4C_CONTACT": "me@example.edu"}
 NAMES = [
-    "ledger", "in use", "image root", "disk", "inodes", "ledger disk", "locks", "memory", "cores", "open files", "clock", "job",
-    "contact", "Slack", "TLS roots", "host names", "way out",
+    "ledger", "owner", "image root", "disk", "inodes", "ledger disk", "locks", "memory", "cores", "open files", "clock", "job",
+    "contact", "Slack", "TLS roots", "DNS", "way out",
 ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_all_is_well_and_no_host_was_asked_for_anything(collection: Collection, 
     assert [line[13:26].strip() for line in output[:-1]] == NAMES, "a line for each"
     assert {line[:13].strip() for line in output[:-1]} == {"ok"}, output
     assert output[-1] == "verdict: ready to download"
-    assert "5 hosts reached; nothing was asked for" in output[-2], "at most five"
+    assert "5 hosts reached; no request was sent" in output[-2], "at most five"
     assert publishers.counters()["hosts"] == {}
 
 
@@ -85,15 +85,15 @@ def test_it_works_beside_a_run(collection: Collection) -> None:
     with closing(open_ledger(collection.ledger)) as ledger:
         owner.take(ledger, "download", owner.this_process("812"), time.time())
         found = checks(collection, "--offline")
-        assert found["in use"]["grade"] == "warning"
-        assert re.match(r"by 'download' on host .*, job 812, since ", found["in use"]["found"])
+        assert found["owner"]["grade"] == "warning"
+        assert re.match(r"'download' on host .*, job 812, since ", found["owner"]["found"])
         owner.give_back(ledger, "ended", time.time())
-    assert checks(collection, "--offline")["in use"]["found"] == "by nobody"
+    assert checks(collection, "--offline")["owner"]["found"] == "no run has the ledger"
 
 
 @pytest.fixture
 def doors(collection: Collection) -> Iterator[dict[str, socket.socket]]:
-    """A socket for each host, at which somebody may knock."""
+    """A socket for each host, at which somebody may connect."""
     with ExitStack() as stack:
         yield {host: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for host in no_network.HOSTS[:6]}
 
@@ -102,7 +102,7 @@ def lead(doors: dict[str, socket.socket]) -> list[str]:
     return [word for host, door in doors.items() for word in ("--connect-to", f"{host}::127.0.0.1:{door.getsockname()[1]}")]
 
 
-def knocked(doors: dict[str, socket.socket]) -> set[str]:
+def connected(doors: dict[str, socket.socket]) -> set[str]:
     found = set()
     for host, door in doors.items():
         door.settimeout(0)
@@ -119,8 +119,8 @@ def test_hosts_that_wait_or_are_paused_are_left_in_peace(collection: Collection,
     collection.sql(f"UPDATE host_rows SET blocked_until = {until} WHERE host = 'h0.invalid'")
     collection.sql("UPDATE host_rows SET paused_at = 1 WHERE host IN ('h1.invalid', 'h2.invalid')")
     found = checks(collection, *lead(doors), "--connect-timeout", "0.3s")
-    assert found["way out"]["found"] == "3 hosts reached; nothing was asked for", "by plain HTTP, since nobody spoke TLS"
-    assert knocked(doors) == {"h3.invalid", "h4.invalid", "h5.invalid"}
+    assert found["way out"]["found"] == "3 hosts reached; no request was sent", "by plain HTTP, since nobody spoke TLS"
+    assert connected(doors) == {"h3.invalid", "h4.invalid", "h5.invalid"}
 
 
 def test_hosts_that_a_living_run_asks_are_left_in_peace(collection: Collection, doors: dict[str, socket.socket]) -> None:
@@ -129,8 +129,8 @@ def test_hosts_that_a_living_run_asks_are_left_in_peace(collection: Collection, 
         owner.take(ledger, "download", owner.this_process(), time.time())
         found = checks(collection, *lead(doors), "--connect-timeout", "0.3s")
         assert found["way out"]["grade"] == "not checked"
-        assert "being asked by a run" in found["way out"]["found"]
-        assert knocked(doors) == set()
+        assert "in use by a run" in found["way out"]["found"]
+        assert connected(doors) == set()
         owner.give_back(ledger, "ended", time.time())
 
 
@@ -138,15 +138,15 @@ def test_hosts_of_one_group_are_one(collection: Collection, doors: dict[str, soc
     limits = collection.folder / "hosts.toml"
     limits.write_text('[hosts."*.invalid"]\ngroup = "all of them"\n')
     found = checks(collection, *lead(doors), "--connect-timeout", "0.3s", "--hosts-file", limits)
-    assert found["way out"]["found"] == "1 host reached; nothing was asked for"
-    assert len(knocked(doors)) == 1
+    assert found["way out"]["found"] == "1 host reached; no request was sent"
+    assert len(connected(doors)) == 1
 
 
 def test_a_certificate_that_cannot_be_verified(collection: Collection, publishers: Publishers) -> None:
     found = checks(collection, "--connect-to", publishers.connect_to, code=1)
     assert found["TLS roots"]["grade"] == "failed"
     assert "no certificate could be verified" in found["TLS roots"]["found"]
-    assert (found["host names"]["grade"], found["way out"]["grade"]) == ("ok", "ok"), "somebody was there"
+    assert (found["DNS"]["grade"], found["way out"]["grade"]) == ("ok", "ok"), "somebody was there"
 
 
 def test_certificates_that_are_none(collection: Collection, publishers: Publishers) -> None:
@@ -155,7 +155,7 @@ def test_certificates_that_are_none(collection: Collection, publishers: Publishe
     found = checks(collection, "--connect-to", publishers.connect_to, "--cacert", junk, code=1)
     assert found["TLS roots"]["grade"] == "failed"
     assert found["way out"] == {
-        "name": "way out", "grade": "not checked", "found": "there are no TLS roots", "advice": ""
+        "name": "way out", "grade": "not checked", "found": "no CA certificates", "advice": ""
     }  # fmt: skip
     output = collection.call("download", "--cacert", junk, "--connect-to", publishers.connect_to, code=2)
     assert "cannot be loaded" in output, "a download would spend an attempt of every image"
@@ -167,13 +167,13 @@ def test_without_a_ledger_the_rest_is_still_checked(collection: Collection) -> N
     found = checks(collection, code=1)
     assert "make one with 'd4c-images init" in found["ledger"]["found"]
     assert {name for name, check in found.items() if check["grade"] == "failed"} == {"ledger"}
-    assert list(found) == [name for name in NAMES if name != "in use"]
+    assert list(found) == [name for name in NAMES if name != "owner"]
 
 
 def test_a_root_that_cannot_be_written(collection: Collection) -> None:
     collection.root.write_text("no folder")
     found = checks(collection, "--offline", code=1)
-    assert found["image root"]["found"] == f"{collection.root} cannot be written: Not a directory"
+    assert found["image root"]["found"] == f"{collection.root} is not writable: Not a directory"
 
 
 def test_another_root_than_that_of_the_last_run_is_told(collection: Collection) -> None:
@@ -195,7 +195,7 @@ def test_slack_is_only_tried_when_asked_for(collection: Collection, monkeypatch:
         monkeypatch.setenv("SLACK_WEBHOOK_URL", f"http://127.0.0.1:{slack.getsockname()[1]}/secret")
         found = checks(collection, "--offline")["Slack"]
         assert (found["grade"], found["found"]) == ("ok", "set, not tried (--slack sends a message)")
-        assert knocked({"slack": slack}) == set()
+        assert connected({"slack": slack}) == set()
     found = checks(collection, "--offline", "--slack", code=1)["Slack"]
     assert (found["grade"], "secret" in str(found)) == ("failed", False)
 
@@ -216,10 +216,10 @@ def test_a_download_tells_of_a_disk_that_will_not_do(
 
     assert told(DiskRoom(10**12, 10**9)) == []
     assert told(DiskRoom(10**12, None)) == []
-    assert told(DiskRoom(10**12, 10)) == ["warning: inodes: 10 free; remove files, or name another folder with --root"]
+    assert told(DiskRoom(10**12, 10)) == ["warning: inodes: 10 free; delete files, or use another folder with --root"]
     assert [line.partition(";")[0] for line in told(DiskRoom(10**7, None))] == [
         "warning: disk: full: 10.0 MB free",
-        f"warning: ledger disk: 10.0 MB free, the ledger has {collection.ledger.stat().st_size / 1000:.0f} kB",
+        f"warning: ledger disk: 10.0 MB free, the ledger is {collection.ledger.stat().st_size / 1000:.0f} kB",
     ]
 
 
@@ -250,8 +250,8 @@ def test_a_node_without_a_network_on_80_columns(collection: Collection) -> None:
     assert max(map(len, lines)) <= 80
     assert [line[13:26].strip() for line in lines[:-1] if not line.startswith(" ")] == NAMES
     assert " ".join(" ".join(lines).split()).endswith(
-        "failed host names none of 5 hosts found (Could not resolve host: h0.invalid) "
+        "failed DNS none of 5 host names resolved (Could not resolve host: h0.invalid) "
         "failed way out none of 5 hosts could be reached: this node seems to have no way out "
-        "ask which nodes have a way out, or set https_proxy and http_proxy "
-        "verdict: not ready: host names, way out"
+        "ask your site which nodes have internet access, or set https_proxy and http_proxy "
+        "verdict: not ready: DNS, way out"
     )

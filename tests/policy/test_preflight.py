@@ -6,7 +6,7 @@ import pytest
 
 from d4c_images.model import OwnCode
 from d4c_images.policy import preflight
-from d4c_images.policy.preflight import Check, Grade, Knock, ToCome
+from d4c_images.policy.preflight import Check, ConnectResult, Grade, ToCome
 
 OK, WARNING, FAILED, NOT_CHECKED = Grade.OK, Grade.WARNING, Grade.FAILED, Grade.NOT_CHECKED
 TB, NOW = 10**12, 1_800_000_000.0
@@ -17,12 +17,12 @@ NO_NAME = "Could not resolve host: a.org"
 @pytest.mark.parametrize(
     ("free_bytes", "to_come", "grade", "found"),
     [
-        (3 * TB, FILES, OK, "3.0 TB free, about 2.0 TB to come"),
-        (1 * TB, FILES, WARNING, "1.0 TB free, about 2.0 TB to come"),
+        (3 * TB, FILES, OK, "3.0 TB free, about 2.0 TB expected"),
+        (1 * TB, FILES, WARNING, "1.0 TB free, about 2.0 TB expected"),
         (10**8, FILES, FAILED, "full: 100 MB free"),
         (10**8, None, FAILED, "full: 100 MB free"),
-        (TB, ToCome(5, None, in_shards=False), OK, "1.0 TB free; what is to come is not known before some images are stored"),
-        (TB, ToCome(0, 2e6, in_shards=False), OK, "1.0 TB free, nothing is left to come"),
+        (TB, ToCome(5, None, in_shards=False), OK, "1.0 TB free; the expected size is unknown until some images are stored"),
+        (TB, ToCome(0, 2e6, in_shards=False), OK, "1.0 TB free; no images are left to store"),
         (TB, None, OK, "1.0 TB free"),
     ],
 )
@@ -35,11 +35,11 @@ def test_a_disk_is_measured_by_what_is_left_to_come(free_bytes: int, to_come: To
 @pytest.mark.parametrize(
     ("free_inodes", "to_come", "grade", "found"),
     [
-        (None, FILES, OK, "the file system has no limit of files"),
-        (2_000_000, FILES, OK, "2,000,000 free, up to 2,000,000 to come"),
-        (1_999_999, FILES, WARNING, "1,999,999 free, up to 2,000,000 to come"),
-        (30_000_000, ToCome(50_000_000, None, in_shards=False), WARNING, "30,000,000 free, up to 51,000,000 to come"),
-        (5_000, PACKED, OK, "5,000 free; images are packed, so few are needed"),
+        (None, FILES, OK, "the file system has no inode limit"),
+        (2_000_000, FILES, OK, "2,000,000 free, up to 2,000,000 expected"),
+        (1_999_999, FILES, WARNING, "1,999,999 free, up to 2,000,000 expected"),
+        (30_000_000, ToCome(50_000_000, None, in_shards=False), WARNING, "30,000,000 free, up to 51,000,000 expected"),
+        (5_000, PACKED, OK, "5,000 free; few are needed, since images are packed"),
         (999, PACKED, FAILED, "999 free"),
         (5_000, None, OK, "5,000 free"),
     ],
@@ -73,9 +73,9 @@ def test_more_workers_than_cores_are_told() -> None:
         (NOW, NOW - 4, 4.0, OK, "agree"),
         (NOW, NOW + 3600, 0.0, WARNING, "the file server is 1 h 00 min ahead of this machine"),
         (NOW, NOW - 60, 0.0, WARNING, "the file server is 1 min 00 s behind this machine"),
-        (NOW, None, 0.0, NOT_CHECKED, "cannot be written"),
+        (NOW, None, 0.0, NOT_CHECKED, "not writable"),
         (NOW, NOW, 7200.0, WARNING, "2 h 00 min in the future"),
-        (0.0, 0.0, NOW, FAILED, "before this program was made"),
+        (0.0, 0.0, NOW, FAILED, "earlier than this program"),
     ],
 )
 def test_clocks_are_compared(now: float, file_time: float | None, ahead_s: float, grade: Grade, words: str) -> None:
@@ -87,12 +87,12 @@ def test_clocks_are_compared(now: float, file_time: float | None, ahead_s: float
 @pytest.mark.parametrize(
     ("left_s", "error", "again", "grade", "found"),
     [
-        (43_200.0, None, True, OK, "Slurm job 7 ends in 12 h 00 min; it may be queued again"),
+        (43_200.0, None, True, OK, "Slurm job 7 ends in 12 h 00 min; it can be requeued"),
         (43_200.0, None, None, OK, "Slurm job 7 ends in 12 h 00 min"),
-        (43_200.0, None, False, WARNING, "Slurm job 7 ends in 12 h 00 min; it may not be queued again"),
-        (300.0, None, True, WARNING, "Slurm job 7 ends in 5 min 00 s; it may be queued again"),
+        (43_200.0, None, False, WARNING, "Slurm job 7 ends in 12 h 00 min; it cannot be requeued"),
+        (300.0, None, True, WARNING, "Slurm job 7 ends in 5 min 00 s; it can be requeued"),
         (None, None, None, OK, "Slurm job 7 has no time limit"),
-        (None, "no answer", None, WARNING, "Slurm job 7: its end is not known (no answer)"),
+        (None, "no answer", None, WARNING, "Slurm job 7: its end is unknown (no answer)"),
     ],
 )
 def test_a_jobs_time_is_told(left_s: float | None, error: str | None, again: bool | None, grade: Grade, found: str) -> None:
@@ -104,35 +104,35 @@ def test_without_a_job_there_is_no_limit() -> None:
     assert preflight.job(None, None, None, None).grade is OK
 
 
-def lost(host: str, code: OwnCode = OwnCode.DNS, detail: str = NO_NAME) -> Knock:
-    return Knock(host, code, detail)
+def lost(host: str, code: OwnCode = OwnCode.DNS, detail: str = NO_NAME) -> ConnectResult:
+    return ConnectResult(host, code, detail)
 
 
 @pytest.mark.parametrize(
-    ("knocks", "names", "way", "roots"),
+    ("results", "names", "way", "roots"),
     [
-        ([Knock("a.org"), Knock("b.org")], OK, OK, OK),
+        ([ConnectResult("a.org"), ConnectResult("b.org")], OK, OK, OK),
         ([lost("a.org"), lost("b.org")], FAILED, FAILED, OK),
-        ([lost("a.org"), Knock("b.org")], WARNING, WARNING, OK),
+        ([lost("a.org"), ConnectResult("b.org")], WARNING, WARNING, OK),
         ([lost("a.org", OwnCode.CONNECT, "refused"), lost("b.org", OwnCode.CONNECT, "refused")], OK, FAILED, OK),
-        ([lost("a.org", OwnCode.CONNECT, "refused"), Knock("b.org")], OK, WARNING, OK),
+        ([lost("a.org", OwnCode.CONNECT, "refused"), ConnectResult("b.org")], OK, WARNING, OK),
         ([lost("a.org", OwnCode.TLS, "self-signed"), lost("b.org", OwnCode.TLS, "self-signed")], OK, OK, FAILED),
-        ([lost("a.org", OwnCode.TLS, "expired"), Knock("b.org")], OK, OK, WARNING),
+        ([lost("a.org", OwnCode.TLS, "expired"), ConnectResult("b.org")], OK, OK, WARNING),
         ([lost("10.1.2.3", OwnCode.PRIVATE_ADDRESS, "private")], OK, NOT_CHECKED, OK),
-        ([Knock("a.org", by_proxy=True)], NOT_CHECKED, OK, OK),
-        ([Knock("a.org", OwnCode.CONNECT, "proxy?", by_proxy=True)], NOT_CHECKED, FAILED, OK),
+        ([ConnectResult("a.org", by_proxy=True)], NOT_CHECKED, OK, OK),
+        ([ConnectResult("a.org", OwnCode.CONNECT, "proxy?", by_proxy=True)], NOT_CHECKED, FAILED, OK),
         ([], NOT_CHECKED, NOT_CHECKED, OK),
     ],
 )
-def test_what_connecting_to_hosts_says_of_the_node(knocks: list[Knock], names: Grade, way: Grade, roots: Grade) -> None:
-    checks = preflight.host_names(knocks), preflight.way_out(knocks), preflight.tls_roots("ca.pem", 1, None, knocks)
+def test_what_connecting_to_hosts_says_of_the_node(results: list[ConnectResult], names: Grade, way: Grade, roots: Grade) -> None:
+    checks = preflight.dns(results), preflight.way_out(results), preflight.tls_roots("ca.pem", 1, None, results)
     assert tuple(check.grade for check in checks) == (names, way, roots)
 
 
 def test_no_way_out_is_one_verdict() -> None:
-    knocks = [lost(f"{letter}.org") for letter in "abcde"]
-    assert preflight.host_names(knocks).found == f"none of 5 hosts found ({NO_NAME})"
-    assert preflight.way_out(knocks).found == "none of 5 hosts could be reached: this node seems to have no way out"
+    results = [lost(f"{letter}.org") for letter in "abcde"]
+    assert preflight.dns(results).found == f"none of 5 host names resolved ({NO_NAME})"
+    assert preflight.way_out(results).found == "none of 5 hosts could be reached: this node seems to have no way out"
     refused = [lost(f"{letter}.org", OwnCode.CONNECT, "No route to host") for letter in "abcde"]
     assert preflight.way_out(refused).found == (
         "none of 5 hosts could be reached (No route to host): this node seems to have no way out"
@@ -146,7 +146,7 @@ def test_one_host_is_no_proof_of_a_node() -> None:
 
 
 def test_few_of_many_lost_hosts_are_named() -> None:
-    check = preflight.way_out([*(lost(f"{letter}.org") for letter in "abcd"), Knock("e.org")])
+    check = preflight.way_out([*(lost(f"{letter}.org") for letter in "abcd"), ConnectResult("e.org")])
     assert check.found == f"1 of 5 hosts reached; not a.org, b.org, c.org, ... ({NO_NAME})"
 
 

@@ -1,7 +1,7 @@
-"""Connects to some hosts by the way that a download would take, to see if they can be reached, and asks them for nothing.
+"""Connects to hosts as a download would, to see if they can be reached. Sends no request.
 
-One connection to each, and a second one to the port of plain HTTP only if nothing was there. The certificate is verified, then the
-connection is closed: no host has answered a request.
+One connection per host, and a second one for plain HTTP only if the first one failed. The certificate is verified, then the
+connection is closed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from d4c_images.fetch.codes import own_code
 from d4c_images.fetch.proxies import Proxies
 from d4c_images.fetch.route import Gate, Route, Routes
 from d4c_images.model import FetchOptions, OwnCode
-from d4c_images.policy.preflight import Knock
+from d4c_images.policy.preflight import ConnectResult
 from d4c_images.settings import proxy_variables
 from d4c_images.system import certificates
 
-LOOK_S = 0.2
-FINAL = (None, OwnCode.DNS, OwnCode.PRIVATE_ADDRESS, OwnCode.BAD_URL)  # the other port would say the same
+SELECT_S = 0.2
+FINAL = (None, OwnCode.DNS, OwnCode.PRIVATE_ADDRESS, OwnCode.BAD_URL)  # plain HTTP would give the same
 
 
-def knock(hosts: Sequence[str], options: FetchOptions) -> list[Knock]:
-    """What came of each, in this order. Hosts are as the ledger writes them; a way is tried for as long as `options` says."""
+def connect(hosts: Sequence[str], options: FetchOptions) -> list[ConnectResult]:
+    """One result per host, in this order. Hosts are as the ledger writes them; the timeout is that of `options`."""
     found = {one.host: one for one in _at("https", hosts, options)}
     again = [host for host, one in found.items() if _may_speak_http(one)]
     for one in _at("http", again, options):
@@ -33,36 +33,36 @@ def knock(hosts: Sequence[str], options: FetchOptions) -> list[Knock]:
     return [found[host] for host in hosts]
 
 
-def _may_speak_http(one: Knock) -> bool:
-    """Behind a proxy that is not to be seen: it takes any connection, and goes nowhere before it has a request."""
+def _may_speak_http(one: ConnectResult) -> bool:
+    """A proxy cannot tell: it accepts any connection for plain HTTP, and does nothing until it gets a request."""
     return not (one.code in FINAL or one.by_proxy or one.detail.startswith("SSL certificate"))
 
 
-def _at(scheme: str, hosts: Iterable[str], options: FetchOptions) -> Iterator[Knock]:
+def _at(scheme: str, hosts: Iterable[str], options: FetchOptions) -> Iterator[ConnectResult]:
     routes, multi = Routes(options, Proxies.of(proxy_variables())), pycurl.CurlMulti()
-    doors = []
+    connections = []
     for host in hosts:
         route = routes.of(f"{scheme}://{host}/")
         if route.refusal is not None:
-            yield Knock(host, OwnCode.PRIVATE_ADDRESS, route.refusal)
+            yield ConnectResult(host, OwnCode.PRIVATE_ADDRESS, route.refusal)
         else:
-            doors.append(_Door(f"{scheme}://{host}/", host, route, options))
-            multi.add_handle(doors[-1].curl)
+            connections.append(_Connection(f"{scheme}://{host}/", host, route, options))
+            multi.add_handle(connections[-1].curl)
     try:
         while multi.perform()[1]:
-            multi.select(LOOK_S)
-        _, _, failed = multi.info_read(max(1, len(doors)))
+            multi.select(SELECT_S)
+        _, _, failed = multi.info_read(max(1, len(connections)))
         failures = {id(curl): (code, message) for curl, code, message in failed}
-        for door in doors:
-            yield door.knock(*failures.get(id(door.curl), (pycurl.E_OK, "")))
+        for one in connections:
+            yield one.result(*failures.get(id(one.curl), (pycurl.E_OK, "")))
     finally:
-        for door in doors:
-            multi.remove_handle(door.curl)
-            door.curl.close()
+        for one in connections:
+            multi.remove_handle(one.curl)
+            one.curl.close()
         multi.close()
 
 
-class _Door:
+class _Connection:
     """One connection."""
 
     def __init__(self, url: str, host: str, route: Route, options: FetchOptions) -> None:
@@ -79,11 +79,11 @@ class _Door:
         self._gate.take(route)
         curl.setopt(pycurl.URL, url)
 
-    def knock(self, code: int, message: str) -> Knock:
-        """What has come of it, by libcurl's code."""
+    def result(self, code: int, message: str) -> ConnectResult:
+        """After the connection has been made or has failed, by libcurl's code."""
         by_proxy = bool(self._route.proxy)
         if code == pycurl.E_OK:
-            return Knock(self._host, by_proxy=by_proxy)
+            return ConnectResult(self._host, by_proxy=by_proxy)
         if self._gate.refusal is not None:
-            return Knock(self._host, OwnCode.PRIVATE_ADDRESS, self._gate.refusal)
-        return Knock(self._host, own_code(code, message), message, by_proxy)
+            return ConnectResult(self._host, OwnCode.PRIVATE_ADDRESS, self._gate.refusal)
+        return ConnectResult(self._host, own_code(code, message), message, by_proxy)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import show_size, show_span
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary, waiting
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 from d4c_images.system.terminal import clean
@@ -40,6 +41,9 @@ class LiveProgress(Watcher):
 
     def network_down(self, is_down: bool) -> None:
         self._console.print(Text(network(is_down), "red" if is_down else "green"))
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self._console.print(Text(clean(reached_nobody(n_hosts, why)), "red"))
 
     def worker_died(self, why: str) -> None:
         self._console.print(Text.assemble(("a worker process died", "red"), f" ({clean(why)})"))

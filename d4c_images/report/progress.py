@@ -13,6 +13,7 @@ from typing import TextIO
 
 from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.model import Totals
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
@@ -99,6 +100,9 @@ class LogProgress(Watcher):
 
     def network_down(self, is_down: bool) -> None:
         self.say(None, network(is_down))
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self.say(None, reached_nobody(n_hosts, why))
 
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why})")

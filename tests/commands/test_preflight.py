@@ -255,3 +255,21 @@ def test_a_node_without_a_network_on_80_columns(collection: Collection) -> None:
         "ask your site which nodes have internet access, or set https_proxy and http_proxy "
         "verdict: not ready: DNS, way out"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [(), ("--limit", 1)])
+def test_a_download_without_a_network_says_so_once(collection: Collection, limit: tuple[object, ...]) -> None:
+    command = no_network.cut_off(collection.command("download", "--max-idle", "0s", "--processes", 1, *limit))
+    environ = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=collection.folder, env=environ, timeout=PATIENCE_S)
+    lines = [line.partition(" ")[2] for line in done.stdout.splitlines()]
+    assert done.returncode == 75, done.stderr
+    assert re.fullmatch(
+        r"none of 6 hosts could be reached \(dns: Could not resolve host: h\d\.invalid\): this node seems to have no way out; "
+        r"see 'd4c-images preflight'",
+        lines[1],
+    ), lines
+    assert "left alone" not in done.stdout, "no line for each host"
+    assert lines[-1].startswith("end: no host can be reached: see 'd4c-images preflight'; 0 images stored")
+    assert len(lines) <= 4, lines

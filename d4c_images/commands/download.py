@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import __version__
 from d4c_images.batch.requeue import Rounds, idle_rounds
-from d4c_images.commands import arguments, image_root, presets, session, usage
+from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
 from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
@@ -28,7 +28,7 @@ from d4c_images.policy import contact, pace
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
-from d4c_images.system import clocks, open_files
+from d4c_images.system import certificates, clocks, open_files
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
@@ -210,8 +210,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
-    if args.cacert is not None and not args.cacert.is_file():
-        raise UsageError(f"no such file of CA certificates: {args.cacert}")
+    if args.cluster is None or args.cacert is not None:  # other nodes have certificates of their own
+        certificates.n_roots(certificates.bundle(args.cacert))  # without any, each image would lose an attempt
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
@@ -240,6 +240,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
+        preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)

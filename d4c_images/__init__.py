@@ -49,7 +49,7 @@ __all__ = [
 
 
 def open_ledger(path: str | Path) -> LedgerFrames:
-    """Open a ledger for reading, for questions that are answered with pandas frames.
+    """Open a ledger for reading, for queries that return pandas frames.
 
     `open_ledger("ledger.sqlite").frame("SELECT host, count(*) AS n FROM images GROUP BY host")`
 

@@ -16,6 +16,7 @@ from types import ModuleType
 
 from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, file_name, script
 from d4c_images.cli import build_parser
+from d4c_images.commands.arguments import shows_default
 from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.settings import Scheduler, Settings
 from tools import api_page, completions, manual, rooms
@@ -30,15 +31,15 @@ CLI_HEAD = """# The command line
 
 <!-- Made by `make docs` from d4c_images/commands/; a test compares the two. -->
 
-`d4c-images COMMAND`, the same as `python -m d4c_images COMMAND`. Options beat the environment, the
-environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).
+`d4c-images COMMAND`, the same as `python -m d4c_images COMMAND`. Options override the environment, the
+environment overrides `.env`, and `.env` overrides the defaults ([settings](settings.md)).
 
 | exit code | means |
 |---|---|
-| 0 | nothing left to do |
+| 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
-| 2 | the command line, a setting or a file named there is wrong |
-| 1 | anything else; one line says what, `--debug` shows where |
+| 2 | usage error: the command line, a setting or a file named there is wrong |
+| 1 | any other error; one line says which, `--debug` shows a traceback |
 """
 
 
@@ -72,6 +73,8 @@ def cli_page() -> str:
             if rows:
                 title = {"positional arguments": "argument", "options": "option"}.get(group.title or "", group.title)
                 parts.append(f"\n| {title} | |\n|---|---|\n" + "".join(rows))
+        if parser.epilog:
+            parts.append(f"\n```\n{parser.epilog}\n```\n")
     return "".join(parts)
 
 
@@ -93,8 +96,7 @@ def _names(action: argparse.Action) -> Iterator[str]:
 
 def _text(action: argparse.Action) -> Iterator[str]:
     yield (action.help or "").replace("|", "\\|")
-    has_default = action.default not in (None, False, [], argparse.SUPPRESS)
-    if has_default and "default" not in (action.help or ""):
+    if shows_default(action):
         yield f"(default: `{action.default}`)"
 
 

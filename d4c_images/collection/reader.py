@@ -1,4 +1,4 @@
-"""The bytes of images by gbifID, for notebooks and loaders of data. Reads only; knows files and tar files."""
+"""The bytes of images by gbifID, for notebooks and data loaders. Reads only; knows files and tar files."""
 
 from __future__ import annotations
 

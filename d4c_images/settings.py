@@ -133,10 +133,10 @@ def _read_env_file(path: Path) -> dict[str, str]:
     try:
         values = dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"cannot read {path}: {error}") from error
     unknown = [name for name in values if name.startswith("D4C_") and name not in NAMES]
     if unknown:  # a typo here would silently create a new ledger in the default place
-        raise UsageError(f"{path}: there is no setting {unknown[0]}; .env.example lists them")
+        raise UsageError(f"{path}: unknown setting {unknown[0]}; .env.example lists all settings")
     return {name: value for name, value in values.items() if name in NAMES and value}
 
 
@@ -145,21 +145,21 @@ def _count(values: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise UsageError(f"{name}={text!r} is not a whole number of 1 or more")
+        raise UsageError(f"{name}={text!r} is invalid: must be a whole number, 1 or more")
     return int(text)
 
 
 def _yes(values: Mapping[str, str], name: str) -> bool:
     text = values.get(name, "").strip().lower()
     if text not in ("", *YES, *NO):
-        raise UsageError(f"{name}={text!r} is neither yes nor no")
+        raise UsageError(f"{name}={text!r} is invalid: must be yes or no")
     return text in YES
 
 
 def _disk(values: Mapping[str, str], name: str) -> Disk | None:
     text = values.get(name, "").strip().lower()
     if text and text not in list(Disk):
-        raise UsageError(f"{name}={text!r} is neither {' nor '.join(Disk)}")
+        raise UsageError(f"{name}={text!r} is invalid: must be {' or '.join(Disk)}")
     return Disk(text) if text else None
 
 
@@ -176,12 +176,12 @@ def _path(values: Mapping[str, str], name: str) -> Path | None:
 def _one_line(values: Mapping[str, str], name: str) -> str | None:
     text = values.get(name, "").strip()
     if not text.isprintable():
-        raise UsageError(f"{name}={text!r} must be one line of printable characters: it goes into a request header")
+        raise UsageError(f"{name}={text!r} is invalid: must be one line of printable characters (sent in a request header)")
     return text or None
 
 
 def _web_address(values: Mapping[str, str], name: str) -> str | None:
     text = values.get(name, "").strip()
     if text and not text.startswith(("https://", "http://")):
-        raise UsageError(f"{name} is no web address (its value is a secret, so it is not shown)")
+        raise UsageError(f"{name} is not a web address (its value is secret and not shown)")
     return text or None

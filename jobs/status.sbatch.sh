@@ -7,7 +7,7 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --no-requeue
 #
-# Writes the report into the job's log. It takes a second and may run beside a download:
+# Writes the report to the job's log. Takes a second; safe while a download is running:
 #   sbatch jobs/status.sbatch.sh
 #   sbatch jobs/status.sbatch.sh --tables tables
 
@@ -17,5 +17,5 @@ PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images status "$@"

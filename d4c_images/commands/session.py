@@ -155,7 +155,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
             n = set_aside(ledger, store, Aside(root), is_over)
         finally:
             store.close()
-        print(f"{counted(n, 'file')} of placeholders set aside", flush=True)
+        print(f"{counted(n, 'placeholder file')} moved to quarantine", flush=True)
 
 
 def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> PackSettings | None:
@@ -208,7 +208,7 @@ def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     token = shards.store_kind(ledger, None).token
     n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))
     if n:
-        print(f"{counted(n, 'image')} packed, but not written down: looked at again", flush=True)
+        print(f"{counted(n, 'image')} found in shards but not recorded in the ledger: verified again", flush=True)
 
 
 def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:

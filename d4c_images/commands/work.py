@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
     over = place.over()
     if ending is PoolEnding.NOBODY and over is not None:
-        print(f"{args.processes} workers end: no coordinator has come since the last one found nothing left", flush=True)
+        print(f"{args.processes} workers end: no coordinator appeared since the last one found nothing left", flush=True)
         return 0
     if over not in (None, over_before):
         ending = PoolEnding.OVER

@@ -30,7 +30,7 @@ class SilentNotifier:
 def notifier_for(webhook_url: str | None, warn: Callable[[str], None]) -> Notifier:
     """Slack if a webhook is set; otherwise none, after one line of warning."""
     if webhook_url is None:
-        warn("SLACK_WEBHOOK_URL is not set: nobody will be told how the run goes")
+        warn("SLACK_WEBHOOK_URL is not set: notifications are off")
         return SilentNotifier()
     from d4c_images.notify.slack import SlackNotifier  # imports `requests`, which is not needed otherwise
 

@@ -58,7 +58,7 @@ class SlackNotifier:
             self._waiting.clear()
             self._change.notify_all()
             if self.lost > 1:
-                self._warn(f"Slack: {counted(self.lost, 'message')} did not arrive")
+                self._warn(f"Slack: {counted(self.lost, 'message')} could not be delivered")
 
     def _deliver(self) -> None:
         session = _session()
@@ -77,7 +77,7 @@ class SlackNotifier:
                 elif not self._closed:
                     self.lost += 1
                     if self.lost == 1:
-                        self._warn(f"Slack: a message did not arrive: {failure}")
+                        self._warn(f"Slack: a message could not be delivered: {failure}")
                 self._change.notify_all()
 
 
@@ -87,9 +87,9 @@ def send_and_wait(webhook_url: str, text: str, timeout_s: float = 15.0) -> None:
     thread = threading.Thread(target=lambda: result.append(_post(_session(), webhook_url, text)), name="slack", daemon=True)
     thread.start()
     thread.join(timeout_s)
-    failure = result[0] if result else f"no complete answer within {timeout_s:g} s"
+    failure = result[0] if result else f"no complete response within {timeout_s:g} s"
     if failure is not None:
-        raise D4CError(f"the message did not arrive at Slack: {failure}")
+        raise D4CError(f"the message could not be delivered to Slack: {failure}")
 
 
 def _session() -> requests.Session:
@@ -119,11 +119,11 @@ def _post(session: requests.Session, webhook_url: str, text: str) -> str | None:
         with reply:
             word = reply.raw.read(100).decode("utf-8", "replace")
     except requests.exceptions.SSLError:
-        return "its certificate could not be verified"
+        return "TLS certificate verification failed"
     except requests.exceptions.Timeout:
-        return "no answer in time"
+        return "timed out"
     except requests.exceptions.ConnectionError:
-        return "no connection"
+        return "connection failed"
     except Exception as error:  # a notification must not disturb a run, whatever goes wrong
         return type(error).__name__
     if reply.status_code == 200:

@@ -12,7 +12,7 @@ PROJECT_URL = ""
 """A page that says what this program is and how it treats servers. Empty until there is one."""
 
 NO_CONTACT = (
-    "warning: D4C_CONTACT is not set, so publishers whose servers this run asks have nobody to write to, and block instead. "
+    "warning: D4C_CONTACT is not set, so publishers cannot write to you and may block this run instead. "
     "Set it to your mail address or a web page, in the environment or in .env"
 )
 

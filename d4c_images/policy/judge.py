@@ -100,7 +100,7 @@ def _judge_own(reply: Reply) -> Verdict:
     if reply.code == OwnCode.BROKEN and reply.size_bytes:
         error_type = ErrorType.TRUNCATED
     if reply.code == OwnCode.BAD_URL and reply.url.startswith("ftp:"):
-        detail = "ftp is not fetched"
+        detail = "FTP is not supported"
     return replace(verdict, error_type=error_type, detail=in_one_line(detail))
 
 

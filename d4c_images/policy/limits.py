@@ -188,7 +188,7 @@ def _host_name(host: str) -> str:
     if host == "*":
         return host
     if not bare or "*" in bare or "/" in bare:
-        raise UsageError(f'hosts file: "{host}" is no host name; write "media.example.org" or "*.example.org"')
+        raise UsageError(f'hosts file: "{host}" is not a host name; use e.g. "media.example.org" or "*.example.org"')
     return host.lower()
 
 
@@ -199,7 +199,7 @@ _LEAST = {"min_interval_s": 0, "bytes_per_s": 1000, "bytes_per_day": 1000}
 
 def _checked_entry(where: str, entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise UsageError(f"hosts file: {where} must be a table (is a host name with dots written without quotes?)")
+        raise UsageError(f"hosts file: {where} must be a table (host names with dots must be quoted)")
     return checked(f"hosts file: {where}", entry)
 
 
@@ -209,7 +209,7 @@ def checked(where: str, entry: dict[str, Any]) -> dict[str, Any]:
     for name, value in entry.items():
         check_names(where, [name], known)
         if name in _TEXTS:
-            fits, wanted = isinstance(value, str), "a text"
+            fits, wanted = isinstance(value, str), "a string"
         elif name == "connections":
             fits, wanted = type(value) is int and 1 <= value <= _MOST_CONNECTIONS, f"a whole number from 1 to {_MOST_CONNECTIONS}"
         else:

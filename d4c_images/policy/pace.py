@@ -18,7 +18,7 @@ from d4c_images.model import ErrorType, Failure, OwnCode
 from d4c_images.policy.limits import HostLimits
 
 ASKED = "; it "  # before a host's own request, if it is blocked already
-DAY_IS_OVER = "it has sent all that its limit of a day allows"
+DAY_IS_OVER = "daily byte limit reached"
 LATE_ANSWERS_S = 60.0  # answers within this time of an outage's start prove nothing
 HOST_WORDS_CHARACTERS = 200  # limit on a host's own words in `blocked_why`
 LEAST_WAIT_SHARE = 0.1  # minimum, as a share of the first wait between two attempts at an image
@@ -239,7 +239,7 @@ def _after_probe(pace: HostPace, news: News, has_said: bool, now: float, policy:
             why = pace.blocked_why and pace.blocked_why.rpartition(ASKED)[2]
             opened = replace(opened, blocked_until=pace.blocked_until, blocked_why=why)
         return opened
-    why = f"still in trouble after a wait: {news.commonest()}"
+    why = f"still failing after a wait: {news.commonest()}"
     return pace if has_said else _blocked(pace, why, now, _block_s(pace, policy))
 
 
@@ -253,7 +253,7 @@ def _count(pace: HostPace, news: News, n_bad: int, now: float, policy: BlockPoli
     if n_bad and pace.n_unreachable >= policy.least_unreachable:
         return _blocked(pace, f"cannot be reached: {news.commonest()}", now, _block_s(pace, policy))
     if n_bad and _is_sick(ok, bad, policy):
-        why = f"{bad:.0f} of {ok + bad:.0f} recent answers were trouble, lately {news.commonest()}"
+        why = f"{bad:.0f} of {ok + bad:.0f} recent requests failed, most recently with {news.commonest()}"
         return _blocked(pace, why, now, _block_s(pace, policy))
     while ok + bad > policy.window:
         ok, bad = ok / 2, bad / 2

@@ -55,13 +55,13 @@ def parse_placeholders(toml_text: str) -> PlaceholderList:
         sha256 = _sha256(where, entry) if "sha256" in entry else None
         size_bytes, records, host = entry.get("size_bytes"), entry.get("records", 3), entry.get("host")
         if host is not None and not isinstance(host, str):
-            raise UsageError(f"{where}: host must be a text")
+            raise UsageError(f"{where}: host must be a string")
         if (sha256 is None) == (size_bytes is None):
             raise UsageError(f"{where} needs either sha256 or size_bytes")
         if size_bytes is not None and (type(size_bytes) is not int or host is None):
-            raise UsageError(f"{where}: size_bytes is a number, and needs a host")
+            raise UsageError(f"{where}: size_bytes must be a number and needs a host")
         if type(records) is not int or records < 2:
-            raise UsageError(f"{where}: records is a number of at least 2")
+            raise UsageError(f"{where}: records must be a number, 2 or more")
         known.append(PlaceholderEntry(sha256, size_bytes, host and host.lower(), records))
     return PlaceholderList(tuple(known), frozenset(_sha256(*one) for one in _entries(document, "allowed")))
 
@@ -69,7 +69,7 @@ def parse_placeholders(toml_text: str) -> PlaceholderList:
 def sha256_of(text: str) -> bytes:
     """From 64 hex digits; raises `UsageError`."""
     if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
-        raise UsageError(f"'{text}' is no sha256: 64 hex digits")
+        raise UsageError(f"'{text}' is not a SHA-256 (64 hex digits)")
     return bytes.fromhex(text)
 
 

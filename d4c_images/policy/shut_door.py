@@ -223,29 +223,29 @@ def as_suspects(pairs: Iterable[tuple[int, int]]) -> deque[Suspect]:
 _SHOWN = 120
 _SAYS = {
     Sign.BOT_CHECK: "shows a bot check",
-    Sign.BLOCKED: "says that we are blocked",
-    Sign.QUOTA: "says that a quota is used up",
-    Sign.MAINTENANCE: "says that it is under maintenance",
-    Sign.LOG_IN: "wants a log-in",
-    Sign.TERMS: "wants its terms of use to be accepted",
+    Sign.BLOCKED: "says that access is blocked",
+    Sign.QUOTA: "says that a quota is exceeded",
+    Sign.MAINTENANCE: "is down for maintenance",
+    Sign.LOG_IN: "requires a login",
+    Sign.TERMS: "requires its terms of use to be accepted",
 }
-_ASK = "ask its operator to admit this User-Agent or address"
+_ASK = "ask its operator to allow this User-Agent or IP address"
 _HELPS = {
     Sign.BOT_CHECK: _ASK,
     Sign.BLOCKED: _ASK,
-    Sign.QUOTA: "set lower limits for it (hosts set), or ask its operator for more",
-    Sign.MAINTENANCE: "wait, since it is asked again by itself",
-    Sign.LOG_IN: "ask its operator for access without one",
-    Sign.TERMS: "ask its operator for access without that",
+    Sign.QUOTA: "set lower limits for it (hosts set), or ask its operator for a higher quota",
+    Sign.MAINTENANCE: "wait: it is retried automatically",
+    Sign.LOG_IN: "ask its operator for access without a login",
+    Sign.TERMS: "ask its operator for access without this step",
 }
 
 
 def in_words(door: Door, host: str) -> str:
     """What the host says, and what helps, in one sentence."""
-    says = "answers different images with one page" if door.sign is None else _SAYS[door.sign]
+    says = "serves one page for different images" if door.sign is None else _SAYS[door.sign]
     text = door.text if len(door.text) <= _SHOWN else door.text[:_SHOWN].rstrip() + "..."
     code = f"http {door.code}"
     shown = f'{code}: "{text}"' if text else code
-    helps = f"look at one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
+    helps = f"open one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
     hosts = f"{host} {door.text.removeprefix(TO).partition(':')[0]}" if door.code == REDIRECT else host
-    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` asks it again at once"
+    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` retries it at once"

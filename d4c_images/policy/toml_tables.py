@@ -30,4 +30,4 @@ def check_names(where: str, names: Iterable[str], known: Iterable[str]) -> None:
     known = list(known)
     for name in names:
         if name not in known:
-            raise UsageError(f"{where} has the unknown name {name!r}; known are {', '.join(known)}")
+            raise UsageError(f"{where}: unknown name {name!r}; known names: {', '.join(known)}")

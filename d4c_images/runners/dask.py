@@ -79,7 +79,7 @@ class DaskRunner:
         except D4CError:
             self.close()
             raise
-        say(f"workers are awaited: d4c-images work --cluster {place.folder}")
+        say(f"waiting for workers: d4c-images work --cluster {place.folder}")
 
     def send(self, worker: int, orders: Orders) -> None:
         self._loop.call_soon_threadsafe(self._send, worker, orders)
@@ -97,7 +97,7 @@ class DaskRunner:
             pass
         if self._nodes != self._told:
             self._told = self._nodes
-            self._say("workers: {}, on nodes: {}".format(*self._told))
+            self._say("workers: {} on {} nodes".format(*self._told))
         return events
 
     def kill(self, worker: int) -> None:
@@ -115,7 +115,7 @@ class DaskRunner:
         try:
             asyncio.run(self._serve(security, interface, started))
         except BaseException as error:
-            failure = D4CError(f"connections to workers cannot be kept: {type(error).__name__}: {error}")
+            failure = D4CError(f"cannot serve connections to workers: {type(error).__name__}: {error}")
             if started.done():
                 self._events.put(failure)
             else:
@@ -155,7 +155,7 @@ class DaskRunner:
         """Dask has lost the worker with this address, for whatever reason."""
         guest = self._guests.pop(address)
         if guest.node is not None and not guest.is_closed:
-            self._events.put(Died(guest.number, f"{guest.node} is out of touch", self._setup.silence_s))
+            self._events.put(Died(guest.number, f"lost contact with {guest.node}", self._setup.silence_s))
         self._count()
 
     def _hear(self, worker: str, word: bytes) -> None:
@@ -171,7 +171,7 @@ class DaskRunner:
                 self._events.put(Joined(guest.number))
                 self._count()
             case messages.Unfit():
-                self._say(f"a worker on {said.node} goes away again: {said.why}")
+                self._say(f"a worker on {said.node} left: {said.why}")
             case Report():
                 self._events.put(Reported(guest.number, said))
             case messages.GoingHome():
@@ -194,7 +194,7 @@ class DaskRunner:
         address = self._address(worker)
         if address is not None:
             self._tell(address, messages.Die())
-            await self._scheduler.remove_worker(address, stimulus_id="it gives no answer")
+            await self._scheduler.remove_worker(address, stimulus_id="no answer")
 
     def _address(self, worker: int) -> str | None:
         return next((address for address, guest in self._guests.items() if guest.number == worker), None)

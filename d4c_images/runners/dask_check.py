@@ -20,5 +20,5 @@ def check() -> None:
     except TROUBLE as error:
         words = " ".join(str(error).split())[:300]
         raise UsageError(
-            f"Dask's own settings (~/.config/dask, /etc/dask, DASK_...) cannot be used: {f'{name}: ' if name else ''}{words}"
+            f"invalid Dask configuration (~/.config/dask, /etc/dask, DASK_...): {f'{name}: ' if name else ''}{words}"
         ) from error

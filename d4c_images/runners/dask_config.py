@@ -34,5 +34,5 @@ def seconds_of(name: str) -> float:
     value = dask.config.get(name)
     seconds = parse_timedelta(value)
     if seconds is None or not 0 < seconds < float("inf"):
-        raise ValueError(f"{value!r} is no time to wait")
+        raise ValueError(f"{value!r} is not a valid timeout")
     return float(seconds)

@@ -66,7 +66,7 @@ def wait_and_work(terms: PoolTerms, leave: Leave) -> Exit:
             if trouble is None:
                 return asyncio.run(Session(invitation, leave, terms.grace_s).run())
             if trouble != told:
-                print(f"{invitation.address} cannot be reached: {trouble}", file=sys.stderr, flush=True)
+                print(f"cannot reach the coordinator at {invitation.address}: {trouble}", file=sys.stderr, flush=True)
                 told = trouble
         if leave.wait(COORDINATOR_POLL_S):
             return Exit.IDLE
@@ -104,7 +104,7 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
         return str(error.__cause__ or error)
     await comm.close()
     if invitation.version != __version__:
-        raise OtherVersion(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
+        raise OtherVersion(f"version mismatch: the coordinator runs d4c-images {invitation.version}, this worker {__version__}")
     return None
 
 
@@ -160,7 +160,7 @@ class Session:
 
     def _end_if_silent(self, silence_s: float) -> None:
         if time.monotonic() > self._heard_at + silence_s:
-            end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
+            end_at_once(f"no message from the coordinator for {silence_s:.0f} s")
 
     def _hear(self, word: bytes) -> None:
         said: messages.ToWorker = pickle.loads(word)
@@ -174,7 +174,7 @@ class Session:
             case messages.Beat():
                 self._heard_at = max(self._heard_at, said.at)
             case messages.Die():
-                end_at_once("the coordinator got no answer from this worker")
+                end_at_once("the coordinator received no answer from this worker")
 
     def _say(self, word: messages.ToCoordinator) -> None:
         self._worker.batched_stream.send(messages.message(word))
@@ -261,7 +261,7 @@ class _Worker(Worker):
 
 def end_at_once(why: str) -> None:
     """Exit without a message to anybody: as if killed, leaving no request behind."""
-    print(f"{show_moment(time.time())} {why}: this worker starts anew", file=sys.stderr, flush=True)
+    print(f"{show_moment(time.time())} {why}: restarting this worker", file=sys.stderr, flush=True)
     os._exit(Exit.AGAIN)
 
 

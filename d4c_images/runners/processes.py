@@ -100,7 +100,7 @@ class ProcessRunner:
     def _replace(self, why: str) -> int:
         self._deaths += 1
         if self._deaths > MAX_DEATHS:
-            raise D4CError(f"worker processes die again and again ({why}); see the job log")
+            raise D4CError(f"worker processes keep dying ({why}); see the job log")
         return self._start()
 
     def _start(self) -> int:

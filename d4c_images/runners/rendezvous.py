@@ -43,10 +43,11 @@ class MeetingPlace:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.folder.stat()
         except OSError as error:
-            raise UsageError(f"the folder {self.folder} cannot be used: {error.strerror}") from None
+            raise UsageError(f"cannot use the folder {self.folder}: {error.strerror}") from None
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
             raise UsageError(
-                f"the folder {self.folder} holds the key to all connections and must be yours alone: chmod 700, or name another one"
+                f"the folder {self.folder} will hold the TLS key of all connections and must be accessible to you only: "
+                "chmod 700, or use another folder"
             )
 
     def invite(self, invitation: Invitation) -> None:
@@ -54,7 +55,7 @@ class MeetingPlace:
         other = self._values()
         if other is not None and other.get("ledger") != invitation.ledger:
             raise UsageError(
-                f"{self.folder / INVITATION} is that of {other.get('ledger')}: each collection needs a folder of its own"
+                f"{self.folder / INVITATION} belongs to {other.get('ledger')}: use a separate folder for each collection"
             )
         self._remove(OVER)
         self._write(INVITATION, json.dumps(asdict(invitation), indent=1))
@@ -74,7 +75,8 @@ class MeetingPlace:
         version = (self._values() or {}).get("version")
         if version in (None, __version__):
             return None
-        return f"the coordinator is d4c-images {version}, this worker {__version__}: all nodes need the same one"
+        versions = f"the coordinator runs d4c-images {version}, this worker {__version__}"
+        return f"version mismatch: {versions}; use the same version on all nodes"
 
     def withdraw(self, run: str) -> None:
         """The coordinator `run` has ended; another one may have come meanwhile."""
@@ -106,7 +108,7 @@ class MeetingPlace:
         return values
 
     def _not_ours(self) -> str:
-        return f"{self.folder / INVITATION} is no file of ours"
+        return f"{self.folder / INVITATION} was not written by d4c-images"
 
     def _remove(self, name: str) -> None:
         try:

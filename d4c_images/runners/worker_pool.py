@@ -33,9 +33,9 @@ class Exit(IntEnum):
 
 
 class PoolEnding(Enum):
-    OVER = "nothing is left to do"
-    NOBODY = "no coordinator has come"
-    STOPPED = "this job ends"
+    OVER = "nothing left to do"
+    NOBODY = "no coordinator appeared"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +79,14 @@ class Crew:
         if code != Exit.OVER and place.over() not in (None, self._terms.over_before):
             return PoolEnding.OVER  # however it ended while its coordinator ended
         if code == Exit.OTHER_VERSION:
-            raise D4CError(place.other_version() or "the coordinator was of another version than this worker")
+            raise D4CError(place.other_version() or "version mismatch between coordinator and worker")
         if code == Exit.NO_DASK:
             from d4c_images.runners import dask_check
 
             dask_check.check()
-            raise D4CError("Dask cannot be loaded in a worker process, although it can be loaded here")
+            raise D4CError("Dask cannot be imported in a worker process, although it can be imported here")
         if code == Exit.UNFIT:
-            raise D4CError("this node's workers cannot go on; the line above says why")
+            raise D4CError("the workers of this node cannot continue; see the line above")
         self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
         return {Exit.OVER: PoolEnding.OVER, Exit.IDLE: PoolEnding.NOBODY}.get(Exit(code)) if code in set(Exit) else None
 
@@ -97,7 +97,7 @@ class Crew:
         else:
             self._deaths += 1
         if self._deaths > MAX_DEATHS:
-            raise D4CError(f"worker processes die again and again ({child_process.ending(code)})")
+            raise D4CError(f"worker processes keep dying ({child_process.ending(code)})")
         return self._start()
 
     def _start(self) -> _Member:

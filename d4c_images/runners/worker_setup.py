@@ -48,9 +48,9 @@ class WorkerSetup:
         room = open_files.budget(open_files.raise_limit())
         if room.connections < self.connections:
             raise UsageError(
-                f"a worker on {socket.gethostname()} may open {counted(room.n_files, 'file')}, enough for "
-                f"{counted(room.connections, 'connection')} of "
-                f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
+                f"a worker on {socket.gethostname()} may open only {counted(room.n_files, 'file')}, enough for "
+                f"{room.connections} of {counted(self.connections, 'connection')}: raise the limit (ulimit -n), or start download "
+                "with a smaller --max-connections"
             )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = CodePolicy(respects_robots_tag=self.respects_robots_tag)
@@ -63,5 +63,5 @@ def await_sign(sign: Path) -> None:
     end_at = time.monotonic() + SIGN_S
     while not sign.exists():
         if time.monotonic() > end_at:
-            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not that of the coordinator")
+            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not the folder that the coordinator uses")
         time.sleep(0.2)

@@ -216,7 +216,7 @@ class _Shard:
             while left:
                 piece = os.read(source, min(left, COPY_BYTES))
                 if not piece:
-                    raise OSError(f"{body.path} has become shorter")
+                    raise OSError(f"{body.path} was truncated")
                 left -= len(piece)
                 write_all(self._fd, before + piece if left else before + piece + shard.padding(size_bytes))
                 before = b""

@@ -86,7 +86,7 @@ class Root:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise StoreError(f"{path}: no such directory for images")
+            raise StoreError(f"no such image folder: {path}")
         self.path = path
         self._id = self._find()
 
@@ -95,7 +95,7 @@ class Root:
         with naming(self.path):
             found = self._find()
         if found != self._id:
-            raise StoreError(f"{self.path}: the folder of images has been moved, deleted or unmounted")
+            raise StoreError(f"{self.path}: the image folder was moved, deleted or unmounted")
         with naming(folder):
             folder.mkdir(parents=True, exist_ok=True)
 

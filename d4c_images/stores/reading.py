@@ -22,7 +22,7 @@ def pieces(root: Path, place: Place, size_bytes: int) -> Iterator[bytes]:
         while size_bytes:
             piece = file.read(min(size_bytes, CHUNK_BYTES))
             if not piece:
-                raise OSError(errno.EIO, f"ends {size_bytes} bytes too early", place.path)
+                raise OSError(errno.EIO, f"is {size_bytes} bytes too short", place.path)
             size_bytes -= len(piece)
             yield piece
 

@@ -63,6 +63,6 @@ def check(n_files: int, n_processes: int) -> Budget:
     if n_files < needed:
         fewer = f", or use --processes {most_processes}" if n_files >= LEAST and most_processes < n_processes else ""
         raise UsageError(
-            f"{n_processes} worker processes need {needed} open files, and the limit is {n_files}: raise it (ulimit -n){fewer}"
+            f"{n_processes} worker processes need {needed} open files, but the limit is {n_files}: raise it (ulimit -n){fewer}"
         )
     return budget(n_files)

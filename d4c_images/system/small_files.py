@@ -14,7 +14,7 @@ def text_of(path: Path, most_bytes: int = SMALL_FILE_BYTES) -> str:
     with path.open("rb") as file:
         body = file.read(most_bytes + 1)
     if len(body) > most_bytes:
-        raise ValueError(f"it has more than {most_bytes >> 20} MiB")
+        raise ValueError(f"it is larger than {most_bytes >> 20} MiB")
     return body.decode("utf-8")
 
 

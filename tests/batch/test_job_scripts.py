@@ -142,7 +142,7 @@ def test_shell_scripts_of_the_project_pass_shellcheck() -> None:
 
 @pytest.mark.parametrize("word", ["two words", "a\n#$ -l x", "-x", "$(id)", ""])
 def test_a_word_that_would_change_the_script_is_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="cannot stand in a job script"):
+    with pytest.raises(UsageError, match="is not allowed in a job script"):
         script(Scheduler.SLURM, "download", JobTerms(project=word))
 
 

@@ -276,6 +276,10 @@ def test_a_check_of_files_goes_on_where_it_was_stopped(collection: Collection, m
     with open_reader(ledger_path) as ledger:
         whole = check(ledger, collection.root, progress=calls.append)
     assert set(whole.counts) == {TroubleKind.SIZE, TroubleKind.NO_ROW}
+    n_rows = len(SAMPLES)
+    assert [step for step in calls if step.what == "images"] == [
+        CheckProgress("images", min(low + 3, n_rows), n_rows) for low in range(0, n_rows, 3)
+    ]
     for n in range(len(calls)):
         some = iter(calls[:n])
 

@@ -370,12 +370,12 @@ def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
 def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     for arguments, line in (
-        (["--until", "yesterday"], "no moment"),
-        (["--for", "soon"], "no span of time"),
+        (["--until", "yesterday"], "invalid time 'yesterday'"),
+        (["--for", "soon"], "invalid duration"),
         (["--processes", "0"], "less than 1"),
         (["--cacert", "nowhere.pem"], "no such file of CA certificates"),
         (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
-        (["--max-edge", "big"], "no number"),
+        (["--max-edge", "big"], "not a whole number"),
     ):
         output = collection.call("download", *arguments, code=2)
         assert line in output

@@ -211,7 +211,7 @@ def test_one_sentence_says_what_it_says_and_what_helps(sign: Sign | None) -> Non
     sentence = in_words(door, "a.org")
     assert sentence.startswith("it ")
     assert '(http 403: "Words Words' in sentence
-    assert sentence.endswith("`hosts resume a.org` asks it again at once")
+    assert sentence.endswith("`hosts resume a.org` retries it at once")
     assert len(sentence) < 400
 
 

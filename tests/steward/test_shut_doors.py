@@ -635,7 +635,7 @@ def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
         assert 10 <= n_moved <= 200
         assert counts(ledger) == {"success": n_given + n_moved, "pending": n - n_given - n_moved}
         [(why,)] = ledger.connection.execute("SELECT blocked_why FROM hosts WHERE host = 'a.org'")
-        assert "answers different images with one page" in why
+        assert "serves one page for different images" in why
 
 
 @pytest.mark.parametrize(

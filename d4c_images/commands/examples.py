@@ -22,6 +22,10 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--cluster cluster", "Join 'download --cluster cluster'"),
         ("--cluster cluster --processes 8 --max-wait 4h", "Start 8 workers, and wait up to 4 hours for the coordinator"),
     ),
+    "preflight": (
+        ("", "Check this node, with a few connections to hosts of the ledger"),
+        ("--offline --json > preflight.json", "Check it without the network, and write JSON"),
+    ),
     "status": (
         ("", "Show the report"),
         ("--watch", "Refresh it every 5 s"),
@@ -76,6 +80,7 @@ UNIT_NOTES = {
     "status": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
+    "preflight": (SPAN_NOTE,),
 }
 
 

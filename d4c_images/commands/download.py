@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -300,10 +299,10 @@ def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str
     from d4c_images.runners.dask import DaskRunner
     from d4c_images.stores import own_files
 
-    place, say = MeetingPlace(args.cluster), partial(print, flush=True)
+    place = MeetingPlace(args.cluster)
     with own_files.signed(root, token) as sign:
         setup = replace(setup, sign=sign)
-        with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
+        with closing(DaskRunner(place, str(args.ledger.absolute()), setup, session.say_when, args.interface)) as runner:
             yield runner
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from d4c_images.batch.requeue import Rounds
-from d4c_images.durations import counted, parse_moment
+from d4c_images.durations import counted, parse_moment, show_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
@@ -59,6 +59,11 @@ class Stop:
 
 def say(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
+
+
+def say_when(line: str) -> None:
+    """In the log of a job, with the time."""
+    print(f"{show_moment(clocks.now())} {printable(line)}", flush=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from d4c_images.commands import (
     migrate,
     notify_test,
     placeholders,
+    preflight,
     status,
     unpack,
     work,
@@ -39,7 +40,9 @@ Options override environment variables, which override .env, which overrides the
 'd4c-images COMMAND --help' shows the options of a command, with examples."""
 
 
-COMMANDS = (init, download, work, status, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test)
+COMMANDS = (
+    init, preflight, download, work, status, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from d4c_images.settings import Settings
 Subparsers = Any  # argparse does not export the type of what add_subparsers returns
 T = TypeVar("T")
 
+SHOWN_AGAIN_S = 5.0
 MAX_PORT = 65535
 
 
@@ -80,8 +81,28 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="show a live view instead of periodic log lines (default: only on a terminal)",
+        help="show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)",
     )
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=span,
+        const=SHOWN_AGAIN_S,
+        metavar="SPAN",
+        help=f"refresh every SPAN until Ctrl-C (default: {SHOWN_AGAIN_S:g}s)",
+    )
+
+
+def check_watch(args: argparse.Namespace, others: Mapping[str, bool]) -> None:
+    """Raises `UsageError` if there is also an option that asks for something else than to look."""
+    for name, is_given in others.items():
+        if args.watch is not None and is_given:
+            raise UsageError(f"--watch and {name} exclude each other")
+    if args.watch == 0:
+        raise UsageError("--watch needs a span of more than 0s")
 
 
 def add_end(parser: argparse._ActionsContainer) -> None:

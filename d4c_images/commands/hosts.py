@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, presets, session, usage
-from d4c_images.durations import counted, parse_size
+from d4c_images.durations import counted, parse_size, show_moment
 from d4c_images.errors import D4CError, LedgerBusy, UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.queue import wishes
@@ -23,6 +23,7 @@ from d4c_images.system import clocks
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from rich.text import Text
 
     from d4c_images.ledger.file.reader import Reader
     from d4c_images.report.hosts import Choice, HostLine
@@ -65,6 +66,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument("--all", action="store_true", help="list all hosts, including those with nothing left")
     limit_help = f"list at most N hosts (default: {HOSTS_SHOWN}; all with --all or --json)"
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help=limit_help)
+    arguments.add_watch(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="TOML file with limits per host"
@@ -73,8 +75,9 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     table = presets.host_table(args.hosts_file)
+    arguments.check_watch(args, {"--json": args.json, "--all": args.all, f"hosts {args.action}": args.action != LIST})
     if args.action == LIST:
-        return _list(args, table)
+        return _list(args, table) if args.watch is None else _watch(args, table)
     names = [word for word in args.words if not _is_limit(word, args.action)]
     if not names:
         raise UsageError(f"hosts {args.action} needs the name of a host")
@@ -120,6 +123,30 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
     return 0
 
 
+def _watch(args: argparse.Namespace, table: HostTable) -> int:
+    """As many hosts as the terminal has lines."""
+    from rich.console import Console
+
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.report import hosts as report
+    from d4c_images.report.layout import whole
+    from d4c_images.report.render_hosts import section
+    from d4c_images.report.watch import watch
+
+    console = Console()
+
+    def lines() -> list[Text]:
+        now, choice = time.time(), report.Choice([name.lower() for name in args.words])
+        with open_reader(args.ledger) as ledger:
+            book, host_ids = ledger.at_one_moment(lambda: _in_order(ledger, table, choice, now))
+            shown = list(report.lines(ledger, book, map(int, host_ids[: args.limit or console.height]), now))
+        title = f"d4c-images hosts of {args.ledger}, {show_moment(now)}: {counted(len(host_ids), 'host')} with images left"
+        return whole(title, [], [section(shown)], console)
+
+    watch(lines, console, args.watch)
+    return 0
+
+
 def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
     from d4c_images.ledger.queue import pacing
     from d4c_images.report.hosts import in_order
@@ -142,7 +169,7 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
     """A table, or several where a million hosts are to be listed."""
     from rich.console import Console
 
-    from d4c_images.report.render import show
+    from d4c_images.report.layout import show
     from d4c_images.report.render_hosts import section
 
     console, first = Console(), list(itertools.islice(lines, LINES_A_TABLE))

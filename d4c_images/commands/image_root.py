@@ -21,7 +21,7 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     from d4c_images.ledger.questions import last_root
     from d4c_images.ledger.queue import shards
 
-    known, path, inode = last_root.known(ledger), str(root.absolute()), _inode(root)
+    known, path, inode = last_root.known(ledger.connection.execute), str(root.absolute()), _inode(root)
     if known is not None and (path, inode) == (known.path, known.inode) and not os.path.ismount(root):
         return writable(root)
     stored = last_root.sample(ledger)

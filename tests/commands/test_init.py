@@ -390,7 +390,7 @@ def test_a_signal_ends_it_between_two_groups(tmp_path: Path) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
-    assert re.search(r"a signal came: stopped after row [\d,]+, all committed", output)
+    assert re.search(r"SIGTERM: stopped after row [\d,]+, all committed", output)
     assert "went on after row" in collection.run("init", tmp_path / "multimedia.txt")
     assert collection.rows("SELECT rows_done, finished_at > 0 FROM archives") == [(150_000, 1)]
 

@@ -138,6 +138,11 @@ class Reader:
         finally:
             connection.set_progress_handler(None, 0)
 
+    def version(self) -> int:
+        """Of the ledger's schema."""
+        found: int = self.rows("PRAGMA user_version")[0][0]
+        return found
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -157,7 +162,7 @@ class Reader:
     def _explained(self, error: sqlite3.DatabaseError) -> LedgerError:
         text = str(error)
         if "no such table" in text or "no such column" in text:
-            version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]
+            version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]  # `rows` would come here again
             if version < schema.SCHEMA_VERSION:
                 return identify.outdated(self.path, version, f" for this ({text})")
         return _explain(error, self.path)

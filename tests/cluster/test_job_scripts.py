@@ -243,7 +243,7 @@ def bad_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("37", "locks do not work .*No locks available"),
         ("5", "locks do not work .*Input/output error"),
         ("lie", "let two processes in at once, which would ruin the ledger"),
-        ("nomap", "1 new images"),
+        ("nomap", "1 new image,"),
     ],
 )
 def test_locks_of_a_shared_disk(how: str, wanted: str, bad_locks: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ NEWS_LINES = 8  # of the terminal that are left to news, if it has as many
 LEAST_HOSTS = 4  # that are shown whatever there is of news
 ROOM_FOR_WHY = 120  # columns, from which on there is room for why a host is blocked
 MOST_WHYS = 1000
+FIGURES = {"left": 0, "in flight": 100, "images/s": 60, "ETA": 0}  # of a host, and columns from which on there is room for them
 
 
 class LiveProgress(Watcher):
@@ -147,18 +148,21 @@ def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
 
 
 def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: int) -> Section:
-    columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("ETA", right=True))
-    rows = [_row(one, snapshot) for one in pace.hosts[:n]]
+    names = [name for name, least in FIGURES.items() if width >= least]
+    columns = (Column("host"), *(Column(name, right=True) for name in names))
+    rows: list[tuple[str, ...]] = [
+        (clean(one.host), *(figure for name, figure in _figures(one, snapshot).items() if name in names)) for one in pace.hosts[:n]
+    ]
     if width < ROOM_FOR_WHY or not whys:
         return Section("", columns, rows)
-    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", "left", "images/s", "ETA"), *rows, strict=True))
+    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", *names), *rows, strict=True))
     said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in pace.hosts[:n]]
     room = max(1, width - taken - 1)
     cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
     return Section("", (*columns, Column("why")), [(*row, why) for row, why in zip(rows, cut, strict=True)])
 
 
-def _row(one: HostSpeed, snapshot: Snapshot) -> tuple[str, ...]:
+def _figures(one: HostSpeed, snapshot: Snapshot) -> dict[str, str]:
     until = snapshot.blocked.get(one.host)
     if one.host in snapshot.paused:
         eta = "paused"
@@ -166,5 +170,9 @@ def _row(one: HostSpeed, snapshot: Snapshot) -> tuple[str, ...]:
         eta = f"blocked for {show_span(until - snapshot.now)}"
     else:
         eta = show_span(one.eta_s) if one.eta_s is not None else "?"
-    rate = f"{one.images_per_s:.1f}" if one.images_per_s is not None else ""
-    return clean(one.host), f"{one.n_left:,}", rate, eta
+    return {
+        "left": f"{one.n_left:,}",
+        "in flight": f"{snapshot.in_flight.get(one.host) or ''}",
+        "images/s": "" if one.images_per_s is None else f"{one.images_per_s:.1f}",
+        "ETA": eta,
+    }

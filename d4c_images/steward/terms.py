@@ -5,7 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -106,8 +106,13 @@ class Snapshot:
     n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
     scope: RunScope = RunScope()
-    n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
+    in_flight: Mapping[str, int] = field(default_factory=dict)  # host -> requests, at most: images that workers hold, up to their
+    # connections
     drain: Drain | None = None
+
+    @property
+    def n_in_flight(self) -> int:
+        return sum(self.in_flight.values())
 
     @property
     def is_all_paused(self) -> bool:

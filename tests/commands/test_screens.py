@@ -144,3 +144,14 @@ def test_a_watched_report_is_shown_in_place_until_ctrl_c_and_stays(command: str,
 )
 def test_to_watch_is_to_do_nothing_else(others: list[str], collection: Collection) -> None:
     assert "exclude each other" in collection.call(*others, "--watch", "1s", code=2)
+
+
+@pytest.mark.slow
+def test_the_bar_of_a_check_is_gone_at_its_end_whatever_was_typed(collection: Collection, publishers: Publishers) -> None:
+    collection.run("download", *reach(publishers), "--processes", 1)
+    with on_terminal(collection, collection.command("check", "--sha256")) as terminal:
+        terminal.press(b"\n\nls\n")
+        assert terminal.end() == 0
+        assert terminal.modes() & termios.ECHO
+    assert BAR not in terminal.screen.text
+    assert "findings  none" in terminal.screen.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import termios
 from pathlib import Path
@@ -112,6 +114,25 @@ def test_ctrl_c_counts_as_a_second_one_once_somebody_can_have_seen_what_the_firs
         signal.raise_signal(signal.SIGINT)
         assert hurry.is_asked()
         assert hurry.signal_name() == "Ctrl-C"
+
+
+@pytest.mark.slow
+def test_in_the_background_of_a_terminal_nobody_can_press_anything(collection: Collection, publishers: Publishers) -> None:
+    """As `download > log &` in a shell: SIGINT that somebody sends twice is no Ctrl-C."""
+    publishers.behave("hangs.example.org=hang_mid_body")
+    command = shlex.join(collection.command("download", *reach(publishers), "--processes", 1, "--grace", "3s"))
+    log = collection.folder / "log"
+    shell = f"set -m; {command} > log 2>&1 & echo pid $!.; wait $!; echo code $?"
+    with on_terminal(collection, ["/bin/sh", "-c", shell]) as terminal:
+        pid = int(re.findall(r"pid (\d+)\.", terminal.until("."))[0])
+        terminal.until(lambda _: publishers.host("well.example.org")["requests"] == 5 and publishers.counters()["requests"] == 6)
+        os.kill(pid, signal.SIGINT)
+        terminal.until(lambda _: "SIGINT: finishing 1 request in flight" in log.read_text())
+        os.kill(pid, signal.SIGINT)
+        terminal.until("code 75")
+        assert terminal.end() == 0
+    assert "Ctrl-C" not in log.read_text()
+    assert "3 s are over: dropping 1 request in flight" in log.read_text()
 
 
 def test_without_a_terminal_signals_that_come_twice_cut_nothing_short() -> None:

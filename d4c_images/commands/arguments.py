@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ Subparsers = Any  # argparse does not export the type of what add_subparsers ret
 T = TypeVar("T")
 
 SHOWN_AGAIN_S = 5.0
+MAX_PORT = 65535
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -130,6 +133,30 @@ def positive(text: str) -> int:
 
 def span(text: str) -> float:
     return _argument(parse_span, text)
+
+
+def connect_to(text: str) -> str:
+    from d4c_images.fetch.route import ConnectTo
+
+    entry = ConnectTo.read(text)
+    is_sound = entry is not None and all(map(_is_host, (entry.host, entry.to_host)))
+    if entry is None or not is_sound or max(map(_number, (entry.port, entry.to_port))) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form HOST1:PORT1:HOST2:PORT2, each of which may be empty")
+    return text
+
+
+def _is_host(text: str) -> bool:
+    """Of curl's option: a name, an address of IPv4, one of IPv6 in brackets, or nothing."""
+    if not text.startswith("["):
+        return re.fullmatch(r"[^\s/@\[\]]*", text) is not None
+    try:
+        return ipaddress.ip_address(text[1:-1]).version == 6
+    except ValueError:
+        return False
+
+
+def _number(text: str) -> int:
+    return int(text or 0)
 
 
 def size(text: str) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import __version__
 from d4c_images.batch.requeue import Rounds, idle_rounds
-from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
 from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
@@ -28,7 +28,7 @@ from d4c_images.policy import contact, pace
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
-from d4c_images.system import clocks, open_files
+from d4c_images.system import certificates, clocks, open_files
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
@@ -183,6 +183,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
     )
     how.add_argument(
         "--connect-to",
+        type=arguments.connect_to,
         action="append",
         default=[],
         metavar="HOST1:PORT1:HOST2:PORT2",
@@ -209,8 +210,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
-    if args.cacert is not None and not args.cacert.is_file():
-        raise UsageError(f"no such file of CA certificates: {args.cacert}")
+    if args.cluster is None or args.cacert is not None:  # other nodes have certificates of their own
+        certificates.n_roots(certificates.bundle(args.cacert))  # without any, each image would lose an attempt
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
@@ -235,10 +236,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
-        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
+        root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
+        preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)
@@ -421,4 +423,4 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
         if not from_counters.knows_host(ledger.connection, name):
-            raise UsageError(f"the ledger knows no host '{name}'")
+            raise usage.unknown_host(name, from_counters.some_hosts(ledger.connection.execute))

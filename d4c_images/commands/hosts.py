@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d4c_images.commands import arguments, presets, session
+from d4c_images.commands import arguments, presets, session, usage
 from d4c_images.durations import counted, parse_size, show_moment
-from d4c_images.errors import LedgerBusy, UsageError
+from d4c_images.errors import D4CError, LedgerBusy, UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.queue import wishes
-from d4c_images.policy.limits import HostTable, LimitBook, checked
+from d4c_images.policy.limits import HostTable, LimitBook, checked, is_pattern
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
@@ -84,18 +84,24 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.span is not None and args.action != wishes.PAUSE:
         raise UsageError("--for says how long to pause")
     names = list(dict.fromkeys(map(str.lower, names)))
-    meant = _meant(args.ledger, names)
+    meant = _meant(args.ledger, names, also_to_come=args.action in (wishes.SET, wishes.UNSET))
     words = [word for word in args.words if _is_limit(word, args.action)]
     limits = _limits(words) if args.action == wishes.SET else {}
     unset = tuple(words) if args.action == wishes.UNSET else ()
     until = None if args.span is None else time.time() + args.span
-    wishes.leave(args.ledger, wishes.Wish(args.action, tuple(names), until, limits, unset))
-    print(f"{args.action}: {meant}")
+    wish = wishes.leave(args.ledger, wishes.Wish(args.action, tuple(names), until, limits, unset))
+    noted = None
     try:
         with session.owned(args.ledger, "hosts", settings, session.NOT_AT_ALL) as ledger:
             wishes.take_all(ledger, time.time(), owner.Heart(ledger, clocks.now).beat_if_due)
     except LedgerBusy as busy:
-        print(f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})")
+        noted = f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})"
+    except D4CError:  # nobody has been told that it is going to happen
+        wish.unlink(missing_ok=True)
+        raise
+    print(f"{args.action}: {meant}")
+    if noted is not None:
+        print(noted)
     return 0
 
 
@@ -172,21 +178,25 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
         show("", [], [section(some, "Further hosts")], console)
 
 
-def _meant(path: Path, names: Sequence[str]) -> str:
+def _meant(path: Path, names: Sequence[str], *, also_to_come: bool) -> str:
     """Which hosts the names and patterns stand for now, in a few words."""
     from d4c_images.ledger.file.reader import open_reader
-    from d4c_images.ledger.questions import overview
+    from d4c_images.ledger.questions import from_counters, overview
 
-    n, examples = 0, list[str]()
+    n, examples, to_come = 0, list[str](), list[str]()
     with open_reader(path) as ledger:
         for name in names:
             some = overview.some_named(ledger, name, EXAMPLES)
-            if not some:
-                raise UsageError(f"the ledger knows no host '{name}'")
+            if not some and also_to_come and is_pattern(name):
+                to_come.append(name)
+            elif not some:
+                raise usage.unknown_host(name, from_counters.some_hosts(ledger.rows))
             n += len(some) if len(some) < EXAMPLES else overview.n_named(ledger, name)
             examples += some
     shown = ", ".join(list(dict.fromkeys(examples))[:EXAMPLES])
-    return shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
+    known = shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
+    later = f"no host yet, and those to come that fit {', '.join(to_come)}" if to_come else ""
+    return "; ".join(filter(None, (known, later)))
 
 
 def _is_limit(word: str, action: str) -> bool:

@@ -149,9 +149,9 @@ def ends_at(deadline: float | None, ledger: connect.Ledger) -> float | None:
 
 
 def check_extra() -> None:
-    """Raises `UsageError` where what several nodes need is not installed."""
+    """Raises `UsageError` if what several nodes need is not installed: it comes with the package, but not with `--no-deps`."""
     if not all(importlib.util.find_spec(name) for name in ("distributed", "cryptography")):
-        raise UsageError("--cluster needs Dask: pip install 'd4c-images[cluster]'")
+        raise UsageError("--cluster needs packages that are not installed: python -m pip install distributed cryptography")
 
 
 def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:

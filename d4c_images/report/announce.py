@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from d4c_images.durations import counted, show_span
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.progress import given_up, network, summary
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
@@ -66,6 +67,9 @@ class Announcer(Watcher):
 
     def network_down(self, is_down: bool) -> None:
         self._send(f":hourglass: {self._title}: {network(is_down)}")
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self._send(f":no_entry: {self._title}: {reached_nobody(n_hosts, why)}")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         mark = ":white_check_mark:" if ending is Ending.DONE else ":pause_button:"

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.durations import counted, show_size, show_span
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.folding import Folding
 from d4c_images.report.last_frame import last_frame
 from d4c_images.report.layout import Column, Section, put, table, wrapped
@@ -71,6 +72,9 @@ class LiveProgress(Watcher):
 
     def network_down(self, is_down: bool) -> None:
         self._say(network(is_down), "red" if is_down else "green")
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self._say(reached_nobody(n_hosts, why), "red")
 
     def worker_died(self, why: str) -> None:
         self._say(f"a worker process died ({why})", "red")

@@ -10,6 +10,7 @@ from typing import TextIO
 from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.model import Totals
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.folding import Folding
 from d4c_images.report.meter import Meter, Pace
 from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
@@ -65,6 +66,9 @@ class LogProgress(Watcher):
 
     def network_down(self, is_down: bool) -> None:
         self.say(None, network(is_down))
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self.say(None, reached_nobody(n_hosts, why))
 
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why})")

@@ -42,6 +42,10 @@ class Watchers(Watcher):
         for watcher in self._all:
             watcher.network_down(is_down)
 
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        for watcher in self._all:
+            watcher.no_way_out(n_hosts, why)
+
     def worker_died(self, why: str) -> None:
         for watcher in self._all:
             watcher.worker_died(why)

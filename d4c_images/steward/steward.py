@@ -24,6 +24,7 @@ from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward import feedback
+from d4c_images.steward.first_contact import FirstContact
 from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
 from d4c_images.steward.lender import TICK_S, Lender
 from d4c_images.steward.shut_doors import DoorNews, Doors
@@ -79,6 +80,7 @@ class Steward:
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
         self._retry = settling.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
+        self._contact = FirstContact(self._silence, watcher)
         self._doors = Doors(plan.breaker)
         self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
         self._rated_at = self._started_at
@@ -100,11 +102,12 @@ class Steward:
         self._hosts.rest({asked.host_id for asked in still_asked}, self._started_at + self._plan.lost_ask_s)
         self._lender.begin(self._started_at)
         self._watcher.started(self._snapshot())
-        ending = self._work()
+        ending = self._contact.ending(self._work())
         self._drain(self._hurry.signal_name() if ending is Ending.SIGNAL else str(ending))
         deferred.drain(  # last: on a signal, the workers' results come first
             self._ledger, self._heart_between.beat_if_due, self._hurry.is_asked
         )
+        self._contact.look(is_idle=True)
         self._watcher.ended(self._snapshot(), ending)
         return ending
 
@@ -189,7 +192,7 @@ class Steward:
             for worker, turn in turns:  # only after the commit: what a worker holds must be in the ledger
                 self._runner.send(worker, Orders(turns=(turn,)))
             has_lent = bool(turns)
-            self._tell_blocked(self._lender.take_resting(), now)
+            self._contact.blocked(self._lender.take_resting(), now)
 
     def _end(self, groups: Collection[PolitenessGroup]) -> None:
         """Have workers start no more requests of what was lent to hosts of these groups."""
@@ -238,10 +241,11 @@ class Steward:
         self._silence.lost |= seen.lost
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
-            self._watcher.network_down(is_down)
+            self._contact.network_down(is_down)
             for host in list(self._hosts):
                 self._lender.look_again(host, now)
-        self._tell_blocked(drawn.blocked, now)
+        self._contact.blocked(drawn.blocked, now)
+        self._contact.look(is_idle=False)
         for host_id in seen.for_people:
             if (shut := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(shut.name, seen.shut[host_id])
@@ -280,10 +284,6 @@ class Steward:
         """Hosts whose queue has grown; not those out of scope."""
         hosts = (self._hosts.know(db, host_id, now) for host_id in host_ids)
         return [host for host in hosts if host is not None]
-
-    def _tell_blocked(self, hosts: list[Host], now: float) -> None:
-        for host in hosts:
-            self._watcher.host_blocked(host.name, host.blocked_until or now, host.blocked_why or "")
 
     def _give_up_some(self) -> None:
         """Give up some images of lost hosts; in pieces, so that many of them do not block everything else."""
@@ -419,9 +419,13 @@ class Steward:
             self._is_idle = False
         elif not self._is_idle and first[0] - now >= WORTH_TELLING_S:
             self._is_idle = True
+            self._contact.look(is_idle=True)
+            if not self._contact.may_tell_idle():
+                return
             with self._ledger.transaction() as db:
                 host = self._hosts.load(db, first[1], now)
-            self._watcher.idle(first[0], host.name, host.blocked_why or host.words)
+            why = "" if self._contact.is_in_doubt else host.blocked_why or host.words
+            self._watcher.idle(first[0], host.name, why)
 
     def _end_hung(self, now: float) -> None:
         """Kill workers that sit on a turn: only those still overdue at the next look, since a whole job may have been suspended."""

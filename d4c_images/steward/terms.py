@@ -55,7 +55,7 @@ class Hurry:
 class Ending(StrEnum):
     DONE = "nothing left to do"
     WAITING = "all that is left has to wait"
-    OUTAGE = "no host can be reached: this machine's network seems to be down"
+    OUTAGE = "no host can be reached: see 'd4c-images preflight'"
     LIMIT = "the limit is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
@@ -150,6 +150,9 @@ class Watcher:
     def host_given_up(self, host: str, n_images: int, why: str) -> None: ...
     def idle(self, until: float, host: str, why: str) -> None: ...
     def network_down(self, is_down: bool) -> None: ...
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        """So many hosts were tried, and none was reached since the start: `network_down(False)` follows if one is."""
+
     def worker_died(self, why: str) -> None: ...
     def draining(self, drain: Drain, n_in_flight: int) -> None:
         """Twice, if what is in flight is dropped in the end."""

@@ -100,7 +100,7 @@ def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Colle
         (["set", "a.example.org", "min_interval_s=nan"], "must be a number"),
         (["set", "a.example.org", "group=mine"], "'group' is none of"),
         (["set", "a.example.org", "conections=1"], "'conections' is none of"),
-        (["shut", "a.example.org"], "invalid choice"),
+        (["shut", "a.example.org"], "unknown value"),
     ],
 )
 def test_bad_arguments_of_hosts_are_refused_in_words(collection: Collection, arguments: list[str], line: str) -> None:

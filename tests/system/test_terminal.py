@@ -132,6 +132,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int | tuple[int, ...]]] = {
     "identify for scripts": (("identify", "--json", f"http://example.org/{EVIL}.jpg"), 0),
     "identify a file": (("identify", "--file", "evil \x1b[31m.zip", "--verbose"), 0),
     "job": (("job", "slurm", "download", "--name", "Träne"), (0, 2)),
+    "preflight": (("preflight", *LEDGER, *ROOT, "--offline"), (0, 1)),
+    "preflight for scripts": (("preflight", *LEDGER, *ROOT, "--offline", "--json"), (0, 1)),
     "notify-test": (("notify-test",), (1, 2)),
     "work": (("work", "--cluster", "nowhere \x1b[31m服", "--max-wait", "1s"), (0, 1, 2, 75)),
     "init of nothing": (("init", "nothing \x1b[31m\x9b服\udcff.zip", *LEDGER), (1, 2)),

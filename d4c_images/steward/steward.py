@@ -440,7 +440,7 @@ class Steward:
         self._draining = Drain(why, end_at, self._plan.grace_s, self._hurry.may_come())
         if not self._lender.leases:
             return
-        self._watcher.draining(self._draining, self._in_flight().total())
+        self._watcher.draining(self._draining, self._in_flight())
         for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
         while self._lender.leases and self._clock() < end_at and not self._hurry.is_asked():
@@ -457,7 +457,7 @@ class Steward:
         """Have workers give back what is in flight: its images are pending again, and no attempt is counted."""
         drops = "Ctrl-C again" if self._hurry.is_asked() else f"{show_span(draining.grace_s)} are over"
         self._draining = replace(draining, drops=drops)
-        self._watcher.draining(self._draining, self._in_flight().total())
+        self._watcher.draining(self._draining, self._in_flight())
         for worker in {lease.worker for lease in self._lender.leases.values()}:
             self._runner.send(worker, Orders(drain=True, closed=True))
         end_at = self._clock() + CANCEL_S

@@ -154,8 +154,8 @@ class Watcher:
         """So many hosts were tried, and none was reached since the start: `network_down(False)` follows if one is."""
 
     def worker_died(self, why: str) -> None: ...
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        """Twice, if what is in flight is dropped in the end."""
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        """With the requests of each host. Twice, if what is in flight is dropped in the end."""
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...

@@ -57,12 +57,13 @@ def test_a_pipe_gets_log_lines_even_if_a_live_view_is_asked_for(collection: Coll
 def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Collection, publishers: Publishers) -> None:
     publishers.behave("hangs.example.org=hang_mid_body")
     command = collection.command("download", *reach(publishers), "--processes", 1, "--timeout", "1h", "--stall-timeout", "1h")
-    with on_terminal(collection, command) as terminal:
+    with on_terminal(collection, command, width=200) as terminal:
         terminal.until(lambda _: publishers.host("well.example.org")["requests"] == 5 and publishers.counters()["requests"] == 6)
         terminal.press(CTRL_C)
-        terminal.until("Ctrl-C: finishing 1 request in flight, for up to 1 min 00 s; press Ctrl-C again to drop it")
+        in_flight = "1 request in flight at hangs.example.org"
+        terminal.until(f"Ctrl-C: finishing {in_flight}, for up to 1 min 00 s; press Ctrl-C again to drop it")
         terminal.press(CTRL_C)
-        terminal.until("Ctrl-C again: dropping 1 request in flight; the images stay pending, and no attempt is counted")
+        terminal.until(f"Ctrl-C again: dropping {in_flight}; the images stay pending, and no attempt is counted")
         terminal.press(3 * CTRL_C)
         assert terminal.end() == 75
         shown = terminal.screen.text

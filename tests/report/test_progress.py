@@ -162,8 +162,11 @@ def test_the_live_view_shows_time_bytes_requests_and_failures_by_reason() -> Non
         "Ctrl-C: finishing 3 requests, 30 s left; Ctrl-C again drops them",
     ):
         assert words in text, text
-    assert re.search(r"blocked.example.org +10 +blocked for 1 min 30 s", text)
-    assert re.search(r"slow.example.org +90 +1.0 +1 min 30 s", text)
+    assert re.search(r"host +left +in flight +images/s +ETA\nslow.example.org +90 +2 +1.0 +1 min 30 s\nquick.example.org", text)
+    assert "blocked.example.org" not in text, "nobody waits for it"
+    console = terminal()
+    console.print(view(replace(snapshot, drain=None), meter.add(snapshot), {}, console))
+    assert re.search(r"blocked.example.org +10 +blocked for 1 min 30 s\nslow.example.org +90 +1.0 +1 min 30 s", text_of(console))
 
 
 def test_the_live_view_uses_a_high_terminal_for_hosts_and_a_wide_one_for_reasons(frames: dict[str, tuple[Snapshot, ...]]) -> None:

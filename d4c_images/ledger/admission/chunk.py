@@ -28,6 +28,13 @@ Numbers = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
 
 
+class JoinedTexts(NamedTuple):
+    """Texts in UTF-8, with a tab between two; none of them holds one."""
+
+    joined: bytes
+    lengths: Small  # of each, in bytes
+
+
 class Stated(NamedTuple):
     """What a row of a publisher's archive says of its picture, so that rows elsewhere can be joined to it."""
 
@@ -42,7 +49,7 @@ class Chunk:
     """The rows of a source from one place to another: those to be admitted as columns of equal length, the others counted.
 
     Hosts, rules and texts are numbered by whoever makes the chunks, from 0, in the order of their first appearance; a chunk
-    brings those that have not come before. No text of a column holds a tab, so that tabs can join them.
+    brings those that have not come before.
     """
 
     end_row: int  # rows of the source up to here
@@ -54,11 +61,11 @@ class Chunk:
     maybe_known: Numbers  # positions whose key may have come before, in this source or in the ledger; all others have not
     record_starts: Numbers  # positions whose record is another one than in the row before
     maybe_known_records: Numbers  # those of them whose record may have come before; all others have not
-    urls: str  # candidates of each image joined by line feeds; images joined by tabs
-    image_keys: str  # joined by tabs; "" where the key is the same as the candidates
+    urls: JoinedTexts  # candidates of each image, joined by line feeds
+    image_keys: JoinedTexts  # "" where the key is the same as the candidates
     hosts: Small
     rules: Small
-    references: str  # pages to refer to, joined by tabs; "" for none
+    references: JoinedTexts  # pages to refer to; "" for none
     licenses: Small  # numbers of texts
     creators: Small
     rights_holders: Small
@@ -77,7 +84,7 @@ class Chunk:
     @property
     def size_bytes(self) -> int:
         """What its texts take in memory, about."""
-        texts = (self.urls, self.image_keys, self.references, *self.new_texts)
+        texts = (self.urls.joined, self.image_keys.joined, self.references.joined, *self.new_texts)
         said = sum(len(said.url) for _, said in self.evidence) + sum(len(stated.text) for stated in self.stated)
         return sum(map(getsizeof, texts)) + said
 

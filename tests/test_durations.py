@@ -1,10 +1,11 @@
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from d4c_images.durations import parse_moment, parse_size, parse_span, show_size, show_span
+from d4c_images.durations import counted, parse_moment, parse_size, parse_span, show_clock, show_moment, show_size, show_span
 from d4c_images.errors import UsageError
 
 NOW = datetime(2026, 11, 21, 14, 0)
@@ -26,7 +27,7 @@ def test_a_text_that_is_no_span_is_refused(text: str) -> None:
     if text == "11h30":
         assert parse_span(text) == 39_630  # 11 h and 30 s, as written
         return
-    with pytest.raises(UsageError, match="no span"):
+    with pytest.raises(UsageError, match="invalid duration"):
         parse_span(text)
 
 
@@ -109,3 +110,32 @@ def test_a_unit_begins_where_the_one_below_it_ends() -> None:
     assert [show_span(s) for s in (59, 60, 3599, 3600, 86399, 86400)] == [
         "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "23 h 59 min", "1 d 0 h",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_moment_is_shown_in_iso_8601_with_the_offset_of_its_own_day() -> None:
+    winter, summer = (datetime(2026, month, 30, 12, 0, 1, 999_000, tzinfo=UTC).timestamp() for month in (11, 7))
+    assert show_moment(winter) == "2026-11-30T13:00:01+01:00"
+    assert show_moment(summer) == "2026-07-30T14:00:01+02:00"
+    assert datetime.fromisoformat(show_moment(winter)).timestamp() == int(winter)
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_moment_of_today_is_shown_without_its_date() -> None:
+    now = datetime(2026, 11, 30, 12, 0, tzinfo=UTC).timestamp()
+    assert show_clock(now + 60, now) == "13:01:00+01:00"
+    assert show_clock(now + 11 * 3600, now) == "2026-12-01T00:00:00+01:00"
+
+
+def test_a_count_has_its_noun_in_the_right_number() -> None:
+    assert [counted(n, "host") for n in (0, 1, 2, 2500)] == ["0 hosts", "1 host", "2 hosts", "2,500 hosts"]
+    assert [counted(n, "retry", "retries") for n in (1, 2)] == ["1 retry", "2 retries"]

@@ -54,7 +54,7 @@ class Rounds:
         try:
             return scheduler.end_of(self.job, now, self.ask)
         except D4CError as error:
-            self.say(f"the end of this job is not known ({error}): --for says when to end in good order")
+            self.say(f"cannot determine when this job ends ({error}); use --for to stop before its time limit")
             return None
 
     def exit_code(self, idle_rounds: int) -> int:
@@ -62,17 +62,17 @@ class Rounds:
         if self.job is None or not self.requeue:
             return EXIT_WORK_LEFT
         if self.is_dismissed():  # a scheduler that itself wants the job to come again sees to that
-            self.say("work is left, but a signal has ended this job: it does not queue itself again")
+            self.say("work is left, but this job was ended by a signal: not requeued")
             return EXIT_WORK_LEFT
         if idle_rounds >= MAX_IDLE_ROUNDS:
-            self.say(f"{idle_rounds} rounds in a row got nothing done: this job is not queued again; see 'd4c-images status'")
+            self.say(f"no progress in {idle_rounds} rounds in a row: job not requeued; see 'd4c-images status'")
             return EXIT_WORK_LEFT
         try:
             code = scheduler.hand_back(self.job, self.ask)
         except D4CError as error:
-            self.say(f"this job cannot be queued again ({error}): submit it once more")
+            self.say(f"cannot requeue this job ({error}): submit it again")
             return EXIT_WORK_LEFT
-        self.say("work is left: this job is queued again")
+        self.say("work is left: job requeued")
         return code
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images.batch.requeue import idle_rounds
-from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images import __version__
+from d4c_images.batch.requeue import Rounds, idle_rounds
+from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
+from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
@@ -24,7 +28,7 @@ from d4c_images.policy import contact, pace
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
-from d4c_images.system import clocks, open_files
+from d4c_images.system import certificates, clocks, open_files
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
@@ -40,46 +44,54 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "download",
         run,
-        "Fetch, verify and store the images that the ledger still lacks. Works until nothing is left, the time is up or a signal "
-        "comes; the same command goes on where it stopped.",
+        "Fetch, verify and store images. Runs until nothing is left, the time is up or it is interrupted; run the same command "
+        "again to resume.",
         settings,
         root=True,
         drains=True,
     )
-    _add_what(parser.add_argument_group("what"))
-    _add_how_long(parser.add_argument_group("how long"))
-    _add_how(parser.add_argument_group("how"), settings)
-    watch = parser.add_argument_group("who watches")
+    _add_what(parser.add_argument_group("selection"))
+    _add_how_long(parser.add_argument_group("time limits"))
+    _add_how(parser.add_argument_group("network and storage"), settings)
+    watch = parser.add_argument_group("notifications")
     watch.add_argument(
-        "--notify-every", type=arguments.positive, default=100_000, metavar="N", help="images between two milestone messages"
+        "--notify-every", type=arguments.positive, default=100_000, metavar="N", help="send a message every N images"
     )
     arguments.add_progress(parser)
 
 
 def _add_what(what: argparse._ArgumentGroup) -> None:
-    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images, then end for good")
-    what.add_argument("--host", action="append", default=[], metavar="NAME", help="only this host; may be repeated")
+    what.add_argument(
+        "--limit", type=arguments.positive, metavar="N", help="stop when N images are stored; the job is not requeued"
+    )
+    what.add_argument(
+        "--limit-tries", type=arguments.positive, metavar="N", help="stop after trying N images, stored or not; likewise"
+    )
+    what.add_argument("--host", action="append", default=[], metavar="NAME", help="only fetch from this host; repeatable")
     what.add_argument(
         "--retry-failed",
         nargs="?",
         const="all",
         choices=("all", "transient"),
-        help="first give failed images new attempts, with --host those of these hosts: all, or only those that failed transiently "
-        "too often",
+        help="retry failed images (with --host, only of these hosts): `all`, or `transient`, those whose transient failures "
+        "exhausted their attempts (default: all)",
     )
     what.add_argument(
         "--refetch",
         type=arguments.span,
         metavar="SPAN",
-        help="ask again, with conditional requests, for stored images that nobody has asked for in so long (90d; at least 1d)",
+        help="revalidate stored images last requested more than SPAN ago (e.g. 90d; minimum 1d)",
     )
     what.add_argument(
         "--respect-robots-tag",
         action="store_true",
-        help="keep no image whose answer says noai or noimageai in X-Robots-Tag: it fails as robots_tag",
+        help="skip images served with X-Robots-Tag noai or noimageai (error type robots_tag)",
     )
     what.add_argument(
-        "--max-edge", type=arguments.positive, metavar="PX", help="keep a JPEG of at most this edge instead of the original"
+        "--max-edge",
+        type=arguments.positive,
+        metavar="PX",
+        help="scale images down to PX pixels on the longest edge and store JPEGs instead of the originals",
     )
 
 
@@ -90,15 +102,15 @@ def _add_how_long(when: argparse._ArgumentGroup) -> None:
         type=arguments.span,
         default="15m",
         metavar="SPAN",
-        help="end when everything left has to wait longer than this",
+        help="stop if every image left has to wait longer than SPAN",
     )
     when.add_argument(
         "--give-up-after",
         type=arguments.span,
         default="1d",
         metavar="SPAN",
-        help="give a host up that could not be reached for so long while others answered; seven times as long if none did, or if "
-        "the host answers everything with the same page",
+        help="give up on a host unreachable for SPAN while other hosts respond; 7 x SPAN if none does, or if the host answers "
+        "every request with the same page",
     )
     arguments.add_requeue(when)
 
@@ -109,70 +121,88 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         type=arguments.positive,
         default=settings.processes,
         metavar="N",
-        help="worker processes; by default one per core that the scheduler granted",
+        help="number of worker processes (default: one per core granted by the scheduler)",
     )
     how.add_argument(
         "--new-root",
         metavar="CODE",
-        help="go on in another image root than that of the last run; the refusal to do so says the code, which is good once",
+        help="use another image root than the previous run; CODE is printed when that is refused and is valid once",
     )
     how.add_argument(
         "--cluster",
         type=Path,
         metavar="DIR",
-        help="start no workers here; those of 'd4c-images work' on any node join through this folder on the shared disk",
+        help="coordinate only; workers started by 'd4c-images work' on any node join through DIR, a folder on a shared disk",
     )
-    how.add_argument("--interface", metavar="NAME", help="with --cluster: the network interface that the other nodes reach")
+    how.add_argument("--interface", metavar="NAME", help="with --cluster: network interface that the other nodes can reach")
     how.add_argument(
-        "--max-connections", type=arguments.positive, default=256, metavar="N", help="of one worker process, over all hosts"
+        "--max-connections",
+        type=arguments.positive,
+        default=256,
+        metavar="N",
+        help="maximum number of connections per worker process",
     )
-    how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
+    how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="TOML file with limits per host")
     how.add_argument(
-        "--max-attempts", type=arguments.positive, default=4, metavar="N", help="per image, for failures that may pass"
+        "--max-attempts",
+        type=arguments.positive,
+        default=4,
+        metavar="N",
+        help="attempts per image before transient failures become final",
     )
     how.add_argument(
-        "--retry-wait", type=arguments.span, default="30s", metavar="SPAN", help="before the second attempt; doubles each time"
+        "--retry-wait",
+        type=arguments.span,
+        default="30s",
+        metavar="SPAN",
+        help="delay before the second attempt; doubles each time",
     )
-    how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="for a connection to stand")
-    how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="for one request in all")
-    how.add_argument("--stall-timeout", type=arguments.span, default="30s", metavar="SPAN", help="with next to no bytes coming in")
+    how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
+    how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="maximum time for one request")
+    how.add_argument(
+        "--stall-timeout",
+        type=arguments.span,
+        default="30s",
+        metavar="SPAN",
+        help="abort a request after SPAN of near-zero throughput",
+    )
     how.add_argument(
         "--store",
         choices=("files", "pack"),
-        help="keep each image as a file, or many of them in tar files of about a gigabyte; by default as the last time, at first "
-        "as files",
+        help="store each image as a file, or pack images into tar files (default: as in the previous run; files for a new ledger)",
     )
     how.add_argument(
-        "--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G, 1,000,000,000 bytes"
+        "--shard-size", type=arguments.size, metavar="SIZE", help="with --store pack: size of one tar file (default: 1G)"
     )
     how.add_argument(
         "--max-size",
         type=arguments.size,
         default="2G",
         metavar="SIZE",
-        help="of one body; 2G is 2,000,000,000 bytes, 2GiB is 2,147,483,648",
+        help="maximum size of one image",
     )
     how.add_argument(
         "--connect-to",
+        type=arguments.connect_to,
         action="append",
         default=[],
-        metavar="HOST:PORT:HOST:PORT",
-        help="as curl's option: connect elsewhere, keep the URL; may be repeated",
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="connect to HOST2:PORT2 instead of HOST1:PORT1, as curl's option does; repeatable",
     )
     how.add_argument(
         "--allow-private-hosts",
         action=argparse.BooleanOptionalAction,
         default=settings.allow_private_hosts,
-        help="ask URLs that lead to loopback, private or other addresses that are not public; else they fail as private_address",
+        help="allow URLs that lead to loopback, private or other non-public addresses (error type private_address)",
     )
     how.add_argument(
         "--insecure-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="do not verify the TLS certificate of this one host (with its port, where that is not 443); may be repeated",
+        help="do not verify the TLS certificate of this host (NAME:PORT if the port is not 443); repeatable",
     )
-    how.add_argument("--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's")
+    how.add_argument("--cacert", type=Path, metavar="FILE", help="CA certificates to trust instead of the system's")
     arguments.add_placeholder_terms(how, "--placeholder-records")
 
 
@@ -180,13 +210,16 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
-    if args.cacert is not None and not args.cacert.is_file():
-        raise UsageError(f"no such file of CA certificates: {args.cacert}")
+    if args.cluster is None or args.cacert is not None:  # other nodes have certificates of their own
+        certificates.n_roots(certificates.bundle(args.cacert))  # without any, each image would lose an attempt
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
-        print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
+        print(
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} of each worker",
+            flush=True,
+        )
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
@@ -203,10 +236,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
-        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
+        root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
+        preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)
@@ -218,13 +252,34 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.sweep_parts(ledger, root)
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
-        ledger.ending = str(ending)
-        left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
+        ledger.ending = stop.signal_name() if ending is Ending.SIGNAL else str(ending)
+        ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
+        left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
         n_idle = idle_rounds(ledger, command, settings.job)
+    code = _exit_code(plan, ending, left, rounds, n_idle)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
+    _say_next(code, left)
+    return code
+
+
+def _exit_code(plan: Plan, ending: Ending, left: int, rounds: Rounds, n_idle: int) -> int:
+    if not left or (plan.only_hosts and ending is Ending.DONE) or ending is Ending.LIMIT:  # all that it was asked to do
         return 0
-    return EXIT_WORK_LEFT if args.limit else rounds.exit_code(n_idle)  # a limit is for one run
+    is_limited = plan.max_stored is not None or plan.max_tries is not None
+    return EXIT_WORK_LEFT if is_limited else rounds.exit_code(n_idle)  # a limit is for one run
+
+
+def _say_next(code: int, left: int) -> None:
+    """What there is to do after this run."""
+    words = sys.argv[1:]
+    command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
+    if code == EXIT_WORK_LEFT:
+        print(f"exit code {code}: work is left; run the same command again to resume{command}", flush=True)
+    elif left:
+        print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
+    else:
+        print(f"exit code {code}: nothing left to do; 'd4c-images status' shows the result", flush=True)
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
@@ -233,7 +288,8 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_attempts=args.max_attempts,
         retry_base_s=args.retry_wait,
         max_connections=args.max_connections,
-        max_images=args.limit,
+        max_stored=args.limit,
+        max_tries=args.limit_tries,
         only_hosts=frozenset(host.lower() for host in args.host),
         refetch=args.refetch is not None,
         deadline=deadline,
@@ -251,9 +307,7 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
 def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: PackSettings | None, plan: Plan) -> WorkerSetup:
     from d4c_images.runners.worker_setup import WorkerSetup
 
-    return WorkerSetup(
-        root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections
-    )
+    return WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections)
 
 
 @contextmanager
@@ -285,7 +339,7 @@ def _send_home(cluster: Path | None) -> None:
 
 
 def _work(
-    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
+    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: session.Stop
 ) -> Ending:
     """The run itself, with those who watch it."""
     from d4c_images.ledger.queue.requeue import requeue_failed
@@ -294,7 +348,7 @@ def _work(
     from d4c_images.steward.steward import Steward
 
     watchers = Watchers()
-    watchers.add(_progress(args))
+    watchers.add(_progress(args, settings))
     notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
     announcer = _announcer(args, settings, notifier.send)
     watchers.add(announcer)
@@ -307,10 +361,10 @@ def _work(
                 permanent=args.retry_failed == "all",
                 only_hosts=plan.only_hosts,
             )
-            print(f"{n:,} failed images get new attempts", flush=True)
+            print(f"new attempts for {counted(n, 'failed image')}", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
-        return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
+        return Steward(ledger, runner, plan, watchers, clocks.now, stop, hurry=stop.hurry).run()
     except BaseException as error:
         announcer.died(str(error) or type(error).__name__)
         raise
@@ -325,19 +379,24 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
     whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
-    print(f"{due.n:,} stored images are asked for again{whole}", flush=True)
+    print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
 
 
-def _progress(args: argparse.Namespace) -> Watcher:
+def _progress(args: argparse.Namespace, settings: Settings) -> Watcher:
+    job = f", job {settings.job_id}" if settings.job_id else ""
+    head = (
+        f"d4c-images {__version__} download on {socket.gethostname()}, pid {os.getpid()}{job}: ledger {args.ledger.absolute()}, "
+        f"images in {args.root.absolute()}"
+    )
     if not session.wants_progress(args, sys.stdout):
         from d4c_images.report.progress import LogProgress
 
-        return LogProgress()
+        return LogProgress(head=head)
     from rich.console import Console
 
     from d4c_images.report.live import LiveProgress
 
-    return LiveProgress(Console())
+    return LiveProgress(Console(), head)
 
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
@@ -364,4 +423,4 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
         if not from_counters.knows_host(ledger.connection, name):
-            raise UsageError(f"the ledger knows no host '{name}'")
+            raise usage.unknown_host(name, from_counters.some_hosts(ledger.connection.execute))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from d4c_images.durations import show_span
+from d4c_images.durations import counted, show_span
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.progress import given_up, network, summary
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
@@ -34,8 +35,8 @@ class Announcer(Watcher):
         self._milestone = images.success // self._every
         self._moved_at = self._now = snapshot.now
         self._send(
-            f":arrow_forward: {self._title}: started, {images.left:,} of {images.total:,} images left "
-            f"at {snapshot.n_hosts:,} hosts"
+            f":arrow_forward: {self._title}: started, {images.left:,} of {counted(images.total, 'image')}{snapshot.scope} left "
+            f"at {counted(snapshot.n_hosts, 'host')}"
         )
 
     def ticked(self, snapshot: Snapshot) -> None:
@@ -45,26 +46,30 @@ class Announcer(Watcher):
             self._milestone = reached
             images = snapshot.images
             self._send(
-                f":checkered_flag: {self._title}: {images.success:,} images stored, {images.failed:,} failed, {images.left:,} left"
+                f":checkered_flag: {self._title}: {counted(images.success, 'image')} stored, {images.failed:,} failed, "
+                f"{images.left:,} left"
             )
         self._watch_for_stall(snapshot)
 
     def host_blocked(self, host: str, until: float, why: str) -> None:
         if until - self._now >= LONG_BLOCK_S and host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone for {show_span(until - self._now)}: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked for {show_span(until - self._now)}: {why}")
 
     def host_shut(self, host: str, why: str) -> None:
         """It answers everything with one page: that is for a person, however short the first wait is."""
         if host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked: {why}")
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self._send(f":no_entry: {self._title}: {given_up(host, n_images, why)}")
 
     def network_down(self, is_down: bool) -> None:
         self._send(f":hourglass: {self._title}: {network(is_down)}")
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self._send(f":no_entry: {self._title}: {reached_nobody(n_hosts, why)}")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         mark = ":white_check_mark:" if ending is Ending.DONE else ":pause_button:"
@@ -82,5 +87,5 @@ class Announcer(Watcher):
             self._stalled = True
             self._send(
                 f":hourglass: {self._title}: no image for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
-                f"{snapshot.n_blocked:,} hosts blocked"
+                f"{counted(snapshot.n_blocked, 'host')} blocked"
             )

@@ -1,22 +1,79 @@
-"""What may be shown on a terminal or in a log, whoever wrote it and whatever the locale. Prints nothing itself."""
+"""Makes text safe for a terminal or a log, whatever its origin and the locale. Prints nothing itself."""
 
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
+from typing import TextIO
 
 
 def show_what_can_be_shown() -> None:
-    """A character that the terminal's encoding lacks, or that is no character at all, ends no process."""
+    """Keep characters that the terminal's encoding lacks, or invalid ones, from raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def clean(text: str) -> str:
-    """Text of strangers on one line, with nothing in it that a terminal would obey or could not draw.
+class _Outliving(io.TextIOWrapper):
+    """A stream whose reader may go: then the process is sent a hang-up, once, and what is written from then on is dropped."""
 
-    Stricter than `judge.in_one_line`, which makes what is stored: here joiners of letters, private characters and those that this
-    Python's Unicode does not know are blanks, too, since nobody knows how a terminal draws them.
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._hang_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        _discard(self)
+        signal.raise_signal(signal.SIGHUP)
+
+
+def outlive_readers() -> None:
+    """For commands that end in good order on signals: if what reads their output goes (`download | head`), they do so, too."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):  # what a test puts there stays
+            stream.flush()
+            outliving = _Outliving(stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            setattr(sys, name, outliving)
+
+
+def flush() -> None:
+    """Raises `BrokenPipeError` here and now, not when Python ends."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def discard_output() -> None:
+    """Nobody reads it any more."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a test's
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+
+
+def clean(text: str) -> str:
+    """Untrusted text on one line, without anything that a terminal would act on or could not draw.
+
+    Stricter than `judge.in_one_line`, which prepares text for storage: here joiners, private characters and those unknown to this
+    Python's Unicode become blanks, too, since terminals draw them unpredictably.
     """
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

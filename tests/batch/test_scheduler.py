@@ -123,7 +123,7 @@ def test_an_answer_that_nobody_can_read_ends_no_run(job: Job, ask: scheduler.Ask
     rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
     assert rounds.limits(START + 99, 60, START) == (START + 99, 60)
     assert len(said) == 1
-    assert "the end of this job is not known" in said[0]
+    assert "cannot determine when this job ends" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_the_schedulers_own_words_are_passed_on(code: str, wanted: str) -> None:
 
 
 def test_a_scheduler_that_is_not_there_or_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(D4CError, match="cannot be run: No such file"):
+    with pytest.raises(D4CError, match="could not be run: No such file"):
         scheduler.ask(["qstat-of-another-world"])
     monkeypatch.setattr(scheduler, "ANSWER_TIMEOUT_S", 0.01)
     with pytest.raises(D4CError, match="gave no answer"):
@@ -186,8 +186,8 @@ def test_a_job_that_somebody_deletes_does_not_come_again(job: Job, came: list[si
     said: list[str] = []
     rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=stop.is_dismissal, ask=lambda command: "")
     assert (rounds.exit_code(0) in (0, 99)) == comes_again
-    assert ("this job is queued again" in said[0]) == comes_again
-    assert ("does not queue itself again" in said[0]) == (not comes_again)
+    assert ("job requeued" in said[0]) == comes_again
+    assert ("not requeued" in said[0]) == (not comes_again)
 
 
 def refuses(command: Sequence[str]) -> str:
@@ -208,7 +208,7 @@ def test_handing_a_job_back() -> None:
     assert Rounds(SGE, requeue=False, say=print, is_dismissed=NOBODY, ask=ask).exit_code(0) == 75
     said: list[str] = []
     assert Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=refuses).exit_code(0) == 75
-    assert said == ["this job cannot be queued again (requeue is disabled for this job): submit it once more"]
+    assert said == ["cannot requeue this job (requeue is disabled for this job): submit it again"]
 
 
 def test_rounds_that_do_nothing_are_counted_over_the_jobs_of_one_number(tmp_path: Path) -> None:
@@ -227,5 +227,14 @@ def test_rounds_that_do_nothing_are_counted_over_the_jobs_of_one_number(tmp_path
         assert one_round(SGE, 1) == 0
     said: list[str] = []
     assert Rounds(SGE, requeue=True, say=said.append, is_dismissed=NOBODY).exit_code(MAX_IDLE_ROUNDS) == 75
-    assert "3 rounds in a row got nothing done" in said[0]
+    assert "no progress in 3 rounds in a row" in said[0]
 
+
+
+@pytest.mark.parametrize(("said", "may"), [("Requeue=1 Restarts=0", True), ("Requeue=0 Restarts=0", False), ("Restarts=0", None)])
+def test_whether_slurm_would_queue_a_job_again(said: str, may: bool | None) -> None:
+    assert scheduler.may_be_requeued(SLURM, lambda command: f"JobId=17 {said} BatchFlag=1") is may
+
+
+def test_whether_grid_engine_would_is_not_said() -> None:
+    assert scheduler.may_be_requeued(SGE, sge()) is None

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.schedulers import CLUSTERS, PROJECT, Cluster, await_end, await_true, running
 from tests.publishers.client import Publishers
+from tests.support.environment import bare_environment
 from tests.support.program import Collection, multimedia, reach
 
 pytestmark = pytest.mark.system
@@ -98,6 +99,31 @@ def test_from_init_to_the_report(site: Site) -> None:
     assert f"{N:,}" in site.run("status")
 
 
+def test_an_environment_elsewhere_prints_a_script_that_needs_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `pip install` into a venv: no clone, no jobs/site.sh, nothing on the PATH, no variable of the submitting shell."""
+    folder = site.collection.folder
+    (folder / "jobs/site.sh").unlink()
+    (folder / "bin/d4c-images").unlink()
+    monkeypatch.setenv("SBATCH_EXPORT", "NONE")  # Grid Engine passes nothing on unless asked to
+    python = bare_environment(folder / "my env")
+    scheduler = {"qsub": "sge", "sbatch": "slurm"}[site.cluster.kind]
+    words: dict[str, list[object]] = {
+        "init": ["multimedia.txt"],
+        "download": [*reach(site.publishers), "--processes", "2"],
+        "check": [],
+    }
+    for command in words:
+        printed = subprocess.run(
+            [python, "-m", "d4c_images", "job", scheduler, command], cwd=folder, capture_output=True, text=True, check=True
+        )
+        script = folder / f"{command}.sh"
+        script.write_text(printed.stdout)
+        job = site.cluster.submit(script, folder, [str(word) for word in words[command]])
+        await_end(site.cluster, job)
+        assert site.cluster.exit_codes(job)[-1] == 0, site.log(job)
+    assert site.collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", N)]
+
+
 def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
     """Nobody says --for: the program finds the end of its job, stops before it, and has the job queued again."""
     site.run("init", "multimedia.txt")
@@ -106,7 +132,7 @@ def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
     job = site.submit("download", limit_s=limit_s)
     await_end(site.cluster, job)
     log = site.log(job)
-    n_again = log.count("work is left: this job is queued again")  # more than once on a machine that is slow
+    n_again = log.count("work is left: job requeued")  # more than once on a machine that is slow
     assert n_again >= 1, log
     assert "the time is up" in log
     assert log.count("nothing left to do") == 1
@@ -126,8 +152,8 @@ def test_deleted_in_the_middle_and_submitted_again(site: Site) -> None:
     site.cluster.cancel(job)
     await_end(site.cluster, job)
     log = site.log(job)
-    assert "a signal came" in log
-    assert "a signal has ended this job: it does not queue itself again" in log
+    assert " end: SIG" in log
+    assert "this job was ended by a signal: not requeued" in log
     assert "is queued again" not in log
     assert log.count(" start: ") == 1
     assert site.collection.rows("SELECT count(*) FROM images WHERE status = 'leased'") == [(0,)]
@@ -155,7 +181,7 @@ def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
     job = site.submit("download", "--max-idle", "1s")
     await_end(site.cluster, job)
     log = site.log(job)
-    assert "rounds in a row got nothing done: this job is not queued again" in log
+    assert "rounds in a row: job not requeued" in log
     assert site.cluster.exit_codes(job)[-1] == 75
 
 
@@ -165,21 +191,21 @@ def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None
     slowly(site, 20)
     work = site.submit("work", array="1-2")
     coordinator = site.submit("coordinator")
-    site.await_line(coordinator, "workers: 4, on nodes: 1")
+    site.await_line(coordinator, "workers: 4 on 1 nodes")
     await_true("some images", lambda: site.collection.rows("SELECT 1 FROM images WHERE status = 'success'"))
     site.cluster.cancel(work)
     await_end(site.cluster, work)
     assert site.log(work).count("2 workers end: this job ends") == 2
-    assert site.log(work).count("it does not queue itself again") == 2
+    assert site.log(work).count("not requeued") == 2
     third = site.submit("work", array="1-1")
     await_end(site.cluster, coordinator)
     await_end(site.cluster, third)
     log = site.log(coordinator)
     assert log.count("nothing left to do") == 1, log
-    assert "out of touch" not in log
+    assert "lost contact with" not in log
     assert site.cluster.exit_codes(coordinator)[-1] == 0
     assert site.cluster.exit_codes(third)[-1] == 0
-    assert "nothing is left to do" in site.log(third)
+    assert "nothing left to do" in site.log(third)
     site.is_complete()
     assert site.publishers.counters()["requests"] == N, "no worker went without giving back what it had not begun"
 
@@ -193,9 +219,9 @@ def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: 
     await_end(site.cluster, coordinator)
     await_end(site.cluster, work)
     log = site.log(coordinator)
-    assert "work is left: this job is queued again" in log
+    assert "work is left: job requeued" in log
     assert log.count("nothing left to do") == 1
-    assert site.log(work).count("nothing is left to do") == 2
+    assert site.log(work).count("nothing left to do") == 2
     site.is_complete()
 
 

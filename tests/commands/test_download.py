@@ -1,4 +1,4 @@
-"""The `download` command as its users meet it: signals, deadlines, limits, other runs, hosts that want to be left alone."""
+"""The `download` command as its users meet it: signals, deadlines, limits, other runs, hosts that ask for a wait."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: 
 
 @pytest.mark.slow
 def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Make, publishers: Publishers) -> None:
-    """In the end most answers are trouble, by images that fail each time: the host works, and is not left alone for them."""
+    """In the end most answers are trouble, by images that fail each time: the host works, and is not blocked for them."""
     publishers.behave("*.example.org=close_mid_body 25%")
     collection = make(100, "a.example.org")
     output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-attempts", 3)
@@ -79,7 +79,7 @@ def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Ma
     assert isinstance(n_failed, int)
     assert (n_stored + n_failed, n_attempts) == (100, 100 + 2 * n_failed), "each has had its three attempts"
     assert n_failed > 20, "enough to be, with all their attempts, as much trouble as there are pictures"
-    assert "left alone" not in output
+    assert "is blocked" not in output
 
 
 @pytest.mark.slow
@@ -98,7 +98,8 @@ def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int
         os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
-    assert "a signal came" in output
+    assert f" end: {signal.Signals(number).name}; " in output
+    assert "press Ctrl-C again" not in output, "nobody is there who could"
     collection.check_invariants()
     found = counts(collection)
     assert set(found) == {"success", "pending"}
@@ -119,7 +120,7 @@ def test_a_run_whose_time_is_up_keeps_what_was_in_flight(make: Make, publishers:
 
 @pytest.mark.slow
 def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
-    """A request that hangs is given up and costs its image nothing."""
+    """A request that hangs is dropped and costs its image nothing."""
     publishers.behave("*.example.org=hang_mid_body")
     collection = make(3, "a.example.org")
     process = collection.start("download", *reach(publishers), "--grace", "1s", "--timeout", "1h", "--stall-timeout", "1h")
@@ -127,17 +128,53 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
+    assert "SIGTERM: finishing 1 request in flight, for up to 1 s\n" in output
+    assert "1 s are over: dropping 1 request in flight; the images stay pending, and no attempt is counted" in output
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("pending", 0, 3)]
     assert collection.files() == set()
     assert not list(collection.root.rglob(".*.part"))
 
 
-def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -> None:
+@pytest.mark.parametrize("limit", ["--limit", "--limit-tries"])
+def test_a_run_ends_at_its_limit_and_has_done_what_it_was_asked_for(make: Make, publishers: Publishers, limit: str) -> None:
     collection = make(50, "a.example.org")
-    output = collection.run("download", *reach(publishers), "--limit", 7, "--processes", 1, code=75)
-    assert "the limit of images is reached" in output
+    output = collection.run("download", *reach(publishers), limit, 7, "--processes", 1, code=0)
+    assert "the limit is reached; 7 images stored" in output
     assert counts(collection) == {"success": 7, "pending": 43}
     assert publishers.counters()["requests"] == 7
+
+
+def test_a_limit_counts_stored_images_and_a_limit_of_tries_all(make: Make, publishers: Publishers) -> None:
+    """Of the hosts that are asked, one has nothing."""
+    publishers.behave("gone.example.org=http_404")
+    collection = make(12, "a.example.org", "gone.example.org")
+    output = collection.run("download", *reach(publishers), "--limit", 9, "--processes", 1)
+    assert "the limit is reached; 9 images stored" in output
+    assert counts(collection)["success"] == 9
+    before = publishers.counters()["requests"]
+    collection.run("download", *reach(publishers), "--limit-tries", 1, "--processes", 1)
+    assert publishers.counters()["requests"] == before + 1
+
+
+@pytest.mark.slow
+def test_a_limit_that_is_not_reached_leaves_work(make: Make, publishers: Publishers) -> None:
+    publishers.behave("*.example.org=http_503_seconds:3600")
+    collection = make(20, "a.example.org")
+    for limit in ("--limit", "--limit-tries"):
+        output = collection.run("download", *reach(publishers), limit, 7, "--max-idle", "1s", "--processes", 1, code=75)
+        assert "has to wait" in output
+
+
+def test_a_run_for_one_host_ends_in_its_own_scope(make: Make, publishers: Publishers) -> None:
+    collection = make(5, "a.example.org", "b.example.org")
+    arguments = ("download", *reach(publishers), "--host", "b.example.org", "--processes", 1)
+    output = collection.run(*arguments, "--limit", 3, code=0)
+    assert "start: 5 of 5 images of b.example.org left at 1 host," in output
+    assert "3 of 5 images of b.example.org stored, 2 left" in output
+    output = collection.run(*arguments, code=0)
+    assert "nothing left to do; 2 images stored" in output
+    assert "5 of 5 images of b.example.org stored, 0 left" in output
+    assert counts(collection) == {"success": 5, "pending": 5}
 
 
 @pytest.mark.slow
@@ -264,7 +301,7 @@ def test_a_dead_host_holds_nobody_up(make: Make, publishers: Publishers) -> None
     publishers.behave("dead.example.org=close_before_answer")
     collection = make(60, "dead.example.org", "well.example.org")
     output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-idle", "1s", code=75)
-    assert "dead.example.org is left alone until" in output
+    assert "dead.example.org is blocked until" in output
     assert "all that is left has to wait" in output
     assert collection.rows("SELECT status, count(*) FROM images WHERE host LIKE 'well%' GROUP BY 1") == [("success", 60)]
     assert collection.rows("SELECT blocked_until > 0, blocked_why <> '' FROM hosts WHERE host LIKE 'dead%'") == [(1, 1)]
@@ -336,12 +373,12 @@ def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
 def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     for arguments, line in (
-        (["--until", "yesterday"], "no moment"),
-        (["--for", "soon"], "no span of time"),
+        (["--until", "yesterday"], "invalid time 'yesterday'"),
+        (["--for", "soon"], "invalid duration"),
         (["--processes", "0"], "less than 1"),
         (["--cacert", "nowhere.pem"], "no such file of CA certificates"),
         (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
-        (["--max-edge", "big"], "no number"),
+        (["--max-edge", "big"], "not a whole number"),
     ):
         output = collection.call("download", *arguments, code=2)
         assert line in output

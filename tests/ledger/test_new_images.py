@@ -1,4 +1,4 @@
-"""New images go in as their columns say, however many pieces they take."""
+"""New images are stored as their columns say, in however many pieces."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Numbers as a table in memory: SQLite reads what was given, in its order; nothing of what was there before; and within a
-transaction of the ledger, which ends as if the table were not there."""
+"""Staged numbers: SQLite reads exactly the rows that were staged, in order, also within a transaction of the ledger."""
 
 from __future__ import annotations
 
@@ -39,19 +38,19 @@ def test_rows_are_those_of_the_columns(db: sqlite3.Connection, n: int) -> None:
 
 
 @pytest.mark.parametrize("number", [-(2**63), -1, 0, 1, 2**63 - 1])
-def test_any_integer_stays_what_it_is(db: sqlite3.Connection, number: int) -> None:
+def test_any_integer_is_stored_unchanged(db: sqlite3.Connection, number: int) -> None:
     Staged(db, SHAPE).insert(INSERT, (np.array([number]), np.array([7]), np.array([float(2**53)])))
     assert rows(db) == [(number, 7, 2**53)]
 
 
-def test_fewer_rows_than_before_are_all_that_is_read(db: sqlite3.Connection) -> None:
+def test_rows_of_an_earlier_longer_batch_are_not_read(db: sqlite3.Connection) -> None:
     staged = Staged(db, SHAPE)
     for n in (5, 2):
         staged.insert(INSERT, (np.arange(n), np.arange(n) + 10 * n, np.ones(n)))
     assert [b for _, b, _ in rows(db)] == [50, 51, 52, 53, 54, 20, 21]
 
 
-def test_rows_that_are_there_are_not_counted(db: sqlite3.Connection) -> None:
+def test_rows_that_are_ignored_are_not_counted(db: sqlite3.Connection) -> None:
     staged = Staged(db, SHAPE)
     assert staged.insert(INSERT, (np.arange(3), np.array([1, 1, 2]), np.ones(3))) == 2
 
@@ -64,7 +63,7 @@ def test_two_shapes_take_turns_on_one_connection(db: sqlite3.Connection) -> None
     assert rows(db) == [(0, 0, 1), (7, None, None), (1, 1, 1), (8, None, None)]
 
 
-def test_a_transaction_with_it_is_committed_or_rolled_back_as_any(db: sqlite3.Connection) -> None:
+def test_a_transaction_that_stages_rows_commits_and_rolls_back(db: sqlite3.Connection) -> None:
     staged = Staged(db, SHAPE)
     for n, end in ((1, "COMMIT"), (2, "ROLLBACK"), (3, "COMMIT")):
         db.execute("BEGIN IMMEDIATE")

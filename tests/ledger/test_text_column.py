@@ -1,4 +1,4 @@
-"""A column of texts in one piece says what a list of them would, and SQLite takes the same out of it."""
+"""A column of texts in one piece behaves like a list of them, and SQLite cuts the same texts out of it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def taken_out(column: TextColumn, positions: list[int]) -> list[str]:
     stretch = column.stretch(np.array(positions))
     with closing(sqlite3.connect(":memory:")) as db:
         places = zip(stretch.starts.tolist(), stretch.lengths.tolist(), strict=True)
-        cut = "SELECT coalesce(CAST(substr(?, ?, ?) AS TEXT), '')"  # nothing of nothing is NULL
+        cut = "SELECT coalesce(CAST(substr(?, ?, ?) AS TEXT), '')"  # of an empty blob it is NULL
         return [db.execute(cut, (stretch.blob, *place)).fetchone()[0] for place in places]
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=3), st.lists(st.tuples(st.integers(0), st.text()), max_size=5), st.data())
-def test_it_is_as_a_list(parts: list[list[str]], changes: list[tuple[int, str]], data: st.DataObject) -> None:
+def test_a_column_behaves_like_a_list(parts: list[list[str]], changes: list[tuple[int, str]], data: st.DataObject) -> None:
     column, expected = TextColumn([joined(part) for part in parts]), [text for part in parts for text in part]
     spread_at = data.draw(st.sampled_from([None, *range(len(changes) + 1)]))
     for n, (at, text) in enumerate([*changes, (0, expected[0])]):
@@ -47,7 +47,7 @@ def test_it_is_as_a_list(parts: list[list[str]], changes: list[tuple[int, str]],
 
 
 @pytest.mark.parametrize("again", ["new", "", "𝕏"])
-def test_what_has_settled_can_be_changed_again(again: str) -> None:
+def test_settled_texts_can_be_changed_again(again: str) -> None:
     column = TextColumn([joined(["a", "bb", "ccc"])])
     for text in ("longer than before", again):
         column[1] = text

@@ -31,7 +31,7 @@ ASKS = {"execute", "executemany", "executescript", "rows", "table", "stream", "f
 NO_SQL = {"report/render.py", "report/frames.py"}  # `table` and `rows` of rich; what people ask in notebooks
 SCRIPTS = {"ledger.file.schema", "ledger.file.views", "ledger.file.version_changes"}  # many definitions in one string
 
-STAGED = (new_images.SHAPE, keys.NEW_KEYS, records.NEW_RECORDS)  # tables in memory that new rows are read from
+STAGED = (new_images.SHAPE, keys.NEW_KEYS, records.NEW_RECORDS)  # tables in memory
 
 # By function: what it puts together from its arguments. Only what SQLite can prepare as it stands.
 ASSEMBLED: dict[str, tuple[str, ...]] = {

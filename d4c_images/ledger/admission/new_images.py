@@ -1,4 +1,4 @@
-"""Writes new images down, one after another, without an object for each row. Numbers none: SQLite gives them the next ids."""
+"""Inserts new images column by column, without Python objects per row. Assigns no ids: SQLite numbers the images in order."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from d4c_images.ledger.admission.duplicates import Flags
 from d4c_images.ledger.admission.staged import Staged, TableShape
 from d4c_images.ledger.admission.text_column import TextColumn
 
-PIECE_BYTES = 1 << 20  # of texts that are handed to SQLite at once
+PIECE_BYTES = 1 << 20  # of texts passed to SQLite at once
 
 SHAPE = TableShape(
     "new_images",
     ("gbif_id", "image_no", "host_id", "rule_id", "key_length", "urls_length", "page_length"),
     ("license_id", "creator_id", "rights_holder_id", "row_no", "key_start", "urls_start", "page_start"),
 )
-# Of a blob, substr() takes bytes; from nowhere, it takes NULL.
+# On a blob, substr() counts bytes. Where the start is NULL, so is the result.
 INSERT_IMAGES = """
 INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id, rights_holder_id,
     references_url, row_no, archive_id)
@@ -32,7 +32,7 @@ FROM staged.new_images WHERE place < ? ORDER BY place
 
 
 class NewImages:
-    """Writes images of one archive."""
+    """Inserts the images of one archive."""
 
     def __init__(self, db: sqlite3.Connection, archive_id: int) -> None:
         self._db = db
@@ -40,10 +40,10 @@ class NewImages:
         self._archive_id = archive_id
 
     def write(self, columns: Sequence[staged.NumberColumn], texts: Sequence[TextColumn], is_new: Flags, is_linked: Flags) -> None:
-        """Write those rows that are new. Of those that are linked, the link to their record is written elsewhere.
+        """Insert the rows with `is_new`. The links of those with `is_linked` are stored elsewhere.
 
-        `columns` are record, number, host, rule; then of the link: licence, creator, rights holder, row. `texts` are the key, ""
-        where it is the same as the candidates; the candidates; and of the link the page to refer to, "" for none.
+        `columns`: GBIF id, image number, host, rule; then those of the link: licence, creator, rights holder, row number.
+        `texts`: the key ("" if the same as the candidates), the candidates, and the link's page to refer to ("" if none).
         """
         for column in texts:
             column.settle()

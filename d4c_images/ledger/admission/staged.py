@@ -1,8 +1,8 @@
-"""Columns of numbers as a table that SQLite reads by itself: nothing is bound, and no object is made of a cell. Knows no ledger.
+"""Passes columns of numbers to SQLite as a table in memory, without binding values or creating Python objects. Knows no ledger.
 
-The table stands in a small database in memory. SQLite has made it once, with rows of numbers that take eight bytes each; for new
-rows these bytes are overwritten where they stand, and a connection is given the whole as its attached database `staged`. Texts go
-beside it: as one long blob, of which the numbers say where each begins.
+SQLite creates a small database once, with a table whose cells are numbers of eight bytes each. For each batch of rows the bytes of
+the cells are overwritten in place, and the connection gets a copy as its attached database `staged` (`deserialize`). Texts do not
+fit in: they are bound as one blob, and the table has the position of each.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-STAGED_ROWS = 1 << 13
-FIRST_PLACE = 1 << 14  # from here on a row's number takes three bytes, so that all rows of a page are equally far from each other
-WIDEST_PAGE = 1 << 16
-CELL_MARK = int.from_bytes(b"Mark") << 32  # with the number of the cell behind it: what a cell holds until it is overwritten
+STAGED_ROWS = 1 << 13  # of a batch: half as many cost 2 % of the writer, twice as many gain nothing
+FIRST_PLACE = 1 << 14  # from here on a rowid takes three bytes, so that all rows have one length
+WIDEST_PAGE = 1 << 16  # SQLite allows
+CELL_MARK = int.from_bytes(b"Mark") << 32  # plus the number of the cell: its first value, by which its bytes are found
 
 ATTACHED = "PRAGMA database_list"
 ATTACH = "ATTACH ':memory:' AS staged"
@@ -31,11 +31,11 @@ NumberColumn = npt.NDArray[np.int64] | npt.NDArray[np.uint32] | npt.NDArray[np.f
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """A table of numbers, each row of which has its `place`, rising from `FIRST_PLACE`."""
+    """The columns of a staged table. `place` numbers its rows, from `FIRST_PLACE`."""
 
     table: str
     integers: tuple[str, ...]
-    floats: tuple[str, ...] = ()  # a NaN is read as NULL
+    floats: tuple[str, ...] = ()  # SQLite reads NaN as NULL
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ class TableShape:
 
 
 class _Page(NamedTuple):
-    """Rows that stand in one page, seen as one kind of number and as the other; their numbers are where the page has them."""
+    """The cells of one page of the database, as views of either type (big-endian) on its bytes."""
 
     start: int
     integers: npt.NDArray[np.int64]
@@ -58,7 +58,7 @@ class _Page(NamedTuple):
 
 
 class Staged:
-    """Gives rows of one shape to a connection. The next rows, of whatever shape, take their place."""
+    """Stages rows of one shape on a connection. There is one staged table at a time: each `load` replaces it."""
 
     def __init__(self, db: sqlite3.Connection, shape: TableShape) -> None:
         if "staged" not in {name for _, name, _ in db.execute(ATTACHED)}:
@@ -69,7 +69,7 @@ class Staged:
         self._pages = _pages(self._database, self._n_integers + len(shape.floats))
 
     def load(self, columns: Sequence[NumberColumn]) -> int:
-        """Take up to `STAGED_ROWS` rows, as columns in the order of the shape; returns the place that they end before."""
+        """Stage up to `STAGED_ROWS` rows, given as columns in the order of the shape; returns the place after the last row."""
         n = len(columns[0])
         for page in self._pages:
             if page.start >= n:
@@ -82,7 +82,7 @@ class Staged:
         return FIRST_PLACE + n
 
     def insert(self, statement: str, columns: Sequence[NumberColumn]) -> int:
-        """Run a statement for all rows below a place, so many at a time; returns how many it has inserted."""
+        """Run a statement that inserts the rows below a given place, batch by batch; returns the number of rows inserted."""
         n = 0
         for start in range(0, len(columns[0]), STAGED_ROWS):
             below = self.load([column[start : start + STAGED_ROWS] for column in columns])
@@ -91,7 +91,7 @@ class Staged:
 
 
 def _made(shape: TableShape) -> npt.NDArray[np.uint8]:
-    """A database with a mark in each cell of the table."""
+    """The database, with a mark in each cell of the table."""
     n_integers, width = len(shape.integers), len(shape.columns)
     marks = CELL_MARK + np.arange(STAGED_ROWS * width).reshape(STAGED_ROWS, width)
     columns = [*marks.T[:n_integers].tolist(), *marks.view(np.float64).T[n_integers:].tolist()]
@@ -105,14 +105,14 @@ def _made(shape: TableShape) -> npt.NDArray[np.uint8]:
 
 
 def _pages(database: npt.NDArray[np.uint8], width: int) -> list[_Page]:
-    """Where the rows stand, found by their marks."""
+    """Find the cells by their marks. On each page the rows are equally far apart."""
     found = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(database, 4).view("S4")[:, 0] == b"Mark")
     numbers = database[found[:, None] + np.arange(8)].view(">i8")[:, 0] - CELL_MARK
     cells = np.empty(STAGED_ROWS * width, np.int64)
     cells[numbers] = found
     rows = cells.reshape(STAGED_ROWS, width)
     if len(found) != len(cells) or (np.diff(rows) != 8).any():
-        raise AssertionError("SQLite has written the numbers otherwise")
+        raise AssertionError("SQLite does not store the marks as expected")
     steps = np.diff(rows[:, 0])
     starts = [0, *(np.flatnonzero(steps != steps[0]) + 1).tolist(), STAGED_ROWS]
     pages = []

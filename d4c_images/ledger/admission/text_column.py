@@ -1,4 +1,4 @@
-"""Texts of many rows in one piece, in UTF-8: no object is made of a text that nobody asks for. Knows no table."""
+"""A column of texts as one piece of UTF-8: only texts that are read become Python objects. Knows no table."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from d4c_images.ledger.admission.chunk import JoinedTexts, Numbers
 
 
 class Stretch(NamedTuple):
-    """Some texts of a column, as places in one blob."""
+    """Some texts of a column, as positions in a blob."""
 
     blob: memoryview
-    starts: Numbers  # from 1, as SQLite counts
+    starts: Numbers  # 1-based, as in substr()
     lengths: Numbers
 
 
 class TextColumn:
-    """A column of texts. Those that are read or replaced one by one are few, or are made objects all at once by `spread`."""
+    """A column of texts, of which few are read or replaced individually; otherwise call `spread` first."""
 
     def __init__(self, parts: Sequence[JoinedTexts]) -> None:
         self._joined = b"\t".join([part.joined for part in parts])
@@ -30,7 +30,7 @@ class TextColumn:
 
     def _measure(self) -> None:
         self.starts: Numbers = np.cumsum(self._lengths + 1) - self._lengths - 1
-        """Where each text stands, as long as none is changed."""
+        """Offset of each text, not counting changes since `settle`."""
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -49,14 +49,14 @@ class TextColumn:
             self._texts[at] = text
 
     def spread(self) -> None:
-        """Make an object of each text: quicker if more than a few of them are asked for."""
+        """Decode all texts at once: faster if more than a few are read."""
         if self._texts is None:
             self._texts = self._joined.decode().split("\t")
             for at, text in self._changed.items():
                 self._texts[at] = text
 
     def settle(self) -> None:
-        """Put the changed texts where they belong."""
+        """Merge the changed texts into the piece."""
         pieces: list[bytes | memoryview] = []
         joined, done = memoryview(self._joined), 0
         for at, text in sorted(self._changed.items()):
@@ -70,7 +70,7 @@ class TextColumn:
             self._measure()
 
     def stretch(self, positions: Numbers) -> Stretch:
-        """The texts in these positions, which rise. None may be changed since `settle`."""
+        """The texts at these positions, which must be ascending. Call `settle` first."""
         first, last = int(positions[0]), int(positions[-1])
         start, end = int(self.starts[first]), int(self.starts[last] + self._lengths[last])
         return Stretch(memoryview(self._joined)[start:end], self.starts[positions] - (start - 1), self._lengths[positions])

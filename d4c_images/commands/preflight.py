@@ -258,7 +258,7 @@ def _locks(ledger: Path, disk: Disk | None) -> Check:
     except D4CError as error:
         return Check("locks", Grade.FAILED, str(error))
     log = " and the write-ahead log" if disk is Disk.LOCAL else ""
-    return Check("locks", Grade.OK, f"locks{log} work on the ledger's disk ({filesystem.file_system(folder)}, {disk})")
+    return Check("locks", Grade.OK, f"locks{log} work ({filesystem.file_system(folder)}, {disk} disk)")
 
 
 # -- this machine

@@ -252,7 +252,7 @@ def test_a_node_without_a_network_on_80_columns(collection: Collection) -> None:
     assert " ".join(" ".join(lines).split()).endswith(
         "failed DNS none of 5 host names resolved (Could not resolve host: h0.invalid) "
         "failed way out none of 5 hosts could be reached: this node seems to have no way out "
-        "ask your site which nodes have internet access, or set https_proxy and http_proxy "
+        "-> ask your site which nodes have internet access, or set https_proxy and http_proxy "
         "verdict: not ready: DNS, way out"
     )
 
@@ -273,3 +273,12 @@ def test_a_download_without_a_network_says_so_once(collection: Collection, limit
     assert "left alone" not in done.stdout, "no line for each host"
     assert lines[-1].startswith("end: no host can be reached: see 'd4c-images preflight'; 0 images stored")
     assert len(lines) <= 4, lines
+
+
+@pytest.mark.slow
+def test_what_is_well_takes_one_line_of_80_columns_each(collection: Collection) -> None:
+    lines, code = on_a_terminal(collection.command("preflight", "--offline"), Path("/"), 80)
+    assert code == 0
+    well = [line for line in lines if not line.startswith("ok           image root")]  # its path may be long
+    assert [line[:13].strip() for line in well if line.startswith("ok")] == ["ok"] * 14
+    assert not [line for line in well if line.startswith(" ")], lines

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -14,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images.batch.requeue import idle_rounds
-from d4c_images.commands import arguments, image_root, preflight, presets, session
+from d4c_images import __version__
+from d4c_images.batch.requeue import Rounds, idle_rounds
+from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
 from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
@@ -180,6 +183,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
     )
     how.add_argument(
         "--connect-to",
+        type=arguments.connect_to,
         action="append",
         default=[],
         metavar="HOST1:PORT1:HOST2:PORT2",
@@ -232,8 +236,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
-        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
+        root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
         preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
@@ -248,17 +252,34 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.sweep_parts(ledger, root)
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
-        ledger.ending = str(ending)
+        ledger.ending = stop.signal_name() if ending is Ending.SIGNAL else str(ending)
         ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
         left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
         n_idle = idle_rounds(ledger, command, settings.job)
+    code = _exit_code(plan, ending, left, rounds, n_idle)
     if not left or (plan.only_hosts and ending is Ending.DONE):
         _send_home(args.cluster)
-        return 0
-    if ending is Ending.LIMIT:  # all that it was asked to do
+    _say_next(code, left)
+    return code
+
+
+def _exit_code(plan: Plan, ending: Ending, left: int, rounds: Rounds, n_idle: int) -> int:
+    if not left or (plan.only_hosts and ending is Ending.DONE) or ending is Ending.LIMIT:  # all that it was asked to do
         return 0
     is_limited = plan.max_stored is not None or plan.max_tries is not None
     return EXIT_WORK_LEFT if is_limited else rounds.exit_code(n_idle)  # a limit is for one run
+
+
+def _say_next(code: int, left: int) -> None:
+    """What there is to do after this run."""
+    words = sys.argv[1:]
+    command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
+    if code == EXIT_WORK_LEFT:
+        print(f"exit code {code}: work is left; run the same command again to resume{command}", flush=True)
+    elif left:
+        print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
+    else:
+        print(f"exit code {code}: nothing left to do; 'd4c-images status' shows the result", flush=True)
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
@@ -318,7 +339,7 @@ def _send_home(cluster: Path | None) -> None:
 
 
 def _work(
-    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
+    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: session.Stop
 ) -> Ending:
     """The run itself, with those who watch it."""
     from d4c_images.ledger.queue.requeue import requeue_failed
@@ -327,7 +348,7 @@ def _work(
     from d4c_images.steward.steward import Steward
 
     watchers = Watchers()
-    watchers.add(_progress(args))
+    watchers.add(_progress(args, settings))
     notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
     announcer = _announcer(args, settings, notifier.send)
     watchers.add(announcer)
@@ -343,7 +364,7 @@ def _work(
             print(f"new attempts for {counted(n, 'failed image')}", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
-        return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
+        return Steward(ledger, runner, plan, watchers, clocks.now, stop, hurry=stop.hurry).run()
     except BaseException as error:
         announcer.died(str(error) or type(error).__name__)
         raise
@@ -361,16 +382,21 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
     print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
 
 
-def _progress(args: argparse.Namespace) -> Watcher:
+def _progress(args: argparse.Namespace, settings: Settings) -> Watcher:
+    job = f", job {settings.job_id}" if settings.job_id else ""
+    head = (
+        f"d4c-images {__version__} download on {socket.gethostname()}, pid {os.getpid()}{job}: ledger {args.ledger.absolute()}, "
+        f"images in {args.root.absolute()}"
+    )
     if not session.wants_progress(args, sys.stdout):
         from d4c_images.report.progress import LogProgress
 
-        return LogProgress()
+        return LogProgress(head=head)
     from rich.console import Console
 
     from d4c_images.report.live import LiveProgress
 
-    return LiveProgress(Console())
+    return LiveProgress(Console(), head)
 
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
@@ -397,4 +423,4 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
         if not from_counters.knows_host(ledger.connection, name):
-            raise UsageError(f"the ledger knows no host '{name}'")
+            raise usage.unknown_host(name, from_counters.some_hosts(ledger.connection.execute))

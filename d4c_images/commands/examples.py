@@ -24,11 +24,13 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "status": (
         ("", "the report"),
+        ("--watch", "refreshed every 5 s"),
         ("--json > status.json", "for scripts"),
         ("--tables tables", "CSV and Parquet files, per host"),
     ),
     "hosts": (
         ("", "hosts with images left"),
+        ("--watch 10s", "the same, refreshed every 10 s"),
         ("pause api.example.org --for 2h", "send no requests for 2 hours"),
         ("set '*.example.edu' connections=1 bytes_per_day=24G", "limits"),
         ("unset '*.example.edu'", "remove these overrides"),

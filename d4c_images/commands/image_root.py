@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.errors import StoreError, UsageError, printable
+from d4c_images.errors import StoreError, UsageError, of_a_named_path, printable
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions.last_root import KnownRoot
 
@@ -53,7 +53,7 @@ def writable(root: Path) -> Path:
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"the image root {root} cannot be written: {error.strerror}") from None
+        raise of_a_named_path(StoreError, f"the image root {root} cannot be written: {error.strerror}", error) from None
     return root
 
 

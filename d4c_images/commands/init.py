@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from d4c_images.batch.requeue import idle_rounds
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted
-from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
+from d4c_images.errors import D4CError, Stopped, UsageError, printable
 from d4c_images.ledger.file import migrations, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import wishes
@@ -156,7 +156,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
             ledger.ending = str(stopped)
             n_idle = idle_rounds(ledger, "init", settings.job)
     if n_idle is None:
-        raise SourceError(ledger.ending)
+        raise D4CError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
     return rounds.exit_code(n_idle)
 

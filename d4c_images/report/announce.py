@@ -54,13 +54,13 @@ class Announcer(Watcher):
     def host_blocked(self, host: str, until: float, why: str) -> None:
         if until - self._now >= LONG_BLOCK_S and host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone for {show_span(until - self._now)}: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked for {show_span(until - self._now)}: {why}")
 
     def host_shut(self, host: str, why: str) -> None:
         """It answers everything with one page: that is for a person, however short the first wait is."""
         if host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked: {why}")
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self._send(f":no_entry: {self._title}: {given_up(host, n_images, why)}")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import crash
+from d4c_images.durations import show_span
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import from_counters
@@ -28,11 +29,27 @@ from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
 from d4c_images.steward.lender import TICK_S, Lender
 from d4c_images.steward.shut_doors import DoorNews, Doors
 from d4c_images.steward.survey import HostSurvey
-from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, RunScope, Snapshot, Watcher
+from d4c_images.steward.terms import (
+    NO_HURRY,
+    Died,
+    Drain,
+    Ending,
+    Event,
+    Hurry,
+    Joined,
+    Leaving,
+    Plan,
+    Reported,
+    Runner,
+    RunScope,
+    Snapshot,
+    Watcher,
+)  # fmt: skip
 from d4c_images.system import clocks
 
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
+DRAIN_SNAPSHOT_S = 1.0  # somebody may count the seconds
 DEATHS_PER_ATTEMPT = 3
 WORTH_TELLING_S = 5.0  # a wait that stops all work
 GIVE_UP_IMAGES = 2_000  # per transaction
@@ -45,13 +62,15 @@ class Steward:
     """One run. `run()` returns when it has ended; call it once."""
 
     def __init__(
-        self, ledger: Ledger, runner: Runner, plan: Plan, watcher: Watcher, clock: Callable[[], float], stop: Callable[[], bool]
-    ) -> None:
+        self, ledger: Ledger, runner: Runner, plan: Plan, watcher: Watcher, clock: Callable[[], float], stop: Callable[[], bool],
+        *, hurry: Hurry = NO_HURRY,
+    ) -> None:  # fmt: skip
         """`stop()` turns true on a signal. The ledger must be owned (`owner.take`)."""
         assert ledger.run_id is not None
         self._ledger, self._runner, self._plan, self._watcher = ledger, runner, plan, watcher
         self._run_id = ledger.run_id
-        self._clock, self._stop = clock, stop
+        self._clock, self._stop, self._hurry = clock, stop, hurry
+        self._draining: Drain | None = None
         self._totals = Totals()
         self._started_at = clock()
         self._hosts = Roster(plan.hosts, Scope(plan.only_hosts, plan.refetch))
@@ -84,10 +103,10 @@ class Steward:
         self._lender.begin(self._started_at)
         self._watcher.started(self._snapshot())
         ending = self._contact.ending(self._work())
-        if self._lender.leases:
-            self._watcher.draining(ending)
-            self._drain()
-        deferred.drain(self._ledger, self._heart_between.beat_if_due)  # last: on a signal, the workers' results come first
+        self._drain(self._hurry.signal_name() if ending is Ending.SIGNAL else str(ending))
+        deferred.drain(  # last: on a signal, the workers' results come first
+            self._ledger, self._heart_between.beat_if_due, self._hurry.is_asked
+        )
         self._contact.look(is_idle=True)
         self._watcher.ended(self._snapshot(), ending)
         return ending
@@ -344,13 +363,13 @@ class Steward:
 
     # -- time
 
-    def _tick(self) -> None:
+    def _tick(self, snapshot_s: float = SNAPSHOT_S) -> None:
         now = self._clock()
         self._tell_if_idle(now)
         if self._heart.beat_if_due():
             self._end_hung(now)
             self._note_rates(now)
-        if now - self._last_snapshot_at >= SNAPSHOT_S:
+        if now - self._last_snapshot_at >= snapshot_s:
             taken = wishes.take_all(self._ledger, now, self._heart.beat_if_due)
             if taken:
                 self._go_by_wishes(taken, now)
@@ -415,24 +434,45 @@ class Steward:
             self._runner.kill(worker)
         self._overdue = overdue
 
-    def _drain(self) -> None:
+    def _drain(self, why: str) -> None:
         """Have workers start no more requests, wait for those in flight, then take back what is left."""
+        end_at = self._clock() + self._plan.grace_s
+        self._draining = Drain(why, end_at, self._plan.grace_s, self._hurry.may_come())
+        if not self._lender.leases:
+            return
+        self._watcher.draining(self._draining, self._n_in_flight())
         for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
-        end_at = self._clock() + self._plan.grace_s
-        while self._lender.leases and self._clock() < end_at:
+        while self._lender.leases and self._clock() < end_at and not self._hurry.is_asked():
             self._settle(self._runner.receive(TICK_S))
-            self._tick()
+            self._tick(DRAIN_SNAPSHOT_S)
         if self._lender.leases:
-            for worker in {lease.worker for lease in self._lender.leases.values()}:
-                self._runner.send(worker, Orders(drain=True, closed=True))
-            end_at = self._clock() + CANCEL_S
-            while self._lender.leases and self._clock() < end_at:
-                self._settle(self._runner.receive(TICK_S))
+            self._drop(self._draining)
         if self._lender.leases:
             self._note_lost({lease.host.host_id for lease in self._lender.leases.values()}, self._plan.lost_ask_s)
         with self._ledger.transaction() as db:
             lending.take_back(db, list(self._lender.leases))
+
+    def _drop(self, draining: Drain) -> None:
+        """Have workers give back what is in flight: its images are pending again, and no attempt is counted."""
+        drops = "Ctrl-C again" if self._hurry.is_asked() else f"{show_span(draining.grace_s)} are over"
+        self._draining = replace(draining, drops=drops)
+        self._watcher.draining(self._draining, self._n_in_flight())
+        for worker in {lease.worker for lease in self._lender.leases.values()}:
+            self._runner.send(worker, Orders(drain=True, closed=True))
+        end_at = self._clock() + CANCEL_S
+        while self._lender.leases and self._clock() < end_at:
+            self._settle(self._runner.receive(TICK_S))
+
+    def _n_in_flight(self) -> int:
+        """At most so many requests: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
+        held = Counter[tuple[int, int]]()
+        connections = dict[tuple[int, int], int]()
+        for lease in self._lender.leases.values():
+            lane = (lease.host.host_id, lease.turn.lane)
+            held[lane] += len(lease.outstanding)
+            connections[lane] = lease.host.lanes[lease.turn.lane].connections
+        return sum(min(n, connections[lane]) for lane, n in held.items())
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
@@ -457,6 +497,8 @@ class Steward:
             n_blocked,
             n_paused,
             self._scope,
+            self._n_in_flight(),
+            self._draining,
         )
 
     def _n_blocked_and_paused(self, now: float, wall: float) -> tuple[int, int]:

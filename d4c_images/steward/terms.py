@@ -5,6 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -42,6 +43,15 @@ class Plan:
     placeholder_records: int = MIN_RECORDS  # identical bytes for this many records of a host are one
 
 
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """What a run may ask about the signal that stops it, and about the person who has sent it."""
+
+    signal_name: Callable[[], str]
+    may_come: Callable[[], bool]  # whether somebody is there who can press Ctrl-C again
+    is_asked: Callable[[], bool]  # it was pressed again: what is in flight is not waited for
+
+
 class Ending(StrEnum):
     DONE = "nothing left to do"
     WAITING = "all that is left has to wait"
@@ -49,6 +59,20 @@ class Ending(StrEnum):
     LIMIT = "the limit is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
+
+
+NO_HURRY = Hurry(lambda: str(Ending.SIGNAL), lambda: False, lambda: False)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A run that starts nothing more, and finishes what is in flight."""
+
+    why: str
+    until: float  # what is in flight by then is dropped
+    grace_s: float
+    is_attended: bool = False  # somebody is there who can press Ctrl-C again
+    drops: str | None = None  # why what is in flight is not waited for any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +106,13 @@ class Snapshot:
     n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
     scope: RunScope = RunScope()
+    n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
+    drain: Drain | None = None
+
+    @property
+    def is_all_paused(self) -> bool:
+        """Whether all hosts with images left are paused by a person."""
+        return 0 < len(self.hosts) == len(self.paused) and self.n_paused >= self.n_hosts
 
     @property
     def n_left(self) -> int:
@@ -118,7 +149,9 @@ class Watcher:
         """So many hosts were tried, and none was reached since the start: `network_down(False)` follows if one is."""
 
     def worker_died(self, why: str) -> None: ...
-    def draining(self, why: str) -> None: ...
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        """Twice, if what is in flight is dropped in the end."""
+
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...
 

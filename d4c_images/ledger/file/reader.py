@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from d4c_images.errors import D4CError, LedgerError, UsageError
+from d4c_images.errors import D4CError, LedgerError, LedgerUnusable, UsageError, of_a_named_path
 from d4c_images.ledger.file import filesystem, identify, liveness, migrations, schema, snapshot
 from d4c_images.ledger.file.connect import explain
 
@@ -199,9 +199,9 @@ def open_reader(path: Path) -> Reader:
     except FileNotFoundError:
         raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
+        raise of_a_named_path(LedgerError, f"the ledger {path} cannot be read: {error.strerror}", error) from error
     if magic != identify.MAGIC:
-        raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
+        raise LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
     copy = _copy(path)
     identify.inspect(copy or path)  # a file that is not ours stays as it is, with no new file beside it
     reader = Reader(path, copy)

@@ -12,6 +12,12 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("dwca-museum.zip --ledger museum.sqlite", "a publisher's archive"),
         ("--finalize-only", "recompute record status"),
     ),
+    "preflight": (
+        ("", "every check"),
+        ("--offline", "without the network"),
+        ("--json | jq -r .verdict", "for scripts: ok, warning or failed"),
+        ("--slack", "send a message to Slack, too"),
+    ),
     "download": (
         ("", "fetch everything that is left"),
         ("--limit 1000", "a trial run"),
@@ -71,6 +77,7 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 """What follows the command's name, and what it does."""
 
 UNIT_NOTES = {
+    "preflight": (SPAN_NOTE,),
     "download": (SPAN_NOTE, SIZE_NOTE),
     "work": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),

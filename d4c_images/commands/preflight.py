@@ -63,14 +63,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
     parser.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
-    parser.add_argument("--connect-to", action="append", default=[], metavar="HOST:PORT:HOST:PORT", help="as for download")
-    parser.add_argument("--cacert", type=Path, metavar="FILE", help="as for download")
-    parser.add_argument(
-        "--allow-private-hosts",
-        action=argparse.BooleanOptionalAction,
-        default=settings.allow_private_hosts,
-        help="allow addresses that are not public",
-    )
+    arguments.add_route(parser, settings)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -22,7 +22,8 @@ import pytest
 from d4c_images.commands import preflight
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
-from d4c_images.settings import Settings
+from d4c_images.ledger.file.writing import open_and_own
+from d4c_images.settings import Disk, Settings
 from d4c_images.system.disk_room import DiskRoom
 from tests.publishers.client import Publishers
 from tests.support import no_network
@@ -89,6 +90,16 @@ def test_it_works_beside_a_run(collection: Collection) -> None:
         assert re.match(r"'download' on host .*, job 812, since ", found["owner"]["found"])
         owner.give_back(ledger, "ended", time.time())
     assert checks(collection, "--offline")["owner"]["found"] == "no run has the ledger"
+
+
+def test_a_ledger_on_a_shared_disk_is_read_in_its_copy(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("D4C_LEDGER_DISK", "shared")
+    process = owner.this_process("812")
+    with open_and_own(collection.ledger, "download", process, time.time, lambda line: None, disk=Disk.SHARED):
+        found = checks(collection, "--offline")
+    assert found["ledger"]["found"].endswith("30 of 30 images left (by the copy for readers)")
+    assert "job 812" in found["owner"]["found"]
+    assert re.fullmatch(r"locks work \(\w+, shared disk\)", found["locks"]["found"])
 
 
 @pytest.fixture

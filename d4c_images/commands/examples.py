@@ -12,12 +12,6 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("dwca-museum.zip --ledger museum.sqlite", "a publisher's archive"),
         ("--finalize-only", "recompute record status"),
     ),
-    "preflight": (
-        ("", "every check"),
-        ("--offline", "without the network"),
-        ("--json | jq -r .verdict", "for scripts: ok, warning or failed"),
-        ("--slack", "send a message to Slack, too"),
-    ),
     "download": (
         ("", "fetch everything that is left"),
         ("--limit 1000", "a trial run"),
@@ -27,6 +21,10 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "work": (
         ("--cluster cluster", "join 'download --cluster cluster'"),
         ("--cluster cluster --processes 8 --max-wait 4h", "8 workers, more patience"),
+    ),
+    "preflight": (
+        ("", "Check this node, with a few connections to hosts of the ledger"),
+        ("--offline --json > preflight.json", "Check it without the network, and write JSON"),
     ),
     "status": (
         ("", "the report"),
@@ -77,11 +75,12 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 """What follows the command's name, and what it does."""
 
 UNIT_NOTES = {
-    "preflight": (SPAN_NOTE,),
     "download": (SPAN_NOTE, SIZE_NOTE),
     "work": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
+    "preflight": (SPAN_NOTE,),
+    "status": (SPAN_NOTE,),
 }
 
 

@@ -1,4 +1,4 @@
-"""`work`: worker processes for a `download --cluster` that runs elsewhere. Opens no ledger."""
+"""`work`: worker processes for a `download --cluster` elsewhere. Opens no ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
-from d4c_images.durations import counted
 from d4c_images.errors import EXIT_WORK_LEFT
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.runners.worker_pool import Crew, PoolEnding, PoolTerms
@@ -55,16 +54,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     place = MeetingPlace(args.cluster)
     with stop.listening():
         over_before = place.over()
-        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before))
+        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before), session.say_when)
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
-    over = place.over()
+    over, n_workers = place.over(), "1 worker ends" if args.processes == 1 else f"{args.processes:,} workers end"
     if ending is PoolEnding.NOBODY and over is not None:
-        workers = counted(args.processes, "worker")
-        print(f"{workers} stopped: no coordinator appeared since the last one found nothing left", flush=True)
+        session.say_when(f"{n_workers}: no coordinator appeared since the last one found nothing left")
         return 0
     if over not in (None, over_before):
         ending = PoolEnding.OVER
-    print(f"{counted(args.processes, 'worker')} stopped: {ending.value}", flush=True)
+    session.say_when(f"{n_workers}: {ending.value}")
     if ending is PoolEnding.OVER:
         return 0
     return rounds.exit_code(0) if ending is PoolEnding.STOPPED and crew.has_worked else EXIT_WORK_LEFT

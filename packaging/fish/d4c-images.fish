@@ -38,7 +38,22 @@ complete -c d4c-images -n '__d4c_images_runs init' -l reset -d 'start a new ledg
 complete -c d4c-images -n '__d4c_images_runs init' -l yes -d 'with --reset: do not ask for confirmation'
 complete -c d4c-images -n '__d4c_images_runs init' -l finalize-only -d 'recompute the status of every record from its images; run it again to resume after an interruption'
 complete -c d4c-images -n '__d4c_images_runs init' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress'
-complete -c d4c-images -n '__d4c_images_runs init' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: only on a terminal)'
+complete -c d4c-images -n '__d4c_images_runs init' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
+
+complete -c d4c-images -n __d4c_images_no_command -a preflight -d 'Check whether this node is ready for a download'
+complete -c d4c-images -n '__d4c_images_runs preflight' -s h -l help -d 'show this help message and exit'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l debug -d 'show a traceback on errors'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l ledger -r -F -d 'ledger, an SQLite file'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l root -x -a '(__fish_complete_directories)' -d 'image root, the folder that holds the images'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l json -d 'print JSON'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l offline -d 'skip the checks that need the network'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l slack -d 'send a message to Slack, instead of only checking that SLACK_WEBHOOK_URL is set'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l processes -x -d 'worker processes of the download'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l hosts-file -r -F -d 'limits per host, in TOML'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l connect-timeout -x -d 'connection timeout'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l connect-to -x -d 'as for download'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l cacert -r -F -d 'as for download'
+complete -c d4c-images -n '__d4c_images_runs preflight' -l allow-private-hosts -l no-allow-private-hosts -d 'allow addresses that are not public'
 
 complete -c d4c-images -n __d4c_images_no_command -a download -d 'Fetch, verify and store images'
 complete -c d4c-images -n '__d4c_images_runs download' -s h -l help -d 'show this help message and exit'
@@ -79,7 +94,7 @@ complete -c d4c-images -n '__d4c_images_runs download' -l cacert -r -F -d 'CA ce
 complete -c d4c-images -n '__d4c_images_runs download' -l placeholder-records -x -d 'treat identical bytes that one host served for at least N records as a placeholder'
 complete -c d4c-images -n '__d4c_images_runs download' -l placeholders-file -r -F -d 'TOML file that lists known placeholders'
 complete -c d4c-images -n '__d4c_images_runs download' -l notify-every -x -d 'send a message every N images'
-complete -c d4c-images -n '__d4c_images_runs download' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: only on a terminal)'
+complete -c d4c-images -n '__d4c_images_runs download' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
 complete -c d4c-images -n __d4c_images_no_command -a work -d 'Fetch images for a \'download --cluster\' on another node'
 complete -c d4c-images -n '__d4c_images_runs work' -s h -l help -d 'show this help message and exit'
@@ -96,6 +111,8 @@ complete -c d4c-images -n __d4c_images_no_command -a status -d 'Show the state o
 complete -c d4c-images -n '__d4c_images_runs status' -s h -l help -d 'show this help message and exit'
 complete -c d4c-images -n '__d4c_images_runs status' -l debug -d 'show a traceback on errors'
 complete -c d4c-images -n '__d4c_images_runs status' -l ledger -r -F -d 'ledger, an SQLite file'
+complete -c d4c-images -n '__d4c_images_runs status' -l full -d 'show all tables even if they exceed the height of the terminal'
+complete -c d4c-images -n '__d4c_images_runs status' -l watch -x -d 'refresh every SPAN (default 5s) until Ctrl-C'
 complete -c d4c-images -n '__d4c_images_runs status' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs status' -l tables -x -a '(__fish_complete_directories)' -d 'also write the tables as CSV and Parquet files into DIR (per host, not per image: for images see export)'
 
@@ -108,6 +125,7 @@ complete -c d4c-images -n '__d4c_images_runs hosts; and __d4c_images_at 1' -x
 complete -c d4c-images -n '__d4c_images_runs hosts' -l for -x -d 'duration of the pause (default: until resumed)'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l all -d 'list all hosts, including those with nothing left'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l limit -x -d 'list at most N hosts (default: 100; all with --all or --json)'
+complete -c d4c-images -n '__d4c_images_runs hosts' -l watch -x -d 'refresh every SPAN (default 5s) until Ctrl-C'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l hosts-file -r -F -d 'TOML file with limits per host'
 
@@ -121,7 +139,7 @@ complete -c d4c-images -n '__d4c_images_runs check' -l full -d 'run SQLite\'s fu
 complete -c d4c-images -n '__d4c_images_runs check' -l ledger-only -d 'check only the database, its counters and records, no files; also reports row counts'
 complete -c d4c-images -n '__d4c_images_runs check' -l restart -d 'start over instead of resuming an interrupted check'
 complete -c d4c-images -n '__d4c_images_runs check' -l json -d 'print JSON'
-complete -c d4c-images -n '__d4c_images_runs check' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: only on a terminal)'
+complete -c d4c-images -n '__d4c_images_runs check' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
 complete -c d4c-images -n __d4c_images_no_command -a placeholders -d 'Detect "no image available" placeholder pictures'
 complete -c d4c-images -n '__d4c_images_runs placeholders' -s h -l help -d 'show this help message and exit'
@@ -141,7 +159,7 @@ complete -c d4c-images -n '__d4c_images_runs unpack' -l to -x -a '(__fish_comple
 complete -c d4c-images -n '__d4c_images_runs unpack' -l gbif-id -x -d 'copy only the images of this record; repeatable'
 complete -c d4c-images -n '__d4c_images_runs unpack' -l ids -r -F -d 'copy only the images of the records whose gbifIDs are in FILE, one per line'
 complete -c d4c-images -n '__d4c_images_runs unpack' -l json -d 'print a JSON summary'
-complete -c d4c-images -n '__d4c_images_runs unpack' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: only on a terminal)'
+complete -c d4c-images -n '__d4c_images_runs unpack' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
 complete -c d4c-images -n __d4c_images_no_command -a export -d 'Write the list of stored images as Parquet or CSV'
 complete -c d4c-images -n '__d4c_images_runs export' -s h -l help -d 'show this help message and exit'
@@ -151,7 +169,7 @@ complete -c d4c-images -n '__d4c_images_runs export; and __d4c_images_at 0' -F
 complete -c d4c-images -n '__d4c_images_runs export' -l all-images -d 'write one row per image instead, stored or not, with status and errors: the columns of the view `images`'
 complete -c d4c-images -n '__d4c_images_runs export' -l failed -d 'write one row per failed image instead, with the same columns'
 complete -c d4c-images -n '__d4c_images_runs export' -l json -d 'print a JSON summary'
-complete -c d4c-images -n '__d4c_images_runs export' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: only on a terminal)'
+complete -c d4c-images -n '__d4c_images_runs export' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
 complete -c d4c-images -n __d4c_images_no_command -a migrate -d 'Upgrade a ledger written by an older version'
 complete -c d4c-images -n '__d4c_images_runs migrate' -s h -l help -d 'show this help message and exit'
@@ -159,7 +177,7 @@ complete -c d4c-images -n '__d4c_images_runs migrate' -l debug -d 'show a traceb
 complete -c d4c-images -n '__d4c_images_runs migrate' -l ledger -r -F -d 'ledger, an SQLite file'
 complete -c d4c-images -n '__d4c_images_runs migrate' -l backup -r -F -d 'file to write the backup to (default: next to the ledger)'
 complete -c d4c-images -n '__d4c_images_runs migrate' -l no-backup -d 'make no backup'
-complete -c d4c-images -n '__d4c_images_runs migrate' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: only on a terminal)'
+complete -c d4c-images -n '__d4c_images_runs migrate' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
 complete -c d4c-images -n __d4c_images_no_command -a identify -d 'Show how a URL is identified'
 complete -c d4c-images -n '__d4c_images_runs identify' -s h -l help -d 'show this help message and exit'

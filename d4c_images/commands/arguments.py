@@ -92,7 +92,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
         type=span,
         const=SHOWN_AGAIN_S,
         metavar="SPAN",
-        help=f"refresh every SPAN (default {SHOWN_AGAIN_S:g}s) until Ctrl-C",
+        help=f"refresh every SPAN until Ctrl-C (default: {SHOWN_AGAIN_S:g}s)",
     )
 
 

@@ -22,6 +22,10 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--cluster cluster", "join 'download --cluster cluster'"),
         ("--cluster cluster --processes 8 --max-wait 4h", "8 workers, more patience"),
     ),
+    "preflight": (
+        ("", "Check this node, with a few connections to hosts of the ledger"),
+        ("--offline --json > preflight.json", "Check it without the network, and write JSON"),
+    ),
     "status": (
         ("", "the report"),
         ("--watch", "refreshed every 5 s"),
@@ -75,6 +79,8 @@ UNIT_NOTES = {
     "work": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
+    "preflight": (SPAN_NOTE,),
+    "status": (SPAN_NOTE,),
 }
 
 

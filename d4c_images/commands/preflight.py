@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from d4c_images.ledger.file.reader import Reader
     from d4c_images.ledger.rows.extent import Ask
 
-MOST_HOSTS = 5  # that are connected to
+MOST_CONNECTED = 5  # that are connected to
 HOSTS_LOOKED_AT = 200  # to find some that may be connected to now
 SCHEDULERS = {Scheduler.SLURM: "Slurm", Scheduler.SGE: "Grid Engine"}
 
@@ -48,7 +48,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "preflight",
         run,
         "Check whether this node is ready for a download. Checks the ledger, disks, network, job and settings, and "
-        f"gives a verdict. Connects to at most {MOST_HOSTS} of the ledger's hosts and sends no request. Changes nothing; "
+        f"gives a verdict. Connects to at most {MOST_CONNECTED} of the ledger's hosts and sends no request. Changes nothing; "
         "safe while a download is running. Exit code 1 if a check failed.",
         settings,
         root=True,
@@ -206,7 +206,7 @@ def _hosts(ledger: Reader, hosts_file: Path | None, *, is_held: bool) -> tuple[t
     for line in hosts.lines(ledger, book, map(int, host_ids), now):
         if line.state not in open_now:
             n_left_out += 1
-        elif len(chosen) < MOST_HOSTS:
+        elif len(chosen) < MOST_CONNECTED:
             chosen.setdefault(line.group or line.host, line.host)
     return tuple(chosen.values()), n_left_out
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 FOLD_S = 3600.0
 WORSE = 4  # times as long a wait as was said last is news
-MOST_HOSTS = 10_000  # that are remembered
+MOST_FOLDED = 10_000  # that are remembered
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Folding:
             return None
         self._said.pop(host, None)
         self._said[host] = _Said(now, wait_s)
-        if len(self._said) > MOST_HOSTS:
+        if len(self._said) > MOST_FOLDED:
             del self._said[next(iter(self._said))]
         if said is None or not said.n_since:
             return ""

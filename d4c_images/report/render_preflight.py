@@ -13,7 +13,7 @@ from rich.text import Text
 from d4c_images.policy.preflight import Check, Grade
 from d4c_images.system.terminal import clean
 
-GRADE_WIDTH, NAME_WIDTH = 13, 13
+GRADE_WIDTH, CHECK_WIDTH = 13, 13
 LEAST_WIDTH = 20  # of what was found, on whatever terminal
 STYLES = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILED: "red", Grade.NOT_CHECKED: "dim"}
 
@@ -27,7 +27,7 @@ def show_check(check: Check, console: Console) -> None:
 
 
 def one_line(check: Check) -> str:
-    return f"{check.grade:<{GRADE_WIDTH}}{check.name:<{NAME_WIDTH}}{clean(sentence(check))}"
+    return f"{check.grade:<{GRADE_WIDTH}}{check.name:<{CHECK_WIDTH}}{clean(sentence(check))}"
 
 
 def sentence(check: Check) -> str:
@@ -36,8 +36,8 @@ def sentence(check: Check) -> str:
 
 
 def _folded(check: Check, width: int) -> list[Text]:
-    indent = GRADE_WIDTH + NAME_WIDTH
+    indent = GRADE_WIDTH + CHECK_WIDTH
     room = max(LEAST_WIDTH, width - indent)
     lines = [line for part in (check.found, check.advice) for line in textwrap.wrap(clean(part), room, break_on_hyphens=False)]
-    head = Text.assemble((f"{check.grade:<{GRADE_WIDTH}}", STYLES[check.grade]), f"{check.name:<{NAME_WIDTH}}")
+    head = Text.assemble((f"{check.grade:<{GRADE_WIDTH}}", STYLES[check.grade]), f"{check.name:<{CHECK_WIDTH}}")
     return [head + Text(lines[0]), *(Text(" " * indent + line) for line in lines[1:])]

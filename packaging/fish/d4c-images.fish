@@ -112,7 +112,7 @@ complete -c d4c-images -n '__d4c_images_runs status' -s h -l help -d 'show this 
 complete -c d4c-images -n '__d4c_images_runs status' -l debug -d 'show a traceback on errors'
 complete -c d4c-images -n '__d4c_images_runs status' -l ledger -r -F -d 'ledger, an SQLite file'
 complete -c d4c-images -n '__d4c_images_runs status' -l full -d 'show all tables even if they exceed the height of the terminal'
-complete -c d4c-images -n '__d4c_images_runs status' -l watch -x -d 'refresh every SPAN (default 5s) until Ctrl-C'
+complete -c d4c-images -n '__d4c_images_runs status' -l watch -x -d 'refresh every SPAN until Ctrl-C (default: 5s)'
 complete -c d4c-images -n '__d4c_images_runs status' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs status' -l tables -x -a '(__fish_complete_directories)' -d 'also write the tables as CSV and Parquet files into DIR (per host, not per image: for images see export)'
 
@@ -125,7 +125,7 @@ complete -c d4c-images -n '__d4c_images_runs hosts; and __d4c_images_at 1' -x
 complete -c d4c-images -n '__d4c_images_runs hosts' -l for -x -d 'duration of the pause (default: until resumed)'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l all -d 'list all hosts, including those with nothing left'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l limit -x -d 'list at most N hosts (default: 100; all with --all or --json)'
-complete -c d4c-images -n '__d4c_images_runs hosts' -l watch -x -d 'refresh every SPAN (default 5s) until Ctrl-C'
+complete -c d4c-images -n '__d4c_images_runs hosts' -l watch -x -d 'refresh every SPAN until Ctrl-C (default: 5s)'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs hosts' -l hosts-file -r -F -d 'TOML file with limits per host'
 

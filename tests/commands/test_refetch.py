@@ -178,7 +178,7 @@ def test_a_file_that_was_lost_comes_back(publishers: Publishers, tmp_path: Path)
     paths = [collection.root / str(path) for (path,) in collection.rows("SELECT file_path FROM images ORDER BY image_id")]
     paths[0].unlink()
     paths[1].write_bytes(paths[1].read_bytes()[:-1])
-    assert "2 had changed" in download(collection, publishers, "--refetch", "90d")
+    assert "2 changed" in download(collection, publishers, "--refetch", "90d")
     assert collection.rows("SELECT image_id, revision, file_path FROM former_images") == [(1, 0, None), (2, 0, None)]
     collection.check_invariants()
     paths[1].unlink()

@@ -465,7 +465,7 @@ class Steward:
             self._settle(self._runner.receive(TICK_S))
 
     def _n_in_flight(self) -> int:
-        """At most so many requests: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
+        """An upper bound of requests: workers start fewer if a host requires pauses. Exact once they have returned what waits."""
         held = Counter[tuple[int, int]]()
         connections = dict[tuple[int, int], int]()
         for lease in self._lender.leases.values():

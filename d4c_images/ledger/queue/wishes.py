@@ -48,7 +48,7 @@ def folder_of(ledger: Path) -> Path:
 
 
 def leave(ledger: Path, wish: Wish) -> Path:
-    """The file that waits for the ledger's writer. Raises `LedgerError` if nothing can be written beside the ledger."""
+    """Write the wish as a file for the ledger's writer. Raises `LedgerError` if the folder next to the ledger is not writable."""
     folder = folder_of(ledger)
     last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
     name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # after those waiting, even if the clock was set back

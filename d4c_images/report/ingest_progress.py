@@ -14,7 +14,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
+from d4c_images.ingest.publisher_rows import SEVERAL_URLS
 from d4c_images.sources.layout import ASSOCIATED
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
@@ -27,6 +29,7 @@ class IngestProgress:
         self._started_at = self._told_at = time.monotonic()
         self._first: ingest.StreamProgress | None = None
         self._bar: Progress | None = None
+        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
         if live:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -41,12 +44,14 @@ class IngestProgress:
 
     def __enter__(self) -> Self:
         if self._bar is not None:
+            self._keys.start()
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._keys.stop()
 
     def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()
@@ -72,9 +77,11 @@ class IngestProgress:
 def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     """What became of every row, for people."""
     of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
+    n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
+    known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""
     lines = [
-        f"{summary.source}{of}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
-        f"{summary.images:,} new images, {summary.links:,} new links of a record and an image"
+        f"{summary.source}{of}: {counted(summary.rows, 'row')}, {summary.admitted:,} of them {_show(summary.admitted)} an image; "
+        f"{counted(summary.images, 'new image')}, {counted(summary.links, 'new link')} of a record and an image{known}"
     ]
     if summary.rows == 0:
         lines.append("it has a header and no rows")
@@ -90,6 +97,10 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     if not summary.finished:
         lines.append("there are more rows beyond the limit")
     return lines
+
+
+def _show(n: int) -> str:
+    return "shows" if n == 1 else "show"
 
 
 def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:

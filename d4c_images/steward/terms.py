@@ -5,7 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -106,8 +106,12 @@ class Snapshot:
     n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
     scope: RunScope = RunScope()
-    n_in_flight: int = 0  # requests, at most: images leased to workers, up to their number of connections
+    in_flight: Mapping[str, int] = field(default_factory=dict)  # requests per host, at most: leased images, up to its connections
     drain: Drain | None = None
+
+    @property
+    def n_in_flight(self) -> int:
+        return sum(self.in_flight.values())
 
     @property
     def is_all_paused(self) -> bool:
@@ -149,8 +153,8 @@ class Watcher:
         """None of `n_hosts` tried hosts was reached since the start: `network_down(False)` follows once one is."""
 
     def worker_died(self, why: str) -> None: ...
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        """Called twice if requests in flight are dropped in the end."""
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        """With the requests per host. Called twice if those in flight are dropped in the end."""
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...

@@ -1,6 +1,6 @@
-"""What an operator wants of hosts, left beside the ledger for the one process that writes it. Changes no host itself.
+"""What an operator wants of hosts, left next to the ledger for the one process that writes it. Changes no host itself.
 
-The ledger has one writer, which may run for days on another node. So a wish is a file in a folder beside the ledger, written under
+The ledger has one writer, which may run for days on another node. So a wish is a file in a folder next to the ledger, written under
 another name first; the writer takes wishes in the order they were left, in short transactions, and removes each after its last one.
 Each states how things should be, not what to change, so it is idempotent: to take one twice, after a kill in between, changes
 nothing.

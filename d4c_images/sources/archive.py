@@ -30,7 +30,7 @@ MEDIA_NAME = re.compile(r"(?:^|/)[^/]*(?:media|image|audubon|photo)[^/]*$", re.I
 OCCURRENCE_NAME = re.compile(r"(?:[^/]+/)?occurrences?\.(?:txt|csv|tsv|tab)", re.IGNORECASE)
 VERBATIM_NAMES = re.compile(r"(?:.*/)?verbatim/(?:multimedia|audubon|image|media|document)s?\.txt")
 AS_RECEIVED = re.compile(r"(?:^|/)verbatim(?:/|\.txt$)")
-"""Publishers' data as received, which a GBIF download contains beside its interpreted data."""
+"""Publishers' data as received, which a GBIF download contains next to its interpreted data."""
 
 
 def open_source(path: Path, member: str = "multimedia") -> Source:

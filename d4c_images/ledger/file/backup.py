@@ -19,7 +19,7 @@ BACKUP_PAGES_PER_STEP = 2_000  # 16 MB
 
 
 def free_name(path: Path, version: int) -> Path:
-    """Where the backup of a ledger of this version goes. An older backup is never replaced."""
+    """The path for the backup of a ledger of this version. An older backup is never replaced."""
     first = path.with_name(f"{path.name}.v{version}.backup")
     name, n = first, 1
     while name.exists():

@@ -14,7 +14,7 @@ from typing import Protocol
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, LedgerUnusable, UsageError
 from d4c_images.ledger.file import identify, schema, views
 
-WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive somebody's long query
+WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive a user's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 16 * 1024  # four times as much, and the system's cache after it, is 3 % faster: `bench.scale`
 CHECKPOINT_PAGES = 16_000  # 128 MB of log per checkpoint: a page that changed often is written once, for two fsyncs

@@ -116,7 +116,7 @@ def _read(file: Path) -> LedgerHolder | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return None  # torn by a crash of its node: names nobody
+        return None  # torn by a crash of its node: no holder is known
     except OSError as error:
         raise LedgerError(f"cannot read {file}: {error.strerror}") from error
 
@@ -128,7 +128,7 @@ def may_be_held(path: Path, me: Process) -> bool:
 
 
 class Reservation:
-    """This process has the ledger: a file beside it says so to every node. Created by linking, which only one process can win."""
+    """Reserve the ledger: a file next to it tells every node. Created by linking, which only one process can win."""
 
     def __init__(self, path: Path, command: str, process: Process, now: float, patience: Patience = SILENT_PATIENCE) -> None:
         """Raises `LedgerBusy`, naming host, pid and job, while another living process has it (`liveness.await_end`)."""
@@ -155,7 +155,7 @@ class Reservation:
         return None if self._dead is None else self._dead.process
 
     def check(self) -> None:
-        """Raise `LedgerLost` if somebody else has the ledger by now: this process was taken for dead."""
+        """Raise `LedgerLost` if another process has the ledger by now: this process was taken for dead."""
         found = holder(self._path)
         if found is None or found.token != self._mine.token:
             who = f" ('{found.command}' on host {found.host}, pid {found.pid})" if found else ""
@@ -172,7 +172,7 @@ class Reservation:
         try:
             self.check()
         except LedgerLost:
-            return  # both belong to somebody else now
+            return  # both belong to another process now
         snapshot_of(self._path).unlink(missing_ok=True)
         self._file.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """What a file is: our ledger or not, of which version, and whether it has that version's tables. Changes nothing.
 
-`inspect` looks at a file before it is really opened: it leaves the bytes as they are and creates no files beside it. `judge` looks
-through a connection. Objects that are not ours are ignored: people add tables, indexes, views and triggers of their own, and
+`inspect` looks at a file before it is really opened: it leaves the bytes as they are and creates no files next to it. `judge` looks
+through a connection. Objects that are not ours are ignored: users add their own tables, indexes, views and triggers, and
 `ANALYZE` adds statistics. Our views are ignored too, since each migration recreates them.
 """
 
@@ -99,8 +99,8 @@ def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
 @contextmanager
 def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that changes nothing, to a file that `inspect` describes."""
-    # Without a log the file alone is complete; opened as immutable, it is read without locks and without files beside it. An
-    # existing log has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
+    # Without a log the file alone is complete; opened as immutable, it is read without locks and without files next to it. An
+    # existing log has its `-shm` next to it, whether its process is alive or was killed, and a read-only connection leaves both.
     options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
     with closing(sqlite3.connect(uri, uri=True, timeout=PROBE_BUSY_TIMEOUT_S, isolation_level=None)) as connection:

@@ -46,7 +46,7 @@ class PartProgress:
 class MigrationTerms:
     """How to migrate."""
 
-    backup: Path | None = None  # None: beside the ledger
+    backup: Path | None = None  # None: next to the ledger
     no_backup: bool = False
     leave_as_is: bool = False  # no migration: the ledger is going to be deleted
     show: Callable[[PartProgress], None] = lambda progress: None
@@ -218,7 +218,7 @@ class _Work:
         )
 
     def _check_names(self, version: int) -> None:
-        """Raise `LedgerError` if an object of somebody's own has a name that a newer version needs."""
+        """Raise `LedgerError` if a user's own object has a name that a newer version needs."""
         present = {name.partition(" ")[2]: name for name in identify.objects(self._ledger.connection)}
         for name in versions.SHAPES[schema.SCHEMA_VERSION]:
             there = present.get(name.partition(" ")[2])

@@ -203,7 +203,7 @@ def open_reader(path: Path) -> Reader:
     if magic != identify.MAGIC:
         raise LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     copy = _copy(path)
-    identify.inspect(copy or path)  # a file that is not ours stays as it is, with no new file beside it
+    identify.inspect(copy or path)  # a foreign file stays as it is, with no new file next to it
     reader = Reader(path, copy)
     reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # meets a transient I/O error here, with its three tries
     return reader
@@ -226,7 +226,7 @@ def _connect(file: Path, path: Path) -> sqlite3.Connection:
     try:
         return _checked(file, path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # Without permission to create the two files beside it, a ledger in WAL mode opens only as immutable.
+        # Without permission to create the two files next to it, a ledger in WAL mode opens only as immutable.
         wal = Path(f"{file}-wal")
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise

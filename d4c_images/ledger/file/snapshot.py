@@ -1,6 +1,6 @@
 """Copies, for readers on any node, of a ledger that its writer keeps locked. Made by the writer's own connection.
 
-On a shared disk only the writer may touch the live file. So now and then the writer leaves a full copy beside it, written under
+On a shared disk only the writer may touch the live file. So now and then the writer leaves a full copy next to it, written under
 another name first, so that a reader sees an old copy or a new one and never half of one. A copy of a big ledger takes minutes; the
 next one is made after `WORK_PER_COPY` times as much work, so copying costs a twentieth of the time.
 """

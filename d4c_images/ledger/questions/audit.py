@@ -119,7 +119,7 @@ def token(ledger: Reader) -> str | None:
 
 
 def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
-    """(image_id, lease_id) of images lent under a lease that does not exist: nobody would ever return them."""
+    """(image_id, lease_id) of images lent under a lease that does not exist: they would never be returned."""
     return ledger.rows(LOST, (limit,))
 
 
@@ -133,7 +133,7 @@ def begin(ledger: Reader) -> None:
 
 
 def data_version(ledger: Reader) -> int:
-    """A number that changes when somebody else commits, as long as the connection is the same."""
+    """A number that changes when another connection commits, as long as the connection is the same."""
     return number(ledger.rows, DATA_VERSION)
 
 

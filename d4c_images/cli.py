@@ -20,6 +20,7 @@ from d4c_images.commands import (
     migrate,
     notify_test,
     placeholders,
+    runs,
     status,
     unpack,
     work,
@@ -32,7 +33,7 @@ EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same comm
 Options beat the environment, the environment beats .env, .env beats the defaults."""
 
 
-COMMANDS = (init, download, work, status, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test)
+COMMANDS = (init, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images.batch.requeue import idle_rounds
+from d4c_images.batch.requeue import NOBODY, NextRound, Rounds
 from d4c_images.commands import arguments, image_root, presets, session
-from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
+from d4c_images.errors import D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.model import FetchOptions, Limits
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import PackSettings
 
 LEAST_REFETCH_S = 86400.0
+OUTAGE_WAIT_S = 3600.0  # between two rounds of a job whose network was there once and is away
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
 
 
@@ -184,6 +185,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
+    if not args.limit:  # which is for one run
+        plan = replace(plan, may_leave=rounds.may_leave)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
         print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
@@ -220,11 +223,25 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
         left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
-        n_idle = idle_rounds(ledger, command, settings.job)
-    if not left or (plan.only_hosts and ending is Ending.DONE):
+        is_done = not left or (plan.only_hosts and ending is Ending.DONE)
+        following = NOBODY if is_done or args.limit else next_round(ledger, command, rounds, ending)
+    if is_done:
         _send_home(args.cluster)
         return 0
-    return EXIT_WORK_LEFT if args.limit else rounds.exit_code(n_idle)  # a limit is for one run
+    return rounds.hand_back(following, clocks.now())
+
+
+def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: Ending) -> NextRound:
+    """Who goes on with what a run that has ended so leaves; written down for reports."""
+    from d4c_images.ledger.queue import run_ends
+
+    due_at, job = run_ends.due_at(ledger), rounds.awaited_job
+    if job is not None and ending is Ending.WAITING and due_at is None:
+        return NextRound(None, why_not="all that is left is paused: 'd4c-images hosts resume', then submit this job again")
+    if job is not None and ending is Ending.OUTAGE and run_ends.has_worked(ledger, command, job):  # so there is a way out
+        due_at = clocks.now.to_wall(clocks.now()) + OUTAGE_WAIT_S
+        run_ends.note_due(ledger, due_at)
+    return session.next_round(ledger, command, rounds, due_at)
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
@@ -251,9 +268,7 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
 def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: PackSettings | None, plan: Plan) -> WorkerSetup:
     from d4c_images.runners.worker_setup import WorkerSetup
 
-    return WorkerSetup(
-        root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections
-    )
+    return WorkerSetup(root.absolute(), fetch, args.max_edge, packing, args.respect_robots_tag, connections=plan.max_connections)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images.batch.requeue import idle_rounds
+from d4c_images.batch.requeue import NextRound
 from d4c_images.commands import arguments, session
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
 from d4c_images.ledger.file import migrations, owner
@@ -114,9 +114,10 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
     rounds = session.rounds(args, settings, stop)
     deadline, _ = rounds.limits(None, 0.0, clocks.now())
     console = Console()
-    with stop.listening(), session.owned(
-        args.ledger, "init", settings, session.wait(stop, deadline, rounds), create=True
-    ) as ledger:
+    with (
+        stop.listening(),
+        session.owned(args.ledger, "init", settings, session.wait(stop, deadline, rounds), create=True) as ledger,
+    ):
         live = session.wants_progress(args, sys.stdout)
         deadline = session.ends_at(deadline, ledger)
         heart = owner.Heart(ledger, clocks.now)
@@ -130,7 +131,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
         summaries = []
-        n_idle: int | None
+        following: NextRound | None
         try:
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
                 with IngestProgress(console, "media rows", live=live) as view:
@@ -147,14 +148,14 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
             if any(summary.admitted for summary in summaries):
                 return 0
             ledger.ending = nothing_usable(path, summaries)
-            n_idle = None
+            following = None
         except Stopped as stopped:
             ledger.ending = str(stopped)
-            n_idle = idle_rounds(ledger, "init", settings.job)
-    if n_idle is None:
+            following = session.next_round(ledger, "init", rounds)
+    if following is None:
         raise SourceError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
-    return rounds.exit_code(n_idle)
+    return rounds.hand_back(following, clocks.now())
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
@@ -187,12 +188,12 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 done = finalize(ledger, after_each_chunk)
             except Stopped as stopped:
                 ledger.ending = str(stopped)
-                n_idle = idle_rounds(ledger, FINALIZE, settings.job)
+                following = session.next_round(ledger, FINALIZE, rounds)
             else:
                 ledger.n_done = done.records
     if ledger.ending != "ended":
         print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
-        return rounds.exit_code(n_idle)
+        return rounds.hand_back(following, clocks.now())
     print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
     return 0
 
@@ -217,9 +218,7 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
         n_images, n_stored = from_counters.images_and_stored(ledger.connection)
     if ask:
         if not sys.stdin.isatty():
-            raise UsageError(
-                f"--reset would delete {path} ({n_images:,} images, {n_stored:,} stored): add --yes to mean it"
-            )
+            raise UsageError(f"--reset would delete {path} ({n_images:,} images, {n_stored:,} stored): add --yes to mean it")
         with signals.at_a_prompt():
             answer = input(f"Delete {path} with {n_images:,} images, {n_stored:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):

@@ -5,6 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -35,7 +36,8 @@ class Plan:
     grace_s: float = 60.0  # for requests in flight when the run drains
     hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
     lost_ask_s: float = LOST_WORKER_ASKS_S  # workers of a cluster's run that died may go on asking for so long
-    max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
+    max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this...
+    may_leave: Callable[[float], bool] = lambda due_at: True  # ... if somebody begins it again at this unix time; else it waits
     breaker: BlockPolicy = field(default_factory=BlockPolicy)
     placeholders: PlaceholderList = field(default_factory=PlaceholderList)  # known ones
     placeholder_records: int = MIN_RECORDS  # the same bytes for so many records of a host are one

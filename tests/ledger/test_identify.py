@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("download",),
     ("status",),
     ("status", "--tables", "tables"),
+    ("runs",),
     ("hosts",),
     ("hosts", "pause", "a.example.org"),
     ("hosts", "set", "a.example.org", "connections=1"),

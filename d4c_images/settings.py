@@ -55,7 +55,7 @@ class Job:
 
     scheduler: Scheduler
     job_id: str
-    task_id: str | None = None  # of an array of Grid Engine; a task of Slurm has a job id of its own
+    task_id: str | None = None  # of an array of Grid Engine; for Slurm, job_id names the task: "17_3"
     end_at: float | None = None  # unix time, where the environment says it
 
     @property
@@ -110,6 +110,9 @@ def _job(environment: Mapping[str, str]) -> Job | None:
     """What the scheduler tells a job of itself."""
     if slurm_id := environment.get("SLURM_JOB_ID"):
         end = environment.get("SLURM_JOB_END_TIME", "")
+        array, slurm_task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+        if array and slurm_task:  # one task's own id is that of the array: to requeue that would requeue all of them
+            slurm_id = f"{array}_{slurm_task}"
         return Job(Scheduler.SLURM, slurm_id, end_at=float(end) if end.isascii() and end.isdigit() else None)
     task = environment.get("SGE_TASK_ID")  # always there; others have a JOB_ID as well
     if task and (sge_id := environment.get("JOB_ID")):

@@ -228,7 +228,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if is_done:
         _send_home(args.cluster)
         return 0
-    return rounds.hand_back(following, clocks.now())
+    _send_away(args.cluster, following)
+    return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
 
 
 def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: Ending) -> NextRound:
@@ -297,6 +298,16 @@ def _send_home(cluster: Path | None) -> None:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
     except D4CError as error:  # the work is done all the same
         print(f"workers are not told that nothing is left: {error}", file=sys.stderr, flush=True)
+
+
+def _send_away(cluster: Path | None, following: NextRound) -> None:
+    """Nothing is to be done for a while: workers need not hold their nodes until then."""
+    if cluster is None or following.at is None or not following.waits:
+        return
+    try:
+        MeetingPlace(cluster).say_away(following.at)
+    except D4CError as error:  # they wait for the next coordinator
+        print(f"workers are not told how long they have to wait: {error}", file=sys.stderr, flush=True)
 
 
 def _work(

@@ -155,7 +155,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
     if following is None:
         raise SourceError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
-    return rounds.hand_back(following, clocks.now())
+    return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
@@ -193,7 +193,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 ledger.n_done = done.records
     if ledger.ending != "ended":
         print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
-        return rounds.hand_back(following, clocks.now())
+        return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
     print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
     return 0
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from d4c_images.batch.requeue import Rounds
-from d4c_images.commands import download
+from d4c_images.batch.requeue import NextRound, Rounds
+from d4c_images.commands import download, work
+from d4c_images.errors import D4CError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.queue import run_ends
 from d4c_images.model import Totals
+from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.settings import Job, Scheduler
 from d4c_images.steward.terms import Ending
 from d4c_images.system import clocks
@@ -176,6 +178,73 @@ def test_an_outage_is_waited_for_by_a_job_that_has_worked_before_and_by_no_other
         rows = ledger.connection.execute("SELECT due_at, goes_on_at FROM run_ends").fetchall()
         assert [due_at is not None for due_at, _ in rows] == [bool(n_done)] * 3
         assert [goes_on_at is not None for _, goes_on_at in rows] == [True, True, bool(n_done)]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> MeetingPlace:
+    return MeetingPlace(tmp_path / "cluster")
+
+
+def crew_of(job: Job | None, asked: list[str], *, refuses: bool = False) -> Rounds:
+    def ask(command: Sequence[str]) -> str:
+        asked.append(" ".join(command))
+        if refuses:
+            raise D4CError("denied")
+        return ""
+
+    return Rounds(job, requeue=True, say=asked.append, is_dismissed=bool, ask=ask)
+
+
+def test_workers_give_their_node_back_while_the_coordinator_is_away_for_long(place: MeetingPlace) -> None:
+    asked, job = list[str](), Job(Scheduler.SGE, "28", "2")
+    until = float(round(time.time() + 7200))
+    assert not work.Away(place, crew_of(job, asked))(), "nobody has said so"
+    soon, nobody, away = (work.Away(place, crew_of(one, asked)) for one in (job, None, job))
+    place.say_away(time.time() + work.WORTH_LEAVING_S - 30)
+    assert not soon(), "it is back soon"
+    place.say_away(until)
+    assert not nobody(), "and nobody would begin us again"
+    assert asked == []
+    assert away()
+    assert away()
+    assert away.until == until
+    assert asked == [f"qalter -a {time.strftime('%Y%m%d%H%M.%S', time.localtime(until))} 28"]
+    place.invite(Invitation("run", "ledger", "1", "tls://10.0.0.1:1", "", ""))
+    assert place.away_until() is None, "the next coordinator is here"
+
+
+def test_workers_whose_job_cannot_be_put_off_wait_for_the_coordinator(place: MeetingPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(work, "AWAY_LOOK_S", 0.0)
+    away = work.Away(place, crew_of(Job(Scheduler.SGE, "28", "2"), asked, refuses=True))
+    place.say_away(time.time() + 7200)
+    assert [away() for _ in range(3)] == [False] * 3
+    assert len(asked) == 2, "one question, and one line"
+    assert "the next round cannot be put off (denied)" in asked[1]
+
+
+def test_workers_that_begin_while_the_coordinator_is_said_to_be_away_wait_for_it_some_minutes(
+    place: MeetingPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have had all of them begin early, and the coordinator is not quite there."""
+    asked, now = list[str](), [1000.0]
+    monkeypatch.setattr(clocks, "elapsed", lambda: now[0])
+    place.say_away(time.time() + 7200)
+    away = work.Away(place, crew_of(Job(Scheduler.SGE, "28", "2"), asked))
+    seen = []
+    for now[0] in (1000.0, 1299.0, 1305.0):
+        seen.append(away())
+    assert seen == [False, False, True]
+
+
+def test_a_coordinator_that_is_put_off_says_so_to_its_workers(place: MeetingPlace, capsys: pytest.CaptureFixture[str]) -> None:
+    download._send_away(place.folder, NextRound(5.0))
+    assert place.away_until() is None
+    download._send_away(place.folder, NextRound(5.0, waits=True))
+    assert place.away_until() == 5.0
+    place.folder.chmod(0o755)
+    download._send_away(place.folder, NextRound(6.0, waits=True))
+    assert "workers are not told how long they have to wait: " in capsys.readouterr().err
 
 
 def test_a_download_with_a_limit_is_for_one_run(tmp_path: Path) -> None:

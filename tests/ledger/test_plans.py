@@ -93,7 +93,6 @@ ALLOWED = {
 LISTED = {name: set(found.split(", ")) for name, (found, _) in ALLOWED.items()}
 
 
-
 def with_a_plan() -> list[Statement]:
     return [one for one in all_statements() if one.has_a_plan]
 

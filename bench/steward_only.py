@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     wide = {"open-bucket.example.org": {"connections": 32 * args.processes}}
     table = presets.host_table(None) if args.presets else HostTable(HostLimits(), wide)
-    plan = Plan(table, max_images=args.images)
+    plan = Plan(table, max_tries=args.images)
     me, disk = owner.this_process(), Settings().ledger_disk
     with open_and_own(args.ledger, "download", me, time.time, print, disk=disk) as ledger:
         runner = Watched(args.processes, set_up)

@@ -1,7 +1,7 @@
-"""The way into the program: `d4c-images`, or `python -m d4c_images`. Loads nothing by itself.
+"""The entry point: `d4c-images`, or `python -m d4c_images`. Imports nothing at module level.
 
-Every process that the program starts (a reader, a worker) loads the module that the program was started by; what it needs
-besides, it loads itself. So the reader of an ingest is 21 MB smaller than with all commands in it.
+Every process that the program starts (a reader, a worker) imports the main module; it imports by itself whatever else it needs. So
+the reader process of an ingest is 21 MB smaller than with all commands in it.
 """
 
 import sys
@@ -10,7 +10,7 @@ import sys
 def main() -> int:
     from d4c_images.system import signals
 
-    signals.note()  # before what takes long to load
+    signals.note()  # before slow imports
     from d4c_images.cli import main as run
 
     return run()

@@ -29,8 +29,14 @@ from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings, load_settings
 from d4c_images.system import signals, terminal
 
-EPILOG = """exit codes: 0 nothing left to do; 75 work is left, run the same command again; 2 usage; 1 anything else.
-Options beat the environment, the environment beats .env, .env beats the defaults."""
+EPILOG = """exit codes:
+  0   nothing left to do (with --host or --limit: of what was asked for)
+  75  work is left: run the same command again
+  2   the command line, a setting or a file named there is wrong
+  1   any other error
+
+Options override environment variables, which override .env, which overrides the defaults.
+'d4c-images COMMAND --help' shows the options of a command, with examples."""
 
 
 COMMANDS = (init, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test)
@@ -85,7 +91,7 @@ def build_parser(settings: Settings) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"d4c-images {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.add_argument("--debug", action="store_true", help="show a traceback on errors")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add(subparsers, settings)

@@ -1,4 +1,4 @@
-"""Reads and shows spans of time, moments, sizes and counts as people write them. Reads no clock: `now` comes in."""
+"""Parses and formats durations, times, sizes and counts as people write them. Reads no clock: `now` is a parameter."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def parse_span(text: str) -> float:
         return float(days * 86400 + hours * 3600 + minutes * 60 + seconds)
     span = _SPAN.fullmatch(text)
     if not span or not text:
-        raise UsageError(f"'{text}' is no span of time: write 11h30m, 90m, 45s or 11:30:00")
+        raise UsageError(f"invalid duration '{text}': use e.g. 11h30m, 90m, 45s or 11:30:00")
     days_s, hours_s, minutes_s, seconds_s = span.groups()
     return int(days_s or 0) * 86400 + int(hours_s or 0) * 3600 + int(minutes_s or 0) * 60 + float(seconds_s or 0)
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """The moment of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`.
+    """The time of `18:30` (the next time the clock shows it) or of an ISO date and time; local time. Raises `UsageError`.
 
-    What the clock shows twice, when it is set back, is the first of them that is still to come.
+    If the clock shows it twice, because it is set back, it is the first of them still to come.
     """
     text = text.strip()
     if re.fullmatch(r"\d{1,2}:\d\d", text, re.ASCII):
@@ -39,24 +39,24 @@ def parse_moment(text: str, now: datetime) -> datetime:
             hour, minute = map(int, text.split(":"))
             today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
         except ValueError:
-            raise UsageError(f"'{text}' is no time of day") from None
+            raise UsageError(f"invalid time of day '{text}'") from None
         return _next(today, now) or today + timedelta(days=1)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"'{text}' is no moment: write 18:30 or 2027-01-31T18:30") from None
+        raise UsageError(f"invalid time '{text}': use e.g. 18:30 or 2027-01-31T18:30") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=now.tzinfo)
     coming = _next(moment, now)
     if coming is None:
-        raise UsageError(f"'{text}' is in the past")
+        raise UsageError(f"the time '{text}' is in the past")
     return coming
 
 
 def _next(shown: datetime, now: datetime) -> datetime | None:
-    """The first moment after `now` at which the clock shows this; None if it will not show it again.
+    """The first time after `now` at which the clock shows this; None if it will not show it again.
 
-    A time that is left out when the clock is set forward is as long after midnight as it says.
+    A time skipped when the clock is set forward is taken as the same length of time after midnight.
     """
     first, second = shown.replace(fold=0), shown.replace(fold=1)
     for one in (first, second) if first.timestamp() < second.timestamp() else (first,):
@@ -69,7 +69,7 @@ def parse_size(text: str) -> int:
     """Bytes of `1048576`, `500M` and `2GB` (powers of 1000, as in `show_size`), `2GiB` and `2Gi` (1024). Raises `UsageError`."""
     size = _SIZE.fullmatch(text.strip())
     if not size:
-        raise UsageError(f"'{text}' is no size: write 500M or 2G")
+        raise UsageError(f"invalid size '{text}': use e.g. 500M or 2G")
     base = 1024 if size[3] else 1000
     return round(float(size[1]) * float(base ** " kmgt".index((size[2] or " ").lower())))
 

@@ -1,7 +1,7 @@
-"""The only reader of the environment and of `.env`. Knows names and defaults; what a setting does is said where it is used.
+"""The only reader of the environment and of `.env`. Knows names and defaults; what a setting does is documented where it is used.
 
-The environment beats `.env` in the working folder, `.env` beats the defaults; command line options beat all of them, since the
-command line takes its defaults from here. An empty value is the same as none. Secrets stay out of `repr`.
+The environment overrides `.env` in the working folder, `.env` overrides the defaults; command line options override all of them,
+since the command line takes its defaults from here. An empty value counts as unset. Secrets stay out of `repr`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ NAMES = {
 """What a user may set, and the field of `Settings` that holds it; `.env.example` lists the same names."""
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
-"""Those that curl reads; `.env` does not set them."""
+"""The variables that curl reads; `.env` does not set them."""
 
 YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
 CORES_GRANTED = ("NSLOTS", "SLURM_CPUS_PER_TASK")
-"""How Grid Engine and Slurm tell a job its cores."""
+"""How Grid Engine and Slurm tell a job its number of cores."""
 
 
 class Disk(StrEnum):
-    """What kind of disk the ledger lies on."""
+    """The kind of disk the ledger is on."""
 
     LOCAL = "local"
     SHARED = "shared"
@@ -55,26 +55,26 @@ class Job:
 
     scheduler: Scheduler
     job_id: str
-    task_id: str | None = None  # of an array of Grid Engine; for Slurm, job_id names the task: "17_3"
-    end_at: float | None = None  # unix time, where the environment says it
+    task_id: str | None = None  # in a Grid Engine array; for Slurm, job_id names the task: "17_3"
+    end_at: float | None = None  # unix time, if the environment contains it
 
     @property
     def name(self) -> str:
-        """Tells it from every other job, tasks of one array included: "28.2", as Grid Engine writes it."""
+        """Unique among all jobs, including the tasks of one array: "28.2", as Grid Engine writes it."""
         return self.job_id if self.task_id is None else f"{self.job_id}.{self.task_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     ledger: Path = Path("ledger.sqlite")
-    ledger_disk: Disk | None = None  # None: as the file system's type tells
+    ledger_disk: Disk | None = None  # None: by the file system's type
     root: Path = Path("images")
     contact: str | None = None  # a mail address or page for the User-Agent, so that a publisher can reach us
     hosts_file: Path | None = None
     allow_private_hosts: bool = False  # URLs may lead to addresses that are not public
     processes: int = 1  # worker processes
     slack_webhook_url: str | None = field(default=None, repr=False)
-    job: Job | None = None  # of the scheduler, where there is one
+    job: Job | None = None  # of the scheduler, if any
 
     @property
     def job_id(self) -> str | None:
@@ -82,7 +82,7 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
-    """The settings of this process. Raises `UsageError`, naming the variable, where a value makes no sense."""
+    """The settings of this process. Raises `UsageError`, naming the variable, if a value is invalid."""
     environment = os.environ if environ is None else environ
     values = _read_env_file(env_file) | {name: environment[name] for name in NAMES if environment.get(name)}
     processes = _count(values, "D4C_PROCESSES")
@@ -101,27 +101,27 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Pat
 
 
 def proxy_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Those of the environment that name proxies, as they stand."""
+    """The proxy variables of the environment, as they are."""
     environment = os.environ if environ is None else environ
     return {name: environment[name] for name in PROXY_VARIABLES if name in environment}
 
 
 def _job(environment: Mapping[str, str]) -> Job | None:
-    """What the scheduler tells a job of itself."""
+    """The scheduler's information about this job."""
     if slurm_id := environment.get("SLURM_JOB_ID"):
         end = environment.get("SLURM_JOB_END_TIME", "")
         array, slurm_task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-        if array and slurm_task:  # one task's own id is that of the array: to requeue that would requeue all of them
+        if array and slurm_task:  # SLURM_JOB_ID of one task is that of the array, and requeueing it would requeue all tasks
             slurm_id = f"{array}_{slurm_task}"
         return Job(Scheduler.SLURM, slurm_id, end_at=float(end) if end.isascii() and end.isdigit() else None)
-    task = environment.get("SGE_TASK_ID")  # always there; others have a JOB_ID as well
+    task = environment.get("SGE_TASK_ID")  # always set; other programs set a JOB_ID as well
     if task and (sge_id := environment.get("JOB_ID")):
         return Job(Scheduler.SGE, sge_id, None if task == "undefined" else task)
     return None
 
 
 def granted_cores(environ: Mapping[str, str] | None = None) -> int:
-    """Cores that the scheduler gave to this job; outside of one, those that this process may use."""
+    """Cores that the scheduler gave to this job; outside a job, those that this process may use."""
     environment = os.environ if environ is None else environ
     for name in CORES_GRANTED:
         cores = _count(environment, name)
@@ -136,10 +136,10 @@ def _read_env_file(path: Path) -> dict[str, str]:
     try:
         values = dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"cannot read {path}: {error}") from error
     unknown = [name for name in values if name.startswith("D4C_") and name not in NAMES]
-    if unknown:  # a slip of the pen here would quietly mean a new ledger in the default place
-        raise UsageError(f"{path}: there is no setting {unknown[0]}; .env.example lists them")
+    if unknown:  # a typo here would silently create a new ledger in the default place
+        raise UsageError(f"{path}: unknown setting {unknown[0]}; .env.example lists all settings")
     return {name: value for name, value in values.items() if name in NAMES and value}
 
 
@@ -148,21 +148,21 @@ def _count(values: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise UsageError(f"{name}={text!r} is not a whole number of 1 or more")
+        raise UsageError(f"{name}={text!r} is invalid: must be a whole number, 1 or more")
     return int(text)
 
 
 def _yes(values: Mapping[str, str], name: str) -> bool:
     text = values.get(name, "").strip().lower()
     if text not in ("", *YES, *NO):
-        raise UsageError(f"{name}={text!r} is neither yes nor no")
+        raise UsageError(f"{name}={text!r} is invalid: must be yes or no")
     return text in YES
 
 
 def _disk(values: Mapping[str, str], name: str) -> Disk | None:
     text = values.get(name, "").strip().lower()
     if text and text not in list(Disk):
-        raise UsageError(f"{name}={text!r} is neither {' nor '.join(Disk)}")
+        raise UsageError(f"{name}={text!r} is invalid: must be {' or '.join(Disk)}")
     return Disk(text) if text else None
 
 
@@ -179,12 +179,12 @@ def _path(values: Mapping[str, str], name: str) -> Path | None:
 def _one_line(values: Mapping[str, str], name: str) -> str | None:
     text = values.get(name, "").strip()
     if not text.isprintable():
-        raise UsageError(f"{name}={text!r} must be one line of printable characters: it goes into a request header")
+        raise UsageError(f"{name}={text!r} is invalid: must be one line of printable characters (sent in a request header)")
     return text or None
 
 
 def _web_address(values: Mapping[str, str], name: str) -> str | None:
     text = values.get(name, "").strip()
     if text and not text.startswith(("https://", "http://")):
-        raise UsageError(f"{name} is no web address (its value is a secret, so it is not shown)")
+        raise UsageError(f"{name} is not a web address (its value is secret and not shown)")
     return text or None

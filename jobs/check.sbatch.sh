@@ -7,16 +7,16 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --no-requeue
 #
-# Holds ledger and files against each other; changes nothing and may run beside a download:
+# Verifies that ledger and files agree. Changes neither; safe while a download is running:
 #   sbatch jobs/check.sbatch.sh
 #   sbatch jobs/check.sbatch.sh --sha256
-# Exit code 0: all is well. 1: the log names what is not.
+# Exit code 0: no findings. 1: the log lists them.
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images check --no-progress "$@"

@@ -7,16 +7,16 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --requeue
 #
-# The one job of a download on several nodes that holds the ledger. The work is done by another script's jobs:
+# Coordinates a download on several nodes; this job alone writes the ledger. Another script's jobs do the work:
 #   sbatch jobs/coordinator.sbatch.sh
 #   sbatch jobs/work.sbatch.sh
-# It ends in good order before the job's limit and is queued again (--requeue); workers wait for it meanwhile.
+# It stops cleanly before the job's time limit and is requeued (--requeue); workers wait for it in the meantime.
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images download --no-progress --requeue --cluster cluster --grace 25s "$@"

@@ -6,16 +6,16 @@
 #$ -pe omp 4
 #$ -notify
 #
-# Fetches what the ledger still lacks, with one worker process per core. Once is enough, it comes back by itself:
+# Fetches all images that are left, with one worker process per core. Submit it once; it is requeued as needed:
 #   qsub jobs/download.qsub.sh
 #   qsub jobs/download.qsub.sh --host api.example.org --max-edge 1024
-# It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).
+# It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images download --no-progress --requeue --grace 45s "$@"

@@ -7,16 +7,16 @@
 #SBATCH --cpus-per-task=4
 #SBATCH --requeue
 #
-# Fetches what the ledger still lacks, with one worker process per core. Once is enough, it comes back by itself:
+# Fetches all images that are left, with one worker process per core. Submit it once; it is requeued as needed:
 #   sbatch jobs/download.sbatch.sh
 #   sbatch jobs/download.sbatch.sh --host api.example.org --max-edge 1024
-# It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).
+# It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images download --no-progress --requeue --grace 25s "$@"

@@ -7,15 +7,15 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --requeue
 #
-# Reads a GBIF download into the ledger:
+# Imports a GBIF download into the ledger:
 #   sbatch jobs/init.sbatch.sh path/to/0012345-250101000000000.zip --labels
-# It ends before the job's limit and goes on in the next round of the same job.
+# It stops before the job's time limit and resumes when the job is requeued.
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images init --no-progress --requeue "$@"

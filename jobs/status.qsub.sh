@@ -4,15 +4,15 @@
 #$ -j y
 #$ -l h_rt=00:10:00
 #
-# Writes the report into the job's log. It takes a second and may run beside a download:
+# Writes the report to the job's log. Takes a second; safe while a download is running:
 #   qsub jobs/status.qsub.sh
 #   qsub jobs/status.qsub.sh --tables tables
 
-# d4c-images stands in the folder of submission, or where qsub -v D4C_HOME=/path/to/it says.
+# The clone of d4c-images is the folder of submission, or the one that qsub -v D4C_HOME=/path/to/it names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images status "$@"

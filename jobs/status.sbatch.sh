@@ -7,15 +7,15 @@
 #SBATCH --cpus-per-task=1
 #SBATCH --no-requeue
 #
-# Writes the report into the job's log. It takes a second and may run beside a download:
+# Writes the report to the job's log. Takes a second; safe while a download is running:
 #   sbatch jobs/status.sbatch.sh
 #   sbatch jobs/status.sbatch.sh --tables tables
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images status "$@"

@@ -8,15 +8,15 @@
 #SBATCH --array=1-4
 #SBATCH --requeue
 #
-# An array of jobs that do the work of a download on several nodes, one worker process per core. Any number, at any time:
+# A job array with the workers of a download on several nodes, one worker process per core. Any number, at any time:
 #   sbatch jobs/work.sbatch.sh
-# They wait for the coordinator's job, outlast it, and end when nothing is left, or before their own limit.
+# They wait for the coordinator, outlive it, and exit when nothing is left or before their own time limit.
 
-# d4c-images stands in the folder of submission, or where the variable D4C_HOME says.
+# The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}
 PATH=$home/.venv/bin:$PATH
 # shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 
-# exec, so that the scheduler's signals reach the program and not a shell that dies of them.
+# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.
 exec d4c-images work --requeue --cluster cluster --grace 25s "$@"

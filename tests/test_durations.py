@@ -27,7 +27,7 @@ def test_a_text_that_is_no_span_is_refused(text: str) -> None:
     if text == "11h30":
         assert parse_span(text) == 39_630  # 11 h and 30 s, as written
         return
-    with pytest.raises(UsageError, match="no span"):
+    with pytest.raises(UsageError, match="invalid duration"):
         parse_span(text)
 
 

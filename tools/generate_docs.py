@@ -1,7 +1,8 @@
 """Writes the pages and scripts that are made from the code. `make docs` runs it; it names what has changed.
 
-docs/reference/cli.md comes from the argument parser, docs/reference/publishers.md from the rules of identity and their tables, the
-end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/ from `job_scripts`.
+docs/reference/cli.md comes from the argument parser, docs/reference/api.md from docstrings, docs/reference/publishers.md from the
+rules of identity and their tables, the end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/
+from `job_scripts`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from types import ModuleType
 
 from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, file_name, script
 from d4c_images.cli import build_parser
+from d4c_images.commands.arguments import shows_default
 from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.settings import Scheduler, Settings
-from tools import rooms
+from tools import api_page, rooms
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
 ARCHITECTURE = Path(__file__).parent.parent / "docs/explanation/architecture.md"
@@ -27,15 +29,15 @@ CLI_HEAD = """# The command line
 
 <!-- Made by `make docs` from d4c_images/commands/; a test compares the two. -->
 
-`d4c-images COMMAND`, the same as `python -m d4c_images COMMAND`. Options beat the environment, the
-environment beats `.env`, `.env` beats the defaults ([settings](settings.md)).
+`d4c-images COMMAND`, the same as `python -m d4c_images COMMAND`. Options override the environment, the
+environment overrides `.env`, and `.env` overrides the defaults ([settings](settings.md)).
 
 | exit code | means |
 |---|---|
-| 0 | nothing left to do |
+| 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
-| 2 | the command line, a setting or a file named there is wrong |
-| 1 | anything else; one line says what, `--debug` shows where |
+| 2 | usage error: the command line, a setting or a file named there is wrong |
+| 1 | any other error; one line says which, `--debug` shows a traceback |
 """
 
 
@@ -64,6 +66,8 @@ def cli_page() -> str:
             if rows:
                 title = {"positional arguments": "argument", "options": "option"}.get(group.title or "", group.title)
                 parts.append(f"\n| {title} | |\n|---|---|\n" + "".join(rows))
+        if parser.epilog:
+            parts.append(f"\n```\n{parser.epilog}\n```\n")
     return "".join(parts)
 
 
@@ -85,8 +89,7 @@ def _names(action: argparse.Action) -> Iterator[str]:
 
 def _text(action: argparse.Action) -> Iterator[str]:
     yield (action.help or "").replace("|", "\\|")
-    has_default = action.default not in (None, False, [], argparse.SUPPRESS)
-    if has_default and "default" not in (action.help or ""):
+    if shows_default(action):
         yield f"(default: `{action.default}`)"
 
 
@@ -169,6 +172,7 @@ def architecture_page() -> str:
 
 PAGES: dict[Path, Callable[[], str]] = {
     REFERENCE / "cli.md": cli_page,
+    REFERENCE / "api.md": api_page.page,
     REFERENCE / "publishers.md": publishers_page,
     ARCHITECTURE: architecture_page,
     ARCHITECTURE.with_name("rooms.svg"): rooms.picture,

@@ -59,7 +59,7 @@ def make_collection(folder: Path) -> None:
     collection.run("init", folder / "multimedia.txt", "--labels")
     with Publishers() as publishers:
         publishers.behave("b.example.org=http_404", "c.example.org=http_503")
-        collection.run("download", *reach(publishers), "--processes", 1, "--limit", 14, code=75)
+        collection.run("download", *reach(publishers), "--processes", 1, "--limit-tries", 14)
     with closing(sqlite3.connect(collection.ledger, isolation_level=None)) as db:  # whose machine it was is nobody's business
         db.execute("UPDATE archives SET source = replace(source, rtrim(source, replace(source, '/', '')), '')")
         db.execute("UPDATE runs SET host = 'node1', pid = 4711, pid_started = NULL, job_id = NULL")

@@ -1,7 +1,8 @@
 """Job scripts for Grid Engine and Slurm as text that one can look at and edit. Submits nothing.
 
-The scripts in `jobs/` are what `script` makes with the defaults (a test compares them), so `d4c-images job` and the folder never
-say two different things.
+The scripts in `jobs/` are what `script` makes with the defaults and without an interpreter (a test compares them): they belong to a
+clone and find the program in its `.venv`, on any machine. What `d4c-images job` prints names the interpreter that printed it, so it
+runs wherever the package is installed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class JobTerms:
     mail: str | None = None
     tasks: int | None = None  # jobs of the array, where the command has one
     options: tuple[str, ...] = ()  # of the command
+    interpreter: str | None = None  # the Python that runs the package; None: the clone that the script belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,54 +45,54 @@ class _Template:
 
 _TEMPLATES = {
     "init": _Template(
-        """Reads a GBIF download into the ledger:
+        """Imports a GBIF download into the ledger:
   {submit} path/to/0012345-250101000000000.zip --labels
-It ends before the job's limit and goes on in the next round of the same job.""",
+It stops before the job's time limit and resumes when the job is requeued.""",
         options=("--no-progress", "--requeue"),
         takes_rounds=True,
     ),
     "download": _Template(
-        """Fetches what the ledger still lacks, with one worker process per core. Once is enough, it comes back by itself:
+        """Fetches all images that are left, with one worker process per core. Submit it once; it is requeued as needed:
   {submit}
   {submit} --host api.example.org --max-edge 1024
-It ends in good order before the job's limit. While work is left and gets done, the job is queued again (--requeue).""",
+It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).""",
         cores=4,
         options=("--no-progress", "--requeue"),
         takes_rounds=True,
     ),
     "coordinator": _Template(
-        """The one job of a download on several nodes that holds the ledger. The work is done by another script's jobs:
+        """Coordinates a download on several nodes; this job alone writes the ledger. Another script's jobs do the work:
   {submit}
   {submit_work}
-It ends in good order before the job's limit and is queued again (--requeue); workers wait for it meanwhile.""",
+It stops cleanly before the job's time limit and is requeued (--requeue); workers wait for it in the meantime.""",
         command="download",
         options=("--no-progress", "--requeue", "--cluster", "cluster"),
         takes_rounds=True,
     ),
     "work": _Template(
-        """An array of jobs that do the work of a download on several nodes, one worker process per core. Any number, at any time:
+        """A job array with the workers of a download on several nodes, one worker process per core. Any number, at any time:
   {submit}
-They wait for the coordinator's job, outlast it, and end when nothing is left, or before their own limit.""",
+They wait for the coordinator, outlive it, and exit when nothing is left or before their own time limit.""",
         cores=4,
         tasks=4,
         options=("--requeue", "--cluster", "cluster"),
         takes_rounds=True,
     ),
     "status": _Template(
-        """Writes the report into the job's log. It takes a second and may run beside a download:
+        """Writes the report to the job's log. Takes a second; safe while a download is running:
   {submit}
   {submit} --tables tables""",
         time_s=600.0,
     ),
     "check": _Template(
-        """Holds ledger and files against each other; changes nothing and may run beside a download:
+        """Verifies that ledger and files agree. Changes neither; safe while a download is running:
   {submit}
   {submit} --sha256
-Exit code 0: all is well. 1: the log names what is not.""",
+Exit code 0: no findings. 1: the log lists them.""",
         options=("--no-progress",),
     ),
     "export": _Template(
-        """Writes the list of what is stored, with licences and labels; changes nothing and may run beside a download:
+        """Writes the list of stored images, with licences and labels. Changes nothing; safe while a download is running:
   {submit} collection.parquet""",
         options=("--no-progress",),
     ),
@@ -101,10 +103,14 @@ _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+,:/-]*").fullmatch
 # The warning before a kill: 60 s with -notify in Grid Engine unless the queue says otherwise, 30 s (KillWait) in Slurm.
 _GRACE = {Scheduler.SGE: "45s", Scheduler.SLURM: "25s"}
 _SUBMIT = {Scheduler.SGE: "qsub", Scheduler.SLURM: "sbatch"}
-_SITE = """# d4c-images stands in the folder of submission, or where {elsewhere} says.
+_CLONE = """# The clone of d4c-images is the folder of submission, or the one that {elsewhere} names.
 home=${{D4C_HOME:-$PWD}}
 PATH=$home/.venv/bin:$PATH
-# shellcheck source=/dev/null
+"""
+_ANYWHERE = """# Settings of this site, if there is such a file: below the folder of submission, or the one that {elsewhere} names.
+home=${{D4C_HOME:-$PWD}}
+"""
+_SITE = """# shellcheck source=/dev/null
 if [ -f "$home/jobs/site.sh" ]; then . "$home/jobs/site.sh"; fi
 """
 
@@ -118,19 +124,26 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
     """The whole script. Options that stand behind its name on the line of submission beat those within. Raises `UsageError`."""
     for word in (terms.name, terms.project, terms.queue, terms.mail):
         if word is not None and not _WORD(word):
-            raise UsageError(f"'{word}' cannot stand in a job script: letters, digits and . _ @ + , : / - only")
+            raise UsageError(f"'{word}' is not allowed in a job script: use letters, digits and . _ @ + , : / - only")
     template = _TEMPLATES[command]
     time_s = template.time_s if terms.time_s is None else terms.time_s
     cores = terms.cores or template.cores
     directives = _sge(template, terms, time_s, cores) if scheduler is Scheduler.SGE else _slurm(template, terms, time_s, cores)
-    submit, submit_work = (f"{_SUBMIT[scheduler]} jobs/{file_name(scheduler, name)}" for name in (command, "work"))
+    qsub = _SUBMIT[scheduler]
+    if terms.interpreter is None:
+        submit, submit_work = (f"{qsub} jobs/{file_name(scheduler, name)}" for name in (command, "work"))
+    else:  # the file has the name that its owner gives it
+        submit, submit_work = f"{qsub} SCRIPT", f"d4c-images job {scheduler} work > SCRIPT && {qsub} SCRIPT"
     name = terms.name or f"d4c-{command}"
     head = [line.format(name=name) for line in directives]
     about = [f"# {line}".rstrip() for line in template.about.format(submit=submit, submit_work=submit_work).split("\n")]
+    home = _CLONE if terms.interpreter is None else _ANYWHERE
     elsewhere = "qsub -v D4C_HOME=/path/to/it" if scheduler is Scheduler.SGE else "the variable D4C_HOME"
     program = template.command or command
     grace = ("--grace", _GRACE[scheduler]) if program in ("download", "work") else ()
-    words = " ".join(shlex.quote(word) for word in (program, *template.options, *grace, *terms.options))
+    # -P: a folder of submission with a pandas.py in it, or with another d4c_images, changes nothing.
+    python = ("d4c-images",) if terms.interpreter is None else (terms.interpreter, "-P", "-m", "d4c_images")
+    words = " ".join(shlex.quote(word) for word in (*python, program, *template.options, *grace, *terms.options))
     return "\n".join(
         [
             "#!/bin/bash -l",
@@ -138,9 +151,9 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
             "#",
             *about,
             "",
-            _SITE.format(elsewhere=elsewhere),
-            "# exec, so that the scheduler's signals reach the program and not a shell that dies of them.",
-            f'exec d4c-images {words} "$@"',
+            home.format(elsewhere=elsewhere) + _SITE,
+            "# exec, so that the scheduler's signals reach the program and not a shell, which they would kill.",
+            f'exec {words} "$@"',
             "",
         ]
     )

@@ -72,7 +72,7 @@ class Rounds:
         try:
             return scheduler.end_of(self.job, now, self.ask)
         except D4CError as error:
-            self.say(f"the end of this job is not known ({error}): --for says when to end in good order")
+            self.say(f"cannot determine when this job ends ({error}); use --for to stop before its time limit")
             return None
 
     def may_leave(self, due_at: float) -> bool:
@@ -85,7 +85,7 @@ class Rounds:
         try:
             scheduler.begin_later(self.job, due_at, self.ask)
         except D4CError as error:
-            self.say(f"the next round cannot be put off ({error}): this job itself waits until {show_moment(due_at)}")
+            self.say(f"cannot delay the next round ({error}): this job waits until {show_moment(due_at)}")
             return False
         return True
 
@@ -94,9 +94,9 @@ class Rounds:
         if self.job is None or not self.requeue:
             return NOBODY
         if self.is_dismissed():  # a scheduler that itself wants the job to come again sees to that
-            return NextRound(None, why_not="work is left, but a signal has ended this job: it does not queue itself again")
+            return NextRound(None, why_not="work is left, but this job was ended by a signal: not requeued")
         if idle_rounds >= MAX_IDLE_ROUNDS:
-            why_not = f"{idle_rounds} rounds in a row got nothing done: this job is not queued again; see 'd4c-images status'"
+            why_not = f"no progress in {idle_rounds} rounds in a row: job not requeued; see 'd4c-images status'"
             return NextRound(None, why_not=why_not)
         if due_at is None or due_at <= now:
             return NextRound(now)
@@ -104,7 +104,7 @@ class Rounds:
         try:
             scheduler.begin_later(self.job, at, self.ask)
         except D4CError as error:
-            self.say(f"the next round cannot be put off until {show_moment(at)} ({error})")
+            self.say(f"cannot delay the next round until {show_moment(at)} ({error})")
             return NextRound(now)
         return NextRound(at, waits=True)
 
@@ -119,17 +119,17 @@ class Rounds:
                 code = scheduler.hand_back(self.job, self.ask)
             except D4CError as error:
                 again = scheduler.submit_again(self.job, following.at if following.waits else None, self.ask)
-                self.say(f"this job cannot be queued again ({error}): submit it once more, with '{again}'")
+                self.say(f"cannot requeue this job ({error}): submit it again with '{again}'")
                 return EXIT_WORK_LEFT
             if not following.waits:
-                self.say("work is left: this job is queued again")
+                self.say("work is left: job requeued")
                 return code
             try:
                 scheduler.put_off(self.job, following.at - now, self.ask)
             except D4CError as error:
-                self.say(f"all that is left has to wait: this job is queued again, but could not be put off ({error})")
+                self.say(f"everything left has to wait: job requeued, but its start could not be delayed ({error})")
             else:
-                self.say(f"all that is left has to wait: this job begins again at {show_moment(following.at)}")
+                self.say(f"everything left has to wait: job requeued, to start at {show_moment(following.at)}")
         return code
 
     def exit_code(self, idle_rounds: int) -> int:

@@ -43,7 +43,7 @@ def ask(command: Sequence[str]) -> str:
     except subprocess.TimeoutExpired:
         raise D4CError(f"'{' '.join(command)}' gave no answer within {ANSWER_TIMEOUT_S:.0f} s") from None
     except OSError as error:
-        raise D4CError(f"'{command[0]}' cannot be run: {error.strerror}") from None
+        raise D4CError(f"'{command[0]}' could not be run: {error.strerror}") from None
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise D4CError(f"'{' '.join(command)}' failed: {lines[-1] if lines else f'exit code {done.returncode}'}")
@@ -107,13 +107,13 @@ def _sge_moment(at: float) -> str:
 def _slurm_end(text: str, now: float) -> float | None:
     found = re.search(r"\bEndTime=(\S+)", text)
     if found is None:
-        raise D4CError("scontrol names no EndTime of this job")
+        raise D4CError("scontrol reports no EndTime for this job")
     if re.search(r"\bTimeLimit=UNLIMITED\b", text) or found[1] in ("Unknown", "None"):
         return None
     try:
         return _still_to_come(datetime.fromisoformat(found[1]), 0.0, now)
     except ValueError:
-        raise D4CError(f"scontrol names an EndTime of '{found[1]}'") from None
+        raise D4CError(f"scontrol reports an invalid EndTime '{found[1]}'") from None
 
 
 def _still_to_come(shown: datetime, later_s: float, now: float) -> float:
@@ -130,7 +130,7 @@ def _sge_end(job: Job, ask: AskScheduler, now: float) -> float | None:
     try:
         return _still_to_come(_sge_start(job, ask(["qstat", "-xml", "-s", "r"])), min(map(parse_span, limits)), now)
     except (ElementTree.ParseError, UsageError, ValueError) as error:
-        raise D4CError(f"qstat answers what cannot be read: {error}") from None
+        raise D4CError(f"unexpected output of qstat: {error}") from None
 
 
 def _sge_start(job: Job, text: str) -> datetime:
@@ -138,4 +138,4 @@ def _sge_start(job: Job, text: str) -> datetime:
         started = entry.findtext("JAT_start_time")
         if entry.findtext("JB_job_number") == job.job_id and entry.findtext("tasks") == job.task_id and started:
             return datetime.fromisoformat(started)
-    raise ValueError(f"job {job.job_id} is not among the running ones")
+    raise ValueError(f"job {job.job_id} is not running")

@@ -1,1 +1,1 @@
-"""The images that are kept: read, unpacked, checked against the ledger, placeholders put aside. Fetches nothing."""
+"""The stored images: reading, unpacking, checking against the ledger, quarantining placeholders. Fetches nothing."""

@@ -1,11 +1,11 @@
-"""Holds ledger and files against each other, both ways. Changes neither; memory does not grow with the collection.
+"""Verifies that ledger and files agree, in both directions. Changes neither; memory does not grow with the collection.
 
 It is done in parts: the database file, the counters, the records, the leases, the rows and their files (`check_rows`), the files
-and their rows (`check_files`). After each step it marks how far it has come (`check_state`), and the next check goes on from the
-last mark that was saved.
+and their rows (`check_files`). After each step it sets a checkpoint (`check_state`), and the next check resumes from the last one
+saved.
 
-Safe beside a running download, in which files appear and rows change between two looks: whatever looks wrong is looked at again
-before it becomes a finding.
+Safe during a download, in which files appear and rows change between two looks: whatever looks wrong is looked at again before it
+becomes a finding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from d4c_images.ledger.questions.counter_audit import CounterRecount
 from d4c_images.ledger.rows import extent, recount
 from d4c_images.ledger.rows.recount import Position
 
-PASSES = 2  # SQLite's checks read each page twice: first the trees, then the rows
+PASSES = 2  # SQLite's checks read each page twice: first the B-trees, then the rows
 MB = 1_000_000
 WATCH_EVERY_S = 1.0
 
@@ -39,7 +39,7 @@ class CheckOptions:
     sha256: bool = False  # read every file
     full: bool = False  # SQLite's full check
     ledger_only: bool = False  # look at no file
-    restart: bool = False  # do not go on where an earlier check has stopped
+    restart: bool = False  # do not resume an earlier check
 
 
 def check(
@@ -49,10 +49,10 @@ def check(
     progress: Callable[[CheckProgress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> CheckReport:
-    """Check everything, or the ledger alone; `say` gets a line if this goes on where an earlier check has stopped.
+    """Check everything, or the ledger alone; `say` gets a line if this resumes an earlier check.
 
-    Raises `UsageError` if `root` is no folder, `LedgerError` if the ledger cannot be read at all. `Stopped`, raised by `progress`,
-    ends it; the next check goes on from there.
+    Raises `UsageError` if `root` is not a folder, `LedgerError` if the ledger cannot be read at all. `Stopped`, raised by
+    `progress`, ends it; the next check resumes there.
     """
     if options.ledger_only:
         root = None
@@ -72,7 +72,7 @@ class _Check:
     state: CheckState
     findings: Findings = field(default_factory=Findings)
     done: list[str] = field(default_factory=list)  # parts
-    at: dict[str, Any] = field(default_factory=dict)  # where the part that is under way stands
+    at: dict[str, Any] = field(default_factory=dict)  # position in the current part
 
     def run(self, say: Callable[[str], None]) -> CheckReport:
         audit.begin(self.ledger)
@@ -93,7 +93,7 @@ class _Check:
     # How far it has come
 
     def _go_on(self) -> str | None:
-        """Take up what an earlier check has marked; returns in words where that was."""
+        """Resume from an earlier check's checkpoint; returns in words where that was."""
         mark = None if self.options.restart else self.state.load()
         if mark is None:
             return None
@@ -103,7 +103,7 @@ class _Check:
         return words
 
     def _reached(self, progress: CheckProgress, **at: Any) -> None:
-        """A step is done: everything up to here is counted, and nothing behind it."""
+        """A step is done: everything up to here is counted, and nothing after it."""
         of_total = "" if progress.total is None else f" of {progress.total:,}"
         self._mark(f"{progress.what}: {progress.done:,}{of_total}", at)
         self.progress(progress)
@@ -114,7 +114,7 @@ class _Check:
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:
-        """Marks a part as done behind it. (What is in the block sees to it that it is not done twice.)"""
+        """Marks a part as done after the block. (The block itself must not repeat finished work.)"""
         yield
         if name not in self.done:
             self.done.append(name)
@@ -170,17 +170,17 @@ class _Check:
                 self.progress(CheckProgress("counters", *step))
             self._compare(counting)
 
-        # Not to be resumed: what was counted in one moment is of no use in another.
+        # Cannot be resumed: what was counted at one moment is useless at another.
         before = self.findings.so_far()
 
-        def count_anew() -> None:  # it is tried again after a passing I/O error
+        def count_anew() -> None:  # retried after a transient I/O error
             self.findings.take_back(before)
             count()
 
         self.ledger.at_one_moment(count_anew)
 
     def _counted_while_nothing_is_written(self) -> bool:
-        """Each step is a read of its own, so that no run is held up; False as soon as something has been written."""
+        """Each step is a read of its own, so that no run is delayed; False as soon as something has been written."""
         before, version = fingerprint(self.ledger), audit.data_version(self.ledger)
         kept = self.at.get("counters")
         counting = CounterRecount(self.ledger.rows)
@@ -215,7 +215,7 @@ class _Check:
             self.findings.add(TroubleKind.COUNTER, line)
 
     def _check_records(self) -> None:
-        """Every record against its images, in short reads. What seems untrue is counted once more, by itself and at one moment."""
+        """Every record against its images, in short reads. An apparent mismatch is recounted individually, at one moment."""
         if "records" in self.done:
             return
         total = extent.n_records(self.ledger.rows)
@@ -250,7 +250,7 @@ def _size_of(ledger: Reader) -> int:
 
 
 def _bytes_read() -> int | None:
-    """What this process has read so far, from the cache or from the disk; None if the system does not say."""
+    """Bytes that this process has read so far, from cache or disk; None if the system does not say."""
     try:
         return int(Path("/proc/self/io").read_text().split()[1])
     except (OSError, ValueError, IndexError):
@@ -259,12 +259,12 @@ def _bytes_read() -> int | None:
 
 @contextmanager
 def _calling(show: Callable[[], None], every_s: float) -> Iterator[None]:
-    """Call `show` now and then from another thread: one statement of SQLite keeps this one for minutes."""
+    """Call `show` now and then from another thread: one SQLite statement blocks this one for minutes."""
     is_over = threading.Event()
 
     def call() -> None:
         while not is_over.wait(every_s):
-            with suppress(Stopped):  # for the thread that does the work
+            with suppress(Stopped):  # meant for the working thread
                 show()
 
     thread = threading.Thread(target=call, daemon=True)

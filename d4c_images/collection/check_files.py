@@ -1,6 +1,6 @@
-"""Holds every file below the root, and every image in its shards, against the ledger's rows. Sees no row whose file is missing.
+"""Checks every file below the root, and every image in shards, against the ledger's rows. Does not see rows without a file.
 
-A folder is read before the rows that its files name, and a file without a row is looked at again before it becomes a finding,
+A folder is read before the rows that its files refer to, and a file without a row is looked at again before it becomes a finding,
 since a run may have changed both in between.
 """
 
@@ -30,18 +30,18 @@ from d4c_images.stores.shard import Sample
 DEEPEST_STORE_FOLDER = 4  # levels of folders; the layout has two
 
 FINAL_NAME = re.compile(r"((?:[1-9]\d{0,17}|0)-\d{2,9}(?:-r[1-9]\d{0,8})?)\.[A-Za-z0-9]+")
-# What stands beside a ledger, behind its name: the files of SQLite, the reservation, copies, the state of a check; whole or half.
+# Files next to a ledger that begin with its name: SQLite's, the reservation, copies, the state of a check; complete or partial.
 BESIDE_LEDGER = rf"(?:\.(?:owner|snapshot|v\d+\.backup|{SUFFIX[1:]})(?:\.\w+)*)?(?:-wal|-shm|-journal)?"
-CLOCKS_S = 10.0  # by which the clocks of two machines may differ
+CLOCKS_S = 10.0  # tolerated difference between the clocks of two machines
 
 
 class Standing(Enum):
-    """How a file stands that is not simply the file of a success row."""
+    """What a file is, unless it is simply a success row's file."""
 
     UNKNOWN = auto()
     LEFTOVER = auto()  # a temporary file of a lease that has ended
-    IN_WORK = auto()  # of a turn that is out
-    TO_ADOPT = auto()  # left by a dead lease: the next that is lent the image looks at it
+    IN_WORK = auto()  # of an active lease
+    TO_ADOPT = auto()  # left by a dead lease: the next worker that is lent the image verifies it
     TO_SET_ASIDE = auto()  # a placeholder's
 
 
@@ -53,7 +53,7 @@ class FilesAgainstRows:
     progress: Callable[[CheckProgress], None]  # within a step
 
     def steps(self, after: str | None) -> Iterator[tuple[CheckProgress, str]]:
-        """Check all folders, or those behind `after`. Yields after each one, with its name."""
+        """Check all folders, or those after `after`. Yields after each one, with its name."""
         for prefix, names in self._walk("", 0, None if after is None else _parts(after)):
             for some in names:
                 self._check_files(prefix, some)
@@ -76,7 +76,7 @@ class FilesAgainstRows:
         self.findings.n_files += n_files
 
     def _not_ours(self, prefix: str, names: list[str]) -> list[str]:
-        """Without the ledger, what stands beside it, and the marks of runs: those are no images, and no strangers."""
+        """Without the ledger, the files next to it, and the marks of runs: those are neither images nor foreign files."""
         ledger, folder = self.ledger.path.absolute(), (self.root / prefix).absolute()
         if folder == wishes.folder_of(ledger):
             return []
@@ -97,24 +97,24 @@ class FilesAgainstRows:
             self.findings.add(TroubleKind.LEFTOVER if standing is Standing.LEFTOVER else TroubleKind.NO_ROW, prefix + name)
 
     def _check_shard(self, path: str) -> None:
-        """Every image of a shard against the ledger, in the order of the file."""
+        """Every image of a shard against the ledger, in file order."""
         try:
             with (self.root / path).open("rb", buffering=0) as file:
                 end = self._check_samples(path, file.fileno())
                 if self._is_torn(file.fileno(), end) and not audit.live_leases(self.ledger):
-                    # A run may have gone on, and come to its end, since the last image was read.
+                    # A run may have continued and ended since the last image was read.
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
                         what = f"{path} behind byte {end}; what a killed worker has left, a download mends"
                         self.findings.add(TroubleKind.TORN, what)
         except FileNotFoundError:
-            pass  # nothing was in it, and a run has taken it away
+            pass  # it was empty, and a run has removed it
         except OSError as error:
             self.findings.add(TroubleKind.UNREADABLE, f"{path}: {error.strerror}")
 
     def _check_samples(self, path: str, fd: int) -> int:
-        """The end of the last one."""
+        """Check the samples; returns the end of the last one."""
         n_unused, n, end = self.findings.n_unused, 0, 0
         samples = shard.samples(fd, 0, os.fstat(fd).st_size)
         while some := list(islice(samples, audit.AUDIT_STEP_ROWS)):
@@ -144,7 +144,7 @@ class FilesAgainstRows:
         return not shard.is_ended(fd, end, os.fstat(fd).st_size)
 
     def _is_newer_than_copy(self, path: Path) -> bool:
-        """Where a copy of the ledger is read, it cannot know what the run beside us has begun since."""
+        """If a copy of the ledger is read, it cannot contain what a running download has started since."""
         if self.ledger.copied_at is None:
             return False
         try:
@@ -153,7 +153,7 @@ class FilesAgainstRows:
             return False
 
     def _look(self, prefix: str, names: list[str]) -> dict[str, Standing]:
-        """How files stand that are not simply those of a success row."""
+        """What files are that are not simply those of a success row."""
         parts = {name: match for name in names if (match := PART.fullmatch(name))}
         finals = {name: match for name in names if (match := FINAL_NAME.fullmatch(name))}
         standings = {name: Standing.UNKNOWN for name in names if name not in parts and name not in finals}
@@ -178,27 +178,27 @@ class FilesAgainstRows:
         return standings
 
     def _walk(self, prefix: str, depth: int, after: tuple[str, ...] | None) -> Iterator[tuple[str, Iterator[list[str]]]]:
-        """Each folder under the root, as "123/456/", in order, with the names of its files, some at a time.
+        """Each folder under the root, as "123/456/", in order, with the names of its files in batches.
 
-        `after` is the last folder of those to be left out: it, and all that come before it. A record with a million images has as
-        many files in one folder, so they are taken as the system lists them, and only those that are taken together are in order.
+        `after` is the last folder to skip, with all that come before it. A record with a million images has as many files in one
+        folder, so names come in directory order, and are sorted only within a batch.
         """
         parts = _parts(prefix)
         if after is not None and parts < after[: len(parts)]:
-            return  # with all below it
+            return  # including everything below it
         folders: list[str] = []
         names = self._files(prefix, folders)
         if after is None or parts > after:
             yield prefix, names
-        for _ in names:  # to its end, for the folders
+        for _ in names:  # exhausted, to get the folders
             pass
         for name in sorted(folders):
-            # Hidden folders and lost+found belong to the file system, such as its snapshots.
+            # Hidden folders and lost+found belong to the file system, for example its snapshots.
             if depth < DEEPEST_STORE_FOLDER and not name.startswith(".") and name != "lost+found":
                 yield from self._walk(f"{prefix}{name}/", depth + 1, after)
 
     def _files(self, prefix: str, folders: list[str]) -> Iterator[list[str]]:
-        """The names of the files of a folder, some at a time; those of folders are added to `folders`."""
+        """The names of a folder's files, in batches; subfolders are added to `folders`."""
         names: list[str] = []
         try:
             with os.scandir(self.root / prefix) as entries:
@@ -215,5 +215,5 @@ class FilesAgainstRows:
 
 
 def _parts(prefix: str) -> tuple[str, ...]:
-    """Of "123/456/"; in the order of the walk a folder comes before those in it, as a tuple before a longer one."""
+    """The parts of "123/456/"; in walking order a folder comes before its subfolders, like a tuple before a longer one."""
     return tuple(prefix.split("/")[:-1])

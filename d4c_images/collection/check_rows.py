@@ -1,6 +1,6 @@
-"""Holds every success row against its file: is it there, of that size, with those bytes? Sees no file that no row names.
+"""Checks every success row against its file: does it exist, with this size and these bytes? Does not see files without a row.
 
-A row is read before its file is looked at; one that looks wrong is read and looked at again before it becomes a finding, since a
+A row is read before its file is looked at; an apparent mismatch is read and looked at again before it becomes a finding, since a
 run may have changed both in between.
 """
 
@@ -28,7 +28,7 @@ class RowsAgainstFiles:
     findings: Findings
 
     def steps(self, image_id: int) -> Iterator[tuple[CheckProgress, int]]:
-        """Check the images whose numbers are greater. Yields after each step, with the number that it has reached."""
+        """Check the images with higher numbers. Yields after each step, with the number reached."""
         top = extent.top_image(self.ledger.rows)
         for low in range(image_id, top, audit.AUDIT_STEP_ROWS):
             upto = low + audit.AUDIT_STEP_ROWS
@@ -71,7 +71,7 @@ class RowsAgainstFiles:
         return None
 
     def _size(self, place: Place) -> int | None:
-        """Of an image, as the disk says it; None where there is something else. Raises `OSError`."""
+        """Size of an image on disk; None if something else is there. Raises `OSError`."""
         if place.offset is not None:
             sample = reading.sample_at(self.root, place.path, place.offset)
             return None if sample is None else sample.size_bytes

@@ -1,7 +1,7 @@
-"""How far a `check` has come, in a small file beside the ledger, so that the next one goes on from there. Decides no finding.
+"""The checkpoint of a `check`, in a small file next to the ledger, so that the next one can resume. Decides no finding.
 
-The file holds JSON: what is checked (`terms`), which parts are done, where each other part stands, and the numbers and findings
-so far. It is replaced as a whole, every few seconds, and removed at the end. If the folder cannot be written, nothing is kept.
+The file is JSON: what is checked (`terms`), which parts are done, the position in each other part, and the numbers and findings so
+far. It is replaced atomically, every few seconds, and removed at the end. If the folder is not writable, nothing is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from d4c_images.system.small_files import json_of
 SUFFIX = ".check"
 FORMAT = 1
 SAVE_EVERY_S = 5.0
-MAX_AGE_S = 7 * 86400.0  # a collection has changed too much since
+MAX_AGE_S = 7 * 86400.0  # after that a collection has changed too much
 
 
 def state_path(ledger: Path) -> Path:
@@ -29,13 +29,13 @@ def state_path(ledger: Path) -> Path:
 
 
 def fingerprint(ledger: Reader) -> list[object]:
-    """Changes whenever something is committed to the file that is read, by whichever process."""
+    """Changes whenever any process commits to the file that is read."""
     path = ledger.path if ledger.copied_at is None else snapshot_of(ledger.path)
     return [*_marks(path), *_marks(Path(f"{path}-wal"))]
 
 
 class CheckState:
-    """Keeps the state of one check. `terms` are what two runs must have in common for one to go on where the other has stopped."""
+    """Keeps the state of one check. One run can resume another only if their `terms` are equal."""
 
     def __init__(self, ledger: Reader, terms: dict[str, object], clock: Callable[[], float] = clocks.now) -> None:
         self._ledger, self._clock = ledger, clock
@@ -46,9 +46,9 @@ class CheckState:
         self._mark: dict[str, Any] | None = None
 
     def load(self) -> dict[str, Any] | None:
-        """What an earlier run has marked, if this one may go on from it.
+        """The checkpoint of an earlier run, if this one may resume it.
 
-        Findings are not looked at again, so what has some counts for as long as nobody has had the ledger to mend it.
+        Findings are not verified again, so a checkpoint with findings is valid only while nobody could have repaired the ledger.
         """
         try:
             kept = json_of(self._path)
@@ -62,7 +62,7 @@ class CheckState:
         return None
 
     def mark(self, mark: dict[str, Any]) -> None:
-        """Everything before this is counted, and nothing after it. Saved when it is time to."""
+        """Everything before this is counted, and nothing after it. Saved if due."""
         self._mark = mark
         if self.is_due():
             self.save()
@@ -82,7 +82,7 @@ class CheckState:
         try:
             new.write_text(json.dumps(kept), encoding="utf-8")
             new.replace(self._path)
-        except OSError:  # a read-only folder, a full disk: then the next check begins anew
+        except OSError:  # a read-only folder, a full disk: then the next check starts over
             self._remove(new)
 
     def forget(self) -> None:
@@ -97,7 +97,7 @@ class CheckState:
 
 
 def _marks(path: Path) -> list[int]:
-    """Size and time of a file; of an empty or missing one, nothing."""
+    """Size and time of a file; nothing for an empty or missing one."""
     try:
         found = path.stat()
     except OSError:

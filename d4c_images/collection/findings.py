@@ -1,6 +1,6 @@
-"""What a check has found: kinds of trouble, findings, how far it is, and its report. Looks at nothing itself.
+"""The result of a check: kinds of trouble, findings, progress, and the report. Looks at nothing itself.
 
-`Findings` is the one place where a finding comes in. All are counted; of each kind, the first ones are kept in full.
+`Findings` is the only place where findings are added. All are counted; the first ones of each kind are kept in full.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-FINDINGS_SHOWN = 20  # findings of one kind that are shown in full; all are counted
+FINDINGS_SHOWN = 20  # findings per kind shown in full; all are counted
 
 
 class TroubleKind(StrEnum):
@@ -52,21 +52,21 @@ class CheckProgress:
 class CheckReport:
     ledger: Path
     root: Path | None  # None: no file was looked at
-    n_images: int  # success rows held against their files
+    n_images: int  # success rows checked against their files
     n_former: int  # what was stored before publishers changed it, likewise
-    n_files: int  # files held against the ledger
+    n_files: int  # files checked against the ledger
     n_packed: int  # images in shards, likewise
     n_records: int
-    n_to_adopt: int  # left by workers that died: the next download takes them over, or away. No finding
-    n_in_work: int  # files of turns that are out. No finding
-    n_to_set_aside: int  # files of placeholders that will be taken away. No finding
-    n_unused: int  # images in shards that no row names any more: replaced, or kept by a worker that was too late. No finding
+    n_to_adopt: int  # left by dead workers: the next download adopts or removes them. Not a finding
+    n_in_work: int  # files of active leases. Not a finding
+    n_to_set_aside: int  # files of placeholders to be quarantined. Not a finding
+    n_unused: int  # images in shards that no row refers to: replaced, or stored by a late worker. Not a finding
     unused_bytes: int
     counts: dict[TroubleKind, int]
     samples: tuple[Finding, ...]
     images_by_status: dict[str, int]  # rows; empty if the file itself is damaged
     records_by_status: dict[str, int]  # likewise, of gbif_ids
-    went_on: str | None = None  # where an earlier check had stopped
+    went_on: str | None = None  # where an earlier check was resumed
 
     @property
     def ok(self) -> bool:
@@ -86,7 +86,7 @@ NUMBERS = (
 
 @dataclass(slots=True)
 class Findings:
-    """What has been found so far, and the numbers of what has been looked at."""
+    """The findings so far, and how much has been looked at."""
 
     counts: Counter[TroubleKind] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
@@ -109,7 +109,7 @@ class Findings:
             self.samples.append(Finding(kind, what))
 
     def so_far(self) -> tuple[Counter[TroubleKind], list[Finding]]:
-        """For `take_back`, if what is found from now on turns out to prove nothing."""
+        """For `take_back`, in case the following findings turn out to be invalid."""
         return self.counts.copy(), self.samples.copy()
 
     def take_back(self, so_far: tuple[Counter[TroubleKind], list[Finding]]) -> None:
@@ -125,7 +125,7 @@ class Findings:
         }
 
     def take_up(self, mark: Mapping[str, Any]) -> None:
-        """Continue from what `as_json` gave to an earlier check."""
+        """Continue from the `as_json` of an earlier check."""
         for name in NUMBERS:
             setattr(self, name, mark[name])
         self.images_by_status, self.records_by_status = mark["images_by_status"], mark["records_by_status"]

@@ -1,7 +1,7 @@
-"""Takes the files of placeholders out of the collection, and brings them back. Decides nothing about an image.
+"""Quarantines the files of placeholders, and restores them. Decides nothing about an image.
 
-The order of writes: the row says that there is no image, one copy of the bytes is kept and durable, the file goes, the ledger
-forgets the file. Killed in between, the next call goes on. Back again: the bytes, durable; then the row.
+The order of writes: the row says that there is no image, a copy of the bytes is made durable, the file is removed, the ledger drops
+it from its list. After a kill in between, the next call resumes. Restoring: the bytes, durable; then the row.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from d4c_images.ledger.queue.placeholders import Claimed, Restored
 from d4c_images.stores import Keep, Place, Store
 from d4c_images.stores.quarantine import Aside
 
-FILES_PER_CHUNK = 200  # files are removed one by one, and a shared disk takes its time
+FILES_PER_CHUNK = 200  # files are removed one by one, and a shared disk is slow
 OPEN_FILES = 100
 
 
 def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], bool]) -> int:
-    """Take away the files that the ledger has listed. Returns how many; stops between two chunks where `stop()` says so."""
+    """Quarantine the files that the ledger has listed. Returns how many; stops between two chunks if `stop()` says so."""
     n = 0
     while not stop() and (files := placeholders.to_set_aside(ledger, FILES_PER_CHUNK)):
         for file in files:
@@ -31,7 +31,7 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
         crash.point("aside.kept")
         for file in files:
             if not file.is_an_image:
-                if file.offset is None:  # what is in a shard stays there, and is nobody's
+                if file.offset is None:  # what is in a shard stays there, unused
                     store.remove(file.path)
                 n += 1
         crash.point("aside.removed")
@@ -40,7 +40,7 @@ def set_aside(ledger: Ledger, store: Store, aside: Aside, stop: Callable[[], boo
 
 
 def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int, progress: placeholders.SearchProgress) -> int:
-    """Make the images with these bytes successes again, without asking anybody. Returns how many."""
+    """Make the images with these bytes successes again, without a request. Returns how many."""
     kept = aside.find(sha256)
 
     def restore(images: Sequence[Claimed]) -> list[Restored]:

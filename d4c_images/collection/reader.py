@@ -1,4 +1,4 @@
-"""The bytes of images by gbifID, for notebooks and loaders of data. Reads only; knows files and tar files."""
+"""The bytes of images by gbifID, for notebooks and data loaders. Reads only; knows files and tar files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Collection:
         self._root = root
 
     def read(self, gbif_id: int, image_no: int = 0) -> bytes:
-        """The image that a record shows under this number.
+        """The image that a record shows under this number, as the bytes that are stored.
 
-        Raises `KeyError` where the record shows no such image or it is not stored, `OSError` where the disk fails.
+        Raises `KeyError` if the record shows no such image or it is not stored, `OSError` if it cannot be read.
         """
         found = locations.shown_as(self._ledger, gbif_id, image_no)
         if found is None:
@@ -29,6 +29,7 @@ class Collection:
         return b"".join(reading.pieces(self._root, Place(found.path, found.offset), found.size_bytes))
 
     def close(self) -> None:
+        """Close the ledger; the end of a `with` block does so, too."""
         self._ledger.close()
 
     def __enter__(self) -> Self:
@@ -38,6 +39,6 @@ class Collection:
         self.close()
 
 
-def open_images(ledger: Path, root: Path) -> Collection:
-    """Raises `UsageError` where there is no ledger, `LedgerError` where it is none of ours."""
-    return Collection(open_reader(ledger), root)
+def open_images(ledger: str | Path, root: str | Path) -> Collection:
+    """Raises `UsageError` if there is no ledger, `LedgerError` if the file is not one of ours."""
+    return Collection(open_reader(Path(ledger)), Path(root))

@@ -1,4 +1,4 @@
-"""Copies images out of a collection, each as a file, and compares their hashes on the way. Changes nothing in the collection."""
+"""Copies images out of a collection, each as a file, verifying their hashes. Changes nothing in the collection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from d4c_images.stores.partial import stem_of
 from d4c_images.stores.reading import extension_of, pieces
 
 UNPACKED_AT_ONCE = 32  # made durable together
-TOLD = 20  # troubles that are told in full; all are counted
+TOLD = 20  # problems reported in full; all are counted
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Unpacked:
     """What has been done so far."""
 
     n_written: int = 0
-    n_there: int = 0  # from an earlier time
+    n_there: int = 0  # from an earlier run
     written_bytes: int = 0
     n_troubles: int = 0
     troubles: list[str] = field(default_factory=list)
@@ -45,10 +45,10 @@ class Unpacked:
 
 
 def unpack(images: Iterable[Shelved], root: Path, to: Path, progress: Callable[[Unpacked], None]) -> Unpacked:
-    """Have each of them as a file below `to`, in the layout of a collection of files; what is there already is left alone.
+    """Write each image as a file below `to`, in the layout of a collection of files; existing files are skipped.
 
-    An image that cannot be read, or is not what the ledger says, becomes a trouble and no file. Raises `StoreError` where `to`
-    cannot be written.
+    An image that cannot be read, or does not match the ledger, becomes a problem and no file. Raises `StoreError` if `to` cannot be
+    written.
     """
     done, store = Unpacked(), LocalStore(to)
     try:
@@ -64,14 +64,14 @@ def unpack(images: Iterable[Shelved], root: Path, to: Path, progress: Callable[[
 
 
 def _groups(images: Iterable[Shelved]) -> Iterator[list[Shelved]]:
-    """Each image once in a group: what two records show is copied by the first."""
+    """Groups with each image once: an image that two records show is copied by the first."""
     rest = iter(images)
     while group := list(islice(rest, UNPACKED_AT_ONCE)):
         yield list(dict.fromkeys(group))
 
 
 def _copy(image: Shelved, root: Path, to: Path, store: LocalStore, done: Unpacked) -> Keep | None:
-    """The copy on its way; None where there is nothing to do, or no sound image."""
+    """The copy as a partial; None if there is nothing to do, or the image is not sound."""
     place, partial = Place(image.path, image.offset), store.begin(image.gbif_id, image.image_no, 0)
     try:
         extension = extension_of(root, place)
@@ -82,7 +82,7 @@ def _copy(image: Shelved, root: Path, to: Path, store: LocalStore, done: Unpacke
         for piece in pieces(root, place, image.size_bytes):
             digest.update(piece)
             partial.write(piece)
-    except OSError as error:  # of reading: one of writing is a `StoreError`
+    except OSError as error:  # while reading: while writing it is a `StoreError`
         partial.abort()
         done.trouble(f"image {image.image_id}: {image.path}: {error.strerror}")
         return None
@@ -95,7 +95,7 @@ def _copy(image: Shelved, root: Path, to: Path, store: LocalStore, done: Unpacke
 
 
 def _is_there(path: Path, image: Shelved) -> bool:
-    """A final name shows a whole file, whatever has happened; one of another size is of an earlier state of the collection."""
+    """A final name always refers to a complete file; one of another size is from an earlier state of the collection."""
     try:
         return path.stat().st_size == image.size_bytes
     except FileNotFoundError:

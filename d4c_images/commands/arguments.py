@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from d4c_images.commands import examples
 from d4c_images.durations import parse_size, parse_span
 from d4c_images.errors import UsageError
 from d4c_images.policy.placeholder_list import MIN_RECORDS
@@ -17,10 +18,19 @@ T = TypeVar("T")
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults where there are any."""
+    """Appends defaults where there are any and the text names none; keeps the line breaks of examples."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+        return super()._get_help_string(action) if shows_default(action) else action.help
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in text.splitlines()) if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def shows_default(action: argparse.Action) -> bool:
+    """Whether "(default: ...)" is to follow the help of this option."""
+    says_one = "(default:" in (action.help or "") or isinstance(action, argparse._StoreConstAction)
+    return not says_one and action.default not in (None, False, [], argparse.SUPPRESS)
 
 
 def command(
@@ -34,16 +44,20 @@ def command(
     root: bool = False,
     drains: bool = False,
 ) -> argparse.ArgumentParser:
-    """`drains`: on a signal the command ends in good order, by a `session.Stop`."""
+    """`text` is the description; its first sentence is the summary. `drains`: on a signal the command ends in good order, by a
+    `session.Stop`."""
+    summary = text.partition(". ")[0].rstrip(".")
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=text.split(".")[0].lower(), description=text, formatter_class=_Help
+        name, help=summary, description=text, epilog=examples.epilog(name), formatter_class=_Help
     )
     parser.set_defaults(run=run, drains=drains)
-    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show where an error comes from")
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show a traceback on errors")
     if ledger:
-        parser.add_argument("--ledger", type=Path, default=settings.ledger, metavar="FILE", help="the SQLite ledger")
+        parser.add_argument("--ledger", type=Path, default=settings.ledger, metavar="FILE", help="ledger, an SQLite file")
     if root:
-        parser.add_argument("--root", type=Path, default=settings.root, metavar="DIR", help="the folder that holds the images")
+        parser.add_argument(
+            "--root", type=Path, default=settings.root, metavar="DIR", help="image root, the folder that holds the images"
+        )
     return parser
 
 
@@ -53,30 +67,32 @@ def add_placeholder_terms(parser: argparse._ActionsContainer, name: str) -> None
         type=positive,
         default=MIN_RECORDS,
         metavar="N",
-        help="records that get the same bytes from one host before these are taken for a placeholder",
+        help="treat identical bytes that one host served for at least N records as a placeholder",
     )
-    parser.add_argument("--placeholders-file", type=Path, metavar="FILE", help="placeholders that you know, in TOML")
+    parser.add_argument("--placeholders-file", type=Path, metavar="FILE", help="TOML file that lists known placeholders")
 
 
 def add_progress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="a live view; by default on a terminal only, in a job log a line now and then",
+        help="show a live view instead of periodic log lines (default: only on a terminal)",
     )
 
 
 def add_end(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--until", metavar="TIME", help="start nothing after 18:30 or 2027-01-31T18:30")
-    parser.add_argument("--for", dest="span", type=span, metavar="SPAN", help="start nothing after 11h30m from now (or 11:30:00)")
-    parser.add_argument("--grace", type=span, default="60s", metavar="SPAN", help="for what is in flight when the run ends early")
+    parser.add_argument("--until", metavar="TIME", help="start no new requests after TIME, e.g. 18:30 or 2027-01-31T18:30")
+    parser.add_argument("--for", dest="span", type=span, metavar="SPAN", help="start no new requests after SPAN from now")
+    parser.add_argument(
+        "--grace", type=span, default="60s", metavar="SPAN", help="when stopping early, wait up to SPAN for requests in flight"
+    )
 
 
 def add_requeue(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--requeue",
         action="store_true",
-        help="in a job of SGE or Slurm: while work is left and gets done, have the job queued again",
+        help="in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress",
     )
 
 
@@ -84,9 +100,9 @@ def positive(text: str) -> int:
     try:
         number = int(text.replace("_", ""))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number") from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is less than 1")
     return number
 
 

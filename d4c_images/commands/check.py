@@ -16,19 +16,21 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "check",
         run,
-        "Hold ledger and files against each other, both ways. Changes neither; exit code 1 on findings. Run it again to go on "
-        "after an interruption.",
+        "Verify that ledger and files agree, in both directions. Changes neither; exits with 1 on findings. Run it again to "
+        "resume after an interruption.",
         settings,
         root=True,
         drains=True,
     )
-    parser.add_argument("--sha256", action="store_true", help="read every file and compare its hash")
-    parser.add_argument("--full", action="store_true", help="SQLite's full integrity check instead of the quick one")
+    parser.add_argument("--sha256", action="store_true", help="read every file and verify its SHA-256")
+    parser.add_argument("--full", action="store_true", help="run SQLite's full integrity check instead of the quick one")
     parser.add_argument(
-        "--ledger-only", action="store_true", help="look at no file: the database, its counters, its records; ends with row counts"
+        "--ledger-only",
+        action="store_true",
+        help="check only the database, its counters and records, no files; also reports row counts",
     )
-    parser.add_argument("--restart", action="store_true", help="begin anew, not where an earlier check was stopped")
-    parser.add_argument("--json", action="store_true", help="the findings for scripts")
+    parser.add_argument("--restart", action="store_true", help="start over instead of resuming an interrupted check")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments.add_progress(parser)
 
 

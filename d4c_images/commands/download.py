@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.batch.requeue import NOBODY, NextRound, Rounds
 from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import PackSettings
 
 LEAST_REFETCH_S = 86400.0
+ONLY_PAUSED = "only paused hosts are left: job not requeued; run 'd4c-images hosts resume', then submit it again"
 OUTAGE_WAIT_S = 3600.0  # between two rounds of a job whose network was there once and is away
 DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
 
@@ -41,46 +43,54 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "download",
         run,
-        "Fetch, verify and store the images that the ledger still lacks. Works until nothing is left, the time is up or a signal "
-        "comes; the same command goes on where it stopped.",
+        "Fetch, verify and store images. Runs until nothing is left, the time is up or it is interrupted; run the same command "
+        "again to resume.",
         settings,
         root=True,
         drains=True,
     )
-    _add_what(parser.add_argument_group("what"))
-    _add_how_long(parser.add_argument_group("how long"))
-    _add_how(parser.add_argument_group("how"), settings)
-    watch = parser.add_argument_group("who watches")
+    _add_what(parser.add_argument_group("selection"))
+    _add_how_long(parser.add_argument_group("time limits"))
+    _add_how(parser.add_argument_group("network and storage"), settings)
+    watch = parser.add_argument_group("notifications")
     watch.add_argument(
-        "--notify-every", type=arguments.positive, default=100_000, metavar="N", help="images between two milestone messages"
+        "--notify-every", type=arguments.positive, default=100_000, metavar="N", help="send a message every N images"
     )
     arguments.add_progress(parser)
 
 
 def _add_what(what: argparse._ArgumentGroup) -> None:
-    what.add_argument("--limit", type=arguments.positive, metavar="N", help="try no more than N images, then end for good")
-    what.add_argument("--host", action="append", default=[], metavar="NAME", help="only this host; may be repeated")
+    what.add_argument(
+        "--limit", type=arguments.positive, metavar="N", help="stop when N images are stored; the job is not requeued"
+    )
+    what.add_argument(
+        "--limit-tries", type=arguments.positive, metavar="N", help="stop after trying N images, stored or not; likewise"
+    )
+    what.add_argument("--host", action="append", default=[], metavar="NAME", help="only fetch from this host; repeatable")
     what.add_argument(
         "--retry-failed",
         nargs="?",
         const="all",
         choices=("all", "transient"),
-        help="first give failed images new attempts, with --host those of these hosts: all, or only those that failed transiently "
-        "too often",
+        help="retry failed images (with --host, only of these hosts): `all`, or `transient`, those whose transient failures "
+        "exhausted their attempts (default: all)",
     )
     what.add_argument(
         "--refetch",
         type=arguments.span,
         metavar="SPAN",
-        help="ask again, with conditional requests, for stored images that nobody has asked for in so long (90d; at least 1d)",
+        help="revalidate stored images last requested more than SPAN ago (e.g. 90d; minimum 1d)",
     )
     what.add_argument(
         "--respect-robots-tag",
         action="store_true",
-        help="keep no image whose answer says noai or noimageai in X-Robots-Tag: it fails as robots_tag",
+        help="skip images served with X-Robots-Tag noai or noimageai (error type robots_tag)",
     )
     what.add_argument(
-        "--max-edge", type=arguments.positive, metavar="PX", help="keep a JPEG of at most this edge instead of the original"
+        "--max-edge",
+        type=arguments.positive,
+        metavar="PX",
+        help="scale images down to PX pixels on the longest edge and store JPEGs instead of the originals",
     )
 
 
@@ -91,15 +101,15 @@ def _add_how_long(when: argparse._ArgumentGroup) -> None:
         type=arguments.span,
         default="15m",
         metavar="SPAN",
-        help="end when everything left has to wait longer than this",
+        help="stop if every image left has to wait longer than SPAN",
     )
     when.add_argument(
         "--give-up-after",
         type=arguments.span,
         default="1d",
         metavar="SPAN",
-        help="give a host up that could not be reached for so long while others answered; seven times as long if none did, or if "
-        "the host answers everything with the same page",
+        help="give up on a host unreachable for SPAN while other hosts respond; 7 x SPAN if none does, or if the host answers "
+        "every request with the same page",
     )
     arguments.add_requeue(when)
 
@@ -110,70 +120,87 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         type=arguments.positive,
         default=settings.processes,
         metavar="N",
-        help="worker processes; by default one per core that the scheduler granted",
+        help="number of worker processes (default: one per core granted by the scheduler)",
     )
     how.add_argument(
         "--new-root",
         metavar="CODE",
-        help="go on in another image root than that of the last run; the refusal to do so says the code, which is good once",
+        help="use another image root than the previous run; CODE is printed when that is refused and is valid once",
     )
     how.add_argument(
         "--cluster",
         type=Path,
         metavar="DIR",
-        help="start no workers here; those of 'd4c-images work' on any node join through this folder on the shared disk",
+        help="coordinate only; workers started by 'd4c-images work' on any node join through DIR, a folder on a shared disk",
     )
-    how.add_argument("--interface", metavar="NAME", help="with --cluster: the network interface that the other nodes reach")
+    how.add_argument("--interface", metavar="NAME", help="with --cluster: network interface that the other nodes can reach")
     how.add_argument(
-        "--max-connections", type=arguments.positive, default=256, metavar="N", help="of one worker process, over all hosts"
+        "--max-connections",
+        type=arguments.positive,
+        default=256,
+        metavar="N",
+        help="maximum number of connections per worker process",
     )
-    how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
+    how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="TOML file with limits per host")
     how.add_argument(
-        "--max-attempts", type=arguments.positive, default=4, metavar="N", help="per image, for failures that may pass"
+        "--max-attempts",
+        type=arguments.positive,
+        default=4,
+        metavar="N",
+        help="attempts per image before transient failures become final",
     )
     how.add_argument(
-        "--retry-wait", type=arguments.span, default="30s", metavar="SPAN", help="before the second attempt; doubles each time"
+        "--retry-wait",
+        type=arguments.span,
+        default="30s",
+        metavar="SPAN",
+        help="delay before the second attempt; doubles each time",
     )
-    how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="for a connection to stand")
-    how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="for one request in all")
-    how.add_argument("--stall-timeout", type=arguments.span, default="30s", metavar="SPAN", help="with next to no bytes coming in")
+    how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
+    how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="maximum time for one request")
+    how.add_argument(
+        "--stall-timeout",
+        type=arguments.span,
+        default="30s",
+        metavar="SPAN",
+        help="abort a request after SPAN of near-zero throughput",
+    )
     how.add_argument(
         "--store",
         choices=("files", "pack"),
-        help="keep each image as a file, or many of them in tar files of about a gigabyte; by default as the last time, at first "
-        "as files",
+        help="store each image as a file, or pack images into tar files (default: as in the previous run; files for a new ledger)",
     )
     how.add_argument(
-        "--shard-size", type=arguments.size, metavar="SIZE", help="of one tar file of --store pack; else 1G, 1,000,000,000 bytes"
+        "--shard-size", type=arguments.size, metavar="SIZE", help="with --store pack: size of one tar file (default: 1G)"
     )
     how.add_argument(
         "--max-size",
         type=arguments.size,
         default="2G",
         metavar="SIZE",
-        help="of one body; 2G is 2,000,000,000 bytes, 2GiB is 2,147,483,648",
+        help="maximum size of one image",
     )
     how.add_argument(
         "--connect-to",
         action="append",
         default=[],
-        metavar="HOST:PORT:HOST:PORT",
-        help="as curl's option: connect elsewhere, keep the URL; may be repeated",
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="connect to HOST2:PORT2 instead of HOST1:PORT1, as curl's option does; repeatable",
     )
     how.add_argument(
         "--allow-private-hosts",
         action=argparse.BooleanOptionalAction,
         default=settings.allow_private_hosts,
-        help="ask URLs that lead to loopback, private or other addresses that are not public; else they fail as private_address",
+        help="allow URLs that lead to loopback, private or other non-public addresses (error type private_address)",
     )
     how.add_argument(
         "--insecure-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="do not verify the TLS certificate of this one host (with its port, where that is not 443); may be repeated",
+        help="do not verify the TLS certificate of this host (NAME:PORT if the port is not 443); repeatable",
     )
-    how.add_argument("--cacert", type=Path, metavar="FILE", help="as curl's option: certificates to trust instead of the system's")
+    how.add_argument("--cacert", type=Path, metavar="FILE", help="CA certificates to trust instead of the system's")
     arguments.add_placeholder_terms(how, "--placeholder-records")
 
 
@@ -185,11 +212,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no such file of CA certificates: {args.cacert}")
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
-    if not args.limit:  # which is for one run
+    is_limited = plan.max_stored is not None or plan.max_tries is not None  # a limit is for one run
+    if not is_limited:
         plan = replace(plan, may_leave=rounds.may_leave)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
-        print(f"open files are limited to {room.n_files} (ulimit -n): {room.connections} connections of each worker", flush=True)
+        print(
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} of each worker",
+            flush=True,
+        )
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
         raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
@@ -222,11 +253,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
         ledger.ending = str(ending)
-        left = from_counters.image_counts(ledger.connection.execute, refetch=plan.refetch).left
+        ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
+        left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
         is_done = not left or (plan.only_hosts and ending is Ending.DONE)
-        following = NOBODY if is_done or args.limit else next_round(ledger, command, rounds, ending)
+        following = NOBODY if is_done or is_limited else next_round(ledger, command, rounds, ending)
     if is_done:
         _send_home(args.cluster)
+        return 0
+    if ending is Ending.LIMIT:  # all that it was asked to do
         return 0
     _send_away(args.cluster, following)
     return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
@@ -238,7 +272,7 @@ def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: End
 
     due_at, job = run_ends.due_at(ledger), rounds.awaited_job
     if job is not None and ending is Ending.WAITING and due_at is None:
-        return NextRound(None, why_not="all that is left is paused: 'd4c-images hosts resume', then submit this job again")
+        return NextRound(None, why_not=ONLY_PAUSED)
     if job is not None and ending is Ending.OUTAGE and run_ends.has_worked(ledger, command, job):  # so there is a way out
         due_at = clocks.now.to_wall(clocks.now()) + OUTAGE_WAIT_S
         run_ends.note_due(ledger, due_at)
@@ -251,7 +285,8 @@ def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grac
         max_attempts=args.max_attempts,
         retry_base_s=args.retry_wait,
         max_connections=args.max_connections,
-        max_images=args.limit,
+        max_stored=args.limit,
+        max_tries=args.limit_tries,
         only_hosts=frozenset(host.lower() for host in args.host),
         refetch=args.refetch is not None,
         deadline=deadline,
@@ -333,7 +368,7 @@ def _work(
                 permanent=args.retry_failed == "all",
                 only_hosts=plan.only_hosts,
             )
-            print(f"{n:,} failed images get new attempts", flush=True)
+            print(f"new attempts for {counted(n, 'failed image')}", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
         return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
@@ -351,7 +386,7 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
     whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
-    print(f"{due.n:,} stored images are asked for again{whole}", flush=True)
+    print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
 
 
 def _progress(args: argparse.Namespace) -> Watcher:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from d4c_images.commands import arguments, session
+from d4c_images.durations import counted, show_size
 from d4c_images.errors import D4CError, printable
 from d4c_images.settings import Settings
 
@@ -24,11 +25,13 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "export",
         run,
-        "Write the list of what is stored: a row for each image of each record, with its file, hash, size, source, licence, "
-        "creator and the labels that init has taken in. Changes nothing and may run beside a download.",
+        "Write the list of stored images as Parquet or CSV. One row per record and image, with file, hash, size, source, licence, "
+        "creator and the labels imported by init. Changes nothing; safe while a download is running.",
         settings,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv; written beside it first, then renamed")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="NAME.parquet or NAME.csv; written under a temporary name, then renamed"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--all-images",
@@ -36,16 +39,16 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         action="store_const",
         const=EXPORT_ALL,
         default=EXPORT_COLLECTION,
-        help="instead a row for each image, stored or not, with its status and errors: the columns of the view images",
+        help="write one row per image instead, stored or not, with status and errors: the columns of the view `images`",
     )
     which.add_argument(
         "--failed",
         dest="which",
         action="store_const",
         const=EXPORT_FAILED,
-        help="instead a row for each image that has failed, likewise",
+        help="write one row per failed image instead, with the same columns",
     )
-    parser.add_argument("--json", action="store_true", help="the summary for scripts")
+    parser.add_argument("--json", action="store_true", help="print a JSON summary")
     arguments.add_progress(parser)
 
 
@@ -76,5 +79,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
     else:
-        print(f"{printable(str(args.file))}: {n_rows:,} rows, {ROWS_OF_EXPORT[args.which]} ({size_bytes / 1e6:,.1f} MB)")
+        print(f"{printable(str(args.file))}: {counted(n_rows, 'row')}, {ROWS_OF_EXPORT[args.which]} ({show_size(size_bytes)})")
     return 0

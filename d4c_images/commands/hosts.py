@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, presets, session
-from d4c_images.durations import parse_size
+from d4c_images.durations import counted, parse_size
 from d4c_images.errors import LedgerBusy, UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.queue import wishes
@@ -39,8 +39,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "hosts",
         run,
-        "Show hosts with their limits, pace, state and end; pause and resume them, set limits. Also while a download runs, which "
-        "takes changes up within seconds.",
+        "List, pause, resume or limit hosts. The list shows limits, rate, state and ETA; a running download picks up changes "
+        "within seconds.",
         settings,
     )
     parser.add_argument(
@@ -49,22 +49,26 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         choices=ACTIONS,
         default=LIST,
         metavar="ACTION",
-        help="list (what is left, the host that ends last first), pause, resume, set, unset",
+        help="list (hosts with images left, slowest first), pause, resume, set or unset",
     )
     parser.add_argument(
         "words",
         nargs="*",
         metavar="NAME",
-        help="hosts, `*` for any part of a name (quote it), also of hosts to come for set and unset; after these also limits: "
-        "connections=1 min_interval_s=2 bytes_per_s=100k bytes_per_day=24G (24,000,000,000; 24GiB means powers of 1024); unset "
-        "without one takes all back",
+        help="host names, where `*` matches any part of a name (quote it; set and unset then cover future hosts, too); for set, "
+        "followed by limits: connections=1 min_interval_s=2 bytes_per_s=100k bytes_per_day=24G (24,000,000,000 bytes; 24GiB uses "
+        "powers of 1024); for unset, by names of limits (without any, all overrides are removed)",
     )
-    parser.add_argument("--for", dest="span", type=arguments.span, metavar="SPAN", help="of a pause; else until resume")
-    parser.add_argument("--all", action="store_true", help="list all hosts, also those with nothing left")
-    limit_help = f"list up to N hosts; else {HOSTS_SHOWN}, with --json all"
+    parser.add_argument(
+        "--for", dest="span", type=arguments.span, metavar="SPAN", help="duration of the pause (default: until resumed)"
+    )
+    parser.add_argument("--all", action="store_true", help="list all hosts, including those with nothing left")
+    limit_help = f"list at most N hosts (default: {HOSTS_SHOWN}; all with --all or --json)"
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help=limit_help)
-    parser.add_argument("--json", action="store_true", help="the list for scripts")
-    parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="TOML file with limits per host"
+    )
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -155,7 +159,7 @@ def _meant(path: Path, names: Sequence[str]) -> str:
             n += len(some) if len(some) < EXAMPLES else overview.n_named(ledger, name)
             examples += some
     shown = ", ".join(list(dict.fromkeys(examples))[:EXAMPLES])
-    return shown if n <= EXAMPLES else f"{n:,} hosts ({shown}, ...)"
+    return shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
 
 
 def _is_limit(word: str, action: str) -> bool:

@@ -14,19 +14,19 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "identify",
         run,
-        "Say which image a URL is about: the rule that decides, the key, the URLs to try and why. Asks no server.",
+        "Show how a URL is identified. Prints the rule, the image key and the URLs to try, in order; sends no requests.",
         settings,
         ledger=False,
     )
-    parser.add_argument("urls", nargs="*", metavar="URL", help="as it stands in an identifier cell; a cell may hold several URLs")
+    parser.add_argument("urls", nargs="*", metavar="URL", help="URL as found in an identifier cell; a cell may hold several")
     parser.add_argument(
         "--file",
         metavar="FILE",
-        help="count what the rules make of a file instead: a download, an archive, any table with a column of URLs, a list of URLs",
+        help="summarize a file instead: a GBIF download, an archive, a table with a column of URLs, or a list of URLs",
     )
-    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read no more than N rows of the file")
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read at most N rows of the file")
     parser.add_argument("--verbose", action="store_true", help="also print each row of the file")
-    parser.add_argument("--json", action="store_true", help="the same for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images.batch.requeue import NextRound
 from d4c_images.commands import arguments, session
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
 from d4c_images.ledger.file import migrations, owner
 from d4c_images.ledger.questions import from_counters
@@ -35,8 +36,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "init",
         run,
-        "Read a GBIF download or a publisher's archive into the ledger. One row per distinct image; run it again to go on after "
-        "an interruption.",
+        "Import a GBIF download or Darwin Core Archive into the ledger. Makes one row per distinct image; run it again to resume "
+        "after an interruption.",
         settings,
         drains=True,
     )
@@ -44,35 +45,37 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "source",
         nargs="?",
         metavar="SOURCE",
-        help="a GBIF download or a publisher's Darwin Core Archive (zip or folder), or a bare table of media",
+        help="GBIF download or publisher's Darwin Core Archive (zip file or folder), or a bare media table",
     )
-    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read no more than N rows of each table")
+    parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read at most N rows of each table")
     parser.add_argument(
-        "--verbatim", action="store_true", help="also read the publishers' own media rows that a GBIF download carries"
+        "--verbatim", action="store_true", help="also import the publishers' verbatim media rows from a GBIF download"
     )
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="whose records a publisher's table tells of, where their ids are mere numbers; by default as the archive's metadata "
-        "say, else the file's name",
+        help="dataset that scopes the record ids if they are not globally unique (default: from the archive's EML, else the file "
+        "name)",
     )
     parser.add_argument(
         "--labels",
         action="store_true",
-        help="also read the table of occurrences: name, taxon keys, place, date, collector, licence, ... of each record",
+        help="also import the occurrence table: name, taxon keys, place, date, collector, licence, ... of each record",
     )
     parser.add_argument(
         "--checklist-key",
         type=_checklist_key,
         metavar="KEY",
-        help="with --labels: the checklist of the taxon keys, by its dataset key at GBIF, for tables that do not name it",
+        help="with --labels: GBIF dataset key of the checklist that the taxon keys belong to, for tables that do not name it",
     )
-    parser.add_argument("--reset", action="store_true", help="begin a new ledger; asks before it deletes the old one (images stay)")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--reset", action="store_true", help="start a new ledger; asks before deleting the old one (image files are kept)"
+    )
+    parser.add_argument("--yes", action="store_true", help="with --reset: do not ask for confirmation")
     parser.add_argument(
         "--finalize-only",
         action="store_true",
-        help="recount the status of every record from its images; run it again to go on after an interruption",
+        help="recompute the status of every record from its images; run it again to resume after an interruption",
     )
     arguments.add_requeue(parser)
     arguments.add_progress(parser)
@@ -143,7 +146,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
                 with IngestProgress(console, "labels", live=live) as view:
                     show = partial(after_each_group, view.show)
                     counts = ingest_labels(ledger, labels, show, clocks.now, checklist_key=args.checklist_key)
-                lines = [f"{labels.name}: labels of {counts.admitted:,} records", *note_lines(counts.notes)]
+                lines = [f"{labels.name}: labels of {counted(counts.admitted, 'record')}", *note_lines(counts.notes)]
                 print(printable("\n".join(lines)), flush=True)
             if any(summary.admitted for summary in summaries):
                 return 0
@@ -181,7 +184,8 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 ledger.n_done += 1
                 why = session.why_to_stop(stop, deadline)
                 if why is not None:
-                    where = f"stopped after {progress.records:,} of {progress.total:,} records and {progress.images:,} images"
+                    n_records = f"{progress.records:,} of {counted(progress.total, 'record')}"
+                    where = f"stopped after {n_records} and {counted(progress.images, 'image')}"
                     raise Stopped(f"{why}: {where}, all committed; run the same command again")
 
             try:
@@ -202,7 +206,7 @@ def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first
     from d4c_images.collection.findings import CheckProgress
 
     if is_first and progress.records_before is not None:
-        before = f"{progress.records_before:,} records and {progress.images_before:,} images"
+        before = f"{counted(progress.records_before, 'record')} and {counted(progress.images_before or 0, 'image')}"
         print(f"going on where an earlier run has stopped: {before} were counted", flush=True)
     if progress.images:
         view.show(CheckProgress("images", progress.images, progress.n_images))
@@ -218,9 +222,11 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
         n_images, n_stored = from_counters.images_and_stored(ledger.connection)
     if ask:
         if not sys.stdin.isatty():
-            raise UsageError(f"--reset would delete {path} ({n_images:,} images, {n_stored:,} stored): add --yes to mean it")
+            raise UsageError(
+                f"--reset would delete {path} ({counted(n_images, 'image')}, {n_stored:,} stored): add --yes to mean it"
+            )
         with signals.at_a_prompt():
-            answer = input(f"Delete {path} with {n_images:,} images, {n_stored:,} of them stored? The files stay. [y/N] ")
+            answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} of them stored? The files stay. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
     for suffix in ("", "-wal", "-shm", "-journal", ".check"):

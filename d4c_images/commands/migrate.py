@@ -16,13 +16,13 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "migrate",
         run,
-        "Bring a ledger of an older version up to date. Copies it first; run it again to go on after an interruption.",
+        "Upgrade a ledger written by an older version. Backs it up first; run it again to resume after an interruption.",
         settings,
         drains=True,
     )
     backup = parser.add_mutually_exclusive_group()
-    backup.add_argument("--backup", type=Path, metavar="FILE", help="where to copy the ledger to; by default beside it")
-    backup.add_argument("--no-backup", action="store_true", help="make no copy: you have one, or can do without")
+    backup.add_argument("--backup", type=Path, metavar="FILE", help="file to write the backup to (default: next to the ledger)")
+    backup.add_argument("--no-backup", action="store_true", help="make no backup")
     arguments.add_progress(parser)
 
 

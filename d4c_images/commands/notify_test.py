@@ -15,7 +15,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "notify-test",
         run,
-        "Send one message to Slack and say whether it arrived.",
+        "Send a test message to Slack. Exits with 1 if Slack does not accept it.",
         settings,
         ledger=False,
     )

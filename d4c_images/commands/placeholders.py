@@ -6,6 +6,7 @@ import argparse
 import time
 
 from d4c_images.commands import arguments, image_root, presets, session
+from d4c_images.durations import counted
 from d4c_images.ledger.file import owner
 from d4c_images.policy.placeholder_list import sha256_of
 from d4c_images.settings import Settings
@@ -17,13 +18,13 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "placeholders",
         run,
-        "Find pictures that stand for images which are not there: the same bytes for many records of one host. Their files are set "
-        "aside, their images failed; --allow takes that back.",
+        'Detect "no image available" placeholder pictures. Identical bytes that one host served for many records are quarantined, '
+        "and their images marked as failed; --allow reverses this.",
         settings,
         root=True,
     )
     parser.add_argument(
-        "--allow", action="append", default=[], metavar="SHA256", help="these bytes are no placeholder; may be repeated"
+        "--allow", action="append", default=[], metavar="SHA256", help="treat these bytes as a real image; repeatable"
     )
     arguments.add_placeholder_terms(parser, "--records")
 
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         heart.beat_if_due()
         if time.monotonic() - last >= 30:
             last = time.monotonic()
-            print(f"{what}: {done:,} of {total:,} images", flush=True)
+            print(f"{what}: {done:,} of {counted(total, 'image')}", flush=True)
 
     with session.owned(args.ledger, "placeholders", settings) as ledger:
         heart = owner.Heart(ledger, clocks.now)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             print(f"{n:,} images are successes again: {sha256.hex()} is no placeholder", flush=True)
         if not allowed:
             n = marking.find(ledger, listed, args.records, int(clocks.now()), show)
-            print(f"{n:,} images were found to be placeholders", flush=True)
+            print(f"{counted(n, 'image')} found to be placeholders", flush=True)
             session.set_files_aside(ledger, root, lambda: False)
         for host, sha256_hex, state, n_marked in marking.overview(ledger):
             print(f"{state:12} {sha256_hex}  {n_marked:>9,}  {host}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from d4c_images.batch import scheduler
 from d4c_images.batch.requeue import NextRound, Rounds, idle_rounds
-from d4c_images.durations import parse_moment
+from d4c_images.durations import counted, parse_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
@@ -167,7 +167,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
             n = set_aside(ledger, store, Aside(root), is_over)
         finally:
             store.close()
-        print(f"{n:,} files of placeholders were set aside", flush=True)
+        print(f"{counted(n, 'placeholder file')} moved to quarantine", flush=True)
 
 
 def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> PackSettings | None:
@@ -220,7 +220,7 @@ def mend_shards(ledger: connect.Ledger, root: Path) -> None:
     token = shards.store_kind(ledger, None).token
     n = mend(root, token, shards.ends(ledger), partial(shards.wanted, ledger))
     if n:
-        print(f"{n:,} images that were packed, but not written down, are looked at again", flush=True)
+        print(f"{counted(n, 'image')} found in shards but not recorded in the ledger: verified again", flush=True)
 
 
 def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:

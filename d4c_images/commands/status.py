@@ -18,15 +18,15 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "status",
         run,
-        "Show how far the collection is. At once, whatever its size; disturbs no run.",
+        "Show the state of the collection. Instant at any size; safe while a download is running.",
         settings,
     )
-    parser.add_argument("--json", action="store_true", help="the same for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--tables",
         type=Path,
         metavar="DIR",
-        help="write the tables as CSV and Parquet into this folder: what grows with hosts, not with images (for those see export)",
+        help="also write the tables as CSV and Parquet files into DIR (per host, not per image: for images see export)",
     )
 
 

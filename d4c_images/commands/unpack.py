@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from d4c_images.commands import arguments, image_root, session
+from d4c_images.durations import counted, show_size
 from d4c_images.errors import UsageError, printable
 from d4c_images.settings import Settings
 
@@ -19,17 +20,24 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "unpack",
         run,
-        "Copy images out as plain files, from the tar files of --store pack too, and compare their hashes on the way. Changes "
-        "nothing in the collection; killed, the same command goes on.",
+        "Copy images out as plain files. Reads the tar files of --store pack, too, and verifies every hash; changes nothing in "
+        "the collection. Run it again to resume after an interruption.",
         settings,
         root=True,
     )
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the folder for the files; made where it is missing")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="target folder; created if missing")
     parser.add_argument(
-        "--gbif-id", type=arguments.positive, action="append", default=[], metavar="N", help="only this record's; may be repeated"
+        "--gbif-id",
+        type=arguments.positive,
+        action="append",
+        default=[],
+        metavar="N",
+        help="copy only the images of this record; repeatable",
     )
-    parser.add_argument("--ids", type=Path, metavar="FILE", help="only the records whose gbifIDs stand in this file, one a line")
-    parser.add_argument("--json", action="store_true", help="the summary for scripts")
+    parser.add_argument(
+        "--ids", type=Path, metavar="FILE", help="copy only the images of the records whose gbifIDs are in FILE, one per line"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON summary")
     arguments.add_progress(parser)
 
 
@@ -57,7 +65,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps(done.as_dict(), indent=2))
     else:
-        print(f"{done.n_written:,} images were written ({done.written_bytes / 1e6:,.1f} MB), {done.n_there:,} were there already")
+        print(f"{counted(done.n_written, 'image')} written ({show_size(done.written_bytes)}), {done.n_there:,} already there")
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:

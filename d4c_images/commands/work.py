@@ -24,8 +24,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "work",
         run,
-        "Fetch images for a 'download --cluster' that runs on another node. Waits for it, and for the next one when it has ended; "
-        "ends when nothing is left.",
+        "Fetch images for a 'download --cluster' on another node. Waits for a coordinator, outlives it, and exits when nothing is "
+        "left.",
         settings,
         ledger=False,
         drains=True,
@@ -35,18 +35,18 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="the folder on the shared disk that 'download --cluster' was told",
+        help="folder on a shared disk, the same as for 'download --cluster'",
     )
     parser.add_argument(
         "--processes",
         type=arguments.positive,
         default=settings.processes,
         metavar="N",
-        help="worker processes; by default one per core that the scheduler granted",
+        help="number of worker processes (default: one per core granted by the scheduler)",
     )
     arguments.add_end(parser)
     parser.add_argument(
-        "--max-wait", type=arguments.span, default="1h", metavar="SPAN", help="end when no download has been there for so long"
+        "--max-wait", type=arguments.span, default="1h", metavar="SPAN", help="exit if no coordinator appears within SPAN"
     )
     arguments.add_requeue(parser)
 
@@ -93,12 +93,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline) or away())
     over = place.over()
     if ending is PoolEnding.NOBODY and over is not None:
-        print(f"{args.processes} workers end: no coordinator has come since the last one found nothing left", flush=True)
+        print(f"{args.processes} workers end: no coordinator appeared since the last one found nothing left", flush=True)
         return 0
     if over not in (None, over_before):
         ending = PoolEnding.OVER
     if ending is PoolEnding.STOPPED and away.until is not None:
-        print(f"{args.processes} workers end: the coordinator is away until {show_moment(away.until)}", flush=True)
+        print(f"{args.processes} workers stopped: the coordinator is away until {show_moment(away.until)}", flush=True)
         wall = clocks.now.to_wall(clocks.now())
         return rounds.hand_back(rounds.next_round(0, away.until, wall), wall)
     print(f"{args.processes} workers end: {ending.value}", flush=True)

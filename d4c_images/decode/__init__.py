@@ -1,11 +1,11 @@
-"""Opens stored bytes and says what they are, reading every picture in them to its end, in little memory. Judges no image's fate.
+"""Opens stored bytes and says what they are, reading every picture in them to its end, in little memory. Decides no image's fate.
 
-`decoder`  the way in: checks a file, makes a smaller one of it
+`decoder`  the entry point: checks a file, makes a smaller JPEG of it
 `picture_reader`, `reduce`   how it does the one and the other, within `bounds`
 `memory_cost`     how much memory a decode takes
-`memory_budget`   how much there is, for all that is decoded at once
+`memory_budget`   how much there is, for all concurrent decodes
 `samples`  what a picture's numbers mean, and whether a smaller one can be made of them
-`adobe_rgb`  the one profile that pictures name and do not have
+`adobe_rgb`  the one profile that pictures name without embedding it
 `faults`, `shape`   what may be wrong with a file, and what its structure shows
 `bmp`, `boxes`, `gif`, `jpeg`, `png`, `riff`   walk through the structure of a format
 `jpeg2000`, `tiff`, `downscale`   what Pillow alone cannot do, or not in little memory

@@ -1,4 +1,4 @@
-"""The ICC profile of the colour space that cameras name in EXIF without having a profile. Reads no picture's samples.
+"""The ICC profile of the colour space that cameras name in EXIF without embedding a profile. Reads no samples.
 
 DCF 2.0 (JEITA CP-3461B) marks such files, whose names begin with an underscore, by the interoperability index "R03".
 """
@@ -19,13 +19,13 @@ _WHITE, _PRIMARIES = (0.95045, 1.0, 1.08905), {
 
 
 def is_meant(exif: Image.Exif) -> bool:
-    """May raise whatever a broken EXIF block makes Pillow raise."""
+    """Whether EXIF means this colour space. May raise whatever a broken EXIF block makes Pillow raise."""
     return str(exif.get_ifd(IFD.Interop).get(_INDEX)).startswith("R03") and exif.get_ifd(IFD.Exif).get(_COLOUR_SPACE) != _SRGB
 
 
 @functools.cache
 def profile() -> bytes:
-    """By ICC.1:2001-04: a display of three primaries, under D50, and one curve."""
+    """Built after ICC.1:2001-04: a display with three primaries, under D50, and one curve."""
     name = b"compatible with Adobe RGB (1998)\0"
     blocks = {
         b"desc": b"desc" + struct.pack(">II", 0, len(name)) + name + bytes(78),

@@ -1,6 +1,6 @@
 """Checks that a BMP has all the bytes, or run lengths, that its header promises for the picture. Decodes nothing.
 
-The header's size of the file proves nothing: many programs write a wrong one.
+The header's file size proves nothing: many programs write a wrong one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from d4c_images.decode.shape import Shape
 
 _UNPACKED = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
 _BITS = (1, 2, 4, 8, 16, 24, 32)
-_ALL_PACKINGS, _ALL_BITS = (*range(7), 11, 12, 13), (0, *_BITS, 64)  # that there are, known here or not
+_ALL_PACKINGS, _ALL_BITS = (*range(7), 11, 12, 13), (0, *_BITS, 64)  # that exist, supported here or not
 _BITS_OF_RUNS = {1: 8, 2: 4}  # BI_RLE8, BI_RLE4
-_MOST_COLOURS = 1 << 16  # that are declared by a whole file, if more than its pixels can have
-_OF_CORE, _OF_OS2 = 12, 64  # bytes of these headers; in the second, 3 and 4 are other ways to pack
+_MOST_COLOURS = 1 << 16  # that a whole file declares, even if its pixels cannot have as many
+_OF_CORE, _OF_OS2 = 12, 64  # sizes of these headers; in the second, 3 and 4 mean other compressions
 
 
 def walk(file: BinaryIO, size_bytes: int) -> Shape:
@@ -42,7 +42,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
         row_bytes = (width * bits + 7) // 8
         padded_bytes = -(-row_bytes // 4) * 4
         packed_bytes = height * padded_bytes
-        if int.from_bytes(head[2:6], "little") <= size_bytes:  # nothing is lost: the last row's padding may never have been there
+        if int.from_bytes(head[2:6], "little") <= size_bytes:  # nothing is lost: the last row's padding may never have been written
             packed_bytes -= padded_bytes - row_bytes
     n_colours = int.from_bytes(head[46:50], "little") if header_bytes != _OF_CORE and bits <= 8 else 0
     if n_colours > _MOST_COLOURS:
@@ -57,7 +57,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
 
 
 def _check_runs(file: BinaryIO, bits: int, height: int) -> None:
-    """Whether the run lengths go on to the last row, or to the mark of their end. Pillow counts pixels only."""
+    """Whether the run lengths reach the last row, or their end mark. Pillow only counts pixels."""
     y = 0
     for _ in counted(itertools.count()):
         if y >= height:

@@ -1,4 +1,4 @@
-"""What a decode may take: pixels, memory, time, and bytes before its picture; files are opened within that. Reads no picture."""
+"""Limits of a decode: pixels, memory, time, and bytes before the picture; opens files within them. Reads no picture."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.decode.read_result import too_large
 from d4c_images.decode.samples import NotReduced
 
-MAX_PIXELS = 1_000_000_000  # of one picture, and of all that are looked at in one file: a bound on time, some 10 s for a TIFF
-LONG_PIXELS = 32_000_000  # more than these take longer than others should wait
-MOST_HEADER_BYTES = 8_000_000  # that a file may have before its picture
+MAX_PIXELS = 1_000_000_000  # of one picture, and of all that are read in one file: a time limit, some 10 s for a TIFF
+LONG_PIXELS = 32_000_000  # beyond this, a decode takes longer than others should wait
+MOST_HEADER_BYTES = 8_000_000  # allowed in a file before its picture
 
 
 class TooManyPixels(Exception):
@@ -25,7 +25,7 @@ class TooManyPixels(Exception):
 
 
 class TakesLong(Exception):
-    """Takes more time or memory than others should wait for; ask again where that does not matter."""
+    """Takes more time or memory than others should wait for; retry where that does not matter."""
 
 
 class TooLarge(NotReduced):
@@ -33,9 +33,9 @@ class TooLarge(NotReduced):
 
 
 class _Sparing(io.BufferedReader):
-    """A file of which no more than `left_bytes` may be read: a header can be as large as a body. None lifts that.
+    """A file of which at most `left_bytes` may be read, since a header can be as large as a body. None lifts the limit.
 
-    Its first bytes are those of `head`.
+    Its first bytes are replaced by `head`.
     """
 
     def __init__(self, path: Path, left_bytes: int | None, head: bytes = b"") -> None:
@@ -59,7 +59,7 @@ class _Sparing(io.BufferedReader):
 
 
 class DecodeBounds:
-    """Safe to use from several threads."""
+    """Thread-safe."""
 
     def __init__(self, room: MemoryBudget, max_pixels: int) -> None:
         self.room = room
@@ -68,13 +68,13 @@ class DecodeBounds:
 
     @contextmanager
     def opened(self, path: Path, form: str, head: bytes = b"") -> Iterator[ImageFile.ImageFile]:
-        """The file in Pillow, of the format `form`. `head`: in place of its first bytes. Raises `TooLarge`."""
+        """The file opened by Pillow, as format `form`. `head` replaces its first bytes. Raises `TooLarge`."""
         need_bytes = memory_cost.of_opening(form, path)
-        if not self.fits(2 * need_bytes):  # for two threads at once
+        if not self.fits(2 * need_bytes):  # two threads may open at once
             raise TooLarge(f"not decoded: the file alone takes {need_bytes // 1_000_000} MB")
         if form == "HEIF":
             with self._loading:
-                import pillow_heif  # libheif, that most workers never need
+                import pillow_heif  # libheif, which most workers never need
 
                 pillow_heif.register_heif_opener()
         with _Sparing(path, MOST_HEADER_BYTES, head) as file, Image.open(file, formats=[form]) as picture:
@@ -82,13 +82,13 @@ class DecodeBounds:
             yield picture
 
     def room_for(self, need_bytes: int, may_take_long: bool) -> AbstractContextManager[None]:
-        """Waits until there is so much memory. Raises `TakesLong`. What exceeds `room.common_bytes` is not to be asked for."""
+        """Waits until that much memory is free. Raises `TakesLong`. Do not ask for more than `room.common_bytes`."""
         if need_bytes > self.room.own_bytes and not may_take_long:
             raise TakesLong
         return self.room.taken(need_bytes)
 
     def fits(self, need_bytes: int) -> bool:
-        """Whether it can be had without waiting for other workers."""
+        """Whether it is available without waiting for other workers."""
         return need_bytes <= self.room.own_bytes
 
     def unread(self, size: tuple[int, int], need_bytes: int) -> str:

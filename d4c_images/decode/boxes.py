@@ -1,6 +1,6 @@
 """Walks through the boxes of JPEG 2000, AVIF and HEIF files and through the tile-parts of a JPEG 2000 codestream. Decodes nothing.
 
-ISO 14496-12 (boxes, items), ISO 15444-1 annexes A and I (JPEG 2000). What stands behind the last box is not looked at.
+ISO 14496-12 (boxes, items), ISO 15444-1 annexes A and I (JPEG 2000). Anything after the last box is ignored.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LEAST_TILE_BYTES = 14
 _MOST_HEADER_BYTES = 8_000_000
 _TAIL_BYTES = 1 << 16
 _NONSENSE = "The JPEG 2000 file is damaged: its header makes no sense."
-_SIZES, _OF_HIGH_THROUGHPUT = 0xFF51, 0xFF50  # SIZ; CAP, that says a part of the standard is used which few libraries know
+_SIZES, _OF_HIGH_THROUGHPUT = 0xFF51, 0xFF50  # SIZ; CAP, which announces a part of the standard that few libraries support
 _CODED = frozenset((b"av01", b"hvc1"))
-_AROUND = frozenset((b"grid", b"iovl", b"iden", b"Exif", b"mime", b"uri ", b"tmap"))  # made of coded pictures, or about them
+_AROUND = frozenset((b"grid", b"iovl", b"iden", b"Exif", b"mime", b"uri ", b"tmap"))  # derived from coded pictures, or about them
 
 
 @dataclass(slots=True)
@@ -42,8 +42,8 @@ class _File:
         return counted(boxes_of(self.read_at, at, end))
 
     def top_boxes(self) -> Iterator[IsoBox]:
-        """Those of the file. One that is cut ends the walk: if it is of a kind that nobody knows, it may as well be no box at all,
-        but something behind the end."""
+        """The file's boxes. A cut one ends the walk: if its kind is unknown, it may not be a box at all, but something after the
+        end."""
         for box in self.boxes(0, self.size_bytes):
             if box.end > self.size_bytes:
                 if box.kind in TOP_BOXES:
@@ -56,7 +56,7 @@ class _File:
 
 
 def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
-    """Of a JP2 file or a bare codestream."""
+    """A JP2 file or a bare codestream."""
     body = _File(file, size_bytes)
     if body.read_at(0, 2) == _START_OF_CODESTREAM:
         return _walk_codestream(body, 0, size_bytes, has_box=False)
@@ -73,7 +73,7 @@ def walk_jpeg_2000(file: BinaryIO, size_bytes: int) -> Shape:
 
 
 def _walk_codestream(body: _File, start: int, end: int, *, has_box: bool) -> Shape:
-    """`has_box`: a box says where it ends, and the end marker may be missing."""
+    """`has_box`: a box gives its end, and the end marker may be missing."""
     header = _header_of(body, start, end)
     tiles, at, has_end = set(), header.end, False
     for tile, length in counted(_tile_parts(body, header.end, end)):
@@ -91,12 +91,12 @@ def _walk_codestream(body: _File, start: int, end: int, *, has_box: bool) -> Sha
 
 
 def _tile_parts(body: _File, at: int, end: int) -> Iterator[tuple[int, int]]:
-    """The number of its tile and the length of each (ISO 15444-1, A.4.2), up to the end marker or the end."""
+    """Tile number and length of each tile-part (ISO 15444-1, A.4.2), up to the end marker or the end."""
     while at < end and (marker := body.number_at(at)) != _END:
         length = body.number_at(at + 6, 4)
         if marker != _START_OF_TILE or 0 < length < _LEAST_TILE_BYTES:
             raise Damaged("The JPEG 2000 file is damaged: its parts are not where it says that they are.")
-        if not length:  # the last one goes up to the end marker, behind which there may be anything
+        if not length:  # the last one extends to the end marker; anything may follow that
             tail_at = max(at, end - _TAIL_BYTES)
             marker_at = body.read_at(tail_at, end - tail_at).rfind(b"\xff\xd9")
             length = (end if marker_at < 0 else tail_at + marker_at) - at
@@ -132,7 +132,7 @@ def _header_of(body: _File, start: int, end: int) -> _Header:
 
 
 def _note_sizes(header: _Header, said: bytes) -> None:
-    """Usual is what Pillow decodes: at most 4 components, all of one resolution and depth, none signed."""
+    """Usual is what Pillow decodes: at most 4 components, all of the same resolution and depth, none signed."""
     x_end, y_end, x, y, tile_width, tile_height, tile_x, tile_y = (int.from_bytes(said[n : n + 4], "big") for n in range(2, 34, 4))
     components = said[36:]
     if not tile_width or not tile_height or len(components) < 3:
@@ -149,7 +149,7 @@ def _note_sizes(header: _Header, said: bytes) -> None:
 
 
 def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
-    """Whether all that the boxes and the table of items promise lies within the file. Looks for no width and height."""
+    """Whether everything that the boxes and the item table promise is inside the file. Does not look for width and height."""
     body = _File(file, size_bytes)
     meta, has_film, end = None, False, 0
     for box in body.top_boxes():
@@ -175,7 +175,7 @@ def walk_items(file: BinaryIO, size_bytes: int) -> Shape:
 
 
 def _tiled(body: _File, start: int, end: int) -> dict[bytes, IsoBox]:
-    """The boxes in a box, by their kinds; nothing may be left between them."""
+    """The boxes inside a box, by kind; there must be no gap between them."""
     boxes = list(counted(body.boxes(start, end), _MOST_BOXES))
     if not boxes or boxes[-1].end != end:
         raise Damaged("The file is damaged: its boxes do not fit into each other.")
@@ -183,7 +183,7 @@ def _tiled(body: _File, start: int, end: int) -> dict[bytes, IsoBox]:
 
 
 def _ends_of_items(said: bytes) -> Iterator[int]:
-    """Where the extents of the items end that lie in the file (ISO 14496-12, 8.11.3)."""
+    """The ends of the items' extents in the file (ISO 14496-12, 8.11.3)."""
     if len(said) < 8:
         return
     numbers = _Numbers(said)
@@ -192,7 +192,7 @@ def _ends_of_items(said: bytes) -> Iterator[int]:
     sizes = numbers.take(2)
     offset_bytes, length_bytes, base_bytes, index_bytes = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     for _ in range(numbers.take(2 if version < 2 else 4)):
-        numbers.take(2 if version < 2 else 4)  # its number
+        numbers.take(2 if version < 2 else 4)  # item number
         method = numbers.take(2) & 15 if version else 0
         numbers.take(2)
         base = numbers.take(base_bytes)

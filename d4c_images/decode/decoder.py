@@ -1,6 +1,6 @@
-"""Says what a stored file is, and makes a smaller JPEG of it: the way in from outside. Decides nothing about its fate.
+"""Says what a stored file is, and makes a smaller JPEG of it: the entry point of this package. Decides nothing about its fate.
 
-What is read, and how: `picture_reader`. What no format can show: docs/explanation/damage.md.
+What is read, and how: `picture_reader`. What no format can reveal: docs/explanation/damage.md.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ _FORMATS = {
 
 
 class Decoder:
-    """Says what files are. Safe to use from several threads."""
+    """Says what files are. Thread-safe."""
 
     def __init__(self, max_edge: int | None = None, room: MemoryBudget | None = None, max_pixels: int = MAX_PIXELS) -> None:
-        """`max_edge`: of the JPEG that `reduce` makes, in pixels."""
+        """`max_edge`: the longest edge of the JPEG that `reduce` makes, in pixels."""
         self.max_edge = max_edge
         bounds = DecodeBounds(room or MemoryBudget(), max_pixels)
         self._reader, self._reducer = PictureReader(bounds), Reducer(bounds)
-        Image.MAX_IMAGE_PIXELS = None  # our own limit instead
+        Image.MAX_IMAGE_PIXELS = None  # replaced by our own limit
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        PngImagePlugin.MAX_TEXT_CHUNK = MOST_HEADER_BYTES  # profiles of scanners
+        PngImagePlugin.MAX_TEXT_CHUNK = MOST_HEADER_BYTES  # for scanners' profiles
         PngImagePlugin.MAX_TEXT_MEMORY = 2 * MOST_HEADER_BYTES
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them is an error on loading
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters is an error when loading
 
     def check(self, path: Path, sniffed: Sniffed, *, may_take_long: bool = True) -> DecodeResult:
-        """Read a file of the type that `sniffed` says to its end. Raises `OSError` only if the disk fails, and `TakesLong`.
+        """Read a file, of the type given by `sniffed`, to its end. Raises `OSError` only if the disk fails, and `TakesLong`.
 
-        `detail` of a picture that is `ok`: what libjpeg found odd in it, sometimes the only trace of damage; or what of it was not
-        decoded, and why.
+        `detail` of a picture that is `ok`: what libjpeg warned about, sometimes the only trace of damage; or what was not decoded,
+        and why.
         """
         if sniffed.truncated:
             return DecodeResult(False, DecodeFault.TRUNCATED, "The file is cut off: it promises more than it holds.")
@@ -78,10 +78,10 @@ class Decoder:
         return DecodeResult(True, fault, detail, read.width, read.height, sniffed.media_type, sniffed.extension)
 
     def reduce(self, path: Path, original_sha256: bytes, media_type: str, *, may_take_long: bool = True) -> Reduced | None:
-        """A JPEG of at most `max_edge`, upright, RGB or grey, ICC profile kept; the comment has the original's hash.
+        """A JPEG of at most `max_edge`, upright, RGB or grey, ICC profile kept; its comment contains the original's hash.
 
-        None where the file is to be kept as it is: it is such a JPEG already, or no picture that can be decoded (camera raw).
-        Raises `NotReduced` if no right one can be made; `OSError` only where the disk fails; and `TakesLong`.
+        None if the file is to be stored as it is: it is such a JPEG already, or not a decodable picture (camera raw). Raises
+        `NotReduced` if no correct one can be made; `OSError` only if the disk fails; and `TakesLong`.
         """
         if self.max_edge is None or media_type not in _FORMATS:
             return None
@@ -89,14 +89,14 @@ class Decoder:
             return self._reducer.reduced(path, original_sha256, _FORMATS[media_type], self.max_edge, may_take_long)
         except (TakesLong, NotReduced, MemoryError):
             raise
-        except Exception as error:  # of a decoder, an encoder or what reads metadata: the original is there all the same
+        except Exception as error:  # from a decoder, an encoder or a metadata reader: the original is there anyway
             raise_if_of_disk(error)
             raise NotReduced("it could not be decoded to make it smaller") from error
 
 
 def _check_raw(path: Path, sniffed: Sniffed) -> DecodeResult:
     """Whether LibRaw opens the file: its structure and sizes, not its pixels."""
-    import rawpy  # LibRaw, that most workers never need
+    import rawpy  # LibRaw, which most workers never need
 
     found = DecodeResult(True, media_type=sniffed.media_type, extension=sniffed.extension, raw=True)
     try:

@@ -1,7 +1,7 @@
-"""Makes a small upright JPEG's picture of a large one, as a whole or piece by piece. Decides nothing about memory.
+"""Makes the picture of a small upright JPEG from a large one, as a whole or piece by piece. Decides nothing about memory.
 
-Pieces are reduced by a power of two, at which tiles and most strips begin and end, and put together; the rest is done to the whole.
-What is known only once the picture has been decoded raises `NotReduced`, too.
+Pieces are reduced by a power of two, which tile and most strip borders are multiples of, and put together; the rest is done to the
+whole. Problems that only decoding reveals raise `NotReduced`, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from d4c_images.decode.samples import UNREADABLE, NotReduced, Samples, samples_o
 from d4c_images.policy.sniff import segments
 
 COMMENT = b"d4c-images original-sha256="
-MOST_FACTOR = 16  # the sides of a tile are multiples of it (TIFF 6.0, section 15)
+MOST_FACTOR = 16  # tile sides are multiples of it (TIFF 6.0, section 15)
 _MOST_SEGMENTS = 1000
 _COMMENT_MARKER = 0xFE
 _ORIENTATION = 0x0112
@@ -38,7 +38,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class ReducePlan:
-    """What is to be made of a picture."""
+    """What to make of a picture."""
 
     samples: Samples
     orientation: int
@@ -46,7 +46,7 @@ class ReducePlan:
 
 
 def original_sha256_of(path: Path, media_type: str) -> bytes | None:
-    """The hash that `Decoder.reduce` has left in a JPEG."""
+    """The hash that `Decoder.reduce` stored in a JPEG."""
     if media_type != "image/jpeg":
         return None
     size_bytes = len(COMMENT) + 64
@@ -73,10 +73,10 @@ def _from_hex(digits: bytes) -> bytes | None:
 
 
 def orientation_of(picture: Image.Image, path: Path) -> int:
-    """1 to 8 (TIFF 6.0, section 8), of a picture that is not yet loaded. 1 if what should say it cannot be read."""
+    """1 to 8 (TIFF 6.0, section 8), for a picture not yet loaded. 1 if the orientation cannot be read."""
     if picture.format == "PNG" and "exif" not in picture.info:
         with path.open("rb") as file:
-            exif = png.notes(file).get(b"eXIf")  # may be behind the picture
+            exif = png.notes(file).get(b"eXIf")  # may come after the picture
         if exif:
             picture.info["exif"] = b"Exif\0\0" + exif
     try:
@@ -93,20 +93,20 @@ def _orientation_tag(picture: Image.Image) -> Any:
 
 
 def plan_of(picture: ImageFile.ImageFile, path: Path, max_edge: int) -> ReducePlan:
-    """Of a picture that is not yet loaded. Raises `NotReduced`."""
+    """For a picture not yet loaded. Raises `NotReduced`."""
     return ReducePlan(samples_of(picture, path), orientation_of(picture, path), max_edge)
 
 
 def made(picture: Image.Image, plan: ReducePlan) -> Image.Image:
-    """In RGB or grey, upright; with its ICC profile, if that is of its colours. Raises `NotReduced`."""
+    """In RGB or grey, upright; with its ICC profile, if that matches its colours. Raises `NotReduced`."""
     transparency = picture.info.get("transparency")
     orientation = plan.orientation
-    if isinstance(picture, TiffImageFile):  # Pillow turns these while it loads them, by what it has read of their EXIF
+    if isinstance(picture, TiffImageFile):  # Pillow rotates these on loading, by their EXIF
         picture._exif = _exif_of(orientation)
         picture.info.pop("xmp", None)
         orientation = 1
     picture.load()
-    picture.info = {} if transparency is None else {"transparency": transparency}  # and nothing that stands behind the picture
+    picture.info = {} if transparency is None else {"transparency": transparency}  # dropping all else
     return _finished(_plain(picture, plan.samples), plan, orientation)
 
 
@@ -118,7 +118,7 @@ def _exif_of(orientation: int) -> Image.Exif:
 
 
 def _finished(picture: Image.Image, plan: ReducePlan, orientation: int) -> Image.Image:
-    """From a picture in 8-bit grey or RGB, with or without an alpha channel."""
+    """From a picture in 8-bit grey or RGB, with or without alpha."""
     samples = plan.samples
     picture.thumbnail((plan.max_edge, plan.max_edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
     if samples.is_deep and not _reaches_upper_half(picture):
@@ -131,7 +131,7 @@ def _finished(picture: Image.Image, plan: ReducePlan, orientation: int) -> Image
         picture = picture.transpose(_UPRIGHT[orientation])
     picture.info = {}
     if samples.profile is not None and samples.profile[16:20] == {"L": b"GRAY", "RGB": b"RGB "}[picture.mode]:
-        picture.info["icc_profile"] = samples.profile  # and not one by which it has been converted
+        picture.info["icc_profile"] = samples.profile  # not one used for its conversion
     return picture
 
 
@@ -163,7 +163,7 @@ def comes_in_pieces(picture: Image.Image, path: Path) -> bool:
 
 
 def factor(picture: Image.Image, max_edge: int) -> int:
-    """By how much pieces are to be reduced: what is left is at least twice as large as it shall be."""
+    """By how much to reduce pieces: the result is at least twice the final size."""
     by = 1
     while by < MOST_FACTOR and max(picture.size) >= 4 * max_edge * by:
         by *= 2
@@ -171,7 +171,7 @@ def factor(picture: Image.Image, max_edge: int) -> int:
 
 
 def made_of_pieces(picture: ImageFile.ImageFile, file: BinaryIO, by: int, plan: ReducePlan) -> Image.Image:
-    """As `made`; the file's pieces are decoded one after the other, and reduced `by` as they come. Raises `tiff.Uncut`."""
+    """As `made`; the file's pieces are decoded one after the other and reduced `by` on the fly. Raises `tiff.Uncut`."""
     size = (int(picture.tag_v2[256]), int(picture.tag_v2[257])) if isinstance(picture, TiffImageFile) else picture.size
     whole: Image.Image | None = None
     for x, y, piece in _pieces(picture, file, by):
@@ -194,7 +194,7 @@ def _pieces(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iter
 
 
 def _plain(picture: Image.Image, samples: Samples) -> Image.Image:
-    """In 8-bit grey or RGB, with an alpha channel if anything may be transparent; not inverted."""
+    """In 8-bit grey or RGB, with alpha if anything may be transparent; not inverted."""
     mode = picture.mode
     if mode.startswith("I;16"):
         scale = 255 / samples.white
@@ -203,7 +203,7 @@ def _plain(picture: Image.Image, samples: Samples) -> Image.Image:
         return _from_inks(picture, samples.profile)
     if mode == "1":
         return picture.convert("L")
-    if samples.is_grey and mode == "RGBA":  # so Pillow reads grey with alpha in 16 bits
+    if samples.is_grey and mode == "RGBA":  # Pillow's mode for 16-bit grey with alpha
         return Image.merge("LA", (picture.getchannel(0), picture.getchannel(3)))
     if not picture.has_transparency_data:
         return picture if mode in ("L", "RGB") else picture.convert("RGB")
@@ -211,7 +211,7 @@ def _plain(picture: Image.Image, samples: Samples) -> Image.Image:
 
 
 def _from_inks(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """In sRGB: by the picture's own profile; without one, of inks that each take away their own light."""
+    """In sRGB: by the picture's own profile; without one, as inks that each absorb their own light."""
     if picture.mode == "CMYK" and profile is None:
         return picture.convert("RGB")
     try:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MOST_PARTS = 2_000_000  # of one file that are looked at: a bound on time. Real files of gigabytes have fewer.
+MOST_PARTS = 2_000_000  # walked through in one file: a time limit. Real files of gigabytes have fewer.
 
 
 class Damaged(Exception):
@@ -19,22 +19,22 @@ class Damaged(Exception):
 
 
 class NoPicture(Exception):
-    """There is certainly no picture in the file, and no other transfer would bring one."""
+    """There is certainly no picture in the file, and another transfer would not bring one."""
 
 
 class Unread(Exception):
-    """Whole by its structure, but the libraries here cannot decode it."""
+    """Structurally complete, but the libraries here cannot decode it."""
 
 
 def counted(parts: Iterable[T], most: int = MOST_PARTS) -> Iterator[T]:
-    """The parts of a file as they are walked through. Raises `Unread` if they are too many."""
+    """The parts of a file during a walk. Raises `Unread` if there are too many."""
     left = iter(parts)
     yield from itertools.islice(left, most)
     for _ in left:
         raise Unread(f"not decoded: the file consists of more than {most} parts")
 
 
-# What Pillow, its plug-ins and zlib raise when they cannot decode a file. The types say nothing about the cause.
+# What Pillow, its plug-ins and zlib raise if they cannot decode a file. The types say nothing about the cause.
 DECODE_ERRORS = (
     OSError, SyntaxError, EOFError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, AttributeError,
     AssertionError, struct.error, zlib.error,
@@ -42,6 +42,6 @@ DECODE_ERRORS = (
 
 
 def raise_if_of_disk(error: Exception) -> None:
-    """An `OSError` with a number is the system's: the disk fails, and the file is not to blame; but for a wrong offset in it."""
+    """An `OSError` with an errno is the system's: the disk fails, and the file is not to blame; except for a wrong offset in it."""
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         raise error

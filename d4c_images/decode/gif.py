@@ -1,4 +1,4 @@
-"""Walks through the blocks of a GIF and decodes each picture by itself, one byte for each pixel. Composes no animation."""
+"""Walks through the blocks of a GIF and decodes each picture individually, one byte per pixel. Composes no animation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from d4c_images.decode.faults import Damaged, counted
 from d4c_images.decode.mapped import FileBytes
 
-MOST_BLOCKS = 20_000_000  # a bound on time, some seconds
+MOST_BLOCKS = 20_000_000  # a time limit, some seconds
 _EXTENSION, _PICTURE, _TRAILER = 0x21, 0x2C, 0x3B
 _PADDING = re.compile(rb"\0++")
 _CUT = "The GIF file is cut off."
@@ -27,7 +27,7 @@ class Picture:
     width: int
     height: int
     is_interlaced: bool
-    start: int  # of its LZW data: the size of the first codes, then blocks of up to 255 bytes
+    start: int  # of its LZW data: the initial code size, then blocks of up to 255 bytes
     end: int
 
 
@@ -38,9 +38,9 @@ def size_of(body: FileBytes, first: Picture) -> tuple[int, int]:
 
 
 def pictures(body: FileBytes) -> Iterator[Picture]:
-    """The pictures in order; the blocks of the whole file are walked through. What stands behind the trailer is not looked at.
+    """The pictures in order; the blocks of the whole file are walked through. Anything after the trailer is ignored.
 
-    A file that ends behind a picture without a trailer is whole: not all programs write one. Raises `Damaged`.
+    A file that ends after a picture without a trailer is complete: not all programs write one. Raises `Damaged`.
     """
     if len(body) < 13:
         raise Damaged(_CUT)
@@ -82,7 +82,7 @@ def _picture(body: FileBytes, at: int, steps: Iterator[int]) -> Picture:
 
 
 def _behind_blocks(body: FileBytes, at: int, steps: Iterator[int]) -> int:
-    """Where the blocks end that begin at `at`, each with its length, up to one of no length."""
+    """The end of the length-prefixed blocks that start at `at`, after the empty block that terminates them."""
     size = len(body)
     while at < size:
         next(steps)
@@ -94,7 +94,7 @@ def _behind_blocks(body: FileBytes, at: int, steps: Iterator[int]) -> int:
 
 
 def check(body: FileBytes, picture: Picture) -> None:
-    """Decode a picture. Raises `Damaged` if its codes are not valid or end before its last pixel."""
+    """Decode a picture. Raises `Damaged` if its codes are invalid or end before its last pixel."""
     if not picture.width or not picture.height:
         return
     try:

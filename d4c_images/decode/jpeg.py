@@ -1,7 +1,7 @@
-"""Reads a JPEG to its end and says what libjpeg finds odd in it; Pillow passes over that (docs/adr/0016). Keeps no picture.
+"""Reads a JPEG to its end and reports libjpeg's warnings, which Pillow ignores (docs/adr/0016). Keeps no picture.
 
-A JPEG is decoded at 1/8 scale: the whole entropy stream is read at a quarter of the cost. Where it comes in several scans, as a
-progressive one does, libjpeg keeps all coefficients, two bytes each: then it needs as much memory as it has pixels.
+A JPEG is decoded at 1/8 scale: the whole entropy stream is read at a quarter of the cost. If it has several scans, as a progressive
+one does, libjpeg keeps all coefficients, two bytes each: then memory is proportional to the pixels.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from d4c_images.decode.faults import Damaged, NoPicture, Unread, counted
 from d4c_images.decode.mapped import MAPPED_BYTES, FileBytes
 from d4c_images.policy.sniff import START_OF_SCAN, start_of_scan, top_boxes
 
-# What libjpeg says of damaged picture data. Whole pictures have the rest of what it warns of: bytes before a marker (drones,
+# libjpeg's warnings about damaged picture data. Undamaged pictures have its other warnings: bytes before a marker (drones,
 # scanners), an unknown version of JFIF, a bad ICC profile.
 _DAMAGE = re.compile(r"premature end|bad huffman code|bad arithmetic code|instead of RST", re.IGNORECASE)
-_BYTES_LEFT = re.compile(r"([0-9]+) extraneous bytes before marker 0xd[0-9]")  # a restart or the end: behind picture data
+_BYTES_LEFT = re.compile(r"([0-9]+) extraneous bytes before marker 0xd[0-9]")  # a restart or the end: after picture data
 _HOLE = re.compile(rb"\0{1024}\0*+(?!\xff)")
 _MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
@@ -29,12 +29,12 @@ _USUAL = frozenset({0xC0, 0xC1, 0xC2})  # the others are lossless, hierarchical 
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _START, _END, _COMMENT = 0xD8, 0xD9, 0xFE
 _NEXT_PICTURE = re.compile(rb"\0*+(?=\xff\xd8\xff)")
-_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # but for JFIF's and Adobe's, which say what the colours mean
+_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, _COMMENT})  # except JFIF's and Adobe's, which define the colours
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands before the first scan."""
+    """The headers before the first scan."""
 
     width: int
     height: int
@@ -42,16 +42,16 @@ class Frame:
     components: int
     is_progressive: bool
     n_scanned: int  # components in the first scan
-    is_usual: bool  # of a kind that libjpeg is known to decode
+    is_usual: bool  # of a kind that libjpeg decodes
 
     def need_bytes(self, pixels: int) -> int:
-        """Memory of a decode at 1/8 scale."""
+        """Memory for a decode at 1/8 scale."""
         in_one_scan = not self.is_progressive and self.n_scanned == self.components
         return pixels // 16 + (0 if in_one_scan else 2 * self.coefficients)
 
 
 def frame_of(body: FileBytes) -> Frame | None:
-    """None where there is none before the first scan: nobody can decode that."""
+    """None if there is none before the first scan: nobody can decode that."""
     frame, n_scanned = None, b""
     for marker, start, end in _segments(body, 2):
         if marker in _FRAMES and frame is None:
@@ -73,7 +73,7 @@ def frame_of(body: FileBytes) -> Frame | None:
 
 
 def complaint(body: FileBytes) -> str | None:
-    """libjpeg's first warning, or the error that it ended with. Decodes all of the file. Damage raises `Damaged`."""
+    """libjpeg's first warning, or its final error. Decodes the whole file. Damage raises `Damaged`."""
     try:
         simplejpeg.decode_jpeg(body, "gray", min_height=1, min_width=1)
     except ValueError as error:
@@ -85,9 +85,9 @@ def complaint(body: FileBytes) -> str | None:
 
 
 def _has_hole(body: FileBytes, oddity: str) -> bool:
-    """Whether a JPEG's picture data have 1 kB of zeros in them and, as then happens, bytes left over.
+    """Whether a JPEG's picture data contain 1 kB of zeros and, as a consequence, left-over bytes.
 
-    Zeros among the bytes left over are harmless, and so are zeros alone: a plain surface may be packed into them.
+    Zeros among the left-over bytes are harmless, and so are zeros alone: a uniform area may be coded as zeros.
     """
     left = _BYTES_LEFT.search(oddity)
     if left is None:
@@ -97,11 +97,11 @@ def _has_hole(body: FileBytes, oddity: str) -> bool:
 
 
 def check_scans(body: FileBytes) -> None:
-    """Whether all scans are there, by their headers alone: each coefficient of each component, to its last bit.
+    """Whether all scans are present, judging by their headers: each coefficient of each component, to its last bit.
 
-    Raises `Damaged`. What the scans hold is not decoded.
+    Raises `Damaged`. The scans' content is not decoded.
     """
-    missing: dict[int, dict[int, int]] = {}  # component -> coefficient -> bits that are still to come (or 16: all)
+    missing: dict[int, dict[int, int]] = {}  # component -> coefficient -> bits still to come (or 16: all)
     for marker, start, end in _segments(body, 2):
         said = body[start + 2 : end] if marker in _FRAMES or marker == START_OF_SCAN else b""
         if marker in _FRAMES and not missing and len(said) > 6 and len(said) >= 6 + 3 * said[5]:
@@ -118,9 +118,9 @@ def check_scans(body: FileBytes) -> None:
 
 
 def check_end(body: FileBytes) -> None:
-    """Whether the picture has its end marker, and what begins right behind it its own: further pictures, a phone's film clip.
+    """Whether the picture has its end marker, and so has anything that begins right after it: further pictures, a video clip.
 
-    Raises `Damaged`. Anything else may stand behind the end. Costs nothing if the file ends with an end marker.
+    Raises `Damaged`. Anything else may follow the end. Costs nothing if the file ends with an end marker.
     """
     if body[-2:] == b"\xff\xd9":
         return
@@ -134,7 +134,7 @@ def check_end(body: FileBytes) -> None:
 
 
 def _behind_end(body: FileBytes, start: int) -> int:
-    """Behind the end marker of the picture that begins at `start`."""
+    """The position after the end marker of the picture that begins at `start`."""
     for marker, _, end in _segments(body, start + 2):
         if marker == _END:
             return end
@@ -142,7 +142,7 @@ def _behind_end(body: FileBytes, start: int) -> int:
 
 
 def _segments(body: FileBytes, at: int) -> Iterator[tuple[int, int, int]]:
-    """The markers of a picture up to its end marker, with where their segment begins and ends; picture data are passed over."""
+    """The markers of a picture up to its end marker, with the start and end of their segments; skips picture data."""
     return counted(_all_segments(body, at))
 
 
@@ -159,7 +159,7 @@ def _all_segments(body: FileBytes, at: int) -> Iterator[tuple[int, int, int]]:
 
 
 def check_structure(body: FileBytes) -> None:
-    """For a JPEG that nobody here can decode. Raises `Damaged`, or `NoPicture` if it is whole and has none."""
+    """For a JPEG that nothing here can decode. Raises `Damaged`, or `NoPicture` if it is complete and has none."""
     markers = {marker for marker, _, _ in _segments(body, 2)}
     if _END not in markers:
         raise Damaged("The JPEG file is cut off: its picture has no end.")
@@ -171,17 +171,17 @@ def check_structure(body: FileBytes) -> None:
 
 
 def _is_seamless(body: FileBytes) -> bool:
-    """Whether one segment follows the other from the start to the end marker, with nothing in between or behind it."""
+    """Whether segments follow each other without gaps from start to end marker, with nothing after it."""
     behind = 2
     for _, start, end in _segments(body, 2):
         if start != behind + 2:
             return False
         behind = end
-    return behind == len(body)  # else a wrong bit may have made an end marker of another one
+    return behind == len(body)  # otherwise a flipped bit may have turned another marker into an end marker
 
 
 class Bare(io.RawIOBase):
-    """A JPEG without its metadata, which may be odd or larger than the picture; to be read by others."""
+    """A JPEG without its metadata, which may be odd or larger than the picture; for other readers."""
 
     def __init__(self, body: FileBytes) -> None:
         super().__init__()

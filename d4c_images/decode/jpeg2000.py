@@ -1,7 +1,7 @@
-"""Has a JPEG 2000 decoded at a lower resolution where the full one takes too much memory. Decodes nothing itself.
+"""Has a JPEG 2000 decoded at a lower resolution if the full one takes too much memory. Decodes nothing itself.
 
-All packets are still walked through to the end (ISO 15444-1, annex B), so a cut file is seen; only the finest details are not
-decoded. They have no checksum, and a full decode sees no damage in them either.
+All packets are still walked through to the end (ISO 15444-1, annex B), so a cut file is detected; only the finest details are not
+decoded. They have no checksum, and a full decode detects no damage in them either.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _START, _CODING_STYLE, _START_OF_TILE = b"\xff\x4f\xff\x51", b"\xff\x52", b"\xff
 
 
 def shrink(picture: Any, path: Path, most_bytes: int, least_edge: int = 1) -> int:
-    """Set the resolution at which `picture` will be loaded: the highest that takes at most `most_bytes`, if there is one, and has
-    a long edge of `least_edge`. Returns the bytes that it will take."""
+    """Set the resolution at which `picture` will be loaded: the highest that takes at most `most_bytes`, if possible, and whose
+    long edge is at least `least_edge`. Returns the bytes that it will take."""
     lower = lower_of(picture.size, path, most_bytes, least_edge)
     bytes_needed = need_bytes(picture.size, path, lower)
     _halve(picture, lower)
@@ -30,7 +30,7 @@ def shrink(picture: Any, path: Path, most_bytes: int, least_edge: int = 1) -> in
 
 
 def lower_of(size: tuple[int, int], path: Path, most_bytes: int, least_edge: int = 1) -> int:
-    """How often the resolution is to be halved, so that a decode takes at most `most_bytes`, if it can be."""
+    """How many times to halve the resolution so that a decode takes at most `most_bytes`, if possible."""
     levels, lower = _levels(path), 0
     while lower < levels and need_bytes(size, path, lower) > most_bytes and max(size) >> lower + 1 >= least_edge:
         lower += 1
@@ -38,13 +38,13 @@ def lower_of(size: tuple[int, int], path: Path, most_bytes: int, least_edge: int
 
 
 def need_bytes(size: tuple[int, int], path: Path, lower: int) -> int:
-    """That a decode takes whose resolution is halved `lower` times."""
+    """For a decode whose resolution is halved `lower` times."""
     return memory_cost.of_file("JPEG2000", path) + (memory_cost.of_pixels("JPEG2000", size) >> 2 * lower)
 
 
 def load(path: Path, end: int, lower: int) -> None:
-    """Decode the picture in the first `end` bytes of a file: OpenJPEG stumbles over what stands behind them. Raises `Unread` if
-    Pillow does not know what kind of picture it is, and other exceptions if its data cannot be decoded."""
+    """Decode the picture in the first `end` bytes of a file: OpenJPEG stumbles over what follows. Raises `Unread` if Pillow does
+    not recognise the kind of picture, and other exceptions if its data cannot be decoded."""
     with path.open("rb") as file:
         try:
             picture: Any = Image.open(io.BufferedReader(Window(file, end)), formats=["JPEG2000"])
@@ -57,14 +57,14 @@ def load(path: Path, end: int, lower: int) -> None:
 
 
 def _halve(picture: Any, lower: int) -> None:
-    """Have it decoded at a lower resolution. OpenJPEG rounds width and height up, Pillow's `load` to the nearest, and then calls
-    the data broken: so the size is made one that both halve to the same."""
+    """Have it decoded at a lower resolution. OpenJPEG rounds width and height up, Pillow's `load` to the nearest, and then reports
+    broken data: so the size is adjusted to one that both halve to the same."""
     picture.reduce = lower
     picture._size = tuple(-(-edge >> lower) << lower for edge in picture.size)
 
 
 def _levels(path: Path) -> int:
-    """How often the resolution can be halved (ISO 15444-1, A.6.1); 0 where that is not found."""
+    """How often the resolution can be halved (ISO 15444-1, A.6.1); 0 if not found."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     at = head.find(_START) + 2

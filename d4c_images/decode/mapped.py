@@ -1,4 +1,4 @@
-"""The bytes of a file, to be looked at as a whole: a large one is mapped, and takes no memory for long. Knows no format."""
+"""The bytes of a file as a whole: a large one is memory-mapped, and occupies memory only briefly. Knows no format."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MAPPED_BYTES = 4_000_000  # from there on a file is not read into memory, but mapped ...
-GIVE_BACK_S = 0.02  # ... and what has been read of it is given back so often
+MAPPED_BYTES = 4_000_000  # from this size on a file is mapped instead of read ...
+GIVE_BACK_S = 0.02  # ... and pages that were read are released this often
 
 FileBytes = bytes | mmap.mmap
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileBytes]:
-    """The bytes of a file. Of a large one, those that have been looked at do not stay in this process's memory."""
+    """The bytes of a file. Pages of a large one do not stay in this process's memory."""
     size_bytes = path.stat().st_size
     if size_bytes <= MAPPED_BYTES:
         yield path.read_bytes()
@@ -34,4 +34,4 @@ def opened(path: Path) -> Iterator[FileBytes]:
 
 def _give_back(body: mmap.mmap, done: threading.Event) -> None:
     while not done.wait(GIVE_BACK_S):
-        body.madvise(mmap.MADV_DONTNEED)  # who looks again finds them in the page cache
+        body.madvise(mmap.MADV_DONTNEED)  # on another access they come from the page cache

@@ -1,12 +1,12 @@
 """Reads every picture of a stored file to its end, each format in the way that takes little memory. Makes nothing of a picture.
 
-The file's own structure is walked through first, whatever is decoded afterwards. What a library cannot decode is judged by that
-(docs/adr/0051).
+The file's own structure is walked through first, whatever is decoded afterwards. If a library cannot decode something, the
+structure decides what that means (docs/adr/0051).
 
-A JPEG is decoded at 1/8 scale (`Image.verify()` would see no cut), a GIF picture by picture. A PNG is inflated block by block, the
-strips and tiles of a TIFF are unpacked one by one as far as they have checksums or codes. A plain BMP is proven by its sizes. The
+A JPEG is decoded at 1/8 scale (`Image.verify()` would not see a cut), a GIF picture by picture. A PNG is inflated block by block,
+the strips and tiles of a TIFF are unpacked one by one if they have checksums or codes. A plain BMP is proven by its size. The
 others are decoded as a whole; a JPEG 2000 that does not fit into the worker's share of memory, at a lower resolution. What takes
-more memory than there is, is not decoded and says so (docs/adr/0033).
+more memory than there is, is not decoded and reported as such (docs/adr/0033).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from d4c_images.decode.faults import DECODE_ERRORS, Damaged, Unread, raise_if_of
 from d4c_images.decode.read_result import Reading, from_picture, only_first
 from d4c_images.decode.shape import Shape
 
-MAX_FRAMES = 200  # of an animation or a many-paged TIFF that are looked at
+MAX_FRAMES = 200  # read from an animation or a multi-page TIFF
 
-_WALKS: dict[str, Callable[[BinaryIO, int], Shape]] = {  # those of the other formats are called by their names
+_WALKS: dict[str, Callable[[BinaryIO, int], Shape]] = {  # the other formats' are called directly
     "WEBP": riff.walk,
     "BMP": bmp.walk,
     "AVIF": boxes.walk_items,
@@ -40,7 +40,7 @@ class _NotLoaded(Exception):
 
 
 class PictureReader:
-    """Safe to use from several threads."""
+    """Thread-safe."""
 
     def __init__(self, bounds: DecodeBounds) -> None:
         self._bounds = bounds
@@ -73,7 +73,7 @@ class PictureReader:
             return _explained(shape, has_opened=isinstance(error, _NotLoaded))
 
     def _read_all(self, picture: ImageFile.ImageFile, path: Path, may_take_long: bool) -> Reading:
-        """Width and height of the first picture; every picture has been read."""
+        """Width and height of the first picture, after reading every picture."""
         read, total = Reading(*picture.size), 0
         for number in range(MAX_FRAMES + 1):
             try:
@@ -95,7 +95,7 @@ class PictureReader:
         return read
 
     def _read_jpeg(self, path: Path, may_take_long: bool) -> Reading:
-        """By simplejpeg. Pillow decides if libjpeg finds something odd but harmless, or simplejpeg cannot read such a JPEG."""
+        """By simplejpeg. Pillow decides if libjpeg has a harmless warning, or if simplejpeg cannot read this kind of JPEG."""
         with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
             if frame is None or not frame.width or not frame.height:
@@ -114,7 +114,7 @@ class PictureReader:
         return Reading(*size, oddity, unread)
 
     def _read_png(self, path: Path, may_take_long: bool) -> Reading:
-        """By the file's own checksums: nothing is decoded into memory, and metadata may be as odd and as large as they like."""
+        """By the file's own checksums: nothing is decoded into memory, and metadata may be odd and large."""
         with path.open("rb") as file:
             header = png.header_of(file)
         self._bounds.weigh(header.width * header.height, may_take_long)
@@ -124,7 +124,7 @@ class PictureReader:
     def _read_gif(self, path: Path, may_take_long: bool) -> Reading:
         with mapped.opened(path) as body:
             pictures: list[gif.Picture] = []
-            for picture in gif.pictures(body):  # to the end of the file, however many they are
+            for picture in gif.pictures(body):  # to the end of the file, however many there are
                 if len(pictures) <= MAX_FRAMES:
                     pictures.append(picture)
             read = Reading(*gif.size_of(body, pictures[0]))
@@ -147,7 +147,7 @@ class PictureReader:
         return read
 
     def _read_jpeg_2000(self, path: Path, may_take_long: bool) -> Reading:
-        """At the highest resolution for which there is memory; if Pillow fails at that, at a higher one."""
+        """At the highest resolution that fits into memory; if Pillow fails at that, at a higher one."""
         with path.open("rb") as file:
             shape = boxes.walk_jpeg_2000(file, path.stat().st_size)
         size = shape.width or 0, shape.height or 0
@@ -165,7 +165,7 @@ class PictureReader:
         return _explained(shape, has_opened=True)
 
     def _read_alone(self, path: Path, shape: Shape, may_take_long: bool) -> Reading:
-        """The first picture of a WebP as if nothing else were in the file, which may be odd or large."""
+        """The first picture of a WebP as if it were alone in the file; the rest may be odd or large."""
         size_bytes = path.stat().st_size
         with path.open("rb") as file:
             chunk = riff.main_picture(file, size_bytes)
@@ -185,7 +185,7 @@ class PictureReader:
         return read
 
     def _read_picture(self, picture: ImageFile.ImageFile, path: Path, may_take_long: bool) -> str | None:
-        """Why it was not decoded; None where it was."""
+        """Why it was not decoded; None if it was."""
         need_bytes = memory_cost.of_whole(picture, path)
         if need_bytes > self._bounds.room.common_bytes:
             return self._bounds.unread(picture.size, need_bytes)
@@ -218,7 +218,7 @@ def _sought(picture: ImageFile.ImageFile, number: int) -> bool:
 
 
 def _explained(shape: Shape, *, has_opened: bool) -> Reading:
-    """What it means that a library cannot decode a file. Raises `Damaged` if that is the file's fault."""
+    """What it means that a library cannot decode a file. Raises `Damaged` if the file is to blame."""
     if has_opened and shape.is_usual:
         raise Damaged("The picture data are damaged: they cannot be decoded.")
     unread = "not decoded: the file is whole by its structure, but its picture is of a kind that is not decoded here"
@@ -226,7 +226,7 @@ def _explained(shape: Shape, *, has_opened: bool) -> Reading:
 
 
 def _why_pillow_cannot(body: mapped.FileBytes, frame: jpeg.Frame, oddity: str) -> str | None:
-    """None if Pillow decodes a JPEG that libjpeg has found odd. Raises `Damaged` if Pillow decodes any whole JPEG of its kind."""
+    """None if Pillow decodes a JPEG about which libjpeg warned. Raises `Damaged` if Pillow decodes every sound JPEG of its kind."""
     try:
         with Image.open(io.BufferedReader(jpeg.Bare(body)), formats=["JPEG"]) as picture:
             picture.draft(None, (max(1, frame.width // 8), max(1, frame.height // 8)))

@@ -1,7 +1,7 @@
-"""Reads a PNG to its end in little memory: every checksum, and every byte of its picture data inflated; or makes bands of it.
+"""Reads a PNG to its end in little memory: checks every checksum, and inflates all picture data; or splits it into bands.
 
-PNG is the one format whose data say by themselves whether they are whole: each chunk has a CRC-32 and the deflate stream an
-Adler-32 (PNG specification, sections 5.3 and 10.1). What is not looked at is whether colours of a palette exist.
+PNG is the one format whose data prove that they are complete: each chunk has a CRC-32 and the deflate stream an Adler-32 (PNG
+specification, sections 5.3 and 10.1). Only palette indices are not checked.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Header:
     interlaced: bool
 
     def row_bytes(self, width: int) -> int:
-        """Of one row as it is filtered: a byte for the filter's type, then the pixels."""
+        """Of one filtered row: a byte for the filter type, then the pixels."""
         return 1 + (width * self.bits_per_pixel + 7) // 8
 
     def size_bytes(self) -> int:
@@ -48,7 +48,7 @@ class Header:
 
 
 def read(path: Path) -> None:
-    """Raises `Damaged` if a PNG ends too early or shows damage anywhere, also in its metadata. Anything may follow IEND."""
+    """Raises `Damaged` if a PNG ends too early or is damaged anywhere, including its metadata. Anything may follow IEND."""
     with path.open("rb") as file:
         header, at = header_of(file), 0
         try:
@@ -63,7 +63,7 @@ def read(path: Path) -> None:
 
 
 def header_of(file: BinaryIO) -> Header:
-    """Reads up to the end of the header. Raises `Damaged`; `NoPicture` or `Unread` if the file is whole and of another kind."""
+    """Reads up to the end of the header. Raises `Damaged`; `NoPicture` or `Unread` if the file is complete and of another kind."""
     start = file.read(33)
     if start[12:16] != b"IHDR" or start[8:12] != b"\0\0\0\x0d":
         file.seek(8)
@@ -81,9 +81,9 @@ def header_of(file: BinaryIO) -> Header:
 
 
 def inflated(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
-    """The filtered rows, in blocks of at most `READ_AT_ONCE_BYTES` bytes; the whole file, behind its header, is read.
+    """The filtered rows, in blocks of at most `READ_AT_ONCE_BYTES` bytes; reads the whole file after its header.
 
-    What is packed behind `size_bytes` is not unpacked: it belongs to no picture, and may be any amount.
+    Anything packed beyond `size_bytes` is not inflated: it belongs to no picture, and may be any amount.
     """
     stream, n = zlib.decompressobj(), 0
     for kind, data in _chunks(file):
@@ -104,7 +104,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _all_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The chunks up to IEND, kind and data, in blocks of at most `READ_AT_ONCE_BYTES`; each checksum is compared after its data."""
+    """The chunks up to IEND, kind and data, in blocks of at most `READ_AT_ONCE_BYTES`; each checksum is verified after its data."""
     while True:
         start = file.read(8)
         if len(start) < 8:
@@ -123,7 +123,7 @@ def _all_chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             raise Damaged(_CUT)
         if int.from_bytes(declared, "big") != checksum:
             raise Damaged("The PNG file is damaged: the checksum of a part is wrong.")
-        yield kind, b""  # also of a chunk without data
+        yield kind, b""  # also for a chunk without data
         if kind == b"IEND":
             return
 
@@ -134,14 +134,14 @@ def _check_filters(block: bytes, at: int, row_bytes: int) -> None:
         raise Damaged("The picture data of the PNG are damaged: a row has an unknown filter.")
 
 
-# what it says beside its picture
+# metadata
 
 _NOTES = frozenset({b"IHDR", b"cICP", b"cHRM", b"eXIf", b"gAMA", b"sRGB", b"tRNS"})
 _MOST_CHUNKS, _MOST_NOTE_BYTES = 1_000_000, 1 << 20
 
 
 def notes(file: BinaryIO) -> dict[bytes, bytes]:
-    """The chunks that say how the picture is meant, wherever they are: the first of each kind. Their checksums are not compared."""
+    """The chunks that say how to interpret the picture, wherever they are: the first of each kind. Checksums are not verified."""
     found: dict[bytes, bytes] = {}
     at = 8
     for _ in range(_MOST_CHUNKS):
@@ -163,16 +163,16 @@ _COLOUR_OF_BYTES = {1: 0, 2: 4, 3: 2, 4: 6}  # colour types of 8 bits that have 
 
 
 def comes_in_bands(file: BinaryIO) -> bool:
-    """Not where it is interlaced, or has six or eight bytes for each pixel."""
+    """False if it is interlaced, or has six or eight bytes per pixel."""
     header = header_of(file)
     return not header.interlaced and (header.bits_per_pixel + 7) // 8 in _COLOUR_OF_BYTES
 
 
 def bands(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iterator[tuple[int, Image.Image]]:
-    """Some rows at a time: where they begin, and the picture of them. Their number is a `multiple`, but for the last.
+    """Some rows at a time: their start, and a picture of them. Their number is a `multiple`, except in the last band.
 
-    A row may be stored as its difference from the one above (PNG specification, section 9), so each band is put behind the last
-    row of the one before, in a PNG whose pixels have as many bytes; Pillow decodes that, and its bytes are the band's.
+    A row may be stored as its difference from the one above (PNG specification, section 9), so each band is appended to the last
+    row of the previous one, in a PNG with as many bytes per pixel; Pillow decodes that, and its bytes are the band's.
     """
     header = header_of(file)
     pixel_bytes = (header.bits_per_pixel + 7) // 8
@@ -195,7 +195,7 @@ def bands(picture: ImageFile.ImageFile, file: BinaryIO, multiple: int) -> Iterat
 
 
 def _grouped(blocks: Iterator[bytes], row_bytes: int, at_once: int, height: int) -> Iterator[tuple[int, bytes]]:
-    """Blocks of any size as groups of whole rows, `at_once` but for the last group."""
+    """Blocks of any size regrouped into whole rows, `at_once` per group except the last."""
     rows, y = bytearray(), 0
     for block in blocks:
         rows += block

@@ -1,4 +1,4 @@
-"""What reading a file to its end has shown, whatever its format. Its texts become `error_detail`."""
+"""The result of reading a file to its end, for any format. Its texts become `error_detail`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    width: int | None = None  # of the main picture as it is stored, whatever its orientation
+    width: int | None = None  # of the main picture as stored, whatever its orientation
     height: int | None = None
     oddity: str | None = None
-    unread: str | None = None  # why something in it was not decoded
+    unread: str | None = None  # why a part of it was not decoded
 
 
 def only_first(n: int) -> str:

@@ -1,4 +1,4 @@
-"""Makes a smaller JPEG of a stored file, decoding no more of it than there is memory for. Decides nothing about the file's fate."""
+"""Makes a smaller JPEG of a stored file, decoding only what fits into memory at a time. Decides nothing about the file's fate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JPEG_QUALITY = 90
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """A smaller JPEG in place of an image."""
+    """A smaller JPEG instead of the original."""
 
     body: bytes
     sha256: bytes
@@ -27,7 +27,7 @@ class Reduced:
 
 
 class Reducer:
-    """Safe to use from several threads."""
+    """Thread-safe."""
 
     def __init__(self, bounds: DecodeBounds) -> None:
         self._bounds = bounds
@@ -52,7 +52,7 @@ class Reducer:
         elif picture.format == "JPEG2000":
             need_bytes = 2 * jpeg2000.shrink(picture, path, self._bounds.room.own_bytes // 2, max_edge)
         else:
-            need_bytes = memory_cost.of_whole(picture, path) + 4 * picture.width * picture.height  # in other colours
+            need_bytes = memory_cost.of_whole(picture, path) + 4 * picture.width * picture.height  # converted colours
             if not self._bounds.fits(need_bytes) and downscale.comes_in_pieces(picture, path):
                 made = self._shrunk_by_pieces(picture, path, plan, may_take_long)
                 if made is not None:
@@ -63,7 +63,7 @@ class Reducer:
             return downscale.made(picture, plan)
 
     def _draft(self, picture: JpegImageFile, path: Path, edge: int) -> int:
-        """Have a JPEG decoded no larger than it is of use. Returns the bytes that it will take."""
+        """Have a JPEG decoded no larger than useful. Returns the bytes that it will take."""
         (width, height), by = picture.size, 8
         while by > 1 and max(width, height) < edge * by:
             by //= 2
@@ -72,12 +72,12 @@ class Reducer:
         with mapped.opened(path) as body:
             frame = jpeg.frame_of(body)
         picture.draft(None, (width // by, height // by))
-        return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # and what is made of it
+        return 8 * picture.width * picture.height + (frame.need_bytes(0) if frame else 0)  # plus the result
 
     def _shrunk_by_pieces(
         self, picture: ImageFile.ImageFile, path: Path, plan: downscale.ReducePlan, may_take_long: bool
     ) -> Image.Image | None:
-        """None if it cannot be cut."""
+        """None if it cannot be split."""
         by = downscale.factor(picture, plan.max_edge)
         if by < downscale.MOST_FACTOR and 8 * picture.width * picture.height // by**2 > self._bounds.room.common_bytes // 2:
             by *= 2

@@ -1,4 +1,4 @@
-"""Walks through the chunks of a WebP (RFC 9649) and cuts its first picture out of it. Decodes nothing."""
+"""Walks through the chunks of a WebP (RFC 9649) and extracts its first picture. Decodes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PICTURES = (b"VP8 ", b"VP8L")
 _FRAME, _FRAME_HEADER_BYTES = b"ANMF", 16
 _EXTENDED, _IS_FILM = b"VP8X", 0x02
 _TRANSPARENCY = b"ALPH"
-_UNKNOWN_BYTES = 0xFFFFFFF0  # a program that writes to a pipe does not know how long the file becomes
+_UNKNOWN_BYTES = 0xFFFFFFF0  # a program writing to a pipe does not know the final file size
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class RiffChunk:
 
 
 def walk(file: BinaryIO, size_bytes: int) -> Shape:
-    """Whether all chunks are there. A wrong length in the header is passed over if the chunks themselves are whole."""
+    """Whether all chunks are present. A wrong length in the header is ignored if the chunks themselves are complete."""
     picture = main_picture(file, size_bytes)
     file.seek(picture.start)
     width, height = _size_of(picture.kind, file.read(10))
@@ -35,7 +35,7 @@ def walk(file: BinaryIO, size_bytes: int) -> Shape:
 
 
 def main_picture(file: BinaryIO, size_bytes: int) -> RiffChunk:
-    """The chunk of the first picture. The chunks up to the declared end, at least up to that picture, have been walked through."""
+    """The chunk of the first picture, after walking through the chunks up to the declared end, or at least up to that picture."""
     file.seek(4)
     declared = 8 + int.from_bytes(file.read(4), "little")
     end = min(declared, size_bytes) if declared < _UNKNOWN_BYTES else size_bytes
@@ -54,13 +54,13 @@ def main_picture(file: BinaryIO, size_bytes: int) -> RiffChunk:
         main = main or picture
     if main is None:
         raise Damaged("The WebP file is cut off or damaged: there is no picture in it.")
-    if size_bytes + 1 < declared < _UNKNOWN_BYTES:  # the last chunk's padding, one byte, may be missing
+    if size_bytes + 1 < declared < _UNKNOWN_BYTES:  # the last chunk's padding byte may be missing
         raise Damaged(f"The WebP file is cut off: it should have {declared} bytes and has {size_bytes}.")
     return main
 
 
 def _ends_with_zero(file: BinaryIO, size_bytes: int) -> bool:
-    """Whether what seems to lack its padding, a zero, may have lost a byte before it."""
+    """Whether a file that seems to lack its padding zero may have lost a byte before it."""
     file.seek(size_bytes - 1)
     return file.read(1) == b"\0"
 
@@ -105,7 +105,7 @@ def _size_of(kind: bytes, start: bytes) -> tuple[int, int]:
 
 
 def _check_canvas(file: BinaryIO, width: int, height: int) -> None:
-    """Whether the picture fits what an extended header says (RFC 9649, section 2.7): exactly, unless it is a frame of a film."""
+    """Whether the picture fits an extended header (RFC 9649, section 2.7): exactly, unless it is a frame of an animation."""
     file.seek(12)
     head = file.read(18)
     if head[:4] != _EXTENDED:
@@ -117,12 +117,12 @@ def _check_canvas(file: BinaryIO, width: int, height: int) -> None:
 
 
 def has_more_pictures(file: BinaryIO, size_bytes: int) -> bool:
-    """Whether there is something to be seen besides the first picture: more frames, or transparency."""
+    """Whether there is something to see besides the first picture: more frames, or transparency."""
     return any(chunk.kind in (_FRAME, _TRANSPARENCY) for chunk in _chunks(file, 12, size_bytes))
 
 
 def alone(file: BinaryIO, picture: RiffChunk) -> bytes:
-    """A WebP of one picture and nothing else; without its transparency, if that has a chunk of its own."""
+    """A WebP of one picture and nothing else; without its transparency, if that is in a separate chunk."""
     file.seek(picture.start)
     data = file.read(picture.end - picture.start)
     data += bytes(len(data) % 2)

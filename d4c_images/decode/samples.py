@@ -1,7 +1,7 @@
-"""What the samples of a picture mean: how they become 8-bit grey or RGB, or why nobody can know that. Decodes no picture.
+"""What the samples of a picture mean: how they become 8-bit grey or RGB, or why that is unknown. Decodes no picture.
 
-Pillow returns numbers and not what they stand for: it passes over ranges, signs, inks, transfer curves and some ways of storing
-them (docs/adr/0052). What is not known here to come out right raises `NotReduced`.
+Pillow returns numbers and not their meaning: it ignores ranges, signs, inks, transfer curves and some storage forms
+(docs/adr/0052). Anything not known to come out right raises `NotReduced`.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from PIL.TiffImagePlugin import TiffImageFile
 from d4c_images.decode import adobe_rgb, png
 from d4c_images.policy.sniff import boxes_of
 
-# What Pillow raises on broken metadata.
+# What Pillow raises for broken metadata.
 UNREADABLE = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error)
 _HEAD_BYTES = 1 << 16
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 
 
 class NotReduced(ValueError):
-    """No smaller JPEG can be made that is certain to show what the original shows. The message says why, for people."""
+    """No smaller JPEG can be made that certainly shows what the original shows. The message gives the reason, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
     white: int = 65535  # the largest value of a sample in Pillow's 16-bit modes
     is_white_zero: bool = False  # and Pillow has not inverted it
-    is_deep: bool = False  # 16 bits, of which fewer may be used
+    is_deep: bool = False  # 16 bits, not all of them necessarily used
     is_grey: bool = False  # although Pillow's mode has colours
     alpha_is_named: bool = True  # the file says that the last channel is an alpha channel
-    profile: bytes | None = None  # ICC, of the channels that the picture has
+    profile: bytes | None = None  # ICC, matching the picture's channels
 
 
 def samples_of(picture: ImageFile.ImageFile, path: Path) -> Samples:
-    """Of a picture that has been opened, and not yet loaded. Raises `NotReduced`."""
+    """For a picture that is opened, but not yet loaded. Raises `NotReduced`."""
     if picture.mode in ("I", "F"):
         raise NotReduced("its samples are signed, 32-bit or floating-point numbers: which are black and white is not certain")
     if isinstance(picture, TiffImageFile):
@@ -60,12 +60,12 @@ def samples_of(picture: ImageFile.ImageFile, path: Path) -> Samples:
 
 
 def _channels(mode: str) -> bytes:
-    """In the words of a profile (ICC.1, table 19)."""
+    """In the terms of an ICC profile (ICC.1, table 19)."""
     return b"GRAY" if mode in _GREY_MODES else {"CMYK": b"CMYK", "LAB": b"Lab "}.get(mode, b"RGB ")
 
 
 def _profile_of(picture: Image.Image, channels: bytes) -> bytes | None:
-    """By its header (ICC.1, 7.2). One that is broken, or of other channels than the picture, applies to nothing."""
+    """By its header (ICC.1, 7.2). A broken one, or one for other channels than the picture's, is ignored."""
     return _sound(picture.info.get("icc_profile"), channels)
 
 
@@ -84,7 +84,7 @@ def _named_by_exif(picture: JpegImageFile) -> bytes | None:
         return None
 
 
-_NO_DEVICE = (b"link", b"abst", b"nmcl")  # classes of profiles that describe no picture's colours
+_NO_DEVICE = (b"link", b"abst", b"nmcl")  # profile classes that describe no picture's colours
 
 
 # TIFF 6.0; its sections in brackets
@@ -107,7 +107,7 @@ def _of_tiff(picture: TiffImageFile) -> Samples:
     if set(tags.all(_FORMAT, (1,))) != {1}:
         raise NotReduced("its samples are signed or floating-point numbers: which are black and white is not certain")
     in_planes = tags.first(_PLANAR, 1) == 2 and tags.first(_SAMPLES, 1) > 1
-    misread = photometric not in (_RGB, _SEPARATED) or (bits != 8 and compression == _PLAIN)  # if in planes
+    misread = photometric not in (_RGB, _SEPARATED) or (bits != 8 and compression == _PLAIN)  # if planar
     if (in_planes and misread) or (bits > 1 and tags.first(_FILL_ORDER, 1) != 1):
         raise NotReduced("its samples are stored in an unusual order")
     _check_photometric(tags, photometric, compression)
@@ -149,7 +149,7 @@ _MOST_VALUES = 768  # of a tag: the palette of 8 bits
 
 
 class _Tags:
-    """Of the page that a TIFF stands at, whatever number and type of values the file has for them."""
+    """The tags of the current TIFF page, whatever number and type of values the file has for them."""
 
     def __init__(self, picture: TiffImageFile) -> None:
         self._tags = picture.tag_v2
@@ -176,11 +176,11 @@ def _of_png(picture: Image.Image, path: Path) -> Samples:
     depth, colour = said[b"IHDR"][8], said[b"IHDR"][9]
     is_grey = colour in (0, 4)
     profile = _profile_of(picture, b"GRAY" if is_grey else b"RGB ")
-    if said.get(b"cICP", _CICP_OF_SRGB) != _CICP_OF_SRGB:  # [11.3.2.6] comes before all others
+    if said.get(b"cICP", _CICP_OF_SRGB) != _CICP_OF_SRGB:  # [11.3.2.6] overrides all others
         raise NotReduced("its colours are in a space that a cICP chunk names")
     if profile is None and b"sRGB" not in said:
         _check_curve(said)
-    if b"tRNS" in said and colour != 3 and depth != 8:  # which Pillow compares with samples of 8 bits
+    if b"tRNS" in said and colour != 3 and depth != 8:  # which Pillow compares with 8-bit samples
         raise NotReduced(f"one of its {depth}-bit colours is transparent")
     return Samples(is_deep=depth == 16, is_grey=is_grey, profile=profile)
 
@@ -206,7 +206,7 @@ def _of_jpeg_2000(picture: Image.Image, path: Path) -> Samples:
     bits, colour, profile = said[b"ihdr"][10], said.get(b"colr", b""), None
     if bits & 0x80:
         raise NotReduced("its samples are signed, or of several depths")
-    if b"pclr" in said:  # Pillow counts equal colours as one
+    if b"pclr" in said:  # Pillow merges equal palette entries
         raise NotReduced("its colours are those of a palette within a JPEG 2000 file")
     if colour[:1] in (b"\x02", b"\x03"):
         profile = _sound(colour[3:], _channels(picture.mode))
@@ -219,7 +219,7 @@ def _of_jpeg_2000(picture: Image.Image, path: Path) -> Samples:
 
 
 def _header_of_jpeg_2000(file: BinaryIO, size_bytes: int) -> dict[bytes, bytes]:
-    """Its boxes by type, the first of each; of a bare codestream only what an image header would say (A.5.1)."""
+    """Its boxes by type, the first of each; for a bare codestream only the equivalent of an image header (A.5.1)."""
     start = file.read(43)
     if start[:4] == b"\xff\x4f\xff\x51":
         return {b"ihdr": bytes(10) + start[42:43]}
@@ -230,7 +230,7 @@ def _header_of_jpeg_2000(file: BinaryIO, size_bytes: int) -> dict[bytes, bytes]:
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:
-    """Up to the picture; also those in the header. Large ones without their content."""
+    """Boxes up to the picture, including those in the header. Large ones without their content."""
 
     def read_at(at: int, length: int) -> bytes:
         file.seek(at)
@@ -247,11 +247,11 @@ def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)
-_PRIMARIES, _CURVES = {1, 2, 5, 6}, {1, 2, 6, 13, 14, 15}  # ITU-T H.273, tables 2 and 3: as on a usual screen, or not said
+_PRIMARIES, _CURVES = {1, 2, 5, 6}, {1, 2, 6, 13, 14, 15}  # ITU-T H.273, tables 2 and 3: those of a usual screen, or unspecified
 
 
 def _of_heif(picture: Image.Image, path: Path) -> Samples:
-    """AVIF as well. A profile comes before what is said in numbers (ISO 23000-22, 7.3.6.4)."""
+    """AVIF as well. A profile overrides numeric colour values (ISO 23000-22, 7.3.6.4)."""
     profile = _profile_of(picture, _channels(picture.mode))
     if profile is None:
         with path.open("rb") as file:

@@ -1,6 +1,6 @@
-"""Cuts a TIFF into pieces that Pillow can decode one after the other: each a small TIFF of some of its strips or tiles.
+"""Splits a TIFF into pieces that Pillow can decode one after the other: each a small TIFF of some of its strips or tiles.
 
-Strips and tiles are packed each by itself (TIFF 6.0, sections 3 and 15), so a piece needs no other. Decodes nothing itself.
+Strips and tiles are compressed individually (TIFF 6.0, sections 3 and 15), so a piece needs no other. Decodes nothing itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from PIL.TiffTags import LONG as TYPE_LONG
 from d4c_images.decode.tiff_pages import Compression, Tag
 
 PIECE_PIXELS = 500_000
-PIECE_MEMORY_BYTES = 8_000_000  # of memory, while such a piece is decoded
+PIECE_MEMORY_BYTES = 8_000_000  # memory while such a piece is decoded
 _BLOCK = 1 << 18
-_MOST_PACKED = 4_000_000  # bytes of one piece, however it is packed
+_MOST_PACKED = 4_000_000  # bytes of one piece, however it is compressed
 _OF_A_PLANE = (Tag.COMPRESSION, Tag.FILL_ORDER, 317)
 _OF_ALL = (
     *_OF_A_PLANE, Tag.BITS, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.T4_OPTIONS, 293, 320, 332, 334, 338, 339, Tag.JPEG_TABLES,
@@ -31,12 +31,12 @@ _MIN_IS_BLACK, _YCBCR = 1, 6
 
 
 class Uncut(ValueError):
-    """Cannot be cut into pieces that are small enough."""
+    """Cannot be split into small enough pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A TIFF of its own, and where its first pixel stands in the whole."""
+    """A TIFF of its own, and the position of its first pixel in the whole."""
 
     x: int
     y: int
@@ -44,10 +44,10 @@ class Piece:
 
 
 def pieces(picture: TiffImageFile, file: BinaryIO, multiple: int = 1) -> Iterator[Piece]:
-    """All pieces of the page that `picture` stands at; `file` is the same file. Where the colours lie in planes, of each plane.
+    """All pieces of `picture`'s current page; `file` is the same file. If the page is planar, those of each plane.
 
-    Strips are joined to a `multiple` of rows, as far as that goes. Raises `EOFError` where the file ends too early, `Uncut`
-    where strips or tiles are too large.
+    Strips are joined to a `multiple` of rows, if possible. Raises `EOFError` if the file ends too early, `Uncut` if strips or tiles
+    are too large.
     """
     sheet = _Sheet(picture, file)
     for plane in range(sheet.n_planes):
@@ -104,7 +104,7 @@ class _Sheet:
             yield self._strip(y, min(len(packed) * rows, self._height - y), rows, packed)
 
     def _parts_of_strips(self, plane: int, rows: int, multiple: int) -> Iterator[Piece]:
-        """Of strips that are too large to be decoded at once, as much as can be."""
+        """Parts of strips that are too large to be decoded at once."""
         if self._packing not in (Compression.PLAIN, *_DEFLATES):
             raise Uncut(f"strips of {self._width} x {rows}")
         row_bytes = (self._width * self._pixel_bits + 7) // 8
@@ -152,13 +152,13 @@ class _Sheet:
         return int(self._offsets[number])
 
     def _packed(self, number: int) -> bytes:
-        """A strip or a tile as it is stored. Its size may be wrong: the decoder has the last word."""
+        """A strip or a tile as stored. Its size may be wrong: the decoder has the last word."""
         self._file.seek(self._offset(number))
         size_bytes = int(self._sizes[number])
         if size_bytes > _MOST_PACKED:
             raise Uncut(f"a strip or tile of {size_bytes} bytes")
         data = self._file.read(size_bytes)
-        if size_bytes and not data:
+        if not data:
             raise EOFError("TIFF: the file ends before its picture data")
         return data
 
@@ -184,7 +184,7 @@ class _Sheet:
         for tag, values in ((offsets, starts), (sizes, [len(data) for data in packed])):
             directory.tagtype[tag] = TYPE_LONG
             directory[tag] = tuple(values)
-        if offsets == Tag.TILE_OFFSETS:  # those of strips are taken to begin behind the directory
+        if offsets == Tag.TILE_OFFSETS:  # strip data are assumed to follow the directory
             begin = len(head) + len(directory.tobytes(len(head)))
             directory[offsets] = tuple(begin + start for start in starts)
         return b"".join((head, directory.tobytes(len(head)), *packed))

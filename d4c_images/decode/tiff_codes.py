@@ -1,6 +1,6 @@
-"""Counts what packed bytes unpack to, without unpacking them: LZW and PackBits as TIFF has them. Finds codes that are none.
+"""Counts the bytes that LZW or PackBits data unpack to, without unpacking them, in their TIFF variants. Detects invalid codes.
 
-libtiff stops as soon as it has as many bytes as it wants, so it does not see that a damaged stream goes on behind them.
+libtiff stops as soon as it has the bytes it wants, so it does not notice that a damaged stream continues after them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 CodeNumbers = NDArray[numpy.int32]
 
 _CLEAR, _END, _FIRST = 256, 257, 258
-_MOST_CODES = 4096 + 1024 - _FIRST  # between two clear codes, as libtiff has it
+_MOST_CODES = 4096 + 1024 - _FIRST  # between two clear codes, as in libtiff
 _NUMBER = numpy.arange(_MOST_CODES + 1, dtype=numpy.int32)
 _WIDTH = (9 + (_NUMBER >= 254) + (_NUMBER >= 766) + (_NUMBER >= 1790)).astype(numpy.int32)  # of a code, by its number, in bits
 _STOP = numpy.cumsum(_WIDTH, dtype=numpy.int32)
@@ -29,7 +29,7 @@ class Counted:
 
 
 def lzw(packed: bytes, most_bytes: int) -> Counted | None:
-    """TIFF 6.0, section 13. Stops behind `most_bytes`. None if it is LZW of another kind, whose bits run the other way."""
+    """TIFF 6.0, section 13. Stops after `most_bytes`. None if it is the old LZW variant with reversed bit order."""
     if packed[:1] == b"\0" and packed[1:2] and packed[1] & 1:
         return None
     data = numpy.frombuffer(packed + bytes(3), numpy.uint8)
@@ -62,7 +62,7 @@ def _codes(data: NDArray[numpy.uint8], at: int, n: int) -> CodeNumbers:
 
 
 def _unpacked_bytes(codes: CodeNumbers) -> int:
-    """A code below 256 is one byte. Another one means as many as the code that was read when it was made, and one more."""
+    """A code below 256 is one byte. Any other stands for as many as the code read when it was defined, plus one."""
     n = len(codes)
     before = numpy.full(n + 1, n, numpy.int32)
     before[:n] = numpy.where(codes < _CLEAR, n, codes - _FIRST)
@@ -75,7 +75,7 @@ def _unpacked_bytes(codes: CodeNumbers) -> int:
 
 
 def pack_bits(packed: bytes, wanted_bytes: int) -> Counted:
-    """TIFF 6.0, section 9. Ends with the last run that is wanted, behind which there is at most padding."""
+    """TIFF 6.0, section 9. Ends with the last wanted run; only padding may follow."""
     at, total, size = 0, 0, len(packed)
     while total < wanted_bytes and at < size:
         n = packed[at]

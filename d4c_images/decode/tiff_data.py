@@ -1,9 +1,9 @@
-"""Checks the stored data of a TIFF's pictures: that they are all there, and whether they are what their packing demands.
+"""Checks the stored data of a TIFF's pictures: that they are complete, and valid for their compression.
 
-libtiff goes on after an error in a deflate stream, stops as soon as it has the bytes that it wants, and only prints what is wrong
-with a JPEG or a fax code (as measured with 4.7.2), so these are not left to it. Deflate and LZMA streams are unpacked to their end,
-where their checksums are; codes of LZW, PackBits and faxes are counted; strips and tiles of JPEG go through the checks of `jpeg`.
-Of Zstd there is only what the decoder sees. Data without packing show only their length.
+libtiff continues after an error in a deflate stream, stops as soon as it has the bytes it wants, and only prints problems with a
+JPEG or a fax code (as measured with 4.7.2), so these are not left to it. Deflate and LZMA streams are unpacked to their end, where
+their checksums are; codes of LZW, PackBits and faxes are counted; strips and tiles of JPEG go through the checks of `jpeg`. Zstd is
+checked only by the decoder. Uncompressed data can only be checked for length.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from d4c_images.decode.faults import Damaged
 from d4c_images.decode.tiff_pages import Compression, Tag, TiffFile, TiffPage
 
 _DEFLATES = (Compression.DEFLATE, Compression.OLD_DEFLATE)
-PACKED_BYTES = (Compression.LZW, Compression.PACKBITS, Compression.LZMA, Compression.ZSTD)  # these pack bytes, whatever they mean
+PACKED_BYTES = (Compression.LZW, Compression.PACKBITS, Compression.LZMA, Compression.ZSTD)  # compress bytes of any meaning
 
-_DENSE, _MOST_DENSITY = (*_DEFLATES, Compression.LZW, Compression.PACKBITS, Compression.JPEG), 4000  # bytes in one of them
+_DENSE, _MOST_DENSITY = (*_DEFLATES, Compression.LZW, Compression.PACKBITS, Compression.JPEG), 4000  # bytes per stored byte
 _BLOCK = 1 << 16
 _GROUP_BYTES = 1 << 20
 _MOST_TABLES = 1 << 16
@@ -35,30 +35,30 @@ _HEAD_BYTES = 1 << 20
 _MOST_TIMES, _MOST_SHARED_BYTES = 4, 64_000_000
 _START = b"\xff\xd8"
 _FAXES = (Compression.MODIFIED_HUFFMAN, Compression.GROUP_3, Compression.GROUP_4)
-_BYTES_LEFT = re.compile(r"extraneous bytes before marker")  # which cameras leave, but no writer of TIFFs
+_BYTES_LEFT = re.compile(r"extraneous bytes before marker")  # which cameras leave, but TIFF writers do not
 _UNSUPPORTED = re.compile(r"unsupported|not supported|precision|colou?r ?space|not compiled", re.IGNORECASE)
 _MOST_PADDING = 8
-_MOST_FAX_BYTES = 1_000_000  # of a strip or tile: seconds
+_MOST_FAX_BYTES = 1_000_000  # of a strip or tile: takes seconds
 _LZMA_BYTES, _CODES_BYTES = 12_000_000, 500_000
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    taken: Callable[[int], AbstractContextManager[None]]  # waits for so many bytes; one must be given back before the next
+    taken: Callable[[int], AbstractContextManager[None]]  # waits for that many bytes; release one reservation before the next
     own_bytes: int  # a worker's
     most_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What `check` found in data that show no damage."""
+    """The result of `check` for data without damage."""
 
-    is_read: bool = False  # all of them, to the end
+    is_read: bool = False  # completely, to the end
     oddity: str | None = None  # libjpeg's
 
 
 def check_place(tiff: TiffFile, page: TiffPage) -> bool:
-    """Whether all strips or tiles lie within the file; if they never can, False. Raises `Damaged` if the file was cut."""
+    """Whether all strips or tiles are inside the file; False if they never can be. Raises `Damaged` if the file was cut."""
     if page.compression == Compression.OLD_JPEG and not tiff.is_there(*_old_jpeg(tiff, page), "the end of its picture data"):
         return False
     for number, (at, stored) in enumerate(tiff.spans(page)) if page.has_pieces else ():
@@ -74,7 +74,7 @@ def check_place(tiff: TiffFile, page: TiffPage) -> bool:
 
 
 def check(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
-    """Raises `Damaged` if the data show damage."""
+    """Raises `Damaged` if the data are damaged."""
     if page.compression == Compression.JPEG:
         return _check_jpegs(tiff, page, memory)
     if page.compression == Compression.OLD_JPEG:
@@ -93,7 +93,7 @@ def check(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
     is_read = True
     for number, at, size in _pieces(tiff, page):
         need_bytes = 3 * size + _CODES_BYTES
-        if page.compression == Compression.LZMA:  # of its window, only what has been unpacked is ever touched
+        if page.compression == Compression.LZMA:  # only the unpacked part of its window is ever touched
             need_bytes += min(_LZMA_BYTES, 2 * page.piece_bytes(0, padded=True))
         if need_bytes > memory.most_bytes:
             is_read = False
@@ -104,21 +104,21 @@ def check(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
 
 
 def is_too_much(tiff: TiffFile, page: TiffPage) -> bool:
-    """Whether checking would take too long: strips or tiles may all be the same large part of a file."""
+    """Whether checking would take too long: strips or tiles may all refer to the same large part of a file."""
     if page.compression == Compression.PLAIN:
         return False
     return sum(size for _, _, size in _pieces(tiff, page)) > _MOST_TIMES * tiff.size_bytes + _MOST_SHARED_BYTES
 
 
 def _pieces(tiff: TiffFile, page: TiffPage) -> Iterator[tuple[int, int, int]]:
-    """Number, offset and size of each strip or tile, as far as the file goes. Packed data are hardly larger than what they hold."""
+    """Number, offset and size of each strip or tile, limited by the file's end and by what compressed data can need."""
     most_bytes = 2 * page.piece_bytes(0, padded=True) + _HEAD_BYTES
     for number, (at, size) in enumerate(tiff.spans(page)) if page.has_pieces else ():
         yield number, at, min(size or 0, most_bytes, max(0, tiff.size_bytes - at))
 
 
 def _check_deflate(tiff: TiffFile, at: int, packed_bytes: int, page: TiffPage, number: int) -> None:
-    """Inflate a piece to its end. What follows twice as much as is wanted is not inflated: it belongs to no picture."""
+    """Inflate a piece to its end. Beyond twice the wanted size nothing is inflated: it belongs to no picture."""
     stream, data, n = zlib.decompressobj(), b"", 0
     wanted, most = page.piece_bytes(number), 2 * page.piece_bytes(number, padded=True) + _BLOCK
     left = min(packed_bytes, most)
@@ -155,7 +155,7 @@ def _check_lzma(packed: bytes, wanted: int, padded: int) -> bool:
 
 
 def _check_lzw(packed: bytes, wanted: int, padded: int) -> bool:
-    """Without an end code, as some writers leave it, a few bits of padding may be taken for codes."""
+    """Without an end code, as some writers omit it, a few padding bits may look like codes."""
     found = tiff_codes.lzw(packed, padded + _BLOCK)
     if found is None:
         return False
@@ -199,7 +199,7 @@ _CHECKS: dict[int, Callable[[bytes, int, int], bool]] = {
     Compression.PACKBITS: _check_pack_bits,
     Compression.LZMA: _check_lzma,
 }
-"""Of one piece: its bytes, and how many it holds, in the last strip at least and at most. False if it cannot be read here."""
+"""Arguments: a piece's bytes, its unpacked size, and that size with a padded last strip. False if unsupported."""
 
 
 def _check_jpegs(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
@@ -235,7 +235,7 @@ def _check_jpeg(tiff: TiffFile, span: tuple[int, int], tables: bytes, page: Tiff
 
 
 def _check_old_jpeg(tiff: TiffFile, page: TiffPage, memory: Memory) -> Checked:
-    """Of the JPEG of TIFF 6.0, section 22, if it is one stream that has the picture's data in it."""
+    """The JPEG of TIFF 6.0, section 22, if it is one stream that contains the picture's data."""
     at, size = _old_jpeg(tiff, page)
     holds_data = not page.has_pieces or any(at <= start < at + size for start, _ in tiff.spans(page))
     if not at or not holds_data or tiff.read(at, 2) != _START:
@@ -248,19 +248,19 @@ def _old_jpeg(tiff: TiffFile, page: TiffPage) -> tuple[int, int]:
 
 
 def is_damage(page: TiffPage, found: Checked) -> bool:
-    """Whether what stops a decoder in mid-picture is in the data: libjpeg found them odd as well, or it is a fax as all are."""
+    """Whether a decoder's failure in mid-picture is due to the data: libjpeg warned about them too, or it is an ordinary fax."""
     if found.oddity is not None:
         return _UNSUPPORTED.search(found.oddity) is None
     return page.compression in _FAXES
 
 
-# What the decoder cannot make a picture of
+# Data that the decoder cannot turn into a picture
 
 
 def unpack(tiff: TiffFile, page: TiffPage, memory: Memory) -> bool:
-    """Have libtiff unpack all pieces as bytes, whatever they mean, or WebP decode them. False if that cannot be.
+    """Have libtiff unpack all pieces as plain bytes, or WebP decode them. False if that is impossible.
 
-    Lets through what Pillow raises if they are damaged.
+    Does not catch what Pillow raises if they are damaged.
     """
     if page.compression not in (*PACKED_BYTES, Compression.WEBP):
         return False

@@ -1,6 +1,6 @@
-"""Walks through the fax codes of a TIFF's strips or tiles: whether each row of them fills its width. Keeps no picture.
+"""Walks through the fax codes of a TIFF's strips or tiles: whether each row fills its width. Keeps no picture.
 
-Modified Huffman and Group 3 are of ITU-T T.4 (TIFF 6.0, sections 10 and 11), Group 4 of T.6. libtiff only prints what is wrong.
+Modified Huffman and Group 3 are defined in ITU-T T.4 (TIFF 6.0, sections 10 and 11), Group 4 in T.6. libtiff only prints errors.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _MODES = {
     "0001": _PASS, "001": _HORIZONTAL, "1": 0, "011": 1, "000011": 2, "0000011": 3, "010": -1, "000010": -2, "0000010": -3,
 }  # fmt: skip
 _BITS = 13  # of the longest code
-_MOST_LEFT = 39  # bits of padding, behind a picture without an end mark
+_MOST_LEFT = 39  # bits of padding after a picture without an end mark
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 CodeTable = list[tuple[int, int] | None]
 
 
 def _table(codes: dict[str, int]) -> CodeTable:
-    """By the next `_BITS` bits: how many of them are a code, and what it means."""
+    """By the next `_BITS` bits: the length of the code that they begin with, and its meaning."""
     table: CodeTable = [None] * (1 << _BITS)
     for code, meaning in codes.items():
         free = _BITS - len(code)
@@ -66,26 +66,26 @@ _MODE = _table(_MODES)
 
 
 class Wrong(ValueError):
-    """Codes that are none, or fill a row with more than its width, or end too early."""
+    """Invalid codes, or codes that overfill a row, or end too early."""
 
 
 class Unknown(ValueError):
-    """Codes of an extension that hardly anybody uses."""
+    """Codes of a rarely used extension."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaxPacking:
-    """How rows are packed."""
+    """How rows are coded."""
 
     width: int
     is_group_4: bool = False
-    has_lines: bool = False  # with an end-of-line code before each row (Group 3); else each row begins with a byte, but in Group 4
-    is_mixed: bool = False  # Group 3 of two dimensions: a bit behind that code tells which
-    is_reversed: bool = False  # bits of a byte run the other way
+    has_lines: bool = False  # end-of-line codes before rows (Group 3); without them rows are byte-aligned, but not in Group 4
+    is_mixed: bool = False  # two-dimensional Group 3: a bit after that code says which kind of row follows
+    is_reversed: bool = False  # reversed bit order
 
 
 def check(packed: bytes, kind: FaxPacking, least_rows: int, most_rows: int) -> None:
-    """Raises `Wrong` if there are not so many rows in the data, each as wide as it should be; and `Unknown`."""
+    """Raises `Wrong` unless the data have the right number of rows, each of full width; and `Unknown`."""
     reader = _Reader(packed.translate(_REVERSED) if kind.is_reversed else packed, kind)
     for n_rows in range(1, most_rows + 1):
         reader.row()
@@ -99,7 +99,7 @@ class _Reader:
         self._data, self._kind = data + bytes(4), kind
         self._n_bits = 8 * len(data)
         self._at = 0
-        self._above = [kind.width] * 4  # where the row above changes its colour
+        self._above = [kind.width] * 4  # colour changes of the row above
 
     def _next(self) -> int:
         """The next `_BITS` bits."""
@@ -110,7 +110,7 @@ class _Reader:
     def row(self) -> None:
         is_plain = not self._kind.is_group_4
         if self._kind.has_lines:
-            self._pass_end_of_line()  # unless it has been passed already
+            self._pass_end_of_line()  # unless it was skipped already
             if self._kind.is_mixed:
                 is_plain = self._next() >> (_BITS - 1) == 1
                 self._at += 1
@@ -121,7 +121,7 @@ class _Reader:
             raise Wrong
 
     def is_at_end(self) -> bool:
-        """Padding is left, or an end mark: two codes for the end of a line."""
+        """Only padding is left, or an end mark: two end-of-line codes."""
         if self._kind.has_lines:
             self._pass_end_of_line()
         return self._n_bits - self._at <= _MOST_LEFT or ((self._kind.has_lines or self._kind.is_group_4) and self._is_end_of_line())
@@ -130,7 +130,7 @@ class _Reader:
         return self._next() >> 2 == 0
 
     def _pass_end_of_line(self) -> None:
-        """Zeros may be put before it; and some writers leave it out."""
+        """Zeros may precede it; and some writers omit it."""
         if not self._is_end_of_line():
             return
         while self._at < self._n_bits and not self._next() >> (_BITS - 1):
@@ -168,7 +168,7 @@ class _Reader:
             if found is None:
                 raise Unknown if self._next() >> 6 == 1 else Wrong
             self._at += found[0]
-            if n & 1 != colour:  # those with an even number begin what is black
+            if n & 1 != colour:  # even ones start black runs
                 n += -1 if n else 1
             while above[n] <= at and above[n] < width:
                 n += 2

@@ -1,9 +1,9 @@
-"""Walks the directories of a TIFF or BigTIFF and says where the data of its pictures lie. Decodes nothing.
+"""Walks the directories of a TIFF or BigTIFF and locates the data of its pictures. Decodes nothing.
 
-Tags may stand in any order, directories and data anywhere in the file (TIFF 6.0, section 2). All that a directory points to has to
-be there: a file that ends before it was cut, whichever picture it belongs to. What cannot be the trace of a cut is a fault of the
-file's writer and is listed in `oddities`: an offset that lies too far beyond the end (`TiffFile.is_there`), a chain of directories
-that leads back or into the data of a picture.
+Tags may be in any order, directories and data anywhere in the file (TIFF 6.0, section 2). All that a directory points to must
+exist: a file that ends before it was cut, whichever picture it belongs to. What cannot be the trace of a cut is a fault of the
+writer and is listed in `oddities`: an offset too far beyond the end (`TiffFile.is_there`), a chain of directories that leads back
+or into the data of a picture.
 
 The main picture is the first in the chain of directories, else the first in their SubIFDs, whose NewSubfileType says neither
 "reduced version" nor "mask"; if there is none, it is the largest.
@@ -43,27 +43,27 @@ class Compression(IntEnum):
 
 _REDUCED_OR_MASK, _OLD_REDUCED, _YCBCR = 0b101, 2, 6
 
-LARGEST_BYTES = 2_000_000_000  # of a file: what `download --max-size` is by default
+LARGEST_BYTES = 2_000_000_000  # of a file: the default of `download --max-size`
 _MOST_TIMES, _NEAR_BYTES = 1000, 64_000_000
 _MOST_ENTRIES, _MOST_ENTRIES_OF_ALL, _MOST_DIRECTORIES = 1000, 200_000, 5000
 _MOST_PIECES = 1_000_000  # strips and tiles of all pictures together
 _MOST_SAMPLES = 4096  # of a pixel
-_BLOCK = 4096  # numbers that are read at once
+_BLOCK = 4096  # numbers read at a time
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # by type
 _UNSIGNED = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 
 class _NoDirectory(ValueError):
-    """What an offset leads to is none."""
+    """There is no directory at this offset."""
 
 
 class _NoPicture(ValueError):
-    """A directory describes a picture that there cannot be."""
+    """A directory describes an impossible picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What a tag holds, and where it lies in the file."""
+    """The values of a tag, and their position in the file."""
 
     kind: int
     count: int
@@ -77,22 +77,22 @@ Tags = dict[int, Values]
 class TiffPage:
     """A picture and how it is stored: in strips or tiles, both called pieces here."""
 
-    at: int  # of its directory
+    at: int  # offset of its directory
     tags: Tags
     width: int
     height: int
-    bits: tuple[int, ...]  # of each sample
+    bits: tuple[int, ...]  # per sample
     compression: int
-    n_planes: int  # 1: all samples of a pixel stand together
+    n_planes: int  # 1: a pixel's samples are stored together
     piece_width: int
     piece_height: int
     is_tiled: bool
     is_full: bool  # neither a reduced version nor a mask
-    subsampling: tuple[int, int] | None = None  # of YCbCr that is stored in blocks of pixels
+    subsampling: tuple[int, int] | None = None  # for YCbCr stored in blocks of pixels
 
     @property
     def has_pieces(self) -> bool:
-        """Not where the data are one JPEG of the old kind."""
+        """False if the data are one old-style JPEG."""
         return (Tag.TILE_OFFSETS if self.is_tiled else Tag.STRIP_OFFSETS) in self.tags
 
     @property
@@ -108,7 +108,7 @@ class TiffPage:
         return self.n_pieces * self.piece_bytes(0, padded=True)
 
     def row_bytes(self, plane: int) -> int:
-        """Of a piece, unpacked."""
+        """Of an unpacked piece."""
         bits = sum(self.bits) if self.n_planes == 1 else self.bits[plane]
         return (self.piece_width * bits + 7) // 8
 
@@ -117,7 +117,7 @@ class TiffPage:
         return f"{self.width} x {self.height} pixels of {samples}, compression {self.compression}"
 
     def piece_bytes(self, number: int, *, padded: bool = False) -> int:
-        """Of a piece, unpacked. The last strip has only the rows that are left, unless it is `padded`."""
+        """Of an unpacked piece. The last strip has only the remaining rows, unless it is `padded`."""
         in_plane = self.n_pieces // self.n_planes
         rows = self.piece_height
         if not (self.is_tiled or padded):
@@ -130,7 +130,7 @@ class TiffPage:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The pictures of a file, the main one first; and what is odd about its directories, in sentences."""
+    """The pictures of a file, the main one first; and oddities of its directories, in sentences."""
 
     pictures: tuple[TiffPage, ...]
     oddities: tuple[str, ...]
@@ -146,7 +146,7 @@ class TiffFile:
         self._is_big = head[2:4] in (b"+\0", b"\0+")
         self._order = ">" if head[:2] == b"MM" else "<"
         self._seen: set[int] = set()
-        self._used: list[tuple[int, int]] = []  # starts and ends of directories, and of what their tags hold
+        self._used: list[tuple[int, int]] = []  # starts and ends of directories, and of their tags' values
         self._pages: list[TiffPage] = []
         self._n_entries = self._n_pieces = 0
         self._oddities: dict[str, None] = {}
@@ -157,15 +157,15 @@ class TiffFile:
         return self._file.read(size_bytes)
 
     def header_for(self, page: TiffPage) -> bytes:
-        """How the file would begin if this picture were its first."""
+        """The file's header as if this picture were its first."""
         head = self.read(0, 8 if self._is_big else 4)
         return head + struct.pack(self._order + ("Q" if self._is_big else "I"), page.at)
 
     def is_there(self, at: int, size_bytes: int, what: str) -> bool:
         """Whether the file has these bytes. Raises `Damaged` if it may have had them before it was cut.
 
-        It never had what lies beyond the largest file that is fetched, or a thousand times as far as the file is long (then it
-        would have lost 99.9 % of its bytes, and yet none of what was found in it).
+        It never had anything beyond the largest file that is fetched, or a thousand times its own length (otherwise it would have
+        lost 99.9 % of its bytes, and yet none of those found so far).
         """
         end = at + size_bytes
         if end <= self.size_bytes:
@@ -176,7 +176,7 @@ class TiffFile:
         raise Damaged(f"The file ends after {self.size_bytes} bytes, before {what}.")
 
     def numbers(self, values: Values) -> Iterator[int]:
-        """Unsigned numbers, read as they are asked for."""
+        """Unsigned numbers, read lazily."""
         if values.kind not in _UNSIGNED:
             raise _NoPicture("a directory has something else where a number belongs")
         size, letter = _SIZES[values.kind], _UNSIGNED[values.kind]
@@ -188,7 +188,7 @@ class TiffFile:
             yield from struct.unpack(f"{self._order}{n}{letter}", data)
 
     def number(self, page: TiffPage, tag: int) -> int:
-        """The first that a tag holds, else 0."""
+        """The first value of a tag, or 0."""
         return self._one(page.tags, tag, 0)
 
     def spans(self, page: TiffPage) -> Iterator[tuple[int, int | None]]:
@@ -199,7 +199,7 @@ class TiffFile:
             yield at, next(stored, None)
 
     def walk(self) -> Pages:
-        """Raises `Damaged` if the file is cut, as far as its directories tell, or none of them describes a picture."""
+        """Raises `Damaged` if the file is cut, according to its directories, or none of them describes a picture."""
         inner: list[TiffPage] = []
         chain: list[TiffPage] = []
         at = self._first
@@ -219,7 +219,7 @@ class TiffFile:
         return Pages((main, *(page for page in pages if page is not main)), tuple(self._oddities))
 
     def _next(self, at: int) -> int:
-        """The offset of the next directory to be read, 0 if there is none."""
+        """The offset of the next directory to read, 0 if there is none."""
         if at in self._seen:
             self._note("its directories lead back to an earlier one")
         elif at and self._has_enough():
@@ -235,7 +235,7 @@ class TiffFile:
         self._oddities[oddity] = None
 
     def _note_or_raise(self, at: int, error: Exception, oddity: str) -> None:
-        """That an offset leads to no directory is its writer's fault if there can never have been one: not in the header, in other
+        """If an offset leads to no directory, its writer is to blame if there can never have been one: in the header, in other
         directories, or in the data of a picture. Elsewhere there was one."""
         is_used = at < 8 or any(start <= at < end for start, end in self._used)
         if not is_used and not any(
@@ -248,7 +248,7 @@ class TiffFile:
         return int.from_bytes(data, "big" if self._order == ">" else "little")
 
     def _tags(self, at: int) -> tuple[Tags, int]:
-        """The tags of a directory, and the offset of the next. All that they point to is there, or an oddity."""
+        """The tags of a directory, and the offset of the next. All that they point to is there, or noted as an oddity."""
         self._seen.add(at)
         count_size, entry_size, value_at = (8, 20, 12) if self._is_big else (2, 12, 8)
         n = self._number(self.read(at, count_size))
@@ -284,7 +284,7 @@ class TiffFile:
         return tags, self._number(data[n * entry_size :])
 
     def _inner_pictures(self, tags: Tags) -> list[TiffPage]:
-        """The pictures in a directory's SubIFDs. The directories of its metadata are walked too, for what lies beyond the end."""
+        """The pictures in a directory's SubIFDs. Its metadata directories are walked too, to find data beyond the end."""
         found: list[TiffPage] = []
         for tag in (Tag.SUB_IFDS, Tag.EXIF, Tag.GPS):
             for at in self.numbers(tags[tag]) if tag in tags and tags[tag].kind in _UNSIGNED else ():
@@ -304,7 +304,7 @@ class TiffFile:
         return found
 
     def _picture(self, at: int, tags: Tags) -> list[TiffPage]:
-        """The picture that a directory describes; none, if it describes none."""
+        """The picture that a directory describes, if any."""
         try:
             found = self._described(at, tags)
         except _NoPicture as error:
@@ -318,7 +318,7 @@ class TiffFile:
         return found
 
     def _look_for_data(self, tags: Tags) -> None:
-        """Of a picture that there cannot be: also its data may have been cut off."""
+        """For an impossible picture: its data may have been cut off, too."""
         for offsets, sizes in ((Tag.STRIP_OFFSETS, Tag.STRIP_SIZES), (Tag.TILE_OFFSETS, Tag.TILE_SIZES)):
             if all(tag in tags and tags[tag].kind in _UNSIGNED for tag in (offsets, sizes)):
                 self._n_pieces += tags[offsets].count
@@ -374,7 +374,7 @@ class TiffFile:
 
 
 def head_of_main(path: Path) -> bytes:
-    """How a file would begin if its main picture were its first. Raises `Damaged`."""
+    """The file's header as if its main picture were its first. Raises `Damaged`."""
     with path.open("rb") as file:
         structure = TiffFile(file)
         return structure.header_for(structure.walk().pictures[0])

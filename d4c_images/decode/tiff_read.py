@@ -1,7 +1,7 @@
 """Reads all pictures of a TIFF to their end, the main one first. Decides nothing about the file's fate.
 
-The structure is walked first, then the data of each picture are checked, then the decoder has its turn. That it refuses a picture
-says nothing as long as structure and data are whole: then its data are unpacked without it, as far as they can be.
+The structure is walked first, then the data of each picture are checked, then it is decoded. If the decoder refuses a picture, that
+proves nothing as long as structure and data are intact: then its data are unpacked without it, as far as possible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d4c_images.decode.read_result import Reading, only_first, too_large
 from d4c_images.decode.tiff_data import Checked, Memory
 from d4c_images.decode.tiff_pages import TiffFile, TiffPage
 
-_MOST_PIXEL_BYTES = 8  # of a picture, for each pixel that there may be
+_MOST_PIXEL_BYTES = 8  # of a picture, per allowed pixel
 _MOST_SENTENCES = 8
 
 __all__ = ["Means", "Memory", "read"]
@@ -30,15 +30,15 @@ __all__ = ["Means", "Memory", "read"]
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    weigh: Callable[[int], None]  # stops what has too many pixels, or takes too long
+    weigh: Callable[[int], None]  # rejects too many pixels, or what takes too long
     memory: Memory
-    opened: Callable[[bytes], AbstractContextManager[Image.Image]]  # the file, with other first bytes
+    opened: Callable[[bytes], AbstractContextManager[Image.Image]]  # the file, with its first bytes replaced
     most_pixels: int  # of all pictures together
     most_pictures: int
 
 
 def read(path: Path, means: Means) -> Reading:
-    """Raises `Damaged`, and what `means` raise."""
+    """Raises `Damaged`, and what the `means` raise."""
     found: list[Reading] = []
     with path.open("rb") as file:
         structure = TiffFile(file)
@@ -62,7 +62,7 @@ def read(path: Path, means: Means) -> Reading:
 
 
 def _joined(sentences: Iterable[str | None]) -> str | None:
-    """Each once."""
+    """Without duplicates."""
     return "; ".join(list(dict.fromkeys(filter(None, sentences)))[:_MOST_SENTENCES]) or None
 
 
@@ -112,7 +112,7 @@ def _is_read_in_pieces(picture: Image.Image, file: BinaryIO, memory: Memory) -> 
 
 
 def _is_unpacked(structure: TiffFile, page: TiffPage, memory: Memory) -> bool:
-    """Whether the data of a picture that the decoder refuses could be unpacked by themselves."""
+    """Whether the data of a picture that the decoder refuses could be unpacked separately."""
     try:
         return tiff_data.unpack(structure, page, memory)
     except DECODE_ERRORS as error:

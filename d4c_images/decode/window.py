@@ -1,4 +1,4 @@
-"""The first bytes of a file as a file: what stands behind the end of its picture stays unseen. Reads as it is asked to."""
+"""The first bytes of a file as a file: hides what follows the end of its picture. Reads lazily."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 class Window(io.RawIOBase):
-    """Has no file number, so that no library can look past the end."""
+    """Has no file descriptor, so that no library can look beyond the end."""
 
     def __init__(self, file: BinaryIO, end: int) -> None:
         super().__init__()

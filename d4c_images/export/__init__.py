@@ -1,1 +1,1 @@
-"""What leaves the program for others to work with: tables as files. Reads the ledger, changes nothing."""
+"""Output for other programs: tables as files. Reads the ledger, changes nothing."""

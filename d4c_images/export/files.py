@@ -1,8 +1,8 @@
-"""Writes a table of the ledger as CSV and Parquet files. Asks no question itself.
+"""Writes a table of the ledger as CSV and Parquet files. Queries nothing itself.
 
-Memory is bounded, whatever the number of rows and whatever is in them: a step of rows comes in at a time, and a row group of a
-Parquet file ends after so many rows or bytes. Every file is written beside its place and renamed, so a reader sees the old
-one or the new one, whole.
+Memory is bounded, whatever the number and size of the rows: rows come in batches, and a row group of a Parquet file ends after a
+number of rows or bytes. Every file is written under another name and renamed, so a reader sees the complete old one or the complete
+new one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from d4c_images.stores import own_files
 
 WriteRows = Callable[[Sequence[Row]], None]
 
-GROUP_ROWS = 50_000  # of a row group: the file's list of groups stays in memory until the end, some 15 kB for each
+GROUP_ROWS = 50_000  # per row group: the file's list of groups stays in memory until the end, some 15 kB per group
 GROUP_BYTES = 1 << 24
 
 
 def check_name(path: Path) -> None:
-    """Raise `UsageError` where no kind of file is called so."""
+    """Raise `UsageError` if the name's ending is of no known file type."""
     if path.suffix not in _SINKS:
         raise UsageError(f"{path}: a table is written as {' or '.join(_SINKS)}")
 
 
 def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) -> int:
-    """All files from one walk over the rows, each as its name ends; returns how many rows there were.
+    """Write all files in one pass over the rows, each in the format of its ending; returns the number of rows.
 
-    Raises `OSError`; then the files of before are still there.
+    Raises `OSError`; then the previous files are still there.
     """
     n_rows = 0
     drafts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in finals]
@@ -60,9 +60,9 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
 
 @contextmanager
 def _held(draft: Path) -> Iterator[None]:
-    """Make a draft, and keep others from sweeping it as long as this process lives."""
+    """Create a draft, and keep others from sweeping it while this process lives."""
     with draft.open("wb") as file:
-        with suppress(OSError):  # a file system without locks: nobody else can get one there either
+        with suppress(OSError):  # a file system without locks: nobody else can lock it either
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
@@ -96,7 +96,7 @@ def _parquet(path: Path, table: Table) -> Iterator[WriteRows]:
             writer.write_table(pa.concat_tables(waiting))
             waiting.clear()
 
-    # Not by its path, which pyarrow would take for UTF-8.
+    # Not by its path, which pyarrow would encode as UTF-8.
     with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         yield sink
         flush()

@@ -1,7 +1,7 @@
-"""Image bodies over HTTP(S) with libcurl's multi interface: streamed to a sink, hashed on the way. Judges and paces nothing.
+"""Image bodies over HTTP(S) with libcurl's multi interface: streamed to a sink, hashed on the fly. Judges and paces nothing.
 
-One request is one exchange: a redirect is told, never followed, since whoever asks has to count, pace and place the next
-request. A bad server or a bad URL becomes a `Reply` with an `OwnCode`; only a sink that cannot be written raises.
+One request is one exchange: a redirect is reported, never followed, since the caller has to count, pace and route the next request.
+A bad server or a bad URL becomes a `Reply` with an `OwnCode`; only a sink that cannot be written raises.
 """
 
 from d4c_images.fetch.body import HEAD_BYTES, TAIL_BYTES, Sink, Unfinished

@@ -1,8 +1,8 @@
-"""Which addresses are public, and which address a host name spells. Looks no name up.
+"""Which addresses are public, and which address a host name spells out. Resolves no name.
 
 After the IANA registries of special-purpose addresses (https://www.iana.org/assignments/iana-ipv4-special-registry/,
-https://www.iana.org/assignments/iana-ipv6-special-registry/). The table is ours and not that of Python's `ipaddress`, whose
-`is_global` differs between patch releases.
+https://www.iana.org/assignments/iana-ipv6-special-registry/). The table is our own, since `is_global` of Python's `ipaddress`
+differs between patch releases.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ _IPV6 = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-_GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that has ever been given out
+_GLOBAL_UNICAST = IPv6Network("2000::/3")  # everything allocated so far
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 
 
 def why_not_public(address: str) -> str | None:
-    """What kind of address this is, such as `loopback`; None for one of the public Internet.
+    """What kind of address this is, such as `loopback`; None if it is a public Internet address.
 
-    64:ff9b::/96 is what a resolver makes of every IPv4 address in a network that has IPv6 only (DNS64, RFC 6147): it is as public
-    as the address within.
+    64:ff9b::/96 is how a resolver maps every IPv4 address in an IPv6-only network (DNS64, RFC 6147): it is as public as the address
+    within.
     """
     try:
         ip = ip_address(address.partition("%")[0])  # without the zone of fe80::1%eth0
@@ -76,15 +76,15 @@ def why_not_public(address: str) -> str | None:
 
 @functools.lru_cache(maxsize=1024)
 def why_not_public_host(host: str) -> str | None:
-    """The same for a URL's host, with or without a port; None also for a name, of which nobody knows before it is looked up.
+    """The same for a URL's host, with or without a port; None also for a name, which says nothing before it is resolved.
 
-    A URL has no need of a translated address, whatever is within.
+    A URL has no need of a translated address, whatever it contains.
     """
     if host.startswith("["):
         try:
             literal = IPv6Address(host.partition("]")[0][1:])
         except ValueError:
-            return None  # of no use to libcurl either
+            return None  # libcurl cannot use it either
         return why_not_public(str(literal)) or ("IPv4-translated" if literal in _NAT64 else None)
     name = host.partition(":")[0].lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
@@ -94,7 +94,7 @@ def why_not_public_host(host: str) -> str | None:
 
 
 def _spelled(name: str) -> str | None:
-    """The IPv4 address that a resolver reads in a name without asking anybody: 2130706433, 0x7f.1, 0177.0.0.1."""
+    """The IPv4 address that a resolver reads from a name without a query: 2130706433, 0x7f.1, 0177.0.0.1."""
     try:
         return socket.inet_ntoa(socket.inet_aton(name))
     except (OSError, UnicodeError):

@@ -1,4 +1,4 @@
-"""What has come of a body, over one request or several, and how an interrupted one is resumed. Asks for nothing itself.
+"""The state of a body, over one request or several, and how an interrupted one is resumed. Sends no request itself.
 
 The rules are RFC 9110's: sections 8.8 (validators), 13.1.5 (If-Range), 14 (ranges).
 """
@@ -17,15 +17,15 @@ from d4c_images.model import OwnCode
 
 HEAD_BYTES = 64 * 1024
 TAIL_BYTES = 1024
-WRITE_BYTES = 64 * 1024  # each write lets other threads in, and waits until they let us in again
-STRONG_DATE_S = 60  # a file that was changed so shortly before the answer may change again within the same second
+WRITE_BYTES = 64 * 1024  # each write releases the GIL, and waits to get it back
+STRONG_DATE_S = 60  # a file changed this shortly before the answer may change again within the same second
 
 _MAY_GO_ON = frozenset({OwnCode.BROKEN, OwnCode.STALLED, OwnCode.TIMEOUT})
 _CONTENT_RANGE = re.compile(r"(?:bytes)?[\s:=]*([0-9]{1,18})\s*-\s*([0-9]{1,18})\s*/\s*([0-9]{1,18})", re.IGNORECASE)
 
 
 class Sink(Protocol):
-    """Where a body goes. Asked for `write` only once a body with a 2xx code arrives."""
+    """Where a body is written. `write` is called only once a body with a 2xx code arrives."""
 
     @property
     def path(self) -> Path: ...
@@ -33,11 +33,11 @@ class Sink(Protocol):
     def write(self, body: bytes, /) -> object: ...
 
     def abort(self) -> None:
-        """Forget what was written; `write` begins anew."""
+        """Discard what was written; `write` starts over."""
 
 
 class Body:
-    """A body on its way into a sink, which may raise what it likes. Small pieces go there together."""
+    """A body being written into a sink, which may raise anything. Small chunks are buffered."""
 
     __slots__ = ("_first", "_hash", "_n_first", "_n_unwritten", "_sink", "_unwritten", "size_bytes", "tail")
 
@@ -66,7 +66,7 @@ class Body:
             self.write()
 
     def look(self, chunk: bytes) -> None:
-        """Of a body that is not kept: only what it looks like."""
+        """Count a chunk, and keep the body's start and end; that is all for a body that is not stored."""
         self.size_bytes += len(chunk)
         if self._n_first < HEAD_BYTES:
             self._first.append(chunk[: HEAD_BYTES - self._n_first])
@@ -74,7 +74,7 @@ class Body:
         self.tail = chunk[-TAIL_BYTES:] if len(chunk) >= TAIL_BYTES else (self.tail + chunk)[-TAIL_BYTES:]
 
     def write(self) -> None:
-        """Hand on what has not been handed on yet."""
+        """Write what is buffered."""
         if self._unwritten:
             block = b"".join(self._unwritten)
             self._unwritten.clear()
@@ -87,20 +87,20 @@ class Body:
         self._empty()
 
     def sha256(self) -> bytes:
-        """Of what has been handed on."""
+        """Of what has been written."""
         return self._hash.digest()
 
 
 class Unfinished(NamedTuple):
-    """A body that broke off, and how to ask for the rest of it."""
+    """An interrupted body, and how to request the rest of it."""
 
     body: Body
-    validator: str  # for If-Range: what tells whether it is still the same bytes
-    total_bytes: int | None  # of the whole, where the server has said
+    validator: str  # for If-Range: identifies the same bytes
+    total_bytes: int | None  # of the whole, if the server has said
 
     @property
     def overlap(self) -> bytes:
-        """The end of what is there. It is asked for again: a server that sends anything else here does not go on with this body."""
+        """The end of what is there. It is requested again: if the server sends anything else here, this is not the same body."""
         return self.body.tail
 
     @property
@@ -108,7 +108,7 @@ class Unfinished(NamedTuple):
         return self.body.size_bytes - len(self.overlap)
 
     def is_continued_by(self, headers: Mapping[str, str]) -> bool:
-        """Whether a 206 with these headers brings the rest, as far as headers can say."""
+        """Whether a 206 with these headers brings the rest, judging by the headers."""
         span = content_range(headers)
         if span is None or span.first != self.first_byte or self.total_bytes not in (None, span.total):
             return False
@@ -119,7 +119,7 @@ class Unfinished(NamedTuple):
 
 
 class ByteRange(NamedTuple):
-    """A part of a body: from its first byte on. Positions count from 0."""
+    """A part of a body. Positions count from 0."""
 
     first: int
     last: int
@@ -127,7 +127,7 @@ class ByteRange(NamedTuple):
 
 
 def content_range(headers: Mapping[str, str]) -> ByteRange | None:
-    """What a 206 says that it brings; None where it does not say, says nothing sensible, or not of how many bytes."""
+    """The range that a 206 claims; None if it is missing, makes no sense, or does not give the total."""
     found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
     if found is None:
         return None
@@ -136,8 +136,8 @@ def content_range(headers: Mapping[str, str]) -> ByteRange | None:
 
 
 def part_in(code: int, headers: Mapping[str, str], size_bytes: int) -> tuple[int, str | None]:
-    """The code of an answer with `size_bytes` to a request for the whole, and why it is no whole: 200 for a 206 that brings all
-    there is, 206 for a 200 that brings the very part that it names. A Content-Range that does not fit the bytes says nothing.
+    """The code of an answer with `size_bytes` to a request for the whole, and why it is not the whole: 200 for a 206 with
+    everything, 206 for a 200 with exactly the range that it names. A Content-Range that does not fit the bytes is ignored.
     """
     span = content_range(headers)
     if code == 206 and span is not None and span.first == 0 and size_bytes == span.total:
@@ -151,8 +151,8 @@ def part_in(code: int, headers: Mapping[str, str], size_bytes: int) -> tuple[int
 
 
 def unfinished(body: Body, headers: Mapping[str, str], code: int, error: OwnCode, before: Unfinished | None) -> Unfinished | None:
-    """How to go on with a body of an answer of `code` that ended in `error`; None where the server cannot do that, or has not said
-    what it takes. `before` is what this request was to go on with.
+    """How to resume a body of an answer of `code` that ended in `error`; None if the server does not support that, or has not sent
+    what it takes. `before` is what this request was resuming.
     """
     if error not in _MAY_GO_ON:
         return None
@@ -168,7 +168,7 @@ def unfinished(body: Body, headers: Mapping[str, str], code: int, error: OwnCode
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
-    """A strong ETag, else a date of change that is as good as one."""
+    """A strong ETag, else a modification date that is as good as one."""
     etag = headers.get("etag", "").strip()
     if len(etag) >= 2 and etag[0] == etag[-1] == '"' and etag.isascii() and etag.isprintable():
         return etag

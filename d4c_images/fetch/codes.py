@@ -1,4 +1,4 @@
-"""Our words for libcurl's errors. Knows nothing of an exchange but how it ended."""
+"""Maps libcurl's errors to our codes. Knows nothing of an exchange except how it ended."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from d4c_images.model import OwnCode
 _BY_CURL_CODE: dict[int, OwnCode] = {
     pycurl.E_URL_MALFORMAT: OwnCode.BAD_URL,
     pycurl.E_BAD_FUNCTION_ARGUMENT: OwnCode.BAD_URL,
-    pycurl.E_UNSUPPORTED_PROTOCOL: OwnCode.BROKEN,  # the URL's scheme was looked at before: this is an answer in HTTP/0.9
-    5: OwnCode.CONNECT,  # COULDNT_RESOLVE_PROXY: our side, no word about the image's host
+    pycurl.E_UNSUPPORTED_PROTOCOL: OwnCode.BROKEN,  # the URL's scheme was checked before: this is an HTTP/0.9 answer
+    5: OwnCode.CONNECT,  # COULDNT_RESOLVE_PROXY: our side, says nothing about the image's host
     6: OwnCode.DNS,
     7: OwnCode.CONNECT,
     8: OwnCode.BROKEN,  # WEIRD_SERVER_REPLY
@@ -34,9 +34,9 @@ _BY_CURL_CODE: dict[int, OwnCode] = {
 
 
 def own_code(curl_code: int, message: str) -> OwnCode:
-    """Our word for a libcurl error (https://curl.se/libcurl/c/libcurl-errors.html).
+    """Our code for a libcurl error (https://curl.se/libcurl/c/libcurl-errors.html).
 
-    Code 28 stands for every timeout; only libcurl's message tells which of them it was.
+    Code 28 stands for every timeout; only libcurl's message says which one it was.
     """
     if curl_code != pycurl.E_OPERATION_TIMEDOUT:
         return _BY_CURL_CODE.get(curl_code, OwnCode.OTHER)

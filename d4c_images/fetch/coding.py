@@ -1,7 +1,7 @@
-"""Content codings (RFC 9110 section 8.4): how a body is coded, by its bytes, and its plain bytes. Knows no request and no reply.
+"""Content codings (RFC 9110 section 8.4): detects how a body is coded, by its bytes, and decodes it. Knows no request and no reply.
 
-Servers call plain files `gzip`, call packed ones nothing at all, and write `UTF-8` or `binary` where a coding should stand. So the
-header only helps where the bytes leave it open. Each step gives at most `DECODED_AT_ONCE_BYTES`, however much a body inflates to.
+Servers label plain files `gzip`, packed ones not at all, and write `UTF-8` or `binary` in place of a coding. So the header only
+helps if the bytes leave it open. Each step yields at most `DECODED_AT_ONCE_BYTES`, however much a body inflates to.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from collections.abc import Iterator, Mapping
 from d4c_images.model import OwnCode
 from d4c_images.policy.sniff import Kind, sniff
 
-LOOK_BYTES = 1024  # by which it is decided
+LOOK_BYTES = 1024  # for detection
 DECODED_AT_ONCE_BYTES = 64 * 1024
-MOST_LAYERS = 3  # codings around one another
-MOST_MEMBERS = 10_000  # of one gzip file (RFC 1952 section 2.2): an empty one costs time, and brings nothing
+MOST_LAYERS = 3  # nested codings
+MOST_MEMBERS = 10_000  # of one gzip file (RFC 1952 section 2.2): an empty one only costs time
 
 _OTHER_NAMES = {"x-gzip": "gzip", "x-compress": "compress", "x-deflate": "deflate", "zlib": "deflate", "brotli": "br"}
 _NO_CODING = frozenset({"", "identity", "none"})
 _REAL = frozenset({"gzip", "deflate", "br", "zstd", "compress"})  # of IANA's registry, what servers use
-_UNREADABLE = frozenset({"br", "zstd", "compress"})  # not read here; brotli has no mark by which it could be recognised
+_UNREADABLE = frozenset({"br", "zstd", "compress"})  # not decoded here; brotli has no magic number
 _GZIP = b"\x1f\x8b\x08"
 _GZIP_BITS, _ZLIB_BITS, _RAW_BITS = 31, 15, -15  # of zlib's windowBits
 
 
 def named_codings(header: str) -> tuple[str, ...]:
-    """The codings that a Content-Encoding names, in the order in which they were applied, or words that are none."""
+    """The codings that a Content-Encoding names, in the order in which they were applied, or unknown words."""
     words = (word.partition(";")[0].strip(" \t\"'").lower() for word in header.split(",", 20)[:20])
     return tuple(_OTHER_NAMES.get(word, word) for word in words if word not in _NO_CODING)
 
 
 def names_coding(header: str) -> bool:
-    """Whether a Content-Encoding names a coding that there is."""
+    """Whether a Content-Encoding names an existing coding."""
     return not _REAL.isdisjoint(named_codings(header))
 
 
@@ -41,12 +41,12 @@ def may_be_brotli(headers: Mapping[str, str]) -> bool:
 
 
 def unpacker(named: tuple[str, ...], start: bytes) -> Unpacker | None:
-    """For a body that begins with `start`; None if it is plain by its header and its first byte, as nearly all are."""
+    """A decoder for a body that begins with `start`; None if header and first byte say it is plain, as nearly all are."""
     return Unpacker(named) if named or start[:1] in (b"\x1f", b"x") else None
 
 
 class Unpacker:
-    """Takes a body as it arrives and gives its plain bytes. What is wrong with it becomes its `fault`, never an exception."""
+    """Takes a body as it arrives and yields its plain bytes. An error becomes its `fault`, never an exception."""
 
     __slots__ = ("_bits", "_inner", "_is_decided", "_n_layers", "_n_members", "_named", "_start", "_stream", "fault", "taken_bytes")
 
@@ -54,13 +54,13 @@ class Unpacker:
         self._named = named
         self._n_layers = n_layers
         self._is_decided = False
-        self._start = b""  # not looked at yet; behind a gzip member what may begin another one
+        self._start = b""  # not looked at yet; after a gzip member: the possible start of another one
         self._bits = 0
         self._n_members = 0
         self._stream: zlib._Decompress | None = None  # None: plain
         self._inner: Unpacker | None = None
         self.fault: tuple[OwnCode, str] | None = None
-        self.taken_bytes = 0  # as they came
+        self.taken_bytes = 0  # as received
 
     @property
     def is_plain(self) -> bool:
@@ -68,7 +68,7 @@ class Unpacker:
 
     @property
     def is_proven_whole(self) -> bool:
-        """Whether the coding itself shows, by a checksum, that nothing is missing."""
+        """Whether the coding itself proves, by a checksum, that the body is complete."""
         return self._stream is not None and self._stream.eof and self._bits != _RAW_BITS and self.fault is None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
@@ -81,7 +81,7 @@ class Unpacker:
         yield from self._unpacked(chunk)
 
     def end(self) -> Iterator[bytes]:
-        """Nothing more will come."""
+        """No more input."""
         if not self._is_decided:
             yield from self._unpacked(self._decide())
         if self._stream is not None and not self._stream.eof and self.fault is None:
@@ -91,7 +91,7 @@ class Unpacker:
             self.fault = self.fault or self._inner.fault
 
     def _decide(self) -> bytes:
-        """What the body is coded in, by its start, which is given back."""
+        """Decide on the coding by the start of the body, which is returned."""
         start, self._start, self._is_decided = self._start, b"", True
         sniffed = sniff(start, b"", len(start))
         is_unknown = sniffed.media_type == "application/octet-stream"
@@ -135,7 +135,7 @@ class Unpacker:
                 chunk = self._start + chunk
                 self._start = chunk[: len(_GZIP)] if len(chunk) < len(_GZIP) else b""
                 if self._bits != _GZIP_BITS or not chunk.startswith(_GZIP):
-                    return  # padding, as gzip(1) takes it
+                    return  # padding, as for gzip(1)
                 self._n_members += 1
                 if self._n_members > MOST_MEMBERS:
                     self.fault = OwnCode.BROKEN, "the packed body has too many parts"
@@ -150,7 +150,7 @@ class Unpacker:
 
 
 def _is_zlib(start: bytes) -> bool:
-    """A header of RFC 1950 with something behind it that inflates."""
+    """Whether there is an RFC 1950 header, followed by something that inflates."""
     has_header = start[0] & 0x0F == 8 and start[0] >> 4 <= 7 and int.from_bytes(start[:2], "big") % 31 == 0
     return len(start) > 2 and has_header and _inflates(start, _ZLIB_BITS)
 

@@ -1,4 +1,4 @@
-"""The connections of a lane: how many there may be, and when they are closed. Decides nothing about what is asked over them."""
+"""The connections of a lane: how many are allowed, and when they are closed. Decides nothing about what is requested over them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """The connections of one lane of a host: at most `most`, used and idle together; after `close` none.
+    """The connections of one lane of a host: at most `most`, in use and idle together; none after `close`.
 
-    They are the pool of a multi handle of their own: libcurl counts them, makes room by closing an idle one, and closes all of
-    them with the handle, since the host's next turn may be another worker's. Where the server speaks HTTP/2, requests share one.
+    They are the pool of a multi handle of their own: libcurl counts them, makes room by closing an idle one, and closes all of them
+    with the handle, since the host's next turn may go to another worker. With HTTP/2, requests share one.
     """
 
     def __init__(self, fetcher: Fetcher, most: int) -> None:
@@ -29,7 +29,7 @@ class Connections:
         self._are_too_many = False
 
     def resize(self, most: int) -> None:
-        """From now on at most so many; those in use beyond that end with their request, the idle ones at once or with it."""
+        """Change the maximum; surplus connections in use are closed after their request, idle ones at once or with it."""
         self._are_too_many |= most < self._most
         if most != self._most:
             self._most = most
@@ -37,7 +37,7 @@ class Connections:
         self._close_idle()
 
     def start(self, request: Request) -> None:
-        """Begin a request; the caller has not more than `most` under way."""
+        """Start a request; the caller has at most `most` in flight."""
         url = requestable(request.url)
         if url is None:
             self._refuse(request, OwnCode.BAD_URL, "not an http(s) URL with a host")
@@ -59,7 +59,7 @@ class Connections:
         self._multi.add_handle(transfer.curl)
 
     def cancel(self, request: Request) -> None:
-        """Give a request up, with its connection or its stream; no reply will come. Unknown requests are none of our business."""
+        """Abandon a request, with its connection or its stream; no reply will come. Unknown requests are ignored."""
         transfer = self._busy.get(request)
         if transfer is not None:
             self.release(transfer)
@@ -86,7 +86,7 @@ class Connections:
         multi.setopt(pycurl.M_MAXCONNECTS, self._most)
 
     def _close_idle(self) -> None:
-        """Where the limit has sunk: as long as a request is under way, libcurl closes an idle connection for each that ends."""
+        """After the limit was lowered: while a request is in flight, libcurl closes an idle connection for each that ends."""
         if self._are_too_many and not self._busy:
             self._are_too_many = False
             self._fetcher.loop.drop(self._multi)

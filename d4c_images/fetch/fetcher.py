@@ -1,4 +1,4 @@
-"""Runs the requests of all lanes at once, and tells what has come of them. Decides nothing about when one is made."""
+"""Runs the requests of all lanes concurrently, and returns their replies. Does not decide when one is sent."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from d4c_images.fetch.urls import origin_of
 from d4c_images.model import FetchOptions, Reply
 from d4c_images.settings import proxy_variables
 
-ORIGINS_REMEMBERED = 512  # origins, of some 12 KB each
+ORIGINS_REMEMBERED = 512  # origins, about 12 KB each
 
 
 class Fetcher:
-    """Runs any number of requests at once. Not for use from several threads, except `wake`."""
+    """Runs any number of requests concurrently. Not thread-safe, except `wake`."""
 
     def __init__(self, options: FetchOptions) -> None:
         cacert = options.cacert or _system_cacert()
@@ -35,20 +35,20 @@ class Fetcher:
         self.routes = Routes(options, Proxies.of(proxy_variables()))
         self._ready: list[tuple[Request, Reply]] = []  # for the caller of `poll`
         self.loop = Loop()
-        self.multiplexed: set[str] = set()  # origins that speak HTTP/2: their requests wait for a connection that they can share
-        self._cacert = os.fsencode(cacert)  # pycurl takes texts to be ASCII
+        self.multiplexed: set[str] = set()  # HTTP/2 origins: their requests wait for a connection to share
+        self._cacert = os.fsencode(cacert)  # pycurl encodes str as ASCII
         self._spare: list[Transfer] = []
         self._memories: OrderedDict[str, pycurl.CurlShare] = OrderedDict()
 
     def connections(self, most: int) -> Connections:
-        """A new set of connections that no other set shares, to be closed by the caller."""
+        """A new set of connections, shared with no other; the caller closes it."""
         return Connections(self, most)
 
     def poll(self, timeout_s: float) -> Iterator[tuple[Request, Reply]]:
-        """Replies that have come. Waits at most `timeout_s` for something to happen, which need not be a reply yet.
+        """Replies that have arrived. Waits at most `timeout_s` for something to happen, which need not be a reply yet.
 
-        Each reply is told before the next one is read, so that whoever asks can keep its connection busy meanwhile. Raises
-        `StoreError` where a sink could not be written.
+        Each reply is yielded before the next one is read, so that the caller can keep its connection busy meanwhile. Raises
+        `StoreError` if a sink could not be written.
         """
         yield from self._told()
         for multi in self.loop.turn(0.0 if self._ready else timeout_s):
@@ -56,7 +56,7 @@ class Fetcher:
             yield from self._told()
 
     def wake(self) -> None:
-        """Make a `poll` that waits return at once. For any thread."""
+        """Make a waiting `poll` return at once. Thread-safe."""
         self.loop.ring()
 
     def close(self) -> None:
@@ -67,26 +67,26 @@ class Fetcher:
         self._memories.clear()
 
     def reply(self, request: Request, reply: Reply) -> None:
-        """Have `poll` give a reply to a request that is not made."""
+        """Have `poll` return a reply to a request that is not sent."""
         self._ready.append((request, reply))
 
     def transfer(self) -> Transfer:
-        """One that nobody uses."""
+        """An unused transfer."""
         return self._spare.pop() if self._spare else Transfer(self.options, self._cacert)
 
     def spare(self, transfer: Transfer) -> None:
         self._spare.append(transfer)
 
     def memory(self, origin: str) -> pycurl.CurlShare:
-        """What is remembered of an origin from one connection to the next, and from one turn to the next: its addresses and its TLS
-        sessions. For each origin a share of its own, since libcurl's has room for the sessions of 25 hosts."""
+        """An origin's cache across connections and turns: its addresses and its TLS sessions. Each origin has a share of its own,
+        since one share has room for the sessions of 25 hosts."""
         share = self._memories.get(origin)
         if share is None:
             share = self._memories[origin] = pycurl.CurlShare()
             share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_DNS)
             share.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_SSL_SESSION)
             if len(self._memories) > ORIGINS_REMEMBERED:
-                self._memories.popitem(last=False)  # lives on as long as a transfer has it
+                self._memories.popitem(last=False)  # stays alive while a transfer uses it
         else:
             self._memories.move_to_end(origin)
         return share
@@ -96,7 +96,7 @@ class Fetcher:
         yield from ready
 
     def _read(self, multi: pycurl.CurlMulti) -> None:
-        """What libcurl is through with."""
+        """Process libcurl's finished transfers."""
         queued = 1
         while queued:
             queued, done, failed = multi.info_read()
@@ -118,7 +118,7 @@ class Fetcher:
 
 
 def _system_cacert() -> Path:
-    """The bundle that this machine's administrator keeps (Debian's place, Red Hat's), else that of certifi."""
+    """The certificate bundle of this machine (Debian's place, Red Hat's), else that of certifi."""
     named = ssl.get_default_verify_paths().cafile
     places = (named, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
     return next((Path(place) for place in places if place and Path(place).is_file()), Path(certifi.where()))

@@ -14,7 +14,7 @@ from d4c_images.errors import D4CError
 
 
 class Loop:
-    """Drives multi handles. Not for use from several threads, except `ring`."""
+    """Drives multi handles. Not thread-safe, except `ring`."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -26,7 +26,7 @@ class Loop:
         self._selector.register(self._bell, selectors.EVENT_READ)
 
     def multi(self) -> pycurl.CurlMulti:
-        """A new multi handle that is driven from now on, until it is dropped."""
+        """A new multi handle, driven from now on until it is dropped."""
         try:
             multi = pycurl.CurlMulti()
         except pycurl.error as error:
@@ -37,7 +37,7 @@ class Loop:
         return multi
 
     def drop(self, multi: pycurl.CurlMulti) -> None:
-        """Close it, with all of its connections."""
+        """Close a handle, with all of its connections."""
         self._multis.discard(multi)
         multi.close()
         self._timers.pop(multi, None)
@@ -52,7 +52,7 @@ class Loop:
                 self._bell.recv(4096)
                 continue
             if self._selector.get_map().get(key.fd) is not key:
-                continue  # closed, or another's, by what the events before have led to
+                continue  # closed or reused as a result of earlier events
             flags = _flags(mask, selectors.EVENT_READ, selectors.EVENT_WRITE, pycurl.CSELECT_IN, pycurl.CSELECT_OUT)
             multi.socket_action(key.fd, flags)
             yield multi
@@ -63,7 +63,7 @@ class Loop:
                 yield multi
 
     def ring(self) -> None:
-        """Make a `turn` that waits return at once. For any thread."""
+        """Make a waiting `turn` return at once. Thread-safe."""
         try:
             self._bell_rope.send(b"!")
         except BlockingIOError:

@@ -1,7 +1,7 @@
-"""Which proxy a request goes through, by the variables that curl reads. Connects to none.
+"""Which proxy a request uses, according to the environment variables that curl reads. Connects to none.
 
-The rules are curl's (https://curl.se/docs/manpage.html#ENVIRONMENT): `http_proxy` counts in lower case only, `no_proxy` names
-hosts, domains and networks, or everything by `*`.
+The rules are curl's (https://curl.se/docs/manpage.html#ENVIRONMENT): `http_proxy` counts only in lower case, `no_proxy` lists
+hosts, domains and networks, or `*` for everything.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
-_LIST = re.compile(r"[ \t]*(?:[^ \t,]*[ \t]*,+[ \t]*)*[^ \t,]*")  # what follows a blank without a comma counts no more
+_LIST = re.compile(r"[ \t]*(?:[^ \t,]*[ \t]*,+[ \t]*)*[^ \t,]*")  # anything after a blank without a comma is ignored
 
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
     by_scheme: Mapping[str, str] = field(default_factory=dict)
-    spared: tuple[str, ...] = ()  # hosts, domains and networks that are asked directly; lower case
+    spared: tuple[str, ...] = ()  # hosts, domains and networks without a proxy; lower case
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Proxies:
         def first(*names: str) -> str:
-            return next((variables[name] for name in names if variables.get(name)), "")  # empty is the same as not set
+            return next((variables[name] for name in names if variables.get(name)), "")  # empty means unset
 
         others = ("all_proxy", "ALL_PROXY")
         found = {"http": first("http_proxy", *others), "https": first("https_proxy", "HTTPS_PROXY", *others)}
         spared = first("no_proxy", "NO_PROXY").lower()
-        if spared == "*":  # within a list it means nothing
+        if spared == "*":  # in a list it means nothing
             return cls()
         listed = _LIST.match(spared)
         names = tuple(re.findall(r"[^ \t,]+", listed[0])) if listed else ()
         return cls({scheme: proxy for scheme, proxy in found.items() if proxy}, names)
 
     def proxy(self, scheme: str, name: str) -> str:
-        """The proxy for a host without its port, or "" for none."""
+        """The proxy for a host (without port), or "" for none."""
         proxy = self.by_scheme.get(scheme, "")
         return "" if proxy and any(_covers(one, name) for one in self.spared) else proxy
 

@@ -1,8 +1,8 @@
-"""Where the connections of a request may lead: the way that the operator has set, or to public addresses only.
+"""Where the connections of a request may lead: along the route that the operator configured, or to public addresses only.
 
-The address that counts is that of the socket: libcurl hands each one in before it connects, so a name may change its addresses as
-often as it likes. A URL that spells such an address is refused whatever the way, unless `--connect-to` names it. `--connect-to` and
-the proxies are resolved here, and libcurl gets what applies to the request at hand: what is trusted and what it does cannot differ.
+What counts is the address of the socket: libcurl passes each one in before it connects, so a name may change its addresses at any
+time. A URL that spells out a private address is refused on any route, unless `--connect-to` names it. `--connect-to` and the
+proxies are resolved here, and libcurl gets what applies to the request at hand: so what is trusted and what is done cannot differ.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _ENTRY = re.compile(rf"{_HOST}:([0-9]*):{_HOST}(?::([0-9]*))?").fullmatch
 
 
 class Address(NamedTuple):
-    """What libcurl is about to connect to, as pycurl hands it in."""
+    """What libcurl is about to connect to, as pycurl passes it."""
 
     family: int
     socktype: int
     protocol: int
-    addr: Any  # as the module `socket` writes addresses
+    addr: Any  # in the form of the module `socket`
 
 
 class Route(NamedTuple):
-    """How one request gets to its server."""
+    """How one request reaches its server."""
 
-    connect_to: str | None = None  # as libcurl's option, for any host
+    connect_to: str | None = None  # libcurl's option, for any host
     proxy: str = ""
-    is_trusted: bool = False  # the operator has set what is connected to, or allows any address
-    refusal: str | None = None  # the request is not made, and why
+    is_trusted: bool = False  # the operator configured the target, or allows any address
+    refusal: str | None = None  # why the request is not sent
 
 
 class ConnectTo(NamedTuple):
-    """An entry of curl's option, HOST1:PORT1:HOST2:PORT2; what is empty stands for any, or for what the URL says."""
+    """An entry of curl's option, HOST1:PORT1:HOST2:PORT2; an empty part stands for any, or for what the URL says."""
 
     host: str
     port: str
@@ -54,7 +54,7 @@ class ConnectTo(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> ConnectTo | None:
-        """None where curl would pass over it."""
+        """None if curl would ignore it."""
         found = _ENTRY(text)
         return None if found is None else cls(found[1].lower(), found[2], found[3], found[4] or "")
 
@@ -63,7 +63,7 @@ class ConnectTo(NamedTuple):
 
 
 class Routes:
-    """The routes that the options of a run and its environment provide."""
+    """The routes that a run's options and environment provide."""
 
     def __init__(self, options: FetchOptions, proxies: Proxies) -> None:
         self._allows_private = options.allow_private_hosts
@@ -93,19 +93,19 @@ class Routes:
 
 
 class Gate:
-    """Opens the sockets of one easy handle, along the route that its request has."""
+    """Opens the sockets of one easy handle, along its request's route."""
 
     def __init__(self, curl: pycurl.Curl) -> None:
         self._curl = curl
         self._route = Route()
         self._refused: list[str] = []
         self._has_opened = False
-        curl.setopt(pycurl.PROXY, "")  # no variable counts any more but by the route
+        curl.setopt(pycurl.PROXY, "")  # environment variables count only through the route
         curl.setopt(pycurl.NOPROXY, "")
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self.open)
 
     def take(self, route: Route) -> None:
-        """For the request that begins."""
+        """Set the route of the next request."""
         self._refused.clear()
         self._has_opened = False
         if route is self._route or route == self._route:
@@ -113,7 +113,7 @@ class Gate:
         if route.connect_to != self._route.connect_to:
             self._curl.setopt(pycurl.CONNECT_TO, [] if route.connect_to is None else [os.fsencode(route.connect_to)])
         if route.proxy != self._route.proxy:
-            self._curl.setopt(pycurl.PROXY, os.fsencode(route.proxy))  # pycurl takes texts to be ASCII
+            self._curl.setopt(pycurl.PROXY, os.fsencode(route.proxy))  # pycurl encodes str as ASCII
         self._route = route
 
     @property
@@ -132,12 +132,12 @@ class Gate:
         self._has_opened = True
         try:
             return _Lent(family, socktype, protocol)
-        except OSError:  # no file left to be opened, or no IPv6 here
+        except OSError:  # no file descriptor left, or no IPv6 here
             return int(pycurl.SOCKET_BAD)
 
 
 class _Lent(socket.socket):
-    """libcurl takes a copy of it."""
+    """A socket that libcurl duplicates."""
 
     def __del__(self) -> None:
         self.close()

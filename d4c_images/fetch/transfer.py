@@ -1,4 +1,4 @@
-"""One easy handle of libcurl, and the exchange that it makes. Starts nothing and waits for nothing."""
+"""One easy handle of libcurl, and its current exchange. Starts nothing and waits for nothing."""
 
 from __future__ import annotations
 
@@ -18,45 +18,45 @@ from d4c_images.identity.manifest import MAX_BYTES as DOCUMENT_BYTES
 from d4c_images.model import FetchOptions, OwnCode, Reply
 from d4c_images.policy.sniff import Kind, sniff
 
-ERROR_PAGE_BYTES = 256 * 1024  # more of a body that nobody will keep is not read
+ERROR_PAGE_BYTES = 256 * 1024  # read limit for a body that will not be stored
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Originals matter: no format is named that would have a server make something else of what it has.
+# Originals matter: no format is named that might make a server convert what it has.
 ACCEPT = "Accept: image/*,*/*;q=0.5"
 PLAIN_TEXTS = frozenset({Kind.HTML, Kind.JSON, Kind.XML, Kind.TEXT})
-ACCEPT_ENCODING = "Accept-Encoding: gzip, deflate"  # undone here (`coding`): libcurl would believe the header and not the bytes
-CURL_ENCODINGS = "gzip, deflate, br"  # for what comes in brotli all the same, which only libcurl can undo
+ACCEPT_ENCODING = "Accept-Encoding: gzip, deflate"  # decoded here (`coding`): libcurl would trust the header, not the bytes
+CURL_ENCODINGS = "gzip, deflate, br"  # for brotli sent unasked, which only libcurl can decode
 SPOILT = frozenset({8, pycurl.E_FILESIZE_EXCEEDED, pycurl.E_BAD_CONTENT_ENCODING})  # 8: WEIRD_SERVER_REPLY
-NAME_WAITS = (b"retry-after", b"ratelimit", b"x-ratelimit", b"x-rate-limit")  # headers with these names, or beginnings of names
+NAME_WAITS = (b"retry-after", b"ratelimit", b"x-ratelimit", b"x-rate-limit")  # names, or prefixes of names, of headers
 SINGLE = frozenset({"content-type", "content-length", "content-range", "date", "etag", "last-modified", "location"})
 
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One exchange to be made. `key` is the caller's own and comes back with the reply."""
+    """One exchange to be made. `key` belongs to the caller and comes back with the reply."""
 
     url: str
     sink: Sink
     key: Any = None
-    hops: int = 0  # redirects before this one, handed on to the reply
-    goes_on: Unfinished | None = None  # the rest of this body is wanted
-    condition: tuple[str, ...] = ()  # headers that say what is there already: with 304 for an answer, no body comes
-    undone_by_curl: bool = False  # the body is in a coding that libcurl has to undo
-    cookies: tuple[str, ...] = ()  # to begin with; with the reply, those that are there then (lines of Netscape's format)
-    on_wait: Callable[[Request, Mapping[str, str]], None] | None = None  # called within `poll`; it must not raise
-    names_wait: bool = False  # set with the head of an answer that may name a wait, which was passed to `on_wait` before its body
-    broke_off: Unfinished | None = None  # told with the reply: the body broke off, and its rest may be asked for
-    starts_over: bool = False  # told with the reply: the rest is not to be had, so ask for the whole
+    hops: int = 0  # redirects before this one, copied to the reply
+    goes_on: Unfinished | None = None  # resume this body
+    condition: tuple[str, ...] = ()  # validators of what is stored: an answer of 304 has no body
+    undone_by_curl: bool = False  # libcurl must decode the body's content coding
+    cookies: tuple[str, ...] = ()  # initial ones; with the reply, the current ones (lines in Netscape's format)
+    on_wait: Callable[[Request, Mapping[str, str]], None] | None = None  # called within `poll`; must not raise
+    names_wait: bool = False  # set when the headers may name a wait, and were passed to `on_wait` before the body
+    broke_off: Unfinished | None = None  # set with the reply: the body was interrupted, and can be resumed
+    starts_over: bool = False  # set with the reply: the rest is not available, so request the whole
 
 
 class Home(Protocol):
-    """Where a transfer is at work."""
+    """Where a transfer is in use."""
 
     def release(self, transfer: Transfer, /) -> None:
         """Its request is over."""
 
 
 class Transfer:
-    """One easy handle, and the state of the exchange that it makes now. Used for one request after another, of any host."""
+    """One easy handle, and the state of its current exchange. Reused for one request after another, of any host."""
 
     home: Home
     request: Request
@@ -66,7 +66,7 @@ class Transfer:
         self._limits = options.limits
         self._insecure_hosts = options.insecure_hosts
         self._memory: pycurl.CurlShare | None = None
-        self._extra: tuple[str, ...] | None = None  # headers of the request before, besides those of all
+        self._extra: tuple[str, ...] | None = None  # extra headers of the previous request
         self._is_insecure = self._may_wait = False
         self._headers = [ACCEPT] + ([f"From: {options.from_address}"] if options.from_address else [])
         self.curl = curl = pycurl.Curl()
@@ -82,7 +82,7 @@ class Transfer:
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._limits.stall_s)))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, self._limits.stall_bytes_per_s)
         curl.setopt(pycurl.MAXFILESIZE_LARGE, self._limits.max_bytes)
-        curl.setopt(pycurl.COOKIEFILE, "")  # reads no file, but has libcurl keep cookies, by its rules of who may be sent which
+        curl.setopt(pycurl.COOKIEFILE, "")  # reads no file, but turns on libcurl's cookie engine
         self._gate = Gate(curl)
         curl.setopt(pycurl.WRITEFUNCTION, self._receive)
         curl.setopt(pycurl.HEADERFUNCTION, self._header)
@@ -91,17 +91,17 @@ class Transfer:
         self.curl.close()
 
     def begin(self, request: Request, url: str, route: Route, memory: pycurl.CurlShare, *, may_wait: bool) -> None:
-        """Make ready for a request. `may_wait`: for a connection under way that it can share, instead of another one."""
+        """Set up a request. `may_wait`: for a pending connection that it can share, instead of opening another one."""
         self.request, self.url = request, url
         self._lines: list[bytes] = []
         self._has_whole_head = False
-        self._coded = ""  # what the answer says of it
-        self._unpacker: Unpacker | None = None  # None: the body is plain
-        self._is_long_text = False  # more of it is not wanted
+        self._coded = ""  # the body's coding according to the answer
+        self._unpacker: Unpacker | None = None  # None if the body is plain
+        self._is_long_text = False  # no more of it is wanted
         self._look_again_at = DOCUMENT_BYTES
-        self._kept: bool | None = None  # None: no body yet
+        self._kept: bool | None = None  # None if there is no body yet
         self._body = request.goes_on.body if request.goes_on else Body(request.sink)
-        self._overlap = b""  # still to be met with
+        self._overlap = b""  # still to be matched
         self._own: tuple[OwnCode, str] | None = None
         self._fault: OSError | StoreError | None = None
         request.broke_off, request.starts_over, request.names_wait = None, False, False
@@ -114,7 +114,7 @@ class Transfer:
         if self._insecure_hosts:
             self._verify(host_of(url) not in self._insecure_hosts)
         self._ask_for_rest(request.goes_on, request.condition, by_curl=request.undone_by_curl)
-        self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forget those of the request before
+        self.curl.setopt(pycurl.COOKIELIST, "ALL")  # forget those of the previous request
         for cookie in request.cookies:
             self.curl.setopt(pycurl.COOKIELIST, cookie.encode("latin-1"))
         if may_wait is not self._may_wait:
@@ -123,7 +123,7 @@ class Transfer:
         self.curl.setopt(pycurl.URL, url)
 
     def finish(self, error: int, message: str) -> tuple[Request, Reply]:
-        """What the exchange has come to. Raises `StoreError` where the sink could not be written."""
+        """The result of the exchange. Raises `StoreError` if the sink could not be written."""
         request = self.request
         try:
             if self._fault is not None:
@@ -138,7 +138,7 @@ class Transfer:
         return request, self._reply(request, error, message)
 
     def _ask_for_rest(self, goes_on: Unfinished | None, condition: tuple[str, ...], *, by_curl: bool) -> None:
-        """Of a body as it is stored: a range of what is packed for the way is of no use."""
+        """Request the rest of a body as stored: a range of a compressed representation would be useless."""
         extra: tuple[str, ...]
         if goes_on is not None:
             extra = ("Accept-Encoding: identity", f"If-Range: {goes_on.validator}")
@@ -165,7 +165,7 @@ class Transfer:
     def _reply(self, request: Request, error: int, message: str) -> Reply:
         headers = _parsed(self._lines)
         if request.cookies or "set-cookie" in headers:
-            lines = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)  # `getinfo` takes them to be UTF-8
+            lines = self.curl.getinfo_raw(pycurl.INFO_COOKIELIST)  # `getinfo` assumes UTF-8
             request.cookies = tuple(line.decode("latin-1") for line in lines)
         code, text, redirect_url = self._ended_as(request, error, message, headers)
         self._look_ahead(request, code, headers)
@@ -188,7 +188,7 @@ class Transfer:
         )
 
     def _ended_as(self, request: Request, error: int, message: str, headers: dict[str, str]) -> tuple[int, str | None, str | None]:
-        """The reply's code, its error, and where a redirect leads."""
+        """The reply's code, its error, and the target of a redirect."""
         if self._own is not None:
             return *self._own, None
         code = self.curl.getinfo(pycurl.RESPONSE_CODE)
@@ -212,7 +212,7 @@ class Transfer:
         return *self._body_ended_as(request, code, text, headers), None
 
     def _body_ended_as(self, request: Request, code: int, text: str | None, headers: dict[str, str]) -> tuple[int, str | None]:
-        """The code and the error of an answer with a body that has come to its end."""
+        """The code and the error of an answer whose body has ended."""
         if self._unpacker is not None and self._unpacker.fault is not None:
             return self._unpacker.fault
         if code == 206 and request.goes_on is not None:
@@ -222,24 +222,24 @@ class Transfer:
         return part_in(code, headers, self._n_came())
 
     def _is_decided_by_head(self, code: int, error: int) -> bool:
-        """Whether the answer says all that counts without its body, which may break off, be endless, or lie about its coding.
+        """Whether the answer says all that counts without its body, which may be interrupted, be endless, or lie about its coding.
 
-        So it does if libcurl reads no further than to a header with which the body could not be read.
+        That is also so if libcurl stops reading at a header that makes the body unreadable.
         """
         is_enough = self._has_whole_head or (code >= 400 and error in SPOILT)
         return is_enough and code >= 300 and code == code_of(self._lines)
 
     def _is_enough(self, error: int) -> bool:
-        """Whether nothing is missing of a body although libcurl says so: a wrong Content-Length, or no more of it was wanted."""
+        """Whether the body is complete although libcurl denies it: a wrong Content-Length, or no more of it was wanted."""
         is_whole = self._unpacker is not None and self._unpacker.is_proven_whole
         return self._is_long_text or (error == pycurl.E_PARTIAL_FILE and is_whole)
 
     def _n_came(self) -> int:
-        """Bytes of the body as they were sent."""
+        """Bytes of the body as sent."""
         return self._body.size_bytes if self._unpacker is None else self._unpacker.taken_bytes
 
     def _look_ahead(self, request: Request, code: int, headers: Mapping[str, str]) -> None:
-        """Whether the body can be gone on with, now that it has ended like this."""
+        """Find out whether the body can be resumed, now that it has ended like this."""
         said, goes_on = code_of(self._lines), request.goes_on
         if self._kept:
             is_plain = self._unpacker is None or self._unpacker.is_plain
@@ -247,13 +247,13 @@ class Transfer:
                 request.broke_off = unfinished(self._body, headers, said, OwnCode(code), goes_on)
         elif goes_on is not None:
             request.starts_over = code in (412, 416) or 200 <= code < 300
-            if code < 0 and not self._lines:  # nothing was said: what there was before is there still
+            if code < 0 and not self._lines:  # no answer: what there was before is still valid
                 request.broke_off = goes_on
             elif self._kept is None:
                 self._body = Body(request.sink)
 
     def _joined(self, headers: dict[str, str]) -> tuple[int, str | None]:
-        """The whole is there, and so the answer is that of the whole; or a part of it is still missing."""
+        """The body is complete, and so the answer counts as one with the whole; or a part of it is still missing."""
         span = content_range(headers)
         if span is not None and self._body.size_bytes == span.total:
             return 200, None
@@ -261,12 +261,12 @@ class Transfer:
         return OwnCode.BROKEN, f"{self._body.size_bytes:,} bytes are there after the rest, which was sent as {named}"
 
     def _header(self, line: bytes) -> None:
-        if line.startswith(b"HTTP/"):  # a new answer: what came before was a 1xx
+        if line.startswith(b"HTTP/"):  # a new answer: the one before was a 1xx
             self._lines = []
             self._has_whole_head = False
             self._coded = ""
         elif self._has_whole_head:
-            return  # a trailer says nothing of what has gone before (RFC 9110 section 6.5.1)
+            return  # a trailer must not change what came before (RFC 9110 section 6.5.1)
         elif not line.strip():
             self._has_whole_head = True
             if any(one.lower().startswith(NAME_WAITS) for one in self._lines) and code_of(self._lines) >= 200:
@@ -276,13 +276,13 @@ class Transfer:
         self._lines.append(line)
 
     def _announce_wait(self) -> None:
-        """A body may take minutes to come, and its decoding as long."""
+        """Announced at once: the body may take minutes to arrive, and its decoding as long."""
         if self.request.on_wait is not None:
             self.request.names_wait = True
             self.request.on_wait(self.request, _parsed(self._lines))
 
     def _receive(self, chunk: bytes) -> int | None:
-        """libcurl's write callback: anything but None ends the transfer with E_WRITE_ERROR. Must not raise."""
+        """libcurl's write callback: any result but None ends the transfer with E_WRITE_ERROR. Must not raise."""
         try:
             if self._kept is None and not self._begin_body(chunk):
                 return 0
@@ -294,7 +294,7 @@ class Transfer:
             return 0
 
     def _add_all(self, pieces: Iterable[bytes]) -> bool:
-        """Whether more of the packed body is wanted."""
+        """Add decoded chunks; returns whether more of the coded body is wanted."""
         for piece in pieces:
             if not self._add(piece):
                 return False
@@ -304,7 +304,7 @@ class Transfer:
         return fault is None
 
     def _add(self, chunk: bytes) -> bool:
-        """Whether more of the body is wanted."""
+        """Add a chunk; returns whether more of the body is wanted."""
         if not self._kept:
             self._body.look(chunk)
             return self._body.size_bytes <= ERROR_PAGE_BYTES
@@ -321,13 +321,13 @@ class Transfer:
         return self._body.size_bytes <= self._look_again_at or not self._turns_out_long()
 
     def _turns_out_long(self) -> bool:
-        """Whether this is text, of which so much is no page and no document that anybody would read."""
+        """Whether this is text too long for any page or document that anybody would read."""
         self._look_again_at = self._limits.max_bytes
         self._is_long_text = sniff(self._body.head, self._body.tail, self._body.size_bytes).kind in PLAIN_TEXTS
         return self._is_long_text
 
     def _begin_body(self, chunk: bytes) -> bool:
-        """What the first bytes of a body are the beginning of; False where they are of no use."""
+        """Decide by its first bytes what to do with the body; False if it is useless."""
         code, goes_on = code_of(self._lines), self.request.goes_on
         self._kept = 200 <= code < 300
         if goes_on is not None and code == 206:
@@ -344,7 +344,7 @@ class Transfer:
 
 
 def code_of(lines: list[bytes]) -> int:
-    """The code of an answer's status line; 0 where it has none."""
+    """The code in an answer's status line; 0 if it has none."""
     words = lines[0].split(None, 2) if lines else []
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
 
@@ -354,7 +354,7 @@ def _ms(seconds: float) -> int:
 
 
 def _parsed(lines: list[bytes]) -> dict[str, str]:
-    """By name in lower case. What is said several times is one list (RFC 9110 section 5.3), except where there can be only one."""
+    """By lower-case name. Repeated headers become one list (RFC 9110 section 5.3), unless only one is allowed."""
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
@@ -366,7 +366,7 @@ def _parsed(lines: list[bytes]) -> dict[str, str]:
 
 
 def _text(value: bytes) -> str:
-    """Header values are UTF-8 where servers write what they like, Latin-1 by the old book."""
+    """Decode a header value: UTF-8 if possible, else Latin-1, as in the old specification."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

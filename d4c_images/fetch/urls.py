@@ -1,4 +1,4 @@
-"""URLs as requests and the ledger want them. Asks nobody."""
+"""URLs as requests and the ledger need them. Sends nothing."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#\\]*")
 _NOT_IN_URL = re.compile(rb"[^\x21-\x7e]")
 
 
-@functools.lru_cache(maxsize=1024)  # asked several times for each request, in a row
+@functools.lru_cache(maxsize=1024)  # called several times in a row for each request
 def host_of(url: str) -> str | None:
-    """Host of an http(s) URL as the ledger writes it: lower case, with a port only where it is not the scheme's default."""
+    """Host of an http(s) URL as the ledger spells it: lower case, with the port only if it is not the scheme's default."""
     usable = usable_url(url)
     return parts(usable).host if usable is not None and usable.startswith("http") else None
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a requestable URL, as it writes them."""
+    """Scheme, host and port of a requestable URL, as spelled in it."""
     end = url.find("/", 8)
     return url if end < 0 else url[:end]
 
 
 def requestable(url: str) -> str | None:
-    """`url` in the ASCII that a request line wants, untouched where it is that already; None where it is no http(s) URL.
+    """`url` in ASCII, as a request line needs it; unchanged if it is ASCII already; None if it is not an http(s) URL.
 
-    Untouched only if nobody can read another host in it than we do: to libcurl, `http://a.org\\@b.org/` is of b.org.
+    Unchanged only if no other reader could see a different host in it: to libcurl, the host of `http://a.org\\@b.org/` is b.org.
     """
     if host_of(url) is None:
         return None
@@ -41,9 +41,10 @@ def requestable(url: str) -> str | None:
 
 
 def location_of(value: bytes) -> str:
-    """A Location header as text. What a URL cannot hold is encoded byte by byte: the server reads those bytes, whatever they spell.
+    """A Location header as text. What a URL cannot contain is percent-encoded byte by byte, since the server reads bytes.
 
-    Only a host has to be read as letters. Blanks around it, tabs and line breaks go (https://url.spec.whatwg.org/#url-parsing).
+    Only a host must be decoded as characters. Surrounding blanks, tabs and line breaks go
+    (https://url.spec.whatwg.org/#url-parsing).
     """
     value = value.strip(_C0_AND_BLANK).translate(None, b"\t\r\n")
     authority = _AUTHORITY.match(value)
@@ -56,7 +57,7 @@ def location_of(value: bytes) -> str:
 
 
 def target_of(url: str, location: str) -> str | None:
-    """Where a Location header leads, or None where we do not go."""
+    """The target of a Location header, or None if it is not to be followed."""
     try:
         target = urljoin(url, location)
     except ValueError:

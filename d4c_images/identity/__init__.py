@@ -1,8 +1,8 @@
-"""Which image is this row about? Pure: asks nobody, remembers nothing.
+"""Which image is this row about? Pure: sends nothing, remembers nothing.
 
-`identify` turns the identifier of a row into an `Image`: a key that is the same for every URL of one photo and different for
-any two photos, and the URLs to try, best first. A false merge loses a photo for good, a missed merge costs one request; so the
-default is the exact normalised URL, and only an explicit rule collapses more.
+`identify` turns the identifier of a row into an `Image`: a key that is the same for every URL of one photo and different for any
+two photos, and the URLs to try, best first. A false merge loses a photo for good, a missed merge costs one request; so the default
+is the exact normalised URL, and only an explicit rule merges more.
 
 The table is `registry.RULES`; docs/how-to/add-a-publisher.md says how to add to it.
 """
@@ -49,7 +49,7 @@ _WITH_ALL_RULES = {**dict.fromkeys(_OF_NAMING, "naming"), "RULES": "registry"}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs the rules of all publishers is loaded with its first use (PEP 562): most of a download does without."""
+    """Lazy import (PEP 562) of what needs all publishers' rules: most of a download does not use it."""
     if name not in _WITH_ALL_RULES:
         raise AttributeError(name)
     return getattr(import_module(f"{__name__}.{_WITH_ALL_RULES[name]}"), name)

@@ -1,9 +1,9 @@
-"""Several URLs of one picture, as a publisher's archive states them: which is best, and which rows belong together. Pure.
+"""Several URLs of one picture, as stated in a publisher's archive: which is best, and which rows belong together. Pure.
 
-In Audubon Core the columns of one row are variants of one picture, so row membership is evidence, where in a GBIF download only
-the URL is. The key is that of what the row says the picture is (its `accessURI`, unless that is a web page); a better URL of the
-same row is asked first, but gives the picture no other name. Rows join only where an identifier of the picture says so and
-nothing gainsays it: a false merge costs a photo, a missed one costs a request.
+In Audubon Core the columns of one row are variants of one picture, so a common row is evidence, whereas in a GBIF download only the
+URL is. The key is that of what the row declares to be the picture (its `accessURI`, unless that is a web page); a better URL of the
+same row is tried first, but does not rename the picture. Rows are joined only if an identifier of the picture says so and nothing
+contradicts it: a false merge costs a photo, a missed one costs a request.
 
 Sources: Audubon Core (https://ac.tdwg.org/termlist/), Symbiota `DwcArchiverMedia.php`, iDigBio's media records.
 """
@@ -25,9 +25,9 @@ from d4c_images.model import Evidence, Image
 BEST, ACCESS, GOOD, MEDIUM, LOWER, THUMBNAIL = "best", "access", "good", "medium", "lower", "thumbnail"
 OFFLINE = "offline"
 EDGES = {BEST: 10_000_000, ACCESS: 1_000_000, GOOD: 1600, MEDIUM: 800, LOWER: 400, THUMBNAIL: 200}
-"""The long edge, in pixels, that a variant is taken to have where nobody says. The first two beat every stated size."""
+"""The long edge, in pixels, assumed for a variant without a stated size. The first two exceed any stated size."""
 DEFAULT_EDGE = EDGES[ACCESS]
-MAX_JOINED = 64  # rows of one picture: an identifier that more rows share is none of a picture
+MAX_JOINED = 64  # rows of one picture: an identifier shared by more rows does not identify a picture
 SAME_SHAPE = 0.03  # how far the proportions of two variants of one picture may differ
 
 _ROLES = (
@@ -48,9 +48,9 @@ _UUID = re.compile(r"(?:urn:uuid:)?[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",
 class StatedUrl(NamedTuple):
     """One URL of a row."""
 
-    url: str  # as it stands in the cell
+    url: str  # as in the cell
     role: str
-    is_access: bool  # the row says that this is the picture
+    is_access: bool  # the row declares it to be the picture
     width: int | None = None
     height: int | None = None
     hash_function: str | None = None
@@ -58,28 +58,28 @@ class StatedUrl(NamedTuple):
 
     @property
     def edge(self) -> int:
-        """The long edge in pixels, as stated or as its role lets expect."""
+        """The long edge in pixels, as stated or as implied by its role."""
         return max(self.width or 0, self.height or 0) or EDGES[self.role]
 
 
 class Statement(NamedTuple):
-    """What one row says of a picture."""
+    """What one row says about a picture."""
 
     variants: tuple[StatedUrl, ...]
     guids: frozenset[str] = frozenset()  # identifiers of the picture, not of its record
     derived_from: str = ""
-    role: str | None = None  # where the row itself says which variant it is
+    role: str | None = None  # if the row itself says which variant it is
     words: tuple[str, ...] = ()  # title, caption and the like
 
 
 def role_of(text: str) -> str | None:
-    """The role that a cell of `ac:variant` or `variantLiteral` names; None where it names none."""
+    """The role in a cell of `ac:variant` or `variantLiteral`; None if it names none."""
     plain = re.sub(r"[^a-z]", "", re.split(r"[/#:]", text.strip())[-1].lower())
     return next((role for word, role in _ROLES if word in plain), None)
 
 
 def hash_of(function: str, value: str) -> tuple[str, str] | None:
-    """A published hash as (md5, sha1 or sha256; hexadecimal digits), however both are spelled; None where it is no such hash."""
+    """A published hash as (md5, sha1 or sha256; hexadecimal digits), however both are spelled; None if it is no such hash."""
     digits = value.strip().lower()
     for prefix in ("hash://", "urn:"):
         digits = digits.removeprefix(prefix)
@@ -93,24 +93,24 @@ def hash_of(function: str, value: str) -> tuple[str, str] | None:
 
 
 def is_page(url: str) -> bool:
-    """Whether a URL looks like that of a page that shows a picture, and not of a picture."""
+    """Whether a URL looks like that of a page about a picture, rather than of a picture."""
     return _PICTURE_NAME.search(url) is None and _PAGE.search(url) is not None
 
 
 def _is_only_page(url: str, image: Image) -> bool:
-    """A page of which no rule knows what picture it shows."""
+    """A page, if no rule knows which picture it shows."""
     return image.rule == exact.NAME and is_page(url)
 
 
 def is_symbol(url: str) -> bool:
-    """Whether the file's name is that of a logo, an icon or a placeholder."""
+    """Whether the file is named like a logo, an icon or a placeholder."""
     return _SYMBOL.search(url.partition("?")[0].rpartition("/")[2]) is not None
 
 
 def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] | None:
-    """The image that some rows are about and what they say of its candidates; None where no URL of theirs is usable.
+    """The image that some rows are about and what they say about its candidates; None if none of their URLs is usable.
 
-    The order of the rows does not matter. Evidence of a candidate that says no more than "this is the picture" is left out.
+    The order of the rows does not matter. Evidence that says no more than "this is the picture" is left out.
     """
     found: list[tuple[int, StatedUrl, str, Image]] = []
     for number, statement in enumerate(dict.fromkeys(statements)):
@@ -134,7 +134,7 @@ def picture_of(statements: Iterable[Statement]) -> tuple[Image, list[Evidence]] 
 
 
 def _said(found: Iterable[tuple[StatedUrl, str, Image]]) -> dict[str, Evidence]:
-    """What one row says of its candidates, by URL, beyond "this is the picture"; the biggest variants come first."""
+    """What one row says about its candidates, by URL, beyond "this is the picture"; the biggest variants come first."""
     edges: dict[str, int] = {}
     said: dict[str, Evidence] = {}
     for variant, url, image in found:
@@ -151,14 +151,14 @@ def _said(found: Iterable[tuple[StatedUrl, str, Image]]) -> dict[str, Evidence]:
 
 
 def in_order(edges: Mapping[str, int]) -> tuple[str, ...]:
-    """Candidates, best first: the bigger, then by the rules of their hosts, then by name."""
-    if len(set(edges.values())) == len(edges):  # as mostly; ranks take time
+    """Candidates, best first: by size, then by their hosts' rules, then by name."""
+    if len(set(edges.values())) == len(edges):  # the usual case; computing ranks takes time
         return tuple(sorted(edges, key=lambda url: -edges[url]))
     return tuple(sorted(edges, key=lambda url: (-edges[url], rank_of(parts(url)), url)))
 
 
 def unite(one: Evidence, other: Evidence) -> Evidence:
-    """What two rows say of one URL; the same whichever comes first. Hashes that differ cancel each other out."""
+    """What two rows say about one URL; symmetric. Hashes that differ cancel each other out."""
     first = min(one, other, key=lambda evidence: (-evidence.edge, evidence.role, evidence.width or 0, evidence.height or 0))
     hashes = {(said.hash_function, said.hash_value) for said in (one, other) if said.hash_function is not None}
     function, value = (None, None) if not hashes else hashes.pop() if len(hashes) == 1 else (DISAGREE, None)
@@ -171,9 +171,9 @@ DISAGREE = "rows disagree"
 def joined(statements: Sequence[Statement]) -> list[list[int]]:
     """The rows of one record by picture: positions, each row in one group, in the order of the groups' first rows.
 
-    Which rows are together does not depend on their order.
+    The grouping does not depend on the order of the rows.
     """
-    by_url: dict[object, list[int]] = {}  # rows of one URL are one picture, whatever else they say
+    by_url: dict[object, list[int]] = {}  # rows with one URL are one picture, whatever else they say
     for at, statement in enumerate(statements):
         access = _access(statement)
         by_url.setdefault(at if access is None else access.url, []).append(at)
@@ -200,13 +200,13 @@ def joined(statements: Sequence[Statement]) -> list[list[int]]:
 
 
 MAX_WRITTEN = 4_000
-"""Characters of a statement that is remembered; a longer one joins only the rows beside it."""
+"""Limit, in characters, for remembering a statement; a row with a longer one is joined only with its neighbours."""
 MAX_COMPARED = 60
-"""Characters of an identifier or of a title that are kept to be compared; of a longer one, a digest."""
+"""Characters of an identifier or a title up to which it is kept for comparison; a longer one is replaced by a digest."""
 
 
 def written(statement: Statement) -> str | None:
-    """A row's statement as a text to be remembered; None if no later row can join it, since it has nothing but URLs.
+    """A row's statement as a text to be remembered; None if no later row can be joined to it, since it has only URLs.
 
     Takes some 250 characters for a row of three URLs and a UUID.
     """
@@ -231,7 +231,7 @@ def written(statement: Statement) -> str | None:
 
 
 def read(text: str) -> Statement:
-    """The statement that `written` made a text of. Long identifiers and words are digests, good for comparison alone."""
+    """The statement from which `written` made a text. Long identifiers and words are digests, only good for comparison."""
     variants, guids, names_itself, derived_from, role, words = json.loads(text)
     first = variants[0][1]
     made = tuple(StatedUrl(first[:n] + rest, of, bool(is_access), *more) for n, rest, of, is_access, *more in variants)
@@ -253,14 +253,14 @@ def _is_one_picture(units: Sequence[Sequence[Statement]]) -> bool:
 
 
 def _are_variants(ours: Sequence[Statement], theirs: Sequence[Statement]) -> bool:
-    """Whether the rows of two URLs say that these are two sizes of one picture, and none speaks against it."""
+    """Whether the rows of two URLs say that these are two sizes of one picture, and nothing contradicts it."""
     verdicts = {_may_be_variants(one, other) for one in ours for other in theirs}
     return True in verdicts and False not in verdicts
 
 
 def _may_be_variants(one: Statement, other: Statement) -> bool | None:
-    """Whether two rows of one record that share an identifier tell of two sizes of one picture: each says which, or the identifier
-    is a UUID of the picture and nothing speaks against it. None if nothing speaks for it, either."""
+    """Whether two rows of one record with a common identifier describe two sizes of one picture: each says which, or the identifier
+    is a UUID of the picture and nothing contradicts it. None if nothing supports it, either."""
     ours, theirs = _access(one), _access(other)
     if ours is None or theirs is None:
         return None
@@ -283,7 +283,7 @@ def _access(statement: Statement) -> StatedUrl | None:
 
 
 def _same_shape(one: StatedUrl, other: StatedUrl) -> bool | None:
-    """None where a size is not known."""
+    """None if a size is unknown."""
     if not (one.width and one.height and other.width and other.height):
         return None
     ours, theirs = one.width / one.height, other.width / other.height

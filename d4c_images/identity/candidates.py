@@ -1,8 +1,8 @@
-"""The URLs of one image while rows bring more of them: the best are kept, in order. Pure; knows no rows and no ledger.
+"""The URLs of one image while rows add more of them: keeps the best, in order. Pure; knows no rows and no ledger.
 
-A IIIF image can stand in an archive under thousands of sizes. Each attempt asks the candidates one after another, and nobody asks
-the forty-first, so the list is bounded. What is kept depends on the rows before and on their order alone, never on how many rows
-were handed over at once.
+An archive can contain a IIIF image in thousands of sizes. Each attempt tries the candidates one after another, and nobody gets to
+the forty-first, so the list is bounded. What is kept depends only on the earlier rows and their order, never on how many rows
+were passed at once.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from d4c_images.identity.url import parts
 from d4c_images.model import MAX_CANDIDATES
 
 CandidateOrder = tuple[int, Rank, str]
-"""The smaller, the better: the long edge (negative), the rank by the rule of the host, the URL."""
+"""Smaller is better: the long edge (negated), the rank by the host's rule, the URL."""
 
 
 class Candidates:
-    """The best URLs of one image; adding one costs the same however many were there before."""
+    """The best URLs of one image; the cost of adding one does not depend on how many there are."""
 
     def __init__(self, urls: Iterable[str], edges: Mapping[str, int], pinned: str | None = None) -> None:
-        """`edges` says how big publishers say some of the URLs are. `pinned` stays, however bad it is."""
+        """`edges` is the size that publishers declare for some of the URLs. `pinned` stays, however bad it is."""
         self._pinned = pinned
         self._places = {url: _place(url, edges) for url in urls}
         self._order = sorted(self._places.values())
@@ -34,7 +34,7 @@ class Candidates:
 
     @property
     def urls(self) -> list[str]:
-        """All that are kept, best first."""
+        """All kept URLs, best first."""
         return [url for *_, url in self._order]
 
     @property
@@ -42,7 +42,7 @@ class Candidates:
         return self._order[0][2]
 
     def add(self, urls: Iterable[str], edges: Mapping[str, int]) -> tuple[bool, list[str]]:
-        """Take what one row brings. Returns whether a new URL is kept, and the URLs, old or new, that are not kept any more."""
+        """Add one row's URLs. Returns whether a new URL is kept, and the URLs, old or new, that are no longer kept."""
         for url in edges:
             if url in self._places and self._places[url][0] != -edges[url]:
                 del self._order[bisect_left(self._order, self._places[url])]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-# GBIF splits dwc:associatedMedia itself, but only where the whole cell is no valid URI, so that `http://a/1.jpg;http://a/2.jpg`
+# GBIF splits dwc:associatedMedia itself, but only if the whole cell is not a valid URI, so that `http://a/1.jpg;http://a/2.jpg`
 # comes through as one identifier (gbif/pipelines, MultimediaConverter).
 # Others write lists with quotes, as JSON, or with line breaks of HTML.
 _SEPARATORS = re.compile(
-    r"(?<![\s|;,])(?<!<br>)(?<!<br/>)(?<!<br />)"  # from the first of them on, or a cell of blanks would take for ever
+    r"(?<![\s|;,])(?<!<br>)(?<!<br/>)(?<!<br />)"  # only from the first of them on: otherwise a cell of blanks takes quadratic time
     r"[\"']?(?:\|#DELIMITER#\||<br ?/?>|[\s|;,])++[\"']?(?=(?:https?|ftp)://)",
     re.IGNORECASE,
 )
@@ -16,10 +16,10 @@ _WRAPPINGS = ('""', "''", "[]")
 
 
 def split_cell(cell: str) -> list[str]:
-    """The URLs of a cell, in their order; nearly always the cell itself.
+    """The URLs of a cell, in order; nearly always the cell itself.
 
-    A cell is cut only before a piece that begins with its own http, https or ftp scheme and only at a separator, so that a URL
-    inside a URL stays whole (`resize?url=https://...`, `web.archive.org/web/2016/https://...`).
+    A cell is split only at a separator, before a piece that begins with its own http, https or ftp scheme, so that a URL inside a
+    URL stays whole (`resize?url=https://...`, `web.archive.org/web/2016/https://...`).
     """
     if cell.find("://", 6) < 0:
         return [cell]

@@ -1,4 +1,4 @@
-"""The rule for everything without a better one: the normalised URL is the key. Merges nothing else."""
+"""The default rule, for everything without a better one: the normalised URL is the key. Merges nothing else."""
 
 from __future__ import annotations
 

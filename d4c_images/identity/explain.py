@@ -1,4 +1,4 @@
-"""Says in words what `identify` does with a cell: for people who ask why. Decides nothing itself."""
+"""Explains in words what `identify` does with a cell. Decides nothing itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from d4c_images.model import Image
 
 
 class Role(StrEnum):
-    """How a candidate came to be one."""
+    """Where a candidate comes from."""
 
-    GIVEN = "given"  # stands in the row
-    DERIVED = "derived"  # follows from the publisher's scheme
-    THUMB = "thumb"  # stands in the row, and its name says that it is small
-    MANIFEST = "manifest"  # leads to pictures, is none
+    GIVEN = "given"  # in the row
+    DERIVED = "derived"  # derived from the publisher's URL scheme
+    THUMB = "thumb"  # in the row, and named like a small version
+    MANIFEST = "manifest"  # leads to images, but is not one
 
 
 class Candidate(NamedTuple):
@@ -32,10 +32,10 @@ class Candidate(NamedTuple):
 class Explanation(NamedTuple):
     """What became of one URL of a cell."""
 
-    text: str  # as it stands in the cell
+    text: str  # as in the cell
     url: str | None  # normalised
     changes: tuple[str, ...]  # what normalising did
-    reason: str | None  # why it is unusable; then all that follows is empty
+    reason: str | None  # why it is unusable; then all following fields are empty
     image: Image | None
     rule: Rule | None
     candidates: tuple[Candidate, ...]

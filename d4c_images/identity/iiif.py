@@ -1,15 +1,15 @@
-"""IIIF: every Image API URL of one service, its info.json and its manifest are one image. Asks nobody and reads no JSON.
+"""IIIF: every Image API URL of one service, its info.json and its manifest are one image. Sends nothing and reads no JSON.
 
-The photo is what the service's identifier names; region, size, rotation, quality and format make views of it. So all views
-share a key, and the views rank below the whole picture. A crop by itself therefore brings the whole picture: more than was
-asked for, but never another photo.
+The photo is what the service's identifier names; region, size, rotation, quality and format make views of it. So all views share a
+key, and the views rank below the whole picture. A crop alone therefore brings the whole picture: more than was asked for, but never
+another photo.
 
-The identifier stays as it is written (`%2F` in it is not `/`; Image API 3.0 section 9), except that `%3A` and `:` are the same.
-A URL with a query is no IIIF URL. A manifest at `<service>/manifest` shares the service's key, as RBGE, Meise, BGBM and Zenodo
-have it; a manifest anywhere else is its own image by the exact rule. What one holds is learnt when it is fetched (`manifest`).
+The identifier stays as written (`%2F` in it is not `/`; Image API 3.0 section 9), except that `%3A` and `:` are equal. A URL with a
+query is not a IIIF URL. A manifest at `<service>/manifest` shares the service's key, as at RBGE, Meise, BGBM and Zenodo; a manifest
+anywhere else is an image of its own by the exact rule. What it contains is learnt when it is fetched (`manifest`).
 
-A manifest that a row names is asked first, since only it can tell of further pictures. The service's info.json is asked where
-the whole picture is refused, before smaller views: it tells what size the server gives.
+A manifest in a row is requested first, since only it can list further pictures. The service's info.json is requested if the whole
+picture is refused, before smaller views: it says which sizes the server offers.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _NUMBER = re.compile(r"[0-9]+")
 _COLOURS = {"default": 0, "color": 1, "colour": 1, "native": 2, "gray": 3, "grey": 3, "bitonal": 4}
 _FORMATS = {"jpg": 0, "jpeg": 0, "tif": 1, "tiff": 1, "jp2": 2, "png": 3, "webp": 4, None: 5, "gif": 6, "pdf": 7}
 _FULL = ("full", "max", "res:0")
-_INFO_JSON: Rank = (0, 0, 0, 0, 0, 9)  # behind whole pictures at full resolution, before smaller ones
+_INFO_JSON: Rank = (0, 0, 0, 0, 0, 9)  # after whole pictures at full resolution, before smaller ones
 _MANIFEST: Rank = (-1,)
 
-# What documents are called: `/manifest`, `/manifest.json`, `/iiif/manifest/1739342`, `/iiif/collection/top`, `?manifest=...`
+# What documents are named: `/manifest`, `/manifest.json`, `/iiif/manifest/1739342`, `/iiif/collection/top`, `?manifest=...`
 _DOCUMENT = re.compile(r"/(?:info\.json|manifests?|manifest\.json|collection\.json|iiif[^/]*/(?:.+/)?collections?)(?:/|\Z)").search
 
 
@@ -69,7 +69,7 @@ def _view(url: Url) -> _View | None:
         return None
     found = _VIEW(url.path)
     if found is None and "%" in url.path:
-        # Clients that encode more than they need write `%5Emax`, `!1920%2C1920`, `pct%3A50`.
+        # Clients that encode more than necessary write `%5Emax`, `!1920%2C1920`, `pct%3A50`.
         head, *tail = url.path.rsplit("/", 4)
         words = [unquote(one) for one in tail]
         found = _VIEW("/".join((head, *words))) if len(words) == 4 and not any("/" in word for word in words) else None
@@ -83,13 +83,13 @@ def _match(url: Url) -> Image | None:
         if view.is_best:
             return _image(url, view.base, (url.text,))
         urls = (*full_views(service, view.quality == "native"), f"{service}/info.json", url.text)
-        # Only a whole picture in a format of little use is not the last one.
+        # A whole picture in a less useful format gets further candidates.
         return _image(url, view.base, tuple(sorted(urls, key=_order)) if view.is_whole and view.size in _FULL else urls)
     resolver = None if url.query else _RESOLVER(url.path)
     if resolver is None:
         return None
     base = resolver["base"]
-    # One request to a manifest says what there is; two guesses at a service that may not exist say nothing.
+    # One request to a manifest shows what exists; two guesses at a service that may not exist show nothing.
     return _image(url, base, (*full_views(url.root + base), url.text) if resolver["kind"] == "info.json" else (url.text,))
 
 
@@ -102,10 +102,10 @@ def _order(text: str) -> tuple[Rank | None, str]:
 
 
 def full_views(service: str, native: bool = False, api_version: int | None = None) -> tuple[str, ...]:
-    """URLs of the whole picture at full resolution that a service should answer, best first.
+    """URLs at which a service should serve the whole picture at full resolution, best first.
 
-    Image API 3 knows `max` only; 2.0 and 1 know `full` only; 2.1 both, where `full` is unscaled and `max` what the server is
-    willing to give. `native` is the quality of version 1. Without `api_version`, the path may show it.
+    Image API 3 only knows `max`; 2.0 and 1 only know `full`; 2.1 both, where `full` is unscaled and `max` what the server is
+    willing to serve. `native` is the quality of version 1. Without `api_version`, the path may show it.
     """
     api_version = api_version or _api_version(service)
     if native or api_version == 1:
@@ -121,7 +121,7 @@ def is_reduced_view(text: str) -> bool:
 
 
 def names_document(text: str) -> bool:
-    """Whether a normalised URL is called as documents are, so that a page in its place is a fault of the moment."""
+    """Whether a normalised URL is named like a document, so that a page in its place is a temporary fault."""
     url = parts(text)
     return _DOCUMENT(url.path.lower()) is not None or "manifest" in url.query.lower()
 
@@ -132,7 +132,7 @@ def _api_version(service: str) -> int | None:
 
 
 def _rank(url: Url) -> Rank | None:
-    """A manifest; whole pictures, biggest first; then views of a lower value; then crops."""
+    """A manifest; whole pictures, biggest first; then lesser views; then crops."""
     view = _view(url)
     insecure = url.scheme != "https"
     if view is None:
@@ -157,7 +157,7 @@ def _rank(url: Url) -> Rank | None:
 
 
 def _size_rank(size: str, api_version: int | None) -> tuple[int, int]:
-    if size == "res:0":  # University of Michigan's own word for full resolution
+    if size == "res:0":  # University of Michigan's own term for full resolution
         return 0, 0
     if size in ("max", "full"):
         preferred = "full" if api_version in (1, 2) else "max"
@@ -165,8 +165,8 @@ def _size_rank(size: str, api_version: int | None) -> tuple[int, int]:
     if size.startswith("res:"):
         return 2, int(size[4:])
     if size.startswith("pct:"):
-        return 1, -40 * int(size[4:].partition(".")[0])  # as if the picture were 4,000 pixels wide
-    if size.startswith("^"):  # scaled up beyond what the server holds
+        return 1, -40 * int(size[4:].partition(".")[0])  # assuming a width of 4,000 pixels
+    if size.startswith("^"):  # upscaled
         return 1, 1
     return 1, -max(map(int, _NUMBER.findall(size)))
 

@@ -1,10 +1,10 @@
-"""What does a IIIF JSON document name? Reads info.json, manifests and collections; asks nobody, never raises.
+"""What does a IIIF JSON document list? Reads info.json, manifests and collections; sends nothing, never raises.
 
-Image API 1.0 to 3.0, Presentation API 2 and 3. Real documents stray from the specifications: `motivation: "Painting"`, a
-service as object or as list, authorisation services among the image services, `@id` beside `id`, services that call themselves
-http on a server that speaks https. Whatever is not understood is passed over.
+Image API 1.0 to 3.0, Presentation API 2 and 3. Real documents deviate from the specifications: `motivation: "Painting"`, a service
+as object or as list, authorisation services among the image services, `@id` next to `id`, services that give their URL as http on a
+server that speaks https. Whatever is not understood is skipped.
 
-A canvas is one picture: the first one that is painted on it, of a choice the first one offered. A collection names documents.
+A canvas is one picture: the first one painted on it; of a choice, the first option. A collection lists documents.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from d4c_images.identity.service import (
 from d4c_images.identity.url import parts, usable_url
 
 MAX_BYTES = 16 * 1024**2
-MAX_NAMED = 200  # of one document; a herbarium sheet has a few, a whole book has hundreds
+MAX_NAMED = 200  # per document; a herbarium sheet has a few, a whole book has hundreds
 _MAX_URLS = 12
-_MAX_CHARACTERS = 1 << 20  # of all URLs that are handed on
+_MAX_CHARACTERS = 1 << 20  # of all returned URLs
 _MAX_NESTING = 8
 
 
@@ -46,13 +46,13 @@ class DocumentKind(StrEnum):
 class Named(NamedTuple):
     """A picture, or in a collection a document."""
 
-    identifier: str  # the URL that says which one it is
-    urls: tuple[str, ...]  # to ask for it, best first
+    identifier: str  # the URL that identifies it
+    urls: tuple[str, ...]  # to request it, best first
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a document names, in its order, each once."""
+    """What a document lists, in order, without duplicates."""
 
     kind: DocumentKind
     named: tuple[Named, ...]  # at most MAX_NAMED of them
@@ -61,10 +61,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a body is of no use as a document."""
+    """Why a body is useless as a document."""
 
     detail: str
-    is_broken: bool  # it may be whole another time
+    is_broken: bool  # it may be complete another time
 
 
 TOO_LONG = Fault(f"a document of more than {MAX_BYTES >> 20} MiB", is_broken=False)
@@ -72,7 +72,7 @@ _ASTRAL = re.compile(b"[\xf0-\xff]")
 
 
 def read_document(body: bytes, url: str) -> Document | Fault:
-    """What a body from `url` names; a `Fault` where it names nothing."""
+    """What a body from `url` lists; a `Fault` if it lists nothing."""
     if len(body) > MAX_BYTES:
         return TOO_LONG
     document = _parsed(body)
@@ -95,10 +95,10 @@ def read_document(body: bytes, url: str) -> Document | Fault:
 
 
 def need_bytes(blocks: Iterable[bytes]) -> int:
-    """The memory that it takes at most to read a document of these bytes, by what can stand between its commas and brackets.
+    """The most memory that reading a document of these bytes takes, estimated from its commas and brackets.
 
-    Measured with CPython 3.11, whose smallest list takes 56 bytes, object 64, text 50 to 80: for the manifest of a book it is
-    twice what is taken.
+    Measured with CPython 3.11, whose smallest list takes 56 bytes, object 64, text 50 to 80: for a book's manifest it is twice the
+    actual amount.
     """
     size_bytes = n_objects = n_lists = n_others = 0
     width = 1
@@ -107,13 +107,13 @@ def need_bytes(blocks: Iterable[bytes]) -> int:
         n_objects += block.count(b"{")
         n_lists += block.count(b"[")
         n_others += block.count(b",") + block.count(b":")
-        if not block.isascii():  # of the widest character in it, a text has all
+        if not block.isascii():  # a text is stored in the width of its widest character
             width = max(width, 4 if _ASTRAL.search(block) else 2)
     return size_bytes * (1 + 2 * width) + 240 * n_objects + 104 * n_lists + 80 * n_others
 
 
 def _parsed(body: bytes) -> Any:
-    """What stands in a JSON text, or a `Fault`. Bytes that are no Unicode are taken for Latin-1, as browsers do."""
+    """The content of a JSON text, or a `Fault`. Bytes that are not Unicode are read as Latin-1, as browsers do."""
     try:
         text = body.decode(json.detect_encoding(body))
     except UnicodeDecodeError:
@@ -151,7 +151,7 @@ def _named(document: Json, kind: DocumentKind, url: str) -> Iterator[Named]:
 
 
 def _described(info: Json, url: str) -> Iterator[Named]:
-    """The picture of an info.json. What the service calls itself may not be where it can be reached, so that both are tried."""
+    """The picture of an info.json. The URL that the service gives for itself may not be reachable, so both are tried."""
     here = usable_url(re.sub(r"(?:/info\.json)?(?:\?.*)?\Z", "", url, count=1))
     told = _absolute(url, id_of(info))
     bases = [base.rstrip("/").removesuffix("/info.json") for base in (told, here) if base]
@@ -171,7 +171,7 @@ def _documents(collection: Json, url: str) -> Iterator[Named]:
 
 def _canvases(manifest: Json) -> Iterator[Json]:
     yield from dicts(manifest.get("items"))  # version 3
-    for sequence in dicts(manifest.get("sequences"))[:1]:  # version 2: further ones are other orders of the same canvases
+    for sequence in dicts(manifest.get("sequences"))[:1]:  # version 2: further sequences are other orders of the same canvases
         yield from dicts(sequence.get("canvases"))
 
 
@@ -207,7 +207,7 @@ def _pictures(body: Any, url: str, nesting: int) -> Iterator[Named]:
 
 
 def _painted(body: Json, url: str) -> Named | None:
-    """The service's whole picture first, then the body's own URL; the service's info.json where more may be learnt from it."""
+    """The service's whole picture first, then the body's own URL; the service's info.json if it may reveal more."""
     own = _absolute(url, id_of(body)) if _looks_like_picture(body) else None
     services = [one for one in dicts(body.get("service")) if is_image_service(one)]
     for described in services:
@@ -234,7 +234,7 @@ def _usable(url: str | None) -> str | None:
 
 
 def _as_written(url: str, reference: str | None) -> str | None:
-    """A reference found in the document at `url`: what it names."""
+    """The target of a reference found in the document at `url`, as written."""
     if reference is None:
         return None
     try:
@@ -244,7 +244,7 @@ def _as_written(url: str, reference: str | None) -> str | None:
 
 
 def _absolute(url: str, reference: str | None) -> str | None:
-    """Where such a reference is asked for: a server that was asked over https is not asked over http."""
+    """Where to request such a reference: if the document came over https, so will its targets."""
     absolute, here = _as_written(url, reference), usable_url(url)
     if not (absolute and here and absolute.startswith("http:") and here.startswith("https:")):
         return absolute

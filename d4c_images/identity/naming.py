@@ -1,4 +1,4 @@
-"""Names the image of a URL, with the rules of all publishers, and puts the candidates of one image into order."""
+"""Names the image of a URL, with the rules of all publishers, and orders the candidates of an image."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from d4c_images.identity.url import Url, parts, usable_url
 from d4c_images.model import Image
 
 ImageCells = tuple[str, tuple[str, ...], str, str, int]
-"""The cells of an `Image`, which is such a tuple. Making a plain one costs a third."""
+"""The cells of an `Image`, which is such a tuple. Creating a plain tuple costs a third."""
 
 Origin = tuple[str, str, int]
-"""What many images have in common: the host, the rule's name and its version."""
+"""What many images share: the host, the rule's name and its version."""
 
 
 _NO_IMAGE: ImageCells = ("", (), "", "", 0)
 
 
 class Images(NamedTuple):
-    """Images as columns of equal length. Texts stay in UTF-8, as they stand in the file."""
+    """Images as columns of equal length. Texts stay in UTF-8, as in the file."""
 
-    keys: list[bytes]  # empty where there is no image
+    keys: list[bytes]  # empty if there is no image
     urls: list[bytes]  # the candidates of each, joined by line feeds
     origins: list[Origin]
 
     def add(self, image: ImageCells | None) -> None:
-        """Append an image; None leaves its place empty."""
+        """Append an image; None leaves an empty entry."""
         cells = image or _NO_IMAGE
         self.keys.append(cells[0].encode())
         self.urls.append("\n".join(cells[1]).encode())
         self.origins.append(cells[2:])
 
     def extend(self, images: Images, start: int, end: int) -> None:
-        """Append some of other images."""
+        """Append some images of another batch."""
         self.keys.extend(images.keys[start:end])
         self.urls.extend(images.urls[start:end])
         self.origins.extend(images.origins[start:end])
@@ -53,8 +53,8 @@ def _ready(rule: Rule, shortcut: Shortcut) -> tuple[Callable[[bytes, int], re.Ma
 
 _SHORTCUTS = {one.prefix[:SHORTCUT_PREFIX].encode(): _ready(rule, one) for rule in RULES for one in rule.shortcuts}
 
-# A URL that is plainly normal already, as nearly all are; everything else takes the longer way through `usable_url`. No `%`,
-# `;` or `#`, no port, no user, no dot segments, no tracking, a plain host: so none of the cases there can apply.
+# The fast path for a URL that is obviously normal, as nearly all are; everything else goes through `usable_url`. No `%`, `;` or
+# `#`, no port, no user, no dot segments, no tracking, a plain host: so none of the cases there can apply.
 _plain = re.compile(
     r"(https?)://([a-z0-9.-]+)(/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,1500})((?:\?[A-Za-z0-9._~!$&'()*+,=:@/?-]{0,1500})?)"
 ).fullmatch
@@ -65,7 +65,7 @@ _make = tuple.__new__
 
 
 class _PlainHosts(dict[str, tuple[Rule, ...] | None]):
-    """The rules that claim a host; None where the host itself has to be looked at. Worked out once for each."""
+    """The rules that claim a host; None if the host itself needs a closer look. Computed once per host."""
 
     def __missing__(self, host: str) -> tuple[Rule, ...] | None:
         if len(self) >= MAX_HOSTS:
@@ -78,7 +78,7 @@ _PLAIN_HOSTS = _PlainHosts()
 
 
 def identify(identifier: str) -> Image | None:
-    """The image that one URL is about, or None where it is none (`unusable_reason` says why).
+    """The image that one URL is about, or None if it is none (`unusable_reason` says why).
 
     An ftp URL is an image too; that it is not fetched is a verdict, not a matter of identity.
     """
@@ -87,9 +87,9 @@ def identify(identifier: str) -> Image | None:
 
 
 def identify_all(identifiers: Sequence[bytes]) -> tuple[Images, list[int]]:
-    """What `identify` says of each of many cells, which are in UTF-8; bytes that are not read as U+FFFD.
+    """The result of `identify` for each of many cells, which are in UTF-8; invalid bytes are read as U+FFFD.
 
-    Besides the images, the positions of cells that hold none, or perhaps several URLs.
+    Also returns the positions of cells with no URL, or perhaps several.
     """
     images, odd = Images([], [], []), []
     add_key, add_urls, add_origin = images.keys.append, images.urls.append, images.origins.append
@@ -129,7 +129,7 @@ def _image_of_plain(identifier: str) -> ImageCells | None:
 
 
 def _image_of_any(identifier: str) -> Image | None:
-    """The image of a URL that may have to be repaired."""
+    """The image of a URL that may need repair."""
     url = usable_url(identifier)
     return None if url is None else image_of(parts(url))
 
@@ -137,6 +137,6 @@ def _image_of_any(identifier: str) -> Image | None:
 def merge(urls_a: Iterable[str], urls_b: Iterable[str], edges: Mapping[str, int] = MappingProxyType({})) -> tuple[str, ...]:
     """The candidates of one image from two rows, best first.
 
-    `edges` says how big publishers say some of them are. The order hangs on the set of URLs and on what is said of them alone.
+    `edges` is the size that publishers declare for some of them. The order depends only on the set of URLs and these sizes.
     """
     return in_order({url: edges.get(url, DEFAULT_EDGE) for url in (*urls_a, *urls_b)})

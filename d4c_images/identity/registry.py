@@ -1,4 +1,4 @@
-"""The table of all rules, and which of them are asked about a URL. The first one that matches decides."""
+"""The table of all rules, and which of them apply to a URL. The first one that matches decides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from d4c_images.identity.rule import Rank, Rule
 from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
-# The modules below publishers/, asked about their own hosts. Nothing else registers a rule.
+# The modules in publishers/, applied to their own hosts. Nothing else registers a rule.
 PUBLISHERS = (
     "inat",
     "antweb",
@@ -72,7 +72,7 @@ PUBLISHERS = (
     "zenodo",
 )
 
-# The modules below software/, asked about any host if one of their hints occurs in the URL.
+# The modules in software/, applied to any host if one of their hints occurs in the URL.
 SOFTWARE = (
     "symbiota",
     "specify",
@@ -100,17 +100,17 @@ def _rule(module: str) -> Rule:
 RULES: tuple[Rule, ...] = (
     *(_rule(f"publishers.{name}") for name in PUBLISHERS),
     *(_rule(f"software.{name}") for name in SOFTWARE),
-    # Protocols, and what is left.
+    # Protocols, and the default.
     iiif.RULE,
     exact.RULE,
 )
-"""Publishers stand before software, so that a publisher may know better; the last rule matches everything."""
+"""Publishers come before software, since a publisher may know better; the last rule matches everything."""
 
-MAX_HOSTS = 1 << 16  # remembered before all are forgotten; a download names a few thousand
+MAX_HOSTS = 1 << 16  # cached before all are dropped; a download has a few thousand
 
 
 class _RulesOfHosts(dict[str, tuple[Rule, ...]]):
-    """The rules that claim a host by name or domain, worked out once for each host."""
+    """The rules that claim a host by name or domain, computed once per host."""
 
     def __missing__(self, host: str) -> tuple[Rule, ...]:
         if len(self) >= MAX_HOSTS:
@@ -122,11 +122,11 @@ class _RulesOfHosts(dict[str, tuple[Rule, ...]]):
 RULES_OF_HOST = _RulesOfHosts()
 _HINTED = tuple((hint, rule) for rule in RULES for hint in rule.hints)
 HINTS = tuple(dict.fromkeys(hint for hint, _ in _HINTED))
-"""A URL that holds none of these, of a host that no rule claims, is decided by the exact rule."""
+"""A URL without any of these, on a host that no rule claims, is decided by the exact rule."""
 
 
 def image_of(url: Url) -> Image:
-    """What the first rule that matches says."""
+    """The result of the first rule that matches."""
     rivals = RULES_OF_HOST[url.host]
     for rule in rivals:
         if (image := rule.match(url)) is not None:
@@ -141,13 +141,13 @@ def image_of(url: Url) -> Image:
 
 
 def _own(image: Image, url: Url, rivals: tuple[Rule, ...]) -> Image:
-    """The image without those made up candidates that a rule which is asked before would take for another image."""
+    """The image without derived candidates that a rule with precedence would assign to another image."""
     urls = tuple(one for one in image.urls if one == url.text or not any(rule.match(parts(one)) for rule in rivals))
     return image._replace(urls=urls, host=parts(urls[0]).host)
 
 
 def rank_of(url: Url) -> Rank:
-    """The rank by the rule that decides about the URL."""
+    """The rank, by the rule that decides about the URL."""
     for rule in RULES_OF_HOST[url.host]:
         if (rank := rule.rank(url)) is not None:
             return rank

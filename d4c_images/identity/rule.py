@@ -1,7 +1,7 @@
-"""What a rule of identity is, and the forms that most rules have. Holds no rule and no publisher.
+"""What an identity rule is, and the forms that most rules have. Contains no rule and no publisher.
 
-`Variants` is a rule from a function that reads a URL as one variant of a photo, `SuffixSizes` such a function for files whose name
-ends in a word for their size.
+`Variants` makes a rule from a function that reads a URL as one variant of a photo; `SuffixSizes` is such a function for files whose
+name ends in a word for their size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from d4c_images.identity.url import Url, parts
 from d4c_images.model import Image
 
 Rank = tuple[int, ...]
-"""Where a candidate stands among the candidates of its image; smaller is better."""
+"""The position of a candidate among the candidates of its image; smaller is better."""
 
 
 class Example(NamedTuple):
@@ -23,18 +23,18 @@ class Example(NamedTuple):
 
     identifier: str
     key: str
-    best: str = ""  # the first candidate; "" where it is the identifier itself
+    best: str = ""  # the first candidate; "" if it is the identifier itself
 
 
-SHORTCUT_PREFIX = 27  # characters, by which a shortcut is found: the shortest one's
+SHORTCUT_PREFIX = 27  # length of the lookup key of shortcuts: that of the shortest one
 
 
 class Shortcut(NamedTuple):
-    """A quick way to the same answer, for URLs that most rows of a download hold and that nothing has to be done to."""
+    """A fast path to the same answer, for the URLs of most rows in a download, which need no processing."""
 
     prefix: str  # of such URLs; at least `SHORTCUT_PREFIX` characters
-    photo: str  # a pattern of what follows; what its group matches is the end of the key
-    key: str  # what stands before that in the key, behind the rule's name
+    photo: str  # a pattern for the rest; its group is the end of the key
+    key: str  # the part of the key before that, after the rule's name
     host: str
 
 
@@ -42,11 +42,11 @@ class Shortcut(NamedTuple):
 class Rule:
     """How the URLs of one publisher, of one media server or of one protocol name an image.
 
-    `match` gets a normalised URL and gives the image, or None where the rule says nothing of this URL and the next rule is asked.
-    Its answer depends on nothing but the URL; its keys begin with `<name>:`; its candidates are in the order of `rank`, and the URL
-    is one of them. `rank` gives None for URLs that `match` would refuse. A change of any key needs a new `version`.
+    `match` takes a normalised URL and returns the image, or None if the rule does not apply, so that the next rule is tried. Its
+    answer depends on nothing but the URL; its keys begin with `<name>:`; its candidates are in the order of `rank`, and include the
+    URL. `rank` is None for URLs that `match` would refuse. A change of any key needs a new `version`.
 
-    A rule is asked about a host that `hosts` or `domains` claim, and about any URL that holds one of `hints`.
+    A rule is applied to hosts claimed by `hosts` or `domains`, and to any URL that contains one of `hints`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Rule:
     match: Callable[[Url], Image | None]
     rank: Callable[[Url], Rank | None]
     examples: tuple[Example, ...]
-    source: str  # where the publisher or the specification says so
+    source: str  # where the publisher or the specification documents it
     hosts: frozenset[str] = frozenset()  # as in `Url.host`
     domains: frozenset[str] = frozenset()  # these and all their subdomains, without ports
     hints: tuple[str, ...] = ()  # literal substrings of path and query
@@ -63,30 +63,30 @@ class Rule:
     shortcuts: tuple[Shortcut, ...] = ()
 
     def claims(self, host: str) -> bool:
-        """Whether the host is one of the rule's own."""
+        """Whether the host is claimed by the rule."""
         return host in self.hosts or any(host == domain or host.endswith("." + domain) for domain in self.domains)
 
 
 class Variant(NamedTuple):
-    """What the URL says: which photo, how good a picture of it, and where a better one is."""
+    """What the URL says: which photo, how good a version of it, and where a better one is."""
 
-    photo: str  # the part of the key behind `<rule name>:`
-    rank: Rank  # smaller is better; URLs of one rank stand in the order of scheme and text
-    better: str = ""  # a URL of the same photo and of a smaller rank that the publisher offers
+    photo: str  # the part of the key after `<rule name>:`
+    rank: Rank  # smaller is better; URLs of equal rank are ordered by scheme and text
+    better: str = ""  # a URL of the same photo with a smaller rank that the publisher offers
 
 
 _NUMBER = re.compile(r"[0-9]+")
-_make = tuple.__new__  # a named tuple at half the price, for what is done millions of times
+_make = tuple.__new__  # creates a named tuple at half the cost, for millions of calls
 
 
 def longest_side(size: str) -> int:
-    """The greatest number in `!600,400`, `width=150&height=100` and the like; 0 without any."""
+    """The largest number in `!600,400`, `width=150&height=100` and the like; 0 if there is none."""
     return max(map(int, _NUMBER.findall(size)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """`match` and `rank` of a rule, from a function that reads a URL, or says None where it has nothing to say."""
+    """`match` and `rank` of a rule, from a function that reads a URL, or returns None if it does not apply."""
 
     name: str
     version: int
@@ -115,11 +115,11 @@ _IIIF_NAMES = ("/default.", "/native.", "/color.", "/gray.", "/bitonal.")  # suc
 
 @dataclass(frozen=True, slots=True)
 class SuffixSizes:
-    """Reads such a URL. The photo is host and path without the size; scheme and case of `.jpg` do not count."""
+    """Reads such a URL. The photo is host and path without the size; scheme and case of `.jpg` are ignored."""
 
     folder: str  # pattern of the path up to the last slash, without it
     sizes: tuple[tuple[str, ...], ...]  # words by rank, best first; "" is the name without a word
-    derived: str | None = None  # the word of a better file that stands beside every smaller one
+    derived: str | None = None  # the word of a better file that exists next to every smaller one
     _split: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,7 +137,7 @@ class SuffixSizes:
         if self.derived is not None and step > self._step(self.derived):
             other = base + self.derived + extension
             again = self._split.fullmatch(other)
-            if again is not None and again["base"] == base:  # not so where the name itself ends in such a word
+            if again is not None and again["base"] == base:  # false if the name itself ends in such a word
                 better = url.root + other
         return Variant(url.host + base + (".jpg" if _JPEG(extension) else extension), (step,), better)
 

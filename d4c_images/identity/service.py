@@ -1,8 +1,8 @@
-"""What may a IIIF image service be asked for, to get the whole picture as big as it gives it? Asks nobody.
+"""Which requests to a IIIF image service return the whole picture in the largest available size? Sends nothing.
 
-A description is an info.json (Image API 1.0 to 3.0) or what a manifest says of a service. Sizes are those of Image API 2.1 and 3.0,
-sections 4.2 and 5, and of their compliance documents. Pictures are never put together from tiles: that would be dozens of requests
-for a file that the publisher has not made.
+A description is an info.json (Image API 1.0 to 3.0) or what a manifest says about a service. Sizes follow Image API 2.1 and 3.0,
+sections 4.2 and 5, and their compliance documents. Pictures are never assembled from tiles: that would be dozens of requests for a
+file that the publisher has not made.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ class Service:
     version: int | None  # of the Image API; 2 stands for 2.0 and 2.1
     level: int | None
     size: Size | None  # of the whole picture
-    limit: Size | None  # the biggest whole picture that is given, where that is smaller
-    listed: tuple[Size, ...]  # sizes of the whole picture that are promised, biggest first
-    formats: tuple[str, ...]  # to ask for, best first
+    limit: Size | None  # the biggest whole picture that is served, if that is smaller
+    listed: tuple[Size, ...]  # promised sizes of the whole picture, biggest first
+    formats: tuple[str, ...]  # to request, best first
     quality: str
 
 
 def describes_service(document: Json) -> bool:
-    """Whether a document speaks of an image service itself."""
+    """Whether a document describes an image service itself."""
     is_measured = _size(document) is not None and id_of(document) is not None
     return is_measured or any(_IMAGE_API.search(word) for word in _service_words(document))
 
 
 def is_image_service(service: Json) -> bool:
-    """Whether one of the services beside a picture gives images, and is not for logging in or searching."""
+    """Whether one of a picture's services serves images, as opposed to log-in or search."""
     service_words = _service_words(service)
     is_other = any(_OTHER_SERVICE.search(word) for word in service_words)
     return not is_other or any(_IMAGE_API.search(word) for word in service_words)
 
 
 def read_service(description: Json, base: str) -> Service:
-    """What is said of the service at `base`. What is not understood is passed over."""
+    """The description of the service at `base`. What is not understood is skipped."""
     service_words = _service_words(description)
     version = next((int(found[1]) for word in service_words if (found := _API_VERSION.search(word))), None)
     levels = [int(found[1]) for word in words(description.get("profile")) if (found := _LEVEL.search(word))]
-    more = [description, *dicts(description.get("profile"))]  # version 2 has its limits in the profile, 3 beside it
+    more = [description, *dicts(description.get("profile"))]  # version 2 has its limits in the profile, 3 next to it
     size = _size(description)
     listed = {one for one in map(_size, dicts(description.get("sizes"))) if one is not None}
     if levels == [0] and size is not None and (tile := _whole_tile(description, size)) is not None:
@@ -76,10 +76,10 @@ def read_service(description: Json, base: str) -> Service:
 
 
 def service_urls(service: Service) -> Iterator[str]:
-    """URLs of the whole picture, the most promising first; some may come twice.
+    """URLs of the whole picture, the most promising first; may contain duplicates.
 
-    `full` is the picture as it is and `max` what the server is willing to give, in 2.1; 3.0 knows only `max`, versions before 2.1
-    only `full`. Where limits are told, asking for more is refused by some servers, so the size itself is asked for too.
+    In 2.1, `full` is the picture as it is and `max` what the server is willing to serve; 3.0 only knows `max`, versions before 2.1
+    only `full`. If limits are declared, some servers refuse requests for more, so the size itself is requested too.
     """
     version = service.version
     within = []
@@ -102,7 +102,7 @@ def service_urls(service: Service) -> Iterator[str]:
 
 
 def _listed_to_ask(service: Service) -> Iterator[str]:
-    """The biggest promised sizes, each in the form that its version calls canonical, and once in the other one too."""
+    """The biggest promised sizes, each in its version's canonical form, and once in the other form too."""
     for number, (width, height) in enumerate(service.listed[:_MOST_SIZES]):
         forms = [f"{width},{height}", f"{width},"]
         if service.version != 3:
@@ -111,7 +111,7 @@ def _listed_to_ask(service: Service) -> Iterator[str]:
 
 
 def _limit(size: Size | None, more: list[Json]) -> Size | None:
-    """The size that `maxWidth`, `maxHeight` and `maxArea` leave of a picture; None where they leave it whole."""
+    """The size to which `maxWidth`, `maxHeight` and `maxArea` limit a picture; None if they do not."""
     if size is None:
         return None
     width, height = size
@@ -141,7 +141,7 @@ def _least(more: list[Json], name: str) -> int | None:
 
 
 def _whole_tile(description: Json, size: Size) -> Size | None:
-    """The biggest size at which one tile holds the whole picture: a static server has it, whatever else it has not."""
+    """The biggest size at which one tile contains the whole picture: even a static server has it."""
     found = []
     for tiles in (*dicts(description.get("tiles")), _tiles_of_version_1(description)):
         width = _side(tiles.get("width"))
@@ -163,7 +163,7 @@ def _tiles_of_version_1(description: Json) -> Json:
 
 
 def _formats_to_ask(description: Json, more: list[Json]) -> tuple[str, ...]:
-    """What the publisher prefers, if anything, and JPEG, which every server gives that says nothing else."""
+    """What the publisher prefers, if anything, and JPEG, which every server supports unless it says otherwise."""
     preferred = [_FORMATS[word] for word in words(description.get("preferredFormats")) if word in _FORMATS]
     told = [_FORMATS.get(word) for one in more for word in words(one.get("formats"))]
     others = [one for one in told if one is not None]
@@ -192,7 +192,7 @@ def _service_words(service: Json) -> list[str]:
 
 
 def id_of(thing: Json) -> str | None:
-    """What a thing calls itself."""
+    """The URL that a thing gives for itself."""
     for name in ("id", "@id"):
         value = thing.get(name)
         if isinstance(value, str) and value:
@@ -201,12 +201,12 @@ def id_of(thing: Json) -> str | None:
 
 
 def words(value: Any) -> list[str]:
-    """The strings of a value that may be a string or a list that holds some."""
+    """The strings in a value that may be a string or a list."""
     return [one for one in _list(value) if isinstance(one, str)]
 
 
 def dicts(value: Any) -> list[Json]:
-    """The objects of a value that may be an object or a list that holds some."""
+    """The objects in a value that may be an object or a list."""
     return [one for one in _list(value) if isinstance(one, dict)]
 
 

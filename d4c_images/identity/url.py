@@ -1,10 +1,10 @@
 """From the text of an identifier to a normalised URL. Knows nothing of publishers and never merges two different photos.
 
-What is made equal follows RFC 3986 section 6.2: the case of scheme and host, default ports, the case of the hex in
-percent-encoding, encoding of what needs none, dot segments, the fragment (never sent to a server). Besides that, what XML and
-HTML did to a cell is undone, and the parameters go that advertisers hang on links (`utm_source` and its kin, `fbclid`, `gclid`).
-What servers may tell apart stays apart: http and https, `www.`, the case of the path, `//`, a trailing slash, a backslash, the
-query and its order, a query of digits alone, `%2F`, `%2B`, `%26`, composed and decomposed letters, user names.
+What is made equal follows RFC 3986 section 6.2: the case of scheme and host, default ports, the case of hex digits in
+percent-encoding, unnecessary encoding, dot segments, the fragment (never sent to a server). In addition, what XML and HTML did to a
+cell is undone, and the tracking parameters of advertisers are removed (`utm_source` and its kin, `fbclid`, `gclid`). What servers
+may distinguish stays distinct: http and https, `www.`, the case of the path, `//`, a trailing slash, a backslash, the query and its
+order, a query of digits alone, `%2F`, `%2B`, `%26`, composed and decomposed letters, user names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Url(NamedTuple):
 
     text: str
     scheme: str
-    host: str  # lower case, with a port only where it is not the scheme's default
+    host: str  # lower case, with the port only if it is not the scheme's default
     path: str  # begins with "/"
     query: str  # with its "?" (and a kept fragment), or ""
 
@@ -35,7 +35,7 @@ class Url(NamedTuple):
         return self.text[: len(self.text) - len(self.path) - len(self.query)]
 
     def arguments(self) -> dict[str, str] | None:
-        """The query taken apart at `&` and `=`, not decoded; None where it holds a name twice, or a fragment."""
+        """The query split at `&` and `=`, not decoded; None if it contains a name twice, or a fragment."""
         pairs = [pair.partition("=") for pair in self.query[1:].split("&") if pair]
         arguments = {name: value for name, _, value in pairs}
         return None if len(arguments) < len(pairs) or "#" in self.query else arguments
@@ -44,11 +44,11 @@ class Url(NamedTuple):
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
 
 _PARTS = re.compile(r"(https?|ftp)://(?:[^/]*@)?([^/]+)(/[^?#]*)(.*)").fullmatch
-_CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")  # never meant, wherever they stand
+_CONTROLS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")  # never intended, anywhere
 _AT_AN_END = "".join(one for one in map(chr, range(0x3001)) if one.isspace() or "\x80" <= one < "\xa0") + (
-    "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # never meant at an end
+    "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # never intended at an end
 )
-_WRAPPINGS_AT_MOST = 9  # around one another
+_WRAPPINGS_AT_MOST = 9  # nested
 _ENTITY = re.compile(r"&(?:(?:amp;)+|#0{0,9}([0-9]{1,7});|#[xX]0{0,9}([0-9A-Fa-f]{1,6});)")
 _TRACKING = re.compile(r"(?<=[?&])(?:utm_(?:source|medium|campaign|term|content|id)|fbclid|gclid)=[^&]*(?:&|\Z)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -66,7 +66,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 
 
 def parts(text: str) -> Url:
-    """Take a URL that `usable_url` gave apart."""
+    """Split a URL returned by `usable_url`."""
     found = _PARTS(text)
     if found is None:
         raise ValueError(f"not a normalised URL: {text!r}")
@@ -74,10 +74,10 @@ def parts(text: str) -> Url:
 
 
 def usable_url(text: str) -> str | None:
-    """The normalised http, https or ftp URL that a cell holds, or None (then `unusable_reason` says why).
+    """The normalised http, https or ftp URL in a cell, or None (then `unusable_reason` says why).
 
-    Repairs what is certain: blanks and control characters, doubled quotes of small GBIF downloads, `&amp;`, a missing scheme
-    before what clearly is a host with a path, characters that had to be percent-encoded. `usable_url(usable_url(x))` is
+    Repairs what is certain: blanks and control characters, doubled quotes of small GBIF downloads, `&amp;`, a missing scheme before
+    what clearly is a host with a path, characters that should have been percent-encoded. Idempotent: `usable_url(usable_url(x))` is
     `usable_url(x)`.
     """
     url = _analyse(text)
@@ -91,7 +91,7 @@ def unusable_reason(text: str) -> RejectReason | None:
 
 
 def _analyse(text: str) -> str | RejectReason:
-    """A normalised URL, or why it is none."""
+    """A normalised URL, or why there is none."""
     if len(text) > 4 * MAX_LENGTH:
         return RejectReason.MALFORMED_URL if text.strip() else RejectReason.NO_IDENTIFIER
     text = bare(text)
@@ -136,7 +136,7 @@ def _normalise(scheme: str, rest: str) -> str:
 
 
 def without_tracking(query: str) -> str:
-    """A query, with its `?`, without the parameters that say where a reader came from."""
+    """A query, with its `?`, without tracking parameters."""
     kept = _TRACKING.sub("", query)
     return query if kept == query else kept.rstrip("&") if len(kept) > 1 else ""
 
@@ -144,7 +144,7 @@ def without_tracking(query: str) -> str:
 def unescape(text: str) -> str:
     """Undo what XML and HTML did to the `&` of a query (seen doubled, `&amp;amp;`) and to letters (`&#228;`).
 
-    The `#` of such a letter would else end the query, and with it the number of the photo.
+    The `#` of such a letter would otherwise end the query, and with it the photo's number.
     """
     while (clear := _ENTITY.sub(_character, text)) != text:
         text = clear
@@ -159,7 +159,7 @@ def _character(entity: re.Match[str]) -> str:
 
 
 def bare(text: str) -> str:
-    """Without entities and control characters in it, and without blanks, quotes of a CSV writer or angle brackets around it."""
+    """Without entities, control characters, and surrounding blanks, CSV quotes or angle brackets."""
     for _ in range(_WRAPPINGS_AT_MOST):
         before = text
         text = _CONTROLS.sub("", unescape(text)).lstrip(_AT_AN_END).rstrip(_AT_AN_END + "|")
@@ -171,7 +171,7 @@ def bare(text: str) -> str:
 
 
 def _host(host: str, scheme: str) -> str | None:
-    """Host and port in their normal form; None where no server can be named so."""
+    """Host and port in their normal form; None if no server can have that name."""
     name, colon, port = host.rpartition(":")
     if not colon or host.endswith("]"):
         name, port = host, ""
@@ -195,9 +195,9 @@ def _host(host: str, scheme: str) -> str | None:
 
 
 def _ascii_label(label: str) -> str:
-    """A label of an internationalised host name, as browsers and curl ask for it (RFC 5891, UTS 46).
+    """A label of an internationalised host name, as browsers and curl look it up (RFC 5891, UTS 46).
 
-    Python's codec is of the older standard, in which `ß` is `ss` and the final `ς` is `σ`: names that may be somebody else's.
+    Python's codec implements the older standard, in which `ß` is `ss` and the final `ς` is `σ`: possibly somebody else's name.
     """
     folded = unicodedata.normalize("NFKC", label).lower()
     if "ß" in folded or "ς" in folded:
@@ -208,8 +208,8 @@ def _ascii_label(label: str) -> str:
 def _fragment(rest: str) -> tuple[str, str]:
     """Split off the fragment: ("/path?query", "" or "#...").
 
-    It is dropped, except where it names the page of a viewer, and except where it is no fragment at all but a `#` that had to
-    be encoded (`/AB #12.jpg`): two such names must not become one.
+    It is dropped, unless it names the page of a viewer, or is not a fragment at all but a `#` that should have been encoded
+    (`/AB #12.jpg`): two such names must not become one.
     """
     rest, mark, fragment = rest.partition("#")
     if not mark or fragment.startswith(("!", "/", "page")):
@@ -225,14 +225,14 @@ def _encode(found: re.Match[str]) -> str:
         decoded = chr(int(piece[1:], 16))
         return decoded if decoded in _UNRESERVED else piece.upper()
     try:
-        raw = piece.encode("utf-8", "surrogateescape")  # a broken byte of the file stays that byte
+        raw = piece.encode("utf-8", "surrogateescape")  # an invalid byte of the file stays that byte
     except UnicodeEncodeError:
         raw = piece.encode("utf-8", "surrogatepass")
     return "".join(f"%{byte:02X}" for byte in raw)
 
 
 def _without_dots(path: str) -> str:
-    """RFC 3986 section 5.2.4, as curl and every browser do before they ask."""
+    """RFC 3986 section 5.2.4, as curl and every browser do before a request."""
     kept: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:

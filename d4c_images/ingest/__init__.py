@@ -1,1 +1,1 @@
-"""The stage that streams a source into the ledger: reads, identifies, joins, hands chunks over. Fetches no image."""
+"""The stage that streams a source into the ledger: reads, identifies, joins, passes chunks on. Fetches no image."""

@@ -1,4 +1,4 @@
-"""From a source to chunks that the ledger can admit: reads, sorts out, identifies, hashes. Never sees the ledger."""
+"""From a source to chunks that the ledger can admit: reads, filters, identifies, hashes. Never sees the ledger."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from d4c_images.model import RejectReason
 from d4c_images.sources import Block
 from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve, unquoted
 
-# What is remembered before all of it is forgotten.
+# Limits of the dictionaries; beyond them, a dictionary is cleared.
 MAX_TEXTS = 1 << 17
 NUMBERED_TEXT_BYTES = 24 << 20
 MAX_HOSTS = 1 << 16
-MAX_ORIGINS = 1 << 12  # a host's number is kept besides
+MAX_ORIGINS = 1 << 12  # in addition to the hosts' numbers
 
 
 def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chunk, None, None]:
-    """The chunks of a source from the assignment's place to its end, or to its limit. Raises what `Source.blocks` raises."""
+    """The chunks of a source, from the assignment's start to its end or limit. Raises what `Source.blocks` raises."""
     preparer = _Preparer(assignment, seen or LedgerFilters(SeenFilter(), SeenFilter()))
     limit = assignment.limit
     if limit is not None and assignment.rows_done >= limit:
@@ -41,7 +41,7 @@ def chunks(assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chun
 
 
 class _Numbered(NamedTuple):
-    """The hosts, rules and texts of a span as numbers, and what has got its number with it: columns of a `Chunk`."""
+    """The hosts, rules and texts of a span, dictionary-encoded, with the new dictionary entries: columns of a `Chunk`."""
 
     hosts: Small
     rules: Small
@@ -56,7 +56,7 @@ class _Numbered(NamedTuple):
 
 
 class _Hashed(NamedTuple):
-    """The hashes of a span's keys, the beginnings of its records, and which of both may have come before."""
+    """The hashes of a span's keys, the starts of its records, and which of both may be known."""
 
     keys: Numbers
     maybe_known: Numbers
@@ -65,7 +65,7 @@ class _Hashed(NamedTuple):
 
 
 class _Preparer:
-    """Keeps the numbering of hosts, rules and texts over all chunks of one source."""
+    """Keeps the dictionaries of hosts, rules and texts over all chunks of one source."""
 
     def __init__(self, assignment: Assignment, seen: LedgerFilters) -> None:
         self.rejects = Rejects(assignment.sampled)
@@ -89,7 +89,7 @@ class _Preparer:
         return self.pack(RowSpan(block.row_no - 1 + block.n_lines, block.end, n_rows, rows.line_nos + block.row_no, rows, images))
 
     def pack(self, span: RowSpan) -> Chunk:
-        """Number and hash what the rows of a span say."""
+        """Encode and hash the rows of a span."""
         rows, images = span.rows, span.images
         hashed = self._hash(images.keys, rows.gbif_ids)
         numbered = self._number(rows, images)
@@ -151,7 +151,7 @@ class _Preparer:
         )
 
     def _hash(self, keys: Sequence[bytes], gbif_ids: Numbers) -> _Hashed:
-        """Hash the keys, and see which of them and of the records are new."""
+        """Hash the keys, and find out which keys and records may be known."""
         hashes = hashes_of(keys)
         starts = np.flatnonzero(np.diff(gbif_ids, prepend=self._last_gbif_id))
         if len(gbif_ids):
@@ -173,7 +173,7 @@ class _Preparer:
         return hosts[numbers], rules[numbers]
 
     def _keys_besides_urls(self, images: Images, rules: Small) -> list[bytes]:
-        """The keys of images; empty where the key is the URL itself, as the exact rule alone has it."""
+        """The keys of images; empty if the key is the URL itself, as only the exact rule makes it."""
         keys = images.keys.copy()
         for at in np.flatnonzero(rules == self._rules.get((exact.NAME, exact.VERSION), -1)).tolist():
             if keys[at] == images.urls[at]:
@@ -181,7 +181,7 @@ class _Preparer:
         return keys
 
     def _identify(self, block: Block, rows: MediaRows) -> tuple[MediaRows, Images]:
-        """The rows that name an image, and the images; a row with several URLs comes once for each."""
+        """The rows that name an image, and their images; a row with several URLs is repeated for each."""
         images, odd = identify_all(rows.identifiers)
         if not odd:
             return rows, images
@@ -213,6 +213,6 @@ class _Preparer:
 def _references(rows: MediaRows) -> str:
     """The pages to refer to, joined by tabs."""
     references = b"\t".join(rows.references).decode(errors="replace")
-    if '"' in references or " " in references:  # in all of them at once: few downloads have any
+    if '"' in references or " " in references:  # tested on all at once: few downloads have any
         references = "\t".join(map(unquoted, references.split("\t")))
     return references

@@ -1,7 +1,7 @@
-"""From a source to the ledger: chunks from a reading process, committed one group after another. Decides nothing about images.
+"""From a source to the ledger: chunks from a reader process, committed in groups. Decides nothing about images.
 
 Two processes share the work: a child reads, identifies and hashes (`chunks`), this one writes (`ledger.admission`). The child is
-never more than a few MiB ahead. The same call again goes on behind the last committed group.
+never more than a few MiB ahead. The same call again resumes after the last committed group.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from d4c_images.sources import Source
 from d4c_images.sources.occurrence import LabelReader
 
 ROWS_PER_TRANSACTION = 20_000
-BYTES_PER_TRANSACTION = 16 << 20  # of texts in memory: ordinary rows have a third of that
-LABELS_VERSION = 2  # to be raised when labels take more cells: tables that were read before are then read again
+BYTES_PER_TRANSACTION = 16 << 20  # of texts in memory: ordinary rows take a third of that
+LABELS_VERSION = 2  # raise it when labels take more cells: then tables that were read before are read again
 
 
 @dataclass(frozen=True, slots=True)
 class StreamProgress:
-    """How far a stream is in the ledger; all of it committed."""
+    """How much of a stream is in the ledger; all of it committed."""
 
     rows: int
     bytes_done: int
@@ -43,14 +43,14 @@ class StreamProgress:
 
 @dataclass(frozen=True, slots=True)
 class IngestSummary:
-    """What has become of a source's rows, over all runs."""
+    """What became of a source's rows, over all runs."""
 
     source: str
     kind: str  # of `Source`
     rows: int
     admitted: int  # rows that show an image
     images: int  # new ones
-    links: int  # new ones, of a record and an image
+    links: int  # new ones
     rejects: Mapping[str, int]  # rows by reason, the most frequent first
     notes: Mapping[str, int]  # rows among the admitted
     finished: bool  # False: there is more beyond the limit
@@ -58,7 +58,7 @@ class IngestSummary:
 
     @property
     def was_done(self) -> bool:
-        """Nothing was left for this run."""
+        """Whether nothing was left for this run."""
         return self.rows == self.rows_before
 
 
@@ -72,12 +72,12 @@ def ingest(
     reader: ReaderProcess | None = None,
     in_process: bool = False,
 ) -> IngestSummary:
-    """Bring a source into the ledger, from where an earlier call has stopped to its end, or to its first `limit` rows.
+    """Ingest a source, from where an earlier call stopped to its end, or to its first `limit` rows.
 
-    `progress` hears of every committed group, `clock` gives unix time. `reader` is one that was begun before and not used yet; with
-    `in_process` no other process is started.
-    Raises `SourceError` where the stream ends too early, with what was committed before in its place, `SourceDamaged` where
-    it is damaged, which makes the ledger useless, and what `Ledger.transaction` raises.
+    `progress` is called after each committed group, `clock` returns unix time. `reader` is an unused one that was started early;
+    with `in_process` no other process is started.
+    Raises `SourceError` if the stream ends too early, with everything committed up to there, `SourceDamaged` if it is damaged,
+    which makes the ledger useless, and what `Ledger.transaction` raises.
     """
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, source.fingerprint, source.size_bytes, limit)
@@ -114,16 +114,17 @@ def ingest_labels(
     *,
     checklist_key: str | None = None,
 ) -> archives.ArchiveCounts:
-    """Label the ledger's records from an occurrence table, from where an earlier call has stopped; `admitted` rows have labels.
+    """Label the ledger's records from an occurrence table, from where an earlier call stopped; `admitted` rows have labels.
 
-    `checklist_key` names the checklist of the taxon keys for rows that do not; by default the one that an earlier call was given.
-    A table that was read to its end is read again only if records have come since, if the checklist is another one, or if an
+    `checklist_key` names the checklist of the taxon keys for rows that do not; by default the one passed to an earlier call.
+    A table that was read to its end is read again only if records were added since, if the checklist differs, or if an earlier
+    version took fewer cells from it. Raises as `ingest` does.
     earlier version took fewer cells from it. Raises as `ingest` does.
     """
     n_records = extent.n_records(ledger.connection.execute)
     if checklist_key is None:
         checklist_key = _checklist_of_before(ledger, source)
-    # The ledger's size is part of the table's name: what was of no use before may be of use to records that have come since.
+    # The number of records is part of the fingerprint: useless rows may become useful to records added later.
     fingerprint = f"{source.fingerprint}:{n_records}:{LABELS_VERSION}:{checklist_key or ''}"
     with ledger.transaction() as db:
         archive = archives.find_or_begin(db, source.kind, source.name, fingerprint, source.size_bytes, None)
@@ -135,7 +136,7 @@ def ingest_labels(
 
 
 def _checklist_of_before(ledger: Ledger, source: Source) -> str | None:
-    """The checklist that was given for this table before: leaving it out later does not take it back."""
+    """The checklist given for this table before: leaving it out later does not revoke it."""
     start = f"{source.fingerprint}:"
     former = archives.former_fingerprint(ledger.connection, source.kind, start)
     return None if former is None else ":".join(former.removeprefix(start).split(":")[2:]) or None
@@ -154,7 +155,7 @@ def _gather_labels(
             _write_labels(ledger, held, partial(progress, done))
             done = StreamProgress(end_row, end, size_bytes)
             _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
-        progress(done)  # as a sign of life, too
+        progress(done)  # as a heartbeat, too
     _write_labels(ledger, held, partial(progress, done))
     done = StreamProgress(end_row, end, size_bytes)
     _label_checkpoint(ledger, archive, held.take_count(), reader.take_notes(), done)
@@ -172,7 +173,7 @@ def _write_labels(ledger: Ledger, held: labels.HeldLabels, alive: Callable[[], N
 def _label_checkpoint(
     ledger: Ledger, archive: archives.Archive, n_rows: int, notes: Mapping[str, int], upto: StreamProgress
 ) -> None:
-    """Note that the table is in the ledger up to here. Belongs behind the last of the labels that were held."""
+    """Note that the table is in the ledger up to here. Call it after the last of the held labels."""
     with ledger.transaction() as db:
         archives.checkpoint(db, archive.archive_id, upto.rows, upto.bytes_done, admitted=n_rows, images=0, links=0)
         archives.add_rejects(db, archive.archive_id, {}, notes, ())
@@ -195,14 +196,14 @@ def _summary(ledger: Ledger, source: Source, archive: archives.Archive) -> Inges
 
 
 def _groups(reading: Iterable[Chunk]) -> Iterator[list[Chunk]]:
-    """Chunks by the transaction."""
+    """Chunks, grouped by transaction."""
     group: list[Chunk] = []
     n_rows = n_bytes = 0
     for chunk in reading:
         n_rows += len(chunk.row_nos) + sum(chunk.reject_counts.values())
         n_bytes += chunk.size_bytes
         group.append(chunk)
-        del chunk  # the reader makes the next one while this group is written
+        del chunk  # do not hold it while the group is written
         if n_rows >= ROWS_PER_TRANSACTION or n_bytes >= BYTES_PER_TRANSACTION:
             yield group
             group, n_rows, n_bytes = [], 0, 0
@@ -212,7 +213,7 @@ def _groups(reading: Iterable[Chunk]) -> Iterator[list[Chunk]]:
 
 @contextmanager
 def _spoiling(ledger: Ledger, archive: archives.Archive, clock: Callable[[], float]) -> Iterator[None]:
-    """Where the stream turns out to be damaged, the ledger remembers that what it has of it cannot be trusted."""
+    """If the stream turns out to be damaged, note in the ledger that what it has of it cannot be trusted."""
     try:
         yield
     except SourceDamaged:
@@ -223,7 +224,7 @@ def _spoiling(ledger: Ledger, archive: archives.Archive, clock: Callable[[], flo
 
 @contextmanager
 def _no_collections() -> Iterator[None]:
-    """Without the search for reference cycles, of which there are none among millions of new strings."""
+    """Turn the cyclic garbage collector off: millions of new strings form no cycles."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Numbers values in the order of their first appearance, so that a short number travels instead of a text. Knows no ledger."""
+"""Interning (dictionary encoding): numbers values by first appearance, so that numbers travel instead of texts. Knows no ledger."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Value = TypeVar("Value", bound=Hashable)
 
 
 class Numbering(dict[Value, int], Generic[Value]):
-    """Numbers a few values that come again and again, from 0."""
+    """Numbers a few frequent values, from 0."""
 
     def __init__(self) -> None:
         self._new: list[Value] = []
-        self.size_bytes = 0  # of the values, in memory
+        self.size_bytes = 0  # memory taken by the values
 
     def __missing__(self, value: Value) -> int:
         self._new.append(value)
@@ -33,22 +33,22 @@ class Numbering(dict[Value, int], Generic[Value]):
         return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
 
     def take_new(self) -> list[Value]:
-        """The values that have got their number since the last call."""
+        """The values numbered since the last call."""
         new, self._new = self._new, []
         return new
 
     def clear(self) -> None:
-        """Forget all: numbers begin at 0 again."""
+        """Forget everything: numbering restarts at 0."""
         super().clear()
         self.size_bytes = 0
 
 
 class ManyNumbering(Generic[Value]):
-    """Numbers many values in no order, from 0.
+    """Numbers many values in random order, from 0.
 
-    A big dictionary answers each question from another place of the memory, half a microsecond for a name of an observer. So the
-    last value of each slot is kept with its number in two arrays, where thousands are found at once. Their 64-bit hashes, which are
-    different in each process, stand for the values: two of 100,000 values are alike in one of 10^9 processes.
+    Each lookup in a big dictionary touches a different place in memory, half a microsecond for an observer's name. So the last
+    value of each slot is cached with its number in two arrays, where thousands are found at once. Their 64-bit hashes, which differ
+    in each process, stand for the values: two of 100,000 values collide in one of 10^9 processes.
     """
 
     def __init__(self) -> None:
@@ -61,11 +61,11 @@ class ManyNumbering(Generic[Value]):
 
     @property
     def size_bytes(self) -> int:
-        """Of the values, in memory."""
+        """Memory taken by the values."""
         return self._numbering.size_bytes
 
     def numbers(self, columns: Sequence[Sequence[Value]]) -> Small:
-        """The number of each value, column by column. They are given row by row, so they do not hang on where a chunk ends."""
+        """The number of each value, column by column. Assigned row by row, so that they do not depend on chunk boundaries."""
         n, width = len(columns[0]), len(columns)
         hashes = np.empty((n, width), np.int64)
         for column, values in enumerate(columns):
@@ -80,10 +80,10 @@ class ManyNumbering(Generic[Value]):
         return np.ascontiguousarray(numbers.T)
 
     def take_new(self) -> list[Value]:
-        """The values that have got their number since the last call."""
+        """The values numbered since the last call."""
         return self._numbering.take_new()
 
     def clear(self) -> None:
-        """Forget all: numbers begin at 0 again."""
+        """Forget everything: numbering restarts at 0."""
         self._numbering.clear()
         self._numbers.fill(-1)

@@ -1,7 +1,7 @@
 """From the rows of a publisher's table to images: joins the rows of one picture, ranks its URLs. Never sees the ledger.
 
-Rows are joined here within one record's rows that stand together, and beyond that by the ledger (`joining.py`). A span ends
-only between two records, so what comes out does not depend on where an earlier run was killed.
+Rows are joined here within one record's consecutive rows, and beyond that by the ledger (`joining.py`). A span ends only between
+two records, so the result does not depend on where an earlier run was killed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from d4c_images.sources.rows import Record
 
 SPAN_ROWS = 2_000
 MAX_SPAN_ROWS = 10_000
-SPAN_BYTES = 2 << 20  # of the rows as they stand in the file, and of what is made of their URLs
+SPAN_BYTES = 2 << 20  # of the rows as in the file, and of what is made of their URLs
 MAX_SPAN_BYTES = 16 << 20
-VARIANT_BYTES = 500  # what is made of one URL ...
-VARIANT_COPIES = 4  # ... besides copies of it, and guesses that are about as long
+VARIANT_BYTES = 500  # memory for what is made of one URL ...
+VARIANT_COPIES = 4  # ... in addition to copies of it, and guesses of about its length
 
 SEVERAL_URLS = "several_urls"
 UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
@@ -35,18 +35,18 @@ UNUSABLE_URL_AMONG_SEVERAL = "unusable_url_among_several"
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What to read. Pickles."""
+    """What to read; picklable."""
 
     source: Source
     offset: int = 0
     rows_done: int = 0
-    limit: int | None = None  # rows of the source in all
+    limit: int | None = None  # total rows of the source
     sampled: dict[str, int] = field(default_factory=dict)  # rejected rows kept so far, by reason
 
 
 @dataclass(frozen=True, slots=True)
 class RowSpan:
-    """Rows of a source up to a place, and the image of each; a row with several images comes several times."""
+    """Consecutive rows of a source, and the image of each; a row with several images is repeated."""
 
     end_row: int
     end_offset: int
@@ -56,11 +56,11 @@ class RowSpan:
     images: Images
     record_names: list[RecordName] = field(default_factory=list)
     evidence: list[tuple[int, Evidence]] = field(default_factory=list)
-    stated: list[tuple[int, str, str]] = field(default_factory=list)  # position; the row's own key; what it says, as a text
+    stated: list[tuple[int, str, str]] = field(default_factory=list)  # position; the row's own key; its statement as text
 
 
 def spans(assignment: Assignment, rejects: Rejects) -> Iterator[RowSpan]:
-    """The spans of a publisher's table from the assignment's place to its end, or to its limit."""
+    """The spans of a publisher's table, from the assignment's start to its end or limit."""
     source, limit = assignment.source, assignment.limit
     assert source.layout is not None
     reader = MediaReader(source.layout, source.kind, source.dataset)
@@ -86,11 +86,11 @@ class _Shown(NamedTuple):
     row: MediaRow
     image: Image
     said: list[Evidence]
-    own_key: str | None  # of the image that the row would be by itself; None: it lists several
+    own_key: str | None  # of the image that the row alone would be; None if it lists several
 
 
 def _own_key(row: MediaRow, image: Image) -> str:
-    """The key that a row of several that show this image would have by itself."""
+    """The key that a row would have by itself, if several show this image."""
     alone = picture_of(row.statements)
     return image.key if alone is None else alone[0].key
 
@@ -104,9 +104,9 @@ class _Builder:
         self._n_seen = self._n_bytes = 0
 
     def ends_before(self, gbif_id: int | None) -> bool:
-        """Whether the span is to end before a row of this record: between two records, where that is not too far away.
+        """Whether the span ends before a row of this record: between two records, unless that is too far away.
 
-        It hangs on nothing but the rows since the span began, so that a run which begins there cuts at the same places.
+        It depends only on the rows since the span began, so a run that resumes there cuts at the same places.
         """
         if self._n_seen < SPAN_ROWS and self._n_bytes < SPAN_BYTES:
             return False
@@ -114,7 +114,7 @@ class _Builder:
         return is_other or self._n_seen >= MAX_SPAN_ROWS or self._n_bytes >= MAX_SPAN_BYTES
 
     def add(self, row: MediaRow | str, n_bytes: int) -> None:
-        """Take a row that stands in so many bytes; one that shows no picture only counts."""
+        """Take a row of `n_bytes`; one that shows no picture is only counted."""
         self._n_seen += 1
         self._n_bytes += n_bytes
         if not isinstance(row, str):
@@ -125,7 +125,7 @@ class _Builder:
                 self._rejects.note(note)
 
     def take(self, end_row: int, end_offset: int) -> RowSpan:
-        """The span up to a place; begins a new one."""
+        """Return the span up to a place and begin a new one."""
         rows: list[MediaRow] = []
         images = Images([], [], [])
         evidence: list[tuple[int, Evidence]] = []
@@ -164,11 +164,11 @@ class _Builder:
         )
 
     def _pictures(self, rows: list[MediaRow]) -> Iterator[_Shown]:
-        """The images of rows of one record, in the order of the rows; what is said of an image comes with its first row."""
+        """The images of one record's rows, in row order; evidence about an image comes with its first row."""
         single = [row for row in rows if len(row.statements) == 1]
         groups = joined([row.statements[0] for row in single]) if len(single) > 1 else [[at] for at in range(len(single))]
         group_of = {single[at].record.row_no: group for group in groups for at in group}
-        made: dict[int, Image] = {}  # by the first row of a group
+        made: dict[int, Image] = {}  # by the first row of its group
         for row in rows:
             if len(row.statements) > 1:
                 yield from self._several(row)
@@ -188,7 +188,7 @@ class _Builder:
             yield _Shown(row, image, said, image.key if len(group) == 1 else _own_key(row, image))
 
     def _kept(self, image: Image, said: list[Evidence]) -> tuple[Image, list[Evidence]]:
-        """An image with no more candidates than the ledger keeps, and what is said of those."""
+        """An image with no more candidates than the ledger keeps, and the evidence about those."""
         if len(image.urls) <= MAX_CANDIDATES:
             return image, said
         self._rejects.note(TOO_MANY_URLS)

@@ -1,7 +1,7 @@
-"""Reads a source in a child process and hands its chunks over. Knows neither the ledger nor what chunks are for.
+"""Reads a source in a child process and passes its chunks on. Knows neither the ledger nor what chunks are for.
 
-Chunks travel in a file in memory, which no disk knows; a pipe only says where. The child is never more than `CHUNK_SLOTS` chunks
-ahead, and ends when nobody listens any more.
+Chunks travel in an in-memory file; a pipe only carries their positions. Backpressure: the child is never more than `CHUNK_SLOTS`
+chunks ahead. It exits when nobody reads any more.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from d4c_images.ingest.publisher_rows import Assignment
     from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters
 
-CHUNK_SLOTS = 32  # more than a transaction takes in at once, so that neither has to wait for the other
-SLOT_BYTES = 1 << 20  # what is not used of it takes no memory
+CHUNK_SLOTS = 32  # more than one transaction takes, so that neither side waits for the other
+SLOT_BYTES = 1 << 20  # unused parts take no memory
 READER_PROGRAM = f"""{child_process.WITH_OUR_PATH}
 import os
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's; they would only wait
@@ -37,7 +37,7 @@ read(sys.stdin.buffer, Connection(told, readable=False), Connection(freed, writa
 
 
 class ReaderProcess:
-    """A child process that reads one source. Better begun before it is known which: it needs 0.3 s until it is ready."""
+    """A child process that reads one source. Start it early, before the source is known: it needs 0.3 s to get ready."""
 
     def __init__(self) -> None:
         self._pipe, told = Pipe(duplex=False)
@@ -50,7 +50,7 @@ class ReaderProcess:
         self._tell(sys.path)
 
     def chunks(self, assignment: Assignment, seen: LedgerFilters | None) -> Generator[Chunk, None, None]:
-        """What `prepare.chunks` yields and raises. To be called once."""
+        """Yields and raises what `chunks.chunks` does. Call it once."""
         try:
             self._tell((assignment, seen))
             while (message := self._next()) is not None:
@@ -64,7 +64,7 @@ class ReaderProcess:
             self.close()
 
     def close(self) -> None:
-        """End the child, whatever it does."""
+        """End the child, whatever it is doing."""
         self._child.kill()
         self._pipe.close()
         self._free.close()
@@ -74,7 +74,7 @@ class ReaderProcess:
         self._child.communicate()
 
     def _next(self) -> Chunk | D4CError | None:
-        """The next chunk, or what the child has ended with. Raises `EOFError` where it has died."""
+        """The next chunk, or what the child ended with. Raises `EOFError` if it died."""
         message = self._pipe.recv()
         if not isinstance(message, slice):
             return message  # type: ignore[no-any-return]
@@ -82,7 +82,7 @@ class ReaderProcess:
         try:
             self._free.send_bytes(b"")
         except BrokenPipeError:
-            pass  # it has ended, and what it had to say is in the pipe
+            pass  # it has exited; its last message is in the pipe
         return chunk
 
     def _tell(self, what: object) -> None:
@@ -91,11 +91,11 @@ class ReaderProcess:
             pickle.dump(what, self._child.stdin, pickle.HIGHEST_PROTOCOL)
             self._child.stdin.flush()
         except BrokenPipeError:
-            pass  # it has died already; the pipe will say so
+            pass  # it has died already; reading the pipe will show that
 
 
 def read(stdin: IO[bytes], pipe: Connection, freed: Connection, slots: int) -> None:
-    """The child: sends chunks, then None or the error that ended them. Ends by itself when nobody listens any more."""
+    """The child: sends chunks, then None or the error that ended them. Exits when nobody reads any more."""
     from d4c_images.ingest.chunks import chunks
 
     gc.disable()
@@ -106,10 +106,10 @@ def read(stdin: IO[bytes], pipe: Connection, freed: Connection, slots: int) -> N
             for chunk in chunks(assignment, seen):
                 pickled = pickle.dumps(chunk, pickle.HIGHEST_PROTOCOL)
                 if len(pickled) > SLOT_BYTES:
-                    pipe.send(chunk)  # by the pipe itself, which waits until it is taken
+                    pipe.send(chunk)  # through the pipe itself, which blocks until it is read
                     continue
                 if n_sent >= CHUNK_SLOTS:
-                    freed.recv_bytes()  # slots become free in their order
+                    freed.recv_bytes()  # slots are freed in order
                 start = n_sent % CHUNK_SLOTS * SLOT_BYTES
                 os.pwrite(slots, pickled, start)
                 pipe.send(slice(start, start + len(pickled)))

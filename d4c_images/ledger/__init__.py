@@ -2,7 +2,7 @@
 
 `file`       the database as a file: schema, versions, connections, who may write, copies
 `admission`  rows of sources become images, records and links
-`queue`      images on their way: lent, settled, asked for again, given up; and what hosts bear
-`rows`       what admission and queue share: counts, roll-up, names, variants
-`questions`  what is only read
+`queue`      images on their way: lent, settled, refetched, given up; and the state of the hosts
+`rows`       shared by admission and queue: counts, roll-up, names, variants
+`questions`  read-only queries
 """

@@ -1,6 +1,6 @@
-"""Messages to people: what a notifier is, and which one applies. Decides neither when to speak nor what to say.
+"""Notifications to people: what a notifier is, and which one is used. Decides neither when to send nor what to say.
 
-A notifier disturbs nothing: `send` returns at once and never raises, whatever the service does.
+A notifier never disturbs a run: `send` returns at once and never raises, whatever the service does.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Protocol
 
 class Notifier(Protocol):
     def send(self, text: str, /) -> None:
-        """Take one message for delivery. Returns at once; never raises."""
+        """Queue one message for delivery. Returns at once; never raises."""
 
     def close(self, timeout_s: float = ...) -> None:
-        """Deliver what is waiting, for at most so many seconds. Never raises."""
+        """Deliver what is queued, for at most `timeout_s` seconds. Never raises."""
 
 
 class SilentNotifier:
-    """Says nothing."""
+    """Sends nothing."""
 
     def send(self, text: str, /) -> None:
         pass
@@ -28,10 +28,10 @@ class SilentNotifier:
 
 
 def notifier_for(webhook_url: str | None, warn: Callable[[str], None]) -> Notifier:
-    """Slack where a webhook is set, silence after one line of warning where not."""
+    """Slack if a webhook is set; otherwise none, after one line of warning."""
     if webhook_url is None:
-        warn("SLACK_WEBHOOK_URL is not set: nobody will be told how the run goes")
+        warn("SLACK_WEBHOOK_URL is not set: notifications are off")
         return SilentNotifier()
-    from d4c_images.notify.slack import SlackNotifier  # loads `requests`, which nobody else needs
+    from d4c_images.notify.slack import SlackNotifier  # imports `requests`, which is not needed otherwise
 
     return SlackNotifier(webhook_url, warn)

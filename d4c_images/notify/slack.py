@@ -1,4 +1,4 @@
-"""Posts messages to a Slack webhook from a thread of its own. Never prints the webhook's address, which is a secret.
+"""Posts messages to a Slack webhook from its own thread. Never prints the webhook's address, which is a secret.
 
 Slack answers 200 and "ok"; a refusal is a 4xx with a word such as "no_service" or "invalid_payload"
 (https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, "Handling errors").
@@ -14,11 +14,12 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, printable
 
 SLACK_CONNECT_S = 5.0
 ANSWER_S = 5.0
-MAX_MESSAGES_WAITING = 100  # messages; when Slack hangs, the oldest go first
+MAX_MESSAGES_WAITING = 100  # if Slack hangs, the oldest are dropped
 MAX_TEXT = 3_000  # characters; Slack cuts a text at 40,000
 
 
@@ -44,7 +45,7 @@ class SlackNotifier:
                 self._waiting.popleft()
                 self.lost += 1
             self._waiting.append(text)
-            if self._thread is None:  # a daemon: a hanging Slack must not keep the program from ending
+            if self._thread is None:  # a daemon: a hanging Slack must not keep the program from exiting
                 self._thread = threading.Thread(target=self._deliver, name="slack", daemon=True)
                 self._thread.start()
             self._change.notify_all()
@@ -57,7 +58,7 @@ class SlackNotifier:
             self._waiting.clear()
             self._change.notify_all()
             if self.lost > 1:
-                self._warn(f"Slack: {self.lost} messages did not arrive")
+                self._warn(f"Slack: {counted(self.lost, 'message')} could not be delivered")
 
     def _deliver(self) -> None:
         session = _session()
@@ -76,37 +77,37 @@ class SlackNotifier:
                 elif not self._closed:
                     self.lost += 1
                     if self.lost == 1:
-                        self._warn(f"Slack: a message did not arrive: {failure}")
+                        self._warn(f"Slack: a message could not be delivered: {failure}")
                 self._change.notify_all()
 
 
 def send_and_wait(webhook_url: str, text: str, timeout_s: float = 15.0) -> None:
-    """Send one message; raises `D4CError`, saying why, unless Slack has taken it within `timeout_s`."""
+    """Send one message; raises `D4CError`, with the reason, unless Slack accepts it within `timeout_s`."""
     result: list[str | None] = []
     thread = threading.Thread(target=lambda: result.append(_post(_session(), webhook_url, text)), name="slack", daemon=True)
     thread.start()
     thread.join(timeout_s)
-    failure = result[0] if result else f"no complete answer within {timeout_s:g} s"
+    failure = result[0] if result else f"no complete response within {timeout_s:g} s"
     if failure is not None:
-        raise D4CError(f"the message did not arrive at Slack: {failure}")
+        raise D4CError(f"the message could not be delivered to Slack: {failure}")
 
 
 def _session() -> requests.Session:
     session = requests.Session()
-    adapter = HTTPAdapter(max_retries=Retry(0, respect_retry_after_header=False))  # it would sleep for as long as it is told
+    adapter = HTTPAdapter(max_retries=Retry(0, respect_retry_after_header=False))  # it would sleep for as long as the header says
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
 
 
 def _escaped(text: str) -> str:
-    """With nothing in it that Slack would take for a mention or a link
-    (https://docs.slack.dev/messaging/formatting-message-text, "Escaping text"), and nothing that is no character."""
+    """Without anything that Slack would read as a mention or a link
+    (https://docs.slack.dev/messaging/formatting-message-text, "Escaping text"), and without invalid characters."""
     return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _post(session: requests.Session, webhook_url: str, text: str) -> str | None:
-    """Why the message did not arrive, or None. In our own words: those of `requests` carry the address."""
+    """Why the message did not arrive, or None. In our own words: those of `requests` contain the address."""
     try:
         reply = session.post(
             webhook_url,
@@ -118,11 +119,11 @@ def _post(session: requests.Session, webhook_url: str, text: str) -> str | None:
         with reply:
             word = reply.raw.read(100).decode("utf-8", "replace")
     except requests.exceptions.SSLError:
-        return "its certificate could not be verified"
+        return "TLS certificate verification failed"
     except requests.exceptions.Timeout:
-        return "no answer in time"
+        return "timed out"
     except requests.exceptions.ConnectionError:
-        return "no connection"
+        return "connection failed"
     except Exception as error:  # a notification must not disturb a run, whatever goes wrong
         return type(error).__name__
     if reply.status_code == 200:

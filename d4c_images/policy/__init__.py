@@ -1,1 +1,1 @@
-"""Every decision that needs no more than values: pure functions and small states; no clock, no I/O, no randomness."""
+"""Every decision that needs only values: pure functions and small states; no clock, no I/O, no randomness."""

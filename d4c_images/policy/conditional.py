@@ -1,4 +1,4 @@
-"""How it is asked whether a stored image has changed. Pure: asks nobody.
+"""Conditional requests: asks whether a stored image has changed. Pure: sends nothing.
 
 RFC 9110, sections 8.8 (validators), 13.1.2 and 13.1.3 (conditions), 15.4.5 (304).
 """
@@ -11,9 +11,9 @@ MOST_CHARACTERS = 1000  # of a validator: servers take some 8 KB of headers
 
 
 def condition(stored: Stored) -> tuple[str, ...]:
-    """The headers of a request that is to bring a body only where it is another one; none where nothing is known to ask by.
+    """Headers that ask for a body only if it has changed; empty without validators.
 
-    Both are sent where both are known: a server that knows ETags does not look at the date.
+    Both are sent if both are known: a server that knows ETags ignores the date.
     """
     said = (("If-None-Match", stored.etag), ("If-Modified-Since", stored.last_modified))
     return tuple(f"{name}: {value}" for name, value in said if value and _can_be_sent(value))

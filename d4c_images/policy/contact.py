@@ -1,4 +1,4 @@
-"""Who is asking: the User-Agent, and the contact in it by which a person can be reached. Asks nobody."""
+"""Who is asking: the User-Agent, with a contact through which a person can be reached. Sends nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from d4c_images.errors import UsageError
 from d4c_images.model import USER_AGENT
 
 PROJECT_URL = ""
-"""A page that says what this program is and what it does to servers. Empty until there is one."""
+"""A page that says what this program is and how it treats servers. Empty until there is one."""
 
 NO_CONTACT = (
-    "warning: D4C_CONTACT is not set, so publishers whose servers this run asks have nobody to write to, and block instead. "
+    "warning: D4C_CONTACT is not set, so publishers cannot write to you and may block this run instead. "
     "Set it to your mail address or a web page, in the environment or in .env"
 )
 
@@ -23,12 +23,12 @@ _PAGE = re.compile(rf"(?i:https?)://{_DOMAIN}(?::[0-9]+)?(?:[/?#][A-Za-z0-9._~:/
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    text: str  # as it stands in the User-Agent
+    text: str  # as written in the User-Agent
     mail: str | None = None  # for the header From, which holds nothing else
 
 
 def read(text: str) -> Contact:
-    """The contact that a setting names. Raises `UsageError` if nobody could be reached by it, or no header could hold it."""
+    """The contact in a setting. Raises `UsageError` if nobody could be reached by it, or it does not fit into a header."""
     if found := _MAIL(text):
         return Contact(text, found[1])
     if _PAGE(text):
@@ -40,6 +40,6 @@ def read(text: str) -> Contact:
 
 
 def user_agent(contact: Contact | None) -> str:
-    """Program, version, the project's page and the contact, as far as there are any."""
+    """Program, version, project page and contact, as far as known."""
     known = [part for part in (PROJECT_URL, contact and contact.text) if part]
     return f"{USER_AGENT} (+{'; '.join(known)})" if known else USER_AGENT

@@ -1,8 +1,8 @@
-"""What does an answer mean? From a reply, or from what the decoder found, to a `Verdict`. Fetches, waits and stores nothing.
+"""What does an answer mean? Turns a reply, or the decoder's findings, into a `Verdict`. Fetches, waits and stores nothing.
 
-The rules, in short: a refusal (4xx) and a body that is no picture are permanent; overload, silence and broken connections are
-transient; the bytes of a 200 decide, never its headers. After a refusal, a page or an inner server error the next candidate of
-the same image may be asked; what says that the host is in trouble counts against the host.
+The rules, in short: a refusal (4xx) and a body that is not an image are permanent; overload, silence and broken connections are
+transient; the bytes of a 200 decide, never its headers. After a refusal, a page or an internal server error the next candidate of
+the same image may be tried; trouble of the whole host counts against the host.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ class CodePolicy:
     rate_limited: frozenset[int] = frozenset((420, 429))
     overloaded: frozenset[int] = frozenset((503, 509, 529))  # the whole host, not only this image
     timed_out: frozenset[int] = frozenset((408, 425))
-    unfinished: frozenset[int] = frozenset((206,))  # a part, though the whole was asked for
-    missing: frozenset[int] = frozenset((404, 410))  # says that it is about the image: words on its page say nothing else
+    unfinished: frozenset[int] = frozenset((206,))  # a part, although the whole was requested
+    missing: frozenset[int] = frozenset((404, 410))  # explicitly about the image: words on its page cannot override that
     later: frozenset[int] = frozenset((202,))  # accepted, being prepared
-    limited_by_retry_after: frozenset[int] = frozenset((403,))  # with Retry-After no refusal but a rate limit
-    respects_robots_tag: bool = False  # what says `noai` or `noimageai` is not kept
+    limited_by_retry_after: frozenset[int] = frozenset((403,))  # with Retry-After a rate limit, not a refusal
+    respects_robots_tag: bool = False  # images served with `noai` or `noimageai` are not stored
 
 
 class DecodeFault(StrEnum):
-    TRUNCATED = "truncated"  # or damaged within; another answer may be whole
-    UNDECODABLE = "undecodable"  # certainly no picture
+    TRUNCATED = "truncated"  # or damaged inside; another answer may be whole
+    UNDECODABLE = "undecodable"  # certainly not an image
     TOO_MANY_PIXELS = "too_many_pixels"
-    UNREAD = "unread"  # whole by its structure, but something in it was not decoded: kept and flagged
-    RAW_UNOPENED = "raw_unopened"  # looks like a camera's raw file, but nothing here opens it: kept all the same
+    UNREAD = "unread"  # structurally complete, but not fully decoded: stored and flagged
+    RAW_UNOPENED = "raw_unopened"  # looks like a camera raw file, but nothing here opens it: stored anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ class DecodeResult:
 
     ok: bool
     reason: DecodeFault | None = None
-    detail: str | None = None  # also of a sound picture: what is odd in it
+    detail: str | None = None  # oddities, also of a sound image
     width: int | None = None
     height: int | None = None
     media_type: str | None = None
     extension: str | None = None  # without a dot
-    raw: bool = False  # a camera's raw file
+    raw: bool = False  # camera raw
 
 
 _OWN_CODES: dict[int, Verdict] = {
@@ -78,11 +78,11 @@ _OWN_CODES: dict[int, Verdict] = {
 
 
 def judge(reply: Reply, policy: CodePolicy, now: float) -> Verdict:
-    """What one reply means for its image; `now` (unix time) is our own clock, for a `Retry-After` date of a server
-    that does not tell its own.
+    """What one reply means for its image; `now` (unix time) is our own clock, for a `Retry-After` date from a server that does not
+    send its own.
 
-    A `SUCCESS` here says only that the bytes look sound: the decoder has the last word (`judge_decoded`). Redirects are
-    followed by the caller; one that arrives here led nowhere.
+    A `SUCCESS` here says only that the bytes look sound: the decoder has the last word (`judge_decoded`). Redirects are followed by
+    the caller; one that gets here led nowhere.
     """
     if reply.code < 100:
         return _judge_own(reply)
@@ -100,7 +100,7 @@ def _judge_own(reply: Reply) -> Verdict:
     if reply.code == OwnCode.BROKEN and reply.size_bytes:
         error_type = ErrorType.TRUNCATED
     if reply.code == OwnCode.BAD_URL and reply.url.startswith("ftp:"):
-        detail = "ftp is not fetched"
+        detail = "FTP is not supported"
     return replace(verdict, error_type=error_type, detail=in_one_line(detail))
 
 
@@ -160,13 +160,13 @@ def _judge_code(code: int, policy: CodePolicy, wait_s: float | None, detail: str
 
 
 def _signs(reply: Reply, text: str | None) -> tuple[Sign | None, Sign | None]:
-    """The sign that is certain, if there is one; and the one to go by."""
+    """The sign that is certain, if any; and the sign to act on."""
     certain = page_signs.in_headers(reply.headers)
     return certain, certain or (page_signs.in_text(text) if text else None)
 
 
 def _detail(reply: Reply) -> str | None:
-    """What the server said besides its code, where it can be read."""
+    """What the server said besides its code, if readable."""
     sniffed = sniff(reply.head, reply.tail, reply.size_bytes)
     if sniffed.kind is Kind.EMPTY:
         return reply.error and in_one_line(reply.error)
@@ -180,7 +180,7 @@ def _page_text(reply: Reply) -> str:
 
 
 def judge_decoded(result: DecodeResult) -> Verdict:
-    """What the decoder's findings mean. A camera's raw file is kept whether or not it could be opened."""
+    """What the decoder's findings mean. Camera raw is stored whether or not it could be opened."""
     if result.raw and result.reason in (None, DecodeFault.RAW_UNOPENED):
         return Verdict(Status.SUCCESS, ErrorType.RAW_UNPROCESSED, result.detail and result.detail[:MAX_DETAIL])
     detail = result.detail and result.detail[:MAX_DETAIL]
@@ -201,7 +201,7 @@ _META_CHARSET = re.compile(
     rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,100}?encoding)\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{2,40})", re.IGNORECASE
 )
 _HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9._:-]{2,40})", re.IGNORECASE)
-# One pass that never looks twice at a character: `html.parser` needs half a minute for 60 KB of unclosed tags.
+# A single pass, linear in the length: `html.parser` needs half a minute for 60 KB of unclosed tags.
 _MARKUP = re.compile(
     r"<!--.*?(?:-->|\Z)"
     r"|<title\b[^<>]*+>(?P<title>.*?)(?:</title\s*>|\Z)"
@@ -214,7 +214,7 @@ _MARKUP = re.compile(
 def readable_text(body: bytes, content_type: str | None, limit: int = MAX_DETAIL) -> str:
     """What a person would read on a page, in one line of at most `limit` characters: the title, then the text.
 
-    JSON, XML and plain text come as they are. Only the first 64 KiB are looked at.
+    JSON, XML and plain text are passed through. Only the first 64 KiB are read.
     """
     text = _decoded(body[:_MOST_PAGE_BYTES], content_type)
     if sniff(body, body[-1024:], len(body)).kind is Kind.HTML:
@@ -223,16 +223,16 @@ def readable_text(body: bytes, content_type: str | None, limit: int = MAX_DETAIL
 
 
 def in_one_line(text: str, limit: int = MAX_DETAIL) -> str:
-    """Without controls, marks of direction and what else a terminal may obey.
+    """Without control characters, direction marks and anything else that a terminal may act on.
 
-    More lenient than `terminal.clean`, which makes what is shown: this is stored, so the joiners that Persian and Indic words are
-    written with stay, and the same bytes give the same text whatever Unicode the Python of a worker knows.
+    More lenient than `terminal.clean`, which prepares text for display: this is stored, so the joiners of Persian and Indic words
+    stay, and the same bytes give the same text whatever Unicode version a worker's Python has.
     """
     return _UNREADABLE.sub(" ", text).strip()[:limit].rstrip()
 
 
 def _decoded(body: bytes, content_type: str | None) -> str:
-    """By the byte order mark, else the header, else the page's own word, else UTF-8."""
+    """By the byte order mark, else the header, else the page's own declaration, else UTF-8."""
     named = _HEADER_CHARSET.search(content_type or "")
     inner = _META_CHARSET.search(body[:2048])
     names = (encoding_of_mark(body), named and named[1], inner and inner[1].decode("ascii"))

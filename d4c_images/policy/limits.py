@@ -1,4 +1,4 @@
-"""What a host bears, by its name: limits and the hosts file that says them. Reads no file, keeps no state."""
+"""What a host can take, by its name: limits, and the hosts file that sets them. Reads no file, keeps no state."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from d4c_images.errors import UsageError
 from d4c_images.policy.toml_tables import check_names, toml_tables
 
-MAX_DOMAINS = 50_000  # whose limits are remembered
+MAX_DOMAINS = 50_000  # whose limits are cached
 
 
 @dataclass(frozen=True, slots=True)
 class HostLimits:
-    """What a host bears, or the hosts of a group together. They hold for all processes and nodes of a run together."""
+    """The limits of a host, or of a group's hosts together. They apply across all processes and nodes of a run."""
 
-    connections: int = 2  # requests at once
+    connections: int = 2  # concurrent requests
     min_interval_s: float = 0.0  # between the starts of two requests
     bytes_per_s: float | None = None  # on average
     bytes_per_day: float | None = None  # in any 24 hours
-    group: str | None = None  # hosts of one operator that share these limits
-    source: str | None = None  # who says so
+    group: str | None = None  # name of a group of hosts that share these limits
+    source: str | None = None  # where the limits come from
 
     @property
     def is_for_one_lane(self) -> bool:
-        """What is measured from one request to the next can only be kept by one worker at a time."""
+        """Limits from one request to the next can be kept by one worker at a time only."""
         return bool(self.min_interval_s or self.bytes_per_s or self.bytes_per_day)
 
 
@@ -39,35 +39,35 @@ class HostTable:
     changed_default: frozenset[str] = frozenset()  # names that `[default]` sets
 
     def limits(self, host: str) -> HostLimits:
-        """What the table says of a host as `Image.host` spells it; `LimitBook` answers the same for many hosts faster.
+        """The limits of a host as `Image.host` spells it; `LimitBook` returns the same, faster for many hosts.
 
-        Each value comes from the most particular entry that has it: of the host with its port, of the host, of another pattern, of
-        `*.` over what is above it, of `*`, of `[default]`.
+        The most specific entry that sets a value wins: the host with its port, the host, another pattern, `*.` with its parent
+        domains, `*`, `[default]`.
         """
         return LimitBook(self).limits(host)
 
     def group_limits(self, group: str) -> HostLimits:
-        """What the hosts of a group bear together: see `LimitBook.group_limits`."""
+        """The limits that a group's hosts share: see `LimitBook.group_limits`."""
         return LimitBook(self).group_limits(group)
 
     def over(self, other: HostTable) -> HostTable:
-        """This table's words on top of another's: each value that it sets wins, each that it leaves open stays."""
+        """This table on top of another: each value set here wins, each value left open stays."""
         default = replace(other.default, **{name: getattr(self.default, name) for name in self.changed_default})
         hosts = {host: {**other.hosts.get(host, {}), **self.hosts.get(host, {})} for host in {**other.hosts, **self.hosts}}
         return HostTable(default, hosts, self.changed_default | other.changed_default)
 
 
 class LimitBook:
-    """The limits of hosts and groups by a table, under what people want. Remembers what it has been asked.
+    """The limits of hosts and groups, from a table and operators' settings. Caches its answers.
 
-    A value that somebody wants beats the table, however particular the table's entry is. The memory is bounded: it holds the
-    domains that were asked for recently, and one `HostLimits` for each combination of entries.
+    An operator's setting overrides the table, however specific the table's entry is. The cache is bounded: it holds recently used
+    domains, and one `HostLimits` for each combination of entries.
     """
 
     def __init__(self, table: HostTable, wanted: HostTable | None = None) -> None:
         self._layers = [_Entries(table.hosts)] + ([_Entries(wanted.hosts)] if wanted is not None else [])  # the last one wins
         self._default = table.default
-        self.kinds: list[HostLimits] = []  # each combination that has been met, by its number
+        self.kinds: list[HostLimits] = []  # each combination in use, by its number
         self._kind_of: dict[HostLimits, int] = {}
         self._by_domain: dict[str, int] = {}
         self._groups: dict[str, HostLimits] | None = None
@@ -75,7 +75,7 @@ class LimitBook:
         self._named = frozenset(name for layer in self._layers for name in layer.entries)
 
     def limits(self, host: str) -> HostLimits:
-        """What a host bears, if it is asked alone."""
+        """The limits of a host by itself."""
         return self.kinds[self.kind(host)]
 
     def kind(self, host: str) -> int:
@@ -92,10 +92,10 @@ class LimitBook:
         return kind
 
     def group_limits(self, group: str) -> HostLimits:
-        """What the hosts of a group bear together.
+        """The limits that the hosts of a group share.
 
-        Where its entries differ, the gentlest value of any of them holds for all: hosts that share a server bear no more than the
-        one that is said to bear least.
+        If its entries differ, the gentlest value of any of them applies: hosts that share a server can take no more than the
+        weakest of them.
         """
         if self._groups is None:
             members: dict[str, list[HostLimits]] = {}
@@ -107,7 +107,7 @@ class LimitBook:
         return self._groups[group]
 
     def shared_limits(self, host: str) -> HostLimits:
-        """The limits that hold for a host: those of its group, where it has one."""
+        """The limits that apply to a host: those of its group, if it has one."""
         limits = self.limits(host)
         return limits if limits.group is None else self.group_limits(limits.group)
 
@@ -124,12 +124,12 @@ class LimitBook:
 
 
 class _Entries:
-    """The entries of one table, with those for patterns in the middle of names found out."""
+    """The entries of one table, with the general patterns (not `*` or `*.domain`) sorted out."""
 
     def __init__(self, entries: dict[str, dict[str, Any]]) -> None:
         self.entries = entries
         globs = [name for name in entries if is_pattern(name) and name != "*" and not is_domain(name)]
-        self.globs = sorted(globs, key=lambda name: (-len(name.replace("*", "")), name))  # the most particular first
+        self.globs = sorted(globs, key=lambda name: (-len(name.replace("*", "")), name))  # the most specific first
 
     def values(self, name: str) -> dict[str, Any]:
         bare = name if name in self.entries else name.rpartition(":")[0] or name
@@ -141,17 +141,17 @@ class _Entries:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether it stands for hosts that have names like it (`fnmatch`), and not for the one host with that name."""
+    """Whether the name is an `fnmatch` pattern for several hosts, not one host's name."""
     return "*" in name or "?" in name or ("[" in name and not name.startswith("["))  # [2001:db8::1] is an address
 
 
 def is_domain(name: str) -> bool:
-    """Whether it stands for all hosts below a domain."""
+    """Whether the name stands for all hosts below a domain."""
     return name.startswith("*.") and not is_pattern(name[2:])
 
 
 def gentlest(members: Iterable[HostLimits]) -> HostLimits:
-    """Of each limit the gentlest value; names from the first."""
+    """The gentlest value of each limit; names from the first."""
     first, *others = members
     all_of_them = [first, *others]
     return replace(
@@ -171,7 +171,7 @@ def _suffixes(host: str) -> list[str]:
 def parse_hosts(toml_text: str) -> HostTable:
     """Read a hosts file: `[default]` and `[hosts."media.example.org"]` with the fields of `HostLimits`.
 
-    Raises `UsageError` that names the line or the entry at fault.
+    Raises `UsageError` that names the offending line or entry.
     """
     unknown = 'unknown table [{name}]; known are [default] and [hosts."name"]'
     document = toml_tables(toml_text, "hosts file", {"default", "hosts"}, unknown)
@@ -188,7 +188,7 @@ def _host_name(host: str) -> str:
     if host == "*":
         return host
     if not bare or "*" in bare or "/" in bare:
-        raise UsageError(f'hosts file: "{host}" is no host name; write "media.example.org" or "*.example.org"')
+        raise UsageError(f'hosts file: "{host}" is not a host name; use e.g. "media.example.org" or "*.example.org"')
     return host.lower()
 
 
@@ -199,17 +199,17 @@ _LEAST = {"min_interval_s": 0, "bytes_per_s": 1000, "bytes_per_day": 1000}
 
 def _checked_entry(where: str, entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise UsageError(f"hosts file: {where} must be a table (is a host name with dots written without quotes?)")
+        raise UsageError(f"hosts file: {where} must be a table (host names with dots must be quoted)")
     return checked(f"hosts file: {where}", entry)
 
 
 def checked(where: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """The values of one entry, each found to be what its name asks for. Raises `UsageError` that begins with `where`."""
+    """The values of one entry, each checked. Raises `UsageError` that begins with `where`."""
     known = [one.name for one in fields(HostLimits)]
     for name, value in entry.items():
         check_names(where, [name], known)
         if name in _TEXTS:
-            fits, wanted = isinstance(value, str), "a text"
+            fits, wanted = isinstance(value, str), "a string"
         elif name == "connections":
             fits, wanted = type(value) is int and 1 <= value <= _MOST_CONNECTIONS, f"a whole number from 1 to {_MOST_CONNECTIONS}"
         else:

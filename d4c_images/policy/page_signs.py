@@ -1,6 +1,6 @@
-"""What a page that came instead of a picture says of us or of its host: bot checks, quotas, maintenance and the like.
+"""What a page received instead of an image says about us or its host: bot checks, quotas, maintenance and the like.
 
-A sign alone proves little, since any page may have a log-in link or speak of captchas: `shut_door` decides, by a host's answers.
+A sign alone proves little, since any page may have a log-in link or mention captchas: `shut_door` decides, by a host's answers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from d4c_images.model import Sign
 
-# Headers that a challenge or a block has and no picture and no plain refusal: the header, what its value begins with.
+# Headers of a challenge or a block, never of an image or a plain refusal: the name, and how its value begins.
 _HEADERS: tuple[tuple[str, str, Sign], ...] = (
     ("cf-mitigated", "challenge", Sign.BOT_CHECK),  # https://developers.cloudflare.com/cloudflare-challenges/
     ("x-amzn-waf-action", "challenge", Sign.BOT_CHECK),  # https://docs.aws.amazon.com/waf/latest/developerguide/
@@ -19,7 +19,7 @@ _HEADERS: tuple[tuple[str, str, Sign], ...] = (
     ("x-vercel-mitigated", "deny", Sign.BLOCKED),
     ("x-datadome", "protected", Sign.BOT_CHECK),
 )
-# In the order in which they are looked for: a page of a bot check may say that an address was blocked, but not the other way round.
+# In the order of search: a bot check's page may say that an address was blocked, but not the other way round.
 _TEXTS: tuple[tuple[Sign, str], ...] = (
     (
         Sign.BOT_CHECK,
@@ -58,13 +58,13 @@ _TEXTS: tuple[tuple[Sign, str], ...] = (
     ),
 )
 _TEXT = re.compile("|".join(f"(?P<{sign.name}>{pattern})" for sign, pattern in _TEXTS), re.IGNORECASE)
-SHORT_PAGE_WORDS = 120  # of a page that says nothing else; on a longer one, only what it begins with counts
+SHORT_PAGE_WORDS = 120  # a page up to this length is about nothing else; of a longer one, only the start counts
 TITLE = 100  # characters
-SPEAKS_OF_US = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA))  # another URL of the same host would be answered alike
+SPEAKS_OF_US = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA))  # another URL of the same host would get the same answer
 
 
 def in_headers(headers: Mapping[str, str]) -> Sign | None:
-    """A sign that is certain: only whoever guards a host sends such a header."""
+    """A sign that is certain: only a gatekeeper sends such a header."""
     for name, start, sign in _HEADERS:
         if name in headers and headers[name].strip().lower().startswith(start):
             return sign
@@ -72,6 +72,6 @@ def in_headers(headers: Mapping[str, str]) -> Sign | None:
 
 
 def in_text(text: str) -> Sign | None:
-    """The strongest sign in the readable text of a page."""
+    """The strongest sign in a page's readable text."""
     found = {match.lastgroup for match in _TEXT.finditer(text if text.count(" ") < SHORT_PAGE_WORDS else text[:TITLE])}
     return next((sign for sign, _ in _TEXTS if sign.name in found), None)

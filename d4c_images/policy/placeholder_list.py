@@ -1,4 +1,4 @@
-"""Which pictures are known to be placeholders, from TOML. Looks at no image and knows no ledger."""
+"""Which images are known to be placeholders, from TOML. Looks at no image and knows no ledger."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PLACEHOLDER_FIELDS = {"sha256", "size_bytes", "host", "records", "source", "note
 
 @dataclass(frozen=True, slots=True)
 class PlaceholderEntry:
-    """One entry: by its bytes, or by its size at one host."""
+    """One entry: by hash, or by size at one host."""
 
     sha256: bytes | None = None
     size_bytes: int | None = None
     host: str | None = None  # media.example.org or *.example.org; None: any
-    records: int = 3  # a size becomes a placeholder when so many records got the same bytes
+    records: int = 3  # identical bytes of this size are a placeholder from this many records on
 
     def is_of(self, host: str) -> bool:
         if self.host is None or self.host == host:
@@ -35,19 +35,19 @@ class PlaceholderList:
     allowed: frozenset[bytes] = frozenset()
 
     def over(self, other: PlaceholderList) -> PlaceholderList:
-        """Both; what one of them allows is allowed."""
+        """Both combined; what one of them allows is allowed."""
         return PlaceholderList(self.known + other.known, self.allowed | other.allowed)
 
     def is_known(self, host: str, sha256: bytes) -> bool:
         return any(one.sha256 == sha256 and one.is_of(host) for one in self.known)
 
     def suspected_from(self, host: str, size_bytes: int | None) -> int | None:
-        """From how many records on the same bytes of this size are a placeholder; None where the size says nothing."""
+        """From how many records on identical bytes of this size are a placeholder; None if the size is not listed."""
         return min((one.records for one in self.known if one.size_bytes == size_bytes and one.is_of(host)), default=None)
 
 
 def parse_placeholders(toml_text: str) -> PlaceholderList:
-    """Read `[[placeholder]]` and `[[allowed]]` entries. Raises `UsageError` that names the entry at fault."""
+    """Read `[[placeholder]]` and `[[allowed]]` entries. Raises `UsageError` that names the offending entry."""
     unknown = "unknown table {name!r}; known are [[placeholder]] and [[allowed]]"
     document = toml_tables(toml_text, "placeholders file", {"placeholder", "allowed"}, unknown)
     known = []
@@ -55,13 +55,13 @@ def parse_placeholders(toml_text: str) -> PlaceholderList:
         sha256 = _sha256(where, entry) if "sha256" in entry else None
         size_bytes, records, host = entry.get("size_bytes"), entry.get("records", 3), entry.get("host")
         if host is not None and not isinstance(host, str):
-            raise UsageError(f"{where}: host must be a text")
+            raise UsageError(f"{where}: host must be a string")
         if (sha256 is None) == (size_bytes is None):
             raise UsageError(f"{where} needs either sha256 or size_bytes")
         if size_bytes is not None and (type(size_bytes) is not int or host is None):
-            raise UsageError(f"{where}: size_bytes is a number, and needs a host")
+            raise UsageError(f"{where}: size_bytes must be a number and needs a host")
         if type(records) is not int or records < 2:
-            raise UsageError(f"{where}: records is a number of at least 2")
+            raise UsageError(f"{where}: records must be a number, 2 or more")
         known.append(PlaceholderEntry(sha256, size_bytes, host and host.lower(), records))
     return PlaceholderList(tuple(known), frozenset(_sha256(*one) for one in _entries(document, "allowed")))
 
@@ -69,7 +69,7 @@ def parse_placeholders(toml_text: str) -> PlaceholderList:
 def sha256_of(text: str) -> bytes:
     """From 64 hex digits; raises `UsageError`."""
     if not re.fullmatch(r"[0-9A-Fa-f]{64}", text):
-        raise UsageError(f"'{text}' is no sha256: 64 hex digits")
+        raise UsageError(f"'{text}' is not a SHA-256 (64 hex digits)")
     return bytes.fromhex(text)
 
 

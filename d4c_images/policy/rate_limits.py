@@ -1,10 +1,10 @@
-"""What a server says of its limits before they are reached, in `RateLimit` headers of every vintage. Waits for nothing.
+"""Rate limits that a server announces before they are reached, in `RateLimit` headers of every vintage. Waits for nothing.
 
-Read are the fields of the IETF's drafts (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which have
+It reads the fields of the IETF's drafts (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/), which have
 changed: `RateLimit: "default";r=0;t=30` with `RateLimit-Policy: "default";q=100;w=60` (draft 10), `RateLimit: limit=100,
-remaining=0, reset=30` (draft 7), `RateLimit-Limit`, `-Remaining` and `-Reset` (draft 6 and before); and what was there before them,
-`X-RateLimit-*` and `X-Rate-Limit-*`, whose reset is a number of seconds from now or, as GitHub has it, since 1970. What cannot be
-read says nothing.
+remaining=0, reset=30` (draft 7), `RateLimit-Limit`, `-Remaining` and `-Reset` (draft 6 and before); and their predecessors
+`X-RateLimit-*` and `X-Rate-Limit-*`, whose reset is a number of seconds from now or, as at GitHub, since 1970. What cannot be
+parsed is ignored.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from d4c_images.policy.waits import seconds_until
 
-LONGEST_NAMED_WAIT_S = 7 * 86400.0  # a mistyped number must not shut a host out for ever
-EPOCH_FROM = 1e9  # seconds: no server thinks of 30 years
+LONGEST_NAMED_WAIT_S = 7 * 86400.0  # a mistyped number must not block a host for ever
+EPOCH_FROM = 1e9  # seconds: no server means 30 years
 EPOCH_MS_FROM = 1e12
-FREE_SHARE = 0.5  # of a window's requests, before the rest of them is spread over the rest of the window
+FREE_SHARE = 0.5  # of a window's requests; once fewer remain, they are spread over the rest of the window
 
 _PREFIXES = ("ratelimit", "x-ratelimit", "x-rate-limit")
 _NUMBER = re.compile(r"\s*(-?\d{1,18})(?:\.(\d*))?\s*(?:[,;]|\Z)")
@@ -27,7 +27,7 @@ _ITEM = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^;,"]*)((?:[^,"]|"(?:[^"\\]|\\.)*")*
 
 
 class Slowdown(NamedTuple):
-    """Seconds, from now; 0 where nothing is asked for."""
+    """Seconds, from now; 0 if nothing is asked for."""
 
     hold_s: float  # no request at all
     interval_s: float  # between two requests
@@ -35,16 +35,16 @@ class Slowdown(NamedTuple):
 
 class _Quota(NamedTuple):
     remaining: int  # requests
-    reset_s: float  # until there are more
+    reset_s: float  # until the quota is renewed
     limit: int | None  # requests in a whole window
 
 
 def wish_of(headers: Mapping[str, str], now: float) -> Slowdown:
-    """What the headers (names in lower case) of an answer ask for; `now` (unix time) is our own clock, for servers that do not tell
+    """What the headers (names in lower case) of an answer ask for; `now` (unix time) is our own clock, for servers that do not send
     theirs.
 
-    No request until the reset where none remains. Once less than half of a window's requests is left, or where it is not known how
-    many there are, the rest is spread over the time until the reset. Of several limits the strictest counts.
+    No request until the reset if none remain. Once less than half of a window's requests are left, or if the size of the window is
+    unknown, the remaining ones are spread over the time until the reset. Of several limits the strictest counts.
     """
     hold_s = interval_s = 0.0
     if not any(name.startswith(_PREFIXES) for name in headers):  # as with most answers
@@ -72,7 +72,7 @@ def _quotas(headers: Mapping[str, str], now: float) -> Iterator[_Quota]:
 
 
 def _in_s(reset: int | None, headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until a reset that is given in seconds from now, or as a time."""
+    """Seconds until a reset, given in seconds from now or as a time."""
     if reset is None or reset < EPOCH_FROM:
         return reset
     return seconds_until(reset / 1000 if reset >= EPOCH_MS_FROM else reset, headers, now)

@@ -1,6 +1,6 @@
-"""Hosts that cannot be reached: whether it is they or our own network, and when one is given up. Writes nothing down.
+"""Unreachable hosts: whether the cause is they or our own network, and when one is given up. Stores nothing.
 
-What was counted against hosts before an outage was seen for what it is, is taken back.
+What was counted against hosts before an outage was recognised is undone.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from d4c_images.policy.outage import Outage
 
 @dataclass(slots=True)
 class Silence:
-    """What one run knows of it."""
+    """What one run knows about reachability."""
 
     policy: pace.BlockPolicy
-    answered_at: float | None  # when any host has last answered, by the ledger
+    answered_at: float | None  # when any host last answered, according to the ledger
     outage: Outage = field(default_factory=Outage)
     lost: dict[int, Failure] = field(default_factory=dict)  # hosts that are to be given up
-    _before: dict[int, pace.HostPace] = field(default_factory=dict)  # the silent ones, as if only time had passed
+    _before: dict[int, pace.HostPace] = field(default_factory=dict)  # of silent hosts, without the failures
 
     def after(self, host_id: int, before: pace.HostPace, news: pace.News, now: float) -> dict[int, pace.HostPace]:
-        """New paces after news of one host: its own, and where that has shown an outage, those of others."""
+        """New paces after news of one host: its own, and if that has revealed an outage, those of others."""
         after = pace.after_batch(before, news, now, self.policy)
         if news.is_reachable:
             self.answered_at = now

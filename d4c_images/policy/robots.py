@@ -1,4 +1,4 @@
-"""What a server says to machines in X-Robots-Tag. Pure; whether it is respected is decided elsewhere (judge.py).
+"""What a server tells machines in X-Robots-Tag. Pure; whether it is respected is decided elsewhere (judge.py).
 
 `noai` and `noimageai` are DeviantArt's (https://www.deviantart.com/team/journal/A-New-Directive-for-Opting-Out-of-AI-Datasets-934500371),
 the header and its forms are Google's (https://developers.google.com/search/docs/crawling-indexing/robots-meta-tag#xrobotstag).
@@ -17,16 +17,16 @@ _NO_AI = frozenset({"noai", "noimageai"})
 
 
 def noted(headers: Mapping[str, str]) -> str | None:
-    """The header as the ledger keeps it: in one line, of several headers all."""
+    """The header as stored in the ledger: in one line, several headers joined."""
     said = " ".join(printable(headers.get("x-robots-tag", "")).split())
     return said[:MAX_NOTED] or None
 
 
 def forbids_ai(headers: Mapping[str, str]) -> bool:
-    """Whether the answer is not meant for training: `noai` or `noimageai`, said to everybody or to us.
+    """Whether the answer is not meant for training: `noai` or `noimageai`, addressed to everybody or to us.
 
-    A name before a directive (`somebot: noai`) speaks to that one alone. It binds its own directive only, not those behind the next
-    comma: several headers may have been joined by a comma on the way, and in doubt the publisher is right.
+    A name before a directive (`somebot: noai`) addresses that bot alone. It binds its own directive only, not those after the next
+    comma: several headers may have been joined by a comma on the way, and in doubt the publisher's wish counts.
     """
     for directive in headers.get("x-robots-tag", "").lower().split(","):
         name, colon, what = (part.strip() for part in directive.rpartition(":"))

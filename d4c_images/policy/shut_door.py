@@ -1,8 +1,8 @@
-"""Does a host answer everything with one page? Then it says nothing of any image: a bot check, a quota, a log-in, a refusal of all.
+"""Does a host answer everything with one page? Then the page says nothing about any image: a bot check, a quota, a log-in, a ban.
 
-Gets the answers of one host in their order, and says which of them are shut out. Asks nobody, and has no clock. The rules are a
-table in docs/explanation/shut-doors.md: what counts is the status class, whether different images bring the same page, whether
-pictures come before it or between, and whether the page has a sign (`page_signs`).
+Takes the answers of one host in order, and says which images are shut out. Sends nothing, and has no clock. The rules are a table
+in docs/explanation/shut-doors.md: what counts is the status class, whether different images bring the same page, whether images
+come before it or in between, and whether the page has a sign (`page_signs`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import NamedTuple
 
 from d4c_images.model import ErrorType, Sign, Status, Verdict
 
-ALIKE = 0.8  # share of words that two pages have in common
-SIGNED_AT_FIRST = 1  # pages with a strong sign, at a host that has never given a picture
-SIGNED = 3  # ... at one that has
-UNSIGNED = 10  # pages without a sign, or with one that a page about a missing image may have, too
-LONGER = 3  # times the longest row that a picture has ended: longer than any row of missing images so far
-MIXED_PICTURES = 100  # so many since the page was first seen, and so many rows that a picture has ended: the page is about images
+ALIKE = 0.8  # share of words that two like pages have in common
+SIGNED_AT_FIRST = 1  # pages with a strong sign, from a host that has never sent an image
+SIGNED = 3  # ... from one that has
+UNSIGNED = 10  # pages without a sign, or with one that a missing image's page may have, too
+LONGER = 3  # times the longest run that an image has ended: longer than any run of missing images so far
+MIXED_PICTURES = 100  # with this many images since the page was first seen, and MIXED_ROWS runs, the page is about images
 MIXED_ROWS = 3
-MIXED = 100  # ... and a row must be as long as this to mean anything
-SUSPECTS_KEPT = 128  # images that met the page, of a host that is not shut: they come back when it turns out to be
+MIXED = 100  # ... and a run must be this long to mean anything
+SUSPECTS_KEPT = 128  # images that met the page of a host not known to be shut: retried if it turns out to be
 STRONG = frozenset((Sign.BOT_CHECK, Sign.BLOCKED, Sign.QUOTA, Sign.MAINTENANCE))
-FEW_PROBES = 2  # in vain: a host that gives a picture after no more of them may have been open all the time
-MISSING_CODES = frozenset((404, 410))  # such an answer says itself that it is about the image
-REDIRECT = 302  # stands for all redirects to a host that is shut
-TO = "to "  # begins the text about such a redirect; then the name of that host
+FEW_PROBES = 2  # failed probes: a host that sends an image after no more of them may have been open all along
+MISSING_CODES = frozenset((404, 410))  # such an answer is explicitly about the image
+REDIRECT = 302  # stands for all redirects to a shut host
+TO = "to "  # start of the text about such a redirect, before the host's name
 _TOKEN = re.compile(r"[^\s<>\"'(),;:!?|，。、！？：；「」（）【】]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*\.*")
 _LONGEST_WORD = 24
@@ -37,9 +37,9 @@ _PICTURE = re.compile(r"\.(?:jpe?g|jp2|png|gif|tiff?|webp|bmp|avif|hei[cf]|dng|c
 
 
 class PageFingerprint(NamedTuple):
-    """What tells a page from others: its status class and words, without names, numbers and addresses, which differ by image."""
+    """What identifies a page: its status class and words, without names, numbers and addresses, which differ by image."""
 
-    is_refusal: bool  # else it came as if it were the picture
+    is_refusal: bool  # otherwise it came in place of the image
     words: frozenset[str]
 
     def is_like(self, other: PageFingerprint) -> bool:
@@ -50,7 +50,7 @@ class PageFingerprint(NamedTuple):
 
 
 class AnswerKind(Enum):
-    """What an answer is to this question."""
+    """What an answer counts as here."""
 
     PICTURE = 1
     PAGE = 2
@@ -61,23 +61,23 @@ class Answer(NamedTuple):
     """One answer of a host."""
 
     image_id: int
-    url_no: int  # the candidate that the attempt began with
+    url_no: int  # the candidate that the attempt started with
     code: int
     verdict: Verdict
-    is_stored: bool = False  # the image is there already, and was asked for again
-    is_of_picture: bool = False  # the host was asked for what its URL calls a picture (`names_picture`)
-    n_before: int = 0  # images right before it that were answered alike, as is known only now
+    is_stored: bool = False  # the image is stored already, and was refetched
+    is_of_picture: bool = False  # the requested URL names an image (`names_picture`)
+    n_before: int = 0  # images right before it with like answers, recognised only now
 
 
 class Suspect(NamedTuple):
-    """An image that was failed by the page before it was understood."""
+    """An image failed by the page before the page was recognised."""
 
     image_id: int
     url_no: int
 
 
 def page_of(code: int, text: str | None) -> PageFingerprint:
-    """Pages with other media than text are told apart by what `judge` says of them, their sizes included."""
+    """Pages of other media than text are distinguished by what `judge` says about them, including their sizes."""
     if text is None or text.startswith("with a body of "):
         return PageFingerprint(code >= 300, frozenset((text,) if text else ()))
     tokens = (token for token in _TOKEN.findall(text) if len(token) <= _LONGEST_WORD)
@@ -85,7 +85,7 @@ def page_of(code: int, text: str | None) -> PageFingerprint:
 
 
 def kind_of(code: int, verdict: Verdict) -> AnswerKind:
-    """By what `judge` has made of it."""
+    """According to `judge`."""
     if verdict.status is Status.SUCCESS:
         return AnswerKind.PICTURE
     is_refused = 400 <= code < 500 and verdict.error_type == f"http_{code}"
@@ -95,23 +95,23 @@ def kind_of(code: int, verdict: Verdict) -> AnswerKind:
 
 
 def names_picture(url: str) -> bool:
-    """Whether a URL's path ends like the name of a picture file: a good answer that is a page is not what it stands for."""
+    """Whether a URL's path ends like an image file's name: a good answer that is a page is not what it promises."""
     return _PICTURE.search(url.partition("?")[0]) is not None
 
 
 def may_be_shut(code: int, sign: Sign | None, *, promises: bool) -> bool:
-    """Whether a row of such pages can show that a host is shut. `promises`: it has given pictures, or its URLs name some."""
+    """Whether a run of such pages can show that a host is shut. `promises`: it has sent images, or its URLs name some."""
     return _least(code, sign, has_given=promises, promises=promises) is not None
 
 
 def _least(code: int, sign: Sign | None, *, has_given: bool, promises: bool) -> int | None:
-    """The table: pages in a row that show it, before anything is known of how pictures and pages come at this host."""
+    """The table: how many pages in a row show it, before anything is known about the mix of images and pages at this host."""
     if code in MISSING_CODES:
         return UNSIGNED if sign in STRONG else None
     if code == REDIRECT:
-        return UNSIGNED  # the sign is another host's
+        return UNSIGNED  # the sign belongs to another host
     if sign is Sign.QUOTA and (code == 429 or code >= 500):
-        return UNSIGNED  # too much at once is a matter of pace first
+        return UNSIGNED  # too many requests is first a matter of pace
     if sign in STRONG:
         return SIGNED if has_given else SIGNED_AT_FIRST
     if sign is not None:
@@ -121,23 +121,23 @@ def _least(code: int, sign: Sign | None, *, has_given: bool, promises: bool) -> 
 
 @dataclass(slots=True)
 class Door:
-    """What is remembered of a host that has shown such a page."""
+    """What is remembered of a host that has sent such a page."""
 
-    has_given: bool  # pictures, ever
+    has_given: bool  # images, ever
     page: PageFingerprint | None = None
     n_row: int = 0  # different images in a row that brought the page
-    n_rows: int = 0  # such rows that a picture has ended
-    longest: int = 0  # of them
-    n_pictures: int = 0  # since the page was first seen
+    n_rows: int = 0  # such runs that an image has ended
+    longest: int = 0  # longest such run
+    n_pictures: int = 0  # images since the page was first seen
     suspects: deque[Suspect] = field(default_factory=lambda: deque(maxlen=SUSPECTS_KEPT))
     sign: Sign | None = None
     code: int = 0  # of the latest such answer
     text: str = ""  # likewise
-    is_of_pictures: bool = False  # the latest URL that brought the page is one of a picture
-    shuts_another: bool = False  # all that a host with pictures has left is redirects to this page
-    is_led_to: bool = False  # by redirects of hosts that have given pictures: a page with a sign comes instead of those
+    is_of_pictures: bool = False  # the latest URL that brought the page names an image
+    shuts_another: bool = False  # a host that has sent images now only redirects to this page
+    is_led_to: bool = False  # by redirects of hosts that have sent images: a page with a sign replaces those
     shut_at: float | None = None  # unix time; None: it is open, as far as is known
-    n_probes: int = 0  # since then, in vain
+    n_probes: int = 0  # failed ones since then
     named_until: float = 0.0  # unix time; the end of the latest wait that the host itself has named
     _last: int = 0  # the image that brought the page last
 
@@ -147,13 +147,13 @@ class Door:
 
     @property
     def is_uniform(self) -> bool:
-        """It has had one page without a sign for different images: believed, unless another host's redirects end here."""
+        """It has sent one page without a sign for different images: believed, unless another host's redirects end here."""
         is_believed = not self.has_given and self.sign is None and 200 <= self.code < 300
         return is_believed and not self.is_shut and self.n_row >= UNSIGNED
 
     @property
     def is_mixed(self) -> bool:
-        """Pictures and the page come side by side: it speaks of images."""
+        """Images and the page alternate: the page is about images."""
         return self.n_rows >= MIXED_ROWS and self.n_pictures >= MIXED_PICTURES
 
     @property
@@ -162,13 +162,13 @@ class Door:
         return self.is_shut or (self.n_row > 1 and not self.is_mixed and self._enough() is not None)
 
     def picture(self) -> None:
-        """A picture has come, by a request that was made while the host was not known to be shut, or as a probe."""
+        """An image has come, from a request sent while the host was not known to be shut, or from a probe."""
         self.has_given = True
         if self.is_shut:
             if self.n_probes > FEW_PROBES:
                 self._forget()
                 return
-            self.shut_at = None  # so soon: it may have been a row of missing images
+            self.shut_at = None  # so soon: it may have been a run of missing images
             self.suspects.clear()
         self.n_pictures += 1
         if self.n_row:
@@ -177,12 +177,12 @@ class Door:
             self.n_row = 0
 
     def is_about_images(self, answer: Answer) -> bool:
-        """Whether an answer of a shut host is one of a host that works: another page, that says something of the image."""
+        """Whether an answer of a shut host comes from a working one: another page, which is about the image."""
         verdict, is_other = answer.verdict, self.page is None or not self.page.is_like(page_of(answer.code, answer.verdict.detail))
         return is_other and verdict.sign not in STRONG and (answer.code < 300 or answer.code in MISSING_CODES)
 
     def met(self, answer: Answer, now: float) -> bool:
-        """A page has come. Says whether that shows that the host is shut."""
+        """A page has come. Returns whether that shows that the host is shut."""
         page = page_of(answer.code, answer.verdict.detail)
         if self.page is None or not self.page.is_like(page):
             self.page, self.n_row, self.n_rows, self.longest, self.n_pictures = page, 0, 0, 0, 0
@@ -200,17 +200,17 @@ class Door:
         return True
 
     def open(self) -> None:
-        """It has answered about an image, though not with a picture."""
+        """It has answered about an image, though not with one."""
         self._forget()
 
     def _enough(self) -> int | None:
-        """How many images in a row show that the host is shut; None: no number does."""
+        """How many images in a row show that the host is shut; None if no number does."""
         has_given = self.has_given or self.shuts_another or (self.is_led_to and self.sign is not None)
         least = _least(self.code, self.sign, has_given=has_given, promises=has_given or self.is_of_pictures)
         return None if least is None else max(least, MIXED if self.is_mixed else 0, LONGER * self.longest)
 
     def _forget(self) -> None:
-        self.page, self.n_row, self.n_rows, self.longest, self.n_pictures, self.shut_at, self.n_probes = None, 0, 0, 0, 0, None, 0
+        self.page, self.n_row, self.n_rows, self.longest, self.n_pictures, self.shut_at = None, 0, 0, 0, 0, None
         self.suspects.clear()
 
 
@@ -223,29 +223,29 @@ def as_suspects(pairs: Iterable[tuple[int, int]]) -> deque[Suspect]:
 _SHOWN = 120
 _SAYS = {
     Sign.BOT_CHECK: "shows a bot check",
-    Sign.BLOCKED: "says that we are blocked",
-    Sign.QUOTA: "says that a quota is used up",
-    Sign.MAINTENANCE: "says that it is under maintenance",
-    Sign.LOG_IN: "wants a log-in",
-    Sign.TERMS: "wants its terms of use to be accepted",
+    Sign.BLOCKED: "says that access is blocked",
+    Sign.QUOTA: "says that a quota is exceeded",
+    Sign.MAINTENANCE: "is down for maintenance",
+    Sign.LOG_IN: "requires a login",
+    Sign.TERMS: "requires its terms of use to be accepted",
 }
-_ASK = "ask its operator to admit this User-Agent or address"
+_ASK = "ask its operator to allow this User-Agent or IP address"
 _HELPS = {
     Sign.BOT_CHECK: _ASK,
     Sign.BLOCKED: _ASK,
-    Sign.QUOTA: "set lower limits for it (hosts set), or ask its operator for more",
-    Sign.MAINTENANCE: "wait, since it is asked again by itself",
-    Sign.LOG_IN: "ask its operator for access without one",
-    Sign.TERMS: "ask its operator for access without that",
+    Sign.QUOTA: "set lower limits for it (hosts set), or ask its operator for a higher quota",
+    Sign.MAINTENANCE: "wait: it is retried automatically",
+    Sign.LOG_IN: "ask its operator for access without a login",
+    Sign.TERMS: "ask its operator for access without this step",
 }
 
 
 def in_words(door: Door, host: str) -> str:
     """What the host says, and what helps, in one sentence."""
-    says = "answers different images with one page" if door.sign is None else _SAYS[door.sign]
+    says = "serves one page for different images" if door.sign is None else _SAYS[door.sign]
     text = door.text if len(door.text) <= _SHOWN else door.text[:_SHOWN].rstrip() + "..."
     code = f"http {door.code}"
     shown = f'{code}: "{text}"' if text else code
-    helps = f"look at one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
+    helps = f"open one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
     hosts = f"{host} {door.text.removeprefix(TO).partition(':')[0]}" if door.code == REDIRECT else host
-    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` asks it again at once"
+    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` retries it at once"

@@ -1,4 +1,4 @@
-"""Reads a file that people write in TOML, and says what in it nobody knows. Judges no value; opens no file."""
+"""Reads a TOML file written by people, and reports unknown names in it. Judges no value; opens no file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from d4c_images.errors import UsageError
 
 
 def toml_tables(text: str, file: str, known: Collection[str], unknown_table: str) -> dict[str, Any]:
-    """The tables of a file, of which `known` are all that there may be.
+    """The tables of a file, limited to the names in `known`.
 
-    Raises `UsageError` that begins with `file` and names the line at fault; `unknown_table` is what it says of a `{name}` that is
-    not known.
+    Raises `UsageError` that begins with `file` and names the offending line; `unknown_table` is the message about an unknown
+    `{name}`.
     """
     try:
         document = tomllib.loads(text)
@@ -26,8 +26,8 @@ def toml_tables(text: str, file: str, known: Collection[str], unknown_table: str
 
 
 def check_names(where: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises `UsageError` for the first of the names of an entry that is not known."""
+    """Raise `UsageError` for the first unknown name in an entry."""
     known = list(known)
     for name in names:
         if name not in known:
-            raise UsageError(f"{where} has the unknown name {name!r}; known are {', '.join(known)}")
+            raise UsageError(f"{where}: unknown name {name!r}; known names: {', '.join(known)}")

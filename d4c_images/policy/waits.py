@@ -1,7 +1,7 @@
-"""How long an answer asks its client to wait (`Retry-After`), and how far away a date is that an answer names. Waits for nothing.
+"""How long an answer asks its client to wait (`Retry-After`), and how far away a date in an answer is. Waits for nothing.
 
-A date is measured by the clock of the server that names it, where the answer tells that clock's time (`Date`): with its clock an
-hour ahead, a date two seconds ahead is still two seconds away.
+A date is measured by the clock of the server that sends it, if the answer has that clock's time (`Date`): if its clock is an hour
+ahead, a date two seconds ahead of it is still two seconds away.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _NEXT_VALUE = re.compile(r",\s*(?=[A-Za-z]+,|-?[0-9]+(?:\.[0-9]+)?\s*(?:,|\Z))")
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that `Retry-After` asks to wait (RFC 9110 section 10.2.3: seconds, or a date in any of three forms).
 
-    The longest, where there are several. 0 where the time has passed already; at most a week, since a mistyped year must not shut a
-    host out for ever; None where there is no such header or it cannot be read. `headers` by names in lower case; `now` (unix time)
-    is our own clock, for answers that do not tell theirs.
+    The longest, if there are several. 0 if the time has passed already; at most a week, since a mistyped year must not block a host
+    for ever; None if there is no such header or it cannot be parsed. `headers` by lower-case names; `now` (unix time) is our own
+    clock, for answers without a `Date`.
     """
     value = headers.get("retry-after")
     if value is None:
@@ -33,9 +33,9 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def seconds_until(when: float, headers: Mapping[str, str], now: float) -> float:
-    """From the answer's own `Date` until `when` (unix time); negative where that has passed.
+    """From the answer's own `Date` until `when` (unix time); negative if that has passed.
 
-    From `now` where there is no such header or it cannot be read, and where it is more than a day off and makes no sense of `when`.
+    From `now` if there is no such header, if it cannot be parsed, or if it is more than a day off and makes nonsense of `when`.
     """
     date = _unix_time(headers.get("date", ""))
     if date is None:
@@ -52,7 +52,7 @@ def _wait_s(value: str, headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _unix_time(date: str) -> float | None:
-    """Of a date as HTTP has it; None where it is none, or one that no calendar has."""
+    """From an HTTP date; None if it is not one, or does not exist in the calendar."""
     try:
         parsed = email.utils.parsedate_tz(date)
         if parsed is None:

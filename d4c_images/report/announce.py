@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from d4c_images.durations import show_span
+from d4c_images.durations import counted, show_span
 from d4c_images.report.progress import given_up, network, summary
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
@@ -34,8 +34,8 @@ class Announcer(Watcher):
         self._milestone = images.success // self._every
         self._moved_at = self._now = snapshot.now
         self._send(
-            f":arrow_forward: {self._title}: started, {images.left:,} of {images.total:,} images left "
-            f"at {snapshot.n_hosts:,} hosts"
+            f":arrow_forward: {self._title}: started, {images.left:,} of {counted(images.total, 'image')}{snapshot.scope} left "
+            f"at {counted(snapshot.n_hosts, 'host')}"
         )
 
     def ticked(self, snapshot: Snapshot) -> None:
@@ -45,7 +45,8 @@ class Announcer(Watcher):
             self._milestone = reached
             images = snapshot.images
             self._send(
-                f":checkered_flag: {self._title}: {images.success:,} images stored, {images.failed:,} failed, {images.left:,} left"
+                f":checkered_flag: {self._title}: {counted(images.success, 'image')} stored, {images.failed:,} failed, "
+                f"{images.left:,} left"
             )
         self._watch_for_stall(snapshot)
 
@@ -82,5 +83,5 @@ class Announcer(Watcher):
             self._stalled = True
             self._send(
                 f":hourglass: {self._title}: no image for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
-                f"{snapshot.n_blocked:,} hosts blocked"
+                f"{counted(snapshot.n_blocked, 'host')} blocked"
             )

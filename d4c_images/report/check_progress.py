@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from d4c_images.collection.findings import CheckProgress
-from d4c_images.durations import show_span
+from d4c_images.durations import show_moment, show_span
 
 LOG_EVERY_S = 30.0
 
@@ -74,7 +74,7 @@ class CheckProgressView:
             return None
         progress, at = self._last
         since, first = self._first[progress.what]
-        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self._doing} {progress.what}: {self.figures(progress, at)}"
+        line = f"{show_moment(time.time())} {self._doing} {progress.what}: {self.figures(progress, at)}"
         if progress.total is None:
             return f"{line}, for {show_span(time.monotonic() - since)}"
         rate = (progress.done - first) / max(at - since, 1e-9)

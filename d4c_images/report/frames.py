@@ -32,10 +32,11 @@ class LedgerFrames:
     @overload
     def frame(self, sql: str, params: Params = (), *, chunksize: int) -> Iterator[pd.DataFrame]: ...
     def frame(self, sql: str, params: Params = (), chunksize: int | None = None) -> pd.DataFrame | Iterator[pd.DataFrame]:
-        """The answer to any SELECT; with `chunksize`, frames of at most so many rows, for answers that do not fit into memory.
+        """The result of any SELECT; with `chunksize`, as frames of at most that many rows, for results that do not fit into memory.
+        `params` are bound to the statement: a sequence for `?`, a mapping for `:name`.
 
-        A chunked answer keeps one read open: do not let it lie about while a download runs. Raises `LedgerError` where the
-        ledger does not understand the question.
+        A chunked result keeps one read open: read it to its end, or close it, while a download runs. Raises `LedgerError` if
+        SQLite refuses the statement.
         """
         if chunksize is None:
             names, rows = self._reader.table(sql, params)
@@ -47,7 +48,7 @@ class LedgerFrames:
         return (_typed(tables.IMAGES, rows) for rows in tables.image_steps(self._reader, chunksize))
 
     def records_by_status(self) -> pd.DataFrame:
-        """`status, n_records`: GBIF records by what has become of their images."""
+        """`status, n_records`: GBIF records by the state of their images."""
         return _typed(*tables.small(self._reader, "records_by_status"))
 
     def images_by_status(self) -> pd.DataFrame:
@@ -79,6 +80,7 @@ class LedgerFrames:
         return _typed(tables.LICENCES, tables.licence_counts(self._reader))
 
     def close(self) -> None:
+        """Close the ledger; the end of a `with` block does so, too."""
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -89,7 +91,7 @@ class LedgerFrames:
 
 
 def open_frames(path: str | Path) -> LedgerFrames:
-    """Open a ledger for reading. Raises `UsageError` where there is none, `LedgerError` where it is none of ours."""
+    """Open a ledger for reading. Raises `UsageError` if there is none, `LedgerError` if the file is not one of ours."""
     return LedgerFrames(open_reader(Path(path)))
 
 

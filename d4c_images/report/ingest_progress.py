@@ -12,7 +12,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from d4c_images.durations import show_size, show_span
+from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
 from d4c_images.sources.layout import ASSOCIATED
 
@@ -56,15 +56,13 @@ class IngestProgress:
         lasted_s = max(now - self._started_at, 1e-9)
         rate = (progress.rows - self._first.rows) / lasted_s
         if self._bar is not None:
-            self._bar.update(
-                self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate
-            )
+            self._bar.update(self._task, completed=progress.bytes_done, total=progress.size_bytes, rows=progress.rows, rate=rate)
         elif now - self._told_at >= LOG_EVERY_S:
             self._told_at = now
             read = progress.bytes_done - self._first.bytes_done
             left_s = (progress.size_bytes - progress.bytes_done) * lasted_s / read if read else None
             print(
-                f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self._what}: {progress.rows:,} rows, "
+                f"{show_moment(time.time())} {self._what}: {counted(progress.rows, 'row')}, "
                 f"{show_size(progress.bytes_done)} of {show_size(progress.size_bytes)}, {rate:,.0f} rows/s, "
                 f"ETA {show_span(left_s) if left_s is not None else 'unknown'}",
                 flush=True,
@@ -85,7 +83,7 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     elif summary.rows_before:
         lines.append(f"went on after row {summary.rows_before:,}, where an earlier run had stopped")
     if summary.rejects:
-        lines.append(f"{sum(summary.rejects.values()):,} rows were not admitted (table rejected_rows shows them):")
+        lines.append(f"{counted(sum(summary.rejects.values()), 'row')} not admitted (table rejected_rows shows them):")
         lines += [f"  {n:>12,}  {reason}" for reason, n in summary.rejects.items()]
     if summary.notes:
         lines += ["admitted, but worth a word:", *note_lines(summary.notes)]

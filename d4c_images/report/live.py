@@ -57,12 +57,11 @@ class LiveProgress(Watcher):
 
 
 def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
-    images = snapshot.images
-    done = images.total - images.left
+    images, done, in_all = snapshot.images, snapshot.n_done, snapshot.n_in_all
     head = Table.grid(padding=(0, 2))
     head.add_row(
-        ProgressBar(total=max(1, images.total), completed=done, width=40),
-        Text(f"{done:,}/{images.total:,}  {done / max(1, images.total):.1%}"),
+        ProgressBar(total=max(1, in_all), completed=done, width=40),
+        Text(f"{done:,}/{in_all:,}  {done / max(1, in_all):.1%}"),
         Text(f"{pace.images_per_s or 0:.1f} images/s"),
         Text(f"{show_size(pace.bytes_per_s or 0)}/s"),
         Text(f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else '...'}"),

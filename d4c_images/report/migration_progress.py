@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from d4c_images.durations import show_span
+from d4c_images.durations import show_moment, show_span
 from d4c_images.ledger.file import migrations
 
 LOG_EVERY_S = 30.0
@@ -51,7 +51,7 @@ class MigrationProgress:
             n = progress.done - self._first.done
             left_s = (progress.total - progress.done) * (now - self._started_at) / n if n else None
             print(
-                f"{time.strftime('%Y-%m-%d %H:%M:%S')} {progress.what}: {progress.done / max(progress.total, 1):.1%}, "
+                f"{show_moment(time.time())} {progress.what}: {progress.done / max(progress.total, 1):.1%}, "
                 f"ETA {show_span(left_s) if left_s is not None else 'unknown'}",
                 flush=True,
             )

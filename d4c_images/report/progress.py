@@ -6,12 +6,12 @@ Speeds are those of the last minute, so that a stall shows at once.
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TextIO
 
-from d4c_images.durations import show_size, show_span
+from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.model import Totals
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 from d4c_images.system import clocks
@@ -54,7 +54,12 @@ class Meter:
             etas.append((host.host, host.n_left, host.n_left * span_s / done if done > 0 else None))
         etas.sort(key=lambda eta: (eta[2] is not None, -(eta[2] or 0.0), -eta[1]))
         known = [eta for _, _, eta in etas if eta is not None]
-        eta_s = max([snapshot.images.left / rate, *known]) if rate > 0 else None
+        if rate <= 0:
+            eta_s = None
+        elif snapshot.n_left < snapshot.images.left:  # a limit ends it before its hosts have ended
+            eta_s = snapshot.n_left / rate
+        else:
+            eta_s = max([snapshot.n_left / rate, *known])
         received = snapshot.totals.received_bytes - first.totals.received_bytes
         return Pace(rate, received / span_s, eta_s, tuple(etas[:SLOWEST]))
 
@@ -71,8 +76,8 @@ class LogProgress(Watcher):
         images = snapshot.images
         self.say(
             snapshot.now,
-            f"start: {images.left:,} of {images.total:,} images left at {snapshot.n_hosts:,} hosts, "
-            f"{images.success:,} stored, {images.failed:,} failed for good",
+            f"start: {images.left:,} of {counted(images.total, 'image')}{snapshot.scope} left "
+            f"at {counted(snapshot.n_hosts, 'host')}, {images.success:,} stored, {images.failed:,} failed for good",
         )
         self._next_at = snapshot.now + LOG_RUN_EVERY_S
 
@@ -105,12 +110,12 @@ class LogProgress(Watcher):
         self.say(snapshot.now, "end: " + summary(snapshot, ending))
 
     def say(self, now: float | None, text: str) -> None:
-        stamp = datetime.fromtimestamp(clocks.now.to_wall(clocks.now() if now is None else now))
-        print(f"{stamp:%Y-%m-%d %H:%M:%S} {clean(text)}", file=self._out, flush=True)
+        stamp = show_moment(clocks.now.to_wall(clocks.now() if now is None else now))
+        print(f"{stamp} {clean(text)}", file=self._out, flush=True)
 
 
 def given_up(host: str, n_images: int, why: str) -> str:
-    return f"{host} is given up with {n_images:,} images: {why}"
+    return f"{host} is given up with {counted(n_images, 'image')}: {why}"
 
 
 def waiting(until: float, host: str, why: str) -> str:
@@ -129,11 +134,11 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
     lasted_s = max(snapshot.now - snapshot.started_at, 1e-9)
     adopted = f" ({totals.n_adopted:,} adopted)" if totals.n_adopted else ""
     return (
-        f"{ending}; {totals.n_success:,} images stored{adopted}, {totals.n_failed:,} failed for good, "
-        f"{totals.n_retry:,} attempts failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
+        f"{ending}; {counted(totals.n_success, 'image')} stored{adopted}, {totals.n_failed:,} failed for good, "
+        f"{counted(totals.n_retry, 'attempt')} failed for now, {show_size(totals.stored_bytes)} in {show_span(lasted_s)} "
         f"({totals.n_settled / lasted_s:.1f} images/s); "
         f"{asked_again(totals)}"
-        f"{images.left:,} of {images.total:,} left"
+        f"{images.success:,} of {counted(images.total, 'image')}{snapshot.scope} stored, {images.left:,} left"
     )
 
 
@@ -148,10 +153,9 @@ def asked_again(totals: Totals) -> str:
 
 
 def _line(snapshot: Snapshot, pace: Pace) -> str:
-    images = snapshot.images
-    done = images.total - images.left
+    images, done, in_all = snapshot.images, snapshot.n_done, snapshot.n_in_all
     parts = [
-        f"{done:,}/{images.total:,} ({done / max(1, images.total):.1%})",
+        f"{done:,}/{in_all:,} ({done / max(1, in_all):.1%})",
         f"{images.success:,} stored, {images.failed:,} failed, {images.to_retry:,} to retry",
         f"{pace.images_per_s or 0:.1f} images/s, {show_size(pace.bytes_per_s or 0)}/s",
         f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else 'unknown'}",
@@ -160,12 +164,11 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
         host, left, eta_s = pace.slowest[0]
         parts.append(f"slowest {host} ({left:,} left{', ' + show_span(eta_s) if eta_s is not None else ''})")
     if snapshot.n_blocked:
-        parts.append(f"{snapshot.n_blocked:,} hosts blocked")
+        parts.append(f"{counted(snapshot.n_blocked, 'host')} blocked")
     if snapshot.n_paused:
-        parts.append(f"{snapshot.n_paused:,} hosts paused")
+        parts.append(f"{counted(snapshot.n_paused, 'host')} paused")
     return "; ".join(parts)
 
 
 def clock(when: float) -> str:
-    moment = datetime.fromtimestamp(clocks.now.to_wall(when))
-    return f"{moment:%H:%M:%S}" if moment.date() == datetime.now().date() else f"{moment:%Y-%m-%d %H:%M}"
+    return show_clock(clocks.now.to_wall(when), time.time())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from rich import box
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from d4c_images.collection.findings import FINDINGS_SHOWN, CheckReport
-from d4c_images.durations import show_size, show_span
+from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.errors import printable
 from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.report.run_states import RunState
@@ -78,19 +77,23 @@ def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Sectio
 
 def show_check(report: CheckReport, console: Console) -> None:
     """Print what was checked and what was found."""
-    former = f", {report.n_former:,} former ones" if report.n_former else ""
+    former = f", {counted(report.n_former, 'former one')}" if report.n_former else ""
     n_rows = sum(report.images_by_status.values())
     checked = [
-        ("checked", f"{report.n_images:,} stored images{former}, {report.n_files:,} files, {report.n_records:,} gbifIDs"),
+        (
+            "checked",
+            f"{counted(report.n_images, 'stored image')}{former}, {counted(report.n_files, 'file')}, "
+            f"{counted(report.n_records, 'gbifID')}",
+        ),
         *_packed(report),
         (
             "in work",
-            f"{report.n_in_work:,} files of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
+            f"{counted(report.n_in_work, 'file')} of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
             f"{report.n_to_set_aside:,} of placeholders to be set aside",
         ),
     ]
     if report.root is None:
-        checked = [("checked", f"the ledger alone: {n_rows:,} images, {report.n_records:,} gbifIDs")]
+        checked = [("checked", f"the ledger alone: {counted(n_rows, 'image')}, {counted(report.n_records, 'gbifID')}")]
     lines = [
         *checked,
         ("findings", f"{sum(report.counts.values()):,}" if report.counts else "none"),
@@ -117,15 +120,15 @@ def _packed(report: CheckReport) -> list[tuple[str, str]]:
     if not report.n_packed:
         return []
     unused = f"{report.n_unused:,} that no row names any more, {show_size(report.unused_bytes)}"
-    return [("packed", f"{report.n_packed:,} images in shards, of them {unused}")]
+    return [("packed", f"{counted(report.n_packed, 'image')} in shards, of them {unused}")]
 
 
 def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     images = report.images
-    lines = [("as of", _moment(report.made_at))]
+    lines = [("as of", show_moment(report.made_at))]
     if report.copied_at is not None:
         age = show_span(report.made_at - report.copied_at)
-        lines = [("as of", f"{_moment(report.copied_at)}, {age} ago: a copy, while a run holds the ledger")]
+        lines = [("as of", f"{show_moment(report.copied_at)}, {age} ago: a copy, while a run holds the ledger")]
     if report.download is not None:
         lines.append(("download", _run(report.download)))
     if report.goes_on is not None:
@@ -134,12 +137,12 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
         lines.append(("run", _run(report.run) if report.run else "none so far"))
     for archive in report.archives:
         state = "read" if archive.finished_at else _part_read(archive.offset_bytes, archive.size_bytes)
-        lines.append(("archive", f"{clean(archive.source)}: {archive.rows_done:,} rows of {archive.kind} {state}"))
+        lines.append(("archive", f"{clean(archive.source)}: {counted(archive.rows_done, 'row')} of {archive.kind} {state}"))
     share = f" ({100 * images.success / images.total:.1f} %)" if images.total else ""
-    lines.append(("stored", f"{images.success:,} of {images.total:,} images{share}, {show_size(images.stored_bytes)}"))
+    lines.append(("stored", f"{images.success:,} of {counted(images.total, 'image')}{share}, {show_size(images.stored_bytes)}"))
     if report.n_former:
-        lines.append(("changed", f"{report.n_former:,} times by their publishers; the bytes before that are kept"))
-    lines.append(("left", f"{images.left:,} images{_end(report)}"))
+        lines.append(("changed", f"{counted(report.n_former, 'time')} by their publishers; the bytes before that are kept"))
+    lines.append(("left", f"{counted(images.left, 'image')}{_end(report)}"))
     if report.paused_hosts:
         names = ", ".join(map(clean, report.paused_hosts[:PAUSED_SHOWN]))
         more = report.n_paused_hosts - PAUSED_SHOWN
@@ -148,8 +151,8 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     lines.append(
         (
             "requests",
-            f"{traffic.n_requests:,} to {traffic.n_hosts:,} hosts, {show_size(traffic.received_bytes)} received, "
-            f"{traffic.n_retries:,} retries; blocked now: {traffic.n_blocked:,} hosts",
+            f"{traffic.n_requests:,} to {counted(traffic.n_hosts, 'host')}, {show_size(traffic.received_bytes)} received, "
+            f"{counted(traffic.n_retries, 'retry', 'retries')}; blocked now: {counted(traffic.n_blocked, 'host')}",
         )
     )
     return lines
@@ -160,8 +163,8 @@ def _end(report: StatusReport) -> str:
     last = report.ends_last
     if last is None:
         return ""
-    end = _moment(int(report.made_at + last.eta_s))
-    return f"; {clean(last.host)} ends last: {last.n_left:,} images in about {show_span(last.eta_s)}, {end}"
+    end = show_moment(int(report.made_at + last.eta_s))
+    return f"; {clean(last.host)} ends last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
 
 
 def _flags(images: ImageCounts) -> str:
@@ -236,7 +239,7 @@ def status_sections(report: StatusReport) -> list[Section]:
             "Hosts left alone for now",
             (Column("host"), Column("left", right=True), Column("until"), Column("why", wide=True)),
             [
-                (clean(host.host), f"{host.n_left:,}", _moment(host.blocked_until or 0), clean(host.blocked_why or ""))
+                (clean(host.host), f"{host.n_left:,}", show_moment(host.blocked_until or 0), clean(host.blocked_why or ""))
                 for host in report.blocked_hosts
             ],
         ),
@@ -264,15 +267,11 @@ def _run(run: RunState) -> str:
     who = f"'{clean(run.command)}' on {clean(run.host)}, pid {run.pid}{job}"
     guess = "" if run.is_certain else "probably "
     if run.state == "running":
-        return f"{guess}running: {who}, since {_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
+        return f"{guess}running: {who}, since {show_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
     if run.state == "dead":
         return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
-    ended = _moment(run.ended_at) if run.ended_at else "?"
-    return f"{who}, {_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"
-
-
-def _moment(unix_time: int) -> str:
-    return f"{datetime.fromtimestamp(unix_time):%Y-%m-%d %H:%M:%S}"
+    ended = show_moment(run.ended_at) if run.ended_at else "?"
+    return f"{who}, {show_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"
 
 
 def _rich_table(section: Section) -> Table:

@@ -1,7 +1,7 @@
 """Carries turns to workers on other nodes: Dask's scheduler in a thread, with an encrypted stream to each worker.
 
-Dask knows who is there; it is given no task. A task that Dask has lost sight of, it runs again elsewhere, while the first
-copy may go on: for a host's turn that is what must not happen, so the steward alone decides what becomes of it.
+Dask only knows which workers exist; it is given no task. If Dask loses contact with a task it runs it again elsewhere, while the
+first copy may go on: that must not happen to a host's turn, so the steward alone decides about it.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.steward.terms import Died, Event, Joined, Leaving, Reported
 from d4c_images.system import clocks
 
-CLOSE_S = 5.0  # for all workers to end, before their connections are cut
+CLOSE_S = 5.0  # for all workers to end before their connections are cut
 
 
 @dataclass(slots=True)
 class _Guest:
-    """A worker process somewhere."""
+    """A worker process on some node."""
 
     number: int
     heard_at: float  # by the monotonic clock
-    node: str | None = None  # None: not ready yet
+    node: str | None = None  # None if not ready yet
     clock_ahead_s: float = 0.0
-    is_closed: bool = False  # told to end, or has told all: that it goes is no death
+    is_closed: bool = False  # told to end, or has reported everything: its exit is not a death
 
 
 class DaskRunner:
-    """Whoever comes to the meeting place with its key works; the number of workers changes while the run goes on."""
+    """Accepts every worker that comes to the rendezvous with its key; their number may change during the run."""
 
     def __init__(
         self,
@@ -56,17 +56,17 @@ class DaskRunner:
         say: Callable[[str], None],
         interface: str | None = None,
     ) -> None:
-        """`setup` pickles. `ledger` names the collection. `interface` is the network interface that the workers reach.
+        """`setup` is picklable. `ledger` names the collection. `interface` is the network interface that workers can reach.
 
-        Raises `UsageError` where the place belongs to another collection, `D4CError` where no port can be opened.
+        Raises `UsageError` if the rendezvous belongs to another collection, `D4CError` if no port can be opened.
         """
         self._place, self._say = place, say
         self._run = secrets.token_hex(8)
         self._setup = messages.Setup(setup, dask_config.silence_s())
         self._events: queue.SimpleQueue[Event | D4CError] = queue.SimpleQueue()
-        self._guests: dict[str, _Guest] = {}  # by Dask's address of them; only the thread of the loop touches it
+        self._guests: dict[str, _Guest] = {}  # by Dask address; only the loop's thread touches it
         self._numbers = itertools.count()
-        self._told = self._nodes = (0, 0)  # workers, nodes: as last said, and as it is
+        self._told = self._nodes = (0, 0)  # workers, nodes: as last reported, and now
         security = Security.temporary()
         started: Future[tuple[asyncio.AbstractEventLoop, str]] = Future()
         self._thread = threading.Thread(target=self._keep, args=(security, interface, started), name="dask scheduler", daemon=True)
@@ -79,7 +79,7 @@ class DaskRunner:
         except D4CError:
             self.close()
             raise
-        say(f"workers are awaited: d4c-images work --cluster {place.folder}")
+        say(f"waiting for workers: d4c-images work --cluster {place.folder}")
 
     def send(self, worker: int, orders: Orders) -> None:
         self._loop.call_soon_threadsafe(self._send, worker, orders)
@@ -97,7 +97,7 @@ class DaskRunner:
             pass
         if self._nodes != self._told:
             self._told = self._nodes
-            self._say("workers: {}, on nodes: {}".format(*self._told))
+            self._say("workers: {} on {} nodes".format(*self._told))
         return events
 
     def kill(self, worker: int) -> None:
@@ -111,11 +111,11 @@ class DaskRunner:
     # in the thread of the loop
 
     def _keep(self, security: Security, interface: str | None, started: Future[tuple[asyncio.AbstractEventLoop, str]]) -> None:
-        """Without the loop nobody would hear of workers any more: what ends it ends the run."""
+        """Without the loop nobody would hear from workers any more: an error in it ends the run."""
         try:
             asyncio.run(self._serve(security, interface, started))
         except BaseException as error:
-            failure = D4CError(f"connections to workers cannot be kept: {type(error).__name__}: {error}")
+            failure = D4CError(f"cannot serve connections to workers: {type(error).__name__}: {error}")
             if started.done():
                 self._events.put(failure)
             else:
@@ -152,10 +152,10 @@ class DaskRunner:
         self._tell(address, self._setup)
 
     def part(self, address: str) -> None:
-        """Dask has no worker of this address any more, for whatever reason."""
+        """Dask has lost the worker with this address, for whatever reason."""
         guest = self._guests.pop(address)
         if guest.node is not None and not guest.is_closed:
-            self._events.put(Died(guest.number, f"{guest.node} is out of touch", self._setup.silence_s))
+            self._events.put(Died(guest.number, f"lost contact with {guest.node}", self._setup.silence_s))
         self._count()
 
     def _hear(self, worker: str, word: bytes) -> None:
@@ -171,7 +171,7 @@ class DaskRunner:
                 self._events.put(Joined(guest.number))
                 self._count()
             case messages.Unfit():
-                self._say(f"a worker on {said.node} goes away again: {said.why}")
+                self._say(f"a worker on {said.node} left: {said.why}")
             case Report():
                 self._events.put(Reported(guest.number, said))
             case messages.GoingHome():
@@ -194,7 +194,7 @@ class DaskRunner:
         address = self._address(worker)
         if address is not None:
             self._tell(address, messages.Die())
-            await self._scheduler.remove_worker(address, stimulus_id="it gives no answer")
+            await self._scheduler.remove_worker(address, stimulus_id="no answer")
 
     def _address(self, worker: int) -> str | None:
         return next((address for address, guest in self._guests.items() if guest.number == worker), None)
@@ -208,7 +208,7 @@ class DaskRunner:
 
 
 class _Scheduler(Scheduler):
-    """Dask's, without its web server: on a node that others use too, no page is open to them."""
+    """Dask's scheduler without its web server, which would be open to other users of the node."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(protocol="tls", port=0, dashboard=False, **options)
@@ -217,7 +217,7 @@ class _Scheduler(Scheduler):
 
 
 class _Door(SchedulerPlugin):
-    """Tells of workers that Dask sees come and go."""
+    """Reports workers that Dask sees join and leave."""
 
     def __init__(self, runner: DaskRunner) -> None:
         self._runner = runner

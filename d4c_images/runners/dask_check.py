@@ -1,10 +1,10 @@
-"""Whether Dask can be loaded with the settings that it finds here, which are not ours. Loads it; sets none."""
+"""Whether Dask can be imported with the user's Dask settings. Imports it; sets none."""
 
 from __future__ import annotations
 
 from d4c_images.errors import UsageError
 
-# What Dask raises while it is loaded, and where it reads a setting, if somebody has written nonsense there.
+# What Dask raises on import, or on reading a setting, if the settings are invalid.
 TROUBLE = (AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 TIMES = ("distributed.scheduler.worker-ttl", "distributed.comm.timeouts.connect", "distributed.comm.timeouts.tcp")
 
@@ -20,5 +20,5 @@ def check() -> None:
     except TROUBLE as error:
         words = " ".join(str(error).split())[:300]
         raise UsageError(
-            f"Dask's own settings (~/.config/dask, /etc/dask, DASK_...) cannot be used: {f'{name}: ' if name else ''}{words}"
+            f"invalid Dask configuration (~/.config/dask, /etc/dask, DASK_...): {f'{name}: ' if name else ''}{words}"
         ) from error

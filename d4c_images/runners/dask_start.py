@@ -1,4 +1,4 @@
-"""How a worker process of a cluster begins: with Dask, if it can be loaded. Does no work itself; its parent says what was wrong."""
+"""The start of a cluster's worker process: with Dask, if it can be imported. Does no work itself; its parent reports failures."""
 
 from __future__ import annotations
 

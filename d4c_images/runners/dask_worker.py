@@ -1,7 +1,7 @@
-"""A worker process of a cluster: waits for a coordinator, works for it, and ends with it. `worker_pool` starts the next one.
+"""A cluster's worker process: waits for a coordinator, works for it, and ends with it. `worker_pool` starts the next one.
 
-The work itself is what any runner runs, in a thread. The main thread keeps in touch with the coordinator; where it is not
-answered for too long, the process ends at once, with all its requests: the hosts that it asks may be lent to others by then.
+The work itself runs in a thread, as with any runner. The main thread keeps in contact with the coordinator; if it gets no answer
+for too long, the process exits at once, with all its requests: its hosts may be lent to others by then.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from distributed.comm.core import connect
 from distributed.security import Security
 
 from d4c_images import __version__
+from d4c_images.durations import show_moment
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
@@ -32,7 +33,7 @@ from d4c_images.runners.worker_pool import Exit, PoolTerms
 from d4c_images.stores import partial
 from d4c_images.system import child_process, clocks
 
-COORDINATOR_POLL_S = 1.0  # for a coordinator
+COORDINATOR_POLL_S = 1.0  # how often to look for a coordinator
 COORDINATOR_CONNECT_S = 20.0
 
 
@@ -43,14 +44,14 @@ def main() -> int:
     try:
         return wait_and_work(terms, leave)
     except OtherVersion:
-        return Exit.OTHER_VERSION  # the parent says so, once for all
+        return Exit.OTHER_VERSION  # the parent reports it, once for all
     except D4CError as error:
         print(f"d4c-images: {error}", file=sys.stderr, flush=True)
         return Exit.UNFIT
 
 
 class OtherVersion(D4CError):
-    """The coordinator's is another than ours."""
+    """The coordinator's version differs from ours."""
 
 
 def wait_and_work(terms: PoolTerms, leave: Leave) -> Exit:
@@ -65,7 +66,7 @@ def wait_and_work(terms: PoolTerms, leave: Leave) -> Exit:
             if trouble is None:
                 return asyncio.run(Session(invitation, leave, terms.grace_s).run())
             if trouble != told:
-                print(f"{invitation.address} cannot be reached: {trouble}", file=sys.stderr, flush=True)
+                print(f"cannot reach the coordinator at {invitation.address}: {trouble}", file=sys.stderr, flush=True)
                 told = trouble
         if leave.wait(COORDINATOR_POLL_S):
             return Exit.IDLE
@@ -73,7 +74,7 @@ def wait_and_work(terms: PoolTerms, leave: Leave) -> Exit:
 
 
 def invitation_at(place: MeetingPlace) -> Invitation | None:
-    """Raises `OtherVersion` where it is written otherwise than we write it."""
+    """Raises `OtherVersion` if its format differs from ours."""
     try:
         return place.invitation()
     except D4CError as error:
@@ -82,7 +83,7 @@ def invitation_at(place: MeetingPlace) -> Invitation | None:
 
 
 def security_of(invitation: Invitation) -> Security:
-    """Both sides show the same certificate and trust no other."""
+    """Mutual TLS: both sides use the same certificate and trust no other."""
     return Security(
         require_encryption=True,
         tls_ca_file=invitation.certificate,
@@ -92,9 +93,9 @@ def security_of(invitation: Invitation) -> Security:
 
 
 async def what_is_in_the_way(invitation: Invitation) -> str | None:
-    """A coordinator that was killed leaves its invitation behind, and Dask would try for ever.
+    """Why the coordinator is out of reach. A killed one leaves its invitation behind, and Dask would retry for ever.
 
-    None where it can be reached. Raises `OtherVersion` where its version is another.
+    None if it can be reached. Raises `OtherVersion` if its version differs.
     """
     try:
         arguments = security_of(invitation).get_connection_args("worker")
@@ -103,12 +104,12 @@ async def what_is_in_the_way(invitation: Invitation) -> str | None:
         return str(error.__cause__ or error)
     await comm.close()
     if invitation.version != __version__:
-        raise OtherVersion(f"the coordinator is d4c-images {invitation.version}, this worker {__version__}")
+        raise OtherVersion(f"version mismatch: the coordinator runs d4c-images {invitation.version}, this worker {__version__}")
     return None
 
 
 class Leave:
-    """Turns true when the parent says so, or is gone: then it has closed our standard input."""
+    """Turns true when the parent asks us to leave, or is gone: then our standard input is closed."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -118,18 +119,18 @@ class Leave:
         return self._event.wait(timeout_s)
 
     def _listen(self) -> None:
-        while os.read(sys.stdin.fileno(), 1):  # not through Python's buffer, whose lock would be held at exit
+        while os.read(sys.stdin.fileno(), 1):  # unbuffered: the buffer's lock would be held at exit
             pass
         self._event.set()
 
 
 class Session:
-    """From joining a coordinator to parting from it."""
+    """From joining a coordinator to leaving it."""
 
     def __init__(self, invitation: Invitation, leave: Leave, grace_s: float) -> None:
         self._invitation, self._leave, self._grace_s = invitation, leave, grace_s
         self._inbox = Inbox()
-        self._heard_at = time.monotonic()  # the coordinator was there at this time
+        self._heard_at = time.monotonic()  # the coordinator was alive at this time
         self._exit: asyncio.Future[Exit] | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -142,7 +143,7 @@ class Session:
         self._worker.stream_handlers[messages.OP] = self._hear
         try:
             await self._worker
-        except (OSError, ValueError, RuntimeError):  # it has gone in this moment
+        except (OSError, ValueError, RuntimeError):  # it has just gone
             return Exit.AGAIN
         code = await self._exit
         if self._beating is not None:
@@ -159,7 +160,7 @@ class Session:
 
     def _end_if_silent(self, silence_s: float) -> None:
         if time.monotonic() > self._heard_at + silence_s:
-            end_at_once(f"the coordinator has not been heard of for {silence_s:.0f} s")
+            end_at_once(f"no message from the coordinator for {silence_s:.0f} s")
 
     def _hear(self, word: bytes) -> None:
         said: messages.ToWorker = pickle.loads(word)
@@ -173,12 +174,12 @@ class Session:
             case messages.Beat():
                 self._heard_at = max(self._heard_at, said.at)
             case messages.Die():
-                end_at_once("the coordinator got no answer from this worker")
+                end_at_once("the coordinator received no answer from this worker")
 
     def _say(self, word: messages.ToCoordinator) -> None:
         self._worker.batched_stream.send(messages.message(word))
 
-    # in the thread that works
+    # in the working thread
 
     def _tell(self, word: messages.ToCoordinator) -> None:
         self._loop.call_soon_threadsafe(self._say, word)
@@ -215,12 +216,12 @@ class Session:
 
 
 class _Feed:
-    """Orders as they come in. Once this worker is to leave: drain, and close when the coordinator knows of it and no turn is left,
-    or when the time is up."""
+    """Orders as they come in. Once this worker is to leave: drain, and close when the coordinator knows and no turn is left, or at
+    the end of the grace period."""
 
     def __init__(self, inbox: Inbox, leave: Leave, grace_s: float, say_going: Callable[[], None]) -> None:
         self._inbox, self._leave, self._grace_s, self._say_going = inbox, leave, grace_s, say_going
-        self.is_known_to_end = False  # the coordinator has said that no turn follows
+        self.is_known_to_end = False  # the coordinator has confirmed that no turn follows
         self._in_hand: set[int] = set()  # leases
         self._give_up_at: float | None = None  # None: not leaving
 
@@ -242,9 +243,9 @@ class _Feed:
 
 
 class _Worker(Worker):
-    """Dask's, without its web server; it has no memory to watch over and nothing to compute."""
+    """Dask's worker without its web server; it has no memory to watch and nothing to compute."""
 
-    is_bound = False  # it works for a coordinator: without it, it must not go on
+    is_bound = False  # it works for a coordinator, and must not go on without it
 
     def __init__(self, address: str, **options: Any) -> None:
         super().__init__(address, protocol="tls", nthreads=1, memory_limit=0, death_timeout=COORDINATOR_CONNECT_S, **options)
@@ -259,8 +260,8 @@ class _Worker(Worker):
 
 
 def end_at_once(why: str) -> None:
-    """Without a word to anybody: as if killed, and with no request left behind."""
-    print(f"{time.strftime('%F %T')} {why}: this worker starts anew", file=sys.stderr, flush=True)
+    """Exit without a message to anybody: as if killed, leaving no request behind."""
+    print(f"{show_moment(time.time())} {why}: restarting this worker", file=sys.stderr, flush=True)
     os._exit(Exit.AGAIN)
 
 

@@ -1,4 +1,4 @@
-"""Orders on their way to a worker: merged, from wherever they come. Knows nothing of what is in them."""
+"""Orders on their way to a worker: merged, whatever their source. Does not look at their content."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from d4c_images.model import Orders
 
 
 class MergedOrders:
-    """What a worker is fed from (`model.Feed`). `take` waits at most so many seconds for the next orders; None: there are none."""
+    """A worker's feed (`model.Feed`). `take` waits up to the given seconds for the next orders; None if there are none."""
 
     def __init__(self, take: Callable[[float], Orders | None]) -> None:
         self._take = take
-        self._lasting = Orders()  # what stays true
+        self._lasting = Orders()  # orders that remain in force
 
     def __call__(self, wait_s: float) -> Orders:
-        """Orders that have come in, merged, waiting at most `wait_s` for the first."""
+        """The orders received, merged, waiting at most `wait_s` for the first."""
         orders = self._lasting
         while (more := self._take(wait_s)) is not None:
             orders, wait_s = orders.then(more), 0.0
@@ -25,7 +25,7 @@ class MergedOrders:
 
 
 class Inbox:
-    """Orders from another thread of the same process; itself what a worker is fed from."""
+    """Orders from another thread of the same process; a worker's feed."""
 
     def __init__(self) -> None:
         self._orders: queue.SimpleQueue[Orders] = queue.SimpleQueue()

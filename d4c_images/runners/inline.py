@@ -12,7 +12,7 @@ from d4c_images.steward.terms import Event, Joined, Reported
 
 
 class InlineRunner:
-    """One worker beside the steward. What the worker raises is raised by `receive`."""
+    """One worker next to the steward. What the worker raises is raised by `receive`."""
 
     def __init__(self, work: Work) -> None:
         self._inbox = Inbox()

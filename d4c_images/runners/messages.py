@@ -1,7 +1,7 @@
-"""What coordinator and workers of a cluster say to each other, over the stream that each worker has to Dask's scheduler.
+"""The messages between coordinator and workers of a cluster, over each worker's stream to Dask's scheduler. Holds no behaviour.
 
-Beside these words go `Orders` to a worker, and from it `Report` and the `D4CError` that ended its work. The stream keeps their
-order, so what was said before is known. Holds no behaviour.
+In addition, `Orders` go to a worker, and `Report`s and the `D4CError` that ended its work come from it. The stream is ordered, so
+earlier messages have been received.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners.pipe_worker import Work
 
-OP = "d4c"  # of a message that carries one of our words
-BEATS = 10  # in the time after which silence means death
+OP = "d4c"  # the operation of our messages in Dask's protocol
+BEATS = 10  # heartbeats within the silence that counts as death
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """To a worker that has joined: what it is to do."""
+    """To a worker that has joined: what to do."""
 
     work: Callable[[], Work]
     silence_s: float  # see `Beat`
@@ -29,10 +29,10 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A worker says it again and again, with the time by its own clock, and is answered with the same.
+    """A worker's heartbeat, with the time by its own clock; the answer repeats it.
 
-    It may go on asking its hosts until `silence_s` after the time that has come back last: whatever the clocks and however long
-    an answer was on its way, the coordinator was there then, and counts from a later moment.
+    The worker may send requests until `silence_s` after the latest time that has come back: whatever the clocks and the delay of an
+    answer, the coordinator was alive then, and counts from a later moment.
     """
 
     at: float
@@ -40,20 +40,20 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Die:
-    """To a worker that gives no answer: end the process."""
+    """To an unresponsive worker: exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has what it needs and takes turns."""
+    """A worker is set up and accepts turns."""
 
     node: str
-    clock: float  # what its steady clock shows
+    clock: float  # reading of its steady clock
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A worker cannot work on its node, and goes."""
+    """A worker cannot work on its node, and exits."""
 
     node: str
     why: str
@@ -61,12 +61,12 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True)
 class GoingHome:
-    """A worker starts nothing more: its job ends."""
+    """A worker starts no more requests: its job ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker has told all and goes."""
+    """A worker has reported everything and exits."""
 
 
 ToWorker = Setup | Orders | Beat | Die
@@ -74,5 +74,5 @@ ToCoordinator = Ready | Unfit | Report | D4CError | Beat | GoingHome | Done
 
 
 def message(word: ToWorker | ToCoordinator) -> dict[str, Any]:
-    """As Dask carries it."""
+    """In the form that Dask carries."""
     return {"op": OP, "word": pickle.dumps(word)}

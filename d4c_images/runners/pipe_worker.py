@@ -1,6 +1,6 @@
 """A worker process of `ProcessRunner`: takes orders from a pipe, sends reports back. Knows no runner, and nothing of a run.
 
-It loads what it needs and no more, since the first request of a run waits for that.
+It imports as little as possible, since the first request of a run waits for that.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from d4c_images.runners.inbox import MergedOrders
 from d4c_images.system import child_process
 
 Work = Callable[[Feed], Iterator[Report]]
-"""What a worker process does: built from a picklable setup, fed with orders, yields reports until it is told to close."""
+"""The work of a worker process: built from a picklable setup, fed with orders, yields reports until it is told to close."""
 
 
 def serve() -> None:
-    """The process from its first to its last step."""
+    """The whole life of the process."""
     child_process.settle_in()
     pipe = Connection(int(sys.argv[1]))
     try:
@@ -33,7 +33,7 @@ def serve() -> None:
         _work(pipe, setup)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # all is closed by now: to take the rest of Python apart would take as long as an answer
+    os._exit(0)  # everything is closed: Python's teardown would take as long as an answer
 
 
 def _work(pipe: Connection, setup: Callable[[], Work]) -> None:

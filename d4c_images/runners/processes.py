@@ -19,8 +19,8 @@ from d4c_images.runners.pipe_worker import Work
 from d4c_images.steward.terms import Died, Event, Joined, Reported
 from d4c_images.system import child_process
 
-MAX_DEATHS = 10  # in a row, without a single report between them
-CLOSE_S = 5.0  # for all workers to end, before they are killed
+MAX_DEATHS = 10  # in a row, without a report in between
+CLOSE_S = 5.0  # for all workers to end before they are killed
 WORKER_PROGRAM = f"""{child_process.WITH_OUR_PATH}
 from d4c_images.runners.pipe_worker import serve
 serve()
@@ -33,14 +33,14 @@ class _Seat:
     pipe: Connection
     outbox: queue.SimpleQueue[Orders | None]
     postman: threading.Thread
-    is_closed: bool = False  # told to end: that it ends is no death
+    is_closed: bool = False  # told to end: its exit is not a death
 
 
 class ProcessRunner:
     """`n_workers` processes that each run `setup()(feed)`."""
 
     def __init__(self, n_workers: int, setup: Callable[[], Work]) -> None:
-        """`setup` is called in each worker process; it must pickle (a module-level function or a `functools.partial` of one)."""
+        """`setup` runs in each worker process; it must be picklable (a module-level function, or a `functools.partial` of one)."""
         self._setup = setup
         self._deaths = 0
         self._numbers = itertools.count()
@@ -71,7 +71,7 @@ class ProcessRunner:
         killer = threading.Timer(CLOSE_S, self._kill_all)
         killer.start()
         for seat in self._seats.values():
-            seat.process.wait()  # without a time limit: with one, `subprocess` looks again and again
+            seat.process.wait()  # without a timeout: with one, `subprocess` polls
             _give_up(seat)
         killer.cancel()
 
@@ -80,7 +80,7 @@ class ProcessRunner:
             seat.process.kill()
 
     def _read(self, number: int) -> Iterator[Event]:
-        """Everything that one worker has said."""
+        """All messages of one worker."""
         seat = self._seats[number]
         try:
             while seat.pipe.poll():
@@ -100,7 +100,7 @@ class ProcessRunner:
     def _replace(self, why: str) -> int:
         self._deaths += 1
         if self._deaths > MAX_DEATHS:
-            raise D4CError(f"worker processes die again and again ({why}); see the job log")
+            raise D4CError(f"worker processes keep dying ({why}); see the job log")
         return self._start()
 
     def _start(self) -> int:
@@ -114,7 +114,7 @@ class ProcessRunner:
                 pickle.dump(sys.path, stdin)
                 pickle.dump((os.getpid(), self._setup), stdin)
         except BrokenPipeError:
-            pass  # it has died already; `receive` will say so
+            pass  # it has died already; `receive` will notice
         outbox: queue.SimpleQueue[Orders | None] = queue.SimpleQueue()
         postman = threading.Thread(target=_carry, args=(outbox, ours), name=f"orders to worker {number}", daemon=True)
         postman.start()
@@ -123,10 +123,10 @@ class ProcessRunner:
 
 
 def _end(seat: _Seat) -> str:
-    """Wait for a process that has closed its pipe; how it ended."""
+    """Wait for a process that has closed its pipe; returns how it ended."""
     try:
         code = seat.process.wait(timeout=10)
-    except subprocess.TimeoutExpired:  # it has closed its pipe, but lives
+    except subprocess.TimeoutExpired:  # it has closed its pipe, but is alive
         seat.process.kill()
         code = seat.process.wait()
     _give_up(seat)
@@ -134,12 +134,12 @@ def _end(seat: _Seat) -> str:
 
 
 def _carry(outbox: queue.SimpleQueue[Orders | None], pipe: Connection) -> None:
-    """A pipe holds some 200 KB, less than two long turns: the steward must not wait for a worker that waits for the steward."""
+    """Send from a thread: a pipe holds some 200 KB, less than two long turns, and two blocked ends would be a deadlock."""
     while (orders := outbox.get()) is not None:
         try:
             pipe.send(orders)
         except OSError:
-            return  # it has died; `receive` will say so
+            return  # it has died; `receive` will notice
 
 
 def _give_up(seat: _Seat) -> None:

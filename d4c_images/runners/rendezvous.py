@@ -1,7 +1,7 @@
-"""The folder on the shared disk where workers find the coordinator: its address, and the key without which nobody is let in.
+"""The rendezvous: a folder on the shared disk where workers find the coordinator's address, and the key that admits them.
 
-Opens no connection. The key of all connections lies in the folder, so the folder belongs to one user and nobody else may look
-into it; who can read it is trusted by coordinator and workers alike.
+Opens no connection. The folder contains the key of all connections, so it must belong to one user and be unreadable to others;
+whoever can read it is trusted by coordinator and workers alike.
 """
 
 from __future__ import annotations
@@ -17,52 +17,53 @@ from d4c_images import __version__
 from d4c_images.errors import D4CError, UsageError
 
 INVITATION = "scheduler.json"
-RENDEZVOUS_FILE_BYTES = 1 << 20  # of a file of ours; what has more is none
+RENDEZVOUS_FILE_BYTES = 1 << 20  # maximum size of our files; a bigger one is not ours
 OVER = "over"
 AWAY = "away"
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """What a worker needs to join one coordinator: each has an address and a key of its own."""
+    """What a worker needs to join one coordinator: each has its own address and key."""
 
-    run: str  # names the coordinator
+    run: str  # identifies the coordinator
     ledger: str  # whose coordinator it is
     version: str
-    address: str  # as distributed writes it: tls://10.0.0.7:41234
-    certificate: str  # PEM; the only one that either side trusts
+    address: str  # in distributed's form: tls://10.0.0.7:41234
+    certificate: str  # PEM; the only one either side trusts
     key: str = field(repr=False)  # PEM
 
 
 class MeetingPlace:
-    """The folder. Files appear in it whole or not at all."""
+    """The folder. Files appear in it atomically."""
 
     def __init__(self, folder: Path) -> None:
-        """Makes the folder where it is missing. Raises `UsageError` where others than its owner can look into it."""
+        """Creates the folder if it is missing. Raises `UsageError` if anybody but its owner can read it."""
         self.folder = folder.absolute()
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.folder.stat()
         except OSError as error:
-            raise UsageError(f"the folder {self.folder} cannot be used: {error.strerror}") from None
+            raise UsageError(f"cannot use the folder {self.folder}: {error.strerror}") from None
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
             raise UsageError(
-                f"the folder {self.folder} holds the key to all connections and must be yours alone: chmod 700, or name another one"
+                f"the folder {self.folder} will hold the TLS key of all connections and must be accessible to you only: "
+                "chmod 700, or use another folder"
             )
 
     def invite(self, invitation: Invitation) -> None:
-        """Raises `UsageError` where the coordinator of another collection uses the folder."""
+        """Raises `UsageError` if another collection's coordinator uses the folder."""
         other = self._values()
         if other is not None and other.get("ledger") != invitation.ledger:
             raise UsageError(
-                f"{self.folder / INVITATION} is that of {other.get('ledger')}: each collection needs a folder of its own"
+                f"{self.folder / INVITATION} belongs to {other.get('ledger')}: use a separate folder for each collection"
             )
         self._remove(OVER)
         self._remove(AWAY)
         self._write(INVITATION, json.dumps(asdict(invitation), indent=1))
 
     def invitation(self) -> Invitation | None:
-        """Of the coordinator that is there, or of one that died."""
+        """Of the current coordinator, or of one that died."""
         values = self._values()
         if values is None:
             return None
@@ -72,11 +73,12 @@ class MeetingPlace:
             raise D4CError(self.other_version() or self._not_ours()) from None
 
     def other_version(self) -> str | None:
-        """What to say if the coordinator is of another version than we are, which it may write otherwise than we do."""
+        """The message if the coordinator has another version than ours, and possibly another format."""
         version = (self._values() or {}).get("version")
         if version in (None, __version__):
             return None
-        return f"the coordinator is d4c-images {version}, this worker {__version__}: all nodes need the same one"
+        versions = f"the coordinator runs d4c-images {version}, this worker {__version__}"
+        return f"version mismatch: {versions}; use the same version on all nodes"
 
     def withdraw(self, run: str) -> None:
         """The coordinator `run` has ended; another one may have come meanwhile."""
@@ -85,14 +87,14 @@ class MeetingPlace:
             if there is not None and there.get("run") == run:
                 self._remove(INVITATION)
         except D4CError:
-            pass  # workers find out that nobody answers
+            pass  # workers will find that nobody answers
 
     def say_over(self, run: str) -> None:
-        """Nothing is left to do: workers go home."""
+        """Nothing is left to do: workers exit."""
         self._write(OVER, run)
 
     def over(self) -> str | None:
-        """The coordinator that found nothing left to do; None while there is work, as far as is known."""
+        """The coordinator that found nothing left to do; None while there is work, as far as known."""
         return self._read(OVER)
 
     def say_away(self, until: float) -> None:
@@ -117,7 +119,7 @@ class MeetingPlace:
         return values
 
     def _not_ours(self) -> str:
-        return f"{self.folder / INVITATION} is no file of ours"
+        return f"{self.folder / INVITATION} was not written by d4c-images"
 
     def _remove(self, name: str) -> None:
         try:
@@ -131,7 +133,7 @@ class MeetingPlace:
                 return file.read(RENDEZVOUS_FILE_BYTES).decode("utf-8", "replace")
         except FileNotFoundError:
             return None
-        except OSError as error:  # network file systems have their moments: the file is looked at again
+        except OSError as error:  # a transient error of a network file system: the file is read again
             if error.errno == errno.ESTALE:
                 return None
             raise D4CError(f"{self.folder / name} cannot be read: {error.strerror}") from None

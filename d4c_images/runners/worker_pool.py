@@ -1,4 +1,4 @@
-"""The worker processes of one job on one node: started, and started again when a coordinator has ended. Does no work itself."""
+"""The worker processes of one job on one node: started, and restarted when a coordinator has ended. Does no work itself."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from d4c_images.system import child_process
 
 POOL_POLL_S = 0.2
 MAX_DEATHS = 10  # in a row
-LIVED_S = 60.0  # a process that has lived so long does not count among them
-MEMBER_END_S = 10.0  # for processes to end, beyond their grace
+LIVED_S = 60.0  # a process that lived this long does not count
+MEMBER_END_S = 10.0  # for processes to end, in addition to their grace period
 
 
 class Exit(IntEnum):
-    """How a worker process ends."""
+    """Exit codes of a worker process."""
 
     OVER = 0  # nothing is left to do
-    UNFIT = 1  # it cannot work here, and has said why
+    UNFIT = 1  # it cannot work here, and has reported why
     AGAIN = 10  # it has worked; the next one waits for the next coordinator
-    IDLE = 11  # it has met no coordinator
+    IDLE = 11  # it found no coordinator
     OTHER_VERSION = 12  # than the coordinator's
-    NO_DASK = 13  # which cannot be loaded with the settings that are here
+    NO_DASK = 13  # which cannot be imported with the settings found here
 
 
 class PoolEnding(Enum):
-    OVER = "nothing is left to do"
-    NOBODY = "no coordinator has come"
-    STOPPED = "this job ends"
+    OVER = "nothing left to do"
+    NOBODY = "no coordinator appeared"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolTerms:
-    """What a worker process is told by its parent."""
+    """What a worker process gets from its parent."""
 
     folder: Path
     grace_s: float  # for requests in flight when it is to leave
     max_wait_s: float  # for a coordinator
-    over_before: str | None  # what `MeetingPlace.over` said before the job began: that was of other work
+    over_before: str | None  # `MeetingPlace.over` before the job began: about earlier work
 
 
 class Crew:
@@ -58,7 +58,7 @@ class Crew:
         self._members = [self._start() for _ in range(n)]
 
     def work(self, is_over: Callable[[], bool]) -> PoolEnding:
-        """Until nothing is left, nobody comes, or `is_over()`; then end all in good order. Raises `D4CError`."""
+        """Until nothing is left, no coordinator appears, or `is_over()`; then end all in an orderly way. Raises `D4CError`."""
         try:
             while not is_over():
                 for place, member in enumerate(self._members):
@@ -77,16 +77,16 @@ class Crew:
     def _ending(self, code: int) -> PoolEnding | None:
         place = MeetingPlace(self._terms.folder)
         if code != Exit.OVER and place.over() not in (None, self._terms.over_before):
-            return PoolEnding.OVER  # whatever has become of it while its coordinator ended
+            return PoolEnding.OVER  # however it ended while its coordinator ended
         if code == Exit.OTHER_VERSION:
-            raise D4CError(place.other_version() or "the coordinator was of another version than this worker")
+            raise D4CError(place.other_version() or "version mismatch between coordinator and worker")
         if code == Exit.NO_DASK:
             from d4c_images.runners import dask_check
 
             dask_check.check()
-            raise D4CError("Dask cannot be loaded in a worker process, although it can be loaded here")
+            raise D4CError("Dask cannot be imported in a worker process, although it can be imported here")
         if code == Exit.UNFIT:
-            raise D4CError("this node's workers cannot go on; the line above says why")
+            raise D4CError("the workers of this node cannot continue; see the line above")
         self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
         return {Exit.OVER: PoolEnding.OVER, Exit.IDLE: PoolEnding.NOBODY}.get(Exit(code)) if code in set(Exit) else None
 
@@ -97,7 +97,7 @@ class Crew:
         else:
             self._deaths += 1
         if self._deaths > MAX_DEATHS:
-            raise D4CError(f"worker processes die again and again ({child_process.ending(code)})")
+            raise D4CError(f"worker processes keep dying ({child_process.ending(code)})")
         return self._start()
 
     def _start(self) -> _Member:
@@ -107,11 +107,11 @@ class Crew:
             pickle.dump(self._terms, process.stdin)
             process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has died already; `work` will see it
+            pass  # it has died already; `work` will notice
         return _Member(process, process.stdin, time.monotonic())
 
     def _dismiss(self) -> None:
-        """Closing their standard input tells them to leave."""
+        """Tell them to leave by closing their standard input."""
         for member in self._members:
             member.told.close()
         end_at = time.monotonic() + self._terms.grace_s + MEMBER_END_S

@@ -1,4 +1,4 @@
-"""What a worker process needs, and how it is built in that process. Loads nothing before: the steward has no use for it."""
+"""What a worker process needs, and how it is built in that process. Imports nothing before that: the steward does not need it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images.durations import counted
 from d4c_images.errors import StoreError, UsageError
 from d4c_images.model import FetchOptions
 from d4c_images.system import clocks, open_files
@@ -24,16 +25,16 @@ SIGN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """All that a worker process needs to know; pickles."""
+    """All that a worker process needs to know; picklable."""
 
     root: Path
     fetch: FetchOptions
     max_edge: int | None
     packing: PackSettings | None = None  # None: files
     respects_robots_tag: bool = False
-    clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: one of its own
-    connections: int = 1  # that it must be able to have open at once
-    sign: str | None = None  # a file in the root that must be there: that of another node may be another folder
+    clock: SteadyClock | None = None  # the coordinator's, on the same machine; None: its own
+    connections: int = 1  # that it must be able to keep open at once
+    sign: str | None = None  # a file that must exist in the root: on another node the root may be a different folder
 
     def __call__(self) -> Work:
         from d4c_images.fetch import Fetcher
@@ -47,8 +48,9 @@ class WorkerSetup:
         room = open_files.budget(open_files.raise_limit())
         if room.connections < self.connections:
             raise UsageError(
-                f"a worker on {socket.gethostname()} may open {room.n_files} files, enough for {room.connections} connections of "
-                f"{self.connections}: raise the limit (ulimit -n), or give download a smaller --max-connections"
+                f"a worker on {socket.gethostname()} may open only {counted(room.n_files, 'file')}, enough for "
+                f"{room.connections} of {counted(self.connections, 'connection')}: raise the limit (ulimit -n), or start download "
+                "with a smaller --max-connections"
             )
         store, fetcher, examiner = open_store(self.root, self.packing), Fetcher(self.fetch), Examiner(self.max_edge)
         policy = CodePolicy(respects_robots_tag=self.respects_robots_tag)
@@ -57,9 +59,9 @@ class WorkerSetup:
 
 
 def await_sign(sign: Path) -> None:
-    """A shared file system may show a new file late. Raises `StoreError` where it does not show it at all."""
+    """A shared file system may show a new file late. Raises `StoreError` if it never appears."""
     end_at = time.monotonic() + SIGN_S
     while not sign.exists():
         if time.monotonic() > end_at:
-            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not that of the coordinator")
+            raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not the folder that the coordinator uses")
         time.sleep(0.2)

@@ -1,8 +1,8 @@
-"""Streams of rows from GBIF downloads and publishers' archives. Reads and sorts out; does not know what an image is.
+"""Streams of rows from GBIF downloads and publishers' archives. Reads and filters; does not know what an image is.
 
-`open_media` finds the tables of media in a download, `open_labels` the one that names its records. GBIF's own table is read in
-blocks of lines (`Source.blocks`, sorted out by `media.Sieve`), since it has up to 10^8 rows; a publisher's row by row
-(`Source.records`, made out by `media_table.MediaReader`), since it may be written in any way.
+`open_media` finds the media tables in a download, `open_labels` the one that names its records. GBIF's own table is read in blocks
+of lines (`Source.blocks`, filtered by `media.Sieve`), since it has up to 10^8 rows; a publisher's row by row (`Source.records`,
+parsed by `media_table.MediaReader`), since it may be written in any way.
 """
 
 from d4c_images.sources.archive import open_labels, open_media, open_source

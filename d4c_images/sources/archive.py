@@ -1,4 +1,4 @@
-"""Finds the tables of a download (zip, folder or bare file). Reads no row of them, and unpacks nothing to disk."""
+"""Finds the tables of a download (zip, folder or bare file). Reads none of their rows, and unpacks nothing to disk."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from d4c_images.sources.source import (
 )
 
 MEDIA_KINDS = ("Multimedia", "Image", "Document", "Media", "Audubon")
-"""The last words of the row types that hold media (rs.gbif.org/terms/1.0, rs.tdwg.org/ac/terms, eol.org/schema/media)."""
+"""Last parts of the row types for media (rs.gbif.org/terms/1.0, rs.tdwg.org/ac/terms, eol.org/schema/media)."""
 TABLE_NAME = re.compile(r"\.(?:txt|csv|tsv|tab)$", re.IGNORECASE)
 MEDIA_NAME = re.compile(r"(?:^|/)[^/]*(?:media|image|audubon|photo)[^/]*$", re.IGNORECASE)
 OCCURRENCE_NAME = re.compile(r"(?:[^/]+/)?occurrences?\.(?:txt|csv|tsv|tab)", re.IGNORECASE)
 VERBATIM_NAMES = re.compile(r"(?:.*/)?verbatim/(?:multimedia|audubon|image|media|document)s?\.txt")
 AS_RECEIVED = re.compile(r"(?:^|/)verbatim(?:/|\.txt$)")
-"""What a download of GBIF has from the publishers as they sent it, beside what GBIF has made of it."""
+"""Publishers' data as received, which a GBIF download contains beside its interpreted data."""
 
 
 def open_source(path: Path, member: str = "multimedia") -> Source:
-    """Find GBIF's own table `member` (`multimedia` or `occurrence`) in its zip or an unpacked download; a bare file is one.
+    """Find GBIF's own table `member` (`multimedia` or `occurrence`) in a zip or an unpacked download; a bare file is that table.
 
-    Raises `UsageError` where there is no such file, `SourceError` where it cannot be read as a GBIF download.
+    Raises `UsageError` if there is no such file, `SourceError` if it cannot be read as a GBIF download.
     """
     box = _box(Path(path))
     file_name = f"{member}.txt"
@@ -55,11 +55,11 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
 
 
 def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None) -> list[Source]:
-    """All tables of media in a download of GBIF, in a publisher's archive, or in a bare table, in the order they are to be read.
+    """All media tables in a GBIF download, a publisher's archive or a bare table, in reading order.
 
-    `verbatim` adds the publishers' own rows that a GBIF download carries. `dataset` names whose records these are, where ids are
-    no more than numbers; by default the archive's metadata or its file name does. Raises as `open_source` does, and `UsageError`
-    where the file is of a format that is not read.
+    `verbatim` adds the publishers' own rows in a GBIF download. `dataset` scopes record ids that are not globally unique; by
+    default it comes from the archive's metadata or its file name. Raises as `open_source` does, and `UsageError` if the file has a
+    format that is not read.
     """
     box = _box(Path(path))
     refuse_other_formats(box)
@@ -81,8 +81,8 @@ def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None
 
 
 def open_labels(path: Path, *, dataset: str | None = None) -> Source:
-    """The table that names the records of a download: GBIF's occurrence.txt, the core of a publisher's archive, or, where there is
-    no meta.xml, a table named like occurrences."""
+    """The table that names a download's records: GBIF's occurrence.txt, the core of a publisher's archive, or, without meta.xml, a
+    table named like occurrences."""
     box = _box(Path(path))
     if box.is_file and _is_gbif(box, ""):
         return open_source(path, member="occurrence")
@@ -103,7 +103,7 @@ def open_labels(path: Path, *, dataset: str | None = None) -> Source:
 
 
 def _box(path: Path) -> Container:
-    """What the path names; of a folder with nothing but a zip to be read, that zip."""
+    """The container at the path; for a folder with nothing readable but a zip, that zip."""
     box = Container(path)
     if box.is_file or box.is_zip or box.has("multimedia.txt") or box.has("meta.xml"):
         return box
@@ -117,7 +117,7 @@ def _box(path: Path) -> Container:
 
 
 def _find(box: Container, file_name: str) -> str | None:
-    """The table of that name that lies nearest to the root, where there is one such; none of those as GBIF has received them."""
+    """The table of that name nearest to the root, if there is only one; not counting those as received by GBIF."""
     if not box.is_zip and box.has(file_name):
         return file_name
     found = [name for name in box.names if name.rpartition("/")[2] == file_name and not AS_RECEIVED.search(name)]
@@ -127,7 +127,7 @@ def _find(box: Container, file_name: str) -> str | None:
 
 
 def _find_gbif(box: Container) -> str | None:
-    """GBIF's own table of media, wherever in the folder or zip it lies."""
+    """GBIF's own media table, wherever it is in the folder or zip."""
     name = _find(box, "multimedia.txt")
     return name if name is not None and _is_gbif(box, name) else None
 
@@ -172,7 +172,7 @@ def _media_of_file(box: Container, dataset: str | None, *, verbatim: bool) -> li
 
 
 def _media_without_meta(box: Container, dataset: str) -> list[Source]:
-    """Tables of a folder or zip that has no meta.xml: those whose header names columns of media."""
+    """Tables of a folder or zip without meta.xml: those whose header names media columns."""
     sources: list[Source] = []
     for name in (name for name in box.names if TABLE_NAME.search(name) and not AS_RECEIVED.search(name)):
         try:
@@ -217,14 +217,14 @@ def _terms(table: TableMeta) -> set[str]:
 
 
 def _holds_media(table: TableMeta) -> bool:
-    """Whether the row type says so, or where there is none, the name of the file."""
+    """Whether the row type says so, or without one, the file name."""
     if table.kind:
         return table.is_a(*MEDIA_KINDS)
     return not table.is_core and all(map(MEDIA_NAME.search, table.locations))
 
 
 def _why_no_media(tables: Sequence[TableMeta]) -> str:
-    """What an archive has in place of URLs of images, in one line."""
+    """What an archive contains instead of image URLs, in one line."""
     media = [table for table in tables if _holds_media(table)]
     if not media:
         kinds = ", ".join(dict.fromkeys(table.kind or "one without a rowType" for table in tables))
@@ -246,7 +246,7 @@ def _dataset(box: Container, base: str) -> str:
 
 
 def _name_of(path: Path) -> str:
-    """What stands for a dataset that nobody names: the archive, or a bare table with its folder."""
+    """Stands in for a missing dataset name: the archive, or a bare table with its folder."""
     path = path.resolve()
     if path.is_dir() or path.suffix.lower() == ".zip":
         return path.name.removesuffix(path.suffix) if path.is_file() else path.name

@@ -1,4 +1,4 @@
-"""What a download lies in (a zip, a folder, a file), and streams of bytes from it. Knows no tables; unpacks nothing to disk."""
+"""What a download is stored in (a zip, a folder, a file), and byte streams from it. Knows no tables; unpacks nothing to disk."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from d4c_images.errors import SourceDamaged, SourceError, UsageError
 from d4c_images.sources.rows import Recoded
 
 MEMBER_READ_BYTES = 1 << 20
-DEEPEST_SOURCE_FOLDER = 8  # levels of folders that are looked into ...
-MAX_FILES = 20_000  # ... for so many files
-MAX_FOLDERS = 2_000  # ... in so many folders
+DEEPEST_SOURCE_FOLDER = 8  # levels of folders searched ...
+MAX_FILES = 20_000  # ... for up to this many files
+MAX_FOLDERS = 2_000  # ... in up to this many folders
 _OF_NO_USE = re.compile(r"/$|^__MACOSX/|(?:^|/)\._[^/]*$")
 _NOT_ENTERED = re.compile(r"\.|[0-9]{1,3}\Z")  # hidden, or a folder of an image root
 
 
 class Container:
-    """A zip, a folder or a file, and what is in it. Raises as `open_source` does."""
+    """A zip, a folder or a file, and its content. Raises as `open_source` does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_zip = False
         self._names: list[str] | None = None
-        self._members: dict[str, str] = {}  # of a zip: the path inside -> as the zip spells it
+        self._members: dict[str, str] = {}  # for a zip: path inside -> the zip's own spelling
         if path.is_dir():
             self.is_file = False
             return
@@ -54,12 +54,12 @@ class Container:
 
     @property
     def names(self) -> list[str]:
-        """All files, by their paths inside, but for what macOS adds to a zip."""
+        """All files, by their paths inside, except for what macOS adds to a zip."""
         if self._names is None:
             if self.is_zip:
                 try:
                     with zipfile.ZipFile(self.path) as archive:
-                        # Old programs for Windows write backslashes, where the format has slashes.
+                        # Old Windows programs write backslashes instead of the format's slashes.
                         spelled = {name.replace("\\", "/").removeprefix("./"): name for name in archive.namelist()}
                     self._members = {name: member for name, member in spelled.items() if not _OF_NO_USE.search(name)}
                     self._names = list(self._members)
@@ -72,11 +72,11 @@ class Container:
         return self._names
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file; without a look at all others, where that is possible."""
+        """Whether there is such a file; if possible, without listing all others."""
         return name in self.names if self.is_zip else (self.path / name).is_file()
 
     def where(self, name: str) -> tuple[Path, str | None]:
-        """The file and the member of it."""
+        """The file, and the member in it."""
         if self.is_zip:
             return self.path, self._members.get(name, name)
         return (self.path / name if name else self.path), None
@@ -90,7 +90,7 @@ class Container:
             return stream.read(n_bytes)
 
     def size_and_print(self, name: str) -> tuple[int, str]:
-        """Size of a file and what tells it from others."""
+        """Size and fingerprint of a file."""
         path, member = self.where(name)
         if member is None:
             size_bytes = path.stat().st_size
@@ -105,7 +105,7 @@ class Container:
 
 
 def _seems(start: bytes) -> str:
-    """What came in place of a zip."""
+    """What was found in place of a zip."""
     if not start:
         return " (it is empty)"
     if start.startswith((b"<", b"{")):
@@ -114,7 +114,7 @@ def _seems(start: bytes) -> str:
 
 
 def _files(top: Path) -> Iterator[str]:
-    """Paths of the files below a folder, the nearest first. Those of an image root may be millions."""
+    """Paths of the files below a folder, the nearest first. An image root may have millions."""
     waiting = deque([("", 1)])
     n_folders = 0
     while waiting and n_folders < MAX_FOLDERS:
@@ -128,7 +128,7 @@ def _files(top: Path) -> Iterator[str]:
 
 
 def _entries(folder: Path, *, is_top: bool) -> list[os.DirEntry[str]]:
-    """What is in a folder; nothing where a folder within may not be read."""
+    """The content of a folder; empty if a subfolder is unreadable."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -147,7 +147,7 @@ def as_utf8(stream: IO[bytes], encoding: str, line_end: str) -> IO[bytes]:
 
 @contextmanager
 def reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
-    """The byte stream; whatever goes wrong with it while it is read becomes a `SourceError`."""
+    """The byte stream; any error while reading becomes a `SourceError`."""
     try:
         if member is None:
             with path.open("rb") as stream:
@@ -158,7 +158,7 @@ def reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
     except EOFError:
         raise SourceError(f"{name}: the zip file ends too early: download it again, then run the same command") from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        # A checksum stands at the end of a stream, so nobody knows how far before this place the damage began.
+        # A checksum is at the end of a stream, so the damage may be anywhere before this place.
         raise SourceDamaged(
             f"{name}: the zip file is damaged ({error}), and the rows that were read from it may be wrong: download it again, "
             "then begin anew with it (init --reset)"

@@ -1,4 +1,4 @@
-"""How a table is written down: its encoding and what ends its lines, as its first bytes show. Knows no columns."""
+"""How a table is encoded: its character encoding and line ends, judging by its first bytes. Knows no columns."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import codecs
 import re
 
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like the next one
+    (codecs.BOM_UTF32_LE, "utf-32"),  # shares its first bytes with the next one
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_LOOKED_AT = 64  # bytes; a header has more
+_LOOKED_AT = 64  # bytes; any header is longer
 
 
 def encoding_of(start: bytes) -> str:
-    """UTF-8, unless a byte order mark says otherwise, or each ASCII letter has a zero beside it, as in UTF-16 without a mark."""
+    """UTF-8, unless a byte order mark says otherwise, or each ASCII letter is next to a zero, as in UTF-16 without a mark."""
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding
@@ -28,19 +28,19 @@ def encoding_of(start: bytes) -> str:
 
 
 def decoded(start: bytes, encoding: str) -> str:
-    """The first characters; a character that is cut off at the end is left out, as is a byte order mark."""
+    """The first characters; an incomplete character at the end and a byte order mark are dropped."""
     return codecs.getincrementaldecoder(encoding)(errors="replace").decode(start).removeprefix("\ufeff")
 
 
 def first_line(text: str) -> str:
-    """Without what ends it, whatever that is."""
+    """Without its line end, whatever that is."""
     return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
 def line_end_of(text: str, declared: str = "\n", *, has_header: bool = True) -> str:
-    """What ends the lines of a table that begins like this: a line feed (also behind CR), CR, or LF CR.
+    """The line end of a table with this start: a line feed (also after CR), CR, or LF CR.
 
-    A CR may stand in a cell, but not in a header. Where there is no header, what was declared holds if the text allows it.
+    A CR may be part of a cell, but not of a header. Without a header, the declared one is used if the text allows it.
     """
     line, line_feed, rest = text.partition("\n")
     if not line_feed:

@@ -1,7 +1,7 @@
-"""Names what is given in place of a Darwin Core Archive or a table, and says what to do about it. Reads no such thing.
+"""Recognises what is given instead of a Darwin Core Archive or a table, and says what to do about it. Reads no such format.
 
-The formats of GBIF's downloads are those of https://techdocs.gbif.org/en/data-use/download-formats; the signatures are those of
-file(1). All refusals are a `UsageError` of one line.
+GBIF's download formats are documented at https://techdocs.gbif.org/en/data-use/download-formats; the signatures are those of
+file(1). Every refusal is a `UsageError` of one line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
 
 
 def path_of(text: str) -> Path:
-    """The file or folder that an argument names. Raises `UsageError` where it is a URL, a DOI or the key of a download."""
+    """The file or folder that an argument names. Raises `UsageError` if it is a URL, a DOI or a download key."""
     path = Path(text)
     if path.exists() or not (_URL(text) or _DOI(text) or _KEY_ALONE(text)):
         return path
@@ -62,7 +62,7 @@ def path_of(text: str) -> Path:
 
 
 def refuse_other_formats(box: Container) -> None:
-    """Raise `UsageError` where a file, a zip or the only file of a folder is plainly something else than what is read."""
+    """Raise `UsageError` if a file, a zip or the only file of a folder is clearly in another format."""
     if not box.is_file and any(box.has(name) for name in ("multimedia.txt", "meta.xml")):
         return
     if not box.is_file and not box.is_zip and len(box.names) == 1:
@@ -103,7 +103,7 @@ def _is_tar(start: bytes) -> bool:
 
 
 def _of_names(box: Container) -> tuple[str, str] | None:
-    """What a zip or a folder is by the names in it."""
+    """What a zip or a folder is, judging by the names in it."""
     names = box.names
     bases = {name.rpartition("/")[2] for name in names}
     if not bases.isdisjoint(("multimedia.txt", "meta.xml")):
@@ -124,7 +124,7 @@ def _of_names(box: Container) -> tuple[str, str] | None:
 
 
 def _of_table(start: bytes, name: str) -> tuple[str, str] | None:
-    """Which format of GBIF's downloads a table without media has."""
+    """Which GBIF download format a table without media is."""
     header = first_line(decoded(start, encoding_of(start)))
     terms = set(map(term, header.split("\t" if "\t" in header else ",")))
     if terms & {"identifier", "associatedmedia", *LINK_TERMS}:
@@ -138,7 +138,7 @@ def _of_table(start: bytes, name: str) -> tuple[str, str] | None:
 def _format_of(terms: set[str], *, is_named_by_key: bool) -> str | None:
     if {"taxonkey", "numberofoccurrences"} <= terms:
         return "Species list (SPECIES_LIST)"
-    # Darwin Core Archives have these columns too, in a table of some hundred more.
+    # Darwin Core Archives have these columns too, in a table with some hundred more.
     if {"gbifid", "datasetkey", "occurrenceid", "basisofrecord"} <= terms and terms.isdisjoint(("lastcrawled", "protocol")):
         return "Simple (SIMPLE_CSV)"
     if not is_named_by_key:

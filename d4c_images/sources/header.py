@@ -1,4 +1,4 @@
-"""Which column is where, from the header line; and what a file without a usable header seems to be. Reads no rows."""
+"""Which column is where, from the header line; and what a file without a usable header might be. Reads no rows."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Columns:
         return self.index[name.lower()]
 
     def get(self, name: str) -> int | None:
-        """The position of a column, None where the table has none of that name."""
+        """The position of a column, None if the table has no such column."""
         return self.index.get(name.lower())
 
 
 def read_header(line: bytes, required: Iterable[str], name: str) -> Columns:
-    """The columns that a header line names. The orders differ between downloads and years, so names alone count.
+    """The columns in a header line. Their order differs between downloads and years, so only names count.
 
-    Raises `SourceError`, saying what the file seems to be, where a required column is missing.
+    Raises `SourceError`, saying what the file might be, if a required column is missing.
     """
     text = line.decode(errors="replace").removeprefix(_UTF8_BOM).rstrip("\r\n")
     cells = [cell.strip().strip('"').strip().lower() for cell in text.split("\t")]

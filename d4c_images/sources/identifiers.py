@@ -1,6 +1,6 @@
-"""The URLs of any table or list, for looking at what the rules make of them. Joins no rows and judges no URL.
+"""The URLs of any table or list, to see what the rules make of them. Joins no rows and judges no URL.
 
-Reads what `init` reads, and besides what people have at hand: a table with a column of URLs but no ids, a list with one URL a line.
+Reads what `init` reads, and other inputs that people have at hand: a table with URLs but without ids, a list with one URL per line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from d4c_images.sources.source import Source
 
 MAX_CELL_CHARACTERS = 1 << 20
 URL_COLUMNS = ("accessuri", "identifier", *LINK_TERMS[1:], "url")
-"""Columns that hold a URL, the best first, as `layout.term` has them."""
+"""Columns with a URL, best first, spelled as by `layout.term`."""
 RECORD_COLUMNS = ("gbifid", "coreid", "record", "id", "occurrenceid")
 
 
@@ -29,15 +29,15 @@ class IdentifierCell(NamedTuple):
     """One URL of a table, or the reason why a row has none."""
 
     row_no: int  # 1 = the first row after the header
-    record: str  # the id in the table, "" where it has none
+    record: str  # the id in the table, "" if it has none
     text: str
     reason: str | None = None
 
 
 def identifier_cells(path: Path, every: bool = False) -> Iterator[IdentifierCell]:
-    """The URLs of a download, an archive, a table or a list: of each row the best one, or each one.
+    """The URLs of a download, an archive, a table or a list: the best one of each row, or each one.
 
-    Raises `UsageError` where there is no such file, `SourceError` where it names no URLs.
+    Raises `UsageError` if there is no such file, `SourceError` if it contains no URLs.
     """
     try:
         sources = open_media(path)
@@ -117,7 +117,7 @@ def _of_file(path: Path, every: bool) -> Iterator[IdentifierCell]:
 
 
 def _cells(row_no: int, cells: dict[str, str], names: Sequence[str], every: bool) -> Iterator[IdentifierCell]:
-    """The URLs of a row, from cells by the name of their column."""
+    """The URLs of a row, from cells by column name."""
     record = next((cells[name] for name in RECORD_COLUMNS if cells.get(name)), "")
     texts = list(dict.fromkeys(cells[name] for name in names if cells.get(name, "").strip()))
     reason = reason_of_kind(cells.get("type", ""), cells.get("format", ""), texts[0] if texts else "")

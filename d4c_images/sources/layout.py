@@ -1,6 +1,6 @@
 """How a publisher's table is written: its encoding, its separators, and which cells hold what. Reads no rows.
 
-From meta.xml where there is one (and the file does not gainsay it), else from the header line.
+Taken from meta.xml if there is one (and the file does not contradict it), else from the header line.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ LINK_TERMS = (
     "thumbnailaccessuri",
     "thumbnailurl",
 )
-"""Columns whose cells are URLs of a picture, whatever else the table holds."""
+"""Columns whose cells are image URLs, whatever else the table contains."""
 IDS = ("gbifid", "coreid", "occurrenceid", "id", "taxonid", "catalognumber")
-"""Columns that say whose picture it is, in a table without meta.xml; the first one that is there."""
+"""Columns that identify the record in a table without meta.xml; the first one present counts."""
 ASSOCIATED = "associated"
-"""The kind of a source whose images are those that `associatedMedia` lists, any number in a row."""
+"""The kind of a source whose images are listed in `associatedMedia`, any number per row."""
 OCCURRENCE_TERMS = frozenset(("basisofrecord", "associatedmedia"))
-"""Columns that only a table of occurrences has. Its `identifier` is the record's, not a picture's."""
+"""Columns that only an occurrence table has. Its `identifier` is the record's, not a picture's."""
 RECORD_KINDS = ("Occurrence", "Event", "Taxon", "MaterialSample", "SimpleDarwinRecord")
-"""Row types whose rows are records, each with an `identifier` of its own; there too it is not a picture's."""
+"""Row types whose rows are records, each with its own `identifier`, which is not a picture's either."""
 _DELIMITERS = "\t,;|"
 _WORDS = "identifier type format license creator associatedmedia references title basisofrecord scientificname family"
 _KNOWN = frozenset((*LINK_TERMS, *IDS, *_WORDS.split()))
@@ -39,35 +39,35 @@ _KNOWN = frozenset((*LINK_TERMS, *IDS, *_WORDS.split()))
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How to read a table. Pickles."""
+    """How to read a table; picklable."""
 
-    encoding: str  # what Python calls it
+    encoding: str  # Python's name for it
     delimiter: str
-    quote: str  # "" where cells are never enclosed
+    quote: str  # "" if cells are never enclosed
     line_end: str  # "\n", "\r" or "\n\r"
     header_lines: int
     width: int  # cells of a row
     id_index: int
-    ids_are_gbif: bool  # the cell at `id_index` holds GBIF's number
-    cells: dict[str, tuple[int, ...]]  # term without its namespace, in lower case -> positions, the first that is filled counts
-    defaults: dict[str, str]  # likewise -> what an empty or absent cell means
-    may_be_short: bool = False  # the last cells of a row may be missing where they are empty
+    ids_are_gbif: bool  # the cell at `id_index` holds a gbifID
+    cells: dict[str, tuple[int, ...]]  # term without its namespace, in lower case -> positions, the first non-empty one counts
+    defaults: dict[str, str]  # likewise -> default for an empty or absent cell
+    may_be_short: bool = False  # trailing empty cells of a row may be missing
 
     def has(self, *names: str) -> bool:
         return any(name in self.cells or name in self.defaults for name in names)
 
 
 def term(text: str) -> str:
-    """`http://rs.tdwg.org/ac/terms/accessURI`, `ac:accessURI` and `"accessURI"` are one; so are `rights_holder`, `rightsHolder`."""
+    """`http://rs.tdwg.org/ac/terms/accessURI`, `ac:accessURI`, `"accessURI"` are equal; so are `rights_holder`, `rightsHolder`."""
     bare = last_part(text.strip().strip("\ufeff").strip('"'))
     return re.sub(r"[^a-z0-9]", "", bare.lower())
 
 
 def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layout | None:
-    """The layout that a header line tells, None where it is no header of a table with media or records.
+    """The layout according to a header line, None if it is not a header of a table with media or records.
 
-    A table that has no media of its own is a core: its `id` is what other tables call its rows, whatever its occurrenceID is, and
-    its `identifier` is not a picture's.
+    A table without media of its own is a core: its `id` is what other tables refer to, whatever its occurrenceID is, and its
+    `identifier` is not a picture's.
     """
     delimiter = max(_DELIMITERS, key=lambda one: len(_KNOWN & set(map(term, line.split(one)))))
     names = header_cells(line, delimiter, '"')
@@ -90,9 +90,9 @@ def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layo
 
 
 def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | None, name: str) -> Layout:
-    """The layout that meta.xml tells. `header` is the table's last header line, `row` its first row, where they can be known.
+    """The layout according to meta.xml. `header` is the table's last header line, `row` its first row, if known.
 
-    Raises `SourceError` where meta.xml and the table cannot both be right.
+    Raises `SourceError` if meta.xml and the table contradict each other.
     """
     id_index, is_gbif_id = _record_column(meta, name)
     width = _width(meta, id_index, header, row, name)
@@ -122,7 +122,7 @@ def by_meta(meta: TableMeta, core: TableMeta, header: str | None, row: str | Non
 
 
 def _record_column(meta: TableMeta, name: str) -> tuple[int, bool]:
-    """The column that says whose picture a row shows, and whether it holds gbifIDs by its name."""
+    """The column that identifies a row's record, and whether by its name it holds gbifIDs."""
     own = [at for at, one in meta.terms.items() if term(one) == "gbifid"]
     if own:
         return min(own), True
@@ -135,12 +135,12 @@ def _record_column(meta: TableMeta, name: str) -> tuple[int, bool]:
 
 
 def _width(meta: TableMeta, id_index: int, header: str | None, row: str | None, name: str) -> int:
-    """The cells of a row, by meta.xml and by the lines that are known."""
+    """The number of cells in a row, by meta.xml and by the known lines."""
     top = max([*meta.terms, id_index, meta.id_index or 0])
     width = top + 1
     for line in filter(None, (header, row)):
         n_cells = len(header_cells(line, meta.delimiter, meta.quote))
-        # Some leave out the last cells of a row where these are empty; nobody does so in a header.
+        # Some omit trailing empty cells of a row; nobody does so in a header.
         if n_cells <= top and (line == header or n_cells <= max(1, id_index)):
             last = meta.terms.get(top, "the record")
             raise SourceError(
@@ -152,7 +152,7 @@ def _width(meta: TableMeta, id_index: int, header: str | None, row: str | None, 
 
 
 def header_cells(line: str, delimiter: str, quote: str) -> list[str]:
-    """The cells of one line. A header with a stray quote (iDigBio has written such) is cut without regard to quotes."""
+    """The cells of one line. A header with a stray quote (seen from iDigBio) is split without regard to quotes."""
     plain = line.rstrip("\r\n").split(delimiter)
     if not quote or quote not in line:
         return plain
@@ -161,7 +161,7 @@ def header_cells(line: str, delimiter: str, quote: str) -> list[str]:
 
 
 def _positions(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Where each term stands. Of one term in two namespaces (`dc:type`, `dcterms:type`) that of Dublin Core's terms is first."""
+    """The positions of each term. If one term comes in two namespaces (`dc:type`, `dcterms:type`), dcterms comes first."""
     found: dict[str, list[int]] = {}
     named = list(enumerate(names))
     for at, name in sorted(named, key=lambda one: ("dc:" in one[1] or "/elements/1.1/" in one[1], one[0])):
@@ -171,7 +171,7 @@ def _positions(names: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _agree(meta: TableMeta, header: Sequence[str], name: str) -> None:
-    """A header that calls a column of URLs by the name of another one of them means that columns have been shifted."""
+    """Check for shifted columns: the header must not give a URL column the name of another URL column."""
     links = {*LINK_TERMS, "identifier", "associatedmedia"}
     for at, one in meta.terms.items():
         ours, theirs = term(one), term(header[at]) if at < len(header) else ""

@@ -1,8 +1,8 @@
-"""Blocks of whole lines from a byte stream. Cuts at line feeds and nowhere else; knows nothing of columns but their tabs.
+"""Blocks of whole lines from a byte stream. Splits at line feeds only; knows nothing of columns except tabs.
 
-A line of any length takes bounded memory: of one that is longer than `MAX_LINE_BYTES` only the start of each cell is kept.
+A line of any length takes bounded memory: of a line longer than `MAX_LINE_BYTES` only the start of each cell is kept.
 
-`str.splitlines` would also cut at U+2028, form feeds and the like, which GBIF's files hold in the middle of cells.
+`str.splitlines` would also split at U+2028, form feeds and the like, which occur inside cells of GBIF's files.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-BLOCK_BYTES = 1 << 18  # what becomes of it stays in the processor's cache
+BLOCK_BYTES = 1 << 18  # what is made of it fits into the CPU cache
 MAX_LINE_BYTES = 4 << 20
 _LINE_FEED = ord("\n")
-KEPT_CELL_BYTES = (1 << 18) + 64  # of each cell of a longer line: more than anybody takes, so that a cell shows that it was cut
+KEPT_CELL_BYTES = (1 << 18) + 64  # of each cell of a longer line: more than anybody uses, so that a cut cell can be recognised
 
 
 class Block(NamedTuple):
@@ -26,8 +26,8 @@ class Block(NamedTuple):
     offset: int  # of the first line, in bytes of the unpacked stream
     n_lines: int
     data: bytes  # ends with a line feed, except at the end of a stream that lacks the last one
-    cut_bytes: int = 0  # of its only line, what is not in `data`
-    is_too_long: bool = False  # its only line is too long even so: it cannot be read
+    cut_bytes: int = 0  # length of its only line's omitted parts
+    is_too_long: bool = False  # its only line is still too long: it cannot be read
 
     @property
     def end(self) -> int:
@@ -42,15 +42,15 @@ class Block(NamedTuple):
         return data.removesuffix(b"\n"), broken
 
     def text(self) -> str:
-        """The lines joined by single line feeds; bad bytes read as U+FFFD."""
+        """The lines joined by single line feeds; invalid bytes become U+FFFD."""
         return self.lines()[0].decode(errors="replace")
 
     def offsets(self) -> list[int]:
-        """Where each line begins."""
+        """The offset of each line."""
         return list(accumulate((len(line) + 1 for line in self.data.split(b"\n")), initial=self.offset))
 
     def head(self, n_lines: int) -> Block:
-        """The first lines only."""
+        """A block of the first lines only."""
         if n_lines >= self.n_lines:
             return self
         end = 0
@@ -62,7 +62,7 @@ class Block(NamedTuple):
 
 
 def blocks(stream: IO[bytes], offset: int, row_no: int) -> Iterator[Block]:
-    """All lines from here to the end of the stream, which stands at `offset`, the beginning of row `row_no`."""
+    """All lines from here to the end of the stream, which is positioned at `offset`, the start of row `row_no`."""
     pieces: list[bytes] = []
     held = 0
     long_line: _LongLine | None = None
@@ -99,12 +99,12 @@ def blocks(stream: IO[bytes], offset: int, row_no: int) -> Iterator[Block]:
 
 
 def _n_line_feeds(data: bytes) -> int:
-    """As `bytes.count` says, which takes seven times as long: it looks at one byte after another."""
+    """Like `bytes.count`, which looks at one byte after another and takes seven times as long."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == _LINE_FEED))
 
 
 def has_long_line(data: bytes, n_bytes: int) -> bool:
-    """Whether one of the lines has more than so many bytes; looks at few of them."""
+    """Whether one of the lines has more than `n_bytes` bytes; looks at only a few bytes."""
     at = 0
     while len(data) - at > n_bytes:
         at = data.rfind(b"\n", at, at + n_bytes + 1) + 1
@@ -114,12 +114,12 @@ def has_long_line(data: bytes, n_bytes: int) -> bool:
 
 
 class _LongLine:
-    """A line that cannot be held whole: the first bytes of each cell, as long as these do not become too many either."""
+    """A line too long to hold: keeps the first bytes of each cell, as long as these do not become too many either."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._kept: list[bytes] = []
         self._kept_bytes = 0
-        self._cell_bytes = 0  # kept of the last cell
+        self._cell_bytes = 0  # bytes kept of the last cell
         self._read_bytes = 0
         for piece in pieces:
             self.take(piece)

@@ -1,4 +1,4 @@
-"""Sorts the rows of `multimedia.txt`: those that may show an image, and the rest by reason. Looks into no URL's meaning.
+"""Filters the rows of `multimedia.txt`: those that may show an image, and the rest by reason. Does not interpret URLs.
 
 Works on a block of rows at a time, column by column, since a download has 10^8 rows.
 """
@@ -23,10 +23,10 @@ from d4c_images.sources.lines import Block, has_long_line
 
 MAX_SAMPLES = 1000  # rows kept per reason and archive; the counts are of all rows
 ROW_START_CHARACTERS = 500
-MAX_TEXT_BYTES = 16 << 10  # of a licence, a creator, ...: longer cells hold something else, and a download may hold many of them
+MAX_TEXT_BYTES = 16 << 10  # of a licence, a creator, ...: longer cells are something else, and a download may have many of them
 MAX_CELL_BYTES = 1 << 18  # of a cell with URLs
 MAX_KIND_CHARACTERS = 1_000  # of a type or a format
-CUT_MARK = "\u2026"  # stands at the end of a text that was cut
+CUT_MARK = "\u2026"  # appended to a text that was cut
 MAX_GBIF_ID = 2**63 - 1
 _LINE_FEED = ord("\n")
 
@@ -36,7 +36,7 @@ IDENTIFIER_CUT = "identifier_cut"
 TEXTS_CUT = ("references_cut", "license_cut", "creator_cut", "rights_holder_cut")
 
 HOLE = b"\0\0"
-"""Zeros in a row stand where a copy was torn or a sparse file was never filled; one by itself is somebody's odd character."""
+"""Zeros in a row mark a torn copy or an unfilled sparse file; a single one is somebody's odd character."""
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -52,10 +52,10 @@ _IIIF_URL = re.compile(r"iiif|/manifest(?:\.json)?$", re.IGNORECASE)
 
 
 class Rejects:
-    """Counts of all rejected rows by reason, and a sample of them. Notes count rows that were admitted all the same."""
+    """Counts all rejected rows by reason, and keeps a sample of them. Notes count rows that were admitted nevertheless."""
 
     def __init__(self, sampled: Mapping[str, int] | None = None) -> None:
-        """`sampled` says how many rows of each reason an earlier reading of the same archive has kept."""
+        """`sampled` says how many rows per reason an earlier reading of the same archive has kept."""
         self._sampled = Counter(sampled or {})
         self.counts: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
@@ -73,12 +73,12 @@ class Rejects:
             self.samples.append(Reject(block.row_no + line_no, offset, reason, _start(line), gbif_id))
 
     def add_row(self, row_no: int, offset: int, row: bytes, reason: str, gbif_id: int | None) -> None:
-        """Count a row that stands by itself."""
+        """Count a single row."""
         if self._count(reason):
             self.samples.append(Reject(row_no, offset, reason, _start(row), gbif_id))
 
     def _count(self, reason: str) -> bool:
-        """Count a row; whether it is to be kept as a sample."""
+        """Count a row; returns whether to keep it as a sample."""
         self.counts[reason] += 1
         if self._sampled[reason] >= MAX_SAMPLES:
             return False
@@ -86,14 +86,14 @@ class Rejects:
         return True
 
     def cut(self, text: bytes, note: str) -> bytes:
-        """A cell of text that is not too long, or its start, with a mark and a note."""
+        """A cell of text, or its start with a mark and a note if it is too long."""
         if len(text) <= MAX_TEXT_BYTES:
             return text
         self.note(note)
         return text[:MAX_TEXT_BYTES].decode(errors="ignore").encode() + CUT_MARK.encode()
 
     def cut_list(self, cell: bytes) -> bytes:
-        """A cell of URLs that is not too long, or those of its URLs that stand before the limit, with a note."""
+        """A cell of URLs, or the complete URLs before the limit with a note if it is too long."""
         if len(cell) <= MAX_CELL_BYTES:
             return cell
         text, is_cut = cut_urls(cell[: MAX_CELL_BYTES + 1].decode(errors="replace"))
@@ -106,14 +106,14 @@ class Rejects:
             self.notes[note] += n
 
     def take(self) -> tuple[dict[str, int], dict[str, int], list[Reject]]:
-        """Counts, notes and samples (in the order of the rows) since the last call."""
+        """Counts, notes and samples (in row order) since the last call."""
         taken = (dict(self.counts), dict(self.notes), sorted(self.samples))
         self.counts, self.notes, self.samples = Counter(), Counter(), []
         return taken
 
 
 class MediaRows(NamedTuple):
-    """The rows of a block that may show an image, as columns of equal length. What is passed on as it is stays in UTF-8."""
+    """The rows of a block that may show an image, as columns of equal length. What is only passed on stays in UTF-8."""
 
     line_nos: Numbers  # positions in the block, from 0
     gbif_ids: Numbers
@@ -125,13 +125,13 @@ class MediaRows(NamedTuple):
     broken: Sequence[int] = ()  # positions of lines in the block that are not UTF-8
 
     def pick(self, positions: Sequence[int]) -> MediaRows:
-        """Some of the rows, or some rows several times."""
+        """Some of the rows; a row may be repeated."""
         texts = ([column[at] for at in positions] for column in self[2:-1])
         return MediaRows._make([self.line_nos[positions], self.gbif_ids[positions], *texts, self.broken])
 
 
 class Sieve:
-    """Sorts the blocks of one table. Rejected rows go to `rejects`."""
+    """Filters the blocks of one table. Rejected rows go to `rejects`."""
 
     def __init__(self, columns: Columns, rejects: Rejects) -> None:
         self.rejects = rejects
@@ -143,7 +143,7 @@ class Sieve:
         self._others = [columns.get(name) for name in ("references", "license", "creator", "rightsHolder")]
 
     def sift(self, block: Block) -> MediaRows:
-        """The usable rows of a block. Cells are as they stand in the file; bytes that are not UTF-8 read as U+FFFD."""
+        """The usable rows of a block. Cells are as in the file; invalid UTF-8 becomes U+FFFD."""
         if block.is_too_long:
             self.rejects.add(block, 0, RejectReason.ROW_TOO_LONG, None)
             return MediaRows._make([_NONE, _NONE, [], [], [], [], [], ()])
@@ -168,8 +168,8 @@ class Sieve:
         return MediaRows._make([line_nos, gbif_ids, urls, *others, broken])
 
     def _cells(self, block: Block, data: bytes) -> tuple[_Cells, Numbers]:
-        """The cells of the lines that have as many as the header, and where these lines stand. The others are rejected."""
-        has_hole = b"\0" in data and HOLE in data  # to look for one byte takes a fraction of the time
+        """The cells of lines with as many cells as the header, and the positions of these lines. The others are rejected."""
+        has_hole = b"\0" in data and HOLE in data  # searching for one byte is much faster
         cells = None if has_hole else _cells(data, self._width, block.n_lines)
         if cells is not None:
             return cells, np.arange(block.n_lines)
@@ -180,7 +180,7 @@ class Sieve:
         return cells, np.array(whole, np.int64)
 
     def _judge(self, block: Block, line_nos: Numbers, cells: _Cells, urls: Sequence[bytes]) -> tuple[Numbers, Flags]:
-        """The gbifID of each row, and whether the row may show an image. Only what is not plainly so is looked at by itself."""
+        """The gbifID of each row, and whether the row may show an image. Only rows in doubt are looked at individually."""
         n = len(urls)
         types = [b""] * n if self._type is None else cells.column(self._type)
         formats = [b""] * n if self._format is None else cells.column(self._format)
@@ -203,7 +203,7 @@ class Sieve:
 
     def _has_all_cells(self, block: Block, at: int, line: bytes) -> bool:
         n_cells = line.count(b"\t") + 1
-        if HOLE in line:  # what stands before and behind it may be of two rows
+        if HOLE in line:  # what is before and after it may belong to two rows
             self.rejects.add(block, at, RejectReason.NUL_BYTES, None)
             return False
         if n_cells == self._width:
@@ -216,7 +216,7 @@ class Sieve:
 
 
 def reason_of_kind(kind: str, media_format: str, identifier: str) -> RejectReason | None:
-    """Why a row with these cells shows no image by its own word, or None where it may show one."""
+    """Why a row with these cells shows no image by its own declaration, or None if it may show one."""
     kind, media_format = _term(kind[:MAX_KIND_CHARACTERS]), media_format[:MAX_KIND_CHARACTERS].strip()
     identifier = identifier.strip()
     if kind == "interactiveresource":
@@ -229,7 +229,7 @@ def reason_of_kind(kind: str, media_format: str, identifier: str) -> RejectReaso
 
 
 def unquoted(cell: str) -> str:
-    """A cell without blanks around it, and without the quotes that small downloads put around cells that hold some."""
+    """A cell without surrounding blanks and quotes, which small downloads add to cells with quotes inside."""
     cell = cell.strip()
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         cell = cell[1:-1].replace('""', '"').strip()
@@ -237,9 +237,9 @@ def unquoted(cell: str) -> str:
 
 
 def cut_urls(cell: str) -> tuple[str, bool]:
-    """A cell of URLs that is not too long, or those of its URLs that are whole before the limit, and whether it was cut.
+    """A cell of URLs, or the complete URLs before the limit, and whether it was cut.
 
-    Of one URL that is so long by itself the start comes back, which is still too long to be one.
+    For a single URL beyond the limit, its start is returned, which is still too long to be a URL.
     """
     if len(cell) <= MAX_CELL_BYTES:
         return cell, False
@@ -252,10 +252,10 @@ def _start(row: bytes) -> str:
 
 
 class _Cells(NamedTuple):
-    """All cells of some rows. Where one row ends and the next begins, `cells` holds the two together."""
+    """All cells of some rows. At the border of two rows, an item of `cells` is the last cell of one and the first of the next."""
 
     cells: list[bytes]
-    firsts: list[bytes]  # of each row
+    firsts: list[bytes]  # first cell of each row
     lasts: list[bytes]
     step: int  # from one row to the next in `cells`
 
@@ -264,9 +264,9 @@ class _Cells(NamedTuple):
 
 
 def _cells(lines: bytes, width: int, n_rows: int) -> _Cells | None:
-    """The cells of rows that line feeds join; None where not all of them have `width` cells, which are two at least.
+    """The cells of rows joined by line feeds; None unless all of them have `width` cells (at least two).
 
-    One cut at the tabs of a whole block takes a third of the time of one for each row, and half of that of a cut of text.
+    One split at the tabs of a whole block takes a third of the time of a split per row, and half of that of splitting text.
     """
     step = width - 1
     if n_rows == 0:
@@ -281,20 +281,20 @@ def _cells(lines: bytes, width: int, n_rows: int) -> _Cells | None:
 
 
 def _texts(cells: Sequence[bytes]) -> list[str]:
-    """Cells decoded: together, since one by one they cost twice as much."""
+    """Decode cells: together, since one by one takes twice as long."""
     return b"\t".join(cells).decode(errors="replace").split("\t") if cells else []
 
 
 def _numbers(cells: Sequence[bytes]) -> Numbers | None:
-    """The GBIF ids in the cells, where all hold one and all are written as GBIF writes them."""
-    if not (b"".join(cells).isdigit() and all(cells)):  # int() would also take "1_000" and digits of other scripts
+    """The GBIF ids in the cells, if all hold one and all are written as GBIF writes them."""
+    if not (b"".join(cells).isdigit() and all(cells)):  # int() would also accept "1_000" and digits of other scripts
         return None
     numbers: Numbers = np.fromstring(b" ".join(cells), np.int64, sep=" ")
-    return numbers if numbers.min() > 0 and numbers.max() < MAX_GBIF_ID else None  # too great ones are cut down to that
+    return numbers if numbers.min() > 0 and numbers.max() < MAX_GBIF_ID else None  # larger ones are clamped to that
 
 
 def gbif_id_of(cell: str) -> int | None:
-    """The number in a cell, None where it is none that GBIF could have given."""
+    """The number in a cell, None if GBIF could not have assigned it."""
     cell = cell.strip().strip('"')
     if not (cell.isascii() and cell.isdigit()):
         return None
@@ -304,7 +304,7 @@ def gbif_id_of(cell: str) -> int | None:
 
 @lru_cache(maxsize=256)
 def _term(cell: str) -> str:
-    """`StillImage`, `http://purl.org/dc/dcmitype/StillImage`, `dcmitype:StillImage` and `still image` are one."""
+    """`StillImage`, `http://purl.org/dc/dcmitype/StillImage`, `dcmitype:StillImage` and `still image` are equal."""
     return re.split(r"[/#:]", cell.strip().strip('"'))[-1].replace(" ", "").replace("_", "").lower()
 
 

@@ -1,7 +1,7 @@
-"""Makes statements about pictures of the rows of a publisher's table: which URLs, whose, under what licence. Opens no file.
+"""Turns the rows of a publisher's table into statements about pictures: which URLs, whose, under what licence. Opens no file.
 
-Knows Simple Multimedia, Audubon Core, GBIF's older Image, EOL's media documents and `dwc:associatedMedia`, all by their terms: one
-reading for all, since publishers mix them.
+Understands Simple Multimedia, Audubon Core, GBIF's older Image, EOL's media documents and `dwc:associatedMedia`, all by their
+terms: one reader for all, since publishers mix them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from d4c_images.sources.rows import Record
 
 FIRST_NUMBER, N_NUMBERS = 10**17, 9 * 10**17
 MAX_RECORD_ID = 500
-MAX_WORDS = 1_000  # characters of a title or an identifier that are kept as they are
+MAX_WORDS = 1_000  # characters of a title or an identifier up to which it is kept verbatim
 KEPT_ROW_BYTES = 4 * ROW_START_CHARACTERS
 
 _COLUMN_ROLES = (
@@ -50,7 +50,7 @@ _SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//|www\.)")
 _RELATIVE = re.compile(r"\.{0,2}/(?!/)|[^/\s:]+(?:/[^\s:]*)*\.(?:jpe?g|png|gif|tiff?|bmp|jp2)\Z", re.IGNORECASE)
 _SOUND = re.compile(r"\.(?:mp3|wav|ogg|m4a|flac|aiff?)(?:[?#]|$)", re.IGNORECASE)
 _VIDEO = re.compile(r"\.(?:mp4|mov|avi|webm|mpe?g|m4v|swf|flv)(?:[?#]|$)", re.IGNORECASE)
-_CUT_OFF = re.compile(r"[a-z]+://[^/]*/?", re.IGNORECASE)  # databases cut long lists in the middle of a URL
+_CUT_OFF = re.compile(r"[a-z]+://[^/]*/?", re.IGNORECASE)  # databases truncate long lists in the middle of a URL
 _JSON_URLS = (*LINK_TERMS[:2], "identifier", *LINK_TERMS[2:], "url", "uri")
 _LIST_END = re.compile(r"[\s|;,]+$")
 
@@ -58,10 +58,10 @@ _LIST_END = re.compile(r"[\s|;,]+$")
 class MediaRow(NamedTuple):
     """One row that may show pictures."""
 
-    record: Record  # without its cells, and of the raw row no more than a sample shows
+    record: Record  # without its cells, and with only as much of the raw row as a sample shows
     gbif_id: int
-    name: RecordName | None  # None where `gbif_id` is GBIF's own
-    statements: tuple[Statement, ...]  # more than one where a cell lists several pictures
+    name: RecordName | None  # None if `gbif_id` is GBIF's own
+    statements: tuple[Statement, ...]  # more than one if a cell lists several pictures
     reference: str
     license: str
     creator: str
@@ -80,7 +80,7 @@ class MediaReader:
         self._places: dict[tuple[str, ...], tuple[list[int], str]] = {}  # by names of columns
 
     def row(self, record: Record) -> MediaRow | RejectReason:
-        """What a row says; the reason where it shows no picture."""
+        """The statements of a row; the reason if it shows no picture."""
         if record.reason is not None:
             return record.reason
         if HOLE in record.raw:
@@ -107,7 +107,7 @@ class MediaReader:
         return row if len(record.raw) <= MAX_TEXT_BYTES else _cut(row)
 
     def _with_short_lists(self, cells: Sequence[str]) -> tuple[list[str], bool]:
-        """The cells, those of URLs not too long, and whether a list of URLs was cut."""
+        """The cells, with URL cells cut to the limit, and whether a list of URLs was cut."""
         cells, is_cut = list(cells), False
         for name in ("associatedmedia", "accessuri", "mediaurl", "identifier"):
             for at in self._layout.cells.get(name, ()):
@@ -116,12 +116,12 @@ class MediaReader:
         return cells, is_cut
 
     def gbif_id(self, record: Record) -> int | None:
-        """GBIF's number of a rejected row, where there is one and it can be told."""
+        """The gbifID of a rejected row, if it has one that can be read."""
         name = name_of(record.cells, self._layout, self._dataset) if record.cells and self._layout.ids_are_gbif else None
         return None if name is None else name.gbif_id
 
     def _cell(self, cells: Sequence[str], *names: str) -> str:
-        """The first of the columns that is filled in this row; else what meta.xml says of them for all rows."""
+        """The first non-empty one of these columns in this row; else meta.xml's default."""
         found = self._places.get(names)
         if found is None:
             places = [at for name in names for at in self._layout.cells.get(name, ())]
@@ -132,7 +132,7 @@ class MediaReader:
         return found[1]
 
     def _listed(self, cells: Sequence[str]) -> tuple[Statement, ...] | RejectReason:
-        """The pictures of a cell of `associatedMedia`, each by itself."""
+        """The pictures in an `associatedMedia` cell, one statement each."""
         text = self._cell(cells, "associatedmedia")
         if not text:
             return RejectReason.NO_IDENTIFIER
@@ -189,7 +189,7 @@ class MediaReader:
 
 
 def _urls_of_json(text: str) -> list[str] | None:
-    """The URLs of pictures in a cell of JSON: a list of URLs, or of objects with the terms of a table of media. None in others."""
+    """The picture URLs in a JSON cell: a list of URLs, or of objects with media terms. None for other cells."""
     if not text.startswith(("[", "{")):
         return None
     try:
@@ -206,7 +206,7 @@ def _urls_of_json(text: str) -> list[str] | None:
 
 
 def _cut(row: MediaRow) -> MediaRow:
-    """The row with texts that are not too long."""
+    """The row with texts cut to the limit."""
     texts, notes = [], []
     for text, note in zip((row.reference, row.license, row.creator, row.rights_holder), TEXTS_CUT, strict=True):
         data = text.encode(errors="surrogatepass")
@@ -227,7 +227,7 @@ def _cut(row: MediaRow) -> MediaRow:
 
 
 def _with_short_words(statement: Statement) -> Statement:
-    """A statement whose texts are compared and no more, so that a digest does for a long one."""
+    """A statement whose texts are only compared, so that a long one can be replaced by a digest."""
     return statement._replace(
         guids=frozenset(map(_short, statement.guids)),
         derived_from=_short(statement.derived_from),
@@ -242,7 +242,7 @@ def _short(text: str) -> str:
 
 
 def name_of(cells: Sequence[str], layout: Layout, dataset: str) -> RecordName | None:
-    """Whose row this is; None where the cell is empty or no number where GBIF's numbers stand."""
+    """Whose row this is; None if the cell is empty, or not a number although gbifIDs are expected."""
     record_id = _bare(cells[layout.id_index])
     if layout.ids_are_gbif:
         gbif_id = gbif_id_of(record_id)
@@ -254,17 +254,17 @@ def name_of(cells: Sequence[str], layout: Layout, dataset: str) -> RecordName | 
 
 
 def number_of(dataset: str, record_id: str) -> int:
-    """The number that a publisher's record has in the ledger and in the names of its files: 18 digits, where GBIF's ids have 10.
+    """The number of a publisher's record in the ledger and in its file names: 18 digits, where GBIF's ids have 10.
 
-    The first 8 bytes of BLAKE2b of both texts with a line feed between them, so that anybody can make it again. An id that is
-    unique in the world (a URN, a URL, a UUID) has no dataset, and is the same record in every archive.
+    The first 8 bytes of BLAKE2b of both texts, joined by a line feed, so that anybody can reproduce it. A globally unique id (a
+    URN, a URL, a UUID) has no dataset, and means the same record in every archive.
     """
     digest = hashlib.blake2b(f"{dataset}\n{record_id}".encode(errors="surrogatepass"), digest_size=8).digest()
     return FIRST_NUMBER + int.from_bytes(digest, "big") % N_NUMBERS
 
 
 def _bare(cell: str) -> str:
-    """A cell without blanks, tabs and line ends, and without what databases write for nothing."""
+    """A cell without blanks, tabs and line ends; empty for what databases write for "no value"."""
     if "\n" in cell or "\t" in cell or "\r" in cell:
         cell = " ".join(cell.split())
     cell = unquoted(cell)
@@ -272,6 +272,6 @@ def _bare(cell: str) -> str:
 
 
 def _pixels(text: str) -> int | None:
-    """A number of pixels; what could be none is not known."""
+    """A number of pixels; None if implausible."""
     found = re.fullmatch(r"(\d{1,6})(?:\.0*)?(?:\s*(?:px|pixels?))?", text.strip(), re.IGNORECASE)
     return int(found[1]) or None if found else None

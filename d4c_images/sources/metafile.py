@@ -1,10 +1,10 @@
 """Reads meta.xml, which says how the tables of a Darwin Core Archive are written and what their columns mean. Opens no table.
 
-After the Darwin Core text guide (https://dwc.tdwg.org/text/), defaults included. An empty attribute counts as a missing one, except
-`fieldsEnclosedBy`, where it means that cells are never enclosed.
+Follows the Darwin Core text guide (https://dwc.tdwg.org/text/), including its defaults. An empty attribute counts as missing,
+except `fieldsEnclosedBy`, where it means that cells are never enclosed.
 
-XML turns a literal tab, line feed or CR LF in an attribute into one blank (XML 1.0, section 3.3.3). Since a blank by itself ends
-neither cells nor rows and encloses nothing, it is read as what the attribute must have held.
+XML turns a literal tab, line feed or CR LF in an attribute into a blank (XML 1.0, section 3.3.3). Since a blank alone neither ends
+cells or rows nor encloses anything, it is read as the character that the attribute must have had.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_ELEMENTS = 100_000
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\f": "\f", "\\\\": "\\", "\\|": "|", '\\"': '"', "\\'": "'"}
 _BARE_RECORD_END = {"\n": "\n", "\r\n": "\n", "\r": "\r", "\n\r": "\n\r"}
 _ENCODINGS = {"ansi": "cp1252", "unicode": "utf-16", "utf8mb4": "utf-8"}
-"""What Windows and MySQL call some."""
+"""Windows' and MySQL's names for some encodings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class TableMeta:
     row_type: str
     is_core: bool
     locations: tuple[str, ...]
-    encoding: str  # as Python calls it
+    encoding: str  # Python's name for it
     delimiter: str
-    quote: str  # "" where cells are never enclosed
+    quote: str  # "" if cells are never enclosed
     line_end: str  # "\n" (also for "\r\n"), "\r" or "\n\r"
     header_lines: int
     id_index: int | None
     terms: dict[int, str]  # position -> term, as written
-    defaults: dict[str, str]  # term -> what an empty or absent cell means
+    defaults: dict[str, str]  # term -> default for an empty or absent cell
 
     @property
     def kind(self) -> str:
@@ -48,12 +48,12 @@ class TableMeta:
         return last_part(self.row_type)
 
     def is_a(self, *kinds: str) -> bool:
-        """Whether the row type is one of these, whatever its namespace and case."""
+        """Whether the row type is one of these, in any namespace and case."""
         return self.kind.casefold() in map(str.casefold, kinds)
 
 
 def read_meta(data: bytes, name: str) -> list[TableMeta]:
-    """The tables that a meta.xml describes, the core first. Raises `SourceError` with one line where it cannot be used."""
+    """The tables that a meta.xml describes, the core first. Raises `SourceError` with one line if it cannot be used."""
     if len(data) > MAX_META_BYTES:
         raise SourceError(f"{name}: longer than {MAX_META_BYTES >> 20} MiB: this is no meta.xml")
     try:
@@ -102,7 +102,7 @@ def _table(element: ElementTree.Element, name: str) -> TableMeta:
 
 
 def _fields(element: ElementTree.Element, what: str) -> tuple[dict[int, str], dict[str, str]]:
-    """The terms by their position, and the values that hold for all rows."""
+    """The terms by position, and the values that apply to all rows."""
     terms: dict[int, str] = {}
     defaults: dict[str, str] = {}
     for field in _children(element, "field"):
@@ -117,7 +117,7 @@ def _fields(element: ElementTree.Element, what: str) -> tuple[dict[int, str], di
 
 
 def last_part(uri: str) -> str:
-    """`http://rs.gbif.org/terms/1.0/Multimedia`, `gbif:Multimedia` and `Multimedia/` are all Multimedia."""
+    """`http://rs.gbif.org/terms/1.0/Multimedia`, `gbif:Multimedia` and `Multimedia/` all become Multimedia."""
     return re.split(r"[/#:]", uri.strip().rstrip("/#"))[-1]
 
 
@@ -134,7 +134,7 @@ def codec_of(encoding: str, what: str) -> str:
 
 
 def dataset_of(eml: bytes) -> str | None:
-    """What an EML document calls its dataset, without the number of its version; None where it says nothing."""
+    """The name of the dataset in an EML document, without its version number; None if there is none."""
     try:
         root = _parsed(eml)
     except (ElementTree.ParseError, ValueError, LookupError):
@@ -147,7 +147,7 @@ def dataset_of(eml: bytes) -> str | None:
 
 
 def _parsed(data: bytes) -> ElementTree.Element:
-    """The root. Elements are counted while they are read: each takes some hundred bytes of memory, and four in the file."""
+    """The root element. Elements are counted while parsing: each takes some hundred bytes of memory, but only four in the file."""
     elements = (element for _, element in ElementTree.iterparse(io.BytesIO(data), ("start",)))
     root: ElementTree.Element = next(elements)
     if any(n >= MAX_ELEMENTS for n, _ in enumerate(elements, 1)):
@@ -164,7 +164,7 @@ def _children(element: ElementTree.Element, name: str) -> Iterator[ElementTree.E
 
 
 def _character(text: str, blank: str) -> str:
-    """What an attribute means: `\\t` as two characters is a tab, and a blank without anything visible is `blank`."""
+    """The meaning of an attribute: `\\t` as two characters is a tab, and blanks alone mean `blank`."""
     text = re.sub(r"\\.", lambda found: _ESCAPES.get(found[0], found[0]), text)
     return text if text.strip() else re.sub(" +", blank, text)
 

@@ -1,4 +1,4 @@
-"""Takes labels from a table of occurrences, GBIF's or a publisher's. Knows nothing of images; checks no name against a taxonomy."""
+"""Takes labels from an occurrence table, GBIF's or a publisher's. Knows nothing of images; checks no name against a taxonomy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from d4c_images.sources.source import Source
 
 RECORDS_AT_ONCE = 5_000
 BYTES_AT_ONCE = 4 << 20
-MAX_LABEL_CHARACTERS = 2_000  # of a name or a code; of what is longer only the start is kept, with a mark and a note
+MAX_LABEL_CHARACTERS = 2_000  # of a name or a code; longer ones are cut, with a mark and a note
 CHECKLIST_UNKNOWN = "checklist_unknown"
 
-# What a number may be: degrees, and metres above 0, which https://dwc.tdwg.org/terms/#dwc:coordinateUncertaintyInMeters calls no
-# valid value. Infinity is what too large a number becomes.
+# Valid ranges: degrees, and metres above 0, which https://dwc.tdwg.org/terms/#dwc:coordinateUncertaintyInMeters excludes. Numbers
+# that are too large become infinity.
 RANGES = {
     "decimal_latitude": (-90.0, 90.0),
     "decimal_longitude": (-180.0, 180.0),
@@ -37,11 +37,10 @@ _NUMBERS = [(_FIELDS.index(name), name, *limits) for name, limits in RANGES.item
 
 
 class LabelReader:
-    """Reads labels by the columns of one table. Columns that it lacks read as None.
+    """Reads labels from the columns of one table. Missing columns read as None.
 
-    Notes count rows that were too long or do not say of which record they are, cells of which only the start was kept
-    (`catalog_number_cut`), cells that cannot be read (`decimal_latitude_unreadable`), which are None then, and rows with taxon
-    keys of an unknown checklist.
+    Notes count rows that were too long or do not say which record they belong to, cells that were cut (`catalog_number_cut`), cells
+    that cannot be parsed (`decimal_latitude_unreadable`), which become None, and rows with taxon keys of an unknown checklist.
     """
 
     def __init__(self, source: Source, checklist_key: str | None = None) -> None:
@@ -53,7 +52,7 @@ class LabelReader:
         found = {name: (at,) for name, at in source.columns.index.items()} if layout is None else layout.cells
         places = [found.get(term(name), ()) for name in _FIELDS]
         self._width = max((max(some, default=-1) for some in places), default=-1) + 1
-        self._first = itemgetter(*(some[0] if some else -1 for some in places))  # -1: of the empty cell behind the row
+        self._first = itemgetter(*(some[0] if some else -1 for some in places))  # -1: the empty cell appended to the row
         defaults = {} if layout is None else layout.defaults
         self._others = [
             (at, some[1:], defaults.get(term(name)))
@@ -62,12 +61,12 @@ class LabelReader:
         ]
 
     def take_notes(self) -> dict[str, int]:
-        """Those since the last call."""
+        """The notes since the last call."""
         notes, self._notes = dict(self._notes), Counter()
         return notes
 
     def rows(self, offset: int, rows_done: int) -> Iterator[tuple[int, int, list[tuple[int, list[str]]]]]:
-        """The rows after a place, many at a time: the number of the last one, the byte after it, and the rows with their records.
+        """The rows after a place, in batches: the number of the last one, the byte after it, and the rows with their records.
 
         Rows that name no record are left out.
         """
@@ -94,7 +93,7 @@ class LabelReader:
                 continue
             data, broken = block.lines()
             rows = [line.split("\t") for line in data.decode(errors="replace").split("\n") if line]
-            whole = [row for row in rows if len(row) <= width or not any(row[width:])]  # else its cells are shifted
+            whole = [row for row in rows if len(row) <= width or not any(row[width:])]  # otherwise its cells are shifted
             named = [(no, row) for row in whole if len(row) > at and (no := gbif_id_of(row[at])) is not None]
             self._note(BROKEN_UTF8, len(broken))
             self._note(RejectReason.TOO_MANY_CELLS, len(rows) - len(whole))
@@ -102,12 +101,12 @@ class LabelReader:
             yield block.row_no - 1 + block.n_lines, block.end, named
 
     def labels(self, row: Sequence[str]) -> Labels:
-        """What a row says."""
+        """The labels in a row."""
         row = [*row, *[""] * (self._width - len(row)), ""]
         first = self._first(row)
         cells: list[Any] = [cell.strip() or None for cell in first]
         for at, places, default in self._others:
-            if cells[at] is None:  # of one term in several columns the first that is filled, else what holds for all rows
+            if cells[at] is None:  # of a term in several columns the first non-empty one, else the default
                 cells[at] = next(filter(None, [row[place].strip() for place in places]), default)
         for at, name, low, high in _NUMBERS:
             if cells[at] is not None:
@@ -139,7 +138,7 @@ class LabelReader:
 
 
 def _some(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Many rows at a time, but no more than a few MiB of them."""
+    """Many rows at a time, but no more than a few MiB."""
     some: list[Record] = []
     n_bytes = 0
     for record in records:

@@ -1,7 +1,7 @@
-"""Rows of a publisher's table from a byte stream, one at a time, each with its place. Knows no columns.
+"""Rows of a publisher's table from a byte stream, one at a time, each with its position. Knows no columns.
 
-Cells may be enclosed, hold line ends and doubled quotes, or quotes that somebody forgot to double: a row that cannot be made out
-costs itself only, and the next line is looked at afresh.
+Cells may be quoted, contain line ends and doubled quotes, or quotes that somebody forgot to double: only the row that cannot be
+parsed is lost, and parsing starts afresh with the next line.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from d4c_images.sources.layout import Layout
 from d4c_images.sources.lines import MAX_LINE_BYTES
 
 MAX_RECORD_LINES = 200
-MAX_RECORD_BYTES = 4 << 20  # before another line is taken, which may be as long
+MAX_RECORD_BYTES = 4 << 20  # before another line is added, which may be as long
 READ_BYTES = 1 << 18
-KEPT_BYTES = 1 << 12  # of a line that is too long
+KEPT_BYTES = 1 << 12  # kept of a line that is too long
 
 
 
@@ -30,14 +30,14 @@ class Record(NamedTuple):
     row_no: int  # 1 = the first row after the header
     offset: int  # of its first byte in the stream
     end: int  # of the byte after its last
-    cells: list[str]  # empty where `reason` says why
+    cells: list[str]  # empty if there is a `reason`
     raw: bytes
     reason: RejectReason | None = None
-    is_broken: bool = False  # not all of it is UTF-8
+    is_broken: bool = False  # not all of it is valid UTF-8
 
 
 def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int) -> Iterator[Record]:
-    """All rows from here to the end of the stream, which stands at `offset`, the beginning of `row_no`; empty lines are none."""
+    """All rows from here to the end of the stream, which is positioned at `offset`, the start of `row_no`; skips empty lines."""
     csv.field_size_limit(MAX_RECORD_BYTES + MAX_LINE_BYTES)
     feed = _Feed(stream)
     while True:
@@ -56,7 +56,7 @@ def records(stream: IO[bytes], layout: Layout, offset: int, row_no: int) -> Iter
 
 
 def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], RejectReason | None]:
-    """The cells of the next row, or why there are none. Takes one line at least."""
+    """The cells of the next row, or why there are none. Consumes at least one line."""
     quote = layout.quote
     line = next(feed)
     if feed.skipped_bytes:
@@ -71,10 +71,10 @@ def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], RejectReason | None]
     if reason is None:
         return cells, None
     texts = feed.texts()
-    has_escapes = any(f"\\{quote}" in text for text in texts)  # as MySQL writes a quote in a cell
+    has_escapes = any(f"\\{quote}" in text for text in texts)  # MySQL's way to write a quote in a cell
     if has_escapes and (row := _row(texts, layout, escapechar="\\", strict=True)) is not None:
         return row, None
-    if (row := _row(texts[:1], layout)) is not None:  # a quote where none belongs, and yet as many cells as there must be
+    if (row := _row(texts[:1], layout)) is not None:  # a misplaced quote, but the right number of cells
         feed.give_back(1)
         return row, None
     if len(feed.taken) > 1:
@@ -84,7 +84,7 @@ def _cells(feed: _Feed, layout: Layout) -> tuple[list[str], RejectReason | None]
 
 
 def _row(texts: list[str], layout: Layout, *, escapechar: str | None = None, strict: bool = False) -> list[str] | None:
-    """The cells of lines that are one whole row; None where they are not."""
+    """The cells of lines that form one complete row; None if they do not."""
     try:
         reader = csv.reader(texts, delimiter=layout.delimiter, quotechar=layout.quote, escapechar=escapechar, strict=strict)
         rows = list(reader)
@@ -95,7 +95,7 @@ def _row(texts: list[str], layout: Layout, *, escapechar: str | None = None, str
 
 
 def _fitted(cells: list[str], layout: Layout) -> tuple[list[str], RejectReason | None]:
-    """A row of as many cells as there are columns; empty ones beyond them are cut off."""
+    """A row with as many cells as columns; extra empty ones are dropped."""
     width = layout.width
     if len(cells) == width:
         return cells, None
@@ -110,11 +110,11 @@ class _TooLongError(Exception):
 
 class _Line(NamedTuple):
     data: bytes
-    skipped_bytes: int = 0  # of what follows in the same line
+    skipped_bytes: int = 0  # length of the rest of the line
 
 
 class _Feed:
-    """Lines of a stream as text; remembers those of the row that is being read, and takes them back.
+    """Lines of a stream as text; remembers those of the current row, and can push them back.
 
     Of a line that is too long for any row, only the start is kept.
     """
@@ -134,7 +134,7 @@ class _Feed:
         line = self._waiting.popleft() if self._waiting else self._read()
         if not line.data:
             raise StopIteration
-        if line.skipped_bytes and self._taken:  # a row by itself, not the rest of another one
+        if line.skipped_bytes and self._taken:  # a row of its own, not the rest of another one
             self._waiting.appendleft(line)
             raise _TooLongError
         self._taken.append(line)
@@ -158,7 +158,7 @@ class _Feed:
 
     @property
     def skipped_bytes(self) -> int:
-        """Of the row that is being read, what was not kept."""
+        """How much of the current row was not kept."""
         return sum(line.skipped_bytes for line in self._taken)
 
     def begin(self) -> None:
@@ -166,7 +166,7 @@ class _Feed:
         self._n_bytes = 0
 
     def give_back(self, kept: int) -> None:
-        """Keep the first lines of those that were taken; the others come again."""
+        """Keep the first lines of those taken; push the others back."""
         self._waiting.extendleft(reversed(self._taken[kept:]))
         self._taken = self._taken[:kept]
         self._n_bytes = sum(len(line.data) for line in self._taken)
@@ -176,9 +176,9 @@ class _Feed:
 
 
 class Recoded(io.RawIOBase):
-    """A stream of bytes as UTF-8 with line feeds, from what it is written in.
+    """Converts a byte stream to UTF-8 with line feeds.
 
-    Rows that end in CR may now and then end in CR LF or in LF; where they end in LF CR, no other CR is kept either.
+    If rows end in CR, occasional CR LF and LF count as well; if they end in LF CR, all other CRs are dropped, too.
     """
 
     def __init__(self, stream: IO[bytes], encoding: str, line_end: str) -> None:

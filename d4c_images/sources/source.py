@@ -1,4 +1,4 @@
-"""One table of a download: how it is written, by meta.xml and by its own first lines, and its bytes as a stream. Finds no table."""
+"""One table of a download: how it is written, by meta.xml and by its first lines, and its bytes as a stream. Finds no table."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from d4c_images.sources.metafile import TableMeta
 from d4c_images.sources.rows import Record, records
 
 REQUIRED = {"multimedia": ("gbifID", "identifier"), "occurrence": ("gbifID",)}
-"""GBIF's own tables, each with the columns that it must have."""
+"""GBIF's own tables, with their required columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One table of a download. Pickles, so that another process can read it; opened anew for each reading."""
+    """One table of a download. Picklable, so that another process can read it; reopened for each reading."""
 
     name: str  # for messages and the ledger: the path as given, with the member of a zip
     kind: str  # multimedia or occurrence: GBIF's own; media, associated (media of an occurrence table) or labels: a publisher's
     path: Path
     member: str | None  # inside a zip
     size_bytes: int  # of the unpacked stream, as UTF-8
-    fingerprint: str  # the same for the same content, wherever the file lies
+    fingerprint: str  # the same for the same content, wherever the file is
     columns: Columns
     header_bytes: int
     layout: Layout | None = None  # of a publisher's table
-    encoding: str = "utf-8"  # of GBIF's table, and what ends its lines: "\n" but where somebody has saved it anew
+    encoding: str = "utf-8"  # of GBIF's table, with its line end: "\n" unless somebody has re-saved it
     line_end: str = "\n"
-    dataset: str = ""  # whose records a publisher's table tells of
+    dataset: str = ""  # the dataset that scopes a publisher's record ids
 
     def blocks(self, offset: int = 0, row_no: int = 1) -> Iterator[Block]:
-        """The table's lines after the header, or from a place where an earlier reading has stopped.
+        """The table's lines after the header, or from where an earlier reading stopped.
 
-        `offset` counts bytes of the unpacked stream; in a zip, what stands before it is inflated and thrown away. Raises
-        `SourceError` where the stream turns out to be damaged, after every block before the damage.
+        `offset` counts bytes of the unpacked stream; in a zip, everything before it is inflated and discarded. Raises `SourceError`
+        if the stream turns out to be damaged, after every block before the damage.
         """
         offset = max(offset, self.header_bytes)
         with self._opened(offset) as stream:
@@ -75,7 +75,7 @@ class Source:
 
 
 def header_of(box: Container, name: str) -> tuple[str, str, str]:
-    """The first line of a table without its end, the table's encoding, and what ends its lines."""
+    """A table's first line without its end, its encoding, and its line end."""
     start = box.start(name, MAX_HEADER_BYTES)
     encoding = encoding_of(start)
     text = decoded(start, encoding)
@@ -103,7 +103,7 @@ def gbif_source(box: Container, name: str, kind: str) -> Source:
 def source_by_meta(
     box: Container, base: str, table: TableMeta, tables: Sequence[TableMeta], kind: str, dataset: str
 ) -> list[Source]:
-    """The files of one table as meta.xml describes it, corrected by how each begins. The first of `tables` is the core."""
+    """The files of one table as described by meta.xml, corrected by how each begins. The first of `tables` is the core."""
     sources = []
     for location in table.locations:
         name = _member(box, base, location)
@@ -115,17 +115,17 @@ def source_by_meta(
         places = (table.header_lines - 1, table.header_lines)
         header, row = (first[at].strip("\r") if 0 <= at < len(first) else None for at in places)
         if row and table.quote and row.count(table.quote) % 2:
-            row = None  # it goes on in another line
+            row = None  # it continues on another line
         layout = by_meta(table, tables[0], header, row, box.title(name))
         sources.append(layout_source(box, name, kind, layout, dataset))
     return sources
 
 
 def _as_written(table: TableMeta, start: bytes) -> tuple[TableMeta, list[str]]:
-    """What meta.xml says of a table, corrected by how the table begins; and its first lines."""
+    """meta.xml's description of a table, corrected by how the table begins; and its first lines."""
     encoding = table.encoding
     if encoding == "utf-16" and (seen := encoding_of(start)) != "utf-8":
-        encoding = seen  # where there is no byte order mark
+        encoding = seen  # if there is no byte order mark
     text = decoded(start, encoding)
     line_end = line_end_of(text, table.line_end, has_header=table.header_lines > 0)
     lines = (text.replace("\r", "\n") if line_end == "\r" else text).split("\n")
@@ -133,12 +133,12 @@ def _as_written(table: TableMeta, start: bytes) -> tuple[TableMeta, list[str]]:
     if header_lines == 0 and table.terms:
         cells = list(map(term, header_cells(lines[0], table.delimiter, table.quote)))
         named = sum(cells[at : at + 1] == [term(one)] for at, one in table.terms.items())
-        header_lines = int(2 * named >= len(table.terms))  # ignoreHeaderLines was left out, and the header was not
+        header_lines = int(2 * named >= len(table.terms))  # ignoreHeaderLines is missing, but the header is there
     return replace(table, encoding=encoding, line_end=line_end, header_lines=header_lines), lines
 
 
 def sources_by_header(box: Container, name: str, dataset: str) -> list[Source]:
-    """A table of media without meta.xml, or of occurrences that list media; one table may be both."""
+    """A media table without meta.xml, or an occurrence table that lists media; one table may be both."""
     layout = layout_by_header(box, name)
     kinds = ["media"] if layout.has("identifier", *LINK_TERMS) else []
     if layout.has("associatedmedia"):
@@ -166,19 +166,19 @@ def _why_no_urls(box: Container, name: str, layout: Layout) -> str:
 
 
 def layout_by_header(box: Container, name: str) -> Layout:
-    """How a table without meta.xml is written. Raises `SourceError` if its header names nothing that is known."""
+    """How a table without meta.xml is written. Raises `SourceError` if its header has no known name."""
     title = box.title(name)
     header, encoding, line_end = header_of(box, name)
     layout = by_header(header, encoding, title, line_end) if "\x00" not in header else None
     if layout is None:
         first_line = box.start(name, MAX_HEADER_BYTES).partition(b"\n")[0]
-        read_header(first_line, REQUIRED["multimedia"], title)  # says what it seems to be
+        read_header(first_line, REQUIRED["multimedia"], title)  # raises, saying what it might be
         raise SourceError(f"{title}: the header names no column of media (it begins: {header[:80]!r})")
     return layout
 
 
 def layout_source(box: Container, name: str, kind: str, layout: Layout, dataset: str) -> Source:
-    """A publisher's table, once it is known how it is written."""
+    """A publisher's table with a known layout."""
     path, member = box.where(name)
     size_bytes, fingerprint = box.size_and_print(name)
     layout = replace(layout, may_be_short=kind == "labels")
@@ -198,7 +198,7 @@ def layout_source(box: Container, name: str, kind: str, layout: Layout, dataset:
 
 
 def _member(box: Container, base: str, location: str) -> str:
-    """The file that meta.xml means."""
+    """The file that meta.xml refers to."""
     wanted = base + location.removeprefix("./")
     if wanted in box.names:
         return wanted
@@ -218,7 +218,7 @@ def _check_encoding(start: bytes, encoding: str, title: str) -> None:
 
 
 def _size_of(text: IO[bytes]) -> int:
-    """What is left of a stream, in bytes."""
+    """The rest of a stream, in bytes."""
     size_bytes = 0
     while data := text.read(MEMBER_READ_BYTES):
         size_bytes += len(data)

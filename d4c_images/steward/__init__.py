@@ -1,1 +1,1 @@
-"""The stage that writes: lends turns, settles reports, paces hosts. The one writer of a run."""
+"""The stage that writes: lends turns, settles reports, paces hosts. The only writer of a run."""

@@ -1,8 +1,8 @@
-"""A priority queue of numbers that stays small: 12 bytes an entry, however many there are. Knows nothing of what they number.
+"""A compact priority queue of numbers: 12 bytes an entry, at any length. Does not know what the numbers mean.
 
-New entries stand in an ordinary heap. When that has grown, it becomes a sorted run of two arrays; runs are merged as they become
-as long as their neighbours (as in a log-structured merge tree), so there are few of them, and each entry is moved O(log n) times.
-numpy is loaded with the first run: most queues never have one.
+New entries go into an ordinary heap. When that has grown, it becomes a sorted run of two arrays; runs are merged when they get as
+long as their neighbours (a log-structured merge tree), so there are few of them, and each entry is moved O(log n) times.
+numpy is imported with the first run: most queues never have one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     Numbers = npt.NDArray[np.int32]
 
 MAX_NEW = 4096  # entries of the ordinary heap, some 150 bytes each
-LEAST_PRUNED = 20_000  # entries; fewer are not worth a look for those that no longer count
+LEAST_PRUNED = 20_000  # entries; pruning fewer is not worth it
 
 
 @dataclass(slots=True)
 class _Run:
     keys: Keys
     numbers: Numbers
-    at: int = 0  # the first that is left
+    at: int = 0  # index of the first one left
     front: float = 0.0  # its key
 
     def __post_init__(self) -> None:
@@ -38,7 +38,7 @@ class _Run:
         return len(self.keys) - self.at
 
     def advance(self, n: int) -> bool:
-        """Whether anything is left behind the next `n`."""
+        """Skip `n` entries; returns whether any are left."""
         self.at += n
         if self.at >= len(self.keys):
             return False
@@ -47,9 +47,9 @@ class _Run:
 
 
 class CompactHeap:
-    """Entries by their key, the least first; of equal ones the one that came first.
+    """Entries in key order, smallest first; equal ones in order of arrival.
 
-    `counts(keys, numbers)` says which entries still count; the others are dropped when they might be the greater part.
+    `counts(keys, numbers)` says which entries are still valid; the others are dropped once they may be the majority.
     """
 
     def __init__(self, counts: Callable[[Keys, Numbers], npt.NDArray[np.bool_]]) -> None:
@@ -61,7 +61,7 @@ class CompactHeap:
         self._prune_at = LEAST_PRUNED
 
     def __len__(self) -> int:
-        """With those that no longer count."""
+        """Including invalid entries."""
         return self._n
 
     def push(self, key: float, number: int) -> None:
@@ -72,7 +72,7 @@ class CompactHeap:
             self._spill()
 
     def extend(self, keys: Keys, numbers: Numbers) -> None:
-        """Many at once."""
+        """Push many at once."""
         if len(keys):
             self._spill()
             self._n += len(keys)
@@ -93,7 +93,7 @@ class CompactHeap:
             self._runs.remove(run)
 
     def take_new(self, key: float) -> list[tuple[float, int]]:
-        """Entries up to this key, with their keys: only those of the ordinary heap."""
+        """Entries up to this key, with their keys: only those in the ordinary heap."""
         taken = []
         while self._new and self._new[0][0] <= key:
             entry = heapq.heappop(self._new)
@@ -102,7 +102,7 @@ class CompactHeap:
         return taken
 
     def take_runs(self, key: float) -> Iterator[tuple[Keys, Numbers]]:
-        """... and those of the runs."""
+        """Entries up to this key in the runs."""
         for run in list(self._runs):
             n = int(run.keys[run.at :].searchsorted(key, side="right"))
             taken = run.keys[run.at : run.at + n], run.numbers[run.at : run.at + n]
@@ -113,7 +113,7 @@ class CompactHeap:
                 yield taken
 
     def _first_run(self) -> _Run | None:
-        """The run that has the first entry; None where it is a new one, or there is none."""
+        """The run with the first entry; None if that is a new one, or there is none."""
         if not self._runs:
             return None
         run = min(self._runs, key=lambda one: one.front)

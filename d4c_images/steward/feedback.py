@@ -1,4 +1,4 @@
-"""What answers that were written down say of hosts and their groups: pace, width, holds. Lends nothing, tells nobody."""
+"""The control loop: from settled answers to the pace, width and holds of hosts and groups. Lends nothing, sends nothing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from d4c_images.system import clocks
 class Drawn:
     """What has changed."""
 
-    blocked: list[Host] = field(default_factory=list)  # hosts that are to be left alone for longer than was known
-    stirred: set[Host] = field(default_factory=set)  # hosts that are worth a look
+    blocked: list[Host] = field(default_factory=list)  # hosts that are now blocked for longer
+    stirred: set[Host] = field(default_factory=set)  # hosts to be looked at again
     widened: set[PolitenessGroup] = field(default_factory=set)  # groups with more connections than before
 
 
 def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, News], now: float) -> Drawn:
-    """Change hosts and groups as their answers ask for, and write it down."""
+    """Update hosts and groups from their answers, in memory and in the ledger."""
     drawn = Drawn()
     for host_id, news in news_of.items():
         host = hosts.load(db, host_id, now)
@@ -42,7 +42,7 @@ def draw(db: Connection, hosts: Roster, silence: Silence, news_of: Mapping[int, 
 
 
 def _share(db: Connection, host: Host, news: News, now: float) -> None:
-    """A wait that one host of a group asks for is one of all its hosts."""
+    """A wait that one host of a group asks for applies to all its hosts."""
     group = host.group
     if not news.retry_after_s or not group.is_shared or now + news.retry_after_s <= group.held_until:
         return
@@ -52,7 +52,7 @@ def _share(db: Connection, host: Host, news: News, now: float) -> None:
 
 
 def _measure(db: Connection, host: Host, news: News, now: float, drawn: Drawn) -> None:
-    """The group's width, the time that its bytes take, and how much a picture of it weighs."""
+    """Update the group's width, the time its bytes take, and its average image size."""
     group = host.group
     width = group.width
     speed = pace.speed_after(group.speed, news, group.limits.connections, now)
@@ -75,7 +75,7 @@ def _measure(db: Connection, host: Host, news: News, now: float, drawn: Drawn) -
 
 
 def _set_pace(db: Connection, hosts: Roster, host: Host, new: pace.HostPace, answered_at: float | None) -> None:
-    """A run that starts later keeps a wait by its own clock: the host itself may have asked for it."""
+    """Set and store a pace. The wait is stored in the clock of later runs, since the host itself may have asked for it."""
     if new != host.pace:
         in_ledger = None if new.blocked_until is None else clocks.now.for_others(new.blocked_until)
         host.pace = new
@@ -84,10 +84,10 @@ def _set_pace(db: Connection, hosts: Roster, host: Host, new: pace.HostPace, ans
 
 
 def go_by_limits(db: Connection, hosts: Roster, now: float) -> list[Host]:
-    """Take over what people have set. Returns a host, or some, of each group for which something has changed."""
+    """Apply operators' settings. Returns one or more hosts of each group whose limits have changed."""
     changed = hosts.take_limits(db, now)
     for host in changed:
-        if host.pace.blocked_why == pace.DAY_IS_OVER:  # by a limit that may be another one now
+        if host.pace.blocked_why == pace.DAY_IS_OVER:  # the limit may have changed
             _set_pace(db, hosts, host, pace.HostPace(host.pace.recent_ok, host.pace.recent_bad), None)
     for group in hosts.shared:
         if group.held_why == pace.DAY_IS_OVER and group.held_until > now:

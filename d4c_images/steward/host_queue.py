@@ -1,10 +1,10 @@
-"""When to look at which host, and who goes first when there is no room for all. Lends nothing, asks no clock, loads no host.
+"""When to look at which host, and which goes first if connections are scarce. Lends nothing, reads no clock, loads no host.
 
-A run ends with its slowest host, so room goes to the hosts whose images take longest. Every other place goes to the host that has
-waited longest, once that is longer than `PASSED_OVER_S`: so each gets its turn, at the latest when those before it have had theirs.
+A run ends with its slowest host, so connections go to the hosts whose images take longest. Every other one goes to the one that has
+waited longest, if for more than `PASSED_OVER_S`: so no host starves.
 
-Hosts are numbers here (`host_rows.host_id`: they begin with 1 and leave no gaps), so that a million of them that wait take some
-dozen bytes each.
+Hosts are numbers here (`host_rows.host_id`: they start at 1 and have no gaps), so that a million waiting hosts take some dozen
+bytes each.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ if TYPE_CHECKING:
     from d4c_images.steward.compact_heap import Keys, Numbers
 
 PASSED_OVER_S = 30.0
-MANY = 1000  # that come due together: moved as arrays
+MANY = 1000  # hosts that come due together: moved as arrays
 
 NOWHERE, LATER, NEW, KNOWN = range(4)
-"""Where a host stands: not in here; its time will come; it has come, and the host has not answered yet; ... and it has."""
+"""State of a host: not queued; scheduled; due, without an answer yet; due, and it has answered."""
 
 
 class Agenda:
-    """Hosts whose time will come, and those whose time has come."""
+    """Hosts that are scheduled, and hosts that are due."""
 
     def __init__(self) -> None:
         self._place = bytearray()  # by host: NOWHERE, ...
-        self._when = array("d")  # by host: when its time comes, or since when it waits
-        self._least_s = array("d")  # by host: the least time that its images take, or those of its group
-        self._answered = bytearray()  # by host: 1 where it has
+        self._when = array("d")  # by host: when it is due, or since when it waits
+        self._least_s = array("d")  # by host: the minimum time for its images, or its group's
+        self._answered = bytearray()  # by host: 1 if it has
         self._later = CompactHeap(lambda keys, numbers: self._stand(LATER, keys, numbers))
         self._crowds = (_Crowd(self, NEW), _Crowd(self, KNOWN))
 
     @property
     def is_crowded(self) -> bool:
-        """Some hosts wait for room."""
+        """Whether hosts are waiting for connections."""
         return bool(self._crowds[0].n or self._crowds[1].n)
 
     def add(self, host_id: int, when: float, least_s: float, *, has_answered: bool) -> None:
-        """Have the host looked at by `when`; an earlier date stands, and so does a place among those whose time has come."""
+        """Schedule the host for `when`; an earlier date stands, and so does a place among the due ones."""
         if host_id >= len(self._place):
             self.grow(host_id + 1)
         place = self._place[host_id]
@@ -71,7 +71,7 @@ class Agenda:
         self._later.extend(times, numbers)
 
     def drop(self, host_id: int) -> None:
-        """Nothing is to be done there any more, or for a while."""
+        """Remove the host: there is nothing to do, at least for a while."""
         if self.place(host_id) >= NEW:
             self._crowds[self._place[host_id] - NEW].n -= 1
         if host_id < len(self._place):
@@ -85,20 +85,20 @@ class Agenda:
         return host_id < len(self._answered) and bool(self._answered[host_id])
 
     def least_s_of(self, host_id: int) -> float:
-        """How long its images took when it was last added."""
+        """The minimum time for its images when it was last added."""
         return self._least_s[host_id] if host_id < len(self._least_s) else 0.0
 
     def due(self, host_id: int) -> float | None:
-        """When its time comes; None where it has come, or nothing is to be done."""
+        """When it is due; None if it is due already, or not queued."""
         return self._when[host_id] if self.place(host_id) == LATER else None
 
     @property
     def least_s(self) -> array[float]:
-        """By host: the least time that its images took when it was last added."""
+        """By host: the minimum time for its images when it was last added."""
         return self._least_s
 
     def first(self) -> tuple[float, int] | None:
-        """When the next host's time comes, and which one it is."""
+        """When the next host is due, and which one it is."""
         while (entry := self._later.first()) is not None:
             if self._place[entry[1]] == LATER and self._when[entry[1]] == entry[0]:
                 return entry
@@ -114,14 +114,14 @@ class Agenda:
         return self.is_crowded or (when is not None and when <= now)
 
     def pop(self, now: float, *, may_be_new: bool) -> int | None:
-        """The host that goes first among those whose time has come; one that has not answered yet only if `may_be_new`."""
+        """The first among the due hosts; one that has not answered yet only if `may_be_new`."""
         if (first := self._later.first()) is not None and first[0] <= now:
             self._gather(now)
         crowds = self._crowds if may_be_new else self._crowds[1:]
         return next((host_id for crowd in crowds if (host_id := crowd.pop(now)) is not None), None)
 
     def _gather(self, now: float) -> None:
-        """Those whose time has come wait for room from now on."""
+        """Move hosts whose time has come to the waiting ones."""
         for keys, numbers in self._later.take_runs(now):
             self._join_all(numbers[self._stand(LATER, keys, numbers)], now)
         for key, host_id in self._later.take_new(now):
@@ -141,7 +141,7 @@ class Agenda:
             crowd.join_all(ids, now)
 
     def _stand(self, place: int, whens: Keys, host_ids: Numbers) -> npt.NDArray[np.bool_]:
-        """Which of the hosts stand there, with that date."""
+        """Which of the hosts have this state, with that date."""
         import numpy as np
 
         is_here = np.frombuffer(self._place, np.uint8)[host_ids] == place
@@ -149,7 +149,7 @@ class Agenda:
         return result
 
     def grow(self, n: int) -> None:
-        """Have room for hosts with numbers below `n`."""
+        """Make space for hosts with numbers below `n`."""
         more = n - len(self._place)
         if more > 0:
             more = max(more, len(self._place) // 8)
@@ -160,12 +160,12 @@ class Agenda:
 
 
 class _Crowd:
-    """Hosts that wait for room, in both orders, with late deletion."""
+    """Hosts waiting for connections, in both orders, with lazy deletion."""
 
     def __init__(self, agenda: Agenda, place: int) -> None:
         self._agenda, self._place = agenda, place
-        self._longest = CompactHeap(self._wait)  # by the least time that their images take, negative
-        self._oldest = CompactHeap(lambda keys, numbers: agenda._stand(place, keys, numbers))  # by the time since when they wait
+        self._longest = CompactHeap(self._wait)  # by the minimum time for their images, negated
+        self._oldest = CompactHeap(lambda keys, numbers: agenda._stand(place, keys, numbers))  # by the start of their wait
         self._n_popped = 0
         self.n = 0
 
@@ -203,7 +203,7 @@ class _Crowd:
         return host_id
 
     def _first(self, heap: CompactHeap, keys: array[float], sign: float) -> tuple[float, int]:
-        """The first entry of a host that waits, with the key that it has now."""
+        """The first entry that is still valid: its host waits, and has this key now."""
         while True:
             entry = heap.first()
             assert entry is not None

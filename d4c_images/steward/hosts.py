@@ -1,10 +1,10 @@
-"""The hosts that a run works on, in their politeness groups, as it knows them now. Lends nothing and writes nothing but limits.
+"""The hosts that a run works on, in their politeness groups, as far as it knows them now. Lends nothing and writes only limits.
 
-A group is what limits hold for: hosts that share a server, or mostly one host alone, whose group then has its name.
+A group is what limits apply to: hosts that share a server, or usually one host alone, whose group then has its name.
 
-There may be a million hosts, so most of them are a few numbers in arrays (`host_rows.host_id` is the index: the numbers begin with
-1 and leave no gaps). A host is loaded, as an object, when its time comes, and forgotten again when nothing is left of it; if more
-than `HOSTS_LOADED` are loaded, also while it waits. What is forgotten can be read from the ledger, or stands in the arrays.
+There may be a million hosts, so most of them are a few numbers in arrays (index `host_rows.host_id`: the numbers start at 1 and
+have no gaps). A host is loaded, as an object, when it is due, and unloaded when nothing of it is lent; if more than `HOSTS_LOADED`
+are loaded, also while it waits. What is unloaded can be read from the ledger, or is in the arrays.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from d4c_images.policy import pace
 from d4c_images.policy.limits import HostLimits, HostTable, LimitBook
 from d4c_images.system import clocks
 
-HOSTS_LOADED = 8192  # hosts that are loaded, besides those that something is lent of
-ALONE = -1  # the group of a host that shares its limits with nobody
-NOT_OURS = -2  # ... of a host that this run leaves alone
+HOSTS_LOADED = 8192  # loaded hosts, apart from those with leases
+ALONE = -1  # group number of a host that shares its limits with none
+NOT_OURS = -2  # group number of a host outside this run's scope
 NOT_MET = -3
 HOSTS_PER_QUESTION = 10_000
-FEW = 10_000  # hosts for which numpy is not loaded
-FORGET_RESTS_S = 3600.0  # behind its end; an interval that a host's answers have asked for is kept for so long
+FEW = 10_000  # for up to this many hosts numpy is not imported
+FORGET_RESTS_S = 3600.0  # after a rest's end: an interval that a host's answers asked for is kept this long
 
 
 @dataclass(slots=True)
@@ -40,21 +40,21 @@ class Lease:
     worker: int
     outstanding: set[int]  # image ids without an outcome
     lent_at: float
-    is_probe: bool = False  # of a host that was left alone: the answer says whether it works again
+    is_probe: bool = False  # of a blocked host: the answer says whether it works again
 
 
 @dataclass(slots=True)
 class HostLane:
-    """One worker's share of a host: turns that follow each other."""
+    """One worker's share of a host: consecutive turns."""
 
     number: int
     worker: int
-    connections: int = 0  # of its group's and its worker's: the most that a turn under way may have
-    leases: list[int] = field(default_factory=list)  # the turn under way and at most one behind it
+    connections: int = 0  # taken from its group and its worker: the most that an active turn may use
+    leases: list[int] = field(default_factory=list)  # the active turn and at most one queued after it
 
 
 class Line:
-    """Hosts, by their numbers, first come first served."""
+    """Hosts, by number, first come first served."""
 
     def __init__(self) -> None:
         self._host_ids = array("i")
@@ -67,7 +67,7 @@ class Line:
         self._host_ids.append(host_id)
 
     def push_front(self, host_id: int) -> None:
-        """It has been called, and goes back to its place."""
+        """Put a host that was called back in its place."""
         if self._at:
             self._at -= 1
             self._host_ids[self._at] = host_id
@@ -90,41 +90,41 @@ class PolitenessGroup:
     name: str
     limits: HostLimits
     speed: pace.Speed = field(default_factory=pace.Speed)
-    image_bytes: float = 0.0  # what a request brings
+    image_bytes: float = 0.0  # per request, on average
     is_shared: bool = False  # False: one host alone
-    n_left: int = 0  # images of all its hosts, about
-    granted: int = 0  # connections, to lanes of its hosts
-    line: Line = field(default_factory=Line)  # hosts that wait for a connection
-    called: set[int] = field(default_factory=set)  # those from its front for which one is kept free
+    n_left: int = 0  # approximate, over all its hosts
+    granted: int = 0  # connections granted to lanes of its hosts
+    line: Line = field(default_factory=Line)  # hosts waiting for a connection
+    called: set[int] = field(default_factory=set)  # hosts from its front for which one is reserved
     rests_until: float = 0.0  # the interval between two requests, kept from one turn to the next
-    paid_until: float = 0.0  # ... and the time that its bytes take at bytes_per_s
-    interval_s: float = 0.0  # that its answers ask for
-    held_until: float = 0.0  # one of several hosts has asked for a wait, which is one of all
+    paid_until: float = 0.0  # likewise, the time that its bytes take at bytes_per_s
+    interval_s: float = 0.0  # requested by its answers
+    held_until: float = 0.0  # a wait that one of its hosts asked for, for all of them
     held_why: str | None = None
-    by_hour: dict[int, int] | None = None  # bytes of the last day; None: not asked for yet
+    by_hour: dict[int, int] | None = None  # bytes of the last day; None: not loaded yet
 
     @property
     def width(self) -> int:
-        """Connections that it may have now, within its limits."""
+        """Its congestion window, in connections, within its limits."""
         return max(1, min(self.limits.connections, int(self.speed.width)))
 
     @property
     def reach(self) -> int:
-        """How many more of them its lanes may take by themselves while pictures come in: until it was in trouble, all."""
+        """How many more its lanes may take on their own while images come in: all of them, if it was never narrowed."""
         return (self.limits.connections if self.speed.narrowed_at is None else self.width) - self.granted
 
     @property
     def free(self) -> int:
-        """Connections for lanes that begin now."""
+        """Connections for new lanes."""
         return 0 if self.limits.is_for_one_lane and self.granted else self.width - self.granted
 
     @property
     def n_waiting(self) -> int:
-        """Hosts that wait for a connection."""
+        """Hosts waiting for a connection."""
         return len(self.line) + len(self.called) if self.is_shared else 0
 
     def opens_at(self) -> float:
-        """When a lane may begin, as far as its waits go."""
+        """When a lane may start, according to its waits."""
         return max(self.rests_until, self.paid_until, self.held_until)
 
     def n_to_call(self, now: float) -> int:
@@ -133,7 +133,7 @@ class PolitenessGroup:
         return min(1, self.free) if is_for_one else self.free
 
     def least_s(self) -> float:
-        """The least time that what is left of it takes."""
+        """The minimum time for all that is left of it."""
         return pace.least_s(self.n_left, self.limits, self.speed.latency_s, self.image_bytes)
 
 
@@ -144,20 +144,20 @@ class Host:
     group: PolitenessGroup
     pace: pace.HostPace
     lanes: dict[int, HostLane] = field(default_factory=dict)  # by number
-    has_answered: bool = False  # in this run, and lately: else it gets one connection
-    claims_each: int = 2  # claims for a connection, in its next turn: few at first, so that more connections come soon
-    paused_until: float | None = None  # by a person; infinity: until somebody says otherwise
-    words: str = ""  # the latest trouble with it
-    n_given_up: int = 0  # images, while it is being given up
-    leads_to: str = ""  # another host: many redirects there, in a row, are nothing odd
-    unsure_until: float = 0.0  # not asked before, then for one image at a time: where its redirects lead is not known; 0: asked
+    has_answered: bool = False  # in this run, and recently: otherwise it gets one connection
+    claims_each: int = 2  # claims per connection in its next turn: few at first, so that it soon gets more connections
+    paused_until: float | None = None  # by an operator; infinity: until resumed
+    words: str = ""  # its latest trouble
+    n_given_up: int = 0  # images given up so far, while it is being given up
+    leads_to: str = ""  # another host: many redirects to it in a row are normal
+    unsure_until: float = 0.0  # no request before, then one image at a time: its redirects lead to an unknown host; 0: no limit
 
     def is_paused(self, now: float) -> bool:
         return self.paused_until is not None and now < self.paused_until
 
     @property
     def blocked_until(self) -> float | None:
-        """Its own wait, or that of its group."""
+        """Its own wait, or its group's."""
         until = max(self.pace.blocked_until or 0.0, self.group.held_until)
         return until or None
 
@@ -167,54 +167,54 @@ class Host:
 
 
 class Scope(NamedTuple):
-    """What a run has to do with."""
+    """What a run is restricted to."""
 
-    only: Collection[str] = ()  # these hosts; all, where it names none
-    refetch: bool = False  # also stored images that wait to be asked for again
+    only: Collection[str] = ()  # these hosts; if empty, all
+    refetch: bool = False  # also stored images waiting to be refetched
 
 
 class _Later(NamedTuple):
-    """A wait that ends earlier by this run's clock than by the ledger, for the sake of the next run (`SteadyClock.for_others`)."""
+    """A wait that ends earlier by this run's clock than in the ledger, which keeps it for later runs (`SteadyClock.for_others`)."""
 
     until: float
     in_ledger: int
 
 
 class _Rest(NamedTuple):
-    """What must not be forgotten of a group of one host."""
+    """State of a single host's group that must survive unloading."""
 
     until: float
     interval_s: float
 
 
 class Roster:
-    """Hosts by their number and groups by their name."""
+    """Hosts by number and groups by name."""
 
     def __init__(self, table: HostTable, scope: Scope) -> None:
-        """`table` is what comes under the ledger's own limits."""
+        """`table` has lower priority than the limits in the ledger."""
         self._table, self.scope = table, scope
         self.book = LimitBook(table)
         self.known_groups: dict[str, pacing.KnownGroup] = {}
         self._loaded: dict[int, Host] = {}
         self._shared: list[PolitenessGroup] = []
         self._numbers: dict[str, int] = {}  # of shared groups
-        self.n_left = array("i")  # by host: images, about
+        self.n_left = array("i")  # by host: images, approximately
         self.group_no = array("i")  # by host: in `_shared`, or ALONE, ...
-        self._answered = bytearray()  # by host: 1 where it had answered when it was forgotten
-        self._in_line = bytearray()  # by host: 1 where it stands in the line of its group
+        self._answered = bytearray()  # by host: 1 if it had answered when it was unloaded
+        self._in_line = bytearray()  # by host: 1 if it is in its group's line
         self._rests: dict[int, _Rest] = {}  # of hosts that are not loaded
         self._later: dict[int, _Later] = {}  # by host
-        self._changed: set[int] = set()  # hosts whose images have become more or less
-        self._left_then: dict[int, int] = {}  # what they had left when rates were last observed
+        self._changed: set[int] = set()  # hosts whose number of images left has changed
+        self._left_then: dict[int, int] = {}  # images left when rates were last observed
         self._shed_at = HOSTS_LOADED
-        self.n_with_work = 0  # hosts of ours with images left
+        self.n_with_work = 0  # hosts in scope with images left
 
     def __len__(self) -> int:
         """How many hosts are loaded."""
         return len(self._loaded)
 
     def __iter__(self) -> Iterator[Host]:
-        """Those that are loaded."""
+        """The loaded hosts."""
         return iter(self._loaded.values())
 
     def get(self, host_id: int) -> Host | None:
@@ -224,11 +224,11 @@ class Roster:
     # -- hosts as numbers
 
     def go_by(self, db: sqlite3.Connection) -> None:
-        """What people want, from now on."""
+        """Apply operators' settings from now on."""
         self.book = LimitBook(self._table, pacing.wanted_limits(db.execute))
 
     def grow(self, n: int) -> None:
-        """Have room for hosts with numbers below `n`."""
+        """Make space for hosts with numbers below `n`."""
         more = n - len(self.n_left)
         if more > 0:
             more = max(more, len(self.n_left) // 8)
@@ -238,7 +238,7 @@ class Roster:
             self._in_line.extend(bytes(more))
 
     def is_new(self, host_id: int) -> bool:
-        """Whether the host has come into the ledger since this run began."""
+        """Whether the host was added to the ledger since this run began."""
         return host_id >= len(self.group_no) or self.group_no[host_id] == NOT_MET
 
     def is_ours(self, host_id: int) -> bool:
@@ -250,7 +250,7 @@ class Roster:
         return self._shared[number] if number >= 0 else None
 
     def number_of(self, name: str) -> int:
-        """The number of a shared group, which is made if it is new."""
+        """The number of a shared group; a new one is created."""
         number = self._numbers.get(name)
         if number is None:
             number = self._numbers[name] = len(self._shared)
@@ -274,7 +274,7 @@ class Roster:
         group.line.push_front(host_id)
 
     def call(self, group: PolitenessGroup) -> int:
-        """The host at the front of the line is kept a connection."""
+        """Call the host at the front of the line: a connection is reserved for it."""
         host_id = group.line.pop()
         self._in_line[host_id] = 0
         group.called.add(host_id)
@@ -284,7 +284,7 @@ class Roster:
         return bool(self._in_line[host_id])
 
     def rest(self, host_ids: Iterable[int], until: float) -> None:
-        """Have no lane begin before, at any host that shares its limits with one of these: somebody may still be asking there."""
+        """No lane may start before then at hosts that share limits with one of these: a lost worker may still be asking there."""
         for host_id in host_ids:
             self.grow(host_id + 1)
             number, host = self.group_no[host_id], self._loaded.get(host_id)
@@ -298,7 +298,7 @@ class Roster:
     # -- hosts as objects
 
     def know(self, db: sqlite3.Connection, host_id: int, now: float) -> Host | None:
-        """A host whose queue has grown; None where the run leaves it alone."""
+        """A host whose queue has grown; None if it is out of scope."""
         if self.is_new(host_id):
             self.grow(host_id + 1)
             name = from_counters.host_name(db, host_id)
@@ -313,7 +313,7 @@ class Roster:
         return self.load(db, host_id, now)
 
     def load(self, db: sqlite3.Connection, host_id: int, now: float) -> Host:
-        """The host, with what the ledger remembers of it. It must be one of ours."""
+        """The host, with what the ledger remembers of it. It must be in scope."""
         host = self._loaded.get(host_id)
         if host is not None:
             return host
@@ -334,7 +334,7 @@ class Roster:
         return host
 
     def forget(self, host: Host, now: float) -> None:
-        """Nothing is lent of it, and nothing that is known of it would be lost."""
+        """Unload the host, unless it has leases or state that would be lost."""
         if host.lanes or host.n_given_up or host.unsure_until:
             return
         group = host.group
@@ -346,7 +346,7 @@ class Roster:
         del self._loaded[host.host_id]
 
     def note_wait(self, host_id: int, until: float | None, in_ledger: float | None) -> None:
-        """A host's wait has been written down, and how."""
+        """Remember that a host's wait was stored, and with which value."""
         if until is not None and in_ledger is not None and in_ledger > until:
             self._later[host_id] = _Later(until, math.ceil(in_ledger))
         else:
@@ -357,7 +357,7 @@ class Roster:
         return in_ledger if later is None or later.in_ledger != in_ledger else later.until
 
     def waits_until(self, host_id: int, in_ledger: float) -> float:
-        """Until when a host is left alone, its group's wait included; 0: it is not. `in_ledger` is what its own row says."""
+        """Until when a host is blocked, its group's wait included; 0: not blocked. `in_ledger` is the value in its row."""
         host = self._loaded.get(host_id)
         if host is not None:
             return host.blocked_until or 0.0
@@ -365,12 +365,12 @@ class Roster:
         return own if group is None else max(own, group.held_until)
 
     def n_open_again(self, now: float) -> int:
-        """Hosts that wait no longer, although the ledger says so."""
+        """Hosts whose wait is over, although not yet according to the ledger."""
         self._later = {host_id: one for host_id, one in self._later.items() if one.in_ledger > now}
         return sum(one.until <= now for one in self._later.values())
 
     def shed(self, now: float) -> None:
-        """Forget hosts that only wait, where many are loaded."""
+        """Unload hosts that only wait, if many are loaded."""
         if len(self._loaded) <= self._shed_at:
             return
         for host in list(self._loaded.values()):
@@ -380,11 +380,11 @@ class Roster:
     # -- what is left
 
     def changed(self, host_id: int) -> None:
-        """Images of a host have come or gone; they are counted with the next `recount`."""
+        """Images of a host were added or removed; they are counted with the next `recount`."""
         self._changed.add(host_id)
 
     def recount(self, db: sqlite3.Connection) -> None:
-        """Ask what is left of the hosts where something has changed."""
+        """Read how many images are left for the hosts that have changed."""
         host_ids, self._changed = list(self._changed), set()
         for at in range(0, len(host_ids), HOSTS_PER_QUESTION):
             for host_id, n_left in from_counters.n_left(db, host_ids[at : at + HOSTS_PER_QUESTION], refetch=self.scope.refetch):
@@ -403,23 +403,23 @@ class Roster:
             host.group.n_left = n_left
 
     def rates(self, span_s: float) -> list[tuple[int, float]]:
-        """Images per second of hosts that have done something since this was last asked, and are not done."""
+        """Images per second since the last call, for hosts that made progress and are not done."""
         then, self._left_then = self._left_then, {}
         done = ((host_id, before - self.n_left[host_id]) for host_id, before in then.items() if self.n_left[host_id])
         return [(host_id, n / span_s) for host_id, n in done if n > 0]
 
     def top(self, least_s: array[float], n: int) -> list[int]:
-        """The hosts with most images left, and those whose images take longest: up to `n` of each. Most images first."""
+        """Up to `n` hosts with most images left, and up to `n` whose images take longest. Most images first."""
         left = self.n_left
-        chosen = {*_most(left, n), *_most(least_s, 2 * n)}  # of the latter, some may be done by now
+        chosen = {*_most(left, n), *_most(least_s, 2 * n)}  # some of the latter may be done by now
         return sorted((host_id for host_id in chosen if host_id < len(left) and left[host_id]), key=lambda one: (-left[one], one))
 
     # -- what people want
 
     def take_limits(self, db: sqlite3.Connection, now: float) -> list[Host]:
-        """Go by what is set now. Returns a host of each group for which something has changed."""
+        """Apply the current settings. Returns a host of each group whose limits have changed."""
         self.go_by(db)
-        for host_id in pacing.blocked_for(db, pace.DAY_IS_OVER):  # by a limit that may be another one now
+        for host_id in pacing.blocked_for(db, pace.DAY_IS_OVER):  # the limit may have changed
             if self.is_ours(host_id):
                 self.load(db, host_id, now)
         changed = []
@@ -436,7 +436,7 @@ class Roster:
         return changed
 
     def take_pauses(self, pauses: Iterable[tuple[int, float | None]]) -> Iterator[tuple[int, float | None]]:
-        """Hosts of ours that are paused until another moment than before, as far as that is known of them."""
+        """Hosts in scope whose pause ends at a different time than before, as far as known."""
         for host_id, wanted in pauses:
             if not self.is_ours(host_id):
                 continue
@@ -448,14 +448,14 @@ class Roster:
                 yield host_id, until
 
     def n_held(self, now: float) -> int:
-        """Hosts with work that wait because another one of their group has asked for it."""
+        """Hosts with work that wait because another one of their group asked for it."""
         held = {number for number, group in enumerate(self._shared) if group.held_until > now}
         if not held:
             return 0
         return sum(n > 0 and number in held for number, n in zip(self.group_no, self.n_left, strict=True))
 
     def hours(self, db: sqlite3.Connection, host: Host, now: float) -> dict[int, int]:
-        """What a host's group has sent, by the hour: from here on it is counted."""
+        """Bytes that a host's group has sent, by the hour: from here on they are counted."""
         group, by_hour = host.group, dict[int, int]()
         members = [host.host_id]
         if group.is_shared:
@@ -468,12 +468,12 @@ class Roster:
 
 
 def _pause(until: float | None) -> float | None:
-    """The end of a pause, which a person has named by the wall clock."""
+    """The end of a pause, which an operator set by the wall clock."""
     return None if until is None else clocks.now.from_wall(until)
 
 
 def _most(values: array[int] | array[float], n: int) -> list[int]:
-    """The places of the `n` greatest values."""
+    """The indexes of the `n` greatest values."""
     if len(values) < FEW:
         return heapq.nlargest(n, range(len(values)), key=values.__getitem__)
     import numpy as np

@@ -1,10 +1,10 @@
-"""Who is lent what, when: turns within the limits of groups, the pace of hosts and the room of workers. Settles and sends nothing.
+"""Lends turns: within the limits of groups, the pace of hosts and the free connections of workers. Settles and sends nothing.
 
-A group's connections are shared out to the lanes of its hosts; a lane is one worker's share, and its turns follow each other. What
-is measured from one request to the next (an interval, bytes) is kept by one lane at a time.
+A group's connections are divided among the lanes of its hosts; a lane is one worker's share, and its turns are consecutive. Limits
+that apply from one request to the next (an interval, bytes) are kept by one lane at a time.
 
 Hosts that share a group wait for its connections in a line, as numbers. When one is free, or will be as soon as a wait is over, it
-is kept for the host at the front, which is called: it stands in the agenda then, like a host without a group.
+is reserved for the host at the front, which is called: it then enters the agenda, like a host without a group.
 """
 
 from __future__ import annotations
@@ -22,42 +22,49 @@ from d4c_images.steward.host_queue import NOWHERE, Agenda
 from d4c_images.steward.hosts import Host, HostLane, Lease, PolitenessGroup, Roster
 from d4c_images.steward.terms import Plan
 
-TURN_EXPIRES_S = 120.0  # nothing of a turn is started later than this
-NEW_SHARE = 4  # one connection of so many, at most, waits for hosts that have not answered yet
-MAX_TURNS = 64  # in one transaction
-MAX_LOOKS = 512  # likewise: hosts that are looked at, most of them in vain where there are so many
+TURN_EXPIRES_S = 120.0  # no request of a turn is started later than this
+NEW_SHARE = 4  # at most one connection in this many waits for hosts that have not answered yet
+MAX_TURNS = 64  # per transaction
+MAX_LOOKS = 512  # likewise: hosts looked at, most in vain if there are so many
 TICK_S = 0.25
-MOST_CHAINS = 1000  # of redirects over several hosts whose cookies are remembered
-MOST_COOKIES = 16_384  # characters of one of them
+MOST_CHAINS = 1000  # of redirects across hosts, whose cookies are remembered
+MOST_COOKIES = 16_384  # characters per chain
 
 
 class Lender:
-    """The state of what is lent in one run."""
+    """The state of leases in one run."""
 
     def __init__(self, run_id: int, plan: Plan, hosts: Roster, silence: Silence, totals: Totals) -> None:
         self._run_id, self._plan, self._hosts, self._silence, self._totals = run_id, plan, hosts, silence, totals
         self.agenda = Agenda()
         self.leases: dict[int, Lease] = {}
-        self._load: dict[int, int] = {}  # worker that takes turns -> connections granted
-        self._resting: list[Host] = []  # of groups that have sent all that they may in a day, since `take_resting`
-        self._cookies: dict[int, tuple[str, ...]] = {}  # image -> those of a chain of redirects that goes on at another host
-        self._n_new = 0  # lanes of hosts that have not answered yet
-        self.is_behind = False  # there are more hosts to look at than could be looked at
+        self._load: dict[int, int] = {}  # worker accepting turns -> connections granted
+        self._resting: list[Host] = []  # of groups that have reached their daily limit since `take_resting`
+        self._cookies: dict[int, tuple[str, ...]] = {}  # image -> those of a redirect chain that continues at another host
+        self._n_out = 0  # images that are lent
+        self._n_new = 0  # lanes of hosts without an answer yet
+        self.is_behind = False  # more hosts are due than could be looked at
 
     @property
     def budget(self) -> int | None:
-        """How many more images may be lent; None for no limit."""
-        return None if self._plan.max_images is None else max(0, self._plan.max_images - self._totals.n_lent)
+        """How many more images may be lent; None for no limit. Whatever is lent may be stored, so there is never more of it than
+        that leaves room for."""
+        plan, left = self._plan, []
+        if plan.max_tries is not None:
+            left.append(plan.max_tries - self._totals.n_lent)
+        if plan.max_stored is not None:
+            left.append(plan.max_stored - self._totals.n_kept - self._n_out)
+        return max(0, min(left)) if left else None
 
     def wants_to_lend(self, now: float) -> bool:
         return self._silence.outage.may_ask(now) and self.budget != 0 and self.agenda.is_anybody_due(now)
 
     def joined(self, worker: int) -> None:
-        """A worker takes turns from now on."""
+        """A worker accepts turns from now on."""
         self._load[worker] = 0
 
     def left(self, worker: int) -> None:
-        """It takes no more."""
+        """The worker accepts no more turns."""
         self._load.pop(worker, None)
 
     @property
@@ -65,7 +72,7 @@ class Lender:
         return self._load.keys()
 
     def begin(self, now: float) -> None:
-        """Once all hosts are known."""
+        """Call this once all hosts are known."""
         for group in self._hosts.shared:
             self.call(group, now)
 
@@ -75,7 +82,7 @@ class Lender:
             self._come(host, max(now, until or 0.0))
 
     def paused(self, host_id: int, until: float | None, now: float) -> None:
-        """Somebody has paused a host, loaded or not, or has resumed it (None)."""
+        """An operator has paused a host, loaded or not, or resumed it (None)."""
         host = self._hosts.get(host_id)
         if host is not None:
             self.look_again(host, now)
@@ -88,7 +95,7 @@ class Lender:
                 self._add(host_id, until)
 
     def drop(self, host_id: int, now: float) -> None:
-        """Nothing is to be done at a host, at least for a while: a connection that is kept for it goes to the next one."""
+        """There is nothing to do at a host, at least for a while: a connection reserved for it goes to the next one."""
         self.agenda.drop(host_id)
         group = self._hosts.shared_group(host_id)
         if group is not None:
@@ -96,7 +103,7 @@ class Lender:
             self.call(group, now)
 
     def _add(self, host_id: int, when: float) -> None:
-        """Of a host that is not loaded: how long it takes is what it took when it was last in the agenda."""
+        """For a host that is not loaded: its duration is the one it had when it was last in the agenda."""
         group = self._hosts.shared_group(host_id)
         known_s = self.agenda.least_s_of(host_id)
         least_s = known_s if group is None else group.least_s()
@@ -106,7 +113,7 @@ class Lender:
         self.agenda.add(host.host_id, when, host.group.least_s(), has_answered=host.has_answered)
 
     def call(self, group: PolitenessGroup, now: float) -> None:
-        """Have as many hosts of the group's line come as there are connections for; one of them, if all have to wait."""
+        """Call as many hosts of the group's line as there are free connections; one host if all have to wait."""
         while group.is_shared and group.line and len(group.called) < group.n_to_call(now):
             host_id = self._hosts.call(group)
             host = self._hosts.get(host_id)
@@ -114,7 +121,7 @@ class Lender:
             self.agenda.add(host_id, max(now, group.opens_at()), group.least_s(), has_answered=is_known)
 
     def lend(self, db: Connection, now: float) -> list[tuple[int, Turn]]:
-        """Turns for hosts whose time has come, as far as workers have room, with the worker for each. Some at a time."""
+        """Turns for due hosts, as far as workers have free connections, with the worker for each; a limited number per call."""
         turns: list[tuple[int, Turn]] = []
         n_looks, self.is_behind = 0, False
         while self.budget != 0 and self._room() > 0 and len(turns) < MAX_TURNS:
@@ -135,12 +142,12 @@ class Lender:
         return turns
 
     def take_resting(self) -> list[Host]:
-        """Hosts whose groups have sent all that they may in a day, as was found since the last call."""
+        """Hosts whose groups were found to have reached their daily limit since the last call."""
         resting, self._resting = self._resting, []
         return resting
 
     def _waits_in_line(self, host_id: int, now: float) -> bool:
-        """Whether a host whose time has come has to wait for others of its group. One that has lanes may have more of them."""
+        """Whether a due host has to wait for others of its group. One that has lanes may get more of them."""
         group = self._hosts.shared_group(host_id)
         if group is None or ((host := self._hosts.get(host_id)) is not None and host.lanes):
             return False
@@ -157,18 +164,20 @@ class Lender:
         return True
 
     def returned(self, report: Report, now: float) -> None:
-        """Take back what a report, written down by now, says is no longer out."""
+        """Take back what a report, settled by now, says is no longer lent."""
         lease = self.leases.get(report.lease_id)
         if lease is None:
             return
+        n_before = len(lease.outstanding)
         for outcome in report.outcomes:
             lease.outstanding.discard(outcome.image_id)
-            if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or to another host's turn
+            if outcome.verdict is None or outcome.verdict.is_shut_out:  # it will be lent again, here or in another host's turn
                 self._totals.n_lent -= 1
             if outcome.move is not None:
                 self._remember(outcome.image_id, outcome.move.cookies)
             elif self._cookies and (outcome.verdict or outcome.unfolding):
                 self._cookies.pop(outcome.image_id, None)
+        self._n_out -= n_before if report.finished else n_before - len(lease.outstanding)
         if not report.finished:
             return
         del self.leases[report.lease_id]
@@ -186,7 +195,7 @@ class Lender:
         )
 
     def _remember(self, image_id: int, cookies: tuple[str, ...]) -> None:
-        """Until the image has had its attempt. Not in the ledger: whoever starts anew gets new ones."""
+        """Until the image has had its attempt. Not stored in the ledger: a new run gets new cookies."""
         self._cookies.pop(image_id, None)
         if cookies and sum(map(len, cookies)) <= MOST_COOKIES:
             if len(self._cookies) == MOST_CHAINS:
@@ -194,13 +203,13 @@ class Lender:
             self._cookies[image_id] = cookies
 
     def answered(self, host: Host, has_answered: bool) -> None:
-        """Whether the host's latest answers were some: until they are, it gets one connection."""
+        """Record whether the host is currently responding: unless it is, it gets one connection."""
         if host.has_answered != has_answered:
             self._n_new += len(host.lanes) * (-1 if has_answered else 1)
             host.has_answered = has_answered
 
     def _room(self) -> int:
-        """Connections that the worker with the least to do can take."""
+        """Free connections of the least busy worker."""
         return self._plan.max_connections - min(self._load.values(), default=self._plan.max_connections)
 
     def _close(self, host: Host, lane: HostLane, now: float) -> None:
@@ -213,11 +222,11 @@ class Lender:
     # one host
 
     def _lend_host(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
-        """Turns for one host. What keeps it from more brings it back: a date in the agenda, or the end of a turn."""
+        """Turns for one host. Whatever limits it also brings it back: a date in the agenda, or the end of a turn."""
         turns = list(self._lend_lanes(db, host, now))
-        self.call(host.group, now)  # what it has left
+        self.call(host.group, now)  # the connections it left over
         if not host.lanes and self.agenda.place(host.host_id) == NOWHERE and host.host_id not in self._silence.lost:
-            self._hosts.forget(host, now)  # nothing waits there
+            self._hosts.forget(host, now)  # nothing is waiting there
         return turns
 
     def _lend_lanes(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
@@ -243,19 +252,19 @@ class Lender:
         return turns
 
     def _follow(self, db: Connection, host: Host, now: float) -> list[tuple[int, Turn]]:
-        """A turn behind each that is half done, so that no lane runs dry: unless another host of its group waits for the place."""
+        """Queue a turn after each that is half done, so that no lane runs dry: unless another host of its group waits for it."""
         group, turns = host.group, []
         has_bytes_to_count = group.limits.bytes_per_s or group.limits.bytes_per_day
         if not host.has_answered or has_bytes_to_count or group.n_waiting:
             return []
         for lane in host.lanes.values():
-            if lane.worker not in self._load:  # it leaves
+            if lane.worker not in self._load:  # it is leaving
                 continue
             lease = self.leases[lane.leases[0]]
             n_claims = len(lease.turn.claims)
             if len(lane.leases) > 1 or n_claims < 2 or 2 * len(lease.outstanding) > n_claims:
                 continue
-            # While the group rests, a worker that is out of touch may have its share still.
+            # While the group rests, a worker out of contact may still be using its share.
             room = 0 if now < group.rests_until else max(0, self._plan.max_connections - self._load[lane.worker])
             spare = Spare(group.width - group.granted, group.reach, room)
             turn = self._turn(db, host, lane, shares.of_next_turn(lane.connections, spare), now)
@@ -264,7 +273,7 @@ class Lender:
         return turns
 
     def _open(self, db: Connection, host: Host, allowed: int | None, now: float) -> tuple[int, Turn] | None:
-        """A turn in a lane that begins with it."""
+        """A turn in a new lane."""
         group, widths = host.group, [lane.connections for lane in host.lanes.values()]
         spare = Spare(group.free, group.reach, self._room(), group.n_waiting)
         share = shares.of_new_lane(spare, widths, allowed, has_answered=host.has_answered)
@@ -280,7 +289,7 @@ class Lender:
         return None if turn is None else (lane.worker, turn)
 
     def _turn(self, db: Connection, host: Host, lane: HostLane, share: Share, now: float) -> Turn | None:
-        """The next turn of a lane; None if nothing waits now."""
+        """The next turn of a lane; None if nothing is waiting now."""
         max_bytes = self._bytes_left(db, host, now)
         if max_bytes == 0:
             return None
@@ -313,7 +322,7 @@ class Lender:
             bytes_per_s=limits.bytes_per_s,
             max_bytes=max_bytes,
             refetch=self._plan.refetch,
-            # Probes take turns: what one archive lacks, another may have.
+            # Probes alternate between both ends: what one archive lacks, another may have.
             from_end=share.max_claims == 1 and host.pace.block_level % 2 == 1,
         )
 
@@ -327,13 +336,14 @@ class Lender:
         self.leases[turn.lease_id] = Lease(turn, host, lane.worker, outstanding, now, is_probe)
         self._measure(host, lane)
         self._totals.n_lent += len(turn.claims)
+        self._n_out += len(outstanding)
 
     def _with_cookies(self, claim: Claim) -> Claim:
         cookies = self._cookies.get(claim.image_id)
         return claim if cookies is None or claim.redirect_url is None else replace(claim, cookies=cookies)
 
     def _measure(self, host: Host, lane: HostLane) -> None:
-        """What the lane takes of its group and its worker: requests of an earlier turn may be under way still."""
+        """Update what the lane takes from its group and its worker: requests of an earlier turn may still be in flight."""
         connections = max((self.leases[lease_id].turn.connections for lease_id in lane.leases), default=0)
         if lane.worker in self._load:
             self._load[lane.worker] += connections - lane.connections
@@ -341,7 +351,7 @@ class Lender:
         lane.connections = connections
 
     def _bytes_left(self, db: Connection, host: Host, now: float) -> int | None:
-        """What the host's group may still send of its day's bytes; None without such a limit. If that is nothing, it rests."""
+        """Bytes that the host's group may still send today; None without such a limit. If none are left, it rests."""
         group = host.group
         if group.limits.bytes_per_day is None:
             return None

@@ -1,7 +1,7 @@
-"""Hosts that answer different images with one page: reads reports before they are settled, and has such images wait. Lends nothing.
+"""Hosts that answer different images with one page: rewrites reports before settling, so that these images wait. Lends nothing.
 
-`shut_door` decides by the answers of one host; here they are brought into order, images that were failed before it was understood
-get their attempts back, and what has to outlast a kill is written down.
+`shut_door` decides by the answers of one host; here they are put in order, images that failed before the page was recognised get
+their attempts back, and what must survive a kill is stored.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from d4c_images.policy.pace import ASKED, DAY_IS_OVER, BlockPolicy, News
 from d4c_images.policy.shut_door import Answer, AnswerKind, Door
 from d4c_images.steward.hosts import Lease
 
-HOSTS_REMEMBERED = 20_000  # of more than that, those that were met first are forgotten unless they are shut
-LEAST_PROBES = 3  # in vain, before a host is given up: not the first one after a pause of weeks
-UNSURE_S = 60.0  # at most, a host waits for the first answers of another one that it redirects everything to
+HOSTS_REMEMBERED = 20_000  # beyond that, the oldest are forgotten unless they are shut
+LEAST_PROBES = 3  # failed ones before a host is given up: one after a pause of weeks is not enough
+UNSURE_S = 60.0  # the longest that a host waits for the first answers of the host it redirects everything to
 
 
 @dataclass(slots=True)
 class DoorNews:
     """What some reports have shown."""
 
-    shut: dict[int, str] = field(default_factory=dict)  # hosts that are to be left alone, and why
-    for_people: set[int] = field(default_factory=set)  # those of them that a person should see to
-    lost: dict[int, Failure] = field(default_factory=dict)  # ... for too long already: they are given up
-    n_back: int = 0  # images that were final failures and are none any more
+    shut: dict[int, str] = field(default_factory=dict)  # hosts to be blocked, and why
+    for_people: set[int] = field(default_factory=set)  # those of them that an operator should look at
+    lost: dict[int, Failure] = field(default_factory=dict)  # those of them shut for too long: they are given up
+    n_back: int = 0  # images that are no longer final failures
     moved_to: set[int] = field(default_factory=set)  # hosts whose queues have grown
-    redirected: dict[int, Verdict] = field(default_factory=dict)  # by image: what a redirect to a host that is shut comes to
-    recalled: set[int] = field(default_factory=set)  # hosts whose page was believed, and should not have been
+    redirected: dict[int, Verdict] = field(default_factory=dict)  # by image: the verdict on a redirect to a shut host
+    recalled: set[int] = field(default_factory=set)  # hosts whose page was wrongly believed
     unsure: dict[int, float] = field(default_factory=dict)  # by host: `Host.unsure_until` from now on
     trusted: dict[int, str] = field(default_factory=dict)  # by host: `Host.leads_to` from now on
-    shut_out: dict[int, set[int]] = field(default_factory=dict)  # by host: images of these reports that say nothing of themselves
+    shut_out: dict[int, set[int]] = field(default_factory=dict)  # by host: images whose answers say nothing about them
 
 
 class Doors:
-    """The state of one run; what matters of it is in the ledger."""
+    """The state of one run; what must last is in the ledger."""
 
     def __init__(self, policy: BlockPolicy) -> None:
         self._policy = policy
         self._least_probes = LEAST_PROBES if policy.give_up_shut_s else 0
         self._doors: dict[int, Door] = {}
         self._changed: set[int] = set()
-        self._numbers: dict[str, int] = {}  # of hosts that have shown a page
+        self._numbers: dict[str, int] = {}  # of hosts that have sent a page
         self._leads: dict[int, _Lead] = {}  # by host: its latest answers are redirects
-        self._targets: dict[str, _Target] = {}  # where they lead
+        self._targets: dict[str, _Target] = {}  # the hosts they lead to
 
     def begin(self, db: Connection) -> None:
         self._doors.update(table.load_all(db))
         self._numbers = {pacing.load(db, host_id).name: host_id for host_id in self._doors}
 
     def forget_opened(self, db: Connection) -> list[int]:
-        """Somebody has had hosts asked again. Which of them were shut, by their numbers."""
+        """An operator has reopened hosts. Returns the numbers of those that were shut."""
         kept = dict(table.load_all(db))
         opened = [host_id for host_id, door in self._doors.items() if door.is_shut and host_id not in kept]
         for host_id in opened:
@@ -66,7 +66,7 @@ class Doors:
         return opened
 
     def read(self, db: Connection, reports: list[Report], leases: Mapping[int, Lease], now: float) -> tuple[list[Report], DoorNews]:
-        """The reports as they are to be settled. The outcomes of a report stand in the order in which its answers came."""
+        """The reports as they should be settled. The outcomes in a report are in the order of their answers."""
         seen, gave = DoorNews(), set[int]()
         for report in reports:
             lease = leases.get(report.lease_id)
@@ -84,7 +84,7 @@ class Doors:
         return [_rewritten(report, leases.get(report.lease_id), seen) for report in reports], seen
 
     def tell(self, seen: DoorNews, news_of: Mapping[int, News]) -> None:
-        """Have the pace of hosts know it."""
+        """Pass it on to the pace of hosts."""
         for host_id, why in seen.shut.items():
             if host_id in news_of:
                 news_of[host_id].shut_why = why
@@ -123,9 +123,9 @@ class Doors:
             self._changed.add(host_id)
 
     def _moved(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> None:
-        """A redirect to a host that is shut says no more of the image than the page there. Another one ends a row of them."""
+        """A redirect to a shut host says no more about the image than the page there. A different redirect ends a run of them."""
         if move.refusal is not None and rules.kind_of(move.refusal.code, move.refusal.verdict) is AnswerKind.PAGE:
-            self._page(db, outcome, move.refusal.code, move.refusal.verdict, look)  # the image itself goes on all the same
+            self._page(db, outcome, move.refusal.code, move.refusal.verdict, look)  # the image itself is moved on all the same
         if not outcome.requests or move.redirect_url is None:
             return
         lead = self._lead(db, host_id, move.host, look)
@@ -147,14 +147,14 @@ class Doors:
             self._picture(host_id, look)
 
     def _promises(self, db: Connection, host_id: int, outcome: Outcome, move: Move, look: _Look) -> bool:
-        """Whether a host that redirects to a page has given pictures, or has URLs that name some."""
+        """Whether a host that redirects to a page has sent images, or has URLs that name some."""
         claim = look.claim(outcome.image_id)
         if claim is not None and move.url_no < len(claim.urls) and rules.names_picture(claim.urls[move.url_no]):
             return True
         return host_id in look.gave or table.has_given(db, host_id)
 
     def _lead(self, db: Connection, host_id: int, to: str, look: _Look) -> _Lead:
-        """One more redirect in a row. If they lead to a host of which nothing is known, that has to be found out first."""
+        """One more redirect in a row. If nothing is known about the host they lead to, that must be found out first."""
         lead, seen = self._leads.get(host_id), look.seen
         if lead is None or lead.to != to:
             self._end_lead(host_id, seen)
@@ -171,7 +171,7 @@ class Doors:
         elif not target.is_known:
             if lead.rests_until is None:
                 lead.rests_until = seen.unsure[host_id] = look.now + UNSURE_S
-            elif look.now >= lead.rests_until:  # it does not answer: that is no shut door
+            elif look.now >= lead.rests_until:  # it does not answer, so it is not a shut door
                 target.is_known = True
                 seen.unsure |= dict.fromkeys(target.led_by, 0.0)
         return lead
@@ -193,7 +193,7 @@ class Doors:
         return target
 
     def _hear(self, host_id: int, outcome: Outcome, look: _Look) -> None:
-        """An answer that is no redirect to another host ends a row of those; of a host that others redirect to, it may be news."""
+        """An answer other than a redirect to another host ends a run of those; it may be news about a host others redirect to."""
         if outcome.move is None or outcome.move.redirect_url is None:
             self._end_lead(host_id, look.seen)
         target = self._targets.get(look.lease.host.name)
@@ -204,7 +204,7 @@ class Doors:
             target.is_well |= gives or outcome.http_status in rules.MISSING_CODES
 
     def _decide(self, name: str, seen: DoorNews, now: float) -> None:
-        """What is to be had where redirects lead, as far as is known. Who redirects there goes on, or is asked for one image."""
+        """Decide whether redirects to this host lead to images, as far as known. Hosts that redirect there continue, or wait."""
         target = self._targets.get(name)
         if target is None:
             return
@@ -220,7 +220,7 @@ class Doors:
         elif is_new:
             seen.unsure |= dict.fromkeys(target.led_by, 0.0)
             for between in [self._leads[host_id].name for host_id in target.led_by]:
-                if between in self._targets:  # what redirects there is as well as that
+                if between in self._targets:  # a host that redirects there is as good as its target
                     self._targets[between].is_well = True
                     self._decide(between, seen, now)
         target.is_door = is_door
@@ -250,7 +250,7 @@ class Doors:
         if not is_evidence:
             return
         if door.met(answer, look.now):
-            look.seen.unsure[host_id] = 0.0  # its own rest is a longer one
+            look.seen.unsure[host_id] = 0.0  # its own block is longer
             look.named_until = max(look.named_until, look.named_before)
             look.seen.shut_out.setdefault(host_id, set()).update(suspect.image_id for suspect in door.suspects)
             self._shut(host_id, door, answer, look)
@@ -258,14 +258,14 @@ class Doors:
             self._changed.add(host_id)
 
     def _shut(self, host_id: int, door: Door, answer: Answer, look: _Look) -> None:
-        """One more answer of a host that is shut."""
+        """One more answer from a shut host."""
         is_probe = not look.is_late and host_id not in look.seen.shut and door.shut_at != look.now
         if door.is_about_images(answer):
             if is_probe:
                 door.open()
                 self._changed.add(host_id)
             return
-        if not is_probe or answer.code != rules.REDIRECT:  # a probe that is redirected goes on: somebody must ask there, too
+        if not is_probe or answer.code != rules.REDIRECT:  # a redirected probe continues: the target must be tried, too
             look.seen.shut_out.setdefault(host_id, set()).add(answer.image_id)
         if is_probe:
             door.n_probes += 1
@@ -287,7 +287,7 @@ class Doors:
         return door
 
     def _recall(self, db: Connection, host_id: int, seen: DoorNews, now: float) -> None:
-        """Images that the page has failed in earlier reports come back."""
+        """Images that the page failed in earlier reports are retried."""
         door = self._doors[host_id]
         if not door.suspects:
             return
@@ -299,45 +299,45 @@ class Doors:
 
 @dataclass(slots=True)
 class _Lead:
-    """Redirects of one host in a row."""
+    """Consecutive redirects of one host."""
 
     name: str  # of that host
     to: str
     n_row: int = 0
-    is_trusted: bool = False  # it is known that no door is there
-    rests_until: float | None = None  # it is asked no further until the host where they lead has answered, or until then
+    is_trusted: bool = False  # the target is known not to be a shut door
+    rests_until: float | None = None  # no more requests until the target has answered, or until then
 
 
 @dataclass(slots=True)
 class _Target:
     """A host that another one redirects to."""
 
-    is_well: bool  # it has given pictures or said that it lacks some, or redirects to a host that has
-    is_known: bool  # so much, or that it does not answer, or nothing but pages
+    is_well: bool  # it has sent images or said that some are missing, or redirects to such a host
+    is_known: bool  # that, or that it does not answer, or sends only pages
     is_door: bool = False
     n_answers: int = 0
-    led_by: set[int] = field(default_factory=set)  # hosts whose latest answers, many in a row, are redirects to it
+    led_by: set[int] = field(default_factory=set)  # hosts whose recent answers, many in a row, are redirects to it
 
 
 @dataclass(slots=True)
 class _Look:
-    """One report, as it is being read."""
+    """One report while it is being read."""
 
     lease: Lease
     seen: DoorNews
-    gave: set[int]  # hosts that have given a picture, and are not remembered
+    gave: set[int]  # hosts that have sent an image and have no stored state
     now: float
-    named_until: float = 0.0  # the end of the longest wait that the host has named
+    named_until: float = 0.0  # the end of the longest wait the host has named
     _claims: dict[int, Claim] | None = None
 
     @property
     def is_late(self) -> bool:
-        """By a request that was under way when the host was shut. A probe is not: the wait is one that its own answer has named."""
+        """The request was in flight when the host was shut. A probe is not late: its wait was named by its own answer."""
         return not self.lease.is_probe and self.now < (self.lease.host.pace.blocked_until or 0.0)
 
     @property
     def named_before(self) -> float:
-        """The end of the wait that the host has named in earlier reports, as long as no block of ours has come over it."""
+        """The end of the wait that the host named in earlier reports, unless one of our blocks has replaced it."""
         pace = self.lease.host.pace
         is_named = (not pace.block_level and pace.blocked_why != DAY_IS_OVER) or ASKED in (pace.blocked_why or "")
         return pace.blocked_until or 0.0 if is_named else 0.0
@@ -349,7 +349,7 @@ class _Look:
 
 
 def _is_of_picture(outcome: Outcome, claim: Claim | None) -> bool:
-    """Whether the URL that was answered names a picture. Where another host's redirect has led here, it is that host's."""
+    """Whether the answered URL names an image. If another host's redirect led here, that host's URL counts."""
     refusal = outcome.move and outcome.move.refusal
     url_no = outcome.url_no if refusal is None else refusal.url_no
     if claim is None or claim.redirect_url is not None or url_no >= len(claim.urls):

@@ -1,7 +1,7 @@
-"""The one writer of a run: lends turns to workers, settles what they report, drains on a signal or when the time is up.
+"""The only writer of a run: lends turns to workers, settles what they report, drains on a signal or at the deadline.
 
-It fetches nothing, decides nothing about an image and knows no SQL. Everything that it remembers of a host can be read again
-from the ledger, so a new steward goes on where a killed one stopped.
+It fetches nothing, decides nothing about an image and contains no SQL. All that it remembers of a host can be read again from the
+ledger, so a new steward resumes where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
 from d4c_images.steward.lender import TICK_S, Lender
 from d4c_images.steward.shut_doors import DoorNews, Doors
 from d4c_images.steward.survey import HostSurvey
-from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, Snapshot, Watcher
+from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, RunScope, Snapshot, Watcher
 from d4c_images.system import clocks
 
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
 DEATHS_PER_ATTEMPT = 3
-WORTH_TELLING_S = 5.0  # a wait of everybody
-GIVE_UP_IMAGES = 2_000  # in one transaction
+WORTH_TELLING_S = 5.0  # a wait that stops all work
+GIVE_UP_IMAGES = 2_000  # per transaction
 GIVE_UP_HOSTS = 100  # likewise
-TOP_HOSTS = 100  # that those who watch are shown: with most images left, and as many that end last
-CANCEL_S = 5.0  # for workers to give back what they hold, after the grace
+TOP_HOSTS = 100  # shown to watchers: those with most images left, and as many that end last
+CANCEL_S = 5.0  # for workers to return what they hold, after the grace period
 
 
 class Steward:
@@ -46,7 +46,7 @@ class Steward:
     def __init__(
         self, ledger: Ledger, runner: Runner, plan: Plan, watcher: Watcher, clock: Callable[[], float], stop: Callable[[], bool]
     ) -> None:
-        """`stop()` turns true when a signal has come. The ledger must be owned (`owner.take`)."""
+        """`stop()` turns true on a signal. The ledger must be owned (`owner.take`)."""
         assert ledger.run_id is not None
         self._ledger, self._runner, self._plan, self._watcher = ledger, runner, plan, watcher
         self._run_id = ledger.run_id
@@ -54,7 +54,7 @@ class Steward:
         self._totals = Totals()
         self._started_at = clock()
         self._hosts = Roster(plan.hosts, Scope(plan.only_hosts, plan.refetch))
-        self._overdue: set[int] = set()  # leases that lasted too long when last looked at
+        self._overdue: set[int] = set()  # leases that were overdue at the last look
         self._deaths: Counter[int] = Counter()  # image id -> worker processes that died while they held it
         self._random = random.Random()
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
@@ -66,8 +66,9 @@ class Steward:
         self._is_idle = False
         self._stays_until = 0.0  # although everything has to wait longer than `max_idle_s`
         self._last_snapshot_at = self._started_at
+        self._scope = RunScope(tuple(sorted(plan.only_hosts)), plan.max_stored, plan.max_tries)
         self._heart = owner.Heart(ledger, clock)
-        self._heart_between = owner.Heart(ledger, clock)  # between the pieces of what takes long
+        self._heart_between = owner.Heart(ledger, clock)  # between the pieces of long operations
 
     def run(self) -> Ending:
         wishes.take_all(self._ledger, self._started_at, self._heart_between.beat_if_due)
@@ -85,13 +86,13 @@ class Steward:
         if self._lender.leases:
             self._watcher.draining(ending)
             self._drain()
-        deferred.drain(self._ledger, self._heart_between.beat_if_due)  # last: what workers have brought comes first on a signal
+        deferred.drain(self._ledger, self._heart_between.beat_if_due)  # last: on a signal, the workers' results come first
         run_ends.note_done(self._ledger, self._totals, self._due_at(ending))
         self._watcher.ended(self._snapshot(), ending)
         return ending
 
     def _survey(self) -> None:
-        """Take all hosts with work into the agenda, some at a time."""
+        """Enter all hosts with work into the agenda, some at a time."""
         survey, low = HostSurvey(self._hosts, self._lender.agenda, self._started_at), 0
         for high in survey.steps(self._ledger.connection):
             with self._ledger.transaction() as db:
@@ -113,7 +114,7 @@ class Steward:
             self._tick()
 
     def _receive(self) -> list[Event]:
-        """What the workers have told. On a shared disk a commit is dear: there, all that they tell within a second."""
+        """Events from the workers. Commits are expensive on a shared disk: there, one second of reports is batched."""
         events = self._runner.receive(0.0 if self._silence.lost or self._lender.is_behind else TICK_S)
         is_urgent, end_at = self._heed(events), self._clock() + GATHER_S
         while self._ledger.guard is not None and events and not is_urgent and not self._stop() and self._clock() < end_at:
@@ -123,9 +124,9 @@ class Steward:
         return events
 
     def _heed(self, events: list[Event]) -> bool:
-        """Before anything is written down: where a host has named a wait, other workers start nothing more there.
+        """Before anything is written: if a host has named a wait, other workers start no more requests there.
 
-        Says whether one has just been named: a kill before it is written down would lose it.
+        Returns whether one was just named: a kill before it is written would lose it.
         """
         reports = [event.report for event in events if isinstance(event, Reported)]
         waiting = {report.lease_id for report in reports if report.hold_s or any(outcome.hold_s for outcome in report.outcomes)}
@@ -141,13 +142,14 @@ class Steward:
         if self._lender.leases or self._silence.lost:
             return None
         next_at = self._lender.agenda.next_at()
-        if next_at is None and not self._lender.agenda.is_crowded:
-            return Ending.WAITING if self._is_any_paused(now) else Ending.DONE
+        is_nothing_due = next_at is None and not self._lender.agenda.is_crowded
         if self._lender.budget == 0:
-            return Ending.LIMIT
+            return Ending.DONE if is_nothing_due and not self._is_any_paused(now) else Ending.LIMIT
+        if is_nothing_due:
+            return Ending.WAITING if self._is_any_paused(now) else Ending.DONE
         if self._silence.outage.is_hopeless(now, self._plan.max_idle_s):
             return Ending.OUTAGE
-        if next_at is None or self._lender.agenda.is_crowded:  # no worker is there
+        if next_at is None or self._lender.agenda.is_crowded:  # there is no worker
             return None
         return Ending.WAITING if next_at - now > self._plan.max_idle_s and self._may_leave(next_at) else None
 
@@ -165,31 +167,33 @@ class Steward:
         now, next_at = self._clock(), self._lender.agenda.next_at()
         if ending in (Ending.DONE, Ending.OUTAGE) or self._lender.agenda.is_crowded or self._lender.leases:
             return None
-        return None if next_at is None or next_at <= now else clocks.now.to_wall(next_at)
+        if next_at is None or (next_at <= now and ending is not Ending.WAITING):
+            return None
+        return clocks.now.to_wall(next_at)
 
     # -- lending
 
     def _is_any_paused(self, now: float) -> bool:
-        """Whether images are left that nothing but a person's word holds back. Asked once, at the end."""
+        """Whether images are left that only an operator's pause holds back. Called once, at the end."""
         wall = clocks.now.to_wall(now)
         paused = from_counters.paused_with_work(self._ledger.connection, wall, refetch=self._plan.refetch)
         return any(self._hosts.is_ours(host_id) for host_id in paused)
 
     def _lend(self) -> None:
-        """Give turns to the hosts whose time has come, as far as workers have room; some at a time, so that work begins soon."""
+        """Lend turns to due hosts, as far as workers have free connections; some at a time, so that work begins soon."""
         now, has_lent = self._clock(), True
         self._lender.is_behind = False
         while has_lent and self._lender.wants_to_lend(now):
             with self._ledger.transaction() as db:
                 turns = self._lender.lend(db, now)
             crash.point("lend.committed")
-            for worker, turn in turns:  # only now: what a worker holds is written down first
+            for worker, turn in turns:  # only after the commit: what a worker holds must be in the ledger
                 self._runner.send(worker, Orders(turns=(turn,)))
             has_lent = bool(turns)
             self._tell_blocked(self._lender.take_resting(), now)
 
     def _end(self, groups: Collection[PolitenessGroup]) -> None:
-        """Have workers start nothing more of what was lent to hosts of these groups."""
+        """Have workers start no more requests of what was lent to hosts of these groups."""
         if not groups:
             return
         self._end_leases(lease_id for lease_id, lease in self._lender.leases.items() if lease.host.group in groups)
@@ -201,14 +205,14 @@ class Steward:
     # -- settling
 
     def _settle(self, events: list[Event]) -> None:
-        """Write down what has come in: in one transaction mostly, and in pieces what is too much for one."""
+        """Settle what has come in: usually in one transaction; in pieces if it is too much for one."""
         reports = [report for event in events for report in self._reports_of(event)]
         for portion in settling.portions(reports):
             self._settle_portion(portion)
             deferred.drain(self._ledger, self._heart_between.beat_if_due, self._stop)
 
     def _settle_portion(self, reports: list[Report]) -> None:
-        """In one transaction; then draw the conclusions for the hosts."""
+        """Settle in one transaction; then update the hosts."""
         now = self._clock()
         was_down = self._silence.outage.down_since is not None
         with self._ledger.transaction() as db:
@@ -244,7 +248,7 @@ class Steward:
                 self._watcher.host_shut(shut.name, seen.shut[host_id])
 
     def _take_back(self, reports: Iterable[Report], settled: settling.Settled, now: float) -> None:
-        """What these reports say is not lent any more, after what they say of their hosts."""
+        """Release what these reports say is no longer lent, after applying what they say about their hosts."""
         for host_id, news in settled.hosts.items():
             host = self._hosts.get(host_id)
             if host is not None and (news.has_answer or news.n_bad):
@@ -255,7 +259,7 @@ class Steward:
             self._lender.returned(report, now)
 
     def _be_unsure(self, seen: DoorNews, now: float) -> None:
-        """Hosts whose redirects lead to one that has not answered yet, or is shut; and those for which that is over."""
+        """Hold hosts whose redirects lead to one that has not answered yet, or is shut; release those for which that is over."""
         for host_id, to in seen.trusted.items():
             if (host := self._hosts.get(host_id)) is not None:
                 host.leads_to = to
@@ -274,7 +278,7 @@ class Steward:
                 news_of[lease.host.host_id].is_probe = True
 
     def _know(self, db: Connection, host_ids: Collection[int], now: float) -> list[Host]:
-        """Hosts whose queue has grown; not those that this run leaves alone."""
+        """Hosts whose queue has grown; not those out of scope."""
         hosts = (self._hosts.know(db, host_id, now) for host_id in host_ids)
         return [host for host in hosts if host is not None]
 
@@ -283,7 +287,7 @@ class Steward:
             self._watcher.host_blocked(host.name, host.blocked_until or now, host.blocked_why or "")
 
     def _give_up_some(self) -> None:
-        """Some images of hosts that are given up: many of them must not hold everybody else up."""
+        """Give up some images of lost hosts; in pieces, so that many of them do not block everything else."""
         if not self._silence.lost:
             return
         now, n_images, done, grown = self._clock(), 0, list[tuple[Host, Failure]](), set[Host]()
@@ -327,7 +331,7 @@ class Steward:
         return []
 
     def _bury(self, death: Died) -> list[Report]:
-        """Give a dead worker's claims back. One that is there again and again may be what kills them: that counts as an attempt."""
+        """Return a dead worker's claims. One that is involved repeatedly may be what kills workers: that counts as an attempt."""
         self._watcher.worker_died(death.why)
         self._lender.left(death.worker)
         held = {lease_id: lease for lease_id, lease in self._lender.leases.items() if lease.worker == death.worker}
@@ -343,7 +347,7 @@ class Steward:
         ]
 
     def _note_lost(self, host_ids: set[int], may_ask_s: float) -> None:
-        """Somebody out of reach may ask these hosts for so long: neither this run nor the next one begins a lane there before."""
+        """Lost workers may go on asking these hosts for that long: neither this run nor the next starts a lane there before."""
         now = self._clock()
         self._hosts.rest(host_ids, now + may_ask_s)
         with self._ledger.transaction() as db:
@@ -395,15 +399,15 @@ class Steward:
             self._lender.call(group, now)
 
     def _ask_again(self, host_ids: Collection[int], now: float) -> None:
-        """Hosts that were shut, until somebody said that they may be asked."""
+        """Hosts that were shut until an operator reopened them."""
         with self._ledger.transaction() as db:
             for host_id in filter(self._hosts.is_ours, host_ids):
                 host = self._hosts.load(db, host_id, now)
-                host.pace = pacing.load(db, host_id).pace  # with the wait that it has named itself, if there is one
+                host.pace = pacing.load(db, host_id).pace  # with the wait that the host named itself, if any
                 self._lender.look_again(host, now)
 
     def _note_rates(self, now: float) -> None:
-        """How fast hosts are, for reports: by what has become less since the last time."""
+        """Store how fast hosts are, for reports: from what has been done since the last time."""
         self._hosts.recount(self._ledger.connection)
         rates = self._hosts.rates(max(now - self._rated_at, 1.0))
         self._rated_at = now
@@ -411,7 +415,7 @@ class Steward:
             pacing.save_rates(db, rates)
 
     def _tell_if_idle(self, now: float) -> None:
-        """Once for each time that there is nothing to do but wait: who looks at a screen wants to know why nothing happens."""
+        """Report once each time that there is nothing to do but wait: an operator wants to know why nothing happens."""
         first = self._lender.agenda.first()
         if self._lender.leases or self._lender.agenda.is_crowded or first is None:
             self._is_idle = False
@@ -422,14 +426,14 @@ class Steward:
             self._watcher.idle(first[0], host.name, host.blocked_why or host.words)
 
     def _end_hung(self, now: float) -> None:
-        """Kill workers that sit on a turn: those that still do at the next look, since a whole job may have been suspended."""
+        """Kill workers that sit on a turn: only those still overdue at the next look, since a whole job may have been suspended."""
         overdue = {number for number, lease in self._lender.leases.items() if now > lease.turn.expires_at + self._plan.hang_s}
         for worker in {self._lender.leases[number].worker for number in overdue & self._overdue}:
             self._runner.kill(worker)
         self._overdue = overdue
 
     def _drain(self) -> None:
-        """Have workers start nothing more, wait for what is in flight, then take back what is left."""
+        """Have workers start no more requests, wait for those in flight, then take back what is left."""
         for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
         end_at = self._clock() + self._plan.grace_s
@@ -449,15 +453,16 @@ class Steward:
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
-        wall = clocks.now.to_wall(now)  # by which people name the ends of pauses
+        wall = clocks.now.to_wall(now)  # pauses end by the wall clock
         self._hosts.recount(db)
         host_ids = self._hosts.top(self._lender.agenda.least_s, TOP_HOSTS)
         states = from_counters.host_states(db, host_ids)
+        n_blocked, n_paused = self._n_blocked_and_paused(now, wall)
         return Snapshot(
             now,
             self._started_at,
             replace(self._totals),
-            from_counters.image_counts(db.execute, refetch=self._plan.refetch),
+            from_counters.image_counts(db.execute, refetch=self._plan.refetch, hosts=self._scope.hosts),
             tuple(from_counters.HostCount(host_id, states[host_id].host, self._hosts.n_left[host_id]) for host_id in host_ids),
             self._hosts.n_with_work,
             {
@@ -466,6 +471,17 @@ class Steward:
                 if (until := self._hosts.waits_until(host_id, state.blocked_until)) > now
             },
             frozenset(state.host for state in states.values() if state.paused_until > wall),
-            from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now),
-            from_counters.n_paused(db, wall),
+            n_blocked,
+            n_paused,
+            self._scope,
         )
+
+    def _n_blocked_and_paused(self, now: float, wall: float) -> tuple[int, int]:
+        """Of the hosts that this run is about."""
+        db = self._ledger.connection
+        if not self._scope.hosts:
+            n_blocked = from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now)
+            return n_blocked, from_counters.n_paused(db, wall)
+        ours = from_counters.host_states(db, from_counters.host_numbers(db, self._scope.hosts))
+        n_blocked = sum(self._hosts.waits_until(number, state.blocked_until) > now for number, state in ours.items())
+        return n_blocked, sum(state.paused_until > wall for state in ours.values())

@@ -1,7 +1,7 @@
-"""The beginning of a run: one look at every host, in steps, which leaves numbers and no objects. Lends nothing, loads no host.
+"""The start of a run: one pass over all hosts, in steps, which leaves numbers and no objects. Lends nothing, loads no host.
 
-What a run has to know of hosts that it may not meet for days stands in the arrays of the roster and of the agenda after it: what is
-left of each, when its time comes, in which order, which group it is in; and of each group, what its members have been through.
+Afterwards the arrays of roster and agenda hold what a run must know of hosts it may not visit for days: images left, when it is due
+and in which order, its group; and for each group, what its members have been through.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from d4c_images.system import clocks
 
 
 class HostSurvey:
-    """One look. `answered_at`: when any host has last answered, by the ledger."""
+    """One pass. `answered_at`: when any host last answered, according to the ledger."""
 
     def __init__(self, roster: Roster, agenda: Agenda, now: float) -> None:
         self._roster, self._agenda, self._now = roster, agenda, now
-        self._pauses_off_s = clocks.now.from_wall(0.0)  # people name the ends of pauses by the wall clock
+        self._pauses_off_s = clocks.now.from_wall(0.0)  # pauses end by the wall clock
         self._answered_at = 0
-        self._members: dict[int, _Members] = {}  # by the number of their group
+        self._members: dict[int, _Members] = {}  # by group number
         self._kinds: list[_Kind] = []  # as in `LimitBook.kinds`
 
     @property
@@ -36,11 +36,11 @@ class HostSurvey:
         return self._answered_at or None
 
     def steps(self, db: sqlite3.Connection) -> Iterator[int]:
-        """Looks at some hosts in each step, and gives the number of the last of them. Whoever calls it may write in between."""
+        """Processes some hosts in each step, and yields the number of the last one. The caller may write in between."""
         roster = self._roster
         roster.go_by(db)
         roster.known_groups = pacing.load_groups(db)
-        n = top_host(db.execute) + 1  # room for all at once: arrays that grow leave holes behind
+        n = top_host(db.execute) + 1  # space for all at once: growing arrays fragments memory
         roster.grow(n)
         self._agenda.grow(n)
         for rows in pacing.all_hosts(db, pace.UNKNOWN_LATENCY_S, refetch=roster.scope.refetch):
@@ -53,7 +53,7 @@ class HostSurvey:
         roster, now, book = self._roster, self._now, self._roster.book
         only, kinds, answered_at, off_s = roster.scope.only, self._kinds, self._answered_at, self._pauses_off_s
         host_ids, whens, least_s = array("i"), array("d"), array("d")
-        for row in rows:  # a million of them, now and then: no method is called that need not be
+        for row in rows:  # up to a million: avoid method calls
             host_id, host, n_left, latency_s, image_bytes, blocked_until, _, paused_until, _, _, last_answer_at, _, _ = row
             kind = book.kind(host)
             if kind >= len(kinds):
@@ -89,7 +89,7 @@ class HostSurvey:
         members.add(row, row.n_left if is_ours else 0, when, self._now)
 
     def _close(self, group: PolitenessGroup, members: _Members) -> None:
-        """What its members have been through is the group's; they wait for each other, those with most images first."""
+        """Its members' history becomes the group's; they wait for each other, those with most images first."""
         group.n_left = members.n_left
         if members.n_requests:
             group.image_bytes = members.received_bytes / members.n_requests
@@ -104,7 +104,7 @@ class HostSurvey:
 
 
 class _Members:
-    """What is gathered of the hosts of a group."""
+    """What is gathered about a group's hosts."""
 
     def __init__(self) -> None:
         self.n_left = self.n_requests = self.received_bytes = 0
@@ -112,14 +112,14 @@ class _Members:
         self.later: list[tuple[int, float]] = []
         self.held_until = 0.0
         self.held_why = ""
-        self.speed: pace.Speed | None = None  # of the one that has answered last
+        self.speed: pace.Speed | None = None  # of the one that answered last
         self._newest = -1
 
     def add(self, row: pacing.HostRow, n_left: int, when: float, now: float) -> None:
         self.n_left += n_left
         self.n_requests += row.n_requests
         self.received_bytes += row.received_bytes
-        if row.block_level == 0 and row.blocked_until > max(now, self.held_until):  # it has asked for that itself
+        if row.block_level == 0 and row.blocked_until > max(now, self.held_until):  # the host itself asked for it
             self.held_until, self.held_why = float(row.blocked_until), f"{row.host} asked for a wait"
         if row.width is not None and row.last_answer_at > self._newest:
             self._newest, self.speed = row.last_answer_at, pace.Speed(row.width, row.latency_s, row.narrowed_at)
@@ -130,10 +130,10 @@ class _Members:
 
 
 class _Kind(NamedTuple):
-    """What limits make of the time that an image takes (`pace.least_s`)."""
+    """How limits translate into the time per image (`pace.least_s`)."""
 
     group: str | None
-    share: float  # of its time, by connections
+    share: float  # of its time, due to connections
     interval_s: float
     byte_s: float
 

@@ -1,4 +1,4 @@
-"""The terms of a run: what it is asked to do, how it ends, and what the steward needs of a runner and of those who watch.
+"""The terms of a run: its task, how it ends, and what the steward needs of a runner and of watchers.
 
 Holds no behaviour.
 """
@@ -17,59 +17,97 @@ from d4c_images.policy.pace import BlockPolicy
 from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 
 LOST_WORKER_ASKS_S = 30.0
-"""A worker on another node that is out of touch for so long ends by itself, with all its requests, and is taken for dead."""
+"""A worker on another node that is out of contact this long exits by itself, with all its requests, and is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is asked to do."""
+    """What a run should do."""
 
     hosts: HostTable
     max_attempts: int = 4
     retry_base_s: float = 30.0
     retry_cap_s: float = 3600.0
     max_connections: int = 256  # of one worker, over all hosts
-    max_images: int | None = None  # lend no more than this many
+    max_stored: int | None = None  # end when this many images are stored, and never store more
+    max_tries: int | None = None  # lend no more images than this many
     only_hosts: frozenset[str] = frozenset()
-    refetch: bool = False  # stored images that wait to be asked for again are lent, too
+    refetch: bool = False  # also lend stored images waiting to be refetched
     deadline: float | None = None  # unix time: lend nothing after it
     grace_s: float = 60.0  # for requests in flight when the run drains
-    hang_s: float = 900.0  # a worker that still holds a turn so long after the turn's end is taken for hung
-    lost_ask_s: float = LOST_WORKER_ASKS_S  # workers of a cluster's run that died may go on asking for so long
+    hang_s: float = 900.0  # a worker holding a turn this long after its end is taken for hung
+    lost_ask_s: float = LOST_WORKER_ASKS_S  # lost workers of a cluster run may go on sending requests for this long
     max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this...
-    may_leave: Callable[[float], bool] = lambda due_at: True  # ... if somebody begins it again at this unix time; else it waits
+    may_leave: Callable[[float], bool] = lambda due_at: True  # ... if it is started again at this unix time; otherwise it waits
     breaker: BlockPolicy = field(default_factory=BlockPolicy)
     placeholders: PlaceholderList = field(default_factory=PlaceholderList)  # known ones
-    placeholder_records: int = MIN_RECORDS  # the same bytes for so many records of a host are one
+    placeholder_records: int = MIN_RECORDS  # identical bytes for this many records of a host are one
 
 
 class Ending(StrEnum):
     DONE = "nothing left to do"
     WAITING = "all that is left has to wait"
     OUTAGE = "no host can be reached: this machine's network seems to be down"
-    LIMIT = "the limit of images is reached"
+    LIMIT = "the limit is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
 
 
 @dataclass(frozen=True, slots=True)
+class RunScope:
+    """The part of a collection that a run is about."""
+
+    hosts: tuple[str, ...] = ()  # only these; none: all
+    max_stored: int | None = None
+    max_tries: int | None = None
+
+    def __str__(self) -> str:
+        """What stands behind "images": ` of ids.si.edu`, ` of 3 hosts`, or nothing."""
+        return f" of {self.hosts[0] if len(self.hosts) == 1 else f'{len(self.hosts)} hosts'}" if self.hosts else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of the run for those who watch it."""
+    """The state of the run for those who watch it, of the hosts that it is about.
+
+    `n_done` of `n_in_all` is how far the run is: with a limit towards that, else towards the end of all images.
+    """
 
     now: float
     started_at: float
     totals: Totals
-    images: from_counters.ImageCounts
-    hosts: tuple[from_counters.HostCount, ...]  # of those with work left: who has most, first, and who ends last
+    images: from_counters.ImageCounts  # of the run's hosts
+    hosts: tuple[from_counters.HostCount, ...]  # with work left: those with most images, first, and those that end last
     n_hosts: int  # with work left
-    blocked: dict[str, float]  # of `hosts`: unix time until which nobody asks it
-    paused: frozenset[str] = frozenset()  # of `hosts`, by a person
-    n_blocked: int = 0  # of all hosts
+    blocked: dict[str, float]  # of `hosts`: blocked until this unix time
+    paused: frozenset[str] = frozenset()  # of `hosts`, by an operator
+    n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
+    scope: RunScope = RunScope()
+
+    @property
+    def n_left(self) -> int:
+        """Images that this run still has to settle: what is left of the limit, if there is one, at least while nothing fails."""
+        left, scope = [self.images.left], self.scope
+        if scope.max_stored is not None:
+            left.append(scope.max_stored - self.totals.n_kept)
+        if scope.max_tries is not None:
+            left.append(scope.max_tries - self.totals.n_settled)
+        return max(0, min(left))
+
+    @property
+    def n_done(self) -> int:
+        if self.scope.max_tries is not None:
+            return self.totals.n_settled
+        return self.images.total - self.images.left if self.scope.max_stored is None else self.totals.n_kept
+
+    @property
+    def n_in_all(self) -> int:
+        return self.n_done + self.n_left
 
 
 class Watcher:
-    """Told of what happens in a run; the base class does nothing. Must neither block nor raise."""
+    """Called with what happens in a run; the base class does nothing. Must neither block nor raise."""
 
     def started(self, snapshot: Snapshot) -> None: ...
     def ticked(self, snapshot: Snapshot) -> None: ...
@@ -86,7 +124,7 @@ class Watcher:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A worker is there and may be sent turns."""
+    """A worker is ready for turns."""
 
     worker: int
 
@@ -99,14 +137,14 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A worker starts nothing more. It goes once it has been told to drain: then it knows that no turn follows."""
+    """A worker starts no more requests. It exits once it is told to drain: then it knows that no turn follows."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A worker is gone without a word. What cannot be seen to have ended may go on asking its hosts for `may_ask_s` seconds."""
+    """A worker is gone without a word. If its end cannot be observed, it may go on asking its hosts for `may_ask_s` seconds."""
 
     worker: int
     why: str
@@ -117,16 +155,16 @@ Event = Joined | Reported | Leaving | Died
 
 
 class Runner(Protocol):
-    """Carries orders to workers and their reports back; decides nothing. Each worker has a number that no other ever had."""
+    """Carries orders to workers and their reports back; decides nothing. Each worker has a unique number, never reused."""
 
     def send(self, worker: int, orders: Orders) -> None:
-        """Hand orders over; returns at once. Orders to a worker that has just died are lost: `Died` tells."""
+        """Hand over orders; returns at once. Orders to a worker that has just died are lost: `Died` follows."""
 
     def receive(self, timeout_s: float) -> list[Event]:
-        """What has come in, waiting at most `timeout_s` for the first event. Raises what a worker raised (`D4CError`)."""
+        """Events received, waiting at most `timeout_s` for the first one. Raises what a worker raised (`D4CError`)."""
 
     def kill(self, worker: int) -> None:
-        """End a worker that gives no answer; `Died` will follow, where it can be ended at all."""
+        """End an unresponsive worker; `Died` follows, if it can be ended at all."""
 
     def close(self) -> None:
-        """End all workers; nothing is received any more."""
+        """End all workers; nothing is received after that."""

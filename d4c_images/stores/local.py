@@ -1,8 +1,8 @@
-"""Images as files under one root, in the layout that existing collections have. Decodes nothing and knows no ledger.
+"""Images as files under one root, in the layout of existing collections. Decodes nothing and knows no ledger.
 
     <root>/<id[:3]>/<id[3:6]>/<gbif_id>-<NN>.<ext>           an image
-    <root>/<id[:3]>/<id[3:6]>/<gbif_id>-<NN>-r<R>.<ext>      its bytes since its publisher has changed it for the Rth time
-    <root>/<id[:3]>/<id[3:6]>/.<gbif_id>-<NN>.<lease>.part   one on its way
+    <root>/<id[:3]>/<id[3:6]>/<gbif_id>-<NN>-r<R>.<ext>      its bytes after its publisher has changed it for the Rth time
+    <root>/<id[:3]>/<id[3:6]>/.<gbif_id>-<NN>.<lease>.part   a partial
 
 The order of writes is the invariant: bytes, fsync of the file, rename, fsync of the folder. Only then has `put` returned.
 """
@@ -34,8 +34,8 @@ from d4c_images.stores.reading import holds
 
 T = TypeVar("T")
 
-SYNC_THREADS = 8  # the file system joins concurrent fsyncs into few commits: 2.5 times faster than one by one on ext4
-KNOWN_FOLDERS = 20_000  # remembered as durable; forgetting one costs an fsync
+SYNC_THREADS = 8  # the file system merges concurrent fsyncs into few commits: 2.5 times faster than one by one on ext4
+KNOWN_FOLDERS = 20_000  # known to be durable; forgetting one costs an fsync
 
 
 def folder_of(gbif_id: int) -> str:
@@ -44,7 +44,7 @@ def folder_of(gbif_id: int) -> str:
 
 
 def sweep_part(root: Path, numbers: ImageNumbers, lease_id: int) -> None:
-    """Remove what somebody has left of an image under a lease that nobody holds any more."""
+    """Remove an image's partial of a lease that nobody holds any more."""
     part = root / folder_of(numbers.gbif_id) / part_name(stem_of(*numbers), lease_id)
     with naming(part), suppress(FileNotFoundError, NotADirectoryError):
         part.unlink()
@@ -56,7 +56,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._top = Root(root)
         self._root = root
-        self._durable: set[str] = set()  # folders whose own names are known to be on the disk
+        self._durable: set[str] = set()  # folders whose own names are known to be durable
         self._threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="fsync")
 
     def begin(self, gbif_id: int, image_no: int, lease_id: int, revision: int = 0) -> FilePartial:
@@ -119,7 +119,7 @@ class LocalStore:
         return [f"{folder}/{name}" for name in names_in(self._root / folder) if name.startswith(f"{stem}.")]
 
     def _sync_folders(self, folders: set[str]) -> None:
-        """The names in `folders` are on the disk, and those of new folders too: whichever process may have made them."""
+        """Make the names in `folders` durable, and those of new folders too, whichever process created them."""
         parents = {parent for folder in folders - self._durable for parent in ("", folder.rpartition("/")[0])}
         self._each(sync_path, [self._root / folder for folder in sorted(folders | parents)])
         if len(self._durable) > KNOWN_FOLDERS:
@@ -127,7 +127,7 @@ class LocalStore:
         self._durable |= folders
 
     def _each(self, act: Callable[[T], None], things: Sequence[T]) -> None:
-        """`act` on all of them over the threads, in as many slices as there are threads; raises the first error."""
+        """Run `act` on all of them, split into one slice per thread; raises the first error."""
         slices = [things[n::SYNC_THREADS] for n in range(min(SYNC_THREADS, len(things)))]
         for _ in self._threads.map(lambda part: _all(act, part), slices):
             pass

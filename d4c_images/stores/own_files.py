@@ -1,9 +1,9 @@
-"""Names of this program's own files that are no images, and what becomes of those that a killed run leaves. Knows no ledger.
+"""Names of this program's own files other than images, and the removal of those that a killed run leaves. Knows no ledger.
 
-    <root>/.d4c-images.<token>.<random>.sign    there while a coordinator runs: its workers look for it
-    <root>/.d4c-images.<pid>.probe              there for a moment: whether the root can be written
-    .<name>.csv.<pid>.part                      a table that is being written (export.files)
-    .d4c-images.<pid>.lock-probe                there for a moment, in the folder of the ledger
+    <root>/.d4c-images.<token>.<random>.sign    exists while a coordinator runs: its workers look for it
+    <root>/.d4c-images.<pid>.probe              exists for a moment: tests whether the root is writable
+    .<name>.csv.<pid>.part                      a table being written (export.files)
+    .d4c-images.<pid>.lock-probe                exists for a moment, in the folder of the ledger
 
 The token is that of the ledger: collections that share a root never touch each other's files.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from d4c_images.stores.partial import PARTS_FOLDER, ImageNumbers, names_in, naming, numbers_of
 
-SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as first commits wrote it
+SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as early commits wrote it
 PROBE = re.compile(r"\.d4c-images\.\d+\.(?:lock-)?probe")
 DRAFT = re.compile(r"\..+\.(?:csv|parquet)\.\d+\.part")
 PART = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
@@ -29,13 +29,13 @@ IsOurs = Callable[[Sequence[ImageNumbers]], Sequence[bool]]
 
 
 def is_mark(name: str) -> bool:
-    """Whether a file of this name is one of ours, and no image on its way."""
+    """Whether a file of this name is one of ours, and not a partial."""
     return name.startswith(".") and any(kind.fullmatch(name) for kind in (SIGN, PROBE, DRAFT))
 
 
 @contextmanager
 def signed(root: Path, token: str) -> Iterator[str]:
-    """The name of a file in the root by which workers on other nodes see that they have the same root before them."""
+    """The name of a file in the root by which workers on other nodes verify that they see the same root."""
     sign = root / f".d4c-images.{token}.{secrets.token_hex(4)}.sign"
     with naming(sign):
         sign.touch()
@@ -46,7 +46,7 @@ def signed(root: Path, token: str) -> Iterator[str]:
 
 
 def sweep(folder: Path, token: str) -> None:
-    """Remove the marks that killed runs of this ledger have left, in its root or beside it. For its owner, before it makes one."""
+    """Remove the marks that killed runs of this ledger left, in its root or beside it. For its owner, before it creates one."""
     for name in names_in(folder):
         found = SIGN.fullmatch(name)
         if PROBE.fullmatch(name) or (found and found[1] in (None, token)):
@@ -54,7 +54,7 @@ def sweep(folder: Path, token: str) -> None:
 
 
 def sweep_drafts(folder: Path, of: str = "") -> None:
-    """Remove tables that killed processes have left half written, all or those `of` one name: those that nobody holds a lock on."""
+    """Remove half-written tables of killed processes, all or those `of` one name: those on which nobody holds a lock."""
     for name in names_in(folder):
         if DRAFT.fullmatch(name) and name.startswith(f".{of}"):
             with suppress(OSError), (folder / name).open("r+b") as file:
@@ -63,10 +63,10 @@ def sweep_drafts(folder: Path, of: str = "") -> None:
 
 
 def sweep_parts(root: Path, token: str, is_ours: IsOurs) -> None:
-    """Remove what killed workers have left of images on their way into shards, whatever the store of today.
+    """Remove partials that killed workers left on their way into shards, whatever store is used now.
 
-    `is_ours` says by their numbers which images this ledger has: those of programs before the first release lie where all ledgers'
-    did. For the ledger's owner, while no worker has anything to do. Bodies on their way into files lie beside those
+    `is_ours` says which images this ledger has: partials of programs before the first release are in a folder shared by all
+    ledgers. For the ledger's owner, while no worker has anything to do. Partials on their way into files are next to those files
     (`local.sweep_part`).
     """
     for name in names_in(root / PARTS_FOLDER / token):
@@ -81,6 +81,6 @@ def sweep_parts(root: Path, token: str, is_ours: IsOurs) -> None:
 
 
 def _remove(path: Path) -> None:
-    """A mark in the wrong place harms nobody: that it cannot be removed ends no run."""
+    """A stray mark is harmless: failing to remove it must not end a run."""
     with suppress(OSError):
         path.unlink()

@@ -1,11 +1,10 @@
-"""Images as members of tar shards, for disks that count files. Knows no ledger, and cuts no shard (`stores.shard_recovery`).
+"""Images as members of tar shards, for disks with a file quota. Knows no ledger, truncates no shard (`stores.shard_recovery`).
 
     <root>/packs/<token>-<number>.tar                 a shard (`stores.shard`); the token is that of the ledger
-    <root>/packs/parts/<token>/.<gbif_id>-<NN>.<lease>.part   an image on its way
+    <root>/packs/parts/<token>/.<gbif_id>-<NN>.<lease>.part   a partial
 
-Each store makes shards of its own, under a number that nobody else can have, and only ever appends to the newest of them. The
-order of writes is the invariant: bytes into the shard, fsync of the shard, and of its folder where it is new. Only then has `put`
-returned.
+Each store creates shards of its own, under a number that nobody else can have, and only ever appends to the newest one. The order
+of writes is the invariant: bytes into the shard, fsync of the shard, and of its folder if it is new. Only then has `put` returned.
 """
 
 from __future__ import annotations
@@ -48,22 +47,22 @@ SHARD_NAME = re.compile(r"([0-9a-f]{8})-(\d+)\.tar")
 class PackSettings:
     """How a ledger's images are packed; pickles."""
 
-    token: str  # 8 hexadecimal digits, in the name of each shard: two ledgers never touch each other's
-    shard_bytes: int = SHARD_BYTES  # a shard that has so many is followed by another
+    token: str  # 8 hexadecimal digits, in each shard's name: two ledgers never touch each other's
+    shard_bytes: int = SHARD_BYTES  # a shard of this size is followed by another
 
 
 def shard_names(root: Path, token: str) -> list[str]:
-    """The names in `packs/` of the shards of one ledger, in order."""
+    """The names in `packs/` of one ledger's shards, in order."""
     return [name for name in names_in(root / PACKS_FOLDER) if (found := SHARD_NAME.fullmatch(name)) and found[1] == token]
 
 
 def open_store(root: Path, packing: PackSettings | None) -> Store:
-    """A store of shards, or where nothing is to be packed of files."""
+    """A store of shards, or of files if there is no `packing`."""
     return LocalStore(root) if packing is None else PackStore(root, packing)
 
 
 class PackStore:
-    """A `Store` of tar shards. Its finds are plain files, which `confirm` packs."""
+    """A `Store` of tar shards. `find` returns plain files, which `confirm` packs."""
 
     def __init__(self, root: Path, packing: PackSettings) -> None:
         self._top = Root(root)
@@ -106,7 +105,7 @@ class PackStore:
         return place
 
     def remove(self, relative: str) -> None:
-        """The folders of a file go with it, where they are empty then: they count like files."""
+        """A file's folders are removed with it if they are empty then: they count against the quota."""
         self._files.remove(relative)
         with suppress(OSError):
             for folder in (self._root / relative).relative_to(self._root).parents[:-1]:
@@ -124,10 +123,10 @@ class PackStore:
         self._files.close()
 
     def _append(self, bodies: Sequence[_Body]) -> list[Place | None]:
-        """All of them into one shard, durably.
+        """Append all of them to one shard, durably.
 
-        After an error nothing is appended to that shard any more: what the system has lost of a failed write is not to be
-        known, so only what was durable before counts.
+        After an error nothing more is appended to that shard: what the system has lost of a failed write is unknown, so only what
+        was durable before counts.
         """
         with self._one:
             mine, self._shard = self._shard, None
@@ -155,7 +154,7 @@ class PackStore:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """A file that shall become a sample."""
+    """A file that is to become a sample."""
 
     path: Path
     stem: str
@@ -165,15 +164,15 @@ class _Body:
 
 
 class _Shard:
-    """A shard that this process has made, open for appending. Made with its first sample."""
+    """A shard created by this process, open for appending. Created with its first sample."""
 
     def __init__(self, top: Root, token: str) -> None:
         self._top = top
         self._token = token
         self._path = top.path / PACKS_FOLDER
         self._fd: int | None = None
-        self._is_named = False  # its name is on the disk
-        self.end = 0  # of its last sample
+        self._is_named = False  # its name is durable
+        self.end = 0  # end of its last sample
 
     def append(self, body: _Body) -> Place | None:
         with naming(body.path):
@@ -187,7 +186,7 @@ class _Shard:
             os.close(source)
 
     def sync(self) -> None:
-        """What was appended is on the disk, as a whole tar file."""
+        """Make durable what was appended, as a complete tar file."""
         if self._fd is None:
             return
         with naming(self._path):
@@ -217,7 +216,7 @@ class _Shard:
             while left:
                 piece = os.read(source, min(left, COPY_BYTES))
                 if not piece:
-                    raise OSError(f"{body.path} has become shorter")
+                    raise OSError(f"{body.path} was truncated")
                 left -= len(piece)
                 write_all(self._fd, before + piece if left else before + piece + shard.padding(size_bytes))
                 before = b""
@@ -227,7 +226,7 @@ class _Shard:
         return Place(str(self._path.relative_to(self._top.path)), offset)
 
     def _create(self) -> int:
-        """Under the next number that nobody has: whoever makes a file in this way knows that no one else has made it."""
+        """Create a file under the next free number, exclusively: no other process can have created it."""
         names = shard_names(self._top.path, self._token)
         number = 1 + max((int(name[len(self._token) + 1 : -len(".tar")]) for name in names), default=-1)
         self._top.make(self._top.path / PACKS_FOLDER)

@@ -1,6 +1,6 @@
-"""A body on its way into a store, as a file under a temporary name; and what all stores on a file system share. Keeps no image.
+"""A body on its way into a store, as a file under a temporary name; and what all file system stores share. Stores no image.
 
-The system calls that carry invariant I1 are called by their names here, so that a test can watch and disturb them.
+The system calls behind invariant I1 are called by name here, so that a test can watch and disturb them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import NamedTuple
 from d4c_images.errors import StoreError
 from d4c_images.stores import Partial
 
-PARTS_FOLDER = "packs/parts"  # bodies on their way into shards, in a folder for each ledger; at first they lay here themselves
-SMALL_BODY_BYTES = 64 * 1024  # of a body in one piece, that wait in memory for `flush`
+PARTS_FOLDER = "packs/parts"  # partials on their way into shards, one folder per ledger; before the first release directly in here
+SMALL_BODY_BYTES = 64 * 1024  # a one-piece body up to this size stays in memory until `flush`
 
 fsync = os.fsync
 rename = os.replace
@@ -26,21 +26,21 @@ _guard: Callable[[], object] | None = None
 
 
 def guard(check: Callable[[], object]) -> None:
-    """Have `check` called in this process before a file for a body is made.
+    """Have `check` called in this process before a file for a body is created.
 
-    For workers that may be stopped and go on when others have long done their work: who clears what they had left before cannot
-    clear what they would make then. So `check` ends the process in that case.
+    For workers that may be suspended and resume after others have done their work: whoever cleaned up after them cannot clean up
+    what they would create then. So `check` ends the process in that case.
     """
     global _guard
     _guard = check
 
 
 class ImageNumbers(NamedTuple):
-    """What the name of an image's file says."""
+    """The numbers in the name of an image's file."""
 
     gbif_id: int
     image_no: int
-    revision: int = 0  # of its bytes
+    revision: int = 0  # of the bytes
 
 
 def stem_of(gbif_id: int, image_no: int, revision: int = 0) -> str:
@@ -58,7 +58,7 @@ def numbers_of(stem: str) -> ImageNumbers:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the operating system says into a `StoreError` that names the path."""
+    """Turn an operating system error into a `StoreError` that names the path."""
     try:
         yield
     except OSError as error:
@@ -72,7 +72,7 @@ def write_all(fd: int, body: bytes | memoryview) -> None:
 
 
 def sync_path(path: Path) -> None:
-    """A file or a folder is on the disk."""
+    """Make a file or a folder durable."""
     with naming(path):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -82,20 +82,20 @@ def sync_path(path: Path) -> None:
 
 
 class Root:
-    """The root, and a way to tell it from another folder of its name: images must not go where a file system is not mounted."""
+    """The root, distinguished from another folder of the same name: images must not go to an empty mount point."""
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise StoreError(f"{path}: no such directory for images")
+            raise StoreError(f"no such image folder: {path}")
         self.path = path
         self._id = self._find()
 
     def make(self, folder: Path) -> None:
-        """Make a folder below the root, but never the root."""
+        """Create a folder below the root, but never the root."""
         with naming(self.path):
             found = self._find()
         if found != self._id:
-            raise StoreError(f"{self.path}: the folder of images has been moved, deleted or unmounted")
+            raise StoreError(f"{self.path}: the image folder was moved, deleted or unmounted")
         with naming(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -118,7 +118,7 @@ class FilePartial:
         self.stem = stem
         self.path = root.path / folder / part_name(stem, lease_id)
         self._fd: int | None = None
-        self._held = b""  # written, but not in the file yet: a small body is there with its first write
+        self._held = b""  # written, but not in the file yet
 
     def write(self, body: bytes, /) -> None:
         if self._fd is None and not self._held and len(body) <= SMALL_BODY_BYTES:
@@ -149,10 +149,10 @@ class FilePartial:
             self.path.unlink()
 
     def sync(self) -> None:
-        """The bytes are on the disk. On the descriptor that wrote them: an error in writing back is told only there."""
+        """Make the bytes durable. Through the descriptor that wrote them: writeback errors are reported only there."""
         self.flush()
         with naming(self.path):
-            fsync(self._opened())  # an image of no bytes is nobody's wish, but not for us to refuse
+            fsync(self._opened())  # an empty body is unexpected but legal here
             self._close()
 
     def _append(self, body: bytes) -> None:
@@ -181,7 +181,7 @@ class FilePartial:
 
 
 def names_in(folder: Path) -> list[str]:
-    """In order; none where there is no such folder."""
+    """Sorted; empty if there is no such folder."""
     with naming(folder):
         try:
             return sorted(os.listdir(folder))  # noqa: PTH208 - names, not paths

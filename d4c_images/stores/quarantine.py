@@ -1,8 +1,8 @@
-"""Keeps one copy of each placeholder below the root, out of the way of the images. Decides nothing.
+"""Stores one copy of each placeholder below the root, out of the way of the images. Decides nothing.
 
     <root>/.placeholders/<sha256>.<ext>
 
-The folder is hidden: who walks the collection does not meet it.
+The folder is hidden, so tools that walk the collection skip it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Aside:
         self._root, self._folder = root, root / QUARANTINE_FOLDER
 
     def keep(self, place: Place, size_bytes: int, sha256: bytes) -> None:
-        """Have a durable copy of a stored image. Nothing happens where there is one already, or the file is gone."""
+        """Make a durable copy of a stored image. Does nothing if there is one already, or the file is gone."""
         if self.find(sha256) is not None or not (self._root / place.path).exists():
             return
         with naming(self._root / place.path):
@@ -39,5 +39,5 @@ class Aside:
             sync_path(self._root)
 
     def find(self, sha256: bytes) -> Path | None:
-        """The copy, if there is one."""
+        """The copy, if any."""
         return next(iter(sorted(self._folder.glob(f"{sha256.hex()}.*"))), None)

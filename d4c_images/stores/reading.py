@@ -1,4 +1,4 @@
-"""Reads the bytes of images, from whichever store: files and shards. Changes nothing. Raises `OSError`, if not said otherwise."""
+"""Reads the bytes of images from any store: files and shards. Changes nothing. Raises `OSError`, unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CHUNK_BYTES = 1 << 20
 
 
 def pieces(root: Path, place: Place, size_bytes: int) -> Iterator[bytes]:
-    """The bytes of an image, at most 1 MiB at a time; an error where there are fewer than `size_bytes`."""
+    """The bytes of an image, at most 1 MiB at a time; an error if there are fewer than `size_bytes`."""
     with (root / place.path).open("rb", buffering=0) as file:
         file.seek(place.offset or 0)
         while size_bytes:
             piece = file.read(min(size_bytes, CHUNK_BYTES))
             if not piece:
-                raise OSError(errno.EIO, f"ends {size_bytes} bytes too early", place.path)
+                raise OSError(errno.EIO, f"is {size_bytes} bytes too short", place.path)
             size_bytes -= len(piece)
             yield piece
 
 
 def sample_at(root: Path, path: str, offset: int) -> Sample | None:
-    """What the shard itself says of the image that begins at `offset`; None where it says nothing."""
+    """The shard's own record of the image that begins at `offset`; None if there is none."""
     fd = os.open(root / path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return shard.sample_at(fd, offset)
@@ -37,7 +37,7 @@ def sample_at(root: Path, path: str, offset: int) -> Sample | None:
 
 
 def holds(root: Path, place: Place, size_bytes: int) -> bool:
-    """Whether there is an image of this size. Raises `StoreError` where that cannot be told."""
+    """Whether an image of this size is there. Raises `StoreError` if that cannot be determined."""
     with naming(root / place.path):
         try:
             if place.offset is None:
@@ -50,7 +50,7 @@ def holds(root: Path, place: Place, size_bytes: int) -> bool:
 
 
 def extension_of(root: Path, place: Place) -> str:
-    """Of the image's name, without a dot; an error where the shard has no image there."""
+    """The extension of the image's name, without a dot; an error if the shard has no image there."""
     if place.offset is None:
         return Path(place.path).suffix.removeprefix(".")
     sample = sample_at(root, place.path, place.offset)

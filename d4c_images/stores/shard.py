@@ -1,10 +1,10 @@
-"""The form of a shard: a tar file with two members for each image, told in WebDataset's way. Knows no store and no ledger.
+"""The format of a shard: a tar file with two members for each image, in WebDataset's form. Knows no store and no ledger.
 
-    1234567890-00.json   what is known of the image, for people who have nothing but the tar
+    1234567890-00.json   what is known about the image, for people who have nothing but the tar
     1234567890-00.jpg    its bytes
 
-The JSON stands first, so that a sample ends where its image ends. Two empty blocks follow the last sample after each `put`, and the
-next one begins in their place: a shard is a whole tar file all the time, but for the moment of a `put`.
+The JSON comes first, so that a sample ends where its image ends. Two empty blocks follow the last sample after each `put`, and the
+next one overwrites them: a shard is a valid tar file at all times, except during a `put`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sample(NamedTuple):
 
     stem: str
     extension: str
-    offset: int  # of its bytes
+    offset: int  # of the image's bytes
     size_bytes: int
 
     @property
@@ -38,12 +38,12 @@ class Sample(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Where the next sample begins."""
+        """Where the next sample starts."""
         return up(self.offset + self.size_bytes)
 
 
 def up(offset: int) -> int:
-    """The first block's begin from `offset` on."""
+    """The start of the first block at or after `offset`."""
     return -(-offset // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
 
 
@@ -52,12 +52,12 @@ def padding(size_bytes: int) -> bytes:
 
 
 def head(stem: str, extension: str, size_bytes: int, mtime: int, told: bytes) -> bytes:
-    """All that stands before the bytes of an image: its JSON, and its own header."""
+    """Everything before the bytes of an image: its JSON, and its own header."""
     return _header(f"{stem}.json", len(told), mtime) + told + padding(len(told)) + _header(f"{stem}.{extension}", size_bytes, mtime)
 
 
 def told(numbers: ImageNumbers, blob: Blob | None, url: str | None) -> bytes:
-    """The JSON of a sample: what the one who fetched it knows. Licences belong to records, and are in the ledger."""
+    """The JSON of a sample: what its worker knows. Licences belong to records, and are in the ledger."""
     values: dict[str, object] = {"gbif_id": numbers.gbif_id, "image_no": numbers.image_no}
     if numbers.revision:
         values["revision"] = numbers.revision
@@ -71,7 +71,7 @@ def told(numbers: ImageNumbers, blob: Blob | None, url: str | None) -> bytes:
 
 
 def samples(fd: int, start: int, size: int) -> Iterator[Sample]:
-    """The whole samples from `start` on, of the first `size` bytes; ends where none begins."""
+    """The complete samples from `start` on, within the first `size` bytes; stops where none begins."""
     at = start
     while (about := _member(fd, at, size)) is not None:
         image = _member(fd, up(about[1] + about[2]), size)
@@ -84,7 +84,7 @@ def samples(fd: int, start: int, size: int) -> Iterator[Sample]:
 
 
 def sample_at(fd: int, offset: int) -> Sample | None:
-    """The image whose bytes begin at `offset`, by its own header."""
+    """The image whose bytes begin at `offset`, according to its own header."""
     found = _member(fd, offset - TAR_BLOCK_BYTES, os.fstat(fd).st_size) if offset >= TAR_BLOCK_BYTES else None
     if found is None:
         return None
@@ -93,7 +93,7 @@ def sample_at(fd: int, offset: int) -> Sample | None:
 
 
 def is_ended(fd: int, end: int, size: int) -> bool:
-    """Whether there is nothing behind the samples but the end of a tar file."""
+    """Whether only the end of a tar file follows the samples."""
     return size == end + len(END) and os.pread(fd, len(END), end) == END
 
 
@@ -104,7 +104,7 @@ def _header(name: str, size_bytes: int, mtime: int) -> bytes:
 
 
 def _member(fd: int, at: int, size: int) -> tuple[str, int, int] | None:
-    """Name, offset and size of the whole member that begins at `at`."""
+    """Name, offset and size of the complete member that begins at `at`."""
     try:
         member = tarfile.TarInfo.frombuf(os.pread(fd, TAR_BLOCK_BYTES, at), "utf-8", "surrogateescape")
     except tarfile.HeaderError:

@@ -1,7 +1,7 @@
-"""Makes whole again what a killed writer has left of its shard. For the ledger's owner alone, while none of its workers lives.
+"""Crash recovery of shards: repairs what a killed writer left. For the ledger's owner alone, while none of its workers lives.
 
-A worker that was taken for dead and goes on writes into a shard that nobody else appends to, and what it tells does not count any
-more: so nothing that a row names can be cut by this.
+A worker that was wrongly taken for dead writes into a shard that nobody else appends to, and its reports no longer count: so
+nothing that a row refers to can be cut off here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SHARDS_AT_ONCE = 32
 
 
 def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int:
-    """Cut what is torn off the shards of a ledger, and lay out as files what is whole, but was not written down.
+    """Truncate torn ends of a ledger's shards, and extract complete samples that were not settled as files.
 
-    `ends` gives the end of the last image that a row names, for each shard's path; nothing before it is touched. Of the whole
-    samples behind it, `wanted` says by its numbers which shall be files, for the next who holds their lease to verify and
-    take over. Others stay in the shard: a ledger that has come from a backup may not know them. Returns how many files were
-    made. Raises `StoreError`. Killed, it can be called again.
+    `ends` gives the end of the last image that a row refers to, by shard path; nothing before it is touched. Of the complete
+    samples after it, `wanted` says by its numbers which to extract, for the next holder of their lease to verify and adopt. Others
+    stay in the shard: a ledger restored from a backup may not know them. Returns the number of files created. Raises `StoreError`.
+    It can be called again after a kill.
     """
     n = 0
     for name in shard_names(root, token):
@@ -47,7 +47,7 @@ def mend(root: Path, token: str, ends: Mapping[str, int], wanted: Wanted) -> int
 def _mend(root: Path, path: Path, fd: int, end: int, wanted: Wanted) -> int:
     size = os.fstat(fd).st_size
     if size < end or shard.is_ended(fd, end, size):
-        return 0  # in order, or damaged by somebody else: that is for `check`
+        return 0  # in order, or damaged by something else: that is up to `check`
     whole = list(shard.samples(fd, end, size))
     is_wanted = wanted([numbers_of(sample.stem) for sample in whole]) if whole else []
     chosen = list(compress(whole, is_wanted))

@@ -1,4 +1,4 @@
-"""Processes that belong to the one that starts them: how they are started, and how they begin. Knows nothing of what they do."""
+"""Child processes: how they are started, and how they set themselves up. Knows nothing of what they do."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ try:
 except EOFError:
     sys.exit()  # the parent is gone
 """
-"""What a child's code begins with: it looks for modules where its parent does, which sends that first."""
+"""The start of a child's code: it takes over its parent's module search path, which is sent first."""
 
 
 def start(arguments: list[str], *fds: int) -> subprocess.Popen[bytes]:
-    """A Python process with a pipe to its standard input, and with these file descriptors.
+    """Start a Python process with a pipe to its standard input, and with these file descriptors.
 
-    Not `multiprocessing.Process`: that starts one more process to keep watch, and loads the steward's program into each.
-    Signals wait until the child is ready to pass over them.
+    Not `multiprocessing.Process`, which starts one more process as a tracker, and imports the steward's program into each child.
+    Signals are blocked until the child is ready to ignore them.
     """
     with signals.blocked():
         return subprocess.Popen([sys.executable, *arguments], stdin=subprocess.PIPE, pass_fds=fds)
 
 
 def settle_in() -> None:
-    """In the child: signals are its parent's business, it does not outlive its parent, and shows what can be shown."""
+    """In the child: leave signals to the parent, exit with the parent, and print whatever can be printed."""
     terminal.show_what_can_be_shown()
     for number in DRAIN_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -42,5 +42,5 @@ def settle_in() -> None:
 
 
 def ending(code: int) -> str:
-    """How a process has ended, in words."""
+    """How a process ended, in words."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

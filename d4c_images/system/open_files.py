@@ -1,6 +1,6 @@
-"""How many files a process may have open at once, and what a worker can do with so many. Opens none.
+"""How many files a process may have open, and what a worker can do with them. Opens none.
 
-Many systems grant 1,024 at first, and more to who asks; some sites grant few and no more.
+Many systems allow 1,024 by default, and more on request; some sites allow few and no more.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from d4c_images.errors import UsageError
 
 MOST = 1 << 16
-MAX_IMAGES_WAITING = 64  # images fetched, but not yet kept: more of them would be lost by a kill
+MAX_IMAGES_WAITING = 64  # images fetched, but not yet stored: a kill would lose them
 FILES_FOR_OTHERS = 28  # for Python, its libraries, the threads that decode and those that make images durable
-PER_CONNECTION = 4  # the wake-up of its lane (2), itself, the body on its way
-PER_OPENING = 3  # its look-up (2), and a second one that is tried beside it (RFC 8305)
-OPENING = 32  # as many, or fewer, are opened at one moment
-WAITING_SHARE = 4  # of the rest a fourth is for images that wait
-COORDINATOR, PER_PROCESS = 32, 3  # the process that has the ledger; each worker is two pipes to it, and one more while it starts
+PER_CONNECTION = 4  # the wake-up of its lane (2), itself, its partial file
+PER_OPENING = 3  # its DNS look-up (2), and a second attempt in parallel (RFC 8305)
+OPENING = 32  # connections being opened at one moment, at most
+WAITING_SHARE = 4  # a fourth of the rest is for waiting images
+COORDINATOR, PER_PROCESS = 32, 3  # the process with the ledger; two pipes per worker, and one more while it starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Budget:
     """What one worker may have open."""
 
     n_files: int
-    waiting: int  # images fetched, but not yet kept
+    waiting: int  # images fetched, but not yet stored
     connections: int
 
 
@@ -36,7 +36,7 @@ def granted() -> int:
 
 
 def raise_limit() -> int:
-    """Take what this process, and those that it starts, may have; returns how many files that is."""
+    """Raise the soft limit to the hard limit, for this process and its children; returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if granted() < wanted:
@@ -45,7 +45,7 @@ def raise_limit() -> int:
 
 
 def budget(n_files: int) -> Budget:
-    """What so many files are enough for."""
+    """What this many files are enough for."""
     rest = max(0, n_files - FILES_FOR_OTHERS)
     waiting = min(MAX_IMAGES_WAITING, rest // WAITING_SHARE)
     rest -= waiting
@@ -57,12 +57,12 @@ LEAST = next(n for n in range(MOST) if budget(n).connections >= 1 and budget(n).
 
 
 def check(n_files: int, n_processes: int) -> Budget:
-    """Raises `UsageError`, saying what is needed, if so many worker processes cannot work with so few files."""
+    """Raise `UsageError`, saying what is needed, if this many worker processes cannot work with this many files."""
     most_processes = max(1, (n_files - COORDINATOR) // PER_PROCESS)
     needed = max(LEAST, COORDINATOR + PER_PROCESS * n_processes)
     if n_files < needed:
         fewer = f", or use --processes {most_processes}" if n_files >= LEAST and most_processes < n_processes else ""
         raise UsageError(
-            f"{n_processes} worker processes need {needed} open files, and the limit is {n_files}: raise it (ulimit -n){fewer}"
+            f"{n_processes} worker processes need {needed} open files, but the limit is {n_files}: raise it (ulimit -n){fewer}"
         )
     return budget(n_files)

@@ -1,4 +1,4 @@
-"""What may be shown on a terminal or in a log, whoever wrote it and whatever the locale. Prints nothing itself."""
+"""Makes text safe for a terminal or a log, whatever its origin and the locale. Prints nothing itself."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 
 
 def show_what_can_be_shown() -> None:
-    """A character that the terminal's encoding lacks, or that is no character at all, ends no process."""
+    """Keep characters that the terminal's encoding lacks, or invalid ones, from raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def clean(text: str) -> str:
-    """Text of strangers on one line, with nothing in it that a terminal would obey or could not draw.
+    """Untrusted text on one line, without anything that a terminal would act on or could not draw.
 
-    Stricter than `judge.in_one_line`, which makes what is stored: here joiners of letters, private characters and those that this
-    Python's Unicode does not know are blanks, too, since nobody knows how a terminal draws them.
+    Stricter than `judge.in_one_line`, which prepares text for storage: here joiners, private characters and those unknown to this
+    Python's Unicode become blanks, too, since terminals draw them unpredictably.
     """
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

@@ -1,1 +1,1 @@
-"""The stage that works turns: asks, verifies, keeps, reports. Never sees the ledger."""
+"""The stage that works turns: requests, verifies, stores, reports. Never sees the ledger."""

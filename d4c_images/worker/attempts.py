@@ -1,7 +1,7 @@
-"""From a claim to its outcome: one candidate after the other, one request after the other. Starts nothing by itself.
+"""From a claim to its outcome: one candidate after the other, one request after the other. Starts nothing on its own.
 
-The loop (worker.py) says when a request may be made; here it is decided which one, and what its answer leads to. An outcome that
-says `success` is told only after `Store.put` has returned: the order that invariant I1 hangs on.
+The loop (loop.py) says when a request may be sent; here it is decided which one, and what follows from its answer. A `success` is
+reported only after `Store.put` has returned: invariant I1 depends on this order.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from d4c_images.worker.threads import Beside, Slow
 from d4c_images.worker.verify import Examiner, FoundImage
 
 CODE_FOLDER = Path(__file__).parents[1]
-MOST_WAITS = 1024  # of groups; those that are over are forgotten then
-SAID_AGAIN_S = 1.0  # by which a wait is shorter when it is reported again
-TROUBLES = 5  # in a row: the host is not asked any further in this turn
+MOST_WAITS = 1024  # of groups; beyond that, expired ones are dropped
+SAID_AGAIN_S = 1.0  # a wait reported again is shorter by this, so that it does not look new
+TROUBLES = 5  # in a row: no more requests to the host in this turn
 
 
 class Attempts:
-    """The attempts under way in one worker."""
+    """The attempts in progress in one worker."""
 
     def __init__(
         self, store: Store, fetcher: Fetcher, examiner: Examiner, policy: CodePolicy, clock: Clock, beside: Beside,
         end_host: Callable[[str], None],
     ) -> None:  # fmt: skip
-        """`end_host` has nothing more started of a host's turns."""
+        """`end_host` stops a host's turns: no more of their requests are started."""
         self._store, self._fetcher, self._examiner, self._policy, self._clock = store, fetcher, examiner, policy, clock
         self._beside, self._end_host = beside, end_host
         self.open: set[Attempt] = set()  # without an outcome yet
-        self.stirred: set[Lane] = set()  # lanes where something has happened
-        self._waits: dict[str, float] = {}  # group -> until when, by the monotonic clock, its hosts have asked not to be asked
+        self.stirred: set[Lane] = set()  # lanes with news
+        self._waits: dict[str, float] = {}  # group -> end of the wait that its hosts asked for, by the monotonic clock
 
     def begin(self, lane: Lane) -> Attempt | None:
-        """An attempt at the lane's next claim, to be asked for; None where it can do without a request for now."""
+        """Begin an attempt at the lane's next claim; None if it needs no request for now."""
         job = next(job for job in lane.jobs if job.unstarted)
         claim = job.unstarted.popleft()
         job.n_open += 1
@@ -78,7 +78,7 @@ class Attempts:
         return attempt
 
     def ask(self, attempt: Attempt) -> None:
-        """Make its next request."""
+        """Send its next request."""
         url = attempt.url
         attempt.is_upgraded = attempt.lane.answers_by_https and url.startswith("http://")
         if attempt.is_upgraded:
@@ -102,7 +102,7 @@ class Attempts:
         attempt.lane.connections.start(request)
 
     def hand_back(self, attempt: Attempt) -> None:
-        """What the attempt has learned so far goes back with it. A body that broke off has failed, then."""
+        """Return the attempt's claim with what was learned so far. An interrupted body then counts as failed."""
         if attempt.unfinished is not None:
             self._give_up(attempt)
         elif attempt.n_requests:
@@ -111,11 +111,11 @@ class Attempts:
             self.settle(attempt)
 
     def receive(self, request: Request, reply: Reply) -> None:
-        """What a request of an attempt has come to."""
+        """Handle the reply to a request."""
         self._guarded(request.key, self._on_reply, request.key, request, reply)
 
     def settle(self, attempt: Attempt, **what: Any) -> None:
-        """The attempt is over: with a verdict, with a move, or with neither, which gives the claim back as it was."""
+        """End the attempt: with a verdict, with a move, or with neither, which returns the claim as it was."""
         attempt.part.abort()
         attempt.job.n_open -= 1
         self.open.remove(attempt)
@@ -141,7 +141,7 @@ class Attempts:
     # what comes back
 
     def _run(self, attempt: Attempt, then: Callable[..., None], act: Callable[..., Any], *args: Any) -> None:
-        """Run `act` in a thread, with the body in its file, and what takes long in another, then `then(attempt, future)`."""
+        """Run `act` in a thread, with the body flushed to its file, the slow part in another one, then `then(attempt, future)`."""
 
         def flushed() -> Any:
             attempt.part.flush()
@@ -162,7 +162,7 @@ class Attempts:
         self._beside.run(flushed, then=done)
 
     def _guarded(self, attempt: Attempt, step: Callable[..., None], *args: Any) -> None:
-        """One image that surprises us must not end the work on all others."""
+        """An unexpected error with one image must not stop the work on all others."""
         self.stirred.add(attempt.lane)
         try:
             step(*args)
@@ -187,7 +187,7 @@ class Attempts:
         self._act(attempt, next_step.after_reply(self._question(attempt, request, reply), reply, self._policy, now), reply)
 
     def _question(self, attempt: Attempt, request: Request, reply: Reply) -> next_step.Question:
-        """By position: there is one for each reply, and names cost as much as the rest."""
+        """Positional arguments: one per reply, and keywords cost as much as all the rest."""
         stored = attempt.claim.stored
         return next_step.Question(
             attempt.url,
@@ -232,10 +232,10 @@ class Attempts:
         self._go_on(attempt, redirect.url, attempt.url_no, attempt.hops + 1, redirect.wait_s)
 
     def _ask_again(self, attempt: Attempt, how: next_step.Again) -> None:
-        """What has come of the candidate so far is of no use."""
+        """Start the candidate over: what it has brought so far is useless."""
         match how:
             case next_step.Again.FROM_THE_START:
-                attempt.n_resumed = self._fetcher.options.limits.resumes  # this time it must come in one piece
+                attempt.n_resumed = self._fetcher.options.limits.resumes  # this time it must arrive in one piece
             case next_step.Again.BY_HTTP:
                 attempt.lane.answers_by_https = False
             case next_step.Again.UNCONDITIONALLY:
@@ -246,7 +246,7 @@ class Attempts:
         attempt.lane.ready.append(attempt)
 
     def _space(self, attempt: Attempt, request: Request, reply: Reply, now: float) -> None:
-        """Count the interval from when the request went out: to a server, a connection that took long brings two near together."""
+        """Count the interval from when the request was sent: if connecting took long, two would reach the server close together."""
         lane, turn = attempt.lane, attempt.job.turn
         sent_at = self._clock.monotonic() - (reply.elapsed_s - reply.sent_after_s)
         wish = rate_limits.wish_of(reply.headers, now)
@@ -254,16 +254,16 @@ class Attempts:
         lane.has_started(turn, sent_at)
         lane.has_received(turn, reply.received_bytes, sent_at)
         attempt.job.received_bytes += reply.received_bytes
-        if not request.names_wait:  # a head that broke off may name one, too
+        if not request.names_wait:  # an incomplete header may name one, too
             self._wait(attempt, max(wish.hold_s, waits.retry_after_s(reply.headers, now) or 0.0))
 
     def _on_wait(self, request: Request, headers: Mapping[str, str]) -> None:
-        """The head of an answer is there, its body is not."""
+        """The headers of an answer have arrived, its body has not."""
         now = self._clock.time()
         self._wait(request.key, max(rate_limits.wish_of(headers, now).hold_s, waits.retry_after_s(headers, now) or 0.0))
 
     def _wait(self, attempt: Attempt, wait_s: float) -> None:
-        """The host wants no request for so long: the gate is shut here and now, and the next report says so."""
+        """The host wants no request for this long: stop here and now, and say so in the next report."""
         if not wait_s:
             return
         now, group = self._clock.monotonic(), attempt.lane.group
@@ -275,15 +275,15 @@ class Attempts:
         self._waits[group] = max(self._waits.get(group, 0.0), now + wait_s)
 
     def waits_until(self, lane: Lane) -> float:
-        """Until when, by the monotonic clock, nothing may be asked there: a host of the lane's group has named that."""
+        """Until when, by the monotonic clock, no request may be sent: a host of the lane's group has named that wait."""
         return self._waits.get(lane.group, 0.0)
 
     def still_held_s(self, lane: Lane) -> float:
-        """How long the wait that was reported still is, said so that it looks like no new one."""
+        """The rest of a wait that was reported, shortened so that it does not look like a new one."""
         return max(0.0, self.waits_until(lane) - self._clock.monotonic() - SAID_AGAIN_S)
 
     def _on_read(self, attempt: Attempt, future: Future[Unfolding | Verdict]) -> None:
-        """A document says what is to be asked instead: that is for the ledger, which knows what is there already."""
+        """A document names what to request instead: that is up to the ledger, which knows what exists already."""
         read, reply = future.result(), attempt.reply
         assert reply is not None
         if isinstance(read, Verdict):
@@ -318,7 +318,7 @@ class Attempts:
         self._beside.keep(keep, partial(self._on_kept, attempt, found))
 
     def _on_kept(self, attempt: Attempt, found: FoundImage, place: Place | None) -> None:
-        if place is None:  # a newer lease has taken it away, and will tell
+        if place is None:  # a newer lease has taken it, and will report
             self.settle(attempt)
             return
         code = attempt.reply.code if attempt.reply else None
@@ -345,7 +345,7 @@ class Attempts:
             self._end_host(lane.host)
 
     def _ask_next(self, attempt: Attempt) -> None:
-        """Go on with the next candidate, if there is one."""
+        """Continue with the next candidate, if any."""
         attempt.part.abort()
         attempt.cookies = ()
         url_no = attempt.url_no + 1
@@ -361,7 +361,7 @@ class Attempts:
         self.settle(attempt, verdict=failure.verdict, http_status=failure.code, url_no=failure.url_no)
 
     def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int, wait_s: float = 0.0) -> None:
-        """Ask `url` next: here, where it is on this host, else in its own host's queue."""
+        """Request `url` next: here, if it is on this host, else in its own host's queue."""
         attempt.url, attempt.url_no, attempt.hops = url, url_no, hops
         if host_of(url) in (None, attempt.lane.host):
             attempt.lane.ready.append(attempt)
@@ -369,7 +369,7 @@ class Attempts:
             self._move(attempt, wait_s)
 
     def _move(self, attempt: Attempt, wait_s: float = 0.0) -> None:
-        """Have the ledger remember where to go on, and not before when."""
+        """Have the ledger remember where to continue, and when at the earliest."""
         redirect_url = None if attempt.url == attempt.claim.urls[attempt.url_no] else attempt.url
         host = host_of(attempt.url) or attempt.lane.host
         failure, cookies = next_step.to_carry(attempt.failure), attempt.cookies if redirect_url else ()
@@ -378,7 +378,7 @@ class Attempts:
 
 
 def _unforeseen(error: Exception) -> str:
-    """For whoever reads the ledger, and for whoever has to find the fault."""
+    """For readers of the ledger, and for debugging."""
     if isinstance(error, OSError) and error.strerror:
         return f"the machine failed while the image was worked on: {error.strerror}"
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if CODE_FOLDER in Path(frame.filename).parents]
@@ -387,5 +387,5 @@ def _unforeseen(error: Exception) -> str:
 
 
 def _published(attempt: Attempt) -> PublishedHash | None:
-    """The hash that belongs to the candidate that was asked."""
+    """The published hash of the candidate that was requested."""
     return next((one for one in attempt.claim.hashes if one.url_no == attempt.url_no), None)

@@ -1,7 +1,7 @@
-"""From a body that is no picture to what a IIIF document in it names, or to what is wrong with it. Asks no server.
+"""From a body that is not an image to what a IIIF document in it names, or to what is wrong with it. Sends no request.
 
-Runs in the worker's threads. What stands in the place of a document counts like this (docs/reference/iiif.md has the table):
-broken or a page, so that it may be well another time: transient; well-formed and without a picture: permanent.
+Runs in the worker's threads. What arrives in place of a document counts as follows (table in docs/reference/iiif.md): broken or a
+page, so that it may be fine another time: transient; well-formed and without an image: permanent.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ BLOCK_BYTES = 1 << 18
 
 
 def need_bytes(reply: Reply, most_bytes: int) -> int | Fault:
-    """The memory that it takes at most to parse the body; or why that is not tried, as if it takes more than `most_bytes`.
+    """The most memory that parsing the body takes; or why it is not tried, as if it took more than `most_bytes`.
 
-    Nothing is read before it is known how large it is.
+    Nothing is read before its size is known.
     """
     if reply.path is None:
         raise ValueError("a reply without a stored body")
@@ -35,8 +35,8 @@ def need_bytes(reply: Reply, most_bytes: int) -> int | Fault:
 
 
 def read(reply: Reply, verdict: Verdict, asked: str, url_no: int, needed: int | Fault) -> Unfolding | Verdict:
-    """What the body names. `asked` is the candidate that led there, `verdict` what the body is if it is no document, `needed` what
-    `need_bytes` has said of it."""
+    """What the body names. `asked` is the candidate that led there, `verdict` what the body is if not a document, `needed` the
+    result of `need_bytes`."""
     if reply.path is None:
         raise ValueError("a reply without a stored body")
     found = needed if isinstance(needed, Fault) else read_document(reply.path.read_bytes(), reply.final_url)
@@ -60,8 +60,8 @@ def read(reply: Reply, verdict: Verdict, asked: str, url_no: int, needed: int | 
 
 
 def _image(named: Named) -> Image | None:
-    """The image by the name that says which one it is, with the URLs that the document has for it."""
-    from d4c_images.identity import identify  # with the rules of all publishers, which few workers ever need
+    """The image by its identifying name, with the URLs that the document gives for it."""
+    from d4c_images.identity import identify  # imports all publishers' rules, which few workers ever need
 
     image, first = identify(named.identifier), identify(named.urls[0])
     return image and first and image._replace(urls=named.urls, host=first.host)

@@ -1,8 +1,7 @@
-"""Works turns: starts what is due, reports what has become of it. Never sees the ledger, decides no pace.
+"""Works turns: starts what is due, reports the results. Never sees the ledger, decides no pace.
 
-A lane is one host's queue in this worker. Turns of one lane follow each other on the same connections, which are closed when
-the lane has no turn left. All lanes share one event loop; what becomes of a claim is decided in `attempts`, decoding and fsync run
-in `threads`.
+A lane is one host's queue in this worker. Consecutive turns of a lane use the same connections, which are closed when the lane has
+no turn left. All lanes share one event loop; what happens to a claim is decided in `attempts`, decoding and fsync run in `threads`.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from d4c_images.worker.verify import Examiner
 
 __all__ = ["Clock", "Feed", "work"]
 
-IDLE_S = 0.25  # wait for orders while there is nothing to do
-LANES_POLL_S = 0.05  # look for orders, and at every lane, so often while there is
+IDLE_S = 0.25  # how long to wait for orders if there is nothing to do
+LANES_POLL_S = 0.05  # how often to look for orders, and at every lane, otherwise
 REPORT_S = 0.5
-MOST_SLOW = 2  # images of a lane that wait to be decoded slowly: then it fetches no more, and others go on
-LONG_REST_S = 20.0  # a lane that has to rest for longer, and for more than its interval, gives its place back
+MOST_SLOW = 2  # slow images of a lane waiting to be decoded: beyond that it pauses fetching, and other lanes go on
+LONG_REST_S = 20.0  # a lane that must rest for longer than this and than its interval gives its place back
 
 
 def work(feed: Feed, store: Store, fetcher: Fetcher, examiner: Examiner, policy: CodePolicy, clock: Clock) -> Iterator[Report]:
-    """Work on turns until the feed says `closed` and none is left. Yields what has become of their claims, again and again.
+    """Work on turns until the feed is `closed` and none is left. Yields reports on their claims.
 
-    `drain` releases what has not been started; `drain` with `closed` gives up what is in flight as well. Raises `StoreError`
-    where images cannot be kept.
+    `drain` releases what has not been started; `drain` with `closed` abandons what is in flight as well. Raises `StoreError` if
+    images cannot be stored.
     """
     worker = _Worker(store, fetcher, examiner, policy, clock)
     try:
@@ -49,7 +48,7 @@ class _Worker:
         self._beside = Beside(store, clock.monotonic, fetcher.wake)
         self._attempts = Attempts(store, fetcher, examiner, policy, clock, self._beside, self._end_host)
         self._lanes: dict[tuple[str, int], Lane] = {}
-        self._rests: dict[tuple[str, int], float] = {}  # until when lanes rest that had no turn left: the next may be on its way
+        self._rests: dict[tuple[str, int], float] = {}  # rests of lanes without a turn: the next may be on its way
         self._look_at = 0.0
         self._report_at = 0.0
         self._has_decoder = False
@@ -61,14 +60,14 @@ class _Worker:
             if now >= self._look_at or not self._lanes:
                 orders = feed(0.0 if self._lanes else IDLE_S)
                 closed = orders.closed
-                now = self._clock.monotonic()  # it may have waited
+                now = self._clock.monotonic()  # the line above may have waited
                 self._take(orders)
                 self._end_turns(orders)
                 self._look_at = now + LANES_POLL_S
                 self._attempts.stirred.update(self._lanes.values())
             for lane in list(self._attempts.stirred):
                 self._start_due(lane, now)
-            if self._lanes and not self._has_decoder:  # loaded while the first servers think about their answers
+            if self._lanes and not self._has_decoder:  # imported while waiting for the first answers
                 self._has_decoder = True
                 self._beside.load(self._examiner.decoder)
             yield from self._reports()
@@ -106,7 +105,7 @@ class _Worker:
                 lane.in_flight.clear()
 
     def _end(self, lane: Lane, job: OpenTurn, *, spares_bodies: bool) -> None:
-        """Start nothing more of this turn, but for the rest of bodies that broke off, where those are spared."""
+        """Start no more requests of this turn, except for the rest of interrupted bodies, if those are spared."""
         job.is_over |= not spares_bodies
         if job.unstarted:
             hold_s = self._attempts.still_held_s(lane)
@@ -119,7 +118,7 @@ class _Worker:
                 self._attempts.hand_back(attempt)
 
     def _start_due(self, lane: Lane, now: float) -> None:
-        if now < self._attempts.waits_until(lane):  # a turn may have been on its way when the host named it
+        if now < self._attempts.waits_until(lane):  # a turn may have been on its way when the host named the wait
             self._end_lane(lane)
         while self._beside.has_room() and lane.has_work():
             turn = lane.jobs[-1].turn
@@ -169,14 +168,14 @@ class _Worker:
             finished = [job for job in lane.jobs if job.finished]
             lane.jobs = [job for job in lane.jobs if not job.finished]
             if finished and not lane.jobs:
-                lane.connections.close()  # before the steward may lend the host to somebody else
+                lane.connections.close()  # before the steward may lend the host to another worker
                 del self._lanes[lane.key]
                 if lane.rests_until() > now:
                     self._rests[lane.key] = lane.rests_until()
             for job in finished:
                 yield job.report(self._clock.monotonic(), finished=True)
             for job in lane.jobs:
-                is_half = job.is_half_done and not job.has_said_half  # at once: then the steward lends the turn that follows
+                is_half = job.is_half_done and not job.has_said_half  # report at once: then the steward lends the next turn
                 if job.held_until or (job.outcomes and (is_due or is_half or job.is_urgent)):
                     job.has_said_half |= is_half
                     yield job.report(self._clock.monotonic())

@@ -1,6 +1,6 @@
-"""Threads beside a worker's loop: short work in small batches, long work apart, images made durable in groups. Knows no attempt.
+"""The thread pools of a worker: short work in small batches, long work apart, images made durable in groups. Knows no attempt.
 
-Whoever hands something over says what is to happen with the result; that is called by the loop, never in a thread.
+Work is submitted together with a callback for its result, which is called by the loop, never in a thread.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from d4c_images.stores import Keep, Place, Store
 from d4c_images.system import open_files
 
 PUTS_AT_ONCE = 32  # images made durable together ...
-GROUP_S = 0.05  # ... or what has come together so long after the last group: a kill costs what is not yet kept
-WAITING_S = 0.25  # nothing more is asked for while more images wait than are decoded in this time
-FIRST_EXAMINE_S = 0.02  # what an image takes to decode, before one has been
+GROUP_S = 0.05  # ... or whatever is there this long after the last group: a kill costs what is not yet durable
+WAITING_S = 0.25  # backpressure: no more requests while more images wait than are decoded in this time
+FIRST_EXAMINE_S = 0.02  # assumed time to decode an image, before one was measured
 DECODE_THREADS = 2
-ERRANDS_S = 0.01  # short work for the threads is gathered for so long ...
-ERRANDS = 8  # ... or until there is so much of it
+ERRANDS_S = 0.01  # short work is gathered for this long ...
+ERRANDS = 8  # ... or until there are this many
 
 
 class Slow(NamedTuple):
-    """What comes of work that turns out to take long: the rest of it, for `Beside.run_slowly`."""
+    """The remaining work of a slow task, to be run off the fast pool (`Beside.run_slowly`)."""
 
     act: Callable[[], Any]
 
 
 class _Errand(NamedTuple):
-    """What a thread is to do, and what happens with the result."""
+    """Work for a thread, and a callback for its result."""
 
     act: Callable[[], Any]
     then: Callable[[Future[Any]], None]
@@ -39,7 +39,7 @@ class _Errand(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What is to be kept, and who wants to know its place."""
+    """What to store, and a callback for its place."""
 
     keep: Keep
     then: Callable[[Place | None], None]
@@ -50,12 +50,12 @@ class Beside:
 
     def __init__(self, store: Store, monotonic: Callable[[], float], ring: Callable[[], None]) -> None:
         self._store, self._monotonic, self._ring = store, monotonic, ring
-        self._max_waiting = open_files.budget(open_files.granted()).waiting  # images fetched, but not yet kept
-        self._n_out = 0  # errands in a thread, or on the way there
+        self._max_waiting = open_files.budget(open_files.granted()).waiting  # images fetched, but not yet stored
+        self._n_out = 0  # errands in a thread or queued for one
         self._errands: list[_Errand] = []
         self._errands_since = 0.0
         self._verified: list[_Kept] = []
-        self._put_at = float("-inf")  # when the last group was handed over
+        self._put_at = float("-inf")  # when the last group was submitted
         self._putting: list[_Kept] = []
         self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="slow")
@@ -64,12 +64,12 @@ class Beside:
         self._examine_s = FIRST_EXAMINE_S
 
     def has_room(self) -> bool:
-        """Whether more may be fetched: what is fetched must soon be kept."""
+        """Backpressure: whether more may be fetched. What is fetched must soon be stored."""
         n_decoded_soon = max(2 * DECODE_THREADS, round(DECODE_THREADS * WAITING_S / self._examine_s))
         return self._n_out < n_decoded_soon and self._n_out + len(self._verified) + len(self._putting) < self._max_waiting
 
     def load(self, act: Callable[[], object]) -> None:
-        """Have a thread do something whose result nobody waits for."""
+        """Have a thread do something whose result nobody awaits."""
         self._decoders.submit(act)
 
     def run(self, act: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
@@ -80,15 +80,15 @@ class Beside:
         self._errands.append(_Errand(act, then, Future()))
 
     def run_slowly(self, act: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
-        """Run `act` in a thread of its own, after what was given before, then `then` in the loop. It holds nobody else up."""
+        """Run `act` in the slow pool, after earlier work there, then `then` in the loop. It delays nothing else."""
         self._slow.submit(act).add_done_callback(lambda future: self._tell(partial(then, future)))
 
     def keep(self, keep: Keep, then: Callable[[Place | None], None]) -> None:
-        """Make an image durable with others, then tell its place, or None where a newer lease has taken the partial away."""
+        """Make an image durable, in a group, then call back with its place, or None if a newer lease has taken its partial file."""
         self._verified.append(_Kept(keep, then))
 
     def wait_s(self, now: float) -> float:
-        """In how many seconds something is due here."""
+        """Seconds until something is due here."""
         due = float("inf")
         if self._errands:
             due = self._errands_since + ERRANDS_S
@@ -97,7 +97,7 @@ class Beside:
         return max(0.0, due - now)
 
     def step(self, *, more_may_come: bool) -> None:
-        """Tell what has come back and hand over what is due. `more_may_come`: requests are under way."""
+        """Run the callbacks that are ready and submit what is due. `more_may_come`: requests are in flight."""
         while not self._news.empty():
             self._news.get()()
         self._send_errands(more_may_come)
@@ -108,7 +108,7 @@ class Beside:
             pool.shutdown(cancel_futures=True)
 
     def _send_errands(self, more_may_come: bool) -> None:
-        """Several at once where each is short: to wake a thread, and to be woken by it, costs as much as a small picture."""
+        """Submit short errands in batches: waking a thread, and being woken by it, costs as much as a small image."""
         now = self._monotonic()
         may_wait = more_may_come and self._examine_s < ERRANDS_S
         if not self._errands or (may_wait and len(self._errands) < ERRANDS and now < self._errands_since + ERRANDS_S):
@@ -135,12 +135,12 @@ class Beside:
             errand.then(errand.future)
 
     def _tell(self, news: Callable[[], None]) -> None:
-        """From any thread: have `news` called by the loop."""
+        """Have `news` called by the loop; from any thread."""
         self._news.put(news)
         self._ring()
 
     def _put_due(self, more_may_come: bool) -> None:
-        """Make a group durable. One group at a time: what comes in meanwhile is the next group."""
+        """Make a group durable. One group at a time: what arrives meanwhile forms the next one."""
         if not self._verified or self._putting:
             return
         now = self._monotonic()

@@ -1,6 +1,6 @@
-"""From a file to "it may be kept, as this": sniffed, decoded, judged, made smaller where that is wished. Asks no server.
+"""From a file to "may be stored, as this": sniffed, decoded, judged, shrunk if requested. Sends no request.
 
-Runs in the worker's threads, one image at a time. What would hold others up there is told as `Slow`, and done elsewhere.
+Runs in the worker's threads, one image at a time. Work that would delay others there is returned as `Slow`, and done elsewhere.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image that may be kept, or that stands in the store already (then its blob has a path)."""
+    """An image that may be stored, or is stored already (then its blob has a path)."""
 
     verdict: Verdict
     blob: Blob
     extension: str
-    hash_matches: bool | None = None  # None: nothing to compare with
+    hash_matches: bool | None = None  # None: no published hash
 
 
 class Examiner:
-    """Examines for a worker, in any of its threads. What decodes is loaded at the first need: it takes longer than a request."""
+    """Verifies for a worker, in any of its threads. The decoder is imported at first use: that takes longer than a request."""
 
     def __init__(self, max_edge: int | None = None) -> None:
-        """`max_edge`: of the smaller JPEG that is kept instead of an original; None keeps originals."""
+        """`max_edge`: longest edge of the smaller JPEG to be stored instead of an original; None stores originals."""
         self._max_edge = max_edge
         self._loading = threading.Lock()
         self._decoder: Decoder | None = None
@@ -63,12 +63,12 @@ class Examiner:
         return _quickly(examine, self.decoder(), reply, partial, published)
 
     def read(self, reply: Reply, verdict: Verdict, asked: str, url_no: int) -> Unfolding | Verdict | Slow:
-        """As `documents.read`, in the memory that there is for pictures."""
+        """As `iiif_documents.read`, within the memory budget for images."""
         self.decoder()
         room = self._room
         assert room is not None
         needed = iiif_documents.need_bytes(reply, room.common_bytes)
-        taken_bytes = needed if isinstance(needed, int) else 0  # it is not parsed, then
+        taken_bytes = needed if isinstance(needed, int) else 0  # not parsed in that case
 
         def act() -> Unfolding | Verdict:
             with room.taken(taken_bytes):
@@ -81,7 +81,7 @@ class Examiner:
 
 
 def _quickly(act: Callable[..., T], decoder: Decoder, *args: Any) -> T | Slow:
-    """What `act` gives, or all that is left to do, where that takes long."""
+    """The result of `act`, or all the remaining work if it takes long."""
     from d4c_images.decode import TakesLong
 
     try:
@@ -93,9 +93,9 @@ def _quickly(act: Callable[..., T], decoder: Decoder, *args: Any) -> T | Slow:
 def examine(
     decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None, *, may_take_long: bool = True
 ) -> FoundImage | Verdict:
-    """What the body of a good reply is; a `Verdict` where it is no image. Makes the partial smaller if the decoder is to.
+    """What the body of a good reply is; a `Verdict` if it is not an image. Shrinks the partial file if the decoder is set to.
 
-    `published` is the hash that the bytes should have; that they have another one is told, and decides nothing.
+    `published` is the hash that the bytes should have; a different one is reported, and decides nothing.
     """
     if reply.sha256 is None:
         raise ValueError("a reply without a stored body")
@@ -115,7 +115,7 @@ def examine(
 
 
 def _smaller(decoder: Decoder, path: Path, sha256: bytes, found: FoundImage, may_take_long: bool) -> Reduced | FoundImage:
-    """A smaller JPEG of the original; or `found`, to be kept: flagged, unless it is such a JPEG already, or camera raw."""
+    """A smaller JPEG of the original; or `found`, to be stored: flagged, unless it is such a JPEG already, or camera raw."""
     from d4c_images.decode import NotReduced
 
     try:
@@ -143,7 +143,7 @@ def _compared(found: FoundImage, published: PublishedHash, sha256: bytes, path: 
 
 
 def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = True) -> FoundImage | None:
-    """The file that a dead lease has stored for this claim, verified; None where there is none. All other leftovers go."""
+    """The file that a dead lease stored for this claim, verified; None if there is none. All other leftovers are removed."""
     adopted = None
     for relative in store.find(claim.gbif_id, claim.image_no, claim.revision):
         found = None if adopted else _open_stored(decoder, store.path_of(relative), may_take_long)
@@ -171,11 +171,11 @@ def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> FoundImag
 
     original = original_sha256_of(path, found.blob.media_type)
     if decoder.max_edge is None:
-        return found if original is None else None  # a smaller one from a run with `--max-edge`: this run wants originals
+        return found if original is None else None  # a smaller JPEG from a run with `--max-edge`: this run wants originals
     if original is None:
         kept = _smaller(decoder, path, sha256, found, may_take_long)
         if not isinstance(kept, FoundImage):
-            return None  # an original from a run that kept originals: this run wants it smaller
+            return None  # an original from an earlier run: this run wants smaller JPEGs
         found = kept
     return replace(found, blob=replace(found.blob, original_sha256=original or sha256))
 
@@ -192,7 +192,7 @@ def _open(
 
 
 def sniff_file(path: Path, head: bytes, tail: bytes, size_bytes: int) -> Sniffed:
-    """As `sniff`, but reads a TIFF's directories where they lie elsewhere in the file."""
+    """As `sniff`, but reads a TIFF's directories elsewhere in the file if necessary."""
     sniffed = sniff(head, tail, size_bytes)
     if not sniffed.needs_ifd:
         return sniffed

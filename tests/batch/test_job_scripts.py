@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from d4c_images.batch.job_scripts import JOB_COMMANDS, JobTerms, script
 from d4c_images.cli import build_parser, main
 from d4c_images.errors import UsageError
 from d4c_images.settings import Scheduler, Settings
+from tests.support.environment import bare_environment
 from tests.support.patience import PATIENCE_S
 from tools.generate_docs import job_scripts
 
@@ -122,7 +124,9 @@ def test_shellcheck_finds_nothing(scheduler: Scheduler, command: str, tmp_path: 
     terms = JobTerms(86400.0, 16, "night-1", "proj", "long.q", "me@example.org", 9, ("--host", "a b'c", "--limit=5"))
     text = script(scheduler, command, terms)
     (tmp_path / "job.sh").write_text(text)
-    found = subprocess.run([str(SHELLCHECK), str(tmp_path / "job.sh")], capture_output=True, text=True, check=False)
+    (tmp_path / "printed.sh").write_text(script(scheduler, command, replace(terms, interpreter="/home/me/my env/bin/python")))
+    files = [str(tmp_path / "job.sh"), str(tmp_path / "printed.sh")]
+    found = subprocess.run([str(SHELLCHECK), *files], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     assert "24:00:00" in text
     assert ("=1-9\n" in text or " 1-9\n" in text) == (command == "work")
@@ -138,7 +142,7 @@ def test_shell_scripts_of_the_project_pass_shellcheck() -> None:
 
 @pytest.mark.parametrize("word", ["two words", "a\n#$ -l x", "-x", "$(id)", ""])
 def test_a_word_that_would_change_the_script_is_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="cannot stand in a job script"):
+    with pytest.raises(UsageError, match="is not allowed in a job script"):
         script(Scheduler.SLURM, "download", JobTerms(project=word))
 
 
@@ -149,3 +153,34 @@ def test_the_command_prints_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "#SBATCH --cpus-per-task=16\n" in text
     assert text.endswith("""--grace 25s --host 'a b' --max-edge 1024 "$@"\n""")
     assert main(["job", "sge", "init", "--options='"]) == 2
+
+
+@pytest.mark.parametrize("scheduler", list(Scheduler))
+def test_what_an_environment_prints_runs_in_it_with_nothing_else_set(scheduler: Scheduler, tmp_path: Path) -> None:
+    """Neither PATH nor an activated environment, as in a job; what lies about in the folder of submission is not imported."""
+    python = bare_environment(tmp_path / "my env")
+    folder = tmp_path / "of submission"
+    (folder / "d4c_images").mkdir(parents=True)
+    (folder / "d4c_images" / "__main__.py").write_text("raise SystemExit('the wrong one')")
+    (folder / "argparse.py").write_text("raise SystemExit('the wrong one')")
+    printed = subprocess.run(
+        [python, "-m", "d4c_images", "job", str(scheduler), "status"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    (folder / "my.sh").write_text(printed.stdout)
+    job = ["env", "-i", "/bin/bash", "my.sh", "--ledger", "not there"]
+    done = subprocess.run(job, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("d4c-images: no ledger at not there"), done.stderr
+
+
+@pytest.mark.parametrize("scheduler", list(Scheduler))
+@pytest.mark.parametrize("command", JOB_COMMANDS)
+def test_the_comment_of_a_printed_script_names_no_file_of_a_clone(scheduler: Scheduler, command: str) -> None:
+    text = script(scheduler, command, JobTerms(interpreter="/opt/python"))
+    comments = [line for line in text.splitlines() if line.startswith("# ")]
+    assert [line for line in comments if "jobs/" in line or ".venv" in line or ".sh" in line] == []
+
+
+def test_a_script_of_the_folder_names_no_machine() -> None:
+    for path in SCRIPTS:
+        assert sys.prefix not in path.read_text(), path.name

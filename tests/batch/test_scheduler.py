@@ -126,7 +126,7 @@ def test_an_answer_that_nobody_can_read_ends_no_run(job: Job, ask: scheduler.Ask
     rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
     assert rounds.limits(START + 99, 60, START) == (START + 99, 60)
     assert len(said) == 1
-    assert "the end of this job is not known" in said[0]
+    assert "cannot determine when this job ends" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_schedulers_own_words_are_passed_on(code: str, wanted: str) -> None:
 
 
 def test_a_scheduler_that_is_not_there_or_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(D4CError, match="cannot be run: No such file"):
+    with pytest.raises(D4CError, match="could not be run: No such file"):
         scheduler.ask(["qstat-of-another-world"])
     monkeypatch.setattr(scheduler, "ANSWER_TIMEOUT_S", 0.01)
     with pytest.raises(D4CError, match="gave no answer"):
@@ -189,8 +189,8 @@ def test_a_job_that_somebody_deletes_does_not_come_again(job: Job, came: list[si
     said: list[str] = []
     rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=stop.is_dismissal, ask=lambda command: "")
     assert (rounds.exit_code(0) in (0, 99)) == comes_again
-    assert ("this job is queued again" in said[0]) == comes_again
-    assert ("does not queue itself again" in said[0]) == (not comes_again)
+    assert ("job requeued" in said[0]) == comes_again
+    assert ("not requeued" in said[0]) == (not comes_again)
 
 
 def refuses(command: Sequence[str]) -> str:
@@ -211,7 +211,7 @@ def test_handing_a_job_back() -> None:
     assert Rounds(SGE, requeue=False, say=print, is_dismissed=NOBODY, ask=ask).exit_code(0) == 75
     said: list[str] = []
     assert Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=refuses).exit_code(0) == 75
-    assert said == ["this job cannot be queued again (requeue is disabled for this job): submit it once more, with 'sbatch SCRIPT'"]
+    assert said == ["cannot requeue this job (requeue is disabled for this job): submit it again with 'sbatch SCRIPT'"]
 
 
 def test_a_job_that_has_to_wait_begins_when_the_first_host_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +243,7 @@ def test_a_job_that_has_to_wait_begins_when_the_first_host_is_due(monkeypatch: p
             assert (following.at, following.waits) == (now + 29_220.5, True)
             assert rounds.hand_back(following, now) == code
             assert asked == wanted
-            assert said == ["all that is left has to wait: this job begins again at 2026-12-05T02:07:00+00:00"]
+            assert said == ["everything left has to wait: job requeued, to start at 2026-12-05T02:07:00+00:00"]
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -269,7 +269,7 @@ def test_a_scheduler_that_puts_no_job_off_is_named_and_the_round_waits_itself(
     said: list[str] = []
     rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
     assert not rounds.may_leave(START)
-    assert said == [f"the next round cannot be put off ({why}): this job itself waits until {show_moment(START)}"]
+    assert said == [f"cannot delay the next round ({why}): this job waits until {show_moment(START)}"]
     assert rounds.next_round(0, START + 60, START) == NextRound(START), "its own time is up: as soon as may be"
     assert Rounds(job, requeue=False, say=print, is_dismissed=NOBODY, ask=refuses).may_leave(START), "nobody comes again anyway"
     assert Rounds(None, requeue=True, say=print, is_dismissed=NOBODY, ask=refuses).may_leave(START)
@@ -286,7 +286,7 @@ def test_a_job_that_cannot_be_queued_again_says_what_to_type() -> None:
     begin = f"{datetime.fromtimestamp(START + 60):%Y-%m-%dT%H:%M:%S}"
     assert rounds.hand_back(rounds.next_round(0, START + 60, START), START) == 75
     assert said == [
-        "this job cannot be queued again (requeue is disabled for this job): submit it once more, with "
+        "cannot requeue this job (requeue is disabled for this job): submit it again with "
         f"'sbatch --begin={begin} /home/me/jobs/download.sbatch.sh --host a.example.org'"
     ]
 
@@ -298,7 +298,7 @@ def test_a_job_that_was_queued_again_but_not_put_off_says_so() -> None:
     said: list[str] = []
     rounds = Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
     assert rounds.hand_back(rounds.next_round(0, START + 60, START), START) == 0
-    assert "this job is queued again, but could not be put off (requeue is disabled for this job)" in said[0]
+    assert "job requeued, but its start could not be delayed (requeue is disabled for this job)" in said[0]
 
 
 def test_a_round_that_waits_is_not_idle_unless_that_goes_on_for_more_than_a_week(tmp_path: Path) -> None:
@@ -336,4 +336,5 @@ def test_rounds_that_do_nothing_are_counted_over_the_jobs_of_one_number(tmp_path
         assert one_round(SGE, 1) == 0
     said: list[str] = []
     assert Rounds(SGE, requeue=True, say=said.append, is_dismissed=NOBODY).exit_code(MAX_IDLE_ROUNDS) == 75
-    assert "3 rounds in a row got nothing done" in said[0]
+    assert "no progress in 3 rounds in a row" in said[0]
+

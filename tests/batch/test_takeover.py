@@ -60,7 +60,7 @@ def test_a_job_whose_time_ends_before_is_queued_again(path: Path, *, requeue: bo
     with pytest.raises(LedgerAwaited, match="may still be in use by 'download' on host node9") as awaited:
         session.owned(path, "download", Settings(job=JOB), session.Wait(patience, rounds(said, requeue=requeue))).__enter__()
     assert awaited.value.exit_code == code
-    assert said == ["work is left: this job is queued again"] * requeue
+    assert said == ["work is left: job requeued"] * requeue
     with sqlite3.connect(path) as db:
         assert db.execute("SELECT run_id, ending FROM runs").fetchall() == [(1, None)], "nothing was changed"
     db.close()

@@ -132,12 +132,46 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     assert not list(collection.root.rglob(".*.part"))
 
 
-def test_a_run_ends_at_the_limit_of_images(make: Make, publishers: Publishers) -> None:
+@pytest.mark.parametrize("limit", ["--limit", "--limit-tries"])
+def test_a_run_ends_at_its_limit_and_has_done_what_it_was_asked_for(make: Make, publishers: Publishers, limit: str) -> None:
     collection = make(50, "a.example.org")
-    output = collection.run("download", *reach(publishers), "--limit", 7, "--processes", 1, code=75)
-    assert "the limit of images is reached" in output
+    output = collection.run("download", *reach(publishers), limit, 7, "--processes", 1, code=0)
+    assert "the limit is reached; 7 images stored" in output
     assert counts(collection) == {"success": 7, "pending": 43}
     assert publishers.counters()["requests"] == 7
+
+
+def test_a_limit_counts_stored_images_and_a_limit_of_tries_all(make: Make, publishers: Publishers) -> None:
+    """Of the hosts that are asked, one has nothing."""
+    publishers.behave("gone.example.org=http_404")
+    collection = make(12, "a.example.org", "gone.example.org")
+    output = collection.run("download", *reach(publishers), "--limit", 9, "--processes", 1)
+    assert "the limit is reached; 9 images stored" in output
+    assert counts(collection)["success"] == 9
+    before = publishers.counters()["requests"]
+    collection.run("download", *reach(publishers), "--limit-tries", 1, "--processes", 1)
+    assert publishers.counters()["requests"] == before + 1
+
+
+@pytest.mark.slow
+def test_a_limit_that_is_not_reached_leaves_work(make: Make, publishers: Publishers) -> None:
+    publishers.behave("*.example.org=http_503_seconds:3600")
+    collection = make(20, "a.example.org")
+    for limit in ("--limit", "--limit-tries"):
+        output = collection.run("download", *reach(publishers), limit, 7, "--max-idle", "1s", "--processes", 1, code=75)
+        assert "has to wait" in output
+
+
+def test_a_run_for_one_host_ends_in_its_own_scope(make: Make, publishers: Publishers) -> None:
+    collection = make(5, "a.example.org", "b.example.org")
+    arguments = ("download", *reach(publishers), "--host", "b.example.org", "--processes", 1)
+    output = collection.run(*arguments, "--limit", 3, code=0)
+    assert "start: 5 of 5 images of b.example.org left at 1 host," in output
+    assert "3 of 5 images of b.example.org stored, 2 left" in output
+    output = collection.run(*arguments, code=0)
+    assert "nothing left to do; 2 images stored" in output
+    assert "5 of 5 images of b.example.org stored, 0 left" in output
+    assert counts(collection) == {"success": 5, "pending": 5}
 
 
 @pytest.mark.slow
@@ -336,12 +370,12 @@ def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
 def test_bad_options_are_refused_in_words_without_a_traceback(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     for arguments, line in (
-        (["--until", "yesterday"], "no moment"),
-        (["--for", "soon"], "no span of time"),
+        (["--until", "yesterday"], "invalid time 'yesterday'"),
+        (["--for", "soon"], "invalid duration"),
         (["--processes", "0"], "less than 1"),
         (["--cacert", "nowhere.pem"], "no such file of CA certificates"),
         (["--hosts-file", "nowhere.toml"], "cannot read the hosts file"),
-        (["--max-edge", "big"], "no number"),
+        (["--max-edge", "big"], "not a whole number"),
     ):
         output = collection.call("download", *arguments, code=2)
         assert line in output

@@ -304,7 +304,7 @@ def test_reset_asks_before_it_deletes(init: Init, tmp_path: Path) -> None:
     code, output, complaint = init(two, "--reset")
     assert (code, output) == (2, "")
     assert "--reset would delete" in complaint
-    assert "(1 images, 0 stored): add --yes" in complaint
+    assert "(1 image, 0 stored): add --yes" in complaint
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[:1]
     assert init(two, "--reset", "--yes")[0] == 0
     assert ask(tmp_path / "ledger.sqlite", URLS) == ALL_THREE[1:2]

@@ -96,7 +96,7 @@ def test_a_job_whose_hosts_are_away_begins_again_when_the_first_is_due(
     assert status["download"]["goes_on_by"] == name
     assert abs(status["download"]["goes_on_at"] - due_at) <= 1
     assert status["goes_on"].startswith("job 17 starts again at ")
-    assert log.count("all that is left has to wait: this job begins again at ") == 1, log
+    assert log.count("everything left has to wait: job requeued, to start at ") == 1, log
     assert "nothing done" not in log
     if scheduler == "sge":
         moment = time.strftime("%Y%m%d%H%M.%S", time.localtime(due_at))
@@ -111,8 +111,8 @@ def test_a_job_that_cannot_be_put_off_waits_itself_until_the_host_is_due(tmp_pat
     site = site_at(tmp_path, "sge", refused="-a")
     with publisher(away(4, times=1)) as server:
         log = site.collection.run("download", *options(server), code=0)
-    assert "the next round cannot be put off ('qalter -a " in log
-    assert "denied: by this site): this job itself waits until " in log
+    assert "cannot delay the next round ('qalter -a " in log
+    assert "denied: by this site): this job waits until " in log
     assert "nothing left to do" in log
     assert site.collection.rows("SELECT status FROM images") == [("success",)]
 
@@ -124,13 +124,13 @@ def test_a_signal_ends_the_wait_in_a_job(tmp_path: Path) -> None:
         job = site.collection.start("download", *options(server))
         assert job.stdout is not None
         lines = list[str]()
-        while "this job itself waits until" not in (line := job.stdout.readline()):
+        while "this job waits until" not in (line := job.stdout.readline()):
             assert line, "".join(lines)
             lines.append(line)
         job.terminate()
         log = job.communicate()[0]
     assert job.returncode == 75, log
-    assert "it does not queue itself again" in log
+    assert "not requeued" in log
     assert "'d4c-images download' again; nothing is due before " in site.collection.call("status")
 
 
@@ -138,7 +138,7 @@ def test_a_job_that_cannot_be_queued_again_says_what_to_type(tmp_path: Path) -> 
     site = site_at(tmp_path, "slurm", refused="requeue")
     with publisher(away(3600)) as server:
         log = site.collection.run("download", *options(server), code=75)
-    assert "denied: by this site): submit it once more, with 'sbatch --begin=2" in log
+    assert "denied: by this site): submit it again with 'sbatch --begin=2" in log
     assert log.rstrip().endswith(" /home/me/download.sh'")
 
 
@@ -148,7 +148,7 @@ def test_a_job_that_only_waits_for_a_person_is_not_queued_again(tmp_path: Path) 
     with publisher([]) as server:
         log = site.collection.run("download", *options(server), code=75)
         assert server.asked == []
-    assert "all that is left is paused: 'd4c-images hosts resume', then submit this job again" in log
+    assert "only paused hosts are left: job not requeued; run 'd4c-images hosts resume', then submit it again" in log
     assert not [line for line in site.asked if "requeue" in line]
 
 
@@ -220,7 +220,7 @@ def test_workers_whose_job_cannot_be_put_off_wait_for_the_coordinator(place: Mee
     place.say_away(time.time() + 7200)
     assert [away() for _ in range(3)] == [False] * 3
     assert len(asked) == 2, "one question, and one line"
-    assert "the next round cannot be put off (denied)" in asked[1]
+    assert "cannot delay the next round (denied)" in asked[1]
 
 
 def test_workers_that_begin_while_the_coordinator_is_said_to_be_away_wait_for_it_some_minutes(

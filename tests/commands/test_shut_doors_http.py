@@ -80,9 +80,9 @@ def museum(page: Page) -> Iterator[Museum]:
         (CHALLENGE, "shows a bot check"),
         (BOT_CHECK, "shows a bot check"),
         (MAINTENANCE, "under maintenance"),
-        (QUOTA, "a quota is used up"),
-        (LOG_IN, "wants a log-in"),
-        (PLAIN, "answers different images with one page"),
+        (QUOTA, "a quota is exceeded"),
+        (LOG_IN, "requires a login"),
+        (PLAIN, "serves one page for different images"),
     ],
     ids=["challenge", "bot check", "maintenance", "quota", "log-in", "plain 403"],
 )

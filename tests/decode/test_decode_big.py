@@ -173,6 +173,19 @@ def test_the_bands_of_a_png_are_its_picture(tmp_path: Path, name: str) -> None:
         assert together.tobytes() == picture.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("most_rows", "multiple", "heights"), [(10, 4, [8] * 5 + [3]), (10, 1, [10] * 4 + [3]), (1, 4, [4] * 10 + [3])]
+)
+def test_a_band_has_as_many_rows_as_fit_and_a_multiple_of_what_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_rows: int, multiple: int, heights: list[int]
+) -> None:
+    path = tmp_path / "sheet.png"
+    path.write_bytes(pictures.png("a sheet", (64, 43)))
+    monkeypatch.setattr(png, "BAND_PIXELS", most_rows * 64 + 63)
+    with Image.open(path) as picture, path.open("rb") as file:
+        assert [band.height for _, band in png.bands(picture, file, multiple)] == heights
+
+
 @pytest.mark.parametrize("name", thinned(sorted(PNGS), 3))
 def test_a_large_png_is_read_to_its_end(tmp_path: Path, name: str) -> None:
     body = PNGS[name]

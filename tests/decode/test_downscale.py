@@ -173,9 +173,7 @@ def test_a_palette_of_16_bits(
 
 @FILES
 @given(bits=st.sampled_from((8, 16)), is_lab=st.booleans(), **stored)
-def test_inks_and_lab(
-    tmp_path: Path, bits: int, is_lab: bool, order: str, packing: int, rows: int, turn: int, seed: int
-) -> None:
+def test_inks_and_lab(tmp_path: Path, bits: int, is_lab: bool, order: str, packing: int, rows: int, turn: int, seed: int) -> None:
     if is_lab:
         expected = 60 + blocks(seed, 3, 8) // 2  # not at the edge of sRGB, where a step of a* is large
         samples, bits, tags = lab_of(expected), 8, {262: ("H", [8]), 34675: ("Q", list(SRGB))}  # which says nothing of L*a*b*
@@ -353,6 +351,8 @@ LEFT = {
     "a fourth channel": tagged(FOUR, 8, 2),
     "four channels without Adobe's marker": without_adobe_marker(pictures.jpeg("a picture", kind="cmyk")),
     "gamma 1": png_8((b"gAMA", struct.pack(">I", 100000))),
+    "gamma 5 % above that of sRGB": png_8((b"gAMA", struct.pack(">I", 43182))),
+    "gamma 5 % below that of sRGB": png_8((b"gAMA", struct.pack(">I", 47728))),
     "gamma 1.8": png_8((b"gAMA", struct.pack(">I", 55556))),
     "primary colours of P3": png_8((b"gAMA", struct.pack(">I", 45455)), (b"cHRM", P3)),
     "P3 by cICP": png_8((b"cICP", b"\x0c\x0d\0\1")),
@@ -629,6 +629,8 @@ def test_curves_that_are_as_good_as_those_of_srgb_are_no_reason(tmp_path: Path) 
         [(b"gAMA", struct.pack(">I", 100000)), (b"sRGB", b"\0")],
         [(b"cHRM", P3), iccp(SRGB)],
         [(b"gAMA", bytes(4))],
+        [(b"gAMA", struct.pack(">I", 43183))],
+        [(b"gAMA", struct.pack(">I", 47727))],
         [(b"cICP", b"\1\x0d\0\1")],
     ):
         assert_shows(smaller(tmp_path / "a.png", png_8(*chunks)), THREE.astype(float))
@@ -714,6 +716,15 @@ def test_a_tiff_that_cannot_be_cut_is_made_as_a_whole_if_that_fits(tmp_path: Pat
         smaller(tmp_path / "a.tif", body, Decoder(WIDTH, MemoryBudget(own_bytes=1000, common_bytes=9_000_000)))
 
 
+def test_pieces_are_made_smaller_than_needed_rather_than_left(tmp_path: Path) -> None:
+    """Reduced by two, what is put together would take 10.6 MB beside the 8 MB of a piece."""
+    body = saved(Image.new("RGB", (2300, 2300), (90, 120, 60)), "TIFF", compression="tiff_deflate")
+    found = smaller(tmp_path / "a.tif", body, Decoder(300, MemoryBudget(own_bytes=1000, common_bytes=12_000_000)))
+    assert found.shape[:2] == (300, 300)
+    with pytest.raises(NotReduced, match="more than 10"):
+        smaller(tmp_path / "a.tif", body, Decoder(300, MemoryBudget(own_bytes=1000, common_bytes=10_000_000)))
+
+
 def test_what_only_its_samples_say_is_seen_in_pieces_too(tmp_path: Path) -> None:
     hidden = large(4, 8)
     hidden[..., 3] = 0
@@ -765,9 +776,7 @@ def test_a_decoder_that_fails_leaves_the_original(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
-def test_a_machine_that_fails_is_no_word_about_a_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_a_machine_that_fails_is_no_word_about_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(*_: object) -> None:
         raise error
 

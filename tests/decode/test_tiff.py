@@ -20,6 +20,7 @@ from d4c_images.policy.judge import DecodeFault, DecodeResult, judge_decoded
 from tests.decode.test_decode import check, sniffed
 from tests.publishers import pictures
 from tests.support import tiffs
+from tests.support.counted_budget import CountedBudget
 from tests.support.sweep import crossed, thinned
 from tests.support.tiffs import FAXES, PACKINGS, File, Layout, Pixels, Written, bitonal, saved, scene, written
 
@@ -40,9 +41,7 @@ NO_ROOM = Decoder(room=MemoryBudget(10_000, tiff.PIECE_MEMORY_BYTES))  # in whic
 
 def layouts(packing: str) -> dict[str, Layout]:
     only_whole = packing in FAXES or packing == "jpeg"
-    return {
-        name: replace(layout, packing=packing) for name, layout in LAYOUTS.items() if not (layout.in_planes and only_whole)
-    }
+    return {name: replace(layout, packing=packing) for name, layout in LAYOUTS.items() if not (layout.in_planes and only_whole)}
 
 
 def pixels_for(packing: str) -> Pixels:
@@ -108,9 +107,7 @@ def damaged(sheet: Written, n_places: int) -> list[bytes]:
     return [make(sheet.body, at, n) for at in places for make, n in ((with_zeros, 50), (with_swap, 32))]
 
 
-@pytest.mark.parametrize(
-    ("packing", "name"), thinned([pytest.param(*case) for case in CASES if case[0] in (*DEFLATES, "lzma")], 3)
-)
+@pytest.mark.parametrize(("packing", "name"), thinned([pytest.param(*case) for case in CASES if case[0] in (*DEFLATES, "lzma")], 3))
 def test_damage_that_a_checksum_shows_is_to_be_fetched_again(tmp_path: Path, packing: str, name: str) -> None:
     sheet = sample(packing, name)
     for body in damaged(sheet, 20):
@@ -373,6 +370,25 @@ def test_also_what_nobody_can_decode_is_unpacked(tmp_path: Path, name: str) -> N
     assert "were read to their end" in str(check(tmp_path, sheet.body).detail)
     start, end = sheet.data[1]
     assert told(tmp_path, with_zeros(sheet.body, start + (end - start) // 3, 50)) == AGAIN
+
+
+def test_what_nobody_can_decode_is_unpacked_in_memory_that_was_asked_for(tmp_path: Path) -> None:
+    pixels, layout = ODD["RGB of floating point, LZW"]
+    room = CountedBudget(100_000_000, 100_000_000)
+    check(tmp_path, written([ODD["RGB of floating point, LZW"]]).body, Decoder(room=room))
+    assert max(room.taken_bytes) >= 3 * pixels[: layout.rows].nbytes
+    too_small = Decoder(room=MemoryBudget(max(room.taken_bytes) - 1, max(room.taken_bytes) - 1))
+    assert "were read to their end" not in str(check(tmp_path, written([ODD["RGB of floating point, LZW"]]).body, too_small).detail)
+
+
+@pytest.mark.parametrize("tag", [273, 279])
+def test_a_picture_whose_place_is_no_number_is_none(tmp_path: Path, tag: int) -> None:
+    """Signed where a TIFF has unsigned numbers only (TIFF 6.0, section 8)."""
+    body = written([(scene(), Layout("lzw"))]).body
+    directory = int.from_bytes(body[4:8], "little")
+    at = next(at for at in range(directory + 2, len(body), 12) if body[at : at + 2] == tag.to_bytes(2, "little"))
+    found = check(tmp_path, body[: at + 2] + b"\x09\0" + body[at + 4 :], of=body)
+    assert (found.ok, found.reason) == (False, DecodeFault.TRUNCATED), found
 
 
 def test_webp_in_a_tiff_is_decoded_piece_by_piece(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from d4c_images.decode import Decoder, gif, png
+from d4c_images.decode import Decoder, gif, jpeg2000, png
 from d4c_images.decode.faults import Unread, counted
 from d4c_images.decode.memory_budget import MemoryBudget
 from d4c_images.model import Claim, ErrorType, Reply, Status
-from d4c_images.policy.judge import CodePolicy, DecodeResult, judge, judge_decoded
+from d4c_images.policy.judge import CodePolicy, DecodeFault, DecodeResult, judge, judge_decoded
 from d4c_images.stores import Keep
 from d4c_images.stores.pack import PackSettings, open_store
 from d4c_images.worker.verify import FoundImage, examine, look, sniff_file
@@ -374,6 +374,12 @@ def as_signed(body: bytes) -> bytes:
     return body[:at] + bytes([0x1F, 1, 1, 0x1F, 2, 2, 0x1F, 2, 2]) + body[at + 9 :]
 
 
+def with_odd_blocks(body: bytes) -> bytes:
+    """Code-blocks of 2^17 samples' width, in a file of a usual kind (ISO 15444-1, table A.18)."""
+    at = body.index(b"\xff\x52") + 10
+    return body[:at] + b"\x0f" + body[at + 1 :]
+
+
 BOXES: dict[str, tuple[bytes, str]] = {
     "JP2": (JP2, "kept"),
     "JP2, junk behind the end": (JP2 + b"junkjunkjunkjunkjunk", "kept"),
@@ -387,6 +393,8 @@ BOXES: dict[str, tuple[bytes, str]] = {
     "J2K, no end": (J2K[:-2], "again"),
     "J2K, a tile missing": (J2K[: J2K.rindex(b"\xff\x90\0\x0a")] + b"\xff\xd9", "again"),
     "J2K of a kind that nobody decodes": (as_signed(J2K), "flagged"),
+    "J2K, blocks of an impossible size": (with_odd_blocks(J2K), "again"),
+    "JP2, blocks of an impossible size": (with_odd_blocks(JP2), "again"),
     "JP2, a wrong bit in the kind of its header": (JP2.replace(b"jp2h", b"jp2x"), "again"),
     "AVIF": (AVIF, "kept"),
     "AVIF, junk behind the end": (AVIF + b"junkjunkjunkjunkjunk", "kept"),
@@ -394,6 +402,7 @@ BOXES: dict[str, tuple[bytes, str]] = {
     "AVIF, another kind of box around its data": (AVIF.replace(b"mdat", b"\0\0\0\0"), "again"),
     "AVIF, zeros in its data": (AVIF[:-1000] + bytes(1000), "kept"),
     "HEIC": (HEIC, "kept"),
+    "HEIC, nothing coded in it": (HEIC.replace(b"hvc1", b"mime"), "flagged"),
     "HEIC, zeros behind the end": (HEIC + bytes(3000), "kept"),
     "HEIC, zeros in its boxes": (HEIC[:60] + bytes(40) + HEIC[100:], "again"),
 }
@@ -403,6 +412,25 @@ BOXES: dict[str, tuple[bytes, str]] = {
 def test_a_file_of_boxes_is_kept_refused_or_fetched_again(tmp_path: Path, name: str) -> None:
     body, right = BOXES[name]
     assert told(tmp_path, body) == right
+
+
+def test_width_and_height_of_what_nobody_decodes_are_known(tmp_path: Path) -> None:
+    body = as_signed(saved(SCENE.resize((130, 70)), "JPEG2000", no_jp2=True))
+    path = tmp_path / "picture"
+    path.write_bytes(body)
+    found = Decoder().check(path, sniff_file(path, body[:65536], body[-1024:], len(body)))
+    assert (found.reason, found.width, found.height) == (DecodeFault.UNREAD, 130, 70)
+
+
+def test_the_levels_of_a_jpeg_2000_are_found_if_its_first_bytes_have_them(tmp_path: Path) -> None:
+    body = saved(SMALL, "JPEG2000", no_jp2=True, num_resolutions=6)
+    at = body.index(b"\xff\x52") + 9
+    path = tmp_path / "cut.j2k"
+    for end in range(at - 12, at + 30):
+        path.write_bytes(body[:end])
+        assert jpeg2000.lower_of(SMALL.size, path, 1) == (5 if end > at else 0), end
+    path.write_bytes(body)
+    assert jpeg2000.lower_of(SMALL.size, path, 1) == 5
 
 
 @pytest.mark.parametrize("edges", [(641, 480), (642, 483), (645, 497)])

@@ -70,7 +70,7 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, words: str) -> Non
     before = state(folder)
     for command in COMMANDS:
         assert main([*command, "--ledger", "ledger.sqlite"]) == 1, command
-        error = capsys.readouterr().err.removeprefix("SLACK_WEBHOOK_URL is not set: nobody will be told how the run goes\n")
+        error = capsys.readouterr().err.removeprefix("SLACK_WEBHOOK_URL is not set: notifications are off\n")
         assert error.count("\n") == 1, (command, error)
         assert words in error, command
         assert "ledger.sqlite" in error

@@ -19,7 +19,7 @@ from d4c_images.ledger.queue.shards import store_kind
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
 from tests.support.program import Collection, multimedia, reach
-from tests.support.sample_ledger import make_files, make_ledger
+from tests.support.sample_ledger import HOSTS, Sample, make_files, make_ledger
 
 
 @pytest.fixture
@@ -68,6 +68,18 @@ def test_an_old_copy_is_not_the_collection(ledger: Ledger, tmp_path: Path) -> No
     for path in (tmp_path / "copied/100").rglob("*.*"):
         path.unlink()
     assert "of 4 stored images 3 are not there" in refusal(ledger, tmp_path / "copied")
+
+
+def test_the_sample_is_spread_over_a_large_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_root, "WINDOWS", 4)
+    monkeypatch.setattr(last_root, "WINDOW_ROWS", 2)
+    samples = [Sample(1_000_000_000 + number, 0, HOSTS[0], "success", body=b"x") for number in range(40)]
+    ledger = make_ledger(tmp_path / "large.sqlite", samples)
+    found = last_root.sample(ledger)
+    ledger.close()
+    places = [next(number for number, one in enumerate(samples) if one.path == path) for path in found]
+    assert {place // 10 for place in places} == {0, 1, 2, 3}
+    assert len(places) <= 8
 
 
 def test_a_disk_that_is_not_mounted(ledger: Ledger, tmp_path: Path) -> None:
@@ -130,7 +142,7 @@ def test_a_download_asks_nobody_before_it_is_sure(tmp_path: Path, publishers: Pu
     collection = Collection(tmp_path)
     rows = [(7_200_000_000 + n, f"http://root.example.org/photos/{n}.jpg") for n in range(8)]
     collection.load(multimedia(tmp_path / "multimedia.txt", rows))
-    collection.run("download", *reach(publishers), "--limit", 3, code=75)
+    collection.run("download", *reach(publishers), "--limit", 3)
     before = publishers.counters()["requests"]
     elsewhere = [*collection.command("download", *reach(publishers)), "--root", str(tmp_path / "new")]
     refused = subprocess.run(elsewhere, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S)

@@ -71,7 +71,7 @@ def is_taken_back(collection: Collection) -> None:
 @pytest.mark.slow
 def test_a_run_finds_placeholders_and_allow_makes_them_successes_again(collection: Collection, publishers: Publishers) -> None:
     output = collection.run("download", *reach(publishers), "--placeholder-records", 20)
-    assert f"{N_NONE} files of placeholders were set aside" in output
+    assert f"{N_NONE} placeholder files moved to quarantine" in output
     is_marked(collection)
     asked = publishers.counters()["requests"]
     assert collection.run("download", *reach(publishers)).count("0 images stored") == 1
@@ -212,11 +212,11 @@ def test_later_lists_of_placeholders_go_before_earlier_ones() -> None:
         ("[[other]]\n", "unknown table 'other'"),
         ("[[placeholder]]\nhost = 'a.org'\n", "either sha256 or size_bytes"),
         ("[[placeholder]]\nsize_bytes = 9\n", "needs a host"),
-        ("[[placeholder]]\nsha256 = 'abc'\n", "no sha256"),
+        ("[[placeholder]]\nsha256 = 'abc'\n", "not a SHA-256"),
         ("[[placeholder]]\nsha = 'abc'\n", "unknown name 'sha'"),
-        ("[[allowed]]\n", "no sha256"),
+        ("[[allowed]]\n", "not a SHA-256"),
         ("[placeholder]\nsha256 = 'abc'\n", "two brackets"),
-        ("[[placeholder]]\nsize_bytes = 9\nhost = 'a.org'\nrecords = 1\n", "at least 2"),
+        ("[[placeholder]]\nsize_bytes = 9\nhost = 'a.org'\nrecords = 1\n", "2 or more"),
     ],
 )
 def test_bad_lists_are_refused(text: str, message: str) -> None:

@@ -68,7 +68,7 @@ def test_the_librarys_own_words_are_kept() -> None:
 
 def test_ftp_is_said_plainly() -> None:
     verdict = judge(reply(OwnCode.BAD_URL, url="ftp://example.org/a.jpg", error="unsupported"), CodePolicy(), NOW)
-    assert verdict == Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, "ftp is not fetched", try_next=True)
+    assert verdict == Verdict(Status.FAILED_PERMANENT, ErrorType.OTHER, "FTP is not supported", try_next=True)
 
 
 def test_which_codes_mean_rate_limited_is_up_to_the_policy() -> None:

@@ -74,7 +74,7 @@ def test_a_users_file_wins_value_by_value() -> None:
         ("hosts = 3", "table of hosts"),
         ("default = 3", r"\[default\] must be a table"),
         ("[hosts.media.example]\nconnections = 1", "without quotes|unknown name 'example'"),
-        ('[hosts."a.org"]\nconections = 1', "unknown name 'conections'; known are connections"),
+        ('[hosts."a.org"]\nconections = 1', "unknown name 'conections'; known names: connections"),
         ('[hosts."a.org"]\nconnections = 0', "connections = 0 must be a whole number from 1"),
         ('[hosts."a.org"]\nconnections = 2.0', "must be a whole number"),
         ('[hosts."a.org"]\nconnections = true', "must be a whole number"),
@@ -83,9 +83,9 @@ def test_a_users_file_wins_value_by_value() -> None:
         ('[hosts."a.org"]\nmin_interval_s = nan', "at least 0"),
         ('[hosts."a.org"]\nbytes_per_s = 0', "at least 1"),
         ('[hosts."a.org"]\nbytes_per_day = inf', "must be a number"),
-        ('[hosts."a.org"]\ngroup = 5', "must be a text"),
-        ('[hosts."http://a.org/"]\nconnections = 1', "no host name"),
-        ('[hosts."a.*.org"]\nconnections = 1', "no host name"),
+        ('[hosts."a.org"]\ngroup = 5', "must be a string"),
+        ('[hosts."http://a.org/"]\nconnections = 1', "not a host name"),
+        ('[hosts."a.*.org"]\nconnections = 1', "not a host name"),
     ],
 )
 def test_a_bad_hosts_file_is_named_in_one_line(text: str, message: str) -> None:

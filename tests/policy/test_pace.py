@@ -71,7 +71,7 @@ def test_an_outage_blocks_a_host_that_was_well() -> None:
         batches += 1
     assert 5 <= batches <= 15
     assert pace.blocked_until == NOW + 60
-    assert "trouble" in (pace.blocked_why or "")
+    assert "recent requests failed" in (pace.blocked_why or "")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_the_words_of_the_commonest_trouble_are_told() -> None:
         news.trouble(Failure(Verdict(Status.FAILED_TRANSIENT, "timeout", words, host_trouble=True), code, 0))
     shut = HostPace(block_level=1, blocked_until=NOW, blocked_why="x")
     why = after_batch(shut, news, NOW, POLICY).blocked_why
-    assert why == "still in trouble after a wait: http 503 (We are moving house)"
+    assert why == "still failing after a wait: http 503 (We are moving house)"
 
 
 def test_a_lost_host_has_been_silent_for_a_day_while_others_answered() -> None:

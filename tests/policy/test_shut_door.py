@@ -162,6 +162,9 @@ def test_late_pictures_hide_nothing() -> None:
         ((403, None), (403, None), True),
         ((403, None), (403, "Forbidden"), False),
         ((403, "with a body of image/png, 912 bytes"), (403, "with a body of image/png, 7 bytes"), False),
+        ((299, None), (300, None), False),
+        ((300, None), (301, None), True),
+        ((299, "Forbidden"), (300, "Forbidden"), False),
         ((200, "Quercus robur L. Herbarium sheet of Smith"), (200, "Abies alba Mill. Herbarium sheet taken by Jones"), False),
     ],
 )  # fmt: skip
@@ -208,7 +211,7 @@ def test_one_sentence_says_what_it_says_and_what_helps(sign: Sign | None) -> Non
     sentence = in_words(door, "a.org")
     assert sentence.startswith("it ")
     assert '(http 403: "Words Words' in sentence
-    assert sentence.endswith("`hosts resume a.org` asks it again at once")
+    assert sentence.endswith("`hosts resume a.org` retries it at once")
     assert len(sentence) < 400
 
 

@@ -162,7 +162,7 @@ def test_runs_are_listed_newest_first_with_what_each_did_and_how_it_ended(
         f"run {ids[2]}: download on node7, job 123",
         f"  {began} to 2027-01-15T10:01:01+01:00, 1 h 01 min",
         "  100 images stored (88.1 MB), 20 failed for good",
-        f"  all that is left has to wait; to begin again at {DUE_TEXT} (Slurm)",
+        f"  all that is left has to wait; to start again at {DUE_TEXT} (Slurm)",
         f"run {ids[3]}: init on node7",
         "  2027-01-15T08:00:00+01:00 to 2027-01-15T08:01:00+01:00, 1 min 00 s",
         "  1,234 rows read",

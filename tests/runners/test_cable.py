@@ -75,7 +75,7 @@ def test_the_cable_of_the_coordinator_is_pulled_and_mended(head: str, tmp_path: 
             assert time.monotonic() < pulled_at + 2 * SILENCE_S + 1
             time.sleep(0.05)
         lasted_s = time.monotonic() - pulled_at
-        await_line("out of touch", run)
+        await_line("lost contact with", run)
         publishers.behave_well()
         ip("link", "set", OURS, "up")
         output, _ = run.communicate(timeout=PATIENCE_S)

@@ -100,7 +100,7 @@ def test_a_host_that_has_not_answered_gets_one_connection_then_what_it_bears() -
 def test_the_width_outlasts_a_run() -> None:
     runner = Simulation(1, 0.3)
     with ledger_of({"a.org": 100}) as ledger:
-        plan = Plan(parse_hosts("[default]\nconnections = 8"), max_images=60)
+        plan = Plan(parse_hosts("[default]\nconnections = 8"), max_tries=60)
         assert run(ledger, runner, plan) is Ending.LIMIT
         again = Simulation(1, 0.3)
         again.now = runner.now
@@ -149,7 +149,7 @@ def test_bytes_per_day_are_counted_over_restarts_and_over_the_group() -> None:
     table = parse_hosts('[hosts."*.group.org"]\ngroup = "shared"\nbytes_per_day = 400000\n')
     with ledger_of({"a.group.org": 30, "b.group.org": 30}) as ledger:
         runner = Simulation(1, 0.1, size_bytes=10_000)
-        assert run(ledger, runner, Plan(table, max_images=25)) is Ending.LIMIT
+        assert run(ledger, runner, Plan(table, max_tries=25)) is Ending.LIMIT
         again = Simulation(1, 0.1, size_bytes=10_000)
         again.now = STARTED + 3600
         assert run(ledger, again, Plan(table)) is Ending.WAITING

@@ -376,7 +376,7 @@ def test_a_kill_forgets_nothing() -> None:
         for n_asked in (60, 64, 68):  # no more images than this: then it ends
             publisher = Publisher(lambda image_id, when: PLAIN if image_id > 60 else None, n_workers=1)
             publisher.now = STARTED + n_asked
-            plan = Plan(TABLE, max_images=n_asked - counted(ledger), max_idle_s=0.0)
+            plan = Plan(TABLE, max_tries=n_asked - counted(ledger), max_idle_s=0.0)
             Steward(ledger, publisher, plan, Watcher(), publisher.clock, lambda: False).run()
         assert states(ledger) == {("success", None): 60, ("failed_permanent", "http_403"): 8, ("pending", None): 132}
         publisher = Publisher(lambda image_id, when: PLAIN if when < STARTED + HOUR else None)
@@ -635,7 +635,7 @@ def test_a_page_is_seen_where_the_next_candidate_is_at_another_host() -> None:
         assert 10 <= n_moved <= 200
         assert counts(ledger) == {"success": n_given + n_moved, "pending": n - n_given - n_moved}
         [(why,)] = ledger.connection.execute("SELECT blocked_why FROM hosts WHERE host = 'a.org'")
-        assert "answers different images with one page" in why
+        assert "serves one page for different images" in why
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from d4c_images.ledger.rows import rollup
 from d4c_images.model import Blob, Claim, Move, Orders, Outcome, Report, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.pace import BlockPolicy, HostPace, Speed
+from d4c_images.report.progress import summary
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.system import clocks
@@ -110,8 +111,76 @@ def test_an_image_that_goes_on_at_another_host_counts_once_towards_the_limit(led
     def answer(turn: Turn) -> list[Outcome]:
         return all_gone(turn) if turn.host == "c.example.org" else [_moved(claim) for claim in turn.claims]
 
-    assert run(ledger, ByHand(answer), Plan(HostTable(), max_images=7)) is Ending.LIMIT
+    assert run(ledger, ByHand(answer), Plan(HostTable(), max_tries=7)) is Ending.LIMIT
     assert counts(ledger) == {"failed_permanent": 7, "pending": 13}
+
+
+@pytest.mark.parametrize("n", [1, 4, 9, 10])
+def test_a_limit_of_stored_images_is_kept_to_the_image_whatever_fails(ledger: connect.Ledger, n: int) -> None:
+    """Of each two images one is gone."""
+    runner = ByHand(every_second_one)
+    assert run(ledger, runner, Plan(HostTable(), max_stored=n)) is Ending.LIMIT
+    assert counts(ledger)["success"] == n
+
+
+def test_a_limit_beyond_what_can_be_had_ends_when_nothing_is_left(ledger: connect.Ledger) -> None:
+    assert run(ledger, ByHand(every_second_one), Plan(HostTable(), max_stored=11)) is Ending.DONE
+    assert counts(ledger) == {"success": 10, "failed_permanent": 10}
+
+
+def every_second_one(turn: Turn) -> list[Outcome]:
+    return [
+        Outcome(claim.image_id, GONE, requests=1)
+        if claim.image_id // 2 % 2
+        else Outcome(claim.image_id, Verdict(Status.SUCCESS), blob=_jpeg(claim.image_id), requests=1)
+        for claim in turn.claims
+    ]
+
+
+def _jpeg(number: int) -> Blob:
+    return Blob(f"{number}.jpg", 10, number.to_bytes(32), "image/jpeg", 1, 1)
+
+
+class Seen(Watcher):
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def started(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(snapshot)
+
+    def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+        self.snapshots.append(snapshot)
+
+
+def _seen(ledger: connect.Ledger, plan: Plan) -> tuple[Snapshot, Snapshot]:
+    runner, seen = ByHand(every_second_one), Seen()
+    Steward(ledger, runner, plan, seen, runner.clock, lambda: False).run()
+    first, last = seen.snapshots
+    return first, last
+
+
+def test_those_who_watch_a_run_for_one_host_see_the_numbers_of_that_host(ledger: connect.Ledger) -> None:
+    ledger.connection.execute("UPDATE host_rows SET paused_at = 1, blocked_until = 9e9 WHERE host = 'b.example.org'")
+    first, last = _seen(ledger, Plan(HostTable(), only_hosts=frozenset({"a.example.org"})))
+    assert (first.images.total, first.images.left, first.n_done, first.n_in_all) == (10, 10, 0, 10)
+    assert [host.host for host in first.hosts] == ["a.example.org"]
+    assert (first.n_blocked, first.n_paused, str(first.scope)) == (0, 0, " of a.example.org")
+    assert (last.images.success, last.images.left, last.n_done, last.n_in_all) == (5, 0, 10, 10)
+    assert summary(last, Ending.DONE).endswith("5 of 10 images of a.example.org stored, 0 left")
+
+
+def test_those_who_watch_a_run_with_a_limit_see_how_far_it_is_towards_that(ledger: connect.Ledger) -> None:
+    first, last = _seen(ledger, Plan(HostTable(), max_stored=4))
+    assert (first.n_done, first.n_in_all) == (0, 4)
+    assert (last.n_done, last.n_in_all, last.images.success) == (4, 4, 4)
+    first, last = _seen(ledger, Plan(HostTable(), max_tries=3))
+    assert (first.n_done, first.n_in_all, last.n_done, last.n_in_all) == (0, 3, 3, 3)
+
+
+def test_the_rest_is_what_a_limit_can_still_get(ledger: connect.Ledger) -> None:
+    first, last = _seen(ledger, Plan(HostTable(), max_stored=100))
+    assert (first.n_done, first.n_in_all) == (0, 20)
+    assert (last.n_done, last.n_in_all) == (10, 10)
 
 
 def _moved(claim: Claim) -> Outcome:

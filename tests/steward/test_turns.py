@@ -33,13 +33,14 @@ def ledger() -> Iterator[connect.Ledger]:
 class Run:
     """A lender with one worker and three hosts, 1 to 3, all of which have answered, at a group's width of 6."""
 
-    def __init__(self, ledger: connect.Ledger, text: str = WIDE, **plan: Any) -> None:
+    def __init__(self, ledger: connect.Ledger, text: str = WIDE, totals: Totals | None = None, **plan: Any) -> None:
         self.ledger, self.now = ledger, STARTED
         table = parse_hosts(text) if text else HostTable()
         self.hosts = Roster(table, Scope())
         self.hosts.go_by(ledger.connection)
         given: dict[str, Any] = {"max_connections": 64, **plan}
-        self.lender = Lender(ledger.run_id or 0, Plan(table, **given), self.hosts, Silence(BlockPolicy(), None), Totals())
+        totals = Totals() if totals is None else totals
+        self.lender = Lender(ledger.run_id or 0, Plan(table, **given), self.hosts, Silence(BlockPolicy(), None), totals)
         self.lender.joined(0)
         with ledger.transaction() as db:
             for host_id in range(1, len(HOSTS) + 1):
@@ -221,16 +222,17 @@ def test_a_turn_ends_with_the_run_and_never_later_than_usual(
     assert {turn.expires_at for turn in run.lend(1)} == {STARTED + expires_s}
 
 
-@pytest.mark.parametrize(("max_images", "n"), [(1, 1), (3, 3), (11, 11)])
-def test_no_more_is_lent_than_somebody_wants(ledger: connect.Ledger, max_images: int, n: int) -> None:
-    run = Run(ledger, max_images=max_images)
+@pytest.mark.parametrize("limit", ["max_tries", "max_stored"])
+@pytest.mark.parametrize("n", [1, 3, 11])
+def test_no_more_is_lent_than_somebody_wants(ledger: connect.Ledger, limit: str, n: int) -> None:
+    run = Run(ledger, **{limit: n})
     assert sum(len(turn.claims) for turn in run.lend(1, 2, 3)) == n
     assert run.lender.budget == 0
     assert run.lend(1, 2, 3) == []
 
 
 def test_what_comes_back_untried_may_be_lent_again_and_what_was_tried_counts(ledger: connect.Ledger) -> None:
-    run = Run(ledger, max_images=2)
+    run = Run(ledger, max_tries=2)
     (turn,) = run.lend(1)
     shut_out = Verdict(Status.FAILED_TRANSIENT, "shut_out", is_shut_out=True)
     first, second = (claim.image_id for claim in turn.claims)
@@ -240,6 +242,25 @@ def test_what_comes_back_untried_may_be_lent_again_and_what_was_tried_counts(led
     (turn,) = run.lend(2)
     run.lender.returned(Report(turn.lease_id, (Outcome(turn.claims[0].image_id, shut_out),), finished=True), run.now)
     assert run.lender.budget == 1
+
+
+def test_with_a_limit_of_stored_images_what_failed_makes_room_and_what_is_stored_does_not(ledger: connect.Ledger) -> None:
+    totals = Totals()
+    run = Run(ledger, totals=totals, max_stored=2)
+    (turn,) = run.lend(1)
+    first, second = (claim.image_id for claim in turn.claims)
+    run.lender.returned(Report(turn.lease_id, (Outcome(first, GONE),)), run.now)
+    assert run.lender.budget == 1, "one is lent still"
+    totals.n_success += 1
+    run.lender.returned(Report(turn.lease_id, (Outcome(second, Verdict(Status.SUCCESS)),), finished=True), run.now)
+    assert run.lender.budget == 1, "one is stored"
+
+
+def test_what_an_ended_turn_says_nothing_of_is_not_lent_any_more(ledger: connect.Ledger) -> None:
+    run = Run(ledger, max_stored=2)
+    (turn,) = run.lend(1)
+    run.lender.returned(Report(turn.lease_id, (), finished=True), run.now)
+    assert run.lender.budget == 2
 
 
 @pytest.mark.parametrize("limit", ["bytes_per_s = 1000.0", "bytes_per_day = 1000000"])

@@ -214,7 +214,7 @@ def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, 
         yield Report(7, ())
 
     session._work(messages.Setup(lambda: work, 30.0))
-    assert "Ended: the coordinator has not been heard of for 30 s" in str(told[-1])
+    assert "Ended: no message from the coordinator for 30 s" in str(told[-1])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == files
     assert len(files) == 1
 

@@ -336,7 +336,7 @@ def test_a_body_that_becomes_shorter_while_it_is_packed_is_told_as_kept_by_nobod
 
     with monkeypatch.context() as patch:
         patch.setattr("d4c_images.stores.pack.os.fstat", longer)
-        with pytest.raises(StoreError, match="become shorter"):
+        with pytest.raises(StoreError, match="was truncated"):
             store.put([Keep(partial, "jpg")])
     (after,) = put(store, Keep(written(store, image_no=2), "jpg"))
     assert after.path == SECOND, "the shard that has failed is not appended to"

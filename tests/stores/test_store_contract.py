@@ -74,7 +74,7 @@ def test_what_was_put_is_there_whole(store: Store, tmp_path: Path) -> None:
     (place,) = put(store, Keep(written(store), "jpg"))
     assert body_at(tmp_path, place) == BODY
     assert reading.extension_of(tmp_path, place) == "jpg"
-    with pytest.raises(OSError, match="too early"):
+    with pytest.raises(OSError, match="too short"):
         body_at(tmp_path, place, 10 * len(BODY))
 
 
@@ -266,7 +266,7 @@ def test_a_root_that_goes_away_is_not_made_anew(open_one: Open, tmp_path: Path) 
     store = open_one(root)
     root.rename(tmp_path / "elsewhere")
     for _ in range(2):
-        with pytest.raises(StoreError, match="images: the folder of images has been moved"):
+        with pytest.raises(StoreError, match="images: the image folder was moved"):
             written(store, body=b"x")
         assert not list(root.rglob("*"))
         root.mkdir(exist_ok=True)

@@ -43,12 +43,12 @@ def test_whatever_is_wrong_is_a_value_error(tmp_path: Path, body: bytes) -> None
 def test_what_is_large_is_not_read(tmp_path: Path) -> None:
     path = sparse(tmp_path / "a")
     tracemalloc.start()
-    with pytest.raises(ValueError, match="more than 1 MiB"):
+    with pytest.raises(ValueError, match="larger than 1 MiB"):
         text_of(path, 1 << 20)
     assert tracemalloc.get_traced_memory()[1] < 4 << 20
     tracemalloc.stop()
     for list_of in (presets.host_table, presets.placeholder_list):
-        with pytest.raises(UsageError, match=f"more than {SMALL_FILE_BYTES >> 20} MiB"):
+        with pytest.raises(UsageError, match=f"larger than {SMALL_FILE_BYTES >> 20} MiB"):
             list_of(path)
 
 
@@ -60,7 +60,7 @@ def test_files_of_ours_that_are_none(tmp_path: Path) -> None:
     wish.write_text(DEEP, encoding="utf-8")
     assert wishes._read(wish) is None
     (tmp_path / INVITATION).write_text(DEEP, encoding="utf-8")
-    with pytest.raises(Exception, match="is no file of ours"):
+    with pytest.raises(Exception, match="was not written by d4c-images"):
         MeetingPlace(tmp_path)._values()
 
 

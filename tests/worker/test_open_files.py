@@ -38,8 +38,8 @@ def test_more_files_are_never_fewer_connections() -> None:
 @pytest.mark.parametrize(
     ("n_files", "n_processes", "words"),
     [
-        (20, 1, "1 worker processes need 37 open files, and the limit is 20: raise it (ulimit -n)"),
-        (64, 40, "40 worker processes need 152 open files, and the limit is 64: raise it (ulimit -n), or use --processes 10"),
+        (20, 1, "1 worker processes need 37 open files, but the limit is 20: raise it (ulimit -n)"),
+        (64, 40, "40 worker processes need 152 open files, but the limit is 64: raise it (ulimit -n), or use --processes 10"),
     ],
 )
 def test_too_few_are_refused_with_what_is_needed(n_files: int, n_processes: int, words: str) -> None:
@@ -59,7 +59,7 @@ def few() -> Iterator[int]:
 def test_a_worker_on_a_node_with_fewer_says_so(few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "raise_limit", open_files.granted)
     setup = WorkerSetup(tmp_path, FetchOptions(Limits(1, 1, 1, 1), "a test"), None, connections=256)
-    with pytest.raises(UsageError, match="may open 200 files, enough for 18 connections of 256"):
+    with pytest.raises(UsageError, match="may open only 200 files, enough for 18 of 256 connections"):
         setup()
 
 

@@ -1,8 +1,8 @@
-"""Writes chunks of rows down: one image per key in the whole ledger, one link per record and image. Reads no files.
+"""Writes chunks of rows to the ledger: one image per key in the whole ledger, one link per record and image. Reads no files.
 
-A call of `Admission.admit` is one transaction that ends with the archive's checkpoint, so a kill loses at most one of them, and
-the ledger does not show where one ended and the next began. Nearly every row brings a new image of a new record; those go in
-column by column. Rows whose image has come before are for `duplicates` to look at.
+A call of `Admission.admit` is one transaction that ends with the archive's checkpoint, so a kill loses at most one call's work, and
+the ledger does not show where one ended and the next began. Nearly every row brings a new image of a new record; those are
+inserted column by column. Rows whose image is already known are left to `duplicates`.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creato
     archive_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-MAX_HELD_ROWS = 3 << 17  # keys, and records, in memory, those that are being written among them
-ROW_BYTES = 250  # what a row of a source takes, about
-ROWS_WORTH_A_FILTER = 8  # images of the ledger for each row to come: beyond that, looking every row up costs less
+MAX_HELD_ROWS = 3 << 17  # keys, and records, held in memory, including those being written
+ROW_BYTES = 250  # approximate size of a source row
+ROWS_WORTH_A_FILTER = 8  # images in the ledger per row to come: above this, looking every row up is cheaper than loading a filter
 
-# Rows go in at the end, and what goes elsewhere goes in order: pages that were written are not needed again.
+# Rows are appended, and what must be inserted elsewhere comes sorted: a page once written is not needed again.
 SMALL_CACHE = "PRAGMA cache_size = -8192"
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What one call of `admit` has written down."""
+    """What one call of `admit` wrote."""
 
     rows: int
     images: int  # new ones
@@ -66,7 +66,7 @@ class Admitted:
 
 
 class Admission:
-    """Admits the chunks of one archive, in their order. Of no use any more once `admit` has raised."""
+    """Admits the chunks of one archive, in their order. Unusable once `admit` has raised."""
 
     def __init__(self, ledger: Ledger, archive_id: int) -> None:
         ledger.connection.execute(SMALL_CACHE)
@@ -80,10 +80,10 @@ class Admission:
         self._next_image_id = top_image(ledger.connection.execute) + 1
 
     def seen(self, bytes_left: int) -> LedgerFilters | None:
-        """What the ledger knows already, for a source that has so much left to read; None if that is nothing.
+        """Filters of what the ledger already knows, for a source with this many bytes left to read; None if nothing is left.
 
-        To read all keys and ids takes 0.8 µs per image; without them each row is looked up, for a few µs. So a small source is
-        admitted at a price that does not depend on the ledger's size. In a very large ledger a filter would hold nothing back.
+        Reading all keys and ids takes 0.8 µs per image; without them each row is looked up, for a few µs. So the cost of a small
+        source does not depend on the ledger's size. In a very large ledger a filter would rule nothing out.
         """
         n_images = self._next_image_id - 1
         if n_images == 0:
@@ -96,12 +96,12 @@ class Admission:
         return LedgerFilters(key_hashes, gbif_ids)
 
     def flush(self) -> None:
-        """Write what is held in memory. To be called at the end; a process that dies without it loses nothing."""
+        """Write what is held in memory. Call it at the end; a process that dies without it loses nothing."""
         self._keys.flush()
         self._records.flush(self._next_image_id - 1)
 
     def admit(self, chunks: list[Chunk], now: float) -> Admitted:
-        """Write the rows and the checkpoint behind them in one transaction. Takes all chunks but the last off the list."""
+        """Write the rows and the checkpoint behind them in one transaction. Removes all chunks but the last from the list."""
         with self._ledger.transaction() as db:
             admitted = self._write_rows(db, chunks, int(now))
             crash.point("admit.before_checkpoint")
@@ -131,7 +131,7 @@ class Admission:
                 variants.write_names(db, chunk.record_names)
         n_rows = sum(chunk.rows_admitted for chunk in chunks)
         group = self._gather(db, chunks)
-        del chunks[:-1]  # what they hold is in the group now, and need not be there twice
+        del chunks[:-1]  # the group holds their content now: no need to keep it twice
         if group is None:
             return Admitted(n_rows, 0, 0)
         tally = Tally()
@@ -157,7 +157,7 @@ class Admission:
         return Admitted(n_rows, int(np.count_nonzero(is_new)), len(group.urls) - len(repeated))
 
     def _join(self, db: sqlite3.Connection, group: RowGroup) -> Joining:
-        """Give rows that show the picture of another row of their record that row's image."""
+        """Give rows that show the same picture as another row of their record that row's image."""
         joining = Joining(db, self._keys, group)
         joining.join()
         if joining.n_joined:
@@ -167,14 +167,14 @@ class Admission:
     def _meet_known(
         self, db: sqlite3.Connection, group: RowGroup, matches: duplicates.Matches, image_ids: Numbers, tally: Tally
     ) -> tuple[set[int], dict[int, Effect]]:
-        """Images that have come before gain candidates, their links texts. Returns what `known.repeated_links` does."""
+        """Known images gain candidates, and their links gain texts. Returns what `duplicates.repeated_links` does."""
         n_beyond = duplicates.add_candidates(db, group, matches, tally)
         if n_beyond:
             archives.add_rejects(db, self._archive_id, {}, {TOO_MANY_URLS: n_beyond}, ())
         return duplicates.repeated_links(db, group, matches, image_ids)
 
     def _list(self, db: sqlite3.Connection, image_ids: Numbers, host_ids: Numbers, key_hashes: Numbers, tally: Tally) -> None:
-        """Have the new images wait, and remember their keys."""
+        """List the new images as untried, and remember their keys."""
         new_untried.add(db, image_ids, host_ids)
         for host_id, n_images in zip(*_counted(host_ids), strict=True):
             tally.image(n_images, host_id, Status.PENDING, None, final=False)
@@ -186,7 +186,7 @@ class Admission:
     def _write_images(
         self, db: sqlite3.Connection, group: RowGroup, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
     ) -> None:
-        """Write the new images; SQLite gives them the next ids, in their order. Those in `linked` have their link elsewhere."""
+        """Write the new images; SQLite numbers them in order. The links of those in `linked` are stored elsewhere."""
         provenance = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.row_nos.astype(np.float64))
         references = group.references
         if linked:
@@ -219,7 +219,7 @@ class Admission:
         image_nos: Numbers,
         old: set[int],
     ) -> None:
-        """Write links that do not stand in line with their record's first one."""
+        """Write the links that do not continue the run of their record's first image."""
         rows = [
             (
                 group.gbif_id(at),
@@ -236,7 +236,7 @@ class Admission:
         db.executemany(INSERT_LINK, rows)
 
     def _learn_hosts(self, db: sqlite3.Connection, chunk: Chunk) -> Numbers:
-        """The ledger's number of each host that the maker of chunks has numbered."""
+        """The ledger's number of each host that the chunks number from 0."""
         if chunk.hosts_restart:
             self._host_ids = self._host_ids[:0]
         if chunk.new_hosts:
@@ -244,7 +244,7 @@ class Admission:
         return self._host_ids
 
     def _gather(self, db: sqlite3.Connection, chunks: Sequence[Chunk]) -> RowGroup | None:
-        """The chunks' columns end to end, in the ledger's numbers; None where no row is to be admitted."""
+        """The chunks' columns end to end, with the ledger's numbers; None if no row is to be admitted."""
         texts: list[list[Floats]] = []
         hosts: list[Numbers] = []
         for chunk in chunks:
@@ -259,7 +259,7 @@ class Admission:
             return None
         license_ids, creator_ids, rights_holder_ids = (np.concatenate(columns) for columns in zip(*texts, strict=True))
         starts = [0, *accumulate(len(chunk.gbif_ids) for chunk in chunks)]
-        # The transaction before this one may have ended in the middle of a record.
+        # The previous transaction may have ended in the middle of a record.
         record_starts = _with_first(_positions(starts, [chunk.record_starts for chunk in chunks]))
         maybe_known_records = _with_first(_positions(starts, [chunk.maybe_known_records for chunk in chunks]))
         return RowGroup(
@@ -284,13 +284,13 @@ class Admission:
 
 
 def _counted(numbers: Numbers) -> tuple[list[int], list[int]]:
-    """The numbers that are there, and how often each is."""
+    """The distinct numbers, and how often each occurs."""
     found, times = np.unique(numbers, return_counts=True)
     return found.tolist(), times.tolist()
 
 
 def _evidence(starts: Sequence[int], chunks: Sequence[Chunk]) -> dict[int, dict[str, Evidence]]:
-    """What publishers say of the candidates in each position, by URL."""
+    """What publishers declare about the candidates at each position, by URL."""
     found: dict[int, dict[str, Evidence]] = {}
     for start, chunk in zip(starts, chunks, strict=False):
         for at, said in chunk.evidence:
@@ -299,7 +299,7 @@ def _evidence(starts: Sequence[int], chunks: Sequence[Chunk]) -> dict[int, dict[
 
 
 def _positions(starts: Sequence[int], positions: Sequence[Numbers]) -> Numbers:
-    """Positions in chunks as positions in all of them."""
+    """Positions within chunks as positions in the concatenation."""
     return np.concatenate([start + some for start, some in zip(starts, positions, strict=False)])
 
 
@@ -308,5 +308,5 @@ def _with_first(positions: Numbers) -> Numbers:
 
 
 def _spread(columns: Iterable[str]) -> list[str]:
-    """Texts that tabs join, as single ones."""
+    """Tab-joined texts, split."""
     return "\t".join(columns).split("\t")

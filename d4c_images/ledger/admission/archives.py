@@ -1,4 +1,4 @@
-"""What has been ingested: one row per stream, with its checkpoint, its counts and its rejected rows. Admits nothing itself."""
+"""What has been ingested: one row per stream, with its checkpoint, counts and rejected rows. Admits nothing itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from d4c_images.model import Reject
 
 DAMAGED = "SELECT source FROM archives WHERE damaged_at IS NOT NULL"
 FIND = "SELECT archive_id, row_limit, rows_done, offset_bytes, finished_at FROM archives WHERE kind = ? AND fingerprint = ?"
-# Of an earlier reading of the same stream, whose fingerprint begins alike; the latest.
+# The latest earlier reading of the same stream: its fingerprint has the same start.
 FORMER_FINGERPRINT = """
 SELECT fingerprint FROM archives WHERE kind = ?1 AND substr(fingerprint, 1, length(?2)) = ?2 ORDER BY archive_id DESC LIMIT 1
 """
@@ -38,18 +38,18 @@ SAMPLED = "SELECT reason, n FROM reject_counts WHERE archive_id = ?"
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """One ingested stream and how far it is in the ledger."""
+    """One ingested stream, and how much of it is in the ledger."""
 
     archive_id: int
     row_limit: int | None
     rows_done: int
     offset_bytes: int
-    finished: bool  # its last row is in
+    finished: bool  # its last row is in the ledger
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveCounts:
-    """What has become of the rows of one stream, over all runs."""
+    """What became of the rows of one stream, over all runs."""
 
     rows: int
     admitted: int
@@ -57,15 +57,15 @@ class ArchiveCounts:
     links: int
     rejects: Mapping[str, int]
     notes: Mapping[str, int]
-    finished: bool  # its last row is in
+    finished: bool  # its last row is in the ledger
 
 
 def find_or_begin(
     db: sqlite3.Connection, kind: str, source: str, fingerprint: str, size_bytes: int, row_limit: int | None
 ) -> Archive:
-    """The archive of this fingerprint, wherever it lay before; a new one where there is none.
+    """The archive with this fingerprint, wherever its file was before; a new one if there is none.
 
-    Raises `SourceError` where the ledger holds rows of a damaged archive: nothing more may be built on them.
+    Raises `SourceError` if the ledger holds rows of a damaged archive: nothing may be built on them.
     """
     damaged = db.execute(DAMAGED).fetchone()
     if damaged is not None:
@@ -81,7 +81,7 @@ def find_or_begin(
 
 
 def former_fingerprint(db: sqlite3.Connection, kind: str, start: str) -> str | None:
-    """The latest fingerprint of this kind that begins so."""
+    """The latest fingerprint of this kind with this start."""
     row = db.execute(FORMER_FINGERPRINT, (kind, start)).fetchone()
     return None if row is None else row[0]
 
@@ -89,12 +89,12 @@ def former_fingerprint(db: sqlite3.Connection, kind: str, start: str) -> str | N
 def checkpoint(
     db: sqlite3.Connection, archive_id: int, end_row: int, end_offset: int, *, admitted: int, images: int, links: int
 ) -> None:
-    """Note that the stream is in the ledger up to here; belongs into the transaction that writes the rows."""
+    """Note that the stream is in the ledger up to here; call it in the transaction that writes the rows."""
     db.execute(ARCHIVE_CHECKPOINT, (end_row, end_offset, admitted, images, links, archive_id))
 
 
 def spoil(db: sqlite3.Connection, archive_id: int, now: float) -> None:
-    """Note that the archive is damaged somewhere before the place that was reached."""
+    """Note that the archive is damaged somewhere before the checkpoint."""
     db.execute("UPDATE archives SET damaged_at = ? WHERE archive_id = ?", (int(now), archive_id))
 
 
@@ -113,7 +113,7 @@ def add_rejects(
 
 
 def sampled(db: sqlite3.Connection, archive_id: int) -> dict[str, int]:
-    """How many rows were rejected for each reason: the first ones of them are kept."""
+    """How many rows were rejected for each reason; of these, the first ones are kept as samples."""
     return dict(db.execute(SAMPLED, (archive_id,)))
 
 

@@ -1,6 +1,6 @@
-"""Rows that show an image which has come before, in the same transaction or earlier. Writes no new image, record or link.
+"""Rows that show a known image, from the same transaction or an earlier one. Writes no new image, record or link.
 
-They are looked up together, and those that say nothing new (all of them when the same rows come again) are passed over quickly. The
+They are looked up together, and those that bring nothing new (all of them when the same rows come again) are skipped quickly. The
 URLs that rows bring for one image are gathered over the whole transaction and written once: some images come in thousands of rows.
 Of the images in the ledger, only one at a time has its URLs in memory: each may have many long ones.
 """
@@ -79,16 +79,16 @@ class RowGroup:
     record_starts: Numbers
     maybe_known_records: Numbers
     urls: list[str]
-    image_keys: list[str]  # "": the same as the candidates
+    image_keys: list[str]  # "" if the same as the candidates
     host_ids: Numbers
     rule_ids: Numbers
-    references: list[str]  # "": none
-    license_ids: Floats  # `NOTHING`: none
+    references: list[str]  # "" if none
+    license_ids: Floats  # `NOTHING` if none
     creator_ids: Floats
     rights_holder_ids: Floats
     evidence: dict[int, dict[str, Evidence]] = field(default_factory=dict)  # by position
-    stated: list[Stated] = field(default_factory=list)  # what rows say of their pictures, in the order of their positions
-    chunk_starts: list[int] = field(default_factory=list)  # rows beyond such a position were not looked at with those before it
+    stated: list[Stated] = field(default_factory=list)  # what rows declare about their pictures, by rising position
+    chunk_starts: list[int] = field(default_factory=list)  # rows on either side of such a position were not compared
 
     def key(self, at: int) -> str:
         return self.image_keys[at] or self.urls[at]
@@ -97,14 +97,14 @@ class RowGroup:
         return int(self.gbif_ids[at])
 
     def provenance(self, at: int) -> tuple[float, float, float, str | None]:
-        """Licence, creator, rights holder and page to refer to, as SQLite takes them."""
+        """Licence, creator, rights holder and page to refer to, as values for SQLite."""
         texts = (self.license_ids[at], self.creator_ids[at], self.rights_holder_ids[at])
         return *map(float, texts), self.references[at] or None  # type: ignore[return-value]
 
 
 @dataclass(slots=True)
 class KnownImage:
-    """An image of the ledger, as far as admission has to do with it; its key and its URLs, which may be long, stay there."""
+    """What admission needs of an image of the ledger; its key and URLs, which may be long, are not loaded."""
 
     image_id: int
     gbif_id: int
@@ -117,7 +117,7 @@ class KnownImage:
     redirect_url: str | None
     image_no: int
     is_linked: bool  # its row holds the link to its first record
-    has_gaps: bool  # that link, as far as its row says, has an empty cell
+    has_gaps: bool  # that link has an empty cell, judging by its row
 
     @property
     def is_final(self) -> bool:
@@ -125,7 +125,7 @@ class KnownImage:
 
     @property
     def is_untouched(self) -> bool:
-        """Nothing has been asked yet."""
+        """Nothing has been requested yet."""
         return self.status == Status.PENDING and self.url_no == 0 and self.redirect_url is None
 
     @property
@@ -135,14 +135,14 @@ class KnownImage:
 
 @dataclass(slots=True)
 class Matches:
-    """Which rows of a group show an image that has come before."""
+    """Which rows of a group show a known image."""
 
     stored: dict[int, KnownImage] = field(default_factory=dict)  # by position: an image of the ledger
-    by_own_key: set[int] = field(default_factory=set)  # those of these positions that name the image itself, not by a further key
-    same_urls: set[int] = field(default_factory=set)  # ... that have the URLs of the image
-    no_new_url: set[int] = field(default_factory=set)  # ... that have some of the URLs of the image, and no other one
-    earlier: dict[int, int] = field(default_factory=dict)  # by position: the position that brings the image
-    new_twins: dict[str, int] = field(default_factory=dict)  # by key: the position of a new image whose hash is another key's
+    by_own_key: set[int] = field(default_factory=set)  # positions whose key is the image's own, not a further one
+    same_urls: set[int] = field(default_factory=set)  # positions with exactly the image's URLs
+    no_new_url: set[int] = field(default_factory=set)  # positions with some of the image's URLs and no other
+    earlier: dict[int, int] = field(default_factory=dict)  # by position: the position that introduces the image
+    new_twins: dict[str, int] = field(default_factory=dict)  # by key: position of a new image with a colliding hash
 
     def positions(self) -> list[int]:
         return sorted([*self.stored, *self.earlier])
@@ -158,7 +158,7 @@ class Matches:
 
 
 def match(db: sqlite3.Connection, group: RowGroup, keys: KeyIndex) -> Matches:
-    """Find the images that have come before. A hash finds them, the key decides."""
+    """Find the images that are known already. The hash finds candidates, the key decides."""
     matches = Matches()
     if not len(group.maybe_known):
         return matches
@@ -176,25 +176,25 @@ def match(db: sqlite3.Connection, group: RowGroup, keys: KeyIndex) -> Matches:
     comparison = _Comparison(db, group, matches)
     comparison.with_images(positions, by_key=True)
     for at, key_hash, first in rows:
-        if at in matches.stored:  # the image that has this hash in the ledger, has this key as well
+        if at in matches.stored:  # the image with this hash in the ledger also has this key
             continue
         key = group.key(at)
-        if key_hash not in image_of and group.key(first) == key:  # it comes with an earlier row
+        if key_hash not in image_of and group.key(first) == key:  # an earlier row introduces it
             matches.earlier[at] = first
             continue
-        if key in matches.new_twins:  # likewise, and its hash is another key's
+        if key in matches.new_twins:  # likewise, with a colliding hash
             matches.earlier[at] = matches.new_twins[key]
             continue
         twin = db.execute(TWIN, (key,)).fetchone()
-        if twin is None:  # a new image whose hash is another key's
+        if twin is None:  # a new image with a colliding hash
             matches.new_twins[key] = at
-        else:  # one that is in the ledger
+        else:  # an image of the ledger
             comparison.with_images({twin[0]: [at]}, by_key=False)
     return matches
 
 
 class _Comparison:
-    """Compares rows of a group with images of the ledger, and keeps nothing of these images that is long."""
+    """Compares rows of a group with images of the ledger, and keeps no long texts of these images."""
 
     def __init__(self, db: sqlite3.Connection, group: RowGroup, matches: Matches) -> None:
         self._db, self._group, self._matches = db, group, matches
@@ -224,11 +224,11 @@ class _Comparison:
 
 
 def _first_positions(group: RowGroup) -> tuple[Numbers, Numbers]:
-    """The hashes that may have come before, in order, and the first position of each in the group."""
+    """The hashes that may be known, in order, and the first position of each in the group."""
     wanted = np.unique(group.key_hashes[group.maybe_known])
     is_wanted = np.zeros(REPEATED_HASHES_TRACES, bool)
     is_wanted[wanted % REPEATED_HASHES_TRACES] = True
-    alike = np.flatnonzero(is_wanted[group.key_hashes % REPEATED_HASHES_TRACES])  # and a few more, which do no harm
+    alike = np.flatnonzero(is_wanted[group.key_hashes % REPEATED_HASHES_TRACES])  # and a few others, harmless
     hashes, at = np.unique(group.key_hashes[alike], return_index=True)
     return wanted, alike[at[np.searchsorted(hashes, wanted)]]
 
@@ -238,11 +238,11 @@ def write_twins(db: sqlite3.Connection, matches: Matches, image_ids: Numbers) ->
 
 
 def add_candidates(db: sqlite3.Connection, group: RowGroup, matches: Matches, tally: Tally) -> int:
-    """Give each image the URLs that its later rows bring; returns how many rows had one too many (`candidates.MAX_CANDIDATES`).
+    """Give each image the URLs that its later rows bring; returns how many rows exceeded the limit (`candidates.MAX_CANDIDATES`).
 
-    A failed image that gains one gets a new chance.
+    A failed image that gains one is tried again.
     """
-    coming: dict[int, list[tuple[int, dict[str, Evidence]]]] = {}  # by image of the ledger: positions, and what is said there
+    coming: dict[int, list[tuple[int, dict[str, Evidence]]]] = {}  # by image of the ledger: positions, and what is declared there
     growing: dict[int, _Growing] = {}  # by position: an image of this group
     for at in matches.positions():
         image, said = matches.stored.get(at), group.evidence.pop(at, None) or {}
@@ -278,17 +278,17 @@ class _Growing:
     """An image whose candidates change in this transaction."""
 
     candidates: Candidates
-    known: dict[str, Evidence]  # what is said of the candidates
+    known: dict[str, Evidence]  # what is declared about the candidates
     host_id: int  # of the best one
-    image: KnownImage | None = None  # None: a row of this group brings it
+    image: KnownImage | None = None  # None if a row of this group introduces it
     key: str = ""  # of that image
     urls: str = ""  # ... as they were
-    gains: bool = False  # a candidate that it had not before
+    gains: bool = False  # a candidate that is new
     n_beyond: int = 0  # rows that had more URLs than are kept
-    forgotten: set[str] = field(default_factory=set)  # candidates that are not kept, of which something was said
+    forgotten: set[str] = field(default_factory=set)  # candidates with evidence that are not kept
 
     def add(self, db: sqlite3.Connection, urls: list[str], said: dict[str, Evidence]) -> None:
-        """Take what one row says."""
+        """Take what one row declares."""
         known = self.known
         if said:
             known = variants.united(known, said)
@@ -311,7 +311,7 @@ def _of_row(group: RowGroup, first: int) -> _Growing:
 def _grown(
     db: sqlite3.Connection, group: RowGroup, matches: Matches, rows: Sequence[tuple[int, dict[str, Evidence]]]
 ) -> _Growing | None:
-    """An image of the ledger with what these rows bring for it; None if that is nothing."""
+    """An image of the ledger with what these rows add to it; None if they add nothing."""
     grown = None
     for at, said in rows:
         if grown is None:
@@ -326,7 +326,7 @@ def _of_stored(db: sqlite3.Connection, image: KnownImage) -> _Growing:
     known = variants.of_image(db, image.image_id)
     key, urls = db.execute(KEY_AND_URLS, (image.image_id,)).fetchone()
     candidates_before = urls.split("\n")
-    # What has been asked, or brought the file, is named by its place in the list.
+    # What was requested, or brought the file, is stored as its place in the list.
     is_free = image.is_untouched or image.has_failed
     candidates = Candidates(candidates_before, variants.edges(known), None if is_free else candidates_before[image.url_no])
     return _Growing(candidates, known, host_id_of(db, parts(candidates.best).host), image, key, urls)
@@ -369,16 +369,16 @@ def _write_to_stored(db: sqlite3.Connection, one: _Growing, tally: Tally, record
 
 
 def _place_of(urls: list[str], url: str) -> int:
-    """Where the candidate stands now that has decided; a failed image may have lost it, and begins with the best one."""
+    """The new place of the candidate that decided; a failed image may have lost it, and starts over with the best one."""
     return urls.index(url) if url in urls else 0
 
 
 def repeated_links(
     db: sqlite3.Connection, group: RowGroup, matches: Matches, image_ids: Numbers
 ) -> tuple[set[int], dict[int, Effect]]:
-    """The rows that say again what a link says already, and what the other rows' images do to their records.
+    """The rows that repeat an existing link, and what the other rows' images change in their records.
 
-    A repeated row fills the empty cells of the link.
+    A repeated row fills the link's empty cells.
     """
     repeated: set[int] = set()
     effects: dict[int, Effect] = {}
@@ -398,7 +398,7 @@ def repeated_links(
     for at, gbif_id, image_id, says_something in zip(positions, gbif_ids, ids, has_texts, strict=True):
         image = matches.stored.get(at)
         pair = (gbif_id, image_id)
-        if image is not None and image.gbif_id == gbif_id:  # the image came first with this record
+        if image is not None and image.gbif_id == gbif_id:  # this record introduced the image
             repeated.add(at)
             if says_something and image.has_gaps and image.is_linked:
                 own_fills.append((*group.provenance(at), image_id))
@@ -408,10 +408,10 @@ def repeated_links(
             repeated.add(at)
             if says_something:
                 fills.append((*group.provenance(at), gbif_id, in_ledger[pair]))
-        elif pair in in_group:  # another row says so
+        elif pair in in_group:  # another row has the same link
             repeated.add(at)
             _fill(group, in_group[pair], at)
-        else:  # the record shows an image that came with another one
+        else:  # the record shows an image that another one introduced
             in_group[pair] = at
             if image is not None:
                 _add_effect(effects.setdefault(gbif_id, Effect()), image, behind.to_come(image.image_id, gbif_id))
@@ -421,7 +421,7 @@ def repeated_links(
 
 
 def _add_effect(effect: Effect, image: KnownImage, to_come: tuple[int, int]) -> None:
-    """A record gains an image. Changes of the image that are `to_come` (successes, failures) will be counted for it by then."""
+    """A record gains an image. Changes `to_come` (successes, failures) will be counted separately when they are applied."""
     n_success, n_failed = to_come
     effect.n_success += (image.status == Status.SUCCESS) - n_success
     effect.n_failed += failed_for_good(image.status, image.not_before) - n_failed
@@ -429,14 +429,14 @@ def _add_effect(effect: Effect, image: KnownImage, to_come: tuple[int, int]) -> 
 
 
 def _links(db: sqlite3.Connection, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """The links of some records to some images: their `image_no`."""
+    """The `image_no` of existing links between some records and images."""
     if not pairs:
         return {}
     return {(gbif_id, image_id): no for gbif_id, image_id, no in db.execute(KNOWN_LINKS, (json.dumps(sorted(set(pairs))),))}
 
 
 def _has_texts(group: RowGroup, positions: Sequence[int]) -> list[bool]:
-    """Whether a row has a licence, a creator, a rights holder or a page to refer to."""
+    """Whether each row has a licence, a creator, a rights holder or a page to refer to."""
     texts = np.stack((group.license_ids, group.creator_ids, group.rights_holder_ids))[:, positions]
     is_there: Flags = ~np.isnan(texts)
     has_any: list[bool] = np.logical_or.reduce(is_there).tolist()
@@ -444,9 +444,9 @@ def _has_texts(group: RowGroup, positions: Sequence[int]) -> list[bool]:
 
 
 def note_picture_links(db: sqlite3.Connection, group: RowGroup, matches: Matches, linked: Sequence[int]) -> None:
-    """Remember which links are to the picture that a document's image has become: found by a further key (`expand_documents`).
+    """Remember which links show the picture that a document's image became: those found by a further key (`expand_documents`).
 
-    Records that have come to show a document are noted as well: they are to be linked with what it has brought.
+    Records that now show a document are noted as well: they are to be linked with what it brought.
     """
     stored, by_own_key = matches.stored, matches.by_own_key
     by_picture = [at for at in linked if at in stored and at not in by_own_key]

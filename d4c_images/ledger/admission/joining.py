@@ -1,11 +1,11 @@
-"""Joins rows of one record that are one picture but stand apart: in a table, or in tables of several inits. Writes no link.
+"""Joins rows of one record that are one picture but stand apart: in one table, or in tables of several inits. Writes no link.
 
-Rows that stand together were joined before they came here (`publisher_rows`). What each of them says is remembered, so that a row
-that comes later, wherever it stands, makes the same image of them as if all had stood together: the joined rows take on one key,
-and an image that is there for some of them takes it on too, with the URLs of all.
+Rows that stand together were joined earlier (`publisher_rows`). What each of them declares is remembered, so that a row that comes
+later, wherever it stands, gives the same image as if all had stood together: the joined rows take one common key, and an image that
+exists for some of them takes it too, with the URLs of all.
 
-An image is not renamed if another record shows it, or if it is stored, lent, or was a document: then the rows that come are an
-image of their own. What becomes of two images that are there for one picture is for `same_images`. What was joined stays joined.
+An image is not renamed if another record shows it, or if it is stored, lent, or was a document: then the new rows are an image of
+their own. Two existing images of one picture are left to `same_images`. What was joined stays joined.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from d4c_images.ledger.rows.names import host_id_of, rule_id_of
 from d4c_images.model import MAX_CANDIDATES, Evidence, Image, Status
 
 MAX_REMEMBERED = 1_000
-"""Rows that are remembered of one record. Rows of a record that has more join only those beside them."""
+"""Rows remembered per record. In a record with more, rows are joined only with their neighbours."""
 
 ANY_PICTURE_ROW = "SELECT EXISTS (SELECT 1 FROM picture_rows)"
 N_REMEMBERED = """
@@ -48,7 +48,7 @@ SHOWS = "UPDATE picture_rows SET image_id = ? WHERE gbif_id = ? AND row_hash = ?
 KEY = "SELECT coalesce(image_key, urls) FROM image_rows WHERE image_id = ?"
 URLS = "SELECT urls FROM image_rows WHERE image_id = ?"
 INSERT_NEW_KEY = "INSERT INTO image_keys (key_hash, image_id) VALUES (?, ?)"
-# Whether it may get another name for this record's sake.
+# Whether it may be renamed for this record.
 IMAGE_TO_JOIN = f"""
 SELECT i.gbif_id, {STATUS}, coalesce(i.image_key, i.urls),
        EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = i.image_id AND l.gbif_id <> ?1),
@@ -60,29 +60,29 @@ RENAME = "UPDATE image_rows SET image_key = ?, rule_id = ? WHERE image_id = ?"
 
 @dataclass(slots=True)
 class _Row:
-    """What one row of a record says, and where it stands in the group."""
+    """What one row of a record declares, and its position in the group."""
 
     statement: Statement
     key_hash: int
     row_hash: int
-    image_id: int | None  # None: it has not come before
+    image_id: int | None  # None if it is new
     positions: list[int] = field(default_factory=list)
 
     @property
     def key(self) -> str:
-        """Of the image that the row would be by itself."""
+        """The key of the image that the row alone would be."""
         found = picture_of([self.statement])
         return "" if found is None else found[0].key
 
 
 class Joining:
-    """Joins the rows of one transaction with each other and with those that came before."""
+    """Joins the rows of one transaction with each other and with earlier ones."""
 
     def __init__(self, db: sqlite3.Connection, keys: KeyIndex, group: RowGroup) -> None:
         self._db, self._keys, self._group = db, keys, group
-        self._changed: list[int] = []  # positions that show another image now
-        self._shows: list[tuple[int, int, int]] = []  # position, record, row: a row of before shows what the position does
-        self._same: list[tuple[int, int]] = []  # an image, and a position that shows the same picture
+        self._changed: list[int] = []  # positions whose image has changed
+        self._shows: list[tuple[int, int, int]] = []  # position, record, row: an earlier row shows what this position shows
+        self._same: list[tuple[int, int]] = []  # an image, and a position that shows its picture
         self._crowded: set[int] = set()  # records with too many rows
         self.n_joined = 0  # rows, beyond the first of each image
 

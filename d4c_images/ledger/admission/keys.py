@@ -1,6 +1,6 @@
-"""Which image has a given key's hash? Finds candidates by hash; the caller checks whether the keys are the same.
+"""Which image has a key with a given hash? Finds candidates by hash; the caller checks whether the keys are equal.
 
-The newest hashes are held in memory (`runs`). What was held when a process died is made again from the images.
+The newest hashes are held in memory (`write_buffer`). Those a process held when it died are rebuilt from the images.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import bounded
 
 FLUSH_ROWS = 3 << 17
-"""Keys that are held while catching up: a kill costs no more than these."""
+"""Keys held in memory while catching up: a kill costs no more than these."""
 
 STORED_KEYS = """
 SELECT k.key_hash, k.image_id FROM json_each(?) AS wanted CROSS JOIN image_keys AS k ON k.key_hash = wanted.value
@@ -32,10 +32,10 @@ SET_KEYED = "UPDATE caught_up SET keyed_image_id = ?"
 
 
 class KeyIndex:
-    """Image ids by hash of the key: the first image of each hash."""
+    """Image ids by key hash: the first image of each hash."""
 
     def __init__(self, ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
-        """Catches up first with images that an earlier process died before writing here, with `beat` between the pieces."""
+        """First catches up with images whose keys an earlier process died before writing, calling `beat` between pieces."""
         self._ledger = ledger
         self._held = HeldRows(ledger, _write_part, SET_KEYED, "keys.part_written")
         self._last_image_id: int = ledger.connection.execute("SELECT keyed_image_id FROM caught_up").fetchone()[0]
@@ -55,28 +55,28 @@ class KeyIndex:
             beat()
 
     def tell(self, seen: SeenFilter) -> None:
-        """Tell a filter all hashes."""
+        """Add all hashes to a filter."""
         seen.add_all(self._ledger.connection.execute("SELECT key_hash FROM image_keys"))
 
     def find(self, hashes: Numbers) -> dict[int, int]:
-        """The image of each hash that has one. The hashes are in order, and each stands there once."""
+        """The image of each hash that has one. The hashes are sorted and distinct."""
         found: dict[int, int] = dict(self._ledger.connection.execute(STORED_KEYS, (json.dumps(hashes.tolist()),)))
         for key_hash, place in self._held.rows.find(hashes).items():
             found.setdefault(key_hash, int(place.columns[1][place.at]))
         return found
 
     def add(self, hashes: Numbers, image_ids: Numbers) -> None:
-        """Remember new images, in the order of their ids. They are in `image_rows` when this transaction is committed."""
+        """Remember new images, by rising id. They are in `image_rows` once this transaction is committed."""
         if len(image_ids):
             self._held.rows.add(hashes, image_ids.astype(np.uint32))
             self._last_image_id = int(image_ids[-1])
 
     def pour(self, at_least: int) -> None:
-        """Write a part of what is held, once it is so much. Killed on the way, it is made again."""
+        """Write a part of what is held, if there are `at_least` so many rows. After a kill it is rebuilt."""
         self._held.pour(self._last_image_id, at_least)
 
     def flush(self, beat: Callable[[], object] = lambda: None) -> None:
-        """Write all that is held, with `beat` after each transaction."""
+        """Write all that is held, calling `beat` after each transaction."""
         self._held.flush(self._last_image_id, beat)
 
 

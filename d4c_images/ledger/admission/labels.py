@@ -1,9 +1,9 @@
-"""Writes down what tables of occurrences say of records. What they say of records that have no image is left out.
+"""Writes what occurrence tables say about records. Rows about records without an image are left out.
 
-Ids stand in a table in no order, and a row that goes anywhere in the B-tree rewrites a page of it. So labels are held in memory
-and written in the order of the ids. The checkpoint comes with the last of them: what was held when a process died is read again.
+Ids come in no order, and a row inserted at a random place in the B-tree rewrites a page of it. So labels are held in memory and
+written in id order. The checkpoint comes with the last of them: what was held when a process died is read again.
 
-Cells that records share are stored once (`label_taxa`, `label_shared`, `texts`) and stay there when no record has them any more.
+Cells that records share are interned (`label_taxa`, `label_shared`, `texts`) and stay there even when no record uses them any more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ INSERT INTO label_shared (digest, basis_of_record, dataset_key, institution_code
     geodetic_datum, type_status, sex, life_stage)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
-# Of the table of version 1, which had numbers for keys, and fewer cells.
+# From the table of version 1, which had numeric keys and fewer cells.
 OF_VERSION_1 = """
 SELECT gbif_id, scientific_name, CAST(taxon_key AS TEXT), CAST(accepted_taxon_key AS TEXT), CAST(kingdom_key AS TEXT),
        CAST(phylum_key AS TEXT), CAST(class_key AS TEXT), CAST(order_key AS TEXT), CAST(family_key AS TEXT),
@@ -49,7 +49,7 @@ SELECT gbif_id, scientific_name, CAST(taxon_key AS TEXT), CAST(accepted_taxon_ke
 FROM labels WHERE gbif_id > :after AND gbif_id <= :upto ORDER BY gbif_id
 """
 
-HELD_LABEL_BYTES = 64 << 20  # a quarter of a million of GBIF's rows, about
+HELD_LABEL_BYTES = 64 << 20  # about a quarter of a million of GBIF's rows
 ROWS_PER_TRANSACTION = 20_000
 BYTES_PER_TRANSACTION = 16 << 20
 PLACES_BYTES = 4 * 8  # of a row, in the lists
@@ -59,12 +59,12 @@ AnyCells = TypeVar("AnyCells", bound=tuple[str | None, ...])
 
 
 def known_records(db: sqlite3.Connection, gbif_ids: Sequence[int]) -> set[int]:
-    """Those of the records that are in the ledger."""
+    """Which of the records are in the ledger."""
     return {gbif_id for (gbif_id,) in db.execute(KNOWN_RECORDS, (json.dumps(gbif_ids),))}
 
 
 def write_labels(db: sqlite3.Connection, labels: Mapping[int, Labels]) -> None:
-    """Write the labels of records, by GBIF id, over all that was there of these."""
+    """Write the labels of records, by GBIF id, replacing all that these had."""
     in_order = sorted(labels.items())
     taxa = _numbered(db, (one.taxon for _, one in in_order), FIND_TAXON, ADD_TAXON)
     shared = _numbered(db, (one.shared for _, one in in_order), FIND_SHARED, ADD_SHARED)
@@ -79,18 +79,18 @@ def write_labels(db: sqlite3.Connection, labels: Mapping[int, Labels]) -> None:
 
 
 def _texts(own: OwnCells) -> tuple[str | None, ...]:
-    """The cells behind the first six: many records name the same people and have the same remarks."""
+    """The cells after the first six: many records name the same people and have the same remarks."""
     return own.recorded_by, own.information_withheld, own.data_generalizations
 
 
 def take_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
-    """Write anew the labels of a ledger of version 1 whose ids are in `:after < id <= :upto`. Their checklist is not known."""
+    """Rewrite the labels of a ledger of version 1 whose ids are in `:after < id <= :upto`. Their checklist is unknown."""
     old = db.execute(OF_VERSION_1, keys).fetchall()
     write_labels(db, {one[0]: Labels(TaxonCells(*one[1:12]), SharedCells(*one[12:16]), OwnCells(one[16])) for one in old})
 
 
 def _numbered(db: sqlite3.Connection, all_cells: Iterable[AnyCells], find: str, add: str) -> dict[AnyCells, int | None]:
-    """The number of each of these groups of cells; new ones are added. A group without a word has none."""
+    """Intern these groups of cells: the number of each, new ones added. A group of empty cells has none."""
     numbers: dict[AnyCells, int | None] = dict.fromkeys(all_cells)
     for cells in numbers:
         if any(cells):
@@ -101,7 +101,7 @@ def _numbered(db: sqlite3.Connection, all_cells: Iterable[AnyCells], find: str, 
 
 
 class HeldLabels:
-    """Labels that wait to be written. Many records share all but their own cells."""
+    """Labels waiting to be written. Many records share all but their own cells."""
 
     def __init__(self) -> None:
         self._n_rows = 0
@@ -133,7 +133,7 @@ class HeldLabels:
         return known
 
     def take(self) -> Iterator[dict[int, Labels]]:
-        """All labels in the order of the ids, some thousands at a time; of one id the last. Forgets them."""
+        """All labels in id order, some thousands at a time; for a repeated id the last. Forgets them."""
         ids, taxa, shared, own = self._ids, self._taxa, self._shared, self._own
         n_rows = min(ROWS_PER_TRANSACTION, max(1, BYTES_PER_TRANSACTION * len(ids) // max(self.size_bytes, 1)))
         self._clear()
@@ -143,6 +143,6 @@ class HeldLabels:
             yield {ids[at]: Labels(taxa[at], shared[at], OwnCells(*marshal.loads(own[at]))) for at in some}
 
     def take_count(self) -> int:
-        """How many rows had labels since the last call, those of one record counted each."""
+        """How many rows had labels since the last call, counting each row of a record."""
         n_rows, self._n_rows = self._n_rows, 0
         return n_rows

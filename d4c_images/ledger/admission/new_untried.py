@@ -1,4 +1,4 @@
-"""Lists the images that an ingest brings (`untried` has the lists). Apart from that, so that a download does without numpy."""
+"""Adds the images that an ingest brings to the lists of `untried`. A module of its own, so that a download needs no numpy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add(db: sqlite3.Connection, image_ids: Numbers, host_ids: Numbers) -> None:
     if not len(image_ids):
         return
     blocks, places = image_ids // untried.BLOCK_IMAGES, (image_ids % untried.BLOCK_IMAGES).astype(PLACE)
-    order = np.argsort(host_ids, kind="stable")  # the blocks rise with the images
+    order = np.argsort(host_ids, kind="stable")  # the blocks stay in image order
     hosts, blocks, packed = host_ids[order], blocks[order], places[order].tobytes()
     starts = np.flatnonzero((np.diff(hosts, prepend=-1) != 0) | (np.diff(blocks, prepend=-1) != 0))
     borders = (np.append(starts, len(order)) * PLACE.itemsize).tolist()

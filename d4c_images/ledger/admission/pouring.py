@@ -1,4 +1,4 @@
-"""Writes rows that were held in memory (`write_buffer`), part by part, and notes up to where all are written. Knows no table."""
+"""Writes rows held in memory (`write_buffer`) part by part, and notes up to which image all are written. Knows no table."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from d4c_images.ledger.admission.write_buffer import RunColumn, SortedRuns
 from d4c_images.ledger.file.connect import Ledger
 
 WritePart = Callable[[sqlite3.Connection, tuple[RunColumn, ...]], None]
-"""Writes some rows, given as columns in the order of their key."""
+"""Writes some rows, given as columns in key order."""
 
 
 class HeldRows:
-    """Rows that are made of images and stay in memory until many can be written in their order.
+    """Rows derived from images, held in memory until many can be written in key order.
 
-    A part is a transaction of its own. Behind the last one, `set_complete` notes up to which image everything is written: what a
-    killed process has not noted is made again from the images after that one.
+    Each part is a transaction of its own. After the last one, `set_complete` notes up to which image everything is written: what a
+    killed process had not noted is rebuilt from the images after that one.
     """
 
     def __init__(self, ledger: Ledger, write_part: WritePart, set_complete: str, crash_point: str) -> None:
         self._ledger, self._write_part, self._set_complete, self._crash_point = ledger, write_part, set_complete, crash_point
         self.rows = SortedRuns()
-        self._frozen_image_id = 0  # the last image that had been seen when they were frozen
+        self._frozen_image_id = 0  # the last image seen when they were frozen
 
     def pour(self, last_image_id: int, at_least: int) -> None:
-        """Write a part of what is held, once it has `at_least` that many rows. `last_image_id` is the last image they come from."""
+        """Write a part of what is held, if there are `at_least` so many rows. `last_image_id` is the last image they come from."""
         if self.rows.n_rows >= at_least:
             self._pour_all()
             self._freeze(last_image_id)
         self._pour_part()
 
     def flush(self, last_image_id: int, beat: Callable[[], object] = lambda: None) -> None:
-        """Write all that is held, with `beat` after each transaction."""
+        """Write all that is held, calling `beat` after each transaction."""
         self._pour_all(beat)
         self._freeze(last_image_id)
         self._pour_all(beat)

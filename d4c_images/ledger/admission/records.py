@@ -1,8 +1,8 @@
-"""Makes records and lets them grow as links come in. Numbers the images of a record; settles none.
+"""Creates records and lets them grow as links come in. Numbers the images of a record; settles none.
 
-Nearly every record is new, and all its images are new and come one after another: nothing has to be known of it, and it is
-held in memory (`runs`) until many can be written in the order of their ids. The others are looked up one by one. What was held
-when a process died is made again from the images, by `catch_up`, before anybody else may write.
+Nearly every record is new, and all its images are new and consecutive: nothing needs to be looked up, and it is held in memory
+(`write_buffer`) until many can be written in id order. The others are looked up one by one. What was held when a process died is
+rebuilt from the images, by `recovery.catch_up`, before anybody else may write.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ON CONFLICT (gbif_id) DO UPDATE SET n_images = excluded.n_images, n_success = ex
 
 @dataclass(slots=True)
 class Effect:
-    """What the images that a record newly shows have been through already."""
+    """What has already happened to the images that a record newly shows."""
 
     n_success: int = 0
     n_failed: int = 0
@@ -50,20 +50,20 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """The rows of one transaction, as far as records have to do with them."""
+    """The rows of one transaction, as far as they concern records."""
 
     gbif_ids: Numbers
-    starts: Numbers  # positions where the record is another one than in the row before
-    maybe_known: Numbers  # those of them whose record may have come before; all others have not
+    starts: Numbers  # positions whose record differs from the previous row's
+    maybe_known: Numbers  # those of `starts` whose record may be known; all others are new
     image_ids: Numbers
-    old_images: Sequence[int]  # positions whose image has come before
+    old_images: Sequence[int]  # positions whose image is known
     repeated: set[int]  # positions whose record shows that image already
     effects: Mapping[int, Effect]  # by record
 
 
 @dataclass(slots=True)
 class _Record:
-    """A record that has to be looked at by itself."""
+    """A record that must be looked at individually."""
 
     gbif_id: int
     n_images: int = 0
@@ -78,7 +78,7 @@ class _Record:
     has_grown: bool = False
 
     def show(self, image_id: int, *, is_new: bool) -> bool:
-        """Take one image more; returns whether it stands in line with the record's first one."""
+        """Add an image; returns whether it continues the run of the record's first image."""
         self.n_images += 1
         self.has_grown = True
         if not is_new:
@@ -91,7 +91,7 @@ class _Record:
         return True
 
     def suffer(self, effect: Effect, now: int) -> None:
-        """Make the status true to the images."""
+        """Bring the status in line with the images."""
         tried = effect.tried or self.status != RecordStatus.PENDING
         self.n_success += effect.n_success
         self.n_failed += effect.n_failed
@@ -101,7 +101,7 @@ class _Record:
 
 
 class Records:
-    """The records of the ledger while rows come in."""
+    """The records of the ledger during an ingest."""
 
     def __init__(self, ledger: Ledger) -> None:
         catch_up(ledger)
@@ -110,11 +110,11 @@ class Records:
         self._held = HeldRows(ledger, _write_part, SET_RECORDED, "records.part_written")
 
     def tell(self, seen: SeenFilter) -> None:
-        """Tell a filter all ids."""
+        """Add all ids to a filter."""
         seen.add_all(self._ledger.connection.execute("SELECT gbif_id FROM gbif_ids"))
 
     def add(self, db: sqlite3.Connection, arrivals: Arrivals, tally: Tally, now: int) -> tuple[Numbers, list[int]]:
-        """Each row's `image_no`, and the positions of the rows whose link belongs into `link_rows`."""
+        """Each row's `image_no`, and the positions of the rows whose link goes into `link_rows`."""
         n = len(arrivals.gbif_ids)
         gbif_ids, starts = arrivals.gbif_ids, arrivals.starts
         counts = np.diff(starts, append=n)
@@ -138,14 +138,14 @@ class Records:
         return image_nos, links
 
     def _hold(self, arrivals: Arrivals, counts: Numbers, which: npt.NDArray[np.bool_]) -> None:
-        """Take records that are new, and whose images are new and stand one after another."""
+        """Hold records that are new and whose images are new and consecutive."""
         starts = arrivals.starts[which]
         self._held.rows.add(arrivals.gbif_ids[starts], *_small(counts[which], arrivals.image_ids[starts]))
 
     def pour(self, last_image_id: int, at_least: int) -> None:
-        """Write a part of what is held, once it is so much. Killed on the way, `catch_up` makes it again.
+        """Write a part of what is held, if there are `at_least` so many rows. After a kill `catch_up` rebuilds it.
 
-        `last_image_id` is the last image that `add` has seen.
+        `last_image_id` is the last image that `add` saw.
         """
         self._held.pour(last_image_id, at_least)
 
@@ -158,7 +158,7 @@ class Records:
     def _look_at(
         self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]
     ) -> list[int]:
-        """Records that have come before, or that show an old image. Returns positions whose link is not in line."""
+        """Records that are known, or that show a known image. Returns the positions whose link breaks the run."""
         old_images = set(arrivals.old_images)
         gbif_ids: list[int] = arrivals.gbif_ids[[span[0] for span in spans]].tolist()
         links: list[int] = []
@@ -172,7 +172,7 @@ class Records:
         return links
 
     def _known(self, gbif_ids: Numbers) -> dict[int, _Record]:
-        """The records that have come before. The ids are in order, and each stands there once."""
+        """The records that are known. The ids are sorted and distinct."""
         known = {}
         for row in self._ledger.connection.execute(STORED_RECORDS, (json.dumps(gbif_ids.tolist()),)):
             known[row[0]] = _Record(*row)
@@ -220,7 +220,7 @@ class Records:
 
 
 def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
-    """Write records whose images stand in line; others have been written by themselves, and have none here."""
+    """Write records whose images are consecutive; the others were written individually and have a count of 0 here."""
     in_line = part[1] > 0
     tally = Tally()
     gbif_ids, counts, first_image_ids = (column[in_line] for column in part)
@@ -230,7 +230,7 @@ def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
 
 
 def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:
-    """Which records have nothing but rows that are there already."""
+    """Which records have only rows that are in the ledger already."""
     is_repeated = np.zeros(len(arrivals.gbif_ids), np.int64)
     is_repeated[list(arrivals.repeated)] = 1
     all_are: npt.NDArray[np.bool_] = np.add.reduceat(is_repeated, arrivals.starts) == counts
@@ -240,7 +240,7 @@ def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:
 def _is_single_and_unknown(
     gbif_ids: Numbers, among: npt.NDArray[np.bool_], known: Mapping[int, _Record]
 ) -> npt.NDArray[np.bool_]:
-    """Which of `among` stand for a record that has not come before, and that no other one of them stands for."""
+    """Which of `among` stand for an unknown record that occurs there only once."""
     result = np.zeros(len(gbif_ids), bool)
     ids, places, times = np.unique(gbif_ids[among], return_inverse=True, return_counts=True)
     is_unknown = ~np.isin(ids, np.fromiter(known, np.int64, len(known)))
@@ -249,5 +249,5 @@ def _is_single_and_unknown(
 
 
 def _small(*columns: Numbers) -> list[npt.NDArray[np.uint32]]:
-    """Columns whose numbers stay below 2^32, in half the memory."""
+    """Columns of numbers below 2^32, in half the memory."""
     return [column.astype(np.uint32) for column in columns]

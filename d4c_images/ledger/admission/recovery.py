@@ -1,8 +1,7 @@
-"""Does what a killed process has left to do, in committed pieces, before anybody else writes. Makes no record twice.
+"""Crash recovery: finishes what a killed process left, in committed pieces, before anybody else writes. Makes no record twice.
 
-Records and keys that were held in memory are made again from their images; changes that were too much for one transaction are
-worked off (`deferred`).
-Loads no more than it needs: each download begins with it.
+Records and keys that were held in memory are rebuilt from their images; changes that were too much for one transaction are worked
+off (`deferred`). Imports as little as possible: each download starts with it.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ INSERT_RECORD = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_
 SET_RECORDED = "UPDATE caught_up SET recorded_image_id = ?"
 
 RECORDS_PER_PIECE = 10_000
-"""Records that one transaction makes."""
+"""Records created per transaction."""
 PAGE = 50_000
-"""Images that are read at a time."""
+"""Images read at a time."""
 
 
 def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
-    """Write what a process held in memory when it died, and what it had left for later, with `beat` between committed pieces.
+    """Write what a process held in memory when it died, and what it had deferred, calling `beat` between committed pieces.
 
-    Whoever settles images must call this first.
+    Call this before settling images.
     """
     recorded, keyed = ledger.connection.execute(RECORDED_AND_KEYED).fetchone()
     top = top_image(ledger.connection.execute)
@@ -48,10 +47,10 @@ def catch_up(ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
 
 
 def _catch_up_records(ledger: Ledger, recorded: int, top: int, beat: Callable[[], object]) -> None:
-    """Make the records of the images after `recorded` that have none.
+    """Create the records of the images after `recorded` that have none.
 
-    A record that was only held in memory has all its images in a row; one with others beside them has been written with them, and
-    stays as it is.
+    All images of a record that was only held in memory are consecutive; one with others as well was written with them, and stays as
+    it is.
     """
     records: list[tuple[int, int, int, int]] = []
     for gbif_id, images in groupby(_rows_after(ledger, recorded, beat), key=itemgetter(1)):
@@ -65,7 +64,7 @@ def _catch_up_records(ledger: Ledger, recorded: int, top: int, beat: Callable[[]
 
 
 def _span(images: Iterator[tuple[int, int]]) -> tuple[int, int, int]:
-    """The first and the last of a record's images, and how many they are."""
+    """The first and the last of a record's images, and their number."""
     first = last = next(images)[0]
     n = 1
     for image_id, _ in images:
@@ -81,7 +80,7 @@ def _rows_after(ledger: Ledger, last: int, beat: Callable[[], object]) -> Iterat
 
 
 def _write(ledger: Ledger, records: list[tuple[int, int, int, int]], upto: int) -> None:
-    """Write some records, and up to which image they are complete now."""
+    """Write some records, and up to which image they are now complete."""
     with ledger.transaction() as db:
         tally = Tally()
         tally.record(db.executemany(INSERT_RECORD, sorted(records)).rowcount if records else 0, RecordStatus.PENDING)

@@ -1,4 +1,4 @@
-"""Numbers of texts that many rows share. Forgets nothing and renames nothing."""
+"""Interns texts that many rows share: text to number, append-only. Removes and renames nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TEXT_ID = "SELECT text_id FROM texts WHERE text = ?"
 
 
 class TextIds:
-    """The ledger's number of each text that a maker of chunks has numbered from 0; `NOTHING` for the empty one."""
+    """The ledger's number of each text of a chunk's dictionary; `NOTHING` for the empty one."""
 
     def __init__(self) -> None:
         self._ids: Floats = np.empty(1024)
@@ -27,7 +27,7 @@ class TextIds:
         return self._ids[: self._n]
 
     def learn(self, db: sqlite3.Connection, texts: Sequence[str], *, restart: bool) -> None:
-        """Take the next texts, adding to the ledger those that it has not; with `restart` forget the earlier ones."""
+        """Add the next texts, to the ledger as well if they are new; with `restart` forget the earlier ones."""
         if restart:
             self._n = 0
         if not texts:
@@ -41,10 +41,10 @@ class TextIds:
 
 
 def number(db: sqlite3.Connection, wanted: Collection[str]) -> dict[str, int]:
-    """The ledger's number of each of these texts, none of which is empty or there twice; those that it has not are added."""
+    """The ledger's number of each of these texts, none empty, no duplicates; new ones are added."""
     known: dict[str, int] = dict(db.execute(TEXT_IDS, (json.dumps(list(wanted)),)))
     for text in wanted:
-        if "\0" in text and (row := db.execute(TEXT_ID, (text,)).fetchone()):  # a text in JSON ends at a NUL
+        if "\0" in text and (row := db.execute(TEXT_ID, (text,)).fetchone()):  # SQLite ends a JSON string at a NUL
             known[text] = row[0]
     new = [text for text in wanted if text not in known]
     if new:

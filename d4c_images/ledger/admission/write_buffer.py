@@ -1,7 +1,7 @@
-"""Rows held in memory until there are so many that writing them in the order of their key pays. Knows no table.
+"""Holds rows in memory until there are enough for writing them in key order to pay off. Knows no table.
 
-Numbers in no order (hashes, GBIF ids) fall anywhere in a B-tree: adding 50,000 of them to a big one rewrites nearly all of it.
-A million at a time, sorted, cost a twentieth of that.
+Numbers in no order (hashes, GBIF ids) land at random places in a B-tree: adding 50,000 of them to a big one rewrites nearly all of
+it. A million at a time, sorted, cost a twentieth of that.
 """
 
 from __future__ import annotations
@@ -18,36 +18,35 @@ RunColumn = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 Keys = npt.NDArray[np.int64]
 
 N_PARTS = 18
-MAX_RUNS = 40  # a key is looked for in each of them; transactions of ordinary rows make half as many before they are frozen
+MAX_RUNS = 40  # a lookup searches each; ordinary transactions make half as many before they are frozen
 
 
 class HeldRow(NamedTuple):
-    """Where a row is held; its cells may be written."""
+    """Where a row is held; its cells may be overwritten."""
 
     columns: tuple[RunColumn, ...]
     at: int
 
 
 class SortedRuns:
-    """Rows of numbers, by the first column.
+    """Rows of numbers, sorted by the first column.
 
-    New rows come in runs, each in the order of that column. Once there are enough, `freeze` puts all into one order, in which they
-    are taken away part by part while new runs come in: so nobody has to wait until all of it is written, and what is held together
-    stays about as much.
+    New rows come in sorted runs. Once there are enough, `freeze` merges all of them, and the merged rows are taken away part by
+    part while new runs come in: so nobody waits for everything to be written, and the total held stays about the same.
     """
 
     def __init__(self) -> None:
         self._runs: list[tuple[RunColumn, ...]] = []
-        self._parts: deque[tuple[RunColumn, ...]] | None = None  # of what is frozen: those that are left
+        self._parts: deque[tuple[RunColumn, ...]] | None = None  # of the frozen rows: those still left
         self.n_rows = 0  # in runs that are not frozen
 
     @property
     def is_frozen(self) -> bool:
-        """There are frozen rows, or they have been dropped, but not yet the empty part behind them."""
+        """True while there are frozen rows, and until the empty part after them has been dropped."""
         return self._parts is not None
 
     def add(self, *columns: RunColumn) -> None:
-        """Add rows. Rows with the same key keep their order."""
+        """Add rows. Rows with equal keys keep their order."""
         if len(columns[0]):
             order = _order(columns[0])
             self._runs.append(tuple(column[order] for column in columns))
@@ -56,7 +55,7 @@ class SortedRuns:
                 self._join_runs()
 
     def _join_runs(self) -> None:
-        """Make one run of the newest ones, so that runs grow with their number: each row is sorted again a few times in all."""
+        """Merge the newest runs, so that run lengths grow and each row is sorted only a few times."""
         first = len(self._runs) - 2
         while first > 0 and len(self._runs[first - 1][0]) <= sum(len(run[0]) for run in self._runs[first:]):
             first -= 1
@@ -65,7 +64,7 @@ class SortedRuns:
         self._runs[first:] = [tuple(column[order] for column in columns)]
 
     def find(self, wanted: Keys) -> dict[int, HeldRow]:
-        """The first row of each key that has one here. The keys are in order; a place holds until the next call of `add`."""
+        """The first row of each key that has one here. The keys are sorted; a place is valid until the next call of `add`."""
         found: dict[int, HeldRow] = {}
         if not len(wanted):
             return found
@@ -77,7 +76,7 @@ class SortedRuns:
         return found
 
     def freeze(self) -> None:
-        """Put all rows into one order (those of one key: as they came). There must be no frozen ones."""
+        """Merge all rows (those with equal keys stay in order of arrival). There must be no frozen ones."""
         assert self._parts is None
         if not self._runs:
             return
@@ -94,12 +93,12 @@ class SortedRuns:
         self._parts = deque(zip(*pieces, strict=True))
 
     def part(self) -> tuple[RunColumn, ...]:
-        """The next of the frozen rows, as columns in the order of the key; without rows behind the last of them."""
+        """The next part of the frozen rows, as columns in key order; empty after the last one."""
         assert self._parts is not None
         return self._parts[0] if self._parts else (np.empty(0, np.int64),)
 
     def drop_part(self) -> None:
-        """Forget what `part` gave: it is written."""
+        """Drop what `part` returned: it is written."""
         assert self._parts is not None
         if self._parts:
             self._parts.popleft()
@@ -108,7 +107,7 @@ class SortedRuns:
 
 
 def _order(keys: RunColumn) -> npt.NDArray[np.intp]:
-    """The stable order of numbers that are nearly always all different: then any sort is stable, and the quickest will do."""
+    """The stable order of numbers that are nearly always distinct: then any sort is stable, and the quickest will do."""
     order = np.argsort(keys)
     ordered = keys[order]
     return np.argsort(keys, kind="stable") if (ordered[1:] == ordered[:-1]).any() else order

@@ -1,6 +1,6 @@
-"""Folds the write-ahead log into the ledger's file while its writer goes on. Writes nothing of its own.
+"""Checkpoints the write-ahead log into the ledger's file in a thread, while the writer goes on. Writes nothing of its own.
 
-All that an ingest writes goes through the log. Where the writer folds it in, it waits for the disk each time.
+All that an ingest writes goes through the log. If the writer checkpoints it, it waits for the disk each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PERIOD_S = 0.2
 
 @contextmanager
 def in_background(ledger: Ledger) -> Iterator[None]:
-    """Let a thread fold the log in until the end of the block. Nothing is done where there is no such log."""
+    """Checkpoint in a thread until the end of the block. Does nothing if there is no such log."""
     if ledger.connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         yield
         return
@@ -34,7 +34,7 @@ def in_background(ledger: Ledger) -> Iterator[None]:
 
 def _fold(path: Path, ended: threading.Event) -> None:
     uri = f"{path.absolute().as_uri()}?mode=rw"
-    # A full disk, a file that is gone: the writer meets it too, and says so.
+    # A full disk or a missing file: the writer meets it too, and reports it.
     with suppress(sqlite3.Error), closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
         db.execute("PRAGMA synchronous = NORMAL")
         while not ended.wait(PERIOD_S):

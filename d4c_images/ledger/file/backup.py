@@ -1,6 +1,6 @@
-"""A whole copy of a ledger before it is changed. Made by the connection of the one process that owns it; changes nothing in it.
+"""A full copy of a ledger before it is changed. Made by the connection of the process that owns it; changes nothing in it.
 
-It is written under another name, made durable, then renamed: a file with the name of a backup is a whole one.
+It is written under another name, made durable, then renamed: a file with the name of a backup is complete.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ def free_name(path: Path, version: int) -> Path:
 
 
 def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> None:
-    """Copy the ledger to `target`; `show` is called with the pages that are done, and all pages.
+    """Copy the ledger to `target`; `show` is called with the number of pages done, and of all pages.
 
     Raises `LedgerError` if it cannot be written; nothing with the name `target` is there then.
     """
     new = target.with_name(f"{target.name}.new")
     try:
-        _remove(new)  # of an attempt that was killed
+        _remove(new)  # left by a killed attempt
         with closing(sqlite3.connect(new, isolation_level=None)) as copy:
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
-            # Steps are safe: the only connection that could write in between is the one that copies.
+            # Copying in steps is safe: the only connection that could write in between is the one that copies.
             ledger.connection.backup(copy, pages=BACKUP_PAGES_PER_STEP, progress=lambda _, left, total: show(total - left, total))
-            # Whoever puts the backup in the ledger's place finds it free.
+            # Whoever restores the backup finds it without an owner.
             copy.execute("UPDATE runs SET ended_at = heartbeat_at, ending = 'ended' WHERE run_id IN (SELECT run_id FROM owner)")
             copy.execute("DELETE FROM owner")
         with new.open("rb+") as file:

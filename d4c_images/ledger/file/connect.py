@@ -1,4 +1,4 @@
-"""Opens the ledger for its one writer: creation, checks of what the file is, pragmas, transactions. Asks no questions of it.
+"""Opens the ledger for its one writer: creation, validation of the file, pragmas, transactions. Queries nothing.
 
 Readers use `ledger.file.reader`. A writer must own the ledger (`ledger.file.owner`); each transaction checks that it still does.
 """
@@ -14,20 +14,20 @@ from typing import Protocol
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger.file import identify, schema, views
 
-WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days should outlast somebody's long query
+WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive somebody's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 16 * 1024  # four times as much, and the system's cache after it, is 3 % faster: `bench.scale`
-CHECKPOINT_PAGES = 16_000  # 128 MB of log are folded in at once: a page that changed often is written once, for two fsyncs
+CHECKPOINT_PAGES = 16_000  # 128 MB of log per checkpoint: a page that changed often is written once, for two fsyncs
 
 
 class Guard(Protocol):
     """Keeps others away from a ledger on a shared disk, where the row in `owner` alone cannot."""
 
     def check(self) -> None:
-        """Raise `LedgerLost` where another process has the ledger by now."""
+        """Raise `LedgerLost` if another process has the ledger by now."""
 
     def beat(self, now: float) -> None:
-        """Leave a sign of life; not within a transaction."""
+        """Record a heartbeat; not within a transaction."""
 
 
 class Ledger:
@@ -39,15 +39,15 @@ class Ledger:
         self._file = _file_id(path)
         self.run_id: int | None = None
         self.guard: Guard | None = None
-        self.ending = "ended"  # what `runs` will say of this run
-        self.lead_s = 0.0  # by which the times in it are ahead of the clock: that was set back since they were written down
-        self.n_done = 0  # likewise: images settled, or rows read in
+        self.ending = "ended"  # what `runs` will say about this run
+        self.lead_s = 0.0  # how far its times are ahead of the clock, which was set back since
+        self.n_done = 0  # for `runs`: images settled, or rows ingested
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """One write transaction: committed at the end, rolled back on any exception.
 
-        Raises `LedgerLost` before anything is written when another run has taken the ledger over, `LedgerLocked` when the
+        Raises `LedgerLost` before anything is written if another run has taken over the ledger, `LedgerLocked` if the
         file stays locked for longer than the busy timeout, `LedgerError` on a full disk or an I/O error.
         """
         connection = self.connection
@@ -73,23 +73,23 @@ class Ledger:
             raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
 
     def check_place(self) -> None:
-        """Raise `LedgerLost` where the file has been deleted, moved or replaced: SQLite would write on where nobody looks."""
+        """Raise `LedgerLost` if the file has been deleted, moved or replaced: SQLite would go on writing to an orphaned file."""
         if _file_id(self.path) != self._file:
             raise LedgerLost(f"{self.path} has been deleted, moved or replaced while this run was at work on it")
 
     def sync(self) -> None:
-        """Have on the disk what has been committed, beside readers that do not look at an old state (docs/adr/0036)."""
+        """Make durable what has been committed, while readers hold no old snapshot (docs/adr/0036)."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.OperationalError as error:
             raise explain(error, self.path) from error
 
     def close(self) -> None:
-        """Fold the write-ahead log into the file, so that it can be copied as one file, and close."""
+        """Checkpoint the write-ahead log, so that the ledger can be copied as one file, and close."""
         try:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.OperationalError:
-            pass  # a reader holds on to it; the log stays beside the file and loses nothing
+            pass  # a reader is using it; the log stays next to the file and loses nothing
         self.connection.close()
 
 
@@ -102,11 +102,11 @@ def _file_id(path: Path) -> tuple[int, int] | None:
 
 
 def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = False) -> Ledger:
-    """Open an existing ledger for writing, or make a new one with `create`. On a shared disk it is held until it is closed.
+    """Open an existing ledger for writing, or make a new one with `create`. On a shared disk it stays locked until it is closed.
 
     It may be of an older version: `migrations` brings it up to date, once it is owned. Raises `UsageError` if there is no such
-    file, and `LedgerError`, before anything is written, if it is no ledger of this program, if it is a newer version's, or if its
-    tables are those of no version.
+    file, and `LedgerError`, before anything is written, if it is not a ledger of this program, if a newer version wrote it, or if
+    its tables match no version.
     """
     exists = path.exists() and path.stat().st_size > 0
     if not exists and not create:
@@ -118,7 +118,7 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
     connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=WRITER_BUSY_TIMEOUT_S, isolation_level=None)
-        if on_shared_disk:  # before the first read: a write-ahead log left here is then folded in without shared memory
+        if on_shared_disk:  # before the first read: a write-ahead log left here is then checkpointed without shared memory
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         found = identify.judge(connection, path, may_be_new=True)
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE_BYTES}")
@@ -142,7 +142,7 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
 
 
 def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
-    """The one clear line for an error of SQLite."""
+    """One clear line for an SQLite error."""
     text = str(error)
     if "file is not a database" in text:
         return LedgerError(f"{path} is no SQLite file, so it is no ledger")
@@ -163,7 +163,7 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
 def _create(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:  # nobody else has made it in the meantime
+    if version == 0:  # nobody else has created it in the meantime
         for statement in schema.statements(schema.TABLES + views.VIEWS):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
@@ -172,11 +172,11 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _drop_statistics(connection: sqlite3.Connection) -> None:
-    """Undo an ANALYZE of an earlier day: figures of a ledger that was small then make SQLite read all of it now (docs/adr/0044)."""
+    """Undo an earlier ANALYZE: statistics of a ledger that was small then make SQLite scan all of it now (docs/adr/0044)."""
     tables = connection.execute("SELECT name FROM sqlite_schema WHERE name IN ('sqlite_stat1', 'sqlite_stat4')").fetchall()
     if tables:
         connection.execute("BEGIN IMMEDIATE")
         for (table,) in tables:
             connection.execute(f"DROP TABLE {table}")
         connection.execute("COMMIT")
-        connection.execute("PRAGMA writable_schema = RESET")  # has the schema read again, without the figures
+        connection.execute("PRAGMA writable_schema = RESET")  # reloads the schema, without the statistics

@@ -1,4 +1,4 @@
-"""Gives a file a name that only one process can win, on any file system. Knows nothing of what is in it."""
+"""Gives a file a name that only one process can win, on any file system. Knows nothing of its content."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import errno
 import os
 from pathlib import Path
 
-# What systems say that have no hard links: exFAT, many FUSE and SMB file systems, some gateways of parallel ones.
+# Errors of systems without hard links: exFAT, many FUSE and SMB file systems, some gateways of parallel ones.
 NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EMLINK, errno.EXDEV}
 
 
 def place(new: Path, final: Path) -> None:
-    """Let `final` hold what `new` holds, unless there is such a file. Raises `FileExistsError`: another process was quicker.
+    """Make `final` a copy of `new`, unless it exists. Raises `FileExistsError`: another process was quicker.
 
-    By a hard link, which shows the whole file at once. If there are none, `final` is made for this process alone and then written:
-    who looks in between sees a torn one and may take it over, and then the token in it says so to this process before it writes.
+    By a hard link, which shows the whole file at once. Without hard links, `final` is created exclusively and then written: a
+    process that looks in between sees a torn file and may take it over; the token in it then tells this process, before it writes.
     """
     try:
         os.link(new, final)

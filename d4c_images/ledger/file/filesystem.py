@@ -1,10 +1,10 @@
-"""Where does the ledger lie, and may SQLite trust the place? Knows file systems and locks, not what is in the ledger.
+"""Where is the ledger stored, and can SQLite trust the place? Knows file systems and locks, not what is in the ledger.
 
-On a disk of this machine SQLite's write-ahead log is best: readers and the writer do not disturb each other. On a network or
-parallel file system the log's shared memory does not work between nodes, and locks may fail or lie; there the one writer holds the
-file for itself (`connect`), reserves it with a file that every node sees, and leaves copies for readers (`snapshot`).
+On a local disk SQLite's write-ahead log is best: readers and the writer do not disturb each other. On a network or parallel file
+system the log's shared memory does not work between nodes, and locks may fail or lie; there the one writer keeps the file locked
+(`connect`), reserves it with a file that every node sees, and leaves copies for readers (`snapshot`).
 
-A file system that is not known to be local counts as shared: FUSE, and whatever has no name here.
+A file system that is not known to be local counts as shared: FUSE, and any type not listed here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOCAL_TYPES = frozenset(
 )
 MOUNTS = Path("/proc/self/mountinfo")
 
-# What the second process does: 0 where it is refused the lock that the first one holds, as it must be.
+# The second process: exits with 0 if it is refused the lock that the first one holds, as it must be.
 _SECOND = """
 import fcntl, sys
 try:
@@ -49,12 +49,12 @@ REMEDY = (
 
 
 def disk_of(path: Path, mounts: Path = MOUNTS) -> Disk:
-    """The kind of disk of a file, or of the folder that it will lie in."""
+    """The kind of disk of a file, or of the folder it will be in."""
     return Disk.LOCAL if file_system(path, mounts) in LOCAL_TYPES else Disk.SHARED
 
 
 def file_system(path: Path, mounts: Path = MOUNTS) -> str:
-    """The type of the file system as the kernel names it (proc(5)): `ext4`, `nfs4`, `gpfs`, `lustre`, `fuse.sshfs`; `unknown`."""
+    """The file system type as the kernel names it (proc(5)): `ext4`, `nfs4`, `gpfs`, `lustre`, `fuse.sshfs`; `unknown`."""
     target = os.path.realpath(path)
     best, kind = "", "unknown"
     try:
@@ -65,15 +65,15 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> str:
         fields, _, rest = line.partition(" - ")
         point = fields.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape", "surrogateescape")
         inside = target == point or target.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):  # of two at one place, the later one hides the earlier
+        if inside and len(point) >= len(best):  # of two mounts at one point, the later one hides the earlier
             best, kind = point, rest.split(" ")[0]
     return kind
 
 
 def check_locks(folder: Path, disk: Disk = Disk.SHARED) -> None:
-    """Raise `LedgerError`, naming the remedy, where locks do not keep a second process out of a file in this folder.
+    """Raise `LedgerError`, naming the remedy, if locks do not keep a second process out of a file in this folder.
 
-    On a disk of this machine they do if there are any. (If there are none, SQLite takes the file for a busy one, for minutes.)
+    On a local disk they do if there are any. (If there are none, SQLite takes the file for a busy one, for minutes.)
     """
     probe = folder / f".d4c-images.{os.getpid()}.lock-probe"
     try:
@@ -93,7 +93,7 @@ def check_locks(folder: Path, disk: Disk = Disk.SHARED) -> None:
                 raise LedgerError(f"file locks in {where} let two processes in at once, which would ruin the ledger: {REMEDY}")
     except OSError as error:
         if disk is Disk.LOCAL:
-            return  # whoever opens the ledger there says what cannot be done
+            return  # opening the ledger there will say what is wrong
         raise LedgerError(f"the folder of the ledger, {folder}, cannot be written: {error.strerror}") from error
     finally:
         probe.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ def reservation_of(path: Path) -> Path:
 
 
 def holder(path: Path) -> LedgerHolder | None:
-    """Who has reserved the ledger, dead or alive; None where nobody has."""
+    """Who has reserved the ledger, dead or alive; None if nobody has."""
     return _read(reservation_of(path))
 
 
@@ -114,19 +114,19 @@ def _read(file: Path) -> LedgerHolder | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return None  # torn by a crash of its node: nobody that could be asked
+        return None  # torn by a crash of its node: names nobody
     except OSError as error:
         raise LedgerError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def may_be_held(path: Path, me: Process) -> bool:
-    """Whether a process has reserved the ledger that is not known to be dead."""
+    """Whether a process that is not known to be dead has reserved the ledger."""
     found = holder(path)
     return found is not None and lives(found.process, me) is not False
 
 
 class Reservation:
-    """This process has the ledger: a file beside it says so to every node. Made by linking, which only one process can win."""
+    """This process has the ledger: a file beside it says so to every node. Created by linking, which only one process can win."""
 
     def __init__(self, path: Path, command: str, process: Process, now: float, patience: Patience = SILENT_PATIENCE) -> None:
         """Raises `LedgerBusy`, naming host, pid and job, while another living process has it (`liveness.await_end`)."""
@@ -141,7 +141,7 @@ class Reservation:
         new = self._write(self._mine)
         try:
             exclusive_name.place(new, self._file)
-        except (FileExistsError, FileNotFoundError):  # it has swept ours
+        except (FileExistsError, FileNotFoundError):  # the other one has swept ours
             raise self._taken() from None
         finally:
             new.unlink(missing_ok=True)
@@ -149,33 +149,33 @@ class Reservation:
 
     @property
     def dead(self) -> Process | None:
-        """Whose place this process has taken, if anybody's."""
+        """The dead process whose reservation this one has taken over, if any."""
         return None if self._dead is None else self._dead.process
 
     def check(self) -> None:
-        """Raise `LedgerLost` where somebody else has the ledger by now: this process was taken for dead."""
+        """Raise `LedgerLost` if somebody else has the ledger by now: this process was taken for dead."""
         found = holder(self._path)
         if found is None or found.token != self._mine.token:
             who = f" ('{found.command}' on host {found.host}, pid {found.pid})" if found else ""
             raise LedgerLost(f"{self._path}: another process has taken this ledger over{who}; this one stops")
 
     def beat(self, now: float) -> None:
-        """Leave a sign of life. Raises `LedgerLost` as `check` does."""
+        """Record a heartbeat. Raises `LedgerLost` as `check` does."""
         self.check()
         self._mine = LedgerHolder(**(asdict(self._mine) | {"beat_at": now}))
         self._write(self._mine).replace(self._file)
 
     def give_back(self) -> None:
-        """However the run has ended: the live file can be read again, so the copy for readers goes too."""
+        """However the run ended: the live file can be read again, so the copy for readers goes too."""
         try:
             self.check()
         except LedgerLost:
-            return  # both are somebody else's now
+            return  # both belong to somebody else now
         snapshot_of(self._path).unlink(missing_ok=True)
         self._file.unlink(missing_ok=True)
 
     def _put_aside(self, other: LedgerHolder | None) -> None:
-        """Remove a dead one. Renaming comes first, so that of two that see it dead one removes it and not the other's new one."""
+        """Remove a dead process's file. Renamed first: of two processes that see it dead, neither removes the other's new one."""
         aside = self._file.with_name(f"{self._file.name}.{uuid.uuid4().hex}")
         try:
             self._file.rename(aside)
@@ -183,7 +183,7 @@ class Reservation:
             return
         removed = _read(aside)
         is_dead = removed is None or removed == other
-        if not is_dead:  # it was a living one after all: give it its place again, unless a third has it
+        if not is_dead:  # alive after all: put it back, unless a third process has the place
             with suppress(FileExistsError, FileNotFoundError):
                 exclusive_name.place(aside, self._file)
         aside.unlink(missing_ok=True)
@@ -194,7 +194,7 @@ class Reservation:
         return LedgerBusy(f"{self._path} has been taken by another process at this very moment")
 
     def _sweep(self) -> None:
-        """Remove what killed processes had written and not yet put in its place, or put aside and not yet removed."""
+        """Remove what killed processes wrote but never put in place, or put aside but never removed."""
         lefts = [left for left in self._file.parent.glob(f"{glob.escape(self._file.name)}.*") if not self._is_mine(left)]
         for left in (*lefts, draft_of(self._path)):
             with suppress(OSError):

@@ -1,8 +1,8 @@
-"""What a file is: a ledger of ours or not, of which version, and whether it has the tables of that version. Changes nothing.
+"""What a file is: our ledger or not, of which version, and whether it has that version's tables. Changes nothing.
 
-`inspect` looks at a file before anybody opens it for good: it leaves the bytes as they are and no files beside it. `judge` looks
-through a connection. Objects that are not ours are nobody's business: people add tables, indexes, views and triggers of their own,
-and `ANALYZE` adds statistics. Views of ours are ignored too, since each migration makes them anew.
+`inspect` looks at a file before it is really opened: it leaves the bytes as they are and creates no files beside it. `judge` looks
+through a connection. Objects that are not ours are ignored: people add tables, indexes, views and triggers of their own, and
+`ANALYZE` adds statistics. Our views are ignored too, since each migration recreates them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND n
 IS_EMPTY = "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)"
 UNFINISHED = "SELECT EXISTS (SELECT 1 FROM ledger_migrations WHERE finished_at IS NULL)"
 
-# Comments and blanks go; a name in quotes is the name: ALTER TABLE ... RENAME adds them.
+# Comments and whitespace are dropped; a quoted name equals the bare one: ALTER TABLE ... RENAME adds quotes.
 SQL_TOKEN = re.compile(
     r"""(?P<left_out>\s+|--[^\n]*|/\*.*?\*/) | (?P<text>'(?:[^']|'')*')
         | "(?P<double>\w+)" | `(?P<back>\w+)` | \[(?P<square>\w+)\] | (?P<word>[\w$]+) | (?P<other>.)""",
@@ -40,15 +40,15 @@ SQL_TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FoundLedger:
-    """A file that may be used as a ledger. Version 0: it holds nothing yet."""
+    """A file that may be used as a ledger. Version 0: empty."""
 
     version: int
-    under_way: bool = False  # a migration to this version has begun and not ended
+    under_way: bool = False  # a migration to this version has begun and not finished
 
 
 @functools.lru_cache(maxsize=1_000)  # a ledger is looked at twice when it is opened
 def normalised(sql: str) -> str:
-    """A statement without comments, line breaks and quotes that mean nothing."""
+    """A statement without comments, line breaks and meaningless quotes."""
     return " ".join(match[match.lastgroup or 0] for match in SQL_TOKEN.finditer(sql) if match.lastgroup != "left_out")
 
 
@@ -61,7 +61,7 @@ def objects(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def digest(found: Mapping[str, str]) -> str:
-    """One digest for all of these objects."""
+    """One digest of all these objects."""
     return hashlib.sha256("\n".join(f"{name} {value}" for name, value in sorted(found.items())).encode()).hexdigest()[:12]
 
 
@@ -71,10 +71,10 @@ def stored(found: Mapping[str, str]) -> dict[str, str]:
 
 
 def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
-    """What the file is, as `judge` says, before anything is written: no byte of it changes, and no `-wal` or `-shm` comes to be.
+    """What the file is, as `judge` says, before anything is written: no byte changes, and no `-wal` or `-shm` is created.
 
-    None: that cannot be said without changing something (a transaction of a killed process must be rolled back first), or not
-    read at all; whoever opens the ledger then meets the same and must `judge` it. Raises `LedgerError` as `judge` does.
+    None: that cannot be said without changing something (a killed process's transaction must be rolled back first), or the file
+    cannot be read; opening the ledger then runs into the same and must `judge` it. Raises `LedgerError` as `judge` does.
     """
     try:
         with path.open("rb") as file:
@@ -98,9 +98,9 @@ def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
 
 @contextmanager
 def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that changes nothing, to a file of which `inspect` says what it is."""
-    # Without a log the file alone says all; taken for a still one, it is read without locks and without files beside it. A log
-    # that is there has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
+    """A connection that changes nothing, to a file that `inspect` describes."""
+    # Without a log the file alone is complete; opened as immutable, it is read without locks and without files beside it. An
+    # existing log has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
     options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
     with closing(sqlite3.connect(uri, uri=True, timeout=PROBE_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
@@ -108,7 +108,7 @@ def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = False) -> FoundLedger:
-    """What the open file is. Raises `LedgerError`, naming the file and what it is, unless we can use it or migrate it."""
+    """What the open file is. Raises `LedgerError`, naming the file and what it is, if we can neither use nor migrate it."""
     application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     is_empty: int = connection.execute(IS_EMPTY).fetchone()[0]
@@ -129,7 +129,7 @@ def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = Fals
 
 
 def _compare(present: Mapping[str, str], version: int, path: Path) -> None:
-    """Raise `LedgerError` unless all tables and indexes of this version are there as it has them."""
+    """Raise `LedgerError` unless all tables and indexes of this version are there, unaltered."""
     expected = stored(versions.SHAPES.get(version, {}))
     wrong = [name for name, value in expected.items() if present.get(name) != value]
     if expected and not wrong:
@@ -151,7 +151,7 @@ def _compare(present: Mapping[str, str], version: int, path: Path) -> None:
 
 
 def unfinished(path: Path, version: int) -> LedgerError:
-    """What is said of a ledger that is half of one version and half of another."""
+    """The error for a ledger between two versions."""
     return LedgerError(
         f"{path} is in the middle of a migration to ledger version {version}, under way or interrupted: "
         f"'d4c-images migrate --ledger {path}' goes on with it"
@@ -159,7 +159,7 @@ def unfinished(path: Path, version: int) -> LedgerError:
 
 
 def outdated(path: Path, version: int, why: str) -> LedgerError:
-    """What is said of an older ledger that must be migrated first."""
+    """The error for an older ledger that must be migrated first."""
     return LedgerError(
         f"{path} is of ledger version {version}, this d4c-images needs version {schema.SCHEMA_VERSION}{why}: "
         f"'d4c-images migrate --ledger {path}' migrates it"
@@ -171,7 +171,7 @@ def _foreign(path: Path) -> LedgerError:
 
 
 def _begins_with_content(path: Path) -> bool:
-    """Whether there is such a file and its first byte means something: SQLite's own rule for a journal (TRUNCATE, PERSIST)."""
+    """Whether the file exists and its first byte is not zero: SQLite's own rule for a journal (TRUNCATE, PERSIST)."""
     try:
         with path.open("rb") as file:
             return file.read(1) not in (b"", b"\0")

@@ -1,8 +1,8 @@
 """Is the process that holds a ledger still alive? Knows processes and clocks, not what a ledger is.
 
-A process of this kernel and this PID namespace can be looked up by its number and its start time. Of any other process there is
-only its sign of life, and whether that *changes* while time passes here: the clocks of two machines may differ by hours, two nodes
-or containers may have the same host name, and two containers have the same process numbers.
+A process of this kernel and PID namespace can be looked up by its number and start time. Of any other process only the heartbeat
+is visible, and whether it *changes* while time passes here: the clocks of two machines may differ by hours, two nodes or
+containers may have the same host name, and two containers have the same process numbers.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
+from d4c_images.durations import show_moment
 from d4c_images.errors import LedgerAwaited, LedgerBusy
 
-DEAD_AFTER_S = 180.0  # a process that cannot be looked up is dead when its sign of life has not changed for so long
+DEAD_AFTER_S = 180.0  # a process that cannot be looked up counts as dead if its heartbeat has not changed for this long
 HOLDER_POLL_S = 2.0
-MOST_STEP_S = 10.0  # of the time between two looks: more than that, and this process did not run itself, or the disk hung
+MOST_STEP_S = 10.0  # cap on the time counted between two looks: after a longer gap this process was suspended, or the disk hung
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process as the ledger names it. `started` tells it from all others: boot id, start time, PID namespace."""
+    """A process as the ledger names it. `started` identifies it uniquely: boot id, start time, PID namespace."""
 
     host: str
     pid: int
@@ -34,16 +34,16 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class LedgerHolder:
-    """Who has a ledger, as last written down by itself."""
+    """Who has a ledger, in its own words."""
 
-    token: str  # another one for each run
+    token: str  # a new one for each run
     command: str
     host: str
     pid: int
     started: str | None
     job_id: str | None
     since: float
-    beat_at: float  # by a clock of its own: it says nothing here, but that it changes does
+    beat_at: float  # by its own clock: only a change means anything here
 
     @property
     def process(self) -> Process:
@@ -51,23 +51,22 @@ class LedgerHolder:
 
     def described(self) -> str:
         job = f", job {self.job_id}" if self.job_id else ""
-        since = f"{datetime.fromtimestamp(self.since):%Y-%m-%d %H:%M:%S}"
-        return f"'{self.command}' on host {self.host}, pid {self.pid}{job}, since {since}"
+        return f"'{self.command}' on host {self.host}, pid {self.pid}{job}, since {show_moment(self.since)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How to wait for a ledger whose holder may be dead."""
 
-    say: Callable[[str], None] = lambda text: None  # gets a line when a wait begins
-    is_over: Callable[[], str | None] = lambda: None  # why to wait no longer
-    job_id: str | None = None  # an earlier run of this job is waited for even while it lives: it is being ended, or out of reach
+    say: Callable[[str], None] = lambda text: None  # called with a line when a wait begins
+    is_over: Callable[[], str | None] = lambda: None  # a reason to stop waiting
+    job_id: str | None = None  # an earlier run of this job is awaited even if alive: it is being ended, or out of reach
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
 SILENT_PATIENCE = Patience()
-"""Without a word, until it is known whether the holder lives."""
+"""Says nothing, and waits until it is known whether the holder lives."""
 
 
 def this_process(job_id: str | None = None) -> Process:
@@ -80,7 +79,7 @@ def this_process(job_id: str | None = None) -> Process:
 
 
 def lives(other: Process, me: Process) -> bool | None:
-    """Whether a process lives; None: `me` cannot see it."""
+    """Whether a process is alive; None if `me` cannot see it."""
     if other.started is None or me.started is None or _kernel(other.started) != _kernel(me.started):
         return None
     try:
@@ -90,9 +89,9 @@ def lives(other: Process, me: Process) -> bool | None:
 
 
 def await_end(find: Callable[[], LedgerHolder | None], me: Process, ledger: Path, patience: Patience) -> LedgerHolder | None:
-    """Wait until nobody holds a ledger, or until its holder is known to be dead; returns what the dead one has written last.
+    """Wait until nobody holds a ledger, or until its holder is known to be dead; returns what the dead one wrote last.
 
-    Raises `LedgerBusy` as soon as the holder is known to live, and `LedgerAwaited` when the patience is over.
+    Raises `LedgerBusy` as soon as the holder is known to be alive, and `LedgerAwaited` when the patience is over.
     """
     watch, said = _Watch(patience.monotonic), ""
     while (holder := find()) is not None:
@@ -117,7 +116,7 @@ def await_end(find: Callable[[], LedgerHolder | None], me: Process, ledger: Path
 
 
 class _Watch:
-    """Looks at a sign of life again and again."""
+    """Watches a heartbeat."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -126,7 +125,7 @@ class _Watch:
         self._unchanged_s = 0.0
 
     def look(self, holder: LedgerHolder) -> bool | None:
-        """True: it has changed since the last look; False: not for so long that its process is dead; None: nobody knows yet."""
+        """True: it has changed since the last look; False: unchanged for so long that its process is dead; None: not known yet."""
         now, before, step_s = self._monotonic(), self._last, 0.0
         if before is not None:
             step_s = min(now - self._looked_at, MOST_STEP_S)
@@ -139,15 +138,15 @@ class _Watch:
 
 
 def _kernel(started: str) -> tuple[str, str]:
-    """Where process numbers mean the same: boot id and PID namespace (an older version wrote down the former only)."""
+    """The scope of process numbers: boot id and PID namespace (an older version wrote only the former)."""
     boot, _, rest = started.partition("/")
     return boot, rest.partition("/")[2]
 
 
 def _started(pid: int) -> str | None:
-    """What tells a process of this PID namespace from others (field 22 of /proc/PID/stat, see proc(5)).
+    """What distinguishes a process of this PID namespace from all others (field 22 of /proc/PID/stat, see proc(5)).
 
-    None if there is none, or only a zombie. Raises `OSError` if that cannot be seen.
+    None if there is no such process, or only a zombie. Raises `OSError` if that cannot be seen.
     """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     namespace = Path("/proc/self/ns/pid").stat().st_ino
@@ -163,7 +162,7 @@ def _started(pid: int) -> str | None:
 
 
 def _check_hidden(pid: int) -> None:
-    """Raises `OSError` if there is a process that /proc does not show: it may hide those of other users."""
+    """Raise `OSError` if the process exists but /proc does not show it: /proc may hide those of other users."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

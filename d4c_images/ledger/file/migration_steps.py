@@ -1,4 +1,4 @@
-"""The kinds of steps that a migration is made of, and how each changes a ledger. Knows no version, and commits nothing itself."""
+"""The kinds of steps that make up a migration, and how each changes a ledger. Knows no version, and commits nothing itself."""
 
 from __future__ import annotations
 
@@ -31,43 +31,43 @@ class NewColumn:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Any statements that take no longer for more images: DROP and RENAME of tables and columns that a `Walk` has replaced,
-    and what is filled by host."""
+    """Statements whose cost does not grow with the images: DROP and RENAME of tables and columns that a `Walk` has replaced, and
+    what is filled per host."""
 
     statements: str
 
 
 Change = Callable[[sqlite3.Connection, Mapping[str, int]], None]
-"""What one statement cannot do; with the keys `after` and `upto` of a chunk."""
+"""What one statement cannot do; called with the keys `after` and `upto` of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A change that is made to chunk after chunk of a table's rows: those with `:after < key <= :upto`."""
+    """A change applied to a table chunk by chunk: to the rows with `:after < key <= :upto`."""
 
     table: str
     key: str  # the table's INTEGER PRIMARY KEY, or the first column of its primary key if that is an integer
     change: str | Change  # a statement, or a function
-    then: str | None = None  # another statement for the same chunk
-    grows_by: float = 0.0  # bytes that the ledger grows by, as a share of its size
+    then: str | None = None  # a second statement for the same chunk
+    grows_by: float = 0.0  # growth of the ledger, as a share of its size
     chunk_rows: int = CHUNK_ROWS
 
     def span(self) -> str:
-        """The question for the first key and the last; two, since SQLite finds only a single one by the index."""
+        """The query for the first key and the last; two subqueries, since SQLite uses the index only for a single min or max."""
         of = f"FROM {self.table}"
         return f"SELECT (SELECT min({self.key}) {of}), (SELECT max({self.key}) {of})"
 
     def chunk_end(self) -> str:
-        """The question for the last key of the chunk after a key."""
+        """The query for the last key of the chunk after a key."""
         keys = f"SELECT {self.key} AS key FROM {self.table} WHERE {self.key} > ? ORDER BY {self.key} LIMIT ?"  # noqa: S608 - likewise
         return f"SELECT max(key) FROM ({keys})"  # noqa: S608
 
     def count(self) -> str:
-        """The question for the number of rows, up to a limit."""
+        """The query for the number of rows, up to a limit."""
         return f"SELECT count(*) FROM (SELECT 1 FROM {self.table} LIMIT ?)"  # noqa: S608
 
     def run(self, db: sqlite3.Connection, after: int, upto: int) -> None:
-        """Change one chunk."""
+        """Change one chunk's rows."""
         keys = {"after": after, "upto": upto}
         if isinstance(self.change, str):
             db.execute(self.change, keys)
@@ -82,14 +82,14 @@ MigrationStep = Tables | NewColumn | Script | Walk
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """From the version before to this one. A step may find its work done: a table or a column that is there is left alone."""
+    """From the previous version to this one. A step may find its work done: a table or column that exists is skipped."""
 
     version: int
     steps: tuple[MigrationStep, ...]
 
 
 def change(db: sqlite3.Connection, step: MigrationStep) -> None:
-    """Take a step within one transaction."""
+    """Take a step, within one transaction."""
     if isinstance(step, Tables):
         create(db, step.names)
     elif isinstance(step, NewColumn):

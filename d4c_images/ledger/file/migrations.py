@@ -1,12 +1,12 @@
-"""Brings an older ledger to the current version: backup, steps, and going on after a kill. Decides no step (`version_changes`).
+"""Brings an older ledger to the current version: backup, steps, resuming after a kill. Defines no step (`version_changes`).
 
-A migration is a list of steps. Most are statements of no length: new tables, new columns. If all steps are such, or change no more
-rows than one chunk has, one transaction does everything, `user_version` included: the ledger is of one version or of the other.
+A migration is a list of steps. Most take no time: new tables, new columns. If all steps are such, or change no more rows than one
+chunk has, one transaction does everything, `user_version` included: the ledger is of one version or of the other.
 
-A `Walk` changes rows, in committed chunks, and goes on after a kill. The first transaction of a migration that has one raises
-`user_version` and notes in `ledger_migrations` that it is under way; the last one notes that it has ended. In between, programs of
-the older version refuse the ledger as a newer one's, this one refuses it as unfinished, and there are no views that could show
-other people half of each version.
+A `Walk` changes rows in committed chunks, and resumes after a kill. The first transaction of a migration that has one raises
+`user_version` and notes in `ledger_migrations` that it is under way; the last one notes that it has finished. In between, programs
+of the older version refuse the ledger as too new, this one refuses it as unfinished, and there are no views that could show half
+of each version.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from d4c_images.ledger.file.identify import FoundLedger
 from d4c_images.ledger.file.migration_steps import TABLE_NAMES, MigrationStep, Tables, Walk, change, create
 from d4c_images.ledger.file.version_changes import MIGRATIONS
 
-AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied within a command that was asked for something else
-RESERVE_BYTES = 256 << 20  # of rows that change, for the log; less for a ledger that is smaller
-LITTLE_BYTES = 1 << 20  # what new tables and views take
+AUTOMATIC_BYTES = 1 << 30  # a larger ledger is not copied as a side effect of another command
+RESERVE_BYTES = 256 << 20  # for changed rows in the log; less for a smaller ledger
+LITTLE_BYTES = 1 << 20  # size of new tables and views
 
 
 @dataclass(frozen=True, slots=True)
 class PartProgress:
-    """How far a part of the work is: pages of a backup, or keys of a table."""
+    """Progress of one part of the work: pages of a backup, or keys of a table."""
 
     what: str
     done: int
@@ -44,7 +44,7 @@ class PartProgress:
 
 @dataclass(frozen=True, slots=True)
 class MigrationTerms:
-    """How a migration is done."""
+    """How to migrate."""
 
     backup: Path | None = None  # None: beside the ledger
     no_backup: bool = False
@@ -55,7 +55,7 @@ class MigrationTerms:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A step, and where it stands: of the migration to `version`, the step number `number`."""
+    """A step and its position: number `number` of the migration to `version`."""
 
     version: int
     number: int
@@ -63,16 +63,16 @@ class _Place:
 
 
 def is_readable(version: int) -> bool:
-    """Whether what a ledger of this version has means what it means now: newer versions only brought tables."""
+    """Whether the content of a ledger of this version means what it means now: newer versions only added tables."""
     return all(isinstance(place.step, Tables) for place in _places(version))
 
 
 def check_usable(
     path: Path, found: FoundLedger | None, terms: MigrationTerms | None, connection: sqlite3.Connection | None = None
 ) -> None:
-    """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done without being asked for.
+    """Raise `LedgerError`, before anything is written, if the ledger needs a migration that is not done unasked.
 
-    It is looked at through `connection`, or by itself.
+    It is inspected through `connection`, or through one opened for it.
     """
     if found is None or terms is not None or found.version == 0:
         return
@@ -89,7 +89,7 @@ def check_usable(
 
 
 def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -> bool:
-    """Whether no table that is walked through has more rows than one chunk."""
+    """Whether no table to be walked has more rows than one chunk."""
     walks = [place.step for place in places if isinstance(place.step, Walk)]
     tables = {name for (name,) in connection.execute(TABLE_NAMES)}
     return all(
@@ -99,10 +99,10 @@ def _is_done_at_once(connection: sqlite3.Connection, places: Sequence[_Place]) -
 
 
 def migrate(ledger: Ledger, terms: MigrationTerms | None, clock: Callable[[], float], say: Callable[[str], None]) -> None:
-    """Bring a ledger that we own to the current version; nothing happens if it is. `terms` is None if nobody has asked for it.
+    """Bring a ledger that we own to the current version; does nothing if it is current. `terms` is None if nobody asked for it.
 
-    Raises `LedgerError` if it must be asked for, if there is too little room, or if names are taken; then nothing has changed.
-    Raises `Stopped` in the middle of a walk; the next call goes on there.
+    Raises `LedgerError` if it must be asked for, if there is too little space, or if names are taken; then nothing has changed.
+    Raises `Stopped` in the middle of a walk; the next call resumes there.
     """
     found = identify.judge(ledger.connection, ledger.path)
     check_usable(ledger.path, found, terms, ledger.connection)
@@ -158,7 +158,7 @@ class _Work:
         self._report(version, copy)
 
     def go_on(self) -> None:
-        """After an interruption, maybe by a program of a version in between: what it has done of ours counts."""
+        """Resume an interrupted migration; what a program of a version in between has done of it counts."""
         row = self._ledger.connection.execute(
             "SELECT from_version, at_version, at_step, at_key FROM ledger_migrations WHERE finished_at IS NULL"
         ).fetchone()
@@ -218,7 +218,7 @@ class _Work:
         )
 
     def _check_names(self, version: int) -> None:
-        """Raise `LedgerError` if somebody has given a name to an object of their own that a newer version needs."""
+        """Raise `LedgerError` if an object of somebody's own has a name that a newer version needs."""
         present = {name.partition(" ")[2]: name for name in identify.objects(self._ledger.connection)}
         for name in versions.SHAPES[schema.SCHEMA_VERSION]:
             there = present.get(name.partition(" ")[2])
@@ -268,7 +268,7 @@ class _Work:
 
 
 def _places(version: int) -> list[_Place]:
-    """All steps that a ledger of this version needs."""
+    """All steps that a ledger of this version needs, in order."""
     return [
         _Place(migration.version, number, step)
         for migration in MIGRATIONS

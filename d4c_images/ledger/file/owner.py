@@ -1,7 +1,7 @@
-"""Who may write: one run at a time, with a claim that the dead give up. Knows runs, not images.
+"""Who may write: one run at a time, with a claim that others can take over once it is dead. Knows runs, not images.
 
 A claim is the row in `owner`. It is taken in a write transaction, so two runs cannot both have it, and each later transaction of
-the run checks it (`Ledger.transaction`), so a run that was taken for dead stops instead of writing.
+the run checks it (`Ledger.transaction`), so a run that was wrongly taken for dead stops instead of writing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FROM owner AS o JOIN runs AS r ON r.run_id = o.run_id
 
 
 LATEST = "SELECT coalesce(max(heartbeat_at), 0) FROM runs"
-BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?), n_done = ? WHERE run_id = ?"  # it changes, whatever the clock says
+BEAT = "UPDATE runs SET heartbeat_at = max(heartbeat_at + 1, ?), n_done = ? WHERE run_id = ?"  # it always changes
 END_RUN = """
 UPDATE runs SET ended_at = max(heartbeat_at, ?1), heartbeat_at = max(heartbeat_at, ?1), ending = ?2, n_done = ?3 WHERE run_id = ?4
 """
@@ -42,9 +42,9 @@ def take(
 ) -> int:
     """Make `process` the owner of the ledger and return its run id. `dead`: a process that is known to be dead already.
 
-    Raises `LedgerBusy`, naming host and pid, while another living run owns it; whether one lives that cannot be seen from here is
-    found out by waiting (`liveness`). Time goes on from the last sign of life of any run, if the clock is behind that
-    (`Ledger.lead_s`): waits that were written down then are as long as they were meant to be.
+    Raises `LedgerBusy`, naming host and pid, while another living run owns it; for a run that cannot be seen from here this is
+    found out by waiting (`liveness`). If the clock is behind the last heartbeat of any run, time continues from that
+    (`Ledger.lead_s`): waits written then last as long as intended.
     """
 
     def find() -> LedgerHolder | None:
@@ -54,7 +54,7 @@ def take(
     gone = await_end(find, process, ledger.path, patience)
     with ledger.transaction() as db:
         found = holder(ledger)
-        if found is not None and found != gone and found.process != dead:  # it was not dead, or somebody else was quicker
+        if found is not None and found != gone and found.process != dead:  # alive after all, or somebody else was quicker
             raise LedgerBusy(f"{ledger.path} is in use by {found.described()}")
         if found is not None:
             db.execute(
@@ -80,12 +80,12 @@ def holder(ledger: Ledger) -> LedgerHolder | None:
 
 
 def sign(ledger: Ledger, now: float) -> None:
-    """Leave a sign of life in the transaction that is open."""
+    """Record a heartbeat in the open transaction."""
     ledger.connection.execute(BEAT, (int(now), ledger.n_done, ledger.run_id))
 
 
 def beat(ledger: Ledger, now: float) -> None:
-    """Leave a sign of life. Raises `LedgerLost` where the ledger is not ours any more, or not there any more."""
+    """Record a heartbeat. Raises `LedgerLost` if the ledger is no longer ours, or no longer there."""
     ledger.check_place()
     with ledger.transaction():
         sign(ledger, now)
@@ -94,14 +94,14 @@ def beat(ledger: Ledger, now: float) -> None:
 
 
 class Heart:
-    """Beats when it is time to, for work that calls it often. Then all that is committed goes to the disk, too."""
+    """Beats when it is due, for work that calls it often. Then all that is committed is made durable, too."""
 
     def __init__(self, ledger: Ledger, clock: Callable[[], float]) -> None:
         self._ledger, self._clock = ledger, clock
         self._last_at = clock()
 
     def beat_if_due(self) -> bool:
-        """Whether it was time to."""
+        """Beat if it is due; returns whether it was."""
         now = self._clock()
         if now - self._last_at < HEARTBEAT_S:
             return False
@@ -112,7 +112,7 @@ class Heart:
 
 
 def give_back(ledger: Ledger, ending: str, now: float) -> None:
-    """End the run; the ledger is free. Raises `LedgerLost` as `beat` does."""
+    """End the run; the ledger has no owner then. Raises `LedgerLost` as `beat` does."""
     ledger.check_place()
     with ledger.transaction() as db:
         db.execute(END_RUN, (int(now), ending, ledger.n_done, ledger.run_id))

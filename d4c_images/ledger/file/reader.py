@@ -1,7 +1,7 @@
-"""Opens the ledger for reading, beside a running download or without one. Writes nothing and asks no questions of its own.
+"""Opens the ledger for reading, during a download or without one. Writes nothing and has no queries of its own.
 
-Reads work on a read-only folder too. A shared file system answers with an I/O error now and then; such a read is tried again on
-a fresh connection, up to three times in all.
+Reads work in a read-only folder too. A shared file system returns an I/O error now and then; such a read is retried on a fresh
+connection, up to three times in all.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Reader:
     """A read-only connection. Use it in a `with` block."""
 
     def __init__(self, path: Path, copy: Path | None = None) -> None:
-        """`copy` is what is read instead of the live file, where its writer holds that for itself (`snapshot`)."""
+        """`copy` is read instead of the live file if the writer keeps that locked (`snapshot`)."""
         self.path = path
-        self.copied_at = None if copy is None else int(copy.stat().st_mtime)  # unix time; None: this is the live file
+        self.copied_at = None if copy is None else int(copy.stat().st_mtime)  # unix time; None: the live file
         self._file = copy or path
         self._connection: sqlite3.Connection | None = None
         self._in_snapshot = False
 
     def rows(self, sql: str, params: Params = ()) -> list[Row]:
-        """All rows of an answer that is known to be small."""
+        """All rows of a result that is known to be small."""
         return self.table(sql, params)[1]
 
     def table(self, sql: str, params: Params = ()) -> tuple[list[str], list[Row]]:
@@ -65,8 +65,8 @@ class Reader:
         raise AssertionError("unreachable")
 
     def head(self, sql: str, params: Params, n_chars: int, texts: Callable[[Row], Row]) -> tuple[list[Row], bool]:
-        """The first rows of an answer, and whether that is all of it: at least one, until the cells that `texts` picks have so
-        many characters. Where these are the cells that may be long, memory is bounded.
+        """The first rows of a result, and whether those are all: at least one, until the cells that `texts` picks add up to that
+        many characters. If these are the cells that may be long, memory is bounded.
         """
         for attempt in range(1, TRIES + 1):
             try:
@@ -78,9 +78,9 @@ class Reader:
         raise AssertionError("unreachable")
 
     def stream(self, sql: str, params: Params = (), n_rows: int = FETCH_ROWS) -> Iterator[tuple[list[str], list[Row]]]:
-        """Column names and rows, at most `n_rows` at a time (once without rows, where the answer is empty).
+        """Column names and rows, at most `n_rows` at a time (once without rows, if the result is empty).
 
-        As long as it is not exhausted, a running download cannot fold its write-ahead log back, so the log grows.
+        Until it is exhausted, a running download cannot checkpoint its write-ahead log fully, so the log grows.
         """
         try:
             cursor = self._connected().execute(sql, params)
@@ -95,7 +95,7 @@ class Reader:
             raise self._explained(error) from error
 
     def at_one_moment(self, ask: Callable[[], T]) -> T:
-        """What `ask` returns; all its reads see one state of the ledger, whatever a run commits meanwhile."""
+        """The result of `ask`; all its reads see one state of the ledger, whatever a run commits meanwhile."""
         for attempt in range(1, TRIES + 1):
             try:
                 self._connected().execute("BEGIN")
@@ -116,7 +116,7 @@ class Reader:
 
     @contextmanager
     def watching(self, instructions: int, alive: Callable[[int], None]) -> Iterator[None]:
-        """Call `alive` whenever SQLite has run so many instructions, with how often that was. What it raises ends the block."""
+        """Call `alive` each time SQLite has run that many instructions, with how often so far. What it raises ends the block."""
         n_calls = 0
         raised: list[D4CError] = []
 
@@ -184,9 +184,9 @@ def _head(cursor: sqlite3.Cursor, n_chars: int, texts: Callable[[Row], Row]) -> 
 def open_reader(path: Path) -> Reader:
     """Open a ledger for reading.
 
-    It may be of an older version, as long as what is there means what it means now; a question that needs more is refused, naming
-    the version. Raises `UsageError` if there is no such file, `LedgerError` if it is no ledger of this program or a newer
-    version's.
+    It may be of an older version, as long as its content means what it means now; a query that needs more is refused, naming the
+    version. Raises `UsageError` if there is no such file, `LedgerError` if it is not a ledger of this program or a newer version
+    wrote it.
     """
     try:
         with path.open("rb") as file:
@@ -198,30 +198,30 @@ def open_reader(path: Path) -> Reader:
     if magic != identify.MAGIC:
         raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
     copy = _copy(path)
-    identify.inspect(copy or path)  # a file that is not ours stays as it is, and none comes to be beside it
+    identify.inspect(copy or path)  # a file that is not ours stays as it is, with no new file beside it
     reader = Reader(path, copy)
-    reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # a passing I/O error is met here, with its three tries
+    reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # meets a transient I/O error here, with its three tries
     return reader
 
 
 def _copy(path: Path) -> Path | None:
-    """The copy to be read where a process on a shared disk holds the ledger for itself, or has died holding it."""
+    """The copy to read if a process on a shared disk keeps the ledger locked, or has died doing so."""
     holder, copy = filesystem.holder(path), snapshot.snapshot_of(path)
     if holder is None:
         return None
     if copy.exists():
         return copy
-    if liveness.lives(holder.process, liveness.this_process()) is not False:  # the next that writes finds out
+    if liveness.lives(holder.process, liveness.this_process()) is not False:  # the next writer finds out
         raise LedgerError(f"{path} is in use by {holder.described()}; its copy for readers is not there yet: try again soon")
     return None
 
 
 def _connect(file: Path, path: Path) -> sqlite3.Connection:
-    """A connection to a ledger that has been checked to be one of ours. `file` is that of `path`, or its copy for readers."""
+    """A connection to a ledger that has been checked to be ours. `file` is that of `path`, or its copy for readers."""
     try:
         return _checked(file, path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # Without the right to make the two files beside it, a ledger in WAL mode opens only if it is taken for a still one.
+        # Without permission to create the two files beside it, a ledger in WAL mode opens only as immutable.
         wal = Path(f"{file}-wal")
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise
@@ -246,7 +246,7 @@ def _checked(file: Path, path: Path, options: str) -> sqlite3.Connection:
 
 
 def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `LedgerError` as `shape.judge` does, and if the ledger must be migrated before it can be read."""
+    """Raise `LedgerError` as `identify.judge` does, and if the ledger must be migrated before it can be read."""
     found = identify.judge(connection, path)
     if found.under_way:
         raise identify.unfinished(path, found.version)

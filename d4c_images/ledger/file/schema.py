@@ -1,28 +1,27 @@
-"""The tables of the ledger, and the number of their version. Holds no questions and changes no rows.
+"""The tables of the ledger, and their version number. Holds no queries and changes no rows.
 
-Tables are laid out for 10^8 images; the names that other people's SQL hangs on (`images`, `hosts`, `occurrence_images`) are
-views over them where the stored form differs (a host as a number, a hash as a BLOB). `gbif_ids` and `rejected_rows` are tables.
+Tables are laid out for 10^8 images; the names that other people's SQL depends on (`images`, `hosts`, `occurrence_images`) are views
+over them if the stored form differs (a host as a number, a hash as a BLOB). `gbif_ids` and `rejected_rows` are tables.
 
-Two rules carry the queue:
+The queue follows two rules:
 
-* A pending image that nobody has tried stands in a list of its host's (`untried`) and has no `not_before`. Once
-  it has come back, `image_rows.not_before IS NOT NULL` means "waits in its host's queue again"; a settled image has NULL. So the
-  partial index `image_queue` holds only what comes back, and both shrink as work gets done.
-* A lent image stands in `lent` and in no list of `untried`; its row, and so its place in the index, is as it was before. `images`,
-  `tallies` and `hosts` call it `leased`; but a stored image that is asked for again
-  stays a success.
+* A pending image that has never been tried is in its host's list (`untried`) and has no `not_before`. Once it has come back,
+  `image_rows.not_before IS NOT NULL` means "waiting in its host's queue again"; a settled image has NULL. So the partial index
+  `image_queue` holds only what came back, and both shrink as work gets done.
+* A lent image is in `lent` and in no list of `untried`; its row, and so its place in the index, is as it was before. `images`,
+  `tallies` and `hosts` call it `leased`; but a stored image that is being refetched stays a success.
 
 Every count that a report shows is kept in `tallies`, `record_tallies` and `gbif_ids` by the transaction that changes the rows.
 
-`SCHEMA_VERSION` is the ledger's `PRAGMA user_version`. Whoever changes a table, an index or a view (a comment is no change) does
-three things, and tests are red until all three are done (docs/adr/0039):
+`SCHEMA_VERSION` is the ledger's `PRAGMA user_version`. To change a table, an index or a view (comments do not count), do three
+things; tests stay red until all are done (docs/adr/0039):
 
-1. raise `SCHEMA_VERSION`, once for a release;
-2. add to `version_changes.MIGRATIONS` how a ledger of the version before becomes one: for a new table that is its name;
-3. `python -m tools.keep_ledger`, which writes down the new shape (file/versions.py) and keeps a small ledger of it
+1. raise `SCHEMA_VERSION`, once per release;
+2. add to `version_changes.MIGRATIONS` how a ledger of the previous version becomes one; for a new table that is its name;
+3. run `python -m tools.keep_ledger`, which records the new shape (file/versions.py) and keeps a small ledger of it
    (tests/ledgers/).
 
-`runs` and `owner` stay as they are for good: a ledger is owned before it is migrated. So do the columns of `ledger_migrations`.
+`runs` and `owner` never change: a ledger is owned before it is migrated. Nor do the columns of `ledger_migrations`.
 """
 
 from __future__ import annotations

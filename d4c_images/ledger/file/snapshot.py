@@ -1,8 +1,8 @@
-"""Copies of a ledger that its writer holds for itself, for readers on any node. Made by the writer's own connection.
+"""Copies, for readers on any node, of a ledger that its writer keeps locked. Made by the writer's own connection.
 
-On a shared disk nobody but the writer may touch the live file. So the writer leaves a whole copy beside it now and then, under
+On a shared disk only the writer may touch the live file. So now and then the writer leaves a full copy beside it, written under
 another name first, so that a reader sees an old copy or a new one and never half of one. A copy of a big ledger takes minutes; the
-next one is made when the work in between has taken `WORK_PER_COPY` times as long, so copying costs a twentieth of the time.
+next one is made after `WORK_PER_COPY` times as much work, so copying costs a twentieth of the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 MIN_AGE_S = 60.0
 WORK_PER_COPY = 20
-SNAPSHOT_PAGES_PER_STEP = 5_000  # 40 MB: on the disk before the next ones, so that no single step takes long
+SNAPSHOT_PAGES_PER_STEP = 5_000  # 40 MB: durable before the next ones, so that no step takes long
 
 
 def snapshot_of(path: Path) -> Path:
@@ -23,12 +23,12 @@ def snapshot_of(path: Path) -> Path:
 
 
 def draft_of(path: Path) -> Path:
-    """The copy that is being made."""
+    """The copy being made."""
     return path.with_name(f"{path.name}.snapshot.new")
 
 
 class Snapshots:
-    """Keeps the copy of one ledger fresh. `beat` is called now and then while a copy is made."""
+    """Keeps the copy of one ledger fresh. `beat` is called now and then while copying."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Snapshots:
         self._due_at = clock()
 
     def refresh_if_due(self) -> None:
-        """Not within a transaction. Where there is no room for a copy the work goes on, and readers have an older one."""
+        """Not within a transaction. If there is no space for a copy the work goes on, and readers have an older one."""
         began = self._clock()
         if began < self._due_at:
             return
@@ -65,7 +65,7 @@ class Snapshots:
 
                 copy.execute("PRAGMA journal_mode = OFF")
                 copy.execute("PRAGMA synchronous = OFF")
-                # Steps are safe: the only connection that could write in between is the one that copies.
+                # Copying in steps is safe: the only connection that could write in between is the one that copies.
                 self._connection.backup(copy, pages=SNAPSHOT_PAGES_PER_STEP, progress=after_step)
                 os.fsync(file.fileno())
             new.replace(snapshot_of(self._path))

@@ -1,6 +1,6 @@
-"""What each version of the ledger changed: the migrations, of which `MIGRATIONS` lists the steps. Carries none of them out.
+"""What each version of the ledger changed: `MIGRATIONS` lists the steps. Executes none of them.
 
-Whoever changes the schema adds one: schema.py says how.
+A schema change needs an entry here: schema.py says how.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _of_schema(*names: str) -> str:
 
 
 def _take_labels_over(db: sqlite3.Connection, keys: Mapping[str, int]) -> None:
-    from d4c_images.ledger.admission import labels  # brings numpy, which nobody else needs who opens a ledger
+    from d4c_images.ledger.admission import labels  # imports numpy, which opening a ledger does not need otherwise
 
     labels.take_over(db, keys)
 
@@ -37,7 +37,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                     *("picture_rows", "joined_images"),
                 )
             ),
-            # Sums over hosts, and the documents of an init that was killed before its end: rows that are few beside the images.
+            # Sums over hosts, and documents of an init that was killed: few rows compared with the images.
             Script(
                 """
                 INSERT INTO image_totals (status, error_type, n, n_final, size_bytes)
@@ -49,7 +49,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 """
             ),
             Script(_of_schema("tallies_insert", "tallies_update", "tallies_delete", "host_blocked", "host_grouped", "host_paused")),
-            # The name is a view's from now on. Old rows go with their chunk: new ones take their pages, and little is left to drop.
+            # The name becomes a view's. Old rows are deleted chunk by chunk: new ones reuse their pages, so little is left to drop.
             Walk(
                 "labels",
                 "gbif_id",

@@ -1,8 +1,8 @@
 """The shape of each version of the ledger: what `sqlite_schema` has, as digests. Written by `python -m tools.keep_ledger`.
 
-`SHAPES` has the digest of each table, index and view by version (identify.py says of what). `EARLY` names ledgers that call
-themselves version 1 and are not: those of 0.1.0 while it was made. It has the digest of all their tables and indexes, with the
-first commit that made such ledgers, and its day.
+`SHAPES` has the digest of each table, index and view by version (identify.py says of what). `EARLY` names ledgers that claim to be
+version 1 and are not: those of 0.1.0 during its development. It has the digest of all their tables and indexes, with the first
+commit that made such ledgers, and its date.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""What other people's SQL reads: views over the tables. Holds no tables and no questions of our own."""
+"""What other people's SQL reads: views over the tables. Holds no tables and none of our own queries."""
 
 from __future__ import annotations
 
 from d4c_images.ledger.rows.lent import IS_LENT, STATUS
 
-# Of a host `h` and its group `p`, if it has one: a wait holds for both.
+# For a host `h` and its group `p`, if it has one: a wait of either applies.
 BLOCKED_UNTIL = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_until ELSE h.blocked_until END"
 BLOCKED_WHY = "CASE WHEN p.held_until > coalesce(h.blocked_until, 0) THEN p.held_why ELSE h.blocked_why END"
 
 
-# Columns of the view `labels`, in its order: those of version 1 are first.
+# Columns of the view `labels`, in order: those of version 1 come first.
 TAXON = """scientific_name taxon_key accepted_taxon_key kingdom_key phylum_key class_key order_key family_key genus_key species_key
     family"""
 COLLECTION_LABELS = "basis_of_record dataset_key institution_code collection_code"
@@ -17,8 +17,8 @@ RECORDED = "license country_code country geodetic_datum type_status sex life_sta
 
 
 def _of(table: str, key: str, columns: str) -> str:
-    """Cells of the row of `table` that a row of labels has in common with others. Each is asked for by itself: a view of one
-    table costs nothing where its columns are not wanted, and SQLite can put it into a LEFT JOIN."""
+    """Cells of the row of `table` that a row of labels shares with others. Each is a subquery of its own: a view of one table
+    costs nothing if its columns are not wanted, and SQLite can flatten it into a LEFT JOIN."""
     return ",\n       ".join(
         f"(SELECT {column} FROM {table} AS s WHERE s.{key} = l.{key}) AS {column}" for column in columns.split()  # noqa: S608
     )

@@ -1,4 +1,4 @@
-"""Opens the ledger for the one process that writes, as the disk that it lies on allows. Asks no questions of the ledger."""
+"""Opens the ledger for the process that writes, as its disk allows. Queries nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Hold:
         self._has_begun = False
 
     def begin_copies(self) -> None:
-        """Only now: what a killed process has left to do is done, and readers are to see it."""
+        """Called late: what a killed process left is finished first, so that readers see it."""
         self._has_begun = True
         self._snapshots.refresh_if_due()
 
@@ -62,15 +62,15 @@ def open_and_own(
 ) -> Iterator[Ledger]:
     """The ledger, opened for writing and owned by `process` until the end of the block. `say` gets lines worth reading.
 
-    `disk` is for those who know better than the kernel's name of the file system. An older ledger is migrated, on these terms, if
-    there are any; without them only if that takes seconds. Raises what `connect.open_ledger`, `owner.take` and `migrations.migrate`
-    raise, and `LedgerError` if a shared disk has no working locks.
+    `disk` overrides what the kernel's file system name suggests. An older ledger is migrated on `terms` if given; otherwise only
+    if that takes seconds. Raises what `connect.open_ledger`, `owner.take` and `migrations.migrate` raise, and `LedgerError` if a
+    shared disk has no working locks.
     """
     folder = path.absolute().parent
     shared = folder.is_dir() and (disk or filesystem.disk_of(path)) is Disk.SHARED
     if not shared and folder.is_dir() and (create or path.exists()):
         filesystem.check_locks(folder, Disk.LOCAL)
-    may_be_torn = shared and filesystem.may_be_held(path, process)  # what is read while another node writes
+    may_be_torn = shared and filesystem.may_be_held(path, process)  # a read while another node writes may be torn
     if not may_be_torn:
         migrations.check_usable(path, identify.inspect(path, may_be_new=create), terms)
     reservation = None
@@ -85,7 +85,7 @@ def open_and_own(
             dead = None if reservation is None else reservation.dead
             owner.take(ledger, command, process, clock(), patience=patience, dead=dead)
             with _ending(ledger, clock):
-                ledger.guard = reservation  # no copies for readers of what is in the middle of a migration
+                ledger.guard = reservation  # no copies for readers in the middle of a migration
                 is_kept = terms is None or not terms.leave_as_is
                 if is_kept:
                     migrations.migrate(ledger, terms, clock, say)
@@ -105,13 +105,13 @@ def open_and_own(
 
 @contextmanager
 def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
-    """Write down how the run has ended, whichever way it does."""
+    """Record how the run ended, whatever happens."""
     try:
         yield
     except Stopped as stopped:
         owner.give_back(ledger, str(stopped)[:500], clock())
         raise
-    except (LedgerLost, LedgerLocked):  # nothing can be written: what we claim is left to the next run, as if we had died
+    except (LedgerLost, LedgerLocked):  # nothing can be written: our claim is left to the next run, as if we had died
         raise
     except BaseException as error:
         owner.give_back(ledger, printable(f"died: {error}")[:500], clock())

@@ -1,1 +1,1 @@
-"""Questions that are read from the ledger, for reports, checks and runs."""
+"""Read-only queries of the ledger, for reports, checks and runs."""

@@ -1,6 +1,6 @@
-"""Questions that hold the ledger against itself and against file names, in steps of constant size. Looks at no file.
+"""Queries that check the ledger against itself and against file names, in steps of constant size. Looks at no file.
 
-Each step is a short read of its own. What must be seen at one moment (a counter and the rows that it counts) is asked in one
+Each step is a short read of its own. What must be seen at one moment (a counter and the rows that it counts) is read in one
 statement, or inside `Reader.at_one_moment` by a function of this module.
 """
 
@@ -33,14 +33,14 @@ STORE_TOKEN = "SELECT token FROM store"
 LOST = "SELECT image_id, lease_id FROM lent WHERE lease_id NOT IN (SELECT lease_id FROM leases) LIMIT ?"
 FOREIGN_KEYS = "PRAGMA foreign_key_check(owner)"
 DATA_VERSION = "PRAGMA data_version"
-# In a ledger whose records are in no order each image is looked up: the inner pages of its tree (14 MB at 50 M rows) should stay.
+# In a ledger whose records are in no order each image is looked up: the inner pages of its B-tree (14 MB at 50 M rows) should stay.
 BIG_CACHE = "PRAGMA cache_size = -32768"
 LAST_RUN_ID = "SELECT coalesce(max(run_id), 0) FROM runs"
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """What a success row says of its file."""
+    """What a success row says about its file."""
 
     image_id: int
     path: str | None
@@ -51,7 +51,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class NamedImage:
-    """The row that a file's name speaks of; `status` is None where there is none."""
+    """The row that a file's name refers to; `status` is None if there is none."""
 
     status: str | None
     path: str | None
@@ -59,24 +59,24 @@ class NamedImage:
     is_leased: bool
     has_dead_lease: bool
     is_to_set_aside: bool  # a placeholder whose file is still there
-    is_former: bool  # the file has what was stored before its publisher changed it
-    is_next: bool  # the name is that of the revision that would be stored next
+    is_former: bool  # the file holds what was stored before its publisher changed it
+    is_next: bool  # the name is that of the next revision to be stored
 
     @property
     def is_to_adopt(self) -> bool:
-        """A worker that died has kept it: the next download takes it over."""
+        """A worker that died has stored it: the next download adopts it."""
         return self.has_dead_lease and self.is_next
 
     def is_at(self, path: str, offset: int | None) -> bool:
-        """Whether what is there belongs to the row: its image, or what was stored before its publisher changed it."""
+        """Whether the file belongs to the row: its image, or what was stored before its publisher changed it."""
         return self.is_former or (self.status == "success" and (self.path, self.offset) == (path, offset))
 
 
 def database_errors(ledger: Reader, alive: Callable[[int], None] = lambda _: None, *, full: bool) -> list[str]:
-    """What SQLite finds wrong with the file itself; empty if nothing is.
+    """What SQLite finds wrong with the file itself; empty if nothing.
 
-    One statement, which reads the whole file twice. `alive` is called often during the second time, when it looks at the rows;
-    what it raises ends the statement.
+    One statement, which reads the whole file twice. `alive` is called often during the second pass, over the rows; what it raises
+    ends the statement.
     """
     with ledger.watching(WATCH_INSTRUCTIONS, alive):
         rows = ledger.rows("PRAGMA integrity_check" if full else "PRAGMA quick_check")
@@ -89,18 +89,18 @@ def stored_images(ledger: Reader, after: int, upto: int) -> list[FileRow]:
 
 
 def former_images(ledger: Reader, after: int, upto: int) -> list[FileRow]:
-    """What was stored for these before their publishers changed them, as far as it was there then."""
+    """Earlier revisions of these images, as far as they were stored."""
     return [FileRow(*row) for row in ledger.rows(FORMER_IMAGES, (after, upto))]
 
 
 def stored_image(ledger: Reader, image_id: int) -> FileRow | None:
-    """The row as it is now; None where it is no success any more."""
+    """The row as it is now; None if it is no longer a success."""
     rows = ledger.rows(SUCCESS, (image_id,))
     return FileRow(*rows[0]) if rows else None
 
 
 def named_images(ledger: Reader, names: Sequence[FileName]) -> list[NamedImage]:
-    """For each file's name, in order, the row that it speaks of."""
+    """For each file name, in order, the row that it refers to."""
     if not names:
         return []
     rows = ledger.rows(BY_NAME, (json.dumps(names),))
@@ -108,18 +108,18 @@ def named_images(ledger: Reader, names: Sequence[FileName]) -> list[NamedImage]:
 
 
 def live_leases(ledger: Reader) -> set[int]:
-    """Leases that are out; as many as there are turns, thousands at most."""
+    """The active leases; one per turn, thousands at most."""
     return {row[0] for row in ledger.rows(LEASES)}
 
 
 def token(ledger: Reader) -> str | None:
-    """What stands in the names of this ledger's shards; None where there are none."""
+    """The token in the names of this ledger's shards; None if there are none."""
     rows = ledger.rows(STORE_TOKEN)
     return rows[0][0] if rows else None
 
 
 def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
-    """(image_id, lease_id) of images that are lent under a lease that does not exist: nobody would ever bring them back."""
+    """(image_id, lease_id) of images lent under a lease that does not exist: nobody would ever return them."""
     return ledger.rows(LOST, (limit,))
 
 
@@ -128,25 +128,25 @@ def last_run(ledger: Reader) -> int:
 
 
 def begin(ledger: Reader) -> None:
-    """Make reads of a whole ledger quicker."""
+    """Speed up reads of a whole ledger."""
     ledger.rows(BIG_CACHE)
 
 
 def data_version(ledger: Reader) -> int:
-    """Another number once somebody else has committed something, as long as the connection is the same."""
+    """A number that changes when somebody else commits, as long as the connection is the same."""
     return number(ledger.rows, DATA_VERSION)
 
 
 def lost_references(ledger: Reader) -> list[str]:
-    """Of the small tables; those of the images are found by `CounterRecount`."""
+    """In the small tables; those of the images are found by `CounterRecount`."""
     rows = ledger.rows(FOREIGN_KEYS)
     return [f"{table}, row {row}: what it refers to in {parent} does not exist" for table, row, parent, _ in rows]
 
 
 def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
-    """A line on a record whose counts or status differ from its images, both seen at one moment; None if they do not.
+    """A line on a record whose counts or status differ from its images, both seen at one moment; None if they agree.
 
-    Nor is it trouble if a change of one of its images has yet to be counted for it (`deferred`).
+    A change of one of its images that is still to be counted for it (`deferred`) is no difference.
     """
     record, behind = ledger.at_one_moment(
         lambda: (recount_one(ledger.rows, gbif_id), deferred.behind(ledger.rows, gbif_id, gbif_id))

@@ -1,7 +1,7 @@
-"""Every link of a record to an image that is stored, with what is known of both: a collection's list. Writes no file.
+"""A collection's list: every link of a record to a stored image, with what is known of both. Writes no file.
 
-It is walked in steps along the keys of its tables, each step its own short read, so a running download is not disturbed: what is
-stored while the walk is on may be in it or not.
+It is walked in steps along its tables' keys, each step its own short read, so a running download is not disturbed: an image stored
+during the walk may be in it or not.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ COLLECTION = Table(
     },
 )
 _GBIF_ID, _IMAGE_NO, _IMAGE_ID = range(3)
-_URL_NO = 13  # of the cells that are asked for; behind all URLs of the image
+_URL_NO = 13  # of the selected cells; comes after the image's URLs
 _TEXTS = itemgetter(*(at + (at >= _URL_NO) for at, kind in enumerate(COLLECTION.columns.values()) if kind == "text"))
 
 _SELECT = """
@@ -106,7 +106,7 @@ ORDER BY k.gbif_id, k.image_no""",
 
 
 def steps(ledger: Reader, progress: RowProgress, step: int = TABLE_STEP_ROWS) -> Iterator[list[Row]]:
-    """Rows with the columns of `COLLECTION`, some at a time: those of at most `step` links, and of no more than some megabytes."""
+    """Rows with the columns of `COLLECTION`, in batches: those of at most `step` links, and of no more than some megabytes."""
     last = top_image(ledger.rows)
     after = 0
     while after < last:
@@ -130,7 +130,7 @@ def steps(ledger: Reader, progress: RowProgress, step: int = TABLE_STEP_ROWS) ->
 
 
 def _with_their_urls(rows: list[Row]) -> list[Row]:
-    """With the one URL that each image came from. Takes the rows away, so that no long list of URLs is held twice."""
+    """Reduced to the one URL that each image came from. Consumes the rows, so that no long list of URLs is held twice."""
     rows.reverse()
     return [_with_its_url(rows.pop()) for _ in range(len(rows))]
 

@@ -1,7 +1,7 @@
-"""Recounts what `tallies`, `record_tallies` and the lists of untried images say, and compares. Writes nothing.
+"""Recounts `tallies`, `record_tallies` and the lists of untried images, and compares. Writes nothing.
 
-A recount is true only if nothing is written from its first step to its last: the caller sees to that, by `Reader.at_one_moment`
-or by making sure that the file has not changed. It can then be stored between two steps, and go on in another process.
+A recount is valid only if nothing is written from its first step to its last: the caller ensures that, by `Reader.at_one_moment`
+or by checking that the file has not changed. It can be stored between two steps, and resumed in another process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from d4c_images.ledger.rows.recount import AskAll
 from d4c_images.model import RecordStatus, Status
 
 COUNTER_STEP_ROWS = 20_000
-MAX_STORED_CELLS = 20_000  # beyond, a stored recount would be megabytes: it begins again then
+MAX_STORED_CELLS = 20_000  # above, a stored recount would be megabytes: it starts again then
 
 TALLIES = """
 SELECT host_id, status, error_type, n, n_final, size_bytes FROM tallies
@@ -46,7 +46,7 @@ class TallyCell(NamedTuple):
     n: int = 0
     n_final: int = 0
     size_bytes: int = 0
-    n_untried: int = 0  # of a host as a whole, in its cell of pending images without an error
+    n_untried: int = 0  # for a whole host, in its cell of pending images without an error
 
 
 class TallyCells:
@@ -84,7 +84,7 @@ class TallyCells:
 
 
 class CounterRecount:
-    """One recount. `steps` is to be exhausted before anything else is asked."""
+    """One recount. Exhaust `steps` before anything else is called."""
 
     def __init__(self, ask: AskAll) -> None:
         self._ask = ask
@@ -97,7 +97,7 @@ class CounterRecount:
         self._n_lost_rules = 0
 
     def steps(self) -> Iterator[tuple[int, int]]:
-        """Count on, a bounded number of rows at a time: how many rows are counted, images and records, and of how many."""
+        """Count on, a bounded number of rows at a time: how many rows are counted, images and records, and how many there are."""
         top = top_image(self._ask)
         total = top + n_records(self._ask)
         while (step := recount.next_images(self._ask, self._image_id)) is not None:
@@ -114,7 +114,7 @@ class CounterRecount:
             yield top + self._n_records, max(total, top + self._n_records)
 
     def untrue(self) -> Iterator[str]:
-        """A line on each counter that differs. To be asked last, and once: what was counted is used up."""
+        """A line on each counter that differs. Call it last, and once: it consumes the counts."""
         yield from self._untrue_tallies()
         yield from self._untrue_lists()
         yield from self._untrue_record_tallies()
@@ -124,7 +124,7 @@ class CounterRecount:
         return lines + ([f"image_rows: the rules of {self._n_lost_rules:,} images do not exist"] if self._n_lost_rules else [])
 
     def images_by_status(self) -> dict[str, int]:
-        """Rows, by what `images.status` says."""
+        """Rows by `images.status`."""
         counts = dict.fromkeys(map(str, Status), 0)
         for (_, status, _), cell in self._cells.items():
             counts[status] = counts.get(status, 0) + cell.n
@@ -134,7 +134,7 @@ class CounterRecount:
         return dict(self._records)
 
     def as_json(self) -> str | None:
-        """All of it, to be stored; None if it is too much for that."""
+        """The whole state, for storing; None if it is too big for that."""
         if len(self._cells) > MAX_STORED_CELLS:
             return None
         cells = [[*key, *cell] for key, cell in self._cells.items()]
@@ -189,7 +189,7 @@ class CounterRecount:
         if sum(counted.values()) != self._n_records:
             return [f"gbif_ids: {self._n_records - sum(counted.values())} rows have an unknown status"]
         kept: dict[str, int] = dict(self._ask(RECORD_TALLIES, ()))
-        # While rows come in, new records are counted at once and written later (records.py); each shows one of these images.
+        # During an ingest, new records are counted at once and written later (records.py); each shows one of these images.
         ahead = kept.get("pending", 0) - counted.get("pending", 0)
         if 0 < ahead <= self._ask(NOT_YET_RECORDED, ())[0][0]:
             kept["pending"] -= ahead

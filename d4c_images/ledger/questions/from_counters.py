@@ -1,11 +1,11 @@
-"""Small questions that are answered from the counters, at once, whatever the ledger's size. Changes nothing."""
+"""Small queries answered from the counters, instantly at any ledger size. Changes nothing."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from d4c_images.ledger.queue import refetching
@@ -15,6 +15,15 @@ from d4c_images.model import ErrorType, Status
 
 IN_TALLIES = "SELECT coalesce(sum(n), 0), coalesce(sum(n) FILTER (WHERE status = 'success'), 0) FROM tallies"
 IMAGE_TOTALS = "SELECT status, error_type, n, n_final, size_bytes FROM image_totals"
+IMAGE_TOTALS_OF = """
+SELECT t.status, t.error_type, t.n, t.n_final, t.size_bytes
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value CROSS JOIN tallies AS t ON t.host_id = h.host_id
+"""
+N_TO_REFETCH_OF = """
+SELECT coalesce(sum(r.n_waiting), 0)
+FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value CROSS JOIN refetch_hosts AS r ON r.host_id = h.host_id
+"""
+HOST_NUMBERS = "SELECT h.host_id FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
 N_LEFT = f"""
 SELECT one.value, coalesce({left_of("one.value")}, 0)
     + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = one.value AND ?), 0)
@@ -33,11 +42,11 @@ PAUSED = f"SELECT host_id {ARE_PAUSED}"
 
 @dataclass(frozen=True, slots=True)
 class ImageCounts:
-    """Images by what will become of them; they add up to `total`."""
+    """Images by what will happen to them; they add up to `total`."""
 
     total: int
     success: int
-    raw_unprocessed: int  # of `success`: camera raw files, kept as they came
+    raw_unprocessed: int  # of `success`: camera raw files, kept as received
     partly_read: int  # of `success`: not read in full, or kept instead of a smaller JPEG
     failed_permanent: int
     failed_exhausted: int  # transient failures whose attempts are used up
@@ -45,11 +54,11 @@ class ImageCounts:
     leased: int
     pending: int
     stored_bytes: int
-    to_refetch: int = 0  # of `success`: asked for again by this run
+    to_refetch: int = 0  # of `success`: to be refetched by this run
 
     @property
     def failed(self) -> int:
-        """For good."""
+        """Failed for good."""
         return self.failed_permanent + self.failed_exhausted
 
     @property
@@ -70,10 +79,11 @@ def images_and_stored(db: sqlite3.Connection) -> tuple[int, int]:
     return n, n_stored
 
 
-def image_counts(ask: Ask, *, refetch: bool = False) -> ImageCounts:
-    """`refetch`: those that wait to be asked for again count as left."""
+def image_counts(ask: Ask, *, refetch: bool = False, hosts: Sequence[str] = ()) -> ImageCounts:
+    """Of all hosts, or of some. `refetch`: images waiting to be refetched count as left."""
     n, flags, exhausted, stored_bytes = Counter[str](), Counter[str](), 0, 0
-    for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS, ()):
+    names = json.dumps(hosts)
+    for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS_OF, (names,)) if hosts else ask(IMAGE_TOTALS, ()):
         n[status] += n_images
         if status == Status.SUCCESS:
             flags[error_type] += n_images
@@ -91,22 +101,31 @@ def image_counts(ask: Ask, *, refetch: bool = False) -> ImageCounts:
         leased=n[Status.LEASED],
         pending=n[Status.PENDING],
         stored_bytes=stored_bytes,
-        to_refetch=refetching.n_waiting(ask) if refetch else 0,
+        to_refetch=_n_to_refetch(ask, names if hosts else None) if refetch else 0,
     )
 
 
+def _n_to_refetch(ask: Ask, names: str | None) -> int:
+    return refetching.n_waiting(ask) if names is None else number(ask, N_TO_REFETCH_OF, (names,))
+
+
+def host_numbers(db: sqlite3.Connection, names: Sequence[str]) -> list[int]:
+    """Those of them that the ledger knows."""
+    return [row[0] for row in db.execute(HOST_NUMBERS, (json.dumps(names),))]
+
+
 def n_left(db: sqlite3.Connection, host_ids: Iterable[int], *, refetch: bool = False) -> list[tuple[int, int]]:
-    """How many images each of these hosts has left to try; with `refetch` also those to be asked for again."""
+    """How many images each of these hosts has left to try; with `refetch` also those to be refetched."""
     return db.execute(N_LEFT, (refetch, json.dumps(list(host_ids)))).fetchall()
 
 
 @dataclass(frozen=True, slots=True)
 class HostAvailability:
-    """Whether a host may be asked."""
+    """Whether a host may be sent requests."""
 
     host: str
-    blocked_until: float  # without the wait of its group, and as the ledger has it (`Roster.waits_until`); 0: it is not
-    paused_until: float  # 0: it is not; infinity: until somebody says so
+    blocked_until: float  # without the wait of its group, and as the ledger has it (`Roster.waits_until`); 0: not blocked
+    paused_until: float  # 0: not paused; infinity: until resumed
 
 
 def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, HostAvailability]:
@@ -114,7 +133,7 @@ def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, Ho
 
 
 def n_blocked(db: sqlite3.Connection, now: float) -> int:
-    """Hosts that are left alone now, without those that wait for another one of their group."""
+    """Hosts that are blocked now, without those that wait for another one of their group."""
     return number(db.execute, N_BLOCKED, (now,))
 
 
@@ -123,7 +142,7 @@ def n_paused(db: sqlite3.Connection, now: float) -> int:
 
 
 def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> Iterator[int]:
-    """Hosts that a person has paused, and that have images left."""
+    """Hosts that an operator has paused and that have images left."""
     cursor = db.execute(PAUSED, (now,))
     while some := [row[0] for row in cursor.fetchmany(1000)]:
         yield from (host_id for host_id, n in n_left(db, some, refetch=refetch) if n)

@@ -1,4 +1,4 @@
-"""Which bodies the workers of earlier runs may have had on their way: of images that are still lent to them. Touches no file."""
+"""Which partial bodies workers of earlier runs may have left: those of images still lent to them. Touches no file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEFT_AT_ONCE = 5_000
 
 
 class Left(NamedTuple):
-    """An image, its bytes' revision, and the lease under which somebody may have begun with it."""
+    """An image, its revision, and the lease under which a worker may have begun to fetch it."""
 
     gbif_id: int
     image_no: int
@@ -27,7 +27,7 @@ class Left(NamedTuple):
 
 
 def by_earlier_runs(ledger: Ledger) -> Iterator[list[Left]]:
-    """In pieces; before the run has taken them back."""
+    """In batches; call it before the run has taken the images back."""
     last = 0
     while rows := ledger.connection.execute(LEFT_IN_STORE, (ledger.run_id or 0, last, LEFT_AT_ONCE)).fetchall():
         yield [Left(*row[1:]) for row in rows]

@@ -21,13 +21,13 @@ WINDOWS, WINDOW_ROWS, WINDOW_SAMPLES = 32, 1_000, 2
 
 class KnownRoot(NamedTuple):
     path: str
-    inode: int  # of the folder; the same on all nodes that share its file system, another one where that is not mounted
-    code: str  # by which somebody may confirm that the next one is meant
-    left: tuple[int, ...] = ()  # inodes of folders that were given up for others on purpose
+    inode: int  # of the folder; the same on all nodes that share its file system, different if that is not mounted
+    code: str  # with which an operator confirms a new root
+    left: tuple[int, ...] = ()  # inodes of folders that were replaced on purpose
 
 
 def known(ledger: Ledger) -> KnownRoot | None:
-    """None where no run has noted any: the ledger is new, or of an earlier version."""
+    """None if no run has noted any: the ledger is new, or of an earlier version."""
     row = ledger.connection.execute(LAST_ROOT).fetchone()
     if row is None:
         return None
@@ -41,7 +41,7 @@ def note(ledger: Ledger, root: KnownRoot) -> None:
 
 
 def sample(ledger: Ledger) -> list[str]:
-    """Paths of some stored images, from all over the ledger; in a small one from all its rows, in a big one from as many rows."""
+    """Paths of some stored images, spread over the ledger; looks at all rows of a small one and at a fixed number of a big one."""
     top = top_image(ledger.connection.execute)
     step = max(1, -(-top // WINDOWS))
     paths: list[str] = []

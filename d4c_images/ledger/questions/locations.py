@@ -1,4 +1,4 @@
-"""Where the bytes of images are, asked of a ledger that is read. Opens no file."""
+"""Where the bytes of images are, according to a ledger opened for reading. Opens no file."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ def n_stored(ledger: Reader) -> int:
 
 
 def all_stored(ledger: Reader) -> Iterator[Shelved]:
-    """Every image once, in steps, those of one step in the order of the disk. What is another image's file comes with that one."""
+    """Every image once, in steps, each step in disk order. An image that shares another one's file comes with that one."""
     top = top_image(ledger.rows)
     for low in range(0, top, SHELF_STEP_ROWS):
         yield from map(Shelved._make, ledger.rows(STORED_FILES, (low, low + SHELF_STEP_ROWS)))
 
 
 def shown_by(ledger: Reader, gbif_ids: Sequence[int]) -> Iterator[Shelved]:
-    """The images that these records show, each once for each of them, in the order of their numbers."""
+    """The images that these records show, once per record, by image number."""
     for gbif_id in gbif_ids:
         shown = heapq.merge(_in_line(ledger, gbif_id), _by_links(ledger, gbif_id), key=itemgetter(0))
         yield from (Shelved._make(row[2:]) for row in shown if row[1])
 
 
 def _in_line(ledger: Reader, gbif_id: int) -> Iterator[Row]:
-    """Image number, whether it is stored, and where, of all images in line, in steps."""
+    """Image number, whether it is stored, and where, of all images of the record's own run, in steps."""
     line = ledger.rows(LINE, (gbif_id,))
     at = -1
     while line and (rows := ledger.rows(SHOWN_IN_LINE, (at, *line[0], SHELF_STEP_ROWS))):
@@ -83,6 +83,6 @@ def _by_links(ledger: Reader, gbif_id: int) -> Iterator[Row]:
 
 
 def shown_as(ledger: Reader, gbif_id: int, image_no: int) -> Shelved | None:
-    """The image that a record shows under this number; None where there is none, or none is stored."""
+    """The image that a record shows under this number; None if there is none, or it is not stored."""
     rows = ledger.rows(SHOWN_AS, (gbif_id, image_no))
     return Shelved._make(rows[0]) if rows else None

@@ -1,4 +1,4 @@
-"""The status report's questions, answered from counters in milliseconds, whatever the ledger's size. Judges nothing."""
+"""The status report's queries, answered from counters in milliseconds at any ledger size. Judges nothing."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ BLOCKED_HOSTS = f"""
 SELECT host_id FROM ({LEFT_ALONE}) AS b
 ORDER BY {left_of("b.host_id")} DESC, host_id LIMIT :n
 """  # noqa: S608 - put together from the constants above
-# What a host still has to wait for, in seconds; NULL: until somebody resumes it.
+# How long a host still has to wait, in seconds; NULL: until somebody resumes it.
 WAITS_S = f"""
 CASE WHEN h.paused_at IS NOT NULL AND h.paused_until IS NULL THEN NULL
      WHEN h.paused_at IS NOT NULL AND h.paused_until > :now THEN h.paused_until - :now
      ELSE max(0, coalesce({BLOCKED_UNTIL}, 0) - :now) END
 """
 IMAGE_BYTES = "h.received_bytes * 1.0 / max(1, h.n_requests)"
-# As `report.hosts` reckons the end of each host by the limits of the last run; those that nothing is known of cannot be reckoned.
+# Estimates each host's end by the limits of the last run, as `report.hosts` does; without data there is no estimate.
 ENDS_LAST = f"""
 SELECT h.host, {SUM_LEFT} AS n_left, {WAITS_S} + {SUM_LEFT} * CASE
     WHEN h.images_per_s > 0 THEN 1 / h.images_per_s
@@ -83,7 +83,7 @@ WHERE h.paused_at IS NOT NULL AND (h.paused_until IS NULL OR h.paused_until > ?)
 """
 N_PAUSED_WITH_WORK = f"SELECT count(*) {PAUSED_WITH_WORK}"
 PAUSED_HOSTS = f"SELECT h.host {PAUSED_WITH_WORK} ORDER BY h.host_id LIMIT ?"
-# Of each host what its end is reckoned by, some at a time in the order of their numbers.
+# Each host's data for estimating its end, some hosts at a time by host number.
 HOST_ENDS = f"""
 SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0) AS n_left,
        h.images_per_s, coalesce(p.latency_s, h.latency_s) AS latency_s, {IMAGE_BYTES} AS image_bytes, {WAITS_S} AS waits_s
@@ -128,7 +128,7 @@ class FailureCount:
 
 @dataclass(frozen=True, slots=True)
 class NotAgain:
-    """Stored images that could not be had when they were last asked for again."""
+    """Stored images that could not be fetched again at the last attempt."""
 
     error_type: str | None
     status: str  # failed_permanent: their publisher has refused them
@@ -160,7 +160,7 @@ class HostCounts:
 
 @dataclass(frozen=True, slots=True)
 class HostInWork:
-    """What the ledger has of a host's limits, pace and images. Limits and width are of its group; None: not worked on yet."""
+    """A host's limits, pace and images in the ledger. Limits and width are its group's; None if not worked on yet."""
 
     host: str
     group: str | None
@@ -173,7 +173,7 @@ class HostInWork:
     bytes_per_day: float | None
     width: float | None
     latency_s: float | None
-    images_per_s: float | None  # as observed of late
+    images_per_s: float | None  # recently observed
     received_bytes: int
     n_requests: int
     blocked_until: int | None
@@ -185,7 +185,7 @@ class HostInWork:
 
 @dataclass(frozen=True, slots=True)
 class LastHost:
-    """The host that a run will end with."""
+    """The host that a run will finish last."""
 
     host: str
     n_left: int
@@ -220,7 +220,7 @@ def failures(ledger: Reader) -> list[FailureCount]:
 
 
 def _has_failures(ledger: Reader) -> bool:
-    """Else nobody need look at the tallies of all hosts for them."""
+    """If there are none, the tallies of all hosts need not be scanned."""
     return bool(number(ledger.rows, N_FAILED))
 
 
@@ -229,7 +229,7 @@ def not_again(ledger: Reader) -> list[NotAgain]:
 
 
 def n_former(ledger: Reader) -> int:
-    """How many files there are, or were, that publishers have replaced since."""
+    """How many files publishers have replaced since they were stored."""
     return number(ledger.rows, N_FORMER)
 
 
@@ -258,19 +258,19 @@ def hosts_in_work(ledger: Reader, host_ids: Sequence[int]) -> list[HostInWork]:
 
 
 def ends_last(ledger: Reader, connections: int, now: float) -> LastHost | None:
-    """Of the hosts whose end can be told; `connections` are those of a host that no run has worked on yet."""
+    """Among hosts whose end can be estimated; `connections` is for a host that no run has worked on yet."""
     rows = ledger.rows(ENDS_LAST, {"connections": connections, "now": now})
     return LastHost(*rows[0]) if rows else None
 
 
 def paused_hosts(ledger: Reader, now: float, limit: int) -> tuple[int, tuple[str, ...]]:
-    """How many hosts with images left a person has paused, and some of their names."""
+    """How many hosts with images left an operator has paused, and some of their names."""
     n = number(ledger.rows, N_PAUSED_WITH_WORK, (now,))
     return n, tuple(row[0] for row in ledger.rows(PAUSED_HOSTS, (now, limit)))
 
 
 class Ends(NamedTuple):
-    """What the ends of some hosts are reckoned by, column by column."""
+    """Data for estimating the ends of some hosts, column by column."""
 
     host_id: tuple[int, ...]
     host: tuple[str, ...]
@@ -282,7 +282,7 @@ class Ends(NamedTuple):
 
 
 def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:
-    """Of all hosts, or those with these names or with names like these patterns: some at a time, in the order of their numbers."""
+    """For all hosts, or for those with these names or matching these patterns: some at a time, by host number."""
     globs = json.dumps([_glob(name) for name in names])
     top = top_host(ledger.rows)
     for low in range(0, top, HOSTS_A_STEP):
@@ -293,7 +293,7 @@ def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:
 
 
 def n_named(ledger: Reader, name: str) -> int:
-    """How many hosts have this name, or names like this pattern."""
+    """How many hosts have this name, or match this pattern."""
     if not is_pattern(name):
         return len(ledger.rows(HOST_IDS, (json.dumps([name]),)))
     n: int = ledger.rows(N_NAMED, {"globs": json.dumps([_glob(name)])})[0][0]
@@ -301,7 +301,7 @@ def n_named(ledger: Reader, name: str) -> int:
 
 
 def some_named(ledger: Reader, name: str, limit: int) -> list[str]:
-    """Names of some of them."""
+    """Names of some of these hosts."""
     if not is_pattern(name):
         return [row[1] for row in ledger.rows(HOST_IDS, (json.dumps([name]),))]
     return [row[0] for row in ledger.rows(SOME_NAMED, {"globs": json.dumps([_glob(name)]), "n": limit})]

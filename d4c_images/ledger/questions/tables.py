@@ -1,8 +1,8 @@
-"""The tables that people take away, as named questions: for `status --tables`, for `export` and for notebooks. Writes no file.
+"""The tables that people export, as named queries: for `status --tables`, `export` and notebooks. Writes no file.
 
-Those of `status --tables` are answered from counters: they grow with hosts and error types, and not with images. Images and
-links are walked in steps along their key, each step its own short read, so a running download is not disturbed. A step ends
-after so many rows looked at, or so many characters.
+Those of `status --tables` are answered from counters: they grow with hosts and error types, not with images. Images and links are
+walked in steps along their key, each step its own short read, so a running download is not disturbed. A step ends after a number
+of rows or of characters.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from d4c_images.ledger.rows.extent import top_image
 
 TABLE_STEP_ROWS = 10_000
 STEP_CHARS = 1 << 22
-STREAM_ROWS = 2_000  # of a small table at once: a host's sample may have thousands of characters
+STREAM_ROWS = 2_000  # of a small table at a time: a host's sample may have thousands of characters
 
 RowProgress = Callable[[str, int, int | None], None]
-"""What is counted, how many were looked at, and of how many; None: not known."""
+"""What is counted, how many are done, and of how many (None if not known)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A named question. `columns` maps each column to integer, real or text, in order."""
+    """A named query. `columns` maps each column to integer, real or text, in order."""
 
     name: str
     sql: str
@@ -164,7 +164,7 @@ LICENCES_OF_IMAGES = """
 SELECT license_id, count(*) FROM image_rows WHERE image_id > :after AND image_id <= :upto AND row_no IS NOT NULL
 GROUP BY license_id
 """
-# The key of the link `step` rows behind the one with this key; no row where there are not so many left.
+# The key of the link `step` rows after the one with this key; no row if fewer are left.
 LINK_STEP = """
 SELECT gbif_id, image_no FROM link_rows WHERE (gbif_id, image_no) > (:gbif_id, :image_no)
 ORDER BY gbif_id, image_no LIMIT 1 OFFSET :step - 1
@@ -192,14 +192,14 @@ def small(ledger: Reader, name: str) -> tuple[Table, list[Row]]:
 
 
 def small_steps(ledger: Reader, table: Table) -> Iterator[list[Row]]:
-    """One of the small tables, some rows at a time: a million hosts make a million rows."""
+    """One of the small tables, in batches: a million hosts make a million rows."""
     return (rows for _, rows in ledger.stream(table.sql, n_rows=STREAM_ROWS))
 
 
 def image_steps(
     ledger: Reader, step: int = TABLE_STEP_ROWS, table: Table = IMAGES, progress: RowProgress = lambda what, done, total: None
 ) -> Iterator[list[Row]]:
-    """All rows of the view `images`, or those of another question to it, by `image_id`, at most `step` at a time."""
+    """All rows of the view `images`, or of another query on it, by `image_id`, at most `step` at a time."""
     last = top_image(ledger.rows)
     after = 0
     texts = texts_of(table)
@@ -213,7 +213,7 @@ def image_steps(
 
 
 def link_steps(ledger: Reader, step: int = TABLE_STEP_ROWS) -> Iterator[dict[str, int]]:
-    """Parameters for ranges of `link_rows` of at most `step` rows: by record and number, since one record may have them all."""
+    """Parameters for ranges of `link_rows` of at most `step` rows: by record and number, since one record may own all links."""
     after = BEFORE_ALL_LINKS
     while after != BEHIND_ALL_LINKS:
         found = ledger.rows(LINK_STEP, {"gbif_id": after[0], "image_no": after[1], "step": step})
@@ -223,7 +223,7 @@ def link_steps(ledger: Reader, step: int = TABLE_STEP_ROWS) -> Iterator[dict[str
 
 
 def licence_counts(ledger: Reader, step: int = TABLE_STEP_ROWS) -> list[Row]:
-    """Licences as the archive gives them (None where it gives none), with the number of links, most frequent first."""
+    """Licences as the archive gives them (None if it gives none), with the number of links, most frequent first."""
     counts: dict[int | None, int] = {}
     top = top_image(ledger.rows)
     for low in range(0, top, step):

@@ -1,1 +1,1 @@
-"""Images on their way: lent, settled, asked for again, given up, and what hosts bear. Admits no rows of sources."""
+"""Images on their way: lent, settled, refetched, given up; and the state of hosts. Admits no source rows."""

@@ -1,4 +1,4 @@
-"""A failure that an image carries along to another host, as its row holds it. Decides nothing."""
+"""A failure that an image takes along to another host, as stored in its row. Decides nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from d4c_images.model import Failure, Status, Verdict
 
 
 def packed(failure: Failure | None) -> str | None:
-    """A failure as a row carries it. What it says of its host has been counted there."""
+    """A failure as a row stores it. What it says about its host has been counted there."""
     if failure is None:
         return None
     verdict = failure.verdict

@@ -1,12 +1,12 @@
-"""Works off, in committed pieces, what a transaction has left for later because it concerns too many records. Settles nothing.
+"""Works off, in committed pieces, what a transaction deferred because it concerns too many records. Settles nothing.
 
-Four things are left: changes of an image that very many records show (`record_changes`), links of such records to what a document
-names (`link_changes`), images that show, or wait for, the picture that very many documents name (`follower_changes`): they become a
-success or a placeholder as it does; and images that are the same as others by what an ingest has read (`joined_images`). All are
-walked in the order of their numbers, and each piece is committed with the place that it has reached: a kill loses nothing, and none
-is applied twice. Whoever opens the ledger for writing first works off what a killed process has left (`recovery`).
+Four things are deferred: changes of an image that very many records show (`record_changes`), links of such records to a document's
+pictures (`link_changes`), images that show, or wait for, the picture that very many documents name (`follower_changes`): they
+become a success or a placeholder when it does; and images that an ingest found to be the same as others (`joined_images`). All are
+walked in numerical order, and each piece is committed with its checkpoint: a kill loses nothing, and nothing is applied twice.
+Opening the ledger for writing first works off what a killed process left (`recovery`).
 
-A record that comes to show an image takes over the counts that the other records with higher numbers have just then
+A record that starts to show an image takes over the counts that records with higher numbers have at that moment
 (`record_links.Behind`), so new links may come at any time.
 """
 
@@ -23,7 +23,7 @@ from d4c_images.ledger.rows.rollup import CountChanges, shown_by
 from d4c_images.ledger.rows.tally import Tally
 
 RECORDS_AT_A_TIME = 5_000
-"""Records of which one transaction changes the counts, and links that it makes."""
+"""Records whose counts one transaction changes, and links that it makes."""
 
 CHANGES = """
 SELECT c.change_id, c.image_id, i.gbif_id, c.n_success, c.n_failed, c.changed_at, c.after_gbif_id
@@ -53,7 +53,7 @@ SELECT gbif_id FROM link_rows INDEXED BY link_shared WHERE image_id = ? AND gbif
 
 
 def drain(ledger: Ledger, beat: Callable[[], object], stop: Callable[[], bool] = lambda: False) -> bool:
-    """Work off all that is left, with `beat` after each committed piece. False if `stop` said so first: some may be left."""
+    """Work off everything, calling `beat` after each committed piece. False if `stop` ended it first: some may be left."""
     while is_left(ledger.connection):
         if stop():
             return False
@@ -71,9 +71,9 @@ def is_left(db: sqlite3.Connection) -> bool:
 
 
 def behind(ask: Ask, first: int, last: int) -> set[int]:
-    """The records, `first` <= gbif_id <= `last`, that some change of an image has not reached yet: their counts are to come.
+    """The records, `first` <= gbif_id <= `last`, that some change of an image has not reached yet: their counts are outdated.
 
-    For `check`, which compares counts with images and must not call these untrue. It has to ask for both at one moment.
+    For `check`, which compares counts with images and must not report these. It must ask for both at one moment.
     """
     found: set[int] = set()
     for image_id, first_gbif_id, after in ask(ALL_CHANGES, ()):
@@ -82,7 +82,7 @@ def behind(ask: Ask, first: int, last: int) -> set[int]:
 
 
 def _count_some(db: sqlite3.Connection) -> bool:
-    """Apply changes to the next records. False where no change is left."""
+    """Apply changes to the next records. False if no change is left."""
     counts, tally, room = CountChanges(), Tally(), RECORDS_AT_A_TIME
     changes = db.execute(CHANGES, (RECORDS_AT_A_TIME,)).fetchall()
     for change_id, image_id, first_gbif_id, n_success, n_failed, at, after in changes:
@@ -102,14 +102,14 @@ def _count_some(db: sqlite3.Connection) -> bool:
 
 
 def _follow_some(db: sqlite3.Connection) -> bool:
-    """Have the next images become what those are that they wait for, or show. False if there is none left to look at."""
+    """Make the next images what the image that they wait for, or show, has become. False if none is left to look at."""
     began, is_left = db.total_changes, False
     while db.total_changes - began < RECORDS_AT_A_TIME and (row := db.execute(FOLLOWED_IMAGE).fetchone()):
         image_id, after, at, is_placeholder = row
         is_left = True
         if is_placeholder:
             db.execute(FOLLOWED, (image_id,))
-            mark_placeholders.mark_showing(db, image_id, after, at)  # leaves what there is no room for
+            mark_placeholders.mark_showing(db, image_id, after, at)  # defers what does not fit
             break
         reached = followers.follow_some(db, image_id, after, RECORDS_AT_A_TIME, at)
         if reached is None:

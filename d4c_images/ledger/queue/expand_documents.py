@@ -1,12 +1,12 @@
-"""What a IIIF document names becomes images: found again or new, linked to every record that shows the document. Reads no document.
+"""Turns what a IIIF document names into images, known or new, linked to every record that shows it. Reads no document.
 
-The image that stood for a document (the *holder*) stands from now on for the first picture of it that no other image is; the others
-become rows of their own behind the record's last `image_no`. All of it happens in the settlement's transaction, except links to
-very many records, which follow in pieces (`deferred`). Doing it again changes nothing: an image is found by its key, a link by its
-record, and the holder by the key that it has taken on.
+The image that stood for a document (the *holder*) now stands for its first picture that no other image stands for; the others get
+rows of their own after the record's last `image_no`. All of it happens in the settlement's transaction, except links to very many
+records, which follow in pieces (`deferred`). It is idempotent: an image is found by its key, a link by its record, and the holder
+by the key that it has taken on.
 
-What a document names stands behind it among the holder's candidates, and is asked from there on; so each document is read once by
-itself, and documents that name each other come to an end.
+What a document names is inserted after it among the holder's candidates, and is requested from there on; so each document is read
+once, and documents that name each other come to an end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from d4c_images.model import MAX_CANDIDATES, Blob, ErrorType, Image, Status, Unf
 MAX_DEPTH = 4  # documents that lead to a picture: collections of collections of manifests
 MAX_MADE = 2_000  # images that one row of an archive may bring
 LINKS_AT_ONCE = 5_000
-"""Links that the documents of one transaction make; the rest is left to `deferred`."""
+"""Links that the documents of one transaction make; the rest is deferred (`deferred`)."""
 LAST_OF_ALL = 2**63 - 1  # no gbif_id is greater
 
 HOLDER_URLS = """
@@ -76,16 +76,16 @@ IS_SHARED = "SELECT EXISTS (SELECT 1 FROM link_rows INDEXED BY link_shared WHERE
 
 
 class DocumentHolder(NamedTuple):
-    """The image that stands for the document."""
+    """The image that stands for a document."""
 
     image_id: int
     gbif_id: int  # its first record
-    carried_failure: str | None  # as its row has it
+    carried_failure: str | None  # as stored in its row
 
 
 @dataclass(slots=True)
 class Unfolded:
-    """What has become of the holder: it goes on at a host, or it ends (`verdict` None: as if there were no document)."""
+    """What became of the holder: it continues at a host, or it ends (`verdict` None: as if there were no document)."""
 
     host_id: int | None = None
     verdict: Verdict | None = None
@@ -101,12 +101,12 @@ class LinkBudget:
 
 
 def unfold(db: sqlite3.Connection, unfolding: Unfolding, holder: DocumentHolder, now: int, room: LinkBudget) -> Unfolded:
-    """Take in what a document names. What this transaction has settled before must be written (`RecordChanges.write`)."""
+    """Take in what a document names. What this transaction has settled so far must be written (`RecordChanges.write`)."""
     return _Unfolding(db, unfolding, holder, now, room).run()
 
 
 class _Unfolding:
-    """One document on its way into the ledger."""
+    """One document being taken into the ledger."""
 
     def __init__(self, db: sqlite3.Connection, unfolding: Unfolding, holder: DocumentHolder, now: int, room: LinkBudget) -> None:
         self._db, self._unfolding, self._holder, self._now, self._room = db, unfolding, holder, now, room
@@ -136,15 +136,15 @@ class _Unfolding:
         return result
 
     def _origin(self) -> tuple[int, int]:
-        """How many documents led here, and the image that all began with."""
+        """How many documents led here, and the image that it all began with."""
         image_id = self._holder.image_id
         depth, root_id = self._db.execute(ORIGIN, (image_id,)).fetchone() or (0, image_id)
         return depth + self._db.execute(N_READ, (image_id, self._unfolding.url)).fetchone()[0], root_id
 
     def _own(self, found: dict[str, int]) -> int | None:
-        """The position of what the holder stands for: what it stood for before, else the first that is nobody's.
+        """The position of what the holder stands for: what it stood for before, else the first that belongs to no other image.
 
-        A collection may name itself, or what led to it; that is passed over.
+        A collection may name itself, or what led to it; that is skipped.
         """
         asked = set(self._candidates[: self._unfolding.url_no + 1])
         is_collection = self._unfolding.kind == DocumentKind.COLLECTION
@@ -158,7 +158,7 @@ class _Unfolding:
         return first_free
 
     def _take_in(self, found: dict[str, int], own: int | None, depth: int, root_id: int) -> list[int]:
-        """The images of all that is not the holder's own, found or made within the limits, and linked to the holder's records."""
+        """The images of all that is not the holder's own, found or created within the limits, linked to the holder's records."""
         db, holder, unfolding = self._db, self._holder, self._unfolding
         room = MAX_MADE - db.execute(N_MADE, (root_id,)).fetchone()[0]
         made: set[int] = set()
@@ -184,7 +184,7 @@ class _Unfolding:
         return further
 
     def _link(self, further: Sequence[int], made: Collection[int]) -> None:
-        """Link what the document names to the holder's records, as far as there is room; at least new images to the first one."""
+        """Link what the document names to the holder's records, within the budget; at least new images to the first record."""
         db, holder, room = self._db, self._holder, self._room
         linking = Linking(db, holder.image_id, further, made)
         if not linking.wanted:
@@ -207,7 +207,7 @@ class _Unfolding:
             room.n_links -= len(links) * len(linking.wanted)
 
     def _make(self, image: Image) -> int:
-        """A new image in its host's queue. Its `image_no` comes with its link."""
+        """Create an image in its host's queue. Its `image_no` comes with its link."""
         db = self._db
         host_id = host_id_of(db, image.host)
         urls = "\n".join(image.urls)
@@ -222,7 +222,7 @@ class _Unfolding:
         image_id: int = db.execute(INSERT_IMAGE, row).fetchone()[0]
         if db.execute(INSERT_NAMED_KEY, (key_hash(image.key), image_id)).rowcount == 0:
             db.execute(INSERT_FURTHER_KEY, (image.key, image_id))
-        # Who has fallen behind catches up over this image too.
+        # If keys or records are behind, recovery covers this image too.
         db.execute(SET_CAUGHT_UP, (image_id if keyed == top else keyed, image_id if recorded == top else recorded))
         tally = Tally()
         tally.image(1, host_id, Status.PENDING, None, final=False)
@@ -231,7 +231,7 @@ class _Unfolding:
         return image_id
 
     def _go_on(self, more: Iterable[str]) -> Unfolded:
-        """Put what is to be asked behind the document, and the holder into the queue of whatever comes next."""
+        """Insert what is to be requested after the document, and queue the holder for whatever comes next."""
         url_no, holder = self._unfolding.url_no, self._holder
         ahead = self._candidates[: url_no + 1]
         new = [url for url in more if url not in ahead]
@@ -246,7 +246,7 @@ class _Unfolding:
         return Unfolded(host_id)
 
     def _end_as(self, image_id: int, result: Unfolded) -> None:
-        """The holder is another image: as that one is there, or as soon as it is (`followers`)."""
+        """The holder is another image: it takes that one's file now, or as soon as it is stored (`followers`)."""
         same = f"image {image_id}"
         row = self._db.execute(STORED_BLOB, (image_id,)).fetchone()
         if row is None:
@@ -257,7 +257,7 @@ class _Unfolding:
 
 
 def find(db: sqlite3.Connection, keys: Sequence[str]) -> dict[str, int]:
-    """The images that have these keys. The ledger must be caught up with its keys."""
+    """The images that have these keys. Keys must be caught up."""
     wanted = set(keys)
     hashes = json.dumps([key_hash(key) for key in wanted])
     found: dict[str, int] = {key: image_id for image_id, key in db.execute(BY_HASH, (hashes,)) if key in wanted}

@@ -1,6 +1,6 @@
-"""Images that wait for another one to be stored become what it is, as soon as it is. Decides nothing about which ones wait.
+"""Images that wait for another one to be stored take over its file as soon as it is. Does not decide which ones wait.
 
-Very many images may wait for one: then they follow in pieces (`deferred`).
+If very many images wait for one, they follow in pieces (`deferred`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import ErrorType, Status
 
 PARENTS_AT_ONCE = 5_000
-"""Images that may wait for those that a transaction stores, and are looked at in it; the rest is left to `deferred`."""
+"""Images looked at in one transaction because they may wait for those it stores; the rest is deferred (`deferred`)."""
 
 STORED_BLOB = """
 SELECT image_id, file_path, file_size, sha256, media_type, width, height, original_sha256, file_offset FROM image_rows
 WHERE image_id = ? AND status = 'success'
 """
-# Images that stood for a document which names this one, in order; read from the index alone.
+# Images that stood for a document which names this one, in order; a covering index.
 PARENTS = """
 SELECT u.image_id, u.parent_id FROM json_each(?) AS stored CROSS JOIN unfolded AS u INDEXED BY unfolded_image
 ON u.image_id = stored.value AND u.parent_id > ? LIMIT ?
@@ -41,7 +41,7 @@ WHERE image_id = ?
 
 
 def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges, tally: Tally, now: int) -> None:
-    """Images that have just been stored are there, too, for holders whose documents named nothing else."""
+    """Holders whose documents named nothing but images that have just been stored become successes, too."""
     room = bounded.BYTES
     while stored:
         pairs = db.execute(PARENTS, (json.dumps(stored), 0, PARENTS_AT_ONCE + 1)).fetchall()
@@ -64,7 +64,7 @@ def follow(db: sqlite3.Connection, stored: Sequence[int], records: RecordChanges
 def follow_some(db: sqlite3.Connection, image_id: int, after: int, n: int, now: int) -> int | None:
     """As `follow`, for the next `n` images that may wait for a stored one, or fewer if their rows are long.
 
-    Returns the last of them; None if there are no more.
+    Returns the last one; None if there are no more.
     """
     parents = [row[1] for row in db.execute(PARENTS, (json.dumps([image_id]), after, n))]
     rows, are_all = _waiting(db, image_id, parents, bounded.BYTES)
@@ -80,7 +80,7 @@ def follow_some(db: sqlite3.Connection, image_id: int, after: int, n: int, now: 
 def _waiting(
     db: sqlite3.Connection, image_id: int, parents: Sequence[int], most_bytes: int
 ) -> tuple[list[tuple[int, int, int, int]], bool]:
-    """Those of the images that wait for this one, as far as there is room for their rows, and whether those are all."""
+    """Those of the images that wait for this one, as far as the byte limit allows, and whether those are all."""
     if most_bytes <= 0:
         return [], False
     found = db.execute(FOLLOWERS, (json.dumps(parents), f"image {image_id}"))
@@ -88,7 +88,7 @@ def _waiting(
 
 
 def leave_followers(db: sqlite3.Connection, image_id: int, after: int) -> None:
-    """Have the images that may show what this one does, those after `after`, become later what it is now (`deferred`)."""
+    """Defer: the images after `after` that may show what this one shows become what it is (`deferred`)."""
     db.execute(LEAVE_FOLLOWERS, (image_id, after))
 
 
@@ -100,7 +100,7 @@ def _follow(
     tally: Tally,
     now: int,
 ) -> list[int]:
-    """Images that wait for a stored one, given as rows of `FOLLOWERS`, become what it is."""
+    """Images that wait for a stored one, given as rows of `FOLLOWERS`, take over its file."""
     stored = db.execute(STORED_BLOB, (image_id,)).fetchone() if rows else None
     if stored is None:
         return []

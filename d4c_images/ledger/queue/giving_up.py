@@ -1,7 +1,7 @@
-"""Takes the images of a host that cannot be reached out of its queue, in chunks. Decides for no host that it is lost.
+"""Takes the images of an unreachable host out of its queue, in chunks. Does not decide that a host is given up.
 
-An image with a further candidate at another host goes on there, and takes the failure along. The others have failed for the time
-being, with no attempt to follow by itself: `download --retry-failed transient` brings them back.
+An image with a further candidate at another host continues there, and takes the failure along. The others have failed for now and
+are not retried automatically: `download --retry-failed transient` brings them back.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ UPDATE image_rows SET not_before = 0, host_id = ?, url_no = ?, redirect_url = NU
 
 @dataclass(slots=True)
 class GivenUp:
-    """What one chunk has come to."""
+    """The result of one chunk."""
 
     n_failed: int = 0
     n_moved: int = 0
@@ -63,7 +63,7 @@ class _Waiting(NamedTuple):
 
 
 def give_up(db: sqlite3.Connection, host_id: int, host: str, failure: Failure, n: int, now: float) -> GivenUp:
-    """Up to `n` images, fewer of them if their URLs are very long; none is left in the host's queue when nothing was done."""
+    """Up to `n` images, fewer if their URLs are very long; if nothing was done, the host's queue is empty."""
     given, tally, records = GivenUp(), Tally(), RecordChanges()
     verdict = failure.verdict
     for row in _waiting(db, host_id, n):
@@ -87,7 +87,7 @@ def give_up(db: sqlite3.Connection, host_id: int, host: str, failure: Failure, n
 
 
 def _waiting(db: sqlite3.Connection, host_id: int, n: int) -> Iterable[_Waiting]:
-    """Images that wait at a host; those that nobody has tried are taken out of their list."""
+    """Images waiting at a host; untried ones are taken out of their list."""
     rows, is_all = bounded.some(db.execute(QUEUED, (host_id, n)), lambda row: len(row[2]))
     if is_all and len(rows) < n:
         image_ids = untried.take(db, host_id, n - len(rows))

@@ -1,4 +1,4 @@
-"""Lends a host's images to a worker, and takes back what a dead one held. Decides no pace and fetches nothing."""
+"""Lends a host's images to a worker, and takes back what a dead worker held. Decides no pace and fetches nothing."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ SELECT t.image_id, t.lease_id FROM lent AS t CROSS JOIN leases AS l ON l.lease_i
 WHERE l.run_id <> ? AND t.image_id > ? ORDER BY t.image_id LIMIT ?
 """
 TAKE_BACK_AT_ONCE = 5_000
-TURN_BYTES = 4 << 20  # of URLs, which all go to the worker: an image may have many, and long ones
+TURN_BYTES = 4 << 20  # of URLs, all of which go to the worker: an image may have many long ones
 LOST_LANE = -1
-"""Of a lease without images: somebody who was lost may still be asking the host."""
+"""Of a lease without images: a lost worker may still be sending requests to the host."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTerms:
-    """The terms of one turn, as the steward sets them from the host's limits and pace."""
+    """The terms of one turn, as the steward derives them from the host's limits and pace."""
 
     lane: int
     connections: int
@@ -69,12 +69,12 @@ class TurnTerms:
     expires_at: float  # unix time
     bytes_per_s: float | None = None
     max_bytes: int | None = None
-    refetch: bool = False  # stored images that wait to be asked for again come along, where there is room
-    from_end: bool = False  # one image that has not been asked for, the last one, if there is one
+    refetch: bool = False  # add stored images that wait to be refetched, if there is room
+    from_end: bool = False  # only one image: the last untried one, if there is one
 
 
 class _Waiting(NamedTuple):
-    """A row of `WAITING`: an image that may be lent."""
+    """A row of `WAITING`: a lendable image."""
 
     image_id: int
     gbif_id: int
@@ -92,14 +92,14 @@ class _Waiting(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A host, and the run for which it is asked."""
+    """A host, and the run that sends requests to it."""
 
     run_id: int
     host_id: int
 
 
 def earliest(db: sqlite3.Connection, host_id: int, *, refetch: bool = False) -> int | None:
-    """Unix time from which the host's next image may be asked; None where nothing waits."""
+    """Unix time from which the host's next image may be requested; None if nothing is waiting."""
     if untried.any_of(db, host_id) or (refetch and refetching.any_of(db, host_id)):
         return 0
     row = db.execute(EARLIEST, (host_id,)).fetchone()
@@ -109,7 +109,7 @@ def earliest(db: sqlite3.Connection, host_id: int, *, refetch: bool = False) -> 
 def lend(
     db: sqlite3.Connection, run_id: int, host_id: int, host: str, terms: TurnTerms, max_attempts: int, now: float
 ) -> Turn | None:
-    """Lend up to `terms.max_claims` waiting images of one host; None where none waits now."""
+    """Lend up to `terms.max_claims` waiting images of one host; None if none is waiting now."""
     rows = _last(db, host_id) if terms.from_end else []
     rows = rows or _candidates(db, host_id, terms.max_claims, int(now))
     again = refetching.waiting(db, host_id, terms.max_claims - len(rows)) if terms.refetch else []
@@ -152,7 +152,7 @@ def _claim(row: _Waiting, hashes: tuple[PublishedHash, ...], max_attempts: int) 
 
 
 def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[_Waiting]:
-    """Up to `n` images that may be asked for now: those given back or moved here, then untried ones, then retries."""
+    """Up to `n` images that may be requested now: those given back or moved here, then untried ones, then retries."""
     due, _ = bounded.some(_rows(db, CANDIDATES, host_id, now, n), _size, n, TURN_BYTES)
     given_back = [row for row in due if row.not_before == 0]
     image_ids = untried.take(db, host_id, n - len(given_back)) if len(given_back) < n else []
@@ -160,7 +160,7 @@ def _candidates(db: sqlite3.Connection, host_id: int, n: int, now: int) -> list[
     if not is_all:
         untried.put_back(db, host_id, image_ids[len(fresh) :])
         return given_back + fresh
-    retries = due[len(given_back) :]  # rows come by `not_before`
+    retries = due[len(given_back) :]  # rows are sorted by `not_before`
     return given_back + fresh + retries[: n - len(given_back) - len(fresh)]
 
 
@@ -180,7 +180,7 @@ def _size(row: _Waiting) -> int:
 def take_back_left(ledger: Ledger, run_id: int, beat: Callable[[], object]) -> int:
     """Take back the images that earlier runs have left lent, in committed pieces. Returns how many.
 
-    Their leases stay, and end with `take_back`: they say who may still be asking whom (`asked_by_the_lost`).
+    Their leases stay until `take_back`: they say which hosts lost workers may still be sending requests to (`asked_by_the_lost`).
     """
     n, last = 0, 0
     while rows := ledger.connection.execute(LEFT_LENT, (run_id, last, TAKE_BACK_AT_ONCE)).fetchall():
@@ -193,7 +193,7 @@ def take_back_left(ledger: Ledger, run_id: int, beat: Callable[[], object]) -> i
 
 
 def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
-    """End leases whose worker is dead: their images wait again, marked as possibly stored. Returns how many images."""
+    """End the leases of dead workers: their images wait again, marked as possibly stored. Returns how many images."""
     held = lent.take_all(db, lease_ids)
     _give_back(db, held)
     db.executemany("DELETE FROM leases WHERE lease_id = ?", [(lease_id,) for lease_id in lease_ids])
@@ -201,7 +201,7 @@ def take_back(db: sqlite3.Connection, lease_ids: Sequence[int]) -> int:
 
 
 def _give_back(db: sqlite3.Connection, held: dict[int, int]) -> None:
-    """Images, with the leases that they were lent under, wait again."""
+    """Images, with the leases they were lent under, wait again."""
     tally = Tally()
     stored = []
     hosts = {lease_id: host_of(db, lease_id) for lease_id in set(held.values())}
@@ -217,7 +217,7 @@ def _give_back(db: sqlite3.Connection, held: dict[int, int]) -> None:
 
 
 def host_of(db: sqlite3.Connection, lease_id: int) -> int:
-    """The number of the host that was lent under a lease."""
+    """The number of the host lent under a lease."""
     host_id = host_if_held(db, lease_id)
     assert host_id is not None
     return host_id
@@ -230,12 +230,12 @@ def host_if_held(db: sqlite3.Connection, lease_id: int) -> int | None:
 
 
 def leases_of_others(db: sqlite3.Connection, run_id: int) -> list[int]:
-    """Leases that earlier runs have left behind."""
+    """Leases that earlier runs left behind."""
     return [row[0] for row in db.execute("SELECT lease_id FROM leases WHERE run_id <> ?", (run_id,))]
 
 
 def note_lost(db: sqlite3.Connection, asked: Iterable[Asked], now: float, until: float) -> None:
-    """Somebody whose leases are taken back may go on asking these hosts until then: runs to come have to know it as well."""
+    """Workers whose leases are taken back may go on sending requests to these hosts until then: later runs must know it as well."""
     for run_id, host_id in asked:
         db.execute("DELETE FROM leases WHERE host_id = ? AND lane = ?", (host_id, LOST_LANE))
         db.execute(
@@ -245,7 +245,7 @@ def note_lost(db: sqlite3.Connection, asked: Iterable[Asked], now: float, until:
 
 
 def asked_by_the_lost(db: sqlite3.Connection, run_id: int, now: float) -> set[Asked]:
-    """Whom workers on other nodes may still be asking for an earlier run: those do not always die with their run."""
+    """Hosts that workers on other nodes may still be asking for an earlier run: such workers do not always die with their run."""
     rows = db.execute(
         """SELECT run_id, host_id FROM leases JOIN runs USING (run_id)
            WHERE run_id <> ? AND command = ? AND (lane <> ? OR expires_at > ?)""",

@@ -1,7 +1,7 @@
-"""Makes successes placeholders, with the images that show the same files. Decides of no image that it is one.
+"""Turns successes into placeholders, with the images that show the same files. Does not decide which images are placeholders.
 
-The images that show another one's file are marked in the same transaction while they are few. The others are left to `deferred`,
-which marks them in committed pieces. Until that is done, no file is set aside.
+Images that show another one's file are marked in the same transaction if they are few. The others are deferred (`deferred`) and
+marked in committed pieces. Until that is done, no file is quarantined.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LIST_FILE = """
 INSERT OR REPLACE INTO set_aside (image_id, file_path, file_offset, file_size, sha256) VALUES (?, ?, ?, ?, ?)
 """
 COUNT_MARKED = "UPDATE placeholders SET n_marked = n_marked + ? WHERE host_id = ? AND sha256 = ?"
-# Of an image at another host that showed a file of the host in question.
+# For an image at another host that showed a file of this host.
 COUNT_ELSEWHERE = """
 UPDATE placeholders SET n_marked = n_marked + ?1
 WHERE sha256 = ?2 AND host_id = (SELECT min(host_id) FROM placeholders WHERE sha256 = ?2)
@@ -49,19 +49,19 @@ WHERE sha256 = ?2 AND host_id = (SELECT min(host_id) FROM placeholders WHERE sha
 
 @dataclass(slots=True)
 class Marked:
-    """What was marked."""
+    """Counts of what was marked."""
 
     n: int = 0
-    n_back: int = 0  # had other bytes before, and have them again
+    n_back: int = 0  # have an earlier revision, and show it again
     size_bytes: int = 0
-    records: RecordChanges = field(default_factory=RecordChanges)  # of the transaction
+    records: RecordChanges = field(default_factory=RecordChanges)  # of this transaction
 
 
 class Placeholder(NamedTuple):
     """Bytes that a host sends in place of images."""
 
     host_id: int
-    detail: str  # what is noted of each image
+    detail: str  # noted in each image's row
     sha256: bytes
 
 
@@ -70,10 +70,10 @@ def placeholder(host_id: int, host: str, sha256: bytes) -> Placeholder:
 
 
 def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: Placeholder, now: int, marked: Marked) -> None:
-    """Make successes placeholders, and list the files to be set aside; images that show the same files follow.
+    """Turn successes into placeholders, and list their files for quarantine; images that show the same files follow.
 
-    Images that are no success any more stay as they are, and so do those that are asked for again just now. Where there were
-    other bytes before, those are the image again.
+    Images that are no longer successes stay as they are, and so do those being refetched. If an image had other bytes before, those
+    are its image again.
     """
     marking = _Marking(db, what, marked)
     marks = marking.these(db.execute(IMAGES_TO_MARK, (json.dumps(list(dict.fromkeys(image_ids))),)).fetchall())
@@ -82,29 +82,29 @@ def mark(db: sqlite3.Connection, image_ids: Iterable[int], what: Placeholder, no
 
 
 def mark_showing(db: sqlite3.Connection, image_id: int, after: int, now: int) -> None:
-    """Mark the next images that show the file of a placeholder, those after `after`. What is too much for a piece is left again."""
+    """Mark the next images, those after `after`, that show a placeholder's file. What is too much for one piece is deferred."""
     marking = _Marking(db, Placeholder(*db.execute(MARKED_AS, (image_id,)).fetchone()), Marked())
     marking.showing([(image_id, after)])
     marking.write(now)
 
 
 def list_file(db: sqlite3.Connection, image_id: int, place: tuple[str, int | None, int], sha256: bytes) -> None:
-    """Have a file set aside: its path, the offset in it, its size."""
+    """List a file for quarantine: its path, the offset in it, its size."""
     db.execute(LIST_FILE, (image_id, *place, sha256))
 
 
 class _Marking:
-    """What one transaction marks as one placeholder."""
+    """Marks images as one placeholder within one transaction."""
 
     def __init__(self, db: sqlite3.Connection, what: Placeholder, marked: Marked) -> None:
         self._db, self._what, self._marked, self._tally = db, what, marked, Tally()
         self._n = 0
 
     def these(self, rows: Iterable[tuple[int, int, int, str | None, str, int | None, int | None, int]]) -> list[int]:
-        """Mark images, given as rows of `IMAGES_TO_MARK`. Returns those that have nothing to show any more."""
+        """Mark images, given as rows of `IMAGES_TO_MARK`. Returns those left with nothing to show."""
         db, tally, marks = self._db, self._tally, []
         for image_id, gbif_id, host_id, error_type, file_path, file_offset, file_size, _ in rows:
-            if error_type != ErrorType.SAME_IMAGE:  # else the file is another image's
+            if error_type != ErrorType.SAME_IMAGE:  # otherwise the file belongs to another image
                 list_file(db, image_id, (file_path, file_offset, file_size or 0), self._what.sha256)
                 if refetching.come_back(db, image_id, self._what.sha256, tally):
                     self._marked.n_back += 1
@@ -119,9 +119,9 @@ class _Marking:
         return marks
 
     def showing(self, marks: Sequence[tuple[int, int]]) -> None:
-        """Mark the images that show the files of these (image_id, the last one that was looked at), and so on.
+        """Mark the images that show the files of these (image_id, last one looked at), recursively.
 
-        No more are looked at than a transaction has room for; the rest is left to `deferred`.
+        No more are looked at than a transaction should have; the rest is deferred.
         """
         left, n, n_bytes = self._named(marks), followers.PARENTS_AT_ONCE, bounded.BYTES
         while left:
@@ -142,7 +142,7 @@ class _Marking:
             left += self._named([(one, 0) for one in self.these(rows)])
 
     def _named(self, marks: Sequence[tuple[int, int]]) -> deque[tuple[int, int]]:
-        """Those that some document names: nobody else shows the file of another image."""
+        """Those that some document names: only these can have their file shown by another image."""
         named = {row[0] for row in self._db.execute(ARE_NAMED, (json.dumps([image_id for image_id, _ in marks]),))}
         return deque(one for one in marks if one[0] in named)
 

@@ -1,4 +1,4 @@
-"""What the ledger remembers of how hosts may be asked: limits, pace, recent bytes, and what people want. Decides no pace."""
+"""What the ledger remembers for politeness: limits, pace, recent bytes, and operators' settings. Decides no pace."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SELECT host, recent_ok, recent_bad, block_level, blocked_until, blocked_why, unr
     connections, min_interval_s, bytes_per_s, bytes_per_day, politeness_group
 FROM host_rows WHERE host_id = ?
 """
-# Where a run begins: all hosts, some at a time in the order of their numbers.
+# Read at the start of a run: all hosts, in batches by number.
 HOSTS_AT_START = f"""
 SELECT h.host_id, h.host, coalesce({left_of("h.host_id")}, 0)
         + coalesce((SELECT r.n_waiting FROM refetch_hosts AS r WHERE r.host_id = h.host_id AND ?), 0) AS n_left,
@@ -59,13 +59,13 @@ ON CONFLICT (host_id, hour) DO UPDATE SET n_bytes = n_bytes + excluded.n_bytes
 
 
 class KnownHost(NamedTuple):
-    """What a run finds of a host."""
+    """A host as a run finds it."""
 
     name: str
     pace: HostPace
-    paused_until: float | None  # None: not paused; infinity: until somebody says so
+    paused_until: float | None  # None: not paused; infinity: until resumed
     speed: Speed
-    image_bytes: float  # that a request has brought so far; 0 where there was none yet
+    image_bytes: float  # average per request so far; 0 if there was none yet
     limits: tuple[object, ...]  # as last used, in the order of `SAVE_LIMITS`
 
 
@@ -77,9 +77,9 @@ class HostRow(NamedTuple):
     n_left: int
     latency_s: float
     image_bytes: float
-    blocked_until: int  # 0: it is not
+    blocked_until: int  # 0: not blocked
     block_level: int
-    paused_until: float  # 0: it is not; infinity: until somebody says so
+    paused_until: float  # 0: not paused; infinity: until resumed
     width: float | None
     narrowed_at: int | None
     last_answer_at: int
@@ -101,7 +101,7 @@ def load(db: sqlite3.Connection, host_id: int) -> KnownHost:
 
 
 def all_hosts(db: sqlite3.Connection, unknown_latency_s: float, *, refetch: bool) -> Iterator[list[HostRow]]:
-    """Every host, some at a time, as plain tuples; what waits to be asked for again is counted as left with `refetch`."""
+    """Every host, in batches, as plain tuples; with `refetch`, images waiting to be refetched count as left."""
     for low in range(0, top_host(db.execute), HOSTS_A_STEP):
         rows = db.execute(HOSTS_AT_START, (refetch, unknown_latency_s, low, low + HOSTS_A_STEP)).fetchall()
         if rows:
@@ -109,7 +109,7 @@ def all_hosts(db: sqlite3.Connection, unknown_latency_s: float, *, refetch: bool
 
 
 def save_limits(db: sqlite3.Connection, host_id: int, limits: HostLimits) -> None:
-    """Note the limits that a run goes by: those of the host's group, where it has one."""
+    """Store the limits that a run applies: those of the host's group, if it has one."""
     db.execute(SAVE_LIMITS, (*as_saved(limits), host_id))
 
 
@@ -118,7 +118,7 @@ def as_saved(limits: HostLimits) -> tuple[object, ...]:
 
 
 def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace, answered_at: float | None = None) -> None:
-    """`answered_at`: when the host has answered, in whatever way; None where it has not."""
+    """`answered_at`: when the host answered, in whatever way; None if it did not."""
     until = whole(pace.blocked_until)
     since = None if pace.unreachable_since is None else int(pace.unreachable_since)
     db.execute(
@@ -131,7 +131,7 @@ def save_pace(db: sqlite3.Connection, host_id: int, pace: HostPace, answered_at:
 
 
 def save_speed(db: sqlite3.Connection, host_id: int, speed: Speed) -> None:
-    """Of a host without a group."""
+    """For a host without a group."""
     db.execute(SAVE_SPEED, (speed.width, speed.latency_s, speed.narrowed_at, host_id))
 
 
@@ -139,7 +139,7 @@ def save_speed(db: sqlite3.Connection, host_id: int, speed: Speed) -> None:
 
 
 class KnownGroup(NamedTuple):
-    """What a run finds of a group."""
+    """A politeness group as a run finds it."""
 
     speed: Speed | None
     held_until: int | None
@@ -147,7 +147,7 @@ class KnownGroup(NamedTuple):
 
 
 def load_groups(db: sqlite3.Connection) -> dict[str, KnownGroup]:
-    """All groups of which something is known, by their names."""
+    """All groups with stored state, by name."""
     return {
         name: KnownGroup(None if width is None else Speed(width, latency_s, narrowed_at), held_until, held_why)
         for name, width, latency_s, narrowed_at, held_until, held_why in db.execute(GROUPS)
@@ -159,12 +159,12 @@ def save_group_speed(db: sqlite3.Connection, name: str, speed: Speed) -> None:
 
 
 def save_hold(db: sqlite3.Connection, name: str, until: float | None, why: str | None) -> None:
-    """Nobody asks any host of the group until then; None: the group may be asked."""
+    """Block all hosts of the group until then; None: unblock it."""
     db.execute(SAVE_HOLD, (name, whole(until), why))
 
 
 def whole(until: float | None) -> int | None:
-    """The end of a wait as the ledger keeps it: nobody asks earlier than they may."""
+    """The end of a wait as stored: rounded up, so that no request is early."""
     return None if until is None else math.ceil(until)
 
 
@@ -172,31 +172,31 @@ def whole(until: float | None) -> int | None:
 
 
 def count_bytes(db: sqlite3.Connection, n_bytes: Iterable[tuple[int, int]], now: float) -> None:
-    """Count what hosts have sent, for their limits of a day."""
+    """Count the bytes that hosts sent, for their daily limits."""
     db.executemany(COUNT_BYTES, [(host_id, int(now) // HOUR_S, n) for host_id, n in n_bytes if n])
 
 
 def forget_old_bytes(db: sqlite3.Connection, now: float, low: int = 0, high: int = 1 << 62) -> None:
-    """Of the hosts with numbers behind `low` up to `high`."""
+    """For the hosts with `low` < number <= `high`."""
     db.execute("DELETE FROM host_bytes WHERE host_id > ? AND host_id <= ? AND hour < ?", (low, high, int(now) // HOUR_S - DAY_H))
 
 
 def bytes_by_hour(db: sqlite3.Connection, host_id: int, now: float) -> list[tuple[int, int]]:
-    """What a host has sent in the last 24 hours, and in the one that had begun before them: hour, bytes."""
+    """What a host has sent in the last 24 hours and in the hour that had begun before them: hour, bytes."""
     return db.execute(BYTES_BY_HOUR, (host_id, int(now) // HOUR_S - DAY_H)).fetchall()
 
 
 class DayBytes(NamedTuple):
-    """What a group may still send now, and when it may send again, where that is nothing."""
+    """How many bytes a group may still send now, and when it may send again if that is none."""
 
     left: int
     again_at: float
 
 
 def day_bytes(by_hour: dict[int, int], per_day: float, now: float) -> DayBytes:
-    """By the sum of the last 24 hours, and of the one that had begun before them: in no 24 hours is it more than `per_day`.
+    """From the sum over the last 24 hours and the hour that had begun before them: no 24 hours bring more than `per_day`.
 
-    Hours that no longer count are taken out of `by_hour`.
+    Hours that no longer count are removed from `by_hour`.
     """
     for hour in [hour for hour in by_hour if hour < int(now) // HOUR_S - DAY_H]:
         del by_hour[hour]
@@ -211,7 +211,7 @@ def day_bytes(by_hour: dict[int, int], per_day: float, now: float) -> DayBytes:
 
 
 def save_rates(db: sqlite3.Connection, rates: Iterable[tuple[int, float]]) -> None:
-    """Images per second of hosts, as they were observed of late."""
+    """Recently observed images per second of hosts."""
     db.executemany("UPDATE host_rows SET images_per_s = ? WHERE host_id = ?", [(rate, host_id) for host_id, rate in rates])
 
 
@@ -222,24 +222,24 @@ WANTED_LIMITS = "SELECT host, limits FROM wanted_limits ORDER BY host"
 
 
 def wanted_limits(ask: Ask) -> HostTable:
-    """What `hosts set` has said."""
+    """What `hosts set` has stored."""
     return HostTable(hosts={host: json.loads(limits) for host, limits in ask(WANTED_LIMITS, ())})
 
 
 def want_limits(db: sqlite3.Connection, host: str, limits: dict[str, Any]) -> None:
-    """These values from now on, beside those that were set before."""
+    """Set these values from now on, in addition to those set before."""
     row = db.execute("SELECT limits FROM wanted_limits WHERE host = ?", (host,)).fetchone()
     values = {**(json.loads(row[0]) if row else {}), **limits}
     db.execute("INSERT OR REPLACE INTO wanted_limits (host, limits) VALUES (?, ?)", (host, json.dumps(values)))
 
 
 def all_wanted(db: sqlite3.Connection) -> list[str]:
-    """For which hosts and patterns something is set."""
+    """The hosts and patterns with settings."""
     return [row[0] for row in db.execute("SELECT host FROM wanted_limits")]
 
 
 def want_no_limits(db: sqlite3.Connection, host: str, names: Collection[str]) -> None:
-    """None of these values any more; none at all where no name is given."""
+    """Remove these values; all of them if no name is given."""
     row = db.execute("SELECT limits FROM wanted_limits WHERE host = ?", (host,)).fetchone()
     left = {name: value for name, value in (json.loads(row[0]) if row else {}).items() if name not in set(names)}
     if left and names:
@@ -249,8 +249,8 @@ def want_no_limits(db: sqlite3.Connection, host: str, names: Collection[str]) ->
 
 
 BLOCKED_FOR = "SELECT host_id FROM host_rows WHERE blocked_why = ?"
-# Pauses of hosts by their names, and of those with numbers behind the first up to the second that a pattern stands for. None of
-# them writes a row that is so already.
+# Pauses of hosts by name, and of the hosts with first < number <= second that match a pattern. None of them rewrites a row that
+# already has that state.
 PAUSE_HOST = "UPDATE host_rows SET paused_at = ?, paused_until = ? WHERE host = ?"
 RESUME_HOST = "UPDATE host_rows SET paused_at = NULL, paused_until = NULL WHERE host = ?"
 OF_MANY = "host_id > ? AND host_id <= ? AND host GLOB ?"
@@ -265,7 +265,7 @@ PAUSE_OF = "SELECT host_id, paused_at, paused_until FROM host_rows WHERE host = 
 
 
 def pause(db: sqlite3.Connection, hosts: Iterable[str], now: float, until: float | None) -> None:
-    """Nobody asks these hosts until then; None: until `resume`."""
+    """Pause these hosts until then; None: until `resume`."""
     db.executemany(PAUSE_HOST, [(int(now), whole(until), host) for host in hosts])
 
 
@@ -274,7 +274,7 @@ def resume(db: sqlite3.Connection, hosts: Iterable[str]) -> None:
 
 
 def pause_many(db: sqlite3.Connection, pattern: str, low: int, high: int, now: float, until: float | None) -> None:
-    """The same for all hosts with names like the pattern (`glob_of`), among those with numbers behind `low` up to `high`."""
+    """The same for all hosts matching the pattern (`glob_of`), among those with `low` < number <= `high`."""
     end = whole(until)
     db.execute(PAUSE_MANY, (int(now), end, low, high, glob_of(pattern), end))
 
@@ -284,7 +284,7 @@ def resume_many(db: sqlite3.Connection, pattern: str, low: int, high: int) -> No
 
 
 def pauses(db: sqlite3.Connection, low: int, high: int) -> Iterator[tuple[int, float | None]]:
-    """Until when each host is paused, of those with numbers behind `low` up to `high`."""
+    """Until when each host is paused, for those with `low` < number <= `high`."""
     return map(_pause, db.execute(PAUSES, (low, high)))
 
 
@@ -299,15 +299,15 @@ def _pause(row: tuple[int, int | None, int | None]) -> tuple[int, float | None]:
 
 
 def _pause_end(paused_at: int | None, until: int | None) -> float | None:
-    """None: not paused; infinity: until somebody says so."""
+    """None: not paused; infinity: until resumed."""
     return None if paused_at is None else float("inf") if until is None else until
 
 
 def blocked_for(db: sqlite3.Connection, why: str) -> list[int]:
-    """Hosts that are left alone for this reason."""
+    """Hosts that are blocked for this reason."""
     return [row[0] for row in db.execute(BLOCKED_FOR, (why,))]
 
 
 def glob_of(pattern: str) -> str:
-    """A pattern of `fnmatch` as SQLite's GLOB has it."""
+    """An `fnmatch` pattern in SQLite's GLOB syntax."""
     return pattern.replace("[!", "[^")

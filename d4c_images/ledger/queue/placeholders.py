@@ -1,7 +1,7 @@
-"""Finds the same bytes for many records of one host, and marks their images as placeholders. Touches no file.
+"""Finds identical bytes for many records of one host, and marks their images as placeholders. Touches no file.
 
-While a download settles, `Watch` counts recent hashes; a pass over all rows (`find`) sees the rest. Both have rows marked
-(`mark_placeholders`) in a transaction that also lists the files to be set aside: until they are, `check` finds them in that list.
+While a download settles, `Watch` counts recent hashes; a pass over all rows (`find`) sees the rest. Both mark rows
+(`mark_placeholders`) in a transaction that also lists the files to be quarantined: until they are, `check` finds them in that list.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from d4c_images.policy.placeholder_list import MIN_RECORDS, PlaceholderList
 
 RECENT = 1 << 18  # hashes seen once recently, over all hosts: 4 MB
 MAX_SEVERAL = 2_000  # ... for several records
-CELLS = 1 << 24  # of the first look of `find`: 64 MB, whatever the number of rows
+CELLS = 1 << 24  # of the first pass of `find`: 64 MB, whatever the number of rows
 IMAGES_PER_CHUNK = 50_000
 MARK_CHUNK = 2_000
-RESTORE_CHUNK = 100  # files are written before the rows: a kill costs no more than those of one transaction
+RESTORE_CHUNK = 100  # files are written before the rows: a kill costs at most those of one transaction
 MAX_HELD_RECORDS = 500_000  # records of hashes that may be placeholders, and placeholders: some 100 bytes each
 MAX_SHARES = 1 << 12
 
@@ -78,7 +78,7 @@ ORDER BY p.state DESC, p.n_marked DESC, h.host
 
 
 class StoredBytes(NamedTuple):
-    """A success, as far as it matters here. `sha256` is that of the bytes as the host sent them."""
+    """What matters here of a success. `sha256` is that of the bytes as received."""
 
     image_id: int
     gbif_id: int
@@ -94,7 +94,7 @@ class _Candidate:
 
 
 class Judgement:
-    """What is known of a host's bytes: from the lists, and from the ledger."""
+    """What is known about a host's bytes: from the lists, and from the ledger."""
 
     def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int) -> None:
         self._listed, self._min_records = listed, min_records
@@ -128,14 +128,14 @@ class Judgement:
 
 
 class _Recent:
-    """Which image had these bytes recently. Of fixed size: now and then a newer hash overwrites an older one."""
+    """Which image recently had these bytes. Of fixed size: now and then a newer hash overwrites an older one."""
 
     def __init__(self) -> None:
         self._marks = array("Q", bytes(8 * RECENT))
         self._images = array("q", bytes(8 * RECENT))
 
     def swap(self, host_id: int, sha256: bytes, image_id: int) -> int | None:
-        """Remember the image; the one that was remembered for the same bytes, as far as 64 bits of them tell."""
+        """Remember the image; returns the one remembered for the same bytes, compared by 64 bits."""
         place = (int.from_bytes(sha256[:8], "little") + host_id) % RECENT
         mark = int.from_bytes(sha256[8:16], "little")
         earlier = self._images[place] if self._marks[place] == mark else 0
@@ -144,7 +144,7 @@ class _Recent:
 
 
 class Watch:
-    """Looks at what is being settled. Holds bounded memory: what it forgets, and what came before it, `find` sees."""
+    """Watches what is being settled. Memory is bounded: what it forgets, and what came before it, `find` sees."""
 
     def __init__(self, db: sqlite3.Connection, listed: PlaceholderList, min_records: int = MIN_RECORDS) -> None:
         self._judgement = Judgement(db, listed, min_records)
@@ -152,11 +152,11 @@ class Watch:
         self._several: OrderedDict[tuple[int, bytes], _Candidate] = OrderedDict()
 
     def knows(self, db: sqlite3.Connection, host_id: int, blob: Blob) -> bool:
-        """Whether these bytes are a placeholder of the host, as far as is known by now."""
+        """Whether these bytes are a placeholder of the host, as far as known yet."""
         return self._judgement.is_known(db, StoredBytes(0, 0, host_id, blob.original_sha256 or blob.sha256, blob.size_bytes))
 
     def look(self, db: sqlite3.Connection, image_ids: Sequence[int], now: int) -> Marked:
-        """Mark those of the images, and of those seen before, that have turned out to be placeholders."""
+        """Mark those of the images, and of earlier ones, that turn out to be placeholders."""
         found: dict[tuple[int, bytes], list[int]] = {}
         for one in _stored(db, image_ids):
             key = (one.host_id, one.sha256)
@@ -192,26 +192,26 @@ class Watch:
 
 
 def _stored(db: sqlite3.Connection, image_ids: Sequence[int]) -> list[StoredBytes]:
-    """Those of the images that are successes with bytes of their own."""
+    """Those of the images that are successes with their own bytes."""
     return list(map(StoredBytes._make, db.execute(FACTS, (json.dumps(list(image_ids)),))))
 
 
 def list_file(db: sqlite3.Connection, image_id: int, blob: Blob) -> None:
-    """Have a file set aside that a stored image was not replaced by."""
+    """List a file for quarantine that did not replace a stored image."""
     mark_placeholders.list_file(db, image_id, (blob.path, blob.offset, blob.size_bytes), blob.original_sha256 or blob.sha256)
 
 
 SearchProgress = Callable[[str, int, int], None]
-"""Hears what is being done, how far it has come, and of how much."""
+"""Called with what is being done, how much of it is done, and of how much."""
 
-Hashes = set[tuple[int, bytes]]  # of hosts' bytes
+Hashes = set[tuple[int, bytes]]  # host and sha256
 
 
 def find(ledger: Ledger, listed: PlaceholderList, min_records: int, now: int, progress: SearchProgress) -> int:
-    """Look at all successes, and mark placeholders in committed chunks. Returns how many were marked.
+    """Scan all successes, and mark placeholders in committed chunks. Returns how many were marked.
 
-    Reading loses nothing by a kill, and what was marked stays marked. If more hashes have to be remembered than the memory is for,
-    they are looked at a half at a time, and so on.
+    A kill while reading loses nothing, and what was marked stays marked. If there are more hashes to remember than memory allows,
+    they are handled in two halves, or four quarters, and so on.
     """
     judgement = Judgement(ledger.connection, listed, min_records)
     shares, n = [_Share(0, 1)], 0
@@ -240,7 +240,7 @@ def _common(
 ) -> Hashes | None:
     """The placeholders among a share of the hashes; None if too many had to be remembered.
 
-    The first look counts hashes in cells, so that the second has to remember only what may be one.
+    The first pass counts hashes in cells, so that the second has to remember only possible ones.
     """
     cells = array("I", bytes(4 * CELLS))
     for one in _successes(db, lambda done, top: progress("counting", done, top)):
@@ -268,7 +268,7 @@ def _common(
 
 
 def _mark_all(ledger: Ledger, judgement: Judgement, found: Hashes, now: int, progress: SearchProgress) -> int:
-    """Mark all images with these bytes, some to a transaction, and those that show the same files."""
+    """Mark all images with these bytes, and those that show the same files, some per transaction."""
     before = number(ledger.connection.execute, N_MARKED)
     n = n_back = 0
     successes = _successes(ledger.connection, lambda done, top: progress("marking", done, top))
@@ -294,7 +294,7 @@ def _key(one: StoredBytes) -> tuple[int, bytes]:
 
 
 def _chunks(db: sqlite3.Connection, images: Iterable[StoredBytes]) -> Iterator[list[StoredBytes]]:
-    """As many as one transaction marks: their rows are written anew, with all their URLs."""
+    """As many as one transaction marks: their rows are rewritten, with all their URLs."""
     images = iter(images)
     while some := list(islice(images, MARK_CHUNK)):
         sizes: dict[int, int] = dict(db.execute(SIZES, (json.dumps([one.image_id for one in some]),)))
@@ -320,15 +320,15 @@ def _successes(db: sqlite3.Connection, progress: Callable[[int, int], None]) -> 
 
 
 class ToSetAside(NamedTuple):
-    """A file of a placeholder that stands among the images."""
+    """A placeholder's file that is still among the images."""
 
     image_id: int
     path: str
     offset: int | None
     size_bytes: int
     sha256: bytes
-    is_placeholder: bool | None  # else the image has got new attempts since, and the file may be a later one
-    is_an_image: bool | None  # it is what a success names: one of those attempts has brought it
+    is_placeholder: bool | None  # otherwise the image has new attempts since, and the file may be a later one
+    is_an_image: bool | None  # a success names it: one of those attempts brought it
 
 
 def to_set_aside(ledger: Ledger, n: int) -> list[ToSetAside]:
@@ -344,7 +344,7 @@ def forget_files(ledger: Ledger, image_ids: Iterable[int]) -> None:
 
 
 class Claimed(NamedTuple):
-    """An image that is to become a success again."""
+    """An image that will become a success again."""
 
     image_id: int
     gbif_id: int
@@ -353,7 +353,7 @@ class Claimed(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """Where the bytes of such an image are, durably."""
+    """Where the bytes of such an image are stored durably."""
 
     path: str
     offset: int | None
@@ -364,10 +364,10 @@ Restore = Callable[[Sequence[Claimed]], Sequence[Restored]]
 
 
 def allow(ledger: Ledger, sha256: bytes, now: int, restore: Restore, progress: SearchProgress = lambda *_: None) -> int:
-    """Take a placeholder back: its images become successes again, in committed chunks. Returns how many.
+    """Reverse a placeholder: its images become successes again, in committed chunks. Returns how many.
 
-    `restore` gives the place of each image's bytes, once they are durable. Raises what `restore` raises; then nothing of that
-    chunk was changed, and the same call goes on there.
+    `restore` returns the place of each image's bytes, once they are durable. Raises what `restore` raises; then nothing of that
+    chunk has changed, and the same call resumes there.
     """
     db = ledger.connection
     host_ids = [row[0] for row in db.execute(PLACEHOLDER_STATES + " WHERE sha256 = ?", (sha256,))]
@@ -403,5 +403,5 @@ def _restore(ledger: Ledger, rows: Sequence[Claimed], restore: Restore, now: int
 
 
 def overview(ledger: Ledger) -> list[tuple[str, str, str, int]]:
-    """Host, sha256 in hex, state, and how many images were marked by it."""
+    """Host, sha256 in hex, state, and number of images marked."""
     return ledger.connection.execute(OVERVIEW).fetchall()

@@ -1,6 +1,6 @@
-"""Links records to the images that the documents which they show have brought. Makes no image, and reads no document.
+"""Links records to the images that the documents they show have brought. Creates no image, and reads no document.
 
-Very many records may show one document: then they are linked in pieces (`deferred`).
+If very many records show one document, they are linked in pieces (`deferred`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from d4c_images.model import RecordStatus, Status
 
 MAX_LINKED = 5_000
 
-# The links of records to the holder, which say under which licence the further images come too.
+# The links of records to the holder; the further images take over their licence.
 LINKS_OF_HOLDER = """
 SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, archive_id, row_no,
        EXISTS (SELECT 1 FROM picture_links AS p WHERE p.gbif_id = l.gbif_id AND p.image_id = l.image_id)
 FROM link_rows AS l INDEXED BY link_shared WHERE image_id = ? AND gbif_id > ? AND gbif_id <= ? ORDER BY gbif_id LIMIT ?
 """
-# The first of them, where its image's row holds it.
+# The first of them, if its image's row holds it.
 LINK_IN_LINE = """
 SELECT gbif_id, license_id, creator_id, rights_holder_id, references_url, coalesce(archive_id, 0), coalesce(row_no, 0), 0
 FROM image_rows AS i WHERE image_id = :image_id
@@ -68,21 +68,21 @@ NAMED_IMAGES = "SELECT image_id FROM unfolded WHERE parent_id = ? ORDER BY posit
 
 
 def leave_links(db: sqlite3.Connection, parent_id: int, after: int, upto: int) -> None:
-    """Have the records that show an image, those behind `after` up to `upto`, linked later with what its documents have brought."""
+    """Defer: the records with `after` < number <= `upto` that show an image are linked with what its documents brought."""
     db.execute(LEAVE_LINKS, (parent_id, after, upto))
 
 
 def note_newcomers(db: sqlite3.Connection, links: Iterable[tuple[int, int]]) -> None:
-    """Records have come to show images (gbif_id, image_id): those that stood for documents have brought more than themselves."""
+    """Records now show images (gbif_id, image_id): if these stood for documents, link what those brought as well."""
     for gbif_id, image_id in links:
         if db.execute(IS_PARENT, (image_id,)).fetchone()[0]:
             leave_links(db, image_id, gbif_id - 1, gbif_id)
 
 
 def link_some(db: sqlite3.Connection, parent_id: int, after: int, upto: int, n_links: int) -> int | None:
-    """Link the next records that show `parent_id`, behind `after`, with what its documents have brought, where they are not yet.
+    """Link the next records after `after` that show `parent_id` with what its documents brought, unless they are linked already.
 
-    About `n_links` links are made. Returns the record that was reached; None where all were, up to the record `upto`.
+    About `n_links` links are made. Returns the record that was reached; None if all up to `upto` are done.
     """
     linking = Linking(db, parent_id, [row[0] for row in db.execute(NAMED_IMAGES, (parent_id,))], ())
     if not linking.wanted:
@@ -106,7 +106,7 @@ class Behind:
                 self._changes[image_id].append((after, n_success, n_failed))
 
     def to_come(self, image_id: int, gbif_id: int) -> tuple[int, int]:
-        """The successes and failures that are still to be added to the counts of a record that shows the image from now on."""
+        """The successes and failures still to be added to the counts of a record that shows the image from now on."""
         n_success = n_failed = 0
         for after, success, failed in self._changes.get(image_id, ()):
             if after < gbif_id:
@@ -116,7 +116,7 @@ class Behind:
 
 
 class Linking:
-    """Links images, and what their own documents have brought, to records that show the image `parent_id`.
+    """Links images, and what their own documents brought, to records that show the image `parent_id`.
 
     `made` are images without a link yet; they get their first one with their first record.
     """
@@ -130,7 +130,7 @@ class Linking:
         self._behind = Behind(db, self.wanted)
 
     def link(self, link: tuple[Any, ...], only: Collection[int] | None = None) -> None:
-        """Link the record of a row of `LINKS_OF_HOLDER`, unless it shows the picture and not the document; `only` these images."""
+        """Link the record of a row of `LINKS_OF_HOLDER`, unless it shows the picture but not the document; `only` these images."""
         gbif_id, *provenance, is_of_picture = link
         if is_of_picture:
             return
@@ -148,7 +148,7 @@ class Linking:
         self._made -= firsts
 
     def _grow(self, gbif_id: int, new: Sequence[int]) -> int:
-        """Count images that a record gains; returns how many it had."""
+        """Count images that a record gains; returns how many it had before."""
         n_images, n_success, n_failed, old, completed_at = self._db.execute(RECORD_COUNTS, (gbif_id,)).fetchone()
         tried = old != RecordStatus.PENDING
         for one in new:

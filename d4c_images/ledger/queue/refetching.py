@@ -1,8 +1,8 @@
-"""Stored images that are asked for again: which are due, how they are lent, what is written down of them. Fetches nothing.
+"""Stored images that are refetched: which are due, how they are lent, how the result is stored. Fetches nothing.
 
-Which image is due stands in its row: when its publisher has last been asked. The queue is made of that, and is no truth of its
-own. The row of an image that is lent stays as it is: whatever its publisher answers, it is a success of its
-records. Bytes that its publisher has changed become its next revision; those before stay in the store, and in `former_rows`.
+Whether an image is due follows from its row: when its publisher was last asked. The queue is derived from that and is not a second
+truth. The row of a lent image stays as it is: whatever its publisher answers, it is a success of its records. Bytes that its
+publisher has changed become its next revision; the earlier ones stay in the store, and in `former_rows`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from d4c_images.ledger.rows.names import host_id_of
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Claim, Move, Outcome, OwnCode, Status, Stored, Verdict
 
-# A refusal is an answer, too. What may pass, is asked for again with the next `--refetch`.
+# A refusal is an answer, too. What failed transiently is asked for again with the next `--refetch`.
 DUE = f"""
 SELECT i.image_id, i.urls, i.url_no, i.etag IS NULL AND i.last_modified IS NULL FROM image_rows AS i
 WHERE i.image_id > ? AND i.image_id <= ? AND i.status = 'success' AND coalesce(i.error_type, '') <> 'same_image'
@@ -52,7 +52,7 @@ INSERT OR REPLACE INTO refetch_failures (image_id, asked_at, status, http_status
 VALUES (?, ?, ?, ?, ?, ?)
 """
 ANSWERED = "DELETE FROM refetch_failures WHERE image_id = ?"
-# Of an answer without bytes, what it says of them is not believed where something is known: its word would be for other bytes.
+# Validators of an answer without bytes (304) count only if none are known yet, or if it matched: they may be of other bytes.
 SAME = """
 UPDATE image_rows SET dead_lease_id = NULL, last_attempt_at = :now,
     etag = CASE WHEN :is_told THEN :etag ELSE etag END,
@@ -90,7 +90,7 @@ FORGET_FROM = "DELETE FROM former_rows WHERE image_id = ? AND revision >= ?"
 
 
 class Lost(NamedTuple):
-    """A stored image whose lease is taken back, and the host that was lent with it."""
+    """A stored image whose lease is taken back, and the host lent with it."""
 
     host_id: int
     image_id: int
@@ -98,21 +98,21 @@ class Lost(NamedTuple):
 
 
 class Due(NamedTuple):
-    """What a re-fetch has before it."""
+    """The size of a refetch."""
 
     n: int
-    n_unconditional: int  # of them: nothing is known to ask by, so their bytes come again
+    n_unconditional: int  # of them: without validators, so their bytes are transferred again
 
 
 class Waiting(NamedTuple):
-    """A row of `NEXT`: an image that waits to be asked for again."""
+    """A row of `NEXT`: an image waiting to be refetched."""
 
     status: str
     image_id: int
     gbif_id: int
     image_no: int
     urls: str  # candidates, joined by line feeds
-    url_no: int  # of the one that has brought the bytes
+    url_no: int  # of the one that brought the bytes
     redirect_url: str | None
     hops: int
     dead_lease_id: int | None
@@ -126,7 +126,7 @@ class Waiting(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """The parameters of `QUEUE`: where an image waits, and where it is asked for."""
+    """The parameters of `QUEUE`: where an image waits, and where it is requested."""
 
     host_id: int
     image_id: int
@@ -140,7 +140,7 @@ class _Candidate(NamedTuple):
     image_id: int
     urls: str
     url_no: int
-    is_unconditional: int  # 0 or 1: nothing is known to ask by
+    is_unconditional: int  # 0 or 1: there are no validators
 
     @property
     def host(self) -> str:
@@ -150,9 +150,9 @@ class _Candidate(NamedTuple):
 def queue(
     ledger: Ledger, before: float, only_hosts: Collection[str], progress: Callable[[int, int], object], chunk: int = 50_000
 ) -> Due:
-    """Have those stored images wait that nobody has asked for since `before` (unix time), at all hosts or only at these.
+    """Queue the stored images that nobody has requested since `before` (unix time), at all hosts or only at these.
 
-    What waited is forgotten first. Killed, it can be called again. `progress(done, total)` counts image numbers looked at.
+    The earlier queue is dropped first. If killed, it can be called again. `progress(done, total)` counts image numbers looked at.
     """
     top = top_image(ledger.connection.execute)
     _forget_all(ledger, lambda: progress(0, top))
@@ -174,7 +174,7 @@ def queue(
 
 
 def _forget_all(ledger: Ledger, beat: Callable[[], object]) -> None:
-    """Nobody waits any more; in committed pieces."""
+    """Empty the queue, in committed pieces."""
     while rows := ledger.connection.execute(ANYBODY, (bounded.ROWS,)).fetchall():
         with ledger.transaction() as db:
             db.execute(FORGET_UPTO, rows[-1])
@@ -189,19 +189,19 @@ def n_waiting(ask: Ask) -> int:
 
 
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:
-    """Has the host an image that waits?"""
+    """Whether an image of the host is waiting."""
     return bool(db.execute(ANY_TO_REFETCH, (host_id,)).fetchone()[0])
 
 
 def drop(db: sqlite3.Connection, host_id: int, n: int) -> int:
-    """Ask for up to `n` images less of a host that is given up: the next re-fetch will. Returns how many; 0 when none waits."""
+    """Drop up to `n` images of a host that is given up: the next refetch queues them. Returns how many; 0 if none is waiting."""
     image_ids = [row[0] for row in db.execute("SELECT image_id FROM refetch_queue WHERE host_id = ? LIMIT ?", (host_id, n))]
     _take_out(db, host_id, image_ids)
     return len(image_ids)
 
 
 def waiting(db: sqlite3.Connection, host_id: int, n: int) -> list[Waiting]:
-    """Up to `n` images of a host that wait, for `lend`."""
+    """Up to `n` waiting images of a host, for `lend`."""
     if n <= 0:
         return []
     rows, _ = bounded.some(map(Waiting._make, db.execute(NEXT, (host_id, n))), lambda row: len(row.urls))
@@ -213,7 +213,7 @@ def waiting(db: sqlite3.Connection, host_id: int, n: int) -> list[Waiting]:
 
 
 def lend(db: sqlite3.Connection, lease_id: int, host_id: int, rows: Iterable[Waiting]) -> list[Claim]:
-    """Lend what `waiting` has given. Each is asked for where its bytes came from, and nowhere else."""
+    """Lend what `waiting` returned. Each is requested where its bytes came from, and nowhere else."""
     claims = [_claim(db, row) for row in rows]
     image_ids = [claim.image_id for claim in claims]
     lent.add(db, lease_id, image_ids)
@@ -239,15 +239,15 @@ def _claim(db: sqlite3.Connection, row: Waiting) -> Claim:
 
 
 def take_back(db: sqlite3.Connection, images: Sequence[Lost]) -> None:
-    """They wait again; the workers that held them are dead, and may have stored new bytes."""
+    """Queue them again; the workers that held them are dead, and may have stored new bytes."""
     db.executemany(MAY_BE_STORED, [(lost.lease_id, lost.image_id) for lost in images])
     _wait(db, [_Place(lost.host_id, lost.image_id) for lost in images])
 
 
 def give_back(db: sqlite3.Connection, lease_id: int, host_id: int, outcome: Outcome) -> int:
-    """An image without an answer yet waits again, here or where its `move` leads. Returns the number of that host.
+    """Queue an image without an answer again, here or where its `move` leads. Returns the number of that host.
 
-    A redirect that names a wait is followed after it: until then the image waits at the host that has named it, which rests for it.
+    A redirect that names a wait is followed after it: until then the image waits at the host that named it, which is blocked.
     """
     move = outcome.move or Move("", 0)
     new_host_id = host_id_of(db, move.host) if move.host and not move.wait_s else host_id
@@ -257,14 +257,14 @@ def give_back(db: sqlite3.Connection, lease_id: int, host_id: int, outcome: Outc
 
 
 def fail(db: sqlite3.Connection, lease_id: int, outcome: Outcome, verdict: Verdict, now: int) -> None:
-    """It could not be had again: that is noted, and what is stored stays what it is."""
+    """The refetch failed: note that; what is stored stays."""
     _note_death(db, lease_id, outcome)
     detail = None if verdict.detail is None else verdict.detail[:2000]
     db.execute(NOTE_FAILURE, (outcome.image_id, now, verdict.status.value, outcome.http_status, verdict.error_type, detail))
 
 
 def renew(db: sqlite3.Connection, outcome: Outcome, now: int) -> None:
-    """Its publisher has what is stored."""
+    """The publisher's image is unchanged."""
     is_told = outcome.http_status != 304 and (outcome.etag is not None or outcome.last_modified is not None)
     said = {"is_told": is_told, "etag": outcome.etag, "last_modified": outcome.last_modified}
     db.execute(SAME, {**said, "now": now, "image_id": outcome.image_id})
@@ -272,7 +272,7 @@ def renew(db: sqlite3.Connection, outcome: Outcome, now: int) -> None:
 
 
 def replace(db: sqlite3.Connection, outcome: Outcome, verdict: Verdict, tally: Tally, now: int) -> None:
-    """Its publisher has changed it: the new bytes are in the store already, under a name of their own, and those before stay."""
+    """The publisher has changed it: the new bytes are in the store already, under their own name, and the earlier ones stay."""
     blob, image_id = outcome.blob, outcome.image_id
     assert blob is not None
     db.execute(TO_FORMER, (now, outcome.is_lost, image_id))
@@ -303,9 +303,9 @@ def replace(db: sqlite3.Connection, outcome: Outcome, verdict: Verdict, tally: T
 
 
 def come_back(db: sqlite3.Connection, image_id: int, sha256: bytes, tally: Tally) -> bool:
-    """Make the last revision that has a file and was received as other bytes than `sha256` the image again, if there is one.
+    """Restore the latest revision that has a file and was received with a sha256 other than `sha256`, if there is one.
 
-    Without one, what was lost before is forgotten: the image begins anew, with its first name.
+    Otherwise the lost revisions are forgotten: the image starts over, with its first name.
     """
     row = db.execute(LAST_FORMER, (image_id, sha256)).fetchone()
     if row is None:
@@ -325,7 +325,7 @@ def _note_death(db: sqlite3.Connection, lease_id: int, outcome: Outcome) -> None
 
 
 def _count(db: sqlite3.Connection, image_id: int, sign: int, tally: Tally) -> None:
-    """Count a success in or out, as its row has it now."""
+    """Count a success in or out, as its row is now."""
     row = db.execute("SELECT host_id, error_type, file_size FROM image_rows WHERE image_id = ?", (image_id,)).fetchone()
     host_id, error_type, size_bytes = row
     tally.image(sign, host_id, Status.SUCCESS, error_type, final=True, size_bytes=size_bytes or 0)

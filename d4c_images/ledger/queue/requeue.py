@@ -1,4 +1,4 @@
-"""Gives failed images new attempts, in committed chunks. Deletes nothing: the row stays, its failure is forgotten."""
+"""Gives failed images new attempts, in committed chunks. Deletes nothing: the row stays, its failure is cleared."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ UPDATE image_rows SET status = 'pending', not_before = 0, attempts = 0, url_no =
     carried_failure = NULL, host_id = ?, http_status = NULL, error_type = NULL, error_detail = NULL
 WHERE image_id = ?
 """
-# A host that could not be reached is asked again at once; one that has asked for a wait is not.
+# A host that was unreachable may be tried again at once; one that has asked for a wait may not.
 FORGIVE = """
 UPDATE host_rows SET blocked_until = NULL, blocked_why = NULL, block_level = 0, unreachable_since = NULL, n_unreachable = 0
 WHERE unreachable_since IS NOT NULL AND host_id IN (SELECT value FROM json_each(?))
 """
 
-# One that was given up since it had shut us out for so long gets as many probes as before, and not a single one.
+# A host that was given up because its door stayed shut gets as many probes as before, not a single one.
 FORGIVE_SHUT = "UPDATE shut_doors SET n_probes = 0 WHERE host_id IN (SELECT value FROM json_each(?))"
 
 
@@ -47,9 +47,9 @@ def requeue_failed(
     only_hosts: Collection[str] = (),
     chunk: int = 50_000,
 ) -> int:
-    """Put images that failed for good back into their hosts' queues; with `permanent` also those that a server refused.
+    """Queue images that failed for good again; with `permanent` also those that a server refused.
 
-    With `only_hosts` those that are to be asked for at one of these first.
+    With `only_hosts` those that would first be requested from one of these.
     `progress(done, total)` counts image numbers looked at. Returns how many images wait again.
     """
     top = top_image(ledger.connection.execute)
@@ -69,7 +69,7 @@ def requeue_failed(
 
 
 def _requeue(db: sqlite3.Connection, images: Sequence[tuple[tuple[Any, ...], str]]) -> None:
-    """Rows of `FAILED_IN_RANGE`, each with the host that is to be asked for it first."""
+    """Rows of `FAILED_IN_RANGE`, each with the host from which it will first be requested."""
     tally, records, host_ids = Tally(), RecordChanges(), set[int]()
     for (image_id, gbif_id, host_id, status, error_type, _), first_host in images:
         first_host_id = host_id_of(db, first_host)

@@ -1,10 +1,10 @@
-"""Two images for one picture, by what rows of their records say: the one points to the other from now on. Finds none itself.
+"""Two images for one picture, according to their records' rows: one now points to the other. Finds none itself.
 
 Nothing is deleted and no byte moves: the image that is given up keeps its row, its number and its links, and shows the other one's
-file as soon as that is there (`followers.follow`), flagged `same_image`. One that is stored, lent or a document stays,
-and so does one that any record shows whose rows do not say this: they may mean something else by its URL.
+file as soon as that is stored (`followers.follow`), flagged `same_image`. An image that is stored, lent or a document stays,
+and so does one shown by any record whose rows do not say this: they may mean something else by its URL.
 
-This is done when an ingest has ended, since only then all records are written.
+This is done at the end of an ingest, since only then all records are written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from d4c_images.model import ErrorType, Status
 
 JOINED_AT_ONCE = 1_000
 MAX_RECORDS = 100
-"""Records that show an image which is given up."""
+"""Most records that may show an image for it to be given up."""
 
 LEAVE_JOINED = "INSERT OR IGNORE INTO joined_images (image_id, same_as, joined_at) VALUES (?, ?, ?)"
 SOME = "SELECT image_id, same_as, joined_at FROM joined_images ORDER BY image_id, same_as LIMIT ?"
@@ -43,12 +43,12 @@ WHERE image_id = ?
 
 
 def leave(db: sqlite3.Connection, same: Iterable[tuple[int, int]], now: int) -> None:
-    """Have the first image of each pair become the other, by their numbers, once the ingest has ended."""
+    """Once the ingest has ended, the first image of each pair becomes the other, by their numbers."""
     db.executemany(LEAVE_JOINED, [(*pair, now) for pair in same])
 
 
 def give_up_some(db: sqlite3.Connection) -> bool:
-    """Look at the next images that were left. False if there are none."""
+    """Look at the next deferred images. False if there are none."""
     tally, records = Tally(), RecordChanges()
     some = db.execute(SOME, (JOINED_AT_ONCE,)).fetchall()
     for image_id, same_as, joined_at in some:
@@ -60,7 +60,7 @@ def give_up_some(db: sqlite3.Connection) -> bool:
 
 
 def _give_up(db: sqlite3.Connection, image_id: int, same_as: int, now: int, records: RecordChanges, tally: Tally) -> None:
-    """One image becomes another, if all records that show it say so."""
+    """One image becomes another, if all records that show it agree."""
     gbif_id, host_id, status, error_type, not_before, key, is_document = db.execute(IMAGE_TO_GIVE_UP, (image_id,)).fetchone()
     if is_document or status in (Status.SUCCESS, Status.LEASED):
         return
@@ -71,7 +71,7 @@ def _give_up(db: sqlite3.Connection, image_id: int, same_as: int, now: int, reco
     stored = db.execute(followers.STORED_BLOB, (same_as,)).fetchone()
     new = Status.FAILED_TRANSIENT if stored is None else Status.SUCCESS
     blob = (None,) * 8 if stored is None else stored[1:]
-    # Its key is free: whoever names it later may mean another picture.
+    # Its key becomes free: whoever names it later may mean another picture.
     row = (f"same_image:{image_id}:{key}", new.value, f"image {same_as}", now, *blob, image_id)
     db.execute(GIVE_UP, row)
     db.execute(expand_documents.INSERT_UNFOLDED, (image_id, same_as, 0, 0, 0, image_id))

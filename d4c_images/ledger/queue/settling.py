@@ -1,8 +1,8 @@
 """Settles what became of lent images. Lends nothing and fetches nothing.
 
-Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); the
-record's status follows its images in the same transaction, except that of records that show an image together with very many
-others (ledger/queue/deferred.py).
+Invariants kept here: a settlement counts only under a lease that is still held (I3); no image row is ever deleted (I4); a record's
+status follows its images in the same transaction, except for records that show an image together with very many others
+(ledger/queue/deferred.py).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ROWS_OF_A_PICTURE = 4  # the image, its key, where it comes from, a link
 
 @dataclass(frozen=True, slots=True)
 class RetryTerms:
-    """When a transient failure comes back. `wait_s(attempts)` gives the seconds after that many attempts."""
+    """When a transient failure is retried. `wait_s(attempts)` is the wait in seconds after that many attempts."""
 
     max_attempts: int
     wait_s: Callable[[int], float]
@@ -67,26 +67,26 @@ class RetryTerms:
 
 @dataclass(slots=True)
 class Settled:
-    """What `settle` wrote down, for progress and pace."""
+    """What `settle` wrote, for progress and pace."""
 
     totals: Totals = field(default_factory=Totals)
     hosts: dict[int, News] = field(default_factory=dict)
     moved_to: set[int] = field(default_factory=set)  # hosts whose queue has grown
     n_unfolded: int = 0  # documents that were read
     ended_leases: set[int] = field(default_factory=set)
-    stored: list[int] = field(default_factory=list)  # images that are there now
+    stored: list[int] = field(default_factory=list)  # images that are stored now
 
 
 def portions(reports: Iterable[Report]) -> Iterator[list[Report]]:
-    """The reports, so that no transaction has to settle more than about `PORTION_ROWS` rows or `PORTION_BYTES`.
+    """Splits the reports, so that no transaction has to settle more than about `PORTION_ROWS` rows or `PORTION_BYTES`.
 
-    A report that is more is divided: its lease ends with the last part.
+    A report that exceeds this is divided: its lease ends with the last part.
     """
     portion: list[Report] = []
     n_rows = n_bytes = 0
     for report in reports:
         outcomes: list[Outcome] = []
-        hold_s = report.hold_s  # said once, with the first part
+        hold_s = report.hold_s  # passed once, with the first part
         for outcome in report.outcomes:
             rows, size_bytes = _weight(outcome)
             if (n_rows or n_bytes) and (n_rows + rows > PORTION_ROWS or n_bytes + size_bytes > PORTION_BYTES):
@@ -115,7 +115,7 @@ def _weight(outcome: Outcome) -> tuple[int, int]:
 def settle(
     db: sqlite3.Connection, reports: Iterable[Report], retry: RetryTerms, now: float, watch: placeholders.Watch | None = None
 ) -> Settled:
-    """Write outcomes down; those whose lease is not held any more change nothing. `watch` then looks for placeholders."""
+    """Write outcomes; those whose lease is no longer held change nothing. `watch` then looks for placeholders."""
     settled = Settled()
     settlement = _Settlement(db, retry, int(now), settled, watch)
     for report in reports:
@@ -134,12 +134,12 @@ def _count_marked(settled: Settled, marked: Marked) -> None:
 
 
 def _is_attempt(outcome: Outcome) -> bool:
-    """Not where the host was not there to be asked: that is the host's, and no image's."""
+    """False if the host could not be reached: that counts for the host, not for the image."""
     return outcome.verdict is not None and not outcome.verdict.unreachable
 
 
 def _row(outcome: Outcome, verdict: Verdict, after: _After, died_under: int | None, now: int) -> tuple[Any, ...]:
-    """The parameters of `SETTLE`. `died_under` is the lease of a worker that died of the image."""
+    """The parameters of `SETTLE`. `died_under` is the lease of a worker that this image killed."""
     return (
         *(verdict.status.value, after.host_id, after.not_before, after.attempts, now),
         died_under,
@@ -152,13 +152,13 @@ def _row(outcome: Outcome, verdict: Verdict, after: _After, died_under: int | No
 
 
 def _stored_as(blob: Blob) -> tuple[Any, ...]:
-    """Its columns, in the order of `SETTLE`."""
+    """Its columns, in `SETTLE`'s order."""
     file = (blob.path, blob.offset, blob.size_bytes, blob.sha256, blob.original_sha256)
     return *file, blob.media_type, blob.width, blob.height
 
 
 class _Held(NamedTuple):
-    """A row of `LENT_IMAGES`: an image that was lent under the lease in question."""
+    """A row of `LENT_IMAGES`: an image lent under the lease in question."""
 
     image_id: int
     gbif_id: int
@@ -172,15 +172,15 @@ class _Held(NamedTuple):
 
 
 class _After(NamedTuple):
-    """Where an image waits after an attempt, if it does."""
+    """Where an image waits after an attempt, if at all."""
 
     host_id: int
-    not_before: int | None  # None: it is not tried again by itself; an image that waits for another comes with that one
+    not_before: int | None  # None: not retried automatically; an image waiting for another follows that one
     attempts: int
 
 
 class _Settlement:
-    """The state of one `settle` call: differences that are written once at its end."""
+    """The state of one `settle` call: differences that are written once, at its end."""
 
     def __init__(
         self, db: sqlite3.Connection, retry: RetryTerms, now: int, settled: Settled, watch: placeholders.Watch | None
@@ -227,7 +227,7 @@ class _Settlement:
         self._host_counts, self._stored, self._in_shards = {}, [], []
 
     def unfold(self) -> None:
-        """Documents come last, when all other outcomes are written: records that gain an image count it as it is now."""
+        """Documents come last, when all other outcomes are written: records that gain an image count its current state."""
         for lease_id, outcome, unfolding, held in self._unfoldings:
             holder = expand_documents.DocumentHolder(held.image_id, held.gbif_id, packed(unfolding.failure))
             done = expand_documents.unfold(self._db, unfolding, holder, self._now, self._room)
@@ -258,14 +258,14 @@ class _Settlement:
             new_host_id = host_id_of(self._db, move.host)
             carried = packed(move.failure)
             not_before = 0
-            if move.wait_s:  # a run to come must keep it, too, even if it begins by a clock that was set forward meanwhile
+            if move.wait_s:  # later runs must keep it, too, even with a clock set forward meanwhile
                 not_before = math.ceil(clocks.now.for_others(self._now + 1 + move.wait_s))
             to = (move.url_no, move.redirect_url, move.hops)
             self._db.execute(MOVE_TO_HOST, (not_before, new_host_id, *to, carried, outcome.image_id))
             self._tally.image(1, new_host_id, held.status, held.error_type, final=False)
             if move.failure is not None:
                 self._count_answer(held.host_id, move.failure, is_again=held.attempts > 0)
-            elif new_host_id != held.host_id and outcome.requests:  # it has answered, if only with another address
+            elif new_host_id != held.host_id and outcome.requests:  # it has answered, even if only with another address
                 self._news(held.host_id).n_ok += 1
             self._settled.moved_to.add(new_host_id)
         elif outcome.unfolding is not None:
@@ -276,14 +276,14 @@ class _Settlement:
             self._tally.image(1, held.host_id, held.status, held.error_type, final=False)
 
     def _again(self, lease_id: int, outcome: Outcome, held: _Held) -> None:
-        """Of an image that is stored, and was asked for again."""
+        """For a stored image that is being refetched."""
         host_id, verdict = lending.host_of(self._db, lease_id), outcome.verdict
         self._count_requests(host_id, outcome, is_retry=False)
         if verdict is None or verdict.unreachable or verdict.is_shut_out:
             new_host_id = refetching.give_back(self._db, lease_id, host_id, outcome)
             if new_host_id != host_id:
                 self._settled.moved_to.add(new_host_id)
-                self._news(host_id).n_ok += outcome.requests > 0  # else it has only been passed on, after a wait
+                self._news(host_id).n_ok += outcome.requests > 0  # otherwise it was only passed on, after a wait
         elif verdict.status != Status.SUCCESS:
             refetching.fail(self._db, lease_id, outcome, verdict, self._now)
             self._settled.totals.n_not_again += 1
@@ -318,7 +318,7 @@ class _Settlement:
         self._settled.totals.stored_bytes += blob.size_bytes
 
     def _attempt(self, lease_id: int, outcome: Outcome, verdict: Verdict, held: _Held) -> None:
-        """An attempt has ended: write it down, and count it for the image's host, its records and the run."""
+        """An attempt has ended: write it, and count it for the image's host, its records and the run."""
         after = self._after(outcome, verdict, held)
         died_under = lease_id if outcome.http_status == OwnCode.WORKER_DIED else None
         self._settled_rows.append(_row(outcome, verdict, after, died_under, self._now))
@@ -335,15 +335,15 @@ class _Settlement:
         may_come_back = verdict.is_shut_out or attempts < self._retry.max_attempts
         if verdict.status != Status.FAILED_TRANSIENT or verdict.error_type == ErrorType.SAME_IMAGE or not may_come_back:
             return _After(held.host_id, None, attempts)
-        wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # then it is its host that waits
-        # Where the candidate is: here mostly. A redirect may be short-lived, and another host's failure may be the hopeful one.
+        wait_s = 0.0 if verdict.is_shut_out else self._retry.wait_s(attempts)  # in that case its host waits
+        # The candidate's own host, usually this one. A redirect may be short-lived, and another host's failure may not be final.
         host_id = host_id_of(self._db, parts(held.urls.split("\n")[outcome.url_no]).host)
         if host_id != held.host_id:
             self._settled.moved_to.add(host_id)
         return _After(host_id, self._now + max(1, round(wait_s)), attempts)
 
     def _note_bytes(self, outcome: Outcome, held: _Held) -> None:
-        """What the bytes say besides their row: whether the published hash is theirs, how far their shard reaches."""
+        """What the bytes say apart from their row: whether they match the published hash, how far their shard reaches."""
         if outcome.hash_matches is not None:
             url = held.urls.split("\n")[outcome.url_no]
             variants.note_comparison(self._db, outcome.image_id, url, matches=outcome.hash_matches)
@@ -352,7 +352,7 @@ class _Settlement:
             self._in_shards.append((blob.path, blob.offset + blob.size_bytes))
 
     def _count_image(self, outcome: Outcome, verdict: Verdict, held: _Held, host_id: int, *, final: bool) -> None:
-        """For its host, its records and the run."""
+        """Count it for its host, its records and the run."""
         succeeded = verdict.status == Status.SUCCESS
         size_bytes = outcome.blob.size_bytes if outcome.blob else 0
         self._tally.image(1, host_id, verdict.status, verdict.error_type, final=final, size_bytes=size_bytes)
@@ -370,7 +370,7 @@ class _Settlement:
         totals.n_retry += not final and not verdict.is_shut_out
 
     def _count_answer(self, host_id: int, answer: Failure, request_s: float = 0.0, *, is_again: bool = False) -> None:
-        """For the host's pace; a success is an answer too, and then its request took `request_s`."""
+        """Count an answer for the host's pace; a success is an answer too, and then its request took `request_s`."""
         news, verdict = self._news(host_id), answer.verdict
         if verdict.host_trouble:
             news.trouble(answer, is_again=is_again)
@@ -389,7 +389,7 @@ class _Settlement:
             self._db.execute(SAMPLE_PAGE, (host_id, verdict.error_type, outcome.image_id, self._now, verdict.detail[:500]))
 
     def _hold(self, report: Report) -> None:
-        """A host wants no request for some time, whatever becomes of the images that it was lent for."""
+        """A host wants no request for some time, whatever becomes of the images it was lent for."""
         host_id = lending.host_if_held(self._db, report.lease_id)
         if host_id is not None:
             news = self._news(host_id)

@@ -1,4 +1,4 @@
-"""What the ledger knows of shards: how images are kept, up to where rows name them. Opens no shard."""
+"""What the ledger knows of shards: how images are stored, and up to which offset rows refer to them. Opens no shard."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SHARD_ENDS = "SELECT file_path, end_offset FROM shards"
 
 
 class StoreKind(NamedTuple):
-    """How a ledger's images are kept."""
+    """How a ledger's images are stored."""
 
     kind: str  # files, pack
-    token: str  # names its shards
+    token: str  # part of its shards' names
 
 
 def store_kind(ledger: Ledger, wished: str | None) -> StoreKind:
-    """As was wished, now or the last time; files at first. Remembers it."""
+    """As requested now, or else as last time; initially files. Remembers it."""
     row = ledger.connection.execute(STORE).fetchone()
     known = StoreKind(*row) if row else StoreKind("files", secrets.token_hex(4))
     if row is None or wished not in (None, known.kind):
@@ -39,7 +39,7 @@ def store_kind(ledger: Ledger, wished: str | None) -> StoreKind:
 
 
 def note(db: sqlite3.Connection, reached: Iterable[tuple[str, int]]) -> None:
-    """Rows name images of these shards, up to these offsets; in the transaction that writes the rows."""
+    """Rows refer to images in these shards, up to these offsets; call it in the transaction that writes the rows."""
     ends: dict[str, int] = {}
     for path, end in reached:
         ends[path] = max(end, ends.get(path, 0))
@@ -47,17 +47,17 @@ def note(db: sqlite3.Connection, reached: Iterable[tuple[str, int]]) -> None:
 
 
 def ends(ledger: Ledger) -> dict[str, int]:
-    """The end of the last image that a row names, for each shard's path."""
+    """The end of the last image that a row refers to, by shard path."""
     return dict(ledger.connection.execute(SHARD_ENDS).fetchall())
 
 
 def known(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
-    """Whether there is an image of each (gbif_id, image_no, revision)."""
+    """Whether an image exists for each (gbif_id, image_no, revision)."""
     rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))
     return [status is not None for status, *_ in rows]
 
 
 def wanted(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:
-    """Whether the image of each (gbif_id, image_no, revision) was lent, and lacks them: its dead worker's bytes will do."""
+    """Whether the image of each (gbif_id, image_no, revision) was lent, and has no bytes: those of its dead worker will do."""
     rows = ledger.connection.execute(BY_NAME, (json.dumps([(*name, "", None) for name in names]),))
     return [bool(is_next and (leased or died)) for *_, leased, died, _, _, is_next in rows]

@@ -1,4 +1,4 @@
-"""What is remembered of hosts that answer different images with one page, and the images that come back. Decides nothing."""
+"""What is remembered of hosts that answer different images with one page, and the images that are retried. Decides nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FAIL_FOR_NOW = """
 UPDATE image_rows SET status = 'failed_transient', error_type = ?, attempts = attempts - 1, not_before = ?, host_id = ?, url_no = ?
 WHERE image_id = ?
 """
-# Of a host that is shut: the end of the wait that it has named, if that is to come.
+# For a host that is shut: the end of the wait that it named, if still to come.
 NAMED_WAIT = """
 SELECT CASE WHEN named_until > ? THEN named_until END FROM shut_doors WHERE host_id = ? AND shut_at IS NOT NULL
 """
@@ -45,10 +45,10 @@ ID_OF = "SELECT host_id FROM host_rows WHERE host = ?"
 
 
 class Return(NamedTuple):
-    """Images that come back, and what has to be looked at for it."""
+    """Images that are retried, and what must be updated for it."""
 
     n: int
-    n_final: int  # of them: nothing more would have been tried
+    n_final: int  # of them: they had failed for good
     host_ids: set[int]  # whose queues have grown
 
 
@@ -61,7 +61,7 @@ def load_all(db: sqlite3.Connection) -> Iterator[tuple[int, Door]]:
 
 
 def has_given(db: sqlite3.Connection, host_id: int) -> bool:
-    """Whether a host has ever given a picture."""
+    """Whether a host has ever sent an image."""
     return bool(db.execute(HAS_GIVEN, (host_id,)).fetchone()[0])
 
 
@@ -71,7 +71,7 @@ def has_given_by_name(db: sqlite3.Connection, host: str) -> bool:
 
 
 def save(db: sqlite3.Connection, host_id: int, door: Door) -> None:
-    """Remember a host over a kill; one that has nothing to remember is forgotten."""
+    """Remember a host's state across kills; a state with nothing to remember is deleted."""
     if door.is_to_keep:
         shut_at = None if door.shut_at is None else int(door.shut_at)
         what = (door.n_row, door.sign, door.code, door.text, json.dumps(list(door.suspects)), shut_at, door.n_probes)
@@ -82,7 +82,7 @@ def save(db: sqlite3.Connection, host_id: int, door: Door) -> None:
 
 
 def come_back(db: sqlite3.Connection, host_id: int, suspects: Iterable[Suspect], now: int) -> Return:
-    """Give images of a host that were failed by its page a new attempt for each that they have lost; not those that are lent."""
+    """Give images of a host that its page failed a new attempt for each that they lost; not those that are lent."""
     begins_with = dict(suspects)
     tally, records, host_ids, n, n_final = Tally(), RecordChanges(), set[int](), 0, 0
     for image_id, gbif_id, _, status, error_type, not_before, urls in _rows(db, host_id, begins_with):
@@ -106,7 +106,7 @@ def _rows(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> lis
 
 
 def open_named(db: sqlite3.Connection, hosts: Iterable[str], now: float) -> None:
-    """Somebody says that these hosts may be asked again: what was known of their pages is forgotten. Their own waits are kept."""
+    """An operator reopens these hosts: what was known of their pages is forgotten. Waits that they named are kept."""
     for host in hosts:
         row = db.execute(ID_OF, (host,)).fetchone()
         if row is not None:
@@ -114,7 +114,7 @@ def open_named(db: sqlite3.Connection, hosts: Iterable[str], now: float) -> None
 
 
 def open_like(db: sqlite3.Connection, glob: str, now: float) -> None:
-    """The same for hosts with names like a pattern of SQLite's GLOB."""
+    """The same for hosts matching a GLOB pattern of SQLite's."""
     for (host_id,) in db.execute(DOORS_NAMED, (glob,)).fetchall():
         _open(db, host_id, now)
 

@@ -1,8 +1,8 @@
 """Images that nobody has tried yet, by host, as lists of their numbers. Knows nothing of images that have been tried.
 
-Nearly every image of an ingest goes in here (`new_untried`), so it costs two bytes and no entry in an index of its own: one row of
-`untried` lists the images of one host among `BLOCK_IMAGES` image numbers that follow each other. Which images stand in which row
-depends on nothing but their numbers and hosts, not on where a transaction ended.
+Nearly every image of an ingest goes in here (`new_untried`), so it costs two bytes and no index entry of its own: one row of
+`untried` lists one host's images among `BLOCK_IMAGES` consecutive image numbers. Which row lists an image depends only on its
+number and host, not on transaction boundaries.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-BLOCK_IMAGES = 512  # so that a full row stays inside its page of 8 KiB
+BLOCK_IMAGES = 512  # so that a full row fits into its page of 8 KiB
 PLACE_BYTES = 2
 
 OF_HOST = "SELECT block, places FROM untried WHERE host_id = ? ORDER BY block"
@@ -43,7 +43,7 @@ def take(db: sqlite3.Connection, host_id: int, n: int) -> list[int]:
 
 
 def take_last(db: sqlite3.Connection, host_id: int) -> list[int]:
-    """Take out the image of a host with the highest number, if there is one."""
+    """Take out the image of a host with the highest number, if any."""
     row = db.execute(LAST_OF_HOST, (host_id,)).fetchone()
     if row is None:
         return []
@@ -54,20 +54,20 @@ def take_last(db: sqlite3.Connection, host_id: int) -> list[int]:
 
 
 def put_back(db: sqlite3.Connection, host_id: int, image_ids: Iterable[int]) -> None:
-    """Images that were taken out, and are not to be tried yet after all."""
+    """Put back images that were taken out but are not to be tried yet."""
     for block, numbers in groupby(sorted(image_ids), key=lambda image_id: image_id // BLOCK_IMAGES):
         places = {*_places(db, host_id, block), *(image_id % BLOCK_IMAGES for image_id in numbers)}
         _put(db, host_id, block, _packed(sorted(places)))
 
 
 def move(db: sqlite3.Connection, image_id: int, host_id: int, new_host_id: int) -> None:
-    """An image's next request goes to another host. Nothing happens where it is none of the untried ones."""
+    """An image's next request goes to another host. Does nothing if it is not untried."""
     if drop(db, image_id, host_id):
         put_back(db, new_host_id, (image_id,))
 
 
 def drop(db: sqlite3.Connection, image_id: int, host_id: int) -> bool:
-    """Take out one image; whether it was there."""
+    """Take out one image; returns whether it was there."""
     block, place = divmod(image_id, BLOCK_IMAGES)
     places = _places(db, host_id, block)
     if place not in places:
@@ -78,7 +78,7 @@ def drop(db: sqlite3.Connection, image_id: int, host_id: int) -> bool:
 
 
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:
-    """Has the host an untried image?"""
+    """Whether the host has an untried image."""
     return bool(db.execute(ANY_UNTRIED, (host_id,)).fetchone()[0])
 
 

@@ -1,8 +1,8 @@
-"""What a person wants of hosts, left beside the ledger for the one process that writes it. Touches no host itself.
+"""What an operator wants of hosts, left beside the ledger for the one process that writes it. Changes no host itself.
 
-The ledger has one writer, which may be at work for days on another node. So a wish is a file in a folder beside the ledger, written
-under another name first; the writer takes wishes in the order in which they were left, in short transactions, and removes each
-after its last one. Each says how things are to be, not what is to change: to take one twice, after a kill in between, changes
+The ledger has one writer, which may run for days on another node. So a wish is a file in a folder beside the ledger, written under
+another name first; the writer takes wishes in the order they were left, in short transactions, and removes each after its last one.
+Each states how things should be, not what to change, so it is idempotent: to take one twice, after a kill in between, changes
 nothing.
 """
 
@@ -34,13 +34,13 @@ WISH_FILE = re.compile(r"([0-9]{20})-[0-9]+\.json")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One of `pause`, `resume`, `set` and `unset`, for some hosts: by their names, and by patterns as in `limits.HostTable`."""
+    """One of `pause`, `resume`, `set` and `unset`, for some hosts: by name, and by patterns as in `limits.HostTable`."""
 
     what: str
     hosts: tuple[str, ...]
-    until: float | None = None  # of a pause; None: until it is resumed
+    until: float | None = None  # of a pause; None: until resumed
     limits: dict[str, Any] = field(default_factory=dict)  # to set
-    names: tuple[str, ...] = ()  # of the limits to unset; none: all
+    names: tuple[str, ...] = ()  # of the limits to unset; empty: all
 
 
 def folder_of(ledger: Path) -> Path:
@@ -48,10 +48,10 @@ def folder_of(ledger: Path) -> Path:
 
 
 def leave(ledger: Path, wish: Wish) -> None:
-    """Raises `LedgerError` where nothing can be written beside the ledger."""
+    """Raises `LedgerError` if nothing can be written beside the ledger."""
     folder = folder_of(ledger)
     last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
-    name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # behind those that wait, should the clock have been set back
+    name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # after those waiting, even if the clock was set back
     try:
         folder.mkdir(exist_ok=True)
         new = folder / f"{name}.new"
@@ -67,7 +67,7 @@ def leave(ledger: Path, wish: Wish) -> None:
 
 
 def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:
-    """Write down all wishes that are there, one after the other, and say which they were. `alive()` is called in between."""
+    """Apply all waiting wishes, one after the other, and return them. `alive()` is called in between."""
     taken = []
     for path in _waiting(ledger.path):
         wish = _read(path)
@@ -80,25 +80,25 @@ def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: N
 
 
 def pauses(ledger: Ledger, hosts: Collection[str], alive: Callable[[], object]) -> Iterator[tuple[int, float | None]]:
-    """Hosts with these names, or with names like these patterns, and until when each is paused. `alive()` is called in between."""
+    """Hosts with these names or matching these patterns, and until when each is paused. `alive()` is called in between."""
     db = ledger.connection
     for name in hosts:
         if not is_pattern(name) and (pause := pacing.pause_of(db, name)) is not None:
             yield pause
-    if any(map(is_pattern, hosts)):  # those that are not meant are as they were
+    if any(map(is_pattern, hosts)):  # other hosts stay as they are
         for low in range(0, top_host(db.execute), HOSTS_A_STEP):
             yield from pacing.pauses(db, low, low + HOSTS_A_STEP)
             alive()
 
 
 def forget(ledger: Path) -> None:
-    """Remove what was left for a ledger that is to be no more."""
+    """Remove what was left for a ledger that is about to be deleted."""
     for path in _waiting(ledger):
         path.unlink(missing_ok=True)
 
 
 def sweep(ledger: Path) -> None:
-    """Remove what killed commands have not finished writing; `leave` writes again what is taken from under its hands."""
+    """Remove what killed commands have not finished writing; `leave` retries if its file is swept."""
     for left in folder_of(ledger).glob("*.new"):
         left.unlink(missing_ok=True)
 
@@ -111,7 +111,7 @@ def _waiting(ledger: Path) -> Sequence[Path]:
 
 
 def _read(path: Path) -> Wish | None:
-    """None for a file that is none of ours."""
+    """None for a file that is not ours."""
     try:
         values = json_of(path, WISHES_MOST_BYTES)
         return Wish(values["what"], tuple(values["hosts"]), values["until"], values["limits"], tuple(values["names"]))
@@ -120,7 +120,7 @@ def _read(path: Path) -> Wish | None:
 
 
 def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object]) -> None:
-    """In steps that are committed each: a pause of a million hosts is no transaction of minutes."""
+    """In committed steps: pausing a million hosts must not be a transaction of minutes."""
     if wish.what in (SET, UNSET):
         with ledger.transaction() as db:
             for host in wish.hosts:
@@ -149,7 +149,7 @@ def _fulfil(ledger: Ledger, wish: Wish, now: float, alive: Callable[[], object])
 
 
 def _limit(db: sqlite3.Connection, wish: Wish, host: str) -> None:
-    """What is set for a pattern is one entry. To take it back takes back those that it stands for, too, unless it is a domain's."""
+    """A setting for a pattern is one entry. Unsetting it also unsets every name that it matches, unless it is a domain's."""
     if wish.what == SET:
         pacing.want_limits(db, host, wish.limits)
         return

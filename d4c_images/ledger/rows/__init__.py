@@ -1,1 +1,1 @@
-"""What admission and queue share: counts, the roll-up of records, names, hashes, variants. Starts no transaction of its own."""
+"""Shared by admission and queue: counts, the roll-up of records, names, hashes, variants. Starts no transaction of its own."""

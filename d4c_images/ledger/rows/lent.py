@@ -1,8 +1,8 @@
-"""Which images are lent, and under which lease: a short list beside their rows, which lending leaves alone. Decides nothing.
+"""Which images are lent, and under which lease: a short list, so that lending does not touch their rows. Decides nothing.
 
-A row lies in a page of its own as often as not, so writing it once, when the image is settled, saves a quarter of what is written
+A row is on a page of its own as often as not, so writing it once, when the image is settled, saves a quarter of what is written
 (docs/adr/0038).
-Taking an image off this list is the fence (I3): whoever cannot, holds no lease of it, and changes nothing.
+Taking an image off this list is the fence (I3): a late worker finds no row to delete, so its settlement is void.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import json
 import sqlite3
 from collections.abc import Iterable
 
-# About the row `i` of `image_rows`.
+# For the row `i` of `image_rows`.
 IS_LENT = "EXISTS (SELECT 1 FROM lent WHERE lent.image_id = i.image_id)"
 STATUS = f"CASE WHEN i.status <> 'success' AND {IS_LENT} THEN 'leased' ELSE i.status END"
-# Under which revision bytes are stored that come for it next.
+# The revision under which its next bytes are stored.
 NEXT_REVISION = """
 CASE WHEN i.status = 'success' THEN (SELECT count(*) + 1 FROM former_rows AS f WHERE f.image_id = i.image_id) ELSE 0 END"""
 
@@ -30,7 +30,7 @@ def add(db: sqlite3.Connection, lease_id: int, image_ids: Iterable[int]) -> None
 
 
 def take(db: sqlite3.Connection, lease_id: int, image_ids: Iterable[int]) -> list[int]:
-    """Take those of the images off the list that are lent under this lease, in the order of their numbers."""
+    """Take those of the images off the list that are lent under this lease; returns them in numerical order."""
     return sorted(row[0] for row in db.execute(TAKE, (json.dumps(list(image_ids)), lease_id)))
 
 
@@ -40,5 +40,5 @@ def take_all(db: sqlite3.Connection, lease_ids: Iterable[int]) -> dict[int, int]
 
 
 def take_some(db: sqlite3.Connection, image_ids: Iterable[int]) -> dict[int, int]:
-    """Take images off the list, whatever lease they are lent under: image -> lease."""
+    """Take images off the list, under whatever lease they are lent: image -> lease."""
     return dict(db.execute(TAKE_SOME, (json.dumps(list(image_ids)),)).fetchall())

@@ -1,4 +1,4 @@
-"""The image that the name of a file speaks of. SQL only; asks nothing itself."""
+"""The image that a file name refers to. SQL only; runs no query itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from d4c_images.ledger.rows.lent import IS_LENT, NEXT_REVISION
 
 
 class FileName(NamedTuple):
-    """What the name of a file says, and where the file is."""
+    """What a file's name says, and where the file is."""
 
     gbif_id: int
     image_no: int
@@ -20,8 +20,8 @@ class FileName(NamedTuple):
 def image_named(gbif_id: str, image_no: str) -> str:
     """The scalar subquery for the image that a record (an expression) shows under a number (an expression), NULL if there is none.
 
-    Images in line have ascending numbers, without gaps unless the record also shows images that came with earlier records. So
-    the image is at most `image_no` behind the first one, where it nearly always is; else it is found by bisection.
+    The images of a record's own run have ascending numbers, without gaps unless the record also shows images that earlier records
+    introduced. So the image is at most `image_no` after the first one, nearly always exactly there; else it is found by bisection.
     """
     return f"""coalesce(
     (SELECT r.image_id FROM gbif_ids AS g CROSS JOIN image_rows AS r ON r.image_id = g.first_image_id + {image_no}
@@ -38,7 +38,7 @@ def image_named(gbif_id: str, image_no: str) -> str:
      WHERE wanted_part.low = wanted_part.high AND +r.gbif_id = {gbif_id} AND r.image_no = {image_no} LIMIT 1))"""  # noqa: S608 - constants
 
 
-# The names come as a JSON array of `FileName`s, whose fields get their names back here.
+# The names are passed as a JSON array of `FileName`s, whose fields are named again here.
 BY_NAME = f"""
 SELECT i.status, i.file_path, i.file_offset, {IS_LENT}, i.dead_lease_id IS NOT NULL,
        EXISTS (SELECT 1 FROM set_aside AS s WHERE s.image_id = i.image_id AND s.file_path = named.file_path),

@@ -1,4 +1,4 @@
-"""Numbers of rules and hosts. Forgets nothing and renames nothing; loads nothing big: each download begins with it."""
+"""Interns rules and hosts. Removes and renames nothing; imports nothing big: each download starts with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST_NAME = "SELECT host FROM host_rows WHERE host_id = ?"
 
 
 def rule_id_of(db: sqlite3.Connection, name: str, version: int) -> int:
-    """The number of a rule, which is made where it is new."""
+    """The number of a rule; a new one is added."""
     row = db.execute("SELECT rule_id FROM rules WHERE name = ? AND version = ?", (name, version)).fetchone()
     if row is None:
         row = db.execute("INSERT INTO rules (name, version) VALUES (?, ?) RETURNING rule_id", (name, version)).fetchone()
@@ -22,7 +22,7 @@ def rule_id_of(db: sqlite3.Connection, name: str, version: int) -> int:
 
 
 def host_id_of(db: sqlite3.Connection, host: str) -> int:
-    """The number of a host, which is made where it is new."""
+    """The number of a host; a new one is added."""
     row = db.execute("SELECT host_id FROM host_rows WHERE host = ?", (host,)).fetchone()
     if row is None:
         row = db.execute("INSERT INTO host_rows (host) VALUES (?) RETURNING host_id", (host,)).fetchone()
@@ -31,7 +31,7 @@ def host_id_of(db: sqlite3.Connection, host: str) -> int:
 
 
 def host_ids_of(db: sqlite3.Connection, hosts: Sequence[str]) -> list[int]:
-    """The numbers of many hosts. New ones are made in their order."""
+    """The numbers of many hosts. New ones are added in order."""
     known: dict[str, int] = dict(db.execute(KNOWN_HOSTS, (json.dumps(sorted(set(hosts))),)))
     new = [host for host in dict.fromkeys(hosts) if host not in known]
     if new:

@@ -1,11 +1,11 @@
-"""Counts records again from their images, and images by host and status, in steps of bounded size. Writes nothing.
+"""Recounts records from their images, and images by host and status, in steps of bounded size. Writes nothing.
 
-A step visits at most a fixed number of rows, whatever their shape: one record may show a million images, and it is then counted
-over several steps. A caller that stores the `Position` after each step can go on from there in another process.
+A step visits a bounded number of rows, whatever their shape: one record may show a million images, and is then counted over several
+steps. A caller that stores the `Position` after each step can resume there in another process.
 
-Records are read in the order of their ids. Images that a record holds in line, and the links of a range of records, are ranges of
-their tables' primary keys; no statement here may build an index or scan a big table, whatever `sqlite_stat1` says, so the join
-order is fixed (LEFT JOIN, CROSS JOIN) and a unary plus keeps the planner from indexing `image_rows.gbif_id`.
+Records are read in id order. A record's own run of images, and the links of a range of records, are ranges of their tables'
+primary keys; no statement here may build an index or scan a big table, whatever `sqlite_stat1` says, so the join order is fixed
+(LEFT JOIN, CROSS JOIN) and a unary plus keeps the planner from indexing `image_rows.gbif_id`.
 """
 
 # ruff: noqa: S608 - statements are put together from constants
@@ -28,7 +28,7 @@ RECOUNT_STEP_ROWS = 10_000
 IMAGE_STEP_ROWS = 100_000
 BEFORE_ALL = -(2**63)
 
-# Of the images `i`: how many are stored, have failed for good, have been tried, and when the last one was.
+# Over the images `i`: how many are stored, have failed for good, have been tried, and when the last attempt was.
 _SUMS = f"""coalesce(sum(i.status = 'success'), 0) AS success,
        coalesce(sum({FAILED_FOR_GOOD}), 0) AS failed,
        coalesce(sum(i.last_attempt_at IS NOT NULL), 0) AS tried, max(i.last_attempt_at) AS last_attempt_at"""
@@ -36,15 +36,15 @@ _RECORD = "g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed
 _LINE = """i.image_id >= g.first_image_id AND i.image_id < g.first_image_id + g.n_in_line AND +i.gbif_id = g.gbif_id"""
 _LINKS = "link_rows AS l INDEXED BY sqlite_autoindex_link_rows_1"  # the primary key
 
-# The next records, up to which id they go, how many images they say they have in line (which bounds the rows of LINES), and how
-# many there are of each status.
+# The next records: how many, up to which id, how many images they claim to have in line (which bounds the rows of LINES), and how
+# many have each status.
 MEASURE = """
 SELECT count(*), max(gbif_id), total(max(n_in_line, 0)), coalesce(sum(status = 'pending'), 0),
        coalesce(sum(status = 'partial'), 0), coalesce(sum(status = 'done'), 0), coalesce(sum(status = 'failed'), 0)
 FROM (SELECT gbif_id, n_in_line, status FROM gbif_ids WHERE gbif_id > ? ORDER BY gbif_id LIMIT ?)
 """
 COUNT_LINKS = f"SELECT count(*) FROM (SELECT 1 FROM {_LINKS} WHERE l.gbif_id > ? AND l.gbif_id <= ? LIMIT ?)"
-# Records of a range that are not true to the images in line; one that has further links is nearly always among them.
+# Records of a range that disagree with their images in line; one that has further links nearly always does.
 LINES = f"""
 SELECT {_RECORD}, count(i.image_id) AS links, {_SUMS}
 FROM gbif_ids AS g LEFT JOIN image_rows AS i ON {_LINE}
@@ -52,7 +52,7 @@ WHERE g.gbif_id > ? AND g.gbif_id <= ?
 GROUP BY g.gbif_id
 HAVING g.n_images IS NOT links OR g.n_success IS NOT success OR g.n_failed IS NOT failed OR g.status IS NOT {RECORD_STATUS}
 """
-# The same for single records, true or not.
+# The same for single records, in agreement or not.
 LINES_OF = f"""
 SELECT {_RECORD}, count(i.image_id), {_SUMS}
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value LEFT JOIN image_rows AS i ON {_LINE}
@@ -64,7 +64,7 @@ FROM {_LINKS} CROSS JOIN image_rows AS i ON i.image_id = l.image_id
 WHERE l.gbif_id > ? AND l.gbif_id <= ?
 GROUP BY l.gbif_id
 """
-# One record with many images, piece by piece: the rows visited, the last of them, and what they add up to.
+# One record with many images, piece by piece: the rows visited, the last of them, and their sums.
 RECORD_IN_LINE = f"SELECT {_RECORD}, g.first_image_id, g.n_in_line FROM gbif_ids AS g WHERE g.gbif_id = ?"
 LINE_PIECE = f"""
 SELECT count(*), max(i.image_id), coalesce(sum(is_own), 0), {_SUMS}
@@ -90,7 +90,7 @@ FROM image_rows AS i WHERE image_id > ? AND image_id <= ? GROUP BY 1, 2, 3
 
 
 class Counts(NamedTuple):
-    """What the images of a record add up to."""
+    """The sums over a record's images."""
 
     links: int = 0
     success: int = 0
@@ -118,10 +118,10 @@ class Inside(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a recount of the records stands."""
+    """How far a recount of the records is."""
 
     after: int = BEFORE_ALL  # the records up to this id are counted
-    inside: Inside | None = None  # of the next record: what is counted of it
+    inside: Inside | None = None  # of the next record: the part counted so far
 
     def as_json(self) -> str:
         return json.dumps(self)
@@ -136,7 +136,7 @@ class Position(NamedTuple):
 
 
 class Untrue(NamedTuple):
-    """A record whose row differs from what its images add up to."""
+    """A record whose row disagrees with its images."""
 
     gbif_id: int
     n_images: int
@@ -152,7 +152,7 @@ class Untrue(NamedTuple):
 
     @property
     def is_true(self) -> bool:
-        """Its row does not differ after all."""
+        """The row agrees after all."""
         counts = (self.counts.links, self.counts.success, self.counts.failed)
         return (self.n_images, self.n_success, self.n_failed) == counts and self.status == self.true_status
 
@@ -161,16 +161,16 @@ class Untrue(NamedTuple):
 class Step:
     """A part of a recount of the records."""
 
-    position: Position  # behind it
-    n_records: int  # records that are counted to the end
-    by_status: dict[str, int]  # of these: the statuses of their rows, as far as they are known ones
+    position: Position  # after this step
+    n_records: int  # records counted completely
+    by_status: dict[str, int]  # of these: the statuses of their rows, if valid
     untrue: list[Untrue]  # of these
 
 
 def record_steps(ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_ROWS) -> Iterator[Step]:
-    """Recount the records behind `position`. A statement visits at most `max_rows` records, and as many images or links.
+    """Recount the records after `position`. A statement visits at most `max_rows` records, and as many images or links.
 
-    While somebody else writes, a step may mix two states of the ledger: what is `untrue` then has to be looked at again.
+    While somebody else writes, a step may mix two states of the ledger: what is `untrue` must then be checked again.
     """
     size = max_rows
     while True:
@@ -190,7 +190,7 @@ def record_steps(ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_R
 
 
 def recount_one(ask: AskAll, gbif_id: int, max_rows: int = RECOUNT_STEP_ROWS) -> Untrue | None:
-    """What a record's row and its images say, true or not; None if there is no such record."""
+    """A record's row and the sums over its images, equal or not; None if there is no such record."""
     inside = Inside(gbif_id, is_in_line=True, at=BEFORE_ALL, counts=Counts())
     while True:
         record, further = _piece(ask, inside, max_rows)
@@ -213,7 +213,7 @@ class _Range(NamedTuple):
 
 
 def _measure(ask: AskAll, after: int, size: int, max_rows: int) -> _Range | None:
-    """As many records as fit into a step, at most `size`; one if even that does not."""
+    """As many records as fit into a step, at most `size`; one even if it does not fit."""
     while True:
         n, upto, in_line, *by_status = ask(MEASURE, (after, max(size, 1)))[0]
         if n == 0:
@@ -229,7 +229,7 @@ def _count_range(ask: AskAll, after: int, found: _Range) -> Step:
     records = {row[0]: _untrue(row) for row in ask(LINES, (after, found.upto))}
     links = {row[0]: Counts._make(row[1:]) for row in ask(SUM_LINKS, (after, found.upto))}
     others = [gbif_id for gbif_id in links if gbif_id not in records]
-    if others:  # links of records that would be true without them, or of none
+    if others:  # links of records that would agree without them, or of missing records
         records |= {row[0]: _untrue(row) for row in ask(LINES_OF, (json.dumps(others),))}
     for gbif_id in records.keys() & links.keys():
         records[gbif_id] = records[gbif_id]._replace(counts=records[gbif_id].counts.plus(links[gbif_id]))
@@ -241,13 +241,13 @@ def _count_piece(ask: AskAll, after: int, inside: Inside, max_rows: int) -> Step
     record, further = _piece(ask, inside, max_rows)
     if further is not None:
         return Step(Position(after, further), 0, {}, [])
-    if record is None:  # it is gone; no run does that
+    if record is None:  # deleted; no run does that
         return Step(Position(inside.gbif_id), 0, {}, [])
     return Step(Position(inside.gbif_id), 1, {record.status: 1}, [] if record.is_true else [record])
 
 
 def _piece(ask: AskAll, inside: Inside, max_rows: int) -> tuple[Untrue | None, Inside | None]:
-    """Count a piece more of one record: what is left to be counted, or else the record."""
+    """Count the next piece of one record: returns what remains to be counted, or else the record."""
     rows = ask(RECORD_IN_LINE, (inside.gbif_id,))
     if not rows:
         return None, None
@@ -267,5 +267,5 @@ def _piece(ask: AskAll, inside: Inside, max_rows: int) -> tuple[Untrue | None, I
 
 
 def _untrue(row: Sequence[Any]) -> Untrue:
-    """Of the columns of a record and its counts."""
+    """From the columns of a record and its counts."""
     return Untrue._make((*row[:6], Counts._make(row[6:])))

@@ -1,4 +1,4 @@
-"""Keeps `gbif_ids` true: by differences as images settle, and by a recount in committed chunks. Settles nothing itself."""
+"""Keeps `gbif_ids` correct: incrementally as images settle, and by a recount in committed chunks. Settles nothing itself."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FINALIZE = "init --finalize-only"
 HOSTS_PER_CHUNK = 10_000
 
 SHARED_AT_ONCE = 5_000
-"""Records, beside the images' first ones, that one transaction updates; the rest follows in pieces (ledger/queue/deferred.py)."""
+"""Records, apart from the images' first ones, that one transaction updates; the rest is deferred (ledger/queue/deferred.py)."""
 
 SHARED = """
 SELECT wanted.value FROM json_each(?) AS wanted
 WHERE EXISTS (SELECT 1 FROM link_rows AS l INDEXED BY link_shared WHERE l.image_id = wanted.value AND l.is_first = 0)
 """
-# An index of a table without row numbers holds its primary key: this reads nothing but the index, in order.
+# A WITHOUT ROWID table's index contains its primary key: this is a covering index, read in order.
 SHOWN_BY = """
 SELECT gbif_id FROM link_rows INDEXED BY link_shared
 WHERE image_id = ? AND gbif_id > ? AND gbif_id <> ? ORDER BY gbif_id LIMIT ?
@@ -52,7 +52,7 @@ INSERT INTO recounted_tallies (host_id, status, error_type, n, n_final, size_byt
 ON CONFLICT (host_id, status, error_type) DO UPDATE SET
     n = n + excluded.n, n_final = n_final + excluded.n_final, size_bytes = size_bytes + excluded.size_bytes
 """
-# The tallies of some hosts become those that were recounted: the next hosts that have any; wrong cells; superfluous cells.
+# Replace the tallies of some hosts by the recounted ones: the next hosts that have any; wrong cells; superfluous cells.
 NEXT_HOSTS = """
 SELECT max(host_id) FROM (
     SELECT host_id FROM (SELECT DISTINCT host_id FROM recounted_tallies WHERE host_id > ?1 ORDER BY host_id LIMIT ?2)
@@ -71,10 +71,10 @@ DELETE FROM tallies WHERE host_id > ? AND host_id <= ? AND NOT EXISTS (
     WHERE r.host_id = tallies.host_id AND r.status = tallies.status AND r.error_type = tallies.error_type)
 """
 class RecordChanges:
-    """What one transaction changes of the records' counts.
+    """What one transaction changes in the records' counts.
 
-    `write` updates each image's first record, and the other records that show it while they are no more than `SHARED_AT_ONCE` in
-    all. What that leaves out is written down in `record_changes` and follows in pieces.
+    `write` updates each image's first record, and up to `SHARED_AT_ONCE` other records that show it, over all images. The rest is
+    stored in `record_changes` and follows in pieces.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class RecordChanges:
         for image_id, gbif_id in self._first.items():
             counts.add(gbif_id, *self._images[image_id], now)
         shared = [row[0] for row in db.execute(SHARED, (json.dumps(list(self._images)),))]
-        # What has happened to an image is counted in its order.
+        # Changes of an image are counted in order.
         behind = {row[0] for row in db.execute(WAITING_CHANGES, (json.dumps(shared),))} if shared else set()
         for image_id in shared:
             gbif_ids = shown_by(db, image_id, BEFORE_ALL, self._first[image_id], self._room + 1)
@@ -110,12 +110,12 @@ class RecordChanges:
 
 
 def shown_by(db: sqlite3.Connection, image_id: int, after: int, first_gbif_id: int, n: int) -> list[int]:
-    """Up to `n` records that show an image, in order, beyond the record `after` and except its first one."""
+    """Up to `n` records that show an image, in order, after the record `after` and except its first one."""
     return [row[0] for row in db.execute(SHOWN_BY, (image_id, after, first_gbif_id, n))]
 
 
 class CountChanges:
-    """Differences of records' counts, by record. Each record that is named has an image that was tried."""
+    """Changes of records' counts, by record. Each record in it has an image that was tried."""
 
     def __init__(self) -> None:
         self._records: dict[int, list[int]] = {}  # n_success, n_failed, when
@@ -147,13 +147,13 @@ class RollUpProgress:
     corrected: int
     images: int = 0  # counted for the tallies, once all records are done
     n_images: int = 0
-    records_before: int | None = None  # what an earlier run had done that this one goes on from; None: it began anew
+    records_before: int | None = None  # done by an earlier run that this one resumes; None if it started over
     images_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Checkpoint:
-    """How far a recount has come: committed with each chunk of it."""
+    """The checkpoint of a recount, committed with each chunk."""
 
     position: Position = field(default_factory=Position)
     records: int = 0
@@ -162,7 +162,7 @@ class _Checkpoint:
     are_records_done: bool = False
     image_id: int = 0  # the images up to here are counted in recounted_tallies
     are_images_done: bool = False
-    host_id: int = 0  # the tallies of the hosts up to here are true
+    host_id: int = 0  # the tallies of the hosts up to here are correct
 
     def as_json(self) -> str:
         fields = {name: getattr(self, name) for name in self.__slots__}
@@ -178,11 +178,11 @@ class _Checkpoint:
 def finalize(
     ledger: Ledger, progress: Callable[[RollUpProgress], None], chunk: int = 2 * recount.RECOUNT_STEP_ROWS
 ) -> RollUpProgress:
-    """Recount every record from its images and mend what differs, a committed chunk at a time; then the tallies.
+    """Recount every record from its images and repair what differs, a committed chunk at a time; then the tallies.
 
     `progress` is called after each chunk, those of the tallies too (then all records are done); what it raises ends the recount.
-    Safe to kill and to repeat: each chunk leaves `gbif_ids` and `record_tallies` agreeing with each other, and is committed
-    with a checkpoint. The next call goes on behind it, unless a run that is no recount has owned the ledger in between.
+    Safe to kill and to repeat: each chunk leaves `gbif_ids` and `record_tallies` consistent, and is committed with a checkpoint.
+    The next call resumes there, unless a run other than a recount has owned the ledger in between.
     """
     return _Finalizing(ledger, progress, chunk).run()
 
@@ -211,7 +211,7 @@ class _Finalizing:
         return self._reached()
 
     def _stored(self) -> _Checkpoint | None:
-        """Where an earlier run has stopped, if what it recounted is still true."""
+        """The checkpoint of an earlier run, if what it recounted is still valid."""
         row = self._ledger.connection.execute(RECOUNT_CHECKPOINT).fetchone()
         mine = self._ledger.run_id
         if row is None or mine is None or self._ask(OTHER_RUNS, (row[0], mine, FINALIZE))[0][0]:
@@ -284,7 +284,7 @@ class _Finalizing:
 
 
 def _mend(step: Step, tally: Tally, by_status: dict[str, int]) -> None:
-    """Count the records of a step under the statuses that they get."""
+    """Count the records of a step under their corrected statuses."""
     for record in step.untrue:
         tally.record(-1, record.status)
         tally.record(1, record.true_status)

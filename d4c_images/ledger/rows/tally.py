@@ -1,4 +1,4 @@
-"""Counts that reports read, kept by the transaction that changes the rows. Reads no rows itself."""
+"""The counters that reports read, kept by the transaction that changes the rows. Reads no rows itself."""
 
 from __future__ import annotations
 

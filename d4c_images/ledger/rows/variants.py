@@ -1,4 +1,4 @@
-"""What publishers say beyond the links: names of records, and sizes and hashes of single URLs. Orders no candidates itself."""
+"""What publishers declare besides links: names of records, and sizes and hashes of single URLs. Orders no candidates itself."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ WHERE v.hash_value IS NOT NULL
 """
 
 Said = Mapping[str, Evidence]
-"""What is said of an image's candidates, by URL."""
+"""What is declared about an image's candidates, by URL."""
 
 
 def write_names(db: sqlite3.Connection, names: Sequence[RecordName]) -> None:
-    """Remember what publishers call these records. Raises `SourceError` where two records have one number."""
+    """Remember what publishers call these records. Raises `SourceError` if two records have one number."""
     wanted = {name.gbif_id: name for name in names}
     for row in db.execute(OTHER_NAMES, (json.dumps(list(wanted)),)).fetchall():
         known = RecordName(*row)
@@ -51,17 +51,17 @@ def of_image(db: sqlite3.Connection, image_id: int) -> dict[str, Evidence]:
 
 
 def write(db: sqlite3.Connection, image_id: int, said: Said) -> None:
-    """Write all that is said of an image."""
+    """Store all that is declared about an image."""
     db.executemany(PUT_VARIANT, [(image_id, *one) for one in said.values()])
 
 
 def forget(db: sqlite3.Connection, image_id: int, urls: Iterable[str]) -> None:
-    """Drop what is said of URLs that are no candidates of an image any more."""
+    """Delete what was declared about URLs that are no longer candidates of an image."""
     db.executemany(FORGET_VARIANT, [(image_id, url) for url in sorted(urls)])
 
 
 def hashes_of(db: sqlite3.Connection, urls: Mapping[int, Sequence[str]]) -> dict[int, tuple[PublishedHash, ...]]:
-    """The hashes that were published for candidates of these images; `urls` are their candidates, by image."""
+    """The hashes published for candidates of these images; `urls` are their candidates, by image."""
     if db.execute(ANY_VARIANT).fetchone() is None:  # as in every ledger without a publisher's archive
         return {}
     found: dict[int, tuple[PublishedHash, ...]] = {}
@@ -72,13 +72,13 @@ def hashes_of(db: sqlite3.Connection, urls: Mapping[int, Sequence[str]]) -> dict
 
 
 def note_comparison(db: sqlite3.Connection, image_id: int, url: str, *, matches: bool) -> None:
-    """Write down whether the bytes that came from a candidate have the hash that was published for it."""
+    """Store whether the bytes from a candidate have the hash published for it."""
     db.execute("UPDATE variants SET hash_matches = ? WHERE image_id = ? AND url = ?", (matches, image_id, url))
 
 
 def united(one: Said, other: Said) -> dict[str, Evidence]:
-    """What two rows say of one image, the same in either order."""
-    from d4c_images.identity.archive_variants import unite  # with the rules of all publishers: a download does without
+    """What two rows declare about one image; symmetric."""
+    from d4c_images.identity.archive_variants import unite  # imports all publishers' rules, which a download does not need
 
     both = dict(one)
     for url, said in other.items():

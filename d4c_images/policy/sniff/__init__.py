@@ -1,10 +1,10 @@
-"""What do these bytes claim to be, and are they plainly cut off? Looks at first and last bytes; decodes no picture.
+"""What do these bytes claim to be, and are they clearly cut off? Looks at first and last bytes; decodes no image.
 
-Content-Type, file name and GBIF's `format` say nothing here: over half of Kew's images arrive as `application/octet-stream`,
-and error pages arrive as `image/jpeg`. `truncated` is set only if the first bytes prove it: a whole file may have anything behind
-its end, so the last bytes prove nothing. The rest is for the decoder to find, which walks through the structure.
+Content-Type, file name and GBIF's `format` mean nothing here: over half of Kew's images arrive as `application/octet-stream`,
+and error pages arrive as `image/jpeg`. `truncated` is set only if the first bytes prove it: a whole file may have anything after
+its end, so the last bytes prove nothing. The rest is left to the decoder, which walks through the structure.
 
-`magic` is where to begin; it asks `boxes`, `tiff` and `text` what it does not know itself.
+`magic` is the entry point; it calls `boxes`, `tiff` and `text` for the rest.
 """
 
 from d4c_images.policy.sniff.boxes import TOP_BOXES, IsoBox, boxes_of, top_boxes

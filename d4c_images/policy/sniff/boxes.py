@@ -1,4 +1,4 @@
-"""Boxes of ISO base media files (AVIF, HEIC, CR3, films) and of JP2: which format they make, and whether one is cut. Decodes none.
+"""Boxes of ISO base media files (AVIF, HEIC, CR3, video) and of JP2: which format they are, and whether one is cut. Decodes none.
 
 ISO 14496-12 section 4.2, and 4.3 for the brands.
 """
@@ -14,7 +14,7 @@ from d4c_images.policy.sniff.kinds import Kind, ReadAt, Sniffed
 
 
 def sniff_boxes(head: bytes, size_bytes: int) -> Sniffed | None:
-    """ISO base media files: AVIF, HEIC, CR3, films."""
+    """ISO base media files: AVIF, HEIC, CR3, video."""
     if head[4:8] != b"ftyp":
         return None
     length = min(int.from_bytes(head[:4], "big"), 512)
@@ -33,10 +33,10 @@ def sniff_boxes(head: bytes, size_bytes: int) -> Sniffed | None:
 
 @dataclass(frozen=True, slots=True)
 class IsoBox:
-    """Of an ISO base media file or a JP2."""
+    """A box of an ISO base media file or a JP2."""
 
     kind: bytes
-    start: int  # of what is in it
+    start: int  # of its content
     end: int
 
 
@@ -50,7 +50,7 @@ TOP_BOXES = frozenset(
 
 
 def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[IsoBox]:
-    """The boxes from `at` to `end`. The last one may end behind that, if the file is cut. Ends with what is no box."""
+    """The boxes from `at` to `end`. The last one may extend beyond that, if the file is cut. Stops at whatever is not a box."""
     while at + 8 <= end:
         header = read_at(at, 16)
         length, kind, start = int.from_bytes(header[:4], "big"), header[4:8], at + 8
@@ -64,10 +64,10 @@ def boxes_of(read_at: ReadAt, at: int, end: int) -> Iterator[IsoBox]:
 
 
 def top_boxes(read_at: ReadAt, size_bytes: int) -> Iterator[IsoBox]:
-    """The boxes of a file, up to the first of a kind that is not known: anything may stand behind the end."""
+    """The boxes of a file, up to the first of an unknown kind: anything may follow the end."""
     return itertools.takewhile(lambda box: box.kind in TOP_BOXES, boxes_of(read_at, 0, size_bytes))
 
 
 def boxes_are_cut(head: bytes, size_bytes: int) -> bool:
-    """Whether a box says that it goes on beyond the end."""
+    """Whether a box extends beyond the end of the file."""
     return any(box.end > size_bytes for box in top_boxes(lambda at, length: head[at : at + length], size_bytes))

@@ -1,6 +1,6 @@
-"""What a body is by its first bytes: the table of magic numbers, and which other module knows more. Parses no structure itself.
+"""What a body is by its first bytes: the table of magic numbers, and which other module knows more. Parses almost no structure.
 
-Two short structures apart: the sizes in a RAF's header, and the segments of a JPEG up to its picture.
+Two short exceptions: the sizes in a RAF's header, and the segments of a JPEG up to its image data.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _reader(head: bytes, tail: bytes, size_bytes: int) -> ReadAt:
 
 def _is_truncated(extension: str, head: bytes, tail: bytes, size_bytes: int) -> bool:
     if extension == "jpg" and size_bytes <= len(head):
-        return head.rfind(b"\xff\xd9", start_of_scan(head)) < 0  # from the end, where it mostly stands
+        return head.rfind(b"\xff\xd9", start_of_scan(head)) < 0  # from the end, where it usually is
     if extension == "jp2" and head.startswith(b"\x00"):
         return boxes_are_cut(head, size_bytes)
     if extension == "raf" and len(head) >= 108:
@@ -93,7 +93,7 @@ START_OF_SCAN = 0xDA
 
 
 def start_of_scan(body: bytes | mmap) -> int:
-    """Where a JPEG's picture data begins: behind its segments, one of which may hold a whole JPEG as a thumbnail."""
+    """Where a JPEG's image data begins: after its segments, one of which may hold a whole JPEG as a thumbnail."""
     at = 2
     for marker, start, end in segments(lambda at, length: body[at : at + length]):
         at = start if marker == START_OF_SCAN else end
@@ -101,10 +101,10 @@ def start_of_scan(body: bytes | mmap) -> int:
 
 
 def segments(read_at: ReadAt) -> Iterator[tuple[int, int, int]]:
-    """The segments of a JPEG from its third byte on: marker, where that stands, and where the next one does.
+    """The segments of a JPEG from its third byte on: marker, its position, and the position of the next one.
 
-    Ends with the start of the first scan, or with what is no segment. `decode.jpeg` looks for markers behind that, too, and passes
-    over what stands between them.
+    Stops at the start of the first scan, or at whatever is not a segment. `decode.jpeg` looks for markers beyond that, too, and
+    skips what is between them.
     """
     at = 2
     while len(header := read_at(at, 4)) == 4 and header[0] == 0xFF:

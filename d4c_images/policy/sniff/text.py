@@ -1,4 +1,4 @@
-"""Pages and other text in place of a picture: HTML, XML, SVG, JSON or plain, by how they begin. Reads none of what they say."""
+"""Pages and other text instead of an image: HTML, XML, SVG, JSON or plain, by how they begin. Does not read their content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from d4c_images.policy.sniff.kinds import Kind, Sniffed
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: it begins with its mark
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16: its mark begins with UTF-16's
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -27,7 +27,7 @@ _NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 def encoding_of_mark(body: bytes) -> str | None:
-    """The encoding that a byte order mark names, or two plain markup characters in UTF-16 without one."""
+    """The encoding from a byte order mark, or from two plain markup characters in UTF-16 without one."""
     for mark, encoding in _BOMS:
         if body.startswith(mark):
             return encoding
@@ -37,7 +37,7 @@ def encoding_of_mark(body: bytes) -> str | None:
 def sniff_text(head: bytes) -> Sniffed:
     encoding = encoding_of_mark(head)
     is_text = encoding not in (None, "utf-8") or _reads_as_text(head[:1024])
-    if not is_text and not head[:64].lstrip().startswith(b"<"):  # a page may hold a stray NUL
+    if not is_text and not head[:64].lstrip().startswith(b"<"):  # a page may contain a stray NUL
         return _UNKNOWN
     text = head[:16384].decode(encoding or "latin-1", "replace").removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
     start = _skip_preamble(text)
@@ -81,5 +81,5 @@ def _reads_as_text(start: bytes) -> bool:
         codecs.getincrementaldecoder("utf-8")().decode(start)
         return True
     except UnicodeDecodeError:
-        # Some older encoding: mostly ASCII, and no byte without a letter in any of them.
+        # Some legacy encoding: mostly ASCII, without control characters (see above).
         return sum(byte < 0x80 for byte in start) >= 0.7 * len(start)

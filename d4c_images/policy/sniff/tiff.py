@@ -1,4 +1,4 @@
-"""TIFF, and the formats of cameras that are built on it: which one it is, and whether it is cut. Decodes no picture."""
+"""TIFF, and the camera formats built on it: which one it is, and whether it is cut. Decodes no image."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _Directory = dict[int, _Entry]
 
 
 def sniff_tiff(read_at: ReadAt, size_bytes: int) -> Sniffed:
-    """TIFF or a camera's raw file? The first is to be decoded, the second must not be: its preview would pass for the picture.
+    """TIFF or camera raw? The first is to be decoded, the second must not be: its preview would pass for the image.
 
     DNG is recognised by tag 50706 in its first directory (DNG specification), CR2 by its mark at byte 8, Nikon's and Sony's by
-    sensor data in a directory. A picture that a Nikon film scanner or Sony software wrote holds none and is a TIFF.
-    `needs_ifd` is set where a directory could not be read.
+    sensor data in a directory. An image written by a Nikon film scanner or Sony software has none and is a TIFF.
+    `needs_ifd` is set if a directory could not be read.
     """
     head = read_at(0, 16)
     if head[8:10] == b"CR" and head[2:4] in (b"*\x00", b"\x00*"):
@@ -50,34 +50,34 @@ def sniff_tiff(read_at: ReadAt, size_bytes: int) -> Sniffed:
         base = next((sniffed for name, sniffed in _MAKERS.items() if maker.startswith(name)), _OTHER_MAKER)
     if base.kind is Kind.RAW:
         truncated = tiff.lacks_directory or any(tiff.is_cut(one, by_length=True) for one in directories)
-    else:  # of further pictures: the decoder tells a cut from a wrong offset
+    else:  # of further images: the decoder distinguishes a cut from a wrong offset
         truncated = tiff.is_cut(first, by_length=False)
     return replace(base, truncated=truncated, needs_ifd=None in others and not truncated)
 
 
 def is_orf_cut(read_at: ReadAt, size_bytes: int, head: bytes) -> bool:
-    """Whether an Olympus raw file, a TIFF but for its first bytes, goes on beyond its end."""
+    """Whether an Olympus raw file, a TIFF except for its first bytes, is cut."""
     tiff = _Tiff(read_at, size_bytes, head)
     first = tiff.directory(tiff.first)
     return tiff.first >= size_bytes or tiff.lacks_directory or (first is not None and tiff.is_cut(first, by_length=True))
 
 
 class _Tiff:
-    """The directories of a TIFF, as far as its bytes are at hand. Trusts no number that it reads."""
+    """The directories of a TIFF, as far as its bytes are available. Trusts no number that it reads."""
 
     def __init__(self, read_at: ReadAt, size_bytes: int, head: bytes) -> None:
         self._read_at = read_at
         self._size_bytes = size_bytes
         self._order: str = "<" if head[:2] == b"II" else ">"
         self._is_big = head[2:4] in (b"+\x00", b"\x00+")
-        self.lacks_directory = False  # one lies, in part or whole, beyond the end
+        self.lacks_directory = False  # one extends beyond the end, or is wholly there
         self.first = self._number(head[8:16] if self._is_big else head[4:8])
 
     def _number(self, data: bytes) -> int:
         return int.from_bytes(data, "little" if self._order == "<" else "big")
 
     def directory(self, at: int) -> _Directory | None:
-        """The entries of the directory at an offset; None where they are not at hand."""
+        """The entries of the directory at an offset; None if they are not available."""
         count_size, entry_size = (8, 20) if self._is_big else (2, 12)
         count_field = self._read_at(at, count_size)
         count = self._number(count_field) if len(count_field) == count_size else 0
@@ -96,7 +96,7 @@ class _Tiff:
         return found
 
     def _value(self, directory: _Directory, tag: int) -> tuple[int, bytes]:
-        """(size of one value, the values); nothing where there is none or it is not at hand."""
+        """(size of one value, the values); empty if there is none or it is not available."""
         kind, count, field = directory.get(tag, (0, 0, b""))
         size = _TYPE_SIZES.get(kind, 0)
         if not size or not 0 < count <= _MOST_VALUES:
@@ -117,7 +117,7 @@ class _Tiff:
         return any(one in _SENSOR_DATA for one in photometric) or any(one in _SENSOR_COMPRESSIONS for one in compression)
 
     def is_cut(self, directory: _Directory, by_length: bool) -> bool:
-        """Whether picture data lies beyond the end; `by_length` believes the lengths too (some writers get them wrong)."""
+        """Whether image data extends beyond the end; `by_length` trusts the lengths too (some writers get them wrong)."""
         for offsets_tag, lengths_tag in _SPANS:
             offsets, lengths = self.numbers(directory, offsets_tag), self.numbers(directory, lengths_tag)
             if any(offset >= self._size_bytes for offset in offsets):

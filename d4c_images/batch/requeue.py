@@ -89,6 +89,11 @@ class Rounds:
             return False
         return True
 
+    def stay(self, due_at: float) -> bool:
+        """Instead of `may_leave`, in a job that its scheduler has begun too early twice: once may have been a person."""
+        self.say(f"this job is started before the time it asks for: it waits until {show_moment(due_at)}")
+        return False
+
     def next_round(self, idle_rounds: int, due_at: float | None, now: float) -> NextRound:
         """Who goes on when work is left. `due_at`: nothing that is left may be asked for before; None: something may at once."""
         if self.job is None or not self.requeue:

@@ -213,8 +213,6 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
     is_limited = plan.max_stored is not None or plan.max_tries is not None  # a limit is for one run
-    if not is_limited:
-        plan = replace(plan, may_leave=rounds.may_leave)
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
         print(
@@ -237,6 +235,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
+        if not is_limited:
+            plan = replace(plan, may_leave=session.may_leave(ledger, command, rounds))
         root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked

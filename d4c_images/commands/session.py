@@ -137,6 +137,15 @@ def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
     return Rounds(settings.job, args.requeue, partial(print, flush=True), stop.is_dismissal)
 
 
+def may_leave(ledger: connect.Ledger, command: str, rounds: Rounds) -> Callable[[float], bool]:
+    """What the steward asks before it ends a run whose work has to wait (`Plan.may_leave`)."""
+    from d4c_images.ledger.queue import run_ends
+
+    job = rounds.awaited_job
+    is_early = job is not None and run_ends.began_early(ledger, command, job)
+    return rounds.stay if is_early else rounds.may_leave
+
+
 def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, due_at: float | None = None) -> NextRound:
     """Who goes on with what this run leaves; written down for reports. `due_at` as in `Rounds.next_round`."""
     from d4c_images.ledger.queue import run_ends

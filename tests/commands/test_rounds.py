@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from d4c_images.batch.requeue import NextRound, Rounds
-from d4c_images.commands import download, work
+from d4c_images.commands import download, session, work
 from d4c_images.errors import D4CError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.queue import run_ends
@@ -178,6 +178,30 @@ def test_an_outage_is_waited_for_by_a_job_that_has_worked_before_and_by_no_other
         rows = ledger.connection.execute("SELECT due_at, goes_on_at FROM run_ends").fetchall()
         assert [due_at is not None for due_at, _ in rows] == [bool(n_done)] * 3
         assert [goes_on_at is not None for _, goes_on_at in rows] == [True, True, bool(n_done)]
+
+
+@pytest.mark.parametrize(
+    ("begins", "waits_itself"),
+    [
+        ([0, 3600], False),
+        ([0, 120, 3720], False),  # once may have been a person
+        ([0, 120, 240], True),
+        ([0, 120, 3720, 3840], False),
+    ],
+)
+def test_a_job_that_is_started_too_early_again_and_again_waits_itself(
+    begins: list[float], waits_itself: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each round but the last one has asked to be started an hour after its beginning."""
+    rounds, began = Rounds(Job(Scheduler.SGE, "17"), requeue=True, say=print, is_dismissed=bool, ask=lambda command: ""), 1e9
+    with closing(connect.open_ledger(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        for at in begins:
+            owner.take(ledger, "download", owner.this_process("17"), began + at)
+            may_leave = session.may_leave(ledger, "download", rounds)
+            run_ends.note_next(ledger, began + at + 3600, "Grid Engine")
+            owner.give_back(ledger, "ended", began + at)
+    assert may_leave(2e9) == (not waits_itself)
+    assert ("this job is started before the time it asks for: it waits until" in capsys.readouterr().out) == waits_itself
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.model import Totals
 
+EARLY_S = 60.0
 NOTE_DONE = """
 INSERT OR REPLACE INTO run_ends (run_id, n_stored, n_failed, stored_bytes, due_at) VALUES (?, ?, ?, ?, ?)
 """
@@ -15,6 +17,10 @@ INSERT INTO run_ends (run_id, goes_on_at, goes_on_by) VALUES (?, ?, ?)
 ON CONFLICT (run_id) DO UPDATE SET goes_on_at = excluded.goes_on_at, goes_on_by = excluded.goes_on_by
 """
 DUE_AT = "SELECT due_at FROM run_ends WHERE run_id = ?"
+BEGINNINGS = """
+SELECT r.started_at, e.goes_on_at FROM runs AS r LEFT JOIN run_ends AS e ON e.run_id = r.run_id
+WHERE r.command = ? AND r.job_id = ? AND r.run_id <= ? ORDER BY r.run_id DESC LIMIT 3
+"""
 NOTE_DUE = "UPDATE run_ends SET due_at = ? WHERE run_id = ?"
 HAS_WORKED = "SELECT EXISTS (SELECT 1 FROM runs WHERE command = ? AND job_id = ? AND n_done > 0)"
 ROUNDS = """
@@ -58,6 +64,15 @@ def due_at(ledger: Ledger) -> float | None:
 def has_worked(ledger: Ledger, command: str, job_id: str) -> bool:
     """Whether any round of this job has got anything done, the present one included."""
     return bool(ledger.n_done or ledger.connection.execute(HAS_WORKED, (command, job_id)).fetchone()[0])
+
+
+def began_early(ledger: Ledger, command: str, job_id: str) -> bool:
+    """Whether this round and the one before began well before the time that the scheduler was asked for."""
+    rounds = ledger.connection.execute(BEGINNINGS, (command, job_id, ledger.run_id)).fetchall()
+    return len(rounds) == 3 and all(
+        wished_at is not None and began_at < wished_at - EARLY_S
+        for (began_at, _), (_, wished_at) in pairwise(rounds)
+    )
 
 
 def rounds_without_work(ledger: Ledger, command: str, job_id: str) -> list[Round]:

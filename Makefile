@@ -19,7 +19,7 @@ help:
 	      /^## / { text = substr($$0, 4) } \
 	      /^[a-z-]+:/ && text { printf "  %-18s %s\n", substr($$1, 1, index($$1, ":") - 1), text; text = "" }' $(firstword $(MAKEFILE_LIST))
 
-## the whole job on 465 real rows, served by this machine; with ARCHIVE=FILE on your own download
+## the whole job on 465 real rows from this machine; ARCHIVE=FILE [LABELS=yes]: on your own download
 run: $(RUN_READY)
 	@demo/run.sh
 

@@ -20,12 +20,14 @@ from d4c_images.commands import (
     migrate,
     notify_test,
     placeholders,
+    preflight,
     runs,
     status,
     unpack,
     work,
 )
-from d4c_images.errors import D4CError, printable
+from d4c_images.commands.usage import Parser
+from d4c_images.errors import D4CError, exit_code_of, printable
 from d4c_images.settings import Settings, load_settings
 from d4c_images.system import signals, terminal
 
@@ -39,7 +41,9 @@ Options override environment variables, which override .env, which overrides the
 'd4c-images COMMAND --help' shows the options of a command, with examples."""
 
 
-COMMANDS = (init, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test)
+COMMANDS = (
+    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,44 +51,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.show_what_can_be_shown()
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
-        settings = load_settings()
-        args = build_parser(settings).parse_args(argv)
-        if not args.drains:
-            signals.leave_to_default()
-        command: Callable[[argparse.Namespace, Settings], int] = args.run
-        return command(args, settings)
-    except D4CError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"d4c-images: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone: no second complaint at exit
-        return 1
-    except KeyboardInterrupt:
-        print("d4c-images: interrupted; nothing committed is lost", file=sys.stderr)
-        return 130
-    except (OSError, MemoryError) as error:  # of the machine, at a place where nobody has thought of it
-        if debug:
-            traceback.print_exc()
-        print(f"d4c-images: {_said_by_the_machine(error)}", file=sys.stderr)
-        return 1
+        try:
+            return _run(argv)
+        finally:
+            terminal.flush()
+    except BrokenPipeError as error:
+        terminal.discard_output()  # at exit, Python would complain of what it cannot write
+        return exit_code_of(error)
+    except KeyboardInterrupt as error:
+        return _said(error, debug=debug)
     except Exception as error:
-        if debug:
-            raise
-        print(f"d4c-images: internal error: {type(error).__name__}: {printable(str(error))} (--debug shows where)", file=sys.stderr)
-        return 1
+        return _said(error, debug=debug)
 
 
-def _said_by_the_machine(error: OSError | MemoryError) -> str:
-    if isinstance(error, MemoryError):
-        return "this process may take no more memory"
-    names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return ": ".join([*names, error.strerror or str(error)])
+def _said(error: BaseException, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print(f"d4c-images: {_in_one_line(error)}", file=sys.stderr)
+    return exit_code_of(error)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    settings = load_settings()
+    args = build_parser(settings).parse_args(argv)
+    if args.drains:
+        terminal.outlive_readers()
+    else:
+        signals.leave_to_default()
+    command: Callable[[argparse.Namespace, Settings], int] = args.run
+    return command(args, settings)
+
+
+def _in_one_line(error: BaseException) -> str:
+    match error:
+        case D4CError():
+            return str(error)
+        case KeyboardInterrupt():
+            return "interrupted; nothing committed is lost"
+        case MemoryError():
+            return "this process may take no more memory"
+        case OSError():  # of the machine, at a place where nobody has thought of it
+            names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+            return ": ".join([*names, error.strerror or printable(str(error))])
+        case _:
+            return f"internal error: {type(error).__name__}: {printable(str(error))} (--debug shows where)"
 
 
 def build_parser(settings: Settings) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="d4c-images",
         description="From a GBIF download to a complete, verified, citable image collection.",
         epilog=EPILOG,

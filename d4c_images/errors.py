@@ -2,9 +2,10 @@
 
     D4CError                  exit 1
     |- UsageError             exit 2   the command line, a settings value or a file named on it is wrong
-    |- SourceError            exit 1   the archive cannot be read as a GBIF download
-    |  |- SourceDamaged       exit 1   ... and what was read of it before cannot be trusted
-    |- LedgerError            exit 1   not a ledger of ours, a newer schema, unreadable
+    |- SourceError            exit 2   the archive cannot be read as a GBIF download
+    |  |- SourceDamaged       exit 2   ... and what was read of it before cannot be trusted
+    |- LedgerError            exit 1   a newer schema, damaged, its disk full
+    |  |- LedgerUnusable      exit 2   not a ledger of ours, or it may not be read or written
     |  |- LedgerBusy          exit 1   another run owns it
     |  |  |- LedgerAwaited    exit 75  ... or may still do so: the time was up before that was known
     |  |- LedgerLocked        exit 75  somebody's transaction or query locks the file: nothing committed is lost, run again
@@ -12,15 +13,27 @@
     |- StoreError             exit 1   the image root cannot be written, the disk is full, a quota is used up
     |- Stopped                exit 75  stopped by a signal: run the same command again
 
-Every one takes a single message, so that it survives pickling unchanged.
+Every one takes a single message, so that it survives pickling unchanged. The exit code of any error, also of one that is not ours,
+is decided here and nowhere else (`exit_code_of`).
 """
 
 from __future__ import annotations
 
+import errno
 import re
 
+EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_WORK_LEFT = 75
 """EX_TEMPFAIL of sysexits.h: run the same command again."""
+EXIT_INTERRUPTED = 130
+EXIT_OUTPUT_CLOSED = 141
+"""The reader of the output has gone, as in `status | head`: 128 + SIGPIPE, as of a program that the signal has ended."""
+
+# What a system says of a path that is missing, forbidden or of another kind, and not of a disk that is full or out of reach.
+_MISSING, _FORBIDDEN = (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG), (errno.EACCES, errno.EPERM, errno.EROFS)
+_OF_ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_WRONGLY_NAMED = frozenset((*_MISSING, *_FORBIDDEN, *_OF_ANOTHER_KIND))
 
 
 _NOT_TO_BE_SHOWN = re.compile(
@@ -45,7 +58,7 @@ def _escaped(found: re.Match[str]) -> str:
 class D4CError(Exception):
     """Base of all errors that the package raises on purpose. `str(error)` is the one line that the user sees."""
 
-    exit_code = 1
+    exit_code = EXIT_ERROR
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
@@ -54,11 +67,13 @@ class D4CError(Exception):
 class UsageError(D4CError):
     """The command line, a setting, or a file named there is wrong."""
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
 
 class SourceError(D4CError):
     """The archive cannot be read as a GBIF download."""
+
+    exit_code = EXIT_USAGE
 
 
 class SourceDamaged(SourceError):
@@ -66,7 +81,13 @@ class SourceDamaged(SourceError):
 
 
 class LedgerError(D4CError):
-    """The file is no ledger of ours, is of a newer version, or cannot be read."""
+    """The ledger is of a newer version, is damaged, or its disk is full or fails."""
+
+
+class LedgerUnusable(LedgerError):
+    """What is named as the ledger is none of ours, or may not be read or written."""
+
+    exit_code = EXIT_USAGE
 
 
 class LedgerBusy(LedgerError):
@@ -97,3 +118,30 @@ class Stopped(D4CError):
     """A signal came: run the same command again."""
 
     exit_code = EXIT_WORK_LEFT
+
+
+def is_wrongly_named(error: OSError) -> bool:
+    """Whether a path is missing, forbidden or of another kind: whoever has named it can mend that."""
+    return error.errno in _WRONGLY_NAMED
+
+
+def of_a_named_path(kind: type[D4CError], message: str, error: OSError) -> D4CError:
+    """What to raise if the system refuses a path that the user has named. Its exit code says whether the name is wrong."""
+    refusal = kind(message)
+    if is_wrongly_named(error):
+        refusal.exit_code = EXIT_USAGE
+    return refusal
+
+
+def exit_code_of(error: BaseException) -> int:
+    match error:
+        case D4CError():
+            return error.exit_code
+        case BrokenPipeError():
+            return EXIT_OUTPUT_CLOSED
+        case KeyboardInterrupt():
+            return EXIT_INTERRUPTED
+        case OSError(filename=str() | bytes()) if is_wrongly_named(error):
+            return EXIT_USAGE
+        case _:
+            return EXIT_ERROR

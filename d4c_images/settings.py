@@ -6,6 +6,7 @@ since the command line takes its defaults from here. An empty value counts as un
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,8 +29,13 @@ NAMES = {
 }
 """What a user may set, and the field of `Settings` that holds it; `.env.example` lists the same names."""
 
+NOT_SETTINGS = ("D4C_HOME", "D4C_CRASH_AT")
+"""Of job scripts and of tests."""
+
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 """The variables that curl reads; `.env` does not set them."""
+
+LIKENESS = 0.75  # of a misspelt name and the right one
 
 YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
@@ -84,6 +90,7 @@ class Settings:
 def load_settings(environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
     """The settings of this process. Raises `UsageError`, naming the variable, if a value is invalid."""
     environment = os.environ if environ is None else environ
+    _check_spelling(environment)
     values = _read_env_file(env_file) | {name: environment[name] for name in NAMES if environment.get(name)}
     processes = _count(values, "D4C_PROCESSES")
     default = Settings()
@@ -141,6 +148,15 @@ def _read_env_file(path: Path) -> dict[str, str]:
     if unknown:  # a typo here would silently create a new ledger in the default place
         raise UsageError(f"{path}: unknown setting {unknown[0]}; .env.example lists all settings")
     return {name: value for name, value in values.items() if name in NAMES and value}
+
+
+def _check_spelling(environment: Mapping[str, str]) -> None:
+    """Raise `UsageError` for a variable that is like a setting of ours and is none. Others of the prefix are somebody else's."""
+    unknown = sorted(name for name in environment if name.startswith("D4C_") and name not in NAMES and name not in NOT_SETTINGS)
+    for name in unknown:
+        meant = difflib.get_close_matches(name, NAMES, n=1, cutoff=LIKENESS)
+        if meant:
+            raise UsageError(f"the environment has {name}, which is no setting; did you mean {meant[0]}?")
 
 
 def _count(values: Mapping[str, str], name: str) -> int | None:

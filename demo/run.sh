@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole job in front of your eyes. Without ARCHIVE: real GBIF rows, and a publishers' server on this machine that answers for all
 # their hosts, well or badly; nothing leaves the machine. With ARCHIVE=download.zip: your own download, from the real servers, into
-# LEDGER and ROOT; run it again and it goes on where it stopped.
+# LEDGER and ROOT, with LABELS=yes also names, places and licences; run it again and it goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
@@ -15,7 +15,7 @@ if [ -n "${ARCHIVE:-}" ]; then
     ledger=${LEDGER:-${D4C_LEDGER:-collection/ledger.sqlite}}
     root=${ROOT:-${D4C_ROOT:-collection/images}}
     mkdir -p "$(dirname "$ledger")"
-    run $bin/d4c-images init "$ARCHIVE" --ledger "$ledger"
+    run $bin/d4c-images init "$ARCHIVE" --ledger "$ledger" ${LABELS:+--labels}
     outcome=0
     # Somebody sits and waits: end once nothing but long waits is left, not after the quarter of an hour that suits a job.
     run $bin/d4c-images download --ledger "$ledger" --root "$root" --max-idle 1m || outcome=$?

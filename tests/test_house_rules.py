@@ -43,7 +43,6 @@ SHORT = {
     "read_result": "a result that five readers of formats have in common",
     "shape": "likewise, before anything is decoded",
     "small_files": "belongs to no layer above",
-    "terminal": "belongs to no layer above",
 }
 SHORT_LINES = 30
 SQL = re.compile(

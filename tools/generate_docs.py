@@ -1,8 +1,8 @@
 """Writes the pages and scripts that are made from the code. `make docs` runs it; it names what has changed.
 
-docs/reference/cli.md comes from the argument parser, docs/reference/api.md from docstrings, docs/reference/publishers.md from the
-rules of identity and their tables, the end of docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/
-from `job_scripts`.
+docs/reference/cli.md and, in packaging/, the manual page and the completions come from the argument parser,
+docs/reference/api.md from docstrings, docs/reference/publishers.md from the rules of identity and their tables, the end of
+docs/explanation/architecture.md and its picture from `rooms`, the scripts in jobs/ from `job_scripts`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from d4c_images.cli import build_parser
 from d4c_images.commands.arguments import shows_default
 from d4c_images.identity import RULES, Rule, identify, merge
 from d4c_images.settings import Scheduler, Settings
-from tools import api_page, rooms
+from tools import api_page, completions, manual, rooms
+from tools.command_line import command_line
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
 ARCHITECTURE = Path(__file__).parent.parent / "docs/explanation/architecture.md"
 MADE_FROM_HERE = "<!-- From here on made by `make docs`"
 JOBS = Path(__file__).parent.parent / "jobs"
+PACKAGING = Path(__file__).parent.parent / "packaging"
 CLI_HEAD = """# The command line
 
 <!-- Made by `make docs` from d4c_images/commands/; a test compares the two. -->
@@ -36,8 +38,9 @@ environment overrides `.env`, and `.env` overrides the defaults ([settings](sett
 |---|---|
 | 0 | nothing left to do; with `--host`, `--limit` or `--limit-tries`: of what was asked for |
 | 75 | work is left: run the same command again |
-| 2 | usage error: the command line, a setting or a file named there is wrong |
-| 1 | any other error; one line says which, `--debug` shows a traceback |
+| 2 | usage error: the command line, a setting, or a file, folder, host or record named there is wrong (missing, forbidden, ...) |
+| 1 | any other error, or findings of `check`; one line says which, `--debug` shows a traceback |
+| 141 | nobody reads the output any more, as if piped into `head`; commands that end in good order on a signal do so, with 0 or 75 |
 """
 
 
@@ -48,6 +51,11 @@ def job_scripts() -> dict[Path, str]:
         for scheduler in Scheduler
         for command in JOB_COMMANDS
     }
+
+
+def manual_page() -> str:
+    """The whole of packaging/man/d4c-images.1, with the exit codes of the page of the command line."""
+    return manual.page(command_line(), re.findall(r"^\| (\d+) \| (.+) \|$", CLI_HEAD, re.MULTILINE))
 
 
 def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -173,6 +181,10 @@ def architecture_page() -> str:
 PAGES: dict[Path, Callable[[], str]] = {
     REFERENCE / "cli.md": cli_page,
     REFERENCE / "api.md": api_page.page,
+    PACKAGING / "man/d4c-images.1": manual_page,
+    PACKAGING / "bash/d4c-images": lambda: completions.bash(command_line()),
+    PACKAGING / "zsh/_d4c-images": lambda: completions.zsh(command_line()),
+    PACKAGING / "fish/d4c-images.fish": lambda: completions.fish(command_line()),
     REFERENCE / "publishers.md": publishers_page,
     ARCHITECTURE: architecture_page,
     ARCHITECTURE.with_name("rooms.svg"): rooms.picture,

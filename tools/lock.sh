@@ -14,5 +14,5 @@ compile() { # output, then arguments of uv
     mv "$output.new" "$output"
 }
 
-compile requirements.lock --extra cluster --extra demo "$@"
+compile requirements.lock "$@"
 compile requirements-dev.lock --extra dev --constraint requirements.lock "$@"

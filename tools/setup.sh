@@ -14,13 +14,23 @@ has_new_pip() { # 22.3 brought --python
 }
 
 if [ ! -s .venv/made-with ] || ! .venv/bin/python -c '' 2>/dev/null; then
-    python=
-    for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3}; do
-        if suits "$candidate"; then
-            python=$candidate
-            break
+    python=${PYTHON:-}
+    if [ -n "$python" ]; then
+        if ! command -v -- "$python" >/dev/null; then
+            echo "set-up: PYTHON=$python: no such program" >&2
+            exit 1
+        elif ! suits "$python"; then
+            echo "set-up: PYTHON=$python: not a Python 3.11 to 3.13 with pip" >&2
+            exit 1
         fi
-    done
+    else
+        for candidate in python3.13 python3.12 python3.11 python3; do
+            if suits "$candidate"; then
+                python=$candidate
+                break
+            fi
+        done
+    fi
     if [ -z "$python" ]; then
         echo "set-up: no Python 3.11 to 3.13 with pip found; on Debian or Ubuntu: apt-get install python3 python3-pip" >&2
         exit 1

@@ -139,3 +139,11 @@ def _sge_start(job: Job, text: str) -> datetime:
         if entry.findtext("JB_job_number") == job.job_id and entry.findtext("tasks") == job.task_id and started:
             return datetime.fromisoformat(started)
     raise ValueError(f"job {job.job_id} is not running")
+
+
+def may_be_requeued(job: Job, ask: AskScheduler = ask) -> bool | None:
+    """Whether the scheduler would requeue the job; None: it does not say. Raises `D4CError` as `end_of` does."""
+    if job.scheduler is Scheduler.SGE:
+        return None
+    found = re.search(r"\bRequeue=([01])\b", ask(["scontrol", "show", "job", "--oneliner", job.job_id]))
+    return None if found is None else found[1] == "1"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,9 @@ from d4c_images.settings import Settings
 
 Subparsers = Any  # argparse does not export the type of what add_subparsers returns
 T = TypeVar("T")
+
+SHOWN_AGAIN_S = 5.0
+MAX_PORT = 65535
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -76,8 +81,28 @@ def add_progress(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="show a live view instead of periodic log lines (default: only on a terminal)",
+        help="show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)",
     )
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=span,
+        const=SHOWN_AGAIN_S,
+        metavar="SPAN",
+        help=f"refresh every SPAN until Ctrl-C (default: {SHOWN_AGAIN_S:g}s)",
+    )
+
+
+def check_watch(args: argparse.Namespace, others: Mapping[str, bool]) -> None:
+    """Raises `UsageError` if there is also an option that asks for something else than to look."""
+    for name, is_given in others.items():
+        if args.watch is not None and is_given:
+            raise UsageError(f"--watch and {name} exclude each other")
+    if args.watch == 0:
+        raise UsageError("--watch needs a span of more than 0s")
 
 
 def add_end(parser: argparse._ActionsContainer) -> None:
@@ -109,6 +134,30 @@ def positive(text: str) -> int:
 
 def span(text: str) -> float:
     return _argument(parse_span, text)
+
+
+def connect_to(text: str) -> str:
+    from d4c_images.fetch.route import ConnectTo
+
+    entry = ConnectTo.read(text)
+    is_sound = entry is not None and all(map(_is_host, (entry.host, entry.to_host)))
+    if entry is None or not is_sound or max(map(_number, (entry.port, entry.to_port))) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form HOST1:PORT1:HOST2:PORT2, each of which may be empty")
+    return text
+
+
+def _is_host(text: str) -> bool:
+    """Of curl's option: a name, an address of IPv4, one of IPv6 in brackets, or nothing."""
+    if not text.startswith("["):
+        return re.fullmatch(r"[^\s/@\[\]]*", text) is not None
+    try:
+        return ipaddress.ip_address(text[1:-1]).version == 6
+    except ValueError:
+        return False
+
+
+def _number(text: str) -> int:
+    return int(text or 0)
 
 
 def size(text: str) -> int:

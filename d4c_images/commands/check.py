@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         def show(progress: CheckProgress) -> None:
             view.show(progress)
             if stop():
-                raise Stopped("a signal came: the check has stopped; run the same command again, and it goes on from here")
+                raise Stopped(f"{stop.signal_name()}: the check has stopped; run the same command again to resume")
 
         report = check(ledger, args.root, options, show, session.say)
     if args.json:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -14,18 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from d4c_images import __version__
 from d4c_images.batch.requeue import NOBODY, NextRound, Rounds
-from d4c_images.commands import arguments, image_root, presets, session
-from d4c_images.durations import counted
-from d4c_images.errors import D4CError, UsageError
+from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
+from d4c_images.durations import counted, show_moment
+from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
+from d4c_images.ledger.queue import run_ends
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
-from d4c_images.system import clocks, open_files
+from d4c_images.system import certificates, clocks, open_files
 
 if TYPE_CHECKING:
     from d4c_images.report.announce import Announcer
@@ -182,6 +186,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
     )
     how.add_argument(
         "--connect-to",
+        type=arguments.connect_to,
         action="append",
         default=[],
         metavar="HOST1:PORT1:HOST2:PORT2",
@@ -208,8 +213,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     stop = session.Stop()
     rounds = session.rounds(args, settings, stop)
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
-    if args.cacert is not None and not args.cacert.is_file():
-        raise UsageError(f"no such file of CA certificates: {args.cacert}")
+    if args.cluster is None or args.cacert is not None:  # other nodes have certificates of their own
+        certificates.n_roots(certificates.bundle(args.cacert))  # without any, each image would lose an attempt
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
     is_limited = plan.max_stored is not None or plan.max_tries is not None  # a limit is for one run
@@ -237,10 +242,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
         if not is_limited:
             plan = replace(plan, may_leave=session.may_leave(ledger, command, rounds))
-        root = image_root.claim(ledger, args.root, args.new_root)
         _check_hosts(ledger, plan.only_hosts)
+        root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # said once it is certain that somebody is going to be asked
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
+        preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)
@@ -252,31 +258,47 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.sweep_parts(ledger, root)
         session.mend_shards(ledger, root)
         session.set_files_aside(ledger, root, lambda: ending in (Ending.SIGNAL, Ending.TIME))
-        ledger.ending = str(ending)
+        ledger.ending = stop.signal_name() if ending is Ending.SIGNAL else str(ending)
         ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
         left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
         is_done = not left or (plan.only_hosts and ending is Ending.DONE)
-        following = NOBODY if is_done or is_limited else next_round(ledger, command, rounds, ending)
+        is_over = is_done or is_limited or ending is Ending.LIMIT  # all that it was asked to do
+        following = NOBODY if is_over else next_round(ledger, command, rounds, ending)
+        due_at = run_ends.due_at(ledger)
     if is_done:
         _send_home(args.cluster)
-        return 0
-    if ending is Ending.LIMIT:  # all that it was asked to do
-        return 0
     _send_away(args.cluster, following)
-    return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
+    wall = clocks.now.to_wall(clocks.now())
+    code = 0 if is_done or ending is Ending.LIMIT else rounds.hand_back(following, wall)
+    if following.at is None or code == EXIT_WORK_LEFT:
+        _say_next(code, left, None if due_at is None or due_at <= wall else due_at)
+    return code
 
 
 def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: Ending) -> NextRound:
-    """Who goes on with what a run that has ended so leaves; written down for reports."""
-    from d4c_images.ledger.queue import run_ends
-
+    """Who goes on with what a run that has ended like this leaves; written down for reports."""
     due_at, job = run_ends.due_at(ledger), rounds.awaited_job
     if job is not None and ending is Ending.WAITING and due_at is None:
         return NextRound(None, why_not=ONLY_PAUSED)
-    if job is not None and ending is Ending.OUTAGE and run_ends.has_worked(ledger, command, job):  # so there is a way out
-        due_at = clocks.now.to_wall(clocks.now()) + OUTAGE_WAIT_S
-        run_ends.note_due(ledger, due_at)
+    if job is not None and ending is Ending.OUTAGE:
+        noted = None  # there may be no way out of this node at all: such a round counts as one without progress
+        if run_ends.has_worked(ledger, command, job):
+            noted = due_at = due_at or clocks.now.to_wall(clocks.now()) + OUTAGE_WAIT_S
+        run_ends.note_due(ledger, noted)
     return session.next_round(ledger, command, rounds, due_at)
+
+
+def _say_next(code: int, left: int, due_at: float | None) -> None:
+    """What there is to do after this run."""
+    words = sys.argv[1:]
+    command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
+    if code == EXIT_WORK_LEFT:
+        when = "run the same command again to resume" if due_at is None else f"run the same command again at {show_moment(due_at)}"
+        print(f"exit code {code}: work is left; {when}{command}", flush=True)
+    elif left:
+        print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
+    else:
+        print(f"exit code {code}: nothing left to do; 'd4c-images status' shows the result", flush=True)
 
 
 def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
@@ -346,7 +368,7 @@ def _send_away(cluster: Path | None, following: NextRound) -> None:
 
 
 def _work(
-    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: Callable[[], bool]
+    args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: session.Stop
 ) -> Ending:
     """The run itself, with those who watch it."""
     from d4c_images.ledger.queue.requeue import requeue_failed
@@ -355,7 +377,7 @@ def _work(
     from d4c_images.steward.steward import Steward
 
     watchers = Watchers()
-    watchers.add(_progress(args))
+    watchers.add(_progress(args, settings))
     notifier = notifier_for(settings.slack_webhook_url, lambda text: print(text, file=sys.stderr, flush=True))
     announcer = _announcer(args, settings, notifier.send)
     watchers.add(announcer)
@@ -371,7 +393,7 @@ def _work(
             print(f"new attempts for {counted(n, 'failed image')}", flush=True)
         if args.refetch is not None:
             _queue_refetches(ledger, clocks.now() - args.refetch, plan.only_hosts)
-        return Steward(ledger, runner, plan, watchers, clocks.now, stop).run()
+        return Steward(ledger, runner, plan, watchers, clocks.now, stop, hurry=stop.hurry).run()
     except BaseException as error:
         announcer.died(str(error) or type(error).__name__)
         raise
@@ -389,16 +411,21 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
     print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
 
 
-def _progress(args: argparse.Namespace) -> Watcher:
+def _progress(args: argparse.Namespace, settings: Settings) -> Watcher:
+    job = f", job {settings.job_id}" if settings.job_id else ""
+    head = (
+        f"d4c-images {__version__} download on {socket.gethostname()}, pid {os.getpid()}{job}: ledger {args.ledger.absolute()}, "
+        f"images in {args.root.absolute()}"
+    )
     if not session.wants_progress(args, sys.stdout):
         from d4c_images.report.progress import LogProgress
 
-        return LogProgress()
+        return LogProgress(head=head)
     from rich.console import Console
 
     from d4c_images.report.live import LiveProgress
 
-    return LiveProgress(Console())
+    return LiveProgress(Console(), head)
 
 
 def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
@@ -425,4 +452,4 @@ def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str
 def _check_hosts(ledger: connect.Ledger, names: frozenset[str]) -> None:
     for name in sorted(names):
         if not from_counters.knows_host(ledger.connection, name):
-            raise UsageError(f"the ledger knows no host '{name}'")
+            raise usage.unknown_host(name, from_counters.some_hosts(ledger.connection.execute))

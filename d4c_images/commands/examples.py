@@ -22,13 +22,19 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--cluster cluster", "join 'download --cluster cluster'"),
         ("--cluster cluster --processes 8 --max-wait 4h", "8 workers, more patience"),
     ),
+    "preflight": (
+        ("", "Check this node, with a few connections to hosts of the ledger"),
+        ("--offline --json > preflight.json", "Check it without the network, and write JSON"),
+    ),
     "status": (
         ("", "the report"),
+        ("--watch", "refreshed every 5 s"),
         ("--json > status.json", "for scripts"),
         ("--tables tables", "CSV and Parquet files, per host"),
     ),
     "hosts": (
         ("", "hosts with images left"),
+        ("--watch 10s", "the same, refreshed every 10 s"),
         ("pause api.example.org --for 2h", "send no requests for 2 hours"),
         ("set '*.example.edu' connections=1 bytes_per_day=24G", "limits"),
         ("unset '*.example.edu'", "remove these overrides"),
@@ -73,6 +79,8 @@ UNIT_NOTES = {
     "work": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
+    "preflight": (SPAN_NOTE,),
+    "status": (SPAN_NOTE,),
 }
 
 

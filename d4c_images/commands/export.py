@@ -9,7 +9,7 @@ from pathlib import Path
 
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted, show_size
-from d4c_images.errors import D4CError, printable
+from d4c_images.errors import D4CError, of_a_named_path, printable
 from d4c_images.settings import Settings
 
 EXPORT_COLLECTION, EXPORT_ALL, EXPORT_FAILED = "collection", "all images", "failed images"
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             n_rows = files.write(table, steps, [args.file])
             size_bytes = args.file.stat().st_size
         except OSError as error:
-            raise D4CError(f"cannot write {args.file}: {error.strerror or error}") from error
+            raise of_a_named_path(D4CError, f"cannot write {args.file}: {error.strerror or error}", error) from error
     if args.json:
         print(json.dumps({"file": str(args.file), "n_rows": n_rows, "size_bytes": size_bytes}, indent=2))
     else:

@@ -11,18 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d4c_images.commands import arguments, presets, session
-from d4c_images.durations import counted, parse_size
-from d4c_images.errors import LedgerBusy, UsageError
+from d4c_images.commands import arguments, presets, session, usage
+from d4c_images.durations import counted, parse_size, show_moment
+from d4c_images.errors import D4CError, LedgerBusy, UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.queue import wishes
-from d4c_images.policy.limits import HostTable, LimitBook, checked
+from d4c_images.policy.limits import HostTable, LimitBook, checked, is_pattern
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from rich.text import Text
 
     from d4c_images.ledger.file.reader import Reader
     from d4c_images.report.hosts import Choice, HostLine
@@ -65,6 +66,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument("--all", action="store_true", help="list all hosts, including those with nothing left")
     limit_help = f"list at most N hosts (default: {HOSTS_SHOWN}; all with --all or --json)"
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help=limit_help)
+    arguments.add_watch(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="TOML file with limits per host"
@@ -73,26 +75,33 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     table = presets.host_table(args.hosts_file)
+    arguments.check_watch(args, {"--json": args.json, "--all": args.all, f"hosts {args.action}": args.action != LIST})
     if args.action == LIST:
-        return _list(args, table)
+        return _list(args, table) if args.watch is None else _watch(args, table)
     names = [word for word in args.words if not _is_limit(word, args.action)]
     if not names:
         raise UsageError(f"hosts {args.action} needs the name of a host")
     if args.span is not None and args.action != wishes.PAUSE:
         raise UsageError("--for says how long to pause")
     names = list(dict.fromkeys(map(str.lower, names)))
-    meant = _meant(args.ledger, names)
+    meant = _meant(args.ledger, names, also_to_come=args.action in (wishes.SET, wishes.UNSET))
     words = [word for word in args.words if _is_limit(word, args.action)]
     limits = _limits(words) if args.action == wishes.SET else {}
     unset = tuple(words) if args.action == wishes.UNSET else ()
     until = None if args.span is None else time.time() + args.span
-    wishes.leave(args.ledger, wishes.Wish(args.action, tuple(names), until, limits, unset))
-    print(f"{args.action}: {meant}")
+    wish = wishes.leave(args.ledger, wishes.Wish(args.action, tuple(names), until, limits, unset))
+    noted = None
     try:
         with session.owned(args.ledger, "hosts", settings, session.NOT_AT_ALL) as ledger:
             wishes.take_all(ledger, time.time(), owner.Heart(ledger, clocks.now).beat_if_due)
     except LedgerBusy as busy:
-        print(f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})")
+        noted = f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})"
+    except D4CError:  # nobody has been told that it is going to happen
+        wish.unlink(missing_ok=True)
+        raise
+    print(f"{args.action}: {meant}")
+    if noted is not None:
+        print(noted)
     return 0
 
 
@@ -111,6 +120,30 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
             _print_tables(f"d4c-images hosts of {args.ledger}", lines)
             if len(host_ids) > limit:
                 print(f"{len(host_ids) - limit:,} more: --limit N or --all lists them")
+    return 0
+
+
+def _watch(args: argparse.Namespace, table: HostTable) -> int:
+    """As many hosts as the terminal has lines."""
+    from rich.console import Console
+
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.report import hosts as report
+    from d4c_images.report.layout import whole
+    from d4c_images.report.render_hosts import section
+    from d4c_images.report.watch import watch
+
+    console = Console()
+
+    def lines() -> list[Text]:
+        now, choice = time.time(), report.Choice([name.lower() for name in args.words])
+        with open_reader(args.ledger) as ledger:
+            book, host_ids = ledger.at_one_moment(lambda: _in_order(ledger, table, choice, now))
+            shown = list(report.lines(ledger, book, map(int, host_ids[: args.limit or console.height]), now))
+        title = f"d4c-images hosts of {args.ledger}, {show_moment(now)}: {counted(len(host_ids), 'host')} with images left"
+        return whole(title, [], [section(shown)], console)
+
+    watch(lines, console, args.watch)
     return 0
 
 
@@ -136,7 +169,7 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
     """A table, or several where a million hosts are to be listed."""
     from rich.console import Console
 
-    from d4c_images.report.render import show
+    from d4c_images.report.layout import show
     from d4c_images.report.render_hosts import section
 
     console, first = Console(), list(itertools.islice(lines, LINES_A_TABLE))
@@ -145,21 +178,25 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
         show("", [], [section(some, "Further hosts")], console)
 
 
-def _meant(path: Path, names: Sequence[str]) -> str:
+def _meant(path: Path, names: Sequence[str], *, also_to_come: bool) -> str:
     """Which hosts the names and patterns stand for now, in a few words."""
     from d4c_images.ledger.file.reader import open_reader
-    from d4c_images.ledger.questions import overview
+    from d4c_images.ledger.questions import from_counters, overview
 
-    n, examples = 0, list[str]()
+    n, examples, to_come = 0, list[str](), list[str]()
     with open_reader(path) as ledger:
         for name in names:
             some = overview.some_named(ledger, name, EXAMPLES)
-            if not some:
-                raise UsageError(f"the ledger knows no host '{name}'")
+            if not some and also_to_come and is_pattern(name):
+                to_come.append(name)
+            elif not some:
+                raise usage.unknown_host(name, from_counters.some_hosts(ledger.rows))
             n += len(some) if len(some) < EXAMPLES else overview.n_named(ledger, name)
             examples += some
     shown = ", ".join(list(dict.fromkeys(examples))[:EXAMPLES])
-    return shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
+    known = shown if n <= EXAMPLES else f"{counted(n, 'host')} ({shown}, ...)"
+    later = f"no host yet, and those to come that fit {', '.join(to_come)}" if to_come else ""
+    return "; ".join(filter(None, (known, later)))
 
 
 def _is_limit(word: str, action: str) -> bool:

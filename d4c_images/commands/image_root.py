@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.errors import StoreError, UsageError, printable
+from d4c_images.errors import StoreError, UsageError, of_a_named_path, printable
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions.last_root import KnownRoot
 
@@ -21,7 +21,7 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     from d4c_images.ledger.questions import last_root
     from d4c_images.ledger.queue import shards
 
-    known, path, inode = last_root.known(ledger), str(root.absolute()), _inode(root)
+    known, path, inode = last_root.known(ledger.connection.execute), str(root.absolute()), _inode(root)
     if known is not None and (path, inode) == (known.path, known.inode) and not os.path.ismount(root):
         return writable(root)
     stored = last_root.sample(ledger)
@@ -53,7 +53,7 @@ def writable(root: Path) -> Path:
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"the image root {root} cannot be written: {error.strerror}") from None
+        raise of_a_named_path(StoreError, f"the image root {root} cannot be written: {error.strerror}", error) from None
     return root
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from d4c_images.batch.requeue import NextRound
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted
-from d4c_images.errors import D4CError, SourceError, Stopped, UsageError, printable
+from d4c_images.errors import D4CError, Stopped, UsageError, printable
 from d4c_images.ledger.file import migrations, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import wishes
@@ -156,7 +156,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
             ledger.ending = str(stopped)
             following = session.next_round(ledger, "init", rounds)
     if following is None:
-        raise SourceError(ledger.ending)
+        raise D4CError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
     return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
 

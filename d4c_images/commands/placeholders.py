@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Collection, Sequence
 
 from d4c_images.commands import arguments, image_root, presets, session
 from d4c_images.durations import counted
+from d4c_images.errors import UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.policy.placeholder_list import sha256_of
 from d4c_images.settings import Settings
@@ -51,13 +53,14 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         session.sweep_marks(ledger, root)
         session.sweep_parts(ledger, root)
         session.set_files_aside(ledger, root, lambda: False)
+        _check_known(allowed, {sha256_hex for _, sha256_hex, _, _ in marking.overview(ledger)})
         for sha256 in allowed:
             store = open_store(root, session.packing(ledger))
             try:
                 n = allow(ledger, store, Aside(root), sha256, int(clocks.now()), show)
             finally:
                 store.close()
-            print(f"{n:,} images are successes again: {sha256.hex()} is no placeholder", flush=True)
+            print(f"{counted(n, 'image')} restored: {sha256.hex()} is no placeholder", flush=True)
         if not allowed:
             n = marking.find(ledger, listed, args.records, int(clocks.now()), show)
             print(f"{counted(n, 'image')} found to be placeholders", flush=True)
@@ -65,3 +68,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         for host, sha256_hex, state, n_marked in marking.overview(ledger):
             print(f"{state:12} {sha256_hex}  {n_marked:>9,}  {host}")
     return 0
+
+
+def _check_known(allowed: Sequence[bytes], known: Collection[str]) -> None:
+    for sha256 in allowed:
+        if sha256.hex() not in known:
+            raise UsageError(
+                f"--allow {sha256.hex()}: this ledger has no such placeholder; 'd4c-images placeholders' without --allow lists them"
+            )

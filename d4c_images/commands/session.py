@@ -22,6 +22,7 @@ from d4c_images.ledger.file import connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.settings import Settings
+from d4c_images.steward.terms import Hurry
 from d4c_images.system import clocks, signals
 from d4c_images.system.signals import DRAIN_SIGNALS
 
@@ -30,24 +31,40 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Turns true with the first signal; further ones change nothing, since schedulers send them twice."""
+    """Turns true with the first signal. Further ones change nothing, since schedulers send them twice, but for a Ctrl-C of somebody
+    who has seen what the first one does."""
 
-    def __init__(self) -> None:
-        self._came: set[int] = set()
+    def __init__(self, *, is_attended: bool | None = None) -> None:
+        """`is_attended`: a person may be watching; None: if there is a terminal."""
+        self._came: list[int] = []
+        self._is_heeded = self._is_pressed_again = False
+        self._is_attended = _has_terminal() if is_attended is None else is_attended
 
     def __call__(self) -> bool:
+        self._is_heeded |= bool(self._came)
         return bool(self._came)
+
+    @property
+    def hurry(self) -> Hurry:
+        return Hurry(self.signal_name, lambda: self._is_attended, lambda: self._is_pressed_again)
+
+    def signal_name(self) -> str:
+        """The name of the first signal that came."""
+        if not self._came:
+            return "a signal came"
+        name = signal.Signals(self._came[0]).name
+        return "Ctrl-C" if self._is_attended and self._came[0] == signal.SIGINT else name
 
     def is_dismissal(self) -> bool:
         """Whether a signal came that is more than the warning of a soft limit or of a pause (`s_rt` and suspension in Grid Engine,
         `--signal=B:USR1@300` in Slurm): all others may come from somebody who wants to be rid of the job."""
-        return bool(self._came - {signal.SIGUSR1})
+        return any(number != signal.SIGUSR1 for number in self._came)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         heard = [number for number in DRAIN_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN]
         old = {number: signal.signal(number, self._on_signal) for number in heard}  # but for a hang-up under nohup(1)
-        self._came |= signals.take()
+        self._came += signals.take()
         try:
             yield
         finally:
@@ -55,7 +72,12 @@ class Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._came.add(number)
+        self._is_pressed_again |= self._is_attended and self._is_heeded and number == signal.SIGINT
+        self._came.append(number)
+
+
+def _has_terminal() -> bool:
+    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def say(line: str) -> None:
@@ -74,12 +96,12 @@ WAIT_AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder liv
 NOT_AT_ALL = Wait(Patience(is_over=lambda: "not waited for"))
 
 
-def why_to_stop(stop: Callable[[], bool], deadline: float | None) -> str | None:
+def why_to_stop(stop: Stop, deadline: float | None) -> str | None:
     """None: go on."""
-    return "a signal came" if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
+    return stop.signal_name() if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
 
 
-def wait(stop: Callable[[], bool], deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
+def wait(stop: Stop, deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
     """As needed, until a signal comes or the time is up; a job that is queued again waits for its own earlier run in any case."""
 
     return Wait(Patience(say, partial(why_to_stop, stop, deadline), None if rounds is None else rounds.awaited_job), rounds)
@@ -128,9 +150,9 @@ def ends_at(deadline: float | None, ledger: connect.Ledger) -> float | None:
 
 
 def check_extra() -> None:
-    """Raises `UsageError` where what several nodes need is not installed."""
+    """Raises `UsageError` if what several nodes need is not installed: it comes with the package, but not with `--no-deps`."""
     if not all(importlib.util.find_spec(name) for name in ("distributed", "cryptography")):
-        raise UsageError("--cluster needs Dask: pip install 'd4c-images[cluster]'")
+        raise UsageError("--cluster needs packages that are not installed: python -m pip install distributed cryptography")
 
 
 def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
@@ -233,4 +255,9 @@ def mend_shards(ledger: connect.Ledger, root: Path) -> None:
 
 
 def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:
-    return bool(out.isatty() if args.progress is None else args.progress)
+    """Whether a live view is wanted, and can be drawn there: else there are lines."""
+    if args.progress is False or not out.isatty():
+        return False
+    from rich.console import Console
+
+    return not Console(file=out).is_dumb_terminal

@@ -7,10 +7,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from d4c_images.commands import arguments
 from d4c_images.errors import printable
 from d4c_images.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -21,6 +25,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "Show the state of the collection. Instant at any size; safe while a download is running.",
         settings,
     )
+    parser.add_argument("--full", action="store_true", help="show all tables even if they exceed the height of the terminal")
+    arguments.add_watch(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--tables",
@@ -38,6 +44,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report.render import show_status
     from d4c_images.report.status import status_report
 
+    arguments.check_watch(args, {"--json": args.json, "--tables": args.tables is not None})
+    if args.watch is not None:
+        return _watch(args)
     with open_reader(args.ledger) as ledger:
         report = status_report(ledger, time.time())
         if args.tables is not None:
@@ -46,5 +55,24 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
-        show_status(report, Console())
+        show_status(report, Console(), full=args.full)
+    return 0
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.report.render import status_lines
+    from d4c_images.report.status import status_report
+    from d4c_images.report.watch import watch
+
+    console = Console()
+
+    def lines() -> list[Text]:
+        with open_reader(args.ledger) as ledger:
+            report = status_report(ledger, time.time())
+        return status_lines(report, console, full=args.full)
+
+    watch(lines, console, args.watch)
     return 0

@@ -6,13 +6,20 @@ import argparse
 import json
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, image_root, session
 from d4c_images.durations import counted, show_size
-from d4c_images.errors import UsageError, printable
+from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, UsageError, printable
 from d4c_images.settings import Settings
+
+if TYPE_CHECKING:
+    from d4c_images.ledger.questions.locations import RecordState
+
+NAMED = 20  # records that are named in a line
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -62,15 +69,59 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             view.show(CheckProgress("images", done.n_seen, total))
 
         done = unpack(images, args.root, image_root.writable(args.to), show)
+        lacking = _lacking(locations.records(ledger, gbif_ids))
     if args.json:
-        print(json.dumps(done.as_dict(), indent=2))
+        print(json.dumps(done.as_dict() | lacking.as_dict(), indent=2))
     else:
         print(f"{counted(done.n_written, 'image')} written ({show_size(done.written_bytes)}), {done.n_there:,} already there")
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:
             print(f"{done.n_troubles:,} could not be read, or are not what the ledger says: see check --sha256")
-    return 1 if done.n_troubles else 0
+        for line in lacking.lines():
+            print(f"d4c-images: {line}", file=sys.stderr)
+    return EXIT_ERROR if done.n_troubles else EXIT_USAGE if lacking.n_unknown else 0
+
+
+@dataclass(slots=True)
+class _Lacking:
+    """Records that were named, but not or not yet unpacked in full."""
+
+    n_unknown: int = 0
+    unknown: list[int] = field(default_factory=list)  # the first of them, as of those below
+    n_unstored: int = 0  # with images that are not stored
+    unstored: list[int] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "n_unknown_records": self.n_unknown,
+            "unknown_records": self.unknown,
+            "n_records_with_images_not_stored": self.n_unstored,
+            "records_with_images_not_stored": self.unstored,
+        }
+
+    def lines(self) -> Iterator[str]:
+        if self.n_unknown:
+            yield f"{counted(self.n_unknown, 'gbifID')} not in the ledger: {_listed(self.unknown, self.n_unknown)}"
+        if self.n_unstored:
+            named = _listed(self.unstored, self.n_unstored)
+            yield f"{counted(self.n_unstored, 'gbifID')} with images that are not stored: {named}"
+
+
+def _listed(some: Sequence[int], n: int) -> str:
+    return ", ".join(map(str, some)) + (", ..." if n > len(some) else "")
+
+
+def _lacking(records: Iterable[RecordState]) -> _Lacking:
+    lacking = _Lacking()
+    for record in records:
+        if record.n_images is None:
+            lacking.n_unknown += 1
+            lacking.unknown += [record.gbif_id] if lacking.n_unknown <= NAMED else []
+        elif record.n_images != record.n_stored:
+            lacking.n_unstored += 1
+            lacking.unstored += [record.gbif_id] if lacking.n_unstored <= NAMED else []
+    return lacking
 
 
 def _ids(path: Path) -> Sequence[int]:

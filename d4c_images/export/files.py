@@ -12,7 +12,10 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from d4c_images.errors import UsageError
 from d4c_images.ledger.file.reader import Row
@@ -72,7 +75,31 @@ def _csv(path: Path, table: Table) -> Iterator[WriteRows]:
     with path.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow(table.columns)
-        yield lines.writerows
+        moments = _moments(table)
+
+        def sink(rows: Sequence[Row]) -> None:
+            lines.writerows(_with_moments(row, moments) for row in rows) if moments else lines.writerows(rows)
+
+        yield sink
+
+
+def _moments(table: Table) -> list[int]:
+    """The places of columns with moments: unix time in the ledger, of which a spreadsheet makes nothing."""
+    return [place for place, kind in enumerate(table.columns.values()) if kind == "moment"]
+
+
+def _with_moments(row: Row, places: Sequence[int]) -> list[Any]:
+    cells = list(row)
+    for place in places:
+        if cells[place] is not None:
+            cells[place] = _iso(int(cells[place]))
+    return cells
+
+
+@lru_cache(maxsize=1 << 14)
+def _iso(unix_time: int) -> str:
+    """`2026-11-30T18:40:01+00:00`, ISO 8601. In UTC, since tables are read elsewhere."""
+    return datetime.fromtimestamp(unix_time, UTC).isoformat()
 
 
 @contextmanager
@@ -80,12 +107,15 @@ def _parquet(path: Path, table: Table) -> Iterator[WriteRows]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string()}
+    types = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "moment": pa.timestamp("s", "UTC")}
+    moments = _moments(table)
     schema = pa.schema([(name, types[kind]) for name, kind in table.columns.items()])
     waiting: list[pa.Table] = []  # for the next row group
 
     def sink(rows: Sequence[Row]) -> None:
         columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+        for place in moments:
+            columns[place] = tuple(None if moment is None else int(moment) for moment in columns[place])
         arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
         waiting.append(pa.Table.from_arrays(arrays, schema=schema))
         if sum(len(one) for one in waiting) >= GROUP_ROWS or sum(one.nbytes for one in waiting) >= GROUP_BYTES:

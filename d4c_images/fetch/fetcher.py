@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections import OrderedDict
 from collections.abc import Iterator
-from pathlib import Path
 
-import certifi
 import pycurl
 
-from d4c_images.errors import UsageError
 from d4c_images.fetch.connections import Connections
 from d4c_images.fetch.loop import Loop
 from d4c_images.fetch.proxies import Proxies
@@ -20,6 +16,7 @@ from d4c_images.fetch.transfer import Request, Transfer
 from d4c_images.fetch.urls import origin_of
 from d4c_images.model import FetchOptions, Reply
 from d4c_images.settings import proxy_variables
+from d4c_images.system import certificates
 
 ORIGINS_REMEMBERED = 512  # origins, about 12 KB each
 
@@ -28,9 +25,7 @@ class Fetcher:
     """Runs any number of requests concurrently. Not thread-safe, except `wake`."""
 
     def __init__(self, options: FetchOptions) -> None:
-        cacert = options.cacert or _system_cacert()
-        if not cacert.is_file():
-            raise UsageError(f"no such file of CA certificates: {cacert}")
+        cacert = certificates.bundle(options.cacert)
         self.options = options
         self.routes = Routes(options, Proxies.of(proxy_variables()))
         self._ready: list[tuple[Request, Reply]] = []  # for the caller of `poll`
@@ -115,10 +110,3 @@ class Fetcher:
             if len(self.multiplexed) > ORIGINS_REMEMBERED:
                 self.multiplexed.clear()
             self.multiplexed.add(origin_of(transfer.url))
-
-
-def _system_cacert() -> Path:
-    """The certificate bundle of this machine (Debian's place, Red Hat's), else that of certifi."""
-    named = ssl.get_default_verify_paths().cafile
-    places = (named, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-    return next((Path(place) for place in places if place and Path(place).is_file()), Path(certifi.where()))

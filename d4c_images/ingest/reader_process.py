@@ -14,7 +14,7 @@ from collections.abc import Generator
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, TYPE_CHECKING
 
-from d4c_images.errors import D4CError, SourceError
+from d4c_images.errors import D4CError
 from d4c_images.system import child_process
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ReaderProcess:
                 yield message
         except EOFError:
             name, code = assignment.source.name, self._child.wait()
-            raise SourceError(f"the process that reads {name} has died (exit code {code}): run the same command again") from None
+            raise D4CError(f"the process that reads {name} has died (exit code {code}): run the same command again") from None
         finally:
             self.close()
 

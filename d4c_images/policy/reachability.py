@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from d4c_images.model import Failure
+from d4c_images.model import ErrorType, Failure
 from d4c_images.policy import pace
 from d4c_images.policy.outage import Outage
 
@@ -19,6 +19,8 @@ class Silence:
     policy: pace.BlockPolicy
     answered_at: float | None  # when any host last answered, according to the ledger
     outage: Outage = field(default_factory=Outage)
+    has_reached: bool = False  # this run has connected to a host
+    why_not_reached: str | None = None  # the latest reason
     lost: dict[int, Failure] = field(default_factory=dict)  # hosts that are to be given up
     _before: dict[int, pace.HostPace] = field(default_factory=dict)  # of silent hosts, without the failures
 
@@ -27,11 +29,16 @@ class Silence:
         after = pace.after_batch(before, news, now, self.policy)
         if news.is_reachable:
             self.answered_at = now
+            self.has_reached = True
             self.outage.answered()
             self._before.clear()
             return {host_id: after}
         if not news.n_unreachable:
             return {host_id: after}
+        if news.not_reached is not None:
+            verdict = news.not_reached.verdict
+            self.has_reached |= verdict.error_type == ErrorType.TLS  # so it was connected to
+            self.why_not_reached = f"{verdict.error_type}: {verdict.detail}" if verdict.detail else str(verdict.error_type)
         self._before[host_id] = pace.unreached(self._before.get(host_id, before), news, now)
         is_new = self.outage.not_reached(host_id, now)
         paces = {host_id: after if self.outage.down_since is None else self._before[host_id]}

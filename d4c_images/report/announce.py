@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from d4c_images.durations import counted, show_span
+from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.progress import given_up, network, summary
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
@@ -53,19 +54,22 @@ class Announcer(Watcher):
     def host_blocked(self, host: str, until: float, why: str) -> None:
         if until - self._now >= LONG_BLOCK_S and host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone for {show_span(until - self._now)}: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked for {show_span(until - self._now)}: {why}")
 
     def host_shut(self, host: str, why: str) -> None:
         """It answers everything with one page: that is for a person, however short the first wait is."""
         if host not in self._told:
             self._told.add(host)
-            self._send(f":no_entry: {self._title}: {host} is left alone: {why}")
+            self._send(f":no_entry: {self._title}: {host} is blocked: {why}")
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
         self._send(f":no_entry: {self._title}: {given_up(host, n_images, why)}")
 
     def network_down(self, is_down: bool) -> None:
         self._send(f":hourglass: {self._title}: {network(is_down)}")
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self._send(f":no_entry: {self._title}: {reached_nobody(n_hosts, why)}")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         mark = ":white_check_mark:" if ending is Ending.DONE else ":pause_button:"

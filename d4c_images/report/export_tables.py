@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, of_a_named_path
 from d4c_images.export import files
 from d4c_images.ledger.file.reader import Reader, Row
 from d4c_images.ledger.questions import tables
@@ -21,7 +21,7 @@ def write_tables(ledger: Reader, folder: Path) -> Iterator[Path]:
         for table in tables.SMALL:
             yield from _write(folder, table, tables.small_steps(ledger, table))
     except OSError as error:
-        raise D4CError(f"cannot write the tables into {folder}: {error.strerror or error}") from error
+        raise of_a_named_path(D4CError, f"cannot write the tables into {folder}: {error.strerror or error}", error) from error
 
 
 def _write(folder: Path, table: tables.Table, steps: Iterable[Sequence[Row]]) -> list[Path]:

@@ -18,7 +18,7 @@ from d4c_images.ledger.questions import tables
 if TYPE_CHECKING:
     import pandas as pd
 
-DTYPES = {"integer": "Int64", "real": "Float64", "text": "string"}
+DTYPES = {"integer": "Int64", "real": "Float64", "text": "string", "moment": "Int64"}  # moments as in the ledger: unix time
 
 
 class LedgerFrames:

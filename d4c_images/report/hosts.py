@@ -27,7 +27,7 @@ from d4c_images.policy.limits import HostLimits, LimitBook
 class State(StrEnum):
     DONE = "done"  # nothing is left
     PAUSED = "paused"  # by a person
-    LEFT_ALONE = "left alone"  # it has asked for it, or is in trouble
+    BLOCKED = "blocked"  # it has asked for it, or is in trouble
     WORKING = "working"
     WAITING = "waiting"  # for a run, for room, for its next try
 
@@ -47,7 +47,7 @@ class HostLine:
     host: str
     group: str | None
     state: State
-    until: int | None  # unix time, of a pause or of being left alone; None: no end is known
+    until: int | None  # unix time, of a pause or of being blocked; None: no end is known
     why: str | None
     n_images: int
     n_left: int
@@ -132,7 +132,7 @@ def _state(host: HostInWork, now: float) -> tuple[State, int | None, str | None]
     if host.paused_at is not None and (host.paused_until is None or host.paused_until > now):
         return State.PAUSED, host.paused_until, None
     if host.blocked_until is not None and host.blocked_until > now:
-        return State.LEFT_ALONE, host.blocked_until, host.blocked_why
+        return State.BLOCKED, host.blocked_until, host.blocked_why
     return (State.WORKING if host.n_leased else State.WAITING), None, None
 
 

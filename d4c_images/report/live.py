@@ -1,6 +1,8 @@
-"""Shows a running download on a terminal. Changes nothing."""
+"""Shows a running download on a terminal, and what has come of it at the end. Changes nothing."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -8,77 +10,165 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from d4c_images.durations import show_size, show_span
-from d4c_images.report.progress import Meter, Pace, clock, given_up, network, summary, waiting
-from d4c_images.steward.terms import Ending, Snapshot, Watcher
+from d4c_images.durations import counted, show_size, show_span
+from d4c_images.policy.preflight import reached_nobody
+from d4c_images.report.folding import Folding
+from d4c_images.report.last_frame import last_frame
+from d4c_images.report.layout import Column, Section, put, table, wrapped
+from d4c_images.report.meter import HostSpeed, Meter, Pace
+from d4c_images.report.progress import blocked, draining, given_up, network, reasons, waiting
+from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
+from d4c_images.system import clocks
+from d4c_images.system.echo import QuietKeys
 from d4c_images.system.terminal import clean
+
+NEWS_LINES = 8  # of the terminal that are left to news, if it has as many
+LEAST_HOSTS = 4  # that are shown whatever there is of news
+ROOM_FOR_WHY = 120  # columns, from which on there is room for why a host is blocked
+MOST_WHYS = 1000
 
 
 class LiveProgress(Watcher):
     """A view that is drawn anew every two seconds; news of hosts scroll away above it."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, head: str = "") -> None:
+        self._console, self._head = console, head
         self._meter = Meter()
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
+        self._folding = Folding()
+        self._whys: dict[str, str] = {}  # of hosts that were blocked
+        self._size = console.size
+        self._seen: tuple[Snapshot, Pace] | None = None
 
     def started(self, snapshot: Snapshot) -> None:
+        if self._head:
+            self._say(self._head, "dim")
+        self._keys.start()
         self._live.start()
         self.ticked(snapshot)
 
     def ticked(self, snapshot: Snapshot) -> None:
-        self._live.update(_view(snapshot, self._meter.add(snapshot)), refresh=True)
+        self._seen = snapshot, self._meter.add(snapshot)
+        self._draw()
 
     def host_blocked(self, host: str, until: float, why: str) -> None:
-        self._console.print(Text.assemble((clean(host), "yellow"), f" is left alone until {clock(until)}: {clean(why)}"))
+        now = clocks.now()
+        if len(self._whys) < MOST_WHYS or host in self._whys:
+            self._whys[host] = clean(why)
+        again = self._folding.again(host, now, until - now)
+        if again is not None:
+            self._say(blocked(host, until, why) + again, "yellow")
 
     def host_given_up(self, host: str, n_images: int, why: str) -> None:
-        self._console.print(Text(clean(given_up(host, n_images, why)), "red"))
+        self._say(given_up(host, n_images, why), "red")
 
     def idle(self, until: float, host: str, why: str) -> None:
-        self._console.print(Text(clean(waiting(until, host, why)), "yellow"))
+        now = clocks.now()
+        again = self._folding.again(f"to wait for {host}", now, until - now)
+        if again is not None:
+            self._say(waiting(until, host, why) + again, "yellow")
 
     def network_down(self, is_down: bool) -> None:
-        self._console.print(Text(network(is_down), "red" if is_down else "green"))
+        self._say(network(is_down), "red" if is_down else "green")
+
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        self._say(reached_nobody(n_hosts, why), "red")
 
     def worker_died(self, why: str) -> None:
-        self._console.print(Text.assemble(("a worker process died", "red"), f" ({clean(why)})"))
+        self._say(f"a worker process died ({why})", "red")
 
-    def draining(self, why: str) -> None:
-        self._console.print(Text(f"{clean(why)}: nothing new is started, what is in flight ends"))
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        self._say(draining(drain, n_in_flight), "yellow")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
+        pace = self._meter.add(snapshot)
         self.close()
-        self._console.print(Text(clean(summary(snapshot, ending))))
+        put(last_frame(snapshot, pace, ending, self._console), self._console)
 
     def close(self) -> None:
         """Leave the terminal in order, however the run ends."""
         self._live.stop()
+        self._keys.stop()
+
+    def _say(self, text: str, style: str) -> None:
+        self._console.print(Text(clean(text), style))
+
+    def _draw(self) -> None:
+        """On a terminal that has got another size nobody knows where the last view stands: everything is drawn anew."""
+        assert self._seen is not None
+        if self._console.size != self._size:
+            self._size = self._console.size
+            self._console.clear()
+        self._live.update(view(*self._seen, self._whys, self._console), refresh=True)
 
 
-def _view(snapshot: Snapshot, pace: Pace) -> RenderableType:
-    images, done, in_all = snapshot.images, snapshot.n_done, snapshot.n_in_all
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        ProgressBar(total=max(1, in_all), completed=done, width=40),
-        Text(f"{done:,}/{in_all:,}  {done / max(1, in_all):.1%}"),
-        Text(f"{pace.images_per_s or 0:.1f} images/s"),
-        Text(f"{show_size(pace.bytes_per_s or 0)}/s"),
-        Text(f"ETA {show_span(pace.eta_s) if pace.eta_s is not None else '...'}"),
+def view(snapshot: Snapshot, pace: Pace, whys: dict[str, str], console: Console) -> RenderableType:
+    """As wide as the terminal, and never higher."""
+    facts = [part for line in _facts(snapshot, pace) for part in wrapped(line, console)]
+    room = console.height - 1 - len(facts) - 2
+    n_hosts = max(min(LEAST_HOSTS, room), room - NEWS_LINES)
+    hosts = table(_hosts(snapshot, pace, n_hosts, whys, console.width), console) if pace.hosts and n_hosts > 0 else []
+    return Group(_bar(snapshot, console), *[*facts, *hosts][: console.height - 2])
+
+
+def _bar(snapshot: Snapshot, console: Console) -> RenderableType:
+    done, in_all = snapshot.n_done, snapshot.n_in_all
+    figures = f"{done:,} of {in_all:,}{snapshot.scope}  {done / max(1, in_all):.1%}"
+    line = Table.grid(padding=(0, 2, 0, 0))
+    bar = ProgressBar(total=max(1, in_all), completed=done, width=max(10, console.width - len(figures) - 3))
+    line.add_row(bar, Text(figures, no_wrap=True))
+    return line
+
+
+def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
+    images, totals = snapshot.images, snapshot.totals
+    eta = f"ETA {show_span(pace.eta_s)}" if pace.eta_s is not None else "ETA unknown"
+    yield Text(
+        f"{show_span(snapshot.now - snapshot.started_at)} elapsed   {eta}   {pace.images_per_s or 0:.1f} images/s   "
+        f"{show_size(pace.bytes_per_s or 0)}/s   {show_size(totals.received_bytes)} received"
     )
-    counts = Text.assemble(
-        (f"{images.success:,} stored", "green"),
-        "   ",
-        (f"{images.failed:,} failed", "red" if images.failed else ""),
-        f"   {images.to_retry:,} to retry   {images.leased:,} in work   {images.pending:,} waiting",
+    why = f": {reasons(images, 5)}" if images.failed else ""
+    yield Text.assemble(
+        (f"{images.success:,} stored", "green"), "   ", (f"{images.failed:,} failed{why}", "red" if images.failed else "")
     )
-    slowest = Table(box=None, padding=(0, 2), header_style="dim")
-    slowest.add_column("slowest hosts")
-    slowest.add_column("left", justify="right")
-    slowest.add_column("ETA", justify="right")
-    slowest.add_column("")
-    for host, left, eta_s in pace.slowest:
-        until = snapshot.blocked.get(host)
-        note = "paused" if host in snapshot.paused else f"left alone until {clock(until)}" if until else ""
-        slowest.add_row(Text(clean(host)), f"{left:,}", show_span(eta_s) if eta_s is not None else "...", note)
-    return Group(head, counts, slowest) if pace.slowest else Group(head, counts)
+    n_blocked, n_paused = snapshot.n_blocked, snapshot.n_paused
+    yield Text(
+        f"{counted(snapshot.n_in_flight, 'request')} in flight   {images.to_retry:,} to retry   {images.pending:,} not tried yet"
+        + (f"   {counted(n_blocked, 'host')} blocked" if n_blocked else "")
+        + (f"   {n_paused:,} paused by hand (hosts resume)" if n_paused else "")
+    )
+    drain = snapshot.drain
+    if drain is not None:
+        left_s = max(0.0, drain.until - snapshot.now)
+        again = f"; Ctrl-C again drops {'it' if snapshot.n_in_flight == 1 else 'them'}" if drain.is_attended else ""
+        what = "dropping" if drain.drops else "finishing"
+        yield Text(
+            f"{drain.why}: {what} {counted(snapshot.n_in_flight, 'request')}"
+            f"{'' if drain.drops else f', {show_span(left_s)} left{again}'}",
+            "bold yellow",
+        )
+
+
+def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: int) -> Section:
+    columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("ETA", right=True))
+    rows = [_row(one, snapshot) for one in pace.hosts[:n]]
+    if width < ROOM_FOR_WHY or not whys:
+        return Section("", columns, rows)
+    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", "left", "images/s", "ETA"), *rows, strict=True))
+    said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in pace.hosts[:n]]
+    room = max(1, width - taken - 1)
+    cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
+    return Section("", (*columns, Column("why")), [(*row, why) for row, why in zip(rows, cut, strict=True)])
+
+
+def _row(one: HostSpeed, snapshot: Snapshot) -> tuple[str, ...]:
+    until = snapshot.blocked.get(one.host)
+    if one.host in snapshot.paused:
+        eta = "paused"
+    elif until is not None:
+        eta = f"blocked for {show_span(until - snapshot.now)}"
+    else:
+        eta = show_span(one.eta_s) if one.eta_s is not None else "?"
+    rate = f"{one.images_per_s:.1f}" if one.images_per_s is not None else ""
+    return clean(one.host), f"{one.n_left:,}", rate, eta

@@ -5,74 +5,35 @@ What servers and archives said is shown without control characters, so a page ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from d4c_images.collection.findings import FINDINGS_SHOWN, CheckReport
-from d4c_images.durations import counted, show_moment, show_size, show_span
-from d4c_images.errors import printable
+from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.ledger.questions.from_counters import ImageCounts
+from d4c_images.report.layout import Column, Section, fitted, put, show, whole
 from d4c_images.report.run_states import RunState
 from d4c_images.report.status import StatusReport
 from d4c_images.system.terminal import clean
 
 PAUSED_SHOWN = 5
 PAGE_TEXT = 100  # characters of a page's text
-MIN_WIDTH = 20  # of a column on a narrow terminal, where its cells are so long
-
-GOOD_STYLE, BAD_STYLE, WAITING_STYLE = "green", "red", "yellow"
-COLOURS = {
-    "success": GOOD_STYLE,
-    "done": GOOD_STYLE,
-    "running": GOOD_STYLE,
-    "failed_permanent": BAD_STYLE,
-    "failed": BAD_STYLE,
-    "dead": BAD_STYLE,
-    "failed_transient": WAITING_STYLE,
-    "partial": WAITING_STYLE,
-}
+BRIEF = 6  # counts in one line
+BRIEF_HOSTS = 2  # likewise
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    name: str
-    right: bool = False  # numbers
-    wide: bool = False  # takes what room there is, and is cut to it
+def show_status(report: StatusReport, console: Console, *, full: bool = True) -> None:
+    """Print the report: coloured on a terminal, plain otherwise; there, without `full`, as much as its height allows."""
+    put(status_lines(report, console, full=full), console)
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table of a report. `rows` hold text as it is to be shown."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-
-
-def show_status(report: StatusReport, console: Console) -> None:
-    """Print the report: coloured on a terminal, plain otherwise."""
-    show(f"d4c-images status of {report.ledger}", summary_lines(report), status_sections(report), console)
-
-
-def show(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Section], console: Console) -> None:
-    """Print a title, named facts and tables."""
-    if console.is_terminal:
-        console.print(Text(printable(title), style="bold"))
-        for name, value in lines:
-            colour = COLOURS.get(value.split(" ")[0].rstrip(":,"), "")
-            console.print(Text.assemble((f"{name:<10}", "dim"), (printable(value), colour)))
-        for section in sections:
-            console.print()
-            console.print(Text(section.title, style="bold"))
-            console.print(_rich_table(section))
-        return
-    for line in _plain(title, lines, sections):
-        print(printable(line), file=console.file)
+def status_lines(report: StatusReport, console: Console, *, full: bool) -> list[Text]:
+    title, facts, sections = f"d4c-images status of {report.ledger}", summary_lines(report), status_sections(report)
+    if full:
+        return whole(title, facts, sections, console)
+    return fitted(title, facts, sections, console, "d4c-images status --full shows all tables")
 
 
 def show_check(report: CheckReport, console: Console) -> None:
@@ -87,9 +48,9 @@ def show_check(report: CheckReport, console: Console) -> None:
         ),
         *_packed(report),
         (
-            "in work",
-            f"{counted(report.n_in_work, 'file')} of turns that are out, {report.n_to_adopt:,} for the next download to take over, "
-            f"{report.n_to_set_aside:,} of placeholders to be set aside",
+            "unsettled",
+            f"{counted(report.n_in_work, 'file')} of a running download, {report.n_to_adopt:,} for the next download to adopt, "
+            f"{report.n_to_set_aside:,} placeholders to be quarantined",
         ),
     ]
     if report.root is None:
@@ -105,7 +66,7 @@ def show_check(report: CheckReport, console: Console) -> None:
     )
     samples = Section(
         f"The first {FINDINGS_SHOWN} of each kind",
-        (Column("kind"), Column("what", wide=True)),
+        (Column("kind"), Column.of_text("what")),
         [(finding.kind.value, clean(finding.what)) for finding in report.samples],
     )
     rows: list[tuple[str, ...]] = [("images", status, f"{n:,}") for status, n in report.images_by_status.items()]
@@ -164,7 +125,7 @@ def _end(report: StatusReport) -> str:
     if last is None:
         return ""
     end = show_moment(int(report.made_at + last.eta_s))
-    return f"; {clean(last.host)} ends last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
+    return f"; {clean(last.host)} finishes last: {counted(last.n_left, 'image')} in about {show_span(last.eta_s)}, {end}"
 
 
 def _flags(images: ImageCounts) -> str:
@@ -175,83 +136,111 @@ def _flags(images: ImageCounts) -> str:
 
 
 def status_sections(report: StatusReport) -> list[Section]:
-    """The tables of the report; those without rows are left out."""
-    images = report.images
-    by_status = [
-        ("success", images.success, _flags(images)),
-        ("pending", images.pending, "not tried yet"),
-        ("leased", images.leased, "lent to a worker"),
-        ("failed_transient", images.to_retry, "will be tried again"),
-        ("failed_transient", images.failed_exhausted, "no attempts left (download --retry-failed)"),
-        ("failed_permanent", images.failed_permanent, ""),
-    ]
+    """The tables of the report, those that ask for something first; those without rows are left out."""
     sections = [
-        _counts("gbifIDs", ("status", "gbifIDs", "share"), report.records),
+        _failures(report),
+        _blocked(report),
+        _worst_hosts(report),
+        _non_image_answers(report),
+        _images(report),
+        _counts("gbifIDs", ("status", "gbifIDs", "share"), report.records, "gbifIDs"),
         Section(
-            "Images",
-            (Column("status"), Column("images", right=True), Column("share", right=True), Column("", wide=True)),
-            [(status, f"{n:,}", _share(n, images.total), note) for status, n, note in by_status if n],
-        ),
-        Section(
-            "Failures by type",
-            (Column("type"), Column("images", right=True), Column("for good", right=True), Column("hosts", right=True)),
-            [(row.error_type or "?", f"{row.n_images:,}", f"{row.n_final:,}", f"{row.n_hosts:,}") for row in report.failures],
-        ),
-        Section(
-            "Stored images that could not be had again (download --refetch)",
-            (Column("type"), Column("images", right=True), Column("", wide=True)),
+            "Stored images that could not be fetched again (download --refetch)",
+            (Column("type"), Column("images", right=True), Column.of_text("")),
             [
                 (row.error_type or "?", f"{row.n_images:,}", "refused" if row.status == "failed_permanent" else "may pass")
                 for row in report.not_again
             ],
+            ("refetch", "failed: " + _list((row.error_type or "?", row.n_images) for row in report.not_again)),
         ),
-        Section(
-            "Answers that are no images",
-            (Column("host"), Column("type"), Column("images", right=True), Column("the page says", wide=True)),
-            [
-                (clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:PAGE_TEXT])
-                for row in report.non_image_answers
-            ],
-        ),
-        Section(
-            "Hosts with most failures",
-            (
-                Column("host"),
-                Column("images", right=True),
-                Column("success", right=True),
-                Column("failed", right=True),
-                Column("left", right=True),
-                Column("retries", right=True),
-            ),
-            [
-                (
-                    clean(host.host),
-                    f"{host.n_images:,}",
-                    f"{host.n_success:,}",
-                    f"{host.n_failed:,}",
-                    f"{host.n_left:,}",
-                    f"{host.n_retries:,}",
-                )
-                for host in report.worst_hosts
-            ],
-        ),
-        Section(
-            "Hosts left alone for now",
-            (Column("host"), Column("left", right=True), Column("until"), Column("why", wide=True)),
-            [
-                (clean(host.host), f"{host.n_left:,}", show_moment(host.blocked_until or 0), clean(host.blocked_why or ""))
-                for host in report.blocked_hosts
-            ],
-        ),
-        _counts("Rows of the archive that were set aside", ("reason", "rows", "share"), report.rejected_rows),
+        _counts("Rejected rows of the archive", ("reason", "rows", "share"), report.rejected_rows, "rejected"),
     ]
     return [section for section in sections if section.rows]
 
 
-def _counts(title: str, names: tuple[str, str, str], counts: dict[str, int]) -> Section:
+def _failures(report: StatusReport) -> Section:
+    rows = report.failures
+    n = sum(row.n_images for row in rows)
+    return Section(
+        "Failures by type",
+        (Column("type"), Column("images", right=True), Column("for good", right=True), Column("hosts", right=True)),
+        [(row.error_type or "?", f"{row.n_images:,}", f"{row.n_final:,}", f"{row.n_hosts:,}") for row in rows],
+        ("failed", f"{counted(n, 'image')}: {_list((row.error_type or '?', row.n_images) for row in rows)}"),
+    )
+
+
+def _blocked(report: StatusReport) -> Section:
+    hosts = [host for host in report.blocked_hosts if host.n_left]
+    first = [f"{clean(host.host)} until {show_clock(host.blocked_until or 0, report.made_at)}" for host in hosts[:BRIEF_HOSTS]]
+    more = f" and {len(hosts) - BRIEF_HOSTS:,} more" if len(hosts) > BRIEF_HOSTS else ""
+    return Section(
+        "Blocked hosts",
+        (Column("host"), Column("left", right=True), Column("until"), Column.of_text("why")),
+        [
+            (clean(host.host), f"{host.n_left:,}", show_moment(host.blocked_until or 0), clean(host.blocked_why or ""))
+            for host in hosts
+        ],
+        ("blocked", ", ".join(first) + more),
+    )
+
+
+def _worst_hosts(report: StatusReport) -> Section:
+    names = ("images", "success", "failed", "left", "retries")
+    return Section(
+        "Hosts with most failures",
+        (Column("host"), *(Column(name, right=True) for name in names)),
+        [
+            (clean(host.host), *(f"{n:,}" for n in (host.n_images, host.n_success, host.n_failed, host.n_left, host.n_retries)))
+            for host in report.worst_hosts
+        ],
+        ("failed at", _list((clean(host.host), host.n_failed) for host in report.worst_hosts)),
+    )
+
+
+def _non_image_answers(report: StatusReport) -> Section:
+    rows = report.non_image_answers
+    return Section(
+        "Answers that are no images",
+        (Column("host"), Column("type"), Column("images", right=True), Column.of_text("the page says")),
+        [(clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:PAGE_TEXT]) for row in rows],
+        ("no images", "from " + _list((clean(row.host), row.n_images) for row in rows)),
+    )
+
+
+def _images(report: StatusReport) -> Section:
+    images = report.images
+    rows = [
+        ("success", images.success, _flags(images)),
+        ("pending", images.pending, "not tried yet"),
+        ("leased", images.leased, "leased to a worker"),
+        ("failed_transient", images.to_retry, "to be retried"),
+        ("failed_transient", images.failed_exhausted, "no attempts left (download --retry-failed)"),
+        ("failed_permanent", images.failed_permanent, ""),
+    ]
+    return Section(
+        "Images",
+        (Column("status"), Column("images", right=True), Column("share", right=True), Column.of_text("")),
+        [(status, f"{n:,}", _share(n, images.total), note) for status, n, note in rows if n],
+        (
+            "images",
+            f"{images.pending:,} not tried yet, {images.leased:,} leased to workers, {images.to_retry:,} to be retried, "
+            f"{images.failed:,} failed for good",
+        ),
+    )
+
+
+def _list(counts: Iterable[tuple[str, int]]) -> str:
+    """`12 http_404, 3 timeout and 2 more`."""
+    parts = [f"{n:,} {name}" for name, n in counts]
+    more = f" and {len(parts) - BRIEF:,} more" if len(parts) > BRIEF else ""
+    return ", ".join(parts[:BRIEF]) + more
+
+
+def _counts(title: str, names: tuple[str, str, str], counts: dict[str, int], brief: str) -> Section:
     total = sum(counts.values())
     columns = (Column(names[0]), Column(names[1], right=True), Column(names[2], right=True))
-    return Section(title, columns, [(clean(name), f"{n:,}", _share(n, total)) for name, n in counts.items()])
+    rows: list[tuple[str, ...]] = [(clean(name), f"{n:,}", _share(n, total)) for name, n in counts.items()]
+    return Section(title, columns, rows, (brief, _list((clean(name), n) for name, n in counts.items())))
 
 
 def _share(n: int, total: int) -> str:
@@ -272,37 +261,3 @@ def _run(run: RunState) -> str:
         return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
     ended = show_moment(run.ended_at) if run.ended_at else "?"
     return f"{who}, {show_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"
-
-
-def _rich_table(section: Section) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=any(column.wide for column in section.columns))
-    for n, column in enumerate(section.columns):
-        widest = max(len(cell) for cell in (column.name, *(row[n] for row in section.rows)))
-        table.add_column(
-            Text(column.name),
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if column.wide else None,
-            min_width=None if column.wide else min(widest, MIN_WIDTH),
-        )
-    for row in section.rows:
-        table.add_row(*(Text(cell) for cell in row), style=COLOURS.get(row[0], ""))
-    return table
-
-
-def _plain(title: str, lines: Sequence[tuple[str, str]], sections: Sequence[Section]) -> Iterator[str]:
-    yield title
-    for name, value in lines:
-        yield f"{name:<10}{value}"
-    for section in sections:
-        yield ""
-        yield section.title
-        table = [tuple(column.name for column in section.columns), *section.rows]
-        widths = [max(len(row[n]) for row in table) for n in range(len(section.columns))]
-        for row in table:
-            cells = [
-                cell.rjust(width) if column.right else cell.ljust(width)
-                for cell, width, column in zip(row, widths, section.columns, strict=True)
-            ]
-            yield f"  {'  '.join(cells)}".rstrip()

@@ -6,21 +6,21 @@ from collections.abc import Iterable
 
 from d4c_images.durations import show_size, show_span
 from d4c_images.report.hosts import HostLine
+from d4c_images.report.layout import Column, Section
 from d4c_images.report.progress import clock
-from d4c_images.report.render import Column, Section
 from d4c_images.system.terminal import clean
 
 
-def section(lines: Iterable[HostLine], title: str = "Hosts, the one that ends last first") -> Section:
+def section(lines: Iterable[HostLine], title: str = "Hosts, the last to finish first") -> Section:
     columns = (
         Column("host"),
         Column("left", right=True),
-        Column("ends in", right=True),
-        Column("images/s", right=True),
-        Column("connections", right=True),
-        Column("limits"),
-        Column("state"),
-        Column("why", wide=True),
+        Column("ETA", right=True),
+        Column("images/s", right=True, fold=4),
+        Column("connections", right=True, fold=3),
+        Column("limits", fold=2, says_itself=True),
+        Column("state", fold=5),
+        Column.of_text("why"),
     )
     return Section(title, columns, [_cells(one) for one in lines])
 
@@ -31,13 +31,20 @@ def _cells(one: HostLine) -> tuple[str, ...]:
     return (
         name,
         f"{one.n_left:,}",
-        "" if not one.n_left else "?" if one.eta_s is None else show_span(one.eta_s),
+        _eta(one),
         f"{one.images_per_s:.2f}" if one.images_per_s and one.n_left else "",
         f"{one.connections}" if one.width is None else f"{one.width} of {one.connections}",
         _limits(one),
         f"{one.state}{until}",
         clean(one.why or ""),
     )
+
+
+def _eta(one: HostLine) -> str:
+    """With a `~` as long as no pace was observed: then the limits and the time of an answer say how long it takes at least."""
+    if not one.n_left or one.eta_s is None:
+        return "?" if one.n_left else ""
+    return show_span(one.eta_s) if one.images_per_s else f"~{show_span(one.eta_s)}"
 
 
 def _limits(one: HostLine) -> str:

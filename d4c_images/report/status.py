@@ -55,6 +55,7 @@ class StatusReport:
         values = dataclasses.asdict(self)
         values["ledger"] = str(self.ledger)
         del values["images"]["to_refetch"]  # only a run knows of them
+        del values["images"]["failures"]  # of which `failures` says more
         values["images"]["left"] = self.images.left
         return values
 

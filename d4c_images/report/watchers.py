@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from d4c_images.steward.terms import Ending, Snapshot, Watcher
+from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
 
 
 class Watchers(Watcher):
@@ -42,13 +42,17 @@ class Watchers(Watcher):
         for watcher in self._all:
             watcher.network_down(is_down)
 
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        for watcher in self._all:
+            watcher.no_way_out(n_hosts, why)
+
     def worker_died(self, why: str) -> None:
         for watcher in self._all:
             watcher.worker_died(why)
 
-    def draining(self, why: str) -> None:
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
         for watcher in self._all:
-            watcher.draining(why)
+            watcher.draining(drain, n_in_flight)
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         for watcher in self._all:

@@ -23,7 +23,7 @@ MAX_NEW = 4096  # entries of the ordinary heap, some 150 bytes each
 LEAST_PRUNED = 20_000  # entries; pruning fewer is not worth it
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a run is itself: arrays do not compare to one truth
 class _Run:
     keys: Keys
     numbers: Numbers

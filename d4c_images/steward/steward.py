@@ -14,6 +14,7 @@ from dataclasses import replace
 from sqlite3 import Connection
 
 from d4c_images import crash
+from d4c_images.durations import show_span
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import from_counters
@@ -23,15 +24,32 @@ from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode
 from d4c_images.policy import pace
 from d4c_images.policy.reachability import Silence
 from d4c_images.steward import feedback
+from d4c_images.steward.first_contact import FirstContact
 from d4c_images.steward.hosts import Host, PolitenessGroup, Roster, Scope
 from d4c_images.steward.lender import TICK_S, Lender
 from d4c_images.steward.shut_doors import DoorNews, Doors
 from d4c_images.steward.survey import HostSurvey
-from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Runner, RunScope, Snapshot, Watcher
+from d4c_images.steward.terms import (
+    NO_HURRY,
+    Died,
+    Drain,
+    Ending,
+    Event,
+    Hurry,
+    Joined,
+    Leaving,
+    Plan,
+    Reported,
+    Runner,
+    RunScope,
+    Snapshot,
+    Watcher,
+)  # fmt: skip
 from d4c_images.system import clocks
 
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
+DRAIN_SNAPSHOT_S = 1.0  # somebody may count the seconds
 DEATHS_PER_ATTEMPT = 3
 WORTH_TELLING_S = 5.0  # a wait that stops all work
 GIVE_UP_IMAGES = 2_000  # per transaction
@@ -44,13 +62,15 @@ class Steward:
     """One run. `run()` returns when it has ended; call it once."""
 
     def __init__(
-        self, ledger: Ledger, runner: Runner, plan: Plan, watcher: Watcher, clock: Callable[[], float], stop: Callable[[], bool]
-    ) -> None:
+        self, ledger: Ledger, runner: Runner, plan: Plan, watcher: Watcher, clock: Callable[[], float], stop: Callable[[], bool],
+        *, hurry: Hurry = NO_HURRY,
+    ) -> None:  # fmt: skip
         """`stop()` turns true on a signal. The ledger must be owned (`owner.take`)."""
         assert ledger.run_id is not None
         self._ledger, self._runner, self._plan, self._watcher = ledger, runner, plan, watcher
         self._run_id = ledger.run_id
-        self._clock, self._stop = clock, stop
+        self._clock, self._stop, self._hurry = clock, stop, hurry
+        self._draining: Drain | None = None
         self._totals = Totals()
         self._started_at = clock()
         self._hosts = Roster(plan.hosts, Scope(plan.only_hosts, plan.refetch))
@@ -60,6 +80,7 @@ class Steward:
         self._watch = Watch(ledger.connection, plan.placeholders, plan.placeholder_records)
         self._retry = settling.RetryTerms(plan.max_attempts, self._retry_wait_s)
         self._silence = Silence(plan.breaker, None)
+        self._contact = FirstContact(self._silence, watcher)
         self._doors = Doors(plan.breaker)
         self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
         self._rated_at = self._started_at
@@ -82,11 +103,12 @@ class Steward:
         self._hosts.rest({asked.host_id for asked in still_asked}, self._started_at + self._plan.lost_ask_s)
         self._lender.begin(self._started_at)
         self._watcher.started(self._snapshot())
-        ending = self._work()
-        if self._lender.leases:
-            self._watcher.draining(ending)
-            self._drain()
-        deferred.drain(self._ledger, self._heart_between.beat_if_due)  # last: on a signal, the workers' results come first
+        ending = self._contact.ending(self._work())
+        self._drain(self._hurry.signal_name() if ending is Ending.SIGNAL else str(ending))
+        deferred.drain(  # last: on a signal, the workers' results come first
+            self._ledger, self._heart_between.beat_if_due, self._hurry.is_asked
+        )
+        self._contact.look(is_idle=True)
         run_ends.note_done(self._ledger, self._totals, self._due_at(ending))
         self._watcher.ended(self._snapshot(), ending)
         return ending
@@ -165,7 +187,7 @@ class Steward:
     def _due_at(self, ending: Ending) -> float | None:
         """Unix time before which nothing that is left may be asked for; None: something may at once, or nobody knows."""
         now, next_at = self._clock(), self._lender.agenda.next_at()
-        if ending in (Ending.DONE, Ending.OUTAGE) or self._lender.agenda.is_crowded or self._lender.leases:
+        if ending is Ending.DONE or self._lender.agenda.is_crowded or self._lender.leases:
             return None
         if next_at is None or (next_at <= now and ending is not Ending.WAITING):
             return None
@@ -190,7 +212,7 @@ class Steward:
             for worker, turn in turns:  # only after the commit: what a worker holds must be in the ledger
                 self._runner.send(worker, Orders(turns=(turn,)))
             has_lent = bool(turns)
-            self._tell_blocked(self._lender.take_resting(), now)
+            self._contact.blocked(self._lender.take_resting(), now)
 
     def _end(self, groups: Collection[PolitenessGroup]) -> None:
         """Have workers start no more requests of what was lent to hosts of these groups."""
@@ -239,10 +261,11 @@ class Steward:
         self._silence.lost |= seen.lost
         is_down = self._silence.outage.down_since is not None
         if is_down != was_down:
-            self._watcher.network_down(is_down)
+            self._contact.network_down(is_down)
             for host in list(self._hosts):
                 self._lender.look_again(host, now)
-        self._tell_blocked(drawn.blocked, now)
+        self._contact.blocked(drawn.blocked, now)
+        self._contact.look(is_idle=False)
         for host_id in seen.for_people:
             if (shut := self._hosts.get(host_id)) is not None:
                 self._watcher.host_shut(shut.name, seen.shut[host_id])
@@ -281,10 +304,6 @@ class Steward:
         """Hosts whose queue has grown; not those out of scope."""
         hosts = (self._hosts.know(db, host_id, now) for host_id in host_ids)
         return [host for host in hosts if host is not None]
-
-    def _tell_blocked(self, hosts: list[Host], now: float) -> None:
-        for host in hosts:
-            self._watcher.host_blocked(host.name, host.blocked_until or now, host.blocked_why or "")
 
     def _give_up_some(self) -> None:
         """Give up some images of lost hosts; in pieces, so that many of them do not block everything else."""
@@ -365,13 +384,13 @@ class Steward:
 
     # -- time
 
-    def _tick(self) -> None:
+    def _tick(self, snapshot_s: float = SNAPSHOT_S) -> None:
         now = self._clock()
         self._tell_if_idle(now)
         if self._heart.beat_if_due():
             self._end_hung(now)
             self._note_rates(now)
-        if now - self._last_snapshot_at >= SNAPSHOT_S:
+        if now - self._last_snapshot_at >= snapshot_s:
             taken = wishes.take_all(self._ledger, now, self._heart.beat_if_due)
             if taken:
                 self._go_by_wishes(taken, now)
@@ -421,9 +440,13 @@ class Steward:
             self._is_idle = False
         elif not self._is_idle and first[0] - now >= WORTH_TELLING_S:
             self._is_idle = True
+            self._contact.look(is_idle=True)
+            if not self._contact.may_tell_idle():
+                return
             with self._ledger.transaction() as db:
                 host = self._hosts.load(db, first[1], now)
-            self._watcher.idle(first[0], host.name, host.blocked_why or host.words)
+            why = "" if self._contact.is_in_doubt else host.blocked_why or host.words
+            self._watcher.idle(first[0], host.name, why)
 
     def _end_hung(self, now: float) -> None:
         """Kill workers that sit on a turn: only those still overdue at the next look, since a whole job may have been suspended."""
@@ -432,24 +455,45 @@ class Steward:
             self._runner.kill(worker)
         self._overdue = overdue
 
-    def _drain(self) -> None:
+    def _drain(self, why: str) -> None:
         """Have workers start no more requests, wait for those in flight, then take back what is left."""
+        end_at = self._clock() + self._plan.grace_s
+        self._draining = Drain(why, end_at, self._plan.grace_s, self._hurry.may_come())
+        if not self._lender.leases:
+            return
+        self._watcher.draining(self._draining, self._n_in_flight())
         for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
-        end_at = self._clock() + self._plan.grace_s
-        while self._lender.leases and self._clock() < end_at:
+        while self._lender.leases and self._clock() < end_at and not self._hurry.is_asked():
             self._settle(self._runner.receive(TICK_S))
-            self._tick()
+            self._tick(DRAIN_SNAPSHOT_S)
         if self._lender.leases:
-            for worker in {lease.worker for lease in self._lender.leases.values()}:
-                self._runner.send(worker, Orders(drain=True, closed=True))
-            end_at = self._clock() + CANCEL_S
-            while self._lender.leases and self._clock() < end_at:
-                self._settle(self._runner.receive(TICK_S))
+            self._drop(self._draining)
         if self._lender.leases:
             self._note_lost({lease.host.host_id for lease in self._lender.leases.values()}, self._plan.lost_ask_s)
         with self._ledger.transaction() as db:
             lending.take_back(db, list(self._lender.leases))
+
+    def _drop(self, draining: Drain) -> None:
+        """Have workers give back what is in flight: its images are pending again, and no attempt is counted."""
+        drops = "Ctrl-C again" if self._hurry.is_asked() else f"{show_span(draining.grace_s)} are over"
+        self._draining = replace(draining, drops=drops)
+        self._watcher.draining(self._draining, self._n_in_flight())
+        for worker in {lease.worker for lease in self._lender.leases.values()}:
+            self._runner.send(worker, Orders(drain=True, closed=True))
+        end_at = self._clock() + CANCEL_S
+        while self._lender.leases and self._clock() < end_at:
+            self._settle(self._runner.receive(TICK_S))
+
+    def _n_in_flight(self) -> int:
+        """At most so many requests: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
+        held = Counter[tuple[int, int]]()
+        connections = dict[tuple[int, int], int]()
+        for lease in self._lender.leases.values():
+            lane = (lease.host.host_id, lease.turn.lane)
+            held[lane] += len(lease.outstanding)
+            connections[lane] = lease.host.lanes[lease.turn.lane].connections
+        return sum(min(n, connections[lane]) for lane, n in held.items())
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
@@ -474,6 +518,8 @@ class Steward:
             n_blocked,
             n_paused,
             self._scope,
+            self._n_in_flight(),
+            self._draining,
         )
 
     def _n_blocked_and_paused(self, now: float, wall: float) -> tuple[int, int]:

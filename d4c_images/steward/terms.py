@@ -44,13 +44,36 @@ class Plan:
     placeholder_records: int = MIN_RECORDS  # identical bytes for this many records of a host are one
 
 
+@dataclass(frozen=True, slots=True)
+class Hurry:
+    """What a run may ask about the signal that stops it, and about the person who has sent it."""
+
+    signal_name: Callable[[], str]
+    may_come: Callable[[], bool]  # whether somebody is there who can press Ctrl-C again
+    is_asked: Callable[[], bool]  # it was pressed again: what is in flight is not waited for
+
+
 class Ending(StrEnum):
     DONE = "nothing left to do"
     WAITING = "all that is left has to wait"
-    OUTAGE = "no host can be reached: this machine's network seems to be down"
+    OUTAGE = "no host can be reached: see 'd4c-images preflight'"
     LIMIT = "the limit is reached"
     TIME = "the time is up"
     SIGNAL = "a signal came"
+
+
+NO_HURRY = Hurry(lambda: str(Ending.SIGNAL), lambda: False, lambda: False)
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """A run that starts nothing more, and finishes what is in flight."""
+
+    why: str
+    until: float  # what is in flight by then is dropped
+    grace_s: float
+    is_attended: bool = False  # somebody is there who can press Ctrl-C again
+    drops: str | None = None  # why what is in flight is not waited for any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,13 @@ class Snapshot:
     n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
     scope: RunScope = RunScope()
+    n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
+    drain: Drain | None = None
+
+    @property
+    def is_all_paused(self) -> bool:
+        """Whether all hosts with images left are paused by a person."""
+        return 0 < len(self.hosts) == len(self.paused) and self.n_paused >= self.n_hosts
 
     @property
     def n_left(self) -> int:
@@ -116,8 +146,13 @@ class Watcher:
     def host_given_up(self, host: str, n_images: int, why: str) -> None: ...
     def idle(self, until: float, host: str, why: str) -> None: ...
     def network_down(self, is_down: bool) -> None: ...
+    def no_way_out(self, n_hosts: int, why: str) -> None:
+        """So many hosts were tried, and none was reached since the start: `network_down(False)` follows if one is."""
+
     def worker_died(self, why: str) -> None: ...
-    def draining(self, why: str) -> None: ...
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        """Twice, if what is in flight is dropped in the end."""
+
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...
 

@@ -35,6 +35,12 @@ def granted() -> int:
     return MOST if soft == resource.RLIM_INFINITY else soft
 
 
+def grantable() -> int:
+    """How many `raise_limit` would come to."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(granted(), MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
+
+
 def raise_limit() -> int:
     """Raise the soft limit to the hard limit, for this process and its children; returns the limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -26,9 +26,9 @@ def note() -> None:
             _before[number] = signal.signal(number, _note)
 
 
-def take() -> set[int]:
+def take() -> list[int]:
     """The signals that have come before anybody listened, for the one who listens now."""
-    came = set(_came)
+    came = _came.copy()
     _came.clear()
     return came
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
+from typing import TextIO
 
 
 def show_what_can_be_shown() -> None:
@@ -11,6 +14,60 @@ def show_what_can_be_shown() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+class _Outliving(io.TextIOWrapper):
+    """A stream whose reader may go: then the process is sent a hang-up, once, and what is written from then on is dropped."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            self._hang_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        _discard(self)
+        signal.raise_signal(signal.SIGHUP)
+
+
+def outlive_readers() -> None:
+    """For commands that end in good order on signals: if what reads their output goes (`download | head`), they do so, too."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):  # what a test puts there stays
+            stream.flush()
+            outliving = _Outliving(stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            setattr(sys, name, outliving)
+
+
+def flush() -> None:
+    """Raises `BrokenPipeError` here and now, not when Python ends."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def discard_output() -> None:
+    """Nobody reads it any more."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):  # a test's
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def clean(text: str) -> str:

@@ -91,7 +91,7 @@ def _quickly(act: Callable[..., T], decoder: Decoder, *args: Any) -> T | Slow:
 
 
 def examine(
-    decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None, *, may_take_long: bool = True
+    decoder: Decoder, reply: Reply, partial: Partial, published: PublishedHash | None = None, *, may_take_long: bool
 ) -> FoundImage | Verdict:
     """What the body of a good reply is; a `Verdict` if it is not an image. Shrinks the partial file if the decoder is set to.
 
@@ -142,7 +142,7 @@ def _compared(found: FoundImage, published: PublishedHash, sha256: bytes, path: 
     return replace(found, verdict=verdict, hash_matches=False)
 
 
-def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool = True) -> FoundImage | None:
+def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool) -> FoundImage | None:
     """The file that a dead lease stored for this claim, verified; None if there is none. All other leftovers are removed."""
     adopted = None
     for relative in store.find(claim.gbif_id, claim.image_no, claim.revision):

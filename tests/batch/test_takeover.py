@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -67,13 +68,14 @@ def test_a_job_whose_time_ends_before_is_queued_again(path: Path, *, requeue: bo
 
 
 def test_who_waits_for_what() -> None:
-    came: list[str] = []
-    wait = session.wait(lambda: bool(came), clocks.now() + 3600, rounds([]))
-    assert (wait.patience.is_over(), wait.patience.job_id) == (None, JOB.job_id)
-    came.append("SIGTERM")
-    assert wait.patience.is_over() == "a signal came"
-    assert session.wait(lambda: False, clocks.now() - 1).patience.is_over() == "the time is up"
-    assert session.wait(lambda: False, None, rounds([], requeue=False)).patience.job_id is None
+    stop = session.Stop()
+    with stop.listening():
+        wait = session.wait(stop, clocks.now() + 3600, rounds([]))
+        assert (wait.patience.is_over(), wait.patience.job_id) == (None, JOB.job_id)
+        assert session.wait(stop, clocks.now() - 1).patience.is_over() == "the time is up"
+        signal.raise_signal(signal.SIGTERM)
+        assert wait.patience.is_over() == "SIGTERM"
+    assert session.wait(session.Stop(), None, rounds([], requeue=False)).patience.job_id is None
 
 
 def test_a_word_about_hosts_waits_for_nobody(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

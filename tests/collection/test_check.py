@@ -228,7 +228,7 @@ def test_a_signal_ends_a_check_which_then_goes_on(collection: Collection, capsys
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session.Stop, "__call__", lambda _: next(signals, True))
         assert cli.main(arguments) == 75
-    assert "run the same command again, and it goes on from here" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     assert check_state.state_path(collection.ledger).exists()
     assert cli.main(arguments) == 0
     assert "going on where an earlier check has stopped" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The `download` command as its users meet it: signals, deadlines, limits, other runs, hosts that want to be left alone."""
+"""The `download` command as its users meet it: signals, deadlines, limits, other runs, hosts that ask for a wait."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_run_stores_every_image_with_one_request_each(make: Make, publishers: 
 
 @pytest.mark.slow
 def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Make, publishers: Publishers) -> None:
-    """In the end most answers are trouble, by images that fail each time: the host works, and is not left alone for them."""
+    """In the end most answers are trouble, by images that fail each time: the host works, and is not blocked for them."""
     publishers.behave("*.example.org=close_mid_body 25%")
     collection = make(100, "a.example.org")
     output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-attempts", 3)
@@ -79,7 +79,7 @@ def test_what_is_left_at_the_end_are_the_images_that_a_host_cannot_give(make: Ma
     assert isinstance(n_failed, int)
     assert (n_stored + n_failed, n_attempts) == (100, 100 + 2 * n_failed), "each has had its three attempts"
     assert n_failed > 20, "enough to be, with all their attempts, as much trouble as there are pictures"
-    assert "left alone" not in output
+    assert "is blocked" not in output
 
 
 @pytest.mark.slow
@@ -98,7 +98,8 @@ def test_a_signal_drains_the_run(make: Make, publishers: Publishers, number: int
         os.killpg(process.pid, number)
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
-    assert "a signal came" in output
+    assert f" end: {signal.Signals(number).name}; " in output
+    assert "press Ctrl-C again" not in output, "nobody is there who could"
     collection.check_invariants()
     found = counts(collection)
     assert set(found) == {"success", "pending"}
@@ -119,7 +120,7 @@ def test_a_run_whose_time_is_up_keeps_what_was_in_flight(make: Make, publishers:
 
 @pytest.mark.slow
 def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
-    """A request that hangs is given up and costs its image nothing."""
+    """A request that hangs is dropped and costs its image nothing."""
     publishers.behave("*.example.org=hang_mid_body")
     collection = make(3, "a.example.org")
     process = collection.start("download", *reach(publishers), "--grace", "1s", "--timeout", "1h", "--stall-timeout", "1h")
@@ -127,6 +128,8 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
+    assert "SIGTERM: finishing 1 request in flight, for up to 1 s\n" in output
+    assert "1 s are over: dropping 1 request in flight; the images stay pending, and no attempt is counted" in output
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("pending", 0, 3)]
     assert collection.files() == set()
     assert not list(collection.root.rglob(".*.part"))
@@ -298,7 +301,7 @@ def test_a_dead_host_holds_nobody_up(make: Make, publishers: Publishers) -> None
     publishers.behave("dead.example.org=close_before_answer")
     collection = make(60, "dead.example.org", "well.example.org")
     output = collection.run("download", *reach(publishers), "--retry-wait", "1s", "--max-idle", "1s", code=75)
-    assert "dead.example.org is left alone until" in output
+    assert "dead.example.org is blocked until" in output
     assert "all that is left has to wait" in output
     assert collection.rows("SELECT status, count(*) FROM images WHERE host LIKE 'well%' GROUP BY 1") == [("success", 60)]
     assert collection.rows("SELECT blocked_until > 0, blocked_why <> '' FROM hosts WHERE host LIKE 'dead%'") == [(1, 1)]

@@ -197,25 +197,25 @@ BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "no such file": (lambda folder: folder / "nothing.zip", 2, "no such file"),
     "a device": (lambda folder: Path("/dev/null"), 2, "neither a file nor a folder"),
     "unreadable": (lambda folder: Path("/proc/self/mem"), 2, "cannot be read: Input/output error"),
-    "empty": (bad("empty.txt"), 1, "the file is empty"),
-    "an empty zip": (written("download.zip", b""), 1, "not a zip file (it is empty)"),
-    "not a zip": (written("download.zip", b"<html><title>504 Gateway"), 1, "is not a zip file"),
-    "zip without multimedia": (zip_of(occurrence=b""), 1, "no multimedia.txt (it has occurrence.txt)"),
-    "zip of nothing": (zip_of(), 1, "no multimedia.txt (it has nothing in it)"),
-    "only verbatim": (zip_of(verbatim_multimedia=VERBATIM), 1, "(it has verbatim/multimedia.txt)"),
-    "encrypted": (encrypted, 1, "multimedia.txt is encrypted"),
-    "a zip cut at 1 %": (truncated(0.01), 1, "truncated or damaged"),
-    "a zip cut at 50 %": (truncated(0.5), 1, "truncated or damaged"),
-    "a zip cut at 99 %": (truncated(0.99), 1, "truncated or damaged"),
-    "a zip without its last byte": (truncated(1), 1, "truncated or damaged"),
-    "a page": (bad("html_page.txt"), 1, "this is an HTML page"),
+    "empty": (bad("empty.txt"), 2, "the file is empty"),
+    "an empty zip": (written("download.zip", b""), 2, "not a zip file (it is empty)"),
+    "not a zip": (written("download.zip", b"<html><title>504 Gateway"), 2, "is not a zip file"),
+    "zip without multimedia": (zip_of(occurrence=b""), 2, "no multimedia.txt (it has occurrence.txt)"),
+    "zip of nothing": (zip_of(), 2, "no multimedia.txt (it has nothing in it)"),
+    "only verbatim": (zip_of(verbatim_multimedia=VERBATIM), 2, "(it has verbatim/multimedia.txt)"),
+    "encrypted": (encrypted, 2, "multimedia.txt is encrypted"),
+    "a zip cut at 1 %": (truncated(0.01), 2, "truncated or damaged"),
+    "a zip cut at 50 %": (truncated(0.5), 2, "truncated or damaged"),
+    "a zip cut at 99 %": (truncated(0.99), 2, "truncated or damaged"),
+    "a zip without its last byte": (truncated(1), 2, "truncated or damaged"),
+    "a page": (bad("html_page.txt"), 2, "this is an HTML page"),
     "JSON": (written("m.txt", b'{"error": "gone"}'), 2, "this is JSON"),
-    "an LFS pointer": (bad("lfs_pointer.txt"), 1, "git lfs pull"),
-    "no identifier": (bad("no_identifier.txt"), 1, "no column identifier"),
-    "no gbifID": (bad("no_gbif_id.txt"), 1, "no column that says whose picture it is (gbifid,"),
-    "a header longer than any": (written("m.txt", b"x" * 100_000), 1, "no column gbifID and identifier"),
-    "a folder without multimedia": (folder_of("occurrence.txt"), 1, "no multimedia.txt (it has occurrence.txt)"),
-    "an empty folder": (folder_of(), 1, "nothing in it"),
+    "an LFS pointer": (bad("lfs_pointer.txt"), 2, "git lfs pull"),
+    "no identifier": (bad("no_identifier.txt"), 2, "no column identifier"),
+    "no gbifID": (bad("no_gbif_id.txt"), 2, "no column that says whose picture it is (gbifid,"),
+    "a header longer than any": (written("m.txt", b"x" * 100_000), 2, "no column gbifID and identifier"),
+    "a folder without multimedia": (folder_of("occurrence.txt"), 2, "no multimedia.txt (it has occurrence.txt)"),
+    "an empty folder": (folder_of(), 2, "nothing in it"),
 }
 
 
@@ -260,7 +260,7 @@ def test_init_without_a_source(init: Init, tmp_path: Path) -> None:
 def test_labels_are_asked_for_where_there_are_none(init: Init, tmp_path: Path) -> None:
     """Said before anything is read."""
     code, _, complaint = init(bare(tmp_path / "multimedia.txt", [ONE]), "--labels")
-    assert (code, complaint.count("\n")) == (1, 1)
+    assert (code, complaint.count("\n")) == (2, 1)
     assert "there is no occurrence.txt beside it" in complaint
     assert not (tmp_path / "ledger.sqlite").exists()
 
@@ -333,7 +333,7 @@ def test_reset_deletes_no_file_but_a_ledger(init: Init, tmp_path: Path) -> None:
     for body in (ledger.read_bytes(), b"Dear Sir or Madam,\n" * 100):
         ledger.write_bytes(body)
         code, _, complaint = init(source, "--reset", "--yes")
-        assert (code, complaint.count("\n")) == (1, 1)
+        assert (code, complaint.count("\n")) == (2, 1)
         assert "ledger" in complaint
         assert ledger.read_bytes() == body
 
@@ -390,7 +390,7 @@ def test_a_signal_ends_it_between_two_groups(tmp_path: Path) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
-    assert re.search(r"a signal came: stopped after row [\d,]+, all committed", output)
+    assert re.search(r"SIGTERM: stopped after row [\d,]+, all committed", output)
     assert "went on after row" in collection.run("init", tmp_path / "multimedia.txt")
     assert collection.rows("SELECT rows_done, finished_at > 0 FROM archives") == [(150_000, 1)]
 

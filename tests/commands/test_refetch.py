@@ -150,7 +150,7 @@ def test_all_is_in_order_after_it(refetched: Refetched) -> None:
     n = {what: sum(one[2] == what for one in SERVERS) for one in SERVERS for what in (SAME, CHANGED, GONE)}
     assert (report["n_images"], report["n_former"], report["n_files"]) == (len(SERVERS), n[CHANGED], len(SERVERS) + n[CHANGED])
     assert f"{len(SERVERS)} stored images to be asked for again, 4 of them whole" in output
-    assert f"{n[SAME]} asked for again are as they were, {n[CHANGED]} had changed, {n[GONE]} could not be had" in output
+    assert f"refetched: {n[SAME]} unchanged, {n[CHANGED]} changed, {n[GONE]} failed" in output
     assert waiting(collection) == 0
     statuses = collection.rows("SELECT error_type, status FROM refetch_failures ORDER BY image_id")
     assert {("http_404", "failed_permanent"), ("http_304", "failed_permanent"), ("truncated", "failed_transient")} <= set(statuses)
@@ -270,6 +270,6 @@ def test_killed_at_a_point(half_a_year_old: Path, publishers: Publishers, tmp_pa
     assert len(collection.rows("SELECT sha256 FROM images UNION SELECT sha256 FROM former_images")) == 2 * N
     asked_now = requests_by_url(publishers) - asked
     assert not asked_now.keys() & {url_of(image_id - 1) for image_id in through}
-    adopted = re.search(r"\((\d+) adopted\)", output)
+    adopted = re.search(r"\((\d+) found on disk\)", output)
     assert asked_now.total() == N - len(through) - (int(adopted[1]) if adopted else 0)
     assert not list(collection.root.rglob(".*.part"))

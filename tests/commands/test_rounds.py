@@ -139,7 +139,8 @@ def test_a_job_that_cannot_be_queued_again_says_what_to_type(tmp_path: Path) -> 
     with publisher(away(3600)) as server:
         log = site.collection.run("download", *options(server), code=75)
     assert "denied: by this site): submit it again with 'sbatch --begin=2" in log
-    assert log.rstrip().endswith(" /home/me/download.sh'")
+    assert " /home/me/download.sh'\n" in log
+    assert "exit code 75: work is left; run the same command again at 2" in log
 
 
 def test_a_job_that_only_waits_for_a_person_is_not_queued_again(tmp_path: Path) -> None:

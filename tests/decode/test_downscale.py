@@ -799,7 +799,7 @@ def test_what_was_made_is_an_ordinary_success(tmp_path: Path, name: str) -> None
     store = LocalStore(tmp_path)
     body, turn = ODD[name]
     partial, reply = partial_of(store, body)
-    found = examine(ROOMY, reply, partial)
+    found = examine(ROOMY, reply, partial, may_take_long=True)
     assert isinstance(found, FoundImage)
     assert (found.verdict.status, found.verdict.error_type, found.extension) == (Status.SUCCESS, None, "jpg")
     assert found.blob.original_sha256 == reply.sha256
@@ -815,14 +815,14 @@ def test_what_is_left_as_it_is_is_flagged_and_says_why(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     partial, reply = partial_of(store, body)
     for published, flag in ((None, ErrorType.PARTLY_READ), (PublishedHash(0, "sha256", "00" * 32), ErrorType.HASH_MISMATCH)):
-        found = examine(ROOMY, reply, partial, published)
+        found = examine(ROOMY, reply, partial, published, may_take_long=True)
         assert isinstance(found, FoundImage)
         assert (found.verdict.status, found.verdict.error_type) == (Status.SUCCESS, flag)
         assert str(found.verdict.detail).startswith("kept as it came: its samples are signed, 32-bit or floating-point numbers")
         assert (found.extension, found.blob.sha256, found.blob.original_sha256) == ("tif", reply.sha256, reply.sha256)
         assert partial.path.read_bytes() == body
     store.put([Keep(partial, "tif")])
-    adopted = look(ROOMY, store, Claim(1, 1000000001, 0, ("u",), 1, may_be_stored=True))
+    adopted = look(ROOMY, store, Claim(1, 1000000001, 0, ("u",), 1, may_be_stored=True), may_take_long=True)
     assert adopted is not None
     assert adopted.verdict.error_type is ErrorType.PARTLY_READ
     assert str(adopted.verdict.detail).startswith("kept as it came: its samples are signed, 32-bit or floating-point numbers")

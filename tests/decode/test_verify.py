@@ -541,7 +541,8 @@ def test_a_cut_file_is_never_kept(tmp_path: Path, name: str, packed: bool, max_e
         sha256 = hashlib.sha256(body).digest()
         partial.flush()
         said = {"path": partial.path, "size_bytes": len(body), "sha256": sha256, "head": body[:65536], "tail": body[-1024:]}
-        found = examine(decoder, Reply(200, "http://h/1", "http://h/1", **said), partial)  # type: ignore[arg-type]
+        reply = Reply(200, "http://h/1", "http://h/1", **said)  # type: ignore[arg-type]
+        found = examine(decoder, reply, partial, may_take_long=True)
         if body is whole:
             assert isinstance(found, FoundImage)
         else:
@@ -552,7 +553,7 @@ def test_a_cut_file_is_never_kept(tmp_path: Path, name: str, packed: bool, max_e
     left = files.begin(1, 1, 7)
     left.write(cut)
     assert files.put([Keep(left, extension)]) != [None]
-    assert look(decoder, store, Claim(1, 1, 1, ("http://h/1",), 1, may_be_stored=True)) is None
+    assert look(decoder, store, Claim(1, 1, 1, ("http://h/1",), 1, may_be_stored=True), may_take_long=True) is None
     assert store.find(1, 1) == []
 
 
@@ -563,6 +564,6 @@ def test_what_pillow_cannot_open_is_adopted(tmp_path: Path, name: str) -> None:
     left = store.begin(1, 1, 7)
     left.write(body)
     store.put([Keep(left, "jpg")])
-    found = look(Decoder(), store, Claim(1, 1, 1, ("http://h/1",), 1, may_be_stored=True))
+    found = look(Decoder(), store, Claim(1, 1, 1, ("http://h/1",), 1, may_be_stored=True), may_take_long=True)
     assert found is not None
     assert found.blob.path is not None

@@ -8,8 +8,10 @@ import hashlib
 import json
 import sqlite3
 import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -120,7 +122,7 @@ def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path)
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     make_ledger(tmp_path / "ledger.sqlite").close()
     (tmp_path / "file").write_text("")
-    complaint = Collection(tmp_path).call("export", tmp_path / "file" / "list.csv", code=1)
+    complaint = Collection(tmp_path).call("export", tmp_path / "file" / "list.csv", code=2)
     assert complaint.count("\n") == 1
     assert "cannot write" in complaint
 
@@ -243,3 +245,26 @@ def test_what_a_killed_export_left_is_swept_by_the_next_one_of_that_name(tmp_pat
         fcntl.flock(alive, fcntl.LOCK_EX)
         Collection(tmp_path).call("export", tmp_path / "list.csv")
     assert {path.name for path in tmp_path.glob(".*.part")} == {other.name, held.name}
+
+
+def test_moments_are_iso_8601_in_csv_and_timestamps_in_parquet(tmp_path: Path) -> None:
+    """Also those that the ledger holds as a fraction: somebody paused a host for so long."""
+    table = tables.Table("moments", "", {"host": "text", "paused_until": "moment", "n": "integer"})
+    rows = [("a.org", 1_796_064_001, 1), ("b.org", 1_796_064_001.75, 2), ("c.org", None, 3)]
+    files.write(table, [rows], [tmp_path / "x.csv", tmp_path / "x.parquet"])
+    lines = (tmp_path / "x.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == [
+        "host,paused_until,n", "a.org,2026-11-30T18:40:01+00:00,1", "b.org,2026-11-30T18:40:01+00:00,2", "c.org,,3",
+    ]  # fmt: skip
+    read = pq.read_table(tmp_path / "x.parquet")
+    moment = datetime(2026, 11, 30, 18, 40, 1, tzinfo=UTC)
+    assert pa.types.is_timestamp(read.schema.field("paused_until").type)
+    assert read.schema.field("paused_until").type.tz == "UTC"
+    assert read["paused_until"].to_pylist() == [moment, moment, None]
+
+
+def test_columns_that_are_moments_say_so() -> None:
+    """By their names: no table of a report or an export has a time as a mere number."""
+    for table in (*tables.SMALL, tables.IMAGES, collection_list.COLLECTION):
+        named = {name for name in table.columns if name.endswith(("_at", "_until", "_since", "not_before"))}
+        assert {name for name, kind in table.columns.items() if kind == "moment"} == named, table.name

@@ -141,6 +141,12 @@ for _, _, an_image in EXAMPLES:
     BY_KEY.setdefault(an_image.key, []).extend(an_image.urls)
 
 
+@pytest.mark.parametrize(("one", "other"), [("color", "colour"), ("gray", "grey")])
+def test_the_spelling_of_a_quality_ranks_nothing(one: str, other: str) -> None:
+    ranks = [rank_of(parts(f"https://iiif.example.org/iiif/2/a/full/full/0/{quality}.jpg")) for quality in (one, other)]
+    assert ranks[0] == ranks[1]
+
+
 @given(st.sampled_from(sorted(BY_KEY)), st.randoms())
 def test_the_order_of_candidates_is_one_order(key: str, random: Random) -> None:
     """Of all candidates that the examples give for an image: total, and the same whatever the order and grouping of the rows."""

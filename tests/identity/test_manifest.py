@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d4c_images.identity import Document, DocumentKind, Fault, names_document, read_document, usable_url
-from d4c_images.identity.manifest import MAX_BYTES, MAX_NAMED
+from d4c_images.identity.manifest import MAX_BYTES, MAX_NAMED, need_bytes
 
 MANIFEST_URL = "https://iiif.example.org/iiif/2/ab/manifest"
 INFO_URL = "https://h.org/svc/x/info.json"
@@ -225,6 +225,14 @@ def test_a_picture_is_what_the_document_calls_it_however_it_is_asked_for() -> No
     found = read(manifest_3({"id": "http://iiif.example.org/1.jpg", "type": "Image"}))
     assert isinstance(found, Document)
     assert found.named == (("http://iiif.example.org/1.jpg", ("https://iiif.example.org/1.jpg",)),)
+
+
+def test_memory_for_a_document_is_that_of_its_widest_character() -> None:
+    """A text that is no number, so that nothing else is counted."""
+    assert [need_bytes([one.encode()]) for one in ("aaaa", "aaä", "aa\N{CJK UNIFIED IDEOGRAPH-4E2D}", "\N{HERB}")] == [
+        4 * 3, 4 * 5, 5 * 5, 4 * 9,
+    ]  # fmt: skip
+    assert need_bytes([b"aaaa", "\N{HERB}".encode(), b"aaaa"]) == 12 * 9
 
 
 def test_the_document_says_how_much_was_left_out() -> None:

@@ -348,6 +348,16 @@ def test_a_core_of_gbif_gives_its_numbers(tmp_path: Path) -> None:
     load_all(tmp_path / "ledger.sqlite", zipped(tmp_path / "a.zip", files))
     assert ask(tmp_path / "ledger.sqlite", "SELECT gbif_id, record_id FROM occurrence_images") == [(1019692255, None)]
     assert ask(tmp_path / "ledger.sqlite", "SELECT reason, n FROM reject_counts") == [("bad_gbif_id", 1)]
+    assert ask(tmp_path / "ledger.sqlite", "SELECT note, n FROM note_counts") == []
+
+
+def test_a_column_of_gbif_ids_is_enough_beside_another_core(tmp_path: Path) -> None:
+    """The core has ids of its publisher; the table of media names GBIF's number in a column."""
+    media = f"coreid,gbifID,accessURI\no1,1019692255,{HOST}/1.jpg\n".encode()
+    core = table(["scientificName"], "occurrence.txt", DWC + "Occurrence", core=True)
+    files = {"meta.xml": meta(core, table(["gbifID", "accessURI"], "m.txt")), "occurrence.txt": b"id,n\n", "m.txt": media}
+    load_all(tmp_path / "ledger.sqlite", zipped(tmp_path / "a.zip", files))
+    assert ask(tmp_path / "ledger.sqlite", "SELECT gbif_id, record_id FROM occurrence_images") == [(1019692255, None)]
 
 
 def test_two_records_of_one_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,6 +557,7 @@ def test_rows_that_show_no_picture_are_counted_by_reason(cells: dict[str, str], 
         (f"{HOST}/a b.jpg|{HOST}/2.jpg|https://med", ["a%20b.jpg", "2.jpg"], "unusable_url_among_several"),
         (f"https://img.example.org/resize?url={HOST}/1.jpg", ["https://img.example.org/resize?url=" + f"{HOST}/1.jpg"], None),
         ("1.jpg; 2.jpg", [], None),
+        ("http://[no host/1.jpg | http://[no host/2.jpg", [], None),
         ("", [], None),
     ],
 )
@@ -557,6 +568,7 @@ def test_lists_of_associated_media(cell: str, found: list[str], note: str | None
     assert urls_of(tmp_path / "ledger.sqlite") == [[name if "://" in name else f"{HOST}/{name}"] for name in found]
     notes = [name for (name,) in ask(tmp_path / "ledger.sqlite", "SELECT note FROM note_counts")]
     assert note is None or note in notes
+    assert found or not notes, "nothing is noted of a row that is rejected"
 
 
 def test_an_archive_without_meta_xml_is_read_by_its_headers(tmp_path: Path) -> None:

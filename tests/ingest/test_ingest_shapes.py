@@ -431,6 +431,18 @@ def test_a_list_of_urls_is_cut_between_two_of_them(tmp_path: Path) -> None:
     assert len("|".join(kept)) < MAX_CELL_BYTES < len("|".join(urls[: len(kept) + 2]))
 
 
+@pytest.mark.parametrize(("n_more", "notes"), [(0, {"several_urls": 1}), (1, {"several_urls": 1, "identifier_cut": 1})])
+def test_a_cell_of_a_line_beyond_the_limit_is_cut_only_if_it_is_too_long_itself(
+    tmp_path: Path, n_more: int, notes: dict[str, int]
+) -> None:
+    urls = "|".join(f"https://a.example.org/{number:05}.jpg" for number in range(9_000))[: MAX_CELL_BYTES - 200]
+    cell = urls.rpartition("|")[0] + "|https://a.example.org/last"
+    cell += "p" * (MAX_CELL_BYTES - len(cell) + n_more)
+    line = f"1\t{cell}\t{'d' * lines.MAX_LINE_BYTES}\n"
+    (tmp_path / "rows.txt").write_text("gbifID\tidentifier\tdescription\n" + line)
+    assert run(tmp_path / "ledger", tmp_path / "rows.txt").notes == notes
+
+
 @pytest.mark.parametrize("read_bytes", [1000, 4096])
 def test_lines_of_any_length_keep_their_places(read_bytes: int) -> None:
     """Blocks and their offsets are those of the stream, whatever was left out."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from d4c_images.errors import SourceError
+from d4c_images.errors import D4CError
 from d4c_images.ingest import chunks
 from d4c_images.ingest.publisher_rows import Assignment
 from d4c_images.ingest.reader_process import CHUNK_SLOTS, SLOT_BYTES, ReaderProcess
@@ -35,7 +35,7 @@ def test_a_reader_that_died_before_its_work_is_told_of(tmp_path: Path) -> None:
     path.write_text("gbifID\tidentifier\n1\thttps://x.example.org/1.jpg\n")
     reader = ReaderProcess()
     readers()[0].kill()
-    with pytest.raises(SourceError, match="has died"):
+    with pytest.raises(D4CError, match="has died"):
         list(reader.chunks(Assignment(open_media(path)[0]), None))
     assert readers() == []
 
@@ -75,6 +75,6 @@ def test_a_reader_that_dies_at_work_is_told_of(tmp_path: Path) -> None:
     reading = ReaderProcess().chunks(assignment, None)
     next(reading)
     readers()[0].kill()
-    with pytest.raises(SourceError, match="has died"):
+    with pytest.raises(D4CError, match="has died"):
         list(reading)
     assert readers() == []

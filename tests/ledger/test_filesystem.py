@@ -13,6 +13,7 @@ import fcntl
 import json
 import re
 import socket
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,8 +23,9 @@ from typing import Any
 import pytest
 
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
-from d4c_images.ledger.file import exclusive_name, filesystem, owner
+from d4c_images.ledger.file import disk_trial, exclusive_name, filesystem, owner
 from d4c_images.ledger.file.connect import Ledger, open_ledger
+from d4c_images.ledger.file.disk_trial import trial
 from d4c_images.ledger.file.filesystem import Reservation, check_locks, disk_of, file_system, holder, reservation_of
 from d4c_images.ledger.file.liveness import DEAD_AFTER_S, LedgerHolder
 from d4c_images.ledger.file.reader import open_reader
@@ -93,6 +95,42 @@ def test_locks_that_fail_or_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(fcntl, "lockf", lambda *_: None)
     with pytest.raises(LedgerError, match=r"let two processes in at once.*put the ledger on a disk of the node"):
         check_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("disk", Disk)
+def test_a_trial_leaves_nothing(disk: Disk, tmp_path: Path) -> None:
+    trial(tmp_path, disk)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("disk", Disk)
+def test_a_trial_finds_locks_that_lie_on_any_disk(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "lockf", lambda *_: None)
+    with pytest.raises(LedgerError, match="let two processes in at once"):
+        trial(tmp_path, disk)
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("PRAGMA locking_mode = EXCLUSIVE", r"does not work .*database is locked.*D4C_LEDGER_DISK=shared"),  # no other gets in
+        ("ATTACH ':memory:' AS main2", None),
+    ],
+)
+def test_a_trial_of_the_log_takes_two_users(first: str, says: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=0.01, isolation_level=None)
+        connection.execute(first)
+        return connection
+
+    monkeypatch.setattr(disk_trial, "_opened", opened)
+    trial(tmp_path, Disk.SHARED)
+    if says is None:
+        trial(tmp_path, Disk.LOCAL)
+    else:
+        with pytest.raises(LedgerError, match=says):
+            trial(tmp_path, Disk.LOCAL)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -96,10 +96,10 @@ def test_a_disk_that_is_not_mounted(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_ledger_of_an_earlier_version_knows_its_root_by_the_images(ledger: Ledger, tmp_path: Path) -> None:
-    assert last_root.known(ledger) is None
+    assert last_root.known(ledger.connection.execute) is None
     assert "of 4 stored images 4 are not there" in refusal(ledger, tmp_path / "new")
     image_root.claim(ledger, tmp_path / "images")
-    assert last_root.known(ledger) is not None
+    assert last_root.known(ledger.connection.execute) is not None
 
 
 def test_a_collection_that_was_moved_is_the_same(ledger: Ledger, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,7 @@ ALLOWED = {
     # `check` reads all that it compares.
     "ledger.queue.untried.COUNT_UNTRIED": ("SCAN untried", "the lists that are compared; 512 images to a row"),
     # Counters by host: rows by the number of hosts, not of images.
+    "ledger.questions.from_counters.SOME_HOSTS": ("SCAN host_rows", "names to compare a misspelt one with; with a LIMIT"),
     "ledger.questions.locations.n_stored": ("SCAN tallies", "once by a command, over counters by host"),
     "ledger.questions.tables.SMALL.failures_by_host": ("SCAN tallies", "the table is by host; streamed"),
     "ledger.questions.tables.SMALL.hosts": ("SCAN host_rows", "the table is by host; streamed"),

@@ -187,6 +187,8 @@ def test_a_host_that_is_not_there_costs_no_attempt_and_its_image_waits(ledger: c
     assert (settled.totals.n_settled, settled.totals.n_retry, settled.totals.n_failed) == (0, 0, 0)
     assert settled.hosts[1].n_unreachable == 1
     assert settled.hosts[1].not_reached == Failure(SILENT, OwnCode.DNS, 0)
+    counted = ledger.connection.execute("SELECT sum(n), sum(n_final) FROM image_totals WHERE status = 'pending'").fetchone()
+    assert counted[1] == 0, "it is tried again"
 
 
 def test_a_shut_host_costs_no_attempt_and_is_no_failure_however_often(ledger: connect.Ledger) -> None:

@@ -217,7 +217,7 @@ def test_how_many_images_associated_media_lists_is_said(init: Init, tmp_path: Pa
 def test_gbifs_table_of_occurrences_names_what_to_give_instead(header: str, init: Init, tmp_path: Path) -> None:
     (tmp_path / "occurrence.txt").write_text(f"{header}\n1\tx\tHUMAN_OBSERVATION\thttps://example.org/record/1\n")
     code, output, complaint = init("occurrence.txt")
-    assert (code, output, complaint.count("\n")) == (1, "", 1)
+    assert (code, output, complaint.count("\n")) == (2, "", 1)
     assert "this is GBIF's table of occurrences, which holds no URLs of images: give init the zip or the folder" in complaint
     assert not (tmp_path / "ledger.sqlite").exists()
     (tmp_path / "multimedia.txt").write_bytes(gbif_table([ONE]))
@@ -227,7 +227,7 @@ def test_gbifs_table_of_occurrences_names_what_to_give_instead(header: str, init
 def test_a_table_of_occurrences_without_images_says_so(init: Init, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("occurrenceID,basisOfRecord,identifier\nurn:1,x,https://example.org/record/1\n")
     code, _, complaint = init("t.csv")
-    assert (code, complaint.count("\n")) == (1, 1)
+    assert (code, complaint.count("\n")) == (2, 1)
     assert "this is a table of occurrences without a column associatedMedia" in complaint
 
 

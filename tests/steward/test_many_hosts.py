@@ -6,8 +6,10 @@ import dataclasses
 import gc
 import io
 import json
+import random
 import sys
 import tracemalloc
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from d4c_images.ledger.queue import pacing, wishes
 from d4c_images.policy.limits import HostTable, LimitBook, parse_hosts
 from d4c_images.report.hosts import Choice, in_order, lines
 from d4c_images.report.status import status_report
+from d4c_images.steward import hosts
 from d4c_images.steward.hosts import HOSTS_LOADED, Line, PolitenessGroup
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Event, Plan, Watcher
@@ -170,12 +173,23 @@ def test_a_wait_that_was_asked_for_holds_for_hosts_that_are_not_loaded() -> None
     """Their group's, and their own; to the second (I8)."""
     with ledger_of({"farm1.staticflickr.com": 1, "farm2.staticflickr.com": 1, "a.org": 1}) as ledger:
         pacing.save_hold(ledger.connection, "flickr", STARTED + 100.2, "farm9 asked for 100 s")
-        ledger.connection.execute("UPDATE host_rows SET blocked_until = ? WHERE host = 'a.org'", (int(STARTED) + 50,))
+        # that of farm2 is shorter than its group's
+        own_wait = "UPDATE host_rows SET blocked_until = ? WHERE host IN ('a.org', 'farm2.staticflickr.com')"
+        ledger.connection.execute(own_wait, (int(STARTED) + 50,))
         runner = Simulation(1, 0.3)
         assert run(ledger, runner, Plan(FLICKR)) is Ending.DONE
     first = {turn.host: at - STARTED for at, turn in reversed(runner.turns)}
     assert first["a.org"] >= 50
     assert min(first["farm1.staticflickr.com"], first["farm2.staticflickr.com"]) >= 100.2
+
+
+@pytest.mark.parametrize("typecode", ["i", "d"])
+def test_the_greatest_of_many_are_those_of_few(typecode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = array(typecode, random.Random(1).sample(range(1_000_000), 500))
+    wanted = set(sorted(range(500), key=values.__getitem__)[-7:])
+    assert set(hosts._most(values, 7)) == wanted
+    monkeypatch.setattr(hosts, "FEW", 100)
+    assert set(hosts._most(values, 7)) == wanted
 
 
 def test_all_hosts_are_paused_and_resumed_while_a_run_goes_on() -> None:

@@ -689,4 +689,4 @@ def test_people_are_told_once() -> None:
     for _ in range(3):
         announcer.host_shut("a.org", "it shows a bot check")
     announcer.host_blocked("a.org", STARTED + DAY, "it shows a bot check")
-    assert sent == [":no_entry: herbarium: a.org is left alone: it shows a bot check"]
+    assert sent == [":no_entry: herbarium: a.org is blocked: it shows a bot check"]

@@ -23,7 +23,7 @@ from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.pace import BlockPolicy, HostPace, Speed
 from d4c_images.report.progress import summary
 from d4c_images.steward.steward import Steward
-from d4c_images.steward.terms import Died, Ending, Event, Joined, Leaving, Plan, Reported, Snapshot, Watcher
+from d4c_images.steward.terms import Died, Drain, Ending, Event, Hurry, Joined, Leaving, Plan, Reported, Snapshot, Watcher
 from d4c_images.system import clocks
 from tests.support.program import Collection, multimedia
 from tests.support.simulation import counts, ledger_of, run
@@ -181,6 +181,43 @@ def test_the_rest_is_what_a_limit_can_still_get(ledger: connect.Ledger) -> None:
     first, last = _seen(ledger, Plan(HostTable(), max_stored=100))
     assert (first.n_done, first.n_in_all) == (0, 20)
     assert (last.n_done, last.n_in_all) == (10, 10)
+
+
+class SeenToDrain(Watcher):
+    def __init__(self) -> None:
+        self.drains: list[tuple[Drain, int]] = []
+        self.ticks: list[Snapshot] = []
+
+    def draining(self, drain: Drain, n_in_flight: int) -> None:
+        self.drains.append((drain, n_in_flight))
+
+    def ticked(self, snapshot: Snapshot) -> None:
+        self.ticks.append(snapshot)
+
+
+@pytest.mark.parametrize("presses_again", [False, True])
+def test_a_drain_waits_for_its_grace_or_until_somebody_presses_ctrl_c_again(
+    ledger: connect.Ledger,
+    *,
+    presses_again: bool,
+) -> None:
+    """What is dropped costs no attempt. Two hosts that have not answered yet have one request each in flight."""
+    runner, seen = ByHand(lambda turn: None), SeenToDrain()
+    hurry = Hurry(lambda: "Ctrl-C", lambda: True, lambda: presses_again and runner.n_received >= 5)
+    started = runner.now
+    steward = Steward(
+        ledger, runner, Plan(HostTable(), grace_s=40.0), seen, runner.clock, lambda: runner.n_received >= 2, hurry=hurry
+    )
+    assert steward.run() is Ending.SIGNAL
+    (first, n_first), (then, n_then) = seen.drains
+    assert (first.why, first.drops, first.is_attended, n_first) == ("Ctrl-C", None, True, 2)
+    assert (then.drops, n_then) == ("Ctrl-C again" if presses_again else "40 s are over", 2)
+    assert runner.now - started < (20 if presses_again else 60)
+    assert any(orders.drain and orders.closed for _, orders in runner.told)
+    draining = [snapshot for snapshot in seen.ticks if snapshot.drain is not None]
+    assert {snapshot.n_in_flight for snapshot in draining} == {2}
+    assert len(draining) >= 2, "the seconds are counted"
+    assert ledger.connection.execute("SELECT DISTINCT status, attempts FROM images").fetchall() == [("pending", 0)]
 
 
 def _moved(claim: Claim) -> Outcome:

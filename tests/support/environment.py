@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
 import sysconfig
 import venv
@@ -13,6 +15,19 @@ PROJECT = Path(__file__).resolve().parents[2]
 def bare_environment(folder: Path) -> Path:
     """A new environment that sees this project and the packages that are installed here; its interpreter."""
     return _environment(folder, [str(PROJECT), *_packages()])
+
+
+def installed_environment(folder: Path, wheel: Path) -> Path:
+    """A new environment in which pip has installed a wheel of the project; it sees the other packages that are installed here."""
+    python = _environment(folder, _packages())
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--no-warn-script-location", wheel]
+    if importlib.util.find_spec("ensurepip"):  # Debian leaves it out, and has a pip that may be pointed elsewhere instead
+        subprocess.run([python, "-m", "ensurepip"], check=True, capture_output=True)
+        pip = [python, "-m", "pip"]
+    else:
+        pip = [sys._base_executable, "-m", "pip", "--python", python]
+    subprocess.run([*pip, *install], check=True)
+    return python
 
 
 def _environment(folder: Path, seen: list[str]) -> Path:

@@ -24,6 +24,7 @@ from d4c_images.notify.slack import _escaped
 from d4c_images.policy.judge import CodePolicy, judge, readable_text
 from d4c_images.report.live import LiveProgress
 from d4c_images.report.progress import LogProgress
+from d4c_images.steward.terms import Drain
 from d4c_images.system.terminal import clean
 from tests.fetch.test_fetch import PATIENCE_S
 from tests.publishers import pictures
@@ -131,6 +132,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], int | tuple[int, ...]]] = {
     "identify for scripts": (("identify", "--json", f"http://example.org/{EVIL}.jpg"), 0),
     "identify a file": (("identify", "--file", "evil \x1b[31m.zip", "--verbose"), 0),
     "job": (("job", "slurm", "download", "--name", "Träne"), (0, 2)),
+    "preflight": (("preflight", *LEDGER, *ROOT, "--offline"), (0, 1)),
+    "preflight for scripts": (("preflight", *LEDGER, *ROOT, "--offline", "--json"), (0, 1)),
     "notify-test": (("notify-test",), (1, 2)),
     "work": (("work", "--cluster", "nowhere \x1b[31m服", "--max-wait", "1s"), (0, 1, 2, 75)),
     "init of nothing": (("init", "nothing \x1b[31m\x9b服\udcff.zip", *LEDGER), (1, 2)),
@@ -187,7 +190,8 @@ def test_the_live_view_goes_to_its_end(place: Place, locale: str) -> None:
     finally:
         os.close(ours)
     assert process.wait(PATIENCE_S) == 0, shown
-    assert b"images stored" in shown
+    assert b"nothing left to do" in shown
+    assert b"exit code 0: nothing left to do" in shown
     assert not re.search(rb"Traceback|UnicodeEncodeError|internal error|owned", shown), shown
 
 
@@ -233,7 +237,7 @@ def test_the_display_of_a_run_shows_what_can_be_shown() -> None:
         view.host_given_up(EVIL, 7, EVIL)
         view.idle(1e9, EVIL, EVIL)
         view.worker_died(EVIL)
-        view.draining(EVIL)
+        view.draining(Drain(EVIL, 1e9, 60.0), 7)
         out.flush()
         shown = raw.getvalue().decode("ascii")
         assert not OBEYED.search(shown), OBEYED.findall(shown)

@@ -95,3 +95,52 @@ def test_make_new_publisher_refuses_in_one_line(name: str, reason: str) -> None:
     said = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
     assert len(said) == 1
     assert said[0].startswith(f"new-publisher: {reason}")
+
+
+def test_the_readme_links_every_page_but_the_decisions() -> None:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)\s#]+)", text))
+    pages = {path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("docs/*/*.md")}
+    assert {page for page in pages if not page.startswith("docs/adr/")} - linked == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite.snapshot", "images/123/456/1-00.jpg", "cluster/coordinator.json"),
+        *("0012345-250101000000000.zip", "collection.parquet", "failed.csv", "tables/runs.csv", ".env", "d4c-download.o812345"),
+        *("collection/ledger.sqlite", "demo-run/images/1.jpg"),
+    ],
+)
+def test_git_ignores_what_a_user_makes_in_the_clone(name: str, tmp_path: Path) -> None:
+    """In the README's way, .env, the ledger and the images may lie in the clone."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_bytes((PROJECT / ".gitignore").read_bytes())
+    assert subprocess.run(["git", "-C", tmp_path, "check-ignore", "--quiet", name], check=False).returncode == 0
+
+
+def test_git_ignores_nothing_of_the_project(tmp_path: Path) -> None:
+    """Whose own folders have such names, too."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_bytes((PROJECT / ".gitignore").read_bytes())
+    tree = [
+        path for folder in ("d4c_images", "tests", "docs", "jobs", "packaging", "tools") for path in (PROJECT / folder).rglob("*")
+    ]
+    files = [path.relative_to(PROJECT).as_posix() for path in tree if path.is_file() and "__pycache__" not in path.parts]
+    files = [name for name in files if name != "jobs/site.sh"]
+    command = ["git", "-C", str(tmp_path), "check-ignore", "--stdin"]
+    ignored = subprocess.run(command, input="\n".join(files), capture_output=True, text=True, check=False)
+    assert ignored.stdout.splitlines() == []
+
+
+@pytest.mark.parametrize(
+    ("python", "reason"),
+    [("/no such/python", "no such program"), ("/bin/false", "not a Python 3.11 to 3.13 with pip")],
+)
+def test_the_set_up_names_an_interpreter_that_is_no_good(python: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "setup.sh").write_bytes((PROJECT / "tools/setup.sh").read_bytes())
+    command = ["/bin/bash", str(tmp_path / "tools" / "setup.sh"), "requirements.lock"]
+    done = subprocess.run(command, env=os.environ | {"PYTHON": python}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"set-up: PYTHON={python}: {reason}\n")
+    assert not (tmp_path / ".venv").exists()

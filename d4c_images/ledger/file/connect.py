@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, UsageError
+from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, LedgerUnusable, UsageError
 from d4c_images.ledger.file import identify, schema, views
 
 WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive somebody's long query
@@ -145,7 +145,7 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     """One clear line for an SQLite error."""
     text = str(error)
     if "file is not a database" in text:
-        return LedgerError(f"{path} is no SQLite file, so it is no ledger")
+        return LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
     if "locked" in text or "busy" in text:
         return LedgerLocked(
             f"{path} stays locked by another process (waited {WRITER_BUSY_TIMEOUT_S:.0f} s): nothing committed is lost; end that "
@@ -156,7 +156,7 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
             f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again"
         )
     if "readonly" in text or "unable to open" in text:
-        return LedgerError(f"{path} cannot be opened for writing ({text})")
+        return LedgerUnusable(f"{path} cannot be opened for writing ({text})")
     return LedgerError(f"{path}: {text}")
 
 

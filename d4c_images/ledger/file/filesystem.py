@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost
+from d4c_images.errors import LedgerBusy, LedgerError, LedgerLost, of_a_named_path
 from d4c_images.ledger.file import exclusive_name
 from d4c_images.ledger.file.liveness import SILENT_PATIENCE, LedgerHolder, Patience, Process, await_end, lives
 from d4c_images.ledger.file.snapshot import draft_of, snapshot_of
@@ -94,9 +94,11 @@ def check_locks(folder: Path, disk: Disk = Disk.SHARED) -> None:
     except OSError as error:
         if disk is Disk.LOCAL:
             return  # opening the ledger there will say what is wrong
-        raise LedgerError(f"the folder of the ledger, {folder}, cannot be written: {error.strerror}") from error
+        what = f"the folder of the ledger, {folder}, cannot be written: {error.strerror}"
+        raise of_a_named_path(LedgerError, what, error) from error
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink()
 
 
 def reservation_of(path: Path) -> Path:

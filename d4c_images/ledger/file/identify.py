@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from d4c_images.errors import LedgerError
+from d4c_images.errors import LedgerError, LedgerUnusable
 from d4c_images.ledger.file import schema, versions
 
 MAGIC = b"SQLite format 3\0"
@@ -84,7 +84,7 @@ def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
     if not header:
         return None
     if header[: len(MAGIC)] != MAGIC:
-        raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
+        raise LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
     if _begins_with_content(Path(f"{path}-journal")):
         if int.from_bytes(header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4]) not in (0, schema.APPLICATION_ID):
             raise _foreign(path)
@@ -167,7 +167,7 @@ def outdated(path: Path, version: int, why: str) -> LedgerError:
 
 
 def _foreign(path: Path) -> LedgerError:
-    return LedgerError(f"{path} is an SQLite file, but no ledger of d4c-images")
+    return LedgerUnusable(f"{path} is an SQLite file, but no ledger of d4c-images")
 
 
 def _begins_with_content(path: Path) -> bool:

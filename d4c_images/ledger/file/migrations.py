@@ -21,7 +21,7 @@ from pathlib import Path
 
 from d4c_images import __version__, crash
 from d4c_images.durations import show_size
-from d4c_images.errors import LedgerError, Stopped, printable
+from d4c_images.errors import LedgerError, Stopped, UsageError, printable
 from d4c_images.ledger.file import backup, identify, owner, schema, versions, views
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.file.identify import FoundLedger
@@ -255,7 +255,7 @@ class _Work:
         name = self._terms.backup or backup.free_name(self._ledger.path, version)
         if not name.absolute().parent.is_dir() or name.exists():
             why = "it is there already" if name.exists() else "there is no such folder"
-            raise LedgerError(f"the backup {name} cannot be written: {why}. Nothing was changed")
+            raise UsageError(f"the backup {name} cannot be written: {why}. Nothing was changed")
         return name
 
     def _show(self, what: str, done: int, total: int) -> None:

@@ -6,7 +6,8 @@ the run checks it (`Ledger.transaction`), so a run that was wrongly taken for de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from d4c_images.errors import LedgerBusy
 from d4c_images.ledger.file.connect import Ledger
@@ -75,8 +76,17 @@ def take(
 
 def holder(ledger: Ledger) -> LedgerHolder | None:
     """The run that owns the ledger, dead or alive."""
-    row = ledger.connection.execute(OWNER).fetchone()
-    return None if row is None else LedgerHolder(str(row[0]), *row[1:])
+    return held_by(ledger.connection.execute)
+
+
+def held_by(ask: Callable[[str], Iterable[tuple[Any, ...]]]) -> LedgerHolder | None:
+    """The same, for who reads."""
+    return next((LedgerHolder(str(row[0]), *row[1:]) for row in ask(OWNER)), None)
+
+
+def last_sign_at(ask: Callable[[str], Iterable[tuple[Any, ...]]]) -> float:
+    """When a run has last left a sign of life, by its clock; 0: none has."""
+    return float(next(iter(ask(LATEST)))[0])
 
 
 def sign(ledger: Ledger, now: float) -> None:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from d4c_images.errors import D4CError, LedgerError, UsageError
+from d4c_images.errors import D4CError, LedgerError, LedgerUnusable, UsageError, of_a_named_path
 from d4c_images.ledger.file import filesystem, identify, liveness, migrations, schema, snapshot
 from d4c_images.ledger.file.connect import explain
 
@@ -138,6 +138,11 @@ class Reader:
         finally:
             connection.set_progress_handler(None, 0)
 
+    def version(self) -> int:
+        """Of the ledger's schema."""
+        found: int = self.rows("PRAGMA user_version")[0][0]
+        return found
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -157,7 +162,7 @@ class Reader:
     def _explained(self, error: sqlite3.DatabaseError) -> LedgerError:
         text = str(error)
         if "no such table" in text or "no such column" in text:
-            version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]
+            version: int = self._connected().execute("PRAGMA user_version").fetchone()[0]  # `rows` would come here again
             if version < schema.SCHEMA_VERSION:
                 return identify.outdated(self.path, version, f" for this ({text})")
         return _explain(error, self.path)
@@ -194,9 +199,9 @@ def open_reader(path: Path) -> Reader:
     except FileNotFoundError:
         raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
     except OSError as error:
-        raise LedgerError(f"the ledger {path} cannot be read: {error.strerror}") from error
+        raise of_a_named_path(LedgerError, f"the ledger {path} cannot be read: {error.strerror}", error) from error
     if magic != identify.MAGIC:
-        raise LedgerError(f"{path} is no SQLite file, so it is no ledger")
+        raise LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
     copy = _copy(path)
     identify.inspect(copy or path)  # a file that is not ours stays as it is, with no new file beside it
     reader = Reader(path, copy)

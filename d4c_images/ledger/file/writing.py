@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, printable
+from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, UsageError, printable
 from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import connect, filesystem, identify, migrations, owner
 from d4c_images.ledger.file.connect import Ledger
@@ -110,6 +110,12 @@ def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
         yield
     except Stopped as stopped:
         owner.give_back(ledger, str(stopped)[:500], clock())
+        raise
+    except UsageError as refused:  # nothing was begun: a name on the command line is wrong
+        owner.give_back(ledger, f"refused: {refused}"[:500], clock())
+        raise
+    except BrokenPipeError:
+        owner.give_back(ledger, "ended early: nobody reads its output any more", clock())
         raise
     except (LedgerLost, LedgerLocked):  # nothing can be written: our claim is left to the next run, as if we had died
         raise

@@ -23,6 +23,8 @@ N_TO_REFETCH_OF = """
 SELECT coalesce(sum(r.n_waiting), 0)
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value CROSS JOIN refetch_hosts AS r ON r.host_id = h.host_id
 """
+SOME_HOSTS = "SELECT host FROM host_rows LIMIT ?"
+HOSTS_COMPARED = 5_000
 HOST_NUMBERS = "SELECT h.host_id FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host = one.value"
 N_LEFT = f"""
 SELECT one.value, coalesce({left_of("one.value")}, 0)
@@ -55,6 +57,7 @@ class ImageCounts:
     pending: int
     stored_bytes: int
     to_refetch: int = 0  # of `success`: to be refetched by this run
+    failures: tuple[tuple[str, int], ...] = ()  # those for good by their type, the most frequent one first
 
     @property
     def failed(self) -> int:
@@ -81,7 +84,7 @@ def images_and_stored(db: sqlite3.Connection) -> tuple[int, int]:
 
 def image_counts(ask: Ask, *, refetch: bool = False, hosts: Sequence[str] = ()) -> ImageCounts:
     """Of all hosts, or of some. `refetch`: images waiting to be refetched count as left."""
-    n, flags, exhausted, stored_bytes = Counter[str](), Counter[str](), 0, 0
+    n, flags, failures, exhausted, stored_bytes = Counter[str](), Counter[str](), Counter[str](), 0, 0
     names = json.dumps(hosts)
     for status, error_type, n_images, n_final, size_bytes in ask(IMAGE_TOTALS_OF, (names,)) if hosts else ask(IMAGE_TOTALS, ()):
         n[status] += n_images
@@ -90,6 +93,9 @@ def image_counts(ask: Ask, *, refetch: bool = False, hosts: Sequence[str] = ()) 
             stored_bytes += size_bytes
         elif status == Status.FAILED_TRANSIENT:
             exhausted += n_final
+            failures[error_type] += n_final
+        elif status == Status.FAILED_PERMANENT:
+            failures[error_type] += n_images
     return ImageCounts(
         total=n.total(),
         success=n[Status.SUCCESS],
@@ -102,6 +108,7 @@ def image_counts(ask: Ask, *, refetch: bool = False, hosts: Sequence[str] = ()) 
         pending=n[Status.PENDING],
         stored_bytes=stored_bytes,
         to_refetch=_n_to_refetch(ask, names if hosts else None) if refetch else 0,
+        failures=tuple((name or "?", n) for name, n in failures.most_common() if n),
     )
 
 
@@ -151,6 +158,11 @@ def paused_with_work(db: sqlite3.Connection, now: float, *, refetch: bool) -> It
 def host_name(db: sqlite3.Connection, host_id: int) -> str:
     name: str = db.execute(HOST_NAME, (host_id,)).fetchone()[0]
     return name
+
+
+def some_hosts(ask: Ask) -> list[str]:
+    """Names to compare a misspelt one with: of a large ledger, not all."""
+    return [row[0] for row in ask(SOME_HOSTS, (HOSTS_COMPARED,))]
 
 
 def knows_host(db: sqlite3.Connection, name: str) -> bool:

@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.rows.extent import top_image
+from d4c_images.ledger.rows.extent import Ask, top_image
 
 LAST_ROOT = "SELECT position FROM checkpoints WHERE name = 'root'"
 NOTE_ROOT = """
@@ -26,9 +26,9 @@ class KnownRoot(NamedTuple):
     left: tuple[int, ...] = ()  # inodes of folders that were replaced on purpose
 
 
-def known(ledger: Ledger) -> KnownRoot | None:
+def known(ask: Ask) -> KnownRoot | None:
     """None if no run has noted any: the ledger is new, or of an earlier version."""
-    row = ledger.connection.execute(LAST_ROOT).fetchone()
+    row = next(iter(ask(LAST_ROOT, ())), None)
     if row is None:
         return None
     values = json.loads(row[0])

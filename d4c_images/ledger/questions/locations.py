@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import NamedTuple
@@ -32,6 +33,9 @@ SHOWN_AS = f"""
 SELECT i.image_id, i.gbif_id, i.image_no, i.file_path, i.file_offset, i.file_size, i.sha256
 FROM image_rows AS i WHERE i.image_id = {image_named("?1", "?2")} AND i.status = 'success'
 """  # noqa: S608 - constants
+RECORDS = """
+SELECT one.value, g.n_images, g.n_success FROM json_each(?) AS one LEFT JOIN gbif_ids AS g ON g.gbif_id = one.value
+"""
 SHELF_STEP_ROWS = 5_000
 
 
@@ -57,6 +61,19 @@ def all_stored(ledger: Reader) -> Iterator[Shelved]:
     top = top_image(ledger.rows)
     for low in range(0, top, SHELF_STEP_ROWS):
         yield from map(Shelved._make, ledger.rows(STORED_FILES, (low, low + SHELF_STEP_ROWS)))
+
+
+class RecordState(NamedTuple):
+    gbif_id: int
+    n_images: int | None  # None: the ledger has no such record
+    n_stored: int | None
+
+
+def records(ledger: Reader, gbif_ids: Sequence[int]) -> Iterator[RecordState]:
+    """What the ledger says of these records, in their order."""
+    for at in range(0, len(gbif_ids), SHELF_STEP_ROWS):
+        some = json.dumps(list(gbif_ids[at : at + SHELF_STEP_ROWS]))
+        yield from map(RecordState._make, ledger.rows(RECORDS, (some,)))
 
 
 def shown_by(ledger: Reader, gbif_ids: Sequence[int]) -> Iterator[Shelved]:

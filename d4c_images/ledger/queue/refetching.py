@@ -52,7 +52,7 @@ INSERT OR REPLACE INTO refetch_failures (image_id, asked_at, status, http_status
 VALUES (?, ?, ?, ?, ?, ?)
 """
 ANSWERED = "DELETE FROM refetch_failures WHERE image_id = ?"
-# Validators of an answer without bytes (304) count only if none are known yet, or if it matched: they may be of other bytes.
+# Validators in a 304 are ignored: they might belong to other bytes than the stored ones.
 SAME = """
 UPDATE image_rows SET dead_lease_id = NULL, last_attempt_at = :now,
     etag = CASE WHEN :is_told THEN :etag ELSE etag END,

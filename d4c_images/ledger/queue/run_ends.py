@@ -43,10 +43,10 @@ def note_done(ledger: Ledger, totals: Totals, due_at: float | None) -> None:
         db.execute(NOTE_DONE, (ledger.run_id, *did, None if due_at is None else -int(-due_at // 1)))
 
 
-def note_due(ledger: Ledger, due_at: float) -> None:
-    """Of a run that has noted what it did, and is to be begun again no sooner than this."""
+def note_due(ledger: Ledger, due_at: float | None) -> None:
+    """Of a run that has noted what it did: another time than that."""
     with ledger.transaction() as db:
-        db.execute(NOTE_DUE, (int(due_at), ledger.run_id))
+        db.execute(NOTE_DUE, (None if due_at is None else int(due_at), ledger.run_id))
 
 
 def note_next(ledger: Ledger, at: float, scheduler: str) -> None:

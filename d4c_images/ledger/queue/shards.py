@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
+from d4c_images.ledger.rows.extent import Ask
 from d4c_images.ledger.rows.named import BY_NAME
 
 STORE = "SELECT kind, token FROM store"
@@ -36,6 +37,11 @@ def store_kind(ledger: Ledger, wished: str | None) -> StoreKind:
         with ledger.transaction() as db:
             db.execute(SET_STORE, known)
     return known
+
+
+def are_packed(ask: Ask) -> bool:
+    """Whether images were kept in shards the last time."""
+    return any(kind == "pack" for kind, _ in ask(STORE, ()))
 
 
 def note(db: sqlite3.Connection, reached: Iterable[tuple[str, int]]) -> None:

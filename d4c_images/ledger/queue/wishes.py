@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from d4c_images.errors import LedgerError
+from d4c_images.errors import LedgerError, of_a_named_path
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.queue import pacing, shut_doors
 from d4c_images.ledger.queue.pacing import HOSTS_A_STEP
@@ -47,8 +47,8 @@ def folder_of(ledger: Path) -> Path:
     return ledger.with_name(f"{ledger.name}.wishes")
 
 
-def leave(ledger: Path, wish: Wish) -> None:
-    """Raises `LedgerError` if nothing can be written beside the ledger."""
+def leave(ledger: Path, wish: Wish) -> Path:
+    """The file that waits for the ledger's writer. Raises `LedgerError` if nothing can be written beside the ledger."""
     folder = folder_of(ledger)
     last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
     name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # after those waiting, even if the clock was set back
@@ -58,12 +58,11 @@ def leave(ledger: Path, wish: Wish) -> None:
         while True:
             new.write_text(json.dumps(asdict(wish)), encoding="utf-8")
             try:
-                new.rename(folder / f"{name}.json")
-                return
+                return new.rename(folder / f"{name}.json")
             except FileNotFoundError:  # swept by a process that has just taken the ledger
                 continue
     except OSError as error:
-        raise LedgerError(f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}") from None
+        raise of_a_named_path(LedgerError, f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}", error) from None
 
 
 def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:

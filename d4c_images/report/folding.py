@@ -1,0 +1,47 @@
+"""Lines about one host that say the same again and again: one an hour, with the number of those between. Prints nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FOLD_S = 3600.0
+WORSE = 4  # times as long a wait as was said last is news
+MOST_FOLDED = 10_000  # that are remembered
+
+
+@dataclass(slots=True)
+class _Said:
+    at: float
+    wait_s: float
+    n_since: int = 0
+
+
+class Folding:
+    """Which lines are shown."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, _Said] = {}
+
+    def again(self, host: str, now: float, wait_s: float) -> str | None:
+        """What to add to a line about this host; None if it is not to be shown. `wait_s` is how long it is blocked."""
+        said = self._said.get(host)
+        if said is not None and now - said.at < FOLD_S and wait_s < WORSE * said.wait_s:
+            said.n_since += 1
+            return None
+        self._said.pop(host, None)
+        self._said[host] = _Said(now, wait_s)
+        if len(self._said) > MOST_FOLDED:
+            del self._said[next(iter(self._said))]
+        if said is None or not said.n_since:
+            return ""
+        return f" ({said.n_since:,} more {'time' if said.n_since == 1 else 'times'} since {_ago(now - said.at)})"
+
+    @property
+    def n_folded(self) -> int:
+        """Lines that nobody has heard of so far."""
+        return sum(said.n_since for said in self._said.values())
+
+
+def _ago(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago"

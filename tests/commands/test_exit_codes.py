@@ -1,0 +1,242 @@
+"""What the program says and how it ends if something that a user has named is not as it should be: real processes."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from d4c_images.commands.arguments import connect_to
+from tests.support.patience import PATIENCE_S
+from tests.support.program import PROGRAM, PROJECT, Collection, multimedia
+from tests.support.sweep import thinned
+
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2  # linux/prctl.h, linux/capability.h
+LIBC = ctypes.CDLL(None)
+NO_ALLOWANCE = "ab" * 32
+
+# Command line, exit code, and what is said. `readonly`: a folder that may not be written; `locked`: one that may not be entered.
+CASES = [
+    (f"{command} --ledger {ledger}", 2, words)
+    for command in (
+        "download", "status", "hosts", "hosts pause a.example.org", "check", "placeholders", "unpack --to out", "export out.csv",
+        "migrate",
+    )
+    for ledger, words in (
+        ("nosuch.sqlite", "no ledger at nosuch.sqlite"),
+        ("words.txt", "words.txt"),
+        ("foreign.sqlite", "foreign.sqlite"),
+        ("images", "images"),
+        ("locked/ledger.sqlite", "locked/ledger.sqlite"),
+    )
+]  # fmt: skip
+CASES += [
+    (f"{command} --ledger readonly/ledger.sqlite", 2, "readonly")
+    for command in ("download", "hosts pause a.example.org", "placeholders", "init multimedia.txt")
+]
+CASES += [
+    ("status --ledger readonly/ledger.sqlite", 0, "0 of 1 image"),
+    ("init multimedia.txt", 0, "nothing new"),
+    ("init multimedia.txt --ledger nosuch/ledger.sqlite", 2, "no folder"),
+    ("init multimedia.txt --ledger locked/new.sqlite", 2, "locked/new.sqlite"),
+    ("init multimedia.txt --ledger readonly/new.sqlite", 2, "readonly/new.sqlite"),
+    ("init multimedia.txt --ledger words.txt", 2, "words.txt"),
+    ("init", 2, "init needs a SOURCE"),
+    ("init nosuch.zip", 2, "no such file: nosuch.zip"),
+    ("init words.zip", 2, "words.zip is not a zip file"),
+    ("init words.txt", 2, "words.txt"),
+    ("init locked/source.zip", 2, "locked/source.zip"),
+    ("init half-locked", 2, "half-locked: the folder has no multimedia.txt"),
+    ("init https://api.gbif.org/v1/occurrence/download/request/0000001-250101000000000.zip", 2, "curl"),
+    ("init pages.txt --ledger new.sqlite", 1, "none of its rows shows an image"),
+    ("download --root words.txt", 2, "words.txt"),
+    ("download --root readonly/new", 2, "readonly/new"),
+    ("download --hosts-file nosuch.toml", 2, "nosuch.toml"),
+    ("download --hosts-file words.txt", 2, "words.txt"),
+    ("download --hosts-file locked/hosts.toml", 2, "locked/hosts.toml"),
+    ("download --placeholders-file nosuch.toml", 2, "nosuch.toml"),
+    ("download --cacert nosuch.pem", 2, "nosuch.pem"),
+    ("download --host b.example.org", 2, "the ledger knows no host 'b.example.org'; did you mean 'a.example.org'?"),
+    ("download --connect-to foo", 2, "argument --connect-to: 'foo' is not of the form HOST1:PORT1:HOST2:PORT2"),
+    ("hosts pause nowhere.invalid", 2, "the ledger knows no host 'nowhere.invalid'"),
+    ("hosts --hosts-file nosuch.toml", 2, "nosuch.toml"),
+    ("hosts set a.example.org connections=many", 2, "connections"),
+    ("check --root nosuch", 2, "no image root nosuch"),
+    ("check --root locked/images", 2, "locked/images"),
+    ("check --sha256 --ledger-only", 2, "give one of them"),
+    ("placeholders --allow foo", 2, "foo"),
+    (f"placeholders --allow {NO_ALLOWANCE}", 2, "this ledger has no such placeholder"),
+    ("unpack --to words.txt", 2, "words.txt"),
+    ("unpack --to readonly/new", 2, "readonly/new"),
+    ("unpack --to locked/new", 2, "locked/new"),
+    ("unpack --to out --ids nosuch.txt", 2, "nosuch.txt"),
+    ("unpack --to out --ids words.txt", 2, "words.txt"),
+    ("unpack --to out --gbif-id 5", 2, "1 gbifID not in the ledger: 5"),
+    ("export words.txt/list.csv", 2, "words.txt"),
+    ("export readonly/list.csv", 2, "readonly/list.csv: Permission denied"),
+    ("export readonly/new/list.csv", 2, "readonly/new/list.csv: Permission denied"),
+    ("export locked/list.csv", 2, "locked/list.csv"),
+    ("export list.xlsx", 2, "a table is written as .csv or .parquet"),
+    ("status --tables readonly/tables", 2, "readonly/tables"),
+    ("status --tables words.txt", 2, "words.txt"),
+    ("identify", 2, "identify needs URLs"),
+    ("identify --file nosuch.txt", 2, "no such file: nosuch.txt"),
+    ("identify --file locked/source.zip", 2, "locked/source.zip"),
+    ("job slurm download --options='", 2, "--options"),
+    ("work --cluster words.txt", 2, "words.txt"),
+    ("work --cluster readonly/meeting", 2, "readonly/meeting"),
+    ("notify-test", 2, "SLACK_WEBHOOK_URL is not set"),
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with things of the wrong kind."""
+    collection = Collection(tmp_path)
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(800, "http://a.example.org/1.jpg")]))
+    multimedia(tmp_path / "pages.txt", [(801, "")])
+    for name in ("words.txt", "words.zip"):
+        (tmp_path / name).write_text("no gbifID, no table\n", encoding="utf-8")
+    with sqlite3.connect(tmp_path / "foreign.sqlite") as db:
+        db.execute("CREATE TABLE birds (name TEXT)")
+    db.close()
+    for name in ("images", "readonly", "locked", "half-locked", "half-locked/locked"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "readonly" / "ledger.sqlite").write_bytes(collection.ledger.read_bytes())
+    (tmp_path / "readonly" / "ledger.sqlite").chmod(0o444)
+    for name, mode in (("readonly", 0o555), ("locked", 0), ("half-locked/locked", 0)):
+        (tmp_path / name).chmod(mode)
+    return tmp_path
+
+
+def obey_rights() -> None:
+    """Rights of files hold for root, too, without these capabilities: what is executed next has none of them."""
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def called(place: Path, line: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("D4C_", "SLACK_"))}
+    return subprocess.run(
+        [*PROGRAM, *line.split(" ")],
+        preexec_fn=obey_rights, check=False, capture_output=True, text=True, cwd=place, timeout=PATIENCE_S,
+        env=environment | {"PYTHONPATH": str(PROJECT)} | environ,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "code", "words"), [pytest.param(*case, id=case[0]) for case in CASES])
+@pytest.mark.slow
+def test_the_exit_code_is_that_of_the_table_and_one_line_says_why(place: Path, line: str, code: int, words: str) -> None:
+    done = called(place, line)
+    assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done.stdout + done.stderr
+    assert "internal error" not in done.stderr
+    if code:
+        complaint = [text for text in done.stderr.splitlines() if not text.startswith(("try 'd4c-images ", "warning: "))]
+        assert len(complaint) == 1, done.stderr
+        assert complaint[0].startswith("d4c-images")
+
+
+# What is typed, and the two lines that answer.
+SLIPS = [
+    ("downlod", "d4c-images: error: unknown command 'downlod'; did you mean 'download'?"),
+    ("foo", "d4c-images: error: unknown command 'foo': choose from init, download,"),
+    ("--debg status", "d4c-images: error: unknown option '--debg'; did you mean '--debug'?"),
+    ("download --limt 5", "d4c-images download: error: unknown option '--limt'; did you mean '--limit'?"),
+    ("download --limit=abc", "d4c-images download: error: argument --limit: 'abc' is not a whole number"),
+    ("download --max-sise=2G", "d4c-images download: error: unknown option '--max-sise'; did you mean '--max-size'?"),
+    ("status now", "d4c-images status: error: unexpected argument 'now'"),
+    ("hosts pasue a.example.org", "d4c-images hosts: error: argument ACTION: unknown value 'pasue'; did you mean 'pause'?"),
+    ("job slrm download", "d4c-images job: error: argument scheduler: unknown value 'slrm'; did you mean 'slurm'?"),
+    ("unpack", "d4c-images unpack: error: the following arguments are required: --to"),
+    ("", "d4c-images: error: the following arguments are required: COMMAND"),
+]
+
+
+@pytest.mark.parametrize(("line", "answer"), thinned([pytest.param(*slip, id=slip[0] or "nothing") for slip in SLIPS], 4))
+def test_a_usage_error_is_two_lines_of_which_the_second_says_where_help_is(tmp_path: Path, line: str, answer: str) -> None:
+    done = subprocess.run(
+        [*PROGRAM, *line.split()],
+        check=False, capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_S,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    first, second = done.stderr.splitlines()
+    assert first.startswith(answer)
+    assert second == f"try '{answer.partition(': ')[0]} --help'"
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_taken"),
+    [
+        ("a.example.org:80:127.0.0.1:8080", True), ("::127.0.0.1:8080", True), ("a.example.org:443::8443", True), (":::", True),
+        ("[2001:db8::1]:443:[::1]:8443", True), ("::[::1]:8443", True), ("::[fe80::1%lo]:80", True), ("a.org:1:b.org", True),
+        ("foo", False), ("", False), ("a:b", False), ("a.org:80", False), ("a.org:http:b.org:80", False),
+        ("a.org:80:b.org:65536", False), ("[::1:80:b.org:81", False), ("[nonsense]:80:b.org:81", False),
+        ("http://a.org:80:b.org:81", False), ("a b:80:c:81", False), ("a:1:b:2:c", False),
+    ],
+)  # fmt: skip
+def test_where_to_connect_is_written_as_for_curl(text: str, is_taken: bool) -> None:
+    if is_taken:
+        assert connect_to(text) == text
+        return
+    with pytest.raises(argparse.ArgumentTypeError, match="HOST1:PORT1:HOST2:PORT2"):
+        connect_to(text)
+
+
+@pytest.mark.parametrize("line", ["status", "hosts --json", "job slurm download", "download --help", "--help"])
+@pytest.mark.slow
+def test_output_that_nobody_reads_ends_a_command_quietly(place: Path, line: str) -> None:
+    done = unread(place, line)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.slow
+def test_a_run_whose_output_nobody_reads_ends_in_good_order_and_has_not_died(place: Path) -> None:
+    options = "--connect-to ::127.0.0.1:1 --retry-wait 1s --max-idle 1h"  # nobody is there
+    done = unread(place, f"download {options}", until="start:")
+    assert (done.returncode, "Error" in done.stderr) == (75, False), done.stderr
+    (ending,) = Collection(place).rows("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1")[0]
+    assert "died" not in str(ending)
+
+
+@pytest.mark.slow
+def test_a_command_that_holds_the_ledger_and_whose_output_nobody_reads_has_not_died(place: Path) -> None:
+    Collection(place).sql("INSERT INTO placeholders VALUES (1, x'00', 'marked', 1, 1)")  # there is something to print
+    done = unread(place, "placeholders")
+    assert (done.returncode, done.stderr) == (141, "")
+    assert Collection(place).rows("SELECT ending FROM runs WHERE command = 'placeholders'") in (
+        [("ended early: nobody reads its output any more",)], [("ended",)],
+    )  # fmt: skip
+
+
+def unread(place: Path, line: str, until: str | None = None) -> subprocess.CompletedProcess[str]:
+    """As `command | head`: its standard output is read up to a line with this text, or not at all."""
+    process = subprocess.Popen(
+        [*PROGRAM, *line.split(" ")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    if until is not None:
+        for text in process.stdout:
+            if until in text:
+                break
+    process.stdout.close()
+    process.stdout = None
+    _, complaint = process.communicate(timeout=PATIENCE_S)
+    return subprocess.CompletedProcess(line, process.returncode, "", complaint)
+
+
+def test_a_misspelt_host_leaves_no_run_that_died(tmp_path: Path) -> None:
+    collection = Collection(tmp_path)
+    collection.load(multimedia(tmp_path / "multimedia.txt", [(800, "http://a.example.org/1.jpg")]))
+    output = collection.call("download", "--host", "b.example.org", code=2)
+    assert "the ledger knows no host 'b.example.org'; did you mean 'a.example.org'?" in output
+    ((ending,),) = collection.rows("SELECT ending FROM runs WHERE command = 'download'")
+    assert str(ending).startswith("refused: the ledger knows no host")
+    assert not collection.root.exists()
+    assert "did you mean" not in collection.call("download", "--host", "b.nowhere.invalid", code=2)

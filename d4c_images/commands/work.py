@@ -1,4 +1,4 @@
-"""`work`: worker processes for a `download --cluster` that runs elsewhere. Opens no ledger."""
+"""`work`: worker processes for a `download --cluster` elsewhere. Opens no ledger."""
 
 from __future__ import annotations
 
@@ -89,19 +89,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     away = Away(place, rounds)
     with stop.listening():
         over_before = place.over()
-        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before))
+        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before), session.say_when)
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline) or away())
-    over = place.over()
+    over, n_workers = place.over(), "1 worker ends" if args.processes == 1 else f"{args.processes:,} workers end"
     if ending is PoolEnding.NOBODY and over is not None:
-        print(f"{args.processes} workers end: no coordinator appeared since the last one found nothing left", flush=True)
+        session.say_when(f"{n_workers}: no coordinator appeared since the last one found nothing left")
         return 0
     if over not in (None, over_before):
         ending = PoolEnding.OVER
     if ending is PoolEnding.STOPPED and away.until is not None:
-        print(f"{args.processes} workers stopped: the coordinator is away until {show_moment(away.until)}", flush=True)
+        session.say_when(f"{n_workers}: the coordinator is away until {show_moment(away.until)}")
         wall = clocks.now.to_wall(clocks.now())
         return rounds.hand_back(rounds.next_round(0, away.until, wall), wall)
-    print(f"{args.processes} workers end: {ending.value}", flush=True)
+    session.say_when(f"{n_workers}: {ending.value}")
     if ending is PoolEnding.OVER:
         return 0
     return rounds.exit_code(0) if ending is PoolEnding.STOPPED and crew.has_worked else EXIT_WORK_LEFT

@@ -1,4 +1,4 @@
-"""Shows what goes through a whole collection at work: a bar for each part on a terminal, a line each half minute in a job log.
+"""Progress of commands that walk a whole collection: a bar per part on a terminal, a line each half minute in a job log.
 
 Changes nothing.
 """
@@ -21,11 +21,11 @@ LOG_EVERY_S = 30.0
 
 
 class CheckProgressView:
-    """Use as a context; `show` takes what `check` reports. On standard error, so that `--json` stays whole."""
+    """A context manager; `show` takes the progress of `check`. Writes to standard error, so that `--json` stays intact."""
 
     def __init__(self, *, live: bool, doing: str = "checking the") -> None:
         self._doing = doing
-        self._first: dict[str, tuple[float, int]] = {}  # of each part: when it was first seen, and how far it was
+        self._first: dict[str, tuple[float, int]] = {}  # of each part: when it was first seen, and its progress then
         self._last: tuple[CheckProgress, float] | None = None
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
@@ -46,7 +46,7 @@ class CheckProgressView:
     def __enter__(self) -> Self:
         if self._bars is not None:
             self._bars.start()
-        else:  # a thread, since one statement of SQLite may take minutes
+        else:  # a thread, since one SQLite statement may take minutes
             self._log = threading.Thread(target=self._write_log, daemon=True)
             self._log.start()
         return self
@@ -69,7 +69,7 @@ class CheckProgressView:
             self._bars.update(self._tasks[progress.what], completed=progress.done, total=progress.total, figures=figures)
 
     def line(self) -> str | None:
-        """For a job log; None before there is anything to say."""
+        """For a job log; None if there is nothing to say yet."""
         if self._last is None:
             return None
         progress, at = self._last
@@ -82,7 +82,7 @@ class CheckProgressView:
         return f"{line}, {left}"
 
     def figures(self, progress: CheckProgress, now: float) -> str:
-        """How far it is, and how fast it goes: what an earlier run has done says nothing of this run's speed."""
+        """Progress and speed: what an earlier run has done does not count for this run's speed."""
         since, first = self._first[progress.what]
         of_total = ""
         if progress.total is not None:

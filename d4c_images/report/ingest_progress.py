@@ -14,13 +14,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
+from d4c_images.ingest.publisher_rows import SEVERAL_URLS
 from d4c_images.sources.layout import ASSOCIATED
 
 LOG_EVERY_S = 30.0
 
 
 class IngestProgress:
-    """Use as a context; `show` takes what `ingest` tells. The time left follows from the bytes, since nobody knows the rows."""
+    """A context manager; `show` takes the progress of `ingest`. The time left follows from bytes, since the rows are unknown."""
 
     def __init__(self, console: Console, what: str, *, live: bool) -> None:
         self._console, self._what = console, what
@@ -50,7 +51,7 @@ class IngestProgress:
 
     def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()
-        if self._first is None:  # what an earlier run has done says nothing of this run's speed
+        if self._first is None:  # what an earlier run has done does not count for this run's speed
             self._first = progress
             self._started_at = now
         lasted_s = max(now - self._started_at, 1e-9)
@@ -70,11 +71,13 @@ class IngestProgress:
 
 
 def summary_lines(summary: ingest.IngestSummary) -> list[str]:
-    """What has become of every row, for people."""
+    """What became of every row, for people."""
     of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
+    n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
+    known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""
     lines = [
-        f"{summary.source}{of}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
-        f"{summary.images:,} new images, {summary.links:,} new links of a record and an image"
+        f"{summary.source}{of}: {counted(summary.rows, 'row')}, {summary.admitted:,} of them {_show(summary.admitted)} an image; "
+        f"{counted(summary.images, 'new image')}, {counted(summary.links, 'new link')} of a record and an image{known}"
     ]
     if summary.rows == 0:
         lines.append("it has a header and no rows")
@@ -92,8 +95,12 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     return lines
 
 
+def _show(n: int) -> str:
+    return "shows" if n == 1 else "show"
+
+
 def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:
-    """Why there is nothing to download, where no row of a source shows an image."""
+    """Why there is nothing to download, if no row of a source shows an image."""
     if not any(summary.rows for summary in summaries):
         return f"{path}: nothing to download: it has no rows of media"
     counts = sum((Counter(summary.rejects) for summary in summaries), Counter[str]())

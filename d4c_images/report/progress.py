@@ -1,4 +1,4 @@
-"""Shows a running download in a job log, with a line a minute; and the words that all who show it use. Changes nothing."""
+"""Progress of a download in a job log, with a line a minute; and the wording shared by all watchers. Changes nothing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
 
 LOG_RUN_EVERY_S = 60.0
-REASONS = 3  # of failures, in a line
+REASONS = 3  # failure reasons in a line
 
 
 class LogProgress(Watcher):
-    """One line a minute, and one for each thing worth knowing."""
+    """One line a minute, and one for each notable event."""
 
     def __init__(self, out: TextIO | None = None, head: str = "") -> None:
         """`head` says which run this is."""
@@ -135,7 +135,7 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
 
 
 def end_words(snapshot: Snapshot, ending: Ending) -> str:
-    """Why a run has ended: of a signal, which one it was; of a wait, for what."""
+    """Why a run has ended: which signal it was, or what it waits for."""
     if ending is Ending.SIGNAL and snapshot.drain is not None:
         return snapshot.drain.why
     if ending is not Ending.WAITING:
@@ -146,7 +146,7 @@ def end_words(snapshot: Snapshot, ending: Ending) -> str:
 
 
 def waits_of(snapshot: Snapshot) -> str:
-    """Which hosts nobody asks now, and until when."""
+    """Which hosts are blocked or paused now, and until when."""
     parts = []
     if snapshot.n_blocked:
         which = "" if snapshot.n_blocked == 1 else ", the first"
@@ -158,13 +158,13 @@ def waits_of(snapshot: Snapshot) -> str:
 
 
 def reasons(images: ImageCounts, most: int = REASONS) -> str:
-    """`7 http_404, 4 timeout and 12 more`: of images that have failed for good."""
+    """`7 http_404, 4 timeout and 12 more`: reasons of final failures."""
     more = sum(n for _, n in images.failures[most:])
     return ", ".join(f"{n:,} {name}" for name, n in images.failures[:most]) + (f" and {more:,} more" if more else "")
 
 
 def asked_again(totals: Totals) -> str:
-    """What became of stored images; nothing where none was asked for again."""
+    """What became of refetched images; nothing if there are none."""
     if not totals.n_same + totals.n_changed + totals.n_not_again:
         return ""
     return f"refetched: {totals.n_same:,} unchanged, {totals.n_changed:,} changed, {totals.n_not_again:,} failed; "
@@ -184,7 +184,7 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
 
 
 def _end(snapshot: Snapshot, pace: Pace) -> str:
-    """When it will end, by what is known; or what it waits for."""
+    """The estimated end; or what it waits for."""
     if snapshot.is_all_paused:
         return "nothing to do: everything left is paused by hand"
     slowest = pace.slowest(snapshot)

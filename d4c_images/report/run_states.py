@@ -21,7 +21,7 @@ MOMENTS = ("started_at", "ended_at", "due_at", "goes_on_at")
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """A run. `state` is running, ended or dead (it has not ended, but nothing is heard of it).
+    """A run. `state` is running, ended or dead (it has not ended, but shows no heartbeat).
 
     Without `is_certain` that is a guess by two clocks: the run's process cannot be seen from here.
     """
@@ -51,7 +51,7 @@ def run_state(run: RunRow, now: float) -> RunState:
     """`now` is unix time."""
     silence_s = max(0, int(now) - run.heartbeat_at)
     seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next sign of life
+    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next heartbeat
     return RunState(
         run_id=run.run_id,
         state=("running" if alive else "dead") if run.owns else "ended",

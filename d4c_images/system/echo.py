@@ -1,4 +1,4 @@
-"""Keys that are pressed while a program draws on a terminal: they leave no mark there. Reads no key, and draws nothing."""
+"""Hides keys pressed while a program draws on a terminal. Reads no key, and draws nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TextIO
 
 
 class QuietKeys:
-    """Between `start` and `stop`. What is shown moves by a line if somebody presses Enter or Ctrl-C, and leaves a copy behind.
+    """Active between `start` and `stop`. Otherwise Enter or Ctrl-C would move the view by a line and leave a copy behind.
 
-    Signals that keys send are not touched. A shell sets its terminal in order itself after a program that was killed.
+    Signals sent by keys are not affected. After a killed program the shell restores its terminal itself.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -26,7 +26,7 @@ class QuietKeys:
             self._had_echo = False
 
     def _set(self, *, on: bool) -> bool:
-        """Says whether anything was changed. From the background nothing is: it would stop us (tcsetattr(3))."""
+        """Returns whether anything was changed. Does nothing in the background, where it would stop us (tcsetattr(3))."""
         try:
             fd = self._out.fileno()
             if not self._out.isatty() or os.tcgetpgrp(fd) != os.getpgrp():

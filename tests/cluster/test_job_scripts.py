@@ -249,11 +249,11 @@ def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None
     slowly(site, 20)
     work = site.submit("work", array="1-2")
     coordinator = site.submit("coordinator")
-    site.await_line(coordinator, "workers: 4 on 1 nodes")
+    site.await_line(coordinator, "workers: 4 on 1 node")
     await_true("some images", lambda: site.collection.rows("SELECT 1 FROM images WHERE status = 'success'"))
     site.cluster.cancel(work)
     await_end(site.cluster, work)
-    assert site.log(work).count("2 workers end: this job ends") == 2
+    assert site.log(work).count("2 workers end: stopped") == 2
     assert site.log(work).count("not requeued") == 2
     third = site.submit("work", array="1-1")
     await_end(site.cluster, coordinator)
@@ -274,7 +274,7 @@ def test_coordinator_and_workers_give_their_nodes_back_while_all_hosts_are_away(
     work = site.submit("work", array="1-2")
     coordinator = site.submit("coordinator", "--max-idle", "1s")
     site.await_line(coordinator, "everything left has to wait: job requeued, to start at ")
-    site.await_line(work, "(?s)(workers stopped: the coordinator is away until .*){2}")
+    site.await_line(work, "(?s)(workers end: the coordinator is away until .*){2}")
     tasks = [f"{work}_1", f"{work}_2"] if site.cluster.kind == "sbatch" else [work]
     for job in (coordinator, *tasks):
         await_true(f"job {job} waits for its time", lambda job=job: site.cluster.begins_at(job))
@@ -327,7 +327,7 @@ def bad_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("37", "locks do not work .*No locks available"),
         ("5", "locks do not work .*Input/output error"),
         ("lie", "let two processes in at once, which would ruin the ledger"),
-        ("nomap", "1 new images"),
+        ("nomap", "1 new image,"),
     ],
 )
 def test_locks_of_a_shared_disk(how: str, wanted: str, bad_locks: Path, tmp_path: Path) -> None:

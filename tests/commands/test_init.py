@@ -278,6 +278,13 @@ def test_a_source_is_read_once(init: Init, tmp_path: Path) -> None:
     assert "nothing new: this source was read before" in init(tmp_path / "moved")[1]
 
 
+def test_a_newer_download_says_how_many_rows_were_known(init: Init, tmp_path: Path) -> None:
+    first = init(bare(tmp_path / "one.txt", [ONE, TWO]))[1]
+    assert "2 rows, 2 of them show an image; 2 new images, 2 new links of a record and an image\n" in first
+    again = init(bare(tmp_path / "two.txt", [TWO, ONE, THREE]))[1]
+    assert "3 rows, 3 of them show an image; 1 new image, 1 new link of a record and an image; 2 rows known already\n" in again
+
+
 def test_a_download_without_media_was_not_read_before(init: Init) -> None:
     code, output, complaint = init(ROWS / "header_only.txt")
     assert (code, complaint.count("\n")) == (1, 1)

@@ -159,7 +159,7 @@ def test_no_port_answers_in_the_clear(
                 except ConnectionResetError:
                     answer = b""
                 assert not answer.startswith(b"HTTP")
-    assert said[1:2] == ["workers: 1 on 1 nodes"]
+    assert said[1:2] == ["workers: 1 on 1 node"]
 
 
 def test_the_meeting_place_is_its_owners_alone(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_worker_that_leaves_says_so_and_has_not_died(
         runner.send(event.worker, Orders(drain=True))
     output, _ = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 75, output
-    assert "2 workers end: this job ends" in output
+    assert "2 workers end: stopped" in output
     assert runner.receive(0.2) == []
 
 
@@ -502,7 +502,7 @@ def test_shards_of_workers_that_are_killed_and_cut_off(collection: Collection, p
     publishers.behave("*.example.org=slow_first_byte:0.1")
     jobs = [start_workers(collection.folder / "cluster", "--processes", 1) for _ in range(3)]
     run = coordinator(collection, publishers, "--store", "pack", "--no-progress")
-    await_line("workers: 3 on 1 nodes", run)
+    await_line("workers: 3 on 1 node", run)
     await_requests(publishers, 60, run)
     busiest(jobs, publishers).kill()
     await_line("lost contact with", run)

@@ -209,7 +209,7 @@ def test_how_many_images_associated_media_lists_is_said(init: Init, tmp_path: Pa
     (tmp_path / "t.csv").write_text(f"{CORE}\nurn:o:1,x,1,{HOST}/1.jpg | {HOST}/2.jpg,Carex\nurn:o:2,x,2,,Poa\n")
     code, output, _ = init("t.csv")
     assert code == 0
-    assert "t.csv (associatedMedia): 2 rows, 1 of them show an image; 2 new images, 2 new links" in output
+    assert "t.csv (associatedMedia): 2 rows, 1 of them shows an image; 2 new images, 2 new links" in output
     assert re.search(r"^ +1  no_identifier$", output, re.MULTILINE)
 
 

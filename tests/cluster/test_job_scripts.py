@@ -144,7 +144,7 @@ def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
     n_again = log.count("work is left: job requeued")  # more than once on a machine that is slow
     assert n_again >= 1, log
     assert "the time is up" in log
-    assert log.count("nothing left to do") == 1
+    assert log.count(" end: nothing left to do") == 1
     assert site.cluster.exit_codes(job)[-1] == 0
     runs = site.collection.rows("SELECT job_id, ending, n_done > 0 FROM runs WHERE command = 'download' ORDER BY run_id")
     assert runs == [*[(job, "the time is up", 1)] * n_again, (job, "nothing left to do", 1)]
@@ -179,7 +179,7 @@ def test_of_three_tasks_one_works_and_two_say_who_does(site: Site) -> None:
     await_end(site.cluster, job)
     log = site.log(job)
     assert log.count("is in use by 'download' on host") == 2, log
-    assert log.count("nothing left to do") == 1
+    assert log.count(" end: nothing left to do") == 1
     site.is_complete()
 
 
@@ -203,7 +203,7 @@ def test_hosts_that_are_away_over_two_rounds(site: Site) -> None:
         site.cluster.begin_now(job)
     await_end(site.cluster, job)
     log = site.log(job)
-    assert log.count("nothing left to do") == 1, log
+    assert log.count(" end: nothing left to do") == 1, log
     assert "no progress" not in log
     assert site.cluster.exit_codes(job)[-1] == 0
     endings = [ending for (ending,) in site.collection.rows("SELECT ending FROM runs WHERE command = 'download' ORDER BY run_id")]
@@ -259,7 +259,7 @@ def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None
     await_end(site.cluster, coordinator)
     await_end(site.cluster, third)
     log = site.log(coordinator)
-    assert log.count("nothing left to do") == 1, log
+    assert log.count(" end: nothing left to do") == 1, log
     assert "lost contact with" not in log
     assert site.cluster.exit_codes(coordinator)[-1] == 0
     assert site.cluster.exit_codes(third)[-1] == 0
@@ -288,7 +288,7 @@ def test_coordinator_and_workers_give_their_nodes_back_while_all_hosts_are_away(
         site.cluster.begin_now(job)
     await_end(site.cluster, coordinator)
     await_end(site.cluster, work)
-    assert site.log(coordinator).count("nothing left to do") == 1, site.log(coordinator)
+    assert site.log(coordinator).count(" end: nothing left to do") == 1, site.log(coordinator)
     assert len(re.findall(r"workers \w+: nothing left to do", site.log(work))) == 2
     site.collection.check_invariants()
     assert site.collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", N)]
@@ -304,7 +304,7 @@ def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: 
     await_end(site.cluster, work)
     log = site.log(coordinator)
     assert "work is left: job requeued" in log
-    assert log.count("nothing left to do") == 1
+    assert log.count(" end: nothing left to do") == 1
     assert site.log(work).count("nothing left to do") == 2
     site.is_complete()
 

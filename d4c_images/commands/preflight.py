@@ -63,7 +63,14 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
     parser.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
-    parser.add_argument("--connect-to", action="append", default=[], metavar="HOST:PORT:HOST:PORT", help="as for download")
+    parser.add_argument(
+        "--connect-to",
+        type=arguments.connect_to,
+        action="append",
+        default=[],
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="as for download",
+    )
     parser.add_argument("--cacert", type=Path, metavar="FILE", help="as for download")
     parser.add_argument(
         "--allow-private-hosts",
@@ -78,6 +85,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     from d4c_images.report.render_preflight import show_check
 
+    presets.host_table(args.hosts_file)  # a bad file ends here
     console, checks = Console(), list[Check]()
     for check in _checks(args, settings):
         checks.append(check)

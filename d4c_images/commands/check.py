@@ -1,4 +1,4 @@
-"""`check`: holds ledger and files against each other. Changes neither."""
+"""`check`: verifies that ledger and files agree. Changes neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`download`: wires the steward, its workers and those who watch. Fetches and decides nothing itself."""
+"""`download`: wires the steward, its workers and the watchers. Fetches and decides nothing itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import PackSettings
 
 LEAST_REFETCH_S = 86400.0
-DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
+DECODING_S = 300.0  # more than a worker needs to decode and store what it has fetched, on a bad day
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -237,13 +237,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
         _check_hosts(ledger, plan.only_hosts)
         root = image_root.claim(ledger, args.root, args.new_root)
-        if settings.contact is None:  # said once it is certain that somebody is going to be asked
+        if settings.contact is None:  # warns once it is certain that requests will be sent
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
         preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)
-        with _runner(args, root, setup, token) as runner:  # first: its workers load their parts while we load ours
+        with _runner(args, root, setup, token) as runner:  # first: its workers import their parts while we import ours
             session.sweep_parts(ledger, root)
             session.mend_shards(ledger, root)
             session.set_files_aside(ledger, root, stop)
@@ -270,7 +270,7 @@ def _exit_code(plan: Plan, ending: Ending, left: int, rounds: Rounds, n_idle: in
 
 
 def _say_next(code: int, left: int) -> None:
-    """What there is to do after this run."""
+    """Say what to do after this run."""
     words = sys.argv[1:]
     command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
     if code == EXIT_WORK_LEFT:
@@ -333,14 +333,14 @@ def _send_home(cluster: Path | None) -> None:
         return
     try:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
-    except D4CError as error:  # the work is done all the same
+    except D4CError as error:  # the work is done anyway
         print(f"workers are not told that nothing is left: {error}", file=sys.stderr, flush=True)
 
 
 def _work(
     args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: session.Stop
 ) -> Ending:
-    """The run itself, with those who watch it."""
+    """The run itself, with its watchers."""
     from d4c_images.ledger.queue.requeue import requeue_failed
     from d4c_images.notify import notifier_for
     from d4c_images.report.watchers import Watchers

@@ -1,4 +1,4 @@
-"""`identify`: says which image a URL is about. Asks no server and no ledger."""
+"""`identify`: says which image a URL is about. Uses no network and no ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of images, before anything is written there: is it the one that the ledger used last? Stores no image."""
+"""The image root, before anything is written to it: is it the one that the ledger used last? Stores no image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from d4c_images.ledger.questions.last_root import KnownRoot
 
 
 def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
-    """The root, made where it is missing, if it is the one that this ledger used last; says so if it has moved.
+    """The root, created if missing, if it is the one that this ledger used last; says so if it has moved.
 
     Raises `UsageError` if it is another folder, or an empty one because a disk is not mounted, unless the confirmation is the one
-    that the refusal asks for. It is good once: a job that is queued again with it is refused like any other.
+    that the refusal asks for. It is valid once: a job requeued with it is refused like any other.
     """
     from d4c_images.ledger.questions import last_root
     from d4c_images.ledger.queue import shards
@@ -46,7 +46,7 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
 
 
 def writable(root: Path) -> Path:
-    """The root, made where it is missing, after trying to write into it. Raises `StoreError`."""
+    """The root, created if missing, after a test write. Raises `StoreError`."""
     probe = root / f".d4c-images.{os.getpid()}.probe"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def _inode(root: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What speaks for a folder that is not, by path and inode, that of the last run. (All mounted disks may have one inode.)"""
+    """Evidence about a folder that, by path and inode, is not the last run's. (All mounted disks may have one inode.)"""
 
     path: str
     inode: int | None
@@ -76,7 +76,7 @@ class _Seen:
 
     @property
     def is_the_same(self) -> bool:
-        """Its images say so; while there are none, its path."""
+        """By its images; while there are none, by its path."""
         if self._was_left:
             return False
         if self.n_stored:
@@ -85,7 +85,7 @@ class _Seen:
 
     @property
     def _was_left(self) -> bool:
-        """The ledger went on in another one, on purpose."""
+        """Whether the ledger was moved to another root on purpose."""
         return self.known is not None and self.inode in self.known.left
 
     @property

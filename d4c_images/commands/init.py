@@ -107,7 +107,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
 
     if args.checklist_key is not None and not args.labels:
         raise UsageError("--checklist-key names the checklist of the taxon keys that --labels reads: it needs --labels")
-    # A bad source ends here, before anything is touched.
+    # A bad source fails here, before anything is touched.
     path = path_of(args.source)
     sources = open_media(path, verbatim=args.verbatim, dataset=args.dataset)
     labels = open_labels(path, dataset=args.dataset) if args.labels else None
@@ -215,7 +215,7 @@ def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first
 
 
 def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
-    """Delete a ledger of ours that nobody uses; images stay."""
+    """Delete a ledger of ours that is not in use; images stay."""
     if not path.exists():
         return
     with session.owned(path, "init --reset", settings, terms=migrations.MigrationTerms(leave_as_is=True)) as ledger:

@@ -1,4 +1,4 @@
-"""`placeholders`: finds pictures that stand for others, and takes them back. Judges none itself."""
+"""`placeholders`: finds placeholder images, and reverses wrong ones. Judges none itself."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from d4c_images.settings import Settings
 if TYPE_CHECKING:
     from d4c_images.ledger.questions.locations import RecordState
 
-NAMED = 20  # records that are named in a line
+NAMED = 20  # records named in one line
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 @dataclass(slots=True)
 class _Lacking:
-    """Records that were named, but not or not yet unpacked in full."""
+    """Records that were named, but not fully unpacked."""
 
     n_unknown: int = 0
-    unknown: list[int] = field(default_factory=list)  # the first of them, as of those below
+    unknown: list[int] = field(default_factory=list)  # the first of them; likewise below
     n_unstored: int = 0  # with images that are not stored
     unstored: list[int] = field(default_factory=list)
 
@@ -125,7 +125,7 @@ def _lacking(records: Iterable[RecordState]) -> _Lacking:
 
 
 def _ids(path: Path) -> Sequence[int]:
-    """Eight bytes for each gbifID."""
+    """Eight bytes per gbifID."""
     try:
         with path.open(encoding="utf-8") as lines:
             return array("q", (int(word) for line in lines for word in line.split()))

@@ -1,4 +1,4 @@
-"""`work`: worker processes for a `download --cluster` that runs elsewhere. Opens no ledger."""
+"""`work`: worker processes for a `download --cluster` elsewhere. Opens no ledger."""
 
 from __future__ import annotations
 

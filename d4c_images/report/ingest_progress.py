@@ -16,18 +16,20 @@ from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS
 from d4c_images.sources.layout import ASSOCIATED
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
 
 class IngestProgress:
-    """Use as a context; `show` takes what `ingest` tells. The time left follows from the bytes, since nobody knows the rows."""
+    """A context manager; `show` takes the progress of `ingest`. The time left follows from bytes, since the rows are unknown."""
 
     def __init__(self, console: Console, what: str, *, live: bool) -> None:
         self._console, self._what = console, what
         self._started_at = self._told_at = time.monotonic()
         self._first: ingest.StreamProgress | None = None
         self._bar: Progress | None = None
+        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
         if live:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -42,16 +44,18 @@ class IngestProgress:
 
     def __enter__(self) -> Self:
         if self._bar is not None:
+            self._keys.start()
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._keys.stop()
 
     def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()
-        if self._first is None:  # what an earlier run has done says nothing of this run's speed
+        if self._first is None:  # what an earlier run has done does not count for this run's speed
             self._first = progress
             self._started_at = now
         lasted_s = max(now - self._started_at, 1e-9)
@@ -71,7 +75,7 @@ class IngestProgress:
 
 
 def summary_lines(summary: ingest.IngestSummary) -> list[str]:
-    """What has become of every row, for people."""
+    """What became of every row, for people."""
     of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
     n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
     known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""
@@ -100,7 +104,7 @@ def _show(n: int) -> str:
 
 
 def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:
-    """Why there is nothing to download, where no row of a source shows an image."""
+    """Why there is nothing to download, if no row of a source shows an image."""
     if not any(summary.rows for summary in summaries):
         return f"{path}: nothing to download: it has no rows of media"
     counts = sum((Counter(summary.rejects) for summary in summaries), Counter[str]())

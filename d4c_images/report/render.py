@@ -1,6 +1,6 @@
-"""Turns reports into text: tables on a terminal, plain aligned lines in a log. Asks no ledger.
+"""Turns reports into text: tables on a terminal, plain aligned lines in a log. Queries no ledger.
 
-What servers and archives said is shown without control characters, so a page can not paint the reader's terminal.
+Text from servers and archives is shown without control characters, so a page cannot affect the reader's terminal.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
 
 
 def _end(report: StatusReport) -> str:
-    """Which host will be the last one, and when."""
+    """The host that will finish last, and when."""
     last = report.ends_last
     if last is None:
         return ""
@@ -123,14 +123,14 @@ def _end(report: StatusReport) -> str:
 
 
 def _flags(images: ImageCounts) -> str:
-    """What a researcher should know of some of the successes."""
+    """What a researcher should know about some of the successes."""
     counts = {"camera raw, kept as it came": images.raw_unprocessed, "not looked into in full (partly_read)": images.partly_read}
     told = "; ".join(f"{what}: {n:,}" for what, n in counts.items() if n)
     return f"of them {told}" if told else ""
 
 
 def status_sections(report: StatusReport) -> list[Section]:
-    """The tables of the report, those that ask for something first; those without rows are left out."""
+    """The tables of the report, those that need action first; empty ones are omitted."""
     sections = [
         _failures(report),
         _blocked(report),

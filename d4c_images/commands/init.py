@@ -198,7 +198,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     if ledger.ending != "ended":
         print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
         return rounds.exit_code(n_idle)
-    print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
+    print(f"{counted(done.total, 'record')} recounted, {done.corrected:,} corrected")
     return 0
 
 

@@ -185,7 +185,7 @@ def no_path(c: Collection) -> None:
         (lost_lease, TroubleKind.LOST_LEASE, "image 6: its lease 5"),
         (no_path, TroubleKind.NO_PATH, "image 4"),
         (lost_host, TroubleKind.REFERENCE, "host 99 does not exist"),
-        (lost_rule, TroubleKind.REFERENCE, "the rules of 1 images"),
+        (lost_rule, TroubleKind.REFERENCE, "the rules of 1 image"),
         (lost_owner, TroubleKind.REFERENCE, "owner, row 1"),
     ],
 )

@@ -5,7 +5,7 @@
     |- SourceError            exit 2   the archive cannot be read as a GBIF download
     |  |- SourceDamaged       exit 2   ... and what was read of it before cannot be trusted
     |- LedgerError            exit 1   a newer schema, damaged, its disk full
-    |  |- LedgerUnusable      exit 2   not a ledger of ours, or it may not be read or written
+    |  |- LedgerUnusable      exit 2   not a d4c-images ledger, or not readable or writable
     |  |- LedgerBusy          exit 1   another run owns it
     |  |  |- LedgerAwaited    exit 75  ... or may still do so: the time was up before that was known
     |  |- LedgerLocked        exit 75  somebody's transaction or query locks the file: nothing committed is lost, run again

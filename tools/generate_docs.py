@@ -40,7 +40,7 @@ environment overrides `.env`, and `.env` overrides the defaults ([settings](sett
 | 75 | work is left: run the same command again |
 | 2 | usage error: the command line, a setting, or a file, folder, host or record named there is wrong (missing, forbidden, ...) |
 | 1 | any other error, or findings of `check`; one line says which, `--debug` shows a traceback |
-| 141 | nobody reads the output any more, as if piped into `head`; commands that end in good order on a signal do so, with 0 or 75 |
+| 141 | nobody reads the output any more, as if piped into `head`; commands that stop cleanly on a signal do so, with 0 or 75 |
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -167,7 +168,7 @@ def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: 
     taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", *names), *rows, strict=True))
     said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in hosts]
     room = max(1, width - taken - 1)
-    cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
+    cut = [why if cell_len(why) <= room else f"{set_cell_size(why, max(0, room - 3))}..." for why in said]
     return Section("", (*columns, Column("why")), [(*row, why) for row, why in zip(rows, cut, strict=True)])
 
 

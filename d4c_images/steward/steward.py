@@ -355,7 +355,7 @@ class Steward:
         self._deaths[claim.image_id] += 1
         if self._deaths[claim.image_id] % DEATHS_PER_ATTEMPT:
             return Outcome(claim.image_id, http_status=OwnCode.WORKER_DIED)
-        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
+        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while processing this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
 
     def _retry_wait_s(self, attempts: int) -> float:

@@ -52,7 +52,7 @@ def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> Non
         crash.point("backup.after_rename")
     except (sqlite3.Error, OSError) as error:
         _remove(new)
-        raise LedgerError(f"the backup {target} cannot be written ({error}); the ledger is as it was") from error
+        raise LedgerError(f"cannot write the backup {target} ({error}); the ledger is unchanged") from error
     except BaseException:
         _remove(new)
         raise

@@ -43,7 +43,7 @@ except OSError:
 sys.exit(3)
 """
 REMEDY = (
-    "put the ledger on a disk of the node that works on it (--ledger $TMPDIR/ledger.sqlite, copied back at the end of the job), "
+    "put the ledger on a local disk of the node (--ledger $TMPDIR/ledger.sqlite, copied back at the end of the job), "
     "or have the file system mounted with working locks (Lustre: -o flock; NFS: with its lock daemon)"
 )
 
@@ -90,11 +90,11 @@ def check_locks(folder: Path, disk: Disk = Disk.SHARED) -> None:
                 second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
             if second.returncode == 3:
                 where = f"{folder} ({file_system(folder)})"
-                raise LedgerError(f"file locks in {where} let two processes in at once, which would ruin the ledger: {REMEDY}")
+                raise LedgerError(f"file locks in {where} do not keep others out, which would corrupt the ledger: {REMEDY}")
     except OSError as error:
         if disk is Disk.LOCAL:
             return  # opening the ledger there will say what is wrong
-        what = f"the folder of the ledger, {folder}, cannot be written: {error.strerror}"
+        what = f"cannot write to the folder of the ledger, {folder}: {error.strerror}"
         raise of_a_named_path(LedgerError, what, error) from error
     finally:
         with suppress(OSError):
@@ -118,7 +118,7 @@ def _read(file: Path) -> LedgerHolder | None:
     except (ValueError, TypeError):
         return None  # torn by a crash of its node: no holder is known
     except OSError as error:
-        raise LedgerError(f"{file} cannot be read: {error.strerror}") from error
+        raise LedgerError(f"cannot read {file}: {error.strerror}") from error
 
 
 def may_be_held(path: Path, me: Process) -> bool:
@@ -159,7 +159,7 @@ class Reservation:
         found = holder(self._path)
         if found is None or found.token != self._mine.token:
             who = f" ('{found.command}' on host {found.host}, pid {found.pid})" if found else ""
-            raise LedgerLost(f"{self._path}: another process has taken this ledger over{who}; this one stops")
+            raise LedgerLost(f"{self._path}: another process has taken over this ledger{who}; stopping")
 
     def beat(self, now: float) -> None:
         """Record a heartbeat. Raises `LedgerLost` as `check` does."""
@@ -193,7 +193,7 @@ class Reservation:
             raise self._taken()
 
     def _taken(self) -> LedgerBusy:
-        return LedgerBusy(f"{self._path} has been taken by another process at this very moment")
+        return LedgerBusy(f"{self._path} was taken by another process just now")
 
     def _sweep(self) -> None:
         """Remove what killed processes wrote but never put in place, or put aside but never removed."""

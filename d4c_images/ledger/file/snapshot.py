@@ -50,7 +50,7 @@ class Snapshots:
         try:
             self._refresh()
         except (sqlite3.Error, OSError) as error:
-            self._say(f"the copy of {self._path} for readers cannot be written: {error}")
+            self._say(f"cannot write the read-only copy of {self._path}: {error}")
         self._due_at = self._clock() + max(MIN_AGE_S, WORK_PER_COPY * (self._clock() - began))
 
     def _refresh(self) -> None:

@@ -140,7 +140,7 @@ def data_version(ledger: Reader) -> int:
 def lost_references(ledger: Reader) -> list[str]:
     """In the small tables; those of the images are found by `CounterRecount`."""
     rows = ledger.rows(FOREIGN_KEYS)
-    return [f"{table}, row {row}: what it refers to in {parent} does not exist" for table, row, parent, _ in rows]
+    return [f"{table}, row {row}: refers to a missing row of {parent}" for table, row, parent, _ in rows]
 
 
 def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
@@ -156,5 +156,5 @@ def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
     _, n_images, n_success, n_failed, status, _, counts = record
     return (
         f"gbifID {gbif_id}: {status}, {n_images} images, {n_success} stored, {n_failed} failed; "
-        f"by its images {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
+        f"its images say {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
     )

@@ -62,7 +62,7 @@ def leave(ledger: Path, wish: Wish) -> Path:
             except FileNotFoundError:  # swept by a process that has just taken the ledger
                 continue
     except OSError as error:
-        raise of_a_named_path(LedgerError, f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}", error) from None
+        raise of_a_named_path(LedgerError, f"cannot write the change to {folder}: {error.strerror}", error) from None
 
 
 def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:

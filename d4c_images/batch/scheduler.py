@@ -3,11 +3,13 @@
 What each scheduler tells a job differs. Slurm says the end of the job in the environment or by `scontrol`; Grid Engine tells a job
 nothing about its `h_rt`, so `qstat` is asked. Nobody answers within `ANSWER_TIMEOUT_S`: then there is no known end, and the caller
 says so. A job is handed back by the scheduler's own means: Grid Engine queues a job again whose script exits with 99, Slurm does
-it by `scontrol requeue`.
+it by `scontrol requeue`. When it is to begin again is said to Grid Engine while the job runs (`qalter -a`), and to Slurm when the
+job is queued again, since the start time of a job that runs cannot be changed there.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -26,6 +28,9 @@ SGE_AGAIN = 99
 # Of what a job has left when it looks: this much, but no more than that, is kept for its end in good order.
 MARGIN_SHARE = 0.1
 MAX_MARGIN_S = 300.0
+
+SCHEDULER_NAMES = {Scheduler.SGE: "Grid Engine", Scheduler.SLURM: "Slurm"}
+LEAST_DELAY_S = 10.0  # Slurm's nodes need a moment to forget the round before
 
 AskScheduler = Callable[[Sequence[str]], str]
 """Runs a command of the scheduler and gives what it prints. Raises `D4CError` where there is no answer."""
@@ -57,12 +62,46 @@ def start_no_more_at(end_at: float, now: float) -> float:
     return end_at - min(MAX_MARGIN_S, MARGIN_SHARE * max(0.0, end_at - now))
 
 
+def begin_later(job: Job, at: float, ask: AskScheduler = ask) -> None:
+    """See to it that the job, once it is handed back, begins at unix time `at`, as far as that can be done while it runs.
+
+    For Slurm, `put_off` has to follow. Raises `D4CError` where the scheduler will not.
+    """
+    if job.scheduler is Scheduler.SGE:
+        ask(["qalter", "-a", _sge_moment(at), job.job_id])
+    elif re.search(r"\bRequeue=0\b", ask(["scontrol", "show", "job", "--oneliner", job.job_id])):
+        raise D4CError("this job was submitted with --no-requeue")
+
+
 def hand_back(job: Job, ask: AskScheduler = ask) -> int:
     """Have the job queued again; returns the exit code that belongs to it. Raises `D4CError` where the scheduler will not."""
     if job.scheduler is Scheduler.SGE:
         return SGE_AGAIN
     ask(["scontrol", "requeue", job.job_id])  # Slurm ends this very process soon
     return 0
+
+
+def put_off(job: Job, delay_s: float, ask: AskScheduler = ask) -> None:
+    """Have a job that was just handed back begin so much later. Raises `D4CError` where the scheduler will not."""
+    if job.scheduler is Scheduler.SLURM:  # by its own clock, so that neither zones nor summer time matter
+        ask(["scontrol", "update", f"JobId={job.job_id}", f"StartTime=now+{math.ceil(max(delay_s, LEAST_DELAY_S))}"])
+
+
+def submit_again(job: Job, at: float | None, ask: AskScheduler = ask) -> str:
+    """What a person types to submit the job once more, to begin at unix time `at`; None: at once."""
+    if job.scheduler is Scheduler.SGE:
+        return " ".join(["qsub", *([] if at is None else ["-a", _sge_moment(at)]), "SCRIPT"])
+    begin = [] if at is None else [f"--begin={datetime.fromtimestamp(math.ceil(at)):%Y-%m-%dT%H:%M:%S}"]
+    try:
+        script = re.search(r"\bCommand=(.*?)(?: WorkDir=|$)", ask(["scontrol", "show", "job", "--oneliner", job.job_id]))
+    except D4CError:
+        script = None
+    return " ".join(["sbatch", *begin, "SCRIPT" if script is None else script[1]])
+
+
+def _sge_moment(at: float) -> str:
+    """Local time, as `qsub -a` reads it."""
+    return f"{datetime.fromtimestamp(math.ceil(at)):%Y%m%d%H%M.%S}"
 
 
 def _slurm_end(text: str, now: float) -> float | None:

@@ -65,6 +65,25 @@ def command(
     return parser
 
 
+def add_route(parser: argparse._ActionsContainer, settings: Settings) -> None:
+    """Where connections lead, and which certificates are trusted."""
+    parser.add_argument(
+        "--connect-to",
+        type=connect_to,
+        action="append",
+        default=[],
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="connect to HOST2:PORT2 instead of HOST1:PORT1, as curl's option does; repeatable",
+    )
+    parser.add_argument(
+        "--allow-private-hosts",
+        action=argparse.BooleanOptionalAction,
+        default=settings.allow_private_hosts,
+        help="allow URLs that lead to loopback, private or other non-public addresses (error type private_address)",
+    )
+    parser.add_argument("--cacert", type=Path, metavar="FILE", help="CA certificates to trust instead of the system's")
+
+
 def add_placeholder_terms(parser: argparse._ActionsContainer, name: str) -> None:
     parser.add_argument(
         name,

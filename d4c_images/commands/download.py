@@ -183,20 +183,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         metavar="SIZE",
         help="maximum size of one image",
     )
-    how.add_argument(
-        "--connect-to",
-        type=arguments.connect_to,
-        action="append",
-        default=[],
-        metavar="HOST1:PORT1:HOST2:PORT2",
-        help="connect to HOST2:PORT2 instead of HOST1:PORT1, as curl's option does; repeatable",
-    )
-    how.add_argument(
-        "--allow-private-hosts",
-        action=argparse.BooleanOptionalAction,
-        default=settings.allow_private_hosts,
-        help="allow URLs that lead to loopback, private or other non-public addresses (error type private_address)",
-    )
+    arguments.add_route(how, settings)
     how.add_argument(
         "--insecure-host",
         action="append",
@@ -204,7 +191,6 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         metavar="NAME",
         help="do not verify the TLS certificate of this host (NAME:PORT if the port is not 443); repeatable",
     )
-    how.add_argument("--cacert", type=Path, metavar="FILE", help="CA certificates to trust instead of the system's")
     arguments.add_placeholder_terms(how, "--placeholder-records")
 
 

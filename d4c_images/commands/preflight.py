@@ -63,14 +63,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
     parser.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
-    parser.add_argument("--connect-to", action="append", default=[], metavar="HOST:PORT:HOST:PORT", help="as for download")
-    parser.add_argument("--cacert", type=Path, metavar="FILE", help="as for download")
-    parser.add_argument(
-        "--allow-private-hosts",
-        action=argparse.BooleanOptionalAction,
-        default=settings.allow_private_hosts,
-        help="allow addresses that are not public",
-    )
+    arguments.add_route(parser, settings)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -258,7 +251,7 @@ def _locks(ledger: Path, disk: Disk | None) -> Check:
     except D4CError as error:
         return Check("locks", Grade.FAILED, str(error))
     log = " and the write-ahead log" if disk is Disk.LOCAL else ""
-    return Check("locks", Grade.OK, f"locks{log} work on the ledger's disk ({filesystem.file_system(folder)}, {disk})")
+    return Check("locks", Grade.OK, f"locks{log} work ({filesystem.file_system(folder)}, {disk} disk)")
 
 
 # -- this machine

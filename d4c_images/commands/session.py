@@ -24,6 +24,7 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Hurry
 from d4c_images.system import clocks, signals
+from d4c_images.system.echo import has_our_keys
 from d4c_images.system.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ class Stop:
     who has seen what the first one does."""
 
     def __init__(self, *, is_attended: bool | None = None) -> None:
-        """`is_attended`: a person may be watching; None: if there is a terminal."""
+        """`is_attended`: somebody can press keys; None: if there is a terminal, and we are not in its background."""
         self._came: list[int] = []
         self._is_heeded = self._is_pressed_again = False
-        self._is_attended = _has_terminal() if is_attended is None else is_attended
+        self._attended = is_attended
 
     def __call__(self) -> bool:
         self._is_heeded |= bool(self._came)
@@ -46,14 +47,14 @@ class Stop:
 
     @property
     def hurry(self) -> Hurry:
-        return Hurry(self.signal_name, lambda: self._is_attended, lambda: self._is_pressed_again)
+        return Hurry(self.signal_name, self._is_attended, lambda: self._is_pressed_again)
 
     def signal_name(self) -> str:
         """The name of the first signal that came."""
         if not self._came:
             return "a signal came"
         name = signal.Signals(self._came[0]).name
-        return "Ctrl-C" if self._is_attended and self._came[0] == signal.SIGINT else name
+        return "Ctrl-C" if self._came[0] == signal.SIGINT and self._is_attended() else name
 
     def is_dismissal(self) -> bool:
         """Whether a signal came that is more than a warning of a soft limit or a suspension (`s_rt` and suspension in Grid Engine,
@@ -72,12 +73,11 @@ class Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._is_pressed_again |= self._is_attended and self._is_heeded and number == signal.SIGINT
+        self._is_pressed_again |= number == signal.SIGINT and self._is_heeded and self._is_attended()
         self._came.append(number)
 
-
-def _has_terminal() -> bool:
-    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    def _is_attended(self) -> bool:
+        return any(map(has_our_keys, (sys.stdin, sys.stdout, sys.stderr))) if self._attended is None else self._attended
 
 
 def say(line: str) -> None:

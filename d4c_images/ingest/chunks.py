@@ -11,7 +11,7 @@ import numpy as np
 from d4c_images.identity import Images, Origin, exact, identify_all, split_cell, unusable_reason
 from d4c_images.ingest.interning import ManyNumbering, Numbering
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS, UNUSABLE_URL_AMONG_SEVERAL, Assignment, RowSpan, spans
-from d4c_images.ledger.admission.chunk import Chunk, LedgerFilters, Numbers, SeenFilter, Small, Stated, hashes_of
+from d4c_images.ledger.admission.chunk import Chunk, JoinedTexts, LedgerFilters, Numbers, SeenFilter, Small, Stated, hashes_of
 from d4c_images.ledger.rows.hashes import key_hash
 from d4c_images.model import RejectReason
 from d4c_images.sources import Block
@@ -104,8 +104,8 @@ class _Preparer:
             maybe_known=hashed.maybe_known,
             record_starts=hashed.record_starts,
             maybe_known_records=hashed.maybe_known_records,
-            urls=b"\t".join(images.urls).decode(),
-            image_keys=b"\t".join(self._keys_besides_urls(images, numbered.rules)).decode(),
+            urls=_joined(images.urls),
+            image_keys=_joined(self._keys_besides_urls(images, numbered.rules)),
             hosts=numbered.hosts,
             rules=numbered.rules,
             references=_references(rows),
@@ -210,9 +210,14 @@ class _Preparer:
         return rows.pick(positions), found
 
 
-def _references(rows: MediaRows) -> str:
-    """The pages to refer to, joined by tabs."""
-    references = b"\t".join(rows.references).decode(errors="replace")
-    if '"' in references or " " in references:  # tested on all at once: few downloads have any
-        references = "\t".join(map(unquoted, references.split("\t")))
-    return references
+def _joined(texts: Sequence[bytes]) -> JoinedTexts:
+    return JoinedTexts(b"\t".join(texts), np.fromiter(map(len, texts), np.int32, len(texts)))
+
+
+def _references(rows: MediaRows) -> JoinedTexts:
+    """The pages to refer to."""
+    found = _joined(rows.references)
+    text = found.joined.decode(errors="replace")
+    if not any(one in text for one in '" \N{REPLACEMENT CHARACTER}'):  # tested on all at once: few downloads have any
+        return found
+    return _joined([unquoted(reference).encode() for reference in text.split("\t")])

@@ -74,7 +74,7 @@ def disk(name: str, free_bytes: int, to_come: ToCome | None) -> Check:
     if not to_come.n_images:
         return Check(name, Grade.OK, f"{free}; no images are left to store")
     if to_come.mean_bytes is None:
-        return Check(name, Grade.OK, f"{free}; the expected size is unknown until some images are stored")
+        return Check(name, Grade.OK, f"{free}; no image is stored yet to estimate by")
     need = to_come.n_images * to_come.mean_bytes
     found = f"{free}, about {show_size(need)} expected"
     if need > free_bytes:
@@ -215,7 +215,7 @@ def tls_roots(path: str, n_roots: int, error: str | None, results: Sequence[Conn
     if bad:
         found = f"not verified: {_listed(bad)} ({_said(bad)})"
         return Check(name, Grade.WARNING, found, "probably a fault of the host; see --insecure-host of download")
-    return Check(name, Grade.OK, f"{counted(n_roots, 'CA certificate')} in {path}")
+    return Check(name, Grade.OK, f"{n_roots:,} in {path}")
 
 
 def reached_nobody(n_hosts: int, why: str) -> str:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from d4c_images.collection.findings import CheckProgress
 from d4c_images.durations import show_moment, show_span
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
@@ -29,6 +30,7 @@ class CheckProgressView:
         self._last: tuple[CheckProgress, float] | None = None
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
+        self._keys = QuietKeys(sys.stderr)
         self._is_over = threading.Event()
         self._log: threading.Thread | None = None
         if live:
@@ -45,6 +47,7 @@ class CheckProgressView:
 
     def __enter__(self) -> Self:
         if self._bars is not None:
+            self._keys.start()
             self._bars.start()
         else:  # a thread, since one SQLite statement may take minutes
             self._log = threading.Thread(target=self._write_log, daemon=True)
@@ -55,6 +58,7 @@ class CheckProgressView:
         self._is_over.set()
         if self._bars is not None:
             self._bars.stop()
+            self._keys.stop()
         if self._log is not None:
             self._log.join()
 

@@ -16,6 +16,7 @@ from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS
 from d4c_images.sources.layout import ASSOCIATED
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
@@ -28,6 +29,7 @@ class IngestProgress:
         self._started_at = self._told_at = time.monotonic()
         self._first: ingest.StreamProgress | None = None
         self._bar: Progress | None = None
+        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
         if live:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -42,12 +44,14 @@ class IngestProgress:
 
     def __enter__(self) -> Self:
         if self._bar is not None:
+            self._keys.start()
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._keys.stop()
 
     def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()

@@ -16,7 +16,7 @@ from d4c_images.errors import printable
 
 GAP = 2  # between two columns
 BLOCK_GAP = 4  # between two tables side by side
-NAME_WIDTH = 10  # of a fact
+FACT_NAME_WIDTH = 10  # of a fact
 LEAST_WIDE = 30  # of a column of long text: with less, it goes below its row
 INDENT = 4  # of text below a row
 
@@ -108,8 +108,8 @@ def _head(title: str, facts: Sequence[Fact], console: Console) -> list[Text]:
     lines = [Text(part, "bold") for part in _wrapped(title, console.width, console)] if title else []
     for name, value in facts:
         colour = COLOURS.get(value.split(" ")[0].rstrip(":,"), "")
-        for n, part in enumerate(_wrapped(value, console.width - NAME_WIDTH, console)):
-            lines.append(Text.assemble((f"{name if n == 0 else '':<{NAME_WIDTH}}", "dim"), (part, colour)))
+        for n, part in enumerate(_wrapped(value, console.width - FACT_NAME_WIDTH, console)):
+            lines.append(Text.assemble((f"{name if n == 0 else '':<{FACT_NAME_WIDTH}}", "dim"), (part, colour)))
     return lines
 
 
@@ -217,7 +217,7 @@ def _wrapped(text: str, width: int, console: Console) -> list[str]:
 def _plain(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> Iterator[str]:
     yield title
     for name, value in facts:
-        yield f"{name:<{NAME_WIDTH}}{value}"
+        yield f"{name:<{FACT_NAME_WIDTH}}{value}"
     for section in sections:
         yield ""
         yield section.title

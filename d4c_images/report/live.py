@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -26,6 +26,7 @@ NEWS_LINES = 8  # of the terminal that are left to news, if it has as many
 LEAST_HOSTS = 4  # that are shown whatever there is of news
 ROOM_FOR_WHY = 120  # columns, from which on there is room for why a host is blocked
 MOST_WHYS = 1000
+FIGURES = {"left": 0, "in flight": 100, "images/s": 60, "ETA": 0}  # of a host, and columns from which on there is room for them
 
 
 class LiveProgress(Watcher):
@@ -78,8 +79,8 @@ class LiveProgress(Watcher):
     def worker_died(self, why: str) -> None:
         self._say(f"a worker process died ({why})", "red")
 
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        self._say(draining(drain, n_in_flight), "yellow")
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        self._say(draining(drain, in_flight), "yellow")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         pace = self._meter.add(snapshot)
@@ -151,24 +152,36 @@ def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
 
 
 def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: int) -> Section:
-    columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("ETA", right=True))
-    rows = [_row(one, snapshot) for one in pace.hosts[:n]]
+    """In a drain only those with requests in flight: somebody waits for these."""
+    hosts, counts = pace.hosts, snapshot.in_flight
+    if snapshot.drain is not None:
+        hosts = tuple(sorted((one for one in hosts if counts.get(one.host)), key=lambda one: -counts[one.host]))
+    hosts = hosts[:n]
+    names = [name for name, least in FIGURES.items() if width >= least or (name == "in flight" and snapshot.drain is not None)]
+    columns = (Column("host"), *(Column(name, right=True) for name in names))
+    rows: list[tuple[str, ...]] = [
+        (clean(one.host), *(figure for name, figure in _figures(one, snapshot).items() if name in names)) for one in hosts
+    ]
     if width < ROOM_FOR_WHY or not whys:
         return Section("", columns, rows)
-    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", "left", "images/s", "ETA"), *rows, strict=True))
-    said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in pace.hosts[:n]]
+    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", *names), *rows, strict=True))
+    said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in hosts]
     room = max(1, width - taken - 1)
     cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
     return Section("", (*columns, Column("why")), [(*row, why) for row, why in zip(rows, cut, strict=True)])
 
 
-def _row(one: HostSpeed, snapshot: Snapshot) -> tuple[str, ...]:
+def _figures(one: HostSpeed, snapshot: Snapshot) -> dict[str, str]:
     until = snapshot.blocked.get(one.host)
     if one.host in snapshot.paused:
         eta = "paused"
     elif until is not None:
-        eta = f"blocked for {show_span(until - snapshot.now)}"
+        eta = f"blocked for {show_span(max(1.0, until - snapshot.now))}"
     else:
         eta = show_span(one.eta_s) if one.eta_s is not None else "?"
-    rate = f"{one.images_per_s:.1f}" if one.images_per_s is not None else ""
-    return clean(one.host), f"{one.n_left:,}", rate, eta
+    return {
+        "left": f"{one.n_left:,}",
+        "in flight": f"{snapshot.in_flight.get(one.host) or ''}",
+        "images/s": "" if one.images_per_s is None else f"{one.images_per_s:.1f}",
+        "ETA": eta,
+    }

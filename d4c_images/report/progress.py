@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TextIO
 
@@ -19,6 +20,7 @@ from d4c_images.system.terminal import clean
 
 LOG_RUN_EVERY_S = 60.0
 REASONS = 3  # failure reasons in a line
+HOSTS_NAMED = 2  # likewise
 
 
 class LogProgress(Watcher):
@@ -73,8 +75,8 @@ class LogProgress(Watcher):
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why})")
 
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        self.say(None, draining(drain, n_in_flight))
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        self.say(None, draining(drain, in_flight))
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         if self._folding.n_folded:
@@ -105,12 +107,14 @@ def waiting(until: float, host: str, why: str) -> str:
     return f"nothing to do until {clock(until)}, when {host} is next{f': {why}' if why else ''}"
 
 
-def draining(drain: Drain, n_in_flight: int) -> str:
+def draining(drain: Drain, in_flight: Mapping[str, int]) -> str:
+    n_in_flight = sum(in_flight.values())
+    at = " and ".join(in_flight) if len(in_flight) <= HOSTS_NAMED else counted(len(in_flight), "host")
     requests = counted(n_in_flight, "request")
     if drain.drops is not None:
-        return f"{drain.drops}: dropping {requests} in flight; the images stay pending, and no attempt is counted"
+        return f"{drain.drops}: dropping {requests} in flight at {at}; the images stay pending, and no attempt is counted"
     again = f"; press Ctrl-C again to drop {'it' if n_in_flight == 1 else 'them'}" if drain.is_attended else ""
-    return f"{drain.why}: finishing {requests} in flight, for up to {show_span(drain.grace_s)}{again}"
+    return f"{drain.why}: finishing {requests} in flight at {at}, for up to {show_span(drain.grace_s)}{again}"
 
 
 def network(is_down: bool) -> str:

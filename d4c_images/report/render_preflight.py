@@ -14,6 +14,7 @@ from d4c_images.policy.preflight import Check, Grade
 from d4c_images.system.terminal import clean
 
 GRADE_WIDTH, CHECK_WIDTH = 13, 13
+ARROW = "-> "  # before what to do
 LEAST_WIDTH = 20  # of what was found, on whatever terminal
 STYLES = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILED: "red", Grade.NOT_CHECKED: "dim"}
 
@@ -38,6 +39,7 @@ def sentence(check: Check) -> str:
 def _folded(check: Check, width: int) -> list[Text]:
     indent = GRADE_WIDTH + CHECK_WIDTH
     room = max(LEAST_WIDTH, width - indent)
-    lines = [line for part in (check.found, check.advice) for line in textwrap.wrap(clean(part), room, break_on_hyphens=False)]
+    lines = textwrap.wrap(clean(check.found), room, break_on_hyphens=False) or [""]
+    lines += textwrap.wrap(clean(check.advice), room, break_on_hyphens=False, initial_indent=ARROW, subsequent_indent="   ")
     head = Text.assemble((f"{check.grade:<{GRADE_WIDTH}}", STYLES[check.grade]), f"{check.name:<{CHECK_WIDTH}}")
     return [head + Text(lines[0]), *(Text(" " * indent + line) for line in lines[1:])]

@@ -461,7 +461,7 @@ class Steward:
         self._draining = Drain(why, end_at, self._plan.grace_s, self._hurry.may_come())
         if not self._lender.leases:
             return
-        self._watcher.draining(self._draining, self._n_in_flight())
+        self._watcher.draining(self._draining, self._in_flight())
         for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
         while self._lender.leases and self._clock() < end_at and not self._hurry.is_asked():
@@ -478,22 +478,24 @@ class Steward:
         """Have workers give back what is in flight: its images are pending again, and no attempt is counted."""
         drops = "Ctrl-C again" if self._hurry.is_asked() else f"{show_span(draining.grace_s)} are over"
         self._draining = replace(draining, drops=drops)
-        self._watcher.draining(self._draining, self._n_in_flight())
+        self._watcher.draining(self._draining, self._in_flight())
         for worker in {lease.worker for lease in self._lender.leases.values()}:
             self._runner.send(worker, Orders(drain=True, closed=True))
         end_at = self._clock() + CANCEL_S
         while self._lender.leases and self._clock() < end_at:
             self._settle(self._runner.receive(TICK_S))
 
-    def _n_in_flight(self) -> int:
-        """At most so many requests: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
-        held = Counter[tuple[int, int]]()
-        connections = dict[tuple[int, int], int]()
+    def _in_flight(self) -> Counter[str]:
+        """Requests of each host, at most: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
+        held, connections = Counter[tuple[str, int]](), dict[tuple[str, int], int]()
         for lease in self._lender.leases.values():
-            lane = (lease.host.host_id, lease.turn.lane)
+            lane = (lease.host.name, lease.turn.lane)
             held[lane] += len(lease.outstanding)
             connections[lane] = lease.host.lanes[lease.turn.lane].connections
-        return sum(min(n, connections[lane]) for lane, n in held.items())
+        requests = Counter[str]()
+        for (host, number), n in held.items():
+            requests[host] += min(n, connections[host, number])
+        return requests
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
@@ -518,7 +520,7 @@ class Steward:
             n_blocked,
             n_paused,
             self._scope,
-            self._n_in_flight(),
+            self._in_flight(),
             self._draining,
         )
 

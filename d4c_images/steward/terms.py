@@ -5,7 +5,7 @@ Holds no behaviour.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -107,8 +107,13 @@ class Snapshot:
     n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
     scope: RunScope = RunScope()
-    n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
+    in_flight: Mapping[str, int] = field(default_factory=dict)  # host -> requests, at most: images that workers hold, up to their
+    # connections
     drain: Drain | None = None
+
+    @property
+    def n_in_flight(self) -> int:
+        return sum(self.in_flight.values())
 
     @property
     def is_all_paused(self) -> bool:
@@ -150,8 +155,8 @@ class Watcher:
         """So many hosts were tried, and none was reached since the start: `network_down(False)` follows if one is."""
 
     def worker_died(self, why: str) -> None: ...
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        """Twice, if what is in flight is dropped in the end."""
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        """With the requests of each host. Twice, if what is in flight is dropped in the end."""
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...

@@ -7,6 +7,14 @@ import termios
 from typing import TextIO
 
 
+def has_our_keys(stream: TextIO | None) -> bool:
+    """Whether this is our terminal, and what is pressed there is for this process: it is not in the background."""
+    try:
+        return stream is not None and stream.isatty() and os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (OSError, ValueError):  # another session's terminal, or a stream that is closed
+        return False
+
+
 class QuietKeys:
     """Active between `start` and `stop`. Otherwise Enter or Ctrl-C would move the view by a line and leave a copy behind.
 
@@ -28,9 +36,9 @@ class QuietKeys:
     def _set(self, *, on: bool) -> bool:
         """Returns whether anything was changed. Does nothing in the background, where it would stop us (tcsetattr(3))."""
         try:
-            fd = self._out.fileno()
-            if not self._out.isatty() or os.tcgetpgrp(fd) != os.getpgrp():
+            if not has_our_keys(self._out):
                 return False
+            fd = self._out.fileno()
             modes = termios.tcgetattr(fd)
             if bool(modes[3] & termios.ECHO) == on:
                 return False

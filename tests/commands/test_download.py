@@ -128,8 +128,8 @@ def test_no_longer_than_the_grace(make: Make, publishers: Publishers) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
-    assert "SIGTERM: finishing 1 request in flight, for up to 1 s\n" in output
-    assert "1 s are over: dropping 1 request in flight; the images stay pending, and no attempt is counted" in output
+    assert "SIGTERM: finishing 1 request in flight at a.example.org, for up to 1 s\n" in output
+    assert "1 s are over: dropping 1 request in flight at a.example.org; the images stay pending, and no attempt is" in output
     assert collection.rows("SELECT status, attempts, count(*) FROM images GROUP BY 1, 2") == [("pending", 0, 3)]
     assert collection.files() == set()
     assert not list(collection.root.rglob(".*.part"))

@@ -13,7 +13,7 @@ from d4c_images.errors import D4CError
 from d4c_images.ingest import chunks
 from d4c_images.ingest.publisher_rows import Assignment
 from d4c_images.ingest.reader_process import CHUNK_SLOTS, SLOT_BYTES, ReaderProcess
-from d4c_images.ledger.admission.chunk import Chunk
+from d4c_images.ledger.admission.chunk import Chunk, JoinedTexts
 from d4c_images.sources import open_media
 
 
@@ -46,7 +46,11 @@ def table(path: Path, identifiers: Iterable[str]) -> Assignment:
 
 
 def rows_of(chunks: Iterable[Chunk]) -> list[tuple[object, ...]]:
-    return [(chunk.end_row, chunk.urls, chunk.image_keys, chunk.gbif_ids.tolist()) for chunk in chunks]
+    return [(chunk.end_row, *map(texts_of, (chunk.urls, chunk.image_keys)), chunk.gbif_ids.tolist()) for chunk in chunks]
+
+
+def texts_of(column: JoinedTexts) -> tuple[bytes, list[int]]:
+    return column.joined, column.lengths.tolist()
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from d4c_images.ledger.admission import staged
 from d4c_images.ledger.file import schema, views
 from tests.support import statements
 from tests.support.statements import Statement
@@ -81,6 +82,9 @@ def ledger_with(statistics: Statistics) -> sqlite3.Connection:
     for statement in statements.all_statements():
         if statements.TEMPORARY.match(statement.sql):
             db.execute(statement.sql)
+    db.execute(staged.ATTACH)
+    for shape in statements.STAGED:
+        db.execute(shape.creation("staged"))
     if statistics.rows is not None:
         db.execute("ANALYZE sqlite_schema")  # makes sqlite_stat1
         db.executemany("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?, ?, ?)", list(_figures(db, statistics)))

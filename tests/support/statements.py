@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from d4c_images.ledger.admission import keys, new_images, records
 from d4c_images.ledger.file import connect, schema
 from d4c_images.ledger.questions import overview
 
@@ -29,6 +30,8 @@ TEMPORARY = re.compile(r"\s*CREATE\s+TEMP(ORARY)?\s+(TABLE|VIEW)\b")
 ASKS = {"execute", "executemany", "executescript", "rows", "table", "stream", "frame"}  # methods whose first argument is SQL
 NO_SQL = {"report/render.py", "report/frames.py"}  # `table` and `rows` of rich; what people ask in notebooks
 SCRIPTS = {"ledger.file.schema", "ledger.file.views", "ledger.file.version_changes"}  # many definitions in one string
+
+STAGED = (new_images.SHAPE, keys.NEW_KEYS, records.NEW_RECORDS)  # tables in memory
 
 # By function: what it puts together from its arguments. Only what SQLite can prepare as it stands.
 ASSEMBLED: dict[str, tuple[str, ...]] = {
@@ -54,6 +57,9 @@ ASSEMBLED: dict[str, tuple[str, ...]] = {
     "ledger.file.migrations._size_bytes": ("PRAGMA page_count", "PRAGMA page_size"),
     "ledger.questions.overview.ends": (overview.HOST_ENDS, overview.HOST_ENDS + overview.IS_NAMED),
     "ledger.admission.bulk.insert": (),  # the constants that end with VALUES, with their values
+    "ledger.admission.staged.TableShape.creation": tuple(one.creation(name) for one in STAGED for name in ("main", "staged")),
+    "ledger.admission.staged.TableShape.filling": tuple(one.filling for one in STAGED),
+    "ledger.admission.staged._made": (),  # what the two of `TableShape` give
     "ledger.queue.placeholders.allow": ("SELECT host_id, sha256, state FROM placeholders WHERE sha256 = ?",),
 }
 

@@ -8,16 +8,16 @@ inserted column by column. Rows whose image is already known are left to `duplic
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, compress
+from itertools import accumulate
 from operator import itemgetter
 
 import numpy as np
 
 from d4c_images import crash
-from d4c_images.ledger.admission import archives, bulk, duplicates, new_untried
-from d4c_images.ledger.admission.bulk import NOTHING, Floats
+from d4c_images.ledger.admission import archives, duplicates, new_untried
+from d4c_images.ledger.admission.bulk import Floats
 from d4c_images.ledger.admission.chunk import (
     EVERYTHING_MAY_BE_KNOWN,
     FILTER_BITS,
@@ -31,7 +31,9 @@ from d4c_images.ledger.admission.chunk import (
 from d4c_images.ledger.admission.duplicates import Flags, RowGroup
 from d4c_images.ledger.admission.joining import Joining
 from d4c_images.ledger.admission.keys import KeyIndex
+from d4c_images.ledger.admission.new_images import NewImages
 from d4c_images.ledger.admission.records import Arrivals, Effect, Records
+from d4c_images.ledger.admission.text_column import TextColumn
 from d4c_images.ledger.admission.texts import TextIds
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
@@ -40,9 +42,6 @@ from d4c_images.ledger.rows.extent import top_image
 from d4c_images.ledger.rows.tally import Tally
 from d4c_images.model import Evidence, Status
 
-INSERT_IMAGES = """
-INSERT INTO image_rows (gbif_id, image_no, host_id, rule_id, image_key, urls, license_id, creator_id,
-    rights_holder_id, references_url, row_no, archive_id) VALUES"""
 INSERT_LINK = """
 INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, license_id, creator_id, rights_holder_id, references_url, row_no,
     archive_id)
@@ -77,6 +76,7 @@ class Admission:
         self._host_ids = np.empty(0, np.int64)
         self._rule_ids = np.empty(0, np.int64)
         self._texts = TextIds()
+        self._new_images = NewImages(ledger.connection, archive_id)
         self._next_image_id = top_image(ledger.connection.execute) + 1
 
     def seen(self, bytes_left: int) -> LedgerFilters | None:
@@ -147,7 +147,7 @@ class Admission:
         if linked:
             self._write_links(db, group, linked, image_ids, image_nos, set(old))
         duplicates.note_picture_links(db, group, matches, linked)
-        self._write_images(db, group, is_new, image_nos, linked)
+        self._write_images(group, is_new, image_nos, linked)
         duplicates.write_twins(db, matches, image_ids)
         joining.write(image_ids, now)
         for at, said in group.evidence.items():
@@ -183,32 +183,13 @@ class Admission:
         if top_image(db.execute) + 1 != self._next_image_id:
             raise AssertionError("the ledger has numbered the images otherwise")
 
-    def _write_images(
-        self, db: sqlite3.Connection, group: RowGroup, is_new: Flags, image_nos: Numbers, linked: Sequence[int]
-    ) -> None:
+    def _write_images(self, group: RowGroup, is_new: Flags, image_nos: Numbers, linked: Sequence[int]) -> None:
         """Write the new images; SQLite numbers them in order. The links of those in `linked` are stored elsewhere."""
-        provenance = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.row_nos.astype(np.float64))
-        references = group.references
-        if linked:
-            for column in provenance:
-                column[linked] = NOTHING
-            for at in linked:
-                references[at] = ""
-        license_ids, creator_ids, rights_holder_ids, row_nos = (column[is_new] for column in provenance)
-        columns = (
-            group.gbif_ids[is_new],
-            image_nos[is_new],
-            group.host_ids[is_new],
-            group.rule_ids[is_new],
-            [key or NOTHING for key in compress(group.image_keys, is_new)],
-            list(compress(group.urls, is_new)),
-            license_ids,
-            creator_ids,
-            rights_holder_ids,
-            [page or NOTHING for page in compress(references, is_new)],
-            row_nos,
-        )
-        bulk.insert(db, INSERT_IMAGES, columns, f"({'?, ' * len(columns)}{self._archive_id})")
+        link = (group.license_ids, group.creator_ids, group.rights_holder_ids, group.row_nos.astype(np.float64))
+        columns = (group.gbif_ids, image_nos, group.host_ids, group.rule_ids, *link)
+        is_linked = np.zeros(len(is_new), bool)
+        is_linked[linked] = True
+        self._new_images.write(columns, (group.image_keys, group.urls, group.references), is_new, is_linked)
 
     def _write_links(
         self,
@@ -269,11 +250,11 @@ class Admission:
             maybe_known=_positions(starts, [chunk.maybe_known for chunk in chunks]),
             record_starts=record_starts,
             maybe_known_records=maybe_known_records,
-            urls=_spread(chunk.urls for chunk in chunks),
-            image_keys=_spread(chunk.image_keys for chunk in chunks),
+            urls=TextColumn([chunk.urls for chunk in chunks]),
+            image_keys=TextColumn([chunk.image_keys for chunk in chunks]),
             host_ids=np.concatenate(hosts),
             rule_ids=self._rule_ids[np.concatenate([chunk.rules for chunk in chunks])],
-            references=_spread(chunk.references for chunk in chunks),
+            references=TextColumn([chunk.references for chunk in chunks]),
             license_ids=license_ids,
             creator_ids=creator_ids,
             rights_holder_ids=rights_holder_ids,
@@ -305,8 +286,3 @@ def _positions(starts: Sequence[int], positions: Sequence[Numbers]) -> Numbers:
 
 def _with_first(positions: Numbers) -> Numbers:
     return positions if len(positions) and positions[0] == 0 else np.append(0, positions)
-
-
-def _spread(columns: Iterable[str]) -> list[str]:
-    """Tab-joined texts, split."""
-    return "\t".join(columns).split("\t")

@@ -28,6 +28,13 @@ Numbers = npt.NDArray[np.int64]
 Small = npt.NDArray[np.int32]
 
 
+class JoinedTexts(NamedTuple):
+    """Texts in UTF-8, joined by tabs; no text contains one."""
+
+    joined: bytes
+    lengths: Small  # of each, in bytes
+
+
 class Stated(NamedTuple):
     """What a row of a publisher's archive declares about its picture, so that rows elsewhere can be joined to it."""
 
@@ -42,7 +49,7 @@ class Chunk:
     """A range of rows of a source: those to be admitted as columns of equal length, the others counted.
 
     Hosts, rules and texts are dictionary-encoded by the maker of the chunks, from 0, in order of first appearance; a chunk brings
-    only the new entries. No text in a column contains a tab, so tabs can join them.
+    only the new entries.
     """
 
     end_row: int  # rows of the source up to here
@@ -54,11 +61,11 @@ class Chunk:
     maybe_known: Numbers  # positions whose key may be known, from this source or the ledger; all others are new
     record_starts: Numbers  # positions whose record differs from the previous row's
     maybe_known_records: Numbers  # those of them whose record may be known; all others are new
-    urls: str  # candidates of each image joined by line feeds; images joined by tabs
-    image_keys: str  # joined by tabs; "" where the key is the same as the candidates
+    urls: JoinedTexts  # candidates of each image, joined by line feeds
+    image_keys: JoinedTexts  # "" where the key is the same as the candidates
     hosts: Small
     rules: Small
-    references: str  # pages to refer to, joined by tabs; "" if none
+    references: JoinedTexts  # pages to refer to; "" if none
     licenses: Small  # numbers of texts
     creators: Small
     rights_holders: Small
@@ -77,7 +84,7 @@ class Chunk:
     @property
     def size_bytes(self) -> int:
         """Approximate memory that its texts take."""
-        texts = (self.urls, self.image_keys, self.references, *self.new_texts)
+        texts = (self.urls.joined, self.image_keys.joined, self.references.joined, *self.new_texts)
         said = sum(len(said.url) for _, said in self.evidence) + sum(len(stated.text) for stated in self.stated)
         return sum(map(getsizeof, texts)) + said
 

@@ -21,6 +21,7 @@ from d4c_images.ledger.admission.bulk import Floats
 from d4c_images.ledger.admission.chunk import Numbers, Stated
 from d4c_images.ledger.admission.keys import KeyIndex
 from d4c_images.ledger.admission.records import Effect
+from d4c_images.ledger.admission.text_column import TextColumn
 from d4c_images.ledger.queue import record_links, untried
 from d4c_images.ledger.queue.requeue import REQUEUE
 from d4c_images.ledger.rows import variants
@@ -64,6 +65,8 @@ NEW_CANDIDATES = "UPDATE image_rows SET image_key = ?, urls = ?, url_no = ?, hos
 
 
 REPEATED_HASHES_TRACES = 1 << 16
+SPREAD_FROM_ONE_OF = 8
+"""If more than one row in so many is known, decoding all texts at once is faster."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -78,11 +81,11 @@ class RowGroup:
     maybe_known: Numbers
     record_starts: Numbers
     maybe_known_records: Numbers
-    urls: list[str]
-    image_keys: list[str]  # "" if the same as the candidates
+    urls: TextColumn
+    image_keys: TextColumn  # "" if the same as the candidates
     host_ids: Numbers
     rule_ids: Numbers
-    references: list[str]  # "" if none
+    references: TextColumn  # "" if none
     license_ids: Floats  # `NOTHING` if none
     creator_ids: Floats
     rights_holder_ids: Floats
@@ -169,6 +172,9 @@ def match(db: sqlite3.Connection, group: RowGroup, keys: KeyIndex) -> Matches:
     is_stored = np.isin(doubtful, np.fromiter(image_of, np.int64, len(image_of)))
     old = np.flatnonzero(is_stored | (firsts != group.maybe_known))
     rows = list(zip(group.maybe_known[old].tolist(), doubtful[old].tolist(), firsts[old].tolist(), strict=True))
+    if len(rows) * SPREAD_FROM_ONE_OF > len(group.urls):
+        for column in (group.urls, group.image_keys, group.references):
+            column.spread()
     positions: dict[int, list[int]] = {}
     for at, key_hash, _ in rows:
         if key_hash in image_of:

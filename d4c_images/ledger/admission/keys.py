@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from d4c_images.ledger.admission import bulk
 from d4c_images.ledger.admission.chunk import LOAD_ROWS, Numbers, SeenFilter, hashes_of
 from d4c_images.ledger.admission.pouring import HeldRows
+from d4c_images.ledger.admission.staged import Staged, TableShape
 from d4c_images.ledger.admission.write_buffer import RunColumn
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows import bounded
@@ -27,7 +27,11 @@ SELECT k.key_hash, k.image_id FROM json_each(?) AS wanted CROSS JOIN image_keys 
 KEYS_AFTER = """
 SELECT image_id, coalesce(image_key, urls) FROM image_rows WHERE image_id > ? ORDER BY image_id LIMIT ?
 """
-INSERT_KEYS = "INSERT OR IGNORE INTO image_keys (key_hash, image_id) VALUES"
+NEW_KEYS = TableShape("new_keys", ("key_hash", "image_id"))
+INSERT_KEYS = """
+INSERT OR IGNORE INTO image_keys (key_hash, image_id)
+SELECT key_hash, image_id FROM staged.new_keys WHERE place < ? ORDER BY place
+"""
 SET_KEYED = "UPDATE caught_up SET keyed_image_id = ?"
 
 
@@ -37,7 +41,8 @@ class KeyIndex:
     def __init__(self, ledger: Ledger, beat: Callable[[], object] = lambda: None) -> None:
         """First catches up with images whose keys an earlier process died before writing, calling `beat` between pieces."""
         self._ledger = ledger
-        self._held = HeldRows(ledger, _write_part, SET_KEYED, "keys.part_written")
+        self._staged = Staged(ledger.connection, NEW_KEYS)
+        self._held = HeldRows(ledger, self._write_part, SET_KEYED, "keys.part_written")
         self._last_image_id: int = ledger.connection.execute("SELECT keyed_image_id FROM caught_up").fetchone()[0]
         self._catch_up(beat)
 
@@ -79,6 +84,5 @@ class KeyIndex:
         """Write all that is held, calling `beat` after each transaction."""
         self._held.flush(self._last_image_id, beat)
 
-
-def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
-    bulk.insert(db, INSERT_KEYS, part, "(?, ?)")
+    def _write_part(self, _: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
+        self._staged.insert(INSERT_KEYS, part)

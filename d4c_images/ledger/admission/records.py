@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from d4c_images.ledger.admission import bulk
 from d4c_images.ledger.admission.chunk import Numbers, SeenFilter
 from d4c_images.ledger.admission.pouring import HeldRows
 from d4c_images.ledger.admission.recovery import SET_RECORDED, catch_up
+from d4c_images.ledger.admission.staged import Staged, TableShape
 from d4c_images.ledger.admission.write_buffer import HeldRow, RunColumn
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.rows.states import record_state
@@ -29,7 +29,11 @@ STORED_RECORDS = """
 SELECT g.gbif_id, g.n_images, g.n_success, g.n_failed, g.status, g.completed_at, g.first_image_id, g.n_in_line, 1
 FROM json_each(?) AS wanted CROSS JOIN gbif_ids AS g ON g.gbif_id = wanted.value
 """
-INSERT_NEW = "INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line) VALUES"
+NEW_RECORDS = TableShape("new_records", ("gbif_id", "n_images", "first_image_id"))
+INSERT_NEW = """
+INSERT OR IGNORE INTO gbif_ids (gbif_id, n_images, first_image_id, n_in_line)
+SELECT gbif_id, n_images, first_image_id, n_images FROM staged.new_records WHERE place < ? ORDER BY place
+"""
 PUT_RECORD = """
 INSERT INTO gbif_ids (gbif_id, n_images, n_success, n_failed, status, completed_at, first_image_id, n_in_line)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -106,8 +110,9 @@ class Records:
     def __init__(self, ledger: Ledger) -> None:
         catch_up(ledger)
         self._ledger = ledger
+        self._staged = Staged(ledger.connection, NEW_RECORDS)
         # gbif_id, n_images, first_image_id
-        self._held = HeldRows(ledger, _write_part, SET_RECORDED, "records.part_written")
+        self._held = HeldRows(ledger, self._write_part, SET_RECORDED, "records.part_written")
 
     def tell(self, seen: SeenFilter) -> None:
         """Add all ids to a filter."""
@@ -154,6 +159,13 @@ class Records:
         self._held.flush(last_image_id)
         with self._ledger.transaction() as db:
             db.execute(SET_RECORDED, (last_image_id,))
+
+    def _write_part(self, db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
+        """Write records whose images are consecutive; the others were written individually and have a count of 0 here."""
+        in_line = part[1] > 0
+        tally = Tally()
+        tally.record(self._staged.insert(INSERT_NEW, [column[in_line] for column in part]), RecordStatus.PENDING)
+        tally.write(db)
 
     def _look_at(
         self, arrivals: Arrivals, spans: Sequence[range], image_nos: Numbers, records: dict[int, _Record]
@@ -217,16 +229,6 @@ class Records:
         if plain:
             new, counts, first_image_ids = np.array(plain, np.int64).T
             self._held.rows.add(new, *_small(counts, first_image_ids))
-
-
-def _write_part(db: sqlite3.Connection, part: tuple[RunColumn, ...]) -> None:
-    """Write records whose images are consecutive; the others were written individually and have a count of 0 here."""
-    in_line = part[1] > 0
-    tally = Tally()
-    gbif_ids, counts, first_image_ids = (column[in_line] for column in part)
-    n_new = bulk.insert(db, INSERT_NEW, (gbif_ids, counts, first_image_ids, counts), "(?, ?, ?, ?)")
-    tally.record(n_new, RecordStatus.PENDING)
-    tally.write(db)
 
 
 def _all_repeated(arrivals: Arrivals, counts: Numbers) -> npt.NDArray[np.bool_]:

@@ -206,12 +206,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
         print(
-            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} of each worker",
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} per worker",
             flush=True,
         )
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
-        raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
+        raise UsageError("--refetch needs a SPAN of at least 1d")
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
@@ -339,7 +339,7 @@ def _send_home(cluster: Path | None) -> None:
     try:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
     except D4CError as error:  # the work is done anyway
-        print(f"workers are not told that nothing is left: {error}", file=sys.stderr, flush=True)
+        print(f"cannot tell the workers that nothing is left: {error}", file=sys.stderr, flush=True)
 
 
 def _send_away(cluster: Path | None, following: NextRound) -> None:
@@ -392,8 +392,8 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
 
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
-    whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
-    print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
+    whole = f", {due.n_unconditional:,} of them in full (no ETag or Last-Modified)" if due.n_unconditional else ""
+    print(f"{counted(due.n, 'stored image')} to revalidate{whole}", flush=True)
 
 
 def _progress(args: argparse.Namespace, settings: Settings) -> Watcher:

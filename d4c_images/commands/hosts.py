@@ -80,9 +80,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return _list(args, table) if args.watch is None else _watch(args, table)
     names = [word for word in args.words if not _is_limit(word, args.action)]
     if not names:
-        raise UsageError(f"hosts {args.action} needs the name of a host")
+        raise UsageError(f"hosts {args.action} needs a host name")
     if args.span is not None and args.action != wishes.PAUSE:
-        raise UsageError("--for says how long to pause")
+        raise UsageError("--for only applies to 'hosts pause'")
     names = list(dict.fromkeys(map(str.lower, names)))
     meant = _meant(args.ledger, names, also_to_come=args.action in (wishes.SET, wishes.UNSET))
     words = [word for word in args.words if _is_limit(word, args.action)]
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         with session.owned(args.ledger, "hosts", settings, session.NOT_AT_ALL) as ledger:
             wishes.take_all(ledger, time.time(), owner.Heart(ledger, clocks.now).beat_if_due)
     except LedgerBusy as busy:
-        noted = f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})"
+        noted = f"queued: a running download applies it within seconds, otherwise the next one will ({busy})"
     except D4CError:  # nothing was announced yet
         wish.unlink(missing_ok=True)
         raise
@@ -119,7 +119,7 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
         else:
             _print_tables(f"d4c-images hosts of {args.ledger}", lines)
             if len(host_ids) > limit:
-                print(f"{len(host_ids) - limit:,} more: --limit N or --all lists them")
+                print(f"{len(host_ids) - limit:,} more: use --limit N or --all")
     return 0
 
 
@@ -211,7 +211,7 @@ def _limits(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, _, text = word.partition("=")
         if name not in SETTABLE:
-            raise UsageError(f"hosts set: {name!r} is none of {', '.join(SETTABLE)}")
+            raise UsageError(f"hosts set: unknown limit {name!r}; known limits: {', '.join(SETTABLE)}")
         limits[name] = _number(text, in_bytes=name.startswith("bytes"))
     return checked("hosts set:", limits)
 

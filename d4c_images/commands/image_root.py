@@ -29,14 +29,14 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     code = shards.store_kind(ledger, None).token if known is None else known.code
     if not seen.is_the_same and confirmation != code:
         raise UsageError(
-            f"{seen.refusal}. Is its disk mounted? Nothing was asked or written; to store images there from now on: "
+            f"{seen.refusal}. Is its disk mounted? Nothing was requested or written; to use this folder from now on: "
             f"download --new-root {code}"
         )
     if not seen.is_the_same:
-        fresh = f"images are stored in {root} from now on; those that are stored already are not moved there"
+        fresh = f"new images will be stored in {root}; images stored before are not moved"
         print(printable(fresh), flush=True)
     elif known is not None and known.path != path:
-        moved = f"the image root is {root} now; it was {known.path}, and the same images are there"
+        moved = f"the image root moved from {known.path} to {root}, where the same images were found"
         print(printable(moved), flush=True)
     writable(root)
     left = () if known is None else known.left if seen.is_the_same else (*known.left, known.inode)
@@ -53,7 +53,7 @@ def writable(root: Path) -> Path:
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise of_a_named_path(StoreError, f"the image root {root} cannot be written: {error.strerror}", error) from None
+        raise of_a_named_path(StoreError, f"cannot write to the image root {root}: {error.strerror}", error) from None
     return root
 
 
@@ -90,10 +90,10 @@ class _Seen:
 
     @property
     def refusal(self) -> str:
-        why = f"of {self.n_stored} stored images {self.n_stored - self.n_here} are not there"
+        why = f"{self.n_stored - self.n_here} of {self.n_stored} stored images are missing there"
         if self._was_left:
-            why = "it was given up for that one"
+            why = "it was replaced by that one"
         elif not self.n_stored:
-            why = "it was not used before"
+            why = "it has not been used before"
         last = "" if self.known is None or self.known.path == self.path else f", which was {self.known.path} in the last run"
         return f"{self.path} is not the image root of this ledger{last}: {why}"

@@ -58,7 +58,7 @@ class Stop:
 
     def is_dismissal(self) -> bool:
         """Whether a signal came that is more than a warning of a soft limit or a suspension (`s_rt` and suspension in Grid Engine,
-        `--signal=B:USR1@300` in Slurm): all others may come from somebody who wants to get rid of the job."""
+        `--signal=B:USR1@300` in Slurm): all others may come from somebody who wants to end the job."""
         return any(number != signal.SIGUSR1 for number in self._came)
 
     @contextmanager

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report.check_progress import CheckProgressView
 
     if args.to.resolve().is_relative_to(args.root.resolve()):
-        raise UsageError(f"--to {args.to} is in the collection itself, where files without a row would be findings of check")
+        raise UsageError(f"--to {args.to} is inside the image root: choose another folder")
     gbif_ids = array("q", args.gbif_id)
     gbif_ids.extend(_ids(args.ids) if args.ids is not None else ())
     selects = bool(args.gbif_id) or args.ids is not None
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:
-            print(f"{done.n_troubles:,} could not be read, or are not what the ledger says: see check --sha256")
+            print(f"{counted(done.n_troubles, 'image')} unreadable or different from the ledger: see check --sha256")
         for line in lacking.lines():
             print(f"d4c-images: {line}", file=sys.stderr)
     return EXIT_ERROR if done.n_troubles else EXIT_USAGE if lacking.n_unknown else 0
@@ -132,4 +132,4 @@ def _ids(path: Path) -> Sequence[int]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the gbifIDs in {path}: {error}") from None
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"{path} has something else than gbifIDs: {error}") from None
+        raise UsageError(f"{path} contains something other than gbifIDs: {error}") from None

@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def unknown_host(name: str, known: Iterable[str]) -> UsageError:
-    return UsageError(f"the ledger knows no host '{name}'{did_you_mean(name, known, HOST_LIKENESS)}")
+    return UsageError(f"no host '{name}' in the ledger{did_you_mean(name, known, HOST_LIKENESS)}")
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:

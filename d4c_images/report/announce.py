@@ -76,16 +76,16 @@ class Announcer(Watcher):
         self._send(f"{mark} {self._title}: {summary(snapshot, ending)}")
 
     def died(self, why: str) -> None:
-        self._send(f":x: {self._title}: died: {why}")
+        self._send(f":x: {self._title}: failed: {why}")
 
     def _watch_for_stall(self, snapshot: Snapshot) -> None:
         if snapshot.totals.n_settled != self._settled:
             if self._stalled:
-                self._send(f":arrow_forward: {self._title}: moving again")
+                self._send(f":arrow_forward: {self._title}: making progress again")
             self._settled, self._moved_at, self._stalled = snapshot.totals.n_settled, snapshot.now, False
         elif not self._stalled and snapshot.now - self._moved_at >= STALL_S:
             self._stalled = True
             self._send(
-                f":hourglass: {self._title}: no image for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
+                f":hourglass: {self._title}: no progress for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
                 f"{counted(snapshot.n_blocked, 'host')} blocked"
             )

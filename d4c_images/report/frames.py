@@ -44,7 +44,7 @@ class LedgerFrames:
         return (_guessed(names, rows) for names, rows in self._reader.stream(sql, params, chunksize))
 
     def images(self, chunksize: int = tables.TABLE_STEP_ROWS) -> Iterator[pd.DataFrame]:
-        """The view `images`, a frame of at most `chunksize` rows at a time; disturbs no running download."""
+        """The view `images`, a frame of at most `chunksize` rows at a time; safe while a download is running."""
         return (_typed(tables.IMAGES, rows) for rows in tables.image_steps(self._reader, chunksize))
 
     def records_by_status(self) -> pd.DataFrame:

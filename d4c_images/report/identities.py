@@ -15,7 +15,8 @@ import numpy as np
 from d4c_images.identity import identify, unusable_reason, usable_url
 from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
 from d4c_images.ledger.admission.chunk import Numbers, hashes_of
-from d4c_images.model import Image
+from d4c_images.model import Image, RejectReason
+from d4c_images.report.reject_reasons import explained as explained_reason
 from d4c_images.sources.identifiers import IdentifierCell, identifier_cells
 
 HASH_AT = 1 << 17
@@ -40,7 +41,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """One explanation for people."""
     yield _shown(explanation.text)
     if explanation.image is None or explanation.rule is None:
-        yield f"  unusable    {explanation.reason}"
+        yield f"  rejected    {explained_reason(explanation.reason or RejectReason.NO_IDENTIFIER)}"
         return
     image, rule = explanation.image, explanation.rule
     yield f"  key         {_shown(image.key)}"

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS
+from d4c_images.report.reject_reasons import explained
 from d4c_images.sources.layout import ASSOCIATED
 from d4c_images.system.echo import QuietKeys
 
@@ -80,36 +81,32 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
     known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""
     lines = [
-        f"{summary.source}{of}: {counted(summary.rows, 'row')}, {summary.admitted:,} of them {_show(summary.admitted)} an image; "
-        f"{counted(summary.images, 'new image')}, {counted(summary.links, 'new link')} of a record and an image{known}"
+        f"{summary.source}{of}: {counted(summary.rows, 'row')}, {summary.admitted:,} of them with an image; "
+        f"{counted(summary.images, 'new image')}, {counted(summary.links, 'new link')} between a record and an image{known}"
     ]
     if summary.rows == 0:
-        lines.append("it has a header and no rows")
+        lines.append("it has a header but no rows")
     elif summary.was_done:
-        lines.append("nothing new: this source was read before")
+        lines.append("nothing new: this source was imported before")
     elif summary.rows_before:
-        lines.append(f"went on after row {summary.rows_before:,}, where an earlier run had stopped")
+        lines.append(f"resumed after row {summary.rows_before:,}, where an earlier run stopped")
     if summary.rejects:
-        lines.append(f"{counted(sum(summary.rejects.values()), 'row')} not admitted (table rejected_rows shows them):")
-        lines += [f"  {n:>12,}  {reason}" for reason, n in summary.rejects.items()]
+        lines.append(f"{counted(sum(summary.rejects.values()), 'row')} rejected (see the table rejected_rows):")
+        lines += [f"  {n:>12,}  {explained(reason)}" for reason, n in summary.rejects.items()]
     if summary.notes:
-        lines += ["admitted, but worth a word:", *note_lines(summary.notes)]
+        lines += ["imported with notes:", *note_lines(summary.notes)]
     if not summary.finished:
-        lines.append("there are more rows beyond the limit")
+        lines.append("the source has more rows than --limit")
     return lines
-
-
-def _show(n: int) -> str:
-    return "shows" if n == 1 else "show"
 
 
 def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:
     """Why there is nothing to download, if no row of a source shows an image."""
     if not any(summary.rows for summary in summaries):
-        return f"{path}: nothing to download: it has no rows of media"
+        return f"{path}: nothing to download: no media rows"
     counts = sum((Counter(summary.rejects) for summary in summaries), Counter[str]())
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common(4))
-    return f"{path}: nothing to download: none of its rows shows an image ({reasons})"
+    return f"{path}: nothing to download: no row has a usable image URL ({reasons})"
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:

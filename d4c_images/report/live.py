@@ -1,9 +1,10 @@
-"""Shows a running download on a terminal, and what has come of it at the end. Changes nothing."""
+"""Shows a running download on a terminal, and its results at the end. Changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -22,15 +23,15 @@ from d4c_images.system import clocks
 from d4c_images.system.echo import QuietKeys
 from d4c_images.system.terminal import clean
 
-NEWS_LINES = 8  # of the terminal that are left to news, if it has as many
-LEAST_HOSTS = 4  # that are shown whatever there is of news
-ROOM_FOR_WHY = 120  # columns, from which on there is room for why a host is blocked
+NEWS_LINES = 8  # reserved for news, on a terminal that is high enough
+LEAST_HOSTS = 4  # shown regardless of news
+ROOM_FOR_WHY = 120  # columns, enough to show why a host is blocked
 MOST_WHYS = 1000
 FIGURES = {"left": 0, "in flight": 100, "images/s": 60, "ETA": 0}  # of a host, and columns from which on there is room for them
 
 
 class LiveProgress(Watcher):
-    """A view that is drawn anew every two seconds; news of hosts scroll away above it."""
+    """A view redrawn every two seconds; news of hosts scroll by above it."""
 
     def __init__(self, console: Console, head: str = "") -> None:
         self._console, self._head = console, head
@@ -96,7 +97,7 @@ class LiveProgress(Watcher):
         self._console.print(Text(clean(text), style))
 
     def _draw(self) -> None:
-        """On a terminal that has got another size nobody knows where the last view stands: everything is drawn anew."""
+        """After a resize the position of the last view is unknown, so everything is redrawn."""
         assert self._seen is not None
         if self._console.size != self._size:
             self._size = self._console.size
@@ -167,7 +168,7 @@ def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: 
     taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", *names), *rows, strict=True))
     said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in hosts]
     room = max(1, width - taken - 1)
-    cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
+    cut = [why if cell_len(why) <= room else f"{set_cell_size(why, max(0, room - 3))}..." for why in said]
     return Section("", (*columns, Column("why")), [(*row, why) for row, why in zip(rows, cut, strict=True)])
 
 

@@ -6,7 +6,7 @@ Speeds are those of the last minute, so that a stall shows at once.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from d4c_images.steward.terms import Snapshot
 
@@ -44,7 +44,7 @@ class Meter:
         self._seen: deque[Snapshot] = deque()
 
     def add(self, snapshot: Snapshot) -> Pace:
-        self._seen.append(snapshot)
+        self._seen.append(replace(snapshot, in_flight={}))  # of the past nobody asks that
         while len(self._seen) > 2 and snapshot.now - self._seen[1].now >= WINDOW_S:
             self._seen.popleft()
         first = self._seen[0]

@@ -80,7 +80,7 @@ def show_check(report: CheckReport, console: Console) -> None:
 def _packed(report: CheckReport) -> list[tuple[str, str]]:
     if not report.n_packed:
         return []
-    unused = f"{report.n_unused:,} that no row names any more, {show_size(report.unused_bytes)}"
+    unused = f"{report.n_unused:,} no longer referenced, {show_size(report.unused_bytes)}"
     return [("packed", f"{counted(report.n_packed, 'image')} in shards, of them {unused}")]
 
 
@@ -200,7 +200,7 @@ def _worst_hosts(report: StatusReport) -> Section:
 def _non_image_answers(report: StatusReport) -> Section:
     rows = report.non_image_answers
     return Section(
-        "Answers that are no images",
+        "Responses that are not images",
         (Column("host"), Column("type"), Column("images", right=True), Column.of_text("the page says")),
         [(clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:PAGE_TEXT]) for row in rows],
         ("no images", "from " + _list((clean(row.host), row.n_images) for row in rows)),
@@ -258,6 +258,6 @@ def _run(run: RunState) -> str:
     if run.state == "running":
         return f"{guess}running: {who}, since {show_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
     if run.state == "dead":
-        return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
+        return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; run the same command to resume"
     ended = show_moment(run.ended_at) if run.ended_at else "?"
     return f"{who}, {show_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"

@@ -49,7 +49,7 @@ from d4c_images.system import clocks
 
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
-DRAIN_SNAPSHOT_S = 1.0  # somebody may count the seconds
+DRAIN_SNAPSHOT_S = 1.0  # an operator may count the seconds
 DEATHS_PER_ATTEMPT = 3
 WORTH_TELLING_S = 5.0  # a wait that stops all work
 GIVE_UP_IMAGES = 2_000  # per transaction
@@ -376,7 +376,7 @@ class Steward:
         self._deaths[claim.image_id] += 1
         if self._deaths[claim.image_id] % DEATHS_PER_ATTEMPT:
             return Outcome(claim.image_id, http_status=OwnCode.WORKER_DIED)
-        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
+        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while processing this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
 
     def _retry_wait_s(self, attempts: int) -> float:
@@ -434,7 +434,7 @@ class Steward:
             pacing.save_rates(db, rates)
 
     def _tell_if_idle(self, now: float) -> None:
-        """Report once each time that there is nothing to do but wait: an operator wants to know why nothing happens."""
+        """Report each wait of the whole run once: an operator wants to know why nothing happens."""
         first = self._lender.agenda.first()
         if self._lender.leases or self._lender.agenda.is_crowded or first is None:
             self._is_idle = False
@@ -486,7 +486,7 @@ class Steward:
             self._settle(self._runner.receive(TICK_S))
 
     def _in_flight(self) -> Counter[str]:
-        """Requests of each host, at most: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
+        """Requests per host, at most: workers start fewer if a host requires pauses. Exact once they have returned what waits."""
         held, connections = Counter[tuple[str, int]](), dict[tuple[str, int], int]()
         for lease in self._lender.leases.values():
             lane = (lease.host.name, lease.turn.lane)

@@ -20,7 +20,7 @@ def bundle(named: Path | None = None) -> Path:
 
 
 def n_roots(path: Path) -> int:
-    """How many certificates a bundle has. Raises `UsageError` if it is useless for verification."""
+    """How many certificates a bundle has. Raises `UsageError` if it cannot be used for verification."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=path)

@@ -1,4 +1,4 @@
-"""Free space and inodes of a file system, and its clock. Keeps no file."""
+"""Free space and inodes of a file system, and its clock. Leaves no file behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class DiskRoom(NamedTuple):
-    free_bytes: int  # for us: without root's reserve
+    free_bytes: int  # without root's reserve
     free_inodes: int | None  # None: this file system has no limit of its own
 
 
@@ -22,7 +22,7 @@ def room(path: Path) -> DiskRoom:
 
 
 def time_of(folder: Path) -> float:
-    """The time given to a file written now: the file server's, if there is one. Raises `OSError`."""
+    """The timestamp of a file written now: the file server's time, if there is one. Raises `OSError`."""
     probe = folder / f".d4c-images.{os.getpid()}.clock-probe"
     try:
         probe.write_bytes(b"\0")

@@ -44,6 +44,6 @@ class QuietKeys:
                 return False
             modes[3] ^= termios.ECHO
             termios.tcsetattr(fd, termios.TCSANOW, modes)
-        except (OSError, ValueError, termios.error):  # no terminal, or none any more
+        except (OSError, ValueError, termios.error):  # not a terminal, or no longer one
             return False
         return True

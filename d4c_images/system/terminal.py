@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -22,17 +23,20 @@ class _Outliving(io.TextIOWrapper):
     def write(self, text: str) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:
-            self._hang_up()
+        except OSError as error:
+            self._hang_up(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except BrokenPipeError:
-            self._hang_up()
+        except OSError as error:
+            self._hang_up(error)
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, error: OSError) -> None:
+        """A pipe whose reader has gone gives EPIPE, a terminal whose window was closed EIO."""
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
         _discard(self)
         signal.raise_signal(signal.SIGHUP)
 

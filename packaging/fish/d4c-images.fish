@@ -190,7 +190,7 @@ complete -c d4c-images -n __d4c_images_no_command -a identify -d 'Show how a URL
 complete -c d4c-images -n '__d4c_images_runs identify' -s h -l help -d 'show this help message and exit'
 complete -c d4c-images -n '__d4c_images_runs identify' -l debug -d 'show a traceback on errors'
 complete -c d4c-images -n '__d4c_images_runs identify; and __d4c_images_at 0' -x
-complete -c d4c-images -n '__d4c_images_runs identify' -l file -r -F -d 'summarize a file instead: a GBIF download, an archive, a table with a column of URLs, or a list of URLs'
+complete -c d4c-images -n '__d4c_images_runs identify' -l file -r -F -d 'summarise a file instead: a GBIF download, an archive, a table with a column of URLs, or a list of URLs'
 complete -c d4c-images -n '__d4c_images_runs identify' -l limit -x -d 'read at most N rows of the file'
 complete -c d4c-images -n '__d4c_images_runs identify' -l verbose -d 'also print each row of the file'
 complete -c d4c-images -n '__d4c_images_runs identify' -l json -d 'print JSON'

@@ -326,7 +326,7 @@ def bad_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("38", "locks do not work .*Function not implemented"),
         ("37", "locks do not work .*No locks available"),
         ("5", "locks do not work .*Input/output error"),
-        ("lie", "let two processes in at once, which would ruin the ledger"),
+        ("lie", "do not keep others out, which would corrupt the ledger"),
         ("nomap", "1 new image,"),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_run_for_one_host_asks_no_other(make: Make, publishers: Publishers) ->
     assert collection.rows("SELECT host, status, count(*) FROM images GROUP BY 1, 2") == [
         ("a.example.org", "pending", 5), ("b.example.org", "success", 5),
     ]  # fmt: skip
-    assert "knows no host 'c.example.org'" in collection.call("download", "--host", "c.example.org", code=2)
+    assert "no host 'c.example.org' in the ledger" in collection.call("download", "--host", "c.example.org", code=2)
 
 
 @pytest.mark.slow
@@ -366,7 +366,7 @@ def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     collection.root.write_text("in the way")
     output = collection.run("download", code=1)
-    assert "images cannot be written" in output
+    assert "cannot write to the image root" in output
     assert "Traceback" not in output
 
 

@@ -176,7 +176,7 @@ def test_certificates_that_are_none(collection: Collection, publishers: Publishe
 def test_without_a_ledger_the_rest_is_still_checked(collection: Collection) -> None:
     collection.ledger.unlink()
     found = checks(collection, code=1)
-    assert "make one with 'd4c-images init" in found["ledger"]["found"]
+    assert "create one with 'd4c-images init" in found["ledger"]["found"]
     assert {name for name, check in found.items() if check["grade"] == "failed"} == {"ledger"}
     assert list(found) == [name for name in NAMES if name != "owner"]
 

@@ -13,6 +13,7 @@ import pytest
 
 from d4c_images.commands.session import Stop
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
 from tests.support.program import PROJECT, Collection, multimedia, reach
 from tests.support.screen import CTRL_C, Terminal
 
@@ -134,6 +135,18 @@ def test_in_the_background_of_a_terminal_nobody_can_press_anything(collection: C
         assert terminal.end() == 0
     assert "Ctrl-C" not in log.read_text()
     assert "3 s are over: dropping 1 request in flight" in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_window_that_is_closed_ends_a_run_in_good_order(collection: Collection, publishers: Publishers) -> None:
+    publishers.behave("hangs.example.org=slow_first_byte:3")
+    with on_terminal(collection, collection.command("download", *reach(publishers), "--processes", 1)) as terminal:
+        terminal.until("5 stored")
+        terminal.close()
+        assert terminal.process.wait(PATIENCE_S) == 75
+    assert collection.rows("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1") == [("SIGHUP",)]
+    assert collection.rows("SELECT count(*) FROM leases UNION ALL SELECT count(*) FROM owner") == [(0,), (0,)]
+    collection.check_invariants()
 
 
 def test_without_a_terminal_signals_that_come_twice_cut_nothing_short() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from d4c_images.ledger.questions.from_counters import HostCount, ImageCounts
@@ -138,14 +139,14 @@ def frames() -> Iterator[dict[str, tuple[Snapshot, ...]]]:
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (100, 8), (200, 50), (300, 100)])
 def test_the_live_view_fits_every_terminal(frames: dict[str, tuple[Snapshot, ...]], size: tuple[int, int]) -> None:
-    whys = {HOSTS[1]: "it says that we are blocked " * 20}
+    whys = {HOSTS[1]: "it says that we are blocked 我们被封锁了 " * 20}
     for name, snapshots in frames.items():
         meter, console = Meter(), terminal(*size)
         pace = [meter.add(snapshot) for snapshot in snapshots][-1]
         console.print(view(snapshots[-1], pace, whys, console))
         lines = text_of(console).splitlines()
         assert len(lines) < size[1], (name, lines)
-        assert max(map(len, lines)) <= size[0], (name, lines)
+        assert max(map(cell_len, lines)) <= size[0], (name, lines)
 
 
 def test_the_live_view_shows_time_bytes_requests_and_failures_by_reason() -> None:

@@ -169,7 +169,7 @@ def test_the_meeting_place_is_its_owners_alone(tmp_path: Path) -> None:
     assert (place.folder / INVITATION).stat().st_mode & 0o777 == 0o600
     assert "key'" not in repr(place.invitation())
     place.folder.chmod(0o750)
-    with pytest.raises(UsageError, match="must be accessible to you only alone"):
+    with pytest.raises(UsageError, match="must be accessible to you only"):
         MeetingPlace(place.folder)
 
 
@@ -177,7 +177,7 @@ def test_a_meeting_place_is_for_one_collection(tmp_path: Path) -> None:
     place = MeetingPlace(tmp_path)
     first = Invitation("1", "a ledger", "0", "tls://x:1", "certificate", "key")
     place.invite(first)
-    with pytest.raises(UsageError, match="that of a ledger"):
+    with pytest.raises(UsageError, match="belongs to a ledger"):
         place.invite(Invitation("2", "another ledger", "0", "tls://x:1", "certificate", "key"))
     second = Invitation("2", "a ledger", "0", "tls://x:2", "certificate", "key")
     place.invite(second)  # the first one has died

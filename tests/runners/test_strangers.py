@@ -123,7 +123,7 @@ def test_a_cluster_folder_that_cannot_be_written(read_only: MeetingPlace, capsys
         read_only.invite(OTHER)
     read_only.withdraw(OTHER.run)  # ends no run
     download._send_home(read_only.folder)  # nor does this: the work is done
-    assert "workers are not told" in capsys.readouterr().err
+    assert "cannot tell the workers" in capsys.readouterr().err
 
 
 # -- how workers end

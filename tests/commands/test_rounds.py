@@ -205,6 +205,25 @@ def test_a_job_that_is_started_too_early_again_and_again_waits_itself(
     assert ("this job is started before the time it asks for: it waits until" in capsys.readouterr().out) == waits_itself
 
 
+@pytest.mark.parametrize("n_done", [0, 5])
+def test_after_an_outage_a_job_starts_when_its_hosts_are_due_and_counts_that_only_if_it_has_never_worked(
+    n_done: int, tmp_path: Path
+) -> None:
+    """Several hosts that are silent, and nobody else to ask, look like an outage."""
+    rounds = Rounds(Job(Scheduler.SGE, "17"), requeue=True, say=print, is_dismissed=bool, ask=lambda command: "")
+    with closing(connect.open_ledger(tmp_path / "ledger.sqlite", create=True)) as ledger:
+        begins = []
+        for done in (n_done, 0, 0, 0):
+            owner.take(ledger, "download", owner.this_process("17"), clocks.now())
+            ledger.n_done = done
+            due_at = float(round(time.time() + 1800))
+            run_ends.note_done(ledger, Totals(), due_at)
+            following = download.next_round(ledger, "download", rounds, Ending.OUTAGE)
+            owner.give_back(ledger, "ended", clocks.now())
+            begins.append(following.at == due_at)
+        assert begins == ([True] * 4 if n_done else [True, True, False, False])
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> MeetingPlace:
     return MeetingPlace(tmp_path / "cluster")

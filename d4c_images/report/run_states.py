@@ -114,7 +114,7 @@ def how_it_ended(run: RunState) -> str:
     if run.state == "running":
         return f"{guess}running, last sign of life {run.heartbeat_age_s} s ago"
     if run.state == "dead":
-        return f"{guess}dead, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
+        return f"{guess}dead, silent for {show_span(run.heartbeat_age_s)}; run the same command again to resume"
     goes_on = "" if run.goes_on_at is None else f"; to start again at {show_moment(run.goes_on_at)} ({run.goes_on_by})"
     return f"{clean(run.ending or '?')}{goes_on}"
 

@@ -32,6 +32,10 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("--json > status.json", "Write it as JSON"),
         ("--tables tables", "Write tables for a spreadsheet or pandas"),
     ),
+    "runs": (
+        ("", "List the last ten runs"),
+        ("--limit 100 --json > runs.json", "Write the last hundred as JSON"),
+    ),
     "hosts": (
         ("", "List hosts with images left"),
         ("--watch 10s", "Refresh the list every 10 s"),

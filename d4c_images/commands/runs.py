@@ -16,10 +16,10 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "runs",
         run,
-        "List the runs of commands that wrote to the ledger, newest first: when, where, what each did, and how it ended.",
+        "List the latest runs and how they ended. Says of each command that wrote to the ledger when and where it ran, and what it did.",
         settings,
     )
-    parser.add_argument("--limit", type=arguments.positive, default=10, metavar="N", help="the latest N runs")
+    parser.add_argument("--limit", type=arguments.positive, default=10, metavar="N", help="list at most N runs")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

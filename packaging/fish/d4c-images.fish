@@ -116,11 +116,11 @@ complete -c d4c-images -n '__d4c_images_runs status' -l watch -x -d 'refresh eve
 complete -c d4c-images -n '__d4c_images_runs status' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs status' -l tables -x -a '(__fish_complete_directories)' -d 'also write the tables as CSV and Parquet files into DIR (per host, not per image: for images see export)'
 
-complete -c d4c-images -n __d4c_images_no_command -a runs -d 'List the runs of commands that wrote to the ledger, newest first: when, where, what each did, and how it ended'
+complete -c d4c-images -n __d4c_images_no_command -a runs -d 'List the latest runs and how they ended'
 complete -c d4c-images -n '__d4c_images_runs runs' -s h -l help -d 'show this help message and exit'
 complete -c d4c-images -n '__d4c_images_runs runs' -l debug -d 'show a traceback on errors'
 complete -c d4c-images -n '__d4c_images_runs runs' -l ledger -r -F -d 'ledger, an SQLite file'
-complete -c d4c-images -n '__d4c_images_runs runs' -l limit -x -d 'the latest N runs'
+complete -c d4c-images -n '__d4c_images_runs runs' -l limit -x -d 'list at most N runs'
 complete -c d4c-images -n '__d4c_images_runs runs' -l json -d 'print JSON'
 
 complete -c d4c-images -n __d4c_images_no_command -a hosts -d 'List, pause, resume or limit hosts'

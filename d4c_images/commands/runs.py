@@ -16,7 +16,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "runs",
         run,
-        "List the latest runs and how they ended. Says of each command that wrote to the ledger when and where it ran, and what it did.",
+        "List the latest runs and how they ended. Shows when and where each command that writes the ledger ran, and what it did.",
         settings,
     )
     parser.add_argument("--limit", type=arguments.positive, default=10, metavar="N", help="list at most N runs")

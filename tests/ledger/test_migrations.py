@@ -165,9 +165,9 @@ def test_a_ledger_that_is_deleted_is_not_migrated_before(path: Path, tmp_path: P
 def test_where_the_backup_goes(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = path.read_bytes()
     (tmp_path / "there.sqlite").write_bytes(b"somebody's")
-    assert main([*MIGRATE, "--backup", "there.sqlite"]) == 1
+    assert main([*MIGRATE, "--backup", "there.sqlite"]) == 2
     assert "the file exists. Nothing was changed" in capsys.readouterr().err
-    assert main([*MIGRATE, "--backup", "nowhere/x"]) == 1
+    assert main([*MIGRATE, "--backup", "nowhere/x"]) == 2
     assert "no such folder. Nothing was changed" in capsys.readouterr().err
     assert old_ledgers.user_version(path) == 1
     assert main([*MIGRATE, "--backup", "here.sqlite"]) == 0

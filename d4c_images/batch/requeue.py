@@ -1,8 +1,8 @@
-"""A command that takes several jobs of a scheduler: ends before its job does, and has the job queued again while work is left.
+"""Runs a command in several jobs of a scheduler: stops before its job ends, and has the job requeued while work is left.
 
-One job is one round. If all that is left has to wait, the next round begins when the first of it is due, and not before. Rounds
-that get nothing done are counted in the ledger, since a job that is queued again knows nothing of the ones before: after
-`MAX_IDLE_ROUNDS` of them in a row the job ends for good, and a person has to look. A round that only waits is not one of them.
+One job is one round. If everything left has to wait, the next round begins when the first of it is due, not earlier. Rounds without
+progress are counted in the ledger, since a requeued job knows nothing of earlier rounds: after `MAX_IDLE_ROUNDS` of them in a row
+the job ends for good, and a person has to look. A round that only waits does not count.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from d4c_images.settings import Job
 from d4c_images.system import signals
 
 MAX_IDLE_ROUNDS = 3
-LONGEST_WAIT_S = 86_400.0  # between two rounds: once a day somebody looks, whatever the hosts have said
-LONGEST_WITHOUT_WORK_S = 8 * 86_400.0  # longer than it takes until a silent host is given up
+LONGEST_WAIT_S = 86_400.0  # between two rounds: check once a day, whatever the hosts requested
+LONGEST_WITHOUT_WORK_S = 8 * 86_400.0  # longer than it takes to give up a silent host
 GRACE_SHARE = 0.7  # of the time between the last start and the end of the job; the rest is for writing things down
 
 
 @dataclass(frozen=True, slots=True)
 class NextRound:
-    """Who goes on with what a round has left."""
+    """When the work left by a round is resumed, if it is."""
 
-    at: float | None  # unix time when the scheduler is to begin the job again; None: nobody goes on
-    waits: bool = False  # for that time, rather than for its turn in the queue
-    why_not: str | None = None  # if that is worth a line
+    at: float | None  # unix time at which the scheduler is to start the job again; None: never
+    waits: bool = False  # for that time, not just for its turn in the queue
+    why_not: str | None = None  # if worth a line
 
 
 NOBODY = NextRound(None)
@@ -53,10 +53,10 @@ class Rounds:
         return self.job.name if self.job is not None and self.requeue else None
 
     def limits(self, deadline: float | None, grace_s: float, now: float) -> tuple[float | None, float]:
-        """The unix time at which to start nothing more, and the seconds from there on for what is in flight.
+        """The unix time after which to start nothing, and the seconds that are left then for what is in flight.
 
-        `deadline` and `grace_s` are what the user wants; the end of the job may come before. A scheduler that gives no answer does
-        not end a run: without a known end its signals have to do.
+        `deadline` and `grace_s` are the user's; the end of the job may be earlier. A scheduler that does not answer does
+        not end a run: without a known end its signals have to suffice.
         """
         end_at = self._end_at(now)
         if end_at is None:
@@ -76,9 +76,9 @@ class Rounds:
             return None
 
     def may_leave(self, due_at: float) -> bool:
-        """Whether a round may end although nothing but a wait until `due_at` is left.
+        """Whether a round may end if all there is to do is wait until `due_at`.
 
-        If the scheduler does not begin a job later, the round waits in its own job.
+        If the scheduler cannot delay a job's start, the round waits within its own job.
         """
         if self.job is None or not self.requeue:
             return True
@@ -90,15 +90,15 @@ class Rounds:
         return True
 
     def stay(self, due_at: float) -> bool:
-        """Instead of `may_leave`, in a job that its scheduler has begun too early twice: once may have been a person."""
+        """Instead of `may_leave`, in a job that was started too early twice: once may have been a person's doing."""
         self.say(f"this job is started before the time it asks for: it waits until {show_moment(due_at)}")
         return False
 
     def next_round(self, idle_rounds: int, due_at: float | None, now: float) -> NextRound:
-        """Who goes on when work is left. `due_at`: nothing that is left may be asked for before; None: something may at once."""
+        """When the work left is resumed. `due_at`: nothing left may be requested earlier; None: something may be requested now."""
         if self.job is None or not self.requeue:
             return NOBODY
-        if self.is_dismissed():  # a scheduler that itself wants the job to come again sees to that
+        if self.is_dismissed():  # a scheduler that wants to run the job again requeues it itself
             return NextRound(None, why_not="work is left, but this job was ended by a signal: not requeued")
         if idle_rounds >= MAX_IDLE_ROUNDS:
             why_not = f"no progress in {idle_rounds} rounds in a row: job not requeued; see 'd4c-images status'"
@@ -114,7 +114,7 @@ class Rounds:
         return NextRound(at, waits=True)
 
     def hand_back(self, following: NextRound, now: float) -> int:
-        """What to exit with when the ledger is given back; the job may be queued again by then."""
+        """The exit code, once the ledger is released; the job may be in the queue again by then."""
         if self.job is None or following.at is None:
             if following.why_not is not None:
                 self.say(following.why_not)
@@ -138,14 +138,14 @@ class Rounds:
         return code
 
     def exit_code(self, idle_rounds: int) -> int:
-        """Of a command that leaves work which may be done at once."""
+        """For a command that leaves work which can be done right away."""
         return self.hand_back(self.next_round(idle_rounds, None, 0.0), 0.0)
 
 
 def idle_rounds(ledger: Ledger, command: str, job: Job | None) -> int:
-    """How many of the job's rounds in a row have got nothing done, the present one included.
+    """How many consecutive rounds of the job made no progress, including the present one.
 
-    One that ended because everything had to wait is not among them, unless that has been so for longer than anything has to wait.
+    One that ended because everything had to wait does not count, unless this has lasted longer than any wait can.
     """
     if ledger.n_done or job is None:
         return 0

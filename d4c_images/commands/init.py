@@ -198,7 +198,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     if ledger.ending != "ended":
         print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
         return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
-    print(f"{done.total:,} records recounted, {done.corrected:,} corrected")
+    print(f"{counted(done.total, 'record')} recounted, {done.corrected:,} corrected")
     return 0
 
 

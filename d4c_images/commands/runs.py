@@ -20,7 +20,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         settings,
     )
     parser.add_argument("--limit", type=arguments.positive, default=10, metavar="N", help="the latest N runs")
-    parser.add_argument("--json", action="store_true", help="the same for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

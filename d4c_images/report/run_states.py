@@ -1,4 +1,4 @@
-"""What became of a run, and who goes on with what it left: from rows of the ledger to facts, and to words. Asks no scheduler."""
+"""How a run ended, and when its work is resumed: from rows of the ledger to facts, and to text. Asks no scheduler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from d4c_images.ledger.questions import run_list
 from d4c_images.ledger.questions.run_list import RunRow
 from d4c_images.system.terminal import clean
 
-LATE_S = 300.0  # a scheduler may take so long to begin a job whose time has come, before that is worth a word
+LATE_S = 300.0  # a scheduler may start a due job this much later before that is worth reporting
 SHOW_JOB = {"Slurm": "squeue -j", "Grid Engine": "qstat -j"}
 MOMENTS = ("started_at", "ended_at", "due_at", "goes_on_at")
 
@@ -23,7 +23,7 @@ MOMENTS = ("started_at", "ended_at", "due_at", "goes_on_at")
 class RunState:
     """A run. `state` is running, ended or dead (it has not ended, but shows no heartbeat).
 
-    Without `is_certain` that is a guess by two clocks: the run's process cannot be seen from here.
+    Without `is_certain` that is a guess by two clocks: the run's process is not visible from here.
     """
 
     run_id: int
@@ -35,15 +35,15 @@ class RunState:
     started_at: int
     heartbeat_age_s: int
     ended_at: int | None
-    took_s: int  # until its last sign of life
+    took_s: int  # until its last heartbeat
     ending: str | None
     is_certain: bool
-    n_done: int  # images settled, or rows read in
-    n_stored: int | None  # these three of a download that has ended in good order
+    n_done: int  # images settled, or rows ingested
+    n_stored: int | None  # these three for a download that ended cleanly
     n_failed: int | None  # for good
     stored_bytes: int | None
-    due_at: int | None  # nothing of what is left may be asked for before
-    goes_on_at: int | None  # when the scheduler begins the job again, as it was asked to
+    due_at: int | None  # nothing left may be requested earlier
+    goes_on_at: int | None  # when the scheduler was asked to start the job again
     goes_on_by: str | None  # the scheduler
 
 
@@ -51,7 +51,7 @@ def run_state(run: RunRow, now: float) -> RunState:
     """`now` is unix time."""
     silence_s = max(0, int(now) - run.heartbeat_at)
     seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next heartbeat
+    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a writing command waits for the next heartbeat
     return RunState(
         run_id=run.run_id,
         state=("running" if alive else "dead") if run.owns else "ended",
@@ -117,13 +117,13 @@ def how_it_ended(run: RunState) -> str:
     if run.state == "running":
         return f"{guess}running, last sign of life {run.heartbeat_age_s} s ago"
     if run.state == "dead":
-        return f"{guess}dead, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
+        return f"{guess}dead, silent for {show_span(run.heartbeat_age_s)}; run the same command again to resume"
     goes_on = "" if run.goes_on_at is None else f"; to start again at {show_moment(run.goes_on_at)} ({run.goes_on_by})"
     return f"{clean(run.ending or '?')}{goes_on}"
 
 
 def who_goes_on(run: RunState, now: float) -> str | None:
-    """Of a download that has left work: who goes on with it, and when; None while it runs or if it is not known how it ended."""
+    """For a download that left work: what resumes it, and when; None while it runs or if its end is unknown."""
     if run.state != "ended":
         return None
     if run.goes_on_at is not None and run.goes_on_by is not None:

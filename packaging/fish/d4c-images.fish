@@ -121,7 +121,7 @@ complete -c d4c-images -n '__d4c_images_runs runs' -s h -l help -d 'show this he
 complete -c d4c-images -n '__d4c_images_runs runs' -l debug -d 'show a traceback on errors'
 complete -c d4c-images -n '__d4c_images_runs runs' -l ledger -r -F -d 'ledger, an SQLite file'
 complete -c d4c-images -n '__d4c_images_runs runs' -l limit -x -d 'the latest N runs'
-complete -c d4c-images -n '__d4c_images_runs runs' -l json -d 'the same for scripts'
+complete -c d4c-images -n '__d4c_images_runs runs' -l json -d 'print JSON'
 
 complete -c d4c-images -n __d4c_images_no_command -a hosts -d 'List, pause, resume or limit hosts'
 complete -c d4c-images -n '__d4c_images_runs hosts' -s h -l help -d 'show this help message and exit'

@@ -35,8 +35,8 @@ class RunRow:
     ended_at: int | None
     ending: str | None
     n_done: int
-    owns: int | None  # 1: it has not given the ledger back
-    # Of a run that has said so at its end:
+    owns: int | None  # 1: it has not released the ledger
+    # Recorded by a run at its end:
     n_stored: int | None = None
     n_failed: int | None = None
     stored_bytes: int | None = None
@@ -55,12 +55,12 @@ def last_download(ledger: Reader) -> RunRow | None:
 
 
 def last_other_run(ledger: Reader) -> RunRow | None:
-    """Of a command that is neither `download` nor `hosts`."""
+    """For a command that is neither `download` nor `hosts`."""
     return next(iter(_with_ends(ledger, ledger.rows(LAST_OTHER_RUN))), None)
 
 
 def _with_ends(ledger: Reader, rows: list[Row]) -> list[RunRow]:
-    """A ledger of version 2 is read as well, which has nothing about the ends of its runs."""
+    """Also reads a ledger of version 2, which has nothing about the ends of its runs."""
     if not rows or not ledger.rows(HAS_RUN_ENDS):
         return [RunRow(*row) for row in rows]
     ends = {row[0]: row[1:] for row in ledger.rows(RUN_ENDS, (json.dumps([row[0] for row in rows]),))}

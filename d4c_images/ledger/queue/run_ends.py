@@ -1,4 +1,4 @@
-"""What a run writes down of itself before it gives the ledger back: what it did, and who goes on when. Ends no run."""
+"""Records what a run did, and when its work is resumed, before it releases the ledger. Ends no run."""
 
 from __future__ import annotations
 
@@ -30,44 +30,44 @@ WHERE r.command = ? AND r.job_id = ? AND (r.ended_at IS NOT NULL OR r.run_id = ?
 
 
 class Round(NamedTuple):
-    """One run of a job that is queued again and again."""
+    """One run of a requeued job."""
 
     started_at: int
-    waits: bool  # it ended because all that is left had to wait
+    waits: bool  # it ended because everything left had to wait
 
 
 def note_done(ledger: Ledger, totals: Totals, due_at: float | None) -> None:
-    """Of a download. `due_at`: unix time before which nothing of what is left may be asked for; None: something may at once."""
+    """For a download. `due_at`: unix time before which nothing left may be requested; None: something may be requested now."""
     did = (totals.n_success + totals.n_changed, totals.n_failed, totals.stored_bytes)
     with ledger.transaction() as db:
         db.execute(NOTE_DONE, (ledger.run_id, *did, None if due_at is None else -int(-due_at // 1)))
 
 
 def note_due(ledger: Ledger, due_at: float | None) -> None:
-    """Of a run that has noted what it did: another time than that."""
+    """For a run that has recorded what it did: change that time."""
     with ledger.transaction() as db:
         db.execute(NOTE_DUE, (None if due_at is None else int(due_at), ledger.run_id))
 
 
 def note_next(ledger: Ledger, at: float, scheduler: str) -> None:
-    """The scheduler is asked to begin the job again at this unix time."""
+    """The scheduler was asked to start the job again at this unix time."""
     with ledger.transaction() as db:
         db.execute(NOTE_NEXT, (ledger.run_id, int(at), scheduler))
 
 
 def due_at(ledger: Ledger) -> float | None:
-    """What this run has noted."""
+    """What this run has recorded."""
     row = ledger.connection.execute(DUE_AT, (ledger.run_id,)).fetchone()
     return None if row is None else row[0]
 
 
 def has_worked(ledger: Ledger, command: str, job_id: str) -> bool:
-    """Whether any round of this job has got anything done, the present one included."""
+    """Whether any round of this job made progress, including the present one."""
     return bool(ledger.n_done or ledger.connection.execute(HAS_WORKED, (command, job_id)).fetchone()[0])
 
 
 def began_early(ledger: Ledger, command: str, job_id: str) -> bool:
-    """Whether this round and the one before began well before the time that the scheduler was asked for."""
+    """Whether this round and the previous one started well before the time requested from the scheduler."""
     rounds = ledger.connection.execute(BEGINNINGS, (command, job_id, ledger.run_id)).fetchall()
     return len(rounds) == 3 and all(
         wished_at is not None and began_at < wished_at - EARLY_S
@@ -76,7 +76,7 @@ def began_early(ledger: Ledger, command: str, job_id: str) -> bool:
 
 
 def rounds_without_work(ledger: Ledger, command: str, job_id: str) -> list[Round]:
-    """The rounds of a job since anything was done, from the present one backwards."""
+    """The rounds of a job since the last progress, newest first."""
     found = []
     for n_done, started_at, waits in ledger.connection.execute(ROUNDS, (command, job_id, ledger.run_id)):
         if n_done:

@@ -95,18 +95,21 @@ def lines_of(run: RunState) -> Iterator[str]:
     yield f"run {run.run_id}: {clean(run.command)} on {clean(run.host)}{job}"
     ended = "now" if run.ended_at is None else show_moment(run.ended_at)
     yield f"  {show_moment(run.started_at)} to {ended}, {show_span(run.took_s)}"
-    yield f"  {what_it_did(run)}"
+    if did := what_it_did(run):
+        yield f"  {did}"
     yield f"  {how_it_ended(run)}"
 
 
-def what_it_did(run: RunState) -> str:
+def what_it_did(run: RunState) -> str | None:
+    """None: its command counts nothing, or it did not get that far."""
     if run.n_stored is not None:
         return (
             f"{counted(run.n_stored, 'image')} stored ({show_size(run.stored_bytes or 0)}), {run.n_failed or 0:,} failed for good"
         )
     if run.command.startswith("download"):
         return f"{counted(run.n_done, 'image')} tried"
-    return f"{counted(run.n_done, 'row')} read" if run.n_done else "no images tried"
+    noun = {"init": "row", "init --finalize-only": "record"}.get(run.command)
+    return f"{counted(run.n_done, noun)} read" if noun and run.n_done else None
 
 
 def how_it_ended(run: RunState) -> str:

@@ -153,7 +153,6 @@ def test_runs_are_listed_newest_first_with_what_each_did_and_how_it_ended(
     assert text.splitlines() == [
         f"run {ids[0]}: placeholders on node7",
         "  2027-01-15T12:00:00+01:00 to 2027-01-15T12:01:00+01:00, 1 min 00 s",
-        "  no images tried",
         "  ended",
         f"run {ids[1]}: download on node7",
         "  2027-01-15T11:00:00+01:00 to 2027-01-15T11:01:00+01:00, 1 min 00 s",

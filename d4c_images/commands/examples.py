@@ -14,7 +14,7 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "download": (
         ("", "Fetch everything that is left"),
-        ("--limit 1000", "Try a thousand images first"),
+        ("--limit 1000", "Stop when a thousand images are stored"),
         ("--for 11h30m --max-edge 1024", "Stop before a job of 12 hours ends; store images of at most 1024 pixels"),
         ("--retry-failed transient --host api.example.org", "Try one host again"),
     ),

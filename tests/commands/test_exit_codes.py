@@ -25,8 +25,8 @@ NO_ALLOWANCE = "ab" * 32
 CASES = [
     (f"{command} --ledger {ledger}", 2, words)
     for command in (
-        "download", "status", "hosts", "hosts pause a.example.org", "check", "placeholders", "unpack --to out", "export out.csv",
-        "migrate",
+        "download", "status", "runs", "hosts", "hosts pause a.example.org", "check", "placeholders", "unpack --to out",
+        "export out.csv", "migrate",
     )
     for ledger, words in (
         ("nosuch.sqlite", "no ledger at nosuch.sqlite"),

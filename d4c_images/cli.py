@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             terminal.flush()
     except BrokenPipeError as error:
-        terminal.discard_output()  # at exit, Python would complain of what it cannot write
+        terminal.discard_output()  # at exit, Python would complain about unwritable output
         return exit_code_of(error)
     except KeyboardInterrupt as error:
         return _said(error, debug=debug)
@@ -89,7 +89,7 @@ def _in_one_line(error: BaseException) -> str:
             return "interrupted; nothing committed is lost"
         case MemoryError():
             return "this process may take no more memory"
-        case OSError():  # of the machine, at a place where nobody has thought of it
+        case OSError():  # a machine error that nothing else caught
             names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
             return ": ".join([*names, error.strerror or printable(str(error))])
         case _:

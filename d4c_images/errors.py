@@ -5,7 +5,7 @@
     |- SourceError            exit 2   the archive cannot be read as a GBIF download
     |  |- SourceDamaged       exit 2   ... and what was read of it before cannot be trusted
     |- LedgerError            exit 1   a newer schema, damaged, its disk full
-    |  |- LedgerUnusable      exit 2   not a ledger of ours, or it may not be read or written
+    |  |- LedgerUnusable      exit 2   not a d4c-images ledger, or not readable or writable
     |  |- LedgerBusy          exit 1   another run owns it
     |  |  |- LedgerAwaited    exit 75  ... or may still do so: the time was up before that was known
     |  |- LedgerLocked        exit 75  somebody's transaction or query locks the file: nothing committed is lost, run again
@@ -30,7 +30,7 @@ EXIT_INTERRUPTED = 130
 EXIT_OUTPUT_CLOSED = 141
 """The reader of the output has gone, as in `status | head`: 128 + SIGPIPE, as of a program that the signal has ended."""
 
-# What a system says of a path that is missing, forbidden or of another kind, and not of a disk that is full or out of reach.
+# What the system reports for a path that is missing, forbidden or of another kind; not for a full or unreachable disk.
 _MISSING, _FORBIDDEN = (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG), (errno.EACCES, errno.EPERM, errno.EROFS)
 _OF_ANOTHER_KIND = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 _WRONGLY_NAMED = frozenset((*_MISSING, *_FORBIDDEN, *_OF_ANOTHER_KIND))
@@ -42,7 +42,7 @@ _NOT_TO_BE_SHOWN = re.compile(
 
 
 def printable(text: str) -> str:
-    """A text that can be stored and shown, although it may name a path or quote a stranger: terminal control characters and bytes
+    """A text that can be stored and shown, whatever path or foreign text it quotes: terminal control characters and bytes
     that are not UTF-8 (lone surrogates in Python, PEP 383) become `\\x1b` and `\\xe9`. Line feeds and tabs stay.
     """
     return _NOT_TO_BE_SHOWN.sub(_escaped, text)
@@ -85,7 +85,7 @@ class LedgerError(D4CError):
 
 
 class LedgerUnusable(LedgerError):
-    """What is named as the ledger is none of ours, or may not be read or written."""
+    """The named file is not a d4c-images ledger, or may not be read or written."""
 
     exit_code = EXIT_USAGE
 
@@ -95,7 +95,7 @@ class LedgerBusy(LedgerError):
 
 
 class LedgerAwaited(LedgerBusy):
-    """Another run may still own the ledger: the time was up before that was known."""
+    """Another run may still own the ledger: time ran out before this was clear."""
 
     exit_code = EXIT_WORK_LEFT
 
@@ -121,7 +121,7 @@ class Stopped(D4CError):
 
 
 def is_wrongly_named(error: OSError) -> bool:
-    """Whether a path is missing, forbidden or of another kind: whoever has named it can mend that."""
+    """Whether a path is missing, forbidden or of another kind: an error of whoever named it."""
     return error.errno in _WRONGLY_NAMED
 
 

@@ -30,12 +30,12 @@ NAMES = {
 """What a user may set, and the field of `Settings` that holds it; `.env.example` lists the same names."""
 
 NOT_SETTINGS = ("D4C_HOME", "D4C_CRASH_AT")
-"""Of job scripts and of tests."""
+"""Variables of job scripts and of tests."""
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
 """The variables that curl reads; `.env` does not set them."""
 
-LIKENESS = 0.75  # of a misspelt name and the right one
+LIKENESS = 0.75  # between a misspelt name and the right one
 
 YES, NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
@@ -148,7 +148,7 @@ def _read_env_file(path: Path) -> dict[str, str]:
 
 
 def _check_spelling(environment: Mapping[str, str]) -> None:
-    """Raise `UsageError` for a variable that is like a setting of ours and is none. Others of the prefix are somebody else's."""
+    """Raise `UsageError` for a variable similar to one of our settings, but not one. Others with the prefix may be foreign."""
     unknown = sorted(name for name in environment if name.startswith("D4C_") and name not in NAMES and name not in NOT_SETTINGS)
     for name in unknown:
         meant = difflib.get_close_matches(name, NAMES, n=1, cutoff=LIKENESS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from d4c_images.cli import build_parser
+from d4c_images.commands.arguments import shows_default
 from d4c_images.settings import Settings
 
 
@@ -81,14 +82,13 @@ def _argument(action: argparse.Action) -> Argument:
     words = tuple(map(str, action.choices or ()))
     takes = _takes(action, words)
     value = action.metavar or ("{" + ",".join(words) + "}" if words else action.dest)
-    has_default = action.default not in (None, False, [], argparse.SUPPRESS) and takes is not Takes.NOTHING
     return Argument(
         tuple(action.option_strings),
         "" if takes is Takes.NOTHING else str(value),
         takes,
         words,
         _help(action),
-        str(action.default) if has_default and "default" not in (action.help or "") else "",
+        str(action.default) if shows_default(action) else "",
         action.nargs in ("?", "*"),
         action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction),
     )

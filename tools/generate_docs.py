@@ -40,7 +40,7 @@ environment overrides `.env`, and `.env` overrides the defaults ([settings](sett
 | 75 | work is left: run the same command again |
 | 2 | usage error: the command line, a setting, or a file, folder, host or record named there is wrong (missing, forbidden, ...) |
 | 1 | any other error, or findings of `check`; one line says which, `--debug` shows a traceback |
-| 141 | nobody reads the output any more, as if piped into `head`; commands that end in good order on a signal do so, with 0 or 75 |
+| 141 | nobody reads the output any more, as if piped into `head`; commands that stop cleanly on a signal do so, with 0 or 75 |
 """
 
 
@@ -105,10 +105,10 @@ PUBLISHERS_HEAD = """# Publishers
 
 <!-- Made by `make docs` from d4c_images/identity/; a test compares the two. -->
 
-Which URLs show one photo, and which of them is tried first. A rule is asked about its own hosts (`*.` stands for a
-domain and all its subdomains), or about any URL that holds one of its hints. The first rule of this page that matches
-decides; what no rule knows is the image of its exact normalised URL. The ledger keeps rule and version with each
-image. `d4c-images identify URL` says what becomes of a URL; [adding a publisher](../how-to/add-a-publisher.md) says
+Which URLs show the same photo, and which of them is tried first. A rule applies to its own hosts (`*.` stands for a
+domain and all its subdomains), or to any URL that contains one of its hints. The first rule on this page that matches
+decides; a URL without a rule is identified by its exact normalised form. The ledger records rule and version with each
+image. `d4c-images identify URL` shows how a URL is read; [adding a publisher](../how-to/add-a-publisher.md) explains
 how to extend the table.
 
 """
@@ -117,7 +117,7 @@ SOURCE_LINK = re.compile(r"https?://[^\s;,)]+")
 
 def publishers_page() -> str:
     """The whole of docs/reference/publishers.md."""
-    summary = ["| rule | publisher or software | asked about |\n|---|---|---|\n"]
+    summary = ["| rule | publisher or software | applies to |\n|---|---|---|\n"]
     summary += [f"| [{rule.name}](#{rule.name}) | {_cell(rule.publisher)} | {_cell(_asked(rule))} |\n" for rule in RULES]
     return PUBLISHERS_HEAD + "".join(summary) + "".join(map(_section, RULES))
 
@@ -126,7 +126,7 @@ def _section(rule: Rule) -> str:
     text = (_module_of(rule).__doc__ or "").strip()
     source = SOURCE_LINK.sub(lambda found: f"<{found[0]}>", rule.source)
     parts = [f"\n## {rule.name}\n\n**{rule.publisher}** (version {rule.version}). {text}\n"]
-    parts.append(f"\nAsked about: {_asked(rule)}.\n\nSource: {source}\n")
+    parts.append(f"\nApplies to: {_asked(rule)}.\n\nSource: {source}\n")
     if ranking := _ranking(rule):
         parts.append("\nBest first:\n\n" + "".join(f"1. `{url}`\n" for url in ranking))
     parts.append("\n| URL | key | tried first |\n|---|---|---|\n")

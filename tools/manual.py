@@ -25,8 +25,8 @@ def _head(line: CommandLine) -> Iterator[str]:
     yield from (".SH NAME", f"{_roff(line.program)} \\- a resumable bulk downloader for the images of a GBIF download")
     yield from (".SH SYNOPSIS", f".B {_roff(line.program)}", ".I COMMAND", "[\\fIOPTION\\fR .\\|.\\|.\\&]")
     yield from (".SH DESCRIPTION", _text(line.description))
-    yield from (".PP", "Options beat the environment, the environment beats")
-    yield from (".IR .env ,", ".I .env", "in the working directory beats the defaults.")
+    yield from (".PP", "Options override the environment, the environment overrides")
+    yield from (".IR .env ,", ".I .env", "in the working directory overrides the defaults.")
     yield ".SH OPTIONS"
     for option in line.options:
         yield from _argument(option)

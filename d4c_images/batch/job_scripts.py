@@ -1,8 +1,8 @@
-"""Job scripts for Grid Engine and Slurm as text that one can look at and edit. Submits nothing.
+"""Job scripts for Grid Engine and Slurm as text to be read and edited. Submits nothing.
 
-The scripts in `jobs/` are what `script` makes with the defaults and without an interpreter (a test compares them): they belong to a
-clone and find the program in its `.venv`, on any machine. What `d4c-images job` prints names the interpreter that printed it, so it
-runs wherever the package is installed.
+The scripts in `jobs/` are the output of `script` with the defaults and without an interpreter (a test compares them): they belong
+to a clone and find the program in its `.venv`, on any machine. What `d4c-images job` prints names the interpreter that printed it,
+so it runs wherever the package is installed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from d4c_images.settings import Scheduler
 class JobTerms:
     """What a job asks the scheduler for."""
 
-    time_s: float | None = None  # None: what suits the command
+    time_s: float | None = None  # None: the default for the command
     cores: int | None = None
     name: str | None = None
     project: str | None = None  # SGE's project, Slurm's account
     queue: str | None = None  # Slurm's partition
     mail: str | None = None
-    tasks: int | None = None  # jobs of the array, where the command has one
+    tasks: int | None = None  # jobs of the array, if the command has one
     options: tuple[str, ...] = ()  # of the command
     interpreter: str | None = None  # the Python that runs the package; None: the clone that the script belongs to
 
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """What is special about a command's job."""
+    """What differs between commands."""
 
     about: str  # lines of the comment
-    command: str | None = None  # None: the one that it is named after
+    command: str | None = None  # None: the one of the template's name
     tasks: int | None = None  # as many jobs, on as many nodes
     time_s: float = 12 * 3600.0
     cores: int = 1
@@ -121,7 +121,7 @@ def file_name(scheduler: Scheduler, command: str) -> str:
 
 
 def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
-    """The whole script. Options that stand behind its name on the line of submission beat those within. Raises `UsageError`."""
+    """The whole script. Options given after its name when it is submitted override those within. Raises `UsageError`."""
     for word in (terms.name, terms.project, terms.queue, terms.mail):
         if word is not None and not _WORD(word):
             raise UsageError(f"'{word}' is not allowed in a job script: use letters, digits and . _ @ + , : / - only")
@@ -132,7 +132,7 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
     qsub = _SUBMIT[scheduler]
     if terms.interpreter is None:
         submit, submit_work = (f"{qsub} jobs/{file_name(scheduler, name)}" for name in (command, "work"))
-    else:  # the file has the name that its owner gives it
+    else:  # the user chooses the file's name
         submit, submit_work = f"{qsub} SCRIPT", f"d4c-images job {scheduler} work > SCRIPT && {qsub} SCRIPT"
     name = terms.name or f"d4c-{command}"
     head = [line.format(name=name) for line in directives]
@@ -141,7 +141,7 @@ def script(scheduler: Scheduler, command: str, terms: JobTerms) -> str:
     elsewhere = "qsub -v D4C_HOME=/path/to/it" if scheduler is Scheduler.SGE else "the variable D4C_HOME"
     program = template.command or command
     grace = ("--grace", _GRACE[scheduler]) if program in ("download", "work") else ()
-    # -P: a folder of submission with a pandas.py in it, or with another d4c_images, changes nothing.
+    # -P: a pandas.py or another d4c_images in the folder of submission is ignored.
     python = ("d4c-images",) if terms.interpreter is None else (terms.interpreter, "-P", "-m", "d4c_images")
     words = " ".join(shlex.quote(word) for word in (*python, program, *template.options, *grace, *terms.options))
     return "\n".join(

@@ -21,17 +21,17 @@ GRACE_SHARE = 0.7  # of the time between the last start and the end of the job; 
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """What the scheduler is asked for. `say` gets lines for the job's log."""
+    """What to request from the scheduler. `say` takes lines for the job's log."""
 
     job: Job | None
     requeue: bool
     say: Callable[[str], None]
-    is_dismissed: Callable[[], bool]  # somebody may want to be rid of the job
+    is_dismissed: Callable[[], bool]  # somebody may want to end the job
     ask: scheduler.AskScheduler = scheduler.ask
 
     @property
     def awaited_job(self) -> str | None:
-        """This job, if it is to be queued again: its number stays the same, and its last run may have been on a node that died."""
+        """This job, if it is to be requeued: it keeps its number, and its last run may have been on a node that died."""
         return self.job.name if self.job is not None and self.requeue else None
 
     def limits(self, deadline: float | None, grace_s: float, now: float) -> tuple[float | None, float]:

@@ -21,7 +21,7 @@ from d4c_images.system import signals
 
 ANSWER_TIMEOUT_S = 20.0
 SGE_AGAIN = 99
-"""The exit code by which a script asks Grid Engine to queue its job again. It works before `h_rt`, and not after it."""
+"""The exit code with which a script asks Grid Engine to requeue its job. Works before `h_rt`, not after it."""
 
 # Of what a job has left when it looks: this much, but no more than that, is kept for its end in good order.
 MARGIN_SHARE = 0.1
@@ -46,7 +46,7 @@ def ask(command: Sequence[str]) -> str:
 
 
 def end_of(job: Job, now: float, ask: AskScheduler = ask) -> float | None:
-    """Unix time at which the scheduler ends the job; None where the job has no limit. Raises `D4CError` where nobody says."""
+    """Unix time at which the scheduler ends the job; None if the job has no limit. Raises `D4CError` if it cannot be determined."""
     if job.scheduler is Scheduler.SLURM:
         return job.end_at or _slurm_end(ask(["scontrol", "show", "job", "--oneliner", job.job_id]), now)
     return _sge_end(job, ask, now)
@@ -78,13 +78,13 @@ def _slurm_end(text: str, now: float) -> float | None:
 
 
 def _still_to_come(shown: datetime, later_s: float, now: float) -> float:
-    """So long after a local time; if the clock shows that twice, after the second one where the first would be over already."""
+    """`later_s` after a local time; of an ambiguous one (end of summer time), the second if the first would be past."""
     first, second = (shown.replace(fold=fold).timestamp() + later_s for fold in (0, 1))
     return second if first <= now < second else first
 
 
 def _sge_end(job: Job, ask: AskScheduler, now: float) -> float | None:
-    """Start of the task and the limits that were asked for; a queue's own limit is not to be seen here."""
+    """Start of the task plus its requested limit; a queue's own limit is not visible here."""
     limits = re.findall(r"\b[hs]_rt=([0-9:]+)", ask(["qstat", "-j", job.job_id]))
     if not limits:
         return None
@@ -103,7 +103,7 @@ def _sge_start(job: Job, text: str) -> datetime:
 
 
 def may_be_requeued(job: Job, ask: AskScheduler = ask) -> bool | None:
-    """Whether the scheduler would requeue the job; None: it does not say. Raises `D4CError` as `end_of` does."""
+    """Whether the scheduler would requeue the job; None if unknown. Raises `D4CError` as `end_of` does."""
     if job.scheduler is Scheduler.SGE:
         return None
     found = re.search(r"\bRequeue=([01])\b", ask(["scontrol", "show", "job", "--oneliner", job.job_id]))

@@ -57,7 +57,7 @@ def check(
     if options.ledger_only:
         root = None
     elif root is None or not root.is_dir():
-        raise UsageError(f"there is no image root {root}")
+        raise UsageError(f"no image root at {root}")
     where = None if root is None else str(root.absolute())
     state = CheckState(ledger, {"root": where, "sha256": options.sha256, "full": options.full})
     return _Check(ledger, root or Path(), options, progress, state).run(say)
@@ -78,7 +78,7 @@ class _Check:
         audit.begin(self.ledger)
         went_on = self._go_on()
         if went_on is not None:
-            say(f"going on where an earlier check has stopped ({went_on}); --restart begins anew")
+            say(f"resuming an earlier check ({went_on}); --restart starts over")
         with self._kept_when_stopped():
             with self._part("database"):
                 self._check_database()

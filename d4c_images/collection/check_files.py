@@ -106,7 +106,7 @@ class FilesAgainstRows:
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
-                        what = f"{path} behind byte {end}; what a killed worker has left, a download mends"
+                        what = f"{path} after byte {end}: left by a killed worker; the next download repairs it"
                         self.findings.add(TroubleKind.TORN, what)
         except FileNotFoundError:
             pass  # it was empty, and a run has removed it
@@ -122,7 +122,7 @@ class FilesAgainstRows:
             n, end = n + len(some), some[-1].end
             self.progress(CheckProgress("packed images", self.findings.n_packed, None))
         if 0 < n == self.findings.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
-            self.findings.add(TroubleKind.NO_ROW, f"{path}: no row names any of its {n} images; it is another ledger's")
+            self.findings.add(TroubleKind.NO_ROW, f"{path}: no row refers to any of its {n} images; it belongs to another ledger")
         return end
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:

@@ -58,12 +58,12 @@ class RowsAgainstFiles:
         try:
             size_bytes = self._size(place)
             if size_bytes is None:
-                said = "is no file" if image.offset is None else "is no image"
+                said = "is not a file" if image.offset is None else "is not an image"
                 return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id}) {said}")
             if size_bytes != image.size_bytes:
-                return Finding(TroubleKind.SIZE, f"{what}: {size_bytes} bytes, the ledger says {image.size_bytes}")
+                return Finding(TroubleKind.SIZE, f"{what}: {size_bytes} bytes, but {image.size_bytes} in the ledger")
             if self.sha256 and _sha256(reading.pieces(self.root, place, size_bytes)) != image.sha256:
-                return Finding(TroubleKind.SHA256, f"{what}: its sha256 is not {image.sha256.hex()}")
+                return Finding(TroubleKind.SHA256, f"{what}: SHA-256 is not {image.sha256.hex()}")
         except (FileNotFoundError, NotADirectoryError):
             return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id})")
         except OSError as error:

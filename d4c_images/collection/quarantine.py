@@ -45,7 +45,7 @@ def allow(ledger: Ledger, store: Store, aside: Aside, sha256: bytes, now: int, p
 
     def restore(images: Sequence[Claimed]) -> list[Restored]:
         if kept is None:
-            raise D4CError(f"the bytes of {sha256.hex()} are not kept any more: download --retry-failed fetches them anew")
+            raise D4CError(f"the bytes of {sha256.hex()} are no longer in quarantine: download --retry-failed fetches them again")
         return _put(store, kept, images)
 
     return placeholders.allow(ledger, sha256, now, restore, progress)
@@ -62,5 +62,5 @@ def _put(store: Store, kept: Path, images: Sequence[Claimed]) -> list[Restored]:
             keeps.append(Keep(partial, kept.suffix.removeprefix("."), may_replace=True))
         places += store.put(keeps)
     if None in places:
-        raise D4CError(f"somebody else writes into the images of {kept.name}")
+        raise D4CError(f"another process is writing the images of {kept.name}")
     return [Restored(place.path, place.offset, len(body)) for place in places if place is not None]

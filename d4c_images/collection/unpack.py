@@ -88,7 +88,7 @@ def _copy(image: Shelved, root: Path, to: Path, store: LocalStore, done: Unpacke
         return None
     if digest.digest() != image.sha256:
         partial.abort()
-        done.trouble(f"image {image.image_id}: {image.path}: its sha256 is not {image.sha256.hex()}")
+        done.trouble(f"image {image.image_id}: {image.path}: SHA-256 is not {image.sha256.hex()}")
         return None
     done.written_bytes += image.size_bytes
     return Keep(partial, extension)

@@ -1,4 +1,4 @@
-"""Arguments that several commands have, and how their texts are read. Runs nothing."""
+"""Arguments shared by several commands, and the parsing of their values. Runs nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_PORT = 65535
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Appends defaults where there are any and the text names none; keeps the line breaks of examples."""
+    """Appends defaults, if there are any and the text names none; keeps the line breaks of examples."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return super()._get_help_string(action) if shows_default(action) else action.help
@@ -33,7 +33,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def shows_default(action: argparse.Action) -> bool:
-    """Whether "(default: ...)" is to follow the help of this option."""
+    """Whether "(default: ...)" should follow the help of this option."""
     says_one = "(default:" in (action.help or "") or isinstance(action, argparse._StoreConstAction)
     return not says_one and action.default not in (None, False, [], argparse.SUPPRESS)
 
@@ -49,8 +49,7 @@ def command(
     root: bool = False,
     drains: bool = False,
 ) -> argparse.ArgumentParser:
-    """`text` is the description; its first sentence is the summary. `drains`: on a signal the command ends in good order, by a
-    `session.Stop`."""
+    """`text` is the description; its first sentence is the summary. `drains`: a signal drains the command, by a `session.Stop`."""
     summary = text.partition(". ")[0].rstrip(".")
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name, help=summary, description=text, epilog=examples.epilog(name), formatter_class=_Help
@@ -64,6 +63,25 @@ def command(
             "--root", type=Path, default=settings.root, metavar="DIR", help="image root, the folder that holds the images"
         )
     return parser
+
+
+def add_route(parser: argparse._ActionsContainer, settings: Settings) -> None:
+    """Where connections lead, and which certificates are trusted."""
+    parser.add_argument(
+        "--connect-to",
+        type=connect_to,
+        action="append",
+        default=[],
+        metavar="HOST1:PORT1:HOST2:PORT2",
+        help="connect to HOST2:PORT2 instead of HOST1:PORT1, as curl's option does; repeatable",
+    )
+    parser.add_argument(
+        "--allow-private-hosts",
+        action=argparse.BooleanOptionalAction,
+        default=settings.allow_private_hosts,
+        help="allow URLs that lead to loopback, private or other non-public addresses (error type private_address)",
+    )
+    parser.add_argument("--cacert", type=Path, metavar="FILE", help="CA certificates to trust instead of the system's")
 
 
 def add_placeholder_terms(parser: argparse._ActionsContainer, name: str) -> None:
@@ -97,7 +115,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
 
 
 def check_watch(args: argparse.Namespace, others: Mapping[str, bool]) -> None:
-    """Raises `UsageError` if there is also an option that asks for something else than to look."""
+    """Raise `UsageError` if another option asks for more than a look."""
     for name, is_given in others.items():
         if args.watch is not None and is_given:
             raise UsageError(f"--watch and {name} exclude each other")
@@ -146,7 +164,7 @@ def connect_to(text: str) -> str:
 
 
 def _is_host(text: str) -> bool:
-    """Of curl's option: a name, an address of IPv4, one of IPv6 in brackets, or nothing."""
+    """A part of curl's option: a name, an IPv4 address, an IPv6 address in brackets, or nothing."""
     if not text.startswith("["):
         return re.fullmatch(r"[^\s/@\[\]]*", text) is not None
     try:

@@ -1,4 +1,4 @@
-"""`check`: holds ledger and files against each other. Changes neither."""
+"""`check`: verifies that ledger and files agree. Changes neither."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     options = CheckOptions(args.sha256, args.full, args.ledger_only, args.restart)
     if args.ledger_only and args.sha256:
-        raise UsageError("--ledger-only looks at no file, and --sha256 reads them all: give one of them")
+        raise UsageError("--ledger-only reads no files, so it cannot be combined with --sha256")
     stop = session.Stop()
     live = session.wants_progress(args, sys.stderr)
     with stop.listening(), open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         def show(progress: CheckProgress) -> None:
             view.show(progress)
             if stop():
-                raise Stopped(f"{stop.signal_name()}: the check has stopped; run the same command again to resume")
+                raise Stopped(f"{stop.signal_name()}: the check was stopped; run the same command again to resume")
 
         report = check(ledger, args.root, options, show, session.say)
     if args.json:

@@ -1,4 +1,4 @@
-"""`download`: wires the steward, its workers and those who watch. Fetches and decides nothing itself."""
+"""`download`: wires the steward, its workers and the watchers. Fetches and decides nothing itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import PackSettings
 
 LEAST_REFETCH_S = 86400.0
-DECODING_S = 300.0  # more than a worker needs to decode and to keep what it has fetched, on a bad day
+DECODING_S = 300.0  # more than a worker needs to decode and store what it has fetched, on a bad day
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -181,20 +180,7 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         metavar="SIZE",
         help="maximum size of one image",
     )
-    how.add_argument(
-        "--connect-to",
-        type=arguments.connect_to,
-        action="append",
-        default=[],
-        metavar="HOST1:PORT1:HOST2:PORT2",
-        help="connect to HOST2:PORT2 instead of HOST1:PORT1, as curl's option does; repeatable",
-    )
-    how.add_argument(
-        "--allow-private-hosts",
-        action=argparse.BooleanOptionalAction,
-        default=settings.allow_private_hosts,
-        help="allow URLs that lead to loopback, private or other non-public addresses (error type private_address)",
-    )
+    arguments.add_route(how, settings)
     how.add_argument(
         "--insecure-host",
         action="append",
@@ -202,7 +188,6 @@ def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
         metavar="NAME",
         help="do not verify the TLS certificate of this host (NAME:PORT if the port is not 443); repeatable",
     )
-    how.add_argument("--cacert", type=Path, metavar="FILE", help="CA certificates to trust instead of the system's")
     arguments.add_placeholder_terms(how, "--placeholder-records")
 
 
@@ -217,12 +202,12 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
         print(
-            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} of each worker",
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} per worker",
             flush=True,
         )
         plan = replace(plan, max_connections=room.connections)
     if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
-        raise UsageError("--refetch asks for no image twice in a day: give it a span of at least 1d")
+        raise UsageError("--refetch needs a SPAN of at least 1d")
     for host in sorted(fetch.insecure_hosts):
         print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
     if args.cluster is not None:
@@ -238,13 +223,13 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
         _check_hosts(ledger, plan.only_hosts)
         root = image_root.claim(ledger, args.root, args.new_root)
-        if settings.contact is None:  # said once it is certain that somebody is going to be asked
+        if settings.contact is None:  # warns once it is certain that requests will be sent
             print(contact.NO_CONTACT, file=sys.stderr, flush=True)
         preflight.before_download(ledger.connection.execute, args.ledger, root, settings)
         packing = session.packing(ledger, args.store, args.shard_size)
         token = session.sweep_marks(ledger, root)
         setup = _setup(args, root, fetch, packing, plan)
-        with _runner(args, root, setup, token) as runner:  # first: its workers load their parts while we load ours
+        with _runner(args, root, setup, token) as runner:  # first: its workers import their parts while we import ours
             session.sweep_parts(ledger, root)
             session.mend_shards(ledger, root)
             session.set_files_aside(ledger, root, stop)
@@ -271,7 +256,7 @@ def _exit_code(plan: Plan, ending: Ending, left: int, rounds: Rounds, n_idle: in
 
 
 def _say_next(code: int, left: int) -> None:
-    """What there is to do after this run."""
+    """Say what to do after this run."""
     words = sys.argv[1:]
     command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
     if code == EXIT_WORK_LEFT:
@@ -321,10 +306,10 @@ def _runner(args: argparse.Namespace, root: Path, setup: WorkerSetup, token: str
     from d4c_images.runners.dask import DaskRunner
     from d4c_images.stores import own_files
 
-    place, say = MeetingPlace(args.cluster), partial(print, flush=True)
+    place = MeetingPlace(args.cluster)
     with own_files.signed(root, token) as sign:
         setup = replace(setup, sign=sign)
-        with closing(DaskRunner(place, str(args.ledger.absolute()), setup, say, args.interface)) as runner:
+        with closing(DaskRunner(place, str(args.ledger.absolute()), setup, session.say_when, args.interface)) as runner:
             yield runner
 
 
@@ -334,14 +319,14 @@ def _send_home(cluster: Path | None) -> None:
         return
     try:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
-    except D4CError as error:  # the work is done all the same
-        print(f"workers are not told that nothing is left: {error}", file=sys.stderr, flush=True)
+    except D4CError as error:  # the work is done anyway
+        print(f"cannot tell the workers that nothing is left: {error}", file=sys.stderr, flush=True)
 
 
 def _work(
     args: argparse.Namespace, settings: Settings, ledger: connect.Ledger, runner: Runner, plan: Plan, stop: session.Stop
 ) -> Ending:
-    """The run itself, with those who watch it."""
+    """The run itself, with its watchers."""
     from d4c_images.ledger.queue.requeue import requeue_failed
     from d4c_images.notify import notifier_for
     from d4c_images.report.watchers import Watchers
@@ -378,8 +363,8 @@ def _queue_refetches(ledger: connect.Ledger, before: float, only_hosts: frozense
 
     heart = owner.Heart(ledger, clocks.now)
     due = refetching.queue(ledger, before, only_hosts, lambda done, total: heart.beat_if_due())
-    whole = f", {due.n_unconditional:,} of them whole: their servers gave nothing to ask by" if due.n_unconditional else ""
-    print(f"{counted(due.n, 'stored image')} to be asked for again{whole}", flush=True)
+    whole = f", {due.n_unconditional:,} of them in full (no ETag or Last-Modified)" if due.n_unconditional else ""
+    print(f"{counted(due.n, 'stored image')} to revalidate{whole}", flush=True)
 
 
 def _progress(args: argparse.Namespace, settings: Settings) -> Watcher:

@@ -8,79 +8,79 @@ SIZE_NOTE = "SIZE is in bytes: 500k, 20M and 2G are decimal (2,000,000,000), 2Gi
 
 HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "init": (
-        ("0012345-250101000000000.zip --labels", "images and labels of a GBIF download"),
-        ("dwca-museum.zip --ledger museum.sqlite", "a publisher's archive"),
-        ("--finalize-only", "recompute record status"),
+        ("0012345-250101000000000.zip --labels", "Import images and labels of a GBIF download"),
+        ("dwca-museum.zip --ledger museum.sqlite", "Import a publisher's archive into a ledger of its own"),
+        ("--finalize-only", "Recompute the status of all records"),
     ),
     "download": (
-        ("", "fetch everything that is left"),
-        ("--limit 1000", "a trial run"),
-        ("--for 11h30m --max-edge 1024", "for a job of 12 hours"),
-        ("--retry-failed transient --host api.example.org", "one host again"),
+        ("", "Fetch everything that is left"),
+        ("--limit 1000", "Try a thousand images first"),
+        ("--for 11h30m --max-edge 1024", "Stop before a job of 12 hours ends; store images of at most 1024 pixels"),
+        ("--retry-failed transient --host api.example.org", "Try one host again"),
     ),
     "work": (
-        ("--cluster cluster", "join 'download --cluster cluster'"),
-        ("--cluster cluster --processes 8 --max-wait 4h", "8 workers, more patience"),
+        ("--cluster cluster", "Join 'download --cluster cluster'"),
+        ("--cluster cluster --processes 8 --max-wait 4h", "Start 8 workers, and wait up to 4 hours for the coordinator"),
     ),
     "preflight": (
         ("", "Check this node, with a few connections to hosts of the ledger"),
         ("--offline --json > preflight.json", "Check it without the network, and write JSON"),
     ),
     "status": (
-        ("", "the report"),
-        ("--watch", "refreshed every 5 s"),
-        ("--json > status.json", "for scripts"),
-        ("--tables tables", "CSV and Parquet files, per host"),
+        ("", "Show the report"),
+        ("--watch", "Refresh it every 5 s"),
+        ("--json > status.json", "Write it as JSON"),
+        ("--tables tables", "Write tables for a spreadsheet or pandas"),
     ),
     "hosts": (
-        ("", "hosts with images left"),
-        ("--watch 10s", "the same, refreshed every 10 s"),
-        ("pause api.example.org --for 2h", "send no requests for 2 hours"),
-        ("set '*.example.edu' connections=1 bytes_per_day=24G", "limits"),
-        ("unset '*.example.edu'", "remove these overrides"),
+        ("", "List hosts with images left"),
+        ("--watch 10s", "Refresh the list every 10 s"),
+        ("pause api.example.org --for 2h", "Send no requests to a host for 2 hours"),
+        ("set '*.example.edu' connections=1 bytes_per_day=24G", "Limit all hosts of a domain"),
+        ("unset '*.example.edu'", "Remove these limits"),
     ),
     "check": (
-        ("", "compare names and sizes"),
-        ("--sha256", "read every file and verify its hash"),
-        ("--ledger-only --json > check.json", "the database only, for scripts"),
+        ("", "Compare names and sizes of all files"),
+        ("--sha256", "Read every file and verify its hash"),
+        ("--ledger-only --json > check.json", "Check only the database, and write the findings as JSON"),
     ),
     "placeholders": (
-        ("", "bytes that 100 records share"),
-        ("--records 20 --placeholders-file known.toml", "bytes that 20 records share, or that are listed"),
+        ("", "Find bytes that 100 records share"),
+        ("--records 20 --placeholders-file known.toml", "Find bytes that 20 records share, or that a file lists"),
     ),
     "unpack": (
-        ("--to copies", "the whole collection"),
-        ("--to copies --gbif-id 2417886142", "one record"),
-        ("--to copies --ids gbifids.txt", "a list of records"),
+        ("--to copies", "Copy the whole collection"),
+        ("--to copies --gbif-id 2417886142", "Copy the images of one record"),
+        ("--to copies --ids gbifids.txt", "Copy the images of the records in a file"),
     ),
     "export": (
-        ("collection.parquet", "what is stored"),
-        ("failed.csv --failed", "what failed, and why"),
-        ("images.parquet --all-images", "every image with its status"),
+        ("collection.parquet", "List all stored images"),
+        ("failed.csv --failed", "List failed images, with the reasons"),
+        ("images.parquet --all-images", "List every image with its status"),
     ),
     "migrate": (
-        ("", "back up next to the ledger, then upgrade"),
-        ("--ledger old.sqlite --backup /backup/old.sqlite", "back up to another disk"),
+        ("", "Back up next to the ledger, then upgrade"),
+        ("--ledger old.sqlite --backup /backup/old.sqlite", "Back up to another disk"),
     ),
     "identify": (
-        ("https://static.inaturalist.org/photos/1/medium.jpg", "one URL"),
-        ("--file 0012345-250101000000000.zip --limit 10000", "summarise a download"),
+        ("https://static.inaturalist.org/photos/1/medium.jpg", "Explain one URL"),
+        ("--file 0012345-250101000000000.zip --limit 10000", "Summarise a GBIF download"),
     ),
     "job": (
-        ("slurm download --time 2d --cores 8 > download.sh", "then: sbatch download.sh"),
-        ("sge check --options=--sha256 > check.sh", "then: qsub check.sh"),
+        ("slurm download --time 2d --cores 8 > download.sh", "Write a job script; submit it with: sbatch download.sh"),
+        ("sge check --options=--sha256 > check.sh", "The same for Grid Engine; submit it with: qsub check.sh"),
     ),
-    "notify-test": (("", "with SLACK_WEBHOOK_URL from .env or the environment"),),
+    "notify-test": (("", "Post to the webhook in SLACK_WEBHOOK_URL (.env or environment)"),),
 }
 """What follows the command's name, and what it does."""
 
 UNIT_NOTES = {
     "download": (SPAN_NOTE, SIZE_NOTE),
     "work": (SPAN_NOTE,),
+    "status": (SPAN_NOTE,),
     "hosts": (SPAN_NOTE,),
     "job": (SPAN_NOTE,),
     "preflight": (SPAN_NOTE,),
-    "status": (SPAN_NOTE,),
 }
 
 

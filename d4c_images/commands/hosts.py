@@ -1,4 +1,4 @@
-"""`hosts`: lists hosts with their limits, pace and end; pauses, resumes, sets. What changes is left to the ledger's one writer."""
+"""`hosts`: lists hosts with their limits, pace and end; pauses, resumes, sets. Changes are left to the ledger's one writer."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from d4c_images.ledger.file.reader import Reader
     from d4c_images.report.hosts import Choice, HostLine
 
-HOSTS_SHOWN = 100  # hosts of a list, where no number is given
+HOSTS_SHOWN = 100  # hosts in a list without `--limit`
 LINES_A_TABLE = 5000
-EXAMPLES = 3  # names of hosts that a pattern stands for
+EXAMPLES = 3  # names of hosts matching a pattern that are shown
 LIST, ACTIONS = "list", ("list", wishes.PAUSE, wishes.RESUME, wishes.SET, wishes.UNSET)
 SETTABLE = ("connections", "min_interval_s", "bytes_per_s", "bytes_per_day")
 
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         return _list(args, table) if args.watch is None else _watch(args, table)
     names = [word for word in args.words if not _is_limit(word, args.action)]
     if not names:
-        raise UsageError(f"hosts {args.action} needs the name of a host")
+        raise UsageError(f"hosts {args.action} needs a host name")
     if args.span is not None and args.action != wishes.PAUSE:
-        raise UsageError("--for says how long to pause")
+        raise UsageError("--for only applies to 'hosts pause'")
     names = list(dict.fromkeys(map(str.lower, names)))
     meant = _meant(args.ledger, names, also_to_come=args.action in (wishes.SET, wishes.UNSET))
     words = [word for word in args.words if _is_limit(word, args.action)]
@@ -95,8 +95,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         with session.owned(args.ledger, "hosts", settings, session.NOT_AT_ALL) as ledger:
             wishes.take_all(ledger, time.time(), owner.Heart(ledger, clocks.now).beat_if_due)
     except LedgerBusy as busy:
-        noted = f"noted: a download takes this up within seconds, anything else leaves it to the next one ({busy})"
-    except D4CError:  # nobody has been told that it is going to happen
+        noted = f"queued: a running download applies it within seconds, otherwise the next one will ({busy})"
+    except D4CError:  # nothing was announced yet
         wish.unlink(missing_ok=True)
         raise
     print(f"{args.action}: {meant}")
@@ -119,7 +119,7 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
         else:
             _print_tables(f"d4c-images hosts of {args.ledger}", lines)
             if len(host_ids) > limit:
-                print(f"{len(host_ids) - limit:,} more: --limit N or --all lists them")
+                print(f"{len(host_ids) - limit:,} more: use --limit N or --all")
     return 0
 
 
@@ -156,8 +156,8 @@ def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> t
 
 
 def _print_json(lines: Iterable[HostLine]) -> None:
-    """A list with a line for each host, of which few are in memory at a time."""
-    text = json.JSONEncoder().encode  # with an indentation, Python would encode it, and not C: five times as slow
+    """Print a JSON list, one host per line, with few hosts in memory at a time."""
+    text = json.JSONEncoder().encode  # with an indent, the encoder would be Python's, not C's: five times as slow
     mark = "[\n "
     for line in lines:
         sys.stdout.write(mark + text(line.as_dict()))
@@ -166,7 +166,7 @@ def _print_json(lines: Iterable[HostLine]) -> None:
 
 
 def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
-    """A table, or several where a million hosts are to be listed."""
+    """One table, or several if a million hosts are listed."""
     from rich.console import Console
 
     from d4c_images.report.layout import show
@@ -179,7 +179,7 @@ def _print_tables(title: str, lines: Iterator[HostLine]) -> None:
 
 
 def _meant(path: Path, names: Sequence[str], *, also_to_come: bool) -> str:
-    """Which hosts the names and patterns stand for now, in a few words."""
+    """The hosts that names and patterns stand for now, in a few words."""
     from d4c_images.ledger.file.reader import open_reader
     from d4c_images.ledger.questions import from_counters, overview
 
@@ -204,20 +204,20 @@ def _is_limit(word: str, action: str) -> bool:
 
 
 def _limits(words: Sequence[str]) -> dict[str, Any]:
-    """Values, checked as those of the hosts file are."""
+    """Values, checked like those of the hosts file."""
     if not words:
         raise UsageError(f"hosts set needs a limit: {', '.join(f'{name}=...' for name in SETTABLE)}")
     limits: dict[str, Any] = {}
     for word in words:
         name, _, text = word.partition("=")
         if name not in SETTABLE:
-            raise UsageError(f"hosts set: {name!r} is none of {', '.join(SETTABLE)}")
+            raise UsageError(f"hosts set: unknown limit {name!r}; known limits: {', '.join(SETTABLE)}")
         limits[name] = _number(text, in_bytes=name.startswith("bytes"))
     return checked("hosts set:", limits)
 
 
 def _number(text: str, *, in_bytes: bool) -> int | float | str:
-    """A whole number if it is one. Text that is no number stays as it is, for the check to refuse."""
+    """An integer if it is one. Text that is not a number stays as it is, and the check refuses it."""
     try:
         return int(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`identify`: says which image a URL is about. Asks no server and no ledger."""
+"""`identify`: says which image a URL is about. Uses no network and no ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument(
         "--file",
         metavar="FILE",
-        help="summarize a file instead: a GBIF download, an archive, a table with a column of URLs, or a list of URLs",
+        help="summarise a file instead: a GBIF download, an archive, a table with a column of URLs, or a list of URLs",
     )
     parser.add_argument("--limit", type=arguments.positive, metavar="N", help="read at most N rows of the file")
     parser.add_argument("--verbose", action="store_true", help="also print each row of the file")
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.sources import path_of
 
     if bool(args.urls) == (args.file is not None):
-        raise UsageError("identify needs URLs, or a table (--file)")
+        raise UsageError("identify needs either URLs or --file")
     if args.file is None:
         print(explained(args.urls, as_json=args.json))
     else:

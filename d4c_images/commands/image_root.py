@@ -1,4 +1,4 @@
-"""The folder of images, before anything is written there: is it the one that the ledger used last? Stores no image."""
+"""The image root, before anything is written to it: is it the one that the ledger used last? Stores no image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from d4c_images.ledger.questions.last_root import KnownRoot
 
 
 def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
-    """The root, made where it is missing, if it is the one that this ledger used last; says so if it has moved.
+    """The root, created if missing, if it is the one that this ledger used last; says so if it has moved.
 
     Raises `UsageError` if it is another folder, or an empty one because a disk is not mounted, unless the confirmation is the one
-    that the refusal asks for. It is good once: a job that is queued again with it is refused like any other.
+    that the refusal asks for. It is valid once: a job requeued with it is refused like any other.
     """
     from d4c_images.ledger.questions import last_root
     from d4c_images.ledger.queue import shards
@@ -29,14 +29,14 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     code = shards.store_kind(ledger, None).token if known is None else known.code
     if not seen.is_the_same and confirmation != code:
         raise UsageError(
-            f"{seen.refusal}. Is its disk mounted? Nothing was asked or written; to store images there from now on: "
+            f"{seen.refusal}. Is its disk mounted? Nothing was requested or written; to use this folder from now on: "
             f"download --new-root {code}"
         )
     if not seen.is_the_same:
-        fresh = f"images are stored in {root} from now on; those that are stored already are not moved there"
+        fresh = f"new images will be stored in {root}; images stored before are not moved"
         print(printable(fresh), flush=True)
     elif known is not None and known.path != path:
-        moved = f"the image root is {root} now; it was {known.path}, and the same images are there"
+        moved = f"the image root moved from {known.path} to {root}, where the same images were found"
         print(printable(moved), flush=True)
     writable(root)
     left = () if known is None else known.left if seen.is_the_same else (*known.left, known.inode)
@@ -46,14 +46,14 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
 
 
 def writable(root: Path) -> Path:
-    """The root, made where it is missing, after trying to write into it. Raises `StoreError`."""
+    """The root, created if missing, after a test write. Raises `StoreError`."""
     probe = root / f".d4c-images.{os.getpid()}.probe"
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise of_a_named_path(StoreError, f"the image root {root} cannot be written: {error.strerror}", error) from None
+        raise of_a_named_path(StoreError, f"cannot write to the image root {root}: {error.strerror}", error) from None
     return root
 
 
@@ -66,7 +66,7 @@ def _inode(root: Path) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What speaks for a folder that is not, by path and inode, that of the last run. (All mounted disks may have one inode.)"""
+    """Evidence about a folder that, by path and inode, is not the last run's. (All mounted disks may have one inode.)"""
 
     path: str
     inode: int | None
@@ -76,7 +76,7 @@ class _Seen:
 
     @property
     def is_the_same(self) -> bool:
-        """Its images say so; while there are none, its path."""
+        """By its images; while there are none, by its path."""
         if self._was_left:
             return False
         if self.n_stored:
@@ -85,15 +85,15 @@ class _Seen:
 
     @property
     def _was_left(self) -> bool:
-        """The ledger went on in another one, on purpose."""
+        """Whether the ledger was moved to another root on purpose."""
         return self.known is not None and self.inode in self.known.left
 
     @property
     def refusal(self) -> str:
-        why = f"of {self.n_stored} stored images {self.n_stored - self.n_here} are not there"
+        why = f"{self.n_stored - self.n_here} of {self.n_stored} stored images are missing there"
         if self._was_left:
-            why = "it was given up for that one"
+            why = "it was replaced by that one"
         elif not self.n_stored:
-            why = "it was not used before"
+            why = "it has not been used before"
         last = "" if self.known is None or self.known.path == self.path else f", which was {self.known.path} in the last run"
         return f"{self.path} is not the image root of this ledger{last}: {why}"

@@ -83,7 +83,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
 
 def _checklist_key(text: str) -> str:
     if not re.fullmatch(r"[!-~]{1,100}", text):
-        raise argparse.ArgumentTypeError(f"{printable(text)!r} is no key of a checklist, such as {COL_XR}")
+        raise argparse.ArgumentTypeError(f"{printable(text)!r} is not a checklist key, such as {COL_XR}")
     return text
 
 
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.finalize_only:
         return _finalize(args, settings)
     if args.source is None:
-        raise UsageError("init needs a SOURCE: a GBIF download or a publisher's archive (zip or folder), or a table of media")
+        raise UsageError("init needs a SOURCE: a GBIF download, a Darwin Core Archive (zip file or folder), or a media table")
     with closing(ReaderProcess()) as reader:
         return _ingest(args, settings, reader)
 
@@ -106,8 +106,8 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
     from d4c_images.sources import open_labels, open_media, path_of
 
     if args.checklist_key is not None and not args.labels:
-        raise UsageError("--checklist-key names the checklist of the taxon keys that --labels reads: it needs --labels")
-    # A bad source ends here, before anything is touched.
+        raise UsageError("--checklist-key needs --labels, whose taxon keys it applies to")
+    # A bad source fails here, before anything is touched.
     path = path_of(args.source)
     sources = open_media(path, verbatim=args.verbatim, dataset=args.dataset)
     labels = open_labels(path, dataset=args.dataset) if args.labels else None
@@ -198,7 +198,7 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
     if ledger.ending != "ended":
         print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
         return rounds.exit_code(n_idle)
-    print(f"the status of {done.total:,} records is true to their images; {done.corrected:,} were corrected")
+    print(f"{done.total:,} records recounted, {done.corrected:,} corrected")
     return 0
 
 
@@ -207,7 +207,7 @@ def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first
 
     if is_first and progress.records_before is not None:
         before = f"{counted(progress.records_before, 'record')} and {counted(progress.images_before or 0, 'image')}"
-        print(f"going on where an earlier run has stopped: {before} were counted", flush=True)
+        print(f"resuming an earlier run: {before} already counted", flush=True)
     if progress.images:
         view.show(CheckProgress("images", progress.images, progress.n_images))
     else:
@@ -215,7 +215,7 @@ def _show_roll_up(progress: RollUpProgress, view: CheckProgressView, *, is_first
 
 
 def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
-    """Delete a ledger of ours that nobody uses; images stay."""
+    """Delete a ledger of ours that is not in use; images stay."""
     if not path.exists():
         return
     with session.owned(path, "init --reset", settings, terms=migrations.MigrationTerms(leave_as_is=True)) as ledger:
@@ -223,10 +223,10 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
     if ask:
         if not sys.stdin.isatty():
             raise UsageError(
-                f"--reset would delete {path} ({counted(n_images, 'image')}, {n_stored:,} stored): add --yes to mean it"
+                f"--reset would delete {path} ({counted(n_images, 'image')}, {n_stored:,} stored): add --yes to confirm"
             )
         with signals.at_a_prompt():
-            answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} of them stored? The files stay. [y/N] ")
+            answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} stored? Image files are kept. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
     for suffix in ("", "-wal", "-shm", "-journal", ".check"):

@@ -1,4 +1,4 @@
-"""`job`: prints a job script that runs with the interpreter which prints it. Submits nothing."""
+"""`job`: prints a job script that runs with the current interpreter. Submits nothing."""
 
 from __future__ import annotations
 

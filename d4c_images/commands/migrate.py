@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError(f"no ledger at {args.ledger}")
     found = identify.inspect(args.ledger)
     if found is not None and found.version == schema.SCHEMA_VERSION and not found.under_way:
-        print(f"{printable(str(args.ledger))} is of ledger version {found.version}, the current one: nothing to do")
+        print(f"{printable(str(args.ledger))} already has the current ledger version, {found.version}: nothing to do")
         return 0
     stop = session.Stop()
     live = session.wants_progress(args, sys.stdout)

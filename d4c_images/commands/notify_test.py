@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.notify.slack import send_and_wait
 
     if settings.slack_webhook_url is None:
-        raise UsageError("SLACK_WEBHOOK_URL is not set: put it into .env or the environment")
-    send_and_wait(settings.slack_webhook_url, f"d4c-images on {socket.gethostname()}: this is a test")
-    print("the message has arrived")
+        raise UsageError("SLACK_WEBHOOK_URL is not set: add it to .env or the environment")
+    send_and_wait(settings.slack_webhook_url, f"d4c-images on {socket.gethostname()}: test message")
+    print("message delivered")
     return 0

@@ -1,4 +1,4 @@
-"""`placeholders`: finds pictures that stand for others, and takes them back. Judges none itself."""
+"""`placeholders`: finds placeholder images, and reverses wrong ones. Judges none itself."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 n = allow(ledger, store, Aside(root), sha256, int(clocks.now()), show)
             finally:
                 store.close()
-            print(f"{counted(n, 'image')} restored: {sha256.hex()} is no placeholder", flush=True)
+            print(f"{counted(n, 'image')} restored: {sha256.hex()} is not a placeholder", flush=True)
         if not allowed:
             n = marking.find(ledger, listed, args.records, int(clocks.now()), show)
-            print(f"{counted(n, 'image')} found to be placeholders", flush=True)
+            print(f"{counted(n, 'image')} marked as placeholders", flush=True)
             session.set_files_aside(ledger, root, lambda: False)
         for host, sha256_hex, state, n_marked in marking.overview(ledger):
             print(f"{state:12} {sha256_hex}  {n_marked:>9,}  {host}")

@@ -1,4 +1,4 @@
-"""`preflight`: checks whether this node is ready for a download. Looks, and has `policy.preflight` judge; changes nothing."""
+"""`preflight`: checks if this node is ready for a download. Collects facts for `policy.preflight` to judge; changes nothing."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from d4c_images.ledger.file.reader import Reader
     from d4c_images.ledger.rows.extent import Ask
 
-MOST_CONNECTED = 5  # that are connected to
-HOSTS_LOOKED_AT = 200  # to find some that may be connected to now
+MOST_CONNECTED = 5  # hosts to connect to
+HOSTS_LOOKED_AT = 200  # to find some that may be connected to
 SCHEDULERS = {Scheduler.SLURM: "Slurm", Scheduler.SGE: "Grid Engine"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the ledger says that other checks need."""
+    """Facts from the ledger for the other checks."""
 
     to_come: ToCome | None = None
-    hosts: tuple[str, ...] = ()  # that a run would end with, and that may be connected to now
+    hosts: tuple[str, ...] = ()  # the last ones of a run that may be connected to now
     n_left_out: int = 0  # hosts that are blocked, paused or used by a run
     last_sign_at: float = 0.0
     last_root: str | None = None
@@ -63,14 +63,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     )
     parser.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="limits per host, in TOML")
     parser.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
-    parser.add_argument("--connect-to", action="append", default=[], metavar="HOST:PORT:HOST:PORT", help="as for download")
-    parser.add_argument("--cacert", type=Path, metavar="FILE", help="as for download")
-    parser.add_argument(
-        "--allow-private-hosts",
-        action=argparse.BooleanOptionalAction,
-        default=settings.allow_private_hosts,
-        help="allow addresses that are not public",
-    )
+    arguments.add_route(parser, settings)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -119,7 +112,7 @@ def _checks(args: argparse.Namespace, settings: Settings) -> Iterator[Check]:
 
 
 def before_download(ask: Ask, ledger: Path, root: Path, settings: Settings) -> None:
-    """The checks that cost nothing: prints a warning for each thing that an operator should know."""
+    """The cheap checks: prints a warning for everything that an operator should know."""
     for check in _disks(root, ledger, settings.ledger_disk, _to_come(ask)):
         if check.is_trouble:
             from d4c_images.report.render_preflight import sentence
@@ -191,7 +184,7 @@ def _to_come(ask: Ask) -> ToCome:
 
 
 def _hosts(ledger: Reader, hosts_file: Path | None, *, is_held: bool) -> tuple[tuple[str, ...], int]:
-    """Some that a run would end with, of different groups; none that is blocked, paused or used by a run."""
+    """Some of a run's last hosts, from different groups; none that is blocked, paused or used by a run."""
     from d4c_images.ledger.queue import pacing
     from d4c_images.policy.limits import LimitBook
     from d4c_images.report import hosts
@@ -258,7 +251,7 @@ def _locks(ledger: Path, disk: Disk | None) -> Check:
     except D4CError as error:
         return Check("locks", Grade.FAILED, str(error))
     log = " and the write-ahead log" if disk is Disk.LOCAL else ""
-    return Check("locks", Grade.OK, f"locks{log} work on the ledger's disk ({filesystem.file_system(folder)}, {disk})")
+    return Check("locks", Grade.OK, f"locks{log} work ({filesystem.file_system(folder)}, {disk} disk)")
 
 
 # -- this machine

@@ -1,4 +1,4 @@
-"""The lists that come with the package, under the user's own files. Knows nothing of what is in them."""
+"""The lists in the package, overridden by the user's own files. Knows nothing of their content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PRESETS_FOLDER = Path(__file__).parents[1]
 
 
 def host_table(path: Path | None) -> HostTable:
-    """The presets of the package under the user's own file."""
+    """The package's presets, overridden by the user's own file."""
     presets = parse_hosts((PRESETS_FOLDER / "hosts.toml").read_text(encoding="utf-8"))
     if path is None:
         return presets
@@ -28,7 +28,7 @@ def host_table(path: Path | None) -> HostTable:
 
 
 def placeholder_list(path: Path | None) -> PlaceholderList:
-    """What the package knows, and the user's own file."""
+    """The package's list together with the user's own file."""
     presets = parse_placeholders((PRESETS_FOLDER / "placeholders.toml").read_text(encoding="utf-8"))
     if path is None:
         return presets

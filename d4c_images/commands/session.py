@@ -1,4 +1,4 @@
-"""What commands that hold the ledger share: owning it, being told to stop, the image root. Runs no command."""
+"""Shared by commands that own the ledger: owning it, stopping on signals, the image root. Runs no command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from d4c_images.batch.requeue import Rounds
-from d4c_images.durations import counted, parse_moment
+from d4c_images.durations import counted, parse_moment, show_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
@@ -23,6 +23,7 @@ from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Hurry
 from d4c_images.system import clocks, signals
+from d4c_images.system.echo import has_our_keys
 from d4c_images.system.signals import DRAIN_SIGNALS
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Turns true with the first signal. Further ones change nothing, since schedulers send them twice, but for a Ctrl-C of somebody
+    """Turns true with the first signal. Further ones change nothing, since schedulers send them twice, except a Ctrl-C by somebody
     who has seen what the first one does."""
 
     def __init__(self, *, is_attended: bool | None = None) -> None:
-        """`is_attended`: a person may be watching; None: if there is a terminal."""
+        """`is_attended`: somebody can press keys; None: if there is a terminal, and we are not in its background."""
         self._came: list[int] = []
         self._is_heeded = self._is_pressed_again = False
-        self._is_attended = _has_terminal() if is_attended is None else is_attended
+        self._attended = is_attended
 
     def __call__(self) -> bool:
         self._is_heeded |= bool(self._came)
@@ -45,24 +46,24 @@ class Stop:
 
     @property
     def hurry(self) -> Hurry:
-        return Hurry(self.signal_name, lambda: self._is_attended, lambda: self._is_pressed_again)
+        return Hurry(self.signal_name, self._is_attended, lambda: self._is_pressed_again)
 
     def signal_name(self) -> str:
         """The name of the first signal that came."""
         if not self._came:
             return "a signal came"
         name = signal.Signals(self._came[0]).name
-        return "Ctrl-C" if self._is_attended and self._came[0] == signal.SIGINT else name
+        return "Ctrl-C" if self._came[0] == signal.SIGINT and self._is_attended() else name
 
     def is_dismissal(self) -> bool:
-        """Whether a signal came that is more than the warning of a soft limit or of a pause (`s_rt` and suspension in Grid Engine,
-        `--signal=B:USR1@300` in Slurm): all others may come from somebody who wants to be rid of the job."""
+        """Whether a signal came that is more than a warning of a soft limit or a suspension (`s_rt` and suspension in Grid Engine,
+        `--signal=B:USR1@300` in Slurm): all others may come from somebody who wants to end the job."""
         return any(number != signal.SIGUSR1 for number in self._came)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         heard = [number for number in DRAIN_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN]
-        old = {number: signal.signal(number, self._on_signal) for number in heard}  # but for a hang-up under nohup(1)
+        old = {number: signal.signal(number, self._on_signal) for number in heard}  # except a hang-up under nohup(1)
         self._came += signals.take()
         try:
             yield
@@ -71,37 +72,41 @@ class Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        self._is_pressed_again |= self._is_attended and self._is_heeded and number == signal.SIGINT
+        self._is_pressed_again |= number == signal.SIGINT and self._is_heeded and self._is_attended()
         self._came.append(number)
 
-
-def _has_terminal() -> bool:
-    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    def _is_attended(self) -> bool:
+        return any(map(has_our_keys, (sys.stdin, sys.stdout, sys.stderr))) if self._attended is None else self._attended
 
 
 def say(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)
 
 
+def say_when(line: str) -> None:
+    """In the log of a job, with the time."""
+    print(f"{show_moment(clocks.now())} {printable(line)}", flush=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How a command waits for a ledger whose holder may be dead, and what becomes of its job if that takes too long."""
+    """How a command waits for a ledger whose holder may be dead, and what happens to its job if that takes too long."""
 
     patience: Patience
     rounds: Rounds | None = None
 
 
-WAIT_AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder lives: minutes at most
+WAIT_AS_NEEDED = Wait(Patience(say))  # until it is known whether the holder is alive: minutes at most
 NOT_AT_ALL = Wait(Patience(is_over=lambda: "not waited for"))
 
 
 def why_to_stop(stop: Stop, deadline: float | None) -> str | None:
-    """None: go on."""
+    """None: continue."""
     return stop.signal_name() if stop() else "the time is up" if deadline is not None and clocks.now() >= deadline else None
 
 
 def wait(stop: Stop, deadline: float | None = None, rounds: Rounds | None = None) -> Wait:
-    """As needed, until a signal comes or the time is up; a job that is queued again waits for its own earlier run in any case."""
+    """As needed, until a signal or the deadline; a requeued job waits for its own earlier run in any case."""
 
     return Wait(Patience(say, partial(why_to_stop, stop, deadline), None if rounds is None else rounds.awaited_job), rounds)
 
@@ -118,7 +123,7 @@ def owned(
 ) -> Iterator[connect.Ledger]:
     """The ledger, opened for writing and owned by this process until the end of the block; `terms` are those of a migration.
 
-    A job whose time ends while it waits is queued again, like one that leaves work: `LedgerAwaited` has its exit code.
+    A job whose time ends while it waits is requeued, like one that leaves work: `LedgerAwaited` has its exit code.
     """
     me, disk, patience = owner.this_process(settings.job_id), settings.ledger_disk, wait.patience
     try:
@@ -144,12 +149,12 @@ def deadline(args: argparse.Namespace, now: datetime) -> float | None:
 
 
 def ends_at(deadline: float | None, ledger: connect.Ledger) -> float | None:
-    """A deadline by the clock as it is once the ledger is owned."""
+    """A deadline in the clock that applies once the ledger is owned."""
     return None if deadline is None else deadline + ledger.lead_s
 
 
 def check_extra() -> None:
-    """Raises `UsageError` if what several nodes need is not installed: it comes with the package, but not with `--no-deps`."""
+    """Raise `UsageError` if packages for several nodes are missing: they come with the package, but not with `--no-deps`."""
     if not all(importlib.util.find_spec(name) for name in ("distributed", "cryptography")):
         raise UsageError("--cluster needs packages that are not installed: python -m pip install distributed cryptography")
 
@@ -159,7 +164,7 @@ def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
 
 
 def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:
-    """Take the files of placeholders out of the collection. Loads nothing where there are none."""
+    """Quarantine the files of placeholders. Imports nothing if there are none."""
     from d4c_images.ledger.queue.placeholders import to_set_aside
 
     if to_set_aside(ledger, 1):
@@ -181,7 +186,7 @@ def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]
 
 
 def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int | None = None) -> PackSettings | None:
-    """How this ledger's images are packed, by what is wished now or was the last time; None: they are files."""
+    """How this ledger's images are packed, as requested now or last time; None: they are files."""
     from d4c_images.ledger.queue.shards import store_kind
     from d4c_images.stores.pack import SHARD_BYTES, PackSettings
 
@@ -190,7 +195,7 @@ def packing(ledger: connect.Ledger, wished: str | None = None, shard_bytes: int 
 
 
 def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
-    """Remove the small files that killed runs have left; returns the token that stands in the names of ours."""
+    """Remove the small files that killed runs left; returns the token in the names of ours."""
     from d4c_images.ledger.queue import wishes
     from d4c_images.ledger.queue.shards import store_kind
     from d4c_images.stores import own_files
@@ -204,9 +209,9 @@ def sweep_marks(ledger: connect.Ledger, root: Path) -> str:
 
 
 def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
-    """Remove what killed workers have left of images on their way. Only while no worker of this ledger has any work.
+    """Remove partials that killed workers left. Only while no worker of this ledger has any work.
 
-    What they were lent says where; an image that nobody is lent again would keep it for good.
+    The leases say where they are; the partial of an image that is never lent again would otherwise stay for good.
     """
     from d4c_images.ledger.questions import interrupted
     from d4c_images.ledger.queue import shards
@@ -223,7 +228,7 @@ def sweep_parts(ledger: connect.Ledger, root: Path) -> None:
 
 
 def mend_shards(ledger: connect.Ledger, root: Path) -> None:
-    """Make whole what killed workers have left of their shards. While no worker of this ledger has anything to do."""
+    """Repair the shards of killed workers. Only while no worker of this ledger has anything to do."""
     from d4c_images.ledger.queue import shards
     from d4c_images.stores.shard_recovery import mend
 
@@ -234,7 +239,7 @@ def mend_shards(ledger: connect.Ledger, root: Path) -> None:
 
 
 def wants_progress(args: argparse.Namespace, out: TextIO) -> bool:
-    """Whether a live view is wanted, and can be drawn there: else there are lines."""
+    """Whether a live view is requested and possible there; otherwise lines are printed."""
     if args.progress is False or not out.isatty():
         return False
     from rich.console import Console

@@ -19,7 +19,7 @@ from d4c_images.settings import Settings
 if TYPE_CHECKING:
     from d4c_images.ledger.questions.locations import RecordState
 
-NAMED = 20  # records that are named in a line
+NAMED = 20  # records named in one line
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     from d4c_images.report.check_progress import CheckProgressView
 
     if args.to.resolve().is_relative_to(args.root.resolve()):
-        raise UsageError(f"--to {args.to} is in the collection itself, where files without a row would be findings of check")
+        raise UsageError(f"--to {args.to} is inside the image root: choose another folder")
     gbif_ids = array("q", args.gbif_id)
     gbif_ids.extend(_ids(args.ids) if args.ids is not None else ())
     selects = bool(args.gbif_id) or args.ids is not None
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         for trouble in done.troubles:
             print(f"d4c-images: {printable(trouble)}", file=sys.stderr)
         if done.n_troubles:
-            print(f"{done.n_troubles:,} could not be read, or are not what the ledger says: see check --sha256")
+            print(f"{counted(done.n_troubles, 'image')} unreadable or different from the ledger: see check --sha256")
         for line in lacking.lines():
             print(f"d4c-images: {line}", file=sys.stderr)
     return EXIT_ERROR if done.n_troubles else EXIT_USAGE if lacking.n_unknown else 0
@@ -85,10 +85,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 @dataclass(slots=True)
 class _Lacking:
-    """Records that were named, but not or not yet unpacked in full."""
+    """Records that were named, but not fully unpacked."""
 
     n_unknown: int = 0
-    unknown: list[int] = field(default_factory=list)  # the first of them, as of those below
+    unknown: list[int] = field(default_factory=list)  # the first of them; likewise below
     n_unstored: int = 0  # with images that are not stored
     unstored: list[int] = field(default_factory=list)
 
@@ -125,11 +125,11 @@ def _lacking(records: Iterable[RecordState]) -> _Lacking:
 
 
 def _ids(path: Path) -> Sequence[int]:
-    """Eight bytes for each gbifID."""
+    """Eight bytes per gbifID."""
     try:
         with path.open(encoding="utf-8") as lines:
             return array("q", (int(word) for line in lines for word in line.split()))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the gbifIDs in {path}: {error}") from None
     except (ValueError, OverflowError) as error:
-        raise UsageError(f"{path} has something else than gbifIDs: {error}") from None
+        raise UsageError(f"{path} contains something other than gbifIDs: {error}") from None

@@ -1,4 +1,4 @@
-"""The parser of the command line: a usage error is two lines, and names the word that was probably meant. Runs no command."""
+"""The command line parser: a usage error is two lines, and suggests the word that was probably meant. Runs no command."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, NoReturn
 
 from d4c_images.errors import EXIT_USAGE, UsageError, printable
 
-HOST_LIKENESS = 0.8  # many names of hosts have their ends in common
+HOST_LIKENESS = 0.8  # many host names have common endings
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's own, but for what it says of errors: not the whole usage, and all in the name of the command."""
+    """argparse's own, except for errors: without the whole usage, and always in the name of the command."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"{self.prog}: error: {printable(' '.join(message.split()))}\ntry '{self.prog} --help'\n")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Raises for what is left over: else the parser above would, which does not know this command's options."""
+        """Raise for leftover arguments: otherwise the parent parser would, which does not know this command's options."""
         found, rest = super().parse_known_args(args, namespace)
         if rest:
             unknown = next((word for word in rest if word.startswith("-")), rest[0])
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Not as argparse does it, which passes over a reader that has gone."""
+        """Unlike argparse's version, not silent if the reader of the output is gone."""
         print(message, end="", file=file or sys.stderr)
 
     def _unknown(self, word: str) -> str:
@@ -47,10 +47,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def unknown_host(name: str, known: Iterable[str]) -> UsageError:
-    return UsageError(f"the ledger knows no host '{name}'{did_you_mean(name, known, HOST_LIKENESS)}")
+    return UsageError(f"no host '{name}' in the ledger{did_you_mean(name, known, HOST_LIKENESS)}")
 
 
 def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
-    """`; did you mean 'download'?`, or nothing if no known word is like it."""
+    """`; did you mean 'download'?`, or nothing if no known word is similar."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
     return f"; did you mean '{close[0]}'?" if close else ""

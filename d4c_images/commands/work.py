@@ -1,4 +1,4 @@
-"""`work`: worker processes for a `download --cluster` that runs elsewhere. Opens no ledger."""
+"""`work`: worker processes for a `download --cluster` elsewhere. Opens no ledger."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     place = MeetingPlace(args.cluster)
     with stop.listening():
         over_before = place.over()
-        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before))
+        crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before), session.say_when)
         ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline))
-    over = place.over()
+    over, n_workers = place.over(), "1 worker ends" if args.processes == 1 else f"{args.processes:,} workers end"
     if ending is PoolEnding.NOBODY and over is not None:
-        print(f"{args.processes} workers end: no coordinator appeared since the last one found nothing left", flush=True)
+        session.say_when(f"{n_workers}: no coordinator appeared since the last one found nothing left")
         return 0
     if over not in (None, over_before):
         ending = PoolEnding.OVER
-    print(f"{args.processes} workers end: {ending.value}", flush=True)
+    session.say_when(f"{n_workers}: {ending.value}")
     if ending is PoolEnding.OVER:
         return 0
     return rounds.exit_code(0) if ending is PoolEnding.STOPPED and crew.has_worked else EXIT_WORK_LEFT

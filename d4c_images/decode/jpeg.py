@@ -51,7 +51,7 @@ class Frame:
 
 
 def frame_of(body: FileBytes) -> Frame | None:
-    """None if there is none before the first scan: nobody can decode that."""
+    """None if there is none before the first scan: such a file cannot be decoded."""
     frame, n_scanned = None, b""
     for marker, start, end in _segments(body, 2):
         if marker in _FRAMES and frame is None:

@@ -31,7 +31,7 @@ GROUP_BYTES = 1 << 24
 def check_name(path: Path) -> None:
     """Raise `UsageError` if the name's ending is of no known file type."""
     if path.suffix not in _SINKS:
-        raise UsageError(f"{path}: a table is written as {' or '.join(_SINKS)}")
+        raise UsageError(f"{path}: unknown format: use {' or '.join(_SINKS)}")
 
 
 def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) -> int:

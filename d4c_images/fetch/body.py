@@ -143,10 +143,10 @@ def part_in(code: int, headers: Mapping[str, str], size_bytes: int) -> tuple[int
     if code == 206 and span is not None and span.first == 0 and size_bytes == span.total:
         return 200, None
     if code in (200, 203) and span is not None and size_bytes == span.last - span.first + 1 < span.total:
-        return 206, f"bytes {span.first:,} to {span.last:,} of {span.total:,} came, although the whole was asked for"
+        return 206, f"bytes {span.first:,} to {span.last:,} of {span.total:,} received, but no range was requested"
     if code == 206:
         named = headers.get("content-range", "")[:200]
-        return 206, f"{size_bytes:,} bytes came as a part ({named or 'of what, is not said'}), although the whole was asked for"
+        return 206, f"{size_bytes:,} bytes received as a part ({named or 'no Content-Range'}), but no range was requested"
     return code, None
 
 

@@ -85,7 +85,7 @@ class Unpacker:
         if not self._is_decided:
             yield from self._unpacked(self._decide())
         if self._stream is not None and not self._stream.eof and self.fault is None:
-            self.fault = OwnCode.BROKEN, "the packed body is cut off"
+            self.fault = OwnCode.BROKEN, "the compressed body is truncated"
         if self._inner is not None:
             yield from self._inner.end()
             self.fault = self.fault or self._inner.fault
@@ -104,7 +104,7 @@ class Unpacker:
         elif self._n_layers and "deflate" in self._named and _inflates(start, _RAW_BITS):
             self._open(_RAW_BITS)
         elif self._named and (is_unknown or not _UNREADABLE.isdisjoint(self._named)):
-            self.fault = OwnCode.BAD_ENCODING, f"the body is called {', '.join(self._named)[:200]} and is not readable as that"
+            self.fault = OwnCode.BAD_ENCODING, f"the body cannot be decoded as {', '.join(self._named)[:200]} (Content-Encoding)"
         return start
 
     def _open(self, bits: int) -> None:
@@ -127,7 +127,7 @@ class Unpacker:
                     self.fault = self._inner.fault
                     return
         except zlib.error:
-            self.fault = OwnCode.BROKEN, "the packed body is damaged"
+            self.fault = OwnCode.BROKEN, "the compressed body is corrupt"
 
     def _inflated(self, chunk: bytes) -> Iterator[bytes]:
         while self._stream is not None and self.fault is None:
@@ -138,7 +138,7 @@ class Unpacker:
                     return  # padding, as for gzip(1)
                 self._n_members += 1
                 if self._n_members > MOST_MEMBERS:
-                    self.fault = OwnCode.BROKEN, "the packed body has too many parts"
+                    self.fault = OwnCode.BROKEN, "the compressed body has too many parts"
                     return
                 self._stream = zlib.decompressobj(self._bits)
             data = self._stream.decompress(chunk, DECODED_AT_ONCE_BYTES)

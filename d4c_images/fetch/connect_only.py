@@ -1,4 +1,4 @@
-"""Connects to hosts as a download would, to see if they can be reached. Sends no request.
+"""Connects to hosts as a download would, to test whether they can be reached. Sends no request.
 
 One connection per host, and a second one for plain HTTP only if the first one failed. The certificate is verified, then the
 connection is closed.
@@ -20,11 +20,11 @@ from d4c_images.settings import proxy_variables
 from d4c_images.system import certificates
 
 SELECT_S = 0.2
-FINAL = (None, OwnCode.DNS, OwnCode.PRIVATE_ADDRESS, OwnCode.BAD_URL)  # plain HTTP would give the same
+FINAL = (None, OwnCode.DNS, OwnCode.PRIVATE_ADDRESS, OwnCode.BAD_URL)  # plain HTTP would change nothing
 
 
 def connect(hosts: Sequence[str], options: FetchOptions) -> list[ConnectResult]:
-    """One result per host, in this order. Hosts are as the ledger writes them; the timeout is that of `options`."""
+    """One result per host, in this order. Hosts are spelled as in the ledger; the timeout is that of `options`."""
     found = {one.host: one for one in _at("https", hosts, options)}
     again = [host for host, one in found.items() if _may_speak_http(one)]
     for one in _at("http", again, options):
@@ -34,7 +34,7 @@ def connect(hosts: Sequence[str], options: FetchOptions) -> list[ConnectResult]:
 
 
 def _may_speak_http(one: ConnectResult) -> bool:
-    """A proxy cannot tell: it accepts any connection for plain HTTP, and does nothing until it gets a request."""
+    """Not through a proxy: for plain HTTP it accepts any connection, and does nothing until it gets a request."""
     return not (one.code in FINAL or one.by_proxy or one.detail.startswith("SSL certificate"))
 
 
@@ -80,7 +80,7 @@ class _Connection:
         curl.setopt(pycurl.URL, url)
 
     def result(self, code: int, message: str) -> ConnectResult:
-        """After the connection has been made or has failed, by libcurl's code."""
+        """For a connection that was made or has failed, from libcurl's code."""
         by_proxy = bool(self._route.proxy)
         if code == pycurl.E_OK:
             return ConnectResult(self._host, by_proxy=by_proxy)

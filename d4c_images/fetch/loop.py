@@ -30,7 +30,7 @@ class Loop:
         try:
             multi = pycurl.CurlMulti()
         except pycurl.error as error:
-            raise D4CError(f"no connections can be opened: {error.args[-1]} (too few open files? see ulimit -n)") from error
+            raise D4CError(f"cannot open connections: {error.args[-1]} (limit of open files? see ulimit -n)") from error
         self._multis.add(multi)
         multi.setopt(pycurl.M_SOCKETFUNCTION, partial(self._watch, multi))
         multi.setopt(pycurl.M_TIMERFUNCTION, partial(self._set_timer, multi))

@@ -19,7 +19,7 @@ from d4c_images.fetch.proxies import Proxies
 from d4c_images.fetch.urls import host_of
 from d4c_images.model import FetchOptions
 
-ADVICE = "not asked, since it is not a public address (--allow-private-hosts)"
+ADVICE = "not requested: not a public address (see --allow-private-hosts)"
 _PORTS = {"http": "80", "https": "443"}
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _HOST = r"(\[[^\]]*\]|[^:]*)"

@@ -206,7 +206,7 @@ class Transfer:
                 return OwnCode.BAD_REDIRECT, f"{code} to {headers.get('location', 'nowhere')[:500]}", None
             return code, text, redirect_url
         if code < 100:
-            return OwnCode.BROKEN, "an answer without a status", None
+            return OwnCode.BROKEN, "a response without a status line", None
         if not self._kept:
             return code, text, None
         return *self._body_ended_as(request, code, text, headers), None
@@ -258,7 +258,7 @@ class Transfer:
         if span is not None and self._body.size_bytes == span.total:
             return 200, None
         named = headers.get("content-range")
-        return OwnCode.BROKEN, f"{self._body.size_bytes:,} bytes are there after the rest, which was sent as {named}"
+        return OwnCode.BROKEN, f"{self._body.size_bytes:,} bytes in all after a resumed transfer, which was sent as {named}"
 
     def _header(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):  # a new answer: the one before was a 1xx

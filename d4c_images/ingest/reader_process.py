@@ -59,7 +59,7 @@ class ReaderProcess:
                 yield message
         except EOFError:
             name, code = assignment.source.name, self._child.wait()
-            raise D4CError(f"the process that reads {name} has died (exit code {code}): run the same command again") from None
+            raise D4CError(f"the process reading {name} died (exit code {code}): run the same command again") from None
         finally:
             self.close()
 

@@ -1,4 +1,4 @@
-"""Judges whether a node is ready for a download, one check for each thing that is needed. Takes what was found; looks at nothing.
+"""Judges whether a node is ready for a download, one check per requirement. Pure: takes what was found, and looks at nothing.
 
 A check fails if a download could not work or would lose something, and warns about what an operator should know.
 """
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from d4c_images.durations import counted, show_size, show_span
 from d4c_images.model import OwnCode
 
-LEAST_FREE_BYTES = 200_000_000  # with less, a disk counts as full: images in flight and the ledger's log need that much
+LEAST_FREE_BYTES = 200_000_000  # a disk with less counts as full: images in flight and the write-ahead log need this much
 LEAST_FREE_INODES = 1_000
-FOLDERS = 1_000_000  # that a collection has at most; a small one has nearly one for each image
+FOLDERS = 1_000_000  # of a collection, at most; a small one has nearly one per image
 STEWARD_BYTES, WORKER_BYTES = 150_000_000, 100_000_000  # docs/adr/0033
 MOST_SKEW_S = 5.0  # between two clocks
-EARLIEST_S = 1_767_225_600.0  # 2026-01-01: a clock that is behind it was never set
+EARLIEST_S = 1_767_225_600.0  # 2026-01-01: an earlier clock was never set
 SHORT_JOB_S = 600.0
 NAMES_SHOWN = 3
 
@@ -74,7 +74,7 @@ def disk(name: str, free_bytes: int, to_come: ToCome | None) -> Check:
     if not to_come.n_images:
         return Check(name, Grade.OK, f"{free}; no images are left to store")
     if to_come.mean_bytes is None:
-        return Check(name, Grade.OK, f"{free}; the expected size is unknown until some images are stored")
+        return Check(name, Grade.OK, f"{free}; no image is stored yet to estimate by")
     need = to_come.n_images * to_come.mean_bytes
     found = f"{free}, about {show_size(need)} expected"
     if need > free_bytes:
@@ -101,7 +101,7 @@ def inodes(name: str, free_inodes: int | None, to_come: ToCome | None) -> Check:
 
 
 def ledger_disk(free_bytes: int, ledger_bytes: int, *, is_shared: bool) -> Check:
-    """Space for the ledger to grow, and on a shared disk for the copy that readers get."""
+    """Space for the ledger to grow, and on a shared disk for the snapshot that readers use."""
     need = LEAST_FREE_BYTES + (ledger_bytes if is_shared else 0)
     found = f"{show_size(free_bytes)} free, the ledger is {show_size(ledger_bytes)}"
     if free_bytes >= need:
@@ -130,7 +130,7 @@ def cores(granted: int, processes: int) -> Check:
 
 
 def clock(now: float, file_time: float | None, ledger_ahead_s: float) -> Check:
-    """This machine's clock, against that of the file system and the last sign of life in the ledger."""
+    """This machine's clock, compared with the file system's and with the last entry in the ledger."""
     set_it = "have the clock set (NTP): waits and certificates depend on it"
     if now < EARLIEST_S:
         return Check("clock", Grade.FAILED, "it is earlier than this program", set_it)
@@ -174,7 +174,7 @@ def dns(results: Sequence[ConnectResult]) -> Check:
         return Check(name, Grade.OK, f"{counted(len(own), 'host name')} resolved")
     if len(bad) == len(own):
         found = f"none of {counted(len(own), 'host name')} resolved ({_said(bad)})"
-        return Check(name, Grade.FAILED, found)  # `way_out` says what to do
+        return Check(name, Grade.FAILED, found)  # `way_out` gives the advice
     found = f"{len(own) - len(bad)} of {len(own)} host names resolved; not {_listed(bad)} ({_said(bad)})"
     return Check(name, Grade.WARNING, found, "a host that is gone for good is given up by the download in the end")
 
@@ -191,7 +191,7 @@ def way_out(results: Sequence[ConnectResult]) -> Check:
         return Check(name, Grade.NOT_CHECKED, found, "use --allow-private-hosts if you trust these hosts")
     lost = [one for one in tried if one.code not in (None, OwnCode.TLS)]
     if len(lost) == len(tried):
-        why = "" if all(one.code == OwnCode.DNS for one in lost) else f" ({_said(lost)})"  # `dns` says why
+        why = "" if all(one.code == OwnCode.DNS for one in lost) else f" ({_said(lost)})"  # `dns` gives the reason
         found = f"none of {counted(len(tried), 'host')} could be reached{by}{why}: this node seems to have no way out"
         if len(tried) == 1:
             found = f"{_listed(tried)} could not be reached{by}{why}, and no other host was tried"
@@ -203,7 +203,7 @@ def way_out(results: Sequence[ConnectResult]) -> Check:
 
 
 def tls_roots(path: str, n_roots: int, error: str | None, results: Sequence[ConnectResult]) -> Check:
-    """Whether there are CA certificates, and whether they verify those of hosts."""
+    """Whether CA certificates are installed, and verify the hosts' certificates."""
     name = "TLS roots"
     if error is not None:
         return Check(name, Grade.FAILED, error, "use --cacert with a PEM bundle, or install ca-certificates")
@@ -215,7 +215,7 @@ def tls_roots(path: str, n_roots: int, error: str | None, results: Sequence[Conn
     if bad:
         found = f"not verified: {_listed(bad)} ({_said(bad)})"
         return Check(name, Grade.WARNING, found, "probably a fault of the host; see --insecure-host of download")
-    return Check(name, Grade.OK, f"{counted(n_roots, 'CA certificate')} in {path}")
+    return Check(name, Grade.OK, f"{n_roots:,} in {path}")
 
 
 def reached_nobody(n_hosts: int, why: str) -> str:

@@ -1,4 +1,4 @@
-"""Unreachable hosts: whether the cause is they or our own network, and when one is given up. Stores nothing.
+"""Unreachable hosts: whether they or our own network are the cause, and when to give one up. Stores nothing.
 
 What was counted against hosts before an outage was recognised is undone.
 """
@@ -19,9 +19,9 @@ class Silence:
     policy: pace.BlockPolicy
     answered_at: float | None  # when any host last answered, according to the ledger
     outage: Outage = field(default_factory=Outage)
-    has_reached: bool = False  # this run has connected to a host
+    has_reached: bool = False  # this run has connected to some host
     why_not_reached: str | None = None  # the latest reason
-    lost: dict[int, Failure] = field(default_factory=dict)  # hosts that are to be given up
+    lost: dict[int, Failure] = field(default_factory=dict)  # hosts to give up
     _before: dict[int, pace.HostPace] = field(default_factory=dict)  # of silent hosts, without the failures
 
     def after(self, host_id: int, before: pace.HostPace, news: pace.News, now: float) -> dict[int, pace.HostPace]:

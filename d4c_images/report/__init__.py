@@ -1,1 +1,1 @@
-"""What people read: status, check, progress, messages and tables. Changes nothing."""
+"""Output for people: status, check, progress, messages and tables. Changes nothing."""

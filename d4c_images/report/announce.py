@@ -13,12 +13,12 @@ from d4c_images.policy.preflight import reached_nobody
 from d4c_images.report.progress import given_up, network, summary
 from d4c_images.steward.terms import Ending, Snapshot, Watcher
 
-LONG_BLOCK_S = 600.0  # shorter blocks are everyday life
+LONG_BLOCK_S = 600.0  # shorter blocks are routine
 STALL_S = 900.0
 
 
 class Announcer(Watcher):
-    """`send` takes one message and returns at once (`notify.Notifier.send`)."""
+    """`send` queues one message and returns at once (`notify.Notifier.send`)."""
 
     def __init__(self, send: Callable[[str], None], title: str, every: int) -> None:
         """`title` names the run (ledger, host, job); a milestone is announced each time `every` more images are stored."""
@@ -57,7 +57,7 @@ class Announcer(Watcher):
             self._send(f":no_entry: {self._title}: {host} is blocked for {show_span(until - self._now)}: {why}")
 
     def host_shut(self, host: str, why: str) -> None:
-        """It answers everything with one page: that is for a person, however short the first wait is."""
+        """It answers everything with one page: an operator should know, however short the first wait is."""
         if host not in self._told:
             self._told.add(host)
             self._send(f":no_entry: {self._title}: {host} is blocked: {why}")
@@ -76,16 +76,16 @@ class Announcer(Watcher):
         self._send(f"{mark} {self._title}: {summary(snapshot, ending)}")
 
     def died(self, why: str) -> None:
-        self._send(f":x: {self._title}: died: {why}")
+        self._send(f":x: {self._title}: failed: {why}")
 
     def _watch_for_stall(self, snapshot: Snapshot) -> None:
         if snapshot.totals.n_settled != self._settled:
             if self._stalled:
-                self._send(f":arrow_forward: {self._title}: moving again")
+                self._send(f":arrow_forward: {self._title}: making progress again")
             self._settled, self._moved_at, self._stalled = snapshot.totals.n_settled, snapshot.now, False
         elif not self._stalled and snapshot.now - self._moved_at >= STALL_S:
             self._stalled = True
             self._send(
-                f":hourglass: {self._title}: no image for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
+                f":hourglass: {self._title}: no progress for {show_span(STALL_S)}, {snapshot.images.left:,} left, "
                 f"{counted(snapshot.n_blocked, 'host')} blocked"
             )

@@ -1,4 +1,4 @@
-"""Shows what goes through a whole collection at work: a bar for each part on a terminal, a line each half minute in a job log.
+"""Progress of commands that walk a whole collection: a bar per part on a terminal, a line each half minute in a job log.
 
 Changes nothing.
 """
@@ -16,19 +16,21 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from d4c_images.collection.findings import CheckProgress
 from d4c_images.durations import show_moment, show_span
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
 
 class CheckProgressView:
-    """Use as a context; `show` takes what `check` reports. On standard error, so that `--json` stays whole."""
+    """A context manager; `show` takes the progress of `check`. Writes to standard error, so that `--json` stays intact."""
 
     def __init__(self, *, live: bool, doing: str = "checking the") -> None:
         self._doing = doing
-        self._first: dict[str, tuple[float, int]] = {}  # of each part: when it was first seen, and how far it was
+        self._first: dict[str, tuple[float, int]] = {}  # of each part: when it was first seen, and its progress then
         self._last: tuple[CheckProgress, float] | None = None
         self._tasks: dict[str, TaskID] = {}
         self._bars: Progress | None = None
+        self._keys = QuietKeys(sys.stderr)
         self._is_over = threading.Event()
         self._log: threading.Thread | None = None
         if live:
@@ -45,8 +47,9 @@ class CheckProgressView:
 
     def __enter__(self) -> Self:
         if self._bars is not None:
+            self._keys.start()
             self._bars.start()
-        else:  # a thread, since one statement of SQLite may take minutes
+        else:  # a thread, since one SQLite statement may take minutes
             self._log = threading.Thread(target=self._write_log, daemon=True)
             self._log.start()
         return self
@@ -55,6 +58,7 @@ class CheckProgressView:
         self._is_over.set()
         if self._bars is not None:
             self._bars.stop()
+            self._keys.stop()
         if self._log is not None:
             self._log.join()
 
@@ -69,7 +73,7 @@ class CheckProgressView:
             self._bars.update(self._tasks[progress.what], completed=progress.done, total=progress.total, figures=figures)
 
     def line(self) -> str | None:
-        """For a job log; None before there is anything to say."""
+        """For a job log; None if there is nothing to say yet."""
         if self._last is None:
             return None
         progress, at = self._last
@@ -82,7 +86,7 @@ class CheckProgressView:
         return f"{line}, {left}"
 
     def figures(self, progress: CheckProgress, now: float) -> str:
-        """How far it is, and how fast it goes: what an earlier run has done says nothing of this run's speed."""
+        """Progress and speed: what an earlier run has done does not count for this run's speed."""
         since, first = self._first[progress.what]
         of_total = ""
         if progress.total is not None:

@@ -1,6 +1,6 @@
 """Writes the report's tables into a folder, each as CSV and as Parquet. Writes no list of images: `export` does that.
 
-The tables grow with hosts, not with images. Constant memory, whatever the number of hosts.
+The tables grow with hosts, not with images. Memory is constant, for any number of hosts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from d4c_images.ledger.questions import tables
 
 
 def write_tables(ledger: Reader, folder: Path) -> Iterator[Path]:
-    """Write every table into `folder`, which is made where it is missing; yields each file when it is there."""
+    """Write every table into `folder`, which is created if missing; yields each file once it is there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for table in tables.SMALL:

@@ -1,12 +1,12 @@
-"""Lines about one host that say the same again and again: one an hour, with the number of those between. Prints nothing."""
+"""Folds repeated lines about one host: one an hour, with the number of those in between. Prints nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 FOLD_S = 3600.0
-WORSE = 4  # times as long a wait as was said last is news
-MOST_FOLDED = 10_000  # that are remembered
+WORSE = 4  # a wait this many times the last reported one is news
+MOST_FOLDED = 10_000  # remembered hosts
 
 
 @dataclass(slots=True)
@@ -17,13 +17,13 @@ class _Said:
 
 
 class Folding:
-    """Which lines are shown."""
+    """Decides which lines are shown."""
 
     def __init__(self) -> None:
         self._said: dict[str, _Said] = {}
 
     def again(self, host: str, now: float, wait_s: float) -> str | None:
-        """What to add to a line about this host; None if it is not to be shown. `wait_s` is how long it is blocked."""
+        """What to append to a line about this host; None if the line is not to be shown. `wait_s` is how long it is blocked."""
         said = self._said.get(host)
         if said is not None and now - said.at < FOLD_S and wait_s < WORSE * said.wait_s:
             said.n_since += 1
@@ -38,7 +38,7 @@ class Folding:
 
     @property
     def n_folded(self) -> int:
-        """Lines that nobody has heard of so far."""
+        """Lines that have not been reported in any way."""
         return sum(said.n_since for said in self._said.values())
 
 

@@ -1,4 +1,4 @@
-"""The ledger as pandas frames, for notebooks. Reads only, and loads pandas only when it is used.
+"""The ledger as pandas frames, for notebooks. Reads only, and imports pandas on first use.
 
 import d4c_images
 with d4c_images.open_ledger("ledger.sqlite") as ledger:
@@ -22,7 +22,7 @@ DTYPES = {"integer": "Int64", "real": "Float64", "text": "string", "moment": "In
 
 
 class LedgerFrames:
-    """A ledger opened for reading. Whole numbers with gaps stay whole numbers (pandas' nullable types)."""
+    """A ledger opened for reading. Integers with gaps stay integers (pandas' nullable types)."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -44,7 +44,7 @@ class LedgerFrames:
         return (_guessed(names, rows) for names, rows in self._reader.stream(sql, params, chunksize))
 
     def images(self, chunksize: int = tables.TABLE_STEP_ROWS) -> Iterator[pd.DataFrame]:
-        """The view `images`, a frame of at most `chunksize` rows at a time; disturbs no running download."""
+        """The view `images`, a frame of at most `chunksize` rows at a time; safe while a download is running."""
         return (_typed(tables.IMAGES, rows) for rows in tables.image_steps(self._reader, chunksize))
 
     def records_by_status(self) -> pd.DataFrame:
@@ -64,7 +64,7 @@ class LedgerFrames:
         return _typed(*tables.small(self._reader, "failures_by_host"))
 
     def non_image_answers(self) -> pd.DataFrame:
-        """`host, error_type, n_images, sample`: what hosts answer instead of images."""
+        """`host, error_type, n_images, sample`: what hosts send instead of images."""
         return _typed(*tables.small(self._reader, "non_image_answers"))
 
     def hosts(self) -> pd.DataFrame:
@@ -72,7 +72,7 @@ class LedgerFrames:
         return _typed(*tables.small(self._reader, "hosts"))
 
     def rejected_rows(self) -> pd.DataFrame:
-        """`reason, n_rows`: rows of the archive that were set aside."""
+        """`reason, n_rows`: rejected rows of the archive."""
         return _typed(*tables.small(self._reader, "rejected_rows"))
 
     def licences(self) -> pd.DataFrame:

@@ -1,6 +1,6 @@
-"""Hosts by when they will end: limits, pace, state and what is left of each. Changes nothing.
+"""Hosts by when they will finish: limits, pace, state and images left. Changes nothing.
 
-A run ends with its slowest host. When that is follows from the pace observed recently or, without one, from the least time that the
+A run ends with its slowest host. Its end follows from the recently observed pace or, without one, from the minimum time that the
 limits allow.
 """
 
@@ -26,15 +26,15 @@ from d4c_images.policy.limits import HostLimits, LimitBook
 
 class State(StrEnum):
     DONE = "done"  # nothing is left
-    PAUSED = "paused"  # by a person
+    PAUSED = "paused"  # by an operator
     BLOCKED = "blocked"  # it has asked for it, or is in trouble
     WORKING = "working"
-    WAITING = "waiting"  # for a run, for room, for its next try
+    WAITING = "waiting"  # for a run, for a connection, for its next attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which hosts are listed."""
+    """Which hosts to list."""
 
     names: Sequence[str] = ()  # names and patterns; none: all
     least_left: int = 1  # images
@@ -51,13 +51,13 @@ class HostLine:
     why: str | None
     n_images: int
     n_left: int
-    connections: int  # the limits: of its group, where it has one
+    connections: int  # the limits: those of its group, if it has one
     min_interval_s: float
     bytes_per_s: float | None
     bytes_per_day: float | None
-    width: int | None  # connections that it gets now
+    width: int | None  # its current number of connections
     images_per_s: float | None
-    eta_s: float | None  # seconds until its last image; None: not known
+    eta_s: float | None  # seconds until its last image; None if unknown
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in HOST_FIELDS}
@@ -67,7 +67,7 @@ HOST_FIELDS = tuple(field.name for field in dataclasses.fields(HostLine))
 
 
 def in_order(ledger: Reader, book: LimitBook, choice: Choice, now: float) -> npt.NDArray[np.int32]:
-    """The numbers of the hosts, the one that ends last first, those with nothing left last. Some 20 bytes a host are held."""
+    """The numbers of the hosts, the last to finish first, those with nothing left last. Takes some 20 bytes per host."""
     ids, lefts, etas = [np.empty(0, np.int32)], [np.empty(0, np.int64)], [np.empty(0)]
     for ends in overview.ends(ledger, choice.names, now):
         kinds = np.array(list(map(book.kind, ends.host)))
@@ -82,7 +82,7 @@ def in_order(ledger: Reader, book: LimitBook, choice: Choice, now: float) -> npt
 
 
 def lines(ledger: Reader, book: LimitBook, host_ids: Iterable[int], now: float, step: int = 1000) -> Iterator[HostLine]:
-    """What there is to say of these hosts, in this order; some are asked for at a time."""
+    """The lines for these hosts, in this order; queried in batches."""
     numbers = iter(host_ids)
     while some := list(itertools.islice(numbers, step)):
         for host in overview.hosts_in_work(ledger, some):
@@ -92,7 +92,7 @@ def lines(ledger: Reader, book: LimitBook, host_ids: Iterable[int], now: float, 
 def _etas_s(
     ends: overview.Ends, kinds: npt.NDArray[np.int64], book: LimitBook, n_left: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """As `_eta_s`, of many hosts at once; infinity: not known."""
+    """Like `_eta_s`, for many hosts at once; infinity if unknown."""
     limits = [one if one.group is None else book.group_limits(one.group) for one in book.kinds]
     connections = np.array([one.connections for one in limits])[kinds]
     interval_s = np.array([one.min_interval_s for one in limits])[kinds]

@@ -1,4 +1,4 @@
-"""What the rules of identity make of URLs and tables, as text and as JSON. Asks no ledger and no server."""
+"""What the identity rules make of URLs and tables, as text and as JSON. Uses no ledger and no network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import numpy as np
 from d4c_images.identity import identify, unusable_reason, usable_url
 from d4c_images.identity.explain import RULE_BY_NAME, Explanation, explain
 from d4c_images.ledger.admission.chunk import Numbers, hashes_of
-from d4c_images.model import Image
+from d4c_images.model import Image, RejectReason
+from d4c_images.report.reject_reasons import explained as explained_reason
 from d4c_images.sources.identifiers import IdentifierCell, identifier_cells
 
 HASH_AT = 1 << 17
@@ -30,7 +31,7 @@ def explained(cells: Iterable[str], *, as_json: bool) -> str:
 
 
 def surveyed(path: Path, limit: int | None, *, verbose: bool, as_json: bool) -> str:
-    """What the rules make of a table; `verbose` prints its rows on the way."""
+    """What the rules make of a table; `verbose` prints its rows as well."""
     survey = IdentitySurvey()
     survey.take(islice(identifier_cells(path), limit), _print_row if verbose else None)
     return json.dumps(survey_dict(survey), indent=2) if as_json else "\n".join(survey_lines(survey))
@@ -40,7 +41,7 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """One explanation for people."""
     yield _shown(explanation.text)
     if explanation.image is None or explanation.rule is None:
-        yield f"  unusable    {explanation.reason}"
+        yield f"  rejected    {explained_reason(explanation.reason or RejectReason.NO_IDENTIFIER)}"
         return
     image, rule = explanation.image, explanation.rule
     yield f"  key         {_shown(image.key)}"
@@ -72,12 +73,12 @@ def explanation_dict(explanation: Explanation) -> dict[str, Any]:
 
 
 def _shown(text: str) -> str:
-    """Without characters that would paint the reader's terminal."""
+    """Without characters that could affect the reader's terminal."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _print_row(cell: IdentifierCell, image: Image | None) -> None:
-    """One URL of a table on one line: row, rule, key or reason, and the candidate that is tried first where it is another URL."""
+    """One URL of a table on one line: row, rule, key or reason, and the first candidate if it is a different URL."""
     if image is None:
         print(f"{cell.row_no}\t-\t{unusable_reason(cell.text)}\t{_shown(cell.text)}")
         return
@@ -87,7 +88,7 @@ def _print_row(cell: IdentifierCell, image: Image | None) -> None:
 
 @dataclass(slots=True)
 class _Distinct:
-    """How many distinct texts came by, in 8 bytes each; two of 10^8 texts pass for one in one table of some thousand."""
+    """Counts distinct texts, in 8 bytes each; among 10^8 texts, two collide in one table of some thousand."""
 
     known: Numbers = field(default_factory=lambda: np.array([], np.int64))  # hashes, each once
     fresh: list[Numbers] = field(default_factory=list)  # hashes, not yet compared with them
@@ -120,7 +121,7 @@ class RuleCount:
 
     @property
     def merged(self) -> int:
-        """URLs that were found to show an image which another URL of the table shows too."""
+        """URLs found to show an image that another URL of the table shows too."""
         return self.urls - self.images
 
 
@@ -135,7 +136,7 @@ class IdentitySurvey:
         self._images: dict[str, _Distinct] = {}
 
     def take(self, cells: Iterable[IdentifierCell], show: Callable[[IdentifierCell, Image | None], None] | None = None) -> None:
-        """Count cells, and hand each URL and its image to `show`."""
+        """Count cells, and pass each URL and its image to `show`."""
         for cell in cells:
             self.cells += 1
             if cell.reason is not None:
@@ -157,7 +158,7 @@ class IdentitySurvey:
         self._urls[image.rule].add(text if text in image.urls else usable_url(text) or text)
 
     def counts(self) -> list[RuleCount]:
-        """Per rule, the one with most rows first."""
+        """Counts per rule, the one with most rows first."""
         return [
             RuleCount(rule, rows, self._urls[rule].count(), self._images[rule].count())
             for rule, rows in sorted(self._rows.items(), key=lambda item: (-item[1], item[0]))

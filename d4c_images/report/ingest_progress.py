@@ -14,19 +14,23 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
+from d4c_images.ingest.publisher_rows import SEVERAL_URLS
+from d4c_images.report.reject_reasons import explained
 from d4c_images.sources.layout import ASSOCIATED
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
 
 class IngestProgress:
-    """Use as a context; `show` takes what `ingest` tells. The time left follows from the bytes, since nobody knows the rows."""
+    """A context manager; `show` takes the progress of `ingest`. The time left follows from bytes, since the rows are unknown."""
 
     def __init__(self, console: Console, what: str, *, live: bool) -> None:
         self._console, self._what = console, what
         self._started_at = self._told_at = time.monotonic()
         self._first: ingest.StreamProgress | None = None
         self._bar: Progress | None = None
+        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
         if live:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -41,16 +45,18 @@ class IngestProgress:
 
     def __enter__(self) -> Self:
         if self._bar is not None:
+            self._keys.start()
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._keys.stop()
 
     def show(self, progress: ingest.StreamProgress) -> None:
         now = time.monotonic()
-        if self._first is None:  # what an earlier run has done says nothing of this run's speed
+        if self._first is None:  # what an earlier run has done does not count for this run's speed
             self._first = progress
             self._started_at = now
         lasted_s = max(now - self._started_at, 1e-9)
@@ -70,35 +76,37 @@ class IngestProgress:
 
 
 def summary_lines(summary: ingest.IngestSummary) -> list[str]:
-    """What has become of every row, for people."""
+    """What became of every row, for people."""
     of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
+    n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
+    known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""
     lines = [
-        f"{summary.source}{of}: {summary.rows:,} rows, {summary.admitted:,} of them show an image; "
-        f"{summary.images:,} new images, {summary.links:,} new links of a record and an image"
+        f"{summary.source}{of}: {counted(summary.rows, 'row')}, {summary.admitted:,} of them with an image; "
+        f"{counted(summary.images, 'new image')}, {counted(summary.links, 'new link')} between a record and an image{known}"
     ]
     if summary.rows == 0:
-        lines.append("it has a header and no rows")
+        lines.append("it has a header but no rows")
     elif summary.was_done:
-        lines.append("nothing new: this source was read before")
+        lines.append("nothing new: this source was imported before")
     elif summary.rows_before:
-        lines.append(f"went on after row {summary.rows_before:,}, where an earlier run had stopped")
+        lines.append(f"resumed after row {summary.rows_before:,}, where an earlier run stopped")
     if summary.rejects:
-        lines.append(f"{counted(sum(summary.rejects.values()), 'row')} not admitted (table rejected_rows shows them):")
-        lines += [f"  {n:>12,}  {reason}" for reason, n in summary.rejects.items()]
+        lines.append(f"{counted(sum(summary.rejects.values()), 'row')} rejected (see the table rejected_rows):")
+        lines += [f"  {n:>12,}  {explained(reason)}" for reason, n in summary.rejects.items()]
     if summary.notes:
-        lines += ["admitted, but worth a word:", *note_lines(summary.notes)]
+        lines += ["imported with notes:", *note_lines(summary.notes)]
     if not summary.finished:
-        lines.append("there are more rows beyond the limit")
+        lines.append("the source has more rows than --limit")
     return lines
 
 
 def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str:
-    """Why there is nothing to download, where no row of a source shows an image."""
+    """Why there is nothing to download, if no row of a source shows an image."""
     if not any(summary.rows for summary in summaries):
-        return f"{path}: nothing to download: it has no rows of media"
+        return f"{path}: nothing to download: no media rows"
     counts = sum((Counter(summary.rejects) for summary in summaries), Counter[str]())
     reasons = ", ".join(f"{n:,} {reason}" for reason, n in counts.most_common(4))
-    return f"{path}: nothing to download: none of its rows shows an image ({reasons})"
+    return f"{path}: nothing to download: no row has a usable image URL ({reasons})"
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What stays on the terminal of a download that has ended: what it did, what is left, and at which hosts. Asks no ledger."""
+"""What stays on the terminal when a download has ended: what it did, what is left, and at which hosts. Queries no ledger."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Facts and tables of a report as text: as wide as a terminal is, or as plain aligned lines in a log. Knows no report.
+"""Facts and tables of a report as text: fitted to the terminal's width, or plain aligned lines in a log. Knows no report.
 
-Nothing is cut. What has no room beside its row stands below it.
+Nothing is cut. What does not fit next to its row goes below it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from d4c_images.errors import printable
 
 GAP = 2  # between two columns
 BLOCK_GAP = 4  # between two tables side by side
-NAME_WIDTH = 10  # of a fact
-LEAST_WIDE = 30  # of a column of long text: with less, it stands below its row
-INDENT = 4  # of what stands below a row
+FACT_NAME_WIDTH = 10  # of a fact
+LEAST_WIDE = 30  # of a column of long text: with less, it goes below its row
+INDENT = 4  # of text below a row
 
 GOOD_STYLE, BAD_STYLE, WAITING_STYLE = "green", "red", "yellow"
 COLOURS = {
@@ -32,26 +32,26 @@ COLOURS = {
     "partial": WAITING_STYLE,
 }
 
-Fact = tuple[str, str]  # its name, and what there is to say
+Fact = tuple[str, str]  # name and text
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     name: str
     right: bool = False  # numbers
-    fold: int = 0  # columns with a number go below the row if there is no room, those with 1 first
-    says_itself: bool = False  # below the row it needs no name
+    fold: int = 0  # numbered columns go below the row if they do not fit, those with 1 first
+    says_itself: bool = False  # it needs no name below the row
     wraps: bool = False
 
     @classmethod
     def of_text(cls, name: str) -> Column:
-        """Of long text that strangers wrote."""
+        """For long text from outside."""
         return cls(name, fold=1, says_itself=True, wraps=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table of a report. `rows` hold text as it is to be shown; `brief` says the same in a line."""
+    """One table of a report. `rows` hold text as displayed; `brief` says the same in a line."""
 
     title: str
     columns: tuple[Column, ...]
@@ -73,16 +73,16 @@ def put(lines: Sequence[Text], console: Console) -> None:
 
 
 def whole(title: str, facts: Sequence[Fact], sections: Sequence[Section], console: Console) -> list[Text]:
-    """Lines that are as wide as the terminal, or as wide as they are."""
+    """Lines fitted to the terminal, or in their natural width."""
     if console.is_terminal:
         return [*_head(title, facts, console), *_tables(sections, console)]
     return [Text(printable(line)) for line in _plain(title, facts, sections)]
 
 
 def fitted(title: str, facts: Sequence[Fact], sections: Sequence[Section], console: Console, hint: str) -> list[Text]:
-    """As much as the terminal's height allows: sections in a line each, and the first ones that have room as tables.
+    """As much as the terminal's height allows: each section in a line, and the first ones that fit as tables.
 
-    `hint` says how all of them are shown.
+    `hint` says how to see all of them.
     """
     everything = whole(title, facts, sections, console)
     room = console.height - 1  # for the next prompt
@@ -108,8 +108,8 @@ def _head(title: str, facts: Sequence[Fact], console: Console) -> list[Text]:
     lines = [Text(part, "bold") for part in _wrapped(title, console.width, console)] if title else []
     for name, value in facts:
         colour = COLOURS.get(value.split(" ")[0].rstrip(":,"), "")
-        for n, part in enumerate(_wrapped(value, console.width - NAME_WIDTH, console)):
-            lines.append(Text.assemble((f"{name if n == 0 else '':<{NAME_WIDTH}}", "dim"), (part, colour)))
+        for n, part in enumerate(_wrapped(value, console.width - FACT_NAME_WIDTH, console)):
+            lines.append(Text.assemble((f"{name if n == 0 else '':<{FACT_NAME_WIDTH}}", "dim"), (part, colour)))
     return lines
 
 
@@ -143,7 +143,7 @@ def _width(block: Sequence[Text]) -> int:
 
 
 def table(section: Section, console: Console) -> Iterator[Text]:
-    """Its columns' names and rows, without the title."""
+    """The column names and rows, without the title."""
     widths = _widths(section, console.width)
     beside = [n for n, width in enumerate(widths) if width is not None]
     names = tuple(column.name for column in section.columns)
@@ -161,7 +161,7 @@ def table(section: Section, console: Console) -> Iterator[Text]:
 
 
 def _widths(section: Section, width: int) -> list[int | None]:
-    """Of each column; None: it stands below its row."""
+    """Width of each column; None: it goes below its row."""
     rows = [tuple(column.name for column in section.columns), *section.rows]
     widths: list[int | None] = [max(cell_len(printable(row[n])) for row in rows) for n in range(len(section.columns))]
     folding = sorted((column.fold, n) for n, column in enumerate(section.columns) if column.fold)
@@ -179,7 +179,7 @@ def _taken(widths: Sequence[int | None]) -> int:
 
 
 def _row(section: Section, row: Sequence[str], widths: Sequence[int | None], console: Console, style: str) -> Iterator[Text]:
-    """One line, or more if a text is wrapped. A first cell that is too long for what is left gets a line of its own."""
+    """One line, or more if a text is wrapped. A first cell that does not fit gets a line of its own."""
     cells = [
         ("" if width is None else printable(cell), width, column.right)
         for cell, width, column in zip(row, widths, section.columns, strict=True)
@@ -217,7 +217,7 @@ def _wrapped(text: str, width: int, console: Console) -> list[str]:
 def _plain(title: str, facts: Sequence[Fact], sections: Sequence[Section]) -> Iterator[str]:
     yield title
     for name, value in facts:
-        yield f"{name:<{NAME_WIDTH}}{value}"
+        yield f"{name:<{FACT_NAME_WIDTH}}{value}"
     for section in sections:
         yield ""
         yield section.title

@@ -1,9 +1,10 @@
-"""Shows a running download on a terminal, and what has come of it at the end. Changes nothing."""
+"""Shows a running download on a terminal, and its results at the end. Changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -22,14 +23,15 @@ from d4c_images.system import clocks
 from d4c_images.system.echo import QuietKeys
 from d4c_images.system.terminal import clean
 
-NEWS_LINES = 8  # of the terminal that are left to news, if it has as many
-LEAST_HOSTS = 4  # that are shown whatever there is of news
-ROOM_FOR_WHY = 120  # columns, from which on there is room for why a host is blocked
+NEWS_LINES = 8  # reserved for news, on a terminal that is high enough
+LEAST_HOSTS = 4  # shown regardless of news
+ROOM_FOR_WHY = 120  # columns, enough to show why a host is blocked
 MOST_WHYS = 1000
+FIGURES = {"left": 0, "in flight": 100, "images/s": 60, "ETA": 0}  # of a host, and columns from which on there is room for them
 
 
 class LiveProgress(Watcher):
-    """A view that is drawn anew every two seconds; news of hosts scroll away above it."""
+    """A view redrawn every two seconds; news of hosts scroll by above it."""
 
     def __init__(self, console: Console, head: str = "") -> None:
         self._console, self._head = console, head
@@ -78,8 +80,8 @@ class LiveProgress(Watcher):
     def worker_died(self, why: str) -> None:
         self._say(f"a worker process died ({why})", "red")
 
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        self._say(draining(drain, n_in_flight), "yellow")
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        self._say(draining(drain, in_flight), "yellow")
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         pace = self._meter.add(snapshot)
@@ -95,7 +97,7 @@ class LiveProgress(Watcher):
         self._console.print(Text(clean(text), style))
 
     def _draw(self) -> None:
-        """On a terminal that has got another size nobody knows where the last view stands: everything is drawn anew."""
+        """After a resize the position of the last view is unknown, so everything is redrawn."""
         assert self._seen is not None
         if self._console.size != self._size:
             self._size = self._console.size
@@ -151,24 +153,36 @@ def _facts(snapshot: Snapshot, pace: Pace) -> Iterator[Text]:
 
 
 def _hosts(snapshot: Snapshot, pace: Pace, n: int, whys: dict[str, str], width: int) -> Section:
-    columns = (Column("host"), Column("left", right=True), Column("images/s", right=True, fold=1), Column("ETA", right=True))
-    rows = [_row(one, snapshot) for one in pace.hosts[:n]]
+    """In a drain only those with requests in flight: somebody waits for these."""
+    hosts, counts = pace.hosts, snapshot.in_flight
+    if snapshot.drain is not None:
+        hosts = tuple(sorted((one for one in hosts if counts.get(one.host)), key=lambda one: -counts[one.host]))
+    hosts = hosts[:n]
+    names = [name for name, least in FIGURES.items() if width >= least or (name == "in flight" and snapshot.drain is not None)]
+    columns = (Column("host"), *(Column(name, right=True) for name in names))
+    rows: list[tuple[str, ...]] = [
+        (clean(one.host), *(figure for name, figure in _figures(one, snapshot).items() if name in names)) for one in hosts
+    ]
     if width < ROOM_FOR_WHY or not whys:
         return Section("", columns, rows)
-    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", "left", "images/s", "ETA"), *rows, strict=True))
-    said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in pace.hosts[:n]]
+    taken = sum(max(map(len, cells)) + 2 for cells in zip(("host", *names), *rows, strict=True))
+    said = [whys.get(one.host, "") if one.host in snapshot.blocked else "" for one in hosts]
     room = max(1, width - taken - 1)
-    cut = [why if len(why) <= room else f"{why[: room - 3]}..." for why in said]
+    cut = [why if cell_len(why) <= room else f"{set_cell_size(why, max(0, room - 3))}..." for why in said]
     return Section("", (*columns, Column("why")), [(*row, why) for row, why in zip(rows, cut, strict=True)])
 
 
-def _row(one: HostSpeed, snapshot: Snapshot) -> tuple[str, ...]:
+def _figures(one: HostSpeed, snapshot: Snapshot) -> dict[str, str]:
     until = snapshot.blocked.get(one.host)
     if one.host in snapshot.paused:
         eta = "paused"
     elif until is not None:
-        eta = f"blocked for {show_span(until - snapshot.now)}"
+        eta = f"blocked for {show_span(max(1.0, until - snapshot.now))}"
     else:
         eta = show_span(one.eta_s) if one.eta_s is not None else "?"
-    rate = f"{one.images_per_s:.1f}" if one.images_per_s is not None else ""
-    return clean(one.host), f"{one.n_left:,}", rate, eta
+    return {
+        "left": f"{one.n_left:,}",
+        "in flight": f"{snapshot.in_flight.get(one.host) or ''}",
+        "images/s": "" if one.images_per_s is None else f"{one.images_per_s:.1f}",
+        "ETA": eta,
+    }

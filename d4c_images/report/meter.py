@@ -1,4 +1,4 @@
-"""How fast a run is, and how long it will take: reckoned from what is seen of it. Shows nothing.
+"""How fast a run is, and how long it will take, estimated from its snapshots. Shows nothing.
 
 Speeds are those of the last minute, so that a stall shows at once.
 """
@@ -6,7 +6,7 @@ Speeds are those of the last minute, so that a stall shows at once.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from d4c_images.steward.terms import Snapshot
 
@@ -15,7 +15,7 @@ WINDOW_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class HostSpeed:
-    """One host with images left. None: nothing has come of it within the window."""
+    """One host with images left. None: no progress within the window."""
 
     host: str
     n_left: int
@@ -29,22 +29,22 @@ class Pace:
 
     images_per_s: float | None
     bytes_per_s: float | None
-    eta_s: float | None  # without hosts that a person has paused
-    hosts: tuple[HostSpeed, ...]  # the one that ends last first; before it those whose end is not known
+    eta_s: float | None  # without hosts that an operator has paused
+    hosts: tuple[HostSpeed, ...]  # the last to finish first; before it those whose end is unknown
 
     def slowest(self, snapshot: Snapshot) -> HostSpeed | None:
-        """Of the hosts that may be asked now."""
+        """The slowest host that is neither blocked nor paused."""
         return next((one for one in self.hosts if one.host not in snapshot.blocked and one.host not in snapshot.paused), None)
 
 
 class Meter:
-    """Takes snapshots, gives speeds. A run ends with its slowest host, so that one decides how long it takes."""
+    """Takes snapshots, returns speeds. A run ends with its slowest host, so that one determines its duration."""
 
     def __init__(self) -> None:
         self._seen: deque[Snapshot] = deque()
 
     def add(self, snapshot: Snapshot) -> Pace:
-        self._seen.append(snapshot)
+        self._seen.append(replace(snapshot, in_flight={}))  # of the past nobody asks that
         while len(self._seen) > 2 and snapshot.now - self._seen[1].now >= WINDOW_S:
             self._seen.popleft()
         first = self._seen[0]
@@ -67,7 +67,7 @@ def _speed(host: str, n_left: int, n_left_then: int, span_s: float) -> HostSpeed
 def _eta_s(snapshot: Snapshot, rate: float, hosts: list[HostSpeed]) -> float | None:
     if rate <= 0:
         return None
-    if snapshot.n_left < snapshot.images.left:  # a limit ends it before its hosts have ended
+    if snapshot.n_left < snapshot.images.left:  # a limit ends it before its hosts are done
         return snapshot.n_left / rate
     working = [one for one in hosts if one.host not in snapshot.paused]
     n_paused = sum(one.n_left for one in hosts if one.host in snapshot.paused)

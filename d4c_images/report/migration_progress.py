@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from d4c_images.durations import show_moment, show_span
 from d4c_images.ledger.file import migrations
+from d4c_images.system.echo import QuietKeys
 
 LOG_EVERY_S = 30.0
 
@@ -22,6 +23,7 @@ class MigrationProgress:
         self._first: migrations.PartProgress | None = None
         self._started_at = self._told_at = time.monotonic()
         self._bar: Progress | None = None
+        self._keys = QuietKeys(console.file)  # type: ignore[arg-type]
         self._task: TaskID | None = None
         if live:
             columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -29,12 +31,14 @@ class MigrationProgress:
 
     def __enter__(self) -> Self:
         if self._bar is not None:
+            self._keys.start()
             self._bar.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
             self._bar.stop()
+            self._keys.stop()
 
     def show(self, progress: migrations.PartProgress) -> None:
         now = time.monotonic()

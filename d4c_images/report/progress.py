@@ -1,9 +1,10 @@
-"""Shows a running download in a job log, with a line a minute; and the words that all who show it use. Changes nothing."""
+"""Progress of a download in a job log, with a line a minute; and the wording shared by all watchers. Changes nothing."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TextIO
 
@@ -18,11 +19,12 @@ from d4c_images.system import clocks
 from d4c_images.system.terminal import clean
 
 LOG_RUN_EVERY_S = 60.0
-REASONS = 3  # of failures, in a line
+REASONS = 3  # failure reasons in a line
+HOSTS_NAMED = 2  # likewise
 
 
 class LogProgress(Watcher):
-    """One line a minute, and one for each thing worth knowing."""
+    """One line a minute, and one for each notable event."""
 
     def __init__(self, out: TextIO | None = None, head: str = "") -> None:
         """`head` says which run this is."""
@@ -73,8 +75,8 @@ class LogProgress(Watcher):
     def worker_died(self, why: str) -> None:
         self.say(None, f"a worker process died ({why})")
 
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        self.say(None, draining(drain, n_in_flight))
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        self.say(None, draining(drain, in_flight))
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         if self._folding.n_folded:
@@ -105,12 +107,14 @@ def waiting(until: float, host: str, why: str) -> str:
     return f"nothing to do until {clock(until)}, when {host} is next{f': {why}' if why else ''}"
 
 
-def draining(drain: Drain, n_in_flight: int) -> str:
+def draining(drain: Drain, in_flight: Mapping[str, int]) -> str:
+    n_in_flight = sum(in_flight.values())
+    at = " and ".join(in_flight) if len(in_flight) <= HOSTS_NAMED else counted(len(in_flight), "host")
     requests = counted(n_in_flight, "request")
     if drain.drops is not None:
-        return f"{drain.drops}: dropping {requests} in flight; the images stay pending, and no attempt is counted"
+        return f"{drain.drops}: dropping {requests} in flight at {at}; the images stay pending, and no attempt is counted"
     again = f"; press Ctrl-C again to drop {'it' if n_in_flight == 1 else 'them'}" if drain.is_attended else ""
-    return f"{drain.why}: finishing {requests} in flight, for up to {show_span(drain.grace_s)}{again}"
+    return f"{drain.why}: finishing {requests} in flight at {at}, for up to {show_span(drain.grace_s)}{again}"
 
 
 def network(is_down: bool) -> str:
@@ -135,7 +139,7 @@ def summary(snapshot: Snapshot, ending: Ending) -> str:
 
 
 def end_words(snapshot: Snapshot, ending: Ending) -> str:
-    """Why a run has ended: of a signal, which one it was; of a wait, for what."""
+    """Why a run has ended: which signal it was, or what it waits for."""
     if ending is Ending.SIGNAL and snapshot.drain is not None:
         return snapshot.drain.why
     if ending is not Ending.WAITING:
@@ -146,7 +150,7 @@ def end_words(snapshot: Snapshot, ending: Ending) -> str:
 
 
 def waits_of(snapshot: Snapshot) -> str:
-    """Which hosts nobody asks now, and until when."""
+    """Which hosts are blocked or paused now, and until when."""
     parts = []
     if snapshot.n_blocked:
         which = "" if snapshot.n_blocked == 1 else ", the first"
@@ -158,13 +162,13 @@ def waits_of(snapshot: Snapshot) -> str:
 
 
 def reasons(images: ImageCounts, most: int = REASONS) -> str:
-    """`7 http_404, 4 timeout and 12 more`: of images that have failed for good."""
+    """`7 http_404, 4 timeout and 12 more`: reasons of final failures."""
     more = sum(n for _, n in images.failures[most:])
     return ", ".join(f"{n:,} {name}" for name, n in images.failures[:most]) + (f" and {more:,} more" if more else "")
 
 
 def asked_again(totals: Totals) -> str:
-    """What became of stored images; nothing where none was asked for again."""
+    """What became of refetched images; nothing if there are none."""
     if not totals.n_same + totals.n_changed + totals.n_not_again:
         return ""
     return f"refetched: {totals.n_same:,} unchanged, {totals.n_changed:,} changed, {totals.n_not_again:,} failed; "
@@ -184,7 +188,7 @@ def _line(snapshot: Snapshot, pace: Pace) -> str:
 
 
 def _end(snapshot: Snapshot, pace: Pace) -> str:
-    """When it will end, by what is known; or what it waits for."""
+    """The estimated end; or what it waits for."""
     if snapshot.is_all_paused:
         return "nothing to do: everything left is paused by hand"
     slowest = pace.slowest(snapshot)

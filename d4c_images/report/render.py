@@ -1,6 +1,6 @@
-"""Turns reports into text: tables on a terminal, plain aligned lines in a log. Asks no ledger.
+"""Turns reports into text: tables on a terminal, plain aligned lines in a log. Queries no ledger.
 
-What servers and archives said is shown without control characters, so a page can not paint the reader's terminal.
+Text from servers and archives is shown without control characters, so a page cannot affect the reader's terminal.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def show_check(report: CheckReport, console: Console) -> None:
 def _packed(report: CheckReport) -> list[tuple[str, str]]:
     if not report.n_packed:
         return []
-    unused = f"{report.n_unused:,} that no row names any more, {show_size(report.unused_bytes)}"
+    unused = f"{report.n_unused:,} no longer referenced, {show_size(report.unused_bytes)}"
     return [("packed", f"{counted(report.n_packed, 'image')} in shards, of them {unused}")]
 
 
@@ -114,7 +114,7 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
 
 
 def _end(report: StatusReport) -> str:
-    """Which host will be the last one, and when."""
+    """The host that will finish last, and when."""
     last = report.ends_last
     if last is None:
         return ""
@@ -123,14 +123,14 @@ def _end(report: StatusReport) -> str:
 
 
 def _flags(images: ImageCounts) -> str:
-    """What a researcher should know of some of the successes."""
+    """What a researcher should know about some of the successes."""
     counts = {"camera raw, kept as it came": images.raw_unprocessed, "not looked into in full (partly_read)": images.partly_read}
     told = "; ".join(f"{what}: {n:,}" for what, n in counts.items() if n)
     return f"of them {told}" if told else ""
 
 
 def status_sections(report: StatusReport) -> list[Section]:
-    """The tables of the report, those that ask for something first; those without rows are left out."""
+    """The tables of the report, those that need action first; empty ones are omitted."""
     sections = [
         _failures(report),
         _blocked(report),
@@ -194,7 +194,7 @@ def _worst_hosts(report: StatusReport) -> Section:
 def _non_image_answers(report: StatusReport) -> Section:
     rows = report.non_image_answers
     return Section(
-        "Answers that are no images",
+        "Responses that are not images",
         (Column("host"), Column("type"), Column("images", right=True), Column.of_text("the page says")),
         [(clean(row.host), row.error_type, f"{row.n_images:,}", clean(row.sample or "")[:PAGE_TEXT]) for row in rows],
         ("no images", "from " + _list((clean(row.host), row.n_images) for row in rows)),
@@ -252,6 +252,6 @@ def _run(run: RunState) -> str:
     if run.state == "running":
         return f"{guess}running: {who}, since {show_moment(run.started_at)}, last sign of life {run.heartbeat_age_s} s ago"
     if run.state == "dead":
-        return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; the same command goes on from there"
+        return f"{guess}dead: {who}, silent for {show_span(run.heartbeat_age_s)}; run the same command to resume"
     ended = show_moment(run.ended_at) if run.ended_at else "?"
     return f"{who}, {show_moment(run.started_at)} to {ended}: {clean(run.ending or '?')}"

@@ -1,4 +1,4 @@
-"""The list of hosts as a table. Asks no ledger."""
+"""The list of hosts as a table. Queries no ledger."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _cells(one: HostLine) -> tuple[str, ...]:
 
 
 def _eta(one: HostLine) -> str:
-    """With a `~` as long as no pace was observed: then the limits and the time of an answer say how long it takes at least."""
+    """With a `~` while no pace has been observed: then limits and latency give a minimum."""
     if not one.n_left or one.eta_s is None:
         return "?" if one.n_left else ""
     return show_span(one.eta_s) if one.images_per_s else f"~{show_span(one.eta_s)}"

@@ -1,4 +1,4 @@
-"""Checks of a node as lines: a verdict, what it is about, what was found and what to do. Checks nothing.
+"""Checks of a node as lines: grade, subject, findings and advice. Checks nothing.
 
 On a terminal they are folded to its width; in a log a check is one line, so that it can be searched.
 """
@@ -14,7 +14,8 @@ from d4c_images.policy.preflight import Check, Grade
 from d4c_images.system.terminal import clean
 
 GRADE_WIDTH, CHECK_WIDTH = 13, 13
-LEAST_WIDTH = 20  # of what was found, on whatever terminal
+ARROW = "-> "  # before advice
+LEAST_WIDTH = 20  # of the findings, on any terminal
 STYLES = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.FAILED: "red", Grade.NOT_CHECKED: "dim"}
 
 
@@ -31,13 +32,14 @@ def one_line(check: Check) -> str:
 
 
 def sentence(check: Check) -> str:
-    """What was found, and what to do."""
+    """Findings and advice."""
     return f"{check.found}; {check.advice}" if check.advice else check.found
 
 
 def _folded(check: Check, width: int) -> list[Text]:
     indent = GRADE_WIDTH + CHECK_WIDTH
     room = max(LEAST_WIDTH, width - indent)
-    lines = [line for part in (check.found, check.advice) for line in textwrap.wrap(clean(part), room, break_on_hyphens=False)]
+    lines = textwrap.wrap(clean(check.found), room, break_on_hyphens=False) or [""]
+    lines += textwrap.wrap(clean(check.advice), room, break_on_hyphens=False, initial_indent=ARROW, subsequent_indent="   ")
     head = Text.assemble((f"{check.grade:<{GRADE_WIDTH}}", STYLES[check.grade]), f"{check.name:<{CHECK_WIDTH}}")
     return [head + Text(lines[0]), *(Text(" " * indent + line) for line in lines[1:])]

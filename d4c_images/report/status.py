@@ -1,4 +1,4 @@
-"""How far the collection is: one frozen report, put together from counters in milliseconds. Renders nothing."""
+"""The state of the collection: one frozen report, assembled from counters in milliseconds. Renders nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOP = 15  # hosts in a list; `status --tables` has them all
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The latest run. `state` is running, ended or dead (it has not ended, but nothing is heard of it).
+    """The latest run. `state` is running, ended or dead (it has not ended, but shows no heartbeat).
 
     Without `is_certain` that is a guess by two clocks: the run's process cannot be seen from here.
     """
@@ -57,7 +57,7 @@ class StatusReport:
     records: dict[str, int]  # every status, with 0 where there is none
     images: from_counters.ImageCounts
     failures: tuple[FailureCount, ...]
-    not_again: tuple[NotAgain, ...]  # of stored images that were asked for again
+    not_again: tuple[NotAgain, ...]  # of refetched images
     n_former: int  # what was stored before publishers changed it
     non_image_answers: tuple[NonImageAnswer, ...]
     traffic: Traffic
@@ -65,15 +65,15 @@ class StatusReport:
     blocked_hosts: tuple[HostCounts, ...]
     paused_hosts: tuple[str, ...]  # some of them
     n_paused_hosts: int
-    ends_last: LastHost | None  # None: nothing is left, or nothing can be told of its end
+    ends_last: LastHost | None  # None: nothing is left, or its end cannot be estimated
     rejected_rows: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the names are those of the fields."""
         values = dataclasses.asdict(self)
         values["ledger"] = str(self.ledger)
-        del values["images"]["to_refetch"]  # only a run knows of them
-        del values["images"]["failures"]  # of which `failures` says more
+        del values["images"]["to_refetch"]  # only a run knows them
+        del values["images"]["failures"]  # `failures` says more about them
         values["images"]["left"] = self.images.left
         return values
 
@@ -112,7 +112,7 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
 def _run_state(run: RunRow, now: float) -> RunState:
     silence_s = max(0, int(now) - run.heartbeat_at)
     seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next sign of life
+    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next heartbeat
     state = ("running" if alive else "dead") if run.owns else "ended"
     who = (run.command, run.host, run.pid, run.job_id)
     return RunState(

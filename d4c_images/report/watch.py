@@ -1,4 +1,4 @@
-"""Shows a report again and again, until Ctrl-C: on a terminal in place, in a pipe one below the other. Reads no ledger."""
+"""Shows a report repeatedly, until Ctrl-C: in place on a terminal, one below the other in a pipe. Reads no ledger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def watch(report: Lines, console: Console, every_s: float) -> None:
 
 
 def _reports(report: Lines) -> Iterator[Sequence[Text]]:
-    """A ledger that cannot be read for a moment is no end; one that cannot be read at first is."""
+    """A ledger that cannot be read for a moment does not end it; one that cannot be read at first does."""
     last = report()
     yield last
     while True:

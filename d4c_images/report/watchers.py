@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
 
 
@@ -50,9 +52,9 @@ class Watchers(Watcher):
         for watcher in self._all:
             watcher.worker_died(why)
 
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
         for watcher in self._all:
-            watcher.draining(drain, n_in_flight)
+            watcher.draining(drain, in_flight)
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None:
         for watcher in self._all:

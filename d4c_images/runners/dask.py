@@ -23,6 +23,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
 from d4c_images import __version__
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages
@@ -97,7 +98,8 @@ class DaskRunner:
             pass
         if self._nodes != self._told:
             self._told = self._nodes
-            self._say("workers: {} on {} nodes".format(*self._told))
+            n_workers, n_nodes = self._told
+            self._say(f"workers: {n_workers:,} on {counted(n_nodes, 'node')}")
         return events
 
     def kill(self, worker: int) -> None:

@@ -27,6 +27,7 @@ from d4c_images.durations import show_moment
 from d4c_images.errors import D4CError
 from d4c_images.model import Orders, Report
 from d4c_images.runners import dask_config, messages  # noqa: F401 (Dask as we want it)
+from d4c_images.runners.crew_log import Notes
 from d4c_images.runners.inbox import Inbox
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.runners.worker_pool import Exit, PoolTerms
@@ -64,7 +65,7 @@ def wait_and_work(terms: PoolTerms, leave: Leave) -> Exit:
         if invitation is not None:
             trouble = asyncio.run(what_is_in_the_way(invitation))
             if trouble is None:
-                return asyncio.run(Session(invitation, leave, terms.grace_s).run())
+                return asyncio.run(Session(invitation, leave, terms.grace_s, Notes(terms.notes_fd)).run())
             if trouble != told:
                 print(f"cannot reach the coordinator at {invitation.address}: {trouble}", file=sys.stderr, flush=True)
                 told = trouble
@@ -127,8 +128,8 @@ class Leave:
 class Session:
     """From joining a coordinator to leaving it."""
 
-    def __init__(self, invitation: Invitation, leave: Leave, grace_s: float) -> None:
-        self._invitation, self._leave, self._grace_s = invitation, leave, grace_s
+    def __init__(self, invitation: Invitation, leave: Leave, grace_s: float, notes: Notes) -> None:
+        self._invitation, self._leave, self._grace_s, self._notes = invitation, leave, grace_s, notes
         self._inbox = Inbox()
         self._heard_at = time.monotonic()  # the coordinator was alive at this time
         self._exit: asyncio.Future[Exit] | None = None
@@ -148,6 +149,7 @@ class Session:
         code = await self._exit
         if self._beating is not None:
             self._beating.cancel()
+            self._notes.write(is_joined=True)
         self._worker.is_bound = False
         await self._worker.close()
         return code
@@ -156,6 +158,7 @@ class Session:
         while True:
             self._end_if_silent(silence_s)
             self._say(messages.Beat(time.monotonic()))
+            self._notes.write(is_joined=True)
             await asyncio.sleep(silence_s / messages.BEATS)
 
     def _end_if_silent(self, silence_s: float) -> None:
@@ -203,6 +206,7 @@ class Session:
         try:
             for report in work(feed):
                 feed.told(report)
+                self._notes.count(report)
                 self._tell(report)
             if feed.is_known_to_end:
                 self._tell(messages.Done())

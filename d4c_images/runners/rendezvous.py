@@ -85,7 +85,7 @@ class MeetingPlace:
             if there is not None and there.get("run") == run:
                 self._remove(INVITATION)
         except D4CError:
-            pass  # workers will find that nobody answers
+            pass  # workers will get no answer
 
     def say_over(self, run: str) -> None:
         """Nothing is left to do: workers exit."""

@@ -6,12 +6,13 @@ import pickle
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from pathlib import Path
 from typing import IO
 
 from d4c_images.errors import D4CError
+from d4c_images.runners.crew_log import CrewLog
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.system import child_process
 
@@ -46,13 +47,16 @@ class PoolTerms:
     grace_s: float  # for requests in flight when it is to leave
     max_wait_s: float  # for a coordinator
     over_before: str | None  # `MeetingPlace.over` before the job began: about earlier work
+    notes_fd: int | None = None  # for `Notes`
 
 
 class Crew:
     """`n` worker processes."""
 
-    def __init__(self, n: int, terms: PoolTerms) -> None:
-        self._terms = terms
+    def __init__(self, n: int, terms: PoolTerms, say: Callable[[str], None] = lambda line: None) -> None:
+        """`say` gets the lines of the log (`CrewLog`)."""
+        self._log = CrewLog(n, say)
+        self._terms = replace(terms, notes_fd=self._log.fd)
         self._deaths = 0
         self.has_worked = False  # for any coordinator
         self._members = [self._start() for _ in range(n)]
@@ -61,6 +65,7 @@ class Crew:
         """Until nothing is left, no coordinator appears, or `is_over()`; then end all in an orderly way. Raises `D4CError`."""
         try:
             while not is_over():
+                self._log.look()
                 for place, member in enumerate(self._members):
                     try:
                         code = member.process.wait(POOL_POLL_S / len(self._members))
@@ -73,6 +78,7 @@ class Crew:
             return PoolEnding.STOPPED
         finally:
             self._dismiss()
+            self._log.close()
 
     def _ending(self, code: int) -> PoolEnding | None:
         place = MeetingPlace(self._terms.folder)
@@ -91,6 +97,7 @@ class Crew:
         return {Exit.OVER: PoolEnding.OVER, Exit.IDLE: PoolEnding.NOBODY}.get(Exit(code)) if code in set(Exit) else None
 
     def _replace(self, member: _Member, code: int) -> _Member:
+        self._log.gone(member.process.pid)
         member.told.close()
         if code == Exit.AGAIN or time.monotonic() - member.started_at > LIVED_S:
             self._deaths = 0
@@ -101,7 +108,7 @@ class Crew:
         return self._start()
 
     def _start(self) -> _Member:
-        process = child_process.start(["-m", "d4c_images.runners.dask_start"])
+        process = child_process.start(["-m", "d4c_images.runners.dask_start"], self._log.fd)
         assert process.stdin is not None
         try:
             pickle.dump(self._terms, process.stdin)

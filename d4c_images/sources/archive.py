@@ -30,7 +30,7 @@ MEDIA_NAME = re.compile(r"(?:^|/)[^/]*(?:media|image|audubon|photo)[^/]*$", re.I
 OCCURRENCE_NAME = re.compile(r"(?:[^/]+/)?occurrences?\.(?:txt|csv|tsv|tab)", re.IGNORECASE)
 VERBATIM_NAMES = re.compile(r"(?:.*/)?verbatim/(?:multimedia|audubon|image|media|document)s?\.txt")
 AS_RECEIVED = re.compile(r"(?:^|/)verbatim(?:/|\.txt$)")
-"""Publishers' data as received, which a GBIF download contains beside its interpreted data."""
+"""Publishers' data as received, which a GBIF download contains next to its interpreted data."""
 
 
 def open_source(path: Path, member: str = "multimedia") -> Source:
@@ -45,12 +45,12 @@ def open_source(path: Path, member: str = "multimedia") -> Source:
             return gbif_source(box, "", member)
         beside = box.path.with_name(file_name)
         if not beside.is_file():
-            raise SourceError(f"{box.path}: there is no {file_name} beside it")
+            raise SourceError(f"{box.path}: no {file_name} next to it")
         return gbif_source(Container(beside), "", member)
     name = _find(box, file_name)
     if name is None:
         what = "the zip file" if box.is_zip else "the folder"
-        raise SourceError(f"{box.path}: {what} has no {file_name} (it has {some(box.names)}){_hint(box)}")
+        raise SourceError(f"{box.path}: {what} contains no {file_name} (it has {some(box.names)}){_hint(box)}")
     return gbif_source(box, name, member)
 
 
@@ -69,7 +69,7 @@ def open_media(path: Path, *, verbatim: bool = False, dataset: str | None = None
     if gbif is not None:
         return [gbif_source(box, gbif, "multimedia"), *(_verbatim(box, gbif) if verbatim else [])]
     if verbatim:
-        raise SourceError(f"{box.path}: --verbatim reads downloads of GBIF, and this is none")
+        raise SourceError(f"{box.path}: --verbatim only works with a GBIF download")
     found = _find_meta(box)
     if found is None:
         return _media_without_meta(box, dataset or _name_of(box.path)) or [open_source(path)]  # which says what is missing
@@ -112,7 +112,7 @@ def _box(path: Path) -> Container:
     if not zips or has_tables or _media_without_meta(box, ""):
         return box
     if len(zips) > 1:
-        raise SourceError(f"{path}: there are several zip files in it ({some(zips)}): name one of them")
+        raise SourceError(f"{path}: several zip files ({some(zips)}): pass one of them")
     return Container(path / zips[0])
 
 
@@ -143,7 +143,7 @@ def _is_gbif(box: Container, name: str) -> bool:
 
 def _hint(box: Container) -> str:
     if inner := [name for name in box.names if name.lower().endswith(".zip")]:
-        return f": unpack {inner[0]} and name that"
+        return f": unpack {inner[0]} and pass that"
     return ": is it a Darwin Core Archive?" if box.is_zip else ""
 
 
@@ -151,13 +151,13 @@ def _verbatim(box: Container, gbif: str) -> list[Source]:
     base = gbif.rpartition("/")[0]
     names = [name for name in box.names if VERBATIM_NAMES.fullmatch(name) and name.startswith(base)]
     if not names:
-        raise SourceError(f"{box.path}: it has no verbatim/multimedia.txt or the like: GBIF adds such only on request")
+        raise SourceError(f"{box.path}: no verbatim/multimedia.txt or similar: GBIF adds it only on request")
     return [source for name in sorted(names) for source in sources_by_header(box, name, "")]
 
 
 def _media_of_file(box: Container, dataset: str | None, *, verbatim: bool) -> list[Source]:
     if verbatim:
-        raise SourceError(f"{box.path}: --verbatim needs the whole download of GBIF, as a zip or a folder")
+        raise SourceError(f"{box.path}: --verbatim needs the whole GBIF download, as a zip file or folder")
     if _is_gbif(box, ""):
         return [gbif_source(box, "", "multimedia")]
     folder = Container(box.path.parent)
@@ -195,7 +195,7 @@ def _find_meta(box: Container) -> tuple[str, list[TableMeta]] | None:
     level = min(name.count("/") for name in found)
     nearest = [name for name in found if name.count("/") == level]
     if len(nearest) > 1:
-        raise SourceError(f"{box.path}: there are several archives in it ({some(nearest)}): name one of them")
+        raise SourceError(f"{box.path}: several archives ({some(nearest)}): pass one of them")
     return nearest[0].removesuffix("meta.xml"), read_meta(box.start(nearest[0], MAX_META_BYTES + 1), box.title(nearest[0]))
 
 
@@ -228,13 +228,13 @@ def _why_no_media(tables: Sequence[TableMeta]) -> str:
     media = [table for table in tables if _holds_media(table)]
     if not media:
         kinds = ", ".join(dict.fromkeys(table.kind or "one without a rowType" for table in tables))
-        return f"its meta.xml names no table of media (it has {kinds}), and none lists associatedMedia"
+        return f"meta.xml describes no media table (only {kinds}) and no associatedMedia column"
     table = media[0]
     columns = [last_part(one) for one in (*table.terms.values(), *table.defaults)]
     has = f"the columns {', '.join(columns)}" if columns else "no columns"
     return (
-        f"its table {table.kind or 'of media'} ({', '.join(table.locations)}) has {has}, and none of them holds URLs of images, as "
-        "identifier or accessURI would"
+        f"its table {table.kind or 'of media'} ({', '.join(table.locations)}) has {has}, but none with image URLs, such as "
+        "identifier or accessURI"
     )
 
 

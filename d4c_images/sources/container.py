@@ -109,7 +109,7 @@ def _seems(start: bytes) -> str:
     if not start:
         return " (it is empty)"
     if start.startswith((b"<", b"{")):
-        return " but a web page or a message of a server: download it again"
+        return " but a web page or an error message: download it again"
     return " but gzip: rename it to .gz and unpack it" if start.startswith(b"\x1f\x8b") else ""
 
 
@@ -156,12 +156,12 @@ def reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(path) as archive, archive.open(member) as packed:
                 yield packed
     except EOFError:
-        raise SourceError(f"{name}: the zip file ends too early: download it again, then run the same command") from None
+        raise SourceError(f"{name}: the zip file is truncated: download it again, then run the same command") from None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         # A checksum is at the end of a stream, so the damage may be anywhere before this place.
         raise SourceDamaged(
-            f"{name}: the zip file is damaged ({error}), and the rows that were read from it may be wrong: download it again, "
-            "then begin anew with it (init --reset)"
+            f"{name}: the zip file is damaged ({error}), and rows imported from it may be wrong: download it again, "
+            "then start over with it (init --reset)"
         ) from None
     except OSError as error:
         raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None
@@ -174,6 +174,6 @@ def reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
 def some(names: list[str], n: int = 8) -> str:
     """The first names, for a message."""
     if not names:
-        return "nothing in it"
+        return "nothing"
     more = f" and {len(names) - n:,} more" if len(names) > n else ""
     return ", ".join(names[:n]) + more

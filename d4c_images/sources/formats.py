@@ -24,25 +24,25 @@ _KEY_IN_URL = re.compile(rf"https?://(?:api|www)\.gbif\.org/.*?({_KEY})(?:\.zip)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/{1,3}\S+").fullmatch
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?10\.[0-9]{4,9}/\S+", re.IGNORECASE).fullmatch
 _NAMED_BY_KEY = re.compile(rf"(?:.*/)?{_KEY}\.(?:csv|tsv|txt)").fullmatch
-_UNPACK_TAR = "unpack it (tar -xf {name}) and name the folder"
-_AS_CSV = "save the sheet as CSV (UTF-8) and name that"
-_AS_TABLE = "write it as CSV with a column of ids (gbifID) and one of URLs (identifier) and name that"
+_UNPACK_TAR = "unpack it (tar -xf {name}) and pass the folder"
+_AS_CSV = "save the sheet as CSV (UTF-8) and pass that"
+_AS_TABLE = "write it as CSV with a column of ids (gbifID) and one of URLs (identifier) and pass that"
 
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
-    (b"BZh", "compressed with bzip2", "unpack it (bunzip2 --keep {name}) and name what comes out"),
-    (b"\xfd7zXZ\x00", "compressed with xz", "unpack it (unxz --keep {name}) and name what comes out"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it (unzstd {name}) and name what comes out"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it (7z x {name}) and name the folder"),
-    (b"Rar!\x1a\x07", "a RAR archive", "unpack it (unrar x {name}) and name the folder"),
+    (b"BZh", "compressed with bzip2", "unpack it (bunzip2 --keep {name}) and pass the result"),
+    (b"\xfd7zXZ\x00", "compressed with xz", "unpack it (unxz --keep {name}) and pass the result"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it (unzstd {name}) and pass the result"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it (7z x {name}) and pass the folder"),
+    (b"Rar!\x1a\x07", "a RAR archive", "unpack it (unrar x {name}) and pass the folder"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook or another Office document", _AS_CSV),
     (b"PAR1", "Parquet", _AS_TABLE),
     (b"Obj\x01", "AVRO", _AS_TABLE),
     (b"ORC", "ORC", _AS_TABLE),
     (b"ARROW1", "an Arrow (Feather) file", _AS_TABLE),
-    (b"SQLite format 3\x00", "an SQLite database", "a ledger is named with --ledger; of any other, " + _AS_TABLE),
-    (b"%PDF", "a PDF", "name a Darwin Core Archive or a table of media"),
-    (b"\xff\xd8\xff", "a JPEG", "name a Darwin Core Archive or a table of media"),
-    (b"\x89PNG\r\n", "a PNG", "name a Darwin Core Archive or a table of media"),
+    (b"SQLite format 3\x00", "an SQLite database", "pass a ledger with --ledger; for any other database, " + _AS_TABLE),
+    (b"%PDF", "a PDF", "pass a Darwin Core Archive or a media table"),
+    (b"\xff\xd8\xff", "a JPEG", "pass a Darwin Core Archive or a media table"),
+    (b"\x89PNG\r\n", "a PNG", "pass a Darwin Core Archive or a media table"),
 )
 
 
@@ -53,12 +53,12 @@ def path_of(text: str) -> Path:
         return path
     if key := _KEY_IN_URL(text) or _KEY_ALONE(text):
         url = f"https://api.gbif.org/v1/occurrence/download/request/{key[1]}.zip"
-        raise UsageError(f"{text} is a download of GBIF: fetch it first (curl -fLO {url}), then name the file {key[1]}.zip")
+        raise UsageError(f"{text} is a GBIF download: fetch it first (curl -fLO {url}), then pass {key[1]}.zip")
     if _DOI(text):
-        raise UsageError(f"{text} is a DOI: open its page, download the Darwin Core Archive there, then name that file")
+        raise UsageError(f"{text} is a DOI: open its page, download the Darwin Core Archive there, then pass that file")
     if text.lower().startswith("file:"):
-        raise UsageError(f"{text} is a URL: name the file by its path")
-    raise UsageError(f"{text} is a URL, and only files are read: fetch it (curl -fLO {shlex.quote(text)}), then name the file")
+        raise UsageError(f"{text} is a URL: pass the path of the file")
+    raise UsageError(f"{text} is a URL, but init reads files: fetch it (curl -fLO {shlex.quote(text)}), then pass the file")
 
 
 def refuse_other_formats(box: Container) -> None:
@@ -78,7 +78,7 @@ def _of_file(box: Container) -> tuple[str, str] | None:
     if start.startswith(b"\x1f\x8b"):
         if _is_tar(_unpacked(start)):
             return "a tar archive, compressed with gzip", _UNPACK_TAR
-        return "compressed with gzip", "unpack it (gunzip --keep {name}) and name what comes out"
+        return "compressed with gzip", "unpack it (gunzip --keep {name}) and pass the result"
     if _is_tar(start):
         return "a tar archive", _UNPACK_TAR
     for signature, what, todo in _SIGNATURES:
@@ -86,8 +86,8 @@ def _of_file(box: Container) -> tuple[str, str] | None:
             return what, todo
     if (text := start.lstrip(b"\xef\xbb\xbf \t\r\n")).startswith((b"{", b"[")):
         if b'"endOfRecords"' in text or b'"results"' in text:
-            return "JSON, a page of an answer of GBIF's API", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
-        return "JSON, not a table", f"if it should be a download of GBIF, fetch that again; of your own data, {_AS_TABLE}"
+            return "JSON, a response of the GBIF API", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
+        return "JSON, not a table", f"if it should be a GBIF download, fetch it again; for your own data, {_AS_TABLE}"
     return _of_table(start, box.path.name)
 
 
@@ -114,11 +114,11 @@ def _of_names(box: Container) -> tuple[str, str] | None:
     if box.is_zip and {"mimetype", "content.xml"} <= set(names):
         return "an OpenDocument file", _AS_CSV
     if any(".parquet" in name for name in names):
-        return "a table in Parquet, as GBIF's format SIMPLE_PARQUET has it", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
+        return "a Parquet table (GBIF's format SIMPLE_PARQUET)", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
     if any(name.endswith(".avro") for name in names):
-        return "a table in AVRO, as GBIF's formats SIMPLE_AVRO and BIONOMIA have it", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
+        return "an Avro table (GBIF's formats SIMPLE_AVRO and BIONOMIA)", f"{ASK_FOR_DWCA}, or {_AS_TABLE}"
     if "datapackage.json" in bases:
-        return "a Data Package (DwC-DP, Camtrap DP or the like)", f"ask for a Darwin Core Archive instead, or {_AS_TABLE}"
+        return "a Data Package (DwC-DP, Camtrap DP or similar)", f"ask for a Darwin Core Archive instead, or {_AS_TABLE}"
     tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))]
     return _of_table(box.start(tables[0], MAX_HEADER_BYTES), tables[0]) if len(tables) == 1 else None
 
@@ -132,7 +132,7 @@ def _of_table(start: bytes, name: str) -> tuple[str, str] | None:
     download = _format_of(terms, is_named_by_key=_NAMED_BY_KEY(name) is not None)
     if download is None:
         return None
-    return f"a GBIF download in the format {download}, which has no URLs of images", ASK_FOR_DWCA
+    return f"a GBIF download in the format {download}, which has no image URLs", ASK_FOR_DWCA
 
 
 def _format_of(terms: set[str], *, is_named_by_key: bool) -> str | None:
@@ -143,4 +143,4 @@ def _format_of(terms: set[str], *, is_named_by_key: bool) -> str | None:
         return "Simple (SIMPLE_CSV)"
     if not is_named_by_key:
         return None
-    return "SQL (a cube)" if terms & {"occurrences", "occurrencecount", "eeacellcode"} else "SQL or the like"
+    return "SQL (a cube)" if terms & {"occurrences", "occurrencecount", "eeacellcode"} else "SQL or similar"

@@ -80,7 +80,7 @@ def by_header(line: str, encoding: str, name: str, line_end: str = "\n") -> Layo
     id_index = next((terms.index(one) for one in ids if one in terms), None)
     if id_index is None:
         raise SourceError(
-            f"{name}: the header has no column that says whose picture it is ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})"
+            f"{name}: the header has no record id ({', '.join(IDS[:-1])}; it begins: {line[:80]!r})"
         )
     quote = "" if delimiter == "\t" else '"'
     cells = _positions(names)
@@ -130,7 +130,7 @@ def _record_column(meta: TableMeta, name: str) -> tuple[int, bool]:
     if occurrence_ids and meta.is_a("Occurrence") and (meta.id_index is None or not meta.is_core):
         return occurrence_ids[0], False  # the record is the occurrence itself, not the taxon or event that it belongs to
     if meta.id_index is None:
-        raise SourceError(f"{name}: meta.xml does not say which column holds the record")
+        raise SourceError(f"{name}: meta.xml does not say which column holds the record id")
     return meta.id_index, False
 
 
@@ -178,5 +178,5 @@ def _agree(meta: TableMeta, header: Sequence[str], name: str) -> None:
         if ours != theirs and {ours, theirs} <= links and ours in map(term, header):
             raise SourceError(
                 f"{name}: meta.xml says that column {at} is {one}, but its header calls it {header[at].strip()!r}: "
-                "one of the two is wrong, and links of one picture could be taken for those of another"
+                "one of the two is wrong, and URLs of different images could be mixed up"
             )

@@ -55,16 +55,16 @@ class TableMeta:
 def read_meta(data: bytes, name: str) -> list[TableMeta]:
     """The tables that a meta.xml describes, the core first. Raises `SourceError` with one line if it cannot be used."""
     if len(data) > MAX_META_BYTES:
-        raise SourceError(f"{name}: longer than {MAX_META_BYTES >> 20} MiB: this is no meta.xml")
+        raise SourceError(f"{name}: larger than {MAX_META_BYTES >> 20} MiB: not a meta.xml")
     try:
         root = _parsed(data.lstrip())  # a line above the XML declaration is common, and harmless
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise SourceError(f"{name}: this is no sound XML ({error})") from None
+        raise SourceError(f"{name}: not well-formed XML ({error})") from None
     if _local(root) != "archive":
-        raise SourceError(f"{name}: this is XML, but no meta.xml of a Darwin Core Archive (it begins with <{_local(root)}>)")
+        raise SourceError(f"{name}: XML, but not the meta.xml of a Darwin Core Archive (its root is <{_local(root)}>)")
     tables = [_table(element, name) for kind in ("core", "extension") for element in _children(root, kind)]
     if not any(table.is_core for table in tables):
-        raise SourceError(f"{name}: it names no core table")
+        raise SourceError(f"{name}: no core table")
     return tables
 
 
@@ -81,9 +81,9 @@ def _table(element: ElementTree.Element, name: str) -> TableMeta:
     quote = _character(element.get("fieldsEnclosedBy", '"'), blank="")
     end = _character(element.get("linesTerminatedBy") or "\n", blank="\n")
     if len(delimiter) != 1 or len(quote) > 1:
-        raise SourceError(f"{what}: cells are ended by {delimiter!r} and enclosed by {quote!r}, which cannot be read")
+        raise SourceError(f"{what}: unsupported delimiters: fieldsTerminatedBy {delimiter!r}, fieldsEnclosedBy {quote!r}")
     if end not in _BARE_RECORD_END:
-        raise SourceError(f"{what}: rows are ended by {end!r}, which cannot be read")
+        raise SourceError(f"{what}: unsupported linesTerminatedBy {end!r}")
     ids = [*_children(element, "id"), *_children(element, "coreid")]
     terms, defaults = _fields(element, what)
     return TableMeta(
@@ -127,9 +127,9 @@ def codec_of(encoding: str, what: str) -> str:
     try:
         codec = codecs.lookup(_ENCODINGS.get(bare.lower(), bare) or "UTF-8")
     except LookupError:
-        raise SourceError(f"{what} is written in {encoding!r}, which is no known encoding") from None
+        raise SourceError(f"{what} has the unknown encoding {encoding!r}") from None
     if not codec._is_text_encoding:
-        raise SourceError(f"{what} is written in {encoding!r}, which is no encoding of text")
+        raise SourceError(f"{what} has the encoding {encoding!r}, which is not a text encoding")
     return "utf-8" if codec.name in ("ascii", "utf-8-sig") else codec.name
 
 
@@ -172,5 +172,5 @@ def _character(text: str, blank: str) -> str:
 def _number(text: str, what: str) -> int:
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 6):
-        raise SourceError(f"{what} is {text!r}, which is no number")
+        raise SourceError(f"{what} is {text!r}, not a number")
     return int(text)

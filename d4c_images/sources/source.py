@@ -156,12 +156,12 @@ def _why_no_urls(box: Container, name: str, layout: Layout) -> str:
         beside = box.path.with_name("multimedia.txt")
         at = f" ({beside})" if box.is_file and beside.is_file() else ""
         return (
-            "this is GBIF's table of occurrences, which holds no URLs of images: give init the zip or the folder of the download, "
+            "this is GBIF's occurrence table, which has no image URLs: pass the zip file or folder of the download, "
             f"or its multimedia.txt{at}"
         )
     return (
-        "this is a table of occurrences without a column associatedMedia (its identifier, if it has one, is the record's): give "
-        "init the table of media or the whole archive; if a column holds URLs of images, call it accessURI"
+        "this is an occurrence table without a column associatedMedia (an identifier here is the record's): pass the media table "
+        "or the whole archive; if a column holds image URLs, rename it to accessURI"
     )
 
 
@@ -173,7 +173,7 @@ def layout_by_header(box: Container, name: str) -> Layout:
     if layout is None:
         first_line = box.start(name, MAX_HEADER_BYTES).partition(b"\n")[0]
         read_header(first_line, REQUIRED["multimedia"], title)  # raises, saying what it might be
-        raise SourceError(f"{title}: the header names no column of media (it begins: {header[:80]!r})")
+        raise SourceError(f"{title}: the header has no media column (it begins: {header[:80]!r})")
     return layout
 
 
@@ -206,7 +206,7 @@ def _member(box: Container, base: str, location: str) -> str:
     if len(alike) == 1:
         return alike[0]
     here = [name for name in box.names if name.startswith(base)]
-    raise SourceError(f"{box.path}: its meta.xml names {location}, which is not there (there is {some(here)})")
+    raise SourceError(f"{box.path}: meta.xml names {location}, which is missing (found: {some(here)})")
 
 
 def _check_encoding(start: bytes, encoding: str, title: str) -> None:
@@ -214,7 +214,7 @@ def _check_encoding(start: bytes, encoding: str, title: str) -> None:
     is_wide = encoding.startswith(("utf-16", "utf-32"))
     if has_mark != is_wide and (has_mark or (start and b"\x00" not in start[:256])):
         told = encoding.upper()
-        raise SourceError(f"{title}: meta.xml says that it is written in {told}, but it {'is UTF-16' if has_mark else 'is not'}")
+        raise SourceError(f"{title}: meta.xml declares the encoding {told}, but it {'is UTF-16' if has_mark else 'has another'}")
 
 
 def _size_of(text: IO[bytes]) -> int:

@@ -1,7 +1,7 @@
 """What a run reports about unreachable hosts before it has reached any: one line about the node instead of one per host.
 
-Until a host has answered, lines about unreachable hosts are held back. They are reported when one answers, or if too few hosts were
-tried to say anything about the node, and dropped once the line about the node is out. Lends and settles nothing.
+Until a host has answered, lines about unreachable hosts are held back. They are reported when one answers, or if too few hosts have
+been tried to judge the node, and dropped once the line about the node has been reported. Lends and settles nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class FirstContact:
 
     def __init__(self, silence: Silence, watcher: Watcher) -> None:
         self._silence, self._watcher = silence, watcher
-        self._held: list[tuple[str, float, str]] = []  # host, until, why
-        self._is_in_doubt = False  # it has been reported that this node seems to have no way out
-        self._has_told_idle = False  # ... and that there is nothing to do but wait
+        self._held: list[tuple[str, float, str]] = []  # host, until, reason
+        self._is_in_doubt = False  # the line about the node has been reported
+        self._has_told_idle = False  # ... and a wait of the whole run
 
     def blocked(self, hosts: Iterable[Host], now: float) -> None:
         """Report hosts that are blocked, or hold that back."""
@@ -33,12 +33,12 @@ class FirstContact:
                 self._held.append(line)
 
     def network_down(self, is_down: bool) -> None:
-        """Report an outage that begins or ends, unless this is what the line about the node says."""
+        """Report an outage that begins or ends, unless the line about the node has said so."""
         if self._silence.has_reached and not self._is_in_doubt:
             self._watcher.network_down(is_down)
 
     def look(self, *, is_idle: bool) -> None:
-        """Report what is certain by now. `is_idle`: every host that may be tried has been."""
+        """Report what is certain by now. `is_idle`: every host that may be tried has been tried."""
         if self._silence.has_reached:
             if self._is_in_doubt:
                 self._is_in_doubt = False
@@ -60,7 +60,7 @@ class FirstContact:
         return self._is_in_doubt
 
     def ending(self, ending: Ending) -> Ending:
-        """How a run ends that has reached nobody: neither its limit nor a wait is the reason that nothing was done."""
+        """The ending to report: if no host was reached, that is the reason that nothing was done, not a limit or a wait."""
         n_silent = 0 if self._silence.has_reached else len(self._silence.outage.silent)
         is_outage = (ending is Ending.LIMIT and n_silent > 0) or (ending is Ending.WAITING and self._is_in_doubt)
         return Ending.OUTAGE if is_outage else ending

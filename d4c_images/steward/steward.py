@@ -49,7 +49,7 @@ from d4c_images.system import clocks
 
 GATHER_S = 1.0
 SNAPSHOT_S = 2.0
-DRAIN_SNAPSHOT_S = 1.0  # somebody may count the seconds
+DRAIN_SNAPSHOT_S = 1.0  # an operator may count the seconds
 DEATHS_PER_ATTEMPT = 3
 WORTH_TELLING_S = 5.0  # a wait that stops all work
 GIVE_UP_IMAGES = 2_000  # per transaction
@@ -355,7 +355,7 @@ class Steward:
         self._deaths[claim.image_id] += 1
         if self._deaths[claim.image_id] % DEATHS_PER_ATTEMPT:
             return Outcome(claim.image_id, http_status=OwnCode.WORKER_DIED)
-        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while they hold this image ({why})")
+        verdict = Verdict(Status.FAILED_TRANSIENT, ErrorType.OTHER, f"worker processes die while processing this image ({why})")
         return Outcome(claim.image_id, verdict, http_status=OwnCode.WORKER_DIED, url_no=claim.url_no)
 
     def _retry_wait_s(self, attempts: int) -> float:
@@ -413,7 +413,7 @@ class Steward:
             pacing.save_rates(db, rates)
 
     def _tell_if_idle(self, now: float) -> None:
-        """Report once each time that there is nothing to do but wait: an operator wants to know why nothing happens."""
+        """Report each wait of the whole run once: an operator wants to know why nothing happens."""
         first = self._lender.agenda.first()
         if self._lender.leases or self._lender.agenda.is_crowded or first is None:
             self._is_idle = False
@@ -440,7 +440,7 @@ class Steward:
         self._draining = Drain(why, end_at, self._plan.grace_s, self._hurry.may_come())
         if not self._lender.leases:
             return
-        self._watcher.draining(self._draining, self._n_in_flight())
+        self._watcher.draining(self._draining, self._in_flight())
         for worker in self._lender.workers:
             self._runner.send(worker, Orders(drain=True))
         while self._lender.leases and self._clock() < end_at and not self._hurry.is_asked():
@@ -457,22 +457,24 @@ class Steward:
         """Have workers give back what is in flight: its images are pending again, and no attempt is counted."""
         drops = "Ctrl-C again" if self._hurry.is_asked() else f"{show_span(draining.grace_s)} are over"
         self._draining = replace(draining, drops=drops)
-        self._watcher.draining(self._draining, self._n_in_flight())
+        self._watcher.draining(self._draining, self._in_flight())
         for worker in {lease.worker for lease in self._lender.leases.values()}:
             self._runner.send(worker, Orders(drain=True, closed=True))
         end_at = self._clock() + CANCEL_S
         while self._lender.leases and self._clock() < end_at:
             self._settle(self._runner.receive(TICK_S))
 
-    def _n_in_flight(self) -> int:
-        """At most so many requests: workers start fewer if a host wants pauses. Exact once they have returned what waits."""
-        held = Counter[tuple[int, int]]()
-        connections = dict[tuple[int, int], int]()
+    def _in_flight(self) -> Counter[str]:
+        """Requests per host, at most: workers start fewer if a host requires pauses. Exact once they have returned what waits."""
+        held, connections = Counter[tuple[str, int]](), dict[tuple[str, int], int]()
         for lease in self._lender.leases.values():
-            lane = (lease.host.host_id, lease.turn.lane)
+            lane = (lease.host.name, lease.turn.lane)
             held[lane] += len(lease.outstanding)
             connections[lane] = lease.host.lanes[lease.turn.lane].connections
-        return sum(min(n, connections[lane]) for lane, n in held.items())
+        requests = Counter[str]()
+        for (host, number), n in held.items():
+            requests[host] += min(n, connections[host, number])
+        return requests
 
     def _snapshot(self) -> Snapshot:
         db, now = self._ledger.connection, self._clock()
@@ -497,7 +499,7 @@ class Steward:
             n_blocked,
             n_paused,
             self._scope,
-            self._n_in_flight(),
+            self._in_flight(),
             self._draining,
         )
 

@@ -1,11 +1,11 @@
-"""The terms of a run: its task, how it ends, and what the steward needs of a runner and of watchers.
+"""The terms of a run: its task, how it ends, and the interfaces of runners and watchers.
 
 Holds no behaviour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -45,11 +45,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Hurry:
-    """What a run may ask about the signal that stops it, and about the person who has sent it."""
+    """Tells a run about the signal that stops it, and about the person who sent it."""
 
     signal_name: Callable[[], str]
-    may_come: Callable[[], bool]  # whether somebody is there who can press Ctrl-C again
-    is_asked: Callable[[], bool]  # it was pressed again: what is in flight is not waited for
+    may_come: Callable[[], bool]  # whether somebody can press Ctrl-C again
+    is_asked: Callable[[], bool]  # it was pressed again: do not wait for what is in flight
 
 
 class Ending(StrEnum):
@@ -69,10 +69,10 @@ class Drain:
     """A run that starts nothing more, and finishes what is in flight."""
 
     why: str
-    until: float  # what is in flight by then is dropped
+    until: float  # what is still in flight then is dropped
     grace_s: float
-    is_attended: bool = False  # somebody is there who can press Ctrl-C again
-    drops: str | None = None  # why what is in flight is not waited for any more
+    is_attended: bool = False  # somebody can press Ctrl-C again
+    drops: str | None = None  # why requests in flight are no longer waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,13 @@ class RunScope:
     max_tries: int | None = None
 
     def __str__(self) -> str:
-        """What stands behind "images": ` of ids.si.edu`, ` of 3 hosts`, or nothing."""
+        """A suffix for "images": ` of ids.si.edu`, ` of 3 hosts`, or nothing."""
         return f" of {self.hosts[0] if len(self.hosts) == 1 else f'{len(self.hosts)} hosts'}" if self.hosts else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of the run for those who watch it, of the hosts that it is about.
+    """The state of the run and of its hosts, for watchers.
 
     `n_done` of `n_in_all` is how far the run is: with a limit towards that, else towards the end of all images.
     """
@@ -99,15 +99,19 @@ class Snapshot:
     started_at: float
     totals: Totals
     images: from_counters.ImageCounts  # of the run's hosts
-    hosts: tuple[from_counters.HostCount, ...]  # with work left: those with most images, first, and those that end last
+    hosts: tuple[from_counters.HostCount, ...]  # with work left: those with most images first, then those expected to end last
     n_hosts: int  # with work left
     blocked: dict[str, float]  # of `hosts`: blocked until this unix time
     paused: frozenset[str] = frozenset()  # of `hosts`, by an operator
     n_blocked: int = 0  # of all the run's hosts
     n_paused: int = 0
     scope: RunScope = RunScope()
-    n_in_flight: int = 0  # requests, at most: images that workers hold, as far as they have connections for them
+    in_flight: Mapping[str, int] = field(default_factory=dict)  # requests per host, at most: leased images, up to its connections
     drain: Drain | None = None
+
+    @property
+    def n_in_flight(self) -> int:
+        return sum(self.in_flight.values())
 
     @property
     def is_all_paused(self) -> bool:
@@ -116,7 +120,7 @@ class Snapshot:
 
     @property
     def n_left(self) -> int:
-        """Images that this run still has to settle: what is left of the limit, if there is one, at least while nothing fails."""
+        """Images that this run still has to settle, up to its limit; more if some fail."""
         left, scope = [self.images.left], self.scope
         if scope.max_stored is not None:
             left.append(scope.max_stored - self.totals.n_kept)
@@ -146,11 +150,11 @@ class Watcher:
     def idle(self, until: float, host: str, why: str) -> None: ...
     def network_down(self, is_down: bool) -> None: ...
     def no_way_out(self, n_hosts: int, why: str) -> None:
-        """So many hosts were tried, and none was reached since the start: `network_down(False)` follows if one is."""
+        """None of `n_hosts` tried hosts was reached since the start: `network_down(False)` follows once one is."""
 
     def worker_died(self, why: str) -> None: ...
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        """Twice, if what is in flight is dropped in the end."""
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        """With the requests per host. Called twice if those in flight are dropped in the end."""
 
     def ended(self, snapshot: Snapshot, ending: Ending) -> None: ...
     def close(self) -> None: ...

@@ -46,7 +46,7 @@ def signed(root: Path, token: str) -> Iterator[str]:
 
 
 def sweep(folder: Path, token: str) -> None:
-    """Remove the marks that killed runs of this ledger left, in its root or beside it. For its owner, before it creates one."""
+    """Remove the marks that killed runs of this ledger left, in its root or next to it. For its owner, before it creates one."""
     for name in names_in(folder):
         found = SIGN.fullmatch(name)
         if PROBE.fullmatch(name) or (found and found[1] in (None, token)):

@@ -28,8 +28,8 @@ _guard: Callable[[], object] | None = None
 def guard(check: Callable[[], object]) -> None:
     """Have `check` called in this process before a file for a body is created.
 
-    For workers that may be suspended and resume after others have done their work: whoever cleaned up after them cannot clean up
-    what they would create then. So `check` ends the process in that case.
+    For workers that may be suspended and resume after others have done their work: the cleanup after them cannot include
+    what they would create later. So `check` ends the process in that case.
     """
     global _guard
     _guard = check

@@ -1,4 +1,4 @@
-"""Which certificates of authorities are trusted for TLS: finds the bundle and tries to load it. Connects to nobody."""
+"""Which CA certificates are trusted for TLS: finds the bundle and tries to load it. Connects to nobody."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from d4c_images.errors import UsageError
 
 PLACES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-"""Where Debian's and Red Hat's administrators keep it."""
+"""Debian's and Red Hat's paths."""
 
 
 def bundle(named: Path | None = None) -> Path:
-    """The one that a user has named, or that of this machine, or else that of certifi. Raises `UsageError` if it is not there."""
+    """The bundle named by the user, else this machine's, else certifi's. Raises `UsageError` if it does not exist."""
     found = named or _of_this_machine()
     if not found.is_file():
         raise UsageError(f"no such file of CA certificates: {found}")
@@ -20,7 +20,7 @@ def bundle(named: Path | None = None) -> Path:
 
 
 def n_roots(path: Path) -> int:
-    """How many certificates there are in a bundle. Raises `UsageError` if nothing could be verified by them."""
+    """How many certificates a bundle has. Raises `UsageError` if it cannot be used for verification."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=path)

@@ -1,4 +1,4 @@
-"""What a file system still has room for, and what time it thinks it is. Keeps no file."""
+"""Free space and inodes of a file system, and its clock. Leaves no file behind."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 
 class DiskRoom(NamedTuple):
-    free_bytes: int  # for us: not what is kept for root
+    free_bytes: int  # without root's reserve
     free_inodes: int | None  # None: this file system has no limit of its own
 
 
 def room(path: Path) -> DiskRoom:
-    """Of the file system of a folder, or of the one that it would be made on. Raises `OSError`."""
+    """For the file system of a folder, or of the one that it would be created on. Raises `OSError`."""
     place = path.absolute()
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -22,7 +22,7 @@ def room(path: Path) -> DiskRoom:
 
 
 def time_of(folder: Path) -> float:
-    """The time that a file gets which is written now: of the file server, where there is one. Raises `OSError`."""
+    """The timestamp of a file written now: the file server's time, if there is one. Raises `OSError`."""
     probe = folder / f".d4c-images.{os.getpid()}.clock-probe"
     try:
         probe.write_bytes(b"\0")

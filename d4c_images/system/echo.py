@@ -1,4 +1,4 @@
-"""Keys that are pressed while a program draws on a terminal: they leave no mark there. Reads no key, and draws nothing."""
+"""Hides keys pressed while a program draws on a terminal. Reads no key, and draws nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ import termios
 from typing import TextIO
 
 
-class QuietKeys:
-    """Between `start` and `stop`. What is shown moves by a line if somebody presses Enter or Ctrl-C, and leaves a copy behind.
+def has_our_keys(stream: TextIO | None) -> bool:
+    """Whether this is our terminal, and what is pressed there is for this process: it is not in the background."""
+    try:
+        return stream is not None and stream.isatty() and os.tcgetpgrp(stream.fileno()) == os.getpgrp()
+    except (OSError, ValueError):  # another session's terminal, or a stream that is closed
+        return False
 
-    Signals that keys send are not touched. A shell sets its terminal in order itself after a program that was killed.
+
+class QuietKeys:
+    """Active between `start` and `stop`. Otherwise Enter or Ctrl-C would move the view by a line and leave a copy behind.
+
+    Signals sent by keys are not affected. After a killed program the shell restores its terminal itself.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -26,16 +34,16 @@ class QuietKeys:
             self._had_echo = False
 
     def _set(self, *, on: bool) -> bool:
-        """Says whether anything was changed. From the background nothing is: it would stop us (tcsetattr(3))."""
+        """Returns whether anything was changed. Does nothing in the background, where it would stop us (tcsetattr(3))."""
         try:
-            fd = self._out.fileno()
-            if not self._out.isatty() or os.tcgetpgrp(fd) != os.getpgrp():
+            if not has_our_keys(self._out):
                 return False
+            fd = self._out.fileno()
             modes = termios.tcgetattr(fd)
             if bool(modes[3] & termios.ECHO) == on:
                 return False
             modes[3] ^= termios.ECHO
             termios.tcsetattr(fd, termios.TCSANOW, modes)
-        except (OSError, ValueError, termios.error):  # no terminal, or none any more
+        except (OSError, ValueError, termios.error):  # not a terminal, or no longer one
             return False
         return True

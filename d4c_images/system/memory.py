@@ -1,4 +1,4 @@
-"""How much memory this process and its children may still take, by what Linux says of the machine and of their control group.
+"""How much memory this process and its children may still take, according to Linux, for the machine and their control groups.
 
 Takes none.
 """
@@ -13,7 +13,7 @@ MOUNT = Path("/sys/fs/cgroup")
 
 
 def available(machine: Path = MACHINE, groups: Path = CGROUPS, mount: Path = MOUNT) -> int | None:
-    """Bytes; None: nobody says."""
+    """Bytes; None if unknown."""
     found = [n for n in (_of_machine(machine), *_of_groups(groups, mount)) if n is not None]
     return min(found, default=None)
 
@@ -27,7 +27,7 @@ def _of_machine(path: Path) -> int | None:
 
 
 def _of_groups(groups: Path, mount: Path) -> list[int | None]:
-    """What is left of the limit of each control group that this process is in; a job's limit may be that of an outer one."""
+    """What is left of the limit of each control group of this process; a job's limit may belong to an outer one."""
     found = []
     for line in _lines(groups):
         _, controllers, name = line.split(":", 2)
@@ -44,7 +44,7 @@ def _of_groups(groups: Path, mount: Path) -> list[int | None]:
 def _left(limit: Path, used: Path) -> int | None:
     try:
         return max(0, int(limit.read_text()) - int(used.read_text()))
-    except (OSError, ValueError):  # "max": there is none
+    except (OSError, ValueError):  # "max": there is no limit
         return None
 
 

@@ -36,7 +36,7 @@ def granted() -> int:
 
 
 def grantable() -> int:
-    """How many `raise_limit` would come to."""
+    """The number that `raise_limit` would return."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(granted(), MOST if hard == resource.RLIM_INFINITY else min(hard, MOST))
 

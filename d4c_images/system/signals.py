@@ -1,7 +1,7 @@
-"""The signals on which a run ends in good order, noted from the first moment of the process on. Ends nothing itself.
+"""The signals that drain a run, recorded from the process's first moment on. Ends nothing itself.
 
-To load a command takes up to a second. A signal of that time is noted, and the command finds it once it listens; commands that do
-not listen are ended by it as by any signal. Imports nothing that takes time.
+Importing a command takes up to a second. A signal during that time is recorded, and the command finds it once it listens; commands
+that do not listen are ended by it as by any signal. Imports nothing slow.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# A run ends in good order on each of these, since schedulers differ in which of them they send.
+# Each of these drains a run, since schedulers differ in which of them they send.
 DRAIN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU, signal.SIGHUP)
 
 _came: list[int] = []
-_before: dict[int, Any] = {}  # handlers, while signals are noted
+_before: dict[int, Any] = {}  # handlers, while signals are recorded
 
 
 def note() -> None:
-    """Note signals from now on, but for those that whoever has started us wants to be ignored."""
+    """Record signals from now on, except those that our parent process has set to be ignored."""
     for number in DRAIN_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             _before[number] = signal.signal(number, _note)
 
 
 def take() -> list[int]:
-    """The signals that have come before anybody listened, for the one who listens now."""
+    """The signals that came before anybody listened."""
     came = _came.copy()
     _came.clear()
     return came
 
 
 def leave_to_default() -> None:
-    """Note no more; the signals do what they did before, also those that have come."""
+    """Stop recording; the signals have their previous effect, including those that have come."""
     for number, handler in _before.items():
         signal.signal(number, handler)
     _before.clear()
@@ -44,7 +44,7 @@ def leave_to_default() -> None:
 
 @contextmanager
 def at_a_prompt() -> Iterator[None]:
-    """While somebody is asked a question: who presses Ctrl-C wants to leave."""
+    """During a prompt: Ctrl-C means to leave."""
     is_noting = bool(_before)
     leave_to_default()
     try:
@@ -56,7 +56,7 @@ def at_a_prompt() -> Iterator[None]:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """They wait until the block has ended; for processes that are started in it, until these accept them."""
+    """Block signals until the block ends; for processes that are started in it, until they unblock them."""
     old = signal.pthread_sigmask(signal.SIG_BLOCK, DRAIN_SIGNALS)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -17,38 +18,41 @@ def show_what_can_be_shown() -> None:
 
 
 class _Outliving(io.TextIOWrapper):
-    """A stream whose reader may go: then the process is sent a hang-up, once, and what is written from then on is dropped."""
+    """A stream whose reader may go: then the process gets one hang-up, and everything written later is dropped."""
 
     def write(self, text: str) -> int:
         try:
             return super().write(text)
-        except BrokenPipeError:
-            self._hang_up()
+        except OSError as error:
+            self._hang_up(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except BrokenPipeError:
-            self._hang_up()
+        except OSError as error:
+            self._hang_up(error)
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, error: OSError) -> None:
+        """A pipe whose reader has gone gives EPIPE, a terminal whose window was closed EIO."""
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise error
         _discard(self)
         signal.raise_signal(signal.SIGHUP)
 
 
 def outlive_readers() -> None:
-    """For commands that end in good order on signals: if what reads their output goes (`download | head`), they do so, too."""
+    """For commands that drain on signals: if the reader of their output goes (`download | head`), they drain, too."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):  # what a test puts there stays
+        if type(stream) is io.TextIOWrapper and stream is getattr(sys, f"__{name}__"):  # a test's replacement stays
             stream.flush()
             outliving = _Outliving(stream.buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
             setattr(sys, name, outliving)
 
 
 def flush() -> None:
-    """Raises `BrokenPipeError` here and now, not when Python ends."""
+    """Raise `BrokenPipeError` here and now, not at Python's exit."""
     if sys.stdout is not None:
         sys.stdout.flush()
 

@@ -357,7 +357,7 @@ class Attempts:
     def _give_up(self, attempt: Attempt) -> None:
         failure = attempt.failure
         if failure is None:
-            raise ValueError("no candidate left, and none has failed")
+            raise ValueError("no candidates left, and none failed")
         self.settle(attempt, verdict=failure.verdict, http_status=failure.code, url_no=failure.url_no)
 
     def _go_on(self, attempt: Attempt, url: str, url_no: int, hops: int, wait_s: float = 0.0) -> None:
@@ -380,10 +380,10 @@ class Attempts:
 def _unforeseen(error: Exception) -> str:
     """For readers of the ledger, and for debugging."""
     if isinstance(error, OSError) and error.strerror:
-        return f"the machine failed while the image was worked on: {error.strerror}"
+        return f"local error while processing the image: {error.strerror}"
     places = [frame for frame in traceback.extract_tb(error.__traceback__) if CODE_FOLDER in Path(frame.filename).parents]
     place = f", at line {places[-1].lineno} of {Path(places[-1].filename).relative_to(CODE_FOLDER)}" if places else ""
-    return f"a fault of this program ended the attempt{place}: please report it"
+    return f"a bug in this program ended the attempt{place}: please report it"
 
 
 def _published(attempt: Attempt) -> PublishedHash | None:

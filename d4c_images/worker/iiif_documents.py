@@ -31,7 +31,7 @@ def need_bytes(reply: Reply, most_bytes: int) -> int | Fault:
         return TOO_LONG
     with reply.path.open("rb") as file:
         needed = manifest.need_bytes(iter(partial(file.read, BLOCK_BYTES), b""))
-    return needed if needed <= most_bytes else Fault("a document of too many parts", is_broken=False)
+    return needed if needed <= most_bytes else Fault("a document with too many parts", is_broken=False)
 
 
 def read(reply: Reply, verdict: Verdict, asked: str, url_no: int, needed: int | Fault) -> Unfolding | Verdict:
@@ -43,14 +43,14 @@ def read(reply: Reply, verdict: Verdict, asked: str, url_no: int, needed: int | 
     if isinstance(found, Document):
         images = tuple(image for named in found.named if (image := _image(named)) is not None)
         nothing = Verdict(
-            Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR, f"a IIIF {found.kind} that names nothing which was not asked already"
+            Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR, f"a IIIF {found.kind} that names no new image"
         )
         return Unfolding(reply.final_url, url_no, found.kind.value, images, found.n_named, nothing)
     is_expected = names_document(asked) or names_document(reply.url) or b"iiif" in reply.head.lower()
     if not is_expected:
         return verdict
     is_json = sniff(reply.head, reply.tail, reply.size_bytes).kind is Kind.JSON
-    detail = found.detail if is_json else f"no IIIF document, but: {verdict.detail}"
+    detail = found.detail if is_json else f"not a IIIF document, but: {verdict.detail}"
     return replace(
         verdict,
         status=Status.FAILED_TRANSIENT if found.is_broken else Status.FAILED_PERMANENT,

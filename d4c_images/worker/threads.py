@@ -69,7 +69,7 @@ class Beside:
         return self._n_out < n_decoded_soon and self._n_out + len(self._verified) + len(self._putting) < self._max_waiting
 
     def load(self, act: Callable[[], object]) -> None:
-        """Have a thread do something whose result nobody awaits."""
+        """Run something in a thread whose result is not awaited."""
         self._decoders.submit(act)
 
     def run(self, act: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:

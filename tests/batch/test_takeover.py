@@ -82,7 +82,7 @@ def test_a_word_about_hosts_waits_for_nobody(path: Path, capsys: pytest.CaptureF
     with closing(connect.open_ledger(path)) as ledger, ledger.transaction() as db:
         db.execute("INSERT INTO host_rows (host) VALUES ('a.example.org')")
     assert cli.main(["hosts", "pause", "a.example.org", "--ledger", str(path)]) == 0
-    assert "noted: a download takes this up" in capsys.readouterr().out
+    assert "queued: a running download applies it" in capsys.readouterr().out
 
 
 def test_a_living_run_of_another_job_is_in_use(path: Path) -> None:

@@ -191,11 +191,11 @@ def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None
     slowly(site, 20)
     work = site.submit("work", array="1-2")
     coordinator = site.submit("coordinator")
-    site.await_line(coordinator, "workers: 4 on 1 nodes")
+    site.await_line(coordinator, "workers: 4 on 1 node")
     await_true("some images", lambda: site.collection.rows("SELECT 1 FROM images WHERE status = 'success'"))
     site.cluster.cancel(work)
     await_end(site.cluster, work)
-    assert site.log(work).count("2 workers end: this job ends") == 2
+    assert site.log(work).count("2 workers end: stopped") == 2
     assert site.log(work).count("not requeued") == 2
     third = site.submit("work", array="1-1")
     await_end(site.cluster, coordinator)
@@ -242,8 +242,8 @@ def bad_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("38", "locks do not work .*Function not implemented"),
         ("37", "locks do not work .*No locks available"),
         ("5", "locks do not work .*Input/output error"),
-        ("lie", "let two processes in at once, which would ruin the ledger"),
-        ("nomap", "1 new images"),
+        ("lie", "do not keep others out, which would corrupt the ledger"),
+        ("nomap", "1 new image,"),
     ],
 )
 def test_locks_of_a_shared_disk(how: str, wanted: str, bad_locks: Path, tmp_path: Path) -> None:

@@ -165,8 +165,8 @@ def no_path(c: Collection) -> None:
     [
         (missing, TroubleKind.MISSING, FIRST),
         (folder_missing, TroubleKind.MISSING, "77/77-00.png"),
-        (folder_instead, TroubleKind.MISSING, "is no file"),
-        (truncated, TroubleKind.SIZE, "3 bytes, the ledger says 11"),
+        (folder_instead, TroubleKind.MISSING, "is not a file"),
+        (truncated, TroubleKind.SIZE, "3 bytes, but 11 in the ledger"),
         (stray, TroubleKind.NO_ROW, "100/000/1000000099-00.jpg"),
         (other_extension, TroubleKind.NO_ROW, "1000000001-00.png"),
         (other_folder, TroubleKind.NO_ROW, "999/1000000001-00.jpg"),
@@ -181,11 +181,11 @@ def no_path(c: Collection) -> None:
         (wrong_bytes_counter, TroubleKind.COUNTER, "raw_unprocessed"),
         (wrong_record_counter, TroubleKind.COUNTER, "gbifIDs that are done: counter 4, rows 3"),
         (wrong_record, TroubleKind.RECORD, "gbifID 1000000001: done, 2 images, 0 stored"),
-        (unlisted_image, TroubleKind.COUNTER, f"{HOSTS[0]}: untried images by its lists 0, by the rows 1"),
+        (unlisted_image, TroubleKind.COUNTER, f"{HOSTS[0]}: untried images: lists 0, rows 1"),
         (lost_lease, TroubleKind.LOST_LEASE, "image 6: its lease 5"),
         (no_path, TroubleKind.NO_PATH, "image 4"),
         (lost_host, TroubleKind.REFERENCE, "host 99 does not exist"),
-        (lost_rule, TroubleKind.REFERENCE, "the rules of 1 images"),
+        (lost_rule, TroubleKind.REFERENCE, "1 images refer to a missing rule"),
         (lost_owner, TroubleKind.REFERENCE, "owner, row 1"),
     ],
 )
@@ -214,12 +214,12 @@ def test_the_ledger_alone_needs_no_files_and_ends_with_counts_of_its_rows(collec
     wrong_record(collection)
     code, output, _ = run_check(collection, "--ledger-only", "--json")
     assert code == 1
-    assert json.loads(output)["counts"] == {"record untrue": 1}
+    assert json.loads(output)["counts"] == {"record mismatch": 1}
 
 
 def test_the_ledger_alone_and_all_hashes_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "--ledger-only", "--sha256"]) == 2
-    assert "--ledger-only looks at no file" in capsys.readouterr().err
+    assert "--ledger-only reads no files" in capsys.readouterr().err
 
 
 def test_a_signal_ends_a_check_which_then_goes_on(collection: Collection, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +231,7 @@ def test_a_signal_ends_a_check_which_then_goes_on(collection: Collection, capsys
     assert "run the same command again to resume" in capsys.readouterr().err
     assert check_state.state_path(collection.ledger).exists()
     assert cli.main(arguments) == 0
-    assert "going on where an earlier check has stopped" in capsys.readouterr().err
+    assert "resuming an earlier check" in capsys.readouterr().err
 
 
 def test_progress_in_a_job_log_has_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,10 +473,10 @@ def no_shard(c: Collection) -> None:
     ("damage", "counts", "words"),
     [
         (shard_missing, {TroubleKind.MISSING: 4}, f"{SHARD} at 1536 (image 1)"),
-        (no_image_there, {TroubleKind.MISSING: 1}, "(image 4) is no image"),
-        (another_size, {TroubleKind.SIZE: 1}, f"{SHARD} at 1536: 11 bytes, the ledger says 12"),
-        (torn, {TroubleKind.TORN: 1}, f"{SHARD} behind byte"),
-        (of_another_ledger, {TroubleKind.NO_ROW: 1}, "no row names any of its 4 images"),
+        (no_image_there, {TroubleKind.MISSING: 1}, "(image 4) is not an image"),
+        (another_size, {TroubleKind.SIZE: 1}, f"{SHARD} at 1536: 11 bytes, but 12 in the ledger"),
+        (torn, {TroubleKind.TORN: 1}, f"{SHARD} after byte"),
+        (of_another_ledger, {TroubleKind.NO_ROW: 1}, "no row refers to any of its 4 images"),
         (no_shard, {TroubleKind.NO_ROW: 1}, "packs/mine.tar"),
     ],
 )
@@ -598,7 +598,7 @@ def test_findings_are_shown_as_text_and_as_json(collection: Collection) -> None:
     assert "findings  2" in text
     assert "\x1b" not in text
     values = json.loads(json.dumps(report.as_dict()))
-    assert values["counts"] == {"file missing": 1, "file without a row": 1}
+    assert values["counts"] == {"file missing": 1, "untracked file": 1}
     assert values["ok"] is False
 
 
@@ -652,7 +652,7 @@ def test_the_command_exits_with_1_on_findings_only(collection: Collection) -> No
 
 
 def test_the_command_says_in_one_line_what_is_wrong_with_its_arguments(collection: Collection) -> None:
-    for option, words in (("--root", "no image root /nowhere"), ("--ledger", "no ledger at /nowhere")):
+    for option, words in (("--root", "no image root at /nowhere"), ("--ledger", "no ledger at /nowhere")):
         code, output, complaint = run_check(collection, option, "/nowhere")
         assert (code, output) == (2, "")
         assert complaint.count("\n") == 1

@@ -91,15 +91,15 @@ def test_what_is_set_beats_the_hosts_file_and_that_the_presets(collection: Colle
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["pause"], "needs the name of a host"),
-        (["pause", "nowhere.org"], "knows no host 'nowhere.org'"),
-        (["resume", "a.example.org", "--for", "1h"], "--for says how long to pause"),
+        (["pause"], "needs a host name"),
+        (["pause", "nowhere.org"], "no host 'nowhere.org' in the ledger"),
+        (["resume", "a.example.org", "--for", "1h"], "--for only applies to 'hosts pause'"),
         (["set", "a.example.org"], "needs a limit"),
         (["set", "a.example.org", "connections=0"], "must be a whole number from 1"),
         (["set", "a.example.org", "connections=many"], "must be a whole number"),
         (["set", "a.example.org", "min_interval_s=nan"], "must be a number"),
-        (["set", "a.example.org", "group=mine"], "'group' is none of"),
-        (["set", "a.example.org", "conections=1"], "'conections' is none of"),
+        (["set", "a.example.org", "group=mine"], "unknown limit 'group'"),
+        (["set", "a.example.org", "conections=1"], "unknown limit 'conections'"),
         (["shut", "a.example.org"], "unknown value"),
     ],
 )
@@ -117,7 +117,7 @@ def test_while_a_run_is_at_work(collection: Collection, publishers: Publishers) 
     process = collection.start("download", *reach(publishers), "--max-idle", "1s", "--no-progress")
     await_requests(publishers, 5)
     output = collection.run("hosts", "pause", "a.example.org", "b.example.org")
-    assert "a download takes this up within seconds" in output
+    assert "a running download applies it within seconds" in output
     assert "pid" in output
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
@@ -135,7 +135,7 @@ def test_while_a_run_is_at_work(collection: Collection, publishers: Publishers) 
 def test_a_wish_that_was_left_behind_a_dead_run_is_taken_up_by_the_next(collection: Collection) -> None:
     ledger = open_ledger(collection.ledger)
     owner.take(ledger, "download", owner.this_process(), time.time())
-    assert "takes this up" in collection.run("hosts", "pause", "c.example.net")
+    assert "a running download applies it" in collection.run("hosts", "pause", "c.example.net")
     ledger.close()
     with closing(sqlite3.connect(collection.ledger)) as db, db:
         db.execute("DELETE FROM owner")

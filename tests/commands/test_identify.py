@@ -12,7 +12,9 @@ from d4c_images.cli import main
 from d4c_images.errors import SourceError, UsageError
 from d4c_images.identity import RULES, identify, usable_url
 from d4c_images.identity.explain import Role, changes, explain
+from d4c_images.model import RejectReason
 from d4c_images.report.identities import IdentitySurvey
+from d4c_images.report.reject_reasons import IN_WORDS
 from d4c_images.sources.identifiers import identifier_cells
 from tests.support.tabular import rows
 
@@ -45,6 +47,14 @@ def test_each_url_of_a_cell_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert found[0]["candidates"] == [{"url": ORIGINAL, "role": "derived"}, {"url": MEDIUM, "role": "given"}]
     assert found[1]["changes"] == ["percent-encoding made regular"]
+
+
+def test_a_text_that_is_no_url_is_rejected_with_a_reason_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "notaurl").splitlines() == ["notaurl", "  rejected    not_http (not an http or https URL)"]
+
+
+def test_each_reason_for_rejecting_a_row_has_words() -> None:
+    assert IN_WORDS.keys() == set(RejectReason)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +167,8 @@ def test_what_is_no_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     for name in ("html_page.txt", "empty.txt", "no_identifier.txt"):
         with pytest.raises(SourceError):
             list(identifier_cells(ROWS / "bad" / name))
-    assert "identify needs URLs" in said(capsys, code=2)
-    assert "identify needs URLs" in said(capsys, MEDIUM, "--file", "x", code=2)
+    assert "identify needs either URLs or --file" in said(capsys, code=2)
+    assert "identify needs either URLs or --file" in said(capsys, MEDIUM, "--file", "x", code=2)
 
 
 def test_rows_without_a_picture_are_counted_by_reason(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "an empty zip": (written("download.zip", b""), 2, "not a zip file (it is empty)"),
     "not a zip": (written("download.zip", b"<html><title>504 Gateway"), 2, "is not a zip file"),
     "zip without multimedia": (zip_of(occurrence=b""), 2, "no multimedia.txt (it has occurrence.txt)"),
-    "zip of nothing": (zip_of(), 2, "no multimedia.txt (it has nothing in it)"),
+    "zip of nothing": (zip_of(), 2, "no multimedia.txt (it has nothing)"),
     "only verbatim": (zip_of(verbatim_multimedia=VERBATIM), 2, "(it has verbatim/multimedia.txt)"),
     "encrypted": (encrypted, 2, "multimedia.txt is encrypted"),
     "a zip cut at 1 %": (truncated(0.01), 2, "truncated or damaged"),
@@ -212,10 +212,10 @@ BAD: dict[str, tuple[Callable[[Path], Path], int, str]] = {
     "JSON": (written("m.txt", b'{"error": "gone"}'), 2, "this is JSON"),
     "an LFS pointer": (bad("lfs_pointer.txt"), 2, "git lfs pull"),
     "no identifier": (bad("no_identifier.txt"), 2, "no column identifier"),
-    "no gbifID": (bad("no_gbif_id.txt"), 2, "no column that says whose picture it is (gbifid,"),
+    "no gbifID": (bad("no_gbif_id.txt"), 2, "no record id (gbifid,"),
     "a header longer than any": (written("m.txt", b"x" * 100_000), 2, "no column gbifID and identifier"),
     "a folder without multimedia": (folder_of("occurrence.txt"), 2, "no multimedia.txt (it has occurrence.txt)"),
-    "an empty folder": (folder_of(), 2, "nothing in it"),
+    "an empty folder": (folder_of(), 2, "it has nothing"),
 }
 
 
@@ -261,7 +261,7 @@ def test_labels_are_asked_for_where_there_are_none(init: Init, tmp_path: Path) -
     """Said before anything is read."""
     code, _, complaint = init(bare(tmp_path / "multimedia.txt", [ONE]), "--labels")
     assert (code, complaint.count("\n")) == (2, 1)
-    assert "there is no occurrence.txt beside it" in complaint
+    assert "no occurrence.txt next to it" in complaint
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
@@ -271,28 +271,35 @@ def test_labels_are_asked_for_where_there_are_none(init: Init, tmp_path: Path) -
 def test_a_source_is_read_once(init: Init, tmp_path: Path) -> None:
     code, output, complaint = init(ROWS)
     assert (code, complaint) == (0, "")
-    assert re.match(rf"{re.escape(str(ROWS))}/multimedia\.txt: 465 rows, \d+ of them show an image; \d+ new images, ", output)
-    assert re.search(r"^ +25  no_identifier$", output, re.MULTILINE)
-    assert "read before" not in output
+    assert re.match(rf"{re.escape(str(ROWS))}/multimedia\.txt: 465 rows, \d+ of them with an image; \d+ new images, ", output)
+    assert re.search(r"^ +25  no_identifier \(no URL\)$", output, re.MULTILINE)
+    assert "imported before" not in output
     shutil.copytree(ROWS, tmp_path / "moved")
-    assert "nothing new: this source was read before" in init(tmp_path / "moved")[1]
+    assert "nothing new: this source was imported before" in init(tmp_path / "moved")[1]
+
+
+def test_a_newer_download_says_how_many_rows_were_known(init: Init, tmp_path: Path) -> None:
+    first = init(bare(tmp_path / "one.txt", [ONE, TWO]))[1]
+    assert "2 rows, 2 of them with an image; 2 new images, 2 new links between a record and an image\n" in first
+    again = init(bare(tmp_path / "two.txt", [TWO, ONE, THREE]))[1]
+    assert "3 rows, 3 of them with an image; 1 new image, 1 new link between a record and an image; 2 rows known already\n" in again
 
 
 def test_a_download_without_media_was_not_read_before(init: Init) -> None:
     code, output, complaint = init(ROWS / "header_only.txt")
     assert (code, complaint.count("\n")) == (1, 1)
-    assert "header_only.txt: nothing to download: it has no rows of media" in complaint
+    assert "header_only.txt: nothing to download: no media rows" in complaint
     assert "0 rows" in output
-    assert "read before" not in output
-    assert "it has a header and no rows" in output
+    assert "imported before" not in output
+    assert "it has a header but no rows" in output
 
 
 def test_a_limit_is_told_and_lifted(init: Init) -> None:
-    assert "there are more rows beyond the limit" in init(ROWS / "multimedia.txt", "--limit", 100)[1]
+    assert "the source has more rows than --limit" in init(ROWS / "multimedia.txt", "--limit", 100)[1]
     code, output, _ = init(ROWS / "multimedia.txt")
     assert code == 0
-    assert "went on after row 100, where an earlier run had stopped" in output
-    assert "beyond the limit" not in output
+    assert "resumed after row 100, where an earlier run stopped" in output
+    assert "more rows than --limit" not in output
 
 
 # -- a fresh beginning
@@ -391,7 +398,7 @@ def test_a_signal_ends_it_between_two_groups(tmp_path: Path) -> None:
     output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, output
     assert re.search(r"SIGTERM: stopped after row [\d,]+, all committed", output)
-    assert "went on after row" in collection.run("init", tmp_path / "multimedia.txt")
+    assert "resumed after row" in collection.run("init", tmp_path / "multimedia.txt")
     assert collection.rows("SELECT rows_done, finished_at > 0 FROM archives") == [(150_000, 1)]
 
 

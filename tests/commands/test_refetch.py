@@ -149,7 +149,7 @@ def test_all_is_in_order_after_it(refetched: Refetched) -> None:
     report = check(collection)
     n = {what: sum(one[2] == what for one in SERVERS) for one in SERVERS for what in (SAME, CHANGED, GONE)}
     assert (report["n_images"], report["n_former"], report["n_files"]) == (len(SERVERS), n[CHANGED], len(SERVERS) + n[CHANGED])
-    assert f"{len(SERVERS)} stored images to be asked for again, 4 of them whole" in output
+    assert f"{len(SERVERS)} stored images to revalidate, 4 of them in full" in output
     assert f"refetched: {n[SAME]} unchanged, {n[CHANGED]} changed, {n[GONE]} failed" in output
     assert waiting(collection) == 0
     statuses = collection.rows("SELECT error_type, status FROM refetch_failures ORDER BY image_id")
@@ -160,14 +160,14 @@ def test_what_was_asked_lately_is_not_asked_again(publishers: Publishers, tmp_pa
     """A refusal is an answer; what may pass is asked again. An image that is back is no failure any more."""
     collection = stored(tmp_path, publishers, [url_of(n) for n in range(4)])
     publishers.behave("r1.example.org=http_404", "r2.example.org=html_as_jpeg", "r3.example.org=truncated_matching_length")
-    assert "4 stored images to be asked for again\n" in download(collection, publishers, "--refetch", "90d")
+    assert "4 stored images to revalidate\n" in download(collection, publishers, "--refetch", "90d")
     publishers.behave_well()
     before = publishers.counters()["requests"]
-    assert "1 stored image to be asked for again\n" in download(collection, publishers, "--refetch", "90d")
+    assert "1 stored image to revalidate\n" in download(collection, publishers, "--refetch", "90d")
     assert publishers.counters()["requests"] == before + 1
     assert collection.rows("SELECT image_id FROM refetch_failures ORDER BY 1") == [(2,), (3,)]
     pass_days(collection, 100)
-    assert "4 stored images to be asked for again\n" in download(collection, publishers, "--refetch", "90d")
+    assert "4 stored images to revalidate\n" in download(collection, publishers, "--refetch", "90d")
     assert collection.rows("SELECT * FROM refetch_failures") == []
     assert "at least 1d" in download(collection, publishers, "--refetch", "1h", code=2)
 
@@ -178,7 +178,7 @@ def test_a_file_that_was_lost_comes_back(publishers: Publishers, tmp_path: Path)
     paths = [collection.root / str(path) for (path,) in collection.rows("SELECT file_path FROM images ORDER BY image_id")]
     paths[0].unlink()
     paths[1].write_bytes(paths[1].read_bytes()[:-1])
-    assert "2 had changed" in download(collection, publishers, "--refetch", "90d")
+    assert "2 changed" in download(collection, publishers, "--refetch", "90d")
     assert collection.rows("SELECT image_id, revision, file_path FROM former_images") == [(1, 0, None), (2, 0, None)]
     collection.check_invariants()
     paths[1].unlink()

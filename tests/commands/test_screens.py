@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import termios
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from d4c_images.commands.session import Stop
 from tests.publishers.client import Publishers
+from tests.support.patience import PATIENCE_S
 from tests.support.program import PROJECT, Collection, multimedia, reach
 from tests.support.screen import CTRL_C, Terminal
 
@@ -55,12 +58,13 @@ def test_a_pipe_gets_log_lines_even_if_a_live_view_is_asked_for(collection: Coll
 def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Collection, publishers: Publishers) -> None:
     publishers.behave("hangs.example.org=hang_mid_body")
     command = collection.command("download", *reach(publishers), "--processes", 1, "--timeout", "1h", "--stall-timeout", "1h")
-    with on_terminal(collection, command) as terminal:
+    with on_terminal(collection, command, width=200) as terminal:
         terminal.until(lambda _: publishers.host("well.example.org")["requests"] == 5 and publishers.counters()["requests"] == 6)
         terminal.press(CTRL_C)
-        terminal.until("Ctrl-C: finishing 1 request in flight, for up to 1 min 00 s; press Ctrl-C again to drop it")
+        in_flight = "1 request in flight at hangs.example.org"
+        terminal.until(f"Ctrl-C: finishing {in_flight}, for up to 1 min 00 s; press Ctrl-C again to drop it")
         terminal.press(CTRL_C)
-        terminal.until("Ctrl-C again: dropping 1 request in flight; the images stay pending, and no attempt is counted")
+        terminal.until(f"Ctrl-C again: dropping {in_flight}; the images stay pending, and no attempt is counted")
         terminal.press(3 * CTRL_C)
         assert terminal.end() == 75
         shown = terminal.screen.text
@@ -114,6 +118,37 @@ def test_ctrl_c_counts_as_a_second_one_once_somebody_can_have_seen_what_the_firs
         assert hurry.signal_name() == "Ctrl-C"
 
 
+@pytest.mark.slow
+def test_in_the_background_of_a_terminal_nobody_can_press_anything(collection: Collection, publishers: Publishers) -> None:
+    """As `download > log &` in a shell: SIGINT that somebody sends twice is no Ctrl-C."""
+    publishers.behave("hangs.example.org=hang_mid_body")
+    command = shlex.join(collection.command("download", *reach(publishers), "--processes", 1, "--grace", "3s"))
+    log = collection.folder / "log"
+    shell = f"set -m; {command} > log 2>&1 & echo pid $!.; wait $!; echo code $?"
+    with on_terminal(collection, ["/bin/sh", "-c", shell]) as terminal:
+        pid = int(re.findall(r"pid (\d+)\.", terminal.until("."))[0])
+        terminal.until(lambda _: publishers.host("well.example.org")["requests"] == 5 and publishers.counters()["requests"] == 6)
+        os.kill(pid, signal.SIGINT)
+        terminal.until(lambda _: "SIGINT: finishing 1 request in flight" in log.read_text())
+        os.kill(pid, signal.SIGINT)
+        terminal.until("code 75")
+        assert terminal.end() == 0
+    assert "Ctrl-C" not in log.read_text()
+    assert "3 s are over: dropping 1 request in flight" in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_window_that_is_closed_ends_a_run_in_good_order(collection: Collection, publishers: Publishers) -> None:
+    publishers.behave("hangs.example.org=slow_first_byte:3")
+    with on_terminal(collection, collection.command("download", *reach(publishers), "--processes", 1)) as terminal:
+        terminal.until("5 stored")
+        terminal.close()
+        assert terminal.process.wait(PATIENCE_S) == 75
+    assert collection.rows("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1") == [("SIGHUP",)]
+    assert collection.rows("SELECT count(*) FROM leases UNION ALL SELECT count(*) FROM owner") == [(0,), (0,)]
+    collection.check_invariants()
+
+
 def test_without_a_terminal_signals_that_come_twice_cut_nothing_short() -> None:
     stop = Stop(is_attended=False)
     with stop.listening():
@@ -144,3 +179,14 @@ def test_a_watched_report_is_shown_in_place_until_ctrl_c_and_stays(command: str,
 )
 def test_to_watch_is_to_do_nothing_else(others: list[str], collection: Collection) -> None:
     assert "exclude each other" in collection.call(*others, "--watch", "1s", code=2)
+
+
+@pytest.mark.slow
+def test_the_bar_of_a_check_is_gone_at_its_end_whatever_was_typed(collection: Collection, publishers: Publishers) -> None:
+    collection.run("download", *reach(publishers), "--processes", 1)
+    with on_terminal(collection, collection.command("check", "--sha256")) as terminal:
+        terminal.press(b"\n\nls\n")
+        assert terminal.end() == 0
+        assert terminal.modes() & termios.ECHO
+    assert BAR not in terminal.screen.text
+    assert "findings  none" in terminal.screen.text

@@ -236,30 +236,30 @@ def test_quotes_as_people_write_them(tmp_path: Path) -> None:
 
 GOOD = {"occurrence.txt": b"id,occurrenceID,scientificName\n", "multimedia.txt": b"coreid,accessURI\n1,https://a.org/1.jpg\n"}
 BAD = {
-    "no XML": ({**GOOD, "meta.xml": b"<archive><core>"}, "this is no sound XML"),
-    "other XML": ({**GOOD, "meta.xml": b"<eml/>"}, "no meta.xml of a Darwin Core Archive (it begins with <eml>)"),
-    "no core": ({**GOOD, "meta.xml": meta(table(["accessURI"]))}, "names no core table"),
+    "no XML": ({**GOOD, "meta.xml": b"<archive><core>"}, "not well-formed XML"),
+    "other XML": ({**GOOD, "meta.xml": b"<eml/>"}, "not the meta.xml of a Darwin Core Archive (its root is <eml>)"),
+    "no core": ({**GOOD, "meta.xml": meta(table(["accessURI"]))}, "no core table"),
     "no file": ({**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], ""))}, "names no file"),
     "a file that is not there": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], "ac.csv"))},
-        "names ac.csv, which is not there (there is ",
+        "names ac.csv, which is missing (found: ",
     ),
-    "no media": ({**GOOD, "meta.xml": meta(OCCURRENCES)}, "names no table of media (it has Occurrence)"),
+    "no media": ({**GOOD, "meta.xml": meta(OCCURRENCES)}, "describes no media table (only Occurrence)"),
     "an unknown encoding": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], encoding="utf-99"))},
-        "'utf-99', which is no known encoding",
+        "unknown encoding 'utf-99'",
     ),
-    "no encoding of text": (
+    "not a text encoding": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], encoding="rot13"))},
         "'rot13', which is no",
     ),
     "not UTF-16": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], encoding="UTF-16"))},
-        "says that it is written in UTF-16, but it is not",
+        "declares the encoding UTF-16, but it has another",
     ),
     "UTF-16 after all": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"])), "multimedia.txt": "coreid,accessURI\n".encode("utf-16")},
-        "says that it is written in UTF-8, but it is UTF-16",
+        "declares the encoding UTF-8, but it is UTF-16",
     ),
     "another separator": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], delimiter=";"))},
@@ -272,11 +272,11 @@ BAD = {
     "no record": ({**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], id_index=None))}, "which column holds the record"),
     "no number": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"]).replace('coreid index="0"', 'coreid index="x"'))},
-        "the index of its id is 'x', which is no number",
+        "the index of its id is 'x', not a number",
     ),
     "two characters": (
         {**GOOD, "meta.xml": meta(OCCURRENCES, table(["accessURI"], delimiter="||"))},
-        "cells are ended by '||' and enclosed by '\"', which cannot be read",
+        "unsupported delimiters: fieldsTerminatedBy '||', fieldsEnclosedBy '\"'",
     ),
     "columns that have been shifted": (
         {
@@ -286,7 +286,7 @@ BAD = {
         },
         "its header calls it 'thumbnailAccessURI': one of the two is wrong",
     ),
-    "two archives": ({"a/meta.xml": b"x", "b/meta.xml": b"x"}, "there are several archives in it"),
+    "two archives": ({"a/meta.xml": b"x", "b/meta.xml": b"x"}, "several archives ("),
 }
 
 
@@ -362,7 +362,7 @@ def test_a_column_of_gbif_ids_is_enough_beside_another_core(tmp_path: Path) -> N
 
 def test_two_records_of_one_number_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("d4c_images.sources.media_table.N_NUMBERS", 1)
-    with pytest.raises(SourceError, match="have the same number 100000000000000000"):
+    with pytest.raises(SourceError, match="get the same number, 100000000000000000"):
         load_all(
             tmp_path / "ledger.sqlite",
             audubon(tmp_path / "a.zip", ["accessURI"], [["1", f"{HOST}/1.jpg"]], "a"),

@@ -286,7 +286,7 @@ def test_a_ledger_with_rows_of_a_damaged_zip_takes_no_more(tmp_path: Path) -> No
     with sizes(1 << 16, 500, 2000), pytest.raises(SourceDamaged, match=r"the zip file is damaged .*init --reset"):
         run(tmp_path / "ledger", path)
     path.write_bytes(whole)
-    with pytest.raises(SourceError, match=r"which was damaged: begin anew .*init --reset"):
+    with pytest.raises(SourceError, match=r"which was damaged: start over .*init --reset"):
         run(tmp_path / "ledger", path)
     other = tmp_path / "multimedia.txt"
     other.write_bytes(data)

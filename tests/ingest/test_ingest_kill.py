@@ -131,7 +131,7 @@ def test_the_reading_process_is_killed(tmp_path: Path, undisturbed: Collection) 
     reader.kill()
     output, _ = process.communicate()
     assert process.returncode == 1
-    assert re.search(r"the process that reads .*multimedia\.txt has died \(exit code -9\): run the same command again", output)
+    assert re.search(r"the process reading .*multimedia\.txt died \(exit code -9\): run the same command again", output)
     assert "Traceback" not in output
     is_the_same(collection, undisturbed)
 

@@ -136,7 +136,7 @@ def test_a_ledger_of_both_taxonomies(tmp_path: Path, init: Init) -> None:
 def test_what_is_no_key_of_a_checklist(key: str, init: Init, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         init("multimedia.txt", "--labels", "--checklist-key", key)
-    assert "is no key of a checklist" in capsys.readouterr().err
+    assert "is not a checklist key" in capsys.readouterr().err
 
 
 def test_the_checklist_of_a_table_is_given_once(tmp_path: Path) -> None:
@@ -458,7 +458,7 @@ def test_many_labels_are_migrated_by_request_in_chunks(tmp_path: Path, capsys: p
     before = path.read_bytes()
     for command in (["init", "--finalize-only"], ["download"]):
         assert main([*command, "--ledger", str(path)]) == 1
-        assert "which changes its rows: 'd4c-images migrate --ledger" in capsys.readouterr().err
+        assert "which changes its rows: run 'd4c-images migrate --ledger" in capsys.readouterr().err
         assert path.read_bytes() == before
     n_calls = 0
     while True:

@@ -93,7 +93,7 @@ def test_locks_that_fail_or_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(LedgerError, match=r"locks do not work .*Function not implemented.*mounted with working locks"):
         check_locks(tmp_path)
     monkeypatch.setattr(fcntl, "lockf", lambda *_: None)
-    with pytest.raises(LedgerError, match=r"let two processes in at once.*put the ledger on a disk of the node"):
+    with pytest.raises(LedgerError, match=r"do not keep others out.*put the ledger on a local disk of the node"):
         check_locks(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -107,7 +107,7 @@ def test_a_trial_leaves_nothing(disk: Disk, tmp_path: Path) -> None:
 @pytest.mark.parametrize("disk", Disk)
 def test_a_trial_finds_locks_that_lie_on_any_disk(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fcntl, "lockf", lambda *_: None)
-    with pytest.raises(LedgerError, match="let two processes in at once"):
+    with pytest.raises(LedgerError, match="do not keep others out"):
         trial(tmp_path, disk)
 
 
@@ -162,7 +162,7 @@ def test_a_dead_one_is_taken_over_and_stops_when_it_comes_back(tmp_path: Path) -
     elder = reserve(ledger, ELSEWHERE)
     mine = reserve(ledger)
     assert mine.dead == ELSEWHERE
-    with pytest.raises(LedgerLost, match=f"taken this ledger over .'download' on host {re.escape(socket.gethostname())}"):
+    with pytest.raises(LedgerLost, match=f"taken over this ledger .'download' on host {re.escape(socket.gethostname())}"):
         elder.check()
     with pytest.raises(LedgerLost):
         elder.beat(2000.0)
@@ -193,7 +193,7 @@ def test_two_that_see_the_same_dead_one(tmp_path: Path, monkeypatch: pytest.Monk
         return found
 
     monkeypatch.setattr(filesystem, "await_end", decides_slowly)
-    with pytest.raises(LedgerBusy, match="at this very moment"):
+    with pytest.raises(LedgerBusy, match="just now"):
         reserve(ledger)
     rivals[0].check()
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite.owner"]
@@ -209,7 +209,7 @@ def test_one_that_was_taken_for_dead_and_shows_itself_at_the_last_moment(tmp_pat
         return found
 
     monkeypatch.setattr(filesystem, "await_end", then_beats)
-    with pytest.raises(LedgerBusy, match="at this very moment"):
+    with pytest.raises(LedgerBusy, match="just now"):
         reserve(ledger)
     theirs.check()
 
@@ -218,7 +218,7 @@ def test_one_that_is_taken_while_nobody_seemed_to_have_it(tmp_path: Path, monkey
     ledger = tmp_path / "ledger.sqlite"
     theirs = [reserve(ledger, ELSEWHERE)]
     monkeypatch.setattr(filesystem, "await_end", lambda *_: None)
-    with pytest.raises(LedgerBusy, match="at this very moment"):
+    with pytest.raises(LedgerBusy, match="just now"):
         reserve(ledger)
     theirs[0].check()
 
@@ -235,7 +235,7 @@ def test_a_third_takes_the_place_that_was_to_be_given_back(tmp_path: Path, monke
 
     monkeypatch.setattr(filesystem, "await_end", lambda *_: None)
     monkeypatch.setattr(exclusive_name, "place", comes_too_late)
-    with pytest.raises(LedgerBusy, match="at this very moment"):
+    with pytest.raises(LedgerBusy, match="just now"):
         reserve(ledger)
     thirds[0].check()
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.sqlite.owner"]
@@ -257,7 +257,7 @@ def test_the_writer_holds_the_file_and_readers_have_a_copy(tmp_path: Path) -> No
             assert reader.copied_at is not None
             assert reader.rows("SELECT command, ended_at FROM runs") == [("download", None)]
         snapshot_of(path).unlink()
-        with pytest.raises(LedgerError, match="its copy for readers is not there yet"):
+        with pytest.raises(LedgerError, match="its read-only copy does not exist yet"):
             open_reader(path)
         assert not Path(f"{path}-wal").exists()
     assert not list(tmp_path.glob("ledger.sqlite.*"))
@@ -308,7 +308,7 @@ def test_no_room_for_a_copy_ends_no_run(tmp_path: Path) -> None:
     with open_and_own(path, "download", ME, time.time, said.append, disk=Disk.SHARED, create=True) as ledger:
         owner.beat(ledger, time.time())
     assert len(said) == 1
-    assert "the copy of" in said[0]
+    assert "read-only copy of" in said[0]
 
 
 def test_a_run_that_died_on_another_node_is_waited_for_once(tmp_path: Path) -> None:

@@ -145,15 +145,15 @@ def test_each_early_shape_is_refused_by_name(kept: Path, here: Path, capsys: pyt
     [
         (2, [f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}"], "was written by a newer d4c-images"),
         (1, [f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}"], "was written by a newer d4c-images"),
-        (2, ["PRAGMA application_id = 0"], "is an SQLite file, but no ledger of d4c-images"),
-        (2, ["PRAGMA application_id = 252006673"], "is an SQLite file, but no ledger of d4c-images"),
-        (1, ["PRAGMA user_version = 0"], "says that it is a ledger of version 0, but there is none"),
-        (1, ["DROP INDEX image_queue"], "says that it is a ledger of version 1, but index image_queue is missing"),
-        (2, ["DROP TABLE label_rows"], "says that it is a ledger of version 2, but table label_rows is missing"),
+        (2, ["PRAGMA application_id = 0"], "is an SQLite file, but not a d4c-images ledger"),
+        (2, ["PRAGMA application_id = 252006673"], "is an SQLite file, but not a d4c-images ledger"),
+        (1, ["PRAGMA user_version = 0"], "claims to have ledger version 0, but there is none"),
+        (1, ["DROP INDEX image_queue"], "claims to have ledger version 1, but index image_queue is missing"),
+        (2, ["DROP TABLE label_rows"], "claims to have ledger version 2, but table label_rows is missing"),
         (2, ["DROP TABLE ledger_migrations"], "but table ledger_migrations is missing"),
-        (1, ["ALTER TABLE runs ADD COLUMN note"], "but table runs is not as that version has it"),
-        (1, ["ALTER TABLE runs RENAME COLUMN n_done TO n"], "but table runs is not as that version has it"),
-        (1, ["PRAGMA user_version = 2"], "says that it is a ledger of version 2, but index host_blocked is missing"),
+        (1, ["ALTER TABLE runs ADD COLUMN note"], "but table runs is not as in that version"),
+        (1, ["ALTER TABLE runs RENAME COLUMN n_done TO n"], "but table runs is not as in that version"),
+        (1, ["PRAGMA user_version = 2"], "claims to have ledger version 2, but index host_blocked is missing"),
     ],
 )
 @pytest.mark.parametrize("disk", thinned(["local", "shared"], 2))
@@ -167,7 +167,7 @@ def test_others_are_refused_by_name(
 
 def test_somebody_elses_database_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(here / "ledger.sqlite", "PRAGMA journal_mode = WAL", "CREATE TABLE images (x)", "INSERT INTO images VALUES (1)")
-    refused(capsys, here, "is an SQLite file, but no ledger of d4c-images")
+    refused(capsys, here, "is an SQLite file, but not a d4c-images ledger")
 
 
 DIE = """
@@ -233,7 +233,7 @@ def test_a_file_that_a_transaction_has_half_written_is_opened_before_it_is_judge
     change_id = bytearray(path.read_bytes())
     change_id[68:72] = b"else"
     path.write_bytes(change_id)
-    with pytest.raises(LedgerError, match="no ledger of d4c-images"):
+    with pytest.raises(LedgerError, match="not a d4c-images ledger"):
         identify.inspect(path)
 
 

@@ -55,7 +55,7 @@ def test_another_folder_is_refused_until_it_is_meant(ledger: Ledger, tmp_path: P
     assert not new.exists()
     assert refusal(ledger, new, "00000000") == said
     image_root.claim(ledger, new, code_in(said))
-    assert f"images are stored in {new} from now on" in capsys.readouterr().out
+    assert f"new images will be stored in {new};" in capsys.readouterr().out
     image_root.claim(ledger, new)
     assert str(new) in refusal(ledger, old, code_in(said)), "the code was good once"
     assert code_in(refusal(ledger, old)) != code_in(said)
@@ -67,7 +67,7 @@ def test_an_old_copy_is_not_the_collection(ledger: Ledger, tmp_path: Path) -> No
     shutil.copytree(tmp_path / "images", tmp_path / "copied")
     for path in (tmp_path / "copied/100").rglob("*.*"):
         path.unlink()
-    assert "of 4 stored images 3 are not there" in refusal(ledger, tmp_path / "copied")
+    assert "3 of 4 stored images are missing there" in refusal(ledger, tmp_path / "copied")
 
 
 def test_the_sample_is_spread_over_a_large_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_disk_that_is_not_mounted(ledger: Ledger, tmp_path: Path) -> None:
 
 def test_a_ledger_of_an_earlier_version_knows_its_root_by_the_images(ledger: Ledger, tmp_path: Path) -> None:
     assert last_root.known(ledger.connection.execute) is None
-    assert "of 4 stored images 4 are not there" in refusal(ledger, tmp_path / "new")
+    assert "4 of 4 stored images are missing there" in refusal(ledger, tmp_path / "new")
     image_root.claim(ledger, tmp_path / "images")
     assert last_root.known(ledger.connection.execute) is not None
 
@@ -107,10 +107,10 @@ def test_a_collection_that_was_moved_is_the_same(ledger: Ledger, tmp_path: Path,
     image_root.claim(ledger, tmp_path / "images")
     (tmp_path / "images").rename(tmp_path / "moved")
     image_root.claim(ledger, tmp_path / "moved")
-    assert "the same images are there" in capsys.readouterr().out
+    assert "the same images were found" in capsys.readouterr().out
     shutil.copytree(tmp_path / "moved", tmp_path / "copied", ignore=shutil.ignore_patterns(".*"))
     image_root.claim(ledger, tmp_path / "copied")
-    assert "the same images are there" in capsys.readouterr().out
+    assert "the same images were found" in capsys.readouterr().out
 
 
 def test_two_collections_in_one_root(ledger: Ledger, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_empty_ledger_takes_what_it_is_given_and_then_stays(tmp_path: Path) -
 
     ledger = open_ledger(tmp_path / "ledger.sqlite", create=True)
     image_root.claim(ledger, tmp_path / "images")
-    assert "was not used before" in refusal(ledger, tmp_path / "new")
+    assert "has not been used before" in refusal(ledger, tmp_path / "new")
     ledger.close()
 
 

@@ -77,7 +77,7 @@ def test_what_takes_no_time_is_done_by_the_next_command_that_writes(path: Path, 
     before = old_ledgers.rows(path)
     assert main(FINALIZE) == 0
     out = capsys.readouterr()
-    assert f"migrated from ledger version 1 to {schema.SCHEMA_VERSION}; the ledger as it was: ledger.sqlite.v1.backup\n" in out.err
+    assert f"migrated from ledger version 1 to {schema.SCHEMA_VERSION}; backup: ledger.sqlite.v1.backup\n" in out.err
     is_current(path, before)
     backup = path.with_name("ledger.sqlite.v1.backup")
     assert (old_ledgers.user_version(backup), old_ledgers.rows(backup)) == (1, before)
@@ -106,7 +106,7 @@ def test_readers_refuse_an_older_ledger_in_a_line_and_leave_it_alone(path: Path,
     before = path.read_bytes()
     for command in (["status"], ["hosts"], ["check", "--root", "images"], ["export", "out.csv"], ["unpack", "--to", "out"]):
         assert main([*command, "--ledger", "ledger.sqlite"]) == 1, command
-        assert "'d4c-images migrate --ledger ledger.sqlite' migrates it" in capsys.readouterr().err
+        assert "run 'd4c-images migrate --ledger ledger.sqlite'" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -119,10 +119,10 @@ def test_an_older_ledger_in_a_folder_that_cannot_be_written(path: Path, tmp_path
     before = path.read_bytes()
     with not_root():
         assert not os.access(tmp_path, os.W_OK, effective_ids=True)
-        with pytest.raises(LedgerError, match="is of ledger version 1"):
+        with pytest.raises(LedgerError, match="has ledger version 1"):
             open_reader(path)
         for terms in (None, migrations.MigrationTerms()):
-            with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be opened for writing"):
+            with pytest.raises(LedgerError, match=r"cannot open .*ledger\.sqlite for writing"):
                 open_and_own(path, "migrate", owner.this_process(), lambda: 1.0, print, terms=terms).__enter__()
     tmp_path.chmod(0o755)
     assert path.read_bytes() == before
@@ -132,7 +132,7 @@ def test_an_older_ledger_in_a_folder_that_cannot_be_written(path: Path, tmp_path
 def test_a_question_that_an_older_ledger_has_no_answer_to(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If newer versions brought nothing but tables, an older ledger is read all the same."""
     monkeypatch.setattr(migrations, "is_readable", lambda version: True)
-    words = "is of ledger version 1, this d4c-images needs version .* for this .*: 'd4c-images migrate --ledger .*' migrates it"
+    words = "has ledger version 1, but this d4c-images needs version .* for this .*: run 'd4c-images migrate --ledger .*'"
     with open_reader(path) as ledger:
         with pytest.raises(LedgerError, match=words):
             ledger.rows("SELECT * FROM ledger_migrations")
@@ -148,7 +148,7 @@ def test_a_large_ledger_is_migrated_by_request_only(
     before = path.read_bytes()
     for command in (FINALIZE, ("download", "--ledger", "ledger.sqlite")):
         assert main(command) == 1
-        assert "'d4c-images migrate --ledger ledger.sqlite' migrates it" in capsys.readouterr().err
+        assert "run 'd4c-images migrate --ledger ledger.sqlite'" in capsys.readouterr().err
         assert path.read_bytes() == before
     assert main(MIGRATE) == 0
     assert old_ledgers.user_version(path) == schema.SCHEMA_VERSION
@@ -166,9 +166,9 @@ def test_where_the_backup_goes(path: Path, tmp_path: Path, capsys: pytest.Captur
     old = path.read_bytes()
     (tmp_path / "there.sqlite").write_bytes(b"somebody's")
     assert main([*MIGRATE, "--backup", "there.sqlite"]) == 1
-    assert "it is there already. Nothing was changed" in capsys.readouterr().err
+    assert "the file exists. Nothing was changed" in capsys.readouterr().err
     assert main([*MIGRATE, "--backup", "nowhere/x"]) == 1
-    assert "there is no such folder. Nothing was changed" in capsys.readouterr().err
+    assert "no such folder. Nothing was changed" in capsys.readouterr().err
     assert old_ledgers.user_version(path) == 1
     assert main([*MIGRATE, "--backup", "here.sqlite"]) == 0
     assert old_ledgers.user_version(tmp_path / "here.sqlite") == 1
@@ -196,7 +196,7 @@ def test_too_little_room(
     free = 1_000_000 if option else path.stat().st_size + 1_000_000
     monkeypatch.setattr(migrations.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     assert main([*MIGRATE, *option]) == 1
-    assert re.search(r"was not migrated: .* needs .*, and .* has .* free\. Nothing was changed\n$", capsys.readouterr().err)
+    assert re.search(r"was not migrated: .* needs .*, but .* has .* free\. Nothing was changed\n$", capsys.readouterr().err)
     assert (old_ledgers.user_version(path), old_ledgers.rows(path)) == (1, before)
     assert list(tmp_path.glob("*.backup*")) == []
     monkeypatch.undo()
@@ -212,7 +212,7 @@ def test_a_disk_that_is_full_in_the_middle(path: Path) -> None:
         owner.take(ledger, "migrate", owner.this_process(), 1.0)
         pages = ledger.connection.execute("PRAGMA page_count").fetchone()[0]
         ledger.connection.execute(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(LedgerError, match="is full: nothing committed is lost"):
+        with pytest.raises(LedgerError, match="is full; nothing committed is lost"):
             migrations.migrate(ledger, None, lambda: 2.0, print)
         owner.give_back(ledger, "ended", 3.0)
     assert (old_ledgers.user_version(path), old_ledgers.rows(path)) == (1, before)
@@ -234,7 +234,7 @@ def test_a_backup_that_cannot_be_written(path: Path, tmp_path: Path, monkeypatch
 def test_a_name_that_somebody_else_has_taken(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(path, "CREATE TABLE ledger_migrations (mine)")
     assert main(MIGRATE) == 1
-    assert "has a table ledger_migrations that is not ours" in capsys.readouterr().err
+    assert "has a table ledger_migrations of somebody's own" in capsys.readouterr().err
     assert old_ledgers.user_version(path) == 1
     change(path, "ALTER TABLE ledger_migrations RENAME TO mine")
     assert main(MIGRATE) == 0
@@ -462,7 +462,7 @@ def test_who_wants_to_write_is_told_to_migrate_first(path: Path, capsys: pytest.
     before = path.read_bytes()
     for command in (FINALIZE, ("download", "--ledger", "ledger.sqlite"), ("status", "--ledger", "ledger.sqlite")):
         assert main(command) == 1
-        assert "is of ledger version 1, this d4c-images needs version 3" in capsys.readouterr().err
+        assert "has ledger version 1, but this d4c-images needs version 3" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 

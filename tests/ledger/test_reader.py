@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 def test_reads_and_refuses_to_write(path: Path) -> None:
     with open_reader(path) as ledger:
         assert ledger.rows(COUNT) == [(len(SAMPLES),)]
-        with pytest.raises(LedgerError, match="reading only"):
+        with pytest.raises(LedgerError, match="opened read-only"):
             ledger.rows("DELETE FROM image_rows")
         assert ledger.rows(COUNT) == [(len(SAMPLES),)]
 
@@ -106,7 +106,7 @@ def test_a_read_only_folder_can_be_read(locked_folder: Path) -> None:
 def test_without_the_right_to_read(tmp_path: Path, path: Path) -> None:
     path.chmod(0)
     tmp_path.chmod(0o755)
-    with not_root(), pytest.raises(LedgerError, match="cannot be read: Permission denied"):
+    with not_root(), pytest.raises(LedgerError, match=r"cannot read .*: Permission denied"):
         open_reader(path)
 
 
@@ -151,7 +151,7 @@ def test_a_lasting_error_is_not_tried_again(path: Path, shaky: list[str]) -> Non
     with open_reader(path) as ledger:
         with pytest.raises(LedgerLocked):
             ledger.rows(COUNT)
-        with pytest.raises(LedgerError, match="does not understand the question: no such thing"):
+        with pytest.raises(LedgerError, match=r"query failed on .*: no such thing"):
             ledger.at_one_moment(lambda: ledger.rows(COUNT))
 
 
@@ -165,12 +165,12 @@ def test_a_ledger_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> N
 def test_no_sqlite_file(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "x"
     file.write_bytes(content)
-    with pytest.raises(LedgerError, match="no SQLite file"):
+    with pytest.raises(LedgerError, match="not an SQLite file"):
         open_reader(file)
 
 
 def test_a_folder_in_place_of_a_ledger_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LedgerError, match="cannot be read"):
+    with pytest.raises(LedgerError, match="cannot read"):
         open_reader(tmp_path)
 
 
@@ -178,7 +178,7 @@ def test_somebody_elses_database(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "other")
     other.execute("CREATE TABLE images (x)")
     other.close()
-    with pytest.raises(LedgerError, match="no ledger of d4c-images"):
+    with pytest.raises(LedgerError, match="not a d4c-images ledger"):
         open_reader(tmp_path / "other")
 
 

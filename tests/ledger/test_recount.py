@@ -480,7 +480,7 @@ def test_a_roll_up_that_is_told_to_stop_says_how_to_go_on(tmp_path: Path, capfd:
         assert "a signal came: stopped after" in stopped.err
         assert "run the same command again" in stopped.err
         assert cli.main(arguments) == 0
-    assert "going on where an earlier run has stopped: 3 records" in capfd.readouterr().out
+    assert "resuming an earlier run: 3 records" in capfd.readouterr().out
     db = sqlite3.connect(tmp_path / "ledger")
     assert kept(db) == recounted(db)
     assert db.execute("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1 OFFSET 1").fetchone()[0].startswith("a signal came")
@@ -546,7 +546,7 @@ def test_what_a_run_has_changed_meanwhile_is_counted_anew(tmp_path: Path) -> Non
     finalize(make.done(), lambda progress: None)
     make.ledger.close()
     make.path.with_name("ledger").touch()
-    assert check_ledger(make.path).counts.keys() == {"counter untrue"}, "no lists of untried images were made"
+    assert check_ledger(make.path).counts.keys() == {"counter mismatch"}, "no lists of untried images were made"
     db = sqlite3.connect(make.path, isolation_level=None)
     db.execute("UPDATE image_rows SET not_before = 0 WHERE status = 'pending'")
     assert check_ledger(make.path).ok

@@ -21,7 +21,7 @@ NO_NAME = "Could not resolve host: a.org"
         (1 * TB, FILES, WARNING, "1.0 TB free, about 2.0 TB expected"),
         (10**8, FILES, FAILED, "full: 100 MB free"),
         (10**8, None, FAILED, "full: 100 MB free"),
-        (TB, ToCome(5, None, in_shards=False), OK, "1.0 TB free; the expected size is unknown until some images are stored"),
+        (TB, ToCome(5, None, in_shards=False), OK, "1.0 TB free; no image is stored yet to estimate by"),
         (TB, ToCome(0, 2e6, in_shards=False), OK, "1.0 TB free; no images are left to store"),
         (TB, None, OK, "1.0 TB free"),
     ],

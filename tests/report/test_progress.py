@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from d4c_images.ledger.questions.from_counters import HostCount, ImageCounts
@@ -36,7 +37,7 @@ def seen(after_s: float, *left: int, **values: object) -> Snapshot:
     totals = Totals(n_settled=300 - sum(left), n_success=250 - sum(left), received_bytes=1000 * (300 - sum(left)))
     plain = Snapshot(
         start + after_s, start, totals, replace(IMAGES, pending=sum(left), to_retry=0, leased=0), hosts, len(hosts),
-        {HOSTS[1]: start + 100}, frozenset(), 1, 0, n_in_flight=3,
+        {HOSTS[1]: start + 100}, frozenset(), 1, 0, in_flight={HOSTS[0]: 2, HOSTS[2]: 1},
     )  # fmt: skip
     return replace(plain, **values)  # type: ignore[arg-type]
 
@@ -97,13 +98,13 @@ def test_the_line_of_a_minute_names_failures_and_calls_no_blocked_host_slow() ->
 
 
 def test_the_line_of_a_minute_in_which_all_hosts_are_blocked_says_until_when() -> None:
-    *_, line = logged(seen(0, 0, 90, 0, n_in_flight=0), seen(60, 0, 90, 0, n_in_flight=0))
+    *_, line = logged(seen(0, 0, 90, 0, in_flight={}), seen(60, 0, 90, 0, in_flight={}))
     assert re.search(r"0 requests in flight; nothing to do until \S+, when blocked.example.org is next; 1 host blocked", line)
     assert "slowest" not in line
 
 
 def test_what_only_a_person_holds_back_is_said_as_such() -> None:
-    paused = seen(60, 0, 90, 0, n_in_flight=0, paused=frozenset({HOSTS[1]}), n_paused=1, blocked={}, n_blocked=0)
+    paused = seen(60, 0, 90, 0, in_flight={}, paused=frozenset({HOSTS[1]}), n_paused=1, blocked={}, n_blocked=0)
     *_, line = logged(replace(paused, now=paused.started_at), paused)
     assert "nothing to do: everything left is paused by hand; 1 host paused by hand (hosts resume)" in line
     assert end_words(paused, Ending.WAITING) == "everything left is paused by hand: 'd4c-images hosts resume NAME' resumes it"
@@ -138,14 +139,14 @@ def frames() -> Iterator[dict[str, tuple[Snapshot, ...]]]:
 
 @pytest.mark.parametrize("size", [(40, 10), (80, 24), (100, 8), (200, 50), (300, 100)])
 def test_the_live_view_fits_every_terminal(frames: dict[str, tuple[Snapshot, ...]], size: tuple[int, int]) -> None:
-    whys = {HOSTS[1]: "it says that we are blocked " * 20}
+    whys = {HOSTS[1]: "it says that we are blocked 我们被封锁了 " * 20}
     for name, snapshots in frames.items():
         meter, console = Meter(), terminal(*size)
         pace = [meter.add(snapshot) for snapshot in snapshots][-1]
         console.print(view(snapshots[-1], pace, whys, console))
         lines = text_of(console).splitlines()
         assert len(lines) < size[1], (name, lines)
-        assert max(map(len, lines)) <= size[0], (name, lines)
+        assert max(map(cell_len, lines)) <= size[0], (name, lines)
 
 
 def test_the_live_view_shows_time_bytes_requests_and_failures_by_reason() -> None:
@@ -162,8 +163,11 @@ def test_the_live_view_shows_time_bytes_requests_and_failures_by_reason() -> Non
         "Ctrl-C: finishing 3 requests, 30 s left; Ctrl-C again drops them",
     ):
         assert words in text, text
-    assert re.search(r"blocked.example.org +10 +blocked for 1 min 30 s", text)
-    assert re.search(r"slow.example.org +90 +1.0 +1 min 30 s", text)
+    assert re.search(r"host +left +in flight +images/s +ETA\nslow.example.org +90 +2 +1.0 +1 min 30 s\nquick.example.org", text)
+    assert "blocked.example.org" not in text, "nobody waits for it"
+    console = terminal()
+    console.print(view(replace(snapshot, drain=None), meter.add(snapshot), {}, console))
+    assert re.search(r"blocked.example.org +10 +blocked for 1 min 30 s\nslow.example.org +90 +1.0 +1 min 30 s", text_of(console))
 
 
 def test_the_live_view_uses_a_high_terminal_for_hosts_and_a_wide_one_for_reasons(frames: dict[str, tuple[Snapshot, ...]]) -> None:

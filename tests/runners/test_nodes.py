@@ -159,7 +159,7 @@ def test_no_port_answers_in_the_clear(
                 except ConnectionResetError:
                     answer = b""
                 assert not answer.startswith(b"HTTP")
-    assert said[1:2] == ["workers: 1 on 1 nodes"]
+    assert said[1:2] == ["workers: 1 on 1 node"]
 
 
 def test_the_meeting_place_is_its_owners_alone(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_the_meeting_place_is_its_owners_alone(tmp_path: Path) -> None:
     assert (place.folder / INVITATION).stat().st_mode & 0o777 == 0o600
     assert "key'" not in repr(place.invitation())
     place.folder.chmod(0o750)
-    with pytest.raises(UsageError, match="must be accessible to you only alone"):
+    with pytest.raises(UsageError, match="must be accessible to you only"):
         MeetingPlace(place.folder)
 
 
@@ -177,7 +177,7 @@ def test_a_meeting_place_is_for_one_collection(tmp_path: Path) -> None:
     place = MeetingPlace(tmp_path)
     first = Invitation("1", "a ledger", "0", "tls://x:1", "certificate", "key")
     place.invite(first)
-    with pytest.raises(UsageError, match="that of a ledger"):
+    with pytest.raises(UsageError, match="belongs to a ledger"):
         place.invite(Invitation("2", "another ledger", "0", "tls://x:1", "certificate", "key"))
     second = Invitation("2", "a ledger", "0", "tls://x:2", "certificate", "key")
     place.invite(second)  # the first one has died
@@ -213,7 +213,7 @@ def test_a_worker_that_leaves_says_so_and_has_not_died(
         runner.send(event.worker, Orders(drain=True))
     output, _ = job.communicate(timeout=PATIENCE_S)
     assert job.returncode == 75, output
-    assert "2 workers end: this job ends" in output
+    assert "2 workers end: stopped" in output
     assert runner.receive(0.2) == []
 
 
@@ -502,7 +502,7 @@ def test_shards_of_workers_that_are_killed_and_cut_off(collection: Collection, p
     publishers.behave("*.example.org=slow_first_byte:0.1")
     jobs = [start_workers(collection.folder / "cluster", "--processes", 1) for _ in range(3)]
     run = coordinator(collection, publishers, "--store", "pack", "--no-progress")
-    await_line("workers: 3 on 1 nodes", run)
+    await_line("workers: 3 on 1 node", run)
     await_requests(publishers, 60, run)
     busiest(jobs, publishers).kill()
     await_line("lost contact with", run)

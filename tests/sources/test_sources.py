@@ -199,10 +199,10 @@ def test_files_that_are_no_download(tmp_path: Path) -> None:
     other = zipped(tmp_path / "other.zip", {f"f{n}.txt": b"" for n in range(10)} | {"verbatim/multimedia.txt": b""})
     kind, text = refusal(other)
     assert kind is SourceError
-    assert "has no multimedia.txt (it has f0.txt, f1.txt," in text
+    assert "contains no multimedia.txt (it has f0.txt, f1.txt," in text
     assert "and 3 more" in text
     (tmp_path / "folder").mkdir()
-    assert "has no multimedia.txt (it has nothing in it)" in refusal(tmp_path / "folder")[1]
+    assert "contains no multimedia.txt (it has nothing)" in refusal(tmp_path / "folder")[1]
     assert refusal(Path("/dev/null"))[0] is UsageError
 
 

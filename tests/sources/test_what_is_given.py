@@ -139,7 +139,7 @@ def test_nor_is_it_when_it_was_read_before(init: Init, tmp_path: Path) -> None:
     (tmp_path / "multimedia.txt").write_bytes(gbif_table([row(1, "")]))
     for _ in range(2):
         assert init("multimedia.txt")[0] == 1
-    said = "multimedia.txt: nothing to download: none of its rows shows an image (1 no_identifier)"
+    said = "multimedia.txt: nothing to download: no row has a usable image URL (1 no_identifier)"
     assert ask(tmp_path / "ledger.sqlite", "SELECT ending FROM runs") == [(said,), (said,)]
 
 
@@ -209,8 +209,8 @@ def test_how_many_images_associated_media_lists_is_said(init: Init, tmp_path: Pa
     (tmp_path / "t.csv").write_text(f"{CORE}\nurn:o:1,x,1,{HOST}/1.jpg | {HOST}/2.jpg,Carex\nurn:o:2,x,2,,Poa\n")
     code, output, _ = init("t.csv")
     assert code == 0
-    assert "t.csv (associatedMedia): 2 rows, 1 of them show an image; 2 new images, 2 new links" in output
-    assert re.search(r"^ +1  no_identifier$", output, re.MULTILINE)
+    assert "t.csv (associatedMedia): 2 rows, 1 of them with an image; 2 new images, 2 new links" in output
+    assert re.search(r"^ +1  no_identifier \(no URL\)$", output, re.MULTILINE)
 
 
 @pytest.mark.parametrize("header", ["gbifID\tdatasetKey\tbasisOfRecord\tidentifier", "gbifID\tdatasetKey\tbasisOfRecord\tprotocol"])
@@ -218,7 +218,7 @@ def test_gbifs_table_of_occurrences_names_what_to_give_instead(header: str, init
     (tmp_path / "occurrence.txt").write_text(f"{header}\n1\tx\tHUMAN_OBSERVATION\thttps://example.org/record/1\n")
     code, output, complaint = init("occurrence.txt")
     assert (code, output, complaint.count("\n")) == (2, "", 1)
-    assert "this is GBIF's table of occurrences, which holds no URLs of images: give init the zip or the folder" in complaint
+    assert "this is GBIF's occurrence table, which has no image URLs: pass the zip file or folder" in complaint
     assert not (tmp_path / "ledger.sqlite").exists()
     (tmp_path / "multimedia.txt").write_bytes(gbif_table([ONE]))
     assert "or its multimedia.txt (multimedia.txt)" in init("occurrence.txt")[2]
@@ -228,7 +228,7 @@ def test_a_table_of_occurrences_without_images_says_so(init: Init, tmp_path: Pat
     (tmp_path / "t.csv").write_text("occurrenceID,basisOfRecord,identifier\nurn:1,x,https://example.org/record/1\n")
     code, _, complaint = init("t.csv")
     assert (code, complaint.count("\n")) == (2, 1)
-    assert "this is a table of occurrences without a column associatedMedia" in complaint
+    assert "this is an occurrence table without a column associatedMedia" in complaint
 
 
 # -- wherever the tables lie
@@ -288,12 +288,12 @@ def test_verbatim_txt_is_never_read_by_itself(tmp_path: Path) -> None:
 
 def test_of_several_zips_one_has_to_be_named(tmp_path: Path) -> None:
     archives.folder(tmp_path / "a", {"x/1.zip": b"PK", "2.zip": b"PK"})
-    with pytest.raises(D4CError, match=r"several zip files in it \(2\.zip, x/1\.zip\): name one of them"):
+    with pytest.raises(D4CError, match=r"several zip files \(2\.zip, x/1\.zip\): pass one of them"):
         open_media(tmp_path / "a")
 
 
 def test_a_zip_in_a_zip_has_to_be_unpacked(tmp_path: Path) -> None:
-    with pytest.raises(D4CError, match=r"has no multimedia\.txt .*: unpack inner\.zip and name that"):
+    with pytest.raises(D4CError, match=r"contains no multimedia\.txt .*: unpack inner\.zip and pass that"):
         open_media(zipped(tmp_path / "a.zip", {"inner.zip": b"PK"}))
 
 
@@ -418,8 +418,8 @@ def test_the_columns_of_a_table_of_media_without_urls_are_named(tmp_path: Path) 
     with pytest.raises(D4CError) as refusal:
         open_media(zipped(tmp_path / "a.zip", {**files, "occurrence.txt": b"id\n"}))
     assert str(refusal.value).endswith(
-        "its table multimedia (multimedia.txt) has the columns references, type, and none of them holds URLs of images, as "
-        "identifier or accessURI would"
+        "its table multimedia (multimedia.txt) has the columns references, type, but none with image URLs, such as "
+        "identifier or accessURI"
     )
 
 
@@ -451,7 +451,7 @@ SIMPLE_CSV = (
 )
 SPECIES = b"taxonKey\tscientificName\tacceptedTaxonKey\tnumberOfOccurrences\ttaxonRank\n1\tCarex\t1\t5\tGENUS\n"
 FILES: dict[str, tuple[bytes, str]] = {
-    "a.tar.gz": (tar("w:gz"), "a tar archive, compressed with gzip: unpack it (tar -xf a.tar.gz) and name the folder"),
+    "a.tar.gz": (tar("w:gz"), "a tar archive, compressed with gzip: unpack it (tar -xf a.tar.gz) and pass the folder"),
     "a.tar": (tar("w"), "a tar archive: unpack it"),
     "multimedia.txt.gz": (gzip.compress(gbif_table([ONE])), "compressed with gzip: unpack it (gunzip --keep multimedia.txt.gz)"),
     "broken.gz": (b"\x1f\x8b\x08\x00\xff\xff", "compressed with gzip"),
@@ -468,19 +468,19 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a.pdf": (b"%PDF-1.7", "a PDF"),
     "1.jpg": (b"\xff\xd8\xff\xe0", "a JPEG"),
     "a.json": (b'\xef\xbb\xbf [{"gbifID": 1}]', "JSON, not a table"),
-    "search.json": (b'{"offset":0,"limit":20,"endOfRecords":false,"results":[]}', "JSON, a page of an answer of GBIF's API"),
-    f"{KEY}.csv": (SIMPLE_CSV, "Simple (SIMPLE_CSV), which has no URLs of images: ask GBIF for the format Darwin Core Archive"),
+    "search.json": (b'{"offset":0,"limit":20,"endOfRecords":false,"results":[]}', "JSON, a response of the GBIF API"),
+    f"{KEY}.csv": (SIMPLE_CSV, "Simple (SIMPLE_CSV), which has no image URLs: ask GBIF for the format Darwin Core Archive"),
     "species.csv": (SPECIES, "Species list (SPECIES_LIST)"),
 }
 ZIPS: dict[str, tuple[dict[str, bytes], str]] = {
     "xlsx": ({"[Content_Types].xml": b"", "xl/workbook.xml": b""}, "an Excel workbook: save the sheet as CSV (UTF-8)"),
     "ods": ({"mimetype": b"application/vnd.oasis.opendocument.spreadsheet", "content.xml": b""}, "an OpenDocument file"),
-    "simple": ({f"{KEY}.csv": SIMPLE_CSV}, "Simple (SIMPLE_CSV), which has no URLs of images: ask GBIF for the format Darwin Core"),
+    "simple": ({f"{KEY}.csv": SIMPLE_CSV}, "Simple (SIMPLE_CSV), which has no image URLs: ask GBIF for the format Darwin Core"),
     "species": ({f"{KEY}.csv": SPECIES}, "Species list (SPECIES_LIST)"),
-    "sql": ({f"{KEY}.csv": b"gbifid\tdatasetkey\n1\tx\n"}, "SQL or the like, which has no URLs of images"),
+    "sql": ({f"{KEY}.csv": b"gbifid\tdatasetkey\n1\tx\n"}, "SQL or similar, which has no image URLs"),
     "cube": ({f"{KEY}.csv": b"specieskey\tyear\teeacellcode\toccurrences\n1\t2020\tx\t5\n"}, "SQL (a cube)"),
-    "parquet": ({"occurrence.parquet/000000": b"PAR1"}, "a table in Parquet, as GBIF's format SIMPLE_PARQUET"),
-    "avro": ({f"{KEY}.avro": b"Obj\x01"}, "a table in AVRO"),
+    "parquet": ({"occurrence.parquet/000000": b"PAR1"}, "a Parquet table (GBIF's format SIMPLE_PARQUET"),
+    "avro": ({f"{KEY}.avro": b"Obj\x01"}, "an Avro table"),
     "package": ({"datapackage.json": b"{}", "media.csv": b"mediaID,filePath\n"}, "a Data Package"),
 }
 
@@ -516,7 +516,7 @@ def test_a_folder_with_nothing_but_such_a_file_likewise(tmp_path: Path) -> None:
     is_refused(tmp_path / "a", "a/download.tar.gz: this is a tar archive, compressed with gzip: unpack it")
 
 
-@pytest.mark.parametrize(("start", "says"), [(b"<html>", "a web page"), (b'{"error"', "a message"), (b"\x1f\x8b\x08", "but gzip")])
+@pytest.mark.parametrize(("start", "says"), [(b"<html>", "a web page"), (b'{"error"', "an error"), (b"\x1f\x8b\x08", "but gzip")])
 def test_what_is_called_a_zip_and_is_none(start: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(start)
     with pytest.raises(SourceError, match=rf"a\.zip is not a zip file .*{says}"):
@@ -534,7 +534,7 @@ def test_a_zip_of_another_format_is_named_and_what_to_do(case: str, tmp_path: Pa
     [
         (
             f"https://api.gbif.org/v1/occurrence/download/request/{KEY}.zip",
-            f"(curl -fLO https://api.gbif.org/v1/occurrence/download/request/{KEY}.zip), then name the file {KEY}.zip",
+            f"(curl -fLO https://api.gbif.org/v1/occurrence/download/request/{KEY}.zip), then pass {KEY}.zip",
         ),
         (
             f"https://www.gbif.org/occurrence/download/{KEY}",
@@ -542,8 +542,8 @@ def test_a_zip_of_another_format_is_named_and_what_to_do(case: str, tmp_path: Pa
         ),
         (KEY, f"(curl -fLO https://api.gbif.org/v1/occurrence/download/request/{KEY}.zip)"),
         ("https://ipt.example.org/archive.do?r=plants&v=1", "(curl -fLO 'https://ipt.example.org/archive.do?r=plants&v=1')"),
-        ("ftp://example.org/a.zip", "ftp://example.org/a.zip is a URL, and only files are read"),
-        ("file:///home/me/a.zip", "name the file by its path"),
+        ("ftp://example.org/a.zip", "ftp://example.org/a.zip is a URL, but init reads files"),
+        ("file:///home/me/a.zip", "pass the path of the file"),
         ("https://doi.org/10.15468/dl.abcdef", "is a DOI: open its page"),
         ("doi:10.15468/dl.abcdef", "is a DOI: open its page"),
     ],

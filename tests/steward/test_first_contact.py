@@ -12,6 +12,7 @@ from d4c_images.ledger.file import connect
 from d4c_images.model import Outcome, Status, Turn, Verdict
 from d4c_images.policy.limits import HostTable
 from d4c_images.policy.preflight import reached_nobody
+from d4c_images.report.announce import Announcer
 from d4c_images.steward.steward import Steward
 from d4c_images.steward.terms import Ending, Plan, Watcher
 from tests.steward.test_steward import ByHand, all_gone, not_reached
@@ -140,3 +141,9 @@ def test_the_line() -> None:
         "none of 10 hosts could be reached (dns: Could not resolve host: a.org): this node seems to have no way out; "
         "see 'd4c-images preflight'"
     )
+
+
+def test_a_person_is_told() -> None:
+    sent: list[str] = []
+    Announcer(sent.append, "herbarium", 1000).no_way_out(4, DNS)
+    assert sent == [f":no_entry: herbarium: {reached_nobody(4, DNS)}"]

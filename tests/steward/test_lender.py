@@ -155,7 +155,7 @@ def test_bytes_per_day_are_counted_over_restarts_and_over_the_group() -> None:
         assert run(ledger, again, Plan(table)) is Ending.WAITING
         assert 40 <= counts(ledger)["success"] <= 42, "what was under way when the last byte came"
         why, until = ledger.connection.execute("SELECT DISTINCT blocked_why, blocked_until FROM hosts").fetchone()
-        assert "limit of a day" in why
+        assert "daily byte limit" in why
         assert STARTED + 24 * 3600 <= until <= STARTED + 25 * 3600 + 1
         later = Simulation(1, 0.1, size_bytes=10_000)
         later.now = float(until)

@@ -272,7 +272,7 @@ def test_what_is_said_of_all_hosts_is_said_in_a_line(collection: Collection) -> 
     assert len(output) < 1000
     assert collection.rows("SELECT host, limits FROM wanted_limits") == [("*", '{"connections": 1}')]
     text = collection.run("hosts")
-    assert "150 more: --limit N or --all lists them" in text
+    assert "150 more: use --limit N or --all" in text
     assert len([line for line in text.splitlines() if "staticflickr" in line]) == 100
     assert len([line for line in collection.run("hosts", "--limit", "7").splitlines() if "staticflickr" in line]) == 7
     assert len([line for line in collection.run("hosts", "--all").splitlines() if "staticflickr" in line]) == 250

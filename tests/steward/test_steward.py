@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -185,11 +185,11 @@ def test_the_rest_is_what_a_limit_can_still_get(ledger: connect.Ledger) -> None:
 
 class SeenToDrain(Watcher):
     def __init__(self) -> None:
-        self.drains: list[tuple[Drain, int]] = []
+        self.drains: list[tuple[Drain, dict[str, int]]] = []
         self.ticks: list[Snapshot] = []
 
-    def draining(self, drain: Drain, n_in_flight: int) -> None:
-        self.drains.append((drain, n_in_flight))
+    def draining(self, drain: Drain, in_flight: Mapping[str, int]) -> None:
+        self.drains.append((drain, dict(in_flight)))
 
     def ticked(self, snapshot: Snapshot) -> None:
         self.ticks.append(snapshot)
@@ -210,8 +210,9 @@ def test_a_drain_waits_for_its_grace_or_until_somebody_presses_ctrl_c_again(
     )
     assert steward.run() is Ending.SIGNAL
     (first, n_first), (then, n_then) = seen.drains
-    assert (first.why, first.drops, first.is_attended, n_first) == ("Ctrl-C", None, True, 2)
-    assert (then.drops, n_then) == ("Ctrl-C again" if presses_again else "40 s are over", 2)
+    both = {"a.example.org": 1, "b.example.org": 1}
+    assert (first.why, first.drops, first.is_attended, n_first) == ("Ctrl-C", None, True, both)
+    assert (then.drops, n_then) == ("Ctrl-C again" if presses_again else "40 s are over", both)
     assert runner.now - started < (20 if presses_again else 60)
     assert any(orders.drain and orders.closed for _, orders in runner.told)
     draining = [snapshot for snapshot in seen.ticks if snapshot.drain is not None]

@@ -15,6 +15,7 @@ from d4c_images import cli
 from d4c_images.ledger.queue import wishes
 from d4c_images.ledger.queue.shards import store_kind
 from d4c_images.model import Report
+from d4c_images.runners.crew_log import Notes
 from d4c_images.runners.dask_worker import Leave
 from d4c_images.runners.rendezvous import Invitation
 from d4c_images.stores import own_files, partial
@@ -183,7 +184,7 @@ def test_what_is_not_ours_is_still_found(name: str, tmp_path: Path, capsys: pyte
     make_files(tmp_path)
     (tmp_path / name).write_bytes(b"x")
     assert cli.main(["check", "--json", "--ledger", str(tmp_path / "ledger.sqlite"), "--root", str(tmp_path)]) == 1
-    assert json.loads(capsys.readouterr().out)["counts"] == {"file without a row": 1}
+    assert json.loads(capsys.readouterr().out)["counts"] == {"untracked file": 1}
 
 
 def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,8 @@ def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, 
 
     monkeypatch.setattr(dask_worker, "end_at_once", end)
     monkeypatch.setattr(partial, "_guard", partial._guard)  # as it is, again after this
-    session = dask_worker.Session(Invitation("1", "ledger", "1", "tls://x:1", "", ""), dask_worker.Leave.__new__(Leave), 1.0)
+    invitation = Invitation("1", "ledger", "1", "tls://x:1", "", "")
+    session = dask_worker.Session(invitation, dask_worker.Leave.__new__(Leave), 1.0, Notes(None))
     told: list[object] = []
     monkeypatch.setattr(session, "_tell", told.append)
     monkeypatch.setattr(session, "_part", lambda code: None)

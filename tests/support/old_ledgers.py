@@ -20,7 +20,8 @@ Rows = dict[str, list[tuple[object, ...]]]
 def unpack(version: int, folder: Path) -> Path:
     """The ledger of a version, with `images` and `multimedia.txt` beside it."""
     with tarfile.open(VERSIONS[version]) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian 12's Python 3.11.2 has no filters yet
+        tar.extractall(folder)
     return folder / "ledger.sqlite"
 
 

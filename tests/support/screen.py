@@ -123,10 +123,19 @@ class Terminal:
             self.process.wait()
         if self._theirs is not None:
             os.close(self._theirs)
-        os.close(self._ours)
+        if self._ours >= 0:
+            os.close(self._ours)
 
     def press(self, keys: bytes) -> None:
         os.write(self._ours, keys)
+
+    def close(self) -> None:
+        """As a window is closed: the kernel sends SIGHUP, and nothing can be written any more."""
+        if self._theirs is not None:
+            os.close(self._theirs)
+            self._theirs = None
+        os.close(self._ours)
+        self._ours = -1
 
     def until(self, is_there: str | Callable[[Screen], object]) -> str:
         """Waits until a text, or whatever is asked for, is on the screen; gives all that was ever on it."""

@@ -84,5 +84,5 @@ def test_a_description_in_a_folder_is_sized_before_it_is_read(tmp_path: Path) ->
     sparse(tmp_path / "meta.xml")
     table = tmp_path / "multimedia.csv"
     table.write_text("id,accessURI\n1,http://a.org/1.jpg\n", encoding="utf-8")
-    with pytest.raises(SourceError, match="longer than 4 MiB"):
+    with pytest.raises(SourceError, match="larger than 4 MiB"):
         open_media(table)

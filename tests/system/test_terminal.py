@@ -237,7 +237,7 @@ def test_the_display_of_a_run_shows_what_can_be_shown() -> None:
         view.host_given_up(EVIL, 7, EVIL)
         view.idle(1e9, EVIL, EVIL)
         view.worker_died(EVIL)
-        view.draining(Drain(EVIL, 1e9, 60.0), 7)
+        view.draining(Drain(EVIL, 1e9, 60.0), {EVIL: 7})
         out.flush()
         shown = raw.getvalue().decode("ascii")
         assert not OBEYED.search(shown), OBEYED.findall(shown)

@@ -144,3 +144,17 @@ def test_the_set_up_names_an_interpreter_that_is_no_good(python: str, reason: st
     done = subprocess.run(command, env=os.environ | {"PYTHON": python}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, f"set-up: PYTHON={python}: {reason}\n")
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(("labels", "wanted"), [("", []), ("yes", ["--labels"])])
+def test_make_run_of_an_archive_takes_labels_if_asked_to(labels: str, wanted: list[str], tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo/run.sh").write_bytes((PROJECT / "demo/run.sh").read_bytes())
+    program = tmp_path / ".venv/bin/d4c-images"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$@" >> called\n')
+    program.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "ARCHIVE": "my.zip", "LABELS": labels}
+    subprocess.run(["/bin/bash", "demo/run.sh"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    init = (tmp_path / "called").read_text().splitlines()[0].split()
+    assert init == ["init", "my.zip", "--ledger", "collection/ledger.sqlite", *wanted]

@@ -83,7 +83,7 @@ def test_what_would_take_too_much_is_not_parsed(pattern: str, size_bytes: int, t
     verdict, most_bytes = taken(lambda: examiner.read(reply, PAGE, MANIFEST_URL, 0))
     assert isinstance(verdict, Verdict)
     assert (verdict.status, verdict.error_type) == (Status.FAILED_PERMANENT, ErrorType.MANIFEST_ERROR)
-    assert verdict.detail == "a document of too many parts"
+    assert verdict.detail == "a document with too many parts"
     assert most_bytes < 3_000_000
 
 
@@ -102,7 +102,7 @@ def test_a_large_page_comes_back_unread(tmp_path: Path) -> None:
     examiner = Examiner()
     examiner.decoder()
     verdict, most_bytes = taken(lambda: examiner.read(reply, PAGE, MANIFEST_URL, 0))
-    assert (verdict.status, verdict.detail) == (Status.FAILED_TRANSIENT, "no IIIF document, but: a page")
+    assert (verdict.status, verdict.detail) == (Status.FAILED_TRANSIENT, "not a IIIF document, but: a page")
     assert most_bytes < 1_000_000
 
 

@@ -707,7 +707,7 @@ def test_one_image_that_surprises_us_does_not_end_the_work_on_others(bench: Benc
     assert status(outcomes[3]) == (Status.FAILED_TRANSIENT, ErrorType.OTHER)
     assert outcomes[3].verdict is not None
     detail = str(outcomes[3].verdict.detail)
-    assert re.fullmatch(r"a fault of this program ended the attempt, at line \d+ of worker/verify\.py: please report it", detail)
+    assert re.fullmatch(r"a bug in this program ended the attempt, at line \d+ of worker/verify\.py: please report it", detail)
     assert sum(status(outcome) == (Status.SUCCESS, None) for outcome in outcomes.values()) == 5
     assert len(bench.files()) == 5
 

@@ -1,4 +1,4 @@
-"""Arctos: the number of the media record. `?open` leads to the file, without it the number is a page of terms and metadata."""
+"""Arctos: the number of the media record. `?open` leads to the file; without it, the number is a page of terms and metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Auckland Museum: a medium's number, and in the query how it is rendered."""
+"""Auckland Museum: a medium's number; the query says how it is rendered."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Botanic Garden Berlin: herbarium scans by barcode as JPEGs of a width, and one IIIF manifest for all photos of a barcode.
+"""Botanic Garden Berlin: herbarium scans by barcode as JPEGs of a given width, and one IIIF manifest for all photos of a barcode.
 
-`BW01605010_1700` is 1,700 pixels wide; `BW01605010__1_1700` is the next photo of that sheet. The manifest stands for the first one
-and is asked first: it leads to the scan at full size and knows the other photos. They are IIIF services that name the file:
-`B!20!01!60!16!B_20_0160165.jpg` is B200160165, `B_-W_01605 -01 0__1.jpg` is BW01605010__1, so the row of such a photo is found
-again. The old server has files of these names too, with thumbnails in `thumbs/`; whether they are the scans of today is not
-known, so they are images of their own.
+`BW01605010_1700` is 1,700 pixels wide; `BW01605010__1_1700` is the next photo of that sheet. The manifest represents the first
+photo and is requested first: it leads to the scan at full size and lists the other photos. They are IIIF services that name the
+file: `B!20!01!60!16!B_20_0160165.jpg` is B200160165, `B_-W_01605 -01 0__1.jpg` is BW01605010__1, so the row of such a photo can be
+found again. The old server has files with these names too, and thumbnails in `thumbs/`; whether they are today's scans is unknown,
+so they are separate images.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _read_service(url: Url, service: str, identifier: str, view: str) -> Variant
 
 
 def _code_of_file(path: str) -> str | None:
-    """The barcode, and the photo's number behind it, that a file of the herbarium is named by."""
+    """The barcode in the name of a herbarium file, followed by the photo's number."""
     if found := _BY_NUMBER(path):
         return f"B{found[1]}{found[5]}{found[6]}"
     found = _WILLDENOW(path)

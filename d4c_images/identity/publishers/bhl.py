@@ -1,4 +1,4 @@
-"""Biodiversity Heritage Library: a page's number, as its whole scan or a thumbnail. Leaves the page's web page and text alone."""
+"""Biodiversity Heritage Library: a page's number, as its whole scan or a thumbnail. Ignores the page's web page and text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Bioimages, Vanderbilt University: the quality stands in the folder and as a letter before the file's name.
+"""Bioimages, Vanderbilt University: the folder, and a letter before the file's name, give the quality.
 
-`gq/<photographer>/g<file>` is 1,024 pixels long, `lq/.../w<file>` 640, `tn/.../t<file>` 100. What the library's IIIF server has of
-these photos is left to the rule for IIIF.
+`gq/<photographer>/g<file>` is 1,024 pixels long, `lq/.../w<file>` 640, `tn/.../t<file>` 100. URLs of these photos on the library's
+IIIF server are left to the rule for IIIF.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""BOLD Systems: a picture by its path below `/pics/`, whole or 300 pixels wide, or by an object's id on its newer store.
+"""BOLD Systems: a picture by its path below `/pics/`, whole or 300 pixels wide, or by an object's id in its newer store.
 
-The `+` before the time of upload is a plus and no blank; `%2B` is the same.
+The `+` before the time of upload is a plus sign, not a space; `%2B` is the same.
 """
 
 from __future__ import annotations

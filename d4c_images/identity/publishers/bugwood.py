@@ -11,7 +11,7 @@ NAME = "bugwood"
 VERSION = 1
 
 _PHOTO = re.compile(r"/images/(192x128|384x256|768x512|1536x1024|3072x2048)/([0-9]{7})\.jpg").fullmatch
-_BIGGEST = "1536x1024"  # that is open to everybody
+_BIGGEST = "1536x1024"  # that is public
 
 
 def _read(url: Url) -> Variant | None:

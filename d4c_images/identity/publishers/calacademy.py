@@ -1,7 +1,8 @@
 """California Academy of Sciences: its own branch of Specify's asset server, where a UUID names the file.
 
-Originals lie in `static/<collection>/originals/ab/cd/<uuid>.jpg`, below the first digits of the UUID, copies in `thumbnails/` with
-their size behind it; `fileget` gives either. (The older photos on `monarch.calacademy.org` have one URL each: see `single`.)
+Originals are `static/<collection>/originals/ab/cd/<uuid>.jpg`, in folders named by the first digits of the UUID; copies are in
+`thumbnails/`, with their size after the name; `fileget` gives either. (Older photos on `monarch.calacademy.org` have one URL each:
+see `single`.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CyVerse's data store, read directly or through its resizing proxy: the path in the store is the identity.
 
-`img.cyverse.org/resize?width=4000&url=<file>` gives a smaller JPEG of the file; the file itself stands first. Of the project
-magnoliagrandiFLORA it is known that `X/X_l.JPG` is a smaller `X/X.JPG`; elsewhere, a letter at the end may be another photo.
+`img.cyverse.org/resize?width=4000&url=<file>` gives a smaller JPEG of the file; the file itself is first. In the project
+magnoliagrandiFLORA, `X/X_l.JPG` is known to be a smaller `X/X.JPG`; elsewhere, a letter at the end may be another photo.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Dropbox: a shared file's id and name; `dl` and `raw` say whether a page or the file comes.
+"""Dropbox: a shared file's id and name; `dl` and `raw` choose between a page and the file.
 
-A file in a shared folder has the folder's id and key before its path. Left alone are folders themselves (`dl=1` packs them) and
-their `preview`, which names a file and gives no link to it.
+A file in a shared folder has the folder's id and key before its path. Ignored are folders themselves (`dl=1` packs them) and
+their `preview`, which names a file but gives no link to it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encyclopedia of Life: a file's path, in which crops and smaller copies have their size before the extension."""
+"""Encyclopedia of Life: a file's path; crops and smaller copies have their size before the extension."""
 
 from __future__ import annotations
 

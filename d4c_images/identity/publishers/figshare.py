@@ -1,4 +1,4 @@
-"""Figshare: the number of a file, by two addresses of its download service. Leaves articles and private links alone."""
+"""Figshare: the number of a file, at two addresses of its download service. Ignores articles and private links."""
 
 from __future__ import annotations
 

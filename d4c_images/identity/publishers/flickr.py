@@ -1,10 +1,10 @@
-"""Flickr: the photo's number stands before a secret; a letter after it is the size. Leaves albums and videos alone.
+"""Flickr: the photo's number comes before a secret; a letter after it is the size. Ignores albums and videos.
 
-A photo's page, and the short link to it (the number in base 58), are the same photo, but show HTML and do not tell the secret. So
-they are its last candidates and lead to no other: where another row has the file, the page finds it.
+A photo's page, and the short link to it (the number in base 58), are the same photo, but return HTML and do not reveal the secret.
+So they are its last candidates and lead to no other: if another row has the file, the page finds it.
 
-Sizes up to `b` share one secret; from `h` on, and for `o`, every size has its own, so those can be used but never made up. `b` is
-there for photos uploaded since May 2010; before, only for very large ones. Flickr counted its five-thousand-millionth in September.
+Sizes up to `b` share one secret; from `h` on, and for `o`, every size has its own, so those can be used but not derived. `b`
+exists for photos uploaded since May 2010; before, only for very large ones. Flickr's five-billionth fell in September.
 """
 
 from __future__ import annotations

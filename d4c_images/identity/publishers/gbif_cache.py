@@ -1,7 +1,7 @@
 """GBIF's own image cache: the record and the MD5 of a publisher's identifier, in a size of at most 1200 pixels.
 
-The identifier cannot be told from its MD5, so a copy in the cache is never made one with the publisher's own image, and never
-stands before it. GBIF asks for a single connection.
+The identifier cannot be recovered from its MD5, so a copy in the cache is never merged with the publisher's own image, and never
+preferred to it. GBIF asks for a single connection.
 """
 
 from __future__ import annotations

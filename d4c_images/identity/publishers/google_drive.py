@@ -1,4 +1,4 @@
-"""Google Drive: a file's id in several shapes of link, most of them web pages. Leaves folders and documents alone."""
+"""Google Drive: a file's id in several forms of link, most of them web pages. Ignores folders and documents."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _read(url: Url) -> Variant | None:
         return None
     if not _ID(file_id):
         return None
-    key = arguments.get("resourcekey", "")  # without it some links open for nobody
+    key = arguments.get("resourcekey", "")  # some links need it
     rank = (shows, int(not key), int("export=download" not in url.query), len(url.text))
     best = f"{_ROOT}/uc?export=download&id={file_id}{'&resourcekey=' if key else ''}{key}"
     return Variant(file_id, rank) if shows == _DOWNLOAD else Variant(file_id, rank, best)

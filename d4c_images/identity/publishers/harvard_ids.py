@@ -1,6 +1,6 @@
 """Harvard Library's Image Delivery Service: `ids/view/<id>` and the IIIF service `ids/iiif/<id>` show one file of its repository.
 
-A view of a part of the picture, turned or without colour, is an image of its own here, since the whole one may be asked for too.
+A view of a part of the picture, turned or without colour, is a separate image, since the whole one may be requested too.
 """
 
 from __future__ import annotations

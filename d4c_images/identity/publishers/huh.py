@@ -1,7 +1,7 @@
 """Harvard University Herbaria: a specimen's image by its UUID, an image by number, and two older stores of files.
 
 `data.huh.harvard.edu/<uuid>/image`, `/preview` and `/thumb` lead to three sizes of the same image object. The stores name the photo
-by folder and file name; a thumbnail stands in `thumbs/` beside it. None of the four names can be had from another.
+by folder and file name; a thumbnail is in `thumbs/` next to it. None of the four names can be derived from another.
 """
 
 from __future__ import annotations

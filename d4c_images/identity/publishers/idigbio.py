@@ -1,8 +1,8 @@
 """iDigBio's media store: the MD5 of the original's bytes names the image on three hosts, whatever the size.
 
 `api.idigbio.org/v2/media/<md5>` leads to the original, `?size=fullsize` to a JPEG of the same size, `webview` and `thumbnail` to
-smaller ones; the buckets of `s.idigbio.org` hold the same files. The UUID of a media record is another name, which the URL alone
-does not join to the MD5. `storage.idigbio.org` is a plain folder of Symbiota portals.
+smaller ones; the buckets of `s.idigbio.org` hold the same files. The UUID of a media record is another name; the URL alone
+does not link it to the MD5. `storage.idigbio.org` is a plain folder of Symbiota portals.
 """
 
 from __future__ import annotations

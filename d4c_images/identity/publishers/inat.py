@@ -1,4 +1,4 @@
-"""iNaturalist: one photo in six sizes on two hosts (one of them by two names). Says nothing of its sounds and pages."""
+"""iNaturalist: one photo in six sizes on two hosts (one of them under two names). Ignores its sounds and pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSION = 1
 
 # Longest edge in pixels: original 2048, large 1024, medium 500, small 240, thumb 100, square 75 (cropped).
 _SIZES = ("original", "large", "medium", "small", "thumb", "square")
-# A whole query of digits is the time of the last change, there to pass caches.
+# A query of digits alone is the time of the last change, a cache buster.
 _PHOTO = re.compile(
     r"/photos/([0-9]+)/(original|large|medium|small|thumb|square)(\.(?:jpe?g|png|gif|JPE?G|PNG|GIF))?(?:\?[0-9]*)?"
 ).fullmatch
@@ -50,7 +50,7 @@ RULE = Rule(
     match=_match,
     rank=_rank,
     shortcuts=(
-        # More than half of all rows of GBIF are of this shape.
+        # More than half of all rows of GBIF have this form.
         Shortcut(
             f"https://{_OPEN_HOST}/photos/",
             r"([0-9]+)/original\.(?:jpe?g|png|gif|JPE?G|PNG|GIF)(?:\?[0-9]*)?",

@@ -1,10 +1,10 @@
-"""Internet Archive: pages of scanned books, by the number that the book viewer has them under. Leaves whole books and files alone.
+"""Internet Archive: pages of scanned books, by their number in the book viewer. Ignores whole books and files.
 
-`n321` counts the pages that are shown, from 0; `leaf322` is the number of the scan, which also counts what is not shown (colour
-cards, discarded scans). One cannot be computed from the other, nor can the IIIF name of a page, which holds the leaf: only the
-book's scan data tell. So the two are two images, and a viewer's page leads to what the Archive itself serves under the same number.
-Printed page numbers (`page/23`) are left alone: a book may have a number twice. Of two pages side by side (`mode/2up`), the one
-that the URL names is meant.
+`n321` counts the displayed pages, from 0; `leaf322` is the number of the scan, which also counts what is not displayed (colour
+cards, discarded scans). Neither can be computed from the other, nor can the IIIF name of a page, which holds the leaf: that takes
+the book's scan data. So the two are two images, and a viewer's page leads to what the Archive itself serves under the same number.
+Printed page numbers (`page/23`) are ignored: a book may use a number twice. Of two facing pages (`mode/2up`), the one in the URL
+is meant.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 All services know picture `<specimen>/<number>`, counted from 0, in four sizes: `download`, `europeana` (1,200 pixels wide), `thumb`
 (160) and `show`, which is a viewer's page. `image.php` with a number means the first one; with a name it means a file of that name,
-which no number leads to. Without `withredirect` the services answer with the address as text. A manifest stands for the first
-picture and is asked first, since it knows the others.
+which has no number. Without `withredirect` the services answer with the address as text. A manifest represents the first picture
+and is requested first, since it lists the others.
 """
 
 from __future__ import annotations

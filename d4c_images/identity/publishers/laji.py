@@ -1,6 +1,6 @@
-"""FinBIF (laji.fi): every photo has an `MM` number of its own; the file's name ends in its size, the original's in none.
+"""FinBIF (laji.fi): every photo has its own `MM` number; the file's name ends in its size, except for the original.
 
-The sizes are JPEG whatever the original is, so an original made out of a size may not be there.
+The sizes are JPEG whatever the original is, so an original derived from a size may not exist.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _read(url: Url) -> Variant | None:
     number, name, size, extension = photo.groups()
     if size is None:
         return Variant(number, (0,))
-    # A name like `a_large_full.jpg`: whose `_large` that is, the photographer's or the server's, cannot be told.
+    # A name like `a_large_full.jpg`: whether the photographer or the server wrote `_large` is unknown.
     best = "" if name.endswith(_ENDINGS) else f"{url.root}/{number}/{name}{extension}"
     return Variant(number, (1 + _SIZES.index(size),), best)
 

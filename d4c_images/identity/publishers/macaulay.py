@@ -1,4 +1,4 @@
-"""Macaulay Library (and eBird): an asset's number and the width asked for. Leaves sounds, videos and web pages alone."""
+"""Macaulay Library (and eBird): an asset's number and the requested width. Ignores sounds, videos and web pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from d4c_images.model import Image
 NAME = "macaulay"
 VERSION = 1
 
-_WIDEST = 2400  # pixels; the widest that its servers make, and that eBird's own pages ask for
+_WIDEST = 2400  # pixels; the widest its servers make, and what eBird's own pages request
 _WORDS = {"original": 9999, "large": 1200, "medium": 640, "small": 320}
 _PHOTO = re.compile(r"/api/(v[12])/asset/([0-9]+)(?:/([0-9]{2,4}|original|large|medium|small)/?)?").fullmatch
 
@@ -23,9 +23,9 @@ def _match(url: Url) -> Image | None:
     api, number, size = photo.groups()
     widest = f"{url.root}/api/{api}/asset/{number}/{_WIDEST}"
     urls: tuple[str, ...] = (url.text,)
-    if size == "original":  # not given to everybody
+    if size == "original":  # restricted
         urls = (url.text, widest)
-    elif size is not None and _width(size) < _WIDEST:  # without a size it may be a sound, of which nothing is made up
+    elif size is not None and _width(size) < _WIDEST:  # without a size it may be a sound: derive nothing
         urls = (widest, url.text)
     return Image(f"macaulay:{number}", urls, url.host, NAME, VERSION)
 
@@ -39,7 +39,7 @@ def _rank(url: Url) -> Rank | None:
 
 
 def _width(size: str | None) -> int:
-    """In pixels, for the order alone."""
+    """In pixels, for ranking only."""
     return _WORDS[size] if size in _WORDS else int(size or 0)
 
 

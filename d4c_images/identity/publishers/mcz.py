@@ -1,7 +1,7 @@
-"""Museum of Comparative Zoology, Harvard: a photo in `large/`, its thumbnail in `thumbnails/` beside it, or in `thumbs/` below it.
+"""Museum of Comparative Zoology, Harvard: a photo in `large/`, its thumbnail in `thumbnails/` next to it, or in `thumbs/` below it.
 
 The letters at the end of a name (`_d`, `_v`, `_hl`, `_dx`) are views of the specimen. The IIIF service knows photos by a number
-that is in no path; its URLs are left to the rule for IIIF.
+that is in no file path; its URLs are left to the rule for IIIF.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Meise Botanic Garden: a herbarium sheet as one JPEG below folders made of its barcode, and as a IIIF manifest.
 
-Further photos of a sheet have a number behind the barcode and are images of their own. The manifest stands for the first one and is
-asked first, since it knows the others.
+Further photos of a sheet have a number after the barcode and are separate images. The manifest represents the first one and is
+requested first, since it lists the others.
 """
 
 from __future__ import annotations

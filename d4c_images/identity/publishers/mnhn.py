@@ -1,7 +1,7 @@
 """Muséum national d'Histoire naturelle, Paris: three photo servers, and `imager` with smaller copies of each.
 
 `imager/` shows files of `dsiphoto`, `imager2/` of `sonneratphoto`, `imager3/` of `mediaphoto`; `w400` and `v25` are sizes.
-The case of a name counts.
+Names are case-sensitive.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ VERSION = 1
 
 _TYPES = ("tiff", "tif", "jpeg", "jpg", "thumb")
 _IMAGE = re.compile(r"/\?id=([0-9]+)(?:&imgType=(tiff?|jpeg|jpg|thumb))?").fullmatch
-_PICTURES = "images.morphbank.net"  # there, no type is an image too
+_PICTURES = "images.morphbank.net"  # here, a URL without a type is an image too
 
 
 def _read(url: Url) -> Variant | None:

@@ -1,4 +1,4 @@
-"""MorphoSource: a medium's number, with or without leading zeros. Without a login only its thumbnail can be had."""
+"""MorphoSource: a medium's number, with or without leading zeros. Without a login only its thumbnail is available."""
 
 from __future__ import annotations
 

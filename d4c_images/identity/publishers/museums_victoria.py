@@ -1,4 +1,4 @@
-"""Museums Victoria: a medium's number with its size behind it, in one of fifty folders by that number."""
+"""Museums Victoria: a medium's number followed by its size, in one of fifty folders chosen by that number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mushroom Observer: the image's number, in a folder for the size. Bigger than 1280 pixels is for people, not for programs."""
+"""Mushroom Observer: the image's number, in a folder for the size. Anything above 1280 pixels is for people, not programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Naturalis, Leiden: the media library by a file's name and a size, and the image server of the Dutch species register.
 
 A name is the registration number and often more: `_1`, `_d`, `_LAB`, `_preplog` are other photos. Of the formats, `large` is what
-the publisher gives out; a `master` is served for few, so it is not guessed. The image server has the original of every size.
+the publisher publishes; a `master` is rarely served, so it is not guessed. The image server has the original of every size.
 """
 
 from __future__ import annotations

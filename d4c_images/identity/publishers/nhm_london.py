@@ -1,7 +1,7 @@
 """Natural History Museum, London: the Data Portal's media by UUID, and the older media store by the asset's SHA-1.
 
-The portal serves `/original`, `/preview` and `/thumbnail` of each medium. Nothing joins an asset to a medium. The store says that a
-preview is a TIFF where the master is; it is a JPEG.
+The portal serves `/original`, `/preview` and `/thumbnail` of each medium. Nothing links an asset to a medium. The store claims that
+a preview is a TIFF if the master is; it is a JPEG.
 """
 
 from __future__ import annotations

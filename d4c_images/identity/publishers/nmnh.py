@@ -1,8 +1,8 @@
 """Smithsonian National Museum of Natural History: EMu's media by number, in any size.
 
-`?i=` and `?irn=` are kept apart, and so are the departments (`env`), since nothing published says that they count the same. `h`,
+`?i=` and `?irn=` are kept apart, as are the departments (`env`), since nothing published says that they share numbers. `h`,
 `w`, `thumb` and `ph` are presentation; without them the server gives the whole image (an `h=2000` in GBIF belongs to scans of 9,000
-pixels). The same photo may also stand under an ARK, which no URL tells (see `smithsonian`).
+pixels). The same photo may also have an ARK, which no URL reveals (see `smithsonian`).
 """
 
 from __future__ import annotations

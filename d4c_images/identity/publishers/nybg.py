@@ -1,4 +1,4 @@
-"""New York Botanical Garden: a photo, and its thumbnail `.thumb.jpg` beside it. Nothing else in a name is a size."""
+"""New York Botanical Garden: a photo, and its thumbnail `.thumb.jpg` next to it. Nothing else in a name is a size."""
 
 from __future__ import annotations
 

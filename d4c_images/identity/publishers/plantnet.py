@@ -1,4 +1,4 @@
-"""Pl@ntNet: a photo's hash behind one letter for the size (original, medium, small)."""
+"""Pl@ntNet: a photo's hash after one letter for the size (original, medium, small)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Royal Botanic Garden Edinburgh: the older image server, which names a file by its path and a size in pixels by `kind`.
 
-The file's number is none of the specimen's, and one barcode has several files: so nothing joins it to the IIIF service of
-`iiif.rbge.org.uk`, which the rule for IIIF decides about. A `kind` such as `100-square` is a crop.
+The file's number is not the specimen's, and one barcode has several files, so nothing links it to the IIIF service of
+`iiif.rbge.org.uk`, which is left to the rule for IIIF. A `kind` such as `100-square` is a crop.
 """
 
 from __future__ import annotations

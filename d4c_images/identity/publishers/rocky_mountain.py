@@ -1,4 +1,4 @@
-"""Rocky Mountain Herbarium (Wyoming): the file's name is the photo, `Width` the size that a script makes of it."""
+"""Rocky Mountain Herbarium (Wyoming): the file's name is the photo, `Width` the size to which a script scales it."""
 
 from __future__ import annotations
 

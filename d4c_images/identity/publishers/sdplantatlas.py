@@ -1,6 +1,6 @@
-"""San Diego Natural History Museum (SD, Baja Flora): a viewer page and a scan under one number. The sites count apart.
+"""San Diego Natural History Museum (SD, Baja Flora): a viewer page and a scan under one number. The sites number separately.
 
-The viewer is a web page; the only address of a picture that the site publishes is the thumbnail, so that stands first.
+The viewer is a web page; the only picture address that the site publishes is the thumbnail, so that comes first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Publishers that have exactly one URL for a photo: it names the photo's own number or file, and no size or format.
+"""Publishers that have exactly one URL per photo: it names the photo's own number or file, and no size or format.
 
-So there is nothing to rank and nothing to make up, and two URLs of one of these patterns are two photos. The scheme is left out of
-the key, since the rest names the photo whatever it is asked by. What else these hosts have is the exact rule's.
+So there is nothing to rank or derive, and two URLs matching one of these patterns are two photos. The key omits the scheme, since
+the rest names the photo either way. Other URLs of these hosts fall to the exact rule.
 
 To add a publisher of this kind, add a row to the table below, with a real URL among the examples.
 """
@@ -68,7 +68,7 @@ _TABLE: dict[str, str] = {
     "www.xeno-canto.org": r"/sounds/uploaded/[A-Z]{10}/(?:ffts/XC[0-9]+-[a-z]+\.png|[^/?]+\.(?:mp3|wav))",
     "xeno-canto.org": r"/sounds/uploaded/[A-Z]{10}/(?:ffts/XC[0-9]+-[a-z]+\.png|[^/?]+\.(?:mp3|wav))",
 }
-"""Host -> what path and query of a photo look like, as the publisher's rows in GBIF downloads and its pages have it."""
+"""Host -> what path and query of a photo look like in the publisher's pages and its rows in GBIF downloads."""
 
 _MATCHES = {host: re.compile(pattern).fullmatch for host, pattern in _TABLE.items()}
 

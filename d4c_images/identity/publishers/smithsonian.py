@@ -1,8 +1,8 @@
 """Smithsonian Institution: the image id of its delivery service, also as a persistent ARK.
 
-`n2t.net/ark:/65665/m3<uuid>` and `ids.si.edu/.../ark:/65665/m3<the same without dashes>` are one image (its metadata give both, as
+`n2t.net/ark:/65665/m3<uuid>` and `ids.si.edu/.../ark:/65665/m3<the same without dashes>` are one image (its metadata has both, as
 `guid` and `idsId`). ARKs that begin with `3` are specimens, which are pages. A number at the end of the path, or `max`, `max_w`,
-`max_h` in the query, is a size; without it the service gives all it has.
+`max_h` in the query, is a size; without it the service gives the whole image.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Tela Botanica: a photo's number of nine digits with the size behind it: `img:002221908O.jpg` is the original.
+"""Tela Botanica: a photo's nine-digit number followed by the size: `img:002221908O.jpg` is the original.
 
-`XL`, `L`, `M`, `S`, `XS` and those with a number are sizes; with `C` or `CR` before them they are cut to a square.
+`XL`, `L`, `M`, `S`, `XS` and those with a number are sizes; preceded by `C` or `CR`, they are cropped to a square.
 """
 
 from __future__ import annotations

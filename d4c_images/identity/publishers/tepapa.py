@@ -1,6 +1,6 @@
 """Te Papa, Museum of New Zealand: a medium by number, as `full`, `preview` (1,000 pixels) and `thumb`.
 
-Where the rights are reserved, `full` is refused and the preview is what there is.
+If rights are reserved, `full` is refused and only the preview is available.
 """
 
 from __future__ import annotations

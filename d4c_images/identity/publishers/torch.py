@@ -1,6 +1,6 @@
 """TORCH herbaria (BRIT and others) on the Texas Advanced Computing Center's disks: `X`, `X_med` and `X_thumb` in one folder.
 
-Other projects keep files on that host under rules of their own, so only the two folders of these herbaria are taken.
+Other projects keep files on that host under their own rules, so only the two folders of these herbaria are taken.
 """
 
 from __future__ import annotations

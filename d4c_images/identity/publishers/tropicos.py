@@ -1,7 +1,7 @@
 """Missouri Botanical Garden (Tropicos): an image by its number, as a download, as a thumbnail and on two web pages.
 
-Thumbnails and detail pictures lie on `images.mobot.org` in folders of a thousand numbers; those named by a GUID or a barcode are
-left alone, since no number can be had from them.
+Thumbnails and detail pictures are on `images.mobot.org`, in folders of a thousand numbers; those named by a GUID or a barcode are
+ignored, since they reveal no number.
 """
 
 from __future__ import annotations

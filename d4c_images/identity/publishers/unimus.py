@@ -1,4 +1,4 @@
-"""Norwegian university museums: a media number as `id`, and the size as `type`. Leaves requests by file name alone."""
+"""Norwegian university museums: a media number as `id`, and the size as `type`. Ignores requests by file name."""
 
 from __future__ import annotations
 

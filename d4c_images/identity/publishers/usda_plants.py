@@ -1,6 +1,6 @@
-"""USDA PLANTS gallery: the size stands in the folder and, as its first letter, behind the photo's number: `acmi2_002_lvp.jpg`.
+"""USDA PLANTS gallery: the folder is the size, and so is the first letter after the photo's number: `acmi2_002_lvp.jpg`.
 
-The letters after it (`v`, `h`, `p`, `d`) say upright or lying, photo or drawing, and belong to the photo.
+The letters after it (`v`, `h`, `p`, `d`) mean portrait or landscape, photo or drawing, and belong to the photo.
 """
 
 from __future__ import annotations

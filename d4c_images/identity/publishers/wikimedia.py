@@ -1,11 +1,11 @@
-"""Wikimedia Commons and the other wikis' own uploads: the file's name is its identity, thumbnails stand in a folder of that name.
+"""Wikimedia Commons and the other wikis' own uploads: the file's name is its identity, thumbnails are in a folder of that name.
 
-The folder `a/ab` is the beginning of the name's MD5 and says nothing more. The page of a file on Commons (`wiki/File:X`) leads to
-the file by `Special:FilePath/X`. Left alone: other web pages, earlier versions (`/archive/`) and frames of videos.
+The folder `a/ab` is the beginning of the name's MD5 and adds nothing. The page of a file on Commons (`wiki/File:X`) leads to
+the file through `Special:FilePath/X`. Ignored: other web pages, earlier versions (`/archive/`) and frames of videos.
 
-Thumbnails are served in fixed widths only; others are answered with 400. So a row's own thumbnail of another width is asked for in
-the next greater one, after the original. For a drawing (SVG) and for pages of a PDF, a DjVu or a TIFF beyond the first, the
-original is not that picture, so their thumbnails alone are asked for.
+Thumbnails are served in fixed widths only; other widths get a 400. So a row's own thumbnail of another width is requested in
+the next greater one, after the original. For a drawing (SVG) and for pages of a PDF, DjVu or TIFF beyond the first, the
+original is not that picture, so only their thumbnails are requested.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WIDTH_OF_THUMB = re.compile(r"(?<=[/-])([0-9]{1,5})(?=px-[^/]+\Z)")
 _WIDTHS = (20, 40, 60, 120, 250, 330, 500, 960, 1280, 1920, 3840)
 """What https://www.mediawiki.org/wiki/Common_thumbnail_sizes lists for Wikimedia ($wgThumbnailSteps)."""
 
-_UPLOADS = ("upload.wikimedia.org", "thumb.wikimedia.org")  # the second has thumbnails alone, since 2026
+_UPLOADS = ("upload.wikimedia.org", "thumb.wikimedia.org")  # the second has only thumbnails, since 2026
 _ORIGINAL, _REDIRECT, _SMALLER, _SMALLER_REDIRECT, _WEB_PAGE = range(5)
 
 
@@ -78,7 +78,7 @@ def _read_page(url: Url) -> Variant | None:
 
 
 def _read_rendered(url: Url) -> Variant | None:
-    """A thumbnail of what is no picture, or not the one that the original shows."""
+    """A thumbnail whose original is not a picture, or shows another one."""
     drawn = None if url.query else _RENDERED(url.path)
     if drawn is None or not drawn["thumb"]:
         return None

@@ -1,4 +1,4 @@
-"""Wix, where small collections keep photos: a file's id, and behind it how it is shown. A request for a part is left alone."""
+"""Wix, where small collections keep photos: a file's id, followed by how it is rendered. A request for a region is ignored."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Yale's content delivery (the Peabody Museum and others): formats of one content, and its files on several servers.
+"""Yale's content delivery (the Peabody Museum and others): formats of one item, and its files on several servers.
 
-`deliver.odai.yale.edu/content/.../format/1`, `2` and `3` are sizes of one content, 3 the largest. The files themselves lie on
-`b01`, `b02`, `b03`, below folders made of the first digits of a UUID. The newer IIIF service is left to the rule for IIIF.
+`deliver.odai.yale.edu/content/.../format/1`, `2` and `3` are sizes of one item, 3 the largest. The files themselves are on
+`b01`, `b02`, `b03`, in folders named by the first digits of a UUID. The newer IIIF service is left to the rule for IIIF.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Zenodo (and Plazi's figures there): the record's number and the file's name, in the four shapes its pages and API have had.
+"""Zenodo (and Plazi's figures there): the record's number and the file's name, in the four forms its pages and API have used.
 
-Plazi calls every figure `figure.png`: the name alone is no identity. IIIF URLs of Zenodo are the IIIF rule's.
+Plazi calls every figure `figure.png`: the name alone does not identify it. IIIF URLs of Zenodo are the IIIF rule's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BUCKET = re.compile(rf"/api/files/({UUID})/([^/?]+)(?:\?download=1)?").fullmatc
 def _read(url: Url) -> Variant | None:
     text = url.path + url.query
     file = _PAGE(text) or _API(text) or _BUCKET(text)
-    # All of them answer with the same file; the older shape asks for one redirect more.
+    # All of them return the same file; the older form costs one more redirect.
     return file and Variant(f"{file[1]}/{file[2]}", (int(url.path.startswith("/record/")), len(url.text)))
 
 

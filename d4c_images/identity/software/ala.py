@@ -1,6 +1,6 @@
 """Atlas of Living Australia's image service, which other Living Atlases run too: one photo under many paths, all with its UUID.
 
-Leaves tiles and metadata alone. `/image/<uuid>` alone is its web page; it is taken for one only on hosts known to run the service.
+Ignores tiles and metadata. `/image/<uuid>` alone is its web page; it is taken for one only on hosts known to run the service.
 """
 
 from __future__ import annotations

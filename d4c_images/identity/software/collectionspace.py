@@ -1,7 +1,7 @@
 """CollectionSpace (Berkeley's herbaria and museums, and others): a blob's id is the picture, its derivatives are sizes.
 
-`OriginalJpeg` is the whole picture, whatever the upload was; the upload itself (`/content` alone) is often not for everybody, so it
-is not asked for where a row names a derivative.
+`OriginalJpeg` is the whole picture, whatever the upload was; the upload itself (`/content` alone) is often restricted, so it
+is not requested if a row names a derivative.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""CollectiveAccess: the number of the media representation is the picture, the word behind it a size.
+"""CollectiveAccess: the number of the media representation is the picture, the word after it a size.
 
-A file's name begins with a number by chance, and each size has another one: so no size can be made of another.
+A file's name begins with a random number, different for each size, so no size can be derived from another.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """aDORe djatoka, a JPEG 2000 server (Missouri Botanical Garden, JACQ's herbaria and others): `rft_id` names the picture.
 
-`svc.level` and `svc.scale` make it smaller; without them the server gives the highest level. A region or a rotation is left alone.
+`svc.level` and `svc.scale` make it smaller; without them the server gives the highest level. Regions and rotations are ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _plain(value: str) -> str:
 
 
 def _thousandths(size: str) -> int:
-    """Of a level such as `3`, a scale such as `0.2`, `600` or `600,0`; a missing one is whole."""
+    """Of a level such as `3`, or a scale such as `0.2`, `600` or `600,0`; a missing one means the whole picture."""
     if not size:
         return 10**9
     whole, _, fraction = size.partition(",")[0].partition(".")

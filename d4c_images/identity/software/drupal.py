@@ -1,4 +1,4 @@
-"""Drupal: an uploaded picture below `sites/.../files`, and copies of it in `styles/<name>/public` with a token `itok` for each."""
+"""Drupal: an uploaded picture below `sites/.../files`, and copies of it in `styles/<name>/public` each with a token `itok`."""
 
 from __future__ import annotations
 

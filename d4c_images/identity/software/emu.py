@@ -1,7 +1,7 @@
 """Axiell EMu's media scripts: `webmedia.php?irn=N` and `imu.php?request=multimedia&irn=N` give the file of record N of that museum.
 
 `thumb=yes`, `size=190x157`, `width`, `height`, `bestfit` and `format=jpg` are presentation; any other parameter (another
-module's table, a further resource of the record) keeps the URL to the exact rule. EMu's other addresses of media are
+module's table, a further resource of the record) leaves the URL to the exact rule. EMu's other addresses of media are
 publishers' own (see `nmnh`).
 """
 

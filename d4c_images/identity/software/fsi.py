@@ -1,6 +1,6 @@
-"""FSI Server (JBRJ's Jabot and Reflora, BGBM and others): `source` names the file, everything else how it is shown.
+"""FSI Server (JBRJ's Jabot and Reflora, BGBM and others): `source` names the file, everything else how it is rendered.
 
-A request for a part of the picture, or with effects, is left alone.
+A request for a region, or with effects, is ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WHOLE = ("", "0,0,1,1", "0%2C0%2C1%2C1")
 
 
 def _picture(url: Url) -> tuple[str, dict[str, str]] | None:
-    """The file's name and how it is shown."""
+    """The file's name and the parameters that say how it is rendered."""
     arguments = url.arguments() if url.path == _PATH else None
     if arguments is None or arguments.pop("type", "") != "image" or arguments.get("rect", "") not in _WHOLE:
         return None
@@ -34,7 +34,7 @@ def _read(url: Url) -> Variant | None:
         return None
     source, shown_as = picture
     edges = [int(edge) for side in ("width", "height") if _EDGE(edge := shown_as.get(side, ""))]
-    # What the server gives without a size is its own choice, so any above a thumbnail's is better.
+    # Without a size the server chooses one, so any size above a thumbnail's is better.
     return Variant(f"{url.host}/{source}", (-max(edges, default=1000), len(url.text)))
 
 

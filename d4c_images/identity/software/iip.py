@@ -1,7 +1,7 @@
 """IIPImage (the herbarium of Geneva and many image collections): `FIF` names the picture, and so does the start of `IIIF`.
 
-`WID` and `HEI` make it smaller, `CVT` says the format. The names may be written small. A region, or one of the
-many ways of changing how a picture looks, is left alone; so are tiles and descriptions.
+`WID` and `HEI` make it smaller, `CVT` sets the format. The names may be in lower case. A region, or one of the
+many ways of changing how a picture looks, is ignored; so are tiles and descriptions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Omeka: a file's random name in a folder for its size. What is not the original is JPEG, whatever the original is.
+"""Omeka: a file's random name in a folder for its size. Everything but the original is a JPEG, whatever the original is.
 
 Omeka Classic has `original`, `fullsize`, `thumbnails` and `square_thumbnails`, Omeka S `original`, `large`, `medium` and `square`.
 """

@@ -1,7 +1,7 @@
-"""Signed links into S3, Google's storage and CloudFront: the object, and a signature that ends after hours or days.
+"""Signed links into S3, Google's storage and CloudFront: the object, and a signature that expires after hours or days.
 
-The same photo has another signature in every download, so the signature is no part of the identity. It stays in the URL that is
-asked for; of several, the latest is asked first. Every other parameter (`versionId`, an image server's `size`) is kept.
+The same photo has another signature in every download, so the signature is not part of the identity. It stays in the requested
+URL; of several, the latest is requested first. Every other parameter (`versionId`, an image server's `size`) is kept.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ kept as `/static/C/thumbnails/F_<scale>`, the scale before the extension. A serv
 publish the folder of attachments without `/static` (SAIAB): there, only names with `.att.` before the extension are taken for
 Specify's.
 
-`downloadname` and `token` never say which file it is. The token (made of time and file name) does not depend on type and scale, and
-most servers ask none for reading, so the original is asked for with the parameters as they are, without type and scale.
+`downloadname` and `token` never identify the file. The token (made of time and file name) does not depend on type and scale, and
+most servers require none for reading, so the original is requested with the parameters as they are, without type and scale.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _read(url: Url) -> Variant | None:
     name, collection = values.get("filename", ""), values.get("coll", "")
     if len(values) != len(words) or not values.keys() <= _PARAMETERS or not name or "/" in name + collection:
         return None
-    # A `+` in a query is a blank, which a path writes `%20`.
+    # A `+` in a query is a space, which a path writes as `%20`.
     photo = f"{url.host}{fileget[1]}/" + "/".join(filter(None, (collection, name))).replace("+", "%20")
     if values.get("type") != "T":
         return Variant(photo, (_ORIGINAL, 0, 1))

@@ -1,15 +1,14 @@
 """Symbiota portals: one photo as `X_orig`, `X_lg`, `X`, `X_web` or `X_med`, and `X_tn` in one folder.
 
-The key is host and path without the size. The case of `.jpg` does not count, since derivatives are always written `.jpg` beside
-a `.JPG`; two originals whose names differ in no more would have overwritten each other's derivatives, and the upload gives a name
-that is taken a number (`cleanFileName`). The host stays in the key: portals copy each other's files, but also reuse names. So one
+The key is host and path without the size. The case of `.jpg` does not matter, since derivatives are always written as `.jpg` next
+to a `.JPG`; two originals differing only in that would have overwritten each other's derivatives, and the upload adds a number to a
+name that is taken (`cleanFileName`). The host stays in the key: portals copy each other's files, but also reuse names. So one
 photo may have two keys: iDigBio lists `/imglib/pollen/Seeds/Cornus-stolonifera-272.jpg` of hasbrouck.asu.edu and of
 swbiodiversity.org under one `ac:providerManagedID`, which nothing in the URLs shows.
 
-From a smaller file, the one without a word is derived, which stands beside the smaller ones in every layout. `_lg` never is:
-whether it exists depends on the size of the original. Derivatives that got a time in their name (`X_1420151950_web.jpg`), or that
-stand in another folder or on another host than their original, are not found by their URL; the row of the publisher's archive
-joins them.
+From a smaller file, the one without a suffix is derived, which is in the same folder in every layout. `_lg` never is: whether it
+exists depends on the size of the original. Derivatives with a time in their name (`X_1420151950_web.jpg`), or in another folder or
+on another host than their original, are not found by their URL; the row of the publisher's archive links them.
 """
 
 from __future__ import annotations

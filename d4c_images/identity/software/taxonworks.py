@@ -1,7 +1,7 @@
-"""TaxonWorks: the fingerprint of an image file. Records link its metadata, which are JSON; the file stands beside them.
+"""TaxonWorks: the fingerprint of an image file. Records link to its metadata, which is JSON; the file is below `file/sha/`.
 
 A `scale_to_box` cuts a box out, and a drawer's photo has one box for each specimen in it: the box is part of the identity, the size
-that it is scaled to is not. `project_token` is a key to the project's public data and stays in every candidate.
+it is scaled to is not. `project_token` is a key to the project's public data and stays in every candidate.
 """
 
 from __future__ import annotations

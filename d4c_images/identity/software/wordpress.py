@@ -1,6 +1,6 @@
-"""WordPress: an uploaded picture, and copies of it beside it with their width and height behind the name (`-300x200`).
+"""WordPress: an uploaded picture, and copies next to it with their width and height after the name (`-300x200`).
 
-WordPress gives an upload whose name would be that of another one's copy a new name, so such an ending is always its own.
+WordPress renames an upload whose name would be that of another one's copy, so such an ending is always its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UPLOAD = re.compile(
     rf"((?:/[^/?]+)*/wp-content/uploads/(?:[^/?]+/)*[^/?]+?)(?:{_SIZE})?(\.(?i:jpe?g|png|gif|webp))"
 ).fullmatch
 _SIZE_AT_END = re.compile(rf"{_SIZE}\Z")
-_SCALED = 2560  # pixels of the longer edge; the original of a bigger upload stays beside it
+_SCALED = 2560  # pixels of the longer edge; the original of a bigger upload stays next to it
 
 
 def _read(url: Url) -> Variant | None:
@@ -30,7 +30,7 @@ def _read(url: Url) -> Variant | None:
     if size is None:
         return Variant(photo, (-9999,))
     longest = _SCALED if size == "scaled" else max(map(int, size.split("x")))
-    is_of_a_copy = _SIZE_AT_END.search(stem) is not None  # `a-300x200-150x150`: somebody's upload, of the name of a copy
+    is_of_a_copy = _SIZE_AT_END.search(stem) is not None  # `a-300x200-150x150`: an upload named like a copy
     return Variant(photo, (-longest,), "" if is_of_a_copy else f"{url.root}{stem}{extension}")
 
 

@@ -69,7 +69,7 @@ def find_or_begin(
     """
     damaged = db.execute(DAMAGED).fetchone()
     if damaged is not None:
-        raise SourceError(f"the ledger holds rows of {damaged[0]}, which was damaged: begin anew with a sound one (init --reset)")
+        raise SourceError(f"the ledger has rows of {damaged[0]}, which was damaged: start over with an intact copy (init --reset)")
     row = db.execute(FIND, (kind, fingerprint)).fetchone()
     if row is None:
         archive_id = db.execute(BEGIN, (kind, printable(source), fingerprint, size_bytes, row_limit)).lastrowid

@@ -1,7 +1,7 @@
-"""Joins rows of one record that are one picture but stand apart: in one table, or in tables of several inits. Writes no link.
+"""Joins rows of one record that are one picture but not adjacent: in one table, or in tables of several inits. Writes no link.
 
-Rows that stand together were joined earlier (`publisher_rows`). What each of them declares is remembered, so that a row that comes
-later, wherever it stands, gives the same image as if all had stood together: the joined rows take one common key, and an image that
+Adjacent rows were joined earlier (`publisher_rows`). What each of them declares is remembered, so that a row that comes
+later, wherever it is, gives the same image as if all had been adjacent: the joined rows take one common key, and an image that
 exists for some of them takes it too, with the URLs of all.
 
 An image is not renamed if another record shows it, or if it is stored, lent, or was a document: then the new rows are an image of
@@ -127,7 +127,7 @@ class Joining:
         return last - first + 1 != len(rows) or any(first < start <= last for start in self._group.chunk_starts)
 
     def _positions(self, gbif_ids: Iterable[int]) -> dict[int, list[int]]:
-        """Where each of the records stands in the group."""
+        """The position of each of the records in the group."""
         group = self._group
         wanted = np.fromiter(gbif_ids, np.int64)
         found: dict[int, list[int]] = {}
@@ -216,7 +216,7 @@ class Joining:
                 return
 
     def _is_of_this_record_alone(self, image_id: int, gbif_id: int, at: int) -> bool:
-        """Whether no other record shows the image before the row `at`, and nothing has come of it yet but failures."""
+        """Whether no other record shows the image before the row `at`, and it has only failed so far."""
         group = self._group
         first_gbif_id, status, key, is_shared, is_document = self._db.execute(IMAGE_TO_JOIN, (gbif_id, image_id)).fetchone()
         if first_gbif_id != gbif_id or is_shared or is_document or status in (Status.SUCCESS, Status.LEASED):

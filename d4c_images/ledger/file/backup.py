@@ -19,7 +19,7 @@ BACKUP_PAGES_PER_STEP = 2_000  # 16 MB
 
 
 def free_name(path: Path, version: int) -> Path:
-    """Where the backup of a ledger of this version goes. An older backup is never replaced."""
+    """The path for the backup of a ledger of this version. An older backup is never replaced."""
     first = path.with_name(f"{path.name}.v{version}.backup")
     name, n = first, 1
     while name.exists():
@@ -52,7 +52,7 @@ def write(ledger: Ledger, target: Path, show: Callable[[int, int], None]) -> Non
         crash.point("backup.after_rename")
     except (sqlite3.Error, OSError) as error:
         _remove(new)
-        raise LedgerError(f"the backup {target} cannot be written ({error}); the ledger is as it was") from error
+        raise LedgerError(f"cannot write the backup {target} ({error}); the ledger is unchanged") from error
     except BaseException:
         _remove(new)
         raise

@@ -14,7 +14,7 @@ from typing import Protocol
 from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, LedgerUnusable, UsageError
 from d4c_images.ledger.file import identify, schema, views
 
-WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive somebody's long query
+WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive a user's long query
 PAGE_SIZE_BYTES = 8192
 CACHE_KIB = 16 * 1024  # four times as much, and the system's cache after it, is 3 % faster: `bench.scale`
 CHECKPOINT_PAGES = 16_000  # 128 MB of log per checkpoint: a page that changed often is written once, for two fsyncs
@@ -70,12 +70,12 @@ class Ledger:
             self.guard.check()
         row = self.connection.execute("SELECT run_id FROM owner").fetchone()
         if row is None or row[0] != self.run_id:
-            raise LedgerLost(f"{self.path}: another process has taken this ledger over; this one stops")
+            raise LedgerLost(f"{self.path}: another process has taken over this ledger; stopping")
 
     def check_place(self) -> None:
         """Raise `LedgerLost` if the file has been deleted, moved or replaced: SQLite would go on writing to an orphaned file."""
         if _file_id(self.path) != self._file:
-            raise LedgerLost(f"{self.path} has been deleted, moved or replaced while this run was at work on it")
+            raise LedgerLost(f"{self.path} was deleted, moved or replaced during this run")
 
     def sync(self) -> None:
         """Make durable what has been committed, while readers hold no old snapshot (docs/adr/0036)."""
@@ -110,9 +110,9 @@ def open_ledger(path: Path, *, create: bool = False, on_shared_disk: bool = Fals
     """
     exists = path.exists() and path.stat().st_size > 0
     if not exists and not create:
-        raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'")
+        raise UsageError(f"no ledger at {path}: create one with 'd4c-images init SOURCE --ledger {path}'")
     if not exists and not path.absolute().parent.is_dir():
-        raise UsageError(f"cannot make the ledger {path}: there is no folder {path.absolute().parent}")
+        raise UsageError(f"cannot create the ledger {path}: no such folder: {path.absolute().parent}")
     if exists:
         identify.inspect(path, may_be_new=True)
     connection: sqlite3.Connection | None = None
@@ -145,18 +145,18 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     """One clear line for an SQLite error."""
     text = str(error)
     if "file is not a database" in text:
-        return LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
+        return LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     if "locked" in text or "busy" in text:
         return LedgerLocked(
-            f"{path} stays locked by another process (waited {WRITER_BUSY_TIMEOUT_S:.0f} s): nothing committed is lost; end that "
+            f"{path} is still locked by another process after {WRITER_BUSY_TIMEOUT_S:.0f} s; nothing committed is lost. End that "
             "process, then run the same command again"
         )
     if "full" in text:
         return LedgerError(
-            f"the disk that holds the ledger {path} is full: nothing committed is lost; free space and run again"
+            f"the disk of the ledger {path} is full; nothing committed is lost. Free some space, then run the same command again"
         )
     if "readonly" in text or "unable to open" in text:
-        return LedgerUnusable(f"{path} cannot be opened for writing ({text})")
+        return LedgerUnusable(f"cannot open {path} for writing ({text})")
     return LedgerError(f"{path}: {text}")
 
 

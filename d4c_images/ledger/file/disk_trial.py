@@ -18,9 +18,9 @@ TRIAL_VERSION = 7  # any number
 def trial(folder: Path, disk: Disk) -> None:
     """Locks between two processes; on a disk of this machine also the shared memory of a write-ahead log, which ledgers use there.
 
-    Raises `LedgerError`, naming the remedy where there is one.
+    Raises `LedgerError`, naming the remedy if there is one.
     """
-    filesystem.check_locks(folder, Disk.SHARED)  # here, too, not whether there are locks alone: nothing waits for us
+    filesystem.check_locks(folder, Disk.SHARED)  # the full check here, too: nothing is waiting for us
     if disk is Disk.LOCAL:
         _try_log(folder)
 

@@ -43,7 +43,7 @@ except OSError:
 sys.exit(3)
 """
 REMEDY = (
-    "put the ledger on a disk of the node that works on it (--ledger $TMPDIR/ledger.sqlite, copied back at the end of the job), "
+    "put the ledger on a local disk of the node (--ledger $TMPDIR/ledger.sqlite, copied back at the end of the job), "
     "or have the file system mounted with working locks (Lustre: -o flock; NFS: with its lock daemon)"
 )
 
@@ -90,11 +90,11 @@ def check_locks(folder: Path, disk: Disk = Disk.SHARED) -> None:
                 second = subprocess.run([sys.executable, "-S", "-c", _SECOND, str(probe)], check=False, timeout=60)
             if second.returncode == 3:
                 where = f"{folder} ({file_system(folder)})"
-                raise LedgerError(f"file locks in {where} let two processes in at once, which would ruin the ledger: {REMEDY}")
+                raise LedgerError(f"file locks in {where} do not keep others out, which would corrupt the ledger: {REMEDY}")
     except OSError as error:
         if disk is Disk.LOCAL:
             return  # opening the ledger there will say what is wrong
-        what = f"the folder of the ledger, {folder}, cannot be written: {error.strerror}"
+        what = f"cannot write to the folder of the ledger, {folder}: {error.strerror}"
         raise of_a_named_path(LedgerError, what, error) from error
     finally:
         with suppress(OSError):
@@ -116,9 +116,9 @@ def _read(file: Path) -> LedgerHolder | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        return None  # torn by a crash of its node: names nobody
+        return None  # torn by a crash of its node: no holder is known
     except OSError as error:
-        raise LedgerError(f"{file} cannot be read: {error.strerror}") from error
+        raise LedgerError(f"cannot read {file}: {error.strerror}") from error
 
 
 def may_be_held(path: Path, me: Process) -> bool:
@@ -128,7 +128,7 @@ def may_be_held(path: Path, me: Process) -> bool:
 
 
 class Reservation:
-    """This process has the ledger: a file beside it says so to every node. Created by linking, which only one process can win."""
+    """Reserve the ledger: a file next to it tells every node. Created by linking, which only one process can win."""
 
     def __init__(self, path: Path, command: str, process: Process, now: float, patience: Patience = SILENT_PATIENCE) -> None:
         """Raises `LedgerBusy`, naming host, pid and job, while another living process has it (`liveness.await_end`)."""
@@ -155,11 +155,11 @@ class Reservation:
         return None if self._dead is None else self._dead.process
 
     def check(self) -> None:
-        """Raise `LedgerLost` if somebody else has the ledger by now: this process was taken for dead."""
+        """Raise `LedgerLost` if another process has the ledger by now: this process was taken for dead."""
         found = holder(self._path)
         if found is None or found.token != self._mine.token:
             who = f" ('{found.command}' on host {found.host}, pid {found.pid})" if found else ""
-            raise LedgerLost(f"{self._path}: another process has taken this ledger over{who}; this one stops")
+            raise LedgerLost(f"{self._path}: another process has taken over this ledger{who}; stopping")
 
     def beat(self, now: float) -> None:
         """Record a heartbeat. Raises `LedgerLost` as `check` does."""
@@ -172,7 +172,7 @@ class Reservation:
         try:
             self.check()
         except LedgerLost:
-            return  # both belong to somebody else now
+            return  # both belong to another process now
         snapshot_of(self._path).unlink(missing_ok=True)
         self._file.unlink(missing_ok=True)
 
@@ -193,7 +193,7 @@ class Reservation:
             raise self._taken()
 
     def _taken(self) -> LedgerBusy:
-        return LedgerBusy(f"{self._path} has been taken by another process at this very moment")
+        return LedgerBusy(f"{self._path} was taken by another process just now")
 
     def _sweep(self) -> None:
         """Remove what killed processes wrote but never put in place, or put aside but never removed."""

@@ -1,7 +1,7 @@
 """What a file is: our ledger or not, of which version, and whether it has that version's tables. Changes nothing.
 
-`inspect` looks at a file before it is really opened: it leaves the bytes as they are and creates no files beside it. `judge` looks
-through a connection. Objects that are not ours are ignored: people add tables, indexes, views and triggers of their own, and
+`inspect` looks at a file before it is really opened: it leaves the bytes as they are and creates no files next to it. `judge` looks
+through a connection. Objects that are not ours are ignored: users add their own tables, indexes, views and triggers, and
 `ANALYZE` adds statistics. Our views are ignored too, since each migration recreates them.
 """
 
@@ -84,7 +84,7 @@ def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
     if not header:
         return None
     if header[: len(MAGIC)] != MAGIC:
-        raise LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
+        raise LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     if _begins_with_content(Path(f"{path}-journal")):
         if int.from_bytes(header[APPLICATION_ID_AT : APPLICATION_ID_AT + 4]) not in (0, schema.APPLICATION_ID):
             raise _foreign(path)
@@ -99,8 +99,8 @@ def inspect(path: Path, *, may_be_new: bool = False) -> FoundLedger | None:
 @contextmanager
 def looking_at(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that changes nothing, to a file that `inspect` describes."""
-    # Without a log the file alone is complete; opened as immutable, it is read without locks and without files beside it. An
-    # existing log has its `-shm` beside it, whether its process lives or was killed, and a read-only connection leaves both.
+    # Without a log the file alone is complete; opened as immutable, it is read without locks and without files next to it. An
+    # existing log has its `-shm` next to it, whether its process is alive or was killed, and a read-only connection leaves both.
     options = "mode=ro" if _begins_with_content(Path(f"{path}-wal")) else "mode=ro&immutable=1"
     uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
     with closing(sqlite3.connect(uri, uri=True, timeout=PROBE_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
@@ -118,8 +118,8 @@ def judge(connection: sqlite3.Connection, path: Path, *, may_be_new: bool = Fals
         raise _foreign(path)
     if version > schema.SCHEMA_VERSION:
         raise LedgerError(
-            f"{path} was written by a newer d4c-images (ledger version {version}, known here {schema.SCHEMA_VERSION}): "
-            "upgrade first"
+            f"{path} was written by a newer d4c-images (ledger version {version}; this one supports up to "
+            f"{schema.SCHEMA_VERSION}): upgrade d4c-images first"
         )
     present = objects(connection)
     if "table ledger_migrations" in present and version > 1 and connection.execute(UNFINISHED).fetchone()[0]:
@@ -139,14 +139,14 @@ def _compare(present: Mapping[str, str], version: int, path: Path) -> None:
         commit, day = early
         raise LedgerError(
             f"{path} is a ledger of an early development version of d4c-images 0.1.0 (commit {commit}, {day}), which no release "
-            "can read or migrate: go on with that commit, or make a new ledger with 'd4c-images init SOURCE --ledger OTHER'"
+            "can read or migrate: use that commit, or create a new ledger with 'd4c-images init SOURCE --ledger OTHER'"
         )
-    what = f"{wrong[0]} is {'not as that version has it' if wrong[0] in present else 'missing'}" if wrong else "there is none"
+    what = f"{wrong[0]} is {'not as in that version' if wrong[0] in present else 'missing'}" if wrong else "there is none"
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     raise LedgerError(
-        f"{path} says that it is a ledger of version {version}, but {what}{more}: it is of an early development version of "
-        "d4c-images 0.1.0, from before 2026-11-29, or was changed by hand. Go on with the program that made it, or make a new "
-        "ledger with 'd4c-images init SOURCE --ledger OTHER'"
+        f"{path} claims to have ledger version {version}, but {what}{more}: it was written by an early development version of "
+        "d4c-images 0.1.0, from before 2026-11-29, or changed by hand. Use the program that wrote it, or create a new ledger "
+        "with 'd4c-images init SOURCE --ledger OTHER'"
     )
 
 
@@ -154,20 +154,20 @@ def unfinished(path: Path, version: int) -> LedgerError:
     """The error for a ledger between two versions."""
     return LedgerError(
         f"{path} is in the middle of a migration to ledger version {version}, under way or interrupted: "
-        f"'d4c-images migrate --ledger {path}' goes on with it"
+        f"'d4c-images migrate --ledger {path}' resumes it"
     )
 
 
 def outdated(path: Path, version: int, why: str) -> LedgerError:
     """The error for an older ledger that must be migrated first."""
     return LedgerError(
-        f"{path} is of ledger version {version}, this d4c-images needs version {schema.SCHEMA_VERSION}{why}: "
-        f"'d4c-images migrate --ledger {path}' migrates it"
+        f"{path} has ledger version {version}, but this d4c-images needs version {schema.SCHEMA_VERSION}{why}: "
+        f"run 'd4c-images migrate --ledger {path}'"
     )
 
 
 def _foreign(path: Path) -> LedgerError:
-    return LedgerUnusable(f"{path} is an SQLite file, but no ledger of d4c-images")
+    return LedgerUnusable(f"{path} is an SQLite file, but not a d4c-images ledger")
 
 
 def _begins_with_content(path: Path) -> bool:

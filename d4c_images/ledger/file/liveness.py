@@ -108,7 +108,7 @@ def await_end(find: Callable[[], LedgerHolder | None], me: Process, ledger: Path
         if said != holder.token:
             said = holder.token
             patience.say(
-                f"{ledger} was last held by {holder.described()}: waiting until it gives that back, or has shown no sign of life "
+                f"{ledger} was last held by {holder.described()}: waiting until it releases the ledger or shows no sign of life "
                 f"for {DEAD_AFTER_S:.0f} s"
             )
         patience.sleep(HOLDER_POLL_S)

@@ -46,7 +46,7 @@ class PartProgress:
 class MigrationTerms:
     """How to migrate."""
 
-    backup: Path | None = None  # None: beside the ledger
+    backup: Path | None = None  # None: next to the ledger
     no_backup: bool = False
     leave_as_is: bool = False  # no migration: the ledger is going to be deleted
     show: Callable[[PartProgress], None] = lambda progress: None
@@ -218,13 +218,13 @@ class _Work:
         )
 
     def _check_names(self, version: int) -> None:
-        """Raise `LedgerError` if an object of somebody's own has a name that a newer version needs."""
+        """Raise `LedgerError` if a user's own object has a name that a newer version needs."""
         present = {name.partition(" ")[2]: name for name in identify.objects(self._ledger.connection)}
         for name in versions.SHAPES[schema.SCHEMA_VERSION]:
             there = present.get(name.partition(" ")[2])
             if there is not None and there not in versions.SHAPES[version]:
                 raise LedgerError(
-                    f"{self._ledger.path} has a {there} that is not ours, and ledger version {schema.SCHEMA_VERSION} needs that "
+                    f"{self._ledger.path} has a {there} of somebody's own, but ledger version {schema.SCHEMA_VERSION} needs that "
                     "name: rename or drop it first. Nothing was changed"
                 )
 
@@ -245,7 +245,7 @@ class _Work:
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise LedgerError(
-                f"{self._ledger.path} was not migrated: 'd4c-images migrate' needs {show_size(needed)}{what}, and {folder} has "
+                f"{self._ledger.path} was not migrated: 'd4c-images migrate' needs {show_size(needed)}{what}, but {folder} has "
                 f"{show_size(free)} free. Nothing was changed"
             )
 
@@ -254,8 +254,8 @@ class _Work:
             return None
         name = self._terms.backup or backup.free_name(self._ledger.path, version)
         if not name.absolute().parent.is_dir() or name.exists():
-            why = "it is there already" if name.exists() else "there is no such folder"
-            raise UsageError(f"the backup {name} cannot be written: {why}. Nothing was changed")
+            why = "the file exists" if name.exists() else "no such folder"
+            raise UsageError(f"cannot write the backup {name}: {why}. Nothing was changed")
         return name
 
     def _show(self, what: str, done: int, total: int) -> None:
@@ -263,7 +263,7 @@ class _Work:
         self._terms.show(PartProgress(what, done, total))
 
     def _report(self, version: int, copy: Path | None) -> None:
-        kept = f"; the ledger as it was: {copy}" if copy else ""
+        kept = f"; backup: {copy}" if copy else ""
         self._say(f"{self._ledger.path}: migrated from ledger version {version} to {schema.SCHEMA_VERSION}{kept}")
 
 

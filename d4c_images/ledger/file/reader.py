@@ -197,13 +197,13 @@ def open_reader(path: Path) -> Reader:
         with path.open("rb") as file:
             magic = file.read(len(identify.MAGIC))
     except FileNotFoundError:
-        raise UsageError(f"no ledger at {path}: make one with 'd4c-images init SOURCE --ledger {path}'") from None
+        raise UsageError(f"no ledger at {path}: create one with 'd4c-images init SOURCE --ledger {path}'") from None
     except OSError as error:
-        raise of_a_named_path(LedgerError, f"the ledger {path} cannot be read: {error.strerror}", error) from error
+        raise of_a_named_path(LedgerError, f"cannot read the ledger {path}: {error.strerror}", error) from error
     if magic != identify.MAGIC:
-        raise LedgerUnusable(f"{path} is no SQLite file, so it is no ledger")
+        raise LedgerUnusable(f"{path} is not an SQLite file, so not a ledger")
     copy = _copy(path)
-    identify.inspect(copy or path)  # a file that is not ours stays as it is, with no new file beside it
+    identify.inspect(copy or path)  # a foreign file stays as it is, with no new file next to it
     reader = Reader(path, copy)
     reader.rows("SELECT 1 FROM sqlite_schema LIMIT 1")  # meets a transient I/O error here, with its three tries
     return reader
@@ -217,7 +217,7 @@ def _copy(path: Path) -> Path | None:
     if copy.exists():
         return copy
     if liveness.lives(holder.process, liveness.this_process()) is not False:  # the next writer finds out
-        raise LedgerError(f"{path} is in use by {holder.described()}; its copy for readers is not there yet: try again soon")
+        raise LedgerError(f"{path} is in use by {holder.described()}; its read-only copy does not exist yet: try again soon")
     return None
 
 
@@ -226,13 +226,13 @@ def _connect(file: Path, path: Path) -> sqlite3.Connection:
     try:
         return _checked(file, path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # Without permission to create the two files beside it, a ledger in WAL mode opens only as immutable.
+        # Without permission to create the two files next to it, a ledger in WAL mode opens only as immutable.
         wal = Path(f"{file}-wal")
         if "unable to open" not in str(error) and "readonly" not in str(error):
             raise
         if wal.exists() and wal.stat().st_size > 0:
             raise LedgerError(
-                f"{path} has a write-ahead log, and its folder cannot be written: copy both files elsewhere and read them there"
+                f"{path} has a write-ahead log, but its folder is not writable: copy both files elsewhere and open them there"
             ) from error
         return _checked(file, path, "mode=ro&immutable=1")
 
@@ -266,7 +266,7 @@ def _is_transient(error: sqlite3.DatabaseError) -> bool:
 def _explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
     text = str(error)
     if isinstance(error, sqlite3.OperationalError) and ("no such" in text or "syntax error" in text):
-        return LedgerError(f"{path} does not understand the question: {text}")
+        return LedgerError(f"query failed on {path}: {text}")
     if "readonly" in text or "read-only" in text:
-        return LedgerError(f"{path} is open for reading only: {text}")
+        return LedgerError(f"{path} is opened read-only: {text}")
     return explain(error, path)

@@ -1,6 +1,6 @@
 """Copies, for readers on any node, of a ledger that its writer keeps locked. Made by the writer's own connection.
 
-On a shared disk only the writer may touch the live file. So now and then the writer leaves a full copy beside it, written under
+On a shared disk only the writer may touch the live file. So now and then the writer leaves a full copy next to it, written under
 another name first, so that a reader sees an old copy or a new one and never half of one. A copy of a big ledger takes minutes; the
 next one is made after `WORK_PER_COPY` times as much work, so copying costs a twentieth of the time.
 """
@@ -50,7 +50,7 @@ class Snapshots:
         try:
             self._refresh()
         except (sqlite3.Error, OSError) as error:
-            self._say(f"the copy of {self._path} for readers cannot be written: {error}")
+            self._say(f"cannot write the read-only copy of {self._path}: {error}")
         self._due_at = self._clock() + max(MIN_AGE_S, WORK_PER_COPY * (self._clock() - began))
 
     def _refresh(self) -> None:

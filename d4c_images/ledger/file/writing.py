@@ -17,7 +17,7 @@ from d4c_images.settings import Disk
 
 
 class _Hold:
-    """The `Guard` of a ledger on a shared disk: the reservation beside it, and the copy for readers."""
+    """The `Guard` of a ledger on a shared disk: its reservation file, and the snapshot for readers."""
 
     def __init__(self, ledger: Ledger, reservation: Reservation, clock: Callable[[], float], say: Callable[[str], None]) -> None:
         self._reservation = reservation

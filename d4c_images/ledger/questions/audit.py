@@ -119,7 +119,7 @@ def token(ledger: Reader) -> str | None:
 
 
 def lost_leases(ledger: Reader, limit: int) -> list[tuple[int, int]]:
-    """(image_id, lease_id) of images lent under a lease that does not exist: nobody would ever return them."""
+    """(image_id, lease_id) of images lent under a lease that does not exist: they would never be returned."""
     return ledger.rows(LOST, (limit,))
 
 
@@ -133,14 +133,14 @@ def begin(ledger: Reader) -> None:
 
 
 def data_version(ledger: Reader) -> int:
-    """A number that changes when somebody else commits, as long as the connection is the same."""
+    """A number that changes when another connection commits, as long as the connection is the same."""
     return number(ledger.rows, DATA_VERSION)
 
 
 def lost_references(ledger: Reader) -> list[str]:
     """In the small tables; those of the images are found by `CounterRecount`."""
     rows = ledger.rows(FOREIGN_KEYS)
-    return [f"{table}, row {row}: what it refers to in {parent} does not exist" for table, row, parent, _ in rows]
+    return [f"{table}, row {row}: refers to a missing row of {parent}" for table, row, parent, _ in rows]
 
 
 def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
@@ -156,5 +156,5 @@ def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
     _, n_images, n_success, n_failed, status, _, counts = record
     return (
         f"gbifID {gbif_id}: {status}, {n_images} images, {n_success} stored, {n_failed} failed; "
-        f"by its images {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
+        f"its images say {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
     )

@@ -121,7 +121,7 @@ class CounterRecount:
 
     def lost_references(self) -> list[str]:
         lines = [f"image_rows: host {host_id} does not exist" for host_id in sorted(self._lost_hosts)]
-        return lines + ([f"image_rows: the rules of {self._n_lost_rules:,} images do not exist"] if self._n_lost_rules else [])
+        return lines + ([f"image_rows: {self._n_lost_rules:,} images refer to a missing rule"] if self._n_lost_rules else [])
 
     def images_by_status(self) -> dict[str, int]:
         """Rows by `images.status`."""
@@ -170,8 +170,8 @@ class CounterRecount:
             kept = [list(row) for row in self._ask(TALLY, key)] or [[0, 0, 0]]
             counted = [mine + theirs for mine, theirs in zip(self._cells.get(*key)[:3], kept[0], strict=True)]
             yield (
-                f"{self._host(key[0])}, {key[1]}, {key[2] or 'no error'}: images, final ones and bytes by the counters "
-                f"{kept[0]}, by the rows {counted}"
+                f"{self._host(key[0])}, {key[1]}, {key[2] or 'no error'}: images, final images and bytes: counters "
+                f"{kept[0]}, rows {counted}"
             )
 
     def _untrue_lists(self) -> Iterator[str]:
@@ -182,7 +182,7 @@ class CounterRecount:
             after = rows[-1][:2]
         for host_id, difference in sorted((key[0], cell.n_untried) for key, cell in self._cells.items() if cell.n_untried):
             listed = self._ask(LISTED_OF, (host_id,))[0][0]
-            yield f"{self._host(host_id)}: untried images by its lists {listed}, by the rows {listed + difference}"
+            yield f"{self._host(host_id)}: untried images: lists {listed}, rows {listed + difference}"
 
     def _untrue_record_tallies(self) -> list[str]:
         counted = {status: n for status, n in self._records.items() if n}

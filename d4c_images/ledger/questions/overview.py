@@ -58,7 +58,7 @@ BLOCKED_HOSTS = f"""
 SELECT host_id FROM ({LEFT_ALONE}) AS b
 ORDER BY {left_of("b.host_id")} DESC, host_id LIMIT :n
 """  # noqa: S608 - put together from the constants above
-# How long a host still has to wait, in seconds; NULL: until somebody resumes it.
+# How long a host still has to wait, in seconds; NULL: until an operator resumes it.
 WAITS_S = f"""
 CASE WHEN h.paused_at IS NOT NULL AND h.paused_until IS NULL THEN NULL
      WHEN h.paused_at IS NOT NULL AND h.paused_until > :now THEN h.paused_until - :now
@@ -298,7 +298,7 @@ class Ends(NamedTuple):
     images_per_s: tuple[float | None, ...]
     latency_s: tuple[float | None, ...]
     image_bytes: tuple[float, ...]
-    waits_s: tuple[float | None, ...]  # None: until somebody resumes it
+    waits_s: tuple[float | None, ...]  # None: until an operator resumes it
 
 
 def ends(ledger: Reader, names: Sequence[str], now: float) -> Iterator[Ends]:

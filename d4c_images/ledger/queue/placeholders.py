@@ -353,7 +353,7 @@ class Claimed(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """Where the bytes of such an image are stored durably."""
+    """The durable location of such an image's bytes."""
 
     path: str
     offset: int | None

@@ -1,4 +1,4 @@
-"""What is remembered of hosts that answer different images with one page, and the images that are retried. Decides nothing."""
+"""Stores what is known of hosts that answer different images with one page, and which images to retry. Decides nothing."""
 
 from __future__ import annotations
 

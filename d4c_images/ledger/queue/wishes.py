@@ -1,6 +1,6 @@
-"""What an operator wants of hosts, left beside the ledger for the one process that writes it. Changes no host itself.
+"""What an operator wants of hosts, left next to the ledger for the one process that writes it. Changes no host itself.
 
-The ledger has one writer, which may run for days on another node. So a wish is a file in a folder beside the ledger, written under
+The ledger has one writer, which may run for days on another node. So a wish is a file in a folder next to the ledger, written under
 another name first; the writer takes wishes in the order they were left, in short transactions, and removes each after its last one.
 Each states how things should be, not what to change, so it is idempotent: to take one twice, after a kill in between, changes
 nothing.
@@ -48,7 +48,7 @@ def folder_of(ledger: Path) -> Path:
 
 
 def leave(ledger: Path, wish: Wish) -> Path:
-    """The file that waits for the ledger's writer. Raises `LedgerError` if nothing can be written beside the ledger."""
+    """Write the wish as a file for the ledger's writer. Raises `LedgerError` if the folder next to the ledger is not writable."""
     folder = folder_of(ledger)
     last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
     name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # after those waiting, even if the clock was set back
@@ -62,7 +62,7 @@ def leave(ledger: Path, wish: Wish) -> Path:
             except FileNotFoundError:  # swept by a process that has just taken the ledger
                 continue
     except OSError as error:
-        raise of_a_named_path(LedgerError, f"cannot leave a wish beside the ledger, in {folder}: {error.strerror}", error) from None
+        raise of_a_named_path(LedgerError, f"cannot write the change to {folder}: {error.strerror}", error) from None
 
 
 def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:

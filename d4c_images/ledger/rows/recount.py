@@ -170,7 +170,7 @@ class Step:
 def record_steps(ask: AskAll, position: Position, max_rows: int = RECOUNT_STEP_ROWS) -> Iterator[Step]:
     """Recount the records after `position`. A statement visits at most `max_rows` records, and as many images or links.
 
-    While somebody else writes, a step may mix two states of the ledger: what is `untrue` must then be checked again.
+    While another process writes, a step may mix two states of the ledger: what is `untrue` must then be checked again.
     """
     size = max_rows
     while True:

@@ -40,8 +40,8 @@ def write_names(db: sqlite3.Connection, names: Sequence[RecordName]) -> None:
         known = RecordName(*row)
         if known != wanted[known.gbif_id]:
             raise SourceError(
-                f"the records {known.record_id!r} (of {known.dataset!r}) and {wanted[known.gbif_id].record_id!r} have the same "
-                f"number {known.gbif_id}: read one of them into a ledger of its own, or under another --dataset"
+                f"the records {known.record_id!r} (of {known.dataset!r}) and {wanted[known.gbif_id].record_id!r} get the same "
+                f"number, {known.gbif_id}: import one of them into a separate ledger, or with another --dataset"
             )
     db.executemany(INSERT_NAME, names)
 

@@ -21,6 +21,7 @@ from d4c_images.commands import (
     notify_test,
     placeholders,
     preflight,
+    runs,
     status,
     unpack,
     work,
@@ -41,7 +42,7 @@ Options override environment variables, which override .env, which overrides the
 
 
 COMMANDS = (
-    init, preflight, download, work, status, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test,
+    init, preflight, download, work, status, runs, hosts, check, placeholders, unpack, export, migrate, identify, job, notify_test,
 )  # fmt: skip
 
 

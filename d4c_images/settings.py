@@ -61,7 +61,7 @@ class Job:
 
     scheduler: Scheduler
     job_id: str
-    task_id: str | None = None  # in a Grid Engine array; a Slurm task has its own job id
+    task_id: str | None = None  # in a Grid Engine array; for Slurm, job_id names the task: "17_3"
     end_at: float | None = None  # unix time, if the environment contains it
 
     @property
@@ -117,6 +117,9 @@ def _job(environment: Mapping[str, str]) -> Job | None:
     """The scheduler's information about this job."""
     if slurm_id := environment.get("SLURM_JOB_ID"):
         end = environment.get("SLURM_JOB_END_TIME", "")
+        array, slurm_task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+        if array and slurm_task:  # SLURM_JOB_ID of one task is that of the array, and requeueing it would requeue all tasks
+            slurm_id = f"{array}_{slurm_task}"
         return Job(Scheduler.SLURM, slurm_id, end_at=float(end) if end.isascii() and end.isdigit() else None)
     task = environment.get("SGE_TASK_ID")  # always set; other programs set a JOB_ID as well
     if task and (sge_id := environment.get("JOB_ID")):

@@ -10,7 +10,8 @@
 # Fetches all images that are left, with one worker process per core. Submit it once; it is requeued as needed:
 #   sbatch jobs/download.sbatch.sh
 #   sbatch jobs/download.sbatch.sh --host api.example.org --max-edge 1024
-# It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).
+# It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue); if
+# everything left has to wait, it starts again when the first host is due.
 
 # The clone of d4c-images is the folder of submission, or the one that the variable D4C_HOME names.
 home=${D4C_HOME:-$PWD}

@@ -59,6 +59,7 @@ def test_granted_cores(environ: dict[str, str], cores: int | None) -> None:
         ({"SLURM_JOB_ID": "8"}, Job(Scheduler.SLURM, "8")),
         ({"SLURM_JOB_ID": "8", "SLURM_JOB_END_TIME": "1800000000"}, Job(Scheduler.SLURM, "8", end_at=1.8e9)),
         ({"SLURM_JOB_ID": "8", "SLURM_JOB_END_TIME": "?"}, Job(Scheduler.SLURM, "8")),
+        ({"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "8", "SLURM_ARRAY_TASK_ID": "3"}, Job(Scheduler.SLURM, "8_3")),
         ({}, None),
     ],
 )

@@ -55,7 +55,8 @@ It stops before the job's time limit and resumes when the job is requeued.""",
         """Fetches all images that are left, with one worker process per core. Submit it once; it is requeued as needed:
   {submit}
   {submit} --host api.example.org --max-edge 1024
-It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue).""",
+It stops cleanly before the job's time limit. As long as work is left and rounds make progress, the job is requeued (--requeue); if
+everything left has to wait, it starts again when the first host is due.""",
         cores=4,
         options=("--no-progress", "--requeue"),
         takes_rounds=True,

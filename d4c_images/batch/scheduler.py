@@ -1,13 +1,15 @@
 """The batch scheduler whose job this process is: when does the job end, and how is it handed back? Knows nothing of images.
 
-What each scheduler tells a job differs. Slurm says the end of the job in the environment or by `scontrol`; Grid Engine tells a job
-nothing about its `h_rt`, so `qstat` is asked. Nobody answers within `ANSWER_TIMEOUT_S`: then there is no known end, and the caller
-says so. A job is handed back by the scheduler's own means: Grid Engine queues a job again whose script exits with 99, Slurm does
-it by `scontrol requeue`.
+What each scheduler tells a job differs. Slurm reports the end of the job in the environment or through `scontrol`; Grid Engine
+tells a job nothing about its `h_rt`, so `qstat` is queried. Without an answer within `ANSWER_TIMEOUT_S` the end is unknown, and the
+caller says so. A job is requeued by the scheduler's own means: Grid Engine requeues a job whose script exits with 99, Slurm does it
+through `scontrol requeue`. The next start time is set while the job runs in Grid Engine (`qalter -a`), and after requeueing in
+Slurm, which cannot change the start time of a running job.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -23,17 +25,20 @@ ANSWER_TIMEOUT_S = 20.0
 SGE_AGAIN = 99
 """The exit code with which a script asks Grid Engine to requeue its job. Works before `h_rt`, not after it."""
 
-# Of what a job has left when it looks: this much, but no more than that, is kept for its end in good order.
+# The share of a job's remaining time, and the most, that is reserved for a clean end.
 MARGIN_SHARE = 0.1
 MAX_MARGIN_S = 300.0
 
+SCHEDULER_NAMES = {Scheduler.SGE: "Grid Engine", Scheduler.SLURM: "Slurm"}
+LEAST_DELAY_S = 10.0  # Slurm's nodes need a moment to clean up after the previous round
+
 AskScheduler = Callable[[Sequence[str]], str]
-"""Runs a command of the scheduler and gives what it prints. Raises `D4CError` where there is no answer."""
+"""Runs a command of the scheduler and returns its output. Raises `D4CError` if there is no answer."""
 
 
 def ask(command: Sequence[str]) -> str:
     try:
-        with signals.blocked():  # a signal to all processes of the job is no reason to have no answer
+        with signals.blocked():  # a signal to all processes of the job must not prevent an answer
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=ANSWER_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise D4CError(f"'{' '.join(command)}' gave no answer within {ANSWER_TIMEOUT_S:.0f} s") from None
@@ -53,16 +58,50 @@ def end_of(job: Job, now: float, ask: AskScheduler = ask) -> float | None:
 
 
 def start_no_more_at(end_at: float, now: float) -> float:
-    """The moment before the end of a job at which it should begin to end."""
+    """The moment at which a job should begin to shut down."""
     return end_at - min(MAX_MARGIN_S, MARGIN_SHARE * max(0.0, end_at - now))
 
 
+def begin_later(job: Job, at: float, ask: AskScheduler = ask) -> None:
+    """Have the job, once requeued, start at unix time `at`, as far as that can be set while it runs.
+
+    For Slurm, `put_off` has to follow. Raises `D4CError` if the scheduler refuses.
+    """
+    if job.scheduler is Scheduler.SGE:
+        ask(["qalter", "-a", _sge_moment(at), job.job_id])
+    elif re.search(r"\bRequeue=0\b", ask(["scontrol", "show", "job", "--oneliner", job.job_id])):
+        raise D4CError("this job was submitted with --no-requeue")
+
+
 def hand_back(job: Job, ask: AskScheduler = ask) -> int:
-    """Have the job queued again; returns the exit code that belongs to it. Raises `D4CError` where the scheduler will not."""
+    """Requeue the job; returns the exit code to use. Raises `D4CError` if the scheduler refuses."""
     if job.scheduler is Scheduler.SGE:
         return SGE_AGAIN
     ask(["scontrol", "requeue", job.job_id])  # Slurm ends this very process soon
     return 0
+
+
+def put_off(job: Job, delay_s: float, ask: AskScheduler = ask) -> None:
+    """Have a job that was just requeued start this much later. Raises `D4CError` if the scheduler refuses."""
+    if job.scheduler is Scheduler.SLURM:  # relative, so that neither time zones nor summer time matter
+        ask(["scontrol", "update", f"JobId={job.job_id}", f"StartTime=now+{math.ceil(max(delay_s, LEAST_DELAY_S))}"])
+
+
+def submit_again(job: Job, at: float | None, ask: AskScheduler = ask) -> str:
+    """The command for a person to submit the job again, to start at unix time `at`; None: right away."""
+    if job.scheduler is Scheduler.SGE:
+        return " ".join(["qsub", *([] if at is None else ["-a", _sge_moment(at)]), "SCRIPT"])
+    begin = [] if at is None else [f"--begin={datetime.fromtimestamp(math.ceil(at)):%Y-%m-%dT%H:%M:%S}"]
+    try:
+        script = re.search(r"\bCommand=(.*?)(?: WorkDir=|$)", ask(["scontrol", "show", "job", "--oneliner", job.job_id]))
+    except D4CError:
+        script = None
+    return " ".join(["sbatch", *begin, "SCRIPT" if script is None else script[1]])
+
+
+def _sge_moment(at: float) -> str:
+    """Local time, as `qsub -a` reads it."""
+    return f"{datetime.fromtimestamp(math.ceil(at)):%Y%m%d%H%M.%S}"
 
 
 def _slurm_end(text: str, now: float) -> float | None:

@@ -135,7 +135,8 @@ def add_requeue(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--requeue",
         action="store_true",
-        help="in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress",
+        help="in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress; if everything left "
+        "has to wait, it starts again when the first host is due",
     )
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from d4c_images import __version__
-from d4c_images.batch.requeue import Rounds, idle_rounds
+from d4c_images.batch.requeue import NOBODY, NextRound, Rounds
 from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
-from d4c_images.durations import counted
+from d4c_images.durations import counted, show_moment
 from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
+from d4c_images.ledger.queue import run_ends
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, pace
 from d4c_images.runners.rendezvous import MeetingPlace
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from d4c_images.stores.pack import PackSettings
 
 LEAST_REFETCH_S = 86400.0
+ONLY_PAUSED = "only paused hosts are left: job not requeued; run 'd4c-images hosts resume', then submit it again"
+OUTAGE_WAIT_S = 3600.0  # between two rounds of a job whose network was there once and is away
 DECODING_S = 300.0  # more than a worker needs to decode and store what it has fetched, on a bad day
 
 
@@ -199,6 +202,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         certificates.n_roots(certificates.bundle(args.cacert))  # without any, each image would lose an attempt
     fetch = _fetch_options(args, settings)
     plan = _plan(args, fetch.limits, deadline, grace_s)
+    is_limited = plan.max_stored is not None or plan.max_tries is not None  # a limit is for one run
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
         print(
@@ -221,6 +225,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
+        if not is_limited:
+            plan = replace(plan, may_leave=session.may_leave(ledger, command, rounds))
         _check_hosts(ledger, plan.only_hosts)
         root = image_root.claim(ledger, args.root, args.new_root)
         if settings.contact is None:  # warns once it is certain that requests will be sent
@@ -240,27 +246,40 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         ledger.ending = stop.signal_name() if ending is Ending.SIGNAL else str(ending)
         ask, hosts = ledger.connection.execute, sorted(plan.only_hosts)
         left = from_counters.image_counts(ask, refetch=plan.refetch, hosts=hosts).left
-        n_idle = idle_rounds(ledger, command, settings.job)
-    code = _exit_code(plan, ending, left, rounds, n_idle)
-    if not left or (plan.only_hosts and ending is Ending.DONE):
+        is_done = not left or (plan.only_hosts and ending is Ending.DONE)
+        is_over = is_done or is_limited or ending is Ending.LIMIT  # all that it was asked to do
+        following = NOBODY if is_over else next_round(ledger, command, rounds, ending)
+        due_at = run_ends.due_at(ledger)
+    if is_done:
         _send_home(args.cluster)
-    _say_next(code, left)
+    _send_away(args.cluster, following)
+    wall = clocks.now.to_wall(clocks.now())
+    code = 0 if is_done or ending is Ending.LIMIT else rounds.hand_back(following, wall)
+    if following.at is None or code == EXIT_WORK_LEFT:
+        _say_next(code, left, None if due_at is None or due_at <= wall else due_at)
     return code
 
 
-def _exit_code(plan: Plan, ending: Ending, left: int, rounds: Rounds, n_idle: int) -> int:
-    if not left or (plan.only_hosts and ending is Ending.DONE) or ending is Ending.LIMIT:  # all that it was asked to do
-        return 0
-    is_limited = plan.max_stored is not None or plan.max_tries is not None
-    return EXIT_WORK_LEFT if is_limited else rounds.exit_code(n_idle)  # a limit is for one run
+def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: Ending) -> NextRound:
+    """Who goes on with what a run that has ended like this leaves; written down for reports."""
+    due_at, job = run_ends.due_at(ledger), rounds.awaited_job
+    if job is not None and ending is Ending.WAITING and due_at is None:
+        return NextRound(None, why_not=ONLY_PAUSED)
+    if job is not None and ending is Ending.OUTAGE:
+        noted = None  # there may be no way out of this node at all: such a round counts as one without progress
+        if run_ends.has_worked(ledger, command, job):
+            noted = due_at = due_at or clocks.now.to_wall(clocks.now()) + OUTAGE_WAIT_S
+        run_ends.note_due(ledger, noted)
+    return session.next_round(ledger, command, rounds, due_at)
 
 
-def _say_next(code: int, left: int) -> None:
+def _say_next(code: int, left: int, due_at: float | None) -> None:
     """Say what to do after this run."""
     words = sys.argv[1:]
     command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
     if code == EXIT_WORK_LEFT:
-        print(f"exit code {code}: work is left; run the same command again to resume{command}", flush=True)
+        when = "run the same command again to resume" if due_at is None else f"run the same command again at {show_moment(due_at)}"
+        print(f"exit code {code}: work is left; {when}{command}", flush=True)
     elif left:
         print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
     else:
@@ -321,6 +340,16 @@ def _send_home(cluster: Path | None) -> None:
         MeetingPlace(cluster).say_over(secrets.token_hex(8))
     except D4CError as error:  # the work is done anyway
         print(f"cannot tell the workers that nothing is left: {error}", file=sys.stderr, flush=True)
+
+
+def _send_away(cluster: Path | None, following: NextRound) -> None:
+    """Nothing is to be done for a while: workers need not hold their nodes until then."""
+    if cluster is None or following.at is None or not following.waits:
+        return
+    try:
+        MeetingPlace(cluster).say_away(following.at)
+    except D4CError as error:  # they wait for the next coordinator
+        print(f"workers are not told how long they have to wait: {error}", file=sys.stderr, flush=True)
 
 
 def _work(

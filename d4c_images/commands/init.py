@@ -12,7 +12,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d4c_images.batch.requeue import idle_rounds
+from d4c_images.batch.requeue import NextRound
 from d4c_images.commands import arguments, session
 from d4c_images.durations import counted
 from d4c_images.errors import D4CError, Stopped, UsageError, printable
@@ -134,7 +134,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
         summaries = []
-        n_idle: int | None
+        following: NextRound | None
         try:
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
                 with IngestProgress(console, "media rows", live=live) as view:
@@ -151,14 +151,14 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
             if any(summary.admitted for summary in summaries):
                 return 0
             ledger.ending = nothing_usable(path, summaries)
-            n_idle = None
+            following = None
         except Stopped as stopped:
             ledger.ending = str(stopped)
-            n_idle = idle_rounds(ledger, "init", settings.job)
-    if n_idle is None:
+            following = session.next_round(ledger, "init", rounds)
+    if following is None:
         raise D4CError(ledger.ending)
     print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
-    return rounds.exit_code(n_idle)
+    return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
 
 
 def _finalize(args: argparse.Namespace, settings: Settings) -> int:
@@ -192,13 +192,13 @@ def _finalize(args: argparse.Namespace, settings: Settings) -> int:
                 done = finalize(ledger, after_each_chunk)
             except Stopped as stopped:
                 ledger.ending = str(stopped)
-                n_idle = idle_rounds(ledger, FINALIZE, settings.job)
+                following = session.next_round(ledger, FINALIZE, rounds)
             else:
                 ledger.n_done = done.records
     if ledger.ending != "ended":
         print(f"d4c-images: {ledger.ending}", file=sys.stderr, flush=True)
-        return rounds.exit_code(n_idle)
-    print(f"{done.total:,} records recounted, {done.corrected:,} corrected")
+        return rounds.hand_back(following, clocks.now.to_wall(clocks.now()))
+    print(f"{counted(done.total, 'record')} recounted, {done.corrected:,} corrected")
     return 0
 
 

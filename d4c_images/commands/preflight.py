@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from d4c_images import __version__
 from d4c_images.commands import arguments, presets
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, preflight
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     from d4c_images.report.render_preflight import show_check
 
+    presets.host_table(args.hosts_file)  # a bad file ends here
     console, checks = Console(), list[Check]()
     for check in _checks(args, settings):
         checks.append(check)
@@ -137,7 +139,7 @@ def _ledger(args: argparse.Namespace) -> Iterator[Check | _Known]:
         yield Check("ledger", Grade.FAILED, str(error))
         return
     copy = "" if ledger.copied_at is None else " (by the copy for readers)"
-    found = f"version {version}, {images.left:,} of {images.total:,} images left{copy}"
+    found = f"version {version}, {images.left:,} of {counted(images.total, 'image')} left{copy}"
     if version < schema.SCHEMA_VERSION:
         yield Check("ledger", Grade.WARNING, found, f"version {schema.SCHEMA_VERSION} is needed: run 'd4c-images migrate' first")
     else:

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from d4c_images.batch.requeue import Rounds
+from d4c_images.batch import scheduler
+from d4c_images.batch.requeue import NextRound, Rounds, idle_rounds
 from d4c_images.durations import counted, parse_moment, show_moment
 from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import connect, migrations, owner
@@ -161,6 +162,26 @@ def check_extra() -> None:
 
 def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
     return Rounds(settings.job, args.requeue, partial(print, flush=True), stop.is_dismissal)
+
+
+def may_leave(ledger: connect.Ledger, command: str, rounds: Rounds) -> Callable[[float], bool]:
+    """What the steward asks before it ends a run whose work has to wait (`Plan.may_leave`)."""
+    from d4c_images.ledger.queue import run_ends
+
+    job = rounds.awaited_job
+    is_early = job is not None and run_ends.began_early(ledger, command, job)
+    return rounds.stay if is_early else rounds.may_leave
+
+
+def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, due_at: float | None = None) -> NextRound:
+    """Who goes on with what this run leaves; written down for reports. `due_at` as in `Rounds.next_round`."""
+    from d4c_images.ledger.queue import run_ends
+
+    wall = clocks.now.to_wall(clocks.now())
+    following = rounds.next_round(idle_rounds(ledger, command, rounds.job), due_at, wall)
+    if rounds.job is not None and following.at is not None:
+        run_ends.note_next(ledger, following.at, scheduler.SCHEDULER_NAMES[rounds.job.scheduler])
+    return following
 
 
 def set_files_aside(ledger: connect.Ledger, root: Path, stop: Callable[[], bool]) -> None:

@@ -14,7 +14,8 @@ from d4c_images.collection.findings import FINDINGS_SHOWN, CheckReport
 from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.report.layout import Column, Section, fitted, put, show, whole
-from d4c_images.report.status import RunState, StatusReport
+from d4c_images.report.run_states import RunState
+from d4c_images.report.status import StatusReport
 from d4c_images.system.terminal import clean
 
 PAUSED_SHOWN = 5
@@ -89,7 +90,12 @@ def summary_lines(report: StatusReport) -> list[tuple[str, str]]:
     if report.copied_at is not None:
         age = show_span(report.made_at - report.copied_at)
         lines = [("as of", f"{show_moment(report.copied_at)}, {age} ago: a copy, while a run holds the ledger")]
-    lines.append(("run", _run(report.run) if report.run else "none so far"))
+    if report.download is not None:
+        lines.append(("download", _run(report.download)))
+    if report.goes_on is not None:
+        lines.append(("goes on", report.goes_on))
+    if report.run != report.download or report.run is None:
+        lines.append(("run", _run(report.run) if report.run else "none so far"))
     for archive in report.archives:
         state = "read" if archive.finished_at else _part_read(archive.offset_bytes, archive.size_bytes)
         lines.append(("archive", f"{clean(archive.source)}: {counted(archive.rows_done, 'row')} of {archive.kind} {state}"))

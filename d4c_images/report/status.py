@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from d4c_images.ledger.file import liveness
 from d4c_images.ledger.file.reader import Reader
-from d4c_images.ledger.questions import from_counters, overview
+from d4c_images.ledger.questions import from_counters, overview, run_list
 from d4c_images.ledger.questions.overview import (
     ArchiveState,
     FailureCount,
@@ -17,33 +16,14 @@ from d4c_images.ledger.questions.overview import (
     LastHost,
     NonImageAnswer,
     NotAgain,
-    RunRow,
     Traffic,
 )
 from d4c_images.model import RecordStatus
 from d4c_images.policy.limits import HostLimits
+from d4c_images.report.run_states import RunState, run_state, who_goes_on
 
 PAUSED_LISTED = 1000
 TOP = 15  # hosts in a list; `status --tables` has them all
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """The latest run. `state` is running, ended or dead (it has not ended, but shows no heartbeat).
-
-    Without `is_certain` that is a guess by two clocks: the run's process cannot be seen from here.
-    """
-
-    state: str
-    command: str
-    host: str
-    pid: int
-    job_id: str | None
-    started_at: int
-    heartbeat_age_s: int
-    ended_at: int | None
-    ending: str | None
-    is_certain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +32,9 @@ class StatusReport:
     made_at: int  # unix time, as all times here
     copied_at: int | None  # when the copy that was read was made; None: the ledger itself was read
     ledger_bytes: int
-    run: RunState | None
+    run: RunState | None  # the latest of all commands but `hosts`
+    download: RunState | None  # the latest download, whatever ran since
+    goes_on: str | None  # in words: who goes on with what that has left, and when; None: it runs, or nothing is left
     archives: tuple[ArchiveState, ...]
     records: dict[str, int]  # every status, with 0 where there is none
     images: from_counters.ImageCounts
@@ -84,17 +66,23 @@ def status_report(ledger: Reader, now: float) -> StatusReport:
 
 
 def _ask(ledger: Reader, now: float) -> StatusReport:
-    run = overview.last_run(ledger)
+    download, other = (
+        None if row is None else run_state(row, ledger.copied_at or now)
+        for row in (run_list.last_download(ledger), run_list.last_other_run(ledger))
+    )
+    images = from_counters.image_counts(ledger.rows)
     n_paused, paused = overview.paused_hosts(ledger, now, PAUSED_LISTED)
     return StatusReport(
         ledger=ledger.path,
         made_at=int(now),
         copied_at=ledger.copied_at,
         ledger_bytes=ledger.path.stat().st_size,
-        run=None if run is None else _run_state(run, ledger.copied_at or now),
+        run=max(filter(None, (download, other)), key=lambda run: run.run_id, default=None),
+        download=download,
+        goes_on=who_goes_on(download, now) if download is not None and images.left else None,
         archives=tuple(overview.archives(ledger)),
         records=dict.fromkeys([status.value for status in RecordStatus], 0) | overview.records_by_status(ledger),
-        images=from_counters.image_counts(ledger.rows),
+        images=images,
         failures=tuple(overview.failures(ledger)),
         not_again=tuple(overview.not_again(ledger)),
         n_former=overview.n_former(ledger),
@@ -106,15 +94,4 @@ def _ask(ledger: Reader, now: float) -> StatusReport:
         n_paused_hosts=n_paused,
         ends_last=overview.ends_last(ledger, HostLimits().connections, now),
         rejected_rows=overview.rejects(ledger),
-    )
-
-
-def _run_state(run: RunRow, now: float) -> RunState:
-    silence_s = max(0, int(now) - run.heartbeat_at)
-    seen = liveness.lives(liveness.Process(run.host, run.pid, run.pid_started), liveness.this_process())
-    alive = silence_s < liveness.DEAD_AFTER_S if seen is None else seen  # a command that writes waits for the next heartbeat
-    state = ("running" if alive else "dead") if run.owns else "ended"
-    who = (run.command, run.host, run.pid, run.job_id)
-    return RunState(
-        state, *who, run.started_at, silence_s, run.ended_at, run.ending, is_certain=seen is not None or not run.owns
     )

@@ -19,6 +19,7 @@ from d4c_images.errors import D4CError, UsageError
 INVITATION = "scheduler.json"
 RENDEZVOUS_FILE_BYTES = 1 << 20  # maximum size of our files; a bigger one is not ours
 OVER = "over"
+AWAY = "away"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class MeetingPlace:
                 f"{self.folder / INVITATION} belongs to {other.get('ledger')}: use a separate folder for each collection"
             )
         self._remove(OVER)
+        self._remove(AWAY)
         self._write(INVITATION, json.dumps(asdict(invitation), indent=1))
 
     def invitation(self) -> Invitation | None:
@@ -94,6 +96,15 @@ class MeetingPlace:
     def over(self) -> str | None:
         """The coordinator that found nothing left to do; None while there is work, as far as known."""
         return self._read(OVER)
+
+    def say_away(self, until: float) -> None:
+        """The coordinator's job begins again at this unix time: before, there is nothing to do."""
+        self._write(AWAY, f"{until:.0f}")
+
+    def away_until(self) -> float | None:
+        """None: nobody has said so, or the next coordinator has come."""
+        text = self._read(AWAY)
+        return float(text) if text is not None and text.isdigit() else None
 
     def _values(self) -> dict[str, str] | None:
         text = self._read(INVITATION)

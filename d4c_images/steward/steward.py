@@ -18,7 +18,7 @@ from d4c_images.durations import show_span
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import Ledger
 from d4c_images.ledger.questions import from_counters
-from d4c_images.ledger.queue import deferred, giving_up, lending, pacing, refetching, settling, wishes
+from d4c_images.ledger.queue import deferred, giving_up, lending, pacing, refetching, run_ends, settling, wishes
 from d4c_images.ledger.queue.placeholders import Watch
 from d4c_images.model import Claim, ErrorType, Failure, Orders, Outcome, OwnCode, Report, Status, Totals, Verdict
 from d4c_images.policy import pace
@@ -85,6 +85,7 @@ class Steward:
         self._lender = Lender(self._run_id, plan, self._hosts, self._silence, self._totals)
         self._rated_at = self._started_at
         self._is_idle = False
+        self._stays_until = 0.0  # although everything has to wait longer than `max_idle_s`
         self._last_snapshot_at = self._started_at
         self._scope = RunScope(tuple(sorted(plan.only_hosts)), plan.max_stored, plan.max_tries)
         self._heart = owner.Heart(ledger, clock)
@@ -108,6 +109,7 @@ class Steward:
             self._ledger, self._heart_between.beat_if_due, self._hurry.is_asked
         )
         self._contact.look(is_idle=True)
+        run_ends.note_done(self._ledger, self._totals, self._due_at(ending))
         self._watcher.ended(self._snapshot(), ending)
         return ending
 
@@ -171,7 +173,25 @@ class Steward:
             return Ending.OUTAGE
         if next_at is None or self._lender.agenda.is_crowded:  # there is no worker
             return None
-        return Ending.WAITING if next_at - now > self._plan.max_idle_s else None
+        return Ending.WAITING if next_at - now > self._plan.max_idle_s and self._may_leave(next_at) else None
+
+    def _may_leave(self, next_at: float) -> bool:
+        """Whether the run may end until then. If not, it waits itself, and does not ask again for the same wait."""
+        if next_at <= self._stays_until:
+            return False
+        if self._plan.may_leave(clocks.now.to_wall(next_at)):
+            return True
+        self._stays_until = next_at
+        return False
+
+    def _due_at(self, ending: Ending) -> float | None:
+        """Unix time before which nothing that is left may be asked for; None: something may at once, or nobody knows."""
+        now, next_at = self._clock(), self._lender.agenda.next_at()
+        if ending is Ending.DONE or self._lender.agenda.is_crowded or self._lender.leases:
+            return None
+        if next_at is None or (next_at <= now and ending is not Ending.WAITING):
+            return None
+        return clocks.now.to_wall(next_at)
 
     # -- lending
 
@@ -296,6 +316,7 @@ class Steward:
                 given = giving_up.give_up(db, host_id, host.name, failure, GIVE_UP_IMAGES - n_images, now)
                 grown |= set(self._know(db, given.moved_to, now))
                 self._totals.n_failed += given.n_failed
+                self._ledger.n_done += given.n
                 self._hosts.changed(host_id)
                 n_dropped = 0
                 if given.n == 0 and self._plan.refetch:

@@ -37,7 +37,8 @@ class Plan:
     grace_s: float = 60.0  # for requests in flight when the run drains
     hang_s: float = 900.0  # a worker holding a turn this long after its end is taken for hung
     lost_ask_s: float = LOST_WORKER_ASKS_S  # lost workers of a cluster run may go on sending requests for this long
-    max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this
+    max_idle_s: float = 900.0  # end the run when everything left has to wait longer than this...
+    may_leave: Callable[[float], bool] = lambda due_at: True  # ... if it is started again at this unix time; otherwise it waits
     breaker: BlockPolicy = field(default_factory=BlockPolicy)
     placeholders: PlaceholderList = field(default_factory=PlaceholderList)  # known ones
     placeholder_records: int = MIN_RECORDS  # identical bytes for this many records of a host are one

@@ -37,7 +37,7 @@ complete -c d4c-images -n '__d4c_images_runs init' -l checklist-key -x -d 'with 
 complete -c d4c-images -n '__d4c_images_runs init' -l reset -d 'start a new ledger; asks before deleting the old one (image files are kept)'
 complete -c d4c-images -n '__d4c_images_runs init' -l yes -d 'with --reset: do not ask for confirmation'
 complete -c d4c-images -n '__d4c_images_runs init' -l finalize-only -d 'recompute the status of every record from its images; run it again to resume after an interruption'
-complete -c d4c-images -n '__d4c_images_runs init' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress'
+complete -c d4c-images -n '__d4c_images_runs init' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress; if everything left has to wait, it starts again when the first host is due'
 complete -c d4c-images -n '__d4c_images_runs init' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
 
 complete -c d4c-images -n __d4c_images_no_command -a preflight -d 'Check whether this node is ready for a download'
@@ -72,7 +72,7 @@ complete -c d4c-images -n '__d4c_images_runs download' -l for -x -d 'start no ne
 complete -c d4c-images -n '__d4c_images_runs download' -l grace -x -d 'when stopping early, wait up to SPAN for requests in flight'
 complete -c d4c-images -n '__d4c_images_runs download' -l max-idle -x -d 'stop if every image left has to wait longer than SPAN'
 complete -c d4c-images -n '__d4c_images_runs download' -l give-up-after -x -d 'give up on a host unreachable for SPAN while other hosts respond; 7 x SPAN if none does, or if the host answers every request with the same page'
-complete -c d4c-images -n '__d4c_images_runs download' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress'
+complete -c d4c-images -n '__d4c_images_runs download' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress; if everything left has to wait, it starts again when the first host is due'
 complete -c d4c-images -n '__d4c_images_runs download' -l processes -x -d 'number of worker processes (default: one per core granted by the scheduler)'
 complete -c d4c-images -n '__d4c_images_runs download' -l new-root -x -d 'use another image root than the previous run; CODE is printed when that is refused and is valid once'
 complete -c d4c-images -n '__d4c_images_runs download' -l cluster -x -a '(__fish_complete_directories)' -d 'coordinate only; workers started by \'d4c-images work\' on any node join through DIR, a folder on a shared disk'
@@ -105,7 +105,7 @@ complete -c d4c-images -n '__d4c_images_runs work' -l until -x -d 'start no new 
 complete -c d4c-images -n '__d4c_images_runs work' -l for -x -d 'start no new requests after SPAN from now'
 complete -c d4c-images -n '__d4c_images_runs work' -l grace -x -d 'when stopping early, wait up to SPAN for requests in flight'
 complete -c d4c-images -n '__d4c_images_runs work' -l max-wait -x -d 'exit if no coordinator appears within SPAN'
-complete -c d4c-images -n '__d4c_images_runs work' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress'
+complete -c d4c-images -n '__d4c_images_runs work' -l requeue -d 'in a Grid Engine or Slurm job: requeue the job as long as work is left and rounds make progress; if everything left has to wait, it starts again when the first host is due'
 
 complete -c d4c-images -n __d4c_images_no_command -a status -d 'Show the state of the collection'
 complete -c d4c-images -n '__d4c_images_runs status' -s h -l help -d 'show this help message and exit'
@@ -115,6 +115,13 @@ complete -c d4c-images -n '__d4c_images_runs status' -l full -d 'show all tables
 complete -c d4c-images -n '__d4c_images_runs status' -l watch -x -d 'refresh every SPAN until Ctrl-C (default: 5s)'
 complete -c d4c-images -n '__d4c_images_runs status' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs status' -l tables -x -a '(__fish_complete_directories)' -d 'also write the tables as CSV and Parquet files into DIR (per host, not per image: for images see export)'
+
+complete -c d4c-images -n __d4c_images_no_command -a runs -d 'List the runs of commands that wrote to the ledger, newest first: when, where, what each did, and how it ended'
+complete -c d4c-images -n '__d4c_images_runs runs' -s h -l help -d 'show this help message and exit'
+complete -c d4c-images -n '__d4c_images_runs runs' -l debug -d 'show a traceback on errors'
+complete -c d4c-images -n '__d4c_images_runs runs' -l ledger -r -F -d 'ledger, an SQLite file'
+complete -c d4c-images -n '__d4c_images_runs runs' -l limit -x -d 'the latest N runs'
+complete -c d4c-images -n '__d4c_images_runs runs' -l json -d 'print JSON'
 
 complete -c d4c-images -n __d4c_images_no_command -a hosts -d 'List, pause, resume or limit hosts'
 complete -c d4c-images -n '__d4c_images_runs hosts' -s h -l help -d 'show this help message and exit'

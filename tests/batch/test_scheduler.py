@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from d4c_images.batch import scheduler
-from d4c_images.batch.requeue import MAX_IDLE_ROUNDS, Rounds, idle_rounds
+from d4c_images.batch.requeue import MAX_IDLE_ROUNDS, NextRound, Rounds, idle_rounds
 from d4c_images.commands.session import Stop
+from d4c_images.durations import show_moment
 from d4c_images.errors import D4CError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.file.connect import open_ledger
+from d4c_images.ledger.queue import run_ends
+from d4c_images.model import Totals
 from d4c_images.settings import Job, Scheduler
 
 SGE = Job(Scheduler.SGE, "812")
@@ -208,7 +211,113 @@ def test_handing_a_job_back() -> None:
     assert Rounds(SGE, requeue=False, say=print, is_dismissed=NOBODY, ask=ask).exit_code(0) == 75
     said: list[str] = []
     assert Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=refuses).exit_code(0) == 75
-    assert said == ["cannot requeue this job (requeue is disabled for this job): submit it again"]
+    assert said == ["cannot requeue this job (requeue is disabled for this job): submit it again with 'sbatch SCRIPT'"]
+
+
+def test_a_job_that_has_to_wait_begins_when_the_first_host_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        now = datetime(2026, 12, 4, 18, 0, 0, tzinfo=UTC).timestamp()
+        for job, code, wanted in (
+            (SGE, 99, [["qalter", "-a", "202612050207.01", "812"]]),
+            (
+                SLURM,
+                0,
+                [
+                    ["scontrol", "show", "job", "--oneliner", "17"],
+                    ["scontrol", "requeue", "17"],
+                    ["scontrol", "update", "JobId=17", "StartTime=now+29221"],
+                ],
+            ),
+        ):
+            asked: list[Sequence[str]] = []
+            said: list[str] = []
+
+            def ask(command: Sequence[str], asked: list[Sequence[str]] = asked) -> str:
+                asked.append(command)
+                return "JobId=17 Requeue=1 Restarts=0"
+
+            rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
+            following = rounds.next_round(0, now + 29_220.5, now)
+            assert (following.at, following.waits) == (now + 29_220.5, True)
+            assert rounds.hand_back(following, now) == code
+            assert asked == wanted
+            assert said == ["everything left has to wait: job requeued, to start at 2026-12-05T02:07:00+00:00"]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(("wait_s", "begins_after_s"), [(-5.0, 0.0), (0.0, 0.0), (90.0, 90.0), (7 * 86400.0, 86400.0)])
+def test_a_round_is_put_off_by_a_day_at_most_and_not_into_the_past(wait_s: float, begins_after_s: float) -> None:
+    rounds = Rounds(SGE, requeue=True, say=print, is_dismissed=NOBODY, ask=lambda command: "")
+    following = rounds.next_round(0, START + wait_s, START)
+    assert following == NextRound(START + begins_after_s, waits=begins_after_s > 0)
+
+
+@pytest.mark.parametrize(
+    ("job", "ask", "why"),
+    [
+        (SGE, lambda command: refuses(command), "requeue is disabled for this job"),
+        (SLURM, lambda command: "JobId=17 Requeue=0 Restarts=0", "this job was submitted with --no-requeue"),
+    ],
+)
+def test_a_scheduler_that_puts_no_job_off_is_named_and_the_round_waits_itself(
+    job: Job, ask: scheduler.AskScheduler, why: str
+) -> None:
+    said: list[str] = []
+    rounds = Rounds(job, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
+    assert not rounds.may_leave(START)
+    assert said == [f"cannot delay the next round ({why}): this job waits until {show_moment(START)}"]
+    assert rounds.next_round(0, START + 60, START) == NextRound(START), "its own time is up: as soon as may be"
+    assert Rounds(job, requeue=False, say=print, is_dismissed=NOBODY, ask=refuses).may_leave(START), "nobody comes again anyway"
+    assert Rounds(None, requeue=True, say=print, is_dismissed=NOBODY, ask=refuses).may_leave(START)
+
+
+def test_a_job_that_cannot_be_queued_again_says_what_to_type() -> None:
+    shown = "JobId=17 Requeue=1 Command=/home/me/jobs/download.sbatch.sh --host a.example.org WorkDir=/home/me"
+
+    def ask(command: Sequence[str]) -> str:
+        return shown if command[1] == "show" else refuses(command)
+
+    said: list[str] = []
+    rounds = Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
+    begin = f"{datetime.fromtimestamp(START + 60):%Y-%m-%dT%H:%M:%S}"
+    assert rounds.hand_back(rounds.next_round(0, START + 60, START), START) == 75
+    assert said == [
+        "cannot requeue this job (requeue is disabled for this job): submit it again with "
+        f"'sbatch --begin={begin} /home/me/jobs/download.sbatch.sh --host a.example.org'"
+    ]
+
+
+def test_a_job_that_was_queued_again_but_not_put_off_says_so() -> None:
+    def ask(command: Sequence[str]) -> str:
+        return refuses(command) if command[1] == "update" else ""
+
+    said: list[str] = []
+    rounds = Rounds(SLURM, requeue=True, say=said.append, is_dismissed=NOBODY, ask=ask)
+    assert rounds.hand_back(rounds.next_round(0, START + 60, START), START) == 0
+    assert "job requeued, but its start could not be delayed (requeue is disabled for this job)" in said[0]
+
+
+def test_a_round_that_waits_is_not_idle_unless_that_goes_on_for_more_than_a_week(tmp_path: Path) -> None:
+    with closing(open_ledger(tmp_path / "ledger.sqlite", create=True)) as ledger:
+
+        def one_round(at: float, n_done: int, *, waits: bool) -> int:
+            owner.take(ledger, "download", owner.this_process("812"), at)
+            ledger.n_done = n_done
+            run_ends.note_done(ledger, Totals(), at + 3600 if waits else None)
+            n_idle = idle_rounds(ledger, "download", SGE)
+            owner.give_back(ledger, "ended", at)
+            return n_idle
+
+        assert [one_round(START + n, 0, waits=n % 2 == 0) for n in range(6)] == [0, 1, 0, 1, 0, 1]
+        assert [one_round(START + 6 + n, 0, waits=False) for n in range(2)] == [2, 3]
+        assert one_round(START + 10, 1, waits=True) == 0
+        days = [one_round(START + 20 + 86400 * n, 0, waits=True) for n in range(11)]
+        assert days[:9] == [0] * 9
+        assert all(n >= MAX_IDLE_ROUNDS for n in days[9:]), "no host is waited for longer than that"
 
 
 def test_rounds_that_do_nothing_are_counted_over_the_jobs_of_one_number(tmp_path: Path) -> None:

@@ -33,6 +33,14 @@ class Cluster(Protocol):
     @abstractmethod
     def is_there(self, job: str) -> bool: ...
     @abstractmethod
+    def begins_at(self, job: str) -> datetime | None:
+        """Of a job that waits for its time: when that is; None: it does not."""
+
+    @abstractmethod
+    def begin_now(self, job: str) -> None:
+        """Have a job begin whose time is yet to come."""
+
+    @abstractmethod
     def exit_codes(self, job: str) -> list[int]:
         """Of an ended job, one per task and round."""
 
@@ -79,6 +87,15 @@ class Sge(Cluster):
     def is_there(self, job: str) -> bool:
         return _do(["qstat", "-j", job]).returncode == 0
 
+    def begins_at(self, job: str) -> datetime | None:
+        if not re.search(r"^ *\d+ .* R?q +\d", _run(["qstat", "-u", "*"]), re.MULTILINE):  # it runs still
+            return None
+        found = re.search(r"^execution_time: +(.*\S)", _do(["qstat", "-j", job]).stdout, re.MULTILINE)
+        return None if found is None else datetime.strptime(found[1], "%a %b %d %H:%M:%S %Y")
+
+    def begin_now(self, job: str) -> None:
+        _run(["qalter", "-a", f"{datetime.now():%Y%m%d%H%M.%S}", job])
+
     def exit_codes(self, job: str) -> list[int]:
         await_true(f"the accounting of job {job}", lambda: _do(["qacct", "-j", job]).returncode == 0)
         return [int(code) for code in re.findall(r"^exit_status +(\d+)", _run(["qacct", "-j", job]), re.MULTILINE)]
@@ -98,10 +115,18 @@ class Slurm(Cluster):
         """Also lets a job that was queued again start in 4 s: Slurm makes it wait for two minutes, so that no node refuses it."""
         shown = _do(["scontrol", "show", "job", job]).stdout
         for start in re.findall(r"Reason=BeginTime .*?\bStartTime=(\d\S+)", shown, re.DOTALL):
-            if datetime.fromisoformat(start) > datetime.now() + timedelta(seconds=10):
+            if timedelta(seconds=60) < datetime.fromisoformat(start) - datetime.now() < timedelta(seconds=150):
                 _do(["scontrol", "update", f"jobid={job}", "StartTime=now+4"])
         states = re.findall(r"\bJobState=(\w+)", shown)
         return not states or not set(states) <= {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"}
+
+    def begins_at(self, job: str) -> datetime | None:
+        shown = _do(["scontrol", "show", "job", "--oneliner", job]).stdout
+        found = re.search(r"\bJobState=PENDING Reason=BeginTime .*\bStartTime=(\d\S+)", shown)
+        return None if found is None else datetime.fromisoformat(found[1])
+
+    def begin_now(self, job: str) -> None:
+        _run(["scontrol", "update", f"jobid={job}", "StartTime=now+4"])
 
     def exit_codes(self, job: str) -> list[int]:
         return [int(code) for code in re.findall(r"\bExitCode=(\d+):", _run(["scontrol", "show", "job", job]))]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +66,10 @@ class Site:
         await_end(self.cluster, job)
         assert self.cluster.exit_codes(job)[-1] == 0, self.log(job)
         return self.log(job)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.collection.call("status", "--json"))
+        return found
 
     def is_complete(self) -> None:
         self.collection.check_invariants()
@@ -135,7 +144,7 @@ def test_the_time_limit_comes_and_the_job_comes_again(site: Site) -> None:
     n_again = log.count("work is left: job requeued")  # more than once on a machine that is slow
     assert n_again >= 1, log
     assert "the time is up" in log
-    assert log.count("nothing left to do") == 1
+    assert log.count(" end: nothing left to do") == 1
     assert site.cluster.exit_codes(job)[-1] == 0
     runs = site.collection.rows("SELECT job_id, ending, n_done > 0 FROM runs WHERE command = 'download' ORDER BY run_id")
     assert runs == [*[(job, "the time is up", 1)] * n_again, (job, "nothing left to do", 1)]
@@ -154,7 +163,7 @@ def test_deleted_in_the_middle_and_submitted_again(site: Site) -> None:
     log = site.log(job)
     assert " end: SIG" in log
     assert "this job was ended by a signal: not requeued" in log
-    assert "is queued again" not in log
+    assert "job requeued" not in log
     assert log.count(" start: ") == 1
     assert site.collection.rows("SELECT count(*) FROM images WHERE status = 'leased'") == [(0,)]
     site.publishers.behave_well()
@@ -170,15 +179,64 @@ def test_of_three_tasks_one_works_and_two_say_who_does(site: Site) -> None:
     await_end(site.cluster, job)
     log = site.log(job)
     assert log.count("is in use by 'download' on host") == 2, log
-    assert log.count("nothing left to do") == 1
+    assert log.count(" end: nothing left to do") == 1
     site.is_complete()
 
 
-def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
-    """A site without a way out: every request is refused. A person has to look, not the scheduler for ever."""
+def test_hosts_that_are_away_over_two_rounds(site: Site) -> None:
+    """The job gives its node back and begins when the first host is due. An hour stands for a weekend: its end is brought near."""
     site.run("init", "multimedia.txt")
     site.publishers.behave("*.example.org=http_429_seconds:3600")
     job = site.submit("download", "--max-idle", "1s")
+    for n in (1, 2):
+        site.await_line(job, f"(?s)(everything left has to wait: job requeued, to start at .*){{{n}}}")
+        await_true(f"job {job} waits for its time", lambda: site.cluster.begins_at(job))
+        begins_at, noted = site.cluster.begins_at(job), site.status()
+        assert begins_at is not None
+        assert abs(begins_at.timestamp() - noted["download"]["due_at"]) <= 10
+        assert begins_at.timestamp() > time.time() + 3000
+        assert noted["goes_on"].startswith(f"job {job} starts again at ")
+        site.collection.sql("UPDATE host_rows SET blocked_until = 1 WHERE blocked_until IS NOT NULL")
+        site.collection.sql("UPDATE image_rows SET not_before = 1 WHERE not_before IS NOT NULL")
+        if n == 2:
+            site.publishers.behave_well()
+        site.cluster.begin_now(job)
+    await_end(site.cluster, job)
+    log = site.log(job)
+    assert log.count(" end: nothing left to do") == 1, log
+    assert "no progress" not in log
+    assert site.cluster.exit_codes(job)[-1] == 0
+    endings = [ending for (ending,) in site.collection.rows("SELECT ending FROM runs WHERE command = 'download' ORDER BY run_id")]
+    assert endings == [*["all that is left has to wait"] * 2, "nothing left to do"]
+    site.collection.check_invariants()
+    assert site.collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", N)]
+
+
+def test_a_wait_is_as_long_as_the_host_wants_it(site: Site) -> None:
+    """Nobody brings the end near: the scheduler begins the job by itself, when the host may be asked again and not before."""
+    site.run("init", "multimedia.txt")
+    site.publishers.behave("*.example.org=http_429_seconds:25 x4")
+    job = site.submit("download", "--max-idle", "1s")
+    await_end(site.cluster, job)
+    log = site.log(job)
+    assert "everything left has to wait: job requeued, to start at " in log
+    assert site.cluster.exit_codes(job)[-1] == 0, log
+    rows = site.collection.rows(
+        """SELECT r.started_at, e.goes_on_at FROM runs AS r LEFT JOIN run_ends AS e USING (run_id)
+           WHERE r.command = 'download' ORDER BY r.run_id"""
+    )
+    assert len(rows) >= 2, log
+    for (_, goes_on_at), (started_at, _) in pairwise(rows):
+        assert int(str(started_at)) >= int(str(goes_on_at)) - 1
+    site.collection.check_invariants()
+    assert site.collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", N)]
+
+
+def test_rounds_that_get_nothing_done_come_to_an_end(site: Site) -> None:
+    """There is work, and none of it gets done in the time of a job. A person has to look, not the scheduler for ever."""
+    site.run("init", "multimedia.txt")
+    slowly(site, 86_400)
+    job = site.submit("download", "--for", "3s", "--grace", "1s")
     await_end(site.cluster, job)
     log = site.log(job)
     assert "rounds in a row: job not requeued" in log
@@ -201,13 +259,39 @@ def test_workers_on_other_nodes_do_the_work_of_a_coordinator(site: Site) -> None
     await_end(site.cluster, coordinator)
     await_end(site.cluster, third)
     log = site.log(coordinator)
-    assert log.count("nothing left to do") == 1, log
+    assert log.count(" end: nothing left to do") == 1, log
     assert "lost contact with" not in log
     assert site.cluster.exit_codes(coordinator)[-1] == 0
     assert site.cluster.exit_codes(third)[-1] == 0
     assert "nothing left to do" in site.log(third)
     site.is_complete()
     assert site.publishers.counters()["requests"] == N, "no worker went without giving back what it had not begun"
+
+
+def test_coordinator_and_workers_give_their_nodes_back_while_all_hosts_are_away(site: Site) -> None:
+    site.run("init", "multimedia.txt")
+    site.publishers.behave("*.example.org=http_429_seconds:3600")
+    work = site.submit("work", array="1-2")
+    coordinator = site.submit("coordinator", "--max-idle", "1s")
+    site.await_line(coordinator, "everything left has to wait: job requeued, to start at ")
+    site.await_line(work, "(?s)(workers end: the coordinator is away until .*){2}")
+    tasks = [f"{work}_1", f"{work}_2"] if site.cluster.kind == "sbatch" else [work]
+    for job in (coordinator, *tasks):
+        await_true(f"job {job} waits for its time", lambda job=job: site.cluster.begins_at(job))
+    begin = {site.cluster.begins_at(job) for job in (coordinator, *tasks)}
+    assert max(begin) - min(begin) <= timedelta(seconds=30)
+    assert min(begin) > datetime.now() + timedelta(seconds=3000)
+    site.collection.sql("UPDATE host_rows SET blocked_until = 1 WHERE blocked_until IS NOT NULL")
+    site.collection.sql("UPDATE image_rows SET not_before = 1 WHERE not_before IS NOT NULL")
+    site.publishers.behave_well()
+    for job in (coordinator, *tasks):
+        site.cluster.begin_now(job)
+    await_end(site.cluster, coordinator)
+    await_end(site.cluster, work)
+    assert site.log(coordinator).count(" end: nothing left to do") == 1, site.log(coordinator)
+    assert len(re.findall(r"workers \w+: nothing left to do", site.log(work))) == 2
+    site.collection.check_invariants()
+    assert site.collection.rows("SELECT status, count(*) FROM images GROUP BY 1") == [("success", N)]
 
 
 def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: Site) -> None:
@@ -220,7 +304,7 @@ def test_the_coordinators_limit_comes_and_workers_wait_for_its_next_round(site: 
     await_end(site.cluster, work)
     log = site.log(coordinator)
     assert "work is left: job requeued" in log
-    assert log.count("nothing left to do") == 1
+    assert log.count(" end: nothing left to do") == 1
     assert site.log(work).count("nothing left to do") == 2
     site.is_complete()
 

@@ -185,7 +185,7 @@ def no_path(c: Collection) -> None:
         (lost_lease, TroubleKind.LOST_LEASE, "image 6: its lease 5"),
         (no_path, TroubleKind.NO_PATH, "image 4"),
         (lost_host, TroubleKind.REFERENCE, "host 99 does not exist"),
-        (lost_rule, TroubleKind.REFERENCE, "1 images refer to a missing rule"),
+        (lost_rule, TroubleKind.REFERENCE, "a rule of 1 image does not exist"),
         (lost_owner, TroubleKind.REFERENCE, "owner, row 1"),
     ],
 )

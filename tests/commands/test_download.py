@@ -365,7 +365,7 @@ def test_a_smaller_picture_is_kept(make: Make, publishers: Publishers) -> None:
 def test_a_root_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     collection = make(1, "a.example.org")
     collection.root.write_text("in the way")
-    output = collection.run("download", code=1)
+    output = collection.run("download", code=2)
     assert "cannot write to the image root" in output
     assert "Traceback" not in output
 

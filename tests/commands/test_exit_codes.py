@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from d4c_images import cli
 from d4c_images.commands.arguments import connect_to
 from tests.support.patience import PATIENCE_S
 from tests.support.program import PROGRAM, PROJECT, Collection, multimedia
@@ -63,6 +64,8 @@ CASES += [
     ("download --cacert nosuch.pem", 2, "nosuch.pem"),
     ("download --host b.example.org", 2, "no host 'b.example.org' in the ledger; did you mean 'a.example.org'?"),
     ("download --connect-to foo", 2, "argument --connect-to: 'foo' is not of the form HOST1:PORT1:HOST2:PORT2"),
+    ("preflight --connect-to foo", 2, "argument --connect-to: 'foo' is not of the form HOST1:PORT1:HOST2:PORT2"),
+    ("preflight --offline --hosts-file nosuch.toml", 2, "nosuch.toml"),
     ("hosts pause nowhere.invalid", 2, "no host 'nowhere.invalid' in the ledger"),
     ("hosts --hosts-file nosuch.toml", 2, "nosuch.toml"),
     ("hosts set a.example.org connections=many", 2, "connections"),
@@ -141,10 +144,14 @@ def test_the_exit_code_is_that_of_the_table_and_one_line_says_why(place: Path, l
         assert complaint[0].startswith("d4c-images")
 
 
+def test_no_command_is_left_out() -> None:
+    assert {line.split()[0] for line, _, _ in CASES} >= {one.__name__.rpartition(".")[2].replace("_", "-") for one in cli.COMMANDS}
+
+
 # What is typed, and the two lines that answer.
 SLIPS = [
     ("downlod", "d4c-images: error: unknown command 'downlod'; did you mean 'download'?"),
-    ("foo", "d4c-images: error: unknown command 'foo': choose from init, download,"),
+    ("foo", "d4c-images: error: unknown command 'foo': choose from init,"),
     ("--debg status", "d4c-images: error: unknown option '--debg'; did you mean '--debug'?"),
     ("download --limt 5", "d4c-images download: error: unknown option '--limt'; did you mean '--limit'?"),
     ("download --limit=abc", "d4c-images download: error: argument --limit: 'abc' is not a whole number"),

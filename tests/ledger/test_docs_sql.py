@@ -43,7 +43,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 def test_there_are_queries_and_tables() -> None:
     assert len(QUERIES) == PAGE.count("```sql") >= 20
-    assert len(TABLES) == 34
+    assert len(TABLES) == 35
 
 
 @pytest.mark.parametrize(("question", "sql"), QUERIES, ids=[question for question, _ in QUERIES])

@@ -35,6 +35,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("download",),
     ("status",),
     ("status", "--tables", "tables"),
+    ("runs",),
     ("hosts",),
     ("hosts", "pause", "a.example.org"),
     ("hosts", "set", "a.example.org", "connections=1"),
@@ -251,5 +252,3 @@ def test_a_new_ledger_is_made_in_an_empty_database(here: Path) -> None:
     change(here / "ledger.sqlite", "VACUUM")
     assert (here / "ledger.sqlite").stat().st_size > 0
     assert main(["init", "multimedia.txt", "--ledger", "ledger.sqlite"]) == 0
-
-

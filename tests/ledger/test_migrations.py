@@ -263,8 +263,9 @@ def test_two_at_once_on_a_shared_disk(path: Path, monkeypatch: pytest.MonkeyPatc
     tried = []
 
     def show(progress: migrations.PartProgress) -> None:
-        with pytest.raises(LedgerBusy, match="is in use by 'migrate'"), open_and_own(
-            path, "download", me, lambda: 1.0, print, disk=Disk.SHARED
+        with (
+            pytest.raises(LedgerBusy, match="is in use by 'migrate'"),
+            open_and_own(path, "download", me, lambda: 1.0, print, disk=Disk.SHARED),
         ):
             pass
         tried.append(progress)
@@ -364,7 +365,7 @@ NOT_BEGUN = {"backup.after_rename", "migrate.before_begun"}
 
 
 def later(folder: Path, *arguments: str, crash_at: str | None = None, disk: str = "local") -> subprocess.CompletedProcess[str]:
-    """The program of version 3."""
+    """The program of version 4."""
     environ = {**os.environ, "PYTHONPATH": str(PROJECT), "D4C_LEDGER_DISK": disk} | ({"D4C_CRASH_AT": crash_at} if crash_at else {})
     command = [sys.executable, "-m", "tests.support.migrating", *arguments, "--ledger", str(folder / "ledger.sqlite")]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environ, timeout=PATIENCE_S, check=False)
@@ -372,7 +373,7 @@ def later(folder: Path, *arguments: str, crash_at: str | None = None, disk: str 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[old_ledgers.Rows, dict[str, str]]:
-    """What a migration to version 3 makes of the ledger if nobody disturbs it."""
+    """What a migration to version 4 makes of the ledger if nobody disturbs it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     path = with_texts(old_ledgers.unpack(1, folder))
     done = later(folder, "migrate")
@@ -407,9 +408,7 @@ def test_its_shape_is_that_of_a_new_ledger(undisturbed: tuple[old_ledgers.Rows, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ROW_POINTS)
-def test_killed_between_rows(
-    point: str, undisturbed: tuple[old_ledgers.Rows, dict[str, str]], path: Path, tmp_path: Path
-) -> None:
+def test_killed_between_rows(point: str, undisturbed: tuple[old_ledgers.Rows, dict[str, str]], path: Path, tmp_path: Path) -> None:
     """Until it has ended, programs of either version refuse it by name; the same command goes on where it was."""
     with_texts(path)
     assert later(tmp_path, "migrate", crash_at=point).returncode == -signal.SIGKILL
@@ -421,7 +420,7 @@ def test_killed_between_rows(
         for command in () if point in ENDED else ("status", "download", "hosts"):
             refused = later(tmp_path, command)
             assert refused.returncode == 1
-            assert "is in the middle of a migration to ledger version 3" in refused.stderr
+            assert "is in the middle of a migration to ledger version 4" in refused.stderr
     done = later(tmp_path, "migrate")
     assert done.returncode == 0, done.stderr
     assert (old_ledgers.rows(path), old_ledgers.objects(path)) == undisturbed
@@ -440,7 +439,7 @@ def test_killed_between_rows_on_a_shared_disk(
     for command in ("status", "download"):
         refused = later(tmp_path, command, disk="shared")
         assert refused.returncode == 1
-        assert "is in the middle of a migration to ledger version 3" in refused.stderr
+        assert "is in the middle of a migration to ledger version 4" in refused.stderr
     done = later(tmp_path, "migrate", disk="shared")
     assert done.returncode == 0, done.stderr
     assert (old_ledgers.rows(path), old_ledgers.objects(path)) == undisturbed
@@ -448,25 +447,25 @@ def test_killed_between_rows_on_a_shared_disk(
 
 
 @pytest.fixture
-def version_3(monkeypatch: pytest.MonkeyPatch) -> None:
+def version_4(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((schema, "SCHEMA_VERSION"), (schema, "TABLES"), (migrations, "MIGRATIONS")):
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(versions, "SHAPES", dict(versions.SHAPES))
-    migrating.become_version_3()
-    monkeypatch.setitem(versions.SHAPES, 3, {k: v for k, v in versions.SHAPES[3].items() if k != "table words"})
+    migrating.become_version_4()
+    monkeypatch.setitem(versions.SHAPES, 4, {k: v for k, v in versions.SHAPES[4].items() if k != "table words"})
 
 
-@pytest.mark.usefixtures("version_3")
+@pytest.mark.usefixtures("version_4")
 def test_who_wants_to_write_is_told_to_migrate_first(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows that are not migrated mean something else: readers are refused too."""
     before = path.read_bytes()
     for command in (FINALIZE, ("download", "--ledger", "ledger.sqlite"), ("status", "--ledger", "ledger.sqlite")):
         assert main(command) == 1
-        assert "has ledger version 1, but this d4c-images needs version 3" in capsys.readouterr().err
+        assert "has ledger version 1, but this d4c-images needs version 4" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 
-@pytest.mark.usefixtures("version_3")
+@pytest.mark.usefixtures("version_4")
 def test_a_signal_stops_between_chunks_and_the_next_call_goes_on(
     path: Path, undisturbed: tuple[old_ledgers.Rows, dict[str, str]]
 ) -> None:
@@ -492,7 +491,7 @@ def test_a_signal_stops_between_chunks_and_the_next_call_goes_on(
     assert {progress.total for progress in images} == {24}
 
 
-@pytest.mark.usefixtures("version_3")
+@pytest.mark.usefixtures("version_4")
 def test_a_walk_reads_each_row_once(path: Path) -> None:
     """Steps of SQLite's machine for twice the rows: a chunk must not cost more because there are more of them."""
 

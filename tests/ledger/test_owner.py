@@ -13,9 +13,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from d4c_images.batch.requeue import idle_rounds
 from d4c_images.errors import LedgerBusy, LedgerError, LedgerLocked, LedgerLost, UsageError
 from d4c_images.ledger.file import connect, owner, schema
 from d4c_images.ledger.file.liveness import DEAD_AFTER_S, HOLDER_POLL_S
+from d4c_images.settings import Job, Scheduler
 from tests.support.waiting import Waiting
 
 HOLD = """
@@ -41,9 +43,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     with process:
@@ -226,7 +226,8 @@ def test_a_run_whose_node_died_has_not_been_idle(path: Path) -> None:
         ledger.n_done = 5
         owner.beat(ledger, 1100.0 + number)
     owner.take(ledger, "download", owner.this_process("812"), 2000.0, dead=DEAD[3])
-    assert owner.idle_runs(ledger, "download", "812") == 0
+    ledger.n_done = 0
+    assert idle_rounds(ledger, "download", Job(Scheduler.SGE, "812")) == 1, "this one, so far"
     ledger.close()
 
 
@@ -288,7 +289,7 @@ def test_a_heart_beats_when_it_is_time_and_not_before(path: Path) -> None:
     ledger.close()
 
 
-def test_idle_runs_are_those_since_the_last_that_did_something_of_this_job_and_command(path: Path) -> None:
+def test_idle_rounds_are_those_since_the_last_that_did_something_of_this_job_and_command(path: Path) -> None:
     ledger = connect.open_ledger(path)
     for command, job, n_done in (
         ("download", "812", 0), ("download", "812", 1), ("download", "812", 0), ("init", "812", 9), ("download", "7", 9),
@@ -299,7 +300,7 @@ def test_idle_runs_are_those_since_the_last_that_did_something_of_this_job_and_c
         owner.give_back(ledger, "ended", 2.0)
         ledger.n_done = 0
     owner.take(ledger, "download", owner.this_process("812"), 3.0)
-    assert owner.idle_runs(ledger, "download", "812") == 2
+    assert idle_rounds(ledger, "download", Job(Scheduler.SGE, "812")) == 3
     ledger.close()
 
 

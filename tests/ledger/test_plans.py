@@ -86,14 +86,12 @@ ALLOWED = {
     "ledger.questions.overview.BLOCKED_HOSTS": ("SORT for ORDER BY", "hosts that are left alone just now, with a LIMIT"),
     "ledger.questions.overview.FAILURES": ("SCAN tallies", "over counters by host"),
     "ledger.questions.overview.N_FORMER": ("SCAN former_rows", "a count of all"),
-    "ledger.questions.overview.LAST_RUN": ("AUTOMATIC INDEX on owner", "of one row"),
     "ledger.questions.overview.NON_IMAGE_ANSWERS": ("SCAN tallies", "over counters by host, with a LIMIT"),
     "ledger.questions.overview.NOT_AGAIN": ("SCAN refetch_failures", "a count of all"),
     "ledger.questions.overview.TRAFFIC": ("SCAN host_rows", "sums over hosts"),
     "ledger.questions.overview.WORST_HOSTS": ("SCAN tallies", "over counters by host; its cost at a million hosts is in ADR 0041"),
 }
 LISTED = {name: set(found.split(", ")) for name, (found, _) in ALLOWED.items()}
-
 
 
 def with_a_plan() -> list[Statement]:

@@ -301,6 +301,7 @@ def test_a_host_that_stays_away_is_given_up(ledger: connect.Ledger) -> None:
     }
     assert db.execute("SELECT n_failed, status, count(*) FROM gbif_ids GROUP BY 1, 2").fetchall() == [(1, "failed", 20)]
     assert db.execute("SELECT blocked_until FROM hosts WHERE host LIKE 'a.%'").fetchone()[0] > runner.now, "no wait for nothing"
+    assert ledger.n_done >= 20, "a round that gives a host up has got something done"
 
 
 def test_a_host_that_was_given_up_is_asked_again_when_somebody_wants_it(ledger: connect.Ledger) -> None:
@@ -392,6 +393,45 @@ def wait_of(turn: Turn) -> list[Outcome]:
     """The host wants no request for ten minutes."""
     busy = Verdict(Status.FAILED_TRANSIENT, "rate_limited", wait_s=600.0, host_trouble=True)
     return [Outcome(claim.image_id, busy, http_status=429, requests=1, hold_s=600.0) for claim in turn.claims]
+
+
+@pytest.mark.parametrize("may_leave", [True, False])
+def test_a_run_that_is_not_started_again_later_waits_itself(may_leave: bool, ledger: connect.Ledger) -> None:
+    """It asks once for each wait, and notes at its end until when nothing may be asked for."""
+    asked = list[float]()
+
+    def ask(due_at: float) -> bool:
+        asked.append(due_at)
+        return may_leave
+
+    started = time.time()
+    runner = ByHand(lambda turn: wait_of(turn) if runner.now < started + 700 else all_gone(turn))
+    plan = Plan(HostTable(), max_idle_s=60.0, may_leave=ask)
+    assert run(ledger, runner, plan) is (Ending.WAITING if may_leave else Ending.DONE)
+    assert asked == sorted(set(asked))
+    assert 500 < asked[0] - started < 700
+    ((due_at, n_failed, goes_on_at),) = ledger.connection.execute("SELECT due_at, n_failed, goes_on_at FROM run_ends").fetchall()
+    assert goes_on_at is None, "that is for others to say"
+    if may_leave:
+        assert len(asked) == 1
+        assert 0 <= due_at - asked[0] < 1
+        assert n_failed == 0
+    else:
+        assert (due_at, n_failed) == (None, 20)
+        assert runner.now > asked[-1]
+
+
+@pytest.mark.parametrize(("deadline_s", "noted"), [(300.0, True), (5.0, False)])
+def test_a_run_whose_time_is_up_notes_a_wait_only_if_everything_waits(
+    deadline_s: float, noted: bool, ledger: connect.Ledger
+) -> None:
+    started = time.time()
+    runner = ByHand(lambda turn: wait_of(turn) if noted else None)
+    plan = Plan(HostTable(), max_idle_s=60.0, grace_s=1.0, deadline=started + deadline_s, may_leave=lambda due_at: False)
+    assert run(ledger, runner, plan) is Ending.TIME
+    ((due_at,),) = ledger.connection.execute("SELECT due_at FROM run_ends").fetchall()
+    assert (due_at is not None and 500 < due_at - started < 700) == noted
+    assert (due_at is None) == (not noted)
 
 
 def test_other_workers_hear_of_a_named_wait_before_it_is_written_down(

@@ -128,15 +128,3 @@ def give_back(ledger: Ledger, ending: str, now: float) -> None:
         db.execute(END_RUN, (int(now), ending, ledger.n_done, ledger.run_id))
         db.execute("DELETE FROM owner")
     ledger.run_id = None
-
-
-def idle_runs(ledger: Ledger, command: str, job_id: str) -> int:
-    """How many of a job's last ended runs, counted backwards, did nothing."""
-    n = 0
-    for (n_done,) in ledger.connection.execute(
-        "SELECT n_done FROM runs WHERE command = ? AND job_id = ? AND ended_at IS NOT NULL ORDER BY run_id DESC", (command, job_id)
-    ):
-        if n_done:
-            break
-        n += 1
-    return n

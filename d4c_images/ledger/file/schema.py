@@ -30,7 +30,7 @@ import sqlite3
 from collections.abc import Iterator
 
 APPLICATION_ID = 0x64346349  # "d4cI"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TABLES = """
 CREATE TABLE runs (
@@ -51,6 +51,17 @@ CREATE TABLE runs (
 CREATE TABLE owner (
     one     INTEGER PRIMARY KEY CHECK (one = 1),
     run_id  INTEGER NOT NULL REFERENCES runs
+);
+
+-- What a run says of itself when it ends, beyond `runs`; a run that was killed has no row.
+CREATE TABLE run_ends (
+    run_id        INTEGER PRIMARY KEY,
+    n_stored      INTEGER,            -- images; these three of a download, NULL of other commands
+    n_failed      INTEGER,            -- for good
+    stored_bytes  INTEGER,
+    due_at        INTEGER,            -- until then, nothing of what is left may be asked for; NULL: something may
+    goes_on_at    INTEGER,            -- when the scheduler begins the job's next run, as it was asked to; NULL: it was not
+    goes_on_by    TEXT                -- the scheduler: Slurm, Grid Engine
 );
 
 -- One row per ingested stream, with the checkpoint of its last committed chunk.

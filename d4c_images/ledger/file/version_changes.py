@@ -60,4 +60,5 @@ MIGRATIONS: tuple[Migration, ...] = (
             Script("DROP TABLE labels;\n"),
         ),
     ),
+    Migration(3, (Tables(("run_ends",)),)),
 )

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from d4c_images.durations import counted
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.queue import deferred
 from d4c_images.ledger.rows.extent import number
@@ -155,6 +156,6 @@ def record_trouble(ledger: Reader, gbif_id: int) -> str | None:
         return None
     _, n_images, n_success, n_failed, status, _, counts = record
     return (
-        f"gbifID {gbif_id}: {status}, {n_images} images, {n_success} stored, {n_failed} failed; "
+        f"gbifID {gbif_id}: {status}, {counted(n_images, 'image')}, {n_success} stored, {n_failed} failed; "
         f"its images say {record.true_status.value}, {counts.links}, {counts.success}, {counts.failed}"
     )

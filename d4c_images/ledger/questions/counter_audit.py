@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from d4c_images import durations
 from d4c_images.ledger.queue import untried
 from d4c_images.ledger.rows import recount
 from d4c_images.ledger.rows.extent import TOP_IMAGE, n_records, top_image
@@ -121,7 +122,9 @@ class CounterRecount:
 
     def lost_references(self) -> list[str]:
         lines = [f"image_rows: host {host_id} does not exist" for host_id in sorted(self._lost_hosts)]
-        return lines + ([f"image_rows: {self._n_lost_rules:,} images refer to a missing rule"] if self._n_lost_rules else [])
+        if self._n_lost_rules:
+            lines.append(f"image_rows: a rule of {durations.counted(self._n_lost_rules, 'image')} does not exist")
+        return lines
 
     def images_by_status(self) -> dict[str, int]:
         """Rows by `images.status`."""

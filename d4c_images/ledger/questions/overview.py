@@ -116,11 +116,6 @@ GROUP BY status, error_type ORDER BY n DESC, error_type
 """
 N_FORMER = "SELECT count(*) FROM former_rows"
 ARCHIVES = "SELECT kind, source, rows_done, offset_bytes, size_bytes, finished_at FROM archives ORDER BY archive_id"
-LAST_RUN = """
-SELECT r.run_id, r.command, r.host, r.pid, r.pid_started, r.job_id, r.started_at, r.heartbeat_at, r.ended_at, r.ending,
-       EXISTS (SELECT 1 FROM owner AS o WHERE o.run_id = r.run_id) AS owns
-FROM runs AS r WHERE r.command <> 'hosts' ORDER BY r.run_id DESC LIMIT 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,21 +209,6 @@ class ArchiveState:
     offset_bytes: int
     size_bytes: int | None
     finished_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    run_id: int
-    command: str
-    host: str
-    pid: int
-    pid_started: str | None
-    job_id: str | None
-    started_at: int
-    heartbeat_at: int
-    ended_at: int | None
-    ending: str | None
-    owns: int  # 1: it still owns the ledger
 
 
 def records_by_status(ledger: Reader) -> dict[str, int]:
@@ -343,8 +323,3 @@ def rejects(ledger: Reader) -> dict[str, int]:
 
 def archives(ledger: Reader) -> list[ArchiveState]:
     return [ArchiveState(*row) for row in ledger.rows(ARCHIVES)]
-
-
-def last_run(ledger: Reader) -> RunRow | None:
-    rows = ledger.rows(LAST_RUN)
-    return RunRow(*rows[0]) if rows else None

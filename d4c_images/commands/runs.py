@@ -1,0 +1,40 @@
+"""`runs`: lists the commands that have written to the ledger, what each did and how it ended. Changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from d4c_images.commands import arguments
+from d4c_images.errors import printable
+from d4c_images.settings import Settings
+
+
+def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
+    parser = arguments.command(
+        subparsers,
+        "runs",
+        run,
+        "List the runs of commands that wrote to the ledger, newest first: when, where, what each did, and how it ended.",
+        settings,
+    )
+    parser.add_argument("--limit", type=arguments.positive, default=10, metavar="N", help="the latest N runs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    from d4c_images.ledger.file.reader import open_reader
+    from d4c_images.report import run_states
+
+    with open_reader(args.ledger) as ledger:
+        runs = run_states.run_states(ledger, time.time(), args.limit)
+    if args.json:
+        print(json.dumps([run_states.as_json(one) for one in runs], indent=2))
+        return 0
+    for one in runs:
+        for line in run_states.lines_of(one):
+            print(printable(line))
+    if not runs:
+        print("no runs so far")
+    return 0

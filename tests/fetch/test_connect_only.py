@@ -15,6 +15,7 @@ from tests.publishers.client import Publishers
 from tests.support import no_network
 
 SOON = Limits(connect_s=0.3)
+LAST = b"nobody comes any more"
 
 
 @contextmanager
@@ -25,18 +26,20 @@ def door() -> Iterator[tuple[int, list[bytes]]]:
 
         def take() -> None:
             while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
+                connection, _ = listening.accept()
                 with connection:
                     connection.settimeout(5)
-                    sent.append(connection.recv(1 << 16))
+                    said = connection.recv(1 << 16)
+                if said == LAST:
+                    return
+                sent.append(said)
 
         thread = threading.Thread(target=take)
         thread.start()
-        yield listening.getsockname()[1], sent
-        listening.shutdown(socket.SHUT_RDWR)
+        address = listening.getsockname()
+        yield address[1], sent
+        with socket.create_connection(address) as last:  # behind all that are still waiting to be taken
+            last.sendall(LAST)
         thread.join()
 
 

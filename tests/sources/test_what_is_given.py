@@ -391,6 +391,17 @@ def test_a_core_that_names_no_id_is_read_by_its_occurrence_id(tmp_path: Path) ->
 # -- row types and terms, as people write them
 
 
+def test_a_core_without_a_row_type_holds_records_whatever_its_file_is_called(tmp_path: Path) -> None:
+    core = table(["identifier"], "images.csv", "", core=True)
+    files = {
+        "meta.xml": meta(core, table(["accessURI"], "m.csv")),
+        "images.csv": f"id,identifier\n1,{HOST}/catalogue/1\n".encode(),
+        "m.csv": f"coreid,accessURI\n1,{HOST}/1.jpg\n".encode(),
+    }
+    load_all(tmp_path / "ledger.sqlite", zipped(tmp_path / "a.zip", files))
+    assert ask(tmp_path / "ledger.sqlite", URLS) == [(f"{HOST}/1.jpg",)]
+
+
 @pytest.mark.parametrize(
     ("row_type", "term"),
     crossed(

@@ -165,6 +165,7 @@ def test_those_who_watch_a_run_for_one_host_see_the_numbers_of_that_host(ledger:
     assert (first.images.total, first.images.left, first.n_done, first.n_in_all) == (10, 10, 0, 10)
     assert [host.host for host in first.hosts] == ["a.example.org"]
     assert (first.n_blocked, first.n_paused, str(first.scope)) == (0, 0, " of a.example.org")
+    assert (first.paused, first.blocked) == (frozenset(), {})
     assert (last.images.success, last.images.left, last.n_done, last.n_in_all) == (5, 0, 10, 10)
     assert summary(last, Ending.DONE).endswith("5 of 10 images of a.example.org stored, 0 left")
 

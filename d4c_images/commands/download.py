@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from d4c_images import __version__
 from d4c_images.batch.requeue import NOBODY, NextRound, Rounds
-from d4c_images.commands import arguments, image_root, preflight, presets, session, usage
+from d4c_images.commands import arguments, download_options, image_root, preflight, session, usage
 from d4c_images.durations import counted, show_moment
-from d4c_images.errors import EXIT_WORK_LEFT, D4CError, UsageError
+from d4c_images.errors import EXIT_WORK_LEFT, D4CError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.questions import from_counters
 from d4c_images.ledger.queue import run_ends
-from d4c_images.model import FetchOptions, Limits
-from d4c_images.policy import contact, pace
+from d4c_images.model import FetchOptions
+from d4c_images.policy import contact
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
@@ -35,10 +35,8 @@ if TYPE_CHECKING:
     from d4c_images.runners.worker_setup import WorkerSetup
     from d4c_images.stores.pack import PackSettings
 
-LEAST_REFETCH_S = 86400.0
 ONLY_PAUSED = "only paused hosts are left: job not requeued; run 'd4c-images hosts resume', then submit it again"
 OUTAGE_WAIT_S = 3600.0  # between two rounds of a job whose network was there once and is away
-DECODING_S = 300.0  # more than a worker needs to decode and store what it has fetched, on a bad day
 
 
 def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
@@ -52,146 +50,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         root=True,
         drains=True,
     )
-    _add_what(parser.add_argument_group("selection"))
-    _add_how_long(parser.add_argument_group("time limits"))
-    _add_how(parser.add_argument_group("network and storage"), settings)
-    watch = parser.add_argument_group("notifications")
-    watch.add_argument(
-        "--notify-every", type=arguments.positive, default=100_000, metavar="N", help="send a message every N images"
-    )
-    arguments.add_progress(parser)
-
-
-def _add_what(what: argparse._ArgumentGroup) -> None:
-    what.add_argument(
-        "--limit", type=arguments.positive, metavar="N", help="stop when N images are stored; the job is not requeued"
-    )
-    what.add_argument(
-        "--limit-tries", type=arguments.positive, metavar="N", help="stop after trying N images, stored or not; likewise"
-    )
-    what.add_argument("--host", action="append", default=[], metavar="NAME", help="only fetch from this host; repeatable")
-    what.add_argument(
-        "--retry-failed",
-        nargs="?",
-        const="all",
-        choices=("all", "transient"),
-        help="retry failed images (with --host, only of these hosts): `all`, or `transient`, those whose transient failures "
-        "exhausted their attempts (default: all)",
-    )
-    what.add_argument(
-        "--refetch",
-        type=arguments.span,
-        metavar="SPAN",
-        help="revalidate stored images last requested more than SPAN ago (e.g. 90d; minimum 1d)",
-    )
-    what.add_argument(
-        "--respect-robots-tag",
-        action="store_true",
-        help="skip images served with X-Robots-Tag noai or noimageai (error type robots_tag)",
-    )
-    what.add_argument(
-        "--max-edge",
-        type=arguments.positive,
-        metavar="PX",
-        help="scale images down to PX pixels on the longest edge and store JPEGs instead of the originals",
-    )
-
-
-def _add_how_long(when: argparse._ArgumentGroup) -> None:
-    arguments.add_end(when)
-    when.add_argument(
-        "--max-idle",
-        type=arguments.span,
-        default="15m",
-        metavar="SPAN",
-        help="stop if every image left has to wait longer than SPAN",
-    )
-    when.add_argument(
-        "--give-up-after",
-        type=arguments.span,
-        default="1d",
-        metavar="SPAN",
-        help="give up on a host unreachable for SPAN while other hosts respond; 7 x SPAN if none does, or if the host answers "
-        "every request with the same page",
-    )
-    arguments.add_requeue(when)
-
-
-def _add_how(how: argparse._ArgumentGroup, settings: Settings) -> None:
-    how.add_argument(
-        "--processes",
-        type=arguments.positive,
-        default=settings.processes,
-        metavar="N",
-        help="number of worker processes (default: one per core granted by the scheduler)",
-    )
-    how.add_argument(
-        "--new-root",
-        metavar="CODE",
-        help="use another image root than the previous run; CODE is printed when that is refused and is valid once",
-    )
-    how.add_argument(
-        "--cluster",
-        type=Path,
-        metavar="DIR",
-        help="coordinate only; workers started by 'd4c-images work' on any node join through DIR, a folder on a shared disk",
-    )
-    how.add_argument("--interface", metavar="NAME", help="with --cluster: network interface that the other nodes can reach")
-    how.add_argument(
-        "--max-connections",
-        type=arguments.positive,
-        default=256,
-        metavar="N",
-        help="maximum number of connections per worker process",
-    )
-    how.add_argument("--hosts-file", type=Path, default=settings.hosts_file, metavar="FILE", help="TOML file with limits per host")
-    how.add_argument(
-        "--max-attempts",
-        type=arguments.positive,
-        default=4,
-        metavar="N",
-        help="attempts per image before transient failures become final",
-    )
-    how.add_argument(
-        "--retry-wait",
-        type=arguments.span,
-        default="30s",
-        metavar="SPAN",
-        help="delay before the second attempt; doubles each time",
-    )
-    how.add_argument("--connect-timeout", type=arguments.span, default="20s", metavar="SPAN", help="connection timeout")
-    how.add_argument("--timeout", type=arguments.span, default="10m", metavar="SPAN", help="maximum time for one request")
-    how.add_argument(
-        "--stall-timeout",
-        type=arguments.span,
-        default="30s",
-        metavar="SPAN",
-        help="abort a request after SPAN of near-zero throughput",
-    )
-    how.add_argument(
-        "--store",
-        choices=("files", "pack"),
-        help="store each image as a file, or pack images into tar files (default: as in the previous run; files for a new ledger)",
-    )
-    how.add_argument(
-        "--shard-size", type=arguments.size, metavar="SIZE", help="with --store pack: size of one tar file (default: 1G)"
-    )
-    how.add_argument(
-        "--max-size",
-        type=arguments.size,
-        default="2G",
-        metavar="SIZE",
-        help="maximum size of one image",
-    )
-    arguments.add_route(how, settings)
-    how.add_argument(
-        "--insecure-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="do not verify the TLS certificate of this host (NAME:PORT if the port is not 443); repeatable",
-    )
-    arguments.add_placeholder_terms(how, "--placeholder-records")
+    download_options.add_options(parser, settings)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -200,28 +59,10 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     deadline, grace_s = rounds.limits(session.deadline(args, datetime.fromtimestamp(clocks.now())), args.grace, clocks.now())
     if args.cluster is None or args.cacert is not None:  # other nodes have certificates of their own
         certificates.n_roots(certificates.bundle(args.cacert))  # without any, each image would lose an attempt
-    fetch = _fetch_options(args, settings)
-    plan = _plan(args, fetch.limits, deadline, grace_s)
+    fetch = download_options.fetch_options(args, settings)
+    plan = download_options.plan_of(args, fetch.limits, deadline, grace_s)
     is_limited = plan.max_stored is not None or plan.max_tries is not None  # a limit is for one run
-    room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
-    if room.connections < plan.max_connections:
-        print(
-            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} per worker",
-            flush=True,
-        )
-        plan = replace(plan, max_connections=room.connections)
-    if args.refetch is not None and args.refetch < LEAST_REFETCH_S:
-        raise UsageError("--refetch needs a SPAN of at least 1d")
-    for host in sorted(fetch.insecure_hosts):
-        print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
-    if args.cluster is not None:
-        session.check_extra()
-        from d4c_images.runners import dask_check
-
-        dask_check.check()
-        from d4c_images.runners.dask_config import silence_s
-
-        plan = replace(plan, lost_ask_s=silence_s())
+    plan = _within_machine(args, fetch, plan)
     command = "download" if args.cluster is None else owner.CLUSTER
     with stop.listening(), session.owned(args.ledger, command, settings, session.wait(stop, deadline, rounds)) as ledger:
         plan = replace(plan, deadline=session.ends_at(deadline, ledger))
@@ -260,6 +101,28 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     return code
 
 
+def _within_machine(args: argparse.Namespace, fetch: FetchOptions, plan: Plan) -> Plan:
+    """The plan, as far as this machine can follow it. Warns if it opens few files, or is told not to verify a certificate."""
+    room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
+    if room.connections < plan.max_connections:
+        print(
+            f"open files are limited to {room.n_files} (ulimit -n): {counted(room.connections, 'connection')} per worker",
+            flush=True,
+        )
+        plan = replace(plan, max_connections=room.connections)
+    for host in sorted(fetch.insecure_hosts):
+        print(f"warning: the TLS certificate of {host} is not verified (--insecure-host)", flush=True)
+    if args.cluster is not None:
+        session.check_extra()
+        from d4c_images.runners import dask_check
+
+        dask_check.check()
+        from d4c_images.runners.dask_config import silence_s
+
+        plan = replace(plan, lost_ask_s=silence_s())
+    return plan
+
+
 def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: Ending) -> NextRound:
     """Who goes on with what a run that has ended like this leaves; written down for reports."""
     due_at, job = run_ends.due_at(ledger), rounds.awaited_job
@@ -284,28 +147,6 @@ def _say_next(code: int, left: int, due_at: float | None) -> None:
         print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
     else:
         print(f"exit code {code}: nothing left to do; 'd4c-images status' shows the result", flush=True)
-
-
-def _plan(args: argparse.Namespace, limits: Limits, deadline: float | None, grace_s: float) -> Plan:
-    return Plan(
-        hosts=presets.host_table(args.hosts_file),
-        max_attempts=args.max_attempts,
-        retry_base_s=args.retry_wait,
-        max_connections=args.max_connections,
-        max_stored=args.limit,
-        max_tries=args.limit_tries,
-        only_hosts=frozenset(host.lower() for host in args.host),
-        refetch=args.refetch is not None,
-        deadline=deadline,
-        grace_s=grace_s,
-        hang_s=limits.attempt_s + DECODING_S,
-        max_idle_s=args.max_idle,
-        placeholders=presets.placeholder_list(args.placeholders_file),
-        placeholder_records=args.placeholder_records,
-        breaker=pace.BlockPolicy(
-            give_up_s=args.give_up_after, give_up_alone_s=7 * args.give_up_after, give_up_shut_s=7 * args.give_up_after
-        ),
-    )
 
 
 def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: PackSettings | None, plan: Plan) -> WorkerSetup:
@@ -411,20 +252,6 @@ def _progress(args: argparse.Namespace, settings: Settings) -> Watcher:
     from d4c_images.report.live import LiveProgress
 
     return LiveProgress(Console(), head)
-
-
-def _fetch_options(args: argparse.Namespace, settings: Settings) -> FetchOptions:
-    limits = Limits(connect_s=args.connect_timeout, total_s=args.timeout, stall_s=args.stall_timeout, max_bytes=args.max_size)
-    who = None if settings.contact is None else contact.read(settings.contact)
-    return FetchOptions(
-        limits=limits,
-        user_agent=contact.user_agent(who),
-        connect_to=tuple(args.connect_to),
-        cacert=args.cacert and args.cacert.absolute(),
-        insecure_hosts=frozenset(host.lower() for host in args.insecure_host),
-        from_address=None if who is None else who.mail,
-        allow_private_hosts=args.allow_private_hosts,
-    )
 
 
 def _announcer(args: argparse.Namespace, settings: Settings, send: Callable[[str], None]) -> Announcer:

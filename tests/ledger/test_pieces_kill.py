@@ -45,7 +45,7 @@ def test_killed_between_the_pieces(collection: Collection, publishers: Publisher
     # The next one is killed as well, before it has come to anything else; with --finalize-only all is done and nothing to mend.
     collection.run("download", *reach(publishers), "--processes", 1, "--no-progress", code=-9, crash_at="following.committed")
     collection.check_invariants()
-    assert "; 0 were corrected" in collection.run("init", "--finalize-only")
+    assert ", 0 corrected" in collection.run("init", "--finalize-only")
     finish(collection, publishers)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 import pytest
 
 from d4c_images.cli import main
+from d4c_images.durations import counted
 from d4c_images.errors import D4CError, SourceError, UsageError
 from d4c_images.sources import open_media, path_of
 from d4c_images.sources.encoding import line_end_of
@@ -132,7 +133,7 @@ def test_a_source_without_an_image_is_no_success(rows: list[str | bytes], init: 
     code, output, complaint = init("multimedia.txt")
     assert code == 1
     assert re.fullmatch(r"d4c-images: multimedia\.txt: nothing to download: [^\n]+\n", complaint)
-    assert f"{len(rows)} rows" in output
+    assert f"multimedia.txt: {counted(len(rows), 'row')}, 0 of them" in output
 
 
 def test_nor_is_it_when_it_was_read_before(init: Init, tmp_path: Path) -> None:

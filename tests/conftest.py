@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,10 @@ settings.register_profile("explore", ANY_SPEED)
 settings.register_profile(FAST, ANY_SPEED, derandomize=True, database=None, max_examples=100 // SHARE)
 settings.register_profile("mutants", ANY_SPEED, derandomize=True, database=None, phases=[Phase.generate])
 settings.load_profile("here")
+
+# Under nohup, SIGHUP is ignored here and in all that is started from here. What has a handler is ignored here alone.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 ROWS = Path(__file__).parent / "rows"
 

@@ -19,7 +19,7 @@ from d4c_images.sources.media import BROKEN_UTF8, MediaRows, Rejects, Sieve, unq
 
 # Limits of the dictionaries; beyond them, a dictionary is cleared.
 MAX_TEXTS = 1 << 17
-NUMBERED_TEXT_BYTES = 24 << 20
+NUMBERED_TEXT_BYTES = 12 << 20
 MAX_HOSTS = 1 << 16
 MAX_ORIGINS = 1 << 12  # in addition to the hosts' numbers
 

@@ -94,12 +94,13 @@ def _made(shape: TableShape) -> npt.NDArray[np.uint8]:
     """The database, with a mark in each cell of the table."""
     n_integers, width = len(shape.integers), len(shape.columns)
     marks = CELL_MARK + np.arange(STAGED_ROWS * width).reshape(STAGED_ROWS, width)
-    columns = [*marks.T[:n_integers].tolist(), *marks.view(np.float64).T[n_integers:].tolist()]
+    floats = marks.view(np.float64)
+    rows = ((*marks[n, :n_integers].tolist(), *floats[n, n_integers:].tolist()) for n in range(STAGED_ROWS))  # one at a time
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         db.execute(SET_PAGE_SIZE)
         db.execute(shape.creation("main"))
         db.execute("BEGIN")
-        db.executemany(shape.filling, zip(range(FIRST_PLACE, FIRST_PLACE + STAGED_ROWS), *columns, strict=True))
+        db.executemany(shape.filling, ((FIRST_PLACE + n, *row) for n, row in enumerate(rows)))
         db.execute("COMMIT")
         return np.frombuffer(db.serialize(), np.uint8).copy()
 
@@ -107,7 +108,10 @@ def _made(shape: TableShape) -> npt.NDArray[np.uint8]:
 def _pages(database: npt.NDArray[np.uint8], width: int) -> list[_Page]:
     """Find the cells by their marks. On each page the rows are equally far apart."""
     found = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(database, 4).view("S4")[:, 0] == b"Mark")
-    numbers = database[found[:, None] + np.arange(8)].view(">i8")[:, 0] - CELL_MARK
+    numbers = np.zeros(len(found), np.int64)
+    for at in range(8):  # the bytes of each mark; all at once would take eight times the memory
+        numbers = numbers << 8 | database[found + at]
+    numbers -= CELL_MARK
     cells = np.empty(STAGED_ROWS * width, np.int64)
     cells[numbers] = found
     rows = cells.reshape(STAGED_ROWS, width)

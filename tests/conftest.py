@@ -22,9 +22,11 @@ settings.register_profile(FAST, ANY_SPEED, derandomize=True, database=None, max_
 settings.register_profile("mutants", ANY_SPEED, derandomize=True, database=None, phases=[Phase.generate])
 settings.load_profile("here")
 
-# Under nohup, SIGHUP is ignored here and in all that is started from here. What has a handler is ignored here alone.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, lambda *_: None)
+# Under nohup, or in the background of a script, these are ignored here and in all that is started from here. What has a handler is
+# ignored here alone.
+for one in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(one) is signal.SIG_IGN:
+        signal.signal(one, lambda *_: None)
 
 ROWS = Path(__file__).parent / "rows"
 

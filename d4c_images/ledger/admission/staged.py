@@ -22,7 +22,7 @@ FIRST_PLACE = 1 << 14  # from here on a rowid takes three bytes, so that all row
 WIDEST_PAGE = 1 << 16  # SQLite allows
 CELL_MARK = int.from_bytes(b"Mark") << 32  # plus the number of the cell: its first value, by which its bytes are found
 
-ATTACHED = "PRAGMA database_list"
+ATTACHED = "SELECT name FROM pragma_database_list"  # not its file: the path of the ledger need not be UTF-8
 ATTACH = "ATTACH ':memory:' AS staged"
 SET_PAGE_SIZE = f"PRAGMA page_size = {WIDEST_PAGE}"
 
@@ -61,7 +61,7 @@ class Staged:
     """Stages rows of one shape on a connection. There is one staged table at a time: each `load` replaces it."""
 
     def __init__(self, db: sqlite3.Connection, shape: TableShape) -> None:
-        if "staged" not in {name for _, name, _ in db.execute(ATTACHED)}:
+        if ("staged",) not in db.execute(ATTACHED).fetchall():
             db.execute(ATTACH)
         self._db = db
         self._n_integers = len(shape.integers)

@@ -144,6 +144,7 @@ def test_a_run_ends_at_its_limit_and_has_done_what_it_was_asked_for(make: Make, 
     assert publishers.counters()["requests"] == 7
 
 
+@pytest.mark.slow
 def test_a_limit_counts_stored_images_and_a_limit_of_tries_all(make: Make, publishers: Publishers) -> None:
     """Of the hosts that are asked, one has nothing."""
     publishers.behave("gone.example.org=http_404")
@@ -165,6 +166,7 @@ def test_a_limit_that_is_not_reached_leaves_work(make: Make, publishers: Publish
         assert "has to wait" in output
 
 
+@pytest.mark.slow
 def test_a_run_for_one_host_ends_in_its_own_scope(make: Make, publishers: Publishers) -> None:
     collection = make(5, "a.example.org", "b.example.org")
     arguments = ("download", *reach(publishers), "--host", "b.example.org", "--processes", 1)

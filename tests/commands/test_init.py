@@ -278,6 +278,7 @@ def test_a_source_is_read_once(init: Init, tmp_path: Path) -> None:
     assert "nothing new: this source was imported before" in init(tmp_path / "moved")[1]
 
 
+@pytest.mark.slow
 def test_a_newer_download_says_how_many_rows_were_known(init: Init, tmp_path: Path) -> None:
     first = init(bare(tmp_path / "one.txt", [ONE, TWO]))[1]
     assert "2 rows, 2 of them with an image; 2 new images, 2 new links between a record and an image\n" in first

@@ -143,6 +143,7 @@ def test_a_job_that_cannot_be_queued_again_says_what_to_type(tmp_path: Path) -> 
     assert "exit code 75: work is left; run the same command again at 2" in log
 
 
+@pytest.mark.slow
 def test_a_job_that_only_waits_for_a_person_is_not_queued_again(tmp_path: Path) -> None:
     site = site_at(tmp_path, "slurm")
     site.collection.call("hosts", "pause", "a.example.org")
@@ -291,6 +292,7 @@ def test_a_coordinator_that_is_put_off_says_so_to_its_workers(place: MeetingPlac
     assert "workers are not told how long they have to wait: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_download_with_a_limit_is_for_one_run(tmp_path: Path) -> None:
     site = site_at(tmp_path, "sge")
     with publisher(away(3600)) as server:

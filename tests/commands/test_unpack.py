@@ -38,6 +38,7 @@ def test_a_record_whose_image_is_not_stored_is_no_error(collection: Collection) 
     assert "1 gbifID with images that are not stored: 801" in output
 
 
+@pytest.mark.slow
 def test_the_summary_for_scripts_has_them(collection: Collection) -> None:
     output = collection.call("unpack", "--to", collection.folder / "out", "--gbif-id", 800, "--gbif-id", 5, "--json", code=2)
     summary = json.loads(output)
@@ -45,6 +46,7 @@ def test_the_summary_for_scripts_has_them(collection: Collection) -> None:
     assert (summary["n_records_with_images_not_stored"], summary["records_with_images_not_stored"]) == (0, [])
 
 
+@pytest.mark.slow
 def test_of_many_unknown_records_the_first_are_named(collection: Collection) -> None:
     ids = collection.folder / "ids.txt"
     ids.write_text("\n".join(map(str, range(1, 7001))), encoding="utf-8")

@@ -69,7 +69,7 @@ def begin_later(job: Job, at: float, ask: AskScheduler = ask) -> None:
     """
     if job.scheduler is Scheduler.SGE:
         ask(["qalter", "-a", _sge_moment(at), job.job_id])
-    elif re.search(r"\bRequeue=0\b", ask(["scontrol", "show", "job", "--oneliner", job.job_id])):
+    elif may_be_requeued(job, ask) is False:
         raise D4CError("this job was submitted with --no-requeue")
 
 

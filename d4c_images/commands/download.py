@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _within_machine(args: argparse.Namespace, fetch: FetchOptions, plan: Plan) -> Plan:
-    """The plan, as far as this machine can follow it. Warns if it opens few files, or is told not to verify a certificate."""
+    """The plan, as far as this machine can follow it. Warns if it can open few files, or if a certificate is not to be verified."""
     room = open_files.check(open_files.raise_limit(), args.processes if args.cluster is None else 1)
     if room.connections < plan.max_connections:
         print(

@@ -1,4 +1,4 @@
-"""The options of `download`, and what a run is told by them. Runs nothing."""
+"""The options of `download`, and the plan of a run that follows from them. Runs nothing."""
 
 from __future__ import annotations
 

@@ -16,17 +16,14 @@ from d4c_images.durations import counted, parse_size, show_moment
 from d4c_images.errors import D4CError, LedgerBusy, UsageError
 from d4c_images.ledger.file import owner
 from d4c_images.ledger.queue import wishes
-from d4c_images.policy.limits import HostTable, LimitBook, checked, is_pattern
+from d4c_images.policy.limits import HostTable, checked, is_pattern
 from d4c_images.settings import Settings
 from d4c_images.system import clocks
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from rich.text import Text
 
-    from d4c_images.ledger.file.reader import Reader
-    from d4c_images.report.hosts import Choice, HostLine
+    from d4c_images.report.hosts import HostLine
 
 HOSTS_SHOWN = 100  # hosts in a list without `--limit`
 LINES_A_TABLE = 5000
@@ -111,7 +108,7 @@ def _list(args: argparse.Namespace, table: HostTable) -> int:
 
     now, choice = time.time(), report.Choice([name.lower() for name in args.words], 0 if args.all else 1)
     with open_reader(args.ledger) as ledger:
-        book, host_ids = ledger.at_one_moment(lambda: _in_order(ledger, table, choice, now))
+        book, host_ids = report.limits_and_order(ledger, table, choice, now)
         limit = args.limit or (len(host_ids) if args.all or args.json else HOSTS_SHOWN)
         lines = report.lines(ledger, book, map(int, host_ids[:limit]), now)
         if args.json:
@@ -138,21 +135,13 @@ def _watch(args: argparse.Namespace, table: HostTable) -> int:
     def lines() -> list[Text]:
         now, choice = time.time(), report.Choice([name.lower() for name in args.words])
         with open_reader(args.ledger) as ledger:
-            book, host_ids = ledger.at_one_moment(lambda: _in_order(ledger, table, choice, now))
+            book, host_ids = report.limits_and_order(ledger, table, choice, now)
             shown = list(report.lines(ledger, book, map(int, host_ids[: args.limit or console.height]), now))
         title = f"d4c-images hosts of {args.ledger}, {show_moment(now)}: {counted(len(host_ids), 'host')} with images left"
         return whole(title, [], [section(shown)], console)
 
     watch(lines, console, args.watch)
     return 0
-
-
-def _in_order(ledger: Reader, table: HostTable, choice: Choice, now: float) -> tuple[LimitBook, npt.NDArray[np.int32]]:
-    from d4c_images.ledger.queue import pacing
-    from d4c_images.report.hosts import in_order
-
-    book = LimitBook(table, pacing.wanted_limits(ledger.rows))
-    return book, in_order(ledger, book, choice, now)
 
 
 def _print_json(lines: Iterable[HostLine]) -> None:

@@ -20,16 +20,16 @@ from d4c_images.errors import D4CError, UsageError
 from d4c_images.model import FetchOptions, Limits
 from d4c_images.policy import contact, preflight
 from d4c_images.policy.preflight import Check, ConnectResult, Grade, ToCome
-from d4c_images.settings import Disk, Scheduler, Settings, granted_cores
+from d4c_images.settings import Disk, Settings, granted_cores
 from d4c_images.system import certificates, disk_room, memory, open_files
 
 if TYPE_CHECKING:
     from d4c_images.ledger.file.reader import Reader
+    from d4c_images.ledger.questions.from_counters import ImageCounts
     from d4c_images.ledger.rows.extent import Ask
 
 MOST_CONNECTED = 5  # hosts to connect to
 HOSTS_LOOKED_AT = 200  # to find some that may be connected to
-SCHEDULERS = {Scheduler.SLURM: "Slurm", Scheduler.SGE: "Grid Engine"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,9 @@ def _checks(args: argparse.Namespace, settings: Settings) -> Iterator[Check]:
 
 def before_download(ask: Ask, ledger: Path, root: Path, settings: Settings) -> None:
     """The cheap checks: prints a warning for everything that an operator should know."""
-    for check in _disks(root, ledger, settings.ledger_disk, _to_come(ask)):
+    from d4c_images.ledger.questions import from_counters
+
+    for check in _disks(root, ledger, settings.ledger_disk, _to_come(ask, from_counters.image_counts(ask))):
         if check.is_trouble:
             from d4c_images.report.render_preflight import sentence
 
@@ -134,7 +136,7 @@ def _ledger(args: argparse.Namespace) -> Iterator[Check | _Known]:
         with open_reader(args.ledger) as ledger:
             version, images = ledger.version(), from_counters.image_counts(ledger.rows)
             held = _held(ledger)
-            known = _known(ledger, args, is_held=held.grade is not Grade.OK)
+            known = _known(ledger, args, _to_come(ledger.rows, images), is_held=held.grade is not Grade.OK)
     except D4CError as error:
         yield Check("ledger", Grade.FAILED, str(error))
         return
@@ -168,37 +170,32 @@ def _held(ledger: Reader) -> Check:
     return Check("owner", Grade.WARNING, holder.described(), "a second download is refused while it runs")
 
 
-def _known(ledger: Reader, args: argparse.Namespace, *, is_held: bool) -> _Known:
+def _known(ledger: Reader, args: argparse.Namespace, to_come: ToCome, *, is_held: bool) -> _Known:
     from d4c_images.ledger.file import owner
     from d4c_images.ledger.questions import last_root
 
     root = last_root.known(ledger.rows)
     hosts, n_left_out = ((), 0) if args.offline else _hosts(ledger, args.hosts_file, is_held=is_held)
-    return _Known(_to_come(ledger.rows), hosts, n_left_out, owner.last_sign_at(ledger.rows), None if root is None else root.path)
+    return _Known(to_come, hosts, n_left_out, owner.last_sign_at(ledger.rows), None if root is None else root.path)
 
 
-def _to_come(ask: Ask) -> ToCome:
-    from d4c_images.ledger.questions import from_counters
+def _to_come(ask: Ask, images: ImageCounts) -> ToCome:
     from d4c_images.ledger.queue import shards
 
-    images = from_counters.image_counts(ask)
     return ToCome(images.left, images.stored_bytes / images.success if images.success else None, shards.are_packed(ask))
 
 
 def _hosts(ledger: Reader, hosts_file: Path | None, *, is_held: bool) -> tuple[tuple[str, ...], int]:
     """Some of a run's last hosts, from different groups; none that is blocked, paused or used by a run."""
-    from d4c_images.ledger.queue import pacing
-    from d4c_images.policy.limits import LimitBook
     from d4c_images.report import hosts
     from d4c_images.report.hosts import State
 
     now = time.time()
-    book = LimitBook(presets.host_table(hosts_file), pacing.wanted_limits(ledger.rows))
-    host_ids = hosts.in_order(ledger, book, hosts.Choice(), now)[:HOSTS_LOOKED_AT]
+    book, host_ids = hosts.limits_and_order(ledger, presets.host_table(hosts_file), hosts.Choice(), now)
     open_now = (State.WAITING,) if is_held else (State.WAITING, State.WORKING)
     chosen: dict[str, str] = {}
     n_left_out = 0
-    for line in hosts.lines(ledger, book, map(int, host_ids), now):
+    for line in hosts.lines(ledger, book, map(int, host_ids[:HOSTS_LOOKED_AT]), now):
         if line.state not in open_now:
             n_left_out += 1
         elif len(chosen) < MOST_CONNECTED:
@@ -282,7 +279,7 @@ def _job(settings: Settings) -> Check:
 
     if settings.job is None:
         return preflight.job(None, None, None, None)
-    name = f"{SCHEDULERS[settings.job.scheduler]} job {settings.job.name}"
+    name = f"{scheduler.SCHEDULER_NAMES[settings.job.scheduler]} job {settings.job.name}"
     now = time.time()
     try:
         end_at = scheduler.end_of(settings.job, now)

@@ -21,6 +21,7 @@ from d4c_images.errors import LedgerAwaited, UsageError, printable
 from d4c_images.ledger.file import connect, migrations, owner
 from d4c_images.ledger.file.liveness import Patience
 from d4c_images.ledger.file.writing import open_and_own
+from d4c_images.ledger.queue import run_ends
 from d4c_images.settings import Settings
 from d4c_images.steward.terms import Hurry
 from d4c_images.system import clocks, signals
@@ -166,8 +167,6 @@ def rounds(args: argparse.Namespace, settings: Settings, stop: Stop) -> Rounds:
 
 def may_leave(ledger: connect.Ledger, command: str, rounds: Rounds) -> Callable[[float], bool]:
     """What the steward asks before it ends a run whose work has to wait (`Plan.may_leave`)."""
-    from d4c_images.ledger.queue import run_ends
-
     job = rounds.awaited_job
     is_early = job is not None and run_ends.began_early(ledger, command, job)
     return rounds.stay if is_early else rounds.may_leave
@@ -175,8 +174,6 @@ def may_leave(ledger: connect.Ledger, command: str, rounds: Rounds) -> Callable[
 
 def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, due_at: float | None = None) -> NextRound:
     """Who goes on with what this run leaves; written down for reports. `due_at` as in `Rounds.next_round`."""
-    from d4c_images.ledger.queue import run_ends
-
     wall = clocks.now.to_wall(clocks.now())
     following = rounds.next_round(idle_rounds(ledger, command, rounds.job), due_at, wall)
     if rounds.job is not None and following.at is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from d4c_images.durations import counted
+
 FOLD_S = 3600.0
 WORSE = 4  # a wait this many times the last reported one is news
 MOST_FOLDED = 10_000  # remembered hosts
@@ -34,7 +36,7 @@ class Folding:
             del self._said[next(iter(self._said))]
         if said is None or not said.n_since:
             return ""
-        return f" ({said.n_since:,} more {'time' if said.n_since == 1 else 'times'} since {_ago(now - said.at)})"
+        return f" ({counted(said.n_since, 'more time')} since {_ago(now - said.at)})"
 
     @property
     def n_folded(self) -> int:

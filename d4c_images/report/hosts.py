@@ -20,8 +20,9 @@ import numpy.typing as npt
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import overview
 from d4c_images.ledger.questions.overview import HostInWork
+from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
-from d4c_images.policy.limits import HostLimits, LimitBook
+from d4c_images.policy.limits import HostLimits, HostTable, LimitBook
 
 
 class State(StrEnum):
@@ -64,6 +65,18 @@ class HostLine:
 
 
 HOST_FIELDS = tuple(field.name for field in dataclasses.fields(HostLine))
+
+
+def limits_and_order(
+    ledger: Reader, table: HostTable, choice: Choice, now: float
+) -> tuple[LimitBook, npt.NDArray[np.int32]]:
+    """The limits that apply, with what operators have set, and the hosts `in_order` by them: both as of one moment."""
+
+    def both() -> tuple[LimitBook, npt.NDArray[np.int32]]:
+        book = LimitBook(table, pacing.wanted_limits(ledger.rows))
+        return book, in_order(ledger, book, choice, now)
+
+    return ledger.at_one_moment(both)
 
 
 def in_order(ledger: Reader, book: LimitBook, choice: Choice, now: float) -> npt.NDArray[np.int32]:

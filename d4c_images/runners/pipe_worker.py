@@ -18,7 +18,7 @@ from d4c_images.runners.inbox import MergedOrders
 from d4c_images.system import child_process
 
 Work = Callable[[Feed], Iterator[Report]]
-"""The work of a worker process: built from a picklable setup, fed with orders, yields reports until it is told to close."""
+"""The work of a worker process: built from a picklable setup, fed with orders, yields reports until it gets the order to close."""
 
 
 def serve() -> None:

@@ -176,7 +176,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """A worker starts no more requests. It exits once it is told to drain: then it knows that no turn follows."""
+    """A worker starts no more requests. It exits once it gets the order to drain: then it knows that no turn follows."""
 
     worker: int
 

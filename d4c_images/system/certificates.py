@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 from d4c_images.errors import UsageError
@@ -21,6 +20,8 @@ def bundle(named: Path | None = None) -> Path:
 
 def n_roots(path: Path) -> int:
     """How many certificates a bundle has. Raises `UsageError` if it cannot be used for verification."""
+    import ssl  # which most commands never need
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(cafile=path)
@@ -31,6 +32,8 @@ def n_roots(path: Path) -> int:
 
 
 def _of_this_machine() -> Path:
+    import ssl
+
     named = ssl.get_default_verify_paths().cafile
     found = next((Path(place) for place in (named, *PLACES) if place and Path(place).is_file()), None)
     if found is None:

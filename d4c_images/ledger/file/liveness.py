@@ -125,7 +125,7 @@ class _Watch:
         self._unchanged_s = 0.0
 
     def look(self, holder: LedgerHolder) -> bool | None:
-        """True: it has changed since the last look; False: unchanged for so long that its process is dead; None: not known yet."""
+        """True: it has changed since the last look; False: unchanged long enough to count as dead; None: not known yet."""
         now, before, step_s = self._monotonic(), self._last, 0.0
         if before is not None:
             step_s = min(now - self._looked_at, MOST_STEP_S)

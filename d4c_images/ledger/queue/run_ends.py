@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def note_done(ledger: Ledger, totals: Totals, due_at: float | None) -> None:
     """For a download. `due_at`: unix time before which nothing left may be requested; None: something may be requested now."""
     did = (totals.n_success + totals.n_changed, totals.n_failed, totals.stored_bytes)
     with ledger.transaction() as db:
-        db.execute(NOTE_DONE, (ledger.run_id, *did, None if due_at is None else -int(-due_at // 1)))
+        db.execute(NOTE_DONE, (ledger.run_id, *did, None if due_at is None else math.ceil(due_at)))
 
 
 def note_due(ledger: Ledger, due_at: float | None) -> None:

@@ -50,7 +50,7 @@ def show_check(report: CheckReport, console: Console) -> None:
         (
             "unsettled",
             f"{counted(report.n_in_work, 'file')} of a running download, {report.n_to_adopt:,} for the next download to adopt, "
-            f"{report.n_to_set_aside:,} placeholders to be quarantined",
+            f"{counted(report.n_to_set_aside, 'placeholder')} to be quarantined",
         ),
     ]
     if report.root is None:

@@ -107,6 +107,14 @@ def test_a_name_that_says_no_kind_of_file_ends_before_anything_is_read(tmp_path:
         files.check_name(Path("list"))
 
 
+def test_the_size_of_a_short_list_is_shown_in_bytes_or_kilobytes(tmp_path: Path) -> None:
+    make_ledger(tmp_path / "ledger.sqlite").close()
+    said = Collection(tmp_path).call("export", tmp_path / "list.csv", "--all-images")
+    size = (tmp_path / "list.csv").stat().st_size
+    assert 1000 < size < 50_000
+    assert said == f"{tmp_path / 'list.csv'}: {len(SAMPLES)} rows, one for each image, stored or not ({size / 1000:.1f} kB)\n"
+
+
 def test_a_list_that_cannot_be_finished_leaves_the_one_of_before(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("of before")
 

@@ -1,4 +1,4 @@
-"""The words that people meet: what shall not come back into help, messages and pages, and what the glossary has to explain."""
+"""Wording of help, messages and pages: banned phrases, plurals, and the terms that the glossary has to explain."""
 
 from __future__ import annotations
 

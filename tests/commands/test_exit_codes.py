@@ -1,4 +1,4 @@
-"""What the program says and how it ends if something that a user has named is not as it should be: real processes."""
+"""Messages and exit codes if something named by the user is missing, forbidden or of the wrong kind. Real processes."""
 
 from __future__ import annotations
 

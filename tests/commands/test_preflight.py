@@ -1,4 +1,4 @@
-"""`preflight`: what it finds on this node, whom it connects to, and that it changes nothing. And what `download` looks at."""
+"""`preflight`: its checks of this node, the hosts it connects to, and that it changes nothing; which checks `download` repeats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a run at a terminal, and what Ctrl-C does there; what a pipe and a dumb terminal get instead."""
+"""What a terminal shows of a run and of reports, and what Ctrl-C does there; what a pipe and a dumb terminal get instead."""
 
 from __future__ import annotations
 

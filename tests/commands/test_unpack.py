@@ -1,4 +1,4 @@
-"""`unpack` for records that somebody has named: those that are not there are said, and told from those that are not stored yet."""
+"""`unpack` of selected records: unknown ones are reported, and distinguished from those whose images are not stored yet."""
 
 from __future__ import annotations
 

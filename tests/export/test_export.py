@@ -256,7 +256,7 @@ def test_what_a_killed_export_left_is_swept_by_the_next_one_of_that_name(tmp_pat
 
 
 def test_moments_are_iso_8601_in_csv_and_timestamps_in_parquet(tmp_path: Path) -> None:
-    """Also those that the ledger holds as a fraction: somebody paused a host for so long."""
+    """Also fractional ones in the ledger, such as the end of a pause."""
     table = tables.Table("moments", "", {"host": "text", "paused_until": "moment", "n": "integer"})
     rows = [("a.org", 1_796_064_001, 1), ("b.org", 1_796_064_001.75, 2), ("c.org", None, 3)]
     files.write(table, [rows], [tmp_path / "x.csv", tmp_path / "x.parquet"])

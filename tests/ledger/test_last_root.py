@@ -1,4 +1,4 @@
-"""Which folder the images go to: never another one than last time without a word, and on purpose it can be."""
+"""The image root: a different one than in the last run is refused, unless it is chosen on purpose."""
 
 from __future__ import annotations
 

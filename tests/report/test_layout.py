@@ -1,4 +1,4 @@
-"""Tables of reports: on terminals of every width and height, and in logs. Nothing of a cell is lost."""
+"""Tables of reports on terminals of any width and height, and in logs. No cell is truncated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What those who watch a run are shown: lines of a log, the live view, the last frame. Snapshots are written by hand."""
+"""Progress of a run: log lines, the live view, the last frame. Snapshots are written by hand."""
 
 from __future__ import annotations
 

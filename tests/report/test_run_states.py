@@ -1,4 +1,4 @@
-"""What `runs` and `status` say of runs: what each did, how it ended, who goes on and when."""
+"""What `runs` and `status` report about runs: what each did, how it ended, what resumes its work, and when."""
 
 from __future__ import annotations
 

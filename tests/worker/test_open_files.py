@@ -1,4 +1,4 @@
-"""Few open files are enough with fewer connections; too few are refused in one line."""
+"""A low limit of open files means fewer connections; a limit that is too low is refused in one line."""
 
 from __future__ import annotations
 

@@ -55,6 +55,20 @@ def test_a_pipe_gets_log_lines_even_if_a_live_view_is_asked_for(collection: Coll
 
 
 @pytest.mark.slow
+def test_the_last_line_counts_the_images_that_the_run_was_about(collection: Collection, publishers: Publishers) -> None:
+    command = collection.command("download", *reach(publishers), "--processes", 1)
+    host = ["--host", "well.example.org"]
+    for options, last in (
+        ([*host, "--limit", "2"], "exit code 0: done as requested; 3 images of well.example.org left"),
+        (host, "exit code 0: no images of well.example.org left; 'd4c-images status' shows the result"),
+        (["--limit", "1"], "exit code 0: done as requested; 4 images left in the ledger"),
+    ):
+        with on_terminal(collection, [*command, *options], term="dumb") as terminal:
+            assert terminal.end() == 0
+            assert terminal.sent.splitlines()[-1] == last
+
+
+@pytest.mark.slow
 def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Collection, publishers: Publishers) -> None:
     publishers.behave("hangs.example.org=hang_mid_body")
     command = collection.command("download", *reach(publishers), "--processes", 1, "--timeout", "1h", "--stall-timeout", "1h")

@@ -23,7 +23,7 @@ from d4c_images.settings import Settings
 from d4c_images.system import clocks, signals
 
 if TYPE_CHECKING:
-    from d4c_images.ingest.ingest import StreamProgress
+    from d4c_images.ingest.ingest import IngestSummary, StreamProgress
     from d4c_images.ingest.reader_process import ReaderProcess
     from d4c_images.ledger.rows.rollup import RollUpProgress
     from d4c_images.report.check_progress import CheckProgressView
@@ -128,12 +128,13 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
         def after_each_group(show: Callable[[StreamProgress], None], progress: StreamProgress) -> None:
             show(progress)
             heart.beat_if_due()
-            ledger.n_done = progress.rows
+            ledger.n_done = n_rows_before + progress.rows
             why = session.why_to_stop(stop, deadline)
             if why is not None:
                 raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")
 
-        summaries = []
+        summaries: list[IngestSummary] = []
+        n_rows_before = 0
         following: NextRound | None
         try:
             for source, own_reader in zip(sources, chain([reader], repeat(None)), strict=False):
@@ -141,6 +142,7 @@ def _ingest(args: argparse.Namespace, settings: Settings, reader: ReaderProcess)
                     show = partial(after_each_group, view.show)
                     summary = ingest(ledger, source, args.limit, show, clocks.now, reader=own_reader)
                 summaries.append(summary)
+                n_rows_before = ledger.n_done
                 print(printable("\n".join(summary_lines(summary))), flush=True)
             if labels is not None:
                 with IngestProgress(console, "labels", live=live) as view:

@@ -45,7 +45,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "download",
         run,
         "Fetch, verify and store images. Runs until nothing is left, the time is up or it is interrupted; run the same command "
-        "again to resume.",
+        "again to resume. Ctrl-C lets requests in flight finish, for up to --grace; pressed again, it drops them.",
         settings,
         root=True,
         drains=True,

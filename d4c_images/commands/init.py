@@ -36,8 +36,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "init",
         run,
-        "Import a GBIF download or Darwin Core Archive into the ledger. Makes one row per distinct image; run it again to resume "
-        "after an interruption.",
+        "Import a GBIF download or Darwin Core Archive into the ledger. Makes one row per distinct image. Ctrl-C stops it within "
+        "seconds, with all rows read so far committed; run it again to resume.",
         settings,
         drains=True,
     )

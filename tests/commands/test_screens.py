@@ -14,7 +14,7 @@ import pytest
 from d4c_images.commands.session import Stop
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
-from tests.support.program import PROJECT, Collection, multimedia, reach
+from tests.support.program import PROGRAM, PROJECT, Collection, multimedia, reach
 from tests.support.screen import CTRL_C, Terminal
 
 BAR = "━"
@@ -93,6 +93,25 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Col
     assert collection.rows("SELECT count(*) FROM leases UNION ALL SELECT count(*) FROM owner") == [(0,), (0,)]
     assert collection.rows("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1") == [("Ctrl-C",)]
     assert not list(collection.root.rglob(".*.part"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_work_says_what_it_waits_for_and_a_second_one_drops_it(collection: Collection, publishers: Publishers) -> None:
+    publishers.behave("hangs.example.org=hang_mid_body")
+    cluster = ("--cluster", collection.folder / "cluster")
+    download = collection.command("download", *cluster, *reach(publishers), "--timeout", "1h", "--stall-timeout", "1h")
+    work = [*PROGRAM, "work", *map(str, cluster), "--processes", "1", "--grace", "1h"]
+    with on_terminal(collection, download, term="dumb") as coordinator, on_terminal(collection, work, width=200) as terminal:
+        terminal.until(lambda _: publishers.counters()["requests"] == 6)
+        terminal.press(CTRL_C)
+        terminal.until("Ctrl-C: finishing the requests in flight, for up to 1 h 00 min; press Ctrl-C again to drop them")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 75
+        assert "1 worker ends: stopped" in terminal.screen.text
+        coordinator.press(CTRL_C)
+        assert coordinator.end() == 75
+    found = collection.rows("SELECT host, status, attempts, count(*) FROM images GROUP BY 1, 2, 3 ORDER BY 1")
+    assert found == [("hangs.example.org", "pending", 0, 5), ("well.example.org", "success", 1, 5)]
 
 
 @pytest.mark.slow

@@ -56,13 +56,13 @@ def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collecti
 
 @pytest.mark.slow
 def test_pause_and_resume_without_a_run(collection: Collection) -> None:
-    collection.call("hosts", "pause", "*.example.org", "--for", "2h")
+    assert collection.call("hosts", "pause", "*.example.org", "--for", "2h").startswith("pause until 2")
     lines = listed(collection)
     assert {host: line["state"] for host, line in lines.items()} == {
         "a.example.org": "paused", "b.example.org": "paused", "c.example.net": "waiting"
     }  # fmt: skip
     assert 7100 < lines["a.example.org"]["until"] - time.time() <= 7201  # rounded up
-    collection.call("hosts", "pause", "c.example.net")
+    assert collection.call("hosts", "pause", "c.example.net") == "pause until resumed: c.example.net\n"
     assert listed(collection)["c.example.net"]["until"] is None
     assert "paused" in collection.call("status")
     output = collection.run("download", "--max-idle", "0s", "--processes", 1, code=75)

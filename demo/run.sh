@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The whole job in front of your eyes. Without ARCHIVE: real GBIF rows, and a publishers' server on this machine that answers for all
 # their hosts, well or badly; nothing leaves the machine. With ARCHIVE=download.zip: your own download, from the real servers, into
-# LEDGER and ROOT, with LABELS=yes also names, places and licences; run it again and it goes on where it stopped.
+# LEDGER and ROOT, with LABELS=yes also names, places and licences; run it again to resume.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
@@ -22,7 +22,7 @@ if [ -n "${ARCHIVE:-}" ]; then
     run $bin/d4c-images status --ledger "$ledger"
     if [ $outcome = 75 ]; then
         echo
-        echo "Some images have to wait. The same command goes on from here, now or tomorrow (exit code 75 says: work is left)."
+        echo "Work is left (exit code 75): run the same command again to resume, now or tomorrow."
     fi
     exit $outcome
 fi

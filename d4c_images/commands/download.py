@@ -27,7 +27,7 @@ from d4c_images.model import FetchOptions
 from d4c_images.policy import contact
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.settings import Settings
-from d4c_images.steward.terms import Ending, Plan, Runner, Watcher
+from d4c_images.steward.terms import Ending, Plan, Runner, RunScope, Watcher
 from d4c_images.system import certificates, clocks, open_files
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "download",
         run,
         "Fetch, verify and store images. Runs until nothing is left, the time is up or it is interrupted; run the same command "
-        "again to resume.",
+        "again to resume. Ctrl-C lets requests in flight finish, for up to --grace; pressed again, it drops them.",
         settings,
         root=True,
         drains=True,
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     wall = clocks.now.to_wall(clocks.now())
     code = 0 if is_done or ending is Ending.LIMIT else rounds.hand_back(following, wall)
     if following.at is None or code == EXIT_WORK_LEFT:
-        _say_next(code, left, None if due_at is None or due_at <= wall else due_at)
+        _say_next(code, left, RunScope(tuple(hosts)), None if due_at is None or due_at <= wall else due_at)
     return code
 
 
@@ -136,17 +136,19 @@ def next_round(ledger: connect.Ledger, command: str, rounds: Rounds, ending: End
     return session.next_round(ledger, command, rounds, due_at)
 
 
-def _say_next(code: int, left: int, due_at: float | None) -> None:
-    """Say what to do after this run."""
+def _say_next(code: int, left: int, scope: RunScope, due_at: float | None) -> None:
+    """Say what to do after this run; `left` are the images of its scope, so the line says which these are."""
     words = sys.argv[1:]
     command = f": d4c-images {shlex.join(words)}" if "download" in words else ""
     if code == EXIT_WORK_LEFT:
         when = "run the same command again to resume" if due_at is None else f"run the same command again at {show_moment(due_at)}"
         print(f"exit code {code}: work is left; {when}{command}", flush=True)
     elif left:
-        print(f"exit code {code}: done as requested; {counted(left, 'image')} left in the ledger", flush=True)
+        remaining = f"{counted(left, 'image')}{scope} left{'' if scope.hosts else ' in the ledger'}"
+        print(f"exit code {code}: done as requested; {remaining}", flush=True)
     else:
-        print(f"exit code {code}: nothing left to do; 'd4c-images status' shows the result", flush=True)
+        nothing = f"no images{scope} left" if scope.hosts else "nothing left to do"
+        print(f"exit code {code}: {nothing}; 'd4c-images status' shows the result", flush=True)
 
 
 def _setup(args: argparse.Namespace, root: Path, fetch: FetchOptions, packing: PackSettings | None, plan: Plan) -> WorkerSetup:

@@ -96,7 +96,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     except D4CError:  # nothing was announced yet
         wish.unlink(missing_ok=True)
         raise
-    print(f"{args.action}: {meant}")
+    lasts = "" if args.action != wishes.PAUSE else " until resumed" if until is None else f" until {show_moment(until)}"
+    print(f"{args.action}{lasts}: {meant}")
     if noted is not None:
         print(noted)
     return 0

@@ -46,15 +46,15 @@ def claim(ledger: Ledger, root: Path, confirmation: str | None = None) -> Path:
     return root
 
 
-def writable(root: Path) -> Path:
-    """The root, created if missing, after a test write. Raises `StoreError`."""
+def writable(root: Path, name: str = "the image root ") -> Path:
+    """The root, created if missing, after a test write. Raises `StoreError`; `name` says which folder that is."""
     probe = root / f".d4c-images.{os.getpid()}.probe"
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise of_a_named_path(StoreError, f"cannot write to the image root {root}: {error.strerror}", error) from None
+        raise of_a_named_path(StoreError, f"cannot write to {name}{root}: {error.strerror}", error) from None
     return root
 
 

@@ -38,8 +38,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "init",
         run,
-        "Import a GBIF download or Darwin Core Archive into the ledger. Makes one row per distinct image; run it again to resume "
-        "after an interruption.",
+        "Import a GBIF download or Darwin Core Archive into the ledger. Makes one row per distinct image. Ctrl-C stops it within "
+        "seconds, with all rows read so far committed; run it again to resume.",
         settings,
         drains=True,
     )
@@ -172,12 +172,13 @@ class _Import:
         """What to call after each committed group: shows progress and beats. Raises `Stopped` if it is time to end."""
         from d4c_images.report.ingest_progress import IngestProgress
 
+        n_rows_before = self._ledger.n_done  # of the tables before this one
         with IngestProgress(self._console, what, live=self._live) as view:
 
             def after_each_group(progress: StreamProgress) -> None:
                 view.show(progress)
                 self._heart.beat_if_due()
-                self._ledger.n_done = progress.rows
+                self._ledger.n_done = n_rows_before + progress.rows
                 why = self._why_to_stop()
                 if why is not None:
                     raise Stopped(f"{why}: stopped after row {progress.rows:,}, all committed; run the same command again")

@@ -295,7 +295,7 @@ def _job(settings: Settings) -> Check:
 def _contact(settings: Settings) -> Check:
     if settings.contact is None:
         return Check(
-            "contact", Grade.WARNING, "D4C_CONTACT is not set: publishers cannot write to you, and block you instead",
+            "contact", Grade.WARNING, "D4C_CONTACT is not set: publishers cannot write to you, and may block you instead",
             "set it to your mail address or a web page, in the environment or in .env",
         )  # fmt: skip
     try:

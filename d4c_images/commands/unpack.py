@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         def show(done: Unpacked) -> None:
             view.show(CheckProgress("images", done.n_seen, total))
 
-        done = unpack(images, args.root, image_root.writable(args.to), show)
+        done = unpack(images, args.root, image_root.writable(args.to, ""), show)
         lacking = _lacking(locations.records(ledger, gbif_ids))
     if args.json:
         print(json.dumps(done.as_dict() | lacking.as_dict(), indent=2))

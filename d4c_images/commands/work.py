@@ -8,7 +8,7 @@ from pathlib import Path
 
 from d4c_images.batch.requeue import Rounds
 from d4c_images.commands import arguments, session
-from d4c_images.durations import show_moment
+from d4c_images.durations import show_moment, show_span
 from d4c_images.errors import EXIT_WORK_LEFT
 from d4c_images.runners.rendezvous import MeetingPlace
 from d4c_images.runners.worker_pool import Crew, PoolEnding, PoolTerms
@@ -25,7 +25,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         "work",
         run,
         "Fetch images for a 'download --cluster' on another node. Waits for a coordinator, outlives it, and exits when nothing is "
-        "left.",
+        "left. Ctrl-C lets requests in flight finish, for up to --grace; pressed again, it drops them.",
         settings,
         ledger=False,
         drains=True,
@@ -90,7 +90,15 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     with stop.listening():
         over_before = place.over()
         crew = Crew(args.processes, PoolTerms(place.folder, grace_s, args.max_wait, over_before), session.say_when)
-        ending = crew.work(lambda: stop() or (deadline is not None and clocks.now() >= deadline) or away())
+
+        def is_over() -> bool:
+            why = session.why_to_stop(stop, deadline)
+            if why is not None:
+                again = "; press Ctrl-C again to drop them" if stop.hurry.may_come() else ""
+                session.say_when(f"{why}: finishing the requests in flight, for up to {show_span(grace_s)}{again}")
+            return why is not None or away()
+
+        ending = crew.work(is_over, stop.hurry.is_asked)
     over, n_workers = place.over(), "1 worker ends" if args.processes == 1 else f"{args.processes:,} workers end"
     if ending is PoolEnding.NOBODY and over is not None:
         session.say_when(f"{n_workers}: no coordinator appeared since the last one found nothing left")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+from d4c_images.durations import show_span
 from d4c_images.model import ErrorType, Failure, OwnCode
 from d4c_images.policy.limits import HostLimits
 
@@ -285,7 +286,7 @@ def held_back(pace: HostPace, retry_after_s: float | None, now: float, who: str 
     """Obey a host that asks for a longer wait than ours; `who`: another host of its group that asked for it."""
     if not retry_after_s or (pace.blocked_until is not None and now + retry_after_s <= pace.blocked_until):
         return pace
-    why = f"{who and who + ' '}asked for {retry_after_s:.0f} s"
+    why = f"{who and who + ' '}asked for {show_span(retry_after_s)}"
     if pace.block_level and pace.blocked_why:
         why = f"{pace.blocked_why.partition(ASKED)[0]}{ASKED}{why}"
     return replace(pace, blocked_until=now + retry_after_s, blocked_why=why)

@@ -229,6 +229,7 @@ _SAYS = {
     Sign.LOG_IN: "requires a login",
     Sign.TERMS: "requires its terms of use to be accepted",
 }
+_RESUMES = "; `hosts resume"
 _ASK = "ask its operator to allow this User-Agent or IP address"
 _HELPS = {
     Sign.BOT_CHECK: _ASK,
@@ -248,4 +249,9 @@ def in_words(door: Door, host: str) -> str:
     shown = f'{code}: "{text}"' if text else code
     helps = f"open one of its images in a browser, and {_ASK}" if door.sign is None else _HELPS[door.sign]
     hosts = f"{host} {door.text.removeprefix(TO).partition(':')[0]}" if door.code == REDIRECT else host
-    return f"it {says} ({shown}); {helps}; `hosts resume {hosts}` retries it at once"
+    return f"it {says} ({shown}); {helps}{_RESUMES} {hosts}` retries it at once"
+
+
+def without_resuming(words: str) -> str:
+    """`in_words` of a host that was given up, whose images need more than to be tried at once."""
+    return words.partition(_RESUMES)[0]

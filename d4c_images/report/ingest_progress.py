@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from d4c_images.durations import counted, show_moment, show_size, show_span
 from d4c_images.ingest import ingest
 from d4c_images.ingest.publisher_rows import SEVERAL_URLS
-from d4c_images.report.reject_reasons import explained
+from d4c_images.report.reject_reasons import explained, explained_note
 from d4c_images.sources.layout import ASSOCIATED
 from d4c_images.system.echo import QuietKeys
 
@@ -79,7 +79,7 @@ def summary_lines(summary: ingest.IngestSummary) -> list[str]:
     """What became of every row, human-readable."""
     of = " (associatedMedia)" if summary.kind == ASSOCIATED else ""
     n_known = 0 if SEVERAL_URLS in summary.notes else summary.admitted - summary.links
-    known = f"; {counted(n_known, 'row')} known already" if n_known > 0 else ""
+    known = f"; {counted(n_known, 'row')} already known" if n_known > 0 else ""
     lines = [
         f"{summary.source}{of}: {counted(summary.rows, 'row')}, {summary.admitted:,} of them with an image; "
         f"{counted(summary.images, 'new image')}, {counted(summary.links, 'new link')} between a record and an image{known}"
@@ -110,4 +110,4 @@ def nothing_usable(path: Path, summaries: Sequence[ingest.IngestSummary]) -> str
 
 
 def note_lines(notes: Mapping[str, int]) -> list[str]:
-    return [f"  {n:>12,}  {note}" for note, n in notes.items()]
+    return [f"  {n:>12,}  {explained_note(note)}" for note, n in notes.items()]

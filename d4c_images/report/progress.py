@@ -12,6 +12,7 @@ from d4c_images.durations import counted, show_clock, show_moment, show_size, sh
 from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.model import Totals
 from d4c_images.policy.preflight import reached_nobody
+from d4c_images.policy.shut_door import without_resuming
 from d4c_images.report.folding import Folding
 from d4c_images.report.meter import Meter, Pace
 from d4c_images.steward.terms import Drain, Ending, Snapshot, Watcher
@@ -100,7 +101,8 @@ def blocked(host: str, until: float, why: str) -> str:
 
 
 def given_up(host: str, n_images: int, why: str) -> str:
-    return f"gave up on {host} with {counted(n_images, 'image')} left: {why}"
+    again = f"'download --retry-failed transient --host {host}' tries {'it' if n_images == 1 else 'them'} again"
+    return f"gave up on {host} with {counted(n_images, 'image')} left: {without_resuming(why)}; {again}"
 
 
 def waiting(until: float, host: str, why: str) -> str:

@@ -130,7 +130,7 @@ def _end(report: StatusReport) -> str:
 
 def _flags(images: ImageCounts) -> str:
     """What a researcher should know about some of the successes."""
-    counts = {"camera raw, kept as it came": images.raw_unprocessed, "not looked into in full (partly_read)": images.partly_read}
+    counts = {"camera raw, stored as received": images.raw_unprocessed, "not fully decoded (partly_read)": images.partly_read}
     told = "; ".join(f"{what}: {n:,}" for what, n in counts.items() if n)
     return f"of them {told}" if told else ""
 

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from pathlib import Path
@@ -61,8 +62,9 @@ class Crew:
         self.has_worked = False  # for any coordinator
         self._members = [self._start() for _ in range(n)]
 
-    def work(self, is_over: Callable[[], bool]) -> PoolEnding:
-        """Until nothing is left, no coordinator appears, or `is_over()`; then end all in an orderly way. Raises `D4CError`."""
+    def work(self, is_over: Callable[[], bool], is_hurried: Callable[[], bool] = lambda: False) -> PoolEnding:
+        """Until nothing is left, no coordinator appears, or `is_over()`; then end all in an orderly way, if `is_hurried()` at once.
+        Raises `D4CError`."""
         try:
             while not is_over():
                 self._log.look()
@@ -77,7 +79,7 @@ class Crew:
                     self._members[place] = self._replace(member, code)
             return PoolEnding.STOPPED
         finally:
-            self._dismiss()
+            self._dismiss(is_hurried)
             self._log.close()
 
     def _ending(self, code: int) -> PoolEnding | None:
@@ -117,18 +119,20 @@ class Crew:
             pass  # it has died already; `work` will notice
         return _Member(process, process.stdin, time.monotonic())
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, is_hurried: Callable[[], bool]) -> None:
         """Tell them to leave by closing their standard input."""
         for member in self._members:
             member.told.close()
         end_at = time.monotonic() + self._terms.grace_s + MEMBER_END_S
         for member in self._members:
-            try:
-                code = member.process.wait(max(0.0, end_at - time.monotonic()))
-                self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
-            except subprocess.TimeoutExpired:
+            code = member.process.poll()
+            while code is None and (left_s := end_at - time.monotonic()) > 0 and not is_hurried():
+                with suppress(subprocess.TimeoutExpired):
+                    code = member.process.wait(min(POOL_POLL_S, left_s))
+            if code is None:
                 member.process.kill()
                 member.process.wait()
+            self.has_worked |= code in (Exit.AGAIN, Exit.OVER)
 
 
 @dataclass(frozen=True, slots=True)

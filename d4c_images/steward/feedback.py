@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from sqlite3 import Connection
 
+from d4c_images.durations import show_span
 from d4c_images.ledger.queue import pacing
 from d4c_images.policy import pace
 from d4c_images.policy.pace import News
@@ -47,7 +48,7 @@ def _share(db: Connection, host: Host, news: News, now: float) -> None:
     if not news.retry_after_s or not group.is_shared or now + news.retry_after_s <= group.held_until:
         return
     group.held_until = now + news.retry_after_s
-    group.held_why = f"{host.name} asked for {news.retry_after_s:.0f} s"
+    group.held_why = f"{host.name} asked for {show_span(news.retry_after_s)}"
     pacing.save_hold(db, group.name, clocks.now.for_others(group.held_until), group.held_why)
 
 

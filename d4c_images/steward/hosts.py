@@ -447,12 +447,15 @@ class Roster:
                     host.paused_until = until
                 yield host_id, until
 
-    def n_held(self, now: float) -> int:
-        """Hosts with work that wait because another one of their group asked for it."""
+    def n_held(self, db: sqlite3.Connection, now: float) -> int:
+        """Hosts with work that wait only because another one of their group asked for it, and are not blocked themselves."""
         held = {number for number, group in enumerate(self._shared) if group.held_until > now}
         if not held:
             return 0
-        return sum(n > 0 and number in held for number, n in zip(self.group_no, self.n_left, strict=True))
+        n_waiting = sum(n > 0 and number in held for number, n in zip(self.group_no, self.n_left, strict=True))
+        blocked = (host_id for host_id, until in from_counters.blocked(db, now) if self._as_meant(host_id, until) > now)
+        known = len(self.n_left)
+        return n_waiting - sum(one < known and self.n_left[one] > 0 and self.group_no[one] in held for one in blocked)
 
     def hours(self, db: sqlite3.Connection, host: Host, now: float) -> dict[int, int]:
         """Bytes that a host's group has sent, by the hour: from here on they are counted."""

@@ -528,7 +528,7 @@ class Steward:
         """Of the hosts that this run is about."""
         db = self._ledger.connection
         if not self._scope.hosts:
-            n_blocked = from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(now)
+            n_blocked = from_counters.n_blocked(db, now) - self._hosts.n_open_again(now) + self._hosts.n_held(db, now)
             return n_blocked, from_counters.n_paused(db, wall)
         ours = from_counters.host_states(db, from_counters.host_numbers(db, self._scope.hosts))
         n_blocked = sum(self._hosts.waits_until(number, state.blocked_until) > now for number, state in ours.items())

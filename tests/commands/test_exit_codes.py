@@ -74,7 +74,7 @@ CASES += [
     ("check --sha256 --ledger-only", 2, "cannot be combined with --sha256"),
     ("placeholders --allow foo", 2, "foo"),
     (f"placeholders --allow {NO_ALLOWANCE}", 2, "this ledger has no such placeholder"),
-    ("unpack --to words.txt", 2, "words.txt"),
+    ("unpack --to words.txt", 2, "cannot write to words.txt"),
     ("unpack --to readonly/new", 2, "readonly/new"),
     ("unpack --to locked/new", 2, "locked/new"),
     ("unpack --to out --ids nosuch.txt", 2, "nosuch.txt"),

@@ -49,17 +49,20 @@ def test_the_list_of_hosts_has_the_one_that_ends_last_first(collection: Collecti
     assert (lines["b.example.org"]["state"], lines["b.example.org"]["until"]) == ("blocked", until)
     status = collection.call("status")
     assert "b.example.org finishes last: 20 images in about 19 min" in status or "20 min" in status
+    with closing(sqlite3.connect(collection.ledger)) as db, db:
+        db.execute("UPDATE host_rows SET blocked_until = ? WHERE host LIKE 'c.%'", (int(time.time()) + 90_000,))
+    assert "c.example.net finishes last: 1 image in about 1 d 0 h" in collection.call("status"), "not before its block ends"
 
 
 @pytest.mark.slow
 def test_pause_and_resume_without_a_run(collection: Collection) -> None:
-    collection.call("hosts", "pause", "*.example.org", "--for", "2h")
+    assert collection.call("hosts", "pause", "*.example.org", "--for", "2h").startswith("pause until 2")
     lines = listed(collection)
     assert {host: line["state"] for host, line in lines.items()} == {
         "a.example.org": "paused", "b.example.org": "paused", "c.example.net": "waiting"
     }  # fmt: skip
     assert 7100 < lines["a.example.org"]["until"] - time.time() <= 7201  # rounded up
-    collection.call("hosts", "pause", "c.example.net")
+    assert collection.call("hosts", "pause", "c.example.net") == "pause until resumed: c.example.net\n"
     assert listed(collection)["c.example.net"]["until"] is None
     assert "paused" in collection.call("status")
     output = collection.run("download", "--max-idle", "0s", "--processes", 1, code=75)

@@ -283,7 +283,7 @@ def test_a_newer_download_says_how_many_rows_were_known(init: Init, tmp_path: Pa
     first = init(bare(tmp_path / "one.txt", [ONE, TWO]))[1]
     assert "2 rows, 2 of them with an image; 2 new images, 2 new links between a record and an image\n" in first
     again = init(bare(tmp_path / "two.txt", [TWO, ONE, THREE]))[1]
-    assert "3 rows, 3 of them with an image; 1 new image, 1 new link between a record and an image; 2 rows known already\n" in again
+    assert "3 rows, 3 of them with an image; 1 new image, 1 new link between a record and an image; 2 rows already known\n" in again
 
 
 def test_a_download_without_media_was_not_read_before(init: Init) -> None:

@@ -17,7 +17,7 @@ from d4c_images import __version__
 from d4c_images.commands.session import Stop
 from tests.publishers.client import Publishers
 from tests.support.patience import PATIENCE_S
-from tests.support.program import PROJECT, Collection, multimedia, reach
+from tests.support.program import PROGRAM, PROJECT, Collection, multimedia, reach
 from tests.support.screen import CTRL_C, Terminal
 
 BAR = "━"
@@ -138,6 +138,20 @@ def test_a_watched_report_in_a_pipe_comes_again_below_itself(ends_by: str, colle
 
 
 @pytest.mark.slow
+def test_the_last_line_counts_the_images_that_the_run_was_about(collection: Collection, publishers: Publishers) -> None:
+    command = collection.command("download", *reach(publishers), "--processes", 1)
+    host = ["--host", "well.example.org"]
+    for options, last in (
+        ([*host, "--limit", "2"], "exit code 0: done as requested; 3 images of well.example.org left"),
+        (host, "exit code 0: no images of well.example.org left; 'd4c-images status' shows the result"),
+        (["--limit", "1"], "exit code 0: done as requested; 4 images left in the ledger"),
+    ):
+        with on_terminal(collection, [*command, *options], term="dumb") as terminal:
+            assert terminal.end() == 0
+            assert terminal.sent.splitlines()[-1] == last
+
+
+@pytest.mark.slow
 def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Collection, publishers: Publishers) -> None:
     publishers.behave("hangs.example.org=hang_mid_body")
     command = collection.command("download", *reach(publishers), "--processes", 1, "--timeout", "1h", "--stall-timeout", "1h")
@@ -162,6 +176,25 @@ def test_ctrl_c_says_what_it_waits_for_and_a_second_one_drops_it(collection: Col
     assert collection.rows("SELECT count(*) FROM leases UNION ALL SELECT count(*) FROM owner") == [(0,), (0,)]
     assert collection.rows("SELECT ending FROM runs ORDER BY run_id DESC LIMIT 1") == [("Ctrl-C",)]
     assert not list(collection.root.rglob(".*.part"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_work_says_what_it_waits_for_and_a_second_one_drops_it(collection: Collection, publishers: Publishers) -> None:
+    publishers.behave("hangs.example.org=hang_mid_body")
+    cluster = ("--cluster", collection.folder / "cluster")
+    download = collection.command("download", *cluster, *reach(publishers), "--timeout", "1h", "--stall-timeout", "1h")
+    work = [*PROGRAM, "work", *map(str, cluster), "--processes", "1", "--grace", "1h"]
+    with on_terminal(collection, download, term="dumb") as coordinator, on_terminal(collection, work, width=200) as terminal:
+        terminal.until(lambda _: publishers.counters()["requests"] == 6)
+        terminal.press(CTRL_C)
+        terminal.until("Ctrl-C: finishing the requests in flight, for up to 1 h 00 min; press Ctrl-C again to drop them")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 75
+        assert "1 worker ends: stopped" in terminal.screen.text
+        coordinator.press(CTRL_C)
+        assert coordinator.end() == 75
+    found = collection.rows("SELECT host, status, attempts, count(*) FROM images GROUP BY 1, 2, 3 ORDER BY 1")
+    assert found == [("hangs.example.org", "pending", 0, 5), ("well.example.org", "success", 1, 5)]
 
 
 @pytest.mark.slow

@@ -124,7 +124,9 @@ def test_a_ledger_of_both_taxonomies(tmp_path: Path, init: Init) -> None:
     """The checklist is what a row says, else what the command says; a record without a key of a taxon has none."""
     rows = [{"taxonKey": "Q2M4", "checklistKey": COL}, {"taxonKey": "2878688"}, {"scientificName": "Quercus"}]
     source = download(tmp_path, rows)
-    assert "  1  checklist_unknown\n" in init(source, "--labels")
+    words = "has taxon keys, but no checklist that they belong to: name it with --checklist-key"
+    assert f"  1  checklist_unknown ({words})\n" in init(source, "--labels")
+    assert ask(tmp_path / "ledger.sqlite", "SELECT n_done FROM runs") == [(2 * len(rows),)], "rows of both tables"
     question = "SELECT taxon_key, checklist_key FROM labels ORDER BY gbif_id"
     assert ask(tmp_path / "ledger.sqlite", question) == [("Q2M4", COL), ("2878688", None), (None, None)]
     assert "checklist_unknown" not in init(source, "--labels", "--checklist-key", BACKBONE)
@@ -270,7 +272,9 @@ def test_a_number_stays_what_it_was(reader: LabelReader, value: float) -> None:
 def test_init_says_what_it_could_not_read(tmp_path: Path, init: Init) -> None:
     rows = [{"decimalLatitude": cell, "family": "Poaceae"} for cell in ("abc", "95", "5", "")]
     output = init(download(tmp_path, rows), "--labels")
-    assert output.endswith("labels of 4 records\n             2  decimal_latitude_unreadable\n")
+    assert output.endswith(
+        "labels of 4 records\n             2  decimal_latitude_unreadable (not a number, or not a possible one: left empty)\n"
+    )
     assert ask(tmp_path / "ledger.sqlite", "SELECT decimal_latitude FROM labels ORDER BY gbif_id") == [
         (None,), (None,), (5.0,), (None,)
     ]  # fmt: skip
@@ -296,7 +300,7 @@ def test_the_same_cells_have_the_same_digest_for_good(tmp_path: Path) -> None:
     """Ledgers hold them: with another one every taxon would come a second time."""
     ledger = connect.open_ledger(tmp_path / "ledger", create=True)
     with ledger.transaction() as db:
-        labels.write_labels(db, {1: Labels(TaxonCells("Ståhlia monosperma \"Urb.\"", "Q2M4"), SharedCells(sex="♀"))})
+        labels.write_labels(db, {1: Labels(TaxonCells('Ståhlia monosperma "Urb."', "Q2M4"), SharedCells(sex="♀"))})
     ledger.close()
     question = "SELECT lower(hex(t.digest)), lower(hex(s.digest)) FROM label_taxa AS t, label_shared AS s"
     assert ask(tmp_path / "ledger", question) == [("9477167d63dd606eeabc81f84ad6ffcb", "e2b9afda7accaaa156dcc0ad9bab4d6f")]

@@ -73,6 +73,7 @@ ALLOWED = {
     "ledger.questions.overview.SOME_NAMED": ("SCAN host_rows", "hosts that a person's pattern stands for, with a LIMIT"),
     "ledger.queue.pacing.BLOCKED_FOR": ("SCAN host_rows", "only after a person has changed a limit"),
     "ledger.questions.from_counters.N_BLOCKED": ("SEARCH to the end of host_rows", "hosts that are left alone just now"),
+    "ledger.questions.from_counters.BLOCKED": ("SEARCH to the end of host_rows", "hosts that are left alone just now"),
     "ledger.questions.from_counters.N_PAUSED": ("SCAN host_rows", "hosts that are paused"),
     "ledger.questions.from_counters.PAUSED": ("SCAN host_rows", "hosts that are paused"),
     # Steps in the order of a key, with a LIMIT.

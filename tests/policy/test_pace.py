@@ -175,7 +175,7 @@ def test_a_probe_that_has_named_a_wait_before_it_is_told_opens_the_host() -> Non
     named = after(blocked, retry_after_s=500, now=NOW + 60)
     assert (named.block_level, named.blocked_until) == (1, NOW + 560)
     opened = after_batch(named, News(n_ok=1, is_probe=True), NOW + 65, POLICY)
-    assert (opened.block_level, opened.blocked_until, opened.blocked_why) == (0, NOW + 560, "asked for 500 s")
+    assert (opened.block_level, opened.blocked_until, opened.blocked_why) == (0, NOW + 560, "asked for 8 min 20 s")
     assert after_batch(named, News(n_ok=1), NOW + 65, POLICY) == named, "of a request that was under way before"
     assert after_batch(named, News(n_bad=1, is_probe=True), NOW + 65, POLICY).block_level == 2
 
@@ -423,7 +423,7 @@ def test_a_wait_that_ends_at_the_same_moment_is_no_new_one() -> None:
     held = after(FRESH, n_ok=1, retry_after_s=600)
     again = held_back(held, 590, NOW + 10, "b.example.org")
     assert again == held
-    assert held_back(held, 590.5, NOW + 10, "b.example.org").blocked_why == "b.example.org asked for 590 s"
+    assert held_back(held, 590.5, NOW + 10, "b.example.org").blocked_why == "b.example.org asked for 9 min 50 s"
 
 
 def test_a_window_of_answers_is_kept_whole_and_fades_beyond_it() -> None:

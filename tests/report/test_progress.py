@@ -12,13 +12,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from d4c_images.ledger.questions.from_counters import HostCount, ImageCounts
-from d4c_images.model import Totals
+from d4c_images.model import Sign, Totals
+from d4c_images.policy.shut_door import Door, in_words
 from d4c_images.report.folding import FOLD_S, Folding
 from d4c_images.report.last_frame import last_frame
 from d4c_images.report.layout import put
 from d4c_images.report.live import LiveProgress, view
 from d4c_images.report.meter import Meter
-from d4c_images.report.progress import LogProgress, end_words
+from d4c_images.report.progress import LogProgress, end_words, given_up
 from d4c_images.steward.terms import Drain, Ending, RunScope, Snapshot
 from d4c_images.system import clocks
 
@@ -237,3 +238,13 @@ def test_the_last_frame_stays_and_the_view_goes() -> None:
     shown = text_of(console)
     assert shown.count("is blocked until") == 1, "the second line is folded"
     assert shown.rindex("the time is up, after 10 s") > shown.rindex("elapsed")
+
+
+def test_what_is_given_up_needs_new_attempts_and_not_to_be_resumed() -> None:
+    shut = in_words(Door(has_given=False, code=403, sign=Sign.BLOCKED, text="No."), "a.org")
+    assert "`hosts resume a.org`" in shut
+    assert given_up("a.org", 3, shut) == (
+        'gave up on a.org with 3 images left: it says that access is blocked (http 403: "No."); ask its operator to allow this '
+        "User-Agent or IP address; 'download --retry-failed transient --host a.org' tries them again"
+    )
+    assert given_up("b.org", 1, "no").endswith("1 image left: no; 'download --retry-failed transient --host b.org' tries it again")

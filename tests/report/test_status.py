@@ -52,7 +52,7 @@ def test_a_report_counts_images_records_and_failures(path: Path) -> None:
     images = report.images
     assert (images.total, images.success, images.pending, images.leased) == (10, 4, 1, 1)
     assert (images.raw_unprocessed, images.partly_read) == (1, 1)
-    assert "of them camera raw, kept as it came: 1; not looked into in full (partly_read): 1\n" in text_of(report)
+    assert "of them camera raw, stored as received: 1; not fully decoded (partly_read): 1\n" in text_of(report)
     assert (images.to_retry, images.failed_exhausted, images.failed_permanent, images.left) == (1, 1, 2, 3)
     assert images.stored_bytes == sum(len(sample.body) for sample in SAMPLES if sample.body)
     assert report.records == {"pending": 1, "partial": 2, "done": 3, "failed": 1}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from d4c_images.durations import show_span
 from d4c_images.ledger.file import connect
 from d4c_images.ledger.queue import pacing
 from d4c_images.model import Failure, Status, Verdict
@@ -162,7 +163,7 @@ def test_a_wait_of_one_host_holds_its_group_and_no_host_alone(ledger: connect.Le
     group = run.host(2).group
     assert group.held_until == STARTED + 100.5
     assert pacing.load_groups(ledger.connection)["shared"].held_until == int(STARTED) + 101
-    assert group.held_why == "a.example.org asked for 100 s"
+    assert group.held_why == "a.example.org asked for 1 min 40 s"
     alone = Run(ledger, ALONE)
     alone.draw(a=News(n_ok=1, retry_after_s=100.0))
     assert [alone.host(number).group.held_until for number in (1, 2)] == [0.0, 0.0]
@@ -177,7 +178,8 @@ def test_a_wait_of_a_group_is_never_cut_short(ledger: connect.Ledger, later_s: f
     run.draw(STARTED + later_s, b=News(n_ok=1, retry_after_s=wait_s))
     group = run.host(1).group
     assert group.held_until == STARTED + until_s
-    assert group.held_why == (f"b.example.org asked for {wait_s:.0f} s" if until_s != 100.0 else "a.example.org asked for 100 s")
+    asked = f"b.example.org asked for {show_span(wait_s)}" if until_s != 100.0 else "a.example.org asked for 1 min 40 s"
+    assert group.held_why == asked
 
 
 # Speed, weight, pace

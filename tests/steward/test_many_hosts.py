@@ -28,7 +28,7 @@ from d4c_images.report.status import status_report
 from d4c_images.steward import hosts
 from d4c_images.steward.hosts import HOSTS_LOADED, Line, PolitenessGroup
 from d4c_images.steward.steward import Steward
-from d4c_images.steward.terms import Ending, Event, Plan, Watcher
+from d4c_images.steward.terms import Ending, Event, Plan, Snapshot, Watcher
 from tests.support.counting import work_of
 from tests.support.program import Collection, multimedia
 from tests.support.simulation import STARTED, Simulation, counts, ledger_of, run
@@ -181,6 +181,18 @@ def test_a_wait_that_was_asked_for_holds_for_hosts_that_are_not_loaded() -> None
     first = {turn.host: at - STARTED for at, turn in reversed(runner.turns)}
     assert first["a.org"] >= 50
     assert min(first["farm1.staticflickr.com"], first["farm2.staticflickr.com"]) >= 100.2
+
+
+def test_a_host_that_is_blocked_and_whose_group_waits_counts_once() -> None:
+    with ledger_of({"farm1.staticflickr.com": 1, "farm2.staticflickr.com": 1, "a.org": 1}) as ledger:
+        pacing.save_hold(ledger.connection, "flickr", STARTED + 100, "farm2 asked for 100 s")
+        own_wait = "UPDATE host_rows SET blocked_until = ? WHERE host IN ('a.org', 'farm2.staticflickr.com')"
+        ledger.connection.execute(own_wait, (int(STARTED) + 100,))
+        runner, seen = Simulation(1, 0.3), list[Snapshot]()
+        watcher = Watcher()
+        watcher.started = seen.append  # type: ignore[method-assign]
+        assert Steward(ledger, runner, Plan(FLICKR), watcher, runner.clock, lambda: False).run() is Ending.DONE
+    assert (seen[0].n_blocked, seen[0].n_hosts) == (3, 3)
 
 
 @pytest.mark.parametrize("typecode", ["i", "d"])
@@ -426,5 +438,3 @@ def test_the_totals_are_the_sums_of_the_tallies() -> None:
         assert ledger.connection.execute(totals).fetchall() == ledger.connection.execute(sums).fetchall()
         ledger.connection.execute("DELETE FROM tallies")
         assert ledger.connection.execute(totals).fetchall() == []
-
-

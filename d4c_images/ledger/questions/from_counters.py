@@ -37,6 +37,7 @@ SELECT h.host_id, h.host, coalesce(h.blocked_until, 0),
 FROM json_each(?) AS one CROSS JOIN host_rows AS h ON h.host_id = one.value
 """
 N_BLOCKED = "SELECT count(*) FROM host_rows INDEXED BY host_blocked WHERE blocked_until > ?"
+BLOCKED = "SELECT host_id, blocked_until FROM host_rows INDEXED BY host_blocked WHERE blocked_until > ?"
 ARE_PAUSED = "FROM host_rows INDEXED BY host_paused WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > ?)"
 N_PAUSED = f"SELECT count(*) {ARE_PAUSED}"
 PAUSED = f"SELECT host_id {ARE_PAUSED}"
@@ -142,6 +143,11 @@ def host_states(db: sqlite3.Connection, host_ids: Iterable[int]) -> dict[int, Ho
 def n_blocked(db: sqlite3.Connection, now: float) -> int:
     """Hosts that are blocked now, without those that wait for another one of their group."""
     return number(db.execute, N_BLOCKED, (now,))
+
+
+def blocked(db: sqlite3.Connection, now: float) -> Iterator[tuple[int, float]]:
+    """The hosts that `n_blocked` counts, and until when each is blocked."""
+    yield from db.execute(BLOCKED, (now,))
 
 
 def n_paused(db: sqlite3.Connection, now: float) -> int:

@@ -65,15 +65,16 @@ CASE WHEN h.paused_at IS NOT NULL AND h.paused_until IS NULL THEN NULL
      ELSE max(0, coalesce({BLOCKED_UNTIL}, 0) - :now) END
 """
 IMAGE_BYTES = "h.received_bytes * 1.0 / max(1, h.n_requests)"
-# Estimates each host's end by the limits of the last run, as `report.hosts` does; without data there is no estimate.
+# Estimates each host's end by the limits of the last run, as `report.hosts` does. Without data there is no estimate, except that a
+# host that is blocked does not end before that does.
 ENDS_LAST = f"""
 SELECT h.host, {SUM_LEFT} AS n_left, {WAITS_S} + {SUM_LEFT} * CASE
     WHEN h.images_per_s > 0 THEN 1 / h.images_per_s
-    ELSE max(coalesce(p.latency_s, h.latency_s) / coalesce(h.connections, :connections), coalesce(h.min_interval_s, 0),
+    ELSE max(coalesce(p.latency_s, h.latency_s, 0) / coalesce(h.connections, :connections), coalesce(h.min_interval_s, 0),
              coalesce({IMAGE_BYTES} / h.bytes_per_s, 0), coalesce({IMAGE_BYTES} * 86400 / h.bytes_per_day, 0)) END AS eta_s
 FROM host_rows AS h LEFT JOIN politeness_groups AS p ON p.name = h.politeness_group
 CROSS JOIN tallies AS t ON t.host_id = h.host_id
-WHERE h.images_per_s > 0 OR h.latency_s IS NOT NULL OR p.latency_s IS NOT NULL
+WHERE h.images_per_s > 0 OR h.latency_s IS NOT NULL OR p.latency_s IS NOT NULL OR {BLOCKED_UNTIL} > :now
 GROUP BY h.host_id HAVING n_left > 0 AND eta_s IS NOT NULL ORDER BY eta_s DESC, h.host_id LIMIT 1
 """  # noqa: S608 - put together from the constants above
 PAUSED_WITH_WORK = f"""

@@ -20,7 +20,7 @@ from typing import Any
 from d4c_images.collection.check_files import FilesAgainstRows
 from d4c_images.collection.check_rows import RowsAgainstFiles
 from d4c_images.collection.check_state import CheckState, fingerprint
-from d4c_images.collection.findings import CheckProgress, CheckReport, Findings, TroubleKind
+from d4c_images.collection.findings import CheckProgress, CheckReport, Findings, Reason
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
@@ -82,7 +82,7 @@ class _Check:
         with self._kept_when_stopped():
             with self._part("database"):
                 self._check_database()
-            if TroubleKind.DATABASE not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
+            if Reason.DATABASE_DAMAGED not in self.findings.counts:  # in a damaged file, what its rows say proves nothing
                 self._check_ledger()
                 if not self.options.ledger_only:
                     self._check_rows()
@@ -145,7 +145,7 @@ class _Check:
         with _calling(show, WATCH_EVERY_S):
             lines = audit.database_errors(self.ledger, show, full=self.options.full)
         for line in lines:
-            self.findings.add(TroubleKind.DATABASE, line)
+            self.findings.of_ledger(Reason.DATABASE_DAMAGED, line)
 
     def _check_ledger(self) -> None:
         with self._part("counters"):
@@ -155,9 +155,10 @@ class _Check:
         with self._part("leases"):
             if "leases" not in self.done:
                 for image_id, lease_id in audit.lost_leases(self.ledger, 1000):
-                    self.findings.add(TroubleKind.LOST_LEASE, f"image {image_id}: its lease {lease_id} does not exist")
+                    detail = f"image {image_id}: its lease {lease_id} does not exist"
+                    self.findings.of_ledger(Reason.ORPHANED_LEASE, detail, image_id)
                 for line in audit.lost_references(self.ledger):
-                    self.findings.add(TroubleKind.REFERENCE, line)
+                    self.findings.of_ledger(Reason.DANGLING_REFERENCE, line)
 
     def _check_counters(self) -> None:
         """Counters and rows must be seen at one moment: while nothing is written, or else in one read transaction."""
@@ -210,9 +211,9 @@ class _Check:
         self.findings.images_by_status = counting.images_by_status()
         self.findings.records_by_status = counting.records_by_status()
         for line in counting.lost_references():
-            self.findings.add(TroubleKind.REFERENCE, line)
+            self.findings.of_ledger(Reason.DANGLING_REFERENCE, line)
         for line in counting.untrue():
-            self.findings.add(TroubleKind.COUNTER, line)
+            self.findings.of_ledger(Reason.COUNTER_MISMATCH, line)
 
     def _check_records(self) -> None:
         """Every record against its images, in short reads. An apparent mismatch is recounted individually, at one moment."""
@@ -225,7 +226,7 @@ class _Check:
             for record in step.untrue:
                 line = audit.record_trouble(self.ledger, record.gbif_id)
                 if line is not None:
-                    self.findings.add(TroubleKind.RECORD, line)
+                    self.findings.of_ledger(Reason.RECORD_MISMATCH, line)
             progress = CheckProgress("records", self.findings.n_records, max(total, self.findings.n_records))
             self._reached(progress, record=step.position.as_json())
 

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from d4c_images.collection.check_state import SUFFIX
-from d4c_images.collection.findings import CheckProgress, Findings, TroubleKind
+from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.queue import wishes
@@ -94,7 +94,10 @@ class FilesAgainstRows:
         elif standing is Standing.TO_SET_ASIDE:
             self.findings.n_to_set_aside += 1
         elif os.path.lexists(self.root / prefix / name):  # a run may have moved on since the folder was read
-            self.findings.add(TroubleKind.LEFTOVER if standing is Standing.LEFTOVER else TroubleKind.NO_ROW, prefix + name)
+            if standing is Standing.LEFTOVER:
+                self.findings.add(Finding(Reason.LEFTOVER, prefix + name, "temporary file of a worker that is dead"))
+            else:
+                self.findings.add(Finding(Reason.UNTRACKED, prefix + name, "no row refers to this file"))
 
     def _check_shard(self, path: str) -> None:
         """Every image of a shard against the ledger, in file order."""
@@ -106,12 +109,12 @@ class FilesAgainstRows:
                     for sample in shard.samples(file.fileno(), end, os.fstat(file.fileno()).st_size):
                         end = sample.end
                     if self._is_torn(file.fileno(), end) and not self._is_newer_than_copy(self.root / path):
-                        what = f"{path} after byte {end}: left by a killed worker; the next download repairs it"
-                        self.findings.add(TroubleKind.TORN, what)
+                        detail = f"torn after byte {end}: left by a killed worker"
+                        self.findings.add(Finding(Reason.TORN_SHARD, path, detail, offset=end))
         except FileNotFoundError:
             pass  # it was empty, and a run has removed it
         except OSError as error:
-            self.findings.add(TroubleKind.UNREADABLE, f"{path}: {error.strerror}")
+            self.findings.add(Finding(Reason.UNREADABLE, path, error.strerror or str(error)))
 
     def _check_samples(self, path: str, fd: int) -> int:
         """Check the samples; returns the end of the last one."""
@@ -122,7 +125,8 @@ class FilesAgainstRows:
             n, end = n + len(some), some[-1].end
             self.progress(CheckProgress("packed images", self.findings.n_packed, None))
         if 0 < n == self.findings.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
-            self.findings.add(TroubleKind.NO_ROW, f"{path}: no row refers to any of its {n} images; it belongs to another ledger")
+            detail = f"no row refers to any of its {n} images: it belongs to another ledger"
+            self.findings.add(Finding(Reason.UNTRACKED, path, detail))
         return end
 
     def _note_samples(self, path: str, samples: Sequence[Sample]) -> None:
@@ -210,7 +214,7 @@ class FilesAgainstRows:
         except FileNotFoundError:
             pass  # removed meanwhile
         except OSError as error:
-            self.findings.add(TroubleKind.UNREADABLE, f"{prefix or '.'}: {error.strerror}")
+            self.findings.add(Finding(Reason.UNREADABLE, prefix or ".", error.strerror or str(error)))
         yield sorted(names)
 
 

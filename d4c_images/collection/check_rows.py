@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from d4c_images.collection.findings import CheckProgress, Finding, Findings, TroubleKind
+from d4c_images.collection.findings import CheckProgress, Finding, Findings, Reason
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.questions import audit
 from d4c_images.ledger.questions.audit import FileRow
@@ -43,31 +43,35 @@ class RowsAgainstFiles:
             now = audit.stored_image(self.ledger, image.image_id)
             trouble = None if now is None else self._trouble(now)
             if trouble is not None:
-                self.findings.add(trouble.kind, trouble.what)
+                self.findings.add(trouble)
         for image in audit.former_images(self.ledger, low, upto):
             self.findings.n_former += 1
             trouble = self._trouble(image)
             if trouble is not None:
-                self.findings.add(trouble.kind, trouble.what)
+                self.findings.add(trouble)
 
     def _trouble(self, image: FileRow) -> Finding | None:
         if image.path is None or image.size_bytes is None or image.sha256 is None:
-            return Finding(TroubleKind.NO_PATH, f"image {image.image_id}")
+            detail = f"image {image.image_id}: stored, but its row does not say where"
+            return Finding(Reason.NO_FILE_NAME, "", detail, image.image_id)
         place = Place(image.path, image.offset)
-        what = image.path if image.offset is None else f"{image.path} at {image.offset}"
+
+        def finding(reason: Reason, detail: str) -> Finding:
+            where = "" if place.offset is None else f" at {place.offset}"
+            return Finding(reason, place.path, f"image {image.image_id}{where}: {detail}", image.image_id, place.offset)
+
         try:
             size_bytes = self._size(place)
             if size_bytes is None:
-                said = "is not a file" if image.offset is None else "is not an image"
-                return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id}) {said}")
+                return finding(Reason.FILE_MISSING, "is not a file" if image.offset is None else "is not an image")
             if size_bytes != image.size_bytes:
-                return Finding(TroubleKind.SIZE, f"{what}: {size_bytes} bytes, but {image.size_bytes} in the ledger")
+                return finding(Reason.SIZE_MISMATCH, f"{size_bytes} bytes, but {image.size_bytes} in the ledger")
             if self.sha256 and _sha256(reading.pieces(self.root, place, size_bytes)) != image.sha256:
-                return Finding(TroubleKind.SHA256, f"{what}: SHA-256 is not {image.sha256.hex()}")
+                return finding(Reason.HASH_MISMATCH, f"SHA-256 is not {image.sha256.hex()}")
         except (FileNotFoundError, NotADirectoryError):
-            return Finding(TroubleKind.MISSING, f"{what} (image {image.image_id})")
+            return finding(Reason.FILE_MISSING, "there is no such file")
         except OSError as error:
-            return Finding(TroubleKind.UNREADABLE, f"{what}: {error.strerror}")
+            return finding(Reason.UNREADABLE, error.strerror or str(error))
         return None
 
     def _size(self, place: Place) -> int | None:

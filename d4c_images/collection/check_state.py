@@ -19,7 +19,7 @@ from d4c_images.system import clocks
 from d4c_images.system.small_files import json_of
 
 SUFFIX = ".check"
-FORMAT = 2  # 1 had other names for findings
+FORMAT = 3  # earlier ones had other names for findings
 SAVE_EVERY_S = 5.0
 MAX_AGE_S = 7 * 86400.0  # after that a collection has changed too much
 

@@ -1,6 +1,6 @@
-"""The result of a check: kinds of trouble, findings, progress, and the report. Looks at nothing itself.
+"""The result of a check: findings with their reasons and remedies, progress, and the report. Looks at nothing itself.
 
-`Findings` is the only place where findings are added. All are counted; the first ones of each kind are kept in full.
+`Findings` is the only place where findings are added. All are counted; the first ones of each reason are kept in full.
 """
 
 from __future__ import annotations
@@ -13,31 +13,60 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-FINDINGS_SHOWN = 20  # findings per kind shown in full; all are counted
+FINDINGS_SHOWN = 20  # findings per reason shown in full; all are counted
 
 
-class TroubleKind(StrEnum):
-    """What can be wrong."""
+class Reason(StrEnum):
+    """What is wrong: a closed list."""
 
-    DATABASE = "database damaged"
-    COUNTER = "counter mismatch"
-    RECORD = "record mismatch"
-    LOST_LEASE = "orphaned lease"
-    REFERENCE = "dangling reference"
-    NO_PATH = "no file name"
-    MISSING = "file missing"
-    SIZE = "size mismatch"
-    SHA256 = "hash mismatch"
-    UNREADABLE = "unreadable file"
-    TORN = "torn shard"
-    NO_ROW = "untracked file"
+    DATABASE_DAMAGED = "database_damaged"
+    COUNTER_MISMATCH = "counter_mismatch"
+    RECORD_MISMATCH = "record_mismatch"
+    ORPHANED_LEASE = "orphaned_lease"
+    DANGLING_REFERENCE = "dangling_reference"
+    NO_FILE_NAME = "no_file_name"
+    FILE_MISSING = "file_missing"
+    SIZE_MISMATCH = "size_mismatch"
+    HASH_MISMATCH = "hash_mismatch"
+    UNDECODABLE = "undecodable"
+    UNREADABLE = "unreadable"
+    TORN_SHARD = "torn_shard"
+    UNTRACKED = "untracked"
     LEFTOVER = "leftover"
+
+
+REPAIR = "d4c-images check --repair"
+REMEDIES = {
+    Reason.DATABASE_DAMAGED: "d4c-images restore",
+    Reason.COUNTER_MISMATCH: "d4c-images init --finalize-only",
+    Reason.RECORD_MISMATCH: "d4c-images init --finalize-only",
+    Reason.ORPHANED_LEASE: REPAIR,
+    Reason.DANGLING_REFERENCE: "d4c-images restore",
+    Reason.NO_FILE_NAME: REPAIR,
+    Reason.FILE_MISSING: REPAIR,
+    Reason.SIZE_MISMATCH: REPAIR,
+    Reason.HASH_MISMATCH: REPAIR,
+    Reason.UNDECODABLE: REPAIR,
+    Reason.UNREADABLE: REPAIR,
+    Reason.TORN_SHARD: REPAIR,
+    Reason.UNTRACKED: REPAIR,
+    Reason.LEFTOVER: REPAIR,
+}
+"""The command that mends what is wrong for each reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    kind: TroubleKind
-    what: str  # one line
+    reason: Reason
+    subject: str  # path below the image root; empty for the ledger itself
+    detail: str  # one line without tabs
+    image_id: int | None = None
+    offset: int | None = None  # of the image, in the file of `subject`
+
+    @property
+    def remedy(self) -> str:
+        """The command that mends it."""
+        return REMEDIES[self.reason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +91,7 @@ class CheckReport:
     n_to_set_aside: int  # files of placeholders to be quarantined. Not a finding
     n_unused: int  # images in shards that no row refers to: replaced, or stored by a late worker. Not a finding
     unused_bytes: int
-    counts: dict[TroubleKind, int]
+    counts: dict[Reason, int]
     samples: tuple[Finding, ...]
     images_by_status: dict[str, int]  # rows; empty if the file itself is damaged
     records_by_status: dict[str, int]  # likewise, of gbif_ids
@@ -88,7 +117,7 @@ NUMBERS = (
 class Findings:
     """The findings so far, and how much has been looked at."""
 
-    counts: Counter[TroubleKind] = field(default_factory=Counter)
+    counts: Counter[Reason] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
     n_former: int = 0
@@ -103,16 +132,20 @@ class Findings:
     images_by_status: dict[str, int] = field(default_factory=dict)
     records_by_status: dict[str, int] = field(default_factory=dict)
 
-    def add(self, kind: TroubleKind, what: str) -> None:
-        self.counts[kind] += 1
-        if self.counts[kind] <= FINDINGS_SHOWN:
-            self.samples.append(Finding(kind, what))
+    def add(self, finding: Finding) -> None:
+        self.counts[finding.reason] += 1
+        if self.counts[finding.reason] <= FINDINGS_SHOWN:
+            self.samples.append(finding)
 
-    def so_far(self) -> tuple[Counter[TroubleKind], list[Finding]]:
+    def of_ledger(self, reason: Reason, detail: str, image_id: int | None = None) -> None:
+        """Add a finding about the ledger itself."""
+        self.add(Finding(reason, "", detail, image_id))
+
+    def so_far(self) -> tuple[Counter[Reason], list[Finding]]:
         """For `take_back`, in case the following findings turn out to be invalid."""
         return self.counts.copy(), self.samples.copy()
 
-    def take_back(self, so_far: tuple[Counter[TroubleKind], list[Finding]]) -> None:
+    def take_back(self, so_far: tuple[Counter[Reason], list[Finding]]) -> None:
         self.counts, self.samples = so_far[0].copy(), so_far[1].copy()
 
     def as_json(self) -> dict[str, Any]:
@@ -120,8 +153,8 @@ class Findings:
         return {name: getattr(self, name) for name in NUMBERS} | {
             "images_by_status": self.images_by_status,
             "records_by_status": self.records_by_status,
-            "counts": {kind.value: n for kind, n in self.counts.items()},
-            "samples": [[finding.kind.value, finding.what] for finding in self.samples],
+            "counts": {reason.value: n for reason, n in self.counts.items()},
+            "samples": [dataclasses.asdict(finding) for finding in self.samples],
         }
 
     def take_up(self, mark: Mapping[str, Any]) -> None:
@@ -129,8 +162,8 @@ class Findings:
         for name in NUMBERS:
             setattr(self, name, mark[name])
         self.images_by_status, self.records_by_status = mark["images_by_status"], mark["records_by_status"]
-        self.counts.update({TroubleKind(kind): n for kind, n in mark["counts"].items()})
-        self.samples += [Finding(TroubleKind(kind), what) for kind, what in mark["samples"]]
+        self.counts.update({Reason(reason): n for reason, n in mark["counts"].items()})
+        self.samples += [Finding(**kept | {"reason": Reason(kept["reason"])}) for kept in mark["samples"]]
 
     def report(self, ledger: Path, root: Path | None, went_on: str | None) -> CheckReport:
         return CheckReport(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from d4c_images.collection.findings import FINDINGS_SHOWN, CheckReport
+from d4c_images.collection.findings import FINDINGS_SHOWN, REMEDIES, CheckReport
 from d4c_images.durations import counted, show_clock, show_moment, show_size, show_span
 from d4c_images.ledger.questions.from_counters import ImageCounts
 from d4c_images.report.layout import Column, Section, fitted, put, show, whole
@@ -61,13 +61,13 @@ def show_check(report: CheckReport, console: Console) -> None:
     ]
     counts = Section(
         "Findings",
-        (Column("kind"), Column("number", right=True)),
-        [(kind.value, f"{n:,}") for kind, n in report.counts.items()],
+        (Column("reason"), Column("number", right=True), Column("remedy")),
+        [(reason.value, f"{n:,}", REMEDIES[reason]) for reason, n in report.counts.items()],
     )
     samples = Section(
-        f"The first {FINDINGS_SHOWN} of each kind",
-        (Column("kind"), Column.of_text("what")),
-        [(finding.kind.value, clean(finding.what)) for finding in report.samples],
+        f"The first {FINDINGS_SHOWN} of each reason",
+        (Column("reason"), Column.of_text("subject"), Column.of_text("detail")),
+        [(finding.reason.value, clean(finding.subject), clean(finding.detail)) for finding in report.samples],
     )
     rows: list[tuple[str, ...]] = [("images", status, f"{n:,}") for status, n in report.images_by_status.items()]
     rows += [("gbif_ids", status, f"{n:,}") for status, n in report.records_by_status.items()]

@@ -19,7 +19,8 @@ from rich.console import Console
 
 from d4c_images import cli
 from d4c_images.collection import check_state
-from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, TroubleKind, check
+from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, check
+from d4c_images.collection.findings import REMEDIES, Reason
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader, open_reader
@@ -163,38 +164,38 @@ def no_path(c: Collection) -> None:
 @pytest.mark.parametrize(
     ("damage", "kind", "words"),
     [
-        (missing, TroubleKind.MISSING, FIRST),
-        (folder_missing, TroubleKind.MISSING, "77/77-00.png"),
-        (folder_instead, TroubleKind.MISSING, "is not a file"),
-        (truncated, TroubleKind.SIZE, "3 bytes, but 11 in the ledger"),
-        (stray, TroubleKind.NO_ROW, "100/000/1000000099-00.jpg"),
-        (other_extension, TroubleKind.NO_ROW, "1000000001-00.png"),
-        (other_folder, TroubleKind.NO_ROW, "999/1000000001-00.jpg"),
-        (file_of_a_failure, TroubleKind.NO_ROW, "1000000005-01.jpg"),
-        (number_too_long_for_sqlite, TroubleKind.NO_ROW, "00000-00.jpg"),
-        (odd_name, TroubleKind.NO_ROW, "Thumbs.db"),
-        (dangling_link, TroubleKind.NO_ROW, "link"),
-        (leftover, TroubleKind.LEFTOVER, ".1000000003-00.4.part"),
-        (wrong_counter, TroubleKind.COUNTER, f"{HOSTS[0]}, success, no error"),
-        (counter_of_nothing, TroubleKind.COUNTER, "ghost"),
-        (missing_counter, TroubleKind.COUNTER, "pending"),
-        (wrong_bytes_counter, TroubleKind.COUNTER, "raw_unprocessed"),
-        (wrong_record_counter, TroubleKind.COUNTER, "gbifIDs that are done: counter 4, rows 3"),
-        (wrong_record, TroubleKind.RECORD, "gbifID 1000000001: done, 2 images, 0 stored"),
-        (unlisted_image, TroubleKind.COUNTER, f"{HOSTS[0]}: untried images: lists 0, rows 1"),
-        (lost_lease, TroubleKind.LOST_LEASE, "image 6: its lease 5"),
-        (no_path, TroubleKind.NO_PATH, "image 4"),
-        (lost_host, TroubleKind.REFERENCE, "host 99 does not exist"),
-        (lost_rule, TroubleKind.REFERENCE, "a rule of 1 image does not exist"),
-        (lost_owner, TroubleKind.REFERENCE, "owner, row 1"),
+        (missing, Reason.FILE_MISSING, FIRST),
+        (folder_missing, Reason.FILE_MISSING, "77/77-00.png"),
+        (folder_instead, Reason.FILE_MISSING, "is not a file"),
+        (truncated, Reason.SIZE_MISMATCH, "3 bytes, but 11 in the ledger"),
+        (stray, Reason.UNTRACKED, "100/000/1000000099-00.jpg"),
+        (other_extension, Reason.UNTRACKED, "1000000001-00.png"),
+        (other_folder, Reason.UNTRACKED, "999/1000000001-00.jpg"),
+        (file_of_a_failure, Reason.UNTRACKED, "1000000005-01.jpg"),
+        (number_too_long_for_sqlite, Reason.UNTRACKED, "00000-00.jpg"),
+        (odd_name, Reason.UNTRACKED, "Thumbs.db"),
+        (dangling_link, Reason.UNTRACKED, "link"),
+        (leftover, Reason.LEFTOVER, ".1000000003-00.4.part"),
+        (wrong_counter, Reason.COUNTER_MISMATCH, f"{HOSTS[0]}, success, no error"),
+        (counter_of_nothing, Reason.COUNTER_MISMATCH, "ghost"),
+        (missing_counter, Reason.COUNTER_MISMATCH, "pending"),
+        (wrong_bytes_counter, Reason.COUNTER_MISMATCH, "raw_unprocessed"),
+        (wrong_record_counter, Reason.COUNTER_MISMATCH, "gbifIDs that are done: counter 4, rows 3"),
+        (wrong_record, Reason.RECORD_MISMATCH, "gbifID 1000000001: done, 2 images, 0 stored"),
+        (unlisted_image, Reason.COUNTER_MISMATCH, f"{HOSTS[0]}: untried images: lists 0, rows 1"),
+        (lost_lease, Reason.ORPHANED_LEASE, "image 6: its lease 5"),
+        (no_path, Reason.NO_FILE_NAME, "image 4"),
+        (lost_host, Reason.DANGLING_REFERENCE, "host 99 does not exist"),
+        (lost_rule, Reason.DANGLING_REFERENCE, "a rule of 1 image does not exist"),
+        (lost_owner, Reason.DANGLING_REFERENCE, "owner, row 1"),
     ],
 )
-def test_each_kind_of_damage(collection: Collection, damage: Callable[[Collection], None], kind: TroubleKind, words: str) -> None:
+def test_each_kind_of_damage(collection: Collection, damage: Callable[[Collection], None], kind: Reason, words: str) -> None:
     damage(collection)
     report = checked(collection)
     assert not report.ok
     assert report.counts == {kind: 1}
-    assert words in report.samples[0].what
+    assert words in f"{report.samples[0].subject}: {report.samples[0].detail}"
 
 
 def test_the_ledger_alone_needs_no_files_and_ends_with_counts_of_its_rows(collection: Collection) -> None:
@@ -214,7 +215,7 @@ def test_the_ledger_alone_needs_no_files_and_ends_with_counts_of_its_rows(collec
     wrong_record(collection)
     code, output, _ = run_check(collection, "--ledger-only", "--json")
     assert code == 1
-    assert json.loads(output)["counts"] == {"record mismatch": 1}
+    assert json.loads(output)["counts"] == {"record_mismatch": 1}
 
 
 def test_the_ledger_alone_and_all_hashes_do_not_go_together(capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,7 +276,7 @@ def test_a_check_of_files_goes_on_where_it_was_stopped(collection: Collection, m
     calls: list[CheckProgress] = []
     with open_reader(ledger_path) as ledger:
         whole = check(ledger, collection.root, progress=calls.append)
-    assert set(whole.counts) == {TroubleKind.SIZE, TroubleKind.NO_ROW}
+    assert set(whole.counts) == {Reason.SIZE_MISMATCH, Reason.UNTRACKED}
     n_rows = len(SAMPLES)
     assert [step for step in calls if step.what == "images"] == [
         CheckProgress("images", min(low + 3, n_rows), n_rows) for low in range(0, n_rows, 3)
@@ -357,7 +358,12 @@ def test_files_of_one_record_are_checked_in_linear_time(tmp_path: Path) -> None:
 def test_changed_bytes_of_the_same_size_are_found_by_hash(collection: Collection) -> None:
     (collection.root / FIRST).write_bytes(b"first imagE")
     assert checked(collection).ok
-    assert checked(collection, sha256=True).counts == {TroubleKind.SHA256: 1}
+    assert checked(collection, sha256=True).counts == {Reason.HASH_MISMATCH: 1}
+
+
+def test_each_reason_has_a_remedy_and_is_a_word() -> None:
+    assert REMEDIES.keys() == set(Reason)
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", reason) for reason in Reason)
 
 
 def test_a_damaged_database_is_one_finding_and_the_end(collection: Collection) -> None:
@@ -371,7 +377,7 @@ def test_a_damaged_database_is_one_finding_and_the_end(collection: Collection) -
         file.seek((root_page - 1) * size + 3)
         file.write(b"\0\0")  # the index says that it holds nothing
     report = checked(collection)
-    assert set(report.counts) == {TroubleKind.DATABASE}
+    assert set(report.counts) == {Reason.DATABASE_DAMAGED}
     assert report.n_files == 0
 
 
@@ -379,7 +385,7 @@ def test_many_findings_are_counted_and_some_are_told(collection: Collection) -> 
     for n in range(50):
         (collection.root / f"stray{n}").write_bytes(b"")
     report = checked(collection)
-    assert report.counts == {TroubleKind.NO_ROW: 50}
+    assert report.counts == {Reason.UNTRACKED: 50}
     assert len(report.samples) == 20
 
 
@@ -472,21 +478,21 @@ def no_shard(c: Collection) -> None:
 @pytest.mark.parametrize(
     ("damage", "counts", "words"),
     [
-        (shard_missing, {TroubleKind.MISSING: 4}, f"{SHARD} at 1536 (image 1)"),
-        (no_image_there, {TroubleKind.MISSING: 1}, "(image 4) is not an image"),
-        (another_size, {TroubleKind.SIZE: 1}, f"{SHARD} at 1536: 11 bytes, but 12 in the ledger"),
-        (torn, {TroubleKind.TORN: 1}, f"{SHARD} after byte"),
-        (of_another_ledger, {TroubleKind.NO_ROW: 1}, "no row refers to any of its 4 images"),
-        (no_shard, {TroubleKind.NO_ROW: 1}, "packs/mine.tar"),
+        (shard_missing, {Reason.FILE_MISSING: 4}, f"{SHARD}: image 1 at 1536: there is no such file"),
+        (no_image_there, {Reason.FILE_MISSING: 1}, ": is not an image"),
+        (another_size, {Reason.SIZE_MISMATCH: 1}, f"{SHARD}: image 1 at 1536: 11 bytes, but 12 in the ledger"),
+        (torn, {Reason.TORN_SHARD: 1}, f"{SHARD}: torn after byte"),
+        (of_another_ledger, {Reason.UNTRACKED: 1}, "no row refers to any of its 4 images"),
+        (no_shard, {Reason.UNTRACKED: 1}, "packs/mine.tar"),
     ],
 )
 def test_each_kind_of_damage_of_a_shard(
-    packed: Collection, damage: Callable[[Collection], None], counts: dict[TroubleKind, int], words: str
+    packed: Collection, damage: Callable[[Collection], None], counts: dict[Reason, int], words: str
 ) -> None:
     damage(packed)
     report = checked(packed)
     assert report.counts == counts
-    assert words in report.samples[0].what
+    assert words in f"{report.samples[0].subject}: {report.samples[0].detail}"
 
 
 def test_changed_bytes_in_a_shard_are_found_by_hash(packed: Collection) -> None:
@@ -494,7 +500,7 @@ def test_changed_bytes_in_a_shard_are_found_by_hash(packed: Collection) -> None:
         shard.seek(1536)
         shard.write(b"F")
     assert checked(packed).ok
-    assert checked(packed, sha256=True).counts == {TroubleKind.SHA256: 1}
+    assert checked(packed, sha256=True).counts == {Reason.HASH_MISMATCH: 1}
 
 
 def test_images_in_a_shard_may_be_in_work_to_be_adopted_or_of_no_use(packed: Collection) -> None:
@@ -514,7 +520,7 @@ def test_records_that_an_init_still_holds_back_are_no_finding(collection: Collec
     collection.sql("UPDATE record_tallies SET n = n + 2 WHERE status = 'pending'; UPDATE caught_up SET recorded_image_id = 8")
     assert checked(collection).ok
     collection.sql("UPDATE record_tallies SET n = n + 1 WHERE status = 'pending'")
-    assert checked(collection).counts == {TroubleKind.COUNTER: 1}, "more than it can hold back"
+    assert checked(collection).counts == {Reason.COUNTER_MISMATCH: 1}, "more than it can hold back"
 
 
 def test_a_root_that_is_not_there_is_refused(collection: Collection, tmp_path: Path) -> None:
@@ -598,7 +604,7 @@ def test_findings_are_shown_as_text_and_as_json(collection: Collection) -> None:
     assert "findings  2" in text
     assert "\x1b" not in text
     values = json.loads(json.dumps(report.as_dict()))
-    assert values["counts"] == {"file missing": 1, "untracked file": 1}
+    assert values["counts"] == {"file_missing": 1, "untracked": 1}
     assert values["ok"] is False
 
 
@@ -648,7 +654,7 @@ def test_the_command_exits_with_1_on_findings_only(collection: Collection) -> No
     missing(collection)
     code, output, _ = run_check(collection, "--json", "--progress")
     assert code == 1
-    assert json.loads(output)["counts"] == {"file missing": 1}
+    assert json.loads(output)["counts"] == {"file_missing": 1}
 
 
 def test_the_command_says_in_one_line_what_is_wrong_with_its_arguments(collection: Collection) -> None:

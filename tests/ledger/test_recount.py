@@ -546,7 +546,7 @@ def test_what_a_run_has_changed_meanwhile_is_counted_anew(tmp_path: Path) -> Non
     finalize(make.done(), lambda progress: None)
     make.ledger.close()
     make.path.with_name("ledger").touch()
-    assert check_ledger(make.path).counts.keys() == {"counter mismatch"}, "no lists of untried images were made"
+    assert check_ledger(make.path).counts.keys() == {"counter_mismatch"}, "no lists of untried images were made"
     db = sqlite3.connect(make.path, isolation_level=None)
     db.execute("UPDATE image_rows SET not_before = 0 WHERE status = 'pending'")
     assert check_ledger(make.path).ok

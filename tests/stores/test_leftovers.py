@@ -184,7 +184,7 @@ def test_what_is_not_ours_is_still_found(name: str, tmp_path: Path, capsys: pyte
     make_files(tmp_path)
     (tmp_path / name).write_bytes(b"x")
     assert cli.main(["check", "--json", "--ledger", str(tmp_path / "ledger.sqlite"), "--root", str(tmp_path)]) == 1
-    assert json.loads(capsys.readouterr().out)["counts"] == {"untracked file": 1}
+    assert json.loads(capsys.readouterr().out)["counts"] == {"untracked": 1}
 
 
 def test_a_worker_that_was_stopped_makes_no_file_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from d4c_images.collection.check_files import FilesAgainstRows
 from d4c_images.collection.check_rows import RowsAgainstFiles
 from d4c_images.collection.check_state import CheckState, fingerprint
-from d4c_images.collection.findings import CheckProgress, CheckReport, Findings, Reason
+from d4c_images.collection.findings import CheckProgress, CheckReport, Finding, Findings, Reason
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader
 from d4c_images.ledger.file.snapshot import snapshot_of
@@ -40,6 +40,7 @@ class CheckOptions:
     full: bool = False  # SQLite's full check
     ledger_only: bool = False  # look at no file
     restart: bool = False  # do not resume an earlier check
+    hear: Callable[[Finding], None] | None = None  # gets every finding, some twice if the check is stopped and resumed
 
 
 def check(
@@ -59,8 +60,8 @@ def check(
     elif root is None or not root.is_dir():
         raise UsageError(f"no image root at {root}")
     where = None if root is None else str(root.absolute())
-    state = CheckState(ledger, {"root": where, "sha256": options.sha256, "full": options.full})
-    return _Check(ledger, root or Path(), options, progress, state).run(say)
+    state = CheckState(ledger, {"root": where, "sha256": options.sha256, "full": options.full, "heard": options.hear is not None})
+    return _Check(ledger, root or Path(), options, progress, state, Findings(options.hear)).run(say)
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -117,6 +117,7 @@ NUMBERS = (
 class Findings:
     """The findings so far, and how much has been looked at."""
 
+    hear: Callable[[Finding], None] | None = None  # for who wants them all
     counts: Counter[Reason] = field(default_factory=Counter)
     samples: list[Finding] = field(default_factory=list)
     n_images: int = 0
@@ -134,6 +135,8 @@ class Findings:
 
     def add(self, finding: Finding) -> None:
         self.counts[finding.reason] += 1
+        if self.hear is not None:
+            self.hear(finding)
         if self.counts[finding.reason] <= FINDINGS_SHOWN:
             self.samples.append(finding)
 

@@ -1,4 +1,4 @@
-"""`check`: verifies that ledger and files agree. Changes neither."""
+"""`check`: verifies that ledger and files agree. Changes neither, unless `--repair` is given (`check_repair`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from d4c_images.commands import arguments, session
+from d4c_images.commands import arguments, check_repair, session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.settings import Settings
 
@@ -16,7 +16,8 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
         subparsers,
         "check",
         run,
-        "Verify that ledger and files agree, in both directions. Changes neither; exits with 1 on findings. Run it again to "
+        "Verify that ledger and files agree, in both directions. Changes neither unless --repair is given; exits with 1 on "
+        "findings. Run it again to "
         "resume after an interruption.",
         settings,
         root=True,
@@ -32,6 +33,7 @@ def add(subparsers: arguments.Subparsers, settings: Settings) -> None:
     parser.add_argument("--restart", action="store_true", help="start over instead of resuming an interrupted check")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments.add_progress(parser)
+    check_repair.add(parser)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -46,6 +48,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     options = CheckOptions(args.sha256, args.full, args.ledger_only, args.restart)
     if args.ledger_only and args.sha256:
         raise UsageError("--ledger-only reads no files, so it cannot be combined with --sha256")
+    check_repair.check_arguments(args)
+    if args.repair:
+        return check_repair.run(args, settings, options)
     stop = session.Stop()
     live = session.wants_progress(args, sys.stderr)
     with stop.listening(), open_reader(args.ledger) as ledger, CheckProgressView(live=live) as view:

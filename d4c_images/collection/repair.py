@@ -108,18 +108,20 @@ class Repair:
         """Rows whose files are missing or damaged."""
         start = self._start(IMAGE_STEP)
         if start is not None and ROW_REASONS & self.numbers.counts.keys():
-            step = _Images(self, adopter)
-            for some, upto in self._chunks(IMAGE_STEP, start, ROW_REASONS):
-                self._write(step.mend(some), IMAGE_STEP, upto)
+            with ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="repair") as threads:
+                step = _Images(self, adopter, threads)
+                for some, upto in self._chunks(IMAGE_STEP, start, ROW_REASONS):
+                    self._write(step.mend(some), IMAGE_STEP, upto)
         self._reach(FILE_STEP)
 
     def files(self, adopter: Adopter, store: Store, *, leave_strangers: bool) -> None:
         """Files without a row."""
         start = self._start(FILE_STEP)
         if start is not None and FILE_REASONS & self.numbers.counts.keys():
-            step = _Files(self, adopter, store, leave_strangers)
-            for some, upto in self._chunks(FILE_STEP, start, FILE_REASONS):
-                self._write(step.mend(some), FILE_STEP, upto)
+            with ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="repair") as threads:
+                step = _Files(self, adopter, store, threads, leave_strangers=leave_strangers)
+                for some, upto in self._chunks(FILE_STEP, start, FILE_REASONS):
+                    self._write(step.mend(some), FILE_STEP, upto)
         self._reach(SAMPLE_STEP)
 
     def samples(self, adopter: Adopter, token: str) -> None:
@@ -227,13 +229,12 @@ class Repair:
 class _Images:
     """Rows whose files are missing or damaged."""
 
-    def __init__(self, repair: Repair, adopter: Adopter) -> None:
+    def __init__(self, repair: Repair, adopter: Adopter, threads: ThreadPoolExecutor) -> None:
         self._root, self._ask, self._counts = repair.root, repair.ledger.connection.execute, repair.counts
-        self._adopter = adopter
+        self._adopter, self._threads = adopter, threads
         self._moves, self._shards, self._strays = Moves(repair.root), ShardContents(repair.root), Strays(repair.root)
         found = (finding for finding, _ in repair.found.findings() if finding.reason in STRAY_REASONS)
         self._strays.learn(finding for finding in found if finding.offset is None)
-        self._threads = ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="repair")
 
     def mend(self, findings: list[Finding]) -> Mended:
         self._moves.check_root()
@@ -315,12 +316,13 @@ class _Images:
 class _Files:
     """Files without a row."""
 
-    def __init__(self, repair: Repair, adopter: Adopter, store: Store, leave_strangers: bool) -> None:
+    def __init__(
+        self, repair: Repair, adopter: Adopter, store: Store, threads: ThreadPoolExecutor, *, leave_strangers: bool
+    ) -> None:
         self._root, self._db, self._counts = repair.root, repair.ledger.connection, repair.counts
-        self._adopter, self._store, self._leave_strangers = adopter, store, leave_strangers
+        self._adopter, self._store, self._threads, self._leave_strangers = adopter, store, threads, leave_strangers
         self._moves = Moves(repair.root)
         self._leases = {row[0] for row in self._db.execute(audit.LEASES)}
-        self._threads = ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="repair")
 
     def mend(self, findings: list[Finding]) -> Mended:
         self._moves.check_root()

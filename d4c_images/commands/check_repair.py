@@ -212,9 +212,11 @@ def _mend(
 def _claimed(ledger: Ledger, args: argparse.Namespace) -> Path:
     """The root, if it is the one of the last run, or if somebody has said what became of that."""
     from d4c_images.ledger.questions import last_root
+    from d4c_images.ledger.queue.shards import store_kind
 
     known = last_root.known(ledger.connection.execute)
-    return image_root.claim(ledger, args.root, known.code if known is not None and args.missing_root_is_lost else None)
+    code = store_kind(ledger, None).token if known is None else known.code
+    return image_root.claim(ledger, args.root, code if args.missing_root_is_lost else None)
 
 
 def _mend_files(repair: Repair, root: Path, are_strangers_left: bool) -> None:

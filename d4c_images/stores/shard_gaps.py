@@ -16,7 +16,7 @@ from d4c_images.stores import partial, shard
 from d4c_images.stores.partial import naming, write_all
 from d4c_images.stores.shard import STEM, TAR_BLOCK_BYTES, up
 
-DAMAGED = "damaged"
+LOST_EXTENSION = "damaged"
 UNNAMED = "0-00"
 
 
@@ -46,7 +46,7 @@ def _bridge_one(fd: int, at: int, size: int) -> bool:
         following = _next(fd, image_at + TAR_BLOCK_BYTES, size)
         if following is None:
             return False
-        return _write(fd, image_at, f"{told[0]}.{DAMAGED}", following[0] - image_at - TAR_BLOCK_BYTES)
+        return _write(fd, image_at, f"{told[0]}.{LOST_EXTENSION}", following[0] - image_at - TAR_BLOCK_BYTES)
     following = _next(fd, at + TAR_BLOCK_BYTES, size)
     if following is None:
         return False
@@ -55,7 +55,7 @@ def _bridge_one(fd: int, at: int, size: int) -> bool:
         return _write(fd, at, f"{stem}.json", next_at - at - TAR_BLOCK_BYTES)
     if next_at - at < 2 * TAR_BLOCK_BYTES:
         return False
-    _write(fd, at + TAR_BLOCK_BYTES, f"{UNNAMED}.{DAMAGED}", next_at - at - 2 * TAR_BLOCK_BYTES)
+    _write(fd, at + TAR_BLOCK_BYTES, f"{UNNAMED}.{LOST_EXTENSION}", next_at - at - 2 * TAR_BLOCK_BYTES)
     return _write(fd, at, f"{UNNAMED}.json", 0)
 
 

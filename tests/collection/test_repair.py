@@ -550,6 +550,20 @@ def test_what_was_mended_meanwhile_is_left_as_it_is(collection: Collection) -> N
     assert_sound(collection)
 
 
+def test_bytes_that_another_image_needs_are_not_taken_from_it(collection: Collection) -> None:
+    """Two images with the same bytes: one is lost, the other was damaged and has been restored by hand since."""
+    (collection.root / B).write_bytes(picture(10))
+    collection.sql("UPDATE image_rows SET sha256 = (SELECT sha256 FROM image_rows WHERE image_id = 1) WHERE image_id = 2")
+    assert_sound(collection)
+    missing(collection)
+    change(collection.root / B, 700, bytes(200))
+    collection.call("check", "--repair", "--dry-run", "--sha256", "--no-progress", code=1)
+    (collection.root / B).write_bytes(picture(10))
+    repaired(collection)
+    assert_sound(collection)
+    assert pending(collection) == {FIRST}
+
+
 def test_a_ledger_of_yesterday_beside_the_files_of_today(collection: Collection) -> None:
     """All that files can tell comes back: names, sizes, hashes, types; not what servers said."""
     yesterday = collection.ledger.read_bytes()
@@ -765,7 +779,7 @@ def test_each_damage_of_a_shard(
 
 def test_samples_that_a_ledger_of_yesterday_does_not_know(packed: Collection) -> None:
     places = put(packed, SAMPLES[4], SAMPLES[5], SAMPLES[8], replace(SAMPLES[0], body=picture(1)))
-    change(packed.root / places[OTHER_OPEN].path, (places[OTHER_OPEN].offset or 0) + 700, b"\xff")
+    change(packed.root / places[OTHER_OPEN].path, (places[OTHER_OPEN].offset or 0) + 50, b"\xff")  # a comment: it still decodes
     output = repaired(packed)
     assert "adopted 1 file" in output
     rows = packed.rows("SELECT file_path, file_offset, sha256 FROM images WHERE error_type = 'adopted'")

@@ -126,6 +126,8 @@ class Repair:
 
     def samples(self, adopter: Adopter, token: str) -> None:
         """Samples of this ledger's shards that are images of rows which do not know it."""
+        if not self.numbers.n_unused:
+            return
         db, n = self.ledger.connection, 0
         with ThreadPoolExecutor(LOOK_THREADS, thread_name_prefix="repair") as threads:
             for _, _, some in found_samples(db.execute, self.root, token):

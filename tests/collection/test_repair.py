@@ -15,10 +15,10 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from d4c_images.collection import repair_looks
+from d4c_images.collection import repair, repair_looks
 from d4c_images.collection.check import CheckOptions, check
 from d4c_images.collection.findings import Reason
-from d4c_images.commands import image_root
+from d4c_images.commands import image_root, session
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.file.reader import open_reader
 from d4c_images.ledger.file.writing import open_and_own
@@ -391,6 +391,38 @@ def test_each_damage_is_found_mended_and_gone(collection: Collection, case: Case
 
 def bodies(collection: Collection) -> set[bytes]:
     return {path.read_bytes() for path in collection.root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if sum(case.reasons.values()) > 1], ids=lambda case: case.damage.__name__)
+def test_findings_that_belong_together_may_be_in_different_chunks(
+    collection: Collection, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "FINDINGS_AT_ONCE", 1)
+    case.damage(collection)
+    everything = bodies(collection)
+    repaired(collection)
+    assert_sound(collection)
+    assert (pending(collection), adopted(collection)) == (case.requested, case.adopted)
+    assert away(collection, ".strangers").keys() == case.strangers
+    assert bodies(collection) == everything
+
+
+@pytest.mark.parametrize("n_looks", [1, 12, 16, 20])
+def test_a_signal_ends_it_and_the_same_command_goes_on(
+    collection: Collection, n_looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "FINDINGS_AT_ONCE", 1)
+    for damage in (bit_flip, folder_gone, image_of_an_open_row, stranger, wrong_counter):
+        damage(collection)
+    looks = iter([False] * n_looks)
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Stop, "__call__", lambda _: next(looks, True))
+        output = repaired(collection, code=75)
+    assert "run the same command again to resume" in output
+    repaired(collection)
+    assert_sound(collection)
+    assert pending(collection) == {FIRST, "77-00"}
+    assert adopted(collection) == {OPEN}
 
 
 # What else it does, and what it must not do ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from d4c_images import cli
 from d4c_images.collection import check_state
 from d4c_images.collection.check import CheckOptions, CheckProgress, CheckReport, check
 from d4c_images.collection.findings import REMEDIES, Finding, Reason
+from d4c_images.collection.look_pool import LookPool
 from d4c_images.commands import session
 from d4c_images.errors import Stopped, UsageError
 from d4c_images.ledger.file.reader import Reader, open_reader
@@ -629,6 +630,34 @@ def test_calm_beside_a_running_download(
     assert reads <= 45, "every read has been a moment"
     assert report.ok, report
     assert checked(collection).ok, "the change itself is sound"
+
+
+@pytest.mark.parametrize("change", [settle_third, replace_first])
+def test_calm_though_rows_are_read_long_before_their_files(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, change: Callable[[Collection], None]
+) -> None:
+    """As with many processes: rows are read ahead, and a run changes them before the first file is looked at."""
+    answer, is_changed = Reader.rows, False
+
+    def rows(self: Reader, *question: object) -> object:
+        nonlocal is_changed
+        if question[0] == audit.FORMER_IMAGES and not is_changed:  # after the successes of the first step
+            is_changed = True
+            change(collection)
+        return answer(self, *question)  # type: ignore[arg-type]
+
+    def late(self: LookPool, groups: Iterable[Any]) -> Iterator[Any]:
+        for group in list(groups):
+            yield group, self._own.see(group.images)
+
+    with open_reader(collection.ledger) as ledger:
+        monkeypatch.setattr(audit, "AUDIT_STEP_ROWS", 3)
+        monkeypatch.setattr(LookPool, "in_order", late)
+        monkeypatch.setattr(Reader, "rows", rows)
+        report = check(ledger, collection.root)
+    monkeypatch.undo()
+    assert is_changed
+    assert report.ok, report
 
 
 def test_progress_names_each_part(collection: Collection) -> None:

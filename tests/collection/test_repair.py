@@ -639,6 +639,36 @@ def test_images_that_show_a_lost_file_wait_for_it_and_follow(collection: Collect
     assert collection.rows(states) == [("pending", None, None), ("failed_transient", "same_image", None)]
 
 
+def test_all_records_that_show_an_image_follow_it(collection: Collection) -> None:
+    """One loses an image, another gains one; both are shown by the record 77, too."""
+    collection.sql(
+        """INSERT INTO link_rows (gbif_id, image_no, image_id, is_first, archive_id, row_no)
+           VALUES (77, 1, 1, 0, 1, 901), (77, 2, 5, 0, 1, 902)"""
+    )
+    recounted(collection)
+    record = "SELECT n_images, n_success, status FROM gbif_ids WHERE gbif_id = 77"
+    assert collection.rows(record) == [(3, 2, "partial")]
+    missing(collection)
+    repaired(collection)
+    assert_sound(collection)
+    assert collection.rows(record) == [(3, 1, "partial")]
+    (collection.root / A).write_bytes(FRESH)
+    image_of_an_open_row(collection)
+    repaired(collection)
+    assert_sound(collection)
+    assert collection.rows(record) == [(3, 3, "done")]
+
+
+def test_a_lost_image_that_a_dead_run_was_asking_for_again(collection: Collection) -> None:
+    collection.sql("INSERT INTO leases VALUES (5, 1, 1, 0, 1, 2); INSERT INTO lent VALUES (1, 5)")
+    assert_sound(collection)
+    missing(collection)
+    repaired(collection)
+    assert_sound(collection)
+    assert pending(collection) == {FIRST}
+    assert collection.rows("SELECT * FROM lent") == []
+
+
 FORMER = """INSERT INTO former_rows (image_id, revision, replaced_at, file_path, file_size, sha256)
             SELECT image_id, 0, 1, file_path, file_size, sha256 FROM image_rows WHERE image_id = 1;
             UPDATE image_rows SET file_path = '{path}', sha256 = X'{sha256}' WHERE image_id = 1"""

@@ -133,7 +133,7 @@ class FilesAgainstRows:
             n, end = n + len(some), some[-1].end
             self.progress(CheckProgress("packed images", self.findings.n_packed, None))
         if 0 < n == self.findings.n_unused - n_unused and not path.startswith(f"{PACKS}/{audit.token(self.ledger)}-"):
-            detail = f"no row refers to any of its {n} images: it belongs to another ledger"
+            detail = f"no row refers to any of its {n} images; it belongs to another ledger"
             self.findings.add(Finding(Reason.UNTRACKED, path, detail))
         return end
 

@@ -68,6 +68,8 @@ class ErrorType(StrEnum):
     """A flag on success rows: structurally complete, but not fully decoded or not shrunk; `error_detail` says why."""
     HASH_MISMATCH = "hash_mismatch"
     """A flag on success rows: the publisher declares a different hash for this URL."""
+    ADOPTED = "adopted"
+    """A flag on success rows: `check --repair` found the file; what its publisher said is not known."""
 
 
 class Sign(StrEnum):

@@ -52,6 +52,9 @@ WAITS = "tests/steward/test_waits.py::test_a_turn_that_arrives_during_a_named_wa
 DISTANCES = "tests/steward/test_distances.py::test_nothing_is_asked_too_early"
 WIDTH = "tests/policy/test_pace.py::test_a_storm_of_fast_errors_is_no_fast_host"
 
+REPAIR = "tests/collection/test_repair.py"
+MENDED = f"{REPAIR}::test_each_damage_is_found_mended_and_gone"
+
 SOCKETS = "tests/fetch/test_where_it_may_go.py::test_a_name_that_leads_there_is_refused_before_a_socket_is_opened[127.0.0.1]"
 
 MUTANTS = (
@@ -393,6 +396,54 @@ MUTANTS = (
         "d4c_images/ledger/file/liveness.py",
         "            self._unchanged_s = 0.0\n            return True\n", "            return True\n",
         f"{LIVENESS}::test_silences_of_one_that_lives_do_not_add_up",
+    ),
+    Mutant(
+        "a damaged file keeps the name of the image that waits for its next request",
+        "d4c_images/collection/repair.py",
+        "            if seen is Bytes.WRONG:\n", "            if False:\n",
+        f"{MENDED}[bit_flip]",
+    ),
+    Mutant(
+        "a placeholder is adopted",
+        "d4c_images/collection/repair.py",
+        " or self._adopter.is_placeholder(self._db, row, examined.blob):\n", ":\n",
+        f"{MENDED}[known_placeholder_of_an_open_row]",
+    ),
+    Mutant(
+        "a picture is adopted for a manifest, whose other pictures nobody asks for then",
+        "d4c_images/collection/repair_files.py",
+        "if is_document or row.error_type", "if row.error_type",
+        f"{MENDED}[image_of_a_manifest]",
+    ),
+    Mutant(
+        "what cannot be read is requested again",
+        "d4c_images/collection/repair_decisions.py",
+        "    if found is Bytes.UNREADABLE:\n", "    if False:\n",
+        f"{REPAIR}::test_a_file_that_cannot_be_read_any_more_is_left_to_people",
+    ),
+    Mutant(
+        "a root that is not mounted makes a million requests",
+        "d4c_images/commands/check_repair.py",
+        "    if is_root_lost(n_missing, numbers.n_images) and not args.missing_root_is_lost:\n", "    if False:\n",
+        f"{REPAIR}::test_a_root_that_seems_not_to_be_mounted_is_refused",
+    ),
+    Mutant(
+        "a lost image takes the bytes of a sound one",
+        "d4c_images/collection/repair_looks.py",
+        " and not self._is_needed(ask, path, sha256)", "",
+        f"{REPAIR}::test_bytes_that_another_image_needs_are_not_taken_from_it",
+    ),
+    Mutant(
+        "a damaged image in a shard is adopted",
+        "d4c_images/collection/repair_files.py",
+        '            if told.get("sha256") != sha256_at(self.root, place, size_bytes).hex():\n', "            if False:\n",
+        f"{REPAIR}::test_samples_that_a_ledger_of_yesterday_does_not_know",
+    ),
+    Mutant(
+        "a finding is believed without a second look",
+        "d4c_images/collection/repair_decisions.py",
+        "    if role not in LOST_ACTS or found is Bytes.SOUND:\n", "    if role not in LOST_ACTS:\n",
+        f"{REPAIR}::test_what_was_mended_meanwhile_is_left_as_it_is",
     ),
 )  # fmt: skip
 

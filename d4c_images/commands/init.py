@@ -258,6 +258,10 @@ def _reset(path: Path, settings: Settings, *, ask: bool) -> None:
             answer = input(f"Delete {path} with {counted(n_images, 'image')}, {n_stored:,} stored? Image files are kept. [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             raise D4CError("nothing was deleted")
-    for suffix in ("", "-wal", "-shm", "-journal", ".check"):
+    from d4c_images.collection.check_state import files_of_checks
+
+    for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
+    for file in files_of_checks(path):
+        file.unlink(missing_ok=True)
     wishes.forget(path)

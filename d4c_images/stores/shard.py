@@ -14,13 +14,14 @@ import os
 import re
 import tarfile
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from d4c_images.model import Blob
 from d4c_images.stores.partial import ImageNumbers
 
 TAR_BLOCK_BYTES = 512
 END = bytes(2 * TAR_BLOCK_BYTES)
+MOST_TOLD_BYTES = 64 * TAR_BLOCK_BYTES
 STEM = re.compile(r"\d{1,18}-\d{2,9}(?:-r[1-9]\d{0,8})?")
 
 
@@ -81,6 +82,26 @@ def samples(fd: int, start: int, size: int) -> Iterator[Sample]:
         sample = Sample(stem, image[0].rpartition(".")[2], image[1], image[2])
         yield sample
         at = sample.end
+
+
+def told_with(fd: int, sample: Sample) -> dict[str, Any]:
+    """The JSON of a sample; empty if it cannot be read. It ends where the header of its image begins."""
+    end = sample.offset - TAR_BLOCK_BYTES
+    start = max(0, end - MOST_TOLD_BYTES)
+    before = os.pread(fd, end - start, start)
+    for at in range(len(before) - TAR_BLOCK_BYTES, -1, -TAR_BLOCK_BYTES):
+        try:
+            member = tarfile.TarInfo.frombuf(before[at : at + TAR_BLOCK_BYTES], "utf-8", "surrogateescape")
+        except tarfile.HeaderError:
+            continue  # a block of the JSON itself
+        if member.name != f"{sample.stem}.json":
+            return {}
+        try:
+            values = json.loads(before[at + TAR_BLOCK_BYTES : at + TAR_BLOCK_BYTES + member.size])
+        except ValueError:
+            return {}
+        return values if isinstance(values, dict) else {}
+    return {}
 
 
 def sample_at(fd: int, offset: int) -> Sample | None:

@@ -156,15 +156,21 @@ def look(decoder: Decoder, store: Store, claim: Claim, *, may_take_long: bool) -
     return adopted
 
 
+def verified(decoder: Decoder, path: Path) -> FoundImage | None:
+    """What a file is that nobody knows anything about, read to its end; None if it may not be stored.
+
+    If it is a smaller JPEG of this program, its blob has the hash of the original, too.
+    """
+    from d4c_images.decode import original_sha256_of
+
+    found = _open_file(decoder, path, may_take_long=True)
+    if isinstance(found, Verdict):
+        return None
+    return replace(found, blob=replace(found.blob, original_sha256=original_sha256_of(path, found.blob.media_type)))
+
+
 def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> FoundImage | None:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").digest()
-        size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(HEAD_BYTES)
-        file.seek(max(0, size_bytes - TAIL_BYTES))
-        tail = file.read()
-    found = _open(decoder, path, head, tail, size_bytes, sha256, may_take_long)
+    found = _open_file(decoder, path, may_take_long)
     if isinstance(found, Verdict):
         return None
     from d4c_images.decode import original_sha256_of
@@ -173,11 +179,22 @@ def _open_stored(decoder: Decoder, path: Path, may_take_long: bool) -> FoundImag
     if decoder.max_edge is None:
         return found if original is None else None  # a smaller JPEG from a run with `--max-edge`: this run wants originals
     if original is None:
-        kept = _smaller(decoder, path, sha256, found, may_take_long)
+        kept = _smaller(decoder, path, found.blob.sha256, found, may_take_long)
         if not isinstance(kept, FoundImage):
             return None  # an original from an earlier run: this run wants smaller JPEGs
         found = kept
-    return replace(found, blob=replace(found.blob, original_sha256=original or sha256))
+    return replace(found, blob=replace(found.blob, original_sha256=original or found.blob.sha256))
+
+
+def _open_file(decoder: Decoder, path: Path, may_take_long: bool) -> FoundImage | Verdict:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").digest()
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        file.seek(max(0, size_bytes - TAIL_BYTES))
+        tail = file.read()
+    return _open(decoder, path, head, tail, size_bytes, sha256, may_take_long)
 
 
 def _open(

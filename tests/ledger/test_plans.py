@@ -28,6 +28,7 @@ ALLOWED = {
     "ledger.admission.duplicates.ARE_THERE_PICTURE_LINKS": ("SCAN picture_links", "EXISTS: ends at the first row"),
     # What is lent at one moment: turns that are out, times their images.
     "ledger.questions.audit.LOST": ("SCAN lent", "what is lent at one moment, with a LIMIT"),
+    "ledger.queue.mending.ORPHANS": ("SCAN lent", "what is lent at one moment, with a LIMIT; once by a repair"),
     "ledger.rows.lent.TAKE_ALL": ("SCAN lent", "what is lent at one moment; once for a run that died"),
     # Files and bytes that are few by nature.
     "ledger.queue.placeholders.PLACEHOLDER_STATES": ("SCAN placeholders", "one row for each that was found; once by a download"),

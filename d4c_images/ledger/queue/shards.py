@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from d4c_images.ledger.file.connect import Ledger
-from d4c_images.ledger.rows.extent import Ask
+from d4c_images.ledger.rows.extent import Ask, top_image
 from d4c_images.ledger.rows.named import BY_NAME
 
 STORE = "SELECT kind, token FROM store"
@@ -19,6 +19,16 @@ INSERT INTO shards (file_path, end_offset) VALUES (?, ?)
 ON CONFLICT (file_path) DO UPDATE SET end_offset = max(end_offset, excluded.end_offset)
 """
 SHARD_ENDS = "SELECT file_path, end_offset FROM shards"
+ENDS_OF_ROWS = """
+SELECT file_path, max(file_offset + file_size) FROM image_rows
+WHERE image_id > ? AND image_id <= ? AND status = 'success' AND file_path IN (SELECT value FROM json_each(?)) GROUP BY file_path
+"""
+ENDS_OF_FORMER = """
+SELECT file_path, max(file_offset + file_size) FROM former_rows
+WHERE image_id > ? AND image_id <= ? AND file_path IN (SELECT value FROM json_each(?)) GROUP BY file_path
+"""
+SET_SHARD_END = "UPDATE shards SET end_offset = ? WHERE file_path = ?"
+ROWS_AT_ONCE = 50_000
 
 
 class StoreKind(NamedTuple):
@@ -55,6 +65,19 @@ def note(db: sqlite3.Connection, reached: Iterable[tuple[str, int]]) -> None:
 def ends(ledger: Ledger) -> dict[str, int]:
     """The end of the last image that a row refers to, by shard path."""
     return dict(ledger.connection.execute(SHARD_ENDS).fetchall())
+
+
+def lower(ledger: Ledger, paths: Sequence[str], progress: Callable[[int, int], object]) -> None:
+    """Find out again up to where rows refer to shards that have lost their ends. `progress(done, total)` counts image numbers."""
+    ask, wanted, reached = ledger.connection.execute, json.dumps(list(paths)), dict.fromkeys(paths, 0)
+    top = top_image(ask)
+    for low in range(0, top, ROWS_AT_ONCE):
+        for sql in (ENDS_OF_ROWS, ENDS_OF_FORMER):
+            for path, end in ask(sql, (low, low + ROWS_AT_ONCE, wanted)):
+                reached[path] = max(reached[path], end or 0)
+        progress(min(top, low + ROWS_AT_ONCE), top)
+    with ledger.transaction() as db:
+        db.executemany(SET_SHARD_END, [(end, path) for path, end in reached.items()])
 
 
 def known(ledger: Ledger, names: Sequence[tuple[int, int, int]]) -> list[bool]:

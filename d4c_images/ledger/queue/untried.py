@@ -77,6 +77,11 @@ def drop(db: sqlite3.Connection, image_id: int, host_id: int) -> bool:
     return True
 
 
+def of_block(db: sqlite3.Connection, host_id: int, block: int) -> list[int]:
+    """The images of a host that are listed among those of one block."""
+    return [block * BLOCK_IMAGES + place for place in _places(db, host_id, block)]
+
+
 def any_of(db: sqlite3.Connection, host_id: int) -> bool:
     """Whether the host has an untried image."""
     return bool(db.execute(ANY_UNTRIED, (host_id,)).fetchone()[0])

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import re
+from typing import TypeVar
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -62,6 +63,9 @@ class D4CError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+E = TypeVar("E", bound=D4CError)
 
 
 class UsageError(D4CError):
@@ -125,11 +129,10 @@ def is_wrongly_named(error: OSError) -> bool:
     return error.errno in _WRONGLY_NAMED
 
 
-def of_a_named_path(kind: type[D4CError], message: str, error: OSError) -> D4CError:
+def of_a_named_path(kind: type[E], message: str, error: OSError) -> E:
     """What to raise if the system refuses a path that the user has named. Its exit code says whether the name is wrong."""
     refusal = kind(message)
-    if is_wrongly_named(error):
-        refusal.exit_code = EXIT_USAGE
+    refusal.exit_code = EXIT_USAGE if is_wrongly_named(error) else EXIT_ERROR
     return refusal
 
 

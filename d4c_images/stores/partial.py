@@ -144,9 +144,11 @@ class FilePartial:
         self._held = b""
         if self._fd is None:
             return
-        self._close()
         with naming(self.path), suppress(FileNotFoundError):
-            self.path.unlink()
+            try:
+                self._close()
+            finally:
+                self.path.unlink()
 
     def sync(self) -> None:
         """Make the bytes durable. Through the descriptor that wrote them: writeback errors are reported only there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def writable(root: Path) -> Path:
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
+        with suppress(OSError):
+            probe.unlink()
         raise of_a_named_path(StoreError, f"cannot write to the image root {root}: {error.strerror}", error) from None
     return root
 

@@ -32,6 +32,7 @@ GO_ON = 1  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
 PIDFD_OPEN, PIDFD_GETFD = 434, 438
 AT_FDCWD = -100
 MOST_PATH_BYTES = 4096
+PATIENCE_TO_END_S = 10.0
 
 
 class Notice(NamedTuple):
@@ -106,8 +107,10 @@ class _Disturber:
         self._thread.start()
 
     def close(self) -> None:
-        self._thread.join()
-        os.close(self._listener)
+        """No process is left. Before Linux 6.11 the thread may wait for a call of one that was killed: then it stays."""
+        self._thread.join(PATIENCE_TO_END_S)
+        if not self._thread.is_alive():
+            os.close(self._listener)
 
     def _answer_all(self) -> None:
         poll = select.poll()

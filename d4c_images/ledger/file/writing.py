@@ -102,9 +102,13 @@ def open_and_own(
                     yield ledger
         finally:
             ledger.close()
-    finally:
+    except BaseException:
         if reservation is not None:
-            reservation.give_back()
+            with suppress(LedgerError, OSError):  # as in `_ending`
+                reservation.give_back()
+        raise
+    if reservation is not None:
+        reservation.give_back()
 
 
 @contextmanager

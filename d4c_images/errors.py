@@ -20,6 +20,7 @@ is decided here and nowhere else (`exit_code_of`).
 from __future__ import annotations
 
 import errno
+import os
 import re
 from typing import TypeVar
 
@@ -134,6 +135,12 @@ def of_a_named_path(kind: type[E], message: str, error: OSError) -> E:
     refusal = kind(message)
     refusal.exit_code = EXIT_USAGE if is_wrongly_named(error) else EXIT_ERROR
     return refusal
+
+
+def words_of(error: OSError) -> str:
+    """A machine error that nothing else caught, in one line: what it is about, and what the system said."""
+    names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return ": ".join([*names, error.strerror or printable(str(error))])
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -85,10 +85,11 @@ class Root:
     """The root, distinguished from another folder of the same name: images must not go to an empty mount point."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise StoreError(f"no such image folder: {path}")
-        self.path = path
-        self._id = self._find()
+        with naming(path):
+            if not path.is_dir():
+                raise StoreError(f"no such image folder: {path}")
+            self.path = path
+            self._id = self._find()
 
     def make(self, folder: Path) -> None:
         """Create a folder below the root, but never the root."""

@@ -11,16 +11,19 @@ import random
 import sqlite3
 import sys
 from contextlib import AbstractContextManager, closing
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 import pytest
 
 from d4c_images import errors
 from d4c_images.commands import presets
-from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, LedgerError, SourceError, StoreError, UsageError
+from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, D4CError, LedgerError, SourceError, StoreError, UsageError
 from d4c_images.ledger.file import connect, owner
 from d4c_images.ledger.file.writing import open_and_own
 from d4c_images.ledger.queue import wishes
+from d4c_images.runners import pipe_worker
+from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.sources.container import reading
 from d4c_images.stores import partial
 from d4c_images.stores.local import LocalStore
@@ -174,6 +177,38 @@ def test_a_close_that_fails_is_a_store_error_and_leaves_no_partial(tmp_path: Pat
             with pytest.raises(StoreError, match=r"500-00\.1\.part: Disk quota exceeded"):
                 part.abort()
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_an_image_root_that_cannot_be_looked_at_is_a_store_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: Path, **_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(Path, "stat", gone)
+    with pytest.raises(StoreError, match=f"{tmp_path}: Input/output error"):
+        LocalStore(tmp_path)
+
+
+def test_a_worker_without_descriptors_ends_the_run_in_the_words_of_the_system(capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = Pipe()
+    with ours, theirs:
+        pipe_worker._work(theirs, set_up_without_descriptors)
+        assert str(ours.recv()) == "Too many open files"
+    assert capfd.readouterr().err == ""
+
+
+def set_up_without_descriptors() -> pipe_worker.Work:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_an_invitation_that_cannot_be_written_leaves_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = MeetingPlace(tmp_path / "cluster")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(D4CError, match=r"scheduler\.json cannot be written: No space left on device"):
+        place.invite(Invitation("run", "ledger", "0.1.0", "tls://[::1]:1", "certificate", "key"))
+    assert not list(place.folder.iterdir())
 
 
 def test_a_wish_that_cannot_be_read_waits_until_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

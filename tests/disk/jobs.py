@@ -47,6 +47,7 @@ class Job:
     is_done: Callable[[Scene], bool]  # after it has ended well
     codes: tuple[int, ...] = (0, 1)  # that it may end with if the disk fails
     moves_files: bool = False  # of those that were there before
+    reports: bool = False  # what is wrong with the disk, as a finding, with exit code 1 but without an error
 
 
 def source(folder: Path, name: str, first: int, n: int = N_IMAGES) -> Path:
@@ -180,8 +181,8 @@ JOBS = (
     Job("migrate", of_version_1, of("migrate"), lambda scene: old_ledgers.user_version(scene.collection.ledger) > 1),
     Job("hosts-set", loaded, of("hosts", "set", "disk0.example.org", "connections=1"), is_limited),
     Job("hosts-pause", loaded, of("hosts", "pause", "disk0.example.org"), is_paused),
-    Job("check", stored, check_that_saves, all_stored),
-    Job("preflight", loaded, of("preflight", "--offline"), lambda scene: True),
+    Job("check", stored, check_that_saves, all_stored, reports=True),
+    Job("preflight", loaded, of("preflight", "--offline"), lambda scene: True, reports=True),
 )  # fmt: skip
 NAMES = tuple(job.name for job in JOBS)
 

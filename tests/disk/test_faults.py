@@ -25,7 +25,7 @@ from d4c_images.ledger.queue import wishes
 from d4c_images.runners import pipe_worker
 from d4c_images.runners.rendezvous import Invitation, MeetingPlace
 from d4c_images.sources.container import reading
-from d4c_images.stores import partial
+from d4c_images.stores import own_files, partial
 from d4c_images.stores.local import LocalStore
 from d4c_images.system import clocks
 from tests.disk import campaign, disturbance
@@ -234,6 +234,15 @@ def test_a_wish_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatc
     with pytest.raises(LedgerError, match="No space left on device"):
         wishes.leave(tmp_path / "ledger.sqlite", wishes.Wish(wishes.PAUSE, ("good.example.org",)))
     assert not list((tmp_path / "ledger.sqlite.wishes").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["probe", "lock-probe", "clock-probe", "log-probe", "log-probe-wal", "log-probe-shm"])
+def test_a_probe_that_could_not_be_removed_is_swept_and_is_no_stranger(tmp_path: Path, kind: str) -> None:
+    left = tmp_path / f".d4c-images.4711.{kind}"
+    left.touch()
+    assert own_files.is_mark(left.name)
+    own_files.sweep(tmp_path, "0123abcd")
+    assert not left.exists()
 
 
 @pytest.mark.slow

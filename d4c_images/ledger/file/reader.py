@@ -136,7 +136,8 @@ class Reader:
         except LedgerError as error:
             raise raised[0] if raised else error from None
         finally:
-            connection.set_progress_handler(None, 0)
+            if self._connection is connection:  # it is closed after a transient error
+                connection.set_progress_handler(None, 0)
 
     def version(self) -> int:
         """Of the ledger's schema."""

@@ -86,20 +86,18 @@ def open_and_own(
             dead = None if reservation is None else reservation.dead
             with _explained(path):
                 owner.take(ledger, command, process, clock(), patience=patience, dead=dead)
-            with _ending(ledger, clock):
+            with _explained(path), _ending(ledger, clock):
                 ledger.guard = reservation  # no copies for readers in the middle of a migration
                 is_kept = terms is None or not terms.leave_as_is
                 if is_kept:
-                    with _explained(path):
-                        migrations.migrate(ledger, terms, clock, say)
+                    migrations.migrate(ledger, terms, clock, say)
                 hold = None if reservation is None else _Hold(ledger, reservation, clock, say)
                 ledger.guard = hold
                 if is_kept:
                     catch_up(ledger, owner.Heart(ledger, clock).beat_if_due)
                 if hold is not None:
                     hold.begin_copies()
-                with _explained(path):
-                    yield ledger
+                yield ledger
         finally:
             ledger.close()
     except BaseException:

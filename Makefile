@@ -3,7 +3,7 @@
 .DEFAULT_GOAL = help
 .PHONY: help run test test-fast test-system test-sge test-but-sge lint docs picture new-publisher lock clean
 .PHONY: bench-ingest bench-fetch bench-publishers bench-race bench-cpu bench-makespan bench-scale bench-soak campaign-weeks campaign-damage
-.PHONY: campaign-mutants
+.PHONY: campaign-mutants campaign-disk-faults
 
 BIN = .venv/bin
 # Half of what a test does is to wait for a socket or a process.
@@ -95,6 +95,11 @@ campaign-damage: $(DEV_READY)
 ## small faults in the program, and how many of them the tests notice (tests/mutants/README.md)
 campaign-mutants: $(DEV_READY)
 	$(BIN)/python -m tests.mutants
+
+# Every call, which takes days, unless ARGS='--sample 20 --seed 7' or so.
+## disk errors at the system calls of every command that writes (tests/disk/README.md)
+campaign-disk-faults: $(DEV_READY)
+	$(BIN)/python -m tests.disk $(ARGS)
 
 ##@ Change it
 ## write the pages and job scripts that are made from the code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from d4c_images.commands import (
     work,
 )
 from d4c_images.commands.usage import Parser
-from d4c_images.errors import D4CError, exit_code_of, printable
+from d4c_images.errors import D4CError, exit_code_of, printable, words_of
 from d4c_images.settings import Settings, load_settings
 from d4c_images.system import signals, terminal
 
@@ -90,9 +89,8 @@ def _in_one_line(error: BaseException) -> str:
             return "interrupted; nothing committed is lost"
         case MemoryError():
             return "this process may take no more memory"
-        case OSError():  # a machine error that nothing else caught
-            names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-            return ": ".join([*names, error.strerror or printable(str(error))])
+        case OSError():
+            return words_of(error)
         case _:
             return f"internal error: {type(error).__name__}: {printable(str(error))} (--debug shows where)"
 

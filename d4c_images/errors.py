@@ -20,7 +20,9 @@ is decided here and nowhere else (`exit_code_of`).
 from __future__ import annotations
 
 import errno
+import os
 import re
+from typing import TypeVar
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -62,6 +64,9 @@ class D4CError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+E = TypeVar("E", bound=D4CError)
 
 
 class UsageError(D4CError):
@@ -125,12 +130,17 @@ def is_wrongly_named(error: OSError) -> bool:
     return error.errno in _WRONGLY_NAMED
 
 
-def of_a_named_path(kind: type[D4CError], message: str, error: OSError) -> D4CError:
+def of_a_named_path(kind: type[E], message: str, error: OSError) -> E:
     """What to raise if the system refuses a path that the user has named. Its exit code says whether the name is wrong."""
     refusal = kind(message)
-    if is_wrongly_named(error):
-        refusal.exit_code = EXIT_USAGE
+    refusal.exit_code = EXIT_USAGE if is_wrongly_named(error) else EXIT_ERROR
     return refusal
+
+
+def words_of(error: OSError) -> str:
+    """A machine error that nothing else caught, in one line: what it is about, and what the system said."""
+    names = [printable(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return ": ".join([*names, error.strerror or printable(str(error))])
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from d4c_images.errors import UsageError
+from d4c_images.errors import UsageError, of_a_named_path
 
 NAMES = {
     "D4C_LEDGER": "ledger",
@@ -142,7 +142,9 @@ def _read_env_file(path: Path) -> dict[str, str]:
         return {}
     try:
         values = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise of_a_named_path(UsageError, f"cannot read {path}: {error.strerror}", error) from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read {path}: {error}") from error
     unknown = [name for name in values if name.startswith("D4C_") and name not in NAMES]
     if unknown:  # a typo here would silently create a new ledger in the default place

@@ -91,6 +91,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     try:
         with session.owned(args.ledger, "hosts", settings, session.NOT_AT_ALL) as ledger:
             wishes.take_all(ledger, time.time(), owner.Heart(ledger, clocks.now).beat_if_due)
+        if wish.exists():
+            noted = f"queued: {wish} could not be read now; the next download applies it"
     except LedgerBusy as busy:
         noted = f"queued: a running download applies it within seconds, otherwise the next one will ({busy})"
     except D4CError:  # nothing was announced yet

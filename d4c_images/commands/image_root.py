@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def writable(root: Path, name: str = "the image root ") -> Path:
         probe.write_bytes(b"")
         probe.unlink(missing_ok=True)
     except OSError as error:
+        with suppress(OSError):
+            probe.unlink()
         raise of_a_named_path(StoreError, f"cannot write to {name}{root}: {error.strerror}", error) from None
     return root
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from d4c_images.errors import UsageError
+from d4c_images.errors import UsageError, of_a_named_path
 from d4c_images.policy.limits import HostTable, parse_hosts
 from d4c_images.policy.placeholder_list import PlaceholderList, parse_placeholders
 from d4c_images.system.small_files import text_of
@@ -19,7 +19,9 @@ def host_table(path: Path | None) -> HostTable:
         return presets
     try:
         text = text_of(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise of_a_named_path(UsageError, f"cannot read the hosts file {path}: {error.strerror}", error) from None
+    except ValueError as error:
         raise UsageError(f"cannot read the hosts file {path}: {error}") from None
     try:
         return parse_hosts(text).over(presets)
@@ -34,7 +36,9 @@ def placeholder_list(path: Path | None) -> PlaceholderList:
         return presets
     try:
         return parse_placeholders(text_of(path)).over(presets)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise of_a_named_path(UsageError, f"cannot read the placeholders file {path}: {error.strerror}", error) from None
+    except ValueError as error:
         raise UsageError(f"cannot read the placeholders file {path}: {error}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from d4c_images.commands import arguments, image_root, session
 from d4c_images.durations import counted, show_size
-from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, UsageError, printable
+from d4c_images.errors import EXIT_ERROR, EXIT_USAGE, UsageError, of_a_named_path, printable
 from d4c_images.settings import Settings
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ def _ids(path: Path) -> Sequence[int]:
     try:
         with path.open(encoding="utf-8") as lines:
             return array("q", (int(word) for line in lines for word in line.split()))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise of_a_named_path(UsageError, f"cannot read the gbifIDs in {path}: {error.strerror}", error) from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"cannot read the gbifIDs in {path}: {error}") from None
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{path} contains something other than gbifIDs: {error}") from None

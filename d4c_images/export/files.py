@@ -58,7 +58,8 @@ def write(table: Table, steps: Iterable[Sequence[Row]], finals: Sequence[Path]) 
         return n_rows
     finally:
         for draft in drafts:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # it has been renamed; or the disk fails, and the next export of this name removes it
+                draft.unlink()
 
 
 @contextmanager

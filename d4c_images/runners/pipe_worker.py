@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-from d4c_images.errors import D4CError
+from d4c_images.errors import D4CError, words_of
 from d4c_images.model import Feed, Report
 from d4c_images.runners.inbox import MergedOrders
 from d4c_images.system import child_process
@@ -44,6 +44,8 @@ def _work(pipe: Connection, setup: Callable[[], Work]) -> None:
         return  # the steward is gone
     except D4CError as error:
         pipe.send(error)
+    except OSError as error:  # the machine's fault, not the program's
+        pipe.send(D4CError(words_of(error)))
     except BaseException as error:
         traceback.print_exc()
         pipe.send(D4CError(f"a worker failed: {type(error).__name__}: {error}"))

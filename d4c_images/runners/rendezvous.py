@@ -10,11 +10,12 @@ import errno
 import json
 import os
 import stat
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from d4c_images import __version__
-from d4c_images.errors import D4CError, UsageError
+from d4c_images.errors import D4CError, UsageError, of_a_named_path
 
 INVITATION = "scheduler.json"
 RENDEZVOUS_FILE_BYTES = 1 << 20  # maximum size of our files; a bigger one is not ours
@@ -44,7 +45,7 @@ class MeetingPlace:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             status = self.folder.stat()
         except OSError as error:
-            raise UsageError(f"cannot use the folder {self.folder}: {error.strerror}") from None
+            raise of_a_named_path(UsageError, f"cannot use the folder {self.folder}: {error.strerror}", error) from None
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
             raise UsageError(
                 f"the folder {self.folder} will hold the TLS key of all connections and must be accessible to you only: "
@@ -147,4 +148,6 @@ class MeetingPlace:
                 os.fsync(out.fileno())
             new.rename(self.folder / name)
         except OSError as error:
+            with suppress(OSError):  # it may contain a key
+                new.unlink()
             raise D4CError(f"{self.folder / name} cannot be written: {error.strerror}") from None

@@ -61,7 +61,14 @@ class WorkerSetup:
 def await_sign(sign: Path) -> None:
     """A shared file system may show a new file late. Raises `StoreError` if it never appears."""
     end_at = time.monotonic() + SIGN_S
-    while not sign.exists():
+    while not _is_there(sign):
         if time.monotonic() > end_at:
             raise StoreError(f"the image root {sign.parent} on {socket.gethostname()} is not the folder that the coordinator uses")
         time.sleep(0.2)
+
+
+def _is_there(sign: Path) -> bool:
+    from d4c_images.stores.partial import naming
+
+    with naming(sign):
+        return sign.exists()

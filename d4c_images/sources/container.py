@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -15,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from d4c_images.errors import SourceDamaged, SourceError, UsageError
+from d4c_images.errors import D4CError, SourceDamaged, SourceError, UsageError, of_a_named_path
 from d4c_images.sources.rows import Recoded
 
 MEMBER_READ_BYTES = 1 << 20
@@ -46,7 +47,7 @@ class Container:
             with path.open("rb") as stream:
                 start = stream.read(4)
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+            raise of_a_named_path(UsageError, f"{path} cannot be read: {error.strerror}", error) from None
         if start.startswith(b"PK"):
             self.is_file, self.is_zip = False, True
         elif path.suffix.lower() == ".zip":
@@ -63,10 +64,12 @@ class Container:
                         spelled = {name.replace("\\", "/").removeprefix("./"): name for name in archive.namelist()}
                     self._members = {name: member for name, member in spelled.items() if not _OF_NO_USE.search(name)}
                     self._names = list(self._members)
-                except (zipfile.BadZipFile, OSError, ValueError) as error:
-                    raise SourceError(
-                        f"{self.path}: the zip file is truncated or damaged ({error}): download it again"
-                    ) from None
+                except OSError as error:
+                    if error.errno not in (None, errno.EINVAL):  # of the disk; otherwise an offset in the zip is wrong
+                        raise _unread(str(self.path), error) from None
+                    raise SourceError(f"{self.path}: the zip file is truncated or damaged ({error}): download it again") from None
+                except (zipfile.BadZipFile, ValueError) as error:
+                    raise SourceError(f"{self.path}: the zip file is truncated or damaged ({error}): download it again") from None
             else:
                 self._names = sorted(islice(_files(self.path), MAX_FILES))
         return self._names
@@ -164,11 +167,15 @@ def reading(path: Path, member: str | None, name: str) -> Iterator[IO[bytes]]:
             "then start over with it (init --reset)"
         ) from None
     except OSError as error:
-        raise SourceError(f"{name} cannot be read: {error.strerror or error}") from None
+        raise _unread(name, error) from None
     except RuntimeError as error:
         if "encrypted" not in str(error):
             raise
         raise SourceError(f"{name} is encrypted") from None
+
+
+def _unread(name: str, error: OSError) -> D4CError:
+    return of_a_named_path(SourceError, f"{name} cannot be read: {error.strerror or error}", error)
 
 
 def some(names: list[str], n: int = 8) -> str:

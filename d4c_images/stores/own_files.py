@@ -4,6 +4,8 @@
     <root>/.d4c-images.<pid>.probe              exists for a moment: tests whether the root is writable
     .<name>.csv.<pid>.part                      a table being written (export.files)
     .d4c-images.<pid>.lock-probe                exists for a moment, in the folder of the ledger
+    .d4c-images.<pid>.clock-probe               exists for a moment, in either: tells the file server's time
+    .d4c-images.<pid>.log-probe                 exists for a moment, in the folder of the ledger, with SQLite's files next to it
 
 The token is that of the ledger: collections that share a root never touch each other's files.
 """
@@ -20,7 +22,7 @@ from pathlib import Path
 from d4c_images.stores.partial import PARTS_FOLDER, ImageNumbers, names_in, naming, numbers_of
 
 SIGN = re.compile(r"\.d4c-images\.(?:([0-9a-f]{8})\.)?[0-9a-f]{8,16}\.sign")  # without a token: as early commits wrote it
-PROBE = re.compile(r"\.d4c-images\.\d+\.(?:lock-)?probe")
+PROBE = re.compile(r"\.d4c-images\.\d+\.(?:(?:lock-|clock-)?probe|log-probe(?:-wal|-shm|-journal)?)")
 DRAFT = re.compile(r"\..+\.(?:csv|parquet)\.\d+\.part")
 PART = re.compile(r"\.(\d{1,18}-\d{1,9}(?:-r\d{1,9})?)\.(\d+)\.part")
 MARKS_AT_ONCE = 1_000

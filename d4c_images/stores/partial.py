@@ -85,10 +85,11 @@ class Root:
     """The root, distinguished from another folder of the same name: images must not go to an empty mount point."""
 
     def __init__(self, path: Path) -> None:
-        if not path.is_dir():
-            raise StoreError(f"no such image folder: {path}")
-        self.path = path
-        self._id = self._find()
+        with naming(path):
+            if not path.is_dir():
+                raise StoreError(f"no such image folder: {path}")
+            self.path = path
+            self._id = self._find()
 
     def make(self, folder: Path) -> None:
         """Create a folder below the root, but never the root."""
@@ -144,9 +145,11 @@ class FilePartial:
         self._held = b""
         if self._fd is None:
             return
-        self._close()
         with naming(self.path), suppress(FileNotFoundError):
-            self.path.unlink()
+            try:
+                self._close()
+            finally:
+                self.path.unlink()
 
     def sync(self) -> None:
         """Make the bytes durable. Through the descriptor that wrote them: writeback errors are reported only there."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 
+from d4c_images.errors import StoreError
 from d4c_images.fetch import Fetcher
 from d4c_images.model import Feed, Orders, Outcome, Report
 from d4c_images.policy.judge import CodePolicy
@@ -79,7 +81,8 @@ class _Worker:
             lane.connections.close()
         self._beside.close()
         for attempt in self._attempts.open:
-            attempt.part.abort()
+            with suppress(StoreError):  # the others, too; what stays is swept by the ledger's next owner
+                attempt.part.abort()
 
     def _take(self, orders: Orders) -> None:
         for turn in orders.turns:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from d4c_images import crash
@@ -68,4 +68,5 @@ def _sync_folder(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
-        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+        with suppress(OSError):  # what was wrong before is what is reported
+            path.with_name(f"{path.name}{suffix}").unlink()

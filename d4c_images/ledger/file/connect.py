@@ -5,13 +5,14 @@ Readers use `ledger.file.reader`. A writer must own the ledger (`ledger.file.own
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, LedgerUnusable, UsageError
+from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, LedgerUnusable, UsageError, of_a_named_path
 from d4c_images.ledger.file import identify, schema, views
 
 WRITER_BUSY_TIMEOUT_S = 120.0  # a run of days must survive a user's long query
@@ -156,8 +157,20 @@ def explain(error: sqlite3.DatabaseError, path: Path) -> LedgerError:
             f"the disk of the ledger {path} is full; nothing committed is lost. Free some space, then run the same command again"
         )
     if "readonly" in text or "unable to open" in text:
-        return LedgerUnusable(f"cannot open {path} for writing ({text})")
+        return _not_opened(path, text)
     return LedgerError(f"{path}: {text}")
+
+
+def _not_opened(path: Path, text: str) -> LedgerError:
+    """SQLite does not say why. Opens nothing: to close a file gives up the locks that this process has on it."""
+    what = f"cannot open {path} for writing"
+    try:
+        path.absolute().parent.stat()
+        exists = path.exists()
+    except OSError as error:
+        return of_a_named_path(LedgerError, f"{what}: {error.strerror}", error)
+    is_forbidden = not all(os.access(one, os.W_OK) for one in (path.absolute().parent, path) if one != path or exists)
+    return (LedgerUnusable if is_forbidden else LedgerError)(f"{what} ({text})")
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from d4c_images.errors import LedgerError
@@ -41,8 +41,9 @@ def _try_log(folder: Path) -> None:
     except sqlite3.Error as error:
         raise LedgerError(f"a write-ahead log of SQLite does not work in {folder} ({error}): D4C_LEDGER_DISK=shared") from error
     finally:
-        for suffix in ("", "-wal", "-shm"):
-            probe.with_name(probe.name + suffix).unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):  # what stays is swept by the next download
+                probe.with_name(probe.name + suffix).unlink()
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -136,7 +136,8 @@ class Reader:
         except LedgerError as error:
             raise raised[0] if raised else error from None
         finally:
-            connection.set_progress_handler(None, 0)
+            if self._connection is connection:  # it is closed after a transient error
+                connection.set_progress_handler(None, 0)
 
     def version(self) -> int:
         """Of the ledger's schema."""
@@ -226,11 +227,12 @@ def _connect(file: Path, path: Path) -> sqlite3.Connection:
     try:
         return _checked(file, path, "mode=ro")
     except sqlite3.OperationalError as error:
-        # Without permission to create the two files next to it, a ledger in WAL mode opens only as immutable.
+        # Without permission or room for the two files next to it, a ledger in WAL mode opens only as immutable.
         wal = Path(f"{file}-wal")
-        if "unable to open" not in str(error) and "readonly" not in str(error):
+        is_forbidden, has_log = "unable to open" in str(error) or "readonly" in str(error), wal.exists() and wal.stat().st_size > 0
+        if not is_forbidden and (has_log or "disk I/O error" not in str(error)):
             raise
-        if wal.exists() and wal.stat().st_size > 0:
+        if has_log:
             raise LedgerError(
                 f"{path} has a write-ahead log, but its folder is not writable: copy both files elsewhere and open them there"
             ) from error

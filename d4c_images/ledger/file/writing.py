@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from d4c_images.errors import LedgerLocked, LedgerLost, Stopped, UsageError, printable
+from d4c_images.errors import LedgerError, LedgerLocked, LedgerLost, Stopped, UsageError, printable
 from d4c_images.ledger.admission.recovery import catch_up
 from d4c_images.ledger.file import connect, filesystem, identify, migrations, owner
 from d4c_images.ledger.file.connect import Ledger
@@ -83,8 +84,9 @@ def open_and_own(
         ledger = connect.open_ledger(path, create=create, on_shared_disk=shared)
         try:
             dead = None if reservation is None else reservation.dead
-            owner.take(ledger, command, process, clock(), patience=patience, dead=dead)
-            with _ending(ledger, clock):
+            with _explained(path):
+                owner.take(ledger, command, process, clock(), patience=patience, dead=dead)
+            with _explained(path), _ending(ledger, clock):
                 ledger.guard = reservation  # no copies for readers in the middle of a migration
                 is_kept = terms is None or not terms.leave_as_is
                 if is_kept:
@@ -98,9 +100,13 @@ def open_and_own(
                 yield ledger
         finally:
             ledger.close()
-    finally:
+    except BaseException:
         if reservation is not None:
-            reservation.give_back()
+            with suppress(LedgerError, OSError):  # as in `_ending`
+                reservation.give_back()
+        raise
+    if reservation is not None:
+        reservation.give_back()
 
 
 @contextmanager
@@ -120,7 +126,19 @@ def _ending(ledger: Ledger, clock: Callable[[], float]) -> Iterator[None]:
     except (LedgerLost, LedgerLocked):  # nothing can be written: our claim is left to the next run, as if we had died
         raise
     except BaseException as error:
-        owner.give_back(ledger, printable(f"died: {error}")[:500], clock())
+        with suppress(LedgerError, OSError):  # of one failure the second is not the reason; the next run finds us dead
+            owner.give_back(ledger, printable(f"died: {error}")[:500], clock())
         raise
     else:
         owner.give_back(ledger, ledger.ending, clock())
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """One clear line for what SQLite finds wrong with the file while it is only read; transactions say so themselves."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+            raise  # a statement of ours is wrong, not the file
+        raise connect.explain(error, path) from error

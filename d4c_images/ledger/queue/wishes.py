@@ -14,6 +14,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -52,9 +53,9 @@ def leave(ledger: Path, wish: Wish) -> Path:
     folder = folder_of(ledger)
     last = max((int(found[1]) for path in _waiting(ledger) if (found := WISH_FILE.fullmatch(path.name))), default=0)
     name = f"{max(time.time_ns(), last + 1):020}-{os.getpid()}"  # after those waiting, even if the clock was set back
+    new = folder / f"{name}.new"
     try:
         folder.mkdir(exist_ok=True)
-        new = folder / f"{name}.new"
         while True:
             new.write_text(json.dumps(asdict(wish)), encoding="utf-8")
             try:
@@ -62,14 +63,21 @@ def leave(ledger: Path, wish: Wish) -> Path:
             except FileNotFoundError:  # swept by a process that has just taken the ledger
                 continue
     except OSError as error:
+        with suppress(OSError):
+            new.unlink()
         raise of_a_named_path(LedgerError, f"cannot write the change to {folder}: {error.strerror}", error) from None
 
 
 def take_all(ledger: Ledger, now: float, alive: Callable[[], object] = lambda: None) -> list[Wish]:
-    """Apply all waiting wishes, one after the other, and return them. `alive()` is called in between."""
+    """Apply all waiting wishes, one after the other, and return them; one that cannot be read now goes on waiting. `alive()` is
+    called in between.
+    """
     taken = []
     for path in _waiting(ledger.path):
-        wish = _read(path)
+        try:
+            wish = _read(path)
+        except OSError:  # the disk's word, not the wish's: it stays for the next time
+            continue
         if wish is not None:
             _fulfil(ledger, wish, now, alive)
             taken.append(wish)
@@ -110,11 +118,11 @@ def _waiting(ledger: Path) -> Sequence[Path]:
 
 
 def _read(path: Path) -> Wish | None:
-    """None for a file that is not ours."""
+    """None for a file that is not ours. Raises `OSError`."""
     try:
         values = json_of(path, WISHES_MOST_BYTES)
         return Wish(values["what"], tuple(values["hosts"]), values["until"], values["limits"], tuple(values["names"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
